@@ -1,0 +1,226 @@
+#include "log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LINE_MAX_LENGTH 2048
+
+enum sink_kind { SINK_OFF, SINK_STDERR, SINK_SYSLOG, SINK_FILE };
+
+struct sink {
+    enum sink_kind kind;
+    char *path; /* SINK_FILE */
+    int fd;
+    unsigned long lost; /* lines that could not be written since the last one that could */
+};
+
+static struct sink messages = {.kind = SINK_STDERR, .fd = STDERR_FILENO};
+static struct sink accesses = {.kind = SINK_OFF, .fd = -1};
+static enum log_level threshold = LOG_LEVEL_NOTICE;
+
+static const char *const level_names[] = {"error", "warning", "notice", "info", "debug"};
+static const int syslog_levels[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
+
+static void sink_close(struct sink *sink)
+{
+    if (sink->kind == SINK_FILE)
+        close(sink->fd);
+    free(sink->path);
+    *sink = (struct sink){.kind = SINK_OFF, .fd = -1};
+}
+
+static int open_file(const char *path)
+{
+    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+}
+
+static int sink_open(struct sink *sink, const char *target)
+{
+    struct sink opened = {.fd = -1};
+    if (strcmp(target, "off") == 0) {
+        opened.kind = SINK_OFF;
+    } else if (strcmp(target, "stderr") == 0) {
+        opened.kind = SINK_STDERR;
+        opened.fd = STDERR_FILENO;
+    } else if (strcmp(target, "syslog") == 0) {
+        opened.kind = SINK_SYSLOG;
+        openlog("kaproxy", LOG_PID | LOG_NDELAY, LOG_DAEMON);
+    } else {
+        opened.kind = SINK_FILE;
+        opened.path = strdup(target);
+        if (opened.path == NULL)
+            return -1;
+        opened.fd = open_file(target);
+        if (opened.fd < 0) {
+            free(opened.path);
+            return -1;
+        }
+    }
+    sink_close(sink);
+    *sink = opened;
+    return 0;
+}
+
+/* One write a line, so that lines of several processes do not mix. 0, or -1: nothing was written. */
+static int write_line(int fd, const char *line, size_t length)
+{
+    ssize_t n;
+    do
+        n = write(fd, line, length);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -1 : 0;
+}
+
+/* A disk that was full, or a reader that was gone, is reported when it is back. */
+static void sink_write(struct sink *sink, const char *line, size_t length)
+{
+    if (sink->lost > 0) {
+        char note[80];
+        int n = snprintf(note, sizeof(note), "kaproxy: %lu log lines could not be written\n",
+                         sink->lost);
+        if (write_line(sink->fd, note, (size_t)n) < 0) {
+            sink->lost++;
+            return;
+        }
+        sink->lost = 0;
+    }
+    if (write_line(sink->fd, line, length) < 0)
+        sink->lost++;
+}
+
+int log_open(const char *target, enum log_level level)
+{
+    if (sink_open(&messages, target) < 0)
+        return -1;
+    threshold = level;
+    return 0;
+}
+
+int log_access_open(const char *target)
+{
+    return sink_open(&accesses, target);
+}
+
+static void sink_reopen(struct sink *sink)
+{
+    if (sink->kind != SINK_FILE)
+        return;
+    int fd = open_file(sink->path);
+    if (fd < 0) {
+        log_error("cannot open %s anew: %s", sink->path, strerror(errno));
+        return;
+    }
+    close(sink->fd);
+    sink->fd = fd;
+}
+
+void log_reopen(void)
+{
+    sink_reopen(&messages);
+    sink_reopen(&accesses);
+}
+
+void log_close(void)
+{
+    sink_close(&accesses);
+    sink_close(&messages);
+    messages = (struct sink){.kind = SINK_STDERR, .fd = STDERR_FILENO};
+}
+
+bool log_enabled(enum log_level level)
+{
+    return level <= threshold;
+}
+
+bool log_access_enabled(void)
+{
+    return accesses.kind != SINK_OFF;
+}
+
+size_t log_quote(char *out, size_t size, const char *text, size_t length)
+{
+    static const char digits[] = "0123456789abcdef";
+    size_t n = 0;
+    if (size < 3) {
+        if (size > 0)
+            out[0] = '\0';
+        return 0;
+    }
+    out[n++] = '"';
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)text[i];
+        char escaped[4];
+        size_t width = 0;
+        if (c == '"' || c == '\\') {
+            escaped[width++] = '\\';
+            escaped[width++] = (char)c;
+        } else if (c < 0x20 || c >= 0x7f) {
+            escaped[width++] = '\\';
+            escaped[width++] = 'x';
+            escaped[width++] = digits[c >> 4];
+            escaped[width++] = digits[c & 15];
+        } else {
+            escaped[width++] = (char)c;
+        }
+        if (n + width + 2 > size)
+            break;
+        memcpy(out + n, escaped, width);
+        n += width;
+    }
+    out[n++] = '"';
+    out[n] = '\0';
+    return n;
+}
+
+size_t log_timestamp(char *text, size_t size)
+{
+    struct timespec now;
+    struct tm tm;
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &tm);
+    size_t n = strftime(text, size, "%Y-%m-%dT%H:%M:%S", &tm);
+    int tail = snprintf(text + n, size - n, ".%03ldZ", now.tv_nsec / 1000000);
+    return n + (size_t)tail;
+}
+
+void log_message(enum log_level level, const char *format, ...)
+{
+    if (!log_enabled(level))
+        return;
+    char line[LINE_MAX_LENGTH];
+    size_t n = 0;
+    if (messages.kind != SINK_SYSLOG) {
+        n = log_timestamp(line, sizeof(line));
+        n += (size_t)snprintf(line + n, sizeof(line) - n, " %s: ", level_names[level]);
+    }
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(line + n, sizeof(line) - n - 1, format, args);
+    va_end(args);
+    if (length < 0)
+        return;
+    if (messages.kind == SINK_SYSLOG) {
+        syslog(syslog_levels[level], "%s", line);
+        return;
+    }
+    n += (size_t)length;
+    if (n > sizeof(line) - 2)
+        n = sizeof(line) - 2;
+    line[n++] = '\n';
+    sink_write(&messages, line, n);
+}
+
+void log_access(const char *line, size_t length)
+{
+    if (accesses.kind == SINK_SYSLOG)
+        syslog(LOG_INFO, "%.*s", (int)(length > 0 ? length - 1 : 0), line);
+    else if (accesses.kind != SINK_OFF)
+        sink_write(&accesses, line, length);
+}

@@ -1,0 +1,22 @@
+/* Small things every file may use. */
+#ifndef KAPROXY_UTIL_H
+#define KAPROXY_UTIL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* A time or a span in microseconds. A time is read from the loop's monotonic clock. */
+typedef int64_t usec_t;
+
+#define USEC_PER_MSEC INT64_C(1000)
+#define USEC_PER_SEC  INT64_C(1000000)
+
+/* The struct of TYPE whose MEMBER is at PTR. */
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+
+#define MUST_CHECK        __attribute__((warn_unused_result))
+#define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+
+#endif
