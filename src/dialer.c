@@ -1,0 +1,376 @@
+#include "dialer.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* One address's try. The first uses the dial's stream, and so does any later one that finds it
+ * free; `own` is for those that run beside it. */
+struct attempt {
+    struct dial *dial;
+    union address address;
+    struct stream_handler handler;
+    struct stream own;
+};
+
+struct dial {
+    struct loop *loop;
+    struct resolver *resolver;
+    struct dial_options options;
+    struct stream *stream;
+    struct dial_handler *handler;
+    uint16_t port;
+    struct lookup lookup;
+    struct timer deadline;  /* connect_timeout */
+    struct timer stagger;   /* the next attempt */
+    struct task task;       /* posted once the end is known, to tell the owner */
+    bool connected;         /* the dial's stream is */
+    struct failure failure; /* else: of the attempt that failed last */
+    size_t count;           /* attempts to make */
+    size_t started;
+    size_t pending;         /* started, but not ended */
+    struct attempt first;   /* spares the usual single address an allocation */
+    struct attempt *others; /* count - 1 */
+};
+
+static void record_text(struct dial *dial, const char *function, int number, const char *text)
+{
+    dial->failure.function = function;
+    dial->failure.number = number;
+    snprintf(dial->failure.text, sizeof(dial->failure.text), "%s", text);
+}
+
+static void record(struct dial *dial, const char *function, int number)
+{
+    record_text(dial, function, number, strerror(number));
+}
+
+static struct attempt *attempt_at(struct dial *dial, size_t index)
+{
+    return index == 0 ? &dial->first : &dial->others[index - 1];
+}
+
+/* Ends everything under way but the dial's own stream. */
+static void quiesce(struct dial *dial)
+{
+    resolver_cancel(dial->resolver, &dial->lookup);
+    timer_clear(dial->loop, &dial->deadline);
+    timer_clear(dial->loop, &dial->stagger);
+    for (size_t i = 0; i < dial->started; i++)
+        stream_close(&attempt_at(dial, i)->own);
+}
+
+/* The end is known; it is posted, as it may be known within dial_start already. */
+static void settle(struct dial *dial)
+{
+    quiesce(dial);
+    if (!dial->connected)
+        stream_close(dial->stream);
+    loop_post(dial->loop, &dial->task);
+}
+
+static void dial_free(struct dial *dial)
+{
+    free(dial->others);
+    free(dial);
+}
+
+static void tell(struct task *task)
+{
+    struct dial *dial = container_of(task, struct dial, task);
+    struct dial_handler *handler = dial->handler;
+    struct failure failure = dial->failure;
+    bool connected = dial->connected;
+    dial_free(dial);
+    handler->done(handler, connected ? NULL : &failure);
+}
+
+/* The local address to bind to, or NULL. */
+static const union address *local_address(const struct dial *dial)
+{
+    const union address *local = dial->options.bind_address;
+    return local != NULL && local->sa.sa_family != AF_UNSPEC ? local : NULL;
+}
+
+/* A socket that is ready to connect; -1 with the failure recorded. */
+static int open_socket(struct dial *dial, sa_family_t family)
+{
+    const int on = 1;
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+    if (fd < 0) {
+        record(dial, "socket", errno);
+        return -1;
+    }
+    /* Neither can fail on a TCP socket, and a connection works without them. */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    const union address *local = local_address(dial);
+    if (local == NULL)
+        return fd;
+    /* The port is chosen at connect, when the far side is known, so that ports do not run out. */
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+    if (bind(fd, &local->sa, address_length(local)) < 0) {
+        record(dial, "bind", errno);
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* Begins to connect; -1 with the failure recorded. A connection that stands at once is noticed
+ * when its stream is watched, as any other. */
+static int attempt_start(struct attempt *attempt)
+{
+    struct dial *dial = attempt->dial;
+    stream_init(&attempt->own, -1);
+    int fd = open_socket(dial, attempt->address.sa.sa_family);
+    if (fd < 0)
+        return -1;
+    struct stream *stream = dial->stream->fd < 0 ? dial->stream : &attempt->own;
+    stream_init(stream, fd);
+    stream->readable = stream->writable = false; /* until it is connected */
+    stream_set_handler(stream, &attempt->handler);
+    if (connect(fd, &attempt->address.sa, address_length(&attempt->address)) < 0 &&
+        errno != EINPROGRESS) {
+        record(dial, "connect", errno);
+        stream_close(stream);
+        return -1;
+    }
+    if (stream_watch(stream, dial->loop) < 0) {
+        record(dial, "epoll_ctl", errno);
+        stream_close(stream);
+        return -1;
+    }
+    dial->pending++;
+    return 0;
+}
+
+/* Goes on to the next address; when none is left and none is pending, that is the end. */
+static void advance(struct dial *dial)
+{
+    timer_clear(dial->loop, &dial->stagger);
+    while (dial->started < dial->count) {
+        struct attempt *attempt = attempt_at(dial, dial->started++);
+        if (attempt_start(attempt) < 0)
+            continue;
+        usec_t next = loop_now(dial->loop) + DIAL_STAGGER;
+        /* Without memory for a timer the next one does not wait. */
+        if (dial->started == dial->count || timer_set(dial->loop, &dial->stagger, next) == 0)
+            return;
+    }
+    if (dial->pending == 0)
+        settle(dial);
+}
+
+static void on_stagger(struct timer *timer)
+{
+    advance(container_of(timer, struct dial, stagger));
+}
+
+static void on_deadline(struct timer *timer)
+{
+    struct dial *dial = container_of(timer, struct dial, deadline);
+    record(dial, "connect", ETIMEDOUT);
+    settle(dial);
+}
+
+/* The port of a socket's address, in network order. */
+static in_port_t *port_of(union address *address)
+{
+    return address->sa.sa_family == AF_INET6 ? &address->in6.sin6_port : &address->in.sin_port;
+}
+
+static bool same_address(const union address *a, const union address *b)
+{
+    if (a->sa.sa_family == AF_INET6)
+        return memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, sizeof(a->in6.sin6_addr)) == 0;
+    return a->in.sin_addr.s_addr == b->in.sin_addr.s_addr;
+}
+
+/* A connection to a local port on which nobody listens succeeds when the kernel happens to choose
+ * just that port as the local one: TCP's simultaneous open with itself. */
+static bool is_self_connected(struct attempt *attempt, int fd)
+{
+    union address local, peer;
+    socklen_t length = sizeof(local);
+    if (getsockname(fd, &local.sa, &length) < 0)
+        return false;
+    if (*port_of(&local) != *port_of(&attempt->address)) /* nearly always */
+        return false;
+    length = sizeof(peer);
+    return getpeername(fd, &peer.sa, &length) == 0 && same_address(&local, &peer);
+}
+
+/* Moves a connected stream to where the owner wants it. 0, or -1 with the failure recorded. */
+static int adopt(struct dial *dial, struct stream *own)
+{
+    int fd = own->fd;
+    stream_unwatch(own);
+    own->fd = -1;
+    stream_close(dial->stream);
+    stream_init(dial->stream, fd);
+    if (stream_watch(dial->stream, dial->loop) == 0)
+        return 0;
+    record(dial, "epoll_ctl", errno);
+    stream_close(dial->stream);
+    return -1;
+}
+
+static void on_ready(struct stream_handler *handler, struct stream *stream)
+{
+    struct attempt *attempt = container_of(handler, struct attempt, handler);
+    struct dial *dial = attempt->dial;
+    if (!stream->writable && !stream->hangup)
+        return;
+    int error = stream_error(stream);
+    if (error == 0 && is_self_connected(attempt, stream->fd))
+        error = ECONNREFUSED;
+    if (error != 0) {
+        record(dial, "connect", error);
+        stream_close(stream);
+        dial->pending--;
+        advance(dial);
+        return;
+    }
+    stream_set_handler(stream, NULL);
+    dial->connected = stream == dial->stream || adopt(dial, stream) == 0;
+    settle(dial);
+}
+
+static void attempt_init(struct dial *dial, size_t index, const union address *address)
+{
+    struct attempt *attempt = attempt_at(dial, index);
+    attempt->dial = dial;
+    attempt->address = *address;
+    *port_of(&attempt->address) = htons(dial->port);
+    attempt->handler.ready = on_ready;
+}
+
+/* The first address of a family from *position on; *position is moved behind it. NULL: none. */
+static const union address *next_of_family(const union address *addresses, size_t count,
+                                           size_t *position, sa_family_t family)
+{
+    while (*position < count) {
+        const union address *address = &addresses[(*position)++];
+        if (address->sa.sa_family == family)
+            return address;
+    }
+    return NULL;
+}
+
+/* Orders the addresses as in RFC 8305 section 4: families take turns, each in the order given,
+ * that of the first address first. With a local address its family alone counts. Returns how many
+ * of them are in order, at most DIAL_ADDRESSES_MAX. */
+static size_t interleave(const struct dial *dial, const union address *addresses, size_t count,
+                         const union address *order[DIAL_ADDRESSES_MAX])
+{
+    const union address *local = local_address(dial);
+    sa_family_t families[2] = {addresses[0].sa.sa_family};
+    families[1] = families[0] == AF_INET ? AF_INET6 : AF_INET;
+    if (local != NULL)
+        families[0] = families[1] = local->sa.sa_family;
+    size_t positions[2] = {0, local != NULL ? count : 0};
+    size_t ordered = 0;
+    for (size_t turn = 0; ordered < DIAL_ADDRESSES_MAX; turn = 1 - turn) {
+        const union address *next =
+            next_of_family(addresses, count, &positions[turn], families[turn]);
+        if (next != NULL)
+            order[ordered++] = next;
+        else if (positions[1 - turn] == count)
+            break;
+    }
+    return ordered;
+}
+
+static void connect_to(struct dial *dial, const union address *addresses, size_t count)
+{
+    const union address *order[DIAL_ADDRESSES_MAX];
+    dial->count = interleave(dial, addresses, count, order);
+    if (dial->count == 0) {
+        bool in6 = local_address(dial)->sa.sa_family == AF_INET6;
+        record_text(dial, "bind", EAFNOSUPPORT,
+                    in6 ? "bind_address is IPv6, the upstream has IPv4 addresses only"
+                        : "bind_address is IPv4, the upstream has IPv6 addresses only");
+        settle(dial);
+        return;
+    }
+    if (dial->count > 1)
+        dial->others = calloc(dial->count - 1, sizeof(*dial->others));
+    if (dial->others == NULL)
+        dial->count = 1; /* short of memory: better one address than none */
+    for (size_t i = 0; i < dial->count; i++)
+        attempt_init(dial, i, order[i]);
+    advance(dial);
+}
+
+static void on_lookup(struct lookup *lookup, const union address *addresses, size_t count,
+                      const char *error)
+{
+    struct dial *dial = container_of(lookup, struct dial, lookup);
+    if (error == NULL) {
+        connect_to(dial, addresses, count);
+        return;
+    }
+    record_text(dial, "resolve", 0, error);
+    settle(dial);
+}
+
+/* A numeric address needs no look-up. */
+static int resolve(struct dial *dial, const char *addr)
+{
+    union address address;
+    if (!address_parse(&address, addr))
+        return resolver_lookup(dial->resolver, &dial->lookup, addr);
+    connect_to(dial, &address, 1);
+    return 0;
+}
+
+struct dial *dial_start(struct loop *loop, struct resolver *resolver,
+                        const struct endpoint *endpoint, const struct dial_options *options,
+                        struct stream *stream, struct dial_handler *handler)
+{
+    struct dial *dial = calloc(1, sizeof(*dial));
+    if (dial == NULL)
+        return NULL;
+    dial->loop = loop;
+    dial->resolver = resolver;
+    dial->options = *options;
+    dial->stream = stream;
+    dial->handler = handler;
+    dial->port = endpoint->port;
+    dial->lookup.done = on_lookup;
+    dial->deadline.fire = on_deadline;
+    dial->stagger.fire = on_stagger;
+    dial->task.run = tell;
+    stream_init(stream, -1);
+    usec_t limit = options->connect_timeout;
+    if (limit > 0 && timer_set(loop, &dial->deadline, loop_now(loop) + limit) < 0)
+        goto err_dial;
+    if (resolve(dial, endpoint->addr) < 0)
+        goto err_deadline;
+    return dial;
+
+err_deadline:
+    timer_clear(loop, &dial->deadline);
+err_dial:
+    dial_free(dial);
+    return NULL;
+}
+
+void dial_cancel(struct dial *dial)
+{
+    if (dial == NULL)
+        return;
+    quiesce(dial);
+    stream_close(dial->stream);
+    loop_unpost(dial->loop, &dial->task);
+    dial_free(dial);
+}
+
+bool dial_is_connected(const struct dial *dial)
+{
+    return dial->connected;
+}

@@ -1,0 +1,59 @@
+/* Makes one connection: resolve, connect to the addresses in RFC 8305 order. Knows no pool.
+ *
+ * The next address is tried after DIAL_STAGGER, or at once when an attempt fails; the first that
+ * connects wins and the others are closed. */
+#ifndef KAPROXY_DIALER_H
+#define KAPROXY_DIALER_H
+
+#include <stdbool.h>
+
+#include "endpoint.h"
+#include "loop.h"
+#include "resolver.h"
+#include "stream.h"
+#include "util.h"
+
+#define DIAL_STAGGER (250 * USEC_PER_MSEC) /* RFC 8305 section 5: Connection Attempt Delay */
+
+/* So many of a name's addresses are tried, counted after the families were interleaved. */
+#define DIAL_ADDRESSES_MAX 16
+
+/* Why a dial, or an allocation, came to nothing. */
+struct failure {
+    const char *function; /* "resolve", "connect", "socket", "bind", ...; static */
+    int number;           /* errno, 0 where there is none */
+    char text[160];       /* for people */
+};
+
+struct dial_options {
+    usec_t connect_timeout; /* look-up, connect and handshake together; 0: no limit */
+    /* Local address; NULL or AF_UNSPEC: any. Addresses of the other family are not tried. */
+    const union address *bind_address;
+};
+
+struct dial;
+
+/* Told once how a dial ended, never from inside dial_start, and not at all once cancelled. The dial
+ * itself is gone when this is called. With failure NULL the stream given to dial_start is
+ * connected, watched on the loop, TCP_NODELAY is set, and its handler is still to be set. Else the
+ * stream is closed and failure, valid during the call, tells why the last attempt failed: function
+ * "resolve" with number 0 and the resolver's text, "connect" with ETIMEDOUT when the time is up, in
+ * whatever stage, else the function that failed with its errno. */
+struct dial_handler {
+    void (*done)(struct dial_handler *handler, const struct failure *failure);
+};
+
+/* Starts a dial. Endpoint and options are copied; bind_address, the resolver and the handler are
+ * borrowed until the end, and the stream belongs to the dial until then. NULL with errno, and done
+ * is not called. */
+struct dial *dial_start(struct loop *loop, struct resolver *resolver,
+                        const struct endpoint *endpoint, const struct dial_options *options,
+                        struct stream *stream, struct dial_handler *handler);
+
+/* Ends a dial in any stage, and closes its stream. NULL is harmless. */
+void dial_cancel(struct dial *dial);
+
+/* True once a TCP connection stands and only a handshake is missing. */
+bool dial_is_connected(const struct dial *dial);
+
+#endif

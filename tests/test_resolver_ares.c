@@ -1,0 +1,293 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "resolver.h"
+
+/* A DNS server of a few names, all of which say by their first label what is to happen. */
+struct dns {
+    int fd;
+    struct event event;
+    unsigned asked;
+};
+
+static size_t append_record(unsigned char *reply, size_t length, int family, const char *text)
+{
+    unsigned char head[12] = {0xc0, 12, 0, family == AF_INET ? 1 : 28, 0, 1, 0, 0, 0, 1, 0};
+    unsigned char size = family == AF_INET ? 4 : 16;
+    head[11] = size;
+    memcpy(reply + length, head, sizeof(head));
+    assert_int_equal(inet_pton(family, text, reply + length + sizeof(head)), 1);
+    reply[7]++; /* ANCOUNT */
+    return length + sizeof(head) + size;
+}
+
+static void on_question(evutil_socket_t fd, short what, void *arg)
+{
+    struct dns *dns = arg;
+    unsigned char packet[1024];
+    struct sockaddr_in from;
+    socklen_t from_length = sizeof(from);
+    (void)what;
+    ssize_t n = recvfrom(fd, packet, 512, 0, (struct sockaddr *)&from, &from_length);
+    assert_true(n > 17);
+    dns->asked++;
+    size_t length = (size_t)n;
+    unsigned char type = packet[length - 3];
+    const unsigned char *label = packet + 13;
+    packet[2] = 0x81; /* a response, recursion desired */
+    packet[3] = 0x80; /* no error, recursion available */
+    if (memcmp(label, "mute", 4) == 0)
+        return;
+    if (memcmp(label, "gone", 4) == 0)
+        packet[3] |= 3; /* NXDOMAIN */
+    if (memcmp(label, "both", 4) == 0 && type == 1) {
+        length = append_record(packet, length, AF_INET, "127.0.0.1");
+        length = append_record(packet, length, AF_INET, "127.0.0.2");
+    }
+    if (memcmp(label, "both", 4) == 0 && type == 28)
+        length = append_record(packet, length, AF_INET6, "::1");
+    sendto(fd, packet, length, 0, (struct sockaddr *)&from, from_length);
+}
+
+struct world {
+    struct loop *loop;
+    struct resolver *resolver;
+    struct dns dns;
+    int descriptors; /* open before the resolver was made */
+};
+
+/* An asker that notes what it is told. */
+struct asker {
+    struct lookup lookup;
+    unsigned answers;
+    size_t count;
+    union address addresses[8];
+    char error[80];
+};
+
+static void on_done(struct lookup *lookup, const union address *addresses, size_t count,
+                    const char *error)
+{
+    struct asker *asker = container_of(lookup, struct asker, lookup);
+    asker->answers++;
+    asker->count = count;
+    assert_true(count <= ARRAY_LEN(asker->addresses));
+    if (count > 0)
+        memcpy(asker->addresses, addresses, count * sizeof(*addresses));
+    snprintf(asker->error, sizeof(asker->error), "%s", error == NULL ? "" : error);
+}
+
+static void ask(struct world *world, struct asker *asker, const char *name)
+{
+    asker->lookup.done = on_done;
+    assert_int_equal(resolver_lookup(world->resolver, &asker->lookup, name), 0);
+    assert_int_equal(asker->answers, 0); /* never from inside the call */
+}
+
+static int count_descriptors(void)
+{
+    int count = 0;
+    for (int fd = 0; fd < 1024; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+static int setup(void **state)
+{
+    struct world *world = calloc(1, sizeof(*world));
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof(in);
+    /* c-ares before 1.22 knows retrans, in milliseconds; later ones take the last of the two. */
+    setenv("RES_OPTIONS", "retrans:200 timeout:1", 1);
+    world->loop = loop_new();
+    world->dns.fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(world->dns.fd, (struct sockaddr *)&in, length), 0);
+    assert_int_equal(getsockname(world->dns.fd, (struct sockaddr *)&in, &length), 0);
+    event_assign(&world->dns.event, loop_base(world->loop), world->dns.fd, EV_READ | EV_PERSIST,
+                 on_question, &world->dns);
+    event_add(&world->dns.event, NULL);
+    world->descriptors = count_descriptors();
+
+    struct resolver_backend *backend = resolver_ares_new(world->loop);
+    assert_non_null(backend);
+    char servers[64];
+    snprintf(servers, sizeof(servers), "127.0.0.1:%u", ntohs(in.sin_port));
+    assert_int_equal(resolver_ares_set_servers(backend, servers), 0);
+    world->resolver = resolver_new(world->loop, backend);
+    *state = world;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *world = *state;
+    resolver_free(world->resolver);
+    loop_turn(world->loop, 0); /* what was posted is gone */
+    assert_int_equal(count_descriptors(), world->descriptors);
+    event_del(&world->dns.event);
+    close(world->dns.fd);
+    loop_free(world->loop);
+    free(world);
+    return 0;
+}
+
+static void wait_for(struct world *world, const struct asker *asker)
+{
+    while (asker->answers == 0)
+        loop_turn(world->loop, -1);
+}
+
+static bool has_address(const struct asker *asker, const char *text)
+{
+    union address wanted;
+    assert_true(address_parse(&wanted, text));
+    for (size_t i = 0; i < asker->count; i++) {
+        if (memcmp(&asker->addresses[i], &wanted, address_length(&wanted)) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* From /etc/hosts, which c-ares reads and answers from inside the call that asks. */
+static void test_localhost(void **state)
+{
+    struct world *world = *state;
+    struct asker a = {0};
+    ask(world, &a, "localhost");
+    wait_for(world, &a);
+    assert_true(has_address(&a, "127.0.0.1") || has_address(&a, "::1"));
+}
+
+static void test_both_families(void **state)
+{
+    struct world *world = *state;
+    struct asker a = {0}, b = {0};
+    ask(world, &a, "both.test");
+    ask(world, &b, "both.test");
+    wait_for(world, &a);
+    assert_int_equal(a.count, 3);
+    assert_true(has_address(&a, "127.0.0.1"));
+    assert_true(has_address(&a, "127.0.0.2"));
+    assert_true(has_address(&a, "::1"));
+    assert_int_equal(b.answers, 1);
+    assert_int_equal(world->dns.asked, 2); /* A, AAAA */
+}
+
+static void test_not_found(void **state)
+{
+    struct world *world = *state;
+    struct asker a = {0};
+    ask(world, &a, "gone.test");
+    wait_for(world, &a);
+    assert_string_equal(a.error, "Domain name not found");
+}
+
+static void test_no_address(void **state)
+{
+    struct world *world = *state;
+    struct asker a = {0};
+    ask(world, &a, "none.test");
+    wait_for(world, &a);
+    assert_string_equal(a.error, "Host has no address.");
+}
+
+/* A name that c-ares refuses without asking anybody. */
+static void test_bad_name(void **state)
+{
+    struct world *world = *state;
+    struct asker a = {0};
+    char name[256];
+    memset(name, 'x', sizeof(name)); /* a label has 63 characters at most */
+    snprintf(name + 100, sizeof(name) - 100, ".test");
+    ask(world, &a, name);
+    wait_for(world, &a);
+    assert_true(strlen(a.error) > 0);
+    assert_int_equal(world->dns.asked, 0);
+}
+
+static void test_server_down(void **state)
+{
+    struct world *world = *state;
+    struct asker a = {0};
+    event_del(&world->dns.event);
+    close(world->dns.fd); /* the port now answers with ICMP */
+    world->descriptors--;
+    world->dns.fd = -1;
+    ask(world, &a, "both.test");
+    wait_for(world, &a);
+    assert_string_equal(a.error, "Could not contact DNS servers");
+}
+
+/* c-ares asks again by itself after a time-out, which runs on the loop. */
+static void test_asks_again(void **state)
+{
+    struct world *world = *state;
+    struct asker a = {0};
+    ask(world, &a, "mute.test");
+    while (world->dns.asked < 3)
+        loop_turn(world->loop, -1);
+    assert_int_equal(a.answers, 0);
+    resolver_cancel(world->resolver, &a.lookup);
+}
+
+/* The rest is teardown: the sockets are closed, and nothing is leaked or told. */
+static void test_freed_with_query_under_way(void **state)
+{
+    struct world *world = *state;
+    struct asker a = {0};
+    ask(world, &a, "mute.test");
+    while (world->dns.asked < 2)
+        loop_turn(world->loop, -1);
+    assert_true(count_descriptors() > world->descriptors);
+    resolver_cancel(world->resolver, &a.lookup);
+}
+
+/* The same with an answer that is posted already. */
+static void test_freed_with_answer_posted(void **state)
+{
+    struct world *world = *state;
+    struct asker a = {0};
+    ask(world, &a, "localhost");
+    resolver_cancel(world->resolver, &a.lookup);
+}
+
+static void test_bad_servers(void **state)
+{
+    (void)state;
+    struct loop *loop = loop_new();
+    struct resolver_backend *backend = resolver_ares_new(loop);
+    assert_int_equal(resolver_ares_set_servers(backend, "nonsense"), -1);
+    backend->stop(backend);
+    loop_free(loop);
+}
+
+int main(void)
+{
+#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_localhost),
+        TEST(test_both_families),
+        TEST(test_not_found),
+        TEST(test_no_address),
+        TEST(test_bad_name),
+        TEST(test_server_down),
+        TEST(test_asks_again),
+        TEST(test_freed_with_query_under_way),
+        TEST(test_freed_with_answer_posted),
+        cmocka_unit_test(test_bad_servers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
