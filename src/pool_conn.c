@@ -1,0 +1,251 @@
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "log.h"
+#include "pool_internal.h"
+
+static const char *const state_names[CONN_STATES] = {"new", "connecting", "busy", "idle", "closed"};
+
+/* Which transitions are legal: rows are "from". BUSY to BUSY is a release that goes straight to a
+ * waiter. */
+static const bool legal[CONN_STATES][CONN_STATES] = {
+    /*                  NEW    CONN   BUSY   IDLE   CLOSED */
+    [CONN_NEW] = {false, true, false, false, true},
+    [CONN_CONNECTING] = {false, false, true, true, true},
+    [CONN_BUSY] = {false, false, true, true, true},
+    [CONN_IDLE] = {false, false, true, false, true},
+    [CONN_CLOSED] = {false, false, false, false, false},
+};
+
+static unsigned *pool_count(struct pool *pool, enum conn_state state)
+{
+    switch (state) {
+    case CONN_CONNECTING:
+        return &pool->stats.connecting;
+    case CONN_BUSY:
+        return &pool->stats.busy;
+    case CONN_IDLE:
+        return &pool->stats.idle;
+    case CONN_NEW:
+    case CONN_CLOSED:
+    case CONN_STATES:
+        break;
+    }
+    return NULL;
+}
+
+/* Every change of a connection's state is made here: list, counts, debug line. */
+static void set_state(struct pool_conn *conn, enum conn_state to, const char *why)
+{
+    struct pool *pool = conn->pool;
+    struct pool_host *host = conn->host;
+    enum conn_state from = conn->state;
+    assert(legal[from][to]);
+
+    unsigned *count = pool_count(pool, from);
+    if (count != NULL) {
+        TAILQ_REMOVE(&host->conns[from], conn, link);
+        host->count[from]--;
+        (*count)--;
+    }
+    if (from == CONN_IDLE) {
+        TAILQ_REMOVE(&pool->idle, conn, lru);
+        timer_clear(pool->loop, &conn->stay_timer);
+    }
+    conn->state = to;
+    count = pool_count(pool, to);
+    if (count != NULL) {
+        TAILQ_INSERT_HEAD(&host->conns[to], conn, link);
+        host->count[to]++;
+        (*count)++;
+    }
+    if (to == CONN_IDLE)
+        TAILQ_INSERT_TAIL(&pool->idle, conn, lru);
+
+    if (log_enabled(LOG_LEVEL_DEBUG)) {
+        char text[ENDPOINT_TEXT_MAX];
+        log_debug("pool=%s endpoint=%s fd=%d %s -> %s (%s)", pool->name,
+                  endpoint_format(&host->endpoint, text), conn->stream.fd, state_names[from],
+                  state_names[to], why);
+    }
+    host_update(host);
+}
+
+/* Something happened on an idle connection: unless the look finds nothing (a stale edge), it is
+ * of no use any more [19]. */
+static void on_idle_ready(struct stream_handler *handler, struct stream *stream)
+{
+    struct pool_conn *conn = container_of(handler, struct pool_conn, idle_handler);
+    struct pool *pool = conn->pool;
+    (void)stream;
+    conn_usable(conn);
+    pool_serve(pool);
+}
+
+static void on_stay_over(struct timer *timer)
+{
+    struct pool_conn *conn = container_of(timer, struct pool_conn, stay_timer);
+    struct pool *pool = conn->pool;
+    conn_close(conn, DISCARD_KEEP_ALIVE, false);
+    pool_serve(pool);
+}
+
+/* A failed dial fails the oldest waiter of its host, and only that one. */
+static void on_dial_failed(struct pool_conn *conn, const struct failure *failure)
+{
+    struct pool_host *host = conn->host;
+    struct allocation *oldest = TAILQ_FIRST(&host->waiters);
+    char text[ENDPOINT_TEXT_MAX];
+    host_back_off(host);
+    if (oldest != NULL) {
+        host_remove_waiter(host, oldest);
+        pool_fail(oldest, failure->function, failure->number, "%s", failure->text);
+    } else {
+        log_warning("pool=%s endpoint=%s spare connection failed: function=%s errno=%d error=\"%s\"",
+                    host->pool->name, endpoint_format(&host->endpoint, text), failure->function,
+                    failure->number, failure->text);
+    }
+    conn_close(conn, DISCARD_DIAL_FAILED, false);
+}
+
+static void on_dial_done(struct dial_handler *handler, const struct failure *failure)
+{
+    struct pool_conn *conn = container_of(handler, struct pool_conn, dial_handler);
+    struct pool *pool = conn->pool;
+    conn->dial = NULL;
+    if (failure != NULL) {
+        on_dial_failed(conn, failure);
+    } else {
+        conn->born = loop_now(pool->loop);
+        pool_place(conn, FROM_NONE);
+    }
+    pool_serve(pool);
+}
+
+int conn_dial(struct pool_host *host, bool spare)
+{
+    struct pool *pool = host->pool;
+    struct pool_conn *conn = calloc(1, sizeof(*conn));
+    if (conn == NULL)
+        return -1;
+    conn->pool = pool;
+    conn->host = host;
+    conn->stream.fd = -1;
+    conn->idle_handler.ready = on_idle_ready;
+    conn->dial_handler.done = on_dial_done;
+    conn->stay_timer.fire = on_stay_over;
+    conn->dial = dial_start(pool->loop, pool->resolver, &host->endpoint, &pool->dial_options,
+                            &conn->stream, &conn->dial_handler);
+    if (conn->dial == NULL) {
+        free(conn);
+        return -1;
+    }
+    pool->stats.dials++;
+    if (spare)
+        pool->stats.spares++;
+    set_state(conn, CONN_CONNECTING, spare ? "spare" : "waiter");
+    return 0;
+}
+
+void conn_lease(struct pool_conn *conn, struct allocation *allocation, enum from_cache from_cache)
+{
+    host_proved(conn->host);
+    conn->lease = allocation;
+    conn->uses++;
+    stream_set_handler(&conn->stream, NULL);
+    allocation->conn = conn;
+    allocation->stream = &conn->stream;
+    allocation->from_cache = from_cache;
+    allocation->reused = conn->uses > 1;
+    set_state(conn, CONN_BUSY, from_cache_name(from_cache));
+    pool_answer(allocation);
+}
+
+/* How long it may stay idle: keep_alive, or less where the upstream's hint says so. */
+static usec_t conn_stay(const struct pool_conn *conn)
+{
+    usec_t keep_alive = conn->pool->limits.keep_alive;
+    return conn->stay != 0 && conn->stay < keep_alive ? conn->stay : keep_alive;
+}
+
+/* Sets what ends this idle time: the pool's timer, or one of its own for a shorter stay. 0, or -1
+ * with ENOMEM. */
+static int start_stay(struct pool_conn *conn)
+{
+    struct pool *pool = conn->pool;
+    if (conn_stay(conn) < pool->limits.keep_alive)
+        return timer_set(pool->loop, &conn->stay_timer, conn->idle_since + conn->stay);
+    if (timer_is_set(&pool->idle_timer))
+        return 0;
+    return timer_set(pool->loop, &pool->idle_timer, conn->idle_since + pool->limits.keep_alive);
+}
+
+void conn_park(struct pool_conn *conn)
+{
+    struct pool *pool = conn->pool;
+    conn->idle_since = loop_now(pool->loop);
+    conn->lease = NULL;
+    if (pool->phase != POOL_OPEN) {
+        conn_close(conn, DISCARD_SHUTDOWN, false);
+        return;
+    }
+    stream_set_handler(&conn->stream, &conn->idle_handler);
+    set_state(conn, CONN_IDLE, "nobody waits");
+    if (start_stay(conn) < 0)
+        conn_close(conn, DISCARD_KEEP_ALIVE, false);
+}
+
+bool conn_within_limits(struct pool_conn *conn)
+{
+    const struct pool_limits *limits = &conn->pool->limits;
+    usec_t now = loop_now(conn->pool->loop);
+    enum pool_discard reason;
+    if (limits->max_age > 0 && now - conn->born >= limits->max_age)
+        reason = DISCARD_MAX_AGE;
+    else if (limits->max_uses > 0 && conn->uses >= limits->max_uses)
+        reason = DISCARD_MAX_USES;
+    else if (conn->state == CONN_IDLE && now - conn->idle_since >= conn_stay(conn))
+        reason = DISCARD_KEEP_ALIVE;
+    else
+        return true;
+    conn_close(conn, reason, false);
+    return false;
+}
+
+bool conn_usable(struct pool_conn *conn)
+{
+    enum pool_discard reason;
+    switch (stream_look(&conn->stream)) {
+    case LOOK_QUIET:
+        return conn_within_limits(conn);
+    case LOOK_DATA:
+        reason = DISCARD_UNREAD_DATA;
+        break;
+    case LOOK_EOF:
+        reason = DISCARD_UPSTREAM_CLOSED;
+        break;
+    case LOOK_ERROR:
+    default:
+        reason = DISCARD_UPSTREAM_ERROR;
+        break;
+    }
+    /* An upstream that closes what it has just accepted must not make us dial in circles. */
+    if (conn->uses == 0 && loop_now(conn->pool->loop) - conn->born < USEC_PER_SEC)
+        host_back_off(conn->host);
+    conn_close(conn, reason, reason == DISCARD_UNREAD_DATA);
+    return false;
+}
+
+void conn_close(struct pool_conn *conn, enum pool_discard reason, bool reset)
+{
+    struct pool *pool = conn->pool;
+    set_state(conn, CONN_CLOSED, pool_discard_name(reason));
+    pool->stats.discards[reason]++;
+    dial_cancel(conn->dial);
+    if (reset)
+        stream_reset(&conn->stream);
+    else
+        stream_close(&conn->stream);
+    free(conn);
+}

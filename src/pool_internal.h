@@ -1,0 +1,148 @@
+/* What the pool's files share; for them alone. Numbers in brackets are POOL.md's.
+ *
+ *   pool_conn.c   a connection: its transitions, its dial, its end
+ *   pool_host.c   a host: its waiters, which of them a dial covers, its spares
+ *   pool.c        the pool: what users call, the queue, the clocks
+ *   pool_check.c  counts against lists, for tests
+ *
+ * Nothing here calls a user: answers are posted. Every entry point ends with pool_serve, the one
+ * place that gives room to who waits for it [13] and frees hosts that nothing needs any more. */
+#ifndef KAPROXY_POOL_INTERNAL_H
+#define KAPROXY_POOL_INTERNAL_H
+
+#include "pool.h"
+
+enum conn_state { CONN_NEW, CONN_CONNECTING, CONN_BUSY, CONN_IDLE, CONN_CLOSED, CONN_STATES };
+
+TAILQ_HEAD(conn_list, pool_conn);
+TAILQ_HEAD(allocation_list, allocation);
+TAILQ_HEAD(host_list, pool_host);
+
+struct pool_conn {
+    struct pool *pool;
+    struct pool_host *host;
+    enum conn_state state;
+    unsigned uses;            /* leases so far, the present one included */
+    struct allocation *lease; /* BUSY */
+    struct dial *dial;        /* CONNECTING */
+    usec_t born;              /* when it was connected */
+    usec_t idle_since;        /* IDLE */
+    usec_t stay;              /* the upstream's hint; 0: none */
+    struct timer stay_timer;  /* IDLE with a hint shorter than keep_alive */
+    struct stream_handler idle_handler;
+    struct dial_handler dial_handler;
+    TAILQ_ENTRY(pool_conn) link; /* in its host's list of its state */
+    TAILQ_ENTRY(pool_conn) lru;  /* IDLE: in the pool's list, longest idle first */
+    struct stream stream;
+};
+
+struct pool_host {
+    struct pool *pool;
+    struct endpoint endpoint;
+    struct conn_list conns[CONN_STATES]; /* IDLE and CONNECTING: newest first */
+    unsigned count[CONN_STATES];
+    struct allocation_list waiters; /* oldest first */
+    unsigned waiting;
+    /* Dials are not tied to waiters, but each dial under way covers one: the oldest min(dials,
+     * waiters) are covered, and the next one is the one that wants another dial. */
+    unsigned covered;
+    struct allocation *uncovered; /* the oldest waiter without a dial, or NULL */
+    struct heap_node hungry;      /* in pool->hungry while `uncovered` could use a free slot */
+    bool keeps_spares;
+    bool wants_spares;        /* in pool->wanting */
+    bool has_surplus;         /* in pool->surplus */
+    bool empty;               /* in pool->empties */
+    usec_t backoff;           /* the last pause between dials for spares */
+    struct timer retry_timer; /* set: no dials for spares */
+    TAILQ_ENTRY(pool_host) hosts;
+    TAILQ_ENTRY(pool_host) wanting;
+    TAILQ_ENTRY(pool_host) surplus;
+    TAILQ_ENTRY(pool_host) empties;
+};
+
+enum pool_phase { POOL_OPEN, POOL_DRAINING, POOL_SHUT };
+
+struct pool {
+    struct loop *loop;
+    struct resolver *resolver;
+    const char *name;
+    struct pool_limits limits;
+    struct dial_options dial_options; /* borrowed by every dial */
+    enum pool_phase phase;
+    void *tree; /* tsearch(3): the endpoints of the hosts */
+    struct host_list hosts;
+    size_t host_count;
+    int64_t serial; /* of the last allocation */
+    struct conn_list idle;
+    struct timer idle_timer;     /* keep_alive of all idle connections */
+    struct heap hungry;          /* hosts by the serial of their oldest uncovered waiter */
+    struct host_list wanting;    /* hosts that want spares */
+    struct host_list surplus;    /* hosts with dials that nobody waits for */
+    struct host_list empties;    /* hosts to be freed */
+    struct allocation_list waiters; /* of all hosts, by `arrival`, oldest first */
+    struct allocation_list answers; /* posted */
+    unsigned posted;
+    struct task answer_task;
+    struct pool_stats stats; /* the counts of now are kept here as well */
+};
+
+static inline unsigned host_open(const struct pool_host *host)
+{
+    return host->count[CONN_CONNECTING] + host->count[CONN_BUSY] + host->count[CONN_IDLE];
+}
+
+static inline unsigned pool_open(const struct pool *pool)
+{
+    return pool->stats.connecting + pool->stats.busy + pool->stats.idle;
+}
+
+/* Dials that no waiter of the host needs. */
+static inline unsigned host_surplus(const struct pool_host *host)
+{
+    return host->count[CONN_CONNECTING] - host->covered;
+}
+
+/* pool_conn.c */
+
+/* Starts a dial for a host that has room. 0, or -1 with ENOMEM. */
+MUST_CHECK int conn_dial(struct pool_host *host, bool spare);
+/* Hands a connection to an allocation, whose answer is thereby decided. */
+void conn_lease(struct pool_conn *conn, struct allocation *allocation, enum from_cache from_cache);
+/* Makes it idle, or closes it where the pool keeps nothing idle. */
+void conn_park(struct pool_conn *conn);
+/* True when it may be used once more; else it is closed, with the reason counted. usable takes the
+ * look at the socket [18]; within_limits is for who has just taken it. */
+bool conn_usable(struct pool_conn *conn);
+bool conn_within_limits(struct pool_conn *conn);
+/* Ends it in any state and frees it. */
+void conn_close(struct pool_conn *conn, enum pool_discard reason, bool reset);
+
+/* pool_host.c */
+
+/* The host of an endpoint; made if need be (NULL with ENOMEM then). */
+struct pool_host *host_get(struct pool *pool, const struct endpoint *endpoint);
+void host_free(struct pool_host *host);
+void host_add_waiter(struct pool_host *host, struct allocation *allocation);
+void host_remove_waiter(struct pool_host *host, struct allocation *allocation);
+/* The oldest waiter that takes this connection, or NULL. */
+struct allocation *host_waiter_for(const struct pool_host *host, const struct pool_conn *conn);
+/* Brings coverage and the pool's lists of hosts up to date; to be called after every change. */
+void host_update(struct pool_host *host);
+/* Cancels dials that nobody waits for and that are no spares. */
+void host_trim(struct pool_host *host);
+/* A dial failed, or the upstream closed a new connection unused: wait before the next spare. */
+void host_back_off(struct pool_host *host);
+/* A connection proved useful: forget failures. */
+void host_proved(struct pool_host *host);
+
+/* pool.c */
+
+void pool_answer(struct allocation *allocation);
+/* Decides an allocation's answer as a failure. The text is formatted. */
+void pool_fail(struct allocation *allocation, const char *function, int number, const char *format,
+               ...) PRINTF(4, 5);
+/* A connection stands ready, dialled or released: to the oldest waiter, or idle. */
+void pool_place(struct pool_conn *conn, enum from_cache from_cache);
+void pool_serve(struct pool *pool);
+
+#endif
