@@ -1,0 +1,79 @@
+/* kaproxy.ini, read once into one immutable, validated struct. */
+#ifndef KAPROXY_CONFIG_H
+#define KAPROXY_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "endpoint.h"
+#include "log.h"
+#include "pool.h"
+#include "util.h"
+
+/* One address to listen on. */
+struct config_address {
+    struct sockaddr_storage sa;
+    socklen_t length;
+    char *text; /* as written */
+    int line;
+};
+
+enum config_reuse {
+    REUSE_FRAMED,
+    REUSE_QUIET,
+    REUSE_NEVER,
+    REUSE_UNSET /* not in a struct that config_load returned */
+};
+
+/* Strings are never NULL, and the struct owns them. */
+
+struct config_pool {
+    char *name; /* "" for the default pool */
+    int line;
+    struct pool_limits limits;
+};
+
+struct config_listener {
+    char *name;
+    int line;
+    struct config_address *addresses;
+    size_t address_count;
+    struct endpoint upstream;
+    size_t pool;     /* index into config.pools */
+    char *pool_name; /* "" for the default pool */
+    usec_t timeout;  /* of its allocations; the pool's when it has none of its own */
+    enum config_reuse reuse;
+    usec_t idle_timeout; /* 0: none */
+    char *host;          /* "upstream", "client" or a literal */
+    char *tls_ca_file, *tls_server_name, *tls_cert_file, *tls_key_file; /* "": not set */
+    bool tls_verify;
+    char *tls_min_version; /* "1.2" or "1.3" */
+};
+
+struct config {
+    char *file;
+    char *log;
+    enum log_level log_level;
+    char *access_log;
+    unsigned max_clients;
+    usec_t shutdown_timeout;
+    char *user;                /* "": stay who we are */
+    struct config_pool *pools; /* pools[0] is the default pool */
+    size_t pool_count;
+    struct config_listener *listeners;
+    size_t listener_count;
+};
+
+/* Reads and validates a file. Every mistake is written to `errors` as one line FILE:LINE: text, in
+ * the order of the lines and all of them in one go; FILE: text when the file cannot be read. NULL
+ * when there was one. */
+struct config *config_load(const char *file, FILE *errors);
+void config_free(struct config *config); /* NULL is harmless */
+
+/* Writes the effective values in the form of an INI file that config_load reads back alike. */
+void config_print(const struct config *config, FILE *out);
+
+#endif

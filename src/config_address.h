@@ -1,0 +1,27 @@
+/* Numeric addresses of the configuration: what to listen on, what to connect from. */
+#ifndef KAPROXY_CONFIG_ADDRESS_H
+#define KAPROXY_CONFIG_ADDRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "config.h"
+#include "resolver.h"
+#include "util.h"
+
+/* Parses addr:port, [v6]:port or unix:/path, `length` bytes of text; the address then owns a copy
+ * of them. 0, or -1 with *error pointing to a static sentence. */
+MUST_CHECK int config_address_parse(struct config_address *address, const char *text, size_t length,
+                                    const char **error);
+void config_address_clear(struct config_address *address);
+
+/* True when one socket listening on a leaves no room for one on b. */
+bool config_address_overlaps(const struct config_address *a, const struct config_address *b);
+
+/* Numeric IPv4 or IPv6, without brackets and port; a scope is allowed. 0 or -1. */
+MUST_CHECK int config_address_parse_numeric(union address *address, const char *text);
+
+/* Writes a numeric address; returns text. */
+const char *config_address_format_numeric(const union address *address, char *text, size_t size);
+
+#endif

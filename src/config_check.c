@@ -1,0 +1,184 @@
+#include "config_check.h"
+
+#include <string.h>
+
+#include "config_address.h"
+
+/* The schemes that this version can speak. */
+static bool scheme_is_supported(enum scheme_kind kind)
+{
+    return kind == SCHEME_TCP;
+}
+
+static bool scheme_is_opaque(enum scheme_kind kind)
+{
+    return kind == SCHEME_TCP || kind == SCHEME_TLS;
+}
+
+static void check_pool(struct config_parts *parts, const struct config_part *part)
+{
+    const struct pool_limits *limits = &parts->config->pools[part->index].limits;
+    unsigned most =
+        limits->max_per_host < limits->max_open ? limits->max_per_host : limits->max_open;
+
+    if (config_part_is_valid(part, "min_idle") && limits->min_idle > most)
+        config_errors_add(&parts->errors, config_part_line(part, "min_idle"),
+                          "min_idle: %u is more than max_per_host and max_open leave room for (%u)",
+                          limits->min_idle, most);
+}
+
+static void check_required(struct config_parts *parts, const struct config_part *part)
+{
+    const struct config_section *section = &config_sections[part->kind];
+
+    for (size_t i = 0; i < section->key_count; i++) {
+        if (section->keys[i].initial == NULL && part->lines[i] == 0)
+            config_errors_add(&parts->errors, part->line, "listener %s: the key %s is missing",
+                              parts->config->listeners[part->index].name, section->keys[i].name);
+    }
+}
+
+static void resolve_pool(struct config_parts *parts, struct config_listener *listener,
+                         const struct config_part *part)
+{
+    int line = config_part_line(part, "pool");
+
+    if (line != 0 && !config_part_is_valid(part, "pool"))
+        return;
+    const struct config_part *pool = config_parts_find(parts, SECTION_POOL, listener->pool_name);
+    if (pool == NULL) {
+        config_errors_add(&parts->errors, line, "pool: there is no section [pool %s]",
+                          listener->pool_name);
+        return;
+    }
+    listener->pool = pool->index;
+    if (listener->timeout == 0)
+        listener->timeout = parts->config->pools[pool->index].limits.timeout;
+}
+
+static void check_reuse_opaque(struct config_parts *parts, const struct config_listener *listener,
+                               const struct config_part *part)
+{
+    int line = config_part_line(part, "reuse");
+    const char *scheme = listener->upstream.scheme;
+
+    if (listener->reuse == REUSE_UNSET)
+        config_errors_add(
+            &parts->errors, line != 0 ? line : part->line,
+            "listener %s: reuse must be given, for the bytes of scheme %s carry no boundary: "
+            "reuse = quiet (the connection is used again when the client ended first, in order, "
+            "and the upstream had the last word) or reuse = never (each client gets a connection "
+            "that nobody used before)",
+            listener->name, scheme);
+    else if (listener->reuse == REUSE_FRAMED)
+        config_errors_add(&parts->errors, line,
+                          "reuse: framed is for http and https, the bytes of scheme %s carry no "
+                          "boundary: use quiet or never",
+                          scheme);
+}
+
+static void check_reuse(struct config_parts *parts, struct config_listener *listener,
+                        const struct config_part *part)
+{
+    int line = config_part_line(part, "reuse");
+
+    if (line != 0 && !config_part_is_valid(part, "reuse"))
+        return;
+    if (scheme_is_opaque(endpoint_kind(&listener->upstream)))
+        check_reuse_opaque(parts, listener, part);
+    else if (listener->reuse == REUSE_QUIET)
+        config_errors_add(&parts->errors, line,
+                          "reuse: quiet is for opaque schemes, scheme %s has message boundaries: "
+                          "use framed or never",
+                          listener->upstream.scheme);
+    else if (listener->reuse == REUSE_UNSET)
+        listener->reuse = REUSE_FRAMED;
+}
+
+/* Keys that the upstream's scheme leaves without an effect. */
+static void check_effect(struct config_parts *parts, const struct config_listener *listener,
+                         const struct config_part *part)
+{
+    const struct config_section *section = &config_sections[part->kind];
+    enum scheme_kind kind = endpoint_kind(&listener->upstream);
+
+    for (size_t i = 0; i < section->key_count; i++) {
+        const struct config_key *key = &section->keys[i];
+        if (part->lines[i] != 0 && key->schemes != 0 && (key->schemes & KEY_FOR(kind)) == 0)
+            config_errors_add(&parts->errors, part->lines[i], "%s: has no effect on scheme %s",
+                              key->name, listener->upstream.scheme);
+    }
+}
+
+static void check_certificate(struct config_parts *parts, const struct config_listener *listener,
+                              const struct config_part *part)
+{
+    bool cert = config_part_is_valid(part, "tls_cert_file") && *listener->tls_cert_file != '\0';
+    bool key = config_part_is_valid(part, "tls_key_file") && *listener->tls_key_file != '\0';
+
+    if (cert && !key)
+        config_errors_add(&parts->errors, config_part_line(part, "tls_cert_file"),
+                          "tls_cert_file: tls_key_file must be given as well");
+    if (key && !cert)
+        config_errors_add(&parts->errors, config_part_line(part, "tls_key_file"),
+                          "tls_key_file: tls_cert_file must be given as well");
+}
+
+static void check_upstream(struct config_parts *parts, struct config_listener *listener,
+                           const struct config_part *part)
+{
+    if (!config_part_is_valid(part, "upstream"))
+        return; /* all the rest depends on its scheme */
+    enum scheme_kind kind = endpoint_kind(&listener->upstream);
+    if (!scheme_is_supported(kind))
+        config_errors_add(&parts->errors, config_part_line(part, "upstream"),
+                          "scheme %s: not supported yet", listener->upstream.scheme);
+    check_reuse(parts, listener, part);
+    check_effect(parts, listener, part);
+    if ((KEY_FOR_TLS & KEY_FOR(kind)) != 0)
+        check_certificate(parts, listener, part);
+}
+
+/* Compares a listener's addresses with those of the listeners before it; its own were compared
+ * with each other when they were parsed. */
+static void check_addresses(struct config_parts *parts, const struct config_part *part)
+{
+    const struct config_listener *listeners = parts->config->listeners;
+    const struct config_listener *mine = &listeners[part->index];
+
+    for (size_t i = 0; i < part->index; i++) {
+        for (size_t j = 0; j < listeners[i].address_count * mine->address_count; j++) {
+            const struct config_address *a = &listeners[i].addresses[j / mine->address_count];
+            const struct config_address *b = &mine->addresses[j % mine->address_count];
+            if (config_address_overlaps(a, b))
+                config_errors_add(&parts->errors, b->line,
+                                  "listen: %s is taken by listener %s in line %d (%s)", b->text,
+                                  listeners[i].name, a->line, a->text);
+        }
+    }
+}
+
+static void check_listener(struct config_parts *parts, const struct config_part *part)
+{
+    struct config_listener *listener = &parts->config->listeners[part->index];
+
+    check_required(parts, part);
+    resolve_pool(parts, listener, part);
+    check_upstream(parts, listener, part);
+    check_addresses(parts, part);
+}
+
+void config_check(struct config_parts *parts)
+{
+    for (size_t i = 0; i < parts->count; i++) {
+        const struct config_part *part = &parts->list[i];
+        if (part->mistaken)
+            continue;
+        if (part->kind == SECTION_POOL)
+            check_pool(parts, part);
+        else if (part->kind == SECTION_LISTENER)
+            check_listener(parts, part);
+    }
+    if (parts->config->listener_count == 0 && !parts->lost)
+        config_errors_add(&parts->errors, 1, "no section [listener NAME]: there is nothing to do");
+}

@@ -1,0 +1,30 @@
+/* The mistakes found in one file, in the order of its lines. */
+#ifndef KAPROXY_CONFIG_ERRORS_H
+#define KAPROXY_CONFIG_ERRORS_H
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/queue.h>
+
+#include "util.h"
+
+struct config_error;
+
+struct config_errors {
+    TAILQ_HEAD(config_error_list, config_error) list;
+    bool out_of_memory; /* some mistake could not be kept */
+};
+
+void config_errors_init(struct config_errors *errors);
+void config_errors_clear(struct config_errors *errors);
+
+/* line 0: the mistake is in no line. */
+void config_errors_add(struct config_errors *errors, int line, const char *format, ...)
+    PRINTF(3, 4);
+
+bool config_errors_any(const struct config_errors *errors);
+
+/* One line each: FILE:LINE: text, or FILE: text. */
+void config_errors_write(const struct config_errors *errors, const char *file, FILE *out);
+
+#endif

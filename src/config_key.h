@@ -1,0 +1,42 @@
+/* The keys of each kind of section: what the parser, config_print and the checks of the pages and
+ * the sample file go by. A new key is a field in config.h and a line in config_key.c. */
+#ifndef KAPROXY_CONFIG_KEY_H
+#define KAPROXY_CONFIG_KEY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct config_type;
+
+struct config_key {
+    const char *name;
+    const struct config_type *type;
+    size_t offset;       /* of the field in the section's struct */
+    const char *initial; /* the default, as text; NULL: the key must be given */
+    int64_t min, max;    /* counts as they are, times in seconds */
+    bool zero_is_default;
+    unsigned schemes; /* KEY_FOR_*: the upstreams it has an effect on; 0: all */
+};
+
+/* Sets of enum scheme_kind. */
+#define KEY_FOR(kind) (1u << (kind))
+#define KEY_FOR_HTTP  (KEY_FOR(SCHEME_HTTP) | KEY_FOR(SCHEME_HTTPS))
+#define KEY_FOR_TLS   (KEY_FOR(SCHEME_HTTPS) | KEY_FOR(SCHEME_TLS))
+
+enum config_kind { SECTION_KAPROXY, SECTION_POOL, SECTION_LISTENER, CONFIG_KIND_COUNT };
+
+struct config_section {
+    const char *name;
+    const struct config_key *keys;
+    size_t key_count; /* at most CONFIG_KEYS_MAX */
+};
+
+#define CONFIG_KEYS_MAX 32
+
+extern const struct config_section config_sections[CONFIG_KIND_COUNT];
+
+/* A key's index in its section, or -1. */
+int config_key_find(const struct config_section *section, const char *name);
+
+#endif

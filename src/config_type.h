@@ -1,0 +1,34 @@
+/* The types of the values in kaproxy.ini. */
+#ifndef KAPROXY_CONFIG_TYPE_H
+#define KAPROXY_CONFIG_TYPE_H
+
+#include "config_key.h"
+#include "util.h"
+
+#define CONFIG_VALUE_MAX 512 /* any value as text, and the final NUL */
+#define CONFIG_ERROR_MAX 512
+
+/* A value on its way into a field. */
+struct config_input {
+    const struct config_key *key;
+    const char *text;
+    int line;
+    char error[CONFIG_ERROR_MAX]; /* set when it cannot be parsed */
+};
+
+struct config_type {
+    /* Parses into a field that is clear; 0, or -1 with input->error, and the field stays clear. */
+    int (*parse)(struct config_input *input, void *field);
+    /* The value as text: in buffer, or static, or in the field. */
+    const char *(*format)(const void *field, char buffer[CONFIG_VALUE_MAX]);
+    /* Frees what parse allocated; NULL: nothing. */
+    void (*clear)(void *field);
+};
+
+/* Times are usec_t, counts are unsigned, texts are char * that the struct owns. */
+extern const struct config_type config_type_count, config_type_time, config_type_bool,
+    config_type_text, config_type_log, config_type_access_log, config_type_log_level,
+    config_type_user, config_type_reuse, config_type_addresses, config_type_endpoint,
+    config_type_bind_address, config_type_host, config_type_host_name, config_type_tls_version;
+
+#endif
