@@ -1,0 +1,374 @@
+#include "listener.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "log.h"
+
+/* Clients taken from one socket before others have their turn. */
+#define SHARE 64
+
+/* How long accepting pauses when there are no descriptors. A session that ends sooner ends the
+ * pause. */
+#define PAUSE (100 * USEC_PER_MSEC)
+
+struct listening {
+    struct listener *listener;
+    const struct config_address *address;
+    int fd;
+    struct event event;
+    dev_t dev; /* of a unix socket's file */
+    ino_t ino;
+};
+
+struct listener {
+    struct listeners *all;
+    struct service service;
+    TAILQ_ENTRY(listener) link;
+    size_t count;
+    struct listening sockets[];
+};
+
+static void stop_accepting(struct listeners *listeners)
+{
+    struct listener *listener;
+    if (!listeners->accepting)
+        return;
+    listeners->accepting = false;
+    TAILQ_FOREACH(listener, &listeners->list, link)
+    {
+        for (size_t i = 0; i < listener->count; i++)
+            event_del(&listener->sockets[i].event);
+    }
+}
+
+static int start_accepting(struct listeners *listeners)
+{
+    struct listener *listener;
+    if (listeners->accepting || listeners->stopped)
+        return 0;
+    listeners->accepting = true;
+    timer_clear(listeners->loop, &listeners->retry);
+    TAILQ_FOREACH(listener, &listeners->list, link)
+    {
+        for (size_t i = 0; i < listener->count; i++) {
+            if (event_add(&listener->sockets[i].event, NULL) < 0) {
+                stop_accepting(listeners);
+                return -1;
+            }
+        }
+    }
+    return 0;
+}
+
+static void resume(struct listeners *listeners)
+{
+    if (listeners->clients >= listeners->max_clients || start_accepting(listeners) == 0)
+        return;
+    log_error("cannot watch the listening sockets: %s", strerror(errno));
+    if (timer_set(listeners->loop, &listeners->retry, loop_now(listeners->loop) + PAUSE) < 0)
+        log_error("cannot set a timer: %s", strerror(errno));
+}
+
+static void on_retry(struct timer *timer)
+{
+    resume(container_of(timer, struct listeners, retry));
+}
+
+/* Out of descriptors or memory: clients wait in the backlog. One message until all of them were
+ * accepted again. */
+static void pause_accepting(struct listeners *listeners, int error)
+{
+    if (!listeners->starved) {
+        log_error("accepting pauses: %s; %u clients are connected", strerror(error),
+                  listeners->clients);
+        listeners->starved = true;
+        listeners->pauses++;
+    }
+    stop_accepting(listeners);
+    if (timer_set(listeners->loop, &listeners->retry, loop_now(listeners->loop) + PAUSE) < 0)
+        log_error("cannot set a timer: %s", strerror(errno));
+}
+
+static void caught_up(struct listeners *listeners)
+{
+    if (!listeners->starved)
+        return;
+    listeners->starved = false;
+    log_notice("accepting goes on; %u clients are connected", listeners->clients);
+}
+
+enum accept_result { ACCEPTED, ACCEPT_NEXT, ACCEPT_NONE, ACCEPT_SHORTAGE };
+
+static enum accept_result accept_one(struct listening *listening)
+{
+    struct listener *listener = listening->listener;
+    union address peer = {.sa.sa_family = AF_UNIX};
+    socklen_t length = sizeof(peer);
+    bool is_unix = listening->address->sa.ss_family == AF_UNIX;
+    int fd = accept4(listening->fd, is_unix ? NULL : &peer.sa, is_unix ? NULL : &length,
+                     SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+        switch (errno) {
+        case EAGAIN:
+            return ACCEPT_NONE;
+        case EMFILE:
+        case ENFILE:
+        case ENOBUFS:
+        case ENOMEM:
+            return ACCEPT_SHORTAGE;
+        default: /* the client has left already, or accept(2)'s "treat like EAGAIN by retrying" */
+            return ACCEPT_NEXT;
+        }
+    }
+    if (session_start(&listener->service, fd, &peer) < 0) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return ACCEPT_SHORTAGE;
+    }
+    listener->all->clients++;
+    return ACCEPTED;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+    struct listening *listening = arg;
+    struct listeners *listeners = listening->listener->all;
+    (void)fd;
+    (void)what;
+    for (int i = 0; i < SHARE && listeners->accepting; i++) {
+        switch (accept_one(listening)) {
+        case ACCEPTED:
+            if (listeners->clients >= listeners->max_clients) {
+                listeners->full++;
+                stop_accepting(listeners);
+            }
+            break;
+        case ACCEPT_NEXT:
+            break;
+        case ACCEPT_NONE:
+            caught_up(listeners);
+            return;
+        case ACCEPT_SHORTAGE:
+            pause_accepting(listeners, errno);
+            return;
+        }
+    }
+}
+
+static void on_session_ended(struct service *service)
+{
+    struct listener *listener = container_of(service, struct listener, service);
+    struct listeners *listeners = listener->all;
+    listeners->clients--;
+    if (listeners->stopped) {
+        if (listeners->clients == 0)
+            loop_post(listeners->loop, &listeners->drained_task);
+    } else if (!listeners->accepting) {
+        resume(listeners);
+    }
+}
+
+static void on_drained(struct task *task)
+{
+    struct listeners *listeners = container_of(task, struct listeners, drained_task);
+    listeners->drained(listeners);
+}
+
+void listeners_init(struct listeners *listeners)
+{
+    listeners->retry.fire = on_retry;
+    listeners->drained_task.run = on_drained;
+    TAILQ_INIT(&listeners->list);
+}
+
+/* A socket file that nobody listens on any more is in the way; anything else is not ours to touch.
+ * 0, or -1 with errno. */
+static int remove_stale_socket(const struct sockaddr *sa, socklen_t length)
+{
+    const char *path = ((const struct sockaddr_un *)(const void *)sa)->sun_path;
+    struct stat st;
+    if (lstat(path, &st) < 0)
+        return errno == ENOENT ? 0 : -1;
+    if (!S_ISSOCK(st.st_mode)) {
+        errno = EEXIST;
+        return -1;
+    }
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    int result = connect(fd, sa, length);
+    int error = errno;
+    close(fd);
+    if (result < 0 && error == ECONNREFUSED)
+        return unlink(path);
+    errno = result == 0 || error == EAGAIN ? EADDRINUSE : error;
+    return -1;
+}
+
+/* Options that accepted sockets inherit, so that they cost no call for each client. */
+static int set_options(int fd, int family)
+{
+    int on = 1;
+    if (family == AF_UNIX)
+        return 0;
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) < 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0)
+        return -1;
+    if (family == AF_INET6)
+        return setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+    return 0;
+}
+
+static int open_socket(struct listening *listening)
+{
+    const struct sockaddr *sa = (const struct sockaddr *)&listening->address->sa;
+    socklen_t length = listening->address->length;
+    if (sa->sa_family == AF_UNIX && remove_stale_socket(sa, length) < 0)
+        return -1;
+    int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    /* The kernel lowers the backlog to net.core.somaxconn. */
+    if (set_options(fd, sa->sa_family) < 0 || bind(fd, sa, length) < 0 || listen(fd, INT_MAX) < 0) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    struct stat st;
+    if (sa->sa_family == AF_UNIX &&
+        lstat(((const struct sockaddr_un *)(const void *)sa)->sun_path, &st) == 0) {
+        listening->dev = st.st_dev;
+        listening->ino = st.st_ino;
+    }
+    listening->fd = fd;
+    return 0;
+}
+
+/* Removes a unix socket's file, unless somebody has put another one there. */
+static void remove_socket_file(const struct listening *listening)
+{
+    const struct sockaddr_un *sun = (const struct sockaddr_un *)&listening->address->sa;
+    struct stat st;
+    if (sun->sun_family == AF_UNIX && lstat(sun->sun_path, &st) == 0 &&
+        st.st_dev == listening->dev && st.st_ino == listening->ino)
+        unlink(sun->sun_path);
+}
+
+static void close_sockets(struct listener *listener)
+{
+    for (size_t i = 0; i < listener->count; i++) {
+        struct listening *listening = &listener->sockets[i];
+        if (listening->fd < 0)
+            continue;
+        event_del(&listening->event);
+        remove_socket_file(listening);
+        close(listening->fd);
+        listening->fd = -1;
+    }
+}
+
+int listeners_add(struct listeners *listeners, const struct config_listener *config,
+                  struct pool *pool)
+{
+    struct listener *listener = calloc(
+        1, sizeof(*listener) + config->address_count * sizeof(struct listening));
+    if (listener == NULL) {
+        log_error("listener %s: %s", config->name, strerror(errno));
+        return -1;
+    }
+    listener->all = listeners;
+    listener->service.config = config;
+    listener->service.loop = listeners->loop;
+    listener->service.pool = pool;
+    listener->service.scratch = listeners->scratch;
+    listener->service.ended = on_session_ended;
+    service_init(&listener->service);
+    for (size_t i = 0; i < config->address_count; i++) {
+        struct listening *listening = &listener->sockets[i];
+        listening->listener = listener;
+        listening->address = &config->addresses[i];
+        if (open_socket(listening) < 0) {
+            log_error("listener %s: cannot listen on %s: %s", config->name,
+                      listening->address->text, strerror(errno));
+            goto err_sockets;
+        }
+        listener->count++;
+        event_assign(&listening->event, loop_base(listeners->loop), listening->fd,
+                     EV_READ | EV_PERSIST, on_readable, listening);
+        log_notice("listening on %s (listener %s, upstream %s)", listening->address->text,
+                   config->name, listener->service.upstream);
+    }
+    TAILQ_INSERT_TAIL(&listeners->list, listener, link);
+    return 0;
+
+err_sockets:
+    close_sockets(listener);
+    free(listener);
+    return -1;
+}
+
+int listeners_start(struct listeners *listeners)
+{
+    return start_accepting(listeners);
+}
+
+void listeners_stop(struct listeners *listeners)
+{
+    struct listener *listener;
+    if (listeners->stopped)
+        return;
+    stop_accepting(listeners);
+    timer_clear(listeners->loop, &listeners->retry);
+    listeners->stopped = true;
+    TAILQ_FOREACH(listener, &listeners->list, link)
+    {
+        close_sockets(listener);
+        service_drain(&listener->service);
+    }
+    if (listeners->clients == 0)
+        loop_post(listeners->loop, &listeners->drained_task);
+}
+
+void listeners_abort(struct listeners *listeners)
+{
+    struct listener *listener;
+    TAILQ_FOREACH(listener, &listeners->list, link)
+        service_abort(&listener->service);
+}
+
+void listeners_clear(struct listeners *listeners)
+{
+    struct listener *listener;
+    assert(listeners->clients == 0);
+    while ((listener = TAILQ_FIRST(&listeners->list)) != NULL) {
+        TAILQ_REMOVE(&listeners->list, listener, link);
+        close_sockets(listener);
+        free(listener);
+    }
+    timer_clear(listeners->loop, &listeners->retry);
+    loop_unpost(listeners->loop, &listeners->drained_task);
+}
+
+void listeners_log_stats(const struct listeners *listeners)
+{
+    struct listener *listener;
+    log_notice("stats clients=%u accept_pauses=%" PRIu64 " max_clients_reached=%" PRIu64,
+               listeners->clients, listeners->pauses, listeners->full);
+    TAILQ_FOREACH(listener, &listeners->list, link)
+        service_log_stats(&listener->service);
+}

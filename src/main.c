@@ -1,0 +1,165 @@
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "config-build.h"
+#include "config.h"
+#include "log.h"
+#include "worker.h"
+
+/* Descriptors for logs, the loop, the resolver and signals. */
+#define OWN_DESCRIPTORS 32
+
+struct arguments {
+    const char *file;
+    bool check;
+    bool verbose;
+};
+
+static const char usage[] = "usage: kaproxy [-c FILE] [-t [-v]] [-V] [-h]\n"
+                            "  -c FILE  configuration (default: " KAPROXY_INI ")\n"
+                            "  -t       check the configuration and exit\n"
+                            "  -v       with -t: print the effective values\n"
+                            "  -V       print the version and exit\n"
+                            "  -h       print this help and exit\n";
+
+/* Does not return where the command line alone decides. */
+static struct arguments parse_arguments(int argc, char **argv)
+{
+    struct arguments arguments = {.file = KAPROXY_INI};
+    int option;
+    while ((option = getopt(argc, argv, "c:tvVh")) != -1) {
+        switch (option) {
+        case 'c':
+            arguments.file = optarg;
+            break;
+        case 't':
+            arguments.check = true;
+            break;
+        case 'v':
+            arguments.verbose = true;
+            break;
+        case 'V':
+            puts("kaproxy " PACKAGE_VERSION);
+            exit(EXIT_SUCCESS);
+        case 'h':
+            fputs(usage, stdout);
+            exit(EXIT_SUCCESS);
+        default:
+            fputs(usage, stderr);
+            exit(EXIT_FAILURE);
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "kaproxy: unexpected argument: %s\n%s", argv[optind], usage);
+        exit(EXIT_FAILURE);
+    }
+    return arguments;
+}
+
+static int check(const struct config *config, bool verbose)
+{
+    printf("%s: ok\n", config->file);
+    if (verbose)
+        config_print(config, stdout);
+    if (fflush(stdout) == 0)
+        return EXIT_SUCCESS;
+    fprintf(stderr, "kaproxy: standard output: %s\n", strerror(errno));
+    return EXIT_FAILURE;
+}
+
+static int open_logs(const struct config *config)
+{
+    if (log_open(config->log, config->log_level) < 0) {
+        log_error("cannot open the log %s: %s", config->log, strerror(errno));
+        return -1;
+    }
+    if (log_access_open(config->access_log) < 0) {
+        log_error("cannot open the access log %s: %s", config->access_log, strerror(errno));
+        return -1;
+    }
+    return 0;
+}
+
+/* Every client and every upstream connection takes a descriptor. */
+static void raise_descriptor_limit(const struct config *config)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    if (limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
+            log_warning("cannot raise the limit of descriptors: %s", strerror(errno));
+            getrlimit(RLIMIT_NOFILE, &limit);
+        }
+    }
+    unsigned long long connections = 0, listening = 0;
+    for (size_t i = 0; i < config->pool_count; i++)
+        connections += config->pools[i].limits.max_open;
+    for (size_t i = 0; i < config->listener_count; i++)
+        listening += config->listeners[i].address_count;
+    unsigned long long need = config->max_clients + connections + listening + OWN_DESCRIPTORS;
+    if (limit.rlim_cur != RLIM_INFINITY && need > limit.rlim_cur)
+        log_warning("the limit of %llu descriptors is too low: max_clients %u, max_open %llu in all "
+                    "pools and %llu of our own make %llu",
+                    (unsigned long long)limit.rlim_cur, config->max_clients, connections,
+                    listening + OWN_DESCRIPTORS, need);
+}
+
+/* 0, or -1; then it was logged. */
+static int drop_privileges(const char *user)
+{
+    if (user[0] == '\0')
+        return 0;
+    if (geteuid() != 0) {
+        log_warning("user = %s is ignored: not started as root", user);
+        return 0;
+    }
+    errno = 0;
+    const struct passwd *entry = getpwnam(user);
+    if (entry == NULL) {
+        log_error("user %s: %s", user, errno != 0 ? strerror(errno) : "no such user");
+        return -1;
+    }
+    if (initgroups(user, entry->pw_gid) < 0 || setgid(entry->pw_gid) < 0 ||
+        setuid(entry->pw_uid) < 0) {
+        log_error("cannot become user %s: %s", user, strerror(errno));
+        return -1;
+    }
+    return 0;
+}
+
+static int serve(const struct config *config)
+{
+    int status = EXIT_FAILURE;
+    signal(SIGPIPE, SIG_IGN);
+    if (open_logs(config) < 0)
+        return status;
+    log_notice("kaproxy " PACKAGE_VERSION " starts with %s", config->file);
+    raise_descriptor_limit(config);
+    struct worker *worker = worker_new(config);
+    if (worker != NULL && drop_privileges(config->user) == 0 && worker_run(worker) == 0)
+        status = EXIT_SUCCESS;
+    worker_free(worker);
+    log_close();
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments = parse_arguments(argc, argv);
+    struct config *config = config_load(arguments.file, stderr);
+    if (config == NULL)
+        return EXIT_FAILURE;
+    int status = arguments.check ? check(config, arguments.verbose) : serve(config);
+    config_free(config);
+    return status;
+}

@@ -1,0 +1,350 @@
+#include "session.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "session_internal.h"
+
+const char *session_end_name(enum session_end end)
+{
+    static const char *const names[] = {
+#define X(name, text) text,
+        SESSION_ENDS(X)
+#undef X
+    };
+    return names[end];
+}
+
+/* Which transitions are legal: rows are "from". */
+static const bool legal[SESSION_STATES][SESSION_STATES] = {
+    /*                     READ   WAIT   RELAY  DRAIN  LINGER CLOSED */
+    [SESSION_READING] = {false, true, true, true, false, true},
+    [SESSION_WAITING] = {false, false, true, true, false, true},
+    [SESSION_RELAYING] = {true, true, false, true, false, true},
+    [SESSION_DRAINING] = {true, false, false, false, true, true},
+    [SESSION_LINGERING] = {false, false, false, false, false, true},
+    [SESSION_CLOSED] = {false, false, false, false, false, false},
+};
+
+void session_set_state(struct session *session, enum session_state to)
+{
+    static const char *const names[] = {"reading",  "waiting",   "relaying",
+                                        "draining", "lingering", "closed"};
+    enum session_state from = session->state;
+    assert(legal[from][to]);
+    session->state = to;
+    log_debug("listener=%s client_fd=%d %s -> %s", session->service->config->name,
+              session->client.fd, names[from], names[to]);
+}
+
+static void format_peer(const union address *peer, char *text, size_t size)
+{
+    char addr[INET6_ADDRSTRLEN] = "";
+    switch (peer->sa.sa_family) {
+    case AF_INET:
+        inet_ntop(AF_INET, &peer->in.sin_addr, addr, sizeof(addr));
+        snprintf(text, size, "%s:%u", addr, ntohs(peer->in.sin_port));
+        break;
+    case AF_INET6:
+        inet_ntop(AF_INET6, &peer->in6.sin6_addr, addr, sizeof(addr));
+        snprintf(text, size, "[%s]:%u", addr, ntohs(peer->in6.sin6_port));
+        break;
+    default:
+        snprintf(text, size, "unix:");
+        break;
+    }
+}
+
+static void log_failure(const struct session *session)
+{
+    char peer[INET6_ADDRSTRLEN + 16];
+    const struct failure *failure = &session->access.failure;
+    char error[2 * sizeof(failure->text)];
+    format_peer(&session->peer, peer, sizeof(peer));
+    log_quote(error, sizeof(error), failure->text, strlen(failure->text));
+    log_warning("no connection: listener=%s client=%s upstream=%s function=%s errno=%d error=%s",
+                session->service->config->name, peer, session->service->upstream,
+                failure->function, failure->number, error);
+}
+
+/* One access-log line. Every part is bounded, and their sum is below the buffer's size. */
+static void log_line(const struct session *session, enum session_end end)
+{
+    char line[4096], ts[40], peer[INET6_ADDRSTRLEN + 16];
+    const struct access *access = &session->access;
+    const struct failure *failure = &access->failure;
+    usec_t lasted = loop_now(session->service->loop) - access->started;
+    log_timestamp(ts, sizeof(ts));
+    format_peer(&session->peer, peer, sizeof(peer));
+    size_t n = (size_t)snprintf(
+        line, sizeof(line),
+        "ts=%s listener=%s client=%s upstream=%s from_cache=%s wait_ms=%.1f duration_ms=%.1f "
+        "bytes_up=%" PRIu64 " bytes_down=%" PRIu64,
+        ts, session->service->config->name, peer, session->service->upstream,
+        access->was_answered ? from_cache_name(access->from_cache) : "-",
+        (double)access->waited / 1000, (double)lasted / 1000, access->bytes_up,
+        access->bytes_down);
+    if (session->kind->describe != NULL)
+        n += session->kind->describe(session, line + n, sizeof(line) - n);
+    n += (size_t)snprintf(line + n, sizeof(line) - n, " end=%s", session_end_name(end));
+    if (failure->function != NULL) {
+        n += (size_t)snprintf(line + n, sizeof(line) - n, " function=%s errno=%d error=",
+                              failure->function, failure->number);
+        n += log_quote(line + n, sizeof(line) - n - 1, failure->text, strlen(failure->text));
+    }
+    line[n++] = '\n';
+    log_access(line, n);
+}
+
+void session_log(struct session *session, enum session_end end)
+{
+    struct service_stats *stats = &session->service->stats;
+    struct access *access = &session->access;
+    if (!access->open)
+        return;
+    access->open = false;
+    stats->ends[end]++;
+    stats->bytes_up += access->bytes_up;
+    stats->bytes_down += access->bytes_down;
+    if (access->failure.function != NULL)
+        log_failure(session);
+    if (log_access_enabled())
+        log_line(session, end);
+}
+
+/* Why a lease that a session still holds at its end goes back. */
+static enum pool_discard discard_reason(enum session_end end)
+{
+    switch (end) {
+    case SESSION_CLIENT_LEFT:
+    case SESSION_CLIENT_RESET:
+        return DISCARD_CLIENT_ABORT;
+    case SESSION_UPSTREAM_RESET:
+        return DISCARD_UPSTREAM_ERROR;
+    case SESSION_IDLE_TIMEOUT:
+        return DISCARD_IDLE_TIMEOUT;
+    case SESSION_SHUTDOWN:
+        return DISCARD_SHUTDOWN;
+    case SESSION_COMPLETE:
+    case SESSION_ALLOC_FAILED:
+    case SESSION_ERROR:
+    case SESSION_END_COUNT:
+        break;
+    }
+    return DISCARD_NOT_REUSABLE;
+}
+
+void session_finish(struct session *session, enum session_end end)
+{
+    struct service *service = session->service;
+    bool in_order = end == SESSION_COMPLETE || end == SESSION_CLIENT_LEFT;
+
+    session_set_state(session, SESSION_CLOSED);
+    if (session->allocation.state == ALLOCATION_LEASED)
+        pool_discard(&session->allocation, discard_reason(end), !in_order);
+    else
+        pool_cancel(&session->allocation);
+    timer_clear(service->loop, &session->timer);
+    loop_unpost(service->loop, &session->task);
+    if (in_order)
+        stream_close(&session->client);
+    else
+        stream_reset(&session->client);
+    session_log(session, end);
+    session->kind->clear(session);
+    TAILQ_REMOVE(&service->sessions, session, link);
+    free(session);
+    service->ended(service);
+}
+
+/* Answers in the next turn, in the pool's place. */
+static void fail_later(struct session *session, const char *function, int number)
+{
+    struct failure *failure = &session->access.failure;
+    session->failing = true;
+    failure->function = function;
+    failure->number = number;
+    snprintf(failure->text, sizeof(failure->text), "%s", strerror(number));
+    loop_post(session->service->loop, &session->task);
+}
+
+int session_watch_client(struct session *session)
+{
+    if (stream_is_watched(&session->client))
+        return 0;
+    return stream_watch(&session->client, session->service->loop);
+}
+
+void session_yield(struct session *session)
+{
+    loop_post(session->service->loop, &session->task);
+}
+
+static void on_client_ready(struct stream_handler *handler, struct stream *stream)
+{
+    struct session *session = container_of(handler, struct session, client_handler);
+    (void)stream;
+    if (!session->failing)
+        session->kind->work(session);
+}
+
+static void on_upstream_ready(struct stream_handler *handler, struct stream *stream)
+{
+    struct session *session = container_of(handler, struct session, upstream_handler);
+    (void)stream;
+    session->kind->work(session);
+}
+
+static void on_task(struct task *task)
+{
+    struct session *session = container_of(task, struct session, task);
+    if (session->failing) {
+        session->failing = false;
+        session->kind->answered(session, &session->access.failure);
+    } else {
+        session->kind->work(session);
+    }
+}
+
+/* When the timer is due, as things stand; 0: never. */
+static usec_t timer_due(const struct session *session)
+{
+    usec_t idle_timeout = session->service->config->idle_timeout;
+    usec_t due = idle_timeout > 0 ? session->moved_at + idle_timeout : 0;
+    if (session->limit_at != 0 && (due == 0 || session->limit_at < due))
+        due = session->limit_at;
+    return due;
+}
+
+int session_start_timer(struct session *session)
+{
+    usec_t due = timer_due(session);
+    if (due == 0 || (timer_is_set(&session->timer) && session->timer.node.key <= due))
+        return 0;
+    return timer_set(session->service->loop, &session->timer, due);
+}
+
+/* The timer is not moved with every byte: when it fires, it looks when the last one moved. While
+ * the session waits, the allocation has a time limit of its own. */
+static void on_timer(struct timer *timer)
+{
+    struct session *session = container_of(timer, struct session, timer);
+    struct loop *loop = session->service->loop;
+    if (session->state == SESSION_WAITING)
+        session->moved_at = loop_now(loop);
+    usec_t due = timer_due(session);
+    if (due == 0 || (due > loop_now(loop) && timer_set(loop, timer, due) == 0))
+        return;
+    if (session->kind->timed_out != NULL)
+        session->kind->timed_out(session);
+    else
+        session_finish(session, SESSION_IDLE_TIMEOUT);
+}
+
+static void on_answered(struct allocation *allocation, const struct failure *failure)
+{
+    struct session *session = container_of(allocation, struct session, allocation);
+    struct access *access = &session->access;
+    usec_t now = loop_now(session->service->loop);
+    access->waited += now - access->asked;
+    session->moved_at = now;
+    if (failure != NULL) {
+        access->failure = *failure;
+        session->kind->answered(session, failure);
+        return;
+    }
+    access->was_answered = true;
+    access->from_cache = allocation->from_cache;
+    stream_set_handler(allocation->stream, &session->upstream_handler);
+    session_set_state(session, SESSION_RELAYING);
+    session->kind->answered(session, NULL);
+}
+
+void session_ask(struct session *session, bool fresh)
+{
+    struct allocation *allocation = &session->allocation;
+    if (session->state != SESSION_WAITING)
+        session_set_state(session, SESSION_WAITING);
+    session->access.asked = loop_now(session->service->loop);
+    allocation->fresh = fresh;
+    if (pool_allocate(session->service->pool, allocation) < 0) {
+        fail_later(session, "allocate", errno);
+        return;
+    }
+    /* An answer that is on its way already comes before anything of the client's. */
+    if (allocation->state == ALLOCATION_WAITING && session_watch_client(session) < 0) {
+        int number = errno;
+        pool_cancel(allocation);
+        fail_later(session, "epoll_ctl", number);
+    }
+}
+
+int session_start(struct service *service, int fd, const union address *peer)
+{
+    const struct session_kind *kind = service->kind;
+    struct session *session = calloc(1, kind->size);
+    if (session == NULL)
+        return -1;
+    session->kind = kind;
+    session->service = service;
+    session->state = kind->first;
+    session->peer = *peer;
+    session->moved_at = session->access.started = loop_now(service->loop);
+    session->client_handler.ready = on_client_ready;
+    session->upstream_handler.ready = on_upstream_ready;
+    session->timer.fire = on_timer;
+    session->task.run = on_task;
+    session->allocation.endpoint = &service->config->upstream;
+    session->allocation.timeout = service->config->timeout;
+    session->allocation.answered = on_answered;
+    stream_init(&session->client, fd);
+    stream_set_handler(&session->client, &session->client_handler);
+    TAILQ_INSERT_TAIL(&service->sessions, session, link);
+    service->stats.accepted++;
+    kind->begin(session);
+    return 0;
+}
+
+void service_init(struct service *service)
+{
+    endpoint_format(&service->config->upstream, service->upstream);
+    service->kind = &session_opaque_kind;
+    TAILQ_INIT(&service->sessions);
+}
+
+void service_log_stats(const struct service *service)
+{
+    const struct service_stats *stats = &service->stats;
+    char ends[SESSION_END_COUNT * 48];
+    size_t length = 0;
+    for (int end = 0; end < SESSION_END_COUNT; end++)
+        length += (size_t)snprintf(ends + length, sizeof(ends) - length, " %s=%" PRIu64,
+                                   session_end_name((enum session_end)end), stats->ends[end]);
+    log_notice("stats listener=%s accepted=%" PRIu64 " bytes_up=%" PRIu64 " bytes_down=%" PRIu64
+               "%s",
+               service->config->name, stats->accepted, stats->bytes_up, stats->bytes_down, ends);
+}
+
+void service_drain(struct service *service)
+{
+    struct session *session, *next;
+    service->draining = true;
+    for (session = TAILQ_FIRST(&service->sessions); session != NULL; session = next) {
+        next = TAILQ_NEXT(session, link);
+        if (session->kind->drain != NULL)
+            session->kind->drain(session);
+    }
+}
+
+void service_abort(struct service *service)
+{
+    struct session *session;
+    while ((session = TAILQ_FIRST(&service->sessions)) != NULL)
+        session_finish(session, SESSION_SHUTDOWN);
+}

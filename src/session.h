@@ -1,0 +1,75 @@
+/* One client's stay: asks the pool for a connection, relays, gives it back, ends. */
+#ifndef KAPROXY_SESSION_H
+#define KAPROXY_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "config.h"
+#include "loop.h"
+#include "pool.h"
+#include "relay.h"
+#include "util.h"
+
+struct session;
+struct session_kind;
+
+/* How a session ended; each is counted. */
+#define SESSION_ENDS(X)                                                                            \
+    X(SESSION_COMPLETE, "complete")             /* both sides ended in order */                    \
+    X(SESSION_CLIENT_LEFT, "client_left")       /* gone before it got a connection */              \
+    X(SESSION_CLIENT_RESET, "client_reset")     /* the client broke the connection */              \
+    X(SESSION_UPSTREAM_RESET, "upstream_reset") /* the upstream broke the connection */            \
+    X(SESSION_ALLOC_FAILED, "alloc_failed")     /* no connection could be had */                   \
+    X(SESSION_IDLE_TIMEOUT, "idle_timeout")     /* nothing moved for too long */                   \
+    X(SESSION_SHUTDOWN, "shutdown")             /* cut off at the end of shutdown_timeout */       \
+    X(SESSION_ERROR, "error")                   /* a shortage of our own: memory */
+
+enum session_end {
+#define X(name, text) name,
+    SESSION_ENDS(X)
+#undef X
+        SESSION_END_COUNT
+};
+const char *session_end_name(enum session_end end);
+
+struct service_stats {
+    uint64_t accepted;
+    uint64_t bytes_up, bytes_down;
+    uint64_t ends[SESSION_END_COUNT];
+};
+
+/* What the sessions of one listener share; the listener's, who sets the first group. */
+struct service {
+    const struct config_listener *config;
+    struct loop *loop;
+    struct pool *pool;
+    struct scratch scratch;
+    /* A session has ended and is gone. */
+    void (*ended)(struct service *service);
+
+    const struct session_kind *kind;
+    bool draining; /* kaproxy is stopping: sessions end as soon as they can */
+    char upstream[ENDPOINT_TEXT_MAX];
+    TAILQ_HEAD(, session) sessions;
+    struct service_stats stats;
+};
+
+/* Prepares a service whose first group is set. */
+void service_init(struct service *service);
+
+/* Takes over an accepted, non-blocking descriptor. A failure ends the session, with its line in the
+ * logs. `ended` is never called from inside. -1 with ENOMEM: fd is the caller's still. */
+MUST_CHECK int session_start(struct service *service, int fd, const union address *peer);
+
+/* Writes a line of counters to the log. */
+void service_log_stats(const struct service *service);
+
+/* For a soft stop: sessions without work under way end, the others when theirs is done. */
+void service_drain(struct service *service);
+
+/* Ends all sessions at once, each client seeing a reset. */
+void service_abort(struct service *service);
+
+#endif

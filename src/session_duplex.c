@@ -1,0 +1,98 @@
+/* Bytes in both directions, until both have ended. */
+#include <errno.h>
+
+#include "session_internal.h"
+
+/* Moves one direction and keeps the books. */
+static enum relay_result move(struct session *session, struct relay *relay, struct stream *from,
+                              struct stream *to, uint64_t *bytes)
+{
+    uint64_t before = relay->moved;
+    enum relay_result result = relay_move(relay, from, to, session->service->scratch);
+    if (relay->moved != before) {
+        *bytes += relay->moved - before;
+        session->moved_at = loop_now(session->service->loop);
+    }
+    return result;
+}
+
+/* A direction that cannot go on, as the end of the session; SESSION_END_COUNT when it can. */
+static enum session_end broken(enum relay_result result, enum session_end read_failed,
+                               enum session_end write_failed)
+{
+    switch (result) {
+    case RELAY_READ_FAILED:
+        return read_failed;
+    case RELAY_WRITE_FAILED:
+        return write_failed;
+    case RELAY_NO_MEMORY:
+        return SESSION_ERROR;
+    case RELAY_BLOCKED:
+    case RELAY_MORE:
+    case RELAY_ENDED:
+        break;
+    }
+    return SESSION_END_COUNT;
+}
+
+/* The client has ended first. Fit for reuse: back to the pool. Else it is a half-close, which is
+ * passed on. True when the session is over. */
+static bool client_ended(struct session *session, const struct duplex *duplex, bool may_reuse)
+{
+    if (may_reuse && !relay_keeps(&duplex->down) && opaque_at_rest(&duplex->opaque) &&
+        pool_offer(&session->allocation)) {
+        session_finish(session, SESSION_COMPLETE);
+        return true;
+    }
+    stream_end_write(session->allocation.stream);
+    session_set_state(session, SESSION_DRAINING);
+    return false;
+}
+
+static void after_moving(struct session *session, const struct duplex *duplex, bool may_reuse,
+                         enum relay_result up, enum relay_result down)
+{
+    if (session->state == SESSION_RELAYING && down == RELAY_ENDED) {
+        stream_end_write(&session->client);
+        session_set_state(session, SESSION_DRAINING);
+    }
+    if (session->state == SESSION_RELAYING && up == RELAY_ENDED &&
+        client_ended(session, duplex, may_reuse))
+        return;
+    if (up == RELAY_ENDED && down == RELAY_ENDED)
+        session_finish(session, SESSION_COMPLETE);
+    else if (up == RELAY_MORE || down == RELAY_MORE)
+        session_yield(session);
+}
+
+/* The upstream's bytes are moved first: those that stand there now were sent before the upstream
+ * can have seen the client's bytes of this turn, so they are no answer to them. */
+void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
+{
+    struct stream *client = &session->client;
+    struct stream *upstream = session->allocation.stream;
+    struct access *access = &session->access;
+
+    uint64_t before = duplex->down.taken;
+    enum relay_result down = move(session, &duplex->down, upstream, client, &access->bytes_down);
+    if (duplex->down.taken != before)
+        opaque_upstream_sent(&duplex->opaque);
+    before = duplex->up.taken;
+    enum relay_result up = move(session, &duplex->up, client, upstream, &access->bytes_up);
+    if (duplex->up.taken != before)
+        opaque_client_sent(&duplex->opaque);
+
+    enum session_end end = broken(down, SESSION_UPSTREAM_RESET, SESSION_CLIENT_RESET);
+    if (end == SESSION_END_COUNT)
+        end = broken(up, SESSION_CLIENT_RESET, SESSION_UPSTREAM_RESET);
+    if (end != SESSION_END_COUNT)
+        session_finish(session, end);
+    else
+        after_moving(session, duplex, may_reuse, up, down);
+}
+
+void duplex_clear(struct duplex *duplex)
+{
+    relay_clear(&duplex->up);
+    relay_clear(&duplex->down);
+}

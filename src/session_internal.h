@@ -1,0 +1,118 @@
+/* What the kinds of session share; for session*.c alone.
+ *
+ *   session.c          every session: its states, its allocation, its end, its line in the log
+ *   session_duplex.c   bytes in both directions, whatever they mean
+ *   session_opaque.c   tcp and tcp+NAME listeners
+ */
+#ifndef KAPROXY_SESSION_INTERNAL_H
+#define KAPROXY_SESSION_INTERNAL_H
+
+#include "opaque.h"
+#include "session.h"
+
+/*  READING    http: waits for a request, or reads one; no allocation
+ *  WAITING    an allocation is under way
+ *  RELAYING   leases a connection
+ *  DRAINING   opaque: one direction has ended; http: the answer is being written, no connection
+ *  LINGERING  http: nothing is to be written any more; what the client still sends is thrown away,
+ *             so that no reset destroys the answer
+ *  CLOSED     ended, about to be freed
+ */
+enum session_state {
+    SESSION_READING,
+    SESSION_WAITING,
+    SESSION_RELAYING,
+    SESSION_DRAINING,
+    SESSION_LINGERING,
+    SESSION_CLOSED,
+    SESSION_STATES
+};
+
+/* What differs between kinds. None of these is called once the session is CLOSED. */
+struct session_kind {
+    size_t size; /* of the struct that begins with a struct session */
+    enum session_state first;
+    /* The client was accepted; must not end the session (session_yield comes back to work). */
+    void (*begin)(struct session *session);
+    /* The allocation was answered: the lease has begun, or failure says why not. */
+    void (*answered)(struct session *session, const struct failure *failure);
+    /* A stream became ready, or it is time for more (session_yield). */
+    void (*work)(struct session *session);
+    /* Nothing moved for idle_timeout. NULL: the session ends. */
+    void (*timed_out)(struct session *session);
+    /* kaproxy is stopping: what has no work under way ends. NULL: goes on. */
+    void (*drain)(struct session *session);
+    /* More fields for the access log, each with a blank before it; returns their length. */
+    size_t (*describe)(const struct session *session, char *text, size_t size);
+    /* Frees what the kind holds. */
+    void (*clear)(struct session *session);
+};
+
+extern const struct session_kind session_opaque_kind;
+
+/* What the access log tells of a session, or of one exchange of it. */
+struct access {
+    bool open;                  /* something is to be logged */
+    bool was_answered;          /* from_cache holds */
+    enum from_cache from_cache; /* of the last answer */
+    usec_t started;
+    usec_t asked;
+    usec_t waited; /* for the pool's answer */
+    uint64_t bytes_up, bytes_down;
+    struct failure failure; /* of the allocation; function NULL: none */
+};
+
+struct session {
+    const struct session_kind *kind;
+    struct service *service;
+    enum session_state state;
+    bool failing; /* `answered` is to be called with access.failure in the next turn */
+    struct stream client;
+    struct stream_handler client_handler;
+    struct stream_handler upstream_handler;
+    struct allocation allocation;
+    struct timer timer; /* idle_timeout, and shorter ones of the kind */
+    struct task task;
+    usec_t moved_at; /* when a byte moved last */
+    usec_t limit_at; /* the kind's own time limit, or 0 */
+    struct access access;
+    union address peer;
+    TAILQ_ENTRY(session) link;
+};
+
+/* Makes the one change of state, checked against the table. */
+void session_set_state(struct session *session, enum session_state to);
+
+/* Asks the pool for a connection; `answered` is called later, whatever happens. The state becomes
+ * WAITING unless it is. */
+void session_ask(struct session *session, bool fresh);
+
+/* Watches the client, if not done yet. 0, or -1: it cannot be, and the session must end. */
+MUST_CHECK int session_watch_client(struct session *session);
+
+/* Starts the timer that looks for idle_timeout and limit_at; to be called when either may have come
+ * nearer. 0, or -1 with ENOMEM. */
+MUST_CHECK int session_start_timer(struct session *session);
+
+/* Comes back to `work` in the next turn. */
+void session_yield(struct session *session);
+
+/* Writes the line for what access tells, when it is open, and closes it. */
+void session_log(struct session *session, enum session_end end);
+
+/* Ends a session in any state and frees it. What it still leases is discarded; who wants it
+ * released does so before. A client whose session did not end well sees a reset. */
+void session_finish(struct session *session, enum session_end end);
+
+/* Bytes in both directions. */
+struct duplex {
+    struct opaque opaque;
+    struct relay up, down;
+};
+
+/* Moves what can be moved, and ends the session when both directions have ended. With may_reuse a
+ * client's end at rest gives the connection back. */
+void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse);
+void duplex_clear(struct duplex *duplex);
+
+#endif
