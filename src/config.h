@@ -30,6 +30,9 @@ enum config_reuse {
 
 /* Strings are never NULL, and the struct owns them. */
 
+/* Whether the upstream is told the client's address, and in which field. */
+enum config_forwarded { FORWARDED_OFF, FORWARDED_X_FORWARDED_FOR, FORWARDED_FORWARDED };
+
 struct config_pool {
     char *name; /* "" for the default pool */
     int line;
@@ -47,7 +50,9 @@ struct config_listener {
     usec_t timeout;  /* of its allocations; the pool's when it has none of its own */
     enum config_reuse reuse;
     usec_t idle_timeout; /* 0: none */
-    char *host;          /* "upstream", "client" or a literal */
+    usec_t header_timeout; /* http: for a request's header; 0: none */
+    enum config_forwarded forwarded;
+    char *host; /* "upstream", "client" or a literal */
     char *tls_ca_file, *tls_server_name, *tls_cert_file, *tls_key_file; /* "": not set */
     bool tls_verify;
     char *tls_min_version; /* "1.2" or "1.3" */

@@ -7,7 +7,7 @@
 /* The schemes that this version can speak. */
 static bool scheme_is_supported(enum scheme_kind kind)
 {
-    return kind == SCHEME_TCP;
+    return kind == SCHEME_TCP || kind == SCHEME_HTTP;
 }
 
 static bool scheme_is_opaque(enum scheme_kind kind)

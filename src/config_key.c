@@ -50,6 +50,8 @@ static const struct config_key listener_keys[] = {
     KEY("timeout", time, timeout, "", .max = YEAR, .zero_is_default = true),
     KEY("reuse", reuse, reuse, ""),
     KEY("idle_timeout", time, idle_timeout, "300", .max = YEAR),
+    KEY("header_timeout", time, header_timeout, "30", .max = YEAR, .schemes = KEY_FOR_HTTP),
+    KEY("forwarded", forwarded, forwarded, "off", .schemes = KEY_FOR_HTTP),
     KEY("host", host, host, "upstream", .schemes = KEY_FOR_HTTP),
     KEY("tls_ca_file", text, tls_ca_file, "", .schemes = KEY_FOR_TLS),
     KEY("tls_verify", bool, tls_verify, "yes", .schemes = KEY_FOR_TLS),

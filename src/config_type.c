@@ -181,6 +181,28 @@ static const char *format_log_level(const void *field, char buffer[CONFIG_VALUE_
     return level_words[*(const enum log_level *)field];
 }
 
+static const char *const forwarded_words[] = {
+    [FORWARDED_OFF] = "off",
+    [FORWARDED_X_FORWARDED_FOR] = "x-forwarded-for",
+    [FORWARDED_FORWARDED] = "forwarded",
+    NULL,
+};
+
+static int parse_forwarded(struct config_input *input, void *field)
+{
+    int word = find_word(input, forwarded_words);
+    if (word == -1)
+        return -1;
+    *(enum config_forwarded *)field = (enum config_forwarded)word;
+    return 0;
+}
+
+static const char *format_forwarded(const void *field, char buffer[CONFIG_VALUE_MAX])
+{
+    (void)buffer;
+    return forwarded_words[*(const enum config_forwarded *)field];
+}
+
 static const char *const reuse_words[] = {
     [REUSE_FRAMED] = "framed",
     [REUSE_QUIET] = "quiet",
@@ -403,6 +425,7 @@ const struct config_type config_type_log = {parse_log, format_text, clear_text};
 const struct config_type config_type_access_log = {parse_access_log, format_text, clear_text};
 const struct config_type config_type_log_level = {parse_log_level, format_log_level, NULL};
 const struct config_type config_type_user = {parse_user, format_text, clear_text};
+const struct config_type config_type_forwarded = {parse_forwarded, format_forwarded, NULL};
 const struct config_type config_type_reuse = {parse_reuse, format_reuse, NULL};
 const struct config_type config_type_addresses = {parse_addresses, format_addresses,
                                                   clear_addresses};

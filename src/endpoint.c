@@ -1,6 +1,7 @@
 #include "endpoint.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -185,6 +186,17 @@ char *endpoint_format(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_M
     return text;
 }
 
+char *endpoint_authority(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_MAX])
+{
+    bool ipv6 = strchr(endpoint->addr, ':') != NULL;
+    int length = snprintf(text, ENDPOINT_TEXT_MAX, "%s%s%s", ipv6 ? "[" : "", endpoint->addr,
+                          ipv6 ? "]" : "");
+    if (endpoint->port != find_scheme(endpoint->scheme)->port)
+        snprintf(text + length, ENDPOINT_TEXT_MAX - (size_t)length, ":%u",
+                 (unsigned)endpoint->port);
+    return text;
+}
+
 int endpoint_compare(const struct endpoint *a, const struct endpoint *b)
 {
     int order = strcmp(a->addr, b->addr);
@@ -195,5 +207,8 @@ int endpoint_compare(const struct endpoint *a, const struct endpoint *b)
 
 enum scheme_kind endpoint_kind(const struct endpoint *endpoint)
 {
-    return find_scheme(endpoint->scheme)->kind;
+    const struct scheme *scheme = find_scheme(endpoint->scheme);
+
+    assert(scheme != NULL);
+    return scheme->kind;
 }

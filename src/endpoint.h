@@ -38,6 +38,9 @@ MUST_CHECK int endpoint_parse_port(uint16_t *port, const char *text); /* 0 or -1
 /* Writes scheme://addr:port, an IPv6 addr in brackets; returns text. */
 char *endpoint_format(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_MAX]);
 
+/* Writes addr:port as HTTP's Host has it, without the scheme's own port; returns text. */
+char *endpoint_authority(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_MAX]);
+
 /* Orders endpoints; 0 when they are the same host of a pool. Addresses are compared as written
  * (POOL.md 4: a name and the address that it resolves to are different hosts). */
 int endpoint_compare(const struct endpoint *a, const struct endpoint *b);

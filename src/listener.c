@@ -296,6 +296,7 @@ int listeners_add(struct listeners *listeners, const struct config_listener *con
     listener->service.loop = listeners->loop;
     listener->service.pool = pool;
     listener->service.scratch = listeners->scratch;
+    listener->service.compose = listeners->compose;
     listener->service.ended = on_session_ended;
     service_init(&listener->service);
     for (size_t i = 0; i < config->address_count; i++) {

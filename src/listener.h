@@ -20,7 +20,8 @@ struct listener;
 struct listeners {
     struct loop *loop;
     unsigned max_clients;
-    struct scratch scratch; /* borrowed */
+    struct scratch scratch; /* borrowed, as is compose; see struct service */
+    struct scratch compose;
     /* After listeners_stop: the last session has ended. Called once, from the loop. */
     void (*drained)(struct listeners *listeners);
 

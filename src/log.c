@@ -179,6 +179,20 @@ size_t log_quote(char *out, size_t size, const char *text, size_t length)
     return n;
 }
 
+size_t log_value(char *out, size_t size, const char *text, size_t length)
+{
+    bool plain = length > 0 && length < size;
+    for (size_t i = 0; plain && i < length; i++) {
+        unsigned char c = (unsigned char)text[i];
+        plain = c > 0x20 && c < 0x7f && c != '"' && c != '\\' && c != '=';
+    }
+    if (!plain)
+        return log_quote(out, size, text, length);
+    memcpy(out, text, length);
+    out[length] = '\0';
+    return length;
+}
+
 size_t log_timestamp(char *text, size_t size)
 {
     struct timespec now;

@@ -33,6 +33,9 @@ void log_access(const char *line, size_t length);
  * escaped, cut to fit. Always ends with NUL when size > 0; returns the length. */
 size_t log_quote(char *out, size_t size, const char *text, size_t length);
 
+/* As log_quote, but without quotes where the text needs none. */
+size_t log_value(char *out, size_t size, const char *text, size_t length);
+
 /* The present time as 2026-11-22T10:00:00.123Z; returns its length. */
 size_t log_timestamp(char *text, size_t size);
 

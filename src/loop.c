@@ -55,7 +55,7 @@ static void on_sockets(evutil_socket_t fd, short what, void *arg)
 int loop_watch(struct loop *loop, struct watch *watch, int fd)
 {
     struct epoll_event event = {
-        .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+        .events = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET,
         .data.ptr = watch,
     };
     return epoll_ctl(loop->epoll, EPOLL_CTL_ADD, fd, &event);

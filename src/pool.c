@@ -400,6 +400,13 @@ int pool_keep_spares(struct pool *pool, const struct endpoint *endpoint)
     return 0;
 }
 
+void pool_expect_greeting(struct pool *pool, const struct endpoint *endpoint)
+{
+    struct pool_host *host = host_find(pool, endpoint);
+    if (host != NULL)
+        host->greets = true;
+}
+
 static void enter_phase(struct pool *pool, enum pool_phase phase)
 {
     pool->phase = phase;

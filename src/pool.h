@@ -51,6 +51,7 @@ const char *from_cache_name(enum from_cache from_cache);
     X(DISCARD_UPSTREAM_CLOSED, "upstream_closed") /* EOF from the upstream */                      \
     X(DISCARD_UPSTREAM_ERROR, "upstream_error")   /* a reset or another socket error */            \
     X(DISCARD_UNREAD_DATA, "unread_data")         /* bytes that nobody asked for */                \
+    X(DISCARD_EARLY_RESPONSE, "early_response")   /* it answered before it had the whole request */\
     X(DISCARD_CLIENT_ABORT, "client_abort")       /* the client went away in mid-exchange */       \
     X(DISCARD_PROTOCOL_ERROR, "protocol_error")   /* the upstream broke its protocol */            \
     X(DISCARD_IDLE_TIMEOUT, "idle_timeout")       /* the session's idle_timeout struck */          \
@@ -75,7 +76,7 @@ const char *pool_discard_name(enum pool_discard reason);
 struct allocation {
     const struct endpoint *endpoint; /* borrowed until the answer */
     usec_t timeout;                  /* 0: the pool's; negative: fails at once [21] */
-    bool fresh;                      /* take no connection that anybody used before */
+    bool fresh;                      /* only a connection that nobody has used before */
     /* The answer [2]. On success failure is NULL and the lease has begun: stream may be used and
      * its handler is this allocation's owner's to set. Else failure says why, and is valid during
      * the call. The allocation may be freed or used again from inside. */
@@ -140,6 +141,11 @@ void pool_set_stay(struct allocation *lease, usec_t stay);
 
 /* Keeps min_idle spare connections to this endpoint from now on. 0, or -1 with errno. */
 MUST_CHECK int pool_keep_spares(struct pool *pool, const struct endpoint *endpoint);
+
+/* Bytes that come early on a connection that nobody has used yet are a greeting for its first user:
+ * they stay unread, and the connection stays idle. For this endpoint's host, which must have
+ * spares. */
+void pool_expect_greeting(struct pool *pool, const struct endpoint *endpoint);
 
 /* For a soft stop: closes what is idle and keeps nothing idle from now on; waiters are served. */
 void pool_drain(struct pool *pool);

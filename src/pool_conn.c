@@ -220,6 +220,8 @@ bool conn_usable(struct pool_conn *conn)
     case LOOK_QUIET:
         return conn_within_limits(conn);
     case LOOK_DATA:
+        if (conn->uses == 0 && conn->host->greets && !conn->stream.hangup)
+            return conn_within_limits(conn);
         reason = DISCARD_UNREAD_DATA;
         break;
     case LOOK_EOF:

@@ -22,16 +22,22 @@ static void on_retry(struct timer *timer)
     pool_serve(pool);
 }
 
-struct pool_host *host_get(struct pool *pool, const struct endpoint *endpoint)
+struct pool_host *host_find(const struct pool *pool, const struct endpoint *endpoint)
 {
     void **found = tfind(endpoint, &pool->tree, compare_hosts);
-    if (found != NULL)
-        return container_of(*found, struct pool_host, endpoint);
+    return found == NULL ? NULL : container_of(*found, struct pool_host, endpoint);
+}
+
+struct pool_host *host_get(struct pool *pool, const struct endpoint *endpoint)
+{
+    struct pool_host *host = host_find(pool, endpoint);
+    if (host != NULL)
+        return host;
 
     /* Room for every host that there is, so that no later step of a host can fail for memory. */
     if (heap_reserve(&pool->hungry, pool->host_count + 1) < 0)
         return NULL;
-    struct pool_host *host = calloc(1, sizeof(*host));
+    host = calloc(1, sizeof(*host));
     if (host == NULL)
         return NULL;
     host->pool = pool;
@@ -77,6 +83,7 @@ void host_add_waiter(struct pool_host *host, struct allocation *allocation)
     TAILQ_INSERT_TAIL(&host->waiters, allocation, link);
     TAILQ_INSERT_TAIL(&host->pool->waiters, allocation, arrival);
     host->waiting++;
+    host->waiting_fresh += allocation->fresh;
     host->pool->stats.waiting++;
     host->pool->stats.queued++;
     if (host->uncovered == NULL)
@@ -95,6 +102,7 @@ void host_remove_waiter(struct pool_host *host, struct allocation *allocation)
     TAILQ_REMOVE(&host->waiters, allocation, link);
     TAILQ_REMOVE(&host->pool->waiters, allocation, arrival);
     host->waiting--;
+    host->waiting_fresh -= allocation->fresh;
     host->pool->stats.waiting--;
     allocation->host = NULL;
     timer_clear(host->pool->loop, &allocation->deadline);
@@ -103,13 +111,14 @@ void host_remove_waiter(struct pool_host *host, struct allocation *allocation)
 
 struct allocation *host_waiter_for(const struct pool_host *host, const struct pool_conn *conn)
 {
-    struct allocation *waiter;
-    TAILQ_FOREACH(waiter, &host->waiters, link)
-    {
-        if (!waiter->fresh || conn->uses == 0)
-            return waiter;
-    }
-    return NULL;
+    struct allocation *waiter = TAILQ_FIRST(&host->waiters);
+    if (conn->uses == 0)
+        return waiter;
+    if (host->waiting == host->waiting_fresh)
+        return NULL;
+    while (waiter->fresh)
+        waiter = TAILQ_NEXT(waiter, link);
+    return waiter;
 }
 
 /* Marks the oldest min(dials, waiters) as covered. Each change of either moves the border by one. */

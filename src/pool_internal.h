@@ -43,12 +43,14 @@ struct pool_host {
     unsigned count[CONN_STATES];
     struct allocation_list waiters; /* oldest first */
     unsigned waiting;
+    unsigned waiting_fresh; /* of these, who take only what nobody has used */
     /* Dials are not tied to waiters, but each dial under way covers one: the oldest min(dials,
      * waiters) are covered, and the next one is the one that wants another dial. */
     unsigned covered;
     struct allocation *uncovered; /* the oldest waiter without a dial, or NULL */
     struct heap_node hungry;      /* in pool->hungry while `uncovered` could use a free slot */
     bool keeps_spares;
+    bool greets; /* early bytes on an unused connection are for its first user */
     bool wants_spares;        /* in pool->wanting */
     bool has_surplus;         /* in pool->surplus */
     bool empty;               /* in pool->empties */
@@ -121,6 +123,8 @@ void conn_close(struct pool_conn *conn, enum pool_discard reason, bool reset);
 
 /* The host of an endpoint; made if need be (NULL with ENOMEM then). */
 struct pool_host *host_get(struct pool *pool, const struct endpoint *endpoint);
+/* The same, but NULL where there is none yet. */
+struct pool_host *host_find(const struct pool *pool, const struct endpoint *endpoint);
 void host_free(struct pool_host *host);
 void host_add_waiter(struct pool_host *host, struct allocation *allocation);
 void host_remove_waiter(struct pool_host *host, struct allocation *allocation);

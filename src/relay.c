@@ -1,37 +1,21 @@
 #include "relay.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 
 /* How many scratch fulls one direction moves before others have their turn. */
 #define SHARE 16
 
-static int keep(struct relay *relay, const char *data, size_t size)
-{
-    relay->kept = malloc(size);
-    if (relay->kept == NULL)
-        return -1;
-    memcpy(relay->kept, data, size);
-    relay->kept_start = 0;
-    relay->kept_end = size;
-    return 0;
-}
-
 /* RELAY_MORE: nothing is kept any more. */
 static enum relay_result write_kept(struct relay *relay, struct stream *to)
 {
-    while (relay->kept != NULL) {
+    while (relay_keeps(relay)) {
         if (!to->writable)
             return RELAY_BLOCKED;
-        ssize_t n = stream_write(to, relay->kept + relay->kept_start,
-                                 relay->kept_end - relay->kept_start);
+        ssize_t n = stream_write(to, buffer_data(&relay->kept), buffer_length(&relay->kept));
         if (n < 0)
             return errno == EAGAIN ? RELAY_BLOCKED : RELAY_WRITE_FAILED;
-        relay->kept_start += (size_t)n;
+        buffer_consume(&relay->kept, (size_t)n);
         relay->moved += (uint64_t)n;
-        if (relay->kept_start == relay->kept_end)
-            relay_clear(relay);
     }
     return RELAY_MORE;
 }
@@ -45,7 +29,7 @@ static enum relay_result write_fresh(struct relay *relay, struct stream *to, con
         return RELAY_WRITE_FAILED;
     size_t written = n < 0 ? 0 : (size_t)n;
     relay->moved += written;
-    if (written < size && keep(relay, data + written, size - written) < 0)
+    if (relay_put(relay, data + written, size - written) < 0)
         return RELAY_NO_MEMORY;
     return RELAY_MORE;
 }
@@ -76,9 +60,12 @@ enum relay_result relay_move(struct relay *relay, struct stream *from, struct st
     return RELAY_MORE;
 }
 
+int relay_put(struct relay *relay, const void *data, size_t size)
+{
+    return buffer_append(&relay->kept, data, size);
+}
+
 void relay_clear(struct relay *relay)
 {
-    free(relay->kept);
-    relay->kept = NULL;
-    relay->kept_start = relay->kept_end = 0;
+    buffer_clear(&relay->kept);
 }

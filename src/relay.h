@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "buffer.h"
 #include "stream.h"
 #include "util.h"
 
@@ -21,9 +22,8 @@ struct scratch {
 struct relay {
     uint64_t taken; /* bytes read */
     uint64_t moved; /* bytes written to the far side */
-    char *kept;     /* bytes read but not written yet; NULL: none */
-    size_t kept_start, kept_end;
-    bool from_ended; /* EOF was read */
+    struct buffer kept; /* bytes read but not written yet */
+    bool from_ended;    /* EOF was read */
 };
 
 enum relay_result {
@@ -39,10 +39,13 @@ enum relay_result {
 enum relay_result relay_move(struct relay *relay, struct stream *from, struct stream *to,
                              struct scratch scratch);
 
+/* Puts bytes in front of what will be read, behind what is kept already. 0, or -1 with ENOMEM. */
+MUST_CHECK int relay_put(struct relay *relay, const void *data, size_t size);
+
 /* True when bytes are held that were not written yet. */
 static inline bool relay_keeps(const struct relay *relay)
 {
-    return relay->kept != NULL;
+    return buffer_length(&relay->kept) > 0;
 }
 
 void relay_clear(struct relay *relay);

@@ -69,14 +69,14 @@ static void log_failure(const struct session *session)
     format_peer(&session->peer, peer, sizeof(peer));
     log_quote(error, sizeof(error), failure->text, strlen(failure->text));
     log_warning("no connection: listener=%s client=%s upstream=%s function=%s errno=%d error=%s",
-                session->service->config->name, peer, session->service->upstream,
-                failure->function, failure->number, error);
+                session->service->config->name, peer, session->service->upstream, failure->function,
+                failure->number, error);
 }
 
 /* One access-log line. Every part is bounded, and their sum is below the buffer's size. */
-static void log_line(const struct session *session, enum session_end end)
+static void log_line(struct session *session, enum session_end end)
 {
-    char line[4096], ts[40], peer[INET6_ADDRSTRLEN + 16];
+    char line[8192], ts[40], peer[INET6_ADDRSTRLEN + 16];
     const struct access *access = &session->access;
     const struct failure *failure = &access->failure;
     usec_t lasted = loop_now(session->service->loop) - access->started;
@@ -88,14 +88,13 @@ static void log_line(const struct session *session, enum session_end end)
         "bytes_up=%" PRIu64 " bytes_down=%" PRIu64,
         ts, session->service->config->name, peer, session->service->upstream,
         access->was_answered ? from_cache_name(access->from_cache) : "-",
-        (double)access->waited / 1000, (double)lasted / 1000, access->bytes_up,
-        access->bytes_down);
+        (double)access->waited / 1000, (double)lasted / 1000, access->bytes_up, access->bytes_down);
     if (session->kind->describe != NULL)
         n += session->kind->describe(session, line + n, sizeof(line) - n);
     n += (size_t)snprintf(line + n, sizeof(line) - n, " end=%s", session_end_name(end));
     if (failure->function != NULL) {
-        n += (size_t)snprintf(line + n, sizeof(line) - n, " function=%s errno=%d error=",
-                              failure->function, failure->number);
+        n += (size_t)snprintf(line + n, sizeof(line) - n,
+                              " function=%s errno=%d error=", failure->function, failure->number);
         n += log_quote(line + n, sizeof(line) - n - 1, failure->text, strlen(failure->text));
     }
     line[n++] = '\n';
@@ -127,6 +126,11 @@ static enum pool_discard discard_reason(enum session_end end)
         return DISCARD_CLIENT_ABORT;
     case SESSION_UPSTREAM_RESET:
         return DISCARD_UPSTREAM_ERROR;
+    case SESSION_UPSTREAM_CLOSED:
+        return DISCARD_UPSTREAM_CLOSED;
+    case SESSION_BAD_RESPONSE:
+        return DISCARD_PROTOCOL_ERROR;
+    case SESSION_BAD_REQUEST:
     case SESSION_IDLE_TIMEOUT:
         return DISCARD_IDLE_TIMEOUT;
     case SESSION_SHUTDOWN:
@@ -314,7 +318,13 @@ int session_start(struct service *service, int fd, const union address *peer)
 void service_init(struct service *service)
 {
     endpoint_format(&service->config->upstream, service->upstream);
-    service->kind = &session_opaque_kind;
+    enum scheme_kind kind = endpoint_kind(&service->config->upstream);
+    bool http = kind == SCHEME_HTTP || kind == SCHEME_HTTPS;
+    service->kind = http ? &session_http_kind : &session_opaque_kind;
+    service->client_host = strcmp(service->config->host, "client") == 0;
+    service->host = service->config->host;
+    if (service->client_host || strcmp(service->host, "upstream") == 0)
+        service->host = endpoint_authority(&service->config->upstream, service->authority);
     TAILQ_INIT(&service->sessions);
 }
 

@@ -17,14 +17,17 @@ struct session_kind;
 
 /* How a session ended; each is counted. */
 #define SESSION_ENDS(X)                                                                            \
-    X(SESSION_COMPLETE, "complete")             /* both sides ended in order */                    \
-    X(SESSION_CLIENT_LEFT, "client_left")       /* gone before it got a connection */              \
-    X(SESSION_CLIENT_RESET, "client_reset")     /* the client broke the connection */              \
-    X(SESSION_UPSTREAM_RESET, "upstream_reset") /* the upstream broke the connection */            \
-    X(SESSION_ALLOC_FAILED, "alloc_failed")     /* no connection could be had */                   \
-    X(SESSION_IDLE_TIMEOUT, "idle_timeout")     /* nothing moved for too long */                   \
-    X(SESSION_SHUTDOWN, "shutdown")             /* cut off at the end of shutdown_timeout */       \
-    X(SESSION_ERROR, "error")                   /* a shortage of our own: memory */
+    X(SESSION_COMPLETE, "complete")               /* both sides ended in order */                  \
+    X(SESSION_CLIENT_LEFT, "client_left")         /* gone before it got a connection */            \
+    X(SESSION_CLIENT_RESET, "client_reset")       /* the client broke the connection */            \
+    X(SESSION_UPSTREAM_RESET, "upstream_reset")   /* the upstream broke the connection */          \
+    X(SESSION_UPSTREAM_CLOSED, "upstream_closed") /* http: it ended before the answer was whole */ \
+    X(SESSION_BAD_REQUEST, "bad_request")         /* http: refused, with an answer of our own */   \
+    X(SESSION_BAD_RESPONSE, "bad_response")       /* http: the upstream broke the framing */       \
+    X(SESSION_ALLOC_FAILED, "alloc_failed")       /* no connection could be had */                 \
+    X(SESSION_IDLE_TIMEOUT, "idle_timeout")       /* nothing moved for too long */                 \
+    X(SESSION_SHUTDOWN, "shutdown")               /* cut off at the end of shutdown_timeout */     \
+    X(SESSION_ERROR, "error")                     /* a shortage of our own: memory */
 
 enum session_end {
 #define X(name, text) name,
@@ -37,7 +40,9 @@ const char *session_end_name(enum session_end end);
 struct service_stats {
     uint64_t accepted;
     uint64_t bytes_up, bytes_down;
-    uint64_t ends[SESSION_END_COUNT];
+    uint64_t ends[SESSION_END_COUNT]; /* of sessions, or exchanges (http) */
+    uint64_t retries;                 /* requests sent once more */
+    uint64_t answers[6];              /* http: by the status' first digit */
 };
 
 /* What the sessions of one listener share; the listener's, who sets the first group. */
@@ -46,11 +51,15 @@ struct service {
     struct loop *loop;
     struct pool *pool;
     struct scratch scratch;
+    struct scratch compose; /* http: HTTP1_COMPOSE_MAX bytes */
     /* A session has ended and is gone. */
     void (*ended)(struct service *service);
 
     const struct session_kind *kind;
-    bool draining; /* kaproxy is stopping: sessions end as soon as they can */
+    bool draining;    /* kaproxy is stopping: sessions end as soon as they can */
+    const char *host; /* http: the Host that the upstream is told */
+    bool client_host; /* http: the client's instead, if it sent one */
+    char authority[ENDPOINT_TEXT_MAX];
     char upstream[ENDPOINT_TEXT_MAX];
     TAILQ_HEAD(, session) sessions;
     struct service_stats stats;

@@ -3,6 +3,7 @@
  *   session.c          every session: its states, its allocation, its end, its line in the log
  *   session_duplex.c   bytes in both directions, whatever they mean
  *   session_opaque.c   tcp and tcp+NAME listeners
+ *   session_http.c     http listeners; see session_http.h
  */
 #ifndef KAPROXY_SESSION_INTERNAL_H
 #define KAPROXY_SESSION_INTERNAL_H
@@ -43,12 +44,13 @@ struct session_kind {
     /* kaproxy is stopping: what has no work under way ends. NULL: goes on. */
     void (*drain)(struct session *session);
     /* More fields for the access log, each with a blank before it; returns their length. */
-    size_t (*describe)(const struct session *session, char *text, size_t size);
+    size_t (*describe)(struct session *session, char *text, size_t size);
     /* Frees what the kind holds. */
     void (*clear)(struct session *session);
 };
 
 extern const struct session_kind session_opaque_kind;
+extern const struct session_kind session_http_kind;
 
 /* What the access log tells of a session, or of one exchange of it. */
 struct access {

@@ -14,7 +14,7 @@ static struct opaque_session *opaque_of(struct session *session)
 static void opaque_begin(struct session *session)
 {
     session->access.open = true;
-    session_ask(session, false);
+    session_ask(session, session->service->config->reuse == REUSE_NEVER);
 }
 
 /* While it waits, a client that left is not worth a connection: one that broke the connection, or

@@ -15,7 +15,9 @@ static void on_ready(struct watch *watch, uint32_t events)
     struct stream *stream = container_of(watch, struct stream, watch);
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         stream->hangup = true;
-    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+    if (events & EPOLLPRI)
+        stream->urgent = true;
+    if (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         stream->readable = true;
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         stream->writable = true;
@@ -62,7 +64,8 @@ ssize_t stream_read(struct stream *stream, void *buffer, size_t size)
         errno = EAGAIN;
     /* A short count means that the socket is drained, and later bytes raise a new edge; but an EOF
      * that came with these bytes does not (epoll(7), question 9). */
-    if (n < 0 || ((size_t)n < size && n > 0 && !stream->hangup))
+    bool short_count = n > 0 && (size_t)n < size && !stream->hangup && !stream->urgent;
+    if (n < 0 || short_count)
         stream->readable = false;
     return n;
 }

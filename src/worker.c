@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "http1_compose.h"
 #include "listener.h"
 #include "log.h"
 #include "loop.h"
@@ -31,6 +32,7 @@ struct worker {
     size_t signal_count;
     struct event signal_events[ARRAY_LEN(signals)];
     char scratch[SCRATCH_SIZE];
+    char compose[HTTP1_COMPOSE_MAX];
 };
 
 static void end_now(struct worker *worker)
@@ -179,6 +181,7 @@ struct worker *worker_new(const struct config *config)
     worker->listeners.loop = worker->loop;
     worker->listeners.max_clients = config->max_clients;
     worker->listeners.scratch = (struct scratch){worker->scratch, sizeof(worker->scratch)};
+    worker->listeners.compose = (struct scratch){worker->compose, sizeof(worker->compose)};
     worker->listeners.drained = on_drained;
     listeners_init(&worker->listeners);
     if (start_resolver(worker) < 0 || add_pools(worker) < 0)
@@ -224,6 +227,8 @@ int worker_run(struct worker *worker)
         const struct config_listener *listener = &config->listeners[i];
         if (pool_keep_spares(worker->pools[listener->pool], &listener->upstream) < 0)
             goto err;
+        if (listener->reuse == REUSE_NEVER)
+            pool_expect_greeting(worker->pools[listener->pool], &listener->upstream);
     }
     log_notice("ready");
     loop_run(worker->loop);

@@ -1,0 +1,399 @@
+/* What the fields of a complete head mean together: framing, the connection, authentication. */
+#include "http1_internal.h"
+
+#include <string.h>
+#include <strings.h>
+
+/* RFC 9110 5.6.1 asks for a reasonable number of list members. */
+#define MEMBERS_MAX 64
+
+/* What one walk over the fields collects. */
+struct facts {
+    struct http1_head *head;
+    const char *data;
+    unsigned hosts, lengths, codings, members;
+    bool close, keep_alive, upgrade_option; /* Connection's */
+    bool chunked, websocket, expect;
+};
+
+static bool bad(struct facts *facts, uint16_t status, const char *text)
+{
+    http1_bad(facts->head, status, text);
+    return false;
+}
+
+static const char *value_of(const struct facts *facts, const struct http1_field *field)
+{
+    return facts->data + field->value.start;
+}
+
+/* The next member that is not empty. False at the end; and when there are too many, so that a
+ * list costs no more than a line: then facts->members tells. */
+static bool next_member(struct facts *facts, struct http1_list *list, const char **member,
+                        size_t *length)
+{
+    while (facts->members <= MEMBERS_MAX && http1_list_next(list, member, length)) {
+        facts->members++;
+        if (*length > 0)
+            return true;
+    }
+    return false;
+}
+
+static bool read_content_length(struct facts *facts, const struct http1_field *field)
+{
+    /* RFC 9110 8.6 lets us merge equal values; a peer may take either one, so none is right. */
+    if (facts->lengths++ > 0)
+        return bad(facts, 400, "more than one Content-Length (RFC 9110 8.6)");
+    if (!http1_parse_number(value_of(facts, field), field->value.length,
+                            &facts->head->content_length))
+        return bad(facts, 400, "invalid Content-Length (RFC 9110 8.6)");
+    facts->head->has_length = true;
+    return true;
+}
+
+/* Only "chunked", alone. An empty member or a parameter would be legal to overlook, but that is
+ * how one peer sees chunked where another does not. */
+static bool read_transfer_encoding(struct facts *facts, const struct http1_field *field)
+{
+    struct http1_list list;
+    const char *member;
+    size_t length;
+
+    http1_list_begin(&list, value_of(facts, field), field->value.length);
+    if (field->value.length == 0)
+        return bad(facts, 400, "empty Transfer-Encoding (RFC 9112 6.1)");
+    while (http1_list_next(&list, &member, &length)) {
+        size_t name = 0;
+
+        if (facts->chunked)
+            return bad(facts, 400, "a coding after chunked (RFC 9112 6.1)");
+        while (name < length && http1_is_token((unsigned char)member[name]))
+            name++;
+        if (name == 0 || (name < length && !memchr(" \t;", member[name], 3)))
+            return bad(facts, 400, "malformed Transfer-Encoding (RFC 9112 6.1)");
+        facts->codings++;
+        facts->chunked = http1_text_is(member, name, "chunked");
+        if (facts->chunked && name < length)
+            return bad(facts, 400, "chunked has no parameters (RFC 9112 7)");
+    }
+    return true;
+}
+
+/* Removes what a Connection option names: each field of that name is for this hop alone. */
+static void drop_named(struct facts *facts, const char *name, size_t length)
+{
+    struct http1_head *head = facts->head;
+
+    for (unsigned i = 0; i < head->field_count; i++) {
+        struct http1_field *field = &head->fields[i];
+
+        if (field->name.length == length &&
+            strncasecmp(facts->data + field->name.start, name, length) == 0)
+            field->drop = true;
+    }
+}
+
+/* An option that names a field meant for everybody is forbidden (RFC 9110 7.6.1). Obeying would let
+ * a client strip what a proxy before us added, ignoring it would hide an attack: refused. A
+ * response may name Transfer-Encoding, which is for this hop and is read before: some origins do
+ * so. A request has no reason to. */
+static bool read_option(struct facts *facts, const char *option, size_t length)
+{
+    if (!http1_is_token_text(option, length))
+        return bad(facts, 400, "a Connection option is no token (RFC 9110 7.6.1)");
+    if (http1_text_is(option, length, "close"))
+        facts->close = true;
+    else if (http1_text_is(option, length, "keep-alive"))
+        facts->keep_alive = true;
+    else if (http1_text_is(option, length, "upgrade"))
+        facts->upgrade_option = true;
+    else if (http1_name_is_protected(option, length) ||
+             (facts->head->kind == HTTP1_KIND_REQUEST &&
+              http1_name_find(option, length) == HTTP1_NAME_TRANSFER_ENCODING))
+        return bad(facts, 400, "Connection names an end-to-end field (RFC 9110 7.6.1)");
+    else
+        drop_named(facts, option, length);
+    return true;
+}
+
+static bool read_connection(struct facts *facts, const struct http1_field *field)
+{
+    struct http1_list list;
+    const char *option;
+    size_t length;
+
+    http1_list_begin(&list, value_of(facts, field), field->value.length);
+    while (next_member(facts, &list, &option, &length))
+        if (!read_option(facts, option, length))
+            return false;
+    return true;
+}
+
+/* Only websocket is passed on: behind h2c or TLS we could not see requests any more. */
+static bool read_upgrade(struct facts *facts, const struct http1_field *field)
+{
+    struct http1_list list;
+    const char *protocol;
+    size_t length;
+
+    http1_list_begin(&list, value_of(facts, field), field->value.length);
+    while (next_member(facts, &list, &protocol, &length))
+        if (http1_text_is(protocol, length, "websocket"))
+            facts->websocket = true;
+        else if (facts->head->status == 101)
+            return bad(facts, 502, "101 to another protocol than asked for (RFC 9110 7.8)");
+    return true;
+}
+
+static bool read_expect(struct facts *facts, const struct http1_field *field)
+{
+    struct http1_list list;
+    const char *expectation;
+    size_t length;
+
+    http1_list_begin(&list, value_of(facts, field), field->value.length);
+    while (next_member(facts, &list, &expectation, &length)) {
+        if (!http1_text_is(expectation, length, "100-continue"))
+            return bad(facts, 417, "unknown expectation (RFC 9110 10.1.1)");
+        facts->expect = true;
+    }
+    return true;
+}
+
+static bool read_host(struct facts *facts, const struct http1_field *field)
+{
+    const char *broken;
+
+    if (facts->hosts++ > 0)
+        return bad(facts, 400, "more than one Host (RFC 9112 3.2)");
+    broken = http1_authority_check(value_of(facts, field), field->value.length, false);
+    if (broken)
+        return bad(facts, 400, broken);
+    if (facts->head->form == HTTP1_ORIGIN || facts->head->form == HTTP1_ASTERISK)
+        facts->head->authority = field->value;
+    return true;
+}
+
+/* We have no OPTIONS or TRACE of our own, so the last hop that we may be is a 501. */
+static bool read_max_forwards(struct facts *facts, const struct http1_field *field)
+{
+    struct http1_head *head = facts->head;
+    uint64_t hops;
+
+    if (head->method != HTTP1_OPTIONS && head->method != HTTP1_TRACE)
+        return true;
+    if (head->max_forwards >= 0 ||
+        !http1_parse_number(value_of(facts, field), field->value.length, &hops))
+        return bad(facts, 400, "invalid Max-Forwards (RFC 9110 7.6.2)");
+    if (hops == 0)
+        return bad(facts, 501, "Max-Forwards is 0 (RFC 9110 7.6.2)");
+    head->max_forwards = hops > INT32_MAX ? INT32_MAX : (int32_t)hops;
+    return true;
+}
+
+/* Credentials or challenges, RFC 9110 11: a list member begins with the scheme where it is not a
+ * parameter of the one before. RFC 4559 ties Negotiate to the connection, as NTLM is. */
+static void read_authentication(struct facts *facts, const struct http1_field *field)
+{
+    struct http1_list list;
+    const char *member;
+    size_t length;
+
+    http1_list_begin(&list, value_of(facts, field), field->value.length);
+    while (http1_list_next(&list, &member, &length)) {
+        size_t scheme = 0;
+
+        while (scheme < length && http1_is_token((unsigned char)member[scheme]))
+            scheme++;
+        if (http1_text_is(member, scheme, "NTLM") || http1_text_is(member, scheme, "Negotiate"))
+            facts->head->connection_auth = true;
+    }
+}
+
+/* Keep-Alive: timeout=N. Only a hint, so nonsense is ignored. */
+static void read_keep_alive(struct facts *facts, const struct http1_field *field)
+{
+    static const char name[] = "timeout=";
+    const size_t skip = sizeof(name) - 1;
+    struct http1_list list;
+    const char *member;
+    size_t length;
+    uint64_t seconds;
+
+    http1_list_begin(&list, value_of(facts, field), field->value.length);
+    while (http1_list_next(&list, &member, &length))
+        if (length > skip && strncasecmp(member, name, skip) == 0 &&
+            http1_parse_number(member + skip, length - skip, &seconds))
+            facts->head->keep_alive_timeout = seconds > INT32_MAX ? INT32_MAX : (int32_t)seconds;
+}
+
+/* Fields that either kind of message may have. */
+static bool read_field(struct facts *facts, const struct http1_field *field)
+{
+    switch (field->id) {
+    case HTTP1_NAME_CONNECTION:
+        return read_connection(facts, field);
+    case HTTP1_NAME_CONTENT_LENGTH:
+        return read_content_length(facts, field);
+    case HTTP1_NAME_TRANSFER_ENCODING:
+        return read_transfer_encoding(facts, field);
+    case HTTP1_NAME_UPGRADE:
+        return read_upgrade(facts, field);
+    default:
+        return true;
+    }
+}
+
+static bool read_request_field(struct facts *facts, const struct http1_field *field)
+{
+    switch (field->id) {
+    case HTTP1_NAME_HOST:
+        return read_host(facts, field);
+    case HTTP1_NAME_EXPECT:
+        return read_expect(facts, field);
+    case HTTP1_NAME_MAX_FORWARDS:
+        return read_max_forwards(facts, field);
+    case HTTP1_NAME_AUTHORIZATION:
+    case HTTP1_NAME_PROXY_AUTHORIZATION:
+        read_authentication(facts, field);
+        return true;
+    default:
+        return read_field(facts, field);
+    }
+}
+
+static bool read_response_field(struct facts *facts, const struct http1_field *field)
+{
+    switch (field->id) {
+    case HTTP1_NAME_KEEP_ALIVE:
+        read_keep_alive(facts, field);
+        return true;
+    case HTTP1_NAME_PROXY_AUTHENTICATE:
+    case HTTP1_NAME_WWW_AUTHENTICATE:
+        read_authentication(facts, field);
+        return true;
+    default:
+        return read_field(facts, field);
+    }
+}
+
+/* RFC 9112 6.1 and 6.3, the rules that hold for both kinds. */
+static bool check_framing(struct facts *facts)
+{
+    if (facts->codings == 0)
+        return true;
+    if (facts->head->minor == 0)
+        return bad(facts, 400, "Transfer-Encoding in HTTP/1.0 (RFC 9112 6.1)");
+    if (facts->lengths > 0)
+        return bad(facts, 400, "Transfer-Encoding and Content-Length (RFC 9112 6.3)");
+    if (!facts->chunked)
+        return bad(facts, 400, "the last transfer coding is not chunked (RFC 9112 6.3)");
+    if (facts->codings > 1)
+        return bad(facts, 501, "unknown transfer coding (RFC 9112 6.1)");
+    return true;
+}
+
+static bool derive_request(struct facts *facts)
+{
+    struct http1_head *head = facts->head;
+
+    if (facts->hosts == 0 && head->minor > 0)
+        return bad(facts, 400, "HTTP/1.1 without Host (RFC 9112 3.2)");
+    if (facts->chunked)
+        head->framing = HTTP1_CHUNKED;
+    else if (head->has_length)
+        head->framing = HTTP1_LENGTH;
+    if (head->framing != HTTP1_NO_BODY &&
+        (head->method == HTTP1_CONNECT || head->method == HTTP1_TRACE))
+        return bad(facts, 400, "CONNECT or TRACE with content (RFC 9110 9.3.6, 9.3.8)");
+
+    bool content = facts->chunked || head->content_length > 0;
+
+    head->expect_continue = facts->expect && content && head->minor > 0;
+    head->upgrade = facts->upgrade_option && facts->websocket && !content && head->minor > 0 &&
+                    head->method == HTTP1_GET;
+    return true;
+}
+
+/* 101 only as asked, by the rules of RFC 9110 7.8 and 15.2.2. */
+static bool check_switch(struct facts *facts)
+{
+    struct http1_head *head = facts->head;
+
+    if (head->status != 101)
+        return true;
+    if (!head->upgrade_asked)
+        return bad(facts, 502, "101 without an Upgrade (RFC 9110 15.2.2)");
+    if (!facts->websocket || !facts->upgrade_option || head->minor == 0)
+        return bad(facts, 502, "101 without Upgrade and Connection (RFC 9110 7.8)");
+    head->upgrade = true;
+    return true;
+}
+
+/* RFC 9112 6.3. A length of 0 in a 1xx or 204 is forbidden too, but common and not ambiguous;
+ * anything else there means that a body follows. */
+static bool derive_response(struct facts *facts)
+{
+    struct http1_head *head = facts->head;
+    bool empty = head->status < 200 || head->status == 204;
+    bool tunnel = head->method == HTTP1_CONNECT && head->status / 100 == 2;
+
+    if (empty && (facts->codings > 0 || head->content_length > 0))
+        return bad(facts, 502, "1xx or 204 with a body (RFC 9112 6.1, RFC 9110 8.6)");
+    if (empty || tunnel || head->status == 304 || head->method == HTTP1_HEAD)
+        head->framing = HTTP1_NO_BODY;
+    else if (facts->chunked)
+        head->framing = HTTP1_CHUNKED;
+    else
+        head->framing = head->has_length ? HTTP1_LENGTH : HTTP1_UNTIL_CLOSE;
+    return check_switch(facts);
+}
+
+/* RFC 9112 9.3. */
+static bool is_persistent(const struct facts *facts)
+{
+    const struct http1_head *head = facts->head;
+
+    if (facts->close || head->framing == HTTP1_UNTIL_CLOSE || head->status == 101)
+        return false;
+    if (head->method == HTTP1_CONNECT && head->status / 100 == 2)
+        return false;
+    return head->minor > 0 || facts->keep_alive;
+}
+
+static void mark_dropped(struct facts *facts)
+{
+    struct http1_head *head = facts->head;
+
+    for (unsigned i = 0; i < head->field_count; i++) {
+        struct http1_field *field = &head->fields[i];
+
+        if (head->kind == HTTP1_KIND_TRAILER)
+            field->drop = field->id != HTTP1_NAME_OTHER;
+        else if (http1_name_is_hop_by_hop(field->id))
+            field->drop = true;
+    }
+}
+
+bool http1_facts_derive(struct http1_head *head, const char *data)
+{
+    struct facts facts = {.head = head, .data = data};
+    bool request = head->kind == HTTP1_KIND_REQUEST;
+
+    mark_dropped(&facts);
+    if (head->kind == HTTP1_KIND_TRAILER)
+        return true;
+    for (unsigned i = 0; i < head->field_count; i++)
+        if (request ? !read_request_field(&facts, &head->fields[i])
+                    : !read_response_field(&facts, &head->fields[i]))
+            return false;
+    if (facts.members > MEMBERS_MAX)
+        return bad(&facts, 400, "too many list members (RFC 9110 5.6.1)");
+    if (!check_framing(&facts))
+        return false;
+    if (request ? !derive_request(&facts) : !derive_response(&facts))
+        return false;
+    head->persistent = is_persistent(&facts);
+    return true;
+}

@@ -1,0 +1,149 @@
+/* Methods, request-targets and authorities. */
+#include "http1_internal.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <strings.h>
+
+static const char *const methods[] = {
+    [HTTP1_GET] = "GET",     [HTTP1_HEAD] = "HEAD",       [HTTP1_POST] = "POST",
+    [HTTP1_PUT] = "PUT",     [HTTP1_DELETE] = "DELETE",   [HTTP1_OPTIONS] = "OPTIONS",
+    [HTTP1_TRACE] = "TRACE", [HTTP1_CONNECT] = "CONNECT", [HTTP1_PATCH] = "PATCH",
+};
+
+enum http1_method http1_method_find(const char *text, size_t length)
+{
+    for (size_t i = HTTP1_OTHER + 1; i < ARRAY_LEN(methods); i++)
+        if (length == strlen(methods[i]) && memcmp(text, methods[i], length) == 0)
+            return (enum http1_method)i;
+    return HTTP1_OTHER;
+}
+
+bool http1_method_is_safe(enum http1_method method)
+{
+    return method == HTTP1_GET || method == HTTP1_HEAD || method == HTTP1_OPTIONS ||
+           method == HTTP1_TRACE;
+}
+
+bool http1_method_is_idempotent(enum http1_method method)
+{
+    return http1_method_is_safe(method) || method == HTTP1_PUT || method == HTTP1_DELETE;
+}
+
+/* "[" IPv6address "]" at the front of text; its length, or 0. */
+static size_t ip_literal(const char *text, size_t length)
+{
+    char address[INET6_ADDRSTRLEN];
+    struct in6_addr parsed;
+    const char *close = memchr(text, ']', length);
+    size_t inner = close ? (size_t)(close - text) - 1 : 0;
+
+    if (inner == 0 || inner >= sizeof(address))
+        return 0;
+    memcpy(address, text + 1, inner);
+    address[inner] = '\0';
+    return inet_pton(AF_INET6, address, &parsed) == 1 ? inner + 2 : 0;
+}
+
+static const char *port_check(const char *text, size_t length, bool needed)
+{
+    uint64_t port = 0;
+
+    if (length == 0)
+        return needed ? "CONNECT needs a port (RFC 9110 9.3.6)" : NULL;
+    if (!http1_parse_number(text, length, &port) || length > 5 || port > 65535 ||
+        (needed && port == 0))
+        return "invalid port (RFC 3986 3.2.3)";
+    return NULL;
+}
+
+/* uri-host [ ":" port ], RFC 9112 3.2.3; an empty host is none for http (RFC 9110 4.2.1). */
+const char *http1_authority_check(const char *text, size_t length, bool port_needed)
+{
+    size_t host = 0;
+
+    if (memchr(text, '@', length))
+        return "user information in an authority (RFC 9110 4.2.4)";
+    if (length > 0 && text[0] == '[')
+        host = ip_literal(text, length);
+    else
+        while (host < length && http1_is_host((unsigned char)text[host]))
+            host++;
+    if (host == 0 || (host < length && text[host] != ':'))
+        return "invalid or empty host (RFC 9110 4.2.1, 7.2)";
+    if (host == length)
+        return port_needed ? "CONNECT needs a port (RFC 9110 9.3.6)" : NULL;
+    return port_check(text + host + 1, length - host - 1, port_needed);
+}
+
+/* absolute-path [ "?" query ], or the same with an empty path. */
+static bool path_is_valid(const char *text, size_t length)
+{
+    bool query = false;
+
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)text[i];
+
+        if (c == '%') {
+            if (length - i < 3 || http1_hex_value((unsigned char)text[i + 1]) < 0 ||
+                http1_hex_value((unsigned char)text[i + 2]) < 0)
+                return false;
+            i += 2;
+        } else if (c == '?') {
+            query = true;
+        } else if (query ? !http1_is_query(c) : !http1_is_uri(c)) {
+            return false;
+        }
+    }
+    return length == 0 || text[0] == '/' || text[0] == '?';
+}
+
+/* The length of "http://" or "https://" at the front, or 0. The listener speaks for its upstream,
+ * so https stands for an upstream that is reached by TLS: clients that are told to use a proxy for
+ * https write it so. */
+static size_t scheme_length(const char *text, size_t length)
+{
+    if (length >= 7 && strncasecmp(text, "http://", 7) == 0)
+        return 7;
+    return length >= 8 && strncasecmp(text, "https://", 8) == 0 ? 8 : 0;
+}
+
+/* absolute-form, RFC 9112 3.2.2: its authority wins over Host. */
+static const char *parse_absolute(struct http1_head *head, const char *text)
+{
+    size_t length = head->target.length, scheme = scheme_length(text, length), end = scheme;
+
+    if (scheme == 0)
+        return "the target is no path and no http URI (RFC 9112 3.2)";
+    while (end < length && text[end] != '/' && text[end] != '?' && text[end] != '#')
+        end++;
+    head->form = HTTP1_ABSOLUTE;
+    head->authority.start = (uint16_t)(head->target.start + scheme);
+    head->authority.length = (uint16_t)(end - scheme);
+    head->path.start = (uint16_t)(head->target.start + end);
+    head->path.length = (uint16_t)(length - end);
+    if (!path_is_valid(text + end, length - end))
+        return "invalid character in the target (RFC 3986 3.3)";
+    return http1_authority_check(text + scheme, end - scheme, false);
+}
+
+const char *http1_target_parse(struct http1_head *head, const char *data)
+{
+    const char *text = data + head->target.start;
+    size_t length = head->target.length;
+
+    if (head->method == HTTP1_CONNECT) {
+        head->form = HTTP1_AUTHORITY;
+        head->authority = head->target;
+        return http1_authority_check(text, length, true);
+    }
+    if (length == 1 && text[0] == '*') {
+        head->form = HTTP1_ASTERISK;
+        return head->method == HTTP1_OPTIONS ? NULL : "\"*\" is for OPTIONS (RFC 9112 3.2.4)";
+    }
+    if (length == 0 || text[0] != '/')
+        return parse_absolute(head, text);
+    head->form = HTTP1_ORIGIN;
+    head->path = head->target;
+    return path_is_valid(text, length) ? NULL : "invalid character in the target (RFC 3986 3.3)";
+}

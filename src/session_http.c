@@ -1,0 +1,287 @@
+/* Sessions of http listeners: one client, whose exchanges follow one another. */
+#include "session_http.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+
+/* Steps of one session before others have their turn. */
+#define SHARE 32
+
+void http_moved(struct http_session *http)
+{
+    http->session.moved_at = loop_now(http->session.service->loop);
+}
+
+enum step http_finish(struct http_session *http, enum session_end end)
+{
+    session_finish(&http->session, end);
+    return STEP_GONE;
+}
+
+struct exchange *http_exchange_new(struct http_session *http)
+{
+    struct session *session = &http->session;
+    struct exchange *exchange = malloc(sizeof(*exchange));
+    if (exchange == NULL)
+        return NULL;
+    /* The heads' tables of fields are large, and begin functions set what counts of them. */
+    memset(exchange, 0, offsetof(struct exchange, request));
+    memset(&exchange->request_body, 0, sizeof(*exchange) - offsetof(struct exchange, request_body));
+    http1_request_begin(&exchange->request);
+    http->exchange = exchange;
+    http->end = SESSION_COMPLETE;
+    session->access = (struct access){.open = true, .started = loop_now(session->service->loop)};
+    return exchange;
+}
+
+static void exchange_free(struct exchange *exchange)
+{
+    if (exchange == NULL)
+        return;
+    buffer_clear(&exchange->head);
+    buffer_clear(&exchange->ahead);
+    buffer_clear(&exchange->up);
+    buffer_clear(&exchange->last_chunk);
+    buffer_clear(&exchange->answer);
+    free(exchange->target);
+    free(exchange);
+}
+
+enum step http_flush(struct http_session *http)
+{
+    struct stream *client = &http->session.client;
+    while (buffer_length(&http->down) > 0) {
+        if (!client->writable)
+            return STEP_BLOCKED;
+        ssize_t n = stream_write(client, buffer_data(&http->down), buffer_length(&http->down));
+        if (n < 0)
+            return errno == EAGAIN ? STEP_BLOCKED : http_finish(http, SESSION_CLIENT_RESET);
+        buffer_consume(&http->down, (size_t)n);
+        http->session.access.bytes_down += (uint64_t)n;
+        if (http->exchange->status != 0) /* not yet so with interim responses */
+            http->exchange->told = true;
+        http_moved(http);
+    }
+    return STEP_AGAIN;
+}
+
+/* A client that broke its connection is gone. One that only ended its direction may still read:
+ * its request is served. */
+static bool client_is_gone(struct http_session *http)
+{
+    struct stream *client = &http->session.client;
+    if (!client->hangup || http->client_ended)
+        return false;
+    switch (stream_look(client)) {
+    case LOOK_ERROR:
+        return true;
+    case LOOK_EOF:
+        http->client_ended = true;
+        return false;
+    case LOOK_DATA:
+    case LOOK_QUIET:
+        break;
+    }
+    return stream_error(client) != 0;
+}
+
+/* The exchange is over and told; its books are closed. */
+static void close_exchange(struct http_session *http)
+{
+    struct service_stats *stats = &http->session.service->stats;
+    const struct exchange *exchange = http->exchange;
+    if (exchange->status >= 100 && exchange->status < 600)
+        stats->answers[exchange->status / 100]++;
+    session_log(&http->session, http->end);
+    exchange_free(http->exchange);
+    http->exchange = NULL;
+    http->session.access = (struct access){0};
+}
+
+/* What the client still sends must be read, or closing would reset the connection, and a reset
+ * can destroy an answer that the client has not read yet (RFC 9112 9.6). */
+static bool must_linger(const struct http_session *http, bool request_read)
+{
+    if (http->client_ended)
+        return false;
+    return !request_read || buffer_length(&http->in) > 0 || http->session.client.readable;
+}
+
+/* DRAINING: the rest of the answer, then the next request, or the end. */
+static enum step drain_step(struct http_session *http)
+{
+    struct session *session = &http->session;
+    enum step step = http_flush(http);
+    if (step != STEP_AGAIN)
+        return step;
+    bool request_read = http->exchange->request_stage == MESSAGE_READ;
+    close_exchange(http);
+    if (!http->last) {
+        session_set_state(session, SESSION_READING);
+        return STEP_AGAIN;
+    }
+    if (!must_linger(http, request_read))
+        return http_finish(http, SESSION_COMPLETE);
+    stream_end_write(&session->client);
+    session_set_state(session, SESSION_LINGERING);
+    buffer_clear(&http->in);
+    session->limit_at = loop_now(session->service->loop) + HTTP_LINGER;
+    if (session_start_timer(session) < 0)
+        return http_finish(http, SESSION_COMPLETE);
+    return STEP_AGAIN;
+}
+
+/* LINGERING: throws away what the client still sends. */
+static enum step linger_step(struct http_session *http)
+{
+    struct scratch scratch = http->session.service->scratch;
+    if (!http->session.client.readable)
+        return STEP_BLOCKED;
+    ssize_t n = stream_read(&http->session.client, scratch.data, scratch.size);
+    if (n > 0)
+        return STEP_AGAIN;
+    if (n < 0 && errno == EAGAIN)
+        return STEP_BLOCKED;
+    return http_finish(http, SESSION_COMPLETE);
+}
+
+/* RELAYING: the answer first, for it may make sending the rest of the request pointless. */
+static enum step relay_step(struct http_session *http)
+{
+    if (http->tunnel != NULL) {
+        duplex_work(&http->session, http->tunnel, false);
+        return STEP_GONE; /* or not, but duplex_work has done all there is to do */
+    }
+    enum step step = http_relay_response(http);
+    if (step != STEP_BLOCKED)
+        return step;
+    return http_send_request(http);
+}
+
+static enum step next_step(struct http_session *http)
+{
+    enum session_state state = http->session.state;
+    if (state == SESSION_READING)
+        return http_read_request(http);
+    if (state == SESSION_LINGERING)
+        return linger_step(http);
+    if (http->tunnel == NULL && client_is_gone(http))
+        return http_finish(http, SESSION_CLIENT_RESET);
+    switch (state) {
+    case SESSION_RELAYING:
+        return relay_step(http);
+    case SESSION_DRAINING:
+        return http->tunnel != NULL ? relay_step(http) : drain_step(http);
+    case SESSION_READING:
+    case SESSION_WAITING:
+    case SESSION_LINGERING:
+    case SESSION_CLOSED:
+    case SESSION_STATES:
+        break;
+    }
+    return STEP_BLOCKED;
+}
+
+static void http_work(struct session *session)
+{
+    struct http_session *http = http_of(session);
+    for (int i = 0; i < SHARE; i++) {
+        switch (next_step(http)) {
+        case STEP_AGAIN:
+            break;
+        case STEP_BLOCKED:
+            if (session_watch_client(session) < 0 || session_start_timer(session) < 0)
+                session_finish(session, SESSION_ERROR);
+            return;
+        case STEP_GONE:
+            return;
+        }
+    }
+    session_yield(session);
+}
+
+static void http_begin(struct session *session)
+{
+    session_yield(session);
+}
+
+static void http_answered(struct session *session, const struct failure *failure)
+{
+    if (failure == NULL || http_answer_failure(http_of(session), failure) != STEP_GONE)
+        http_work(session);
+}
+
+static void http_timed_out(struct session *session)
+{
+    struct http_session *http = http_of(session);
+    struct exchange *exchange = http->exchange;
+    enum step step = STEP_GONE;
+    bool idle = exchange == NULL || (exchange->request_stage == MESSAGE_HEAD &&
+                                     !http1_head_started(&exchange->request));
+    if (session->state == SESSION_LINGERING || idle) {
+        session->access.open = false;
+        session_finish(session, SESSION_COMPLETE);
+    } else if (http->tunnel != NULL || session->state == SESSION_DRAINING)
+        session_finish(session, SESSION_IDLE_TIMEOUT);
+    else if (exchange->request_stage != MESSAGE_READ && !exchange->heard)
+        step = http_answer(http, 408, "the request did not arrive in time", SESSION_IDLE_TIMEOUT,
+                           DISCARD_CLIENT_ABORT);
+    else
+        step = http_answer(http, 504, "the upstream did not answer in time", SESSION_IDLE_TIMEOUT,
+                           DISCARD_IDLE_TIMEOUT);
+    if (step != STEP_GONE)
+        http_work(session);
+}
+
+static void http_drain(struct session *session)
+{
+    struct http_session *http = http_of(session);
+    if (session->state == SESSION_READING && http->exchange == NULL)
+        session_finish(session, SESSION_COMPLETE);
+}
+
+static size_t http_describe(struct session *session, char *text, size_t size)
+{
+    const struct exchange *exchange = http_of(session)->exchange;
+    char status[8] = "-";
+    if (exchange == NULL)
+        return 0;
+    if (exchange->status != 0)
+        snprintf(status, sizeof(status), "%u", exchange->status);
+    size_t n = (size_t)snprintf(text, size, " status=%s method=%s target=", status,
+                                exchange->method[0] != '\0' ? exchange->method : "-");
+    if (exchange->target == NULL)
+        n += log_value(text + n, size - n, "-", 1);
+    else
+        n += log_value(text + n, size - n, exchange->target, strlen(exchange->target));
+    if (exchange->retried)
+        n += (size_t)snprintf(text + n, size - n, " retried=1");
+    return n;
+}
+
+static void http_clear(struct session *session)
+{
+    struct http_session *http = http_of(session);
+    exchange_free(http->exchange);
+    buffer_clear(&http->in);
+    buffer_clear(&http->down);
+    if (http->tunnel != NULL)
+        duplex_clear(http->tunnel);
+    free(http->tunnel);
+}
+
+const struct session_kind session_http_kind = {
+    .size = sizeof(struct http_session),
+    .first = SESSION_READING,
+    .begin = http_begin,
+    .answered = http_answered,
+    .work = http_work,
+    .timed_out = http_timed_out,
+    .drain = http_drain,
+    .describe = http_describe,
+    .clear = http_clear,
+};

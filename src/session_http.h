@@ -1,0 +1,127 @@
+/* What the files of the http session share; for session_http*.c alone.
+ *
+ *   session_http.c           one client: its exchanges one after another, time limits, its end
+ *   session_http_request.c   client to upstream: reads a request ahead, asks, sends
+ *   session_http_response.c  upstream to client: passes the answer on, gives the connection back
+ *   session_http_answer.c    answers of our own, sending it again, tunnels
+ *
+ * A step works on one session. It says STEP_GONE when it has ended it: then nothing of it may be
+ * touched any more. */
+#ifndef KAPROXY_SESSION_HTTP_H
+#define KAPROXY_SESSION_HTTP_H
+
+#include "buffer.h"
+#include "http1.h"
+#include "session_internal.h"
+
+/* Request body read ahead before a connection is asked for. */
+#define HTTP_AHEAD_MAX (64 * 1024)
+
+/* Answer held for a slow client before the upstream has to wait. */
+#define HTTP_DOWN_MAX (256 * 1024)
+
+/* How much of a target the access log shows. */
+#define HTTP_LOG_TARGET_MAX 1024
+
+/* How long we read on after our last byte, so that a reset does not destroy it. */
+#define HTTP_LINGER (5 * USEC_PER_SEC)
+
+enum step {
+    STEP_AGAIN,   /* the state has changed; go on at once */
+    STEP_BLOCKED, /* until a stream becomes ready */
+    STEP_GONE     /* the session has ended */
+};
+
+/* How far a message has been read. */
+enum message_stage { MESSAGE_HEAD, MESSAGE_BODY, MESSAGE_TRAILER, MESSAGE_READ };
+
+/* One request with its response. */
+struct exchange {
+    enum message_stage request_stage, response_stage;
+    struct http1_head request, response, trailer; /* trailer: of the request; facts of the others */
+    struct http1_body request_body, response_body;
+    struct buffer head;  /* the request's head, while its body is read ahead */
+    struct buffer ahead; /* its payload read ahead */
+    struct buffer up;    /* for the upstream, the whole request while it may be sent again */
+    size_t up_sent;
+    struct buffer last_chunk; /* the end of a chunked request that has a trailer */
+    struct buffer answer;     /* the upstream's bytes that are not parsed yet */
+    enum http1_framing down_framing;
+    uint16_t status; /* the client is told; 0: none yet */
+    bool chunked_up; /* how the body goes to the upstream */
+    bool whole;      /* `up` holds all of the request, from its first byte on */
+    bool heard;      /* the upstream has sent something */
+    bool up_failed;  /* the upstream takes no more; it may have answered before */
+    bool told;       /* bytes of an answer went to the client */
+    bool surplus;    /* the upstream sent more than its answer */
+    bool retried;
+    char method[24];
+    char *target; /* for the access log; NULL: unknown */
+};
+
+struct http_session {
+    struct session session;
+    struct buffer in;          /* the client's bytes that are not parsed yet */
+    struct buffer down;        /* for the client */
+    struct exchange *exchange; /* NULL between requests */
+    struct duplex *tunnel;     /* after 101, or 2xx to CONNECT */
+    enum session_end end;      /* how the exchange ended, once its answer is DRAINING */
+    bool pinned;               /* NTLM, Negotiate: the connection is this client's until it ends */
+    bool client_ended;         /* the client's EOF was seen; it may still read */
+    bool last;                 /* the client's connection ends with this exchange */
+};
+
+static inline struct http_session *http_of(struct session *session)
+{
+    return container_of(session, struct http_session, session);
+}
+
+static inline bool http_is_leased(const struct http_session *http)
+{
+    return http->session.allocation.state == ALLOCATION_LEASED;
+}
+
+/* session_http.c */
+
+void http_moved(struct http_session *http);
+struct exchange *http_exchange_new(struct http_session *http); /* NULL: no memory */
+enum step http_finish(struct http_session *http, enum session_end end);
+/* Writes what stands for the client. STEP_AGAIN: all of it is written. */
+enum step http_flush(struct http_session *http);
+
+/* session_http_request.c */
+
+/* READING: until the request is ready to be sent, then asks for a connection. */
+enum step http_read_request(struct http_session *http);
+/* RELAYING: sends what stands, reads more of the body. */
+enum step http_send_request(struct http_session *http);
+/* All of the request is with the upstream's kernel. */
+bool http_request_is_sent(const struct exchange *exchange);
+
+/* session_http_response.c */
+
+/* RELAYING: reads the answer and passes it on. */
+enum step http_relay_response(struct http_session *http);
+
+/* session_http_answer.c */
+
+/* Answers in the upstream's place and ends the exchange. What is leased is discarded for `reason`.
+ * A client that was told something already sees a reset. */
+enum step http_answer(struct http_session *http, unsigned status, const char *text,
+                      enum session_end end, enum pool_discard reason);
+/* No connection could be had. */
+enum step http_answer_failure(struct http_session *http, const struct failure *failure);
+/* The upstream's connection ended before anything of the answer came: once more, or 502. */
+enum step http_retry(struct http_session *http, enum pool_discard reason);
+/* From here on bytes in both directions: the exchange switched protocols. */
+enum step http_open_tunnel(struct http_session *http);
+
+/* Squeezes the payload of a body's bytes together, to the front of *data. The result is
+ * http1_body_feed's; *data and *length become the payload, *consumed what was used up. */
+enum http1_result http_squeeze(struct http1_body *body, char **data, size_t *length,
+                               size_t *consumed);
+/* Appends payload as it goes on: as a chunk, or as it is. 0, or -1 with ENOMEM. */
+MUST_CHECK int http_append_payload(struct buffer *buffer, bool chunked, const char *data,
+                                   size_t length);
+
+#endif

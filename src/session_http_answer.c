@@ -1,0 +1,127 @@
+/* Answers of our own, sending a request once more, tunnels. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "http1_compose.h"
+#include "log.h"
+#include "session_http.h"
+
+/* Seconds until it makes sense to ask again when too many wait. */
+#define RETRY_AFTER 1
+
+/* Composes the answer. 0, or -1 with ENOMEM. */
+static int compose(struct http_session *http, unsigned status, const char *text)
+{
+    struct scratch scratch = http->session.service->compose;
+    struct exchange *exchange = http->exchange;
+    const struct http1_answer answer = {
+        .status = status,
+        .text = text,
+        .head_only = exchange->request.method == HTTP1_HEAD,
+        .retry_after = status == 503 ? RETRY_AFTER : 0,
+        .now = time(NULL),
+    };
+    ssize_t n = http1_compose_answer(scratch.data, scratch.size, &answer);
+    return n < 0 ? -1 : buffer_append(&http->down, scratch.data, (size_t)n);
+}
+
+enum step http_answer(struct http_session *http, unsigned status, const char *text,
+                      enum session_end end, enum pool_discard reason)
+{
+    struct session *session = &http->session;
+    struct exchange *exchange = http->exchange;
+    if (session->access.failure.function == NULL)
+        log_message(status < 500 ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
+                    "listener=%s upstream=%s %s %u: %s", session->service->config->name,
+                    session->service->upstream,
+                    exchange->told ? "cut short instead of" : "answered", status, text);
+    if (http_is_leased(http))
+        pool_discard(&session->allocation, reason, true);
+    if (exchange->told)
+        return http_finish(http, end);
+    if (exchange->status != 0) /* a head that was composed, but not sent */
+        buffer_clear(&http->down);
+    if (compose(http, status, text) < 0)
+        return http_finish(http, SESSION_ERROR);
+    exchange->status = (uint16_t)status;
+    http->end = end;
+    http->last = true;
+    session->limit_at = 0;
+    session_set_state(session, SESSION_DRAINING);
+    return STEP_AGAIN;
+}
+
+static unsigned failure_status(const struct failure *failure)
+{
+    switch (failure->number) {
+    case ETIMEDOUT:
+        return 504;
+    case EAGAIN:
+    case ECANCELED:
+    case ESHUTDOWN:
+        return 503;
+    default:
+        return 502;
+    }
+}
+
+enum step http_answer_failure(struct http_session *http, const struct failure *failure)
+{
+    char text[sizeof(failure->text) + 32];
+    snprintf(text, sizeof(text), "%s: %s", failure->function, failure->text);
+    return http_answer(http, failure_status(failure), text, SESSION_ALLOC_FAILED,
+                       DISCARD_NOT_REUSABLE);
+}
+
+/* May the request go to another connection? Yes when none of it was sent, or when it does no harm
+ * twice (RFC 9110 9.2.2), on a connection that may have been closed just before it was used. */
+static bool may_retry(const struct http_session *http)
+{
+    const struct allocation *allocation = &http->session.allocation;
+    const struct exchange *exchange = http->exchange;
+    bool stale = allocation->reused || allocation->from_cache == FROM_IMMEDIATE;
+    return stale && exchange->whole && !exchange->retried && !http->pinned &&
+           (exchange->up_sent == 0 || http1_method_is_idempotent(exchange->request.method));
+}
+
+enum step http_retry(struct http_session *http, enum pool_discard reason)
+{
+    struct session *session = &http->session;
+    struct exchange *exchange = http->exchange;
+    if (!may_retry(http))
+        return http_answer(http, 502, "the upstream closed the connection without an answer",
+                           reason == DISCARD_UPSTREAM_CLOSED ? SESSION_UPSTREAM_CLOSED
+                                                             : SESSION_UPSTREAM_RESET,
+                           reason);
+    pool_discard(&session->allocation, reason, false);
+    exchange->retried = true;
+    exchange->up_failed = false;
+    exchange->up_sent = 0;
+    session->service->stats.retries++;
+    session_ask(session, true);
+    return STEP_BLOCKED;
+}
+
+enum step http_open_tunnel(struct http_session *http)
+{
+    struct session *session = &http->session;
+    struct exchange *exchange = http->exchange;
+    struct duplex *tunnel = calloc(1, sizeof(*tunnel));
+    if (tunnel == NULL)
+        return http_finish(http, SESSION_ERROR);
+    http->tunnel = tunnel;
+    session->service->stats.answers[exchange->status / 100]++;
+    if (relay_put(&tunnel->down, buffer_data(&http->down), buffer_length(&http->down)) < 0 ||
+        relay_put(&tunnel->down, buffer_data(&exchange->answer), buffer_length(&exchange->answer)) <
+            0 ||
+        relay_put(&tunnel->up, buffer_data(&http->in), buffer_length(&http->in)) < 0 ||
+        session_watch_client(session) < 0)
+        return http_finish(http, SESSION_ERROR);
+    tunnel->up.from_ended = http->client_ended;
+    buffer_clear(&http->down);
+    buffer_clear(&exchange->answer);
+    buffer_clear(&http->in);
+    return STEP_AGAIN;
+}

@@ -1,0 +1,337 @@
+/* From the client to the upstream. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "http1_compose.h"
+#include "log.h"
+#include "session_http.h"
+
+/* Reads once what the client has sent. STEP_AGAIN: something came. */
+static enum step fill(struct http_session *http)
+{
+    struct stream *client = &http->session.client;
+    struct scratch scratch = http->session.service->scratch;
+    if (http->client_ended)
+        return http_finish(http, SESSION_CLIENT_LEFT);
+    if (!client->readable)
+        return STEP_BLOCKED;
+    ssize_t n = stream_read(client, scratch.data, scratch.size);
+    if (n < 0)
+        return errno == EAGAIN ? STEP_BLOCKED : http_finish(http, SESSION_CLIENT_RESET);
+    if (n == 0) { /* between two requests that is its right */
+        struct exchange *exchange = http->exchange;
+        if (exchange != NULL && exchange->request_stage == MESSAGE_HEAD &&
+            !http1_head_started(&exchange->request))
+            http->session.access.open = false;
+        return http_finish(http, SESSION_CLIENT_LEFT);
+    }
+    http_moved(http);
+    if (buffer_append(&http->in, scratch.data, (size_t)n) < 0)
+        return http_finish(http, SESSION_ERROR);
+    return STEP_AGAIN;
+}
+
+static enum step refuse(struct http_session *http, unsigned status, const char *text)
+{
+    return http_answer(http, status, text, SESSION_BAD_REQUEST, DISCARD_CLIENT_ABORT);
+}
+
+/* What the access log is to tell of the request line. */
+static void note_request_line(struct exchange *exchange, const char *data)
+{
+    const struct http1_head *head = &exchange->request;
+    size_t length = head->method_text.length;
+    if (!log_access_enabled() || length == 0)
+        return;
+    if (length > sizeof(exchange->method) - 1)
+        length = sizeof(exchange->method) - 1;
+    memcpy(exchange->method, data + head->method_text.start, length);
+    length = head->target.length;
+    if (length > HTTP_LOG_TARGET_MAX)
+        length = HTTP_LOG_TARGET_MAX;
+    exchange->target = strndup(data + head->target.start, length);
+}
+
+/* The head is complete. Where a body follows, the head is kept until it is known how much of the
+ * body comes along with it. */
+static int begin_body(struct http_session *http)
+{
+    struct exchange *exchange = http->exchange;
+    const struct http1_head *head = &exchange->request;
+    note_request_line(exchange, buffer_data(&http->in));
+    http->session.limit_at = 0;
+    if (buffer_append(&exchange->head, buffer_data(&http->in), head->length) < 0)
+        return -1;
+    buffer_consume(&http->in, head->length);
+    http1_body_begin(&exchange->request_body, head->framing, head->content_length);
+    bool empty = head->framing == HTTP1_NO_BODY ||
+                 (head->framing == HTTP1_LENGTH && head->content_length == 0);
+    exchange->request_stage = empty ? MESSAGE_READ : MESSAGE_BODY;
+    return 0;
+}
+
+static enum step parse_head(struct http_session *http)
+{
+    struct exchange *exchange = http->exchange;
+    struct http1_head *head = &exchange->request;
+    switch (http1_head_parse(head, buffer_data(&http->in), buffer_length(&http->in))) {
+    case HTTP1_DONE:
+        return begin_body(http) < 0 ? http_finish(http, SESSION_ERROR) : STEP_AGAIN;
+    case HTTP1_MORE:
+        return STEP_BLOCKED;
+    case HTTP1_BAD:
+    case HTTP1_TRAILER:
+        break;
+    }
+    note_request_line(exchange, buffer_data(&http->in));
+    return refuse(http, head->bad_status, head->bad_text);
+}
+
+/* Takes what stands of the body to where it waits for the upstream. STEP_BLOCKED: more must come.
+ */
+static enum step take_body(struct http_session *http, struct buffer *to, bool chunked)
+{
+    struct exchange *exchange = http->exchange;
+    char *data = buffer_data(&http->in);
+    size_t length = buffer_length(&http->in), consumed;
+    if (length == 0)
+        return STEP_BLOCKED;
+    enum http1_result result = http_squeeze(&exchange->request_body, &data, &length, &consumed);
+    if (http_append_payload(to, chunked, data, length) < 0)
+        return http_finish(http, SESSION_ERROR);
+    buffer_consume(&http->in, consumed);
+    switch (result) {
+    case HTTP1_DONE:
+        exchange->request_stage = MESSAGE_READ;
+        return STEP_AGAIN;
+    case HTTP1_TRAILER:
+        exchange->request_stage = MESSAGE_TRAILER;
+        http1_trailer_begin(&exchange->trailer);
+        return STEP_AGAIN;
+    case HTTP1_MORE:
+        return STEP_BLOCKED;
+    case HTTP1_BAD:
+        break;
+    }
+    return refuse(http, 400, exchange->request_body.bad_text);
+}
+
+static enum step take_trailer(struct http_session *http)
+{
+    struct exchange *exchange = http->exchange;
+    struct http1_head *trailer = &exchange->trailer;
+    struct scratch compose = http->session.service->compose;
+    const char *data = buffer_data(&http->in);
+    ssize_t n;
+    switch (http1_head_parse(trailer, data, buffer_length(&http->in))) {
+    case HTTP1_DONE:
+        /* Composed now, for its bytes go; it is sent as the end of a chunked body. */
+        n = http1_compose_last_chunk(compose.data, compose.size, trailer, data);
+        if (n < 0 || buffer_append(&exchange->last_chunk, compose.data, (size_t)n) < 0)
+            return http_finish(http, SESSION_ERROR);
+        buffer_consume(&http->in, trailer->length);
+        exchange->request_stage = MESSAGE_READ;
+        return STEP_AGAIN;
+    case HTTP1_MORE:
+        return STEP_BLOCKED;
+    case HTTP1_BAD:
+    case HTTP1_TRAILER:
+        break;
+    }
+    return refuse(http, trailer->bad_status, trailer->bad_text);
+}
+
+/* Read far enough ahead to ask for a connection? A client that waits for 100 (Continue) gets it, or
+ * a refusal, from the upstream. */
+static bool is_ready(const struct http_session *http)
+{
+    const struct exchange *exchange = http->exchange;
+    if (exchange->request_stage == MESSAGE_READ)
+        return true;
+    if (exchange->request_stage == MESSAGE_HEAD)
+        return false;
+    if (buffer_length(&exchange->ahead) >= HTTP_AHEAD_MAX)
+        return true;
+    return exchange->request.expect_continue && buffer_length(&exchange->ahead) == 0 &&
+           buffer_length(&http->in) == 0;
+}
+
+static const char *client_addr(const struct session *session, char text[INET6_ADDRSTRLEN])
+{
+    switch (session->peer.sa.sa_family) {
+    case AF_INET:
+        return inet_ntop(AF_INET, &session->peer.in.sin_addr, text, INET6_ADDRSTRLEN);
+    case AF_INET6:
+        return inet_ntop(AF_INET6, &session->peer.in6.sin6_addr, text, INET6_ADDRSTRLEN);
+    default:
+        return NULL;
+    }
+}
+
+/* The body is read to its end. 0, or -1 with ENOMEM. */
+static int end_body(struct exchange *exchange)
+{
+    if (!exchange->chunked_up)
+        return 0;
+    if (buffer_length(&exchange->last_chunk) == 0)
+        return buffer_append(&exchange->up, HTTP1_LAST_CHUNK, sizeof(HTTP1_LAST_CHUNK) - 1);
+    int result = buffer_append(&exchange->up, buffer_data(&exchange->last_chunk),
+                               buffer_length(&exchange->last_chunk));
+    buffer_clear(&exchange->last_chunk);
+    return result;
+}
+
+/* Composes the request for the upstream, as far as it was read. 0, or -1 with errno. */
+static int compose(struct http_session *http)
+{
+    struct session *session = &http->session;
+    const struct service *service = session->service;
+    struct exchange *exchange = http->exchange;
+    const struct http1_head *head = &exchange->request;
+    struct scratch scratch = service->compose;
+    bool read = exchange->request_stage == MESSAGE_READ;
+    bool has_trailer = buffer_length(&exchange->last_chunk) > 0;
+    char addr[INET6_ADDRSTRLEN];
+    struct http1_request_options options = {
+        .host = service->host,
+        .client_host = service->client_host,
+        .pass_expect = !read && buffer_length(&exchange->ahead) == 0,
+        .known_length = head->framing == HTTP1_CHUNKED && read && !has_trailer,
+        .length = buffer_length(&exchange->ahead),
+        .forwarded = (enum http1_forwarded)service->config->forwarded,
+        .client = client_addr(session, addr),
+    };
+    ssize_t n = http1_compose_request(scratch.data, scratch.size, head,
+                                      buffer_data(&exchange->head), &options);
+    if (n < 0 || buffer_append(&exchange->up, scratch.data, (size_t)n) < 0)
+        return -1;
+    exchange->chunked_up = head->framing == HTTP1_CHUNKED && !options.known_length;
+    if (http_append_payload(&exchange->up, exchange->chunked_up, buffer_data(&exchange->ahead),
+                            buffer_length(&exchange->ahead)) < 0)
+        return -1;
+    exchange->whole = read;
+    buffer_clear(&exchange->head);
+    buffer_clear(&exchange->ahead);
+    return read ? end_body(exchange) : 0;
+}
+
+static enum step ask(struct http_session *http)
+{
+    if (compose(http) < 0) {
+        if (errno == ENOSPC)
+            return refuse(http, 431, "the request's header is too large to pass on");
+        return http_finish(http, SESSION_ERROR);
+    }
+    if (http_is_leased(http)) { /* pinned */
+        session_set_state(&http->session, SESSION_RELAYING);
+        return STEP_AGAIN;
+    }
+    session_ask(&http->session, http->session.service->config->reuse == REUSE_NEVER);
+    return STEP_BLOCKED;
+}
+
+static enum step read_on(struct http_session *http)
+{
+    struct exchange *exchange = http->exchange;
+    switch (exchange->request_stage) {
+    case MESSAGE_HEAD:
+        return parse_head(http);
+    case MESSAGE_BODY:
+        return take_body(http, &exchange->ahead, false);
+    case MESSAGE_TRAILER:
+        return take_trailer(http);
+    case MESSAGE_READ:
+        break;
+    }
+    return STEP_AGAIN;
+}
+
+/* Between requests: the first bytes of the next one begin an exchange. */
+static enum step begin_exchange(struct http_session *http)
+{
+    struct session *session = &http->session;
+    const struct service *service = session->service;
+    if (buffer_length(&http->in) == 0) {
+        if (service->draining)
+            return http_finish(http, SESSION_COMPLETE);
+        enum step step = fill(http);
+        if (step != STEP_AGAIN)
+            return step;
+    }
+    if (http_exchange_new(http) == NULL)
+        return http_finish(http, SESSION_ERROR);
+    if (service->config->header_timeout > 0)
+        session->limit_at = loop_now(service->loop) + service->config->header_timeout;
+    return STEP_AGAIN;
+}
+
+enum step http_read_request(struct http_session *http)
+{
+    enum step step = http->exchange == NULL ? begin_exchange(http) : STEP_AGAIN;
+    if (step != STEP_AGAIN)
+        return step;
+    step = read_on(http);
+    if (step == STEP_GONE || http->session.state != SESSION_READING)
+        return step;
+    if (is_ready(http))
+        return ask(http);
+    return step == STEP_AGAIN ? STEP_AGAIN : fill(http);
+}
+
+bool http_request_is_sent(const struct exchange *exchange)
+{
+    return exchange->request_stage == MESSAGE_READ && !exchange->up_failed &&
+           exchange->up_sent == buffer_length(&exchange->up);
+}
+
+/* STEP_AGAIN: everything that stands is written. */
+static enum step write_up(struct http_session *http)
+{
+    struct exchange *exchange = http->exchange;
+    struct stream *upstream = http->session.allocation.stream;
+    while (!exchange->up_failed && exchange->up_sent < buffer_length(&exchange->up)) {
+        if (!upstream->writable)
+            return STEP_BLOCKED;
+        ssize_t n = stream_write(upstream, buffer_data(&exchange->up) + exchange->up_sent,
+                                 buffer_length(&exchange->up) - exchange->up_sent);
+        if (n < 0 && errno == EAGAIN)
+            return STEP_BLOCKED;
+        if (n < 0) {
+            /* It may have answered before it closed: read that, or why it did. */
+            exchange->up_failed = true;
+            upstream->readable = true;
+            return http_relay_response(http);
+        }
+        exchange->up_sent += (size_t)n;
+        http->session.access.bytes_up += (uint64_t)n;
+        http_moved(http);
+    }
+    if (!exchange->whole) {
+        buffer_clear(&exchange->up);
+        exchange->up_sent = 0;
+    }
+    return STEP_AGAIN;
+}
+
+enum step http_send_request(struct http_session *http)
+{
+    struct exchange *exchange = http->exchange;
+    enum step step = write_up(http);
+    if (step != STEP_AGAIN || http->session.state != SESSION_RELAYING)
+        return step;
+    if (exchange->request_stage == MESSAGE_READ || exchange->up_failed)
+        return STEP_BLOCKED;
+    if (exchange->request_stage == MESSAGE_BODY)
+        step = take_body(http, &exchange->up, exchange->chunked_up);
+    else
+        step = take_trailer(http);
+    if (step == STEP_GONE || http->session.state != SESSION_RELAYING)
+        return step;
+    if (exchange->request_stage == MESSAGE_READ && end_body(exchange) < 0)
+        return http_finish(http, SESSION_ERROR);
+    if (step == STEP_AGAIN || buffer_length(&exchange->up) > 0)
+        return STEP_AGAIN;
+    return fill(http);
+}

@@ -1,0 +1,308 @@
+/* From the upstream to the client. */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "http1_compose.h"
+#include "session_http.h"
+
+enum http1_result http_squeeze(struct http1_body *body, char **data, size_t *length,
+                               size_t *consumed)
+{
+    enum http1_result result = HTTP1_MORE;
+    struct http1_piece piece = {0};
+    char *payload = *data;
+    size_t total = 0, used = 0;
+    do {
+        char *here = *data + used;
+        result = http1_body_feed(body, here, *length - used, &piece);
+        if (result == HTTP1_BAD)
+            break;
+        if (total == 0)
+            payload = here + piece.start;
+        else
+            memmove(payload + total, here + piece.start, piece.length);
+        total += piece.length;
+        used += piece.consumed;
+    } while (result == HTTP1_MORE && piece.consumed > 0 && used < *length);
+    *data = payload;
+    *length = total;
+    *consumed = used;
+    return result;
+}
+
+int http_append_payload(struct buffer *buffer, bool chunked, const char *data, size_t length)
+{
+    char line[HTTP1_CHUNK_LINE_MAX];
+    if (length == 0)
+        return 0;
+    if (!chunked)
+        return buffer_append(buffer, data, length);
+    ssize_t n = http1_compose_chunk_line(line, sizeof(line), length);
+    if (n < 0 || buffer_append(buffer, line, (size_t)n) < 0 ||
+        buffer_append(buffer, data, length) < 0)
+        return -1;
+    return buffer_append(buffer, HTTP1_CHUNK_END, sizeof(HTTP1_CHUNK_END) - 1);
+}
+
+static enum step bad_response(struct http_session *http, const char *text)
+{
+    return http_answer(http, 502, text, SESSION_BAD_RESPONSE, DISCARD_PROTOCOL_ERROR);
+}
+
+/* How a connection that has brought its answer goes back; POOL_DISCARD_COUNT: released. */
+static enum pool_discard verdict(const struct http_session *http)
+{
+    const struct exchange *exchange = http->exchange;
+    const struct http1_head *head = &exchange->response;
+    if (!http_request_is_sent(exchange))
+        return DISCARD_EARLY_RESPONSE;
+    if (exchange->surplus)
+        return DISCARD_UNREAD_DATA;
+    if (head->framing == HTTP1_UNTIL_CLOSE)
+        return DISCARD_UPSTREAM_CLOSED;
+    /* With a hint of a second or less there is no time left to use it again. */
+    if (!head->persistent || (head->keep_alive_timeout >= 0 && head->keep_alive_timeout <= 1) ||
+        http->session.service->config->reuse == REUSE_NEVER)
+        return DISCARD_NOT_REUSABLE;
+    return POOL_DISCARD_COUNT;
+}
+
+/* The answer's last byte was read: the connection goes back before the client has it all. */
+static enum step end_response(struct http_session *http)
+{
+    struct session *session = &http->session;
+    const struct http1_head *head = &http->exchange->response;
+    enum pool_discard reason = verdict(http);
+    if (reason != POOL_DISCARD_COUNT) {
+        pool_discard(&session->allocation, reason,
+                     reason == DISCARD_UNREAD_DATA || reason == DISCARD_EARLY_RESPONSE);
+    } else if (!http->pinned) {
+        if (head->keep_alive_timeout > 1)
+            pool_set_stay(&session->allocation, (head->keep_alive_timeout - 1) * USEC_PER_SEC);
+        pool_release(&session->allocation);
+    }
+    session_set_state(session, SESSION_DRAINING);
+    return STEP_AGAIN;
+}
+
+static int append_last_chunk(struct http_session *http, const struct http1_head *trailer)
+{
+    struct exchange *exchange = http->exchange;
+    struct scratch compose = http->session.service->compose;
+    if (exchange->down_framing != HTTP1_CHUNKED)
+        return 0;
+    if (trailer == NULL)
+        return buffer_append(&http->down, HTTP1_LAST_CHUNK, sizeof(HTTP1_LAST_CHUNK) - 1);
+    ssize_t n = http1_compose_last_chunk(compose.data, compose.size, trailer,
+                                         buffer_data(&exchange->answer));
+    return n < 0 ? -1 : buffer_append(&http->down, compose.data, (size_t)n);
+}
+
+/* An interim response is passed on, to who can understand it (RFC 9110 15.2). */
+static int pass_interim(struct http_session *http)
+{
+    struct exchange *exchange = http->exchange;
+    struct scratch compose = http->session.service->compose;
+    struct http1_head *head = &exchange->response;
+    const struct http1_response_options options = {.framing = HTTP1_NO_BODY};
+    if (exchange->request.minor > 0) {
+        ssize_t n = http1_compose_response(compose.data, compose.size, head,
+                                           buffer_data(&exchange->answer), &options);
+        if (n < 0 || buffer_append(&http->down, compose.data, (size_t)n) < 0)
+            return -1;
+    }
+    buffer_consume(&exchange->answer, head->length);
+    http1_response_begin(head, exchange->request.method, exchange->request.upgrade);
+    return 0;
+}
+
+/* Does the client's connection outlive this answer? */
+static bool client_stays(const struct http_session *http)
+{
+    const struct exchange *exchange = http->exchange;
+    return exchange->request.persistent && exchange->request_stage == MESSAGE_READ &&
+           exchange->down_framing != HTTP1_UNTIL_CLOSE && !http->client_ended &&
+           !http->session.service->draining;
+}
+
+static bool is_tunnel(const struct http1_head *head)
+{
+    return head->upgrade || (head->method == HTTP1_CONNECT && head->status / 100 == 2);
+}
+
+/* Composes the final response's head for the client. 0, or -1 with ENOMEM. */
+static int compose_head(struct http_session *http)
+{
+    struct exchange *exchange = http->exchange;
+    struct scratch compose = http->session.service->compose;
+    const struct http1_head *head = &exchange->response;
+    exchange->status = head->status;
+    exchange->down_framing = head->framing;
+    /* A chunked body shows whether it is whole, and lets the client's connection stay. */
+    if (head->framing == HTTP1_CHUNKED || head->framing == HTTP1_UNTIL_CLOSE)
+        exchange->down_framing = exchange->request.minor > 0 ? HTTP1_CHUNKED : HTTP1_UNTIL_CLOSE;
+    struct http1_response_options options = {
+        .framing = exchange->down_framing,
+        .length = head->content_length,
+    };
+    http->last = !client_stays(http);
+    if (!is_tunnel(head)) {
+        if (http->last)
+            options.connection = HTTP1_SAY_CLOSE;
+        else if (exchange->request.minor == 0)
+            options.connection = HTTP1_SAY_KEEP_ALIVE;
+    }
+    ssize_t n = http1_compose_response(compose.data, compose.size, head,
+                                       buffer_data(&exchange->answer), &options);
+    if (n < 0 || buffer_append(&http->down, compose.data, (size_t)n) < 0)
+        return -1;
+    buffer_consume(&exchange->answer, head->length);
+    return 0;
+}
+
+static enum step take_head(struct http_session *http)
+{
+    struct exchange *exchange = http->exchange;
+    struct http1_head *head = &exchange->response;
+    enum http1_result result =
+        http1_head_parse(head, buffer_data(&exchange->answer), buffer_length(&exchange->answer));
+    if (result == HTTP1_MORE)
+        return STEP_BLOCKED;
+    if (result != HTTP1_DONE)
+        return bad_response(http, head->bad_text);
+    if (http1_head_is_interim(head))
+        return pass_interim(http) < 0 ? http_finish(http, SESSION_ERROR) : STEP_AGAIN;
+    http->pinned |= head->connection_auth || exchange->request.connection_auth;
+    if (compose_head(http) < 0)
+        return http_finish(http, SESSION_ERROR);
+    if (is_tunnel(head))
+        return http_open_tunnel(http);
+    http1_body_begin(&exchange->response_body, head->framing, head->content_length);
+    bool empty = head->framing == HTTP1_NO_BODY ||
+                 (head->framing == HTTP1_LENGTH && head->content_length == 0);
+    exchange->response_stage = empty ? MESSAGE_READ : MESSAGE_BODY;
+    return STEP_AGAIN;
+}
+
+/* Takes body bytes; *used of them were used up. */
+static enum step take_body(struct http_session *http, char *data, size_t length, size_t *used)
+{
+    struct exchange *exchange = http->exchange;
+    enum http1_result result = http_squeeze(&exchange->response_body, &data, &length, used);
+    if (result == HTTP1_BAD)
+        return bad_response(http, exchange->response_body.bad_text);
+    if (http_append_payload(&http->down, exchange->down_framing == HTTP1_CHUNKED, data, length) < 0)
+        return http_finish(http, SESSION_ERROR);
+    if (result == HTTP1_TRAILER) {
+        exchange->response_stage = MESSAGE_TRAILER;
+        http1_trailer_begin(&exchange->trailer);
+    } else if (result == HTTP1_DONE) {
+        exchange->response_stage = MESSAGE_READ;
+        if (append_last_chunk(http, NULL) < 0)
+            return http_finish(http, SESSION_ERROR);
+    }
+    return STEP_AGAIN;
+}
+
+static enum step take_trailer(struct http_session *http)
+{
+    struct exchange *exchange = http->exchange;
+    struct http1_head *trailer = &exchange->trailer;
+    enum http1_result result =
+        http1_head_parse(trailer, buffer_data(&exchange->answer), buffer_length(&exchange->answer));
+    if (result == HTTP1_MORE)
+        return STEP_BLOCKED;
+    if (result != HTTP1_DONE)
+        return bad_response(http, trailer->bad_text);
+    if (append_last_chunk(http, trailer) < 0)
+        return http_finish(http, SESSION_ERROR);
+    buffer_consume(&exchange->answer, trailer->length);
+    exchange->response_stage = MESSAGE_READ;
+    return STEP_AGAIN;
+}
+
+/* Takes what stands in `answer`. STEP_BLOCKED: more must come. */
+static enum step take_answer(struct http_session *http)
+{
+    struct exchange *exchange = http->exchange;
+    enum step step;
+    size_t used;
+    switch (exchange->response_stage) {
+    case MESSAGE_HEAD:
+        return take_head(http);
+    case MESSAGE_BODY:
+        if (buffer_length(&exchange->answer) == 0)
+            return STEP_BLOCKED;
+        step = take_body(http, buffer_data(&exchange->answer), buffer_length(&exchange->answer),
+                         &used);
+        if (step == STEP_AGAIN && http->session.state == SESSION_RELAYING)
+            buffer_consume(&exchange->answer, used);
+        return step;
+    case MESSAGE_TRAILER:
+        return take_trailer(http);
+    case MESSAGE_READ:
+        break;
+    }
+    exchange->surplus |= buffer_length(&exchange->answer) > 0;
+    return end_response(http);
+}
+
+/* Takes bytes just read. Those of a body go on from where they are; others are kept until they make
+ * a head or a trailer. */
+static enum step take(struct http_session *http, char *data, size_t length)
+{
+    struct exchange *exchange = http->exchange;
+    size_t used = 0;
+    enum step step = STEP_AGAIN;
+    if (exchange->response_stage == MESSAGE_BODY && buffer_length(&exchange->answer) == 0)
+        step = take_body(http, data, length, &used);
+    if (step != STEP_AGAIN || http->session.state != SESSION_RELAYING)
+        return step;
+    if (buffer_append(&exchange->answer, data + used, length - used) < 0)
+        return http_finish(http, SESSION_ERROR);
+    while (step == STEP_AGAIN && http->session.state == SESSION_RELAYING && http->tunnel == NULL)
+        step = take_answer(http);
+    return step == STEP_GONE ? STEP_GONE : STEP_AGAIN;
+}
+
+/* The upstream's connection has ended, in order or not. */
+static enum step upstream_ended(struct http_session *http, bool in_order)
+{
+    struct exchange *exchange = http->exchange;
+    enum pool_discard reason = in_order ? DISCARD_UPSTREAM_CLOSED : DISCARD_UPSTREAM_ERROR;
+    if (!exchange->heard)
+        return http_retry(http, reason);
+    if (in_order && exchange->response_stage == MESSAGE_BODY &&
+        http1_body_whole_at_close(&exchange->response_body)) {
+        exchange->response_stage = MESSAGE_READ;
+        if (append_last_chunk(http, NULL) < 0)
+            return http_finish(http, SESSION_ERROR);
+        return end_response(http);
+    }
+    return http_answer(http, 502, "the upstream closed the connection in the middle of its answer",
+                       in_order ? SESSION_UPSTREAM_CLOSED : SESSION_UPSTREAM_RESET, reason);
+}
+
+enum step http_relay_response(struct http_session *http)
+{
+    struct exchange *exchange = http->exchange;
+    struct stream *upstream = http->session.allocation.stream;
+    struct scratch scratch = http->session.service->scratch;
+    if (http_flush(http) == STEP_GONE)
+        return STEP_GONE;
+    if (!upstream->readable || buffer_length(&http->down) + scratch.size > HTTP_DOWN_MAX)
+        return STEP_BLOCKED;
+    ssize_t n = stream_read(upstream, scratch.data, scratch.size);
+    if (n < 0 && errno == EAGAIN)
+        return STEP_BLOCKED;
+    if (n <= 0)
+        return upstream_ended(http, n == 0);
+    http_moved(http);
+    if (!exchange->heard) {
+        exchange->heard = true;
+        http1_response_begin(&exchange->response, exchange->request.method,
+                             exchange->request.upgrade);
+    }
+    return take(http, scratch.data, (size_t)n);
+}
