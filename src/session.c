@@ -331,14 +331,20 @@ void service_init(struct service *service)
 void service_log_stats(const struct service *service)
 {
     const struct service_stats *stats = &service->stats;
-    char ends[SESSION_END_COUNT * 48];
-    size_t length = 0;
+    char text[SESSION_END_COUNT * 48 + ARRAY_LEN(stats->answers) * 40];
+    size_t n = 0;
     for (int end = 0; end < SESSION_END_COUNT; end++)
-        length += (size_t)snprintf(ends + length, sizeof(ends) - length, " %s=%" PRIu64,
-                                   session_end_name((enum session_end)end), stats->ends[end]);
+        n += (size_t)snprintf(text + n, sizeof(text) - n, " %s=%" PRIu64,
+                              session_end_name((enum session_end)end), stats->ends[end]);
+    if (service->kind == &session_http_kind) {
+        n += (size_t)snprintf(text + n, sizeof(text) - n, " retries=%" PRIu64, stats->retries);
+        for (size_t class = 1; class < ARRAY_LEN(stats->answers); class++)
+            n += (size_t)snprintf(text + n, sizeof(text) - n, " answers_%zuxx=%" PRIu64, class,
+                                  stats->answers[class]);
+    }
     log_notice("stats listener=%s accepted=%" PRIu64 " bytes_up=%" PRIu64 " bytes_down=%" PRIu64
                "%s",
-               service->config->name, stats->accepted, stats->bytes_up, stats->bytes_down, ends);
+               service->config->name, stats->accepted, stats->bytes_up, stats->bytes_down, text);
 }
 
 void service_drain(struct service *service)

@@ -162,9 +162,19 @@ static enum step relay_step(struct http_session *http)
     return http_send_request(http);
 }
 
+/* The connection of a pinned client ended between two requests, and what it stood for with it. */
+static bool pinned_is_gone(const struct http_session *http)
+{
+    struct stream *upstream = http->session.allocation.stream;
+    return http->exchange == NULL && http_is_leased(http) && upstream->readable &&
+           stream_look(upstream) != LOOK_QUIET;
+}
+
 static enum step next_step(struct http_session *http)
 {
     enum session_state state = http->session.state;
+    if (state == SESSION_READING && pinned_is_gone(http))
+        return http_finish(http, SESSION_COMPLETE);
     if (state == SESSION_READING)
         return http_read_request(http);
     if (state == SESSION_LINGERING)
@@ -227,7 +237,8 @@ static void http_timed_out(struct session *session)
         session_finish(session, SESSION_COMPLETE);
     } else if (http->tunnel != NULL || session->state == SESSION_DRAINING)
         session_finish(session, SESSION_IDLE_TIMEOUT);
-    else if (exchange->request_stage != MESSAGE_READ && !exchange->heard)
+    else if (exchange->request_stage != MESSAGE_READ && !exchange->heard &&
+             exchange->up_sent == buffer_length(&exchange->up))
         step = http_answer(http, 408, "the request did not arrive in time", SESSION_IDLE_TIMEOUT,
                            DISCARD_CLIENT_ABORT);
     else
