@@ -370,7 +370,21 @@ void dial_cancel(struct dial *dial)
     dial_free(dial);
 }
 
-bool dial_is_connected(const struct dial *dial)
+/* The kernel may have completed a connection that the loop has not reported yet. */
+static bool is_established(const struct stream *stream)
 {
-    return dial->connected;
+    union address peer;
+    socklen_t length = sizeof(peer);
+    return stream->fd >= 0 && getpeername(stream->fd, &peer.sa, &length) == 0;
+}
+
+bool dial_is_connected(struct dial *dial)
+{
+    if (dial->connected || is_established(dial->stream))
+        return true;
+    for (size_t i = 0; i < dial->started; i++) {
+        if (is_established(&attempt_at(dial, i)->own))
+            return true;
+    }
+    return false;
 }

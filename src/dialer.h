@@ -53,7 +53,7 @@ struct dial *dial_start(struct loop *loop, struct resolver *resolver,
 /* Ends a dial in any stage, and closes its stream. NULL is harmless. */
 void dial_cancel(struct dial *dial);
 
-/* True once a TCP connection stands and only a handshake is missing. */
-bool dial_is_connected(const struct dial *dial);
+/* True once a TCP connection stands, even if `done` was not called yet. Asks the kernel. */
+bool dial_is_connected(struct dial *dial);
 
 #endif

@@ -75,7 +75,10 @@ void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
 
     uint64_t before = duplex->down.taken;
     enum relay_result down = move(session, &duplex->down, upstream, client, &access->bytes_down);
-    if (duplex->down.taken != before)
+    /* An end of the client's that stands there before these bytes are its: it has not seen them, so
+     * it is a half-close and no goodbye. */
+    bool answering = duplex->down.taken != before;
+    if (answering)
         opaque_upstream_sent(&duplex->opaque);
     before = duplex->up.taken;
     enum relay_result up = move(session, &duplex->up, client, upstream, &access->bytes_up);
@@ -88,7 +91,7 @@ void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
     if (end != SESSION_END_COUNT)
         session_finish(session, end);
     else
-        after_moving(session, duplex, may_reuse, up, down);
+        after_moving(session, duplex, may_reuse && !answering, up, down);
 }
 
 void duplex_clear(struct duplex *duplex)
