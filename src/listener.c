@@ -298,7 +298,10 @@ int listeners_add(struct listeners *listeners, const struct config_listener *con
     listener->service.scratch = listeners->scratch;
     listener->service.compose = listeners->compose;
     listener->service.ended = on_session_ended;
-    service_init(&listener->service);
+    if (service_init(&listener->service) < 0) {
+        log_error("listener %s: %s", config->name, strerror(errno));
+        goto err_sockets;
+    }
     for (size_t i = 0; i < config->address_count; i++) {
         struct listening *listening = &listener->sockets[i];
         listening->listener = listener;

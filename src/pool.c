@@ -288,8 +288,8 @@ int pool_allocate(struct pool *pool, struct allocation *allocation)
         pool_fail(allocation, "connect", ETIMEDOUT, "%s", strerror(ETIMEDOUT));
         return 0;
     }
-    struct pool_host *host = host_get(pool, allocation->endpoint);
-    if (host == NULL)
+    struct pool_host *host = allocation->pinned;
+    if (host == NULL && (host = host_get(pool, allocation->endpoint)) == NULL)
         return -1;
     int result = 0;
     struct pool_conn *conn = find_idle(host, allocation);
@@ -299,6 +299,16 @@ int pool_allocate(struct pool *pool, struct allocation *allocation)
         result = wait_in_queue(pool, host, allocation);
     pool_serve(pool);
     return result;
+}
+
+struct pool_host *pool_pin(struct pool *pool, const struct endpoint *endpoint)
+{
+    struct pool_host *host = host_get(pool, endpoint);
+    if (host != NULL) {
+        host->pinned = true;
+        host_update(host);
+    }
+    return host;
 }
 
 /* A connection comes back: to a waiter, or idle, unless it is closed. */
@@ -455,6 +465,12 @@ void pool_free(struct pool *pool)
         withdraw_answer(allocation);
         if (conn != NULL)
             conn_close(conn, DISCARD_SHUTDOWN, false);
+    }
+    struct pool_host *host;
+    TAILQ_FOREACH(host, &pool->hosts, hosts)
+    {
+        host->pinned = false;
+        host_update(host);
     }
     pool_serve(pool);
     assert(TAILQ_EMPTY(&pool->hosts)); /* a lease is left */

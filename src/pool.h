@@ -75,6 +75,7 @@ const char *pool_discard_name(enum pool_discard reason);
  * leaves the rest zero. It may be used again once it has ended. */
 struct allocation {
     const struct endpoint *endpoint; /* borrowed until the answer */
+    struct pool_host *pinned;        /* that endpoint's host, by pool_pin: saves looking for it */
     usec_t timeout;                  /* 0: the pool's; negative: fails at once [21] */
     bool fresh;                      /* only a connection that nobody has used before */
     /* The answer [2]. On success failure is NULL and the lease has begun: stream may be used and
@@ -115,6 +116,10 @@ void pool_free(struct pool *pool);
 
 /* Names the pool in its log lines; borrowed. */
 void pool_set_name(struct pool *pool, const char *name);
+
+/* The host of an endpoint, which from now on stays as long as the pool, for who allocates from it
+ * again and again. NULL with ENOMEM. */
+struct pool_host *pool_pin(struct pool *pool, const struct endpoint *endpoint);
 
 /* Asks for a connection. 0: `answered` will be called, later, unless cancelled. -1 with errno
  * ESHUTDOWN after a shutdown, ENOMEM: it will not. A full queue is answered with function

@@ -59,7 +59,7 @@ static const char *check_host(const struct pool_host *host)
         return "a waiter is held up although there is room";
     if (heap_contains(&host->hungry) && (!TAILQ_EMPTY(&pool->idle) || !TAILQ_EMPTY(&pool->surplus)))
         return "a waiter is held up by an idle connection or a spare";
-    if (host_open(host) == 0 && host->waiting == 0 && !host->keeps_spares)
+    if (host_open(host) == 0 && host->waiting == 0 && !host->pinned && !host->keeps_spares)
         return "an empty host was not freed";
     return check_waiters(host);
 }

@@ -190,7 +190,7 @@ void host_update(struct pool_host *host)
         TAILQ_REMOVE(&pool->surplus, host, surplus);
     host->has_surplus = surplus;
 
-    bool empty = host_open(host) == 0 && host->waiting == 0 && !host->keeps_spares;
+    bool empty = host_open(host) == 0 && host->waiting == 0 && !host->pinned && !host->keeps_spares;
     if (empty && !host->empty)
         TAILQ_INSERT_TAIL(&pool->empties, host, empties);
     else if (!empty && host->empty)

@@ -49,6 +49,7 @@ struct pool_host {
     unsigned covered;
     struct allocation *uncovered; /* the oldest waiter without a dial, or NULL */
     struct heap_node hungry;      /* in pool->hungry while `uncovered` could use a free slot */
+    bool pinned; /* stays when it is empty */
     bool keeps_spares;
     bool greets; /* early bytes on an unused connection are for its first user */
     bool wants_spares;        /* in pool->wanting */

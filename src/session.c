@@ -305,6 +305,7 @@ int session_start(struct service *service, int fd, const union address *peer)
     session->timer.fire = on_timer;
     session->task.run = on_task;
     session->allocation.endpoint = &service->config->upstream;
+    session->allocation.pinned = service->pool_host;
     session->allocation.timeout = service->config->timeout;
     session->allocation.answered = on_answered;
     stream_init(&session->client, fd);
@@ -315,8 +316,11 @@ int session_start(struct service *service, int fd, const union address *peer)
     return 0;
 }
 
-void service_init(struct service *service)
+int service_init(struct service *service)
 {
+    service->pool_host = pool_pin(service->pool, &service->config->upstream);
+    if (service->pool_host == NULL)
+        return -1;
     endpoint_format(&service->config->upstream, service->upstream);
     enum scheme_kind kind = endpoint_kind(&service->config->upstream);
     bool http = kind == SCHEME_HTTP || kind == SCHEME_HTTPS;
@@ -326,6 +330,7 @@ void service_init(struct service *service)
     if (service->client_host || strcmp(service->host, "upstream") == 0)
         service->host = endpoint_authority(&service->config->upstream, service->authority);
     TAILQ_INIT(&service->sessions);
+    return 0;
 }
 
 void service_log_stats(const struct service *service)

@@ -56,6 +56,7 @@ struct service {
     void (*ended)(struct service *service);
 
     const struct session_kind *kind;
+    struct pool_host *pool_host; /* the upstream's, pinned */
     bool draining;    /* kaproxy is stopping: sessions end as soon as they can */
     const char *host; /* http: the Host that the upstream is told */
     bool client_host; /* http: the client's instead, if it sent one */
@@ -65,8 +66,8 @@ struct service {
     struct service_stats stats;
 };
 
-/* Prepares a service whose first group is set. */
-void service_init(struct service *service);
+/* Prepares a service whose first group is set. 0, or -1 with ENOMEM. */
+MUST_CHECK int service_init(struct service *service);
 
 /* Takes over an accepted, non-blocking descriptor. A failure ends the session, with its line in the
  * logs. `ended` is never called from inside. -1 with ENOMEM: fd is the caller's still. */

@@ -50,6 +50,7 @@ struct exchange {
     uint16_t status; /* the client is told; 0: none yet */
     bool chunked_up; /* how the body goes to the upstream */
     bool whole;      /* `up` holds all of the request, from its first byte on */
+    bool begun;      /* the upstream was sent some of it */
     bool heard;      /* the upstream has sent something */
     bool up_failed;  /* the upstream takes no more; it may have answered before */
     bool told;       /* bytes of an answer went to the client */

@@ -101,7 +101,7 @@ enum step http_retry(struct http_session *http, enum pool_discard reason)
     exchange->up_sent = 0;
     session->service->stats.retries++;
     session_ask(session, true);
-    return STEP_BLOCKED;
+    return STEP_AGAIN;
 }
 
 enum step http_open_tunnel(struct http_session *http)

@@ -13,11 +13,9 @@ static enum step fill(struct http_session *http)
 {
     struct stream *client = &http->session.client;
     struct scratch scratch = http->session.service->scratch;
-    if (http->client_ended)
-        return http_finish(http, SESSION_CLIENT_LEFT);
-    if (!client->readable)
+    if (!client->readable && !http->client_ended)
         return STEP_BLOCKED;
-    ssize_t n = stream_read(client, scratch.data, scratch.size);
+    ssize_t n = http->client_ended ? 0 : stream_read(client, scratch.data, scratch.size);
     if (n < 0)
         return errno == EAGAIN ? STEP_BLOCKED : http_finish(http, SESSION_CLIENT_RESET);
     if (n == 0) { /* between two requests that is its right */
@@ -304,6 +302,7 @@ static enum step write_up(struct http_session *http)
             upstream->readable = true;
             return http_relay_response(http);
         }
+        exchange->begun = true;
         exchange->up_sent += (size_t)n;
         http->session.access.bytes_up += (uint64_t)n;
         http_moved(http);

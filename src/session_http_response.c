@@ -61,8 +61,12 @@ static enum pool_discard verdict(const struct http_session *http)
         return DISCARD_UNREAD_DATA;
     if (head->framing == HTTP1_UNTIL_CLOSE)
         return DISCARD_UPSTREAM_CLOSED;
+    if (!head->persistent)
+        return DISCARD_NOT_REUSABLE;
+    if (http->pinned) /* it stays with its client, which nobody else follows */
+        return POOL_DISCARD_COUNT;
     /* With a hint of a second or less there is no time left to use it again. */
-    if (!head->persistent || (head->keep_alive_timeout >= 0 && head->keep_alive_timeout <= 1) ||
+    if ((head->keep_alive_timeout >= 0 && head->keep_alive_timeout <= 1) ||
         http->session.service->config->reuse == REUSE_NEVER)
         return DISCARD_NOT_REUSABLE;
     return POOL_DISCARD_COUNT;
@@ -122,7 +126,8 @@ static bool client_stays(const struct http_session *http)
 {
     const struct exchange *exchange = http->exchange;
     return exchange->request.persistent && exchange->request_stage == MESSAGE_READ &&
-           exchange->down_framing != HTTP1_UNTIL_CLOSE && !http->client_ended &&
+           exchange->down_framing != HTTP1_UNTIL_CLOSE &&
+           (!http->client_ended || buffer_length(&http->in) > 0) &&
            !http->session.service->draining;
 }
 
@@ -145,6 +150,7 @@ static int compose_head(struct http_session *http)
     struct http1_response_options options = {
         .framing = exchange->down_framing,
         .length = head->content_length,
+        .now = time(NULL),
     };
     http->last = !client_stays(http);
     if (!is_tunnel(head)) {
@@ -298,6 +304,8 @@ enum step http_relay_response(struct http_session *http)
         return STEP_BLOCKED;
     if (n <= 0)
         return upstream_ended(http, n == 0);
+    if (!exchange->begun) /* no answer to this request, whatever it is */
+        return http_retry(http, DISCARD_UNREAD_DATA);
     http_moved(http);
     if (!exchange->heard) {
         exchange->heard = true;

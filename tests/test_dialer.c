@@ -31,7 +31,7 @@ static void test_numeric(void **state)
     uint16_t port = 0;
     world_open_upstream(world, "127.0.0.1", &port);
     caller_start(world, &caller, "127.0.0.1", port);
-    assert_false(dial_is_connected(caller.dial));
+    assert_true(dial_is_connected(caller.dial)); /* by the kernel, over loopback; not told yet */
     caller_wait(world, &caller);
     assert_int_equal(world->manual.started, 0);
     assert_int_equal(socket_option(&caller.stream, IPPROTO_TCP, TCP_NODELAY), 1);

@@ -1,0 +1,25 @@
+/* A resolver back end for tests: names with scripted answers, delays and a count of queries. */
+#ifndef KAPROXY_NAMES_H
+#define KAPROXY_NAMES_H
+
+#include "loop.h"
+#include "resolver.h"
+
+struct names;
+
+/* Never answers. */
+#define NAMES_NEVER INT64_MAX
+
+/* Owned by the resolver that names_backend is given to; resolver_free frees it. */
+struct names *names_new(struct loop *loop);
+struct resolver_backend *names_backend(struct names *names);
+
+/* What a name's next queries are answered: addresses (separated by commas; NULL or "": none), or
+ * the error where it is not NULL, after a delay. A name without a script is not known. */
+void names_set(struct names *names, const char *name, const char *addresses, const char *error,
+               usec_t delay);
+
+/* How many queries for this name there were. */
+unsigned names_count(const struct names *names, const char *name);
+
+#endif
