@@ -107,6 +107,7 @@ static int open_socket(struct dial *dial, sa_family_t family)
     /* Neither can fail on a TCP socket, and a connection works without them. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)); /* urgent data is data as well */
     const union address *local = local_address(dial);
     if (local == NULL)
         return fd;

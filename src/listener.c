@@ -46,8 +46,7 @@ static void stop_accepting(struct listeners *listeners)
     if (!listeners->accepting)
         return;
     listeners->accepting = false;
-    TAILQ_FOREACH(listener, &listeners->list, link)
-    {
+    TAILQ_FOREACH (listener, &listeners->list, link) {
         for (size_t i = 0; i < listener->count; i++)
             event_del(&listener->sockets[i].event);
     }
@@ -60,8 +59,7 @@ static int start_accepting(struct listeners *listeners)
         return 0;
     listeners->accepting = true;
     timer_clear(listeners->loop, &listeners->retry);
-    TAILQ_FOREACH(listener, &listeners->list, link)
-    {
+    TAILQ_FOREACH (listener, &listeners->list, link) {
         for (size_t i = 0; i < listener->count; i++) {
             if (event_add(&listener->sockets[i].event, NULL) < 0) {
                 stop_accepting(listeners);
@@ -86,8 +84,8 @@ static void on_retry(struct timer *timer)
     resume(container_of(timer, struct listeners, retry));
 }
 
-/* Out of descriptors or memory: clients wait in the backlog. One message until all of them were
- * accepted again. */
+/* No client can be accepted, for want of descriptors as a rule: clients wait in the backlog. One
+ * message until all of them were accepted again. */
 static void pause_accepting(struct listeners *listeners, int error)
 {
     if (!listeners->starved) {
@@ -123,18 +121,26 @@ static enum accept_result accept_one(struct listening *listening)
         switch (errno) {
         case EAGAIN:
             return ACCEPT_NONE;
-        case EMFILE:
-        case ENFILE:
-        case ENOBUFS:
-        case ENOMEM:
-            return ACCEPT_SHORTAGE;
-        default: /* the client has left already, or accept(2)'s "treat like EAGAIN by retrying" */
+        case ECONNABORTED: /* the client has left already */
+        case EINTR:
+        case EPROTO: /* and what accept(2) says to take for that */
+        case ENETDOWN:
+        case ENOPROTOOPT:
+        case EHOSTDOWN:
+        case ENONET:
+        case EHOSTUNREACH:
+        case EOPNOTSUPP:
+        case ENETUNREACH:
             return ACCEPT_NEXT;
+        default: /* no descriptors, no memory, or a refusal by the system */
+            return ACCEPT_SHORTAGE;
         }
     }
     if (session_start(&listener->service, fd, &peer) < 0) {
         int error = errno;
-        close(fd);
+        struct stream client;
+        stream_init(&client, fd);
+        stream_reset(&client);
         errno = error;
         return ACCEPT_SHORTAGE;
     }
@@ -226,6 +232,7 @@ static int set_options(int fd, int family)
         return 0;
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
         setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)) < 0 ||
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0)
         return -1;
     if (family == AF_INET6)
@@ -285,8 +292,8 @@ static void close_sockets(struct listener *listener)
 int listeners_add(struct listeners *listeners, const struct config_listener *config,
                   struct pool *pool)
 {
-    struct listener *listener = calloc(
-        1, sizeof(*listener) + config->address_count * sizeof(struct listening));
+    struct listener *listener =
+        calloc(1, sizeof(*listener) + config->address_count * sizeof(struct listening));
     if (listener == NULL) {
         log_error("listener %s: %s", config->name, strerror(errno));
         return -1;
@@ -339,8 +346,7 @@ void listeners_stop(struct listeners *listeners)
     stop_accepting(listeners);
     timer_clear(listeners->loop, &listeners->retry);
     listeners->stopped = true;
-    TAILQ_FOREACH(listener, &listeners->list, link)
-    {
+    TAILQ_FOREACH (listener, &listeners->list, link) {
         close_sockets(listener);
         service_drain(&listener->service);
     }
@@ -351,7 +357,7 @@ void listeners_stop(struct listeners *listeners)
 void listeners_abort(struct listeners *listeners)
 {
     struct listener *listener;
-    TAILQ_FOREACH(listener, &listeners->list, link)
+    TAILQ_FOREACH (listener, &listeners->list, link)
         service_abort(&listener->service);
 }
 
@@ -373,6 +379,6 @@ void listeners_log_stats(const struct listeners *listeners)
     struct listener *listener;
     log_notice("stats clients=%u accept_pauses=%" PRIu64 " max_clients_reached=%" PRIu64,
                listeners->clients, listeners->pauses, listeners->full);
-    TAILQ_FOREACH(listener, &listeners->list, link)
+    TAILQ_FOREACH (listener, &listeners->list, link)
         service_log_stats(&listener->service);
 }

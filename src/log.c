@@ -19,6 +19,7 @@ struct sink {
     char *path; /* SINK_FILE */
     int fd;
     unsigned long lost; /* lines that could not be written since the last one that could */
+    bool torn;          /* the last of them in part */
 };
 
 static struct sink messages = {.kind = SINK_STDERR, .fd = STDERR_FILENO};
@@ -68,30 +69,49 @@ static int sink_open(struct sink *sink, const char *target)
     return 0;
 }
 
-/* One write a line, so that lines of several processes do not mix. 0, or -1: nothing was written. */
-static int write_line(int fd, const char *line, size_t length)
+/* One write a line, so that lines of several processes do not mix. 0, or -1 when not all of it
+ * could be written; *torn tells that a part was. */
+static int write_line(int fd, const char *line, size_t length, bool *torn)
 {
-    ssize_t n;
-    do
-        n = write(fd, line, length);
-    while (n < 0 && errno == EINTR);
-    return n < 0 ? -1 : 0;
+    size_t written = 0;
+    while (written < length) {
+        ssize_t n = write(fd, line + written, length - written);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            *torn |= written > 0;
+            return -1;
+        }
+        written += (size_t)n;
+    }
+    return 0;
 }
 
 /* A disk that was full, or a reader that was gone, is reported when it is back. */
+static int report_loss(struct sink *sink)
+{
+    char note[120] = "\n";
+    size_t n = sink->torn ? 1 : 0;
+    bool access = sink == &accesses;
+    if (access)
+        n += (size_t)snprintf(note + n, sizeof(note) - n, "ts=");
+    n += log_timestamp(note + n, sizeof(note) - n);
+    n += (size_t)snprintf(
+        note + n, sizeof(note) - n,
+        access ? " lost_lines=%lu\n" : " error: %lu log lines could not be written\n", sink->lost);
+    if (write_line(sink->fd, note, n, &sink->torn) < 0)
+        return -1;
+    sink->lost = 0;
+    sink->torn = false;
+    return 0;
+}
+
 static void sink_write(struct sink *sink, const char *line, size_t length)
 {
-    if (sink->lost > 0) {
-        char note[80];
-        int n = snprintf(note, sizeof(note), "kaproxy: %lu log lines could not be written\n",
-                         sink->lost);
-        if (write_line(sink->fd, note, (size_t)n) < 0) {
-            sink->lost++;
-            return;
-        }
-        sink->lost = 0;
-    }
-    if (write_line(sink->fd, line, length) < 0)
+    if (sink->kind == SINK_OFF)
+        return;
+    if ((sink->lost > 0 && report_loss(sink) < 0) ||
+        write_line(sink->fd, line, length, &sink->torn) < 0)
         sink->lost++;
 }
 
@@ -125,6 +145,18 @@ void log_reopen(void)
 {
     sink_reopen(&messages);
     sink_reopen(&accesses);
+}
+
+static void sink_set_owner(const struct sink *sink, uid_t user, gid_t group)
+{
+    if (sink->kind == SINK_FILE && fchown(sink->fd, user, group) < 0)
+        log_warning("cannot give %s to its new owner: %s", sink->path, strerror(errno));
+}
+
+void log_set_owner(uid_t user, gid_t group)
+{
+    sink_set_owner(&messages, user, group);
+    sink_set_owner(&accesses, user, group);
 }
 
 void log_close(void)

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "util.h"
 
@@ -18,6 +19,9 @@ MUST_CHECK int log_access_open(const char *target);
 /* Opens files anew (SIGHUP). A file that cannot be opened stays as it was, and a message says so. */
 void log_reopen(void);
 void log_close(void);
+
+/* Gives the log files to who is to open them anew later. */
+void log_set_owner(uid_t user, gid_t group);
 
 bool log_enabled(enum log_level level);
 bool log_access_enabled(void);

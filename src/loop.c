@@ -220,10 +220,11 @@ static int arm_alarm(struct loop *loop, usec_t limit)
 void loop_turn(struct loop *loop, usec_t max_wait)
 {
     int how = EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY;
+    loop->now = 0; /* what the last turn took is not to be waited for once more */
     usec_t limit = max_wait > 0 ? loop_now(loop) + max_wait : 0;
     /* Without memory for the alarm the loop polls: busy, but alive. */
     if (max_wait == 0 || !TAILQ_EMPTY(&loop->tasks) || arm_alarm(loop, limit) < 0)
-        how = EVLOOP_NONBLOCK;
+        how = EVLOOP_ONCE | EVLOOP_NONBLOCK;
     /* The first event of the turn that asks reads the clock anew. */
     loop->now = 0;
     event_base_loop(loop->base, how);

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <signal.h>
@@ -108,10 +109,24 @@ static void raise_descriptor_limit(const struct config *config)
         listening += config->listeners[i].address_count;
     unsigned long long need = config->max_clients + connections + listening + OWN_DESCRIPTORS;
     if (limit.rlim_cur != RLIM_INFINITY && need > limit.rlim_cur)
-        log_warning("the limit of %llu descriptors is too low: max_clients %u, max_open %llu in all "
-                    "pools and %llu of our own make %llu",
-                    (unsigned long long)limit.rlim_cur, config->max_clients, connections,
-                    listening + OWN_DESCRIPTORS, need);
+        log_warning(
+            "the limit of %llu descriptors is too low: max_clients %u, max_open %llu in all "
+            "pools and %llu of our own make %llu",
+            (unsigned long long)limit.rlim_cur, config->max_clients, connections,
+            listening + OWN_DESCRIPTORS, need);
+}
+
+/* With 0 to 2 closed, a socket could become standard error. */
+static int fill_standard_descriptors(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd < 0)
+        return -1;
+    close(fd);
+    return 0;
 }
 
 /* 0, or -1; then it was logged. */
@@ -129,6 +144,7 @@ static int drop_privileges(const char *user)
         log_error("user %s: %s", user, errno != 0 ? strerror(errno) : "no such user");
         return -1;
     }
+    log_set_owner(entry->pw_uid, entry->pw_gid);
     if (initgroups(user, entry->pw_gid) < 0 || setgid(entry->pw_gid) < 0 ||
         setuid(entry->pw_uid) < 0) {
         log_error("cannot become user %s: %s", user, strerror(errno));
@@ -155,6 +171,8 @@ static int serve(const struct config *config)
 
 int main(int argc, char **argv)
 {
+    if (fill_standard_descriptors() < 0)
+        return EXIT_FAILURE;
     struct arguments arguments = parse_arguments(argc, argv);
     struct config *config = config_load(arguments.file, stderr);
     if (config == NULL)

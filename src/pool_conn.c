@@ -1,6 +1,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "log.h"
 #include "pool_internal.h"
@@ -96,15 +97,16 @@ static void on_dial_failed(struct pool_conn *conn, const struct failure *failure
 {
     struct pool_host *host = conn->host;
     struct allocation *oldest = TAILQ_FIRST(&host->waiters);
-    char text[ENDPOINT_TEXT_MAX];
+    char text[ENDPOINT_TEXT_MAX], error[2 * sizeof(failure->text)];
     host_back_off(host);
     if (oldest != NULL) {
         host_remove_waiter(host, oldest);
         pool_fail(oldest, failure->function, failure->number, "%s", failure->text);
     } else {
-        log_warning("pool=%s endpoint=%s spare connection failed: function=%s errno=%d error=\"%s\"",
+        log_quote(error, sizeof(error), failure->text, strlen(failure->text));
+        log_warning("no spare connection: pool=%s upstream=%s function=%s errno=%d error=%s",
                     host->pool->name, endpoint_format(&host->endpoint, text), failure->function,
-                    failure->number, failure->text);
+                    failure->number, error);
     }
     conn_close(conn, DISCARD_DIAL_FAILED, false);
 }

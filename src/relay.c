@@ -8,6 +8,8 @@
 /* RELAY_MORE: nothing is kept any more. */
 static enum relay_result write_kept(struct relay *relay, struct stream *to)
 {
+    if (relay->sink)
+        buffer_clear(&relay->kept);
     while (relay_keeps(relay)) {
         if (!to->writable)
             return RELAY_BLOCKED;
@@ -43,7 +45,7 @@ enum relay_result relay_move(struct relay *relay, struct stream *from, struct st
             return result;
         if (relay->from_ended)
             return RELAY_ENDED;
-        if (!from->readable || !to->writable)
+        if (!from->readable || (!to->writable && !relay->sink))
             return RELAY_BLOCKED;
         ssize_t n = stream_read(from, scratch.data, scratch.size);
         if (n < 0)
@@ -53,6 +55,8 @@ enum relay_result relay_move(struct relay *relay, struct stream *from, struct st
             return RELAY_ENDED;
         }
         relay->taken += (uint64_t)n;
+        if (relay->sink)
+            continue;
         result = write_fresh(relay, to, scratch.data, (size_t)n);
         if (result != RELAY_MORE)
             return result;

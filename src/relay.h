@@ -24,6 +24,7 @@ struct relay {
     uint64_t moved; /* bytes written to the far side */
     struct buffer kept; /* bytes read but not written yet */
     bool from_ended;    /* EOF was read */
+    bool sink;          /* what is read is thrown away: nobody wants it any more */
 };
 
 enum relay_result {

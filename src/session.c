@@ -130,12 +130,12 @@ static enum pool_discard discard_reason(enum session_end end)
         return DISCARD_UPSTREAM_CLOSED;
     case SESSION_BAD_RESPONSE:
         return DISCARD_PROTOCOL_ERROR;
-    case SESSION_BAD_REQUEST:
     case SESSION_IDLE_TIMEOUT:
         return DISCARD_IDLE_TIMEOUT;
     case SESSION_SHUTDOWN:
         return DISCARD_SHUTDOWN;
     case SESSION_COMPLETE:
+    case SESSION_BAD_REQUEST:
     case SESSION_ALLOC_FAILED:
     case SESSION_ERROR:
     case SESSION_END_COUNT:
@@ -147,7 +147,7 @@ static enum pool_discard discard_reason(enum session_end end)
 void session_finish(struct session *session, enum session_end end)
 {
     struct service *service = session->service;
-    bool in_order = end == SESSION_COMPLETE || end == SESSION_CLIENT_LEFT;
+    bool in_order = end == SESSION_COMPLETE;
 
     session_set_state(session, SESSION_CLOSED);
     if (session->allocation.state == ALLOCATION_LEASED)

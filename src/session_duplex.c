@@ -35,6 +35,13 @@ static enum session_end broken(enum relay_result result, enum session_end read_f
     return SESSION_END_COUNT;
 }
 
+/* An error of a stream that is not read at the moment, for its EOF came already or the other side
+ * is full, would not be met otherwise. */
+static bool unread_error(const struct relay *relay, struct stream *from, const struct stream *to)
+{
+    return from->broken && (relay->from_ended || !to->writable) && stream_error(from) != 0;
+}
+
 /* The client has ended first. Fit for reuse: back to the pool. Else it is a half-close, which is
  * passed on. True when the session is over. */
 static bool client_ended(struct session *session, const struct duplex *duplex, bool may_reuse)
@@ -59,9 +66,10 @@ static void after_moving(struct session *session, const struct duplex *duplex, b
     if (session->state == SESSION_RELAYING && up == RELAY_ENDED &&
         client_ended(session, duplex, may_reuse))
         return;
-    if (up == RELAY_ENDED && down == RELAY_ENDED)
+    if (up == RELAY_ENDED && down == RELAY_ENDED) {
+        pool_discard(&session->allocation, DISCARD_UPSTREAM_CLOSED, false);
         session_finish(session, SESSION_COMPLETE);
-    else if (up == RELAY_MORE || down == RELAY_MORE)
+    } else if (up == RELAY_MORE || down == RELAY_MORE)
         session_yield(session);
 }
 
@@ -80,12 +88,23 @@ void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
     bool answering = duplex->down.taken != before;
     if (answering)
         opaque_upstream_sent(&duplex->opaque);
-    before = duplex->up.taken;
+    before = duplex->up.moved; /* its last word is what was written last, not what was read */
     enum relay_result up = move(session, &duplex->up, client, upstream, &access->bytes_up);
-    if (duplex->up.taken != before)
+    if (duplex->up.moved != before)
         opaque_client_sent(&duplex->opaque);
+    if (up == RELAY_WRITE_FAILED && down == RELAY_ENDED) {
+        /* The upstream has said all, and hears no more. A reset could cost the client the end. */
+        duplex->up.sink = true;
+        up = RELAY_MORE;
+    }
 
-    enum session_end end = broken(down, SESSION_UPSTREAM_RESET, SESSION_CLIENT_RESET);
+    enum session_end end = SESSION_END_COUNT;
+    if (unread_error(&duplex->down, upstream, client) && !relay_keeps(&duplex->down))
+        end = SESSION_UPSTREAM_RESET;
+    else if (unread_error(&duplex->up, client, upstream))
+        end = SESSION_CLIENT_RESET;
+    if (end == SESSION_END_COUNT)
+        end = broken(down, SESSION_UPSTREAM_RESET, SESSION_CLIENT_RESET);
     if (end == SESSION_END_COUNT)
         end = broken(up, SESSION_CLIENT_RESET, SESSION_UPSTREAM_RESET);
     if (end != SESSION_END_COUNT)

@@ -50,7 +50,7 @@ struct exchange {
     uint16_t status; /* the client is told; 0: none yet */
     bool chunked_up; /* how the body goes to the upstream */
     bool whole;      /* `up` holds all of the request, from its first byte on */
-    bool begun;      /* the upstream was sent some of it */
+    bool begun;      /* some of it was sent on the present connection */
     bool heard;      /* the upstream has sent something */
     bool up_failed;  /* the upstream takes no more; it may have answered before */
     bool told;       /* bytes of an answer went to the client */
@@ -112,7 +112,8 @@ enum step http_answer(struct http_session *http, unsigned status, const char *te
                       enum session_end end, enum pool_discard reason);
 /* No connection could be had. */
 enum step http_answer_failure(struct http_session *http, const struct failure *failure);
-/* The upstream's connection ended before anything of the answer came: once more, or 502. */
+/* The upstream's connection ended before anything of the answer came, or it brought what cannot be
+ * one: once more, or 502. */
 enum step http_retry(struct http_session *http, enum pool_discard reason);
 /* From here on bytes in both directions: the exchange switched protocols. */
 enum step http_open_tunnel(struct http_session *http);

@@ -82,8 +82,23 @@ static bool may_retry(const struct http_session *http)
     const struct allocation *allocation = &http->session.allocation;
     const struct exchange *exchange = http->exchange;
     bool stale = allocation->reused || allocation->from_cache == FROM_IMMEDIATE;
-    return stale && exchange->whole && !exchange->retried && !http->pinned &&
-           (exchange->up_sent == 0 || http1_method_is_idempotent(exchange->request.method));
+    bool harmless = exchange->whole && http1_method_is_idempotent(exchange->request.method);
+    return stale && !exchange->retried && !http->pinned && (!exchange->begun || harmless);
+}
+
+static enum step answer_ended(struct http_session *http, enum pool_discard reason)
+{
+    switch (reason) {
+    case DISCARD_UPSTREAM_CLOSED:
+        return http_answer(http, 502, "the upstream closed the connection without an answer",
+                           SESSION_UPSTREAM_CLOSED, reason);
+    case DISCARD_UNREAD_DATA:
+        return http_answer(http, 502, "the upstream sent something before the request",
+                           SESSION_BAD_RESPONSE, reason);
+    default:
+        return http_answer(http, 502, "the upstream reset the connection without an answer",
+                           SESSION_UPSTREAM_RESET, reason);
+    }
 }
 
 enum step http_retry(struct http_session *http, enum pool_discard reason)
@@ -91,13 +106,11 @@ enum step http_retry(struct http_session *http, enum pool_discard reason)
     struct session *session = &http->session;
     struct exchange *exchange = http->exchange;
     if (!may_retry(http))
-        return http_answer(http, 502, "the upstream closed the connection without an answer",
-                           reason == DISCARD_UPSTREAM_CLOSED ? SESSION_UPSTREAM_CLOSED
-                                                             : SESSION_UPSTREAM_RESET,
-                           reason);
+        return answer_ended(http, reason);
     pool_discard(&session->allocation, reason, false);
     exchange->retried = true;
     exchange->up_failed = false;
+    exchange->begun = false;
     exchange->up_sent = 0;
     session->service->stats.retries++;
     session_ask(session, true);

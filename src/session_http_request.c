@@ -8,6 +8,21 @@
 #include "log.h"
 #include "session_http.h"
 
+/* The client ended where more of a request was due. Between two requests that is its right. In
+ * mid-exchange it sees a reset, so that what it has of an answer does not pass for whole; before
+ * that none, which could destroy the answer to the request before. */
+static enum step client_left(struct http_session *http)
+{
+    const struct exchange *exchange = http->exchange;
+    if (http->session.state == SESSION_RELAYING)
+        return http_finish(http, SESSION_CLIENT_RESET);
+    if (exchange != NULL && exchange->request_stage == MESSAGE_HEAD &&
+        !http1_head_started(&exchange->request))
+        http->session.access.open = false;
+    session_log(&http->session, SESSION_CLIENT_LEFT);
+    return http_finish(http, SESSION_COMPLETE);
+}
+
 /* Reads once what the client has sent. STEP_AGAIN: something came. */
 static enum step fill(struct http_session *http)
 {
@@ -18,13 +33,8 @@ static enum step fill(struct http_session *http)
     ssize_t n = http->client_ended ? 0 : stream_read(client, scratch.data, scratch.size);
     if (n < 0)
         return errno == EAGAIN ? STEP_BLOCKED : http_finish(http, SESSION_CLIENT_RESET);
-    if (n == 0) { /* between two requests that is its right */
-        struct exchange *exchange = http->exchange;
-        if (exchange != NULL && exchange->request_stage == MESSAGE_HEAD &&
-            !http1_head_started(&exchange->request))
-            http->session.access.open = false;
-        return http_finish(http, SESSION_CLIENT_LEFT);
-    }
+    if (n == 0)
+        return client_left(http);
     http_moved(http);
     if (buffer_append(&http->in, scratch.data, (size_t)n) < 0)
         return http_finish(http, SESSION_ERROR);
@@ -284,7 +294,7 @@ bool http_request_is_sent(const struct exchange *exchange)
            exchange->up_sent == buffer_length(&exchange->up);
 }
 
-/* STEP_AGAIN: everything that stands is written. */
+/* STEP_AGAIN: everything that stands is written, or up_failed. */
 static enum step write_up(struct http_session *http)
 {
     struct exchange *exchange = http->exchange;
@@ -300,7 +310,7 @@ static enum step write_up(struct http_session *http)
             /* It may have answered before it closed: read that, or why it did. */
             exchange->up_failed = true;
             upstream->readable = true;
-            return http_relay_response(http);
+            return STEP_AGAIN;
         }
         exchange->begun = true;
         exchange->up_sent += (size_t)n;
@@ -317,10 +327,12 @@ static enum step write_up(struct http_session *http)
 enum step http_send_request(struct http_session *http)
 {
     struct exchange *exchange = http->exchange;
+    if (exchange->up_failed)
+        return STEP_BLOCKED;
     enum step step = write_up(http);
-    if (step != STEP_AGAIN || http->session.state != SESSION_RELAYING)
+    if (step != STEP_AGAIN || exchange->up_failed)
         return step;
-    if (exchange->request_stage == MESSAGE_READ || exchange->up_failed)
+    if (exchange->request_stage == MESSAGE_READ)
         return STEP_BLOCKED;
     if (exchange->request_stage == MESSAGE_BODY)
         step = take_body(http, &exchange->up, exchange->chunked_up);

@@ -143,6 +143,8 @@ static int compose_head(struct http_session *http)
     struct scratch compose = http->session.service->compose;
     const struct http1_head *head = &exchange->response;
     exchange->status = head->status;
+    /* Interim responses that were sent in part leave no room for another answer. */
+    exchange->told = buffer_length(&http->down) > 0;
     exchange->down_framing = head->framing;
     /* A chunked body shows whether it is whole, and lets the client's connection stay. */
     if (head->framing == HTTP1_CHUNKED || head->framing == HTTP1_UNTIL_CLOSE)
@@ -304,7 +306,7 @@ enum step http_relay_response(struct http_session *http)
         return STEP_BLOCKED;
     if (n <= 0)
         return upstream_ended(http, n == 0);
-    if (!exchange->begun) /* no answer to this request, whatever it is */
+    if (!exchange->begun && http->session.allocation.reused) /* about somebody else's request */
         return http_retry(http, DISCARD_UNREAD_DATA);
     http_moved(http);
     if (!exchange->heard) {

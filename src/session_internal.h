@@ -103,7 +103,8 @@ void session_yield(struct session *session);
 void session_log(struct session *session, enum session_end end);
 
 /* Ends a session in any state and frees it. What it still leases is discarded; who wants it
- * released does so before. A client whose session did not end well sees a reset. */
+ * released does so before. A client whose session did not end well sees a reset, as far as its kind
+ * of socket knows one (a unix socket does not, unless bytes of the client's are unread). */
 void session_finish(struct session *session, enum session_end end);
 
 /* Bytes in both directions. */

@@ -15,6 +15,8 @@ static void on_ready(struct watch *watch, uint32_t events)
     struct stream *stream = container_of(watch, struct stream, watch);
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         stream->hangup = true;
+    if (events & EPOLLERR)
+        stream->broken = true;
     if (events & EPOLLPRI)
         stream->urgent = true;
     if (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR))

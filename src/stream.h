@@ -26,6 +26,7 @@ struct stream {
     bool readable;
     bool writable;
     bool hangup; /* the peer ended its direction, or broke it: read on to the end */
+    bool broken; /* an error waits: stream_error */
     bool urgent; /* urgent data came: counts are short at its mark */
     struct loop *loop; /* that watches it, or NULL */
     struct stream_handler *handler;

@@ -184,7 +184,8 @@ struct worker *worker_new(const struct config *config)
     worker->listeners.compose = (struct scratch){worker->compose, sizeof(worker->compose)};
     worker->listeners.drained = on_drained;
     listeners_init(&worker->listeners);
-    if (start_resolver(worker) < 0 || add_pools(worker) < 0)
+    /* Before anything is bound: a signal must not leave a socket's file behind. */
+    if (watch_signals(worker) < 0 || start_resolver(worker) < 0 || add_pools(worker) < 0)
         goto err;
     for (size_t i = 0; i < config->listener_count; i++) {
         const struct config_listener *listener = &config->listeners[i];
@@ -221,7 +222,7 @@ void worker_free(struct worker *worker)
 int worker_run(struct worker *worker)
 {
     const struct config *config = worker->config;
-    if (watch_signals(worker) < 0 || listeners_start(&worker->listeners) < 0)
+    if (listeners_start(&worker->listeners) < 0)
         goto err;
     for (size_t i = 0; i < config->listener_count; i++) {
         const struct config_listener *listener = &config->listeners[i];

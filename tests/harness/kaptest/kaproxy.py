@@ -1,0 +1,292 @@
+"""Starts the program under test, waits until it is ready, reads its logs, ends it."""
+
+import contextlib
+import os
+import pathlib
+import re
+import shlex
+import signal
+import subprocess
+
+from .channel import connect
+from .ports import free_port
+from .tap import PATIENCE, Failure, wait_until
+
+TESTS = pathlib.Path(__file__).resolve().parents[2]
+PROGRAM = os.environ.get("KAPROXY") or str(TESTS.parent / "build" / "kaproxy")
+
+COMPLAINTS = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|Assertion .* failed")
+BUSY = re.compile(r"Address already in use")
+
+
+def ini(sections):
+    """{"pool": {"max_open": 3}} as text."""
+    lines = []
+    for name, values in sections.items():
+        lines.append(f"[{name}]")
+        lines += [f"{key} = {value}" for key, value in values.items() if value is not None]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def parse_logfmt(line):
+    """One access-log line as a dict; a malformed one is a failure."""
+    fields, rest = {}, line
+    while rest:
+        match = re.match(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|[^ "]+)(?: |$)', rest)
+        if not match:
+            raise Failure(f"not logfmt: {line!r}")
+        value = match[2]
+        fields[match[1]] = value[1:-1] if value.startswith('"') else value
+        rest = rest[match.end():]
+    return fields
+
+
+class Kaproxy:
+    """One kaproxy process.
+
+    upstream     endpoint of the listener named "main"; None: no such listener
+    listen, reuse, listener   further values of that listener
+    pool, main   values of [pool] and of [kaproxy]
+    more         further sections, {"listener other": {...}}
+    wrap         a command to start the program with
+    stderr       a descriptor to use as standard error instead of a file
+    {port} in a value becomes a free port; when another program was faster, all is tried anew."""
+
+    def __init__(self, t, upstream=None, *, listen="127.0.0.1:{port}", reuse="quiet", listener=None,
+                 pool=None, main=None, more=None, wrap=(), stderr=None):
+        self.t = t
+        self.folder = t.folder
+        self.wrap = list(wrap)
+        self.stderr_target = stderr
+        serial = 1
+        while (self.folder / f"kaproxy-{serial}.ini").exists():
+            serial += 1
+        self.file = self.folder / f"kaproxy-{serial}.ini"
+        self.file.touch()
+        self.stderr_file = self.folder / f"kaproxy-{serial}.stderr"
+        self.access_file = self.folder / f"access-{serial}.log"
+        self.sections = {
+            "kaproxy": {"log_level": "info", "access_log": self.access_file, **(main or {})},
+            "pool": pool or {},
+        }
+        if upstream is not None:
+            self.sections["listener main"] = {
+                "listen": listen, "upstream": upstream, "reuse": reuse, **(listener or {})}
+        self.sections.update(more or {})
+        log = self.sections["kaproxy"].get("log", "stderr")
+        self.log_file = self.stderr_file if log in ("stderr", "syslog") else pathlib.Path(log)
+        self.process = None
+
+    # Life
+
+    def start(self):
+        for _ in range(10):
+            self._write_ini()
+            with open(self.stderr_file, "wb") as stderr:
+                target = stderr if self.stderr_target is None else self.stderr_target
+                self.process = subprocess.Popen(self._command(), stdin=subprocess.DEVNULL,
+                                                stdout=stderr, stderr=target)
+            self.t.diagnostics.append(self._diagnose)
+            try:
+                wait_until(self._is_ready, "kaproxy to be ready")
+            except BaseException:
+                self._kill()
+                raise
+            if self.process.poll() is None:
+                return self
+            if not ("{port}" in ini(self.sections) and BUSY.search(self.stderr())):
+                break
+            self.t.diagnostics.pop()
+        raise Failure(f"kaproxy did not start: exit status {self.process.returncode}")
+
+    def start_failing(self):
+        """Starts it where it must fail: (exit status, what it wrote)."""
+        self._write_ini()
+        try:
+            done = subprocess.run(self._command(), stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                  timeout=PATIENCE, check=False)
+        except subprocess.TimeoutExpired:
+            raise Failure("kaproxy started where it must not") from None
+        text = done.stdout.decode(errors="replace")
+        self._check_complaints(text)
+        return done.returncode, text
+
+    def stop(self, number=signal.SIGTERM, timeout=PATIENCE, status=0):
+        """Sends a signal and waits for the end; the exit status must be right."""
+        self.signal(number)
+        self.wait_exit(timeout, status)
+
+    def wait_exit(self, timeout=PATIENCE, status=0):
+        try:
+            got = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"kaproxy did not end within {timeout:g} s") from None
+        self._check_complaints(self.stderr())
+        if got != status:
+            raise Failure(f"kaproxy ended with status {got}, expected {status}")
+
+    def is_running(self):
+        return self.process.poll() is None
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    @contextlib.contextmanager
+    def paused(self):
+        """Stops the process for a while, so that the test can look at it or prepare an event."""
+        self.signal(signal.SIGSTOP)
+        try:
+            wait_until(lambda: self._stat()[0] == "T", "kaproxy to pause")
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
+
+    def close(self):
+        """At the end of a test: whatever still runs must end in order."""
+        if self.process is None:
+            return
+        try:
+            if self.is_running():
+                self.stop()
+        finally:
+            self._kill()
+
+    def _kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def _command(self):
+        return self.wrap + shlex.split(PROGRAM) + ["-c", str(self.file)]
+
+    def _write_ini(self):
+        text = re.sub(r"\{port\}", lambda _: str(free_port()), ini(self.sections))
+        self.file.write_text(text)
+        self.addresses = {}
+        for section in re.split(r"^\[", text, flags=re.M)[1:]:
+            name, _, body = section.partition("]")
+            match = re.search(r"^listen = (.*)$", body, flags=re.M)
+            if name.startswith("listener ") and match:
+                self.addresses[name.split()[1]] = [_address(a) for a in match[1].split()]
+
+    def _is_ready(self):
+        return self.process.poll() is not None or self.find_log(r"\bready\b")
+
+    def _check_complaints(self, text):
+        match = COMPLAINTS.search(text)
+        if match:
+            raise Failure(f"kaproxy wrote {match[0]!r}")
+
+    def _diagnose(self):
+        lines = [f"--- {self.file.name}", *self.file.read_text().splitlines()]
+        for title, path in (("log", self.log_file), ("stderr", self.stderr_file),
+                            ("access log", self.access_file)):
+            if path == self.stderr_file and title == "stderr" and path == self.log_file:
+                continue
+            if path.is_file():
+                text = path.read_text(errors="replace").splitlines()
+                lines += [f"--- {title} of kaproxy ({len(text)} lines)", *text[-40:]]
+        return lines
+
+    # Clients
+
+    def address(self, listener="main", index=0):
+        return self.addresses[listener][index]
+
+    def connect(self, listener="main", index=0, **options):
+        client = connect(self.address(listener, index), **options)
+        self.t.callback(client.close)
+        return client
+
+    # What it says
+
+    def stderr(self):
+        return self.stderr_file.read_text(errors="replace")
+
+    def log(self):
+        try:
+            return self.log_file.read_text(errors="replace").splitlines()
+        except FileNotFoundError:
+            return []
+
+    def find_log(self, pattern):
+        """Lines of the log that match."""
+        return [line for line in self.log() if re.search(pattern, line)]
+
+    def wait_log(self, pattern, count=1, timeout=PATIENCE):
+        return wait_until(lambda: len(found := self.find_log(pattern)) >= count and found,
+                          f"{pattern!r} in the log", timeout)
+
+    def counters(self, pool="default"):
+        """Asks for the counters: those of a pool."""
+        pattern = rf"stats pool={pool} "
+        before = len(self.find_log(pattern))
+        self.signal(signal.SIGUSR1)
+        line = self.wait_log(pattern, before + 1)[-1]
+        return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)}
+
+    def wait_idle(self, count, pool="default"):
+        wait_until(lambda: self.counters(pool)["idle"] == count, f"{count} idle connections")
+
+    def sessions(self):
+        """The access log so far."""
+        try:
+            text = self.access_file.read_text()
+        except FileNotFoundError:
+            return []
+        return [parse_logfmt(line) for line in text.splitlines() if line]
+
+    def wait_session(self, client):
+        """The line of one TCP client."""
+        name = "{}:{}".format(*client.name)
+        return wait_until(lambda: [s for s in self.sessions() if s["client"] == name],
+                          f"{name} in the access log")[0]
+
+    def wait_sessions(self, count, timeout=PATIENCE):
+        return wait_until(lambda: len(s := self.sessions()) >= count and s,
+                          f"line {count} of the access log", timeout)
+
+    # What it uses
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def connections(self, *upstreams):
+        """How many IPv4 connections it has, or is making, to these upstreams."""
+        table = pathlib.Path("/proc/net/tcp").read_bytes()
+        inodes = set()
+        for upstream in upstreams:
+            # remote port, state, four columns, user, timeout, inode; the table may be long
+            row = rb":%04X 0. \S+ \S+ \S+ +\d+ +\d+ (\d+) " % upstream.port
+            inodes.update(f"socket:[{inode.decode()}]" for inode in re.findall(row, table))
+        sockets = set()
+        for name in os.listdir(f"/proc/{self.pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                sockets.add(os.readlink(f"/proc/{self.pid}/fd/{name}"))
+        return len(inodes & sockets)
+
+    def private_memory(self):
+        """Bytes of memory of its own that are in use (not the kernel's socket buffers)."""
+        text = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"^RssAnon:\s+(\d+) kB", text, flags=re.M)[1]) * 1024
+
+    def cpu_seconds(self):
+        fields = self._stat()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def _stat(self):
+        """The fields of /proc/PID/stat that follow the name; the first is the state."""
+        return pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _address(text):
+    if text.startswith("unix:"):
+        return text[5:]
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)

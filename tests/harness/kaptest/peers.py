@@ -1,0 +1,141 @@
+"""Real programs as upstreams, each with a configuration of the test's and in its folder."""
+
+import re
+import shutil
+import socket
+import subprocess
+
+from .channel import connect
+from .ports import free_port
+from .tap import PATIENCE, Failure, Skip, wait_until
+
+
+def need(program):
+    """The program's path; without it the test is skipped."""
+    path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin:/usr/local/sbin")
+    if path is None:
+        raise Skip(f"{program} is not installed")
+    return path
+
+
+class Peer:
+    """A process that listens on a port; tried with another port when that one got taken."""
+
+    def __init__(self, t, port=None):
+        self.t = t
+        self.process = None
+        for _ in range(10):
+            self.port = port or free_port()
+            self._start()
+            if self.process.poll() is None:
+                break
+        else:
+            raise Failure(f"{type(self).__name__} did not start: {self._output()}")
+        self.address = ("127.0.0.1", self.port)
+        self.endpoint = f"tcp://127.0.0.1:{self.port}"
+
+    def command(self):
+        raise NotImplementedError
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def wait_exit(self):
+        self.process.wait(PATIENCE)
+
+    def close(self):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def _start(self):
+        self.output_file = self.t.folder / f"{type(self).__name__}-{self.port}.out"
+        with open(self.output_file, "wb") as output:
+            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL,
+                                            stdout=output, stderr=output, cwd=self.t.folder)
+        try:
+            wait_until(self._accepts_or_ended, f"{type(self).__name__} to listen")
+        except BaseException:
+            self.close()
+            raise
+
+    def _accepts_or_ended(self):
+        if self.process.poll() is not None:
+            return True
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def _output(self):
+        return self.output_file.read_text(errors="replace")[-2000:]
+
+
+class Redis(Peer):
+    def command(self):
+        return [need("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
+                "--appendonly", "no", "--daemonize", "no", "--tcp-backlog", "511",
+                "--dir", str(self.t.folder)]
+
+    asked = 0
+
+    def info(self, key):
+        """One number of INFO, asked over a connection of its own."""
+        self.asked += 1
+        with connect(self.address).socket as sock:
+            sock.sendall(b"INFO\r\nQUIT\r\n")
+            text = b""
+            while data := sock.recv(65536):
+                text += data
+        return int(re.search(rb"^%s:(\d+)" % key.encode(), text, flags=re.M)[1])
+
+    def connections(self):
+        """total_connections_received, without those that asked."""
+        return self.info("total_connections_received") - self.asked
+
+
+class Memcached(Peer):
+    def command(self):
+        return [need("memcached"), "-u", "root", "-l", "127.0.0.1", "-p", str(self.port),
+                "-U", "0", "-t", "1", "-m", "16"]
+
+
+NGINX_CONF = """\
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log stderr notice;
+events {{ worker_connections 256; }}
+http {{
+    client_body_temp_path {folder}/nginx-body;
+    proxy_temp_path {folder}/nginx-proxy;
+    fastcgi_temp_path {folder}/nginx-fastcgi;
+    uwsgi_temp_path {folder}/nginx-uwsgi;
+    scgi_temp_path {folder}/nginx-scgi;
+    keepalive_requests 100000;
+    log_format connections "$connection $connection_requests $request_uri $status";
+    access_log {folder}/nginx-access.log connections;
+    server {{
+        listen 127.0.0.1:{port};
+        root {folder}/www;
+    }}
+}}
+"""
+
+
+class Nginx(Peer):
+    """Serves folder/www; its access log tells connection, request on it, path, status."""
+
+    def command(self):
+        program = need("nginx")
+        (self.t.folder / "www").mkdir(exist_ok=True)
+        file = self.t.folder / "nginx.conf"
+        file.write_text(NGINX_CONF.format(folder=self.t.folder, port=self.port))
+        return [program, "-c", str(file), "-p", str(self.t.folder), "-e", "stderr"]
+
+    def requests(self):
+        """[(connection, request number on it, path, status)] so far."""
+        try:
+            text = (self.t.folder / "nginx-access.log").read_text()
+        except FileNotFoundError:
+            return []
+        rows = [line.split() for line in text.splitlines()]
+        return [(int(r[0]), int(r[1]), r[2], int(r[3])) for r in rows]

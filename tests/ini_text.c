@@ -1,0 +1,77 @@
+#include "ini_text.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct config *ini_load_bytes(const char *bytes, size_t length, char **said)
+{
+    char name[] = "test_config.XXXXXX";
+    size_t size, prefix = sizeof(name) - 1;
+    char *text;
+    int fd = mkstemp(name);
+
+    assert_int_not_equal(fd, -1);
+    assert_int_equal(write(fd, bytes, length), (ssize_t)length);
+    close(fd);
+    FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
+    struct config *config = config_load(name, out);
+    fclose(out);
+    unlink(name);
+    if (config != NULL)
+        assert_string_equal(config->file, name);
+    assert_int_equal(config == NULL, *text != '\0');
+    *said = calloc(1, size + 1);
+    assert_non_null(*said);
+    for (char *line = text, *end; *line != '\0'; line = end + 1) {
+        end = strchr(line, '\n');
+        assert_non_null(end);
+        assert_memory_equal(line, name, prefix);
+        assert_int_equal(line[prefix], ':');
+        strncat(*said, line + prefix + 1, (size_t)(end - line) - prefix);
+    }
+    free(text);
+    return config;
+}
+
+struct config *ini_load(const char *text)
+{
+    char *said;
+    struct config *config = ini_load_bytes(text, strlen(text), &said);
+
+    assert_string_equal(said, "");
+    assert_non_null(config);
+    free(said);
+    return config;
+}
+
+void assert_mistakes(const char *text, const char *expected)
+{
+    char *said;
+    struct config *config = ini_load_bytes(text, strlen(text), &said);
+
+    assert_string_equal(said, expected);
+    assert_null(config);
+    free(said);
+}
+
+void assert_mistake(const char *text, int line, const char *words)
+{
+    char *said, start[20];
+    struct config *config = ini_load_bytes(text, strlen(text), &said);
+
+    assert_null(config);
+    snprintf(start, sizeof(start), "%d: ", line);
+    if (strncmp(said, start, strlen(start)) != 0 || strstr(said, words) == NULL ||
+        strchr(said, '\n') != said + strlen(said) - 1)
+        fail_msg("not just \"%s...%s\":\n%s", start, words, said);
+    free(said);
+}

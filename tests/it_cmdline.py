@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Goal of this test: the command line does what the manual says, with the right exit status."""
+
+import shlex
+import subprocess
+import sys
+
+sys.path.insert(0, sys.path[0] + "/harness")
+from kaptest import main, test
+from kaptest.kaproxy import PROGRAM
+
+GOOD = """\
+[listener main]
+listen = 127.0.0.1:1
+upstream = tcp://127.0.0.1:2
+reuse = quiet
+"""
+
+BAD = """\
+[pool]
+max_open = 4x
+nonsense = 1
+[listener main]
+listen = 127.0.0.1:1
+upstream = https://example.com
+"""
+
+
+def run(*arguments):
+    done = subprocess.run([*shlex.split(PROGRAM), *arguments], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=30, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@test("-h and -V: text on standard output, status 0")
+def help_and_version(t):
+    status, out, err = run("-h")
+    t.equal((status, err), (0, ""), "-h")
+    for option in "-c", "-t", "-V", "-h":
+        t.check(option in out, f"{option} is not in the help")
+    status, out, err = run("-V")
+    t.equal((status, err), (0, ""), "-V")
+    t.check(out.startswith("kaproxy ") and out.count("\n") >= 1, f"-V printed {out!r}")
+
+
+@test("-t on a good file: ok, status 0, and nothing is opened")
+def good(t):
+    file = t.folder / "good.ini"
+    file.write_text(GOOD)  # port 1 could not be bound by most
+    t.equal(run("-t", "-c", str(file)), (0, f"{file}: ok\n", ""), "-t")
+
+
+@test("-t -v prints the effective values as a file that reads back alike")
+def verbose(t):
+    file = t.folder / "good.ini"
+    file.write_text(GOOD)
+    status, out, err = run("-t", "-v", "-c", str(file))
+    t.equal((status, err), (0, ""), "-t -v")
+    t.check(f"{file}: ok" in out, "no ok")
+    for line in "max_per_host = 4", "max_open = 128", "keep_alive = 15", "idle_timeout = 300":
+        t.check(line in out, f"{line!r} is not among the values")
+    again = t.folder / "again.ini"
+    again.write_text("\n".join(l for l in out.splitlines() if not l.endswith(": ok")))
+    second = run("-t", "-v", "-c", str(again))[1]
+    t.equal(second.replace(str(again), str(file)).split(), out.split(), "values read back")
+
+
+@test("a bad file: every mistake with its line, status 1, with and without -t")
+def bad(t):
+    file = t.folder / "bad.ini"
+    file.write_text(BAD)
+    for arguments in ("-t", "-c", str(file)), ("-c", str(file)):
+        status, out, err = run(*arguments)
+        t.equal((status, out), (1, ""), "status and standard output")
+        lines = err.splitlines()
+        for line in 2, 3, 6:
+            named = [text for text in lines if text.startswith(f"{file}:{line}: ")]
+            t.check(named, f"line {line} is not named")
+        t.check(f"{file}:6: scheme https: not supported yet" in lines, f"not among {lines}")
+
+
+@test("a missing file, an empty one, unknown options and surplus words: status 1 and a message")
+def other_errors(t):
+    empty = t.folder / "empty.ini"
+    empty.write_text("")
+    missing = t.folder / "missing.ini"
+    for arguments, word in (((f"-c{missing}",), "missing.ini"), ((f"-c{empty}",), "empty.ini"),
+                            (("-c",), "c"), (("-x",), "x"), (("-t", f"-c{empty}", "more"), "more")):
+        status, out, err = run(*arguments)
+        t.equal((status, out), (1, ""), f"{arguments}: status and standard output")
+        t.check(word in err, f"{arguments}: {word} is not in {err!r}")
+
+
+main()

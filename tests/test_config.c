@@ -1,0 +1,395 @@
+/* kaproxy.ini: values and defaults arrive, config_print reads back, no bytes do harm. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "ini_text.h"
+
+static char *print(const struct config *config)
+{
+    char *text;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+
+    assert_non_null(out);
+    config_print(config, out);
+    fclose(out);
+    return text;
+}
+
+static void test_defaults(void **state)
+{
+    struct config *config = ini_load(LISTENER);
+    const struct pool_limits *limits = &config->pools[0].limits;
+
+    (void)state;
+    assert_string_equal(config->log, "stderr");
+    assert_int_equal(config->log_level, LOG_LEVEL_NOTICE);
+    assert_string_equal(config->access_log, "off");
+    assert_int_equal(config->max_clients, 4096);
+    assert_int_equal(config->shutdown_timeout, 30 * USEC_PER_SEC);
+    assert_string_equal(config->user, "");
+    assert_int_equal(config->pool_count, 1);
+    assert_string_equal(config->pools[0].name, "");
+    assert_int_equal(limits->max_per_host, POOL_MAX_PER_HOST);
+    assert_int_equal(limits->max_open, POOL_MAX_OPEN);
+    assert_int_equal(limits->keep_alive, POOL_KEEP_ALIVE);
+    assert_int_equal(limits->timeout, POOL_TIMEOUT);
+    assert_int_equal(limits->connect_timeout, 10 * USEC_PER_SEC);
+    assert_int_equal(limits->max_waiting, 1024);
+    assert_int_equal(limits->max_age, 0);
+    assert_int_equal(limits->max_uses, 0);
+    assert_int_equal(limits->min_idle, 0);
+    assert_int_equal(limits->bind_address.sa.sa_family, AF_UNSPEC);
+    assert_int_equal(config->listener_count, 1);
+    assert_int_equal(config->listeners[0].timeout, POOL_TIMEOUT);
+    assert_int_equal(config->listeners[0].idle_timeout, 300 * USEC_PER_SEC);
+    config_free(config);
+    config_free(NULL);
+}
+
+static void test_http_defaults(void **state)
+{
+    struct config *config = ini_load(HTTP_LISTENER);
+    const struct config_listener *listener = &config->listeners[0];
+
+    (void)state;
+    assert_int_equal(listener->upstream.port, 80);
+    assert_int_equal(listener->reuse, REUSE_FRAMED);
+    assert_int_equal(listener->idle_timeout, 300 * USEC_PER_SEC);
+    assert_int_equal(listener->header_timeout, 30 * USEC_PER_SEC);
+    assert_int_equal(listener->forwarded, FORWARDED_OFF);
+    assert_string_equal(listener->host, "upstream");
+    config_free(config);
+}
+
+static void test_http_values(void **state)
+{
+    static const struct {
+        const char *text;
+        enum config_forwarded value;
+    } cases[] = {
+        {"off", FORWARDED_OFF},
+        {"x-forwarded-for", FORWARDED_X_FORWARDED_FOR},
+        {"forwarded", FORWARDED_FORWARDED},
+    };
+    char text[200];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        snprintf(text, sizeof(text),
+                 HTTP_LISTENER "reuse=never\nheader_timeout=500ms\nhost=[::1]:81\nforwarded=%s\n",
+                 cases[i].text);
+        struct config *config = ini_load(text);
+        const struct config_listener *listener = &config->listeners[0];
+        assert_int_equal(listener->reuse, REUSE_NEVER);
+        assert_int_equal(listener->header_timeout, 500 * USEC_PER_MSEC);
+        assert_string_equal(listener->host, "[::1]:81");
+        assert_int_equal(listener->forwarded, cases[i].value);
+        config_free(config);
+    }
+    struct config *config = ini_load(HTTP_LISTENER "header_timeout=0\nreuse=framed\n");
+    assert_int_equal(config->listeners[0].header_timeout, 0);
+    assert_int_equal(config->listeners[0].reuse, REUSE_FRAMED);
+    config_free(config);
+}
+
+static void test_values(void **state)
+{
+    struct config *config = ini_load(
+        "[listener b]\nlisten = 127.0.0.1:81 [::1]:82 unix:/run/x\nupstream = tcp+q://[::2]:9\n"
+        "pool = slow\nreuse = never\nidle_timeout = 0\n"
+        "[kaproxy]\nlog = syslog\nlog_level = debug\naccess_log = ./a.log\n"
+        "max_clients = 7\nshutdown_timeout = 500ms\nuser = root\n"
+        "[pool slow]\nmax_per_host = 2\nmax_open = 3\nkeep_alive = 2s\ntimeout = 5m\n"
+        "connect_timeout = 1h\nmax_waiting = 0\nmax_age = 31536000\nmax_uses = 8\n"
+        "min_idle = 1\nbind_address = 127.0.0.2\n");
+    const struct config_listener *listener = &config->listeners[0];
+    const struct pool_limits *limits = &config->pools[1].limits;
+
+    (void)state;
+    assert_string_equal(config->log, "syslog");
+    assert_int_equal(config->log_level, LOG_LEVEL_DEBUG);
+    assert_string_equal(config->access_log, "./a.log");
+    assert_int_equal(config->max_clients, 7);
+    assert_int_equal(config->shutdown_timeout, 500 * USEC_PER_MSEC);
+    assert_string_equal(config->user, "root");
+    assert_int_equal(config->pool_count, 2);
+    assert_string_equal(config->pools[1].name, "slow");
+    assert_int_equal(config->pools[1].line, 14);
+    assert_int_equal(limits->max_per_host, 2);
+    assert_int_equal(limits->max_open, 3);
+    assert_int_equal(limits->keep_alive, 2 * USEC_PER_SEC);
+    assert_int_equal(limits->timeout, 300 * USEC_PER_SEC);
+    assert_int_equal(limits->connect_timeout, 3600 * USEC_PER_SEC);
+    assert_int_equal(limits->max_waiting, 0);
+    assert_int_equal(limits->max_age, INT64_C(31536000) * USEC_PER_SEC);
+    assert_int_equal(limits->max_uses, 8);
+    assert_int_equal(limits->min_idle, 1);
+    assert_int_equal(limits->bind_address.in.sin_addr.s_addr, htonl(0x7f000002));
+    assert_string_equal(listener->name, "b");
+    assert_int_equal(listener->line, 1);
+    assert_int_equal(listener->pool, 1);
+    assert_int_equal(listener->timeout, 300 * USEC_PER_SEC);
+    assert_int_equal(listener->reuse, REUSE_NEVER);
+    assert_int_equal(listener->idle_timeout, 0);
+    assert_string_equal(listener->upstream.scheme, "tcp+q");
+    assert_string_equal(listener->upstream.addr, "::2");
+    assert_int_equal(listener->upstream.port, 9);
+    config_free(config);
+}
+
+static void test_addresses(void **state)
+{
+    struct config *config =
+        ini_load("[listener b]\n\nlisten = 127.0.0.1:81\t[::1]:82  unix:/run/x\n"
+                 "upstream = tcp://x:1\nreuse = never\n");
+    const struct config_address *address = config->listeners[0].addresses;
+
+    (void)state;
+    assert_int_equal(config->listeners[0].address_count, 3);
+    assert_int_equal(address[0].sa.ss_family, AF_INET);
+    assert_int_equal(address[0].length, sizeof(struct sockaddr_in));
+    assert_int_equal(((const struct sockaddr_in *)&address[0].sa)->sin_port, htons(81));
+    assert_int_equal(((const struct sockaddr_in *)&address[0].sa)->sin_addr.s_addr,
+                     htonl(INADDR_LOOPBACK));
+    assert_string_equal(address[0].text, "127.0.0.1:81");
+    assert_int_equal(address[0].line, 3);
+    assert_int_equal(address[1].sa.ss_family, AF_INET6);
+    assert_int_equal(address[1].length, sizeof(struct sockaddr_in6));
+    assert_int_equal(((const struct sockaddr_in6 *)&address[1].sa)->sin6_port, htons(82));
+    assert_int_equal(address[2].sa.ss_family, AF_UNIX);
+    assert_string_equal(((const struct sockaddr_un *)&address[2].sa)->sun_path, "/run/x");
+    config_free(config);
+}
+
+/* POOL.md 3. */
+static void test_zero_is_default(void **state)
+{
+    struct config *config = ini_load("[pool]\nmax_per_host=0\nmax_open=0\nkeep_alive=0ms\ntimeout="
+                                     "0h\nconnect_timeout=0\n" LISTENER "timeout=0\n");
+    const struct pool_limits *limits = &config->pools[0].limits;
+
+    (void)state;
+    assert_int_equal(limits->max_per_host, POOL_MAX_PER_HOST);
+    assert_int_equal(limits->max_open, POOL_MAX_OPEN);
+    assert_int_equal(limits->keep_alive, POOL_KEEP_ALIVE);
+    assert_int_equal(limits->timeout, POOL_TIMEOUT);
+    assert_int_equal(limits->connect_timeout, 0);
+    assert_int_equal(config->listeners[0].timeout, POOL_TIMEOUT);
+    config_free(config);
+}
+
+static void test_empty_means_default(void **state)
+{
+    struct config *config =
+        ini_load("[kaproxy]\nuser=\n[pool]\nbind_address=\n" LISTENER "pool =\ntimeout = ; none\n");
+
+    (void)state;
+    assert_int_equal(config->listeners[0].pool, 0);
+    assert_int_equal(config->listeners[0].timeout, POOL_TIMEOUT);
+    config_free(config);
+    assert_mistake("[pool]\nmax_open =\n" LISTENER, 2, "max_open: the value is missing");
+    assert_mistake("[kaproxy]\nlog = ; x\n" LISTENER, 2, "log: the value is missing");
+    assert_mistake("[listener a]\nlisten =\nupstream=tcp://x:1\nreuse=never\n", 2,
+                   "listen: the value is missing");
+}
+
+static void test_timeout_of_listener(void **state)
+{
+    struct config *config = ini_load(LISTENER "timeout = 7\n[pool]\ntimeout = 9\n");
+
+    (void)state;
+    assert_int_equal(config->listeners[0].timeout, 7 * USEC_PER_SEC);
+    assert_int_equal(config->pools[0].line, 6);
+    config_free(config);
+}
+
+static void test_syntax_accepted(void **state)
+{
+    static const char text[] = "\xef\xbb\xbf  [ listener   a ] ; comment\r\n"
+                               "\t; comment\r\n# comment\r\n\r\n"
+                               "   listen=127.0.0.1:80 ; comment\r\n"
+                               "\tupstream\t=\ttcp://x:1\r\n"
+                               "reuse: quiet\n"
+                               "[pool];comment\n"
+                               "max_open = 9";
+    struct config *config = ini_load(text);
+
+    (void)state;
+    assert_string_equal(config->listeners[0].name, "a");
+    assert_int_equal(config->pools[0].limits.max_open, 9);
+    config_free(config);
+}
+
+static void test_print(void **state)
+{
+    static const char expected[] =
+        "[kaproxy]\nlog = stderr\nlog_level = notice\naccess_log = off\nmax_clients = 4096\n"
+        "shutdown_timeout = 500ms\nuser =\n"
+        "\n[pool]\nmax_per_host = 4\nmax_open = 128\nkeep_alive = 15\ntimeout = 120\n"
+        "connect_timeout = 10\nmax_waiting = 1024\nmax_age = 0\nmax_uses = 0\nmin_idle = 0\n"
+        "bind_address =\n"
+        "\n[listener a]\nlisten = 127.0.0.1:80\nupstream = tcp://x:1\npool =\ntimeout = 120\n"
+        "reuse = quiet\nidle_timeout = 300\n";
+    struct config *config = ini_load("[kaproxy]\nshutdown_timeout = 500ms\n" LISTENER);
+    char *text = print(config);
+
+    (void)state;
+    assert_string_equal(text, expected);
+    free(text);
+    config_free(config);
+}
+
+/* The keys that a scheme leaves without an effect are not shown, the others are. */
+static void test_print_http(void **state)
+{
+    static const char expected[] =
+        "\n[listener a]\nlisten = 127.0.0.1:80\nupstream = http://x:80\npool =\ntimeout = 120\n"
+        "reuse = framed\nidle_timeout = 300\nheader_timeout = 500ms\nforwarded = forwarded\n"
+        "host = client\n";
+    struct config *config =
+        ini_load(HTTP_LISTENER "host=client\nforwarded=forwarded\nheader_timeout=500ms\n");
+    char *text = print(config);
+    const char *listener = strstr(text, "\n[listener");
+
+    (void)state;
+    assert_non_null(listener);
+    assert_string_equal(listener, expected);
+    free(text);
+    config_free(config);
+}
+
+/* Every value other than its default, and the longest line there may be. */
+static void test_print_reads_back(void **state)
+{
+    char source[2000];
+    char path[197] = "/";
+
+    (void)state;
+    memset(path + 1, 'x', 197 - strlen("access_log=/"));
+    snprintf(source, sizeof(source),
+             "[kaproxy]\nlog=syslog\nlog_level=info\naccess_log=%s\nmax_clients=1\n"
+             "shutdown_timeout=1500ms\nuser=root\n"
+             "[pool]\nmin_idle=1\n"
+             "[pool p]\nmax_per_host=1\nmax_open=2\nkeep_alive=1ms\ntimeout=1h\n"
+             "connect_timeout=61s\nmax_waiting=6\nmax_age=7\nmax_uses=8\nmin_idle=1\n"
+             "bind_address=fe80::1%%lo\n"
+             "[listener a]\nlisten=[::1]:1 127.0.0.1:2 unix:/x\nupstream=TCP+Q://[::1]:3\n"
+             "pool=p\ntimeout=9\nreuse=never\nidle_timeout=10\n"
+             "[listener b]\nlisten=[::1]:4\nupstream=HTTP://[::1]\nreuse=never\n"
+             "header_timeout=11\nforwarded=x-forwarded-for\nhost=a:12\n",
+             path);
+    struct config *first = ini_load(source);
+    char *text = print(first);
+    struct config *second = ini_load(text);
+    char *again = print(second);
+    assert_string_equal(text, again);
+    assert_memory_equal(&first->pools[1].limits, &second->pools[1].limits,
+                        sizeof(struct pool_limits));
+    assert_int_equal(second->listener_count, 2);
+    for (size_t i = 0; i < second->listener_count; i++)
+        assert_int_equal(
+            endpoint_compare(&first->listeners[i].upstream, &second->listeners[i].upstream), 0);
+    assert_int_equal(second->listeners[1].header_timeout, 11 * USEC_PER_SEC);
+    assert_int_equal(second->listeners[1].forwarded, FORWARDED_X_FORWARDED_FOR);
+    assert_string_equal(second->listeners[1].host, "a:12");
+    free(text);
+    free(again);
+    config_free(first);
+    config_free(second);
+}
+
+/* Whatever the bytes, there is either a config or a mistake in a line. */
+static void test_random_bytes(void **state)
+{
+    static const char *const pieces[] = {
+        "[",
+        "]",
+        "\n",
+        "\n",
+        "=",
+        ":",
+        ";",
+        " ",
+        "\t",
+        "\r",
+        "#",
+        "[pool a]\n",
+        "[listener b]\n",
+        "[kaproxy]\n",
+        "listen=",
+        "upstream=",
+        "tcp://",
+        "http://",
+        "https://",
+        "unix:/",
+        "[::1]:80",
+        "1",
+        "max_open=",
+        "timeout=",
+        "ms",
+        "reuse=",
+        "quiet",
+        "pool=",
+        "a",
+        "user=",
+        "\xef\xbb\xbf",
+        "host=",
+        "header_timeout=",
+        "forwarded=",
+        "log=",
+        "bind_address=",
+        "%",
+        "127.0.0.1:",
+        "min_idle",
+        "tls_cert_file=",
+    };
+    unsigned seed = 1;
+
+    (void)state;
+    for (int round = 0; round < 2000; round++) {
+        char text[512];
+        size_t length = 0;
+        while (length < sizeof(text) - 40) {
+            int choice = rand_r(&seed);
+            if (choice % 16 == 0) {
+                text[length++] = (char)(choice >> 8);
+                continue;
+            }
+            const char *piece = pieces[(size_t)(choice >> 4) % ARRAY_LEN(pieces)];
+            memcpy(text + length, piece, strlen(piece));
+            length += strlen(piece);
+        }
+        char *said;
+        config_free(ini_load_bytes(text, length, &said));
+        free(said);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_http_defaults),
+        cmocka_unit_test(test_http_values),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_zero_is_default),
+        cmocka_unit_test(test_empty_means_default),
+        cmocka_unit_test(test_timeout_of_listener),
+        cmocka_unit_test(test_syntax_accepted),
+        cmocka_unit_test(test_print),
+        cmocka_unit_test(test_print_http),
+        cmocka_unit_test(test_print_reads_back),
+        cmocka_unit_test(test_random_bytes),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,430 @@
+/* kaproxy.ini: every mistake has its message, at its line, and no mistake has two. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "ini_text.h"
+
+static void test_syntax_mistakes(void **state)
+{
+    (void)state;
+    assert_mistakes("[kaproxy\nlog = x\n[pool] x\nmax_open = y\n" LISTENER
+                    "garbage\n= 4\nreuse\n[pool]max_open=4\n",
+                    "1: neither [section] nor key = value\n"
+                    "3: text after the ] of a section\n"
+                    "9: neither [section] nor key = value\n"
+                    "10: no key before the =\n"
+                    "11: neither [section] nor key = value\n"
+                    "12: text after the ] of a section\n");
+    assert_mistake(LISTENER "timeout = 1\n timeout = 2\n", 6, "stands in line 5 already");
+    assert_mistake("[pool aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeee]\n" LISTENER, 1,
+                   "section name of more than 48");
+    assert_mistake("\xef\xbb[pool]\n" LISTENER, 1, "neither [section]");
+}
+
+static void test_line_too_long(void **state)
+{
+    char line[400] = "access_log = /";
+    char text[1000];
+    size_t start = strlen(line);
+    struct config *config;
+
+    (void)state;
+    memset(line + start, 'x', 197 - start);
+    snprintf(text, sizeof(text), "[kaproxy]\n%s\r\n" LISTENER, line);
+    config = ini_load(text);
+    assert_int_equal(strlen(config->access_log), 197 - strlen("access_log = "));
+    config_free(config);
+    line[197] = 'x';
+    snprintf(text, sizeof(text), "[kaproxy]\n%s\r\n" LISTENER, line);
+    assert_mistake(text, 2, "line of 198 characters, 197 are allowed");
+    memset(line, ';', 399);
+    snprintf(text, sizeof(text), "%s\n" LISTENER, line);
+    assert_mistake(text, 1, "line of 399 characters");
+}
+
+static void test_control_characters(void **state)
+{
+    static const char nul[] = LISTENER "[pool]\nmax_open = 5\0 0\n";
+    char *said;
+
+    (void)state;
+    assert_null(ini_load_bytes(nul, sizeof(nul) - 1, &said));
+    assert_string_equal(said, "6: control character (byte 0x00)\n");
+    free(said);
+    assert_mistake(LISTENER "[\001]\n", 5, "0x01");
+    assert_mistake(LISTENER "[pool]\rmax_open = 5\n", 5, "0x0d");
+    assert_mistake(LISTENER "; \x1b[1m\n", 5, "0x1b");
+    assert_mistake(LISTENER "; \x7f\n", 5, "0x7f");
+}
+
+static void test_sections(void **state)
+{
+    (void)state;
+    assert_mistakes("log = stderr\nuser = x\n[Kaproxy]\nlog = 7\n[]\n[pools]\n[kaproxy x]\n"
+                    "log = 7\n[listener]\nlisten = x\n[pool a b]\n[pool a=b]\n" LISTENER,
+                    "1: key \"log\" stands before any section\n"
+                    "3: unknown section [Kaproxy], not one of [kaproxy], [pool], [pool NAME], "
+                    "[listener NAME]\n"
+                    "5: unknown section [], not one of [kaproxy], [pool], [pool NAME], "
+                    "[listener NAME]\n"
+                    "6: unknown section [pools], not one of [kaproxy], [pool], [pool NAME], "
+                    "[listener NAME]\n"
+                    "7: section [kaproxy x] takes no name\n"
+                    "8: log: \"7\" is not stderr, syslog or a file (with a '/' or '.' in it)\n"
+                    "9: section [listener] needs a name: [listener NAME]\n"
+                    "10: listen: \"x\": the port is missing: write addr:port, [v6]:port or "
+                    "unix:/path\n"
+                    "11: section [pool a b] has a name with other characters than letters, digits, "
+                    "'-', '_' and '.'\n"
+                    "12: section [pool a=b] has a name with other characters than letters, digits, "
+                    "'-', '_' and '.'\n");
+}
+
+static void test_default_pool_has_no_name(void **state)
+{
+    (void)state;
+    assert_mistake("[pool default]\n" LISTENER, 1,
+                   "section [pool default] has the name that logs give to the default pool");
+}
+
+static void test_given_twice(void **state)
+{
+    (void)state;
+    assert_mistakes("[kaproxy]\n[pool]\n[pool b]\n" LISTENER
+                    "[kaproxy]\n[pool]\nmax_open=x\n[pool b]\n[listener a]\n",
+                    "8: section [kaproxy] stands in line 1 already\n"
+                    "9: section [pool] stands in line 2 already\n"
+                    "10: max_open: \"x\" is not a whole number\n"
+                    "11: section [pool b] stands in line 3 already\n"
+                    "12: section [listener a] stands in line 4 already\n");
+    assert_mistake("[pool]\nmax_open=2\nmax_uses=1\nmax_open=x\n" LISTENER, 4,
+                   "key \"max_open\" stands in line 2 already");
+    /* A pool and a listener may share a name. */
+    config_free(ini_load(LISTENER "[pool a]\n"));
+}
+
+static void test_unknown_key(void **state)
+{
+    (void)state;
+    assert_mistake(LISTENER "max_open = 4\n", 5, "unknown key \"max_open\" in [listener]");
+    assert_mistake(LISTENER "[pool]\nMax_open = 4\n", 6, "unknown key \"Max_open\" in [pool]");
+}
+
+static void test_no_listener(void **state)
+{
+    (void)state;
+    assert_mistakes("", "1: no section [listener NAME]: there is nothing to do\n");
+    assert_mistakes("[kaproxy]\n", "1: no section [listener NAME]: there is nothing to do\n");
+    assert_mistake("[kaproxy]\n[listener a\n", 2, "neither [section]");
+}
+
+static void test_unreadable(void **state)
+{
+    char *text;
+    size_t size;
+
+    (void)state;
+    FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
+    assert_null(config_load("./no-such-file", out));
+    assert_null(config_load("/", out));
+    fclose(out);
+    assert_string_equal(text, "./no-such-file: No such file or directory\n/: Is a directory\n");
+    free(text);
+}
+
+static void test_counts(void **state)
+{
+    static const char *const bad[] = {"4x", "x", "-1", "+1", "1 2", "1.5", "0x10", "1e3", "''"};
+    char text[200];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        snprintf(text, sizeof(text), "[pool]\nmax_open = %s\n" LISTENER, bad[i]);
+        assert_mistake(text, 2, "is not a whole number");
+    }
+    assert_mistake("[kaproxy]\nmax_clients = 0\n" LISTENER, 2,
+                   "max_clients: 0 is out of range, 1 to 1000000 are allowed");
+    assert_mistake("[kaproxy]\nmax_clients = 1000001\n" LISTENER, 2, "out of range");
+    assert_mistake("[pool]\nmax_uses = 4294967296\n" LISTENER, 2, "out of range");
+    assert_mistake("[pool]\nmax_uses = 99999999999999999999999\n" LISTENER, 2, "out of range");
+}
+
+static void test_times(void **state)
+{
+    static const char *const bad[] = {"4x", "s", "-1", "+1", "1.5s", "5 s", "5S", "5sec", "1h30m"};
+    static const char *const large[] = {"31536001", "8761h", "99999999999999999999",
+                                        "9223372036854775807", "18446744073709551615h"};
+    char text[200];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        snprintf(text, sizeof(text), "[pool]\nkeep_alive = %s\n" LISTENER, bad[i]);
+        assert_mistake(text, 2, "is not a time: a whole number of seconds, or with a unit");
+    }
+    for (size_t i = 0; i < ARRAY_LEN(large); i++) {
+        snprintf(text, sizeof(text), "[pool]\nkeep_alive = %s\n" LISTENER, large[i]);
+        assert_mistake(text, 2, "is out of range, 0 to 31536000 seconds are allowed");
+    }
+    config_free(ini_load("[pool]\nkeep_alive = 8760h\n" LISTENER));
+}
+
+static void test_words(void **state)
+{
+    (void)state;
+    assert_mistake("[kaproxy]\nlog_level = Debug\n" LISTENER, 2,
+                   "log_level: \"Debug\" is not one of error, warning, notice, info or debug");
+    assert_mistake(LISTENER "[listener b]\nlisten=[::1]:1\nupstream=tcp://x:1\nreuse=always\n", 8,
+                   "reuse: \"always\" is not one of framed, quiet or never");
+    assert_mistake("[kaproxy]\nlog = off\n" LISTENER, 2, "is not stderr, syslog or a file");
+    assert_mistake("[kaproxy]\naccess_log = on\n" LISTENER, 2, "is not off, stderr, syslog or a");
+    config_free(ini_load("[kaproxy]\nlog = a.log\naccess_log = /a\n" LISTENER));
+    assert_mistake("[kaproxy]\nuser = no:such:user\n" LISTENER, 2,
+                   "user: there is no user \"no:such:user\" here");
+}
+
+static void test_listen_mistakes(void **state)
+{
+    static const struct {
+        const char *listen, *words;
+    } cases[] = {
+        {"127.0.0.1", "the port is missing"},
+        {"80", "the port is missing"},
+        {":80", "the addr is not numeric"},
+        {"*:80", "the addr is not numeric"},
+        {"localhost:80", "the addr is not numeric"},
+        {"127.1:80", "the addr is not numeric"},
+        {"[localhost]:80", "the addr is not numeric"},
+        {"[127.0.0.1]:80", "the addr is not numeric"},
+        {"[]:80", "the addr is not numeric"},
+        {"127.0.0.1:", "a port is a number from 1 to 65535"},
+        {"127.0.0.1:0", "a port is a number from 1 to 65535"},
+        {"127.0.0.1:65536", "a port is a number from 1 to 65535"},
+        {"127.0.0.1:http", "a port is a number from 1 to 65535"},
+        {"::1:80", "an IPv6 address is written [addr]:port"},
+        {"[::1]", "an IPv6 address is written [addr]:port"},
+        {"[::1:80", "an IPv6 address is written [addr]:port"},
+        {"unix:run/x", "a unix socket is written unix:/path"},
+        {"unix:", "a unix socket is written unix:/path"},
+        {"127.0.0.1:80, 127.0.0.1:81", "a port is a number from 1 to 65535"},
+        {"127.0.0.1:80 127.0.0.1:80", "exclude each other"},
+        {"unix:/a 0.0.0.0:80 127.0.0.1:80", "exclude each other"},
+        {"[::1]:80 [0::1]:80", "exclude each other"},
+        {"[::1]:80 [::]:80", "exclude each other"},
+        {"unix:/a unix:/a", "exclude each other"},
+    };
+    char text[300];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        snprintf(text, sizeof(text), "[listener a]\nupstream=tcp://x:1\nreuse=never\nlisten = %s\n",
+                 cases[i].listen);
+        assert_mistake(text, 4, cases[i].words);
+    }
+}
+
+static void test_unix_path_length(void **state)
+{
+    char path[109] = "/", text[300];
+
+    (void)state;
+    memset(path + 1, 'x', 107);
+    snprintf(text, sizeof(text), "[listener a]\nlisten=unix:%s\nupstream=tcp://x:1\nreuse=never\n",
+             path);
+    assert_mistake(text, 2, "has at most 107 characters");
+    path[107] = '\0';
+    snprintf(text, sizeof(text), "[listener a]\nlisten=unix:%s\nupstream=tcp://x:1\nreuse=never\n",
+             path);
+    config_free(ini_load(text));
+}
+
+static void test_address_of_two_listeners(void **state)
+{
+    (void)state;
+    assert_mistakes(LISTENER "[listener b]\nlisten=unix:/b 127.0.0.1:80\nupstream=tcp://x:1\n"
+                             "reuse=never\n"
+                             "[listener c]\nlisten=unix:/b 0.0.0.0:80\nupstream=tcp://x:1\n"
+                             "reuse=never\n",
+                    "6: listen: 127.0.0.1:80 is taken by listener a in line 2 (127.0.0.1:80)\n"
+                    "10: listen: 0.0.0.0:80 is taken by listener a in line 2 (127.0.0.1:80)\n"
+                    "10: listen: unix:/b is taken by listener b in line 6 (unix:/b)\n"
+                    "10: listen: 0.0.0.0:80 is taken by listener b in line 6 (127.0.0.1:80)\n");
+    config_free(ini_load(LISTENER "[listener b]\nlisten=127.0.0.2:80 [::]:80 0.0.0.0:81\n"
+                                  "upstream=tcp://x:1\nreuse=never\n"));
+}
+
+static void test_missing_keys(void **state)
+{
+    (void)state;
+    assert_mistakes("[pool]\n[listener a]\n[listener b]\nlisten=127.0.0.1:80\nreuse=framed\n",
+                    "2: listener a: the key listen is missing\n"
+                    "2: listener a: the key upstream is missing\n"
+                    "3: listener b: the key upstream is missing\n");
+    assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=tcp:x\n", 3,
+                   "upstream: \"tcp:x\": not of the form scheme://addr:port");
+    assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=tcp://x:1/path\n", 3,
+                   "a path is not allowed");
+}
+
+static void test_reuse(void **state)
+{
+    static const char explained[] =
+        "listener a: reuse must be given, for the bytes of scheme tcp+q carry no boundary: "
+        "reuse = quiet (the connection is used again when the client ended first, in order, and "
+        "the upstream had the last word) or reuse = never (each client gets a connection that "
+        "nobody used before)\n";
+
+    (void)state;
+    assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=tcp+q://x:1\n", 1, explained);
+    assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=tcp+q://x:1\nreuse =\n", 4,
+                   explained);
+    assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=tcp://x:1\nreuse = framed\n", 4,
+                   "reuse: framed is for http and https");
+    assert_mistakes("[listener a]\nlisten=127.0.0.1:80\nreuse=quiet\nupstream=https://x\n",
+                    "3: reuse: quiet is for opaque schemes, scheme https has message boundaries: "
+                    "use framed or never\n"
+                    "4: scheme https: not supported yet\n");
+    assert_mistake(HTTP_LISTENER "reuse=quiet\n", 4,
+                   "reuse: quiet is for opaque schemes, scheme http has message boundaries: "
+                   "use framed or never");
+    /* The value is the mistake, whatever the scheme. */
+    assert_mistake(HTTP_LISTENER "reuse=yes\n", 4, "reuse: \"yes\" is not one of framed, quiet or");
+}
+
+static void test_pools(void **state)
+{
+    (void)state;
+    assert_mistake(LISTENER "pool = slow\n[pool fast]\n", 5,
+                   "pool: there is no section [pool slow]");
+    assert_mistake("[pool]\nmax_per_host = 2\nmin_idle = 3\n" LISTENER, 3,
+                   "min_idle: 3 is more than max_per_host and max_open leave room for (2)");
+    assert_mistake("[pool]\nmax_open = 1\nmin_idle = 2\n" LISTENER, 3, "room for (1)");
+    assert_mistake("[pool]\nbind_address = localhost\n" LISTENER, 2,
+                   "bind_address: \"localhost\" is not a numeric IPv4 or IPv6 address");
+    assert_mistake("[pool]\nbind_address = [::1]\n" LISTENER, 2, "is not a numeric");
+}
+
+static void test_schemes_not_supported(void **state)
+{
+    static const char *const schemes[] = {"https", "tls", "tls+x"};
+    char text[200], words[100];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
+        snprintf(text, sizeof(text),
+                 "[listener a]\nlisten=127.0.0.1:80\nupstream=%s://x:1\nreuse=never\n", schemes[i]);
+        snprintf(words, sizeof(words), "3: scheme %s: not supported yet\n", schemes[i]);
+        assert_mistakes(text, words);
+    }
+}
+
+#define TLS_LISTENER "[listener a]\nlisten=127.0.0.1:80\nupstream=https://x\n"
+#define TLS_REFUSED  "3: scheme https: not supported yet\n"
+
+static void test_tls_keys(void **state)
+{
+    (void)state;
+    assert_mistakes(TLS_LISTENER "tls_ca_file=x\ntls_verify=no\ntls_server_name=::1\n"
+                                 "tls_cert_file=c\ntls_key_file=k\ntls_min_version=1.3\n",
+                    TLS_REFUSED);
+    assert_mistakes(TLS_LISTENER "tls_cert_file=c\n",
+                    TLS_REFUSED "4: tls_cert_file: tls_key_file must be given as well\n");
+    assert_mistakes(TLS_LISTENER "tls_key_file=k\ntls_cert_file=\n",
+                    TLS_REFUSED "4: tls_key_file: tls_cert_file must be given as well\n");
+    assert_mistakes(TLS_LISTENER "tls_verify=maybe\ntls_min_version=1.1\ntls_server_name=a:1\n",
+                    TLS_REFUSED "4: tls_verify: \"maybe\" is not one of no or yes\n"
+                                "5: tls_min_version: \"1.1\" is not one of 1.2 or 1.3\n"
+                                "6: tls_server_name: \"a:1\" is neither a host's name nor an IP "
+                                "address\n");
+}
+
+/* A key that does nothing is a mistake, even with its default as value. */
+static void test_keys_without_effect(void **state)
+{
+    (void)state;
+    assert_mistakes(LISTENER "tls_verify=yes\ntls_cert_file=c\nhost=client\nheader_timeout=30\n"
+                             "forwarded=off\n",
+                    "5: tls_verify: has no effect on scheme tcp\n"
+                    "6: tls_cert_file: has no effect on scheme tcp\n"
+                    "7: host: has no effect on scheme tcp\n"
+                    "8: header_timeout: has no effect on scheme tcp\n"
+                    "9: forwarded: has no effect on scheme tcp\n");
+    assert_mistakes(HTTP_LISTENER "tls_server_name=x\ntls_min_version=1.2\n",
+                    "4: tls_server_name: has no effect on scheme http\n"
+                    "5: tls_min_version: has no effect on scheme http\n");
+    assert_mistakes(TLS_LISTENER "host=client\nheader_timeout=1\nforwarded=off\n", TLS_REFUSED);
+}
+
+static void test_host(void **state)
+{
+    static const char *const good[] = {"upstream", "client", "a.example", "A:81", "[::1]:80"};
+    static const char *const bad[] = {"a b", "a/", "a\"", "a:x", "::1", "u@a"};
+    char text[200];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        snprintf(text, sizeof(text), HTTP_LISTENER "host = %s\n", good[i]);
+        config_free(ini_load(text));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        snprintf(text, sizeof(text), HTTP_LISTENER "host = %s\n", bad[i]);
+        assert_mistake(text, 4, "is not upstream, client, or addr or addr:port");
+    }
+}
+
+static void test_http_keys(void **state)
+{
+    static const char *const bad[] = {"on", "Forwarded", "x-real-ip", "off, forwarded"};
+    char text[200], words[100];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        snprintf(text, sizeof(text), HTTP_LISTENER "forwarded = %s\n", bad[i]);
+        snprintf(words, sizeof(words),
+                 "forwarded: \"%s\" is not one of off, x-forwarded-for or forwarded", bad[i]);
+        assert_mistake(text, 4, words);
+    }
+    assert_mistake(HTTP_LISTENER "forwarded =\n", 4, "forwarded: the value is missing");
+    assert_mistake(HTTP_LISTENER "header_timeout = 30000\nheader_timeout = 1\n", 5,
+                   "key \"header_timeout\" stands in line 4 already");
+    assert_mistake(HTTP_LISTENER "header_timeout = 9000h\n", 4,
+                   "header_timeout: 9000h is out of range");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_syntax_mistakes),
+        cmocka_unit_test(test_line_too_long),
+        cmocka_unit_test(test_control_characters),
+        cmocka_unit_test(test_sections),
+        cmocka_unit_test(test_default_pool_has_no_name),
+        cmocka_unit_test(test_given_twice),
+        cmocka_unit_test(test_unknown_key),
+        cmocka_unit_test(test_no_listener),
+        cmocka_unit_test(test_unreadable),
+        cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_times),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_listen_mistakes),
+        cmocka_unit_test(test_unix_path_length),
+        cmocka_unit_test(test_address_of_two_listeners),
+        cmocka_unit_test(test_missing_keys),
+        cmocka_unit_test(test_reuse),
+        cmocka_unit_test(test_pools),
+        cmocka_unit_test(test_schemes_not_supported),
+        cmocka_unit_test(test_tls_keys),
+        cmocka_unit_test(test_keys_without_effect),
+        cmocka_unit_test(test_host),
+        cmocka_unit_test(test_http_keys),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,573 @@
+/* Streams over TCP: when the readiness flags are set and cleared, and every way to end. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "stream.h"
+
+/* Ends a test that waits for ever. */
+#define PATIENCE 60
+
+/* Stand in for the C library's, so that a signal can come in between. */
+static int interruptions;
+
+ssize_t recv(int fd, void *buffer, size_t size, int flags)
+{
+    if (interruptions > 0) {
+        interruptions--;
+        errno = EINTR;
+        return -1;
+    }
+    return syscall(SYS_recvfrom, fd, buffer, size, flags, NULL, NULL);
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    if (interruptions > 0) {
+        interruptions--;
+        errno = EINTR;
+        return -1;
+    }
+    return syscall(SYS_sendmsg, fd, message, flags);
+}
+
+/* A stream, and the far end of its connection. */
+struct fixture {
+    struct loop *loop;
+    struct stream stream;
+    struct stream_handler handler;
+    unsigned calls; /* of the handler */
+    int peer;       /* blocking; -1: closed */
+    char buffer[4096];
+};
+
+static void on_ready(struct stream_handler *handler, struct stream *stream)
+{
+    struct fixture *f = container_of(handler, struct fixture, handler);
+    assert_ptr_equal(stream, &f->stream);
+    f->calls++;
+}
+
+/* Connects a TCP pair on loopback. */
+static void connect_pair(int *near, int *far)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr *sa = (struct sockaddr *)&address;
+    socklen_t length = sizeof(address);
+    int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(listening >= 0);
+    assert_int_equal(bind(listening, sa, length), 0);
+    assert_int_equal(listen(listening, 1), 0);
+    assert_int_equal(getsockname(listening, sa, &length), 0);
+    *far = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(*far, sa, length), 0);
+    *near = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    assert_true(*near >= 0);
+    close(listening);
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    int fd;
+    alarm(PATIENCE);
+    interruptions = 0;
+    f->loop = loop_new();
+    assert_non_null(f->loop);
+    connect_pair(&fd, &f->peer);
+    stream_init(&f->stream, fd);
+    f->handler.ready = on_ready;
+    stream_set_handler(&f->stream, &f->handler);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    stream_close(&f->stream);
+    if (f->peer >= 0)
+        close(f->peer);
+    loop_free(f->loop);
+    free(f);
+    return 0;
+}
+
+static void turn(struct fixture *f)
+{
+    loop_turn(f->loop, 0);
+}
+
+/* Waits for the handler's next call. */
+static void await_ready(struct fixture *f)
+{
+    unsigned before = f->calls;
+    while (f->calls == before)
+        loop_turn(f->loop, -1);
+}
+
+static void watch(struct fixture *f)
+{
+    assert_int_equal(stream_watch(&f->stream, f->loop), 0);
+    await_ready(f);
+}
+
+static void peer_send(struct fixture *f, const char *text)
+{
+    assert_int_equal(send(f->peer, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+}
+
+static void peer_reset(struct fixture *f)
+{
+    const struct linger hard = {.l_onoff = 1, .l_linger = 0};
+    assert_int_equal(setsockopt(f->peer, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)), 0);
+    close(f->peer);
+    f->peer = -1;
+}
+
+static ssize_t take(struct fixture *f, size_t size)
+{
+    return stream_read(&f->stream, f->buffer, size);
+}
+
+static void assert_reads(struct fixture *f, const char *text)
+{
+    assert_int_equal(take(f, sizeof(f->buffer)), (ssize_t)strlen(text));
+    assert_memory_equal(f->buffer, text, strlen(text));
+}
+
+static void assert_fails(ssize_t result, int error)
+{
+    int number = errno;
+    assert_int_equal(result, -1);
+    assert_int_equal(number, error);
+}
+
+/* Readiness */
+
+struct meaning {
+    uint32_t events;
+    bool readable, writable, hangup;
+};
+
+static const struct meaning meanings[] = {
+    {EPOLLIN, true, false, false}, {EPOLLOUT, false, true, false}, {EPOLLRDHUP, true, false, true},
+    {EPOLLHUP, true, true, true},  {EPOLLERR, true, true, true},   {0, false, false, false},
+};
+
+static void test_what_each_event_means(void **state)
+{
+    struct fixture *f = *state;
+    watch(f);
+    for (size_t i = 0; i < ARRAY_LEN(meanings); i++) {
+        f->stream.readable = f->stream.writable = f->stream.hangup = false;
+        f->stream.watch.ready(&f->stream.watch, meanings[i].events);
+        assert_int_equal(f->stream.readable, meanings[i].readable);
+        assert_int_equal(f->stream.writable, meanings[i].writable);
+        assert_int_equal(f->stream.hangup, meanings[i].hangup);
+        assert_int_equal(f->calls, i + 2);
+    }
+}
+
+/* Reading */
+
+static void test_starts_ready(void **state)
+{
+    struct fixture *f = *state;
+    assert_true(f->stream.readable && f->stream.writable);
+    assert_false(stream_is_watched(&f->stream));
+    assert_fails(take(f, 1), EAGAIN);
+    assert_false(f->stream.readable);
+    assert_true(f->stream.writable);
+}
+
+static void test_readable_again_with_new_bytes(void **state)
+{
+    struct fixture *f = *state;
+    watch(f);
+    assert_fails(take(f, 1), EAGAIN);
+    peer_send(f, "abc");
+    await_ready(f);
+    assert_true(f->stream.readable);
+    assert_false(f->stream.hangup);
+    assert_reads(f, "abc");
+}
+
+static void test_full_count_leaves_readable(void **state)
+{
+    struct fixture *f = *state;
+    peer_send(f, "abcd");
+    watch(f);
+    assert_int_equal(take(f, 2), 2);
+    assert_true(f->stream.readable);
+    assert_int_equal(take(f, 2), 2);
+    assert_true(f->stream.readable);
+    assert_fails(take(f, 2), EAGAIN);
+    assert_false(f->stream.readable);
+}
+
+static void test_short_count_clears_readable(void **state)
+{
+    struct fixture *f = *state;
+    peer_send(f, "abc");
+    watch(f);
+    assert_reads(f, "abc");
+    assert_false(f->stream.readable);
+    peer_send(f, "d");
+    await_ready(f);
+    assert_true(f->stream.readable);
+    assert_reads(f, "d");
+}
+
+/* The EOF came together with the bytes, and there is no second edge for it. */
+static void test_eof_right_behind_data(void **state)
+{
+    struct fixture *f = *state;
+    peer_send(f, "abc");
+    assert_int_equal(shutdown(f->peer, SHUT_WR), 0);
+    watch(f);
+    assert_true(f->stream.hangup);
+    assert_reads(f, "abc");
+    assert_true(f->stream.readable);
+    assert_int_equal(take(f, 1), 0);
+}
+
+/* The EOF came after the event and before the short read: it brings an event of its own. */
+static void test_eof_between_event_and_read(void **state)
+{
+    struct fixture *f = *state;
+    peer_send(f, "abc");
+    watch(f);
+    assert_false(f->stream.hangup);
+    assert_int_equal(shutdown(f->peer, SHUT_WR), 0);
+    assert_reads(f, "abc");
+    assert_false(f->stream.readable);
+    await_ready(f);
+    assert_true(f->stream.readable && f->stream.hangup);
+    assert_int_equal(take(f, 1), 0);
+}
+
+static void test_reset_right_behind_data(void **state)
+{
+    struct fixture *f = *state;
+    peer_send(f, "abc");
+    peer_reset(f);
+    watch(f);
+    assert_true(f->stream.hangup);
+    assert_reads(f, "abc");
+    assert_true(f->stream.readable);
+    assert_fails(take(f, 1), ECONNRESET);
+    assert_false(f->stream.readable);
+}
+
+static void test_reset_between_event_and_read(void **state)
+{
+    struct fixture *f = *state;
+    peer_send(f, "abc");
+    watch(f);
+    peer_reset(f);
+    assert_reads(f, "abc");
+    await_ready(f);
+    assert_true(f->stream.readable && f->stream.writable && f->stream.hangup);
+    assert_fails(take(f, 1), ECONNRESET);
+}
+
+/* recv stops at the mark that urgent data leaves, though more stands behind it. */
+static void test_short_count_at_urgent_data(void **state)
+{
+    struct fixture *f = *state;
+    peer_send(f, "abc");
+    assert_int_equal(send(f->peer, "!", 1, MSG_OOB), 1);
+    peer_send(f, "def");
+    watch(f);
+    size_t n = 0;
+    while (f->stream.readable) {
+        ssize_t got = stream_read(&f->stream, f->buffer + n, sizeof(f->buffer) - n);
+        if (got > 0)
+            n += (size_t)got;
+    }
+    f->buffer[n] = '\0';
+    assert_non_null(strstr(f->buffer, "def"));
+}
+
+static void test_interrupted_calls_are_repeated(void **state)
+{
+    struct fixture *f = *state;
+    peer_send(f, "abc");
+    watch(f);
+    interruptions = 2;
+    assert_reads(f, "abc");
+    interruptions = 2;
+    assert_int_equal(stream_write(&f->stream, "x", 1), 1);
+    interruptions = 2;
+    assert_int_equal(stream_look(&f->stream), LOOK_QUIET);
+    assert_int_equal(interruptions, 0);
+}
+
+/* Writing */
+
+/* Writes until nothing more fits; returns how much did. */
+static size_t fill(struct fixture *f)
+{
+    static const char block[64 * 1024];
+    size_t sum = 0;
+    while (f->stream.writable) {
+        ssize_t n = stream_write(&f->stream, block, sizeof(block));
+        if (n < 0)
+            assert_int_equal(errno, EAGAIN);
+        else
+            sum += (size_t)n;
+    }
+    return sum;
+}
+
+static void test_writable_again_when_the_peer_has_read(void **state)
+{
+    struct fixture *f = *state;
+    static char block[64 * 1024];
+    watch(f);
+    size_t left = fill(f);
+    assert_true(left > 0);
+    assert_fails(stream_write(&f->stream, "x", 1), EAGAIN);
+    assert_false(f->stream.writable);
+    turn(f);
+    assert_false(f->stream.writable);
+    while (left > 0) {
+        ssize_t n = read(f->peer, block, sizeof(block));
+        assert_true(n > 0);
+        left -= (size_t)n;
+    }
+    await_ready(f);
+    assert_true(f->stream.writable);
+}
+
+static void test_short_write_clears_writable(void **state)
+{
+    struct fixture *f = *state;
+    static char huge[32 * 1024 * 1024]; /* more than the kernel's buffers hold */
+    const struct iovec parts[] = {{huge, sizeof(huge)}, {huge, 1}};
+    ssize_t n = stream_write(&f->stream, huge, sizeof(huge));
+    assert_in_range(n, 1, sizeof(huge) - 1);
+    assert_false(f->stream.writable);
+    for (size_t left = (size_t)n; left > 0;) {
+        n = recv(f->peer, huge, left, 0);
+        assert_true(n > 0);
+        left -= (size_t)n;
+    }
+    f->stream.writable = true;
+    n = stream_writev(&f->stream, parts, ARRAY_LEN(parts));
+    assert_in_range(n, 1, sizeof(huge) - 1);
+    assert_false(f->stream.writable);
+}
+
+static void test_writev_joins_its_parts(void **state)
+{
+    struct fixture *f = *state;
+    char name[] = "GET ", empty[] = "", value[] = "/";
+    const struct iovec parts[] = {{name, 4}, {empty, 0}, {value, 1}};
+    assert_int_equal(stream_writev(&f->stream, parts, ARRAY_LEN(parts)), 5);
+    assert_true(f->stream.writable);
+    assert_int_equal(recv(f->peer, f->buffer, sizeof(f->buffer), 0), 5);
+    assert_memory_equal(f->buffer, "GET /", 5);
+}
+
+/* Without a signal, which would end this program. */
+static void test_write_to_a_broken_connection(void **state)
+{
+    struct fixture *f = *state;
+    peer_reset(f);
+    watch(f);
+    assert_true(f->stream.hangup);
+    assert_fails(stream_write(&f->stream, "x", 1), ECONNRESET);
+    assert_fails(stream_write(&f->stream, "x", 1), EPIPE);
+    assert_false(f->stream.writable);
+}
+
+/* Looking */
+
+static void test_look_takes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    watch(f);
+    assert_int_equal(stream_look(&f->stream), LOOK_QUIET);
+    peer_send(f, "abc");
+    assert_int_equal(shutdown(f->peer, SHUT_WR), 0);
+    await_ready(f);
+    assert_int_equal(stream_look(&f->stream), LOOK_DATA);
+    assert_int_equal(stream_look(&f->stream), LOOK_DATA);
+    assert_reads(f, "abc");
+    assert_int_equal(stream_look(&f->stream), LOOK_EOF);
+    assert_int_equal(take(f, 1), 0);
+}
+
+static void test_look_finds_a_reset(void **state)
+{
+    struct fixture *f = *state;
+    peer_reset(f);
+    watch(f);
+    errno = 0;
+    assert_int_equal(stream_look(&f->stream), LOOK_ERROR);
+    assert_int_equal(errno, ECONNRESET);
+}
+
+static void test_error_is_told_and_cleared(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(stream_error(&f->stream), 0);
+    peer_reset(f);
+    watch(f);
+    assert_int_equal(stream_error(&f->stream), ECONNRESET);
+    assert_int_equal(stream_error(&f->stream), 0);
+    int fd = f->stream.fd;
+    f->stream.fd = -1;
+    assert_int_equal(stream_error(&f->stream), EBADF);
+    f->stream.fd = fd;
+}
+
+/* Ending */
+
+static void test_end_write_is_half_a_close(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(stream_write(&f->stream, "abc", 3), 3);
+    assert_int_equal(stream_end_write(&f->stream), 0);
+    assert_int_equal(recv(f->peer, f->buffer, sizeof(f->buffer), MSG_WAITALL), 3);
+    assert_int_equal(recv(f->peer, f->buffer, sizeof(f->buffer), 0), 0);
+    peer_send(f, "def");
+    watch(f);
+    assert_reads(f, "def");
+    peer_reset(f);
+    await_ready(f);
+    assert_fails(stream_end_write(&f->stream), ENOTCONN);
+}
+
+static void test_close_sends_eof(void **state)
+{
+    struct fixture *f = *state;
+    int fd = f->stream.fd;
+    watch(f);
+    stream_close(&f->stream);
+    assert_int_equal(f->stream.fd, -1);
+    assert_false(stream_is_watched(&f->stream));
+    assert_fails(fcntl(fd, F_GETFD), EBADF);
+    assert_int_equal(recv(f->peer, f->buffer, 1, 0), 0);
+    stream_close(&f->stream);
+    stream_reset(&f->stream);
+}
+
+static void test_reset_drops_what_was_not_sent(void **state)
+{
+    struct fixture *f = *state;
+    watch(f);
+    fill(f);
+    stream_reset(&f->stream);
+    assert_int_equal(f->stream.fd, -1);
+    ssize_t n;
+    do
+        n = recv(f->peer, f->buffer, sizeof(f->buffer), 0);
+    while (n > 0);
+    assert_fails(n, ECONNRESET);
+}
+
+/* Watching and handing on */
+
+static void test_watching_twice_is_harmless(void **state)
+{
+    struct fixture *f = *state;
+    watch(f);
+    assert_int_equal(stream_watch(&f->stream, f->loop), 0);
+    assert_true(stream_is_watched(&f->stream));
+    stream_unwatch(&f->stream);
+    stream_unwatch(&f->stream);
+    assert_false(stream_is_watched(&f->stream));
+}
+
+static void test_watch_fails_on_what_is_no_socket(void **state)
+{
+    struct fixture *f = *state;
+    struct stream stream;
+    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    stream_init(&stream, fd);
+    assert_fails(stream_watch(&stream, f->loop), EPERM);
+    assert_false(stream_is_watched(&stream));
+    stream_close(&stream);
+    assert_fails(fcntl(fd, F_GETFD), EBADF);
+}
+
+static void test_unwatched_stream_is_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    watch(f);
+    assert_fails(take(f, 1), EAGAIN);
+    stream_unwatch(&f->stream);
+    peer_send(f, "abc");
+    turn(f);
+    assert_int_equal(f->calls, 1);
+    assert_false(f->stream.readable);
+    watch(f);
+    assert_true(f->stream.readable);
+    assert_reads(f, "abc");
+}
+
+/* What came while nobody was there stands in the flags for the next handler. */
+static void test_flags_are_kept_without_a_handler(void **state)
+{
+    struct fixture *f = *state;
+    watch(f);
+    assert_fails(take(f, 1), EAGAIN);
+    stream_set_handler(&f->stream, NULL);
+    peer_send(f, "abc");
+    assert_int_equal(shutdown(f->peer, SHUT_WR), 0);
+    while (!f->stream.hangup)
+        loop_turn(f->loop, -1);
+    assert_int_equal(f->calls, 1);
+    assert_true(f->stream.readable);
+}
+
+#define STREAM_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STREAM_TEST(test_starts_ready),
+        STREAM_TEST(test_what_each_event_means),
+        STREAM_TEST(test_readable_again_with_new_bytes),
+        STREAM_TEST(test_full_count_leaves_readable),
+        STREAM_TEST(test_short_count_clears_readable),
+        STREAM_TEST(test_eof_right_behind_data),
+        STREAM_TEST(test_eof_between_event_and_read),
+        STREAM_TEST(test_reset_right_behind_data),
+        STREAM_TEST(test_reset_between_event_and_read),
+        STREAM_TEST(test_short_count_at_urgent_data),
+        STREAM_TEST(test_interrupted_calls_are_repeated),
+        STREAM_TEST(test_writable_again_when_the_peer_has_read),
+        STREAM_TEST(test_short_write_clears_writable),
+        STREAM_TEST(test_writev_joins_its_parts),
+        STREAM_TEST(test_write_to_a_broken_connection),
+        STREAM_TEST(test_look_takes_nothing),
+        STREAM_TEST(test_look_finds_a_reset),
+        STREAM_TEST(test_error_is_told_and_cleared),
+        STREAM_TEST(test_end_write_is_half_a_close),
+        STREAM_TEST(test_close_sends_eof),
+        STREAM_TEST(test_reset_drops_what_was_not_sent),
+        STREAM_TEST(test_watching_twice_is_harmless),
+        STREAM_TEST(test_watch_fails_on_what_is_no_socket),
+        STREAM_TEST(test_unwatched_stream_is_left_alone),
+        STREAM_TEST(test_flags_are_kept_without_a_handler),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
