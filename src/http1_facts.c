@@ -46,8 +46,12 @@ static bool read_content_length(struct facts *facts, const struct http1_field *f
     if (facts->lengths++ > 0)
         return bad(facts, 400, "more than one Content-Length (RFC 9110 8.6)");
     if (!http1_parse_number(value_of(facts, field), field->value.length,
-                            &facts->head->content_length))
+                            &facts->head->content_length)) {
+        if (strspn(value_of(facts, field), "0123456789") >= field->value.length &&
+            field->value.length > 0)
+            return bad(facts, 413, "Content-Length is beyond counting (RFC 9110 15.5.14)");
         return bad(facts, 400, "invalid Content-Length (RFC 9110 8.6)");
+    }
     facts->head->has_length = true;
     return true;
 }

@@ -43,30 +43,32 @@ void session_set_state(struct session *session, enum session_state to)
               session->client.fd, names[from], names[to]);
 }
 
-static void format_peer(const union address *peer, char *text, size_t size)
+char *session_peer(const struct session *session, char text[SESSION_PEER_MAX])
 {
+    const union address *peer = &session->peer;
     char addr[INET6_ADDRSTRLEN] = "";
     switch (peer->sa.sa_family) {
     case AF_INET:
         inet_ntop(AF_INET, &peer->in.sin_addr, addr, sizeof(addr));
-        snprintf(text, size, "%s:%u", addr, ntohs(peer->in.sin_port));
+        snprintf(text, SESSION_PEER_MAX, "%s:%u", addr, ntohs(peer->in.sin_port));
         break;
     case AF_INET6:
         inet_ntop(AF_INET6, &peer->in6.sin6_addr, addr, sizeof(addr));
-        snprintf(text, size, "[%s]:%u", addr, ntohs(peer->in6.sin6_port));
+        snprintf(text, SESSION_PEER_MAX, "[%s]:%u", addr, ntohs(peer->in6.sin6_port));
         break;
     default:
-        snprintf(text, size, "unix:");
+        snprintf(text, SESSION_PEER_MAX, "unix:");
         break;
     }
+    return text;
 }
 
 static void log_failure(const struct session *session)
 {
-    char peer[INET6_ADDRSTRLEN + 16];
+    char peer[SESSION_PEER_MAX];
     const struct failure *failure = &session->access.failure;
     char error[2 * sizeof(failure->text)];
-    format_peer(&session->peer, peer, sizeof(peer));
+    session_peer(session, peer);
     log_quote(error, sizeof(error), failure->text, strlen(failure->text));
     log_warning("no connection: listener=%s client=%s upstream=%s function=%s errno=%d error=%s",
                 session->service->config->name, peer, session->service->upstream, failure->function,
@@ -76,12 +78,12 @@ static void log_failure(const struct session *session)
 /* One access-log line. Every part is bounded, and their sum is below the buffer's size. */
 static void log_line(struct session *session, enum session_end end)
 {
-    char line[8192], ts[40], peer[INET6_ADDRSTRLEN + 16];
+    char line[8192], ts[40], peer[SESSION_PEER_MAX];
     const struct access *access = &session->access;
     const struct failure *failure = &access->failure;
     usec_t lasted = loop_now(session->service->loop) - access->started;
     log_timestamp(ts, sizeof(ts));
-    format_peer(&session->peer, peer, sizeof(peer));
+    session_peer(session, peer);
     size_t n = (size_t)snprintf(
         line, sizeof(line),
         "ts=%s listener=%s client=%s upstream=%s from_cache=%s wait_ms=%.1f duration_ms=%.1f "
@@ -343,7 +345,7 @@ void service_log_stats(const struct service *service)
                               session_end_name((enum session_end)end), stats->ends[end]);
     if (service->kind == &session_http_kind) {
         n += (size_t)snprintf(text + n, sizeof(text) - n, " retries=%" PRIu64, stats->retries);
-        for (size_t class = 1; class < ARRAY_LEN(stats->answers); class++)
+        for (size_t class = 1; class < ARRAY_LEN(stats->answers); class ++)
             n += (size_t)snprintf(text + n, sizeof(text) - n, " answers_%zuxx=%" PRIu64, class,
                                   stats->answers[class]);
     }

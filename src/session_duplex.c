@@ -3,6 +3,9 @@
 
 #include "session_internal.h"
 
+/* How long a client may still send what nobody wants any more. */
+#define SINK_TIME (5 * USEC_PER_SEC)
+
 /* Moves one direction and keeps the books. */
 static enum relay_result move(struct session *session, struct relay *relay, struct stream *from,
                               struct stream *to, uint64_t *bytes)
@@ -95,7 +98,8 @@ void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
     if (up == RELAY_WRITE_FAILED && down == RELAY_ENDED) {
         /* The upstream has said all, and hears no more. A reset could cost the client the end. */
         duplex->up.sink = true;
-        up = RELAY_MORE;
+        session->limit_at = loop_now(session->service->loop) + SINK_TIME;
+        up = session_start_timer(session) < 0 ? RELAY_NO_MEMORY : RELAY_MORE;
     }
 
     enum session_end end = SESSION_END_COUNT;

@@ -27,16 +27,28 @@ static int compose(struct http_session *http, unsigned status, const char *text)
     return n < 0 ? -1 : buffer_append(&http->down, scratch.data, (size_t)n);
 }
 
+/* Tells why. A failed allocation has a line of its own, and what a client does wrong is its affair.
+ */
+static void note_answer(const struct http_session *http, unsigned status, const char *text,
+                        enum session_end end)
+{
+    const struct session *session = &http->session;
+    enum log_level level =
+        end == SESSION_BAD_REQUEST || status == 408 ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
+    char peer[SESSION_PEER_MAX];
+    if (session->access.failure.function == NULL && log_enabled(level))
+        log_message(level, "listener=%s client=%s upstream=%s %s %u: %s",
+                    session->service->config->name, session_peer(session, peer),
+                    session->service->upstream,
+                    http->exchange->told ? "cut short instead of" : "answered", status, text);
+}
+
 enum step http_answer(struct http_session *http, unsigned status, const char *text,
                       enum session_end end, enum pool_discard reason)
 {
     struct session *session = &http->session;
     struct exchange *exchange = http->exchange;
-    if (session->access.failure.function == NULL)
-        log_message(status < 500 ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
-                    "listener=%s upstream=%s %s %u: %s", session->service->config->name,
-                    session->service->upstream,
-                    exchange->told ? "cut short instead of" : "answered", status, text);
+    note_answer(http, status, text, end);
     if (http_is_leased(http))
         pool_discard(&session->allocation, reason, true);
     if (exchange->told)

@@ -99,6 +99,10 @@ MUST_CHECK int session_start_timer(struct session *session);
 /* Comes back to `work` in the next turn. */
 void session_yield(struct session *session);
 
+/* The client's address as text; returns text. */
+#define SESSION_PEER_MAX 64
+char *session_peer(const struct session *session, char text[SESSION_PEER_MAX]);
+
 /* Writes the line for what access tells, when it is open, and closes it. */
 void session_log(struct session *session, enum session_end end);
 

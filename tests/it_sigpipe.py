@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Goal of this test: writing to a peer that went away ends that session, not the program."""
 
+import contextlib
+import socket
 import sys
 import threading
 
 sys.path.insert(0, sys.path[0] + "/harness")
 from kaptest import main, test
+from kaptest.tap import PATIENCE
 
 PIECE = b"x" * (1 << 20)
 
@@ -56,11 +59,28 @@ def upstreams_go(t):
         client = kaproxy.connect()
         pouring = threading.Thread(target=pour, args=(client,))
         pouring.start()
-        pouring.join(30)
-        t.check(not pouring.is_alive(), "the client was not told that its upstream went away")
+        data, _ = client.read_end()  # the upstream's end, in order or not
+        t.equal(data, b"", "bytes at the end")
+        with contextlib.suppress(OSError):
+            client.socket.shutdown(socket.SHUT_RDWR)
+        pouring.join()
         client.close()
         kaproxy.wait_sessions(number)
     t.equal(kaproxy.connect().ask(b"ping"), b"ping", "answer afterwards")
+
+
+@test("a client that goes on sending to nobody is reset in the end")
+def nobody_listens(t):
+    def leave(connection):
+        connection.read(len(PIECE))  # and closes
+
+    kaproxy = t.kaproxy(t.upstream(leave).endpoint, reuse="never")
+    client = kaproxy.connect()
+    pouring = threading.Thread(target=pour, args=(client,), daemon=True)
+    pouring.start()
+    pouring.join(PATIENCE)
+    t.equal(pouring.is_alive(), False, "still sending")
+    kaproxy.wait_sessions(1)
 
 
 main()

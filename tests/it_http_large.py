@@ -1,0 +1,62 @@
+#!/usr/bin/env python3
+"""Goal of this test: 100 MB pass in both directions unharmed, and cost no memory."""
+
+import os
+import sys
+
+sys.path.insert(0, sys.path[0] + "/harness")
+from kaptest import SLOW, main, test
+from kaptest.http import check_line, start
+from kaptest.http_peers import Nginx, checksum, run, url
+
+SIZE = (10 if SLOW else 100) * 1_000_000
+MEMORY = 4 << 20
+
+
+def fill(file):
+    """Bytes that do not repeat at any power of two."""
+    block = os.urandom(999_983)
+    with open(file, "wb") as opened:
+        for _ in range(SIZE // len(block)):
+            opened.write(block)
+        opened.write(block[:SIZE % len(block)])
+
+
+def check_memory(t, kaproxy, before):
+    if not SLOW:
+        t.at_most(kaproxy.private_memory() - before, MEMORY, "bytes of memory more than before")
+
+
+@test("100 MB down, to HTTP/1.1 and to HTTP/1.0")
+def down(t):
+    nginx = t.own(Nginx(t))
+    fill(nginx.root / "large")
+    wanted = checksum(nginx.root / "large")
+    kaproxy = start(t, nginx)
+    before = kaproxy.private_memory()
+    for number, option in enumerate(["--http1.1", "--http1.0"], 1):
+        run(t, "curl", "-sS", "--fail", option, "-o", t.folder / "got", url(kaproxy, "/large"))
+        t.equal(checksum(t.folder / "got"), wanted, "checksum")
+        line = check_line(t, kaproxy, number, status=200, end="complete")
+        t.at_least(int(line["bytes_down"]), SIZE, "bytes_down")
+    check_memory(t, kaproxy, before)
+
+
+@test("100 MB up, with a length and chunked")
+def up(t):
+    nginx = t.own(Nginx(t))
+    fill(t.folder / "large")
+    wanted = checksum(t.folder / "large")
+    kaproxy = start(t, nginx)
+    before = kaproxy.private_memory()
+    for number, fields in enumerate([[], ["-H", "Transfer-Encoding: chunked"]], 1):
+        run(t, "curl", "-sS", "--fail", *fields, "-T", t.folder / "large",
+            url(kaproxy, f"/upload/{number}"))
+        t.equal(checksum(nginx.root / "upload" / str(number)), wanted, "checksum")
+        line = check_line(t, kaproxy, number, status=201, end="complete")
+        t.at_least(int(line["bytes_up"]), SIZE, "bytes_up")
+    kaproxy.wait_idle(1)
+    check_memory(t, kaproxy, before)
+
+
+main()

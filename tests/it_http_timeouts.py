@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+"""Goal of this test: header_timeout and idle_timeout end an exchange with 408 or 504, and a client
+that is silent between requests without a word."""
+
+import sys
+import time
+
+sys.path.insert(0, sys.path[0] + "/harness")
+from kaptest import ScriptedUpstream, main, test
+from kaptest.http import (Cut, HttpUpstream, answer, check_line, client, head, read_request,
+                          request, start)
+
+SHORT = {"header_timeout": "500ms", "idle_timeout": "60s"}
+IDLE = {"header_timeout": "60s", "idle_timeout": "500ms"}
+HALF_POST = head("POST /x HTTP/1.1", [("Host", "h"), ("Content-Length", 10)]) + b"12345"
+
+
+def timed(t, peer):
+    """The answer, which must come after half a second."""
+    started = time.monotonic()
+    got = peer.response()
+    t.at_least(time.monotonic() - started, 0.4, "seconds until the answer")
+    t.equal(got.closes(), True, "Connection: close")
+    t.equal(peer.channel.end(), "eof", "end")
+    return got
+
+
+@test("header_timeout: a header that does not come to its end, 408")
+def header(t):
+    upstream = t.own(HttpUpstream())
+    kaproxy = start(t, upstream, listener=SHORT)
+    peer = client(t, kaproxy)
+    peer.channel.send(b"GET /x HTTP/1.1\r\nHost: h\r\n")
+    t.equal(timed(t, peer).status, 408, "status")
+    check_line(t, kaproxy, status=408, end="idle_timeout", from_cache="-")
+    t.equal(upstream.accepted, 0, "connections")
+
+
+@test("header_timeout counts from the header's first byte, however it dribbles in")
+def dribble(t):
+    peer = client(t, start(t, t.own(HttpUpstream()), listener=SHORT))
+    peer.channel.send(b"GET /x HTTP/1.1\r\nX: ")
+    started = time.monotonic()
+    while peer.channel.is_silent(0.05):
+        t.at_most(time.monotonic() - started, 15, "seconds without an answer")
+        peer.channel.send(b"x")
+    t.equal(peer.response().status, 408, "status")
+
+
+@test("header_timeout is over with the header: a body and an answer may take longer")
+def only_header(t):
+    def slow(connection, _message):
+        connection.is_silent(0.7)
+        return answer(b"late")
+
+    peer = client(t, start(t, t.own(HttpUpstream(slow)), listener=SHORT))
+    for _ in range(2):
+        peer.channel.send(HALF_POST)
+        t.check(peer.channel.is_silent(0.7), "something came in the middle of the body")
+        peer.channel.send(b"67890")
+        t.equal(peer.response().body, b"late", "answer")
+
+
+@test("idle_timeout in the middle of a small body, nothing asked yet: 408")
+def body(t):
+    upstream = t.own(HttpUpstream())
+    kaproxy = start(t, upstream, listener=IDLE)
+    peer = client(t, kaproxy)
+    peer.channel.send(HALF_POST)
+    t.equal(timed(t, peer).status, 408, "status")
+    t.equal(upstream.accepted, 0, "connections")
+    check_line(t, kaproxy, status=408, end="idle_timeout", method="POST", target="/x")
+
+
+@test("idle_timeout in the middle of a large body, a part of it sent: 408, and a discard")
+def large_body(t):
+    kaproxy = start(t, t.own(ScriptedUpstream(lambda connection: connection.read_end())),
+                    listener=IDLE)
+    peer = client(t, kaproxy)
+    peer.channel.send(request("POST", "/x", body=b"x" * 300_000)[:-1])
+    t.equal(timed(t, peer).status, 408, "status")
+    t.equal(kaproxy.counters().get("discard_client_abort"), 1, "discarded")
+
+
+@test("idle_timeout while the upstream does not take the body: that is its fault, 504")
+def upstream_stuck(t):
+    upstream = t.own(ScriptedUpstream(receive_buffer=2048))
+    kaproxy = start(t, upstream, listener=IDLE)
+    peer = client(t, kaproxy)
+    peer.channel.send(head("POST /x HTTP/1.1", [("Host", "h"), ("Content-Length", 1 << 30)]))
+    peer.channel.socket.settimeout(0.2)
+    try:
+        while True:
+            peer.channel.socket.sendall(b"x" * 100_000)
+    except TimeoutError:
+        peer.channel.socket.settimeout(20)
+    got = peer.response()
+    t.equal(got.status, 504, "status")
+    t.equal(kaproxy.counters().get("discard_idle_timeout"), 1, "discarded")
+
+
+@test("idle_timeout while an answer is awaited: 504")
+def awaiting(t):
+    upstream = t.own(HttpUpstream(lambda c, m: b""))
+    kaproxy = start(t, upstream, listener=IDLE)
+    peer = client(t, kaproxy)
+    peer.send("GET", "/x")
+    t.equal(timed(t, peer).status, 504, "status")
+    check_line(t, kaproxy, status=504, end="idle_timeout")
+    t.equal(kaproxy.counters().get("discard_idle_timeout"), 1, "discarded")
+
+
+@test("idle_timeout in the middle of an answer: the client sees that it is cut")
+def in_answer(t):
+    for data in answer(b"x" * 10)[:-5], head("HTTP/1.1 200 OK", [("Transfer-Encoding", "chunked")]):
+        kaproxy = start(t, t.own(HttpUpstream(lambda c, m, d=data: d)), listener=IDLE)
+        peer = client(t, kaproxy)
+        peer.send()
+        try:
+            peer.response()
+            t.check(False, "a broken answer was taken for whole")
+        except Cut as cut:
+            t.equal(cut.end, "reset", "end")
+        check_line(t, kaproxy, status=200, end="idle_timeout")
+
+
+@test("idle_timeout counts anew with every byte that moves")
+def moving(t):
+    def dribbling(connection):
+        read_request(connection)
+        for byte in answer(b"x"):
+            connection.send(bytes([byte]))
+            connection.is_silent(0.03)
+        connection.read_end()
+
+    peer = client(t, start(t, t.own(ScriptedUpstream(dribbling)), listener=IDLE))
+    t.equal(peer.ask().body, b"x", "answer")
+
+
+@test("a client that does not read its answer is cut off after idle_timeout")
+def not_reading(t):
+    upstream = t.own(HttpUpstream(lambda c, m: answer(b"x" * 20_000_000)))
+    kaproxy = start(t, upstream, listener=IDLE)
+    peer = client(t, kaproxy, receive_buffer=4096)
+    peer.send()
+    check_line(t, kaproxy, status=200, end="idle_timeout")
+    t.equal(kaproxy.counters().get("discard_idle_timeout"), 1, "discarded")
+
+
+@test("between two requests, before the first, behind an empty line: a silent end, not logged")
+def between(t):
+    kaproxy = start(t, t.own(HttpUpstream()), listener=IDLE)
+    peers = [client(t, kaproxy) for _ in range(3)]
+    peers[1].channel.send(b"\r\n")
+    t.equal(peers[2].ask().status, 200, "status")
+    for peer in peers:
+        t.equal(peer.channel.read_end(), (b"", "eof"), "end")
+    t.equal(len(kaproxy.sessions()), 1, "lines of the access log")
+
+
+main()
