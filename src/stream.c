@@ -5,9 +5,46 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+static void tell(struct task *task)
+{
+    struct stream *stream = container_of(task, struct stream, wake);
+    if (stream->handler != NULL)
+        stream->handler->ready(stream->handler, stream);
+}
+
 void stream_init(struct stream *stream, int fd)
 {
-    *stream = (struct stream){.fd = fd, .readable = true, .writable = true};
+    *stream = (struct stream){.fd = fd, .readable = true, .writable = true, .wake.run = tell};
+}
+
+/* TLS, in doing one direction's work, has done some of the other's, and there may be no event for
+ * that any more. Where the flag is set already, its user comes back by itself. */
+static void wake(struct stream *stream, bool *direction)
+{
+    if (*direction)
+        return;
+    *direction = true;
+    if (stream->loop != NULL)
+        loop_post(stream->loop, &stream->wake);
+}
+
+/* To be called after each call of TLS. `was_busy`: tls_is_busy before it. */
+static void after_tls(struct stream *stream, bool was_busy, bool *other)
+{
+    if (!was_busy || tls_is_busy(stream->tls))
+        return;
+    wake(stream, other);
+    if (tls_is_ending(stream->tls))
+        tls_end_write(stream->tls);
+}
+
+/* An event came on a socket with TLS. */
+static void before_ready(struct stream *stream)
+{
+    if (tls_is_busy(stream->tls))
+        stream->readable = stream->writable = true;
+    if (stream->writable && tls_is_ending(stream->tls))
+        tls_end_write(stream->tls);
 }
 
 static void on_ready(struct watch *watch, uint32_t events)
@@ -23,6 +60,8 @@ static void on_ready(struct watch *watch, uint32_t events)
         stream->readable = true;
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         stream->writable = true;
+    if (stream->tls != NULL)
+        before_ready(stream);
     if (stream->handler != NULL)
         stream->handler->ready(stream->handler, stream);
 }
@@ -42,6 +81,7 @@ static void unwatch(struct stream *stream, bool closing)
 {
     if (stream->loop == NULL)
         return;
+    loop_unpost(stream->loop, &stream->wake);
     loop_unwatch(stream->loop, &stream->watch, stream->fd, closing);
     stream->loop = NULL;
 }
@@ -56,9 +96,43 @@ void stream_set_handler(struct stream *stream, struct stream_handler *handler)
     stream->handler = handler;
 }
 
+int stream_start_tls(struct stream *stream, struct tls_client *client)
+{
+    stream->tls = tls_new(client, stream->fd);
+    return stream->tls != NULL ? 0 : -1;
+}
+
+enum tls_result stream_handshake(struct stream *stream)
+{
+    enum tls_result result = tls_handshake(stream->tls);
+    if (result == TLS_DONE) /* what came right behind it is in memory */
+        stream->readable = stream->writable = true;
+    return result;
+}
+
+const char *stream_failure(const struct stream *stream)
+{
+    return stream->tls != NULL ? tls_failure(stream->tls) : "";
+}
+
+/* A short count does not clear the flag: the end may stand behind it, in memory. */
+static ssize_t read_tls(struct stream *stream, void *buffer, size_t size)
+{
+    bool busy = tls_is_busy(stream->tls);
+    ssize_t n = tls_read(stream->tls, buffer, size);
+    int error = errno;
+    if (n < 0)
+        stream->readable = false;
+    after_tls(stream, busy, &stream->writable);
+    errno = error;
+    return n;
+}
+
 ssize_t stream_read(struct stream *stream, void *buffer, size_t size)
 {
     ssize_t n;
+    if (stream->tls != NULL)
+        return read_tls(stream, buffer, size);
     do
         n = recv(stream->fd, buffer, size, 0);
     while (n < 0 && errno == EINTR);
@@ -78,26 +152,64 @@ ssize_t stream_write(struct stream *stream, const void *data, size_t size)
     return stream_writev(stream, &part, 1);
 }
 
-ssize_t stream_writev(struct stream *stream, const struct iovec *parts, int count)
+static size_t total_size(const struct iovec *parts, int count)
 {
-    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts,
-                             .msg_iovlen = (size_t)count};
     size_t size = 0;
     for (int i = 0; i < count; i++)
         size += parts[i].iov_len;
+    return size;
+}
+
+static ssize_t writev_tls(struct stream *stream, const struct iovec *parts, int count)
+{
+    bool busy = tls_is_busy(stream->tls);
+    ssize_t n = tls_writev(stream->tls, parts, count);
+    int error = errno;
+    if (n < 0 || (size_t)n < total_size(parts, count))
+        stream->writable = false;
+    after_tls(stream, busy, &stream->readable);
+    errno = error;
+    return n;
+}
+
+ssize_t stream_writev(struct stream *stream, const struct iovec *parts, int count)
+{
+    if (stream->tls != NULL)
+        return writev_tls(stream, parts, count);
+    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts,
+                             .msg_iovlen = (size_t)count};
     ssize_t n;
     do
         n = sendmsg(stream->fd, &message, MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
     if (n < 0 && errno == EWOULDBLOCK)
         errno = EAGAIN;
-    if (n < 0 || (size_t)n < size)
+    if (n < 0 || (size_t)n < total_size(parts, count))
         stream->writable = false;
     return n;
 }
 
+/* Bytes and ends that the look took off the socket bring no event any more. */
+static enum stream_look look_tls(struct stream *stream)
+{
+    bool busy = tls_is_busy(stream->tls);
+    int found = tls_look(stream->tls);
+    int error = errno;
+    if (found == 0)
+        stream->readable = false;
+    else
+        wake(stream, &stream->readable);
+    after_tls(stream, busy, &stream->writable);
+    errno = error;
+    if (found >= 0)
+        return found == 0 ? LOOK_QUIET : LOOK_DATA;
+    return error == 0 ? LOOK_EOF : LOOK_ERROR;
+}
+
 enum stream_look stream_look(struct stream *stream)
 {
+    if (stream->tls != NULL)
+        return look_tls(stream);
     char byte;
     ssize_t n;
     do
@@ -121,16 +233,27 @@ int stream_error(struct stream *stream)
 
 int stream_end_write(struct stream *stream)
 {
+    if (stream->tls != NULL)
+        return tls_end_write(stream->tls) == 0 || errno == EAGAIN ? 0 : -1;
     return shutdown(stream->fd, SHUT_WR);
+}
+
+static void close_socket(struct stream *stream)
+{
+    unwatch(stream, true);
+    close(stream->fd);
+    stream->fd = -1;
+    tls_free(stream->tls);
+    stream->tls = NULL;
 }
 
 void stream_close(struct stream *stream)
 {
     if (stream->fd < 0)
         return;
-    unwatch(stream, true);
-    close(stream->fd);
-    stream->fd = -1;
+    if (stream->tls != NULL)
+        tls_end_write(stream->tls);
+    close_socket(stream);
 }
 
 void stream_reset(struct stream *stream)
@@ -139,5 +262,5 @@ void stream_reset(struct stream *stream)
         return;
     struct linger hard = {.l_onoff = 1, .l_linger = 0};
     setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
-    stream_close(stream);
+    close_socket(stream);
 }

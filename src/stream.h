@@ -1,4 +1,4 @@
-/* A byte stream over a non-blocking socket, behind which TLS can stand.
+/* A byte stream over a non-blocking socket, plain or with TLS.
  *
  * Readiness is edge-triggered and remembered: `readable` and `writable` are set by the loop and
  * cleared by the call that found nothing left to do. A user therefore reads until EAGAIN (or
@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 
 #include "loop.h"
+#include "tls.h"
 #include "util.h"
 
 struct stream;
@@ -25,12 +26,15 @@ struct stream {
     int fd; /* -1: closed */
     bool readable;
     bool writable;
-    bool hangup; /* the peer ended its direction, or broke it: read on to the end */
-    bool broken; /* an error waits: stream_error */
-    bool urgent; /* urgent data came: counts are short at its mark */
+    bool hangup;       /* the peer ended its direction, or broke it: read on to the end */
+    bool broken;       /* an error waits: stream_error */
+    bool urgent;       /* urgent data came: counts are short at its mark */
+    struct loop *loop; /* that watches it, or NULL */
     struct loop *loop; /* that watches it, or NULL */
     struct stream_handler *handler;
     struct watch watch;
+    struct tls *tls;  /* NULL: plain */
+    struct task wake; /* tells the handler what TLS found and no event will */
 };
 
 /* What a look at the socket shows, without taking anything from it. */
@@ -54,25 +58,52 @@ void stream_unwatch(struct stream *stream);
 
 void stream_set_handler(struct stream *stream, struct stream_handler *handler);
 
+/* Puts TLS on a connected stream. 0 or -1 with errno. */
+MUST_CHECK int stream_start_tls(struct stream *stream, struct tls_client *client);
+
+/* Goes on with the handshake; to be called again whenever the stream becomes ready, until it is
+ * done or has failed (stream_failure). Before it is done nothing else but ending the stream may be
+ * called. */
+MUST_CHECK enum tls_result stream_handshake(struct stream *stream);
+
+static inline bool stream_is_tls(const struct stream *stream)
+{
+    return stream->tls != NULL;
+}
+
+/* What TLS has against it, for people; "" for nothing. Valid until the stream is closed. */
+const char *stream_failure(const struct stream *stream);
+
 /* As recv and send: bytes, 0 for EOF (read), or -1 with errno; EAGAIN clears the readiness flag,
- * EINTR never shows. A short count clears it as well. */
+ * EINTR never shows. A short count clears it as well, but for reads with TLS, where bytes may wait
+ * in memory. With TLS, EOF without close_notify is ECONNRESET, a truncation; see tls.h for the rest
+ * and for what a write must keep to after EAGAIN. */
 MUST_CHECK ssize_t stream_read(struct stream *stream, void *buffer, size_t size);
 MUST_CHECK ssize_t stream_write(struct stream *stream, const void *data, size_t size);
 MUST_CHECK ssize_t stream_writev(struct stream *stream, const struct iovec *parts, int count);
 
-/* One look with MSG_PEEK. With LOOK_ERROR errno tells which. */
+/* One look, with MSG_PEEK where the stream is plain; no bytes are lost by it. With LOOK_ERROR errno
+ * tells which. With TLS, LOOK_EOF is the end with close_notify or without. */
 enum stream_look stream_look(struct stream *stream);
+
+/* True while bytes wait in TLS's memory. After LOOK_QUIET: a part of a record has come. */
+static inline bool stream_has_pending(const struct stream *stream)
+{
+    return stream->tls != NULL && tls_has_pending(stream->tls);
+}
 
 /* The pending error of the socket (SO_ERROR), which this clears; 0 when there is none. */
 int stream_error(struct stream *stream);
 
-/* Ends our direction; the peer reads EOF after what was sent. 0 or -1 with errno. */
+/* Ends our direction; the peer reads EOF after what was sent. With TLS that is close_notify alone,
+ * sent when the socket takes it. 0 or -1 with errno. */
 int stream_end_write(struct stream *stream);
 
-/* Closes in order (FIN; the kernel sends RST instead where unread data waits). */
+/* Closes in order: close_notify as far as the socket takes it, FIN (the kernel sends RST instead
+ * where unread data waits). */
 void stream_close(struct stream *stream);
 
-/* Closes so that the peer sees a reset, and drops what was not sent yet. */
+/* Closes so that the peer sees a reset, and drops what was not sent yet. No close_notify. */
 void stream_reset(struct stream *stream);
 
 #endif

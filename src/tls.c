@@ -1,0 +1,354 @@
+#include <errno.h>
+#include <openssl/err.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "tls_internal.h"
+
+struct tls *tls_new(struct tls_client *client, int fd)
+{
+    struct tls *tls = calloc(1, sizeof(*tls));
+    if (tls == NULL)
+        return NULL;
+    tls->client = client;
+    tls->fd = fd;
+    ERR_clear_error();
+    tls->ssl = SSL_new(client->context);
+    if (tls->ssl == NULL || SSL_set_fd(tls->ssl, fd) != 1)
+        goto err_tls;
+    if (!client->is_address && *client->name != '\0' &&
+        SSL_set_tlsext_host_name(tls->ssl, client->name) != 1)
+        goto err_tls;
+    SSL_SESSION *session = tls_session_take(client);
+    if (session != NULL) {
+        tls->offered = SSL_set_session(tls->ssl, session) == 1;
+        SSL_SESSION_free(session);
+    }
+    return tls;
+
+err_tls:
+    ERR_clear_error();
+    tls_free(tls);
+    errno = ENOMEM;
+    return NULL;
+}
+
+void tls_free(struct tls *tls)
+{
+    if (tls == NULL)
+        return;
+    SSL_free(tls->ssl);
+    free(tls);
+}
+
+const char *tls_failure(const struct tls *tls)
+{
+    return tls->failure;
+}
+
+/* OpenSSL's errors are told by its queue and by errno, which must be clean before a call. */
+static void begin_call(void)
+{
+    ERR_clear_error();
+    errno = 0;
+}
+
+static int broken(struct tls *tls, int number)
+{
+    tls->error = number;
+    /* RFC 5246 7.2.2: what belongs to a connection that failed must be forgotten. */
+    if (number == EPROTO)
+        tls_session_forget_all(tls->client);
+    errno = number;
+    return -1;
+}
+
+static bool is_truncation(int error)
+{
+    return error == SSL_ERROR_SSL &&
+           ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
+}
+
+/* What became of a call that did not succeed: 0 for close_notify; -1 with errno, EINTR: again. */
+static int end_call(struct tls *tls, int result)
+{
+    int number = errno;
+    int error = SSL_get_error(tls->ssl, result);
+    switch (error) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+        errno = number == EINTR ? EINTR : EAGAIN;
+        return -1;
+    case SSL_ERROR_ZERO_RETURN:
+        return 0;
+    case SSL_ERROR_SYSCALL:
+        number = number != 0 ? number : ECONNRESET;
+        break;
+    default:
+        tls->truncated = is_truncation(error);
+        number = tls->truncated ? ECONNRESET : EPROTO;
+    }
+    tls_text_failure(tls, error, error == SSL_ERROR_SYSCALL ? number : 0);
+    return broken(tls, number);
+}
+
+/* An upstream that answers an offer of http/1.1 with something else is going to speak that. */
+static bool chose_other_protocol(struct tls *tls)
+{
+    const unsigned char *name;
+    unsigned length;
+    SSL_get0_alpn_selected(tls->ssl, &name, &length);
+    if (!tls->client->http || length == 0)
+        return false;
+    if (length == strlen("http/1.1") && memcmp(name, "http/1.1", length) == 0)
+        return false;
+    snprintf(tls->failure, sizeof(tls->failure),
+             "the upstream chose a protocol other than http/1.1");
+    return true;
+}
+
+static enum tls_result fail_handshake(struct tls *tls)
+{
+    tls->client->stats.failed++;
+    if (tls->offered)
+        tls_session_forget_all(tls->client);
+    return TLS_FAILED;
+}
+
+static enum tls_result finish_handshake(struct tls *tls)
+{
+    if (chose_other_protocol(tls)) {
+        broken(tls, EPROTO);
+        return fail_handshake(tls);
+    }
+    tls->open = true;
+    if (SSL_session_reused(tls->ssl))
+        tls->client->stats.resumed++;
+    else
+        tls->client->stats.full++;
+    return TLS_DONE;
+}
+
+enum tls_result tls_handshake(struct tls *tls)
+{
+    if (tls->open || tls->error != 0)
+        return tls->open ? TLS_DONE : TLS_FAILED;
+    int result;
+    do {
+        begin_call();
+        result = SSL_connect(tls->ssl);
+        if (result == 1)
+            return finish_handshake(tls);
+        result = end_call(tls, result);
+    } while (result < 0 && errno == EINTR);
+    if (result < 0 && errno == EAGAIN)
+        return SSL_want_write(tls->ssl) ? TLS_WANTS_WRITE : TLS_WANTS_READ;
+    if (result == 0) { /* close_notify */
+        tls_text_failure(tls, SSL_ERROR_ZERO_RETURN, 0);
+        broken(tls, ECONNRESET);
+    }
+    return fail_handshake(tls);
+}
+
+/* One record's data at most: its size, 0 for close_notify, -1 with errno. */
+static ssize_t read_record(struct tls *tls, void *buffer, size_t size)
+{
+    int result;
+    if (tls->error != 0) {
+        errno = tls->error;
+        return -1;
+    }
+    do {
+        size_t got;
+        begin_call();
+        result = SSL_read_ex(tls->ssl, buffer, size, &got);
+        if (result == 1)
+            return (ssize_t)got;
+        result = end_call(tls, result);
+    } while (result < 0 && errno == EINTR);
+    return result;
+}
+
+/* What ends or breaks the connection behind some bytes is found again by the next read. */
+ssize_t tls_read(struct tls *tls, void *buffer, size_t size)
+{
+    char *bytes = buffer;
+    size_t sum = 0;
+    do {
+        ssize_t n = read_record(tls, bytes + sum, size - sum);
+        if (n <= 0)
+            return sum > 0 ? (ssize_t)sum : n;
+        sum += (size_t)n;
+    } while (sum < size && SSL_has_pending(tls->ssl));
+    return (ssize_t)sum;
+}
+
+/* As many bytes as one record takes, or part of them; -1 with errno. */
+static ssize_t write_record(struct tls *tls, const void *data, size_t size)
+{
+    int result;
+    do {
+        size_t taken;
+        begin_call();
+        result = SSL_write_ex(tls->ssl, data, size, &taken);
+        if (result == 1)
+            return (ssize_t)taken;
+        result = end_call(tls, result);
+    } while (result < 0 && errno == EINTR);
+    if (result == 0) /* cannot be, for a write */
+        errno = EPIPE;
+    return -1;
+}
+
+/* Where a write stands in its parts. */
+struct cursor {
+    const struct iovec *parts;
+    int count;
+    size_t offset; /* in the first part */
+};
+
+static void advance(struct cursor *cursor, size_t size)
+{
+    while (cursor->count > 0 && size >= cursor->parts->iov_len - cursor->offset) {
+        size -= cursor->parts->iov_len - cursor->offset;
+        cursor->offset = 0;
+        cursor->parts++;
+        cursor->count--;
+    }
+    cursor->offset += size;
+}
+
+/* Copies as much as fits; returns how much. */
+static size_t gather(const struct cursor *cursor, char *buffer, size_t size)
+{
+    struct cursor from = *cursor;
+    size_t sum = 0;
+    while (from.count > 0 && sum < size) {
+        size_t part = from.parts->iov_len - from.offset;
+        if (part > size - sum)
+            part = size - sum;
+        if (part > 0)
+            memcpy(buffer + sum, (const char *)from.parts->iov_base + from.offset, part);
+        sum += part;
+        advance(&from, part);
+    }
+    return sum;
+}
+
+/* Small parts share a record, for each record costs a message on the wire and a system call. */
+static ssize_t write_next(struct tls *tls, const struct cursor *cursor)
+{
+    char record[SSL3_RT_MAX_PLAIN_LENGTH];
+    size_t first = cursor->parts->iov_len - cursor->offset;
+    if (cursor->count == 1 || first >= sizeof(record))
+        return write_record(tls, (const char *)cursor->parts->iov_base + cursor->offset, first);
+    return write_record(tls, record, gather(cursor, record, sizeof(record)));
+}
+
+ssize_t tls_writev(struct tls *tls, const struct iovec *parts, int count)
+{
+    struct cursor cursor = {.parts = parts, .count = count};
+    size_t sum = 0;
+    if (tls->error != 0 || tls->end != END_OPEN) {
+        errno = tls->error != 0 ? tls->error : EPIPE;
+        return -1;
+    }
+    advance(&cursor, 0); /* past empty parts */
+    while (cursor.count > 0) {
+        ssize_t n = write_next(tls, &cursor);
+        if (n < 0)
+            return sum > 0 ? (ssize_t)sum : -1;
+        sum += (size_t)n;
+        advance(&cursor, (size_t)n);
+    }
+    return (ssize_t)sum;
+}
+
+bool tls_has_pending(const struct tls *tls)
+{
+    return SSL_has_pending(tls->ssl) == 1 || tls_is_busy(tls);
+}
+
+bool tls_is_busy(const struct tls *tls)
+{
+    return tls->open && tls->error == 0 && SSL_in_init(tls->ssl);
+}
+
+/* True when the socket has nothing at all, or has broken: cheaper than to ask OpenSSL, which would
+ * get a buffer first. EIO comes from kTLS, for a record that is no data. */
+static bool socket_is_empty(struct tls *tls)
+{
+    char byte;
+    if (recv(tls->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno == EINTR || errno == EIO)
+        return false;
+    if (errno != EAGAIN && errno != EWOULDBLOCK) {
+        int number = errno; /* which the next call would not find any more */
+        tls_text_failure(tls, SSL_ERROR_SYSCALL, number);
+        broken(tls, number);
+    }
+    return true;
+}
+
+/* 1: bytes can be read; 0: close_notify; -1 with errno. */
+static int peek(struct tls *tls)
+{
+    char byte;
+    int result;
+    do {
+        size_t got;
+        begin_call();
+        result = SSL_peek_ex(tls->ssl, &byte, 1, &got);
+        if (result != 1)
+            result = end_call(tls, result);
+    } while (result < 0 && errno == EINTR);
+    return result;
+}
+
+/* Whether OpenSSL holds nothing that a look would find. */
+static bool memory_is_empty(const struct tls *tls)
+{
+    return !tls_has_pending(tls) && (SSL_get_shutdown(tls->ssl) & SSL_RECEIVED_SHUTDOWN) == 0;
+}
+
+int tls_look(struct tls *tls)
+{
+    int found = -1;
+    if (tls->error == 0 && (!memory_is_empty(tls) || !socket_is_empty(tls)))
+        found = peek(tls);
+    if (found > 0)
+        return 1;
+    if (found < 0 && tls->error == 0)
+        return 0;
+    errno = found == 0 || tls->truncated ? 0 : tls->error;
+    return -1;
+}
+
+int tls_end_write(struct tls *tls)
+{
+    if (!tls->open || tls->error != 0 || tls->end == END_SENT)
+        return 0;
+    tls->end = END_PENDING;
+    if (tls_is_busy(tls)) {
+        errno = EAGAIN;
+        return -1;
+    }
+    int result;
+    do {
+        begin_call();
+        result = SSL_shutdown(tls->ssl);
+        if (result >= 0) {
+            tls->end = END_SENT;
+            return 0;
+        }
+        result = end_call(tls, result);
+    } while (result < 0 && errno == EINTR);
+    return result;
+}
+
+bool tls_is_ending(const struct tls *tls)
+{
+    return tls->end == END_PENDING && tls->error == 0;
+}

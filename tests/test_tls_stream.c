@@ -1,0 +1,925 @@
+/* Streams with TLS: readiness, looking, ending, and what TLS does by itself in between. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "tls_world.h"
+
+/* Ends a test that waits for ever. */
+#define PATIENCE 120
+
+/* Stand in for the C library's, which OpenSSL uses, so that a signal can come in between, and calls
+ * on one descriptor can be counted. */
+static int interruptions, watched_fd, reads;
+
+static bool interrupt(void)
+{
+    if (interruptions == 0)
+        return false;
+    interruptions--;
+    errno = EINTR;
+    return true;
+}
+
+ssize_t read(int fd, void *buffer, size_t size)
+{
+    if (fd == watched_fd) {
+        reads++;
+        if (interrupt())
+            return -1;
+    }
+    return syscall(SYS_read, fd, buffer, size);
+}
+
+ssize_t write(int fd, const void *data, size_t size)
+{
+    if (fd == watched_fd && interrupt())
+        return -1;
+    return syscall(SYS_write, fd, data, size);
+}
+
+struct fixture {
+    struct world world;
+    struct tls_client *client;
+    SSL_CTX *context;
+    struct pair pair;
+    char buffer[64 * 1024];
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    struct tls_mistake mistake;
+    alarm(PATIENCE);
+    interruptions = 0;
+    watched_fd = -1;
+    world_make(&f->world);
+    f->client = tls_client_new(&(struct tls_options){.server_name = "api.example.com",
+                                                     .verify = true,
+                                                     .ca_file = f->world.ca_file,
+                                                     .cert_file = "",
+                                                     .key_file = "",
+                                                     .min_version = "1.2"},
+                               &mistake);
+    assert_non_null(f->client);
+    f->context = peer_context(&f->world.good, NULL);
+    SSL_CTX_set_num_tickets(f->context, 0);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    pair_clear(&f->pair);
+    SSL_CTX_free(f->context);
+    tls_client_free(f->client);
+    world_clear(&f->world);
+    free(f);
+    return 0;
+}
+
+/* Connects; the first edges are behind the stream, and nothing waits. */
+static void begin(struct fixture *f, int version)
+{
+    SSL_CTX_set_max_proto_version(f->context, version);
+    pair_make(&f->pair, f->client, f->context);
+    assert_int_equal(pair_handshake(&f->pair), TLS_DONE);
+    assert_true(f->pair.stream.readable && f->pair.stream.writable);
+    loop_turn(f->pair.loop, 0);
+    assert_int_equal(stream_look(&f->pair.stream), LOOK_QUIET);
+    assert_false(f->pair.stream.readable);
+    watched_fd = f->pair.stream.fd;
+}
+
+static ssize_t take(struct fixture *f, size_t size)
+{
+    return stream_read(&f->pair.stream, f->buffer, size);
+}
+
+static void assert_fails(ssize_t result, int error)
+{
+    int number = errno;
+    assert_int_equal(result, -1);
+    assert_int_equal(number, error);
+}
+
+/* The handler is told, and then the look finds this. */
+static void assert_look_after_event(struct fixture *f, enum stream_look look)
+{
+    pair_await(&f->pair);
+    assert_int_equal(stream_look(&f->pair.stream), look);
+}
+
+static void put_raw(struct fixture *f, const void *data, size_t size)
+{
+    assert_int_equal(send(f->pair.fd, data, size, MSG_NOSIGNAL), size);
+}
+
+/* Bytes pass in both directions. */
+static void assert_works(struct fixture *f)
+{
+    assert_int_equal(stream_write(&f->pair.stream, "ping", 4), 4);
+    peer_expect(&f->pair, "ping");
+    peer_send(&f->pair, "pong");
+    pair_expect(&f->pair, "pong");
+}
+
+/* Reading */
+
+static void test_nothing_to_read(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    assert_true(stream_is_tls(&f->pair.stream));
+    assert_fails(take(f, 1), EAGAIN);
+    assert_false(f->pair.stream.readable);
+    peer_send(&f->pair, "abc");
+    pair_await(&f->pair);
+    assert_true(f->pair.stream.readable);
+    pair_expect(&f->pair, "abc");
+}
+
+/* What is left of a record brings no event: the flag stands. */
+static void test_bytes_in_memory_keep_it_readable(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    peer_send(&f->pair, "abcd");
+    pair_await(&f->pair);
+    assert_int_equal(take(f, 1), 1);
+    assert_true(stream_has_pending(&f->pair.stream));
+    for (int i = 0; i < 3; i++) {
+        assert_true(f->pair.stream.readable);
+        assert_int_equal(take(f, 1), 1);
+    }
+    assert_fails(take(f, 1), EAGAIN);
+    assert_false(f->pair.stream.readable);
+    assert_false(stream_has_pending(&f->pair.stream));
+}
+
+/* Several records come with one system call, and with one call of stream_read. */
+static void test_read_ahead(void **state)
+{
+    struct fixture *f = *state;
+    char block[1000];
+    memset(block, 'x', sizeof(block));
+    begin(f, TLS1_3_VERSION);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(SSL_write(f->pair.peer, block, sizeof(block)), sizeof(block));
+    peer_flush(&f->pair);
+    pair_await(&f->pair);
+    reads = 0;
+    assert_int_equal(take(f, sizeof(f->buffer)), 20 * sizeof(block));
+    assert_int_equal(reads, 1);
+}
+
+static void test_record_in_pieces(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    assert_int_equal(SSL_write(f->pair.peer, "abc", 3), 3);
+    assert_int_equal(peer_put(&f->pair, 10), 10);
+    pair_await(&f->pair);
+    assert_fails(take(f, 10), EAGAIN);
+    assert_false(f->pair.stream.readable);
+    assert_true(stream_has_pending(&f->pair.stream));
+    peer_flush(&f->pair);
+    pair_expect(&f->pair, "abc");
+}
+
+static void assert_end_follows(struct fixture *f, ssize_t result, int error)
+{
+    ssize_t n;
+    assert_int_equal(take(f, 3), 3);
+    while ((n = take(f, 1)) < 0 && errno == EAGAIN)
+        pair_await(&f->pair);
+    assert_int_equal(errno, n < 0 ? error : errno);
+    assert_int_equal(n, result);
+    assert_int_equal(take(f, 1), result); /* and stays so */
+}
+
+static void test_close_notify_is_the_end(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    assert_int_equal(SSL_write(f->pair.peer, "abc", 3), 3);
+    SSL_shutdown(f->pair.peer);
+    peer_flush(&f->pair);
+    pair_await(&f->pair);
+    assert_int_equal(take(f, 10), 3); /* the end behind it waits in memory */
+    assert_true(f->pair.stream.readable);
+    assert_int_equal(take(f, 10), 0);
+    assert_int_equal(take(f, 10), 0);
+    assert_string_equal(stream_failure(&f->pair.stream), "");
+    assert_int_equal(stream_write(&f->pair.stream, "x", 1), 1); /* our direction is open */
+}
+
+static void test_end_without_close_notify_is_a_truncation(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    peer_send(&f->pair, "abc");
+    peer_close(&f->pair);
+    pair_await(&f->pair);
+    assert_end_follows(f, -1, ECONNRESET);
+    assert_string_equal(stream_failure(&f->pair.stream), "the upstream closed the connection");
+}
+
+static void test_end_in_the_middle_of_a_record(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_2_VERSION);
+    peer_send(&f->pair, "abc");
+    assert_int_equal(SSL_write(f->pair.peer, "def", 3), 3);
+    assert_int_equal(peer_put(&f->pair, 10), 10);
+    peer_close(&f->pair);
+    pair_await(&f->pair);
+    assert_end_follows(f, -1, ECONNRESET);
+}
+
+static void test_reset_by_the_peer(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    peer_reset(&f->pair);
+    pair_await(&f->pair);
+    assert_fails(take(f, 1), ECONNRESET);
+    assert_string_equal(stream_failure(&f->pair.stream), "Connection reset by peer");
+    assert_fails(stream_write(&f->pair.stream, "x", 1), ECONNRESET);
+}
+
+static void test_write_to_a_broken_connection(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    peer_reset(&f->pair);
+    ssize_t n = stream_write(&f->pair.stream, "x", 1);
+    assert_true(n < 0 && (errno == ECONNRESET || errno == EPIPE));
+    assert_false(f->pair.stream.writable);
+}
+
+static void test_garbage(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    put_raw(f, "\x17\x03\x03\x00\x20 thirty-two bytes that are none..", 5 + 32);
+    pair_await(&f->pair);
+    assert_fails(take(f, 1), EPROTO);
+    assert_string_not_equal(stream_failure(&f->pair.stream), "");
+    assert_fails(take(f, 1), EPROTO);
+    assert_fails(stream_write(&f->pair.stream, "x", 1), EPROTO);
+}
+
+static void test_interrupted_calls_are_repeated(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    peer_send(&f->pair, "abc");
+    pair_await(&f->pair);
+    interruptions = 2;
+    assert_int_equal(take(f, 10), 3);
+    interruptions = 2;
+    assert_int_equal(stream_write(&f->pair.stream, "x", 1), 1);
+    peer_send(&f->pair, "abc");
+    interruptions = 2;
+    assert_int_equal(stream_look(&f->pair.stream), LOOK_DATA);
+    interruptions = 2;
+    stream_end_write(&f->pair.stream);
+    assert_int_equal(interruptions, 0);
+}
+
+/* Looking */
+
+static void test_look_at_data(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    peer_send(&f->pair, "abc");
+    assert_look_after_event(f, LOOK_DATA);
+    assert_int_equal(stream_look(&f->pair.stream), LOOK_DATA);
+    pair_expect(&f->pair, "abc");
+}
+
+/* The look takes the bytes into memory before there was an event, and so there is none. */
+static void test_look_tells_of_what_it_took(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    peer_send(&f->pair, "abc");
+    assert_int_equal(stream_look(&f->pair.stream), LOOK_DATA);
+    assert_true(f->pair.stream.readable);
+    pair_await(&f->pair);
+    pair_expect(&f->pair, "abc");
+}
+
+static void test_quiet_look_takes_no_buffer(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    reads = 0;
+    assert_int_equal(stream_look(&f->pair.stream), LOOK_QUIET);
+    assert_int_equal(reads, 0); /* OpenSSL was not asked */
+}
+
+static void send_ticket(struct fixture *f)
+{
+    assert_int_equal(SSL_new_session_ticket(f->pair.peer), 1);
+    assert_int_equal(SSL_do_handshake(f->pair.peer), 1);
+}
+
+static void test_tickets_leave_it_quiet(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    for (int i = 0; i < 3; i++) {
+        send_ticket(f);
+        peer_flush(&f->pair);
+        assert_look_after_event(f, LOOK_QUIET);
+        assert_false(f->pair.stream.readable);
+    }
+    assert_works(f);
+    send_ticket(f);
+    peer_send(&f->pair, "abc");
+    assert_look_after_event(f, LOOK_DATA);
+}
+
+static void test_key_updates_leave_it_quiet(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    for (int type = 0; type <= 1; type++) { /* not requested, requested */
+        assert_int_equal(SSL_key_update(f->pair.peer, type), 1);
+        assert_int_equal(SSL_do_handshake(f->pair.peer), 1);
+        peer_flush(&f->pair);
+        assert_look_after_event(f, LOOK_QUIET);
+        assert_works(f);
+        assert_works(f);
+    }
+}
+
+static void test_renegotiation_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_2_VERSION);
+    assert_int_equal(SSL_renegotiate(f->pair.peer), 1);
+    assert_int_equal(SSL_do_handshake(f->pair.peer), 1); /* HelloRequest */
+    peer_flush(&f->pair);
+    assert_look_after_event(f, LOOK_QUIET);
+    assert_int_equal(peer_read(&f->pair, f->buffer, 1), -1);
+    assert_int_equal(ERR_GET_REASON(ERR_peek_error()), SSL_R_NO_RENEGOTIATION);
+}
+
+static void test_look_at_close_notify(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    SSL_shutdown(f->pair.peer);
+    peer_flush(&f->pair);
+    assert_look_after_event(f, LOOK_EOF);
+    assert_int_equal(stream_look(&f->pair.stream), LOOK_EOF);
+}
+
+static void test_look_at_end_without_close_notify(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    peer_close(&f->pair);
+    assert_look_after_event(f, LOOK_EOF);
+    assert_int_equal(stream_look(&f->pair.stream), LOOK_EOF);
+    assert_fails(take(f, 1), ECONNRESET);
+}
+
+static void test_look_at_reset(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    peer_reset(&f->pair);
+    assert_look_after_event(f, LOOK_ERROR);
+    assert_int_equal(errno, ECONNRESET);
+}
+
+/* In TLS 1.2 before a record of the peer's is encrypted, so that the test can write it: not so
+ * here, and garbage makes the same way. The alert is one that the peer's own TLS sends. */
+static void test_look_at_alert(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    BIO_write(f->pair.from_stream, "\x17\x03\x03\x00\x20 thirty-two bytes that are none..", 5 + 32);
+    assert_int_equal(peer_read(&f->pair, f->buffer, 1), -1);
+    assert_look_after_event(f, LOOK_ERROR);
+    assert_int_equal(errno, EPROTO);
+    assert_string_equal(stream_failure(&f->pair.stream), "alert from the upstream: bad record mac");
+    assert_int_equal(stream_look(&f->pair.stream), LOOK_ERROR);
+}
+
+static void test_look_at_garbage(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    put_raw(f, "HTTP/1.1 408 Request Timeout\r\n\r\n", 32);
+    assert_look_after_event(f, LOOK_ERROR);
+    assert_int_equal(errno, EPROTO);
+}
+
+/* Part of a record is neither data nor quiet for good. */
+static void test_look_at_part_of_a_record(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    assert_false(stream_has_pending(&f->pair.stream));
+    assert_int_equal(SSL_write(f->pair.peer, "abc", 3), 3);
+    assert_int_equal(peer_put(&f->pair, 10), 10);
+    assert_look_after_event(f, LOOK_QUIET);
+    assert_true(stream_has_pending(&f->pair.stream));
+    peer_flush(&f->pair);
+    assert_look_after_event(f, LOOK_DATA);
+}
+
+/* Writing */
+
+static void test_parts_share_a_record(void **state)
+{
+    struct fixture *f = *state;
+    char name[] = "GET ", empty[] = "", value[] = "/ HTTP/1.1";
+    const struct iovec parts[] = {{empty, 0}, {name, 4}, {empty, 0}, {value, 10}, {empty, 0}};
+    begin(f, TLS1_3_VERSION);
+    assert_int_equal(stream_writev(&f->pair.stream, parts, ARRAY_LEN(parts)), 14);
+    assert_true(f->pair.stream.writable);
+    peer_expect(&f->pair, "GET / HTTP/1.1");
+    assert_int_equal(stream_writev(&f->pair.stream, parts, 1), 0);
+}
+
+/* The bytes of a long transfer: each tells its place. */
+static char byte_at(uint64_t offset)
+{
+    return (char)(offset * 2654435761u >> 13);
+}
+
+/* Fills the connection until it takes no more; returns how many bytes it took. */
+static uint64_t fill(struct fixture *f, uint64_t from)
+{
+    char block[40000];
+    while (f->pair.stream.writable) {
+        for (size_t i = 0; i < sizeof(block); i++)
+            block[i] = byte_at(from + i);
+        const struct iovec parts[] = {
+            {block, 7}, {block + 7, 20000}, {block + 20007, sizeof(block) - 20007}};
+        ssize_t n = stream_writev(&f->pair.stream, parts, ARRAY_LEN(parts));
+        if (n < 0)
+            assert_int_equal(errno, EAGAIN);
+        else
+            from += (uint64_t)n;
+    }
+    return from;
+}
+
+/* Reads what stands at the peer and checks it. */
+static uint64_t peer_check(struct fixture *f, uint64_t from)
+{
+    int n;
+    while ((n = peer_read(&f->pair, f->buffer, sizeof(f->buffer))) > 0) {
+        for (int i = 0; i < n; i++)
+            assert_int_equal(f->buffer[i], byte_at(from + (uint64_t)i));
+        from += (uint64_t)n;
+    }
+    return from;
+}
+
+static void test_writable_again_when_the_peer_has_read(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t sent = 0, received = 0;
+    begin(f, TLS1_3_VERSION);
+    for (int i = 0; i < 3; i++) {
+        sent = fill(f, sent);
+        assert_true(sent > received);
+        while (!f->pair.stream.writable) {
+            received = peer_check(f, received);
+            loop_turn(f->pair.loop, USEC_PER_MSEC);
+        }
+    }
+    stream_end_write(&f->pair.stream);
+}
+
+/* A user that keeps to the flags, in both directions at once, against a peer that is slow. */
+struct transfer {
+    uint64_t size;
+    size_t write_size, read_size;
+    size_t peer_share; /* bytes the peer moves at a time */
+    uint64_t sent, received, peer_sent, peer_received;
+};
+
+static void work(struct fixture *f, struct transfer *t)
+{
+    static char block[300 * 1024];
+    while (f->pair.stream.writable && t->sent < t->size) {
+        size_t size = t->write_size;
+        if (size > t->size - t->sent)
+            size = t->size - t->sent;
+        for (size_t i = 0; i < size; i++)
+            block[i] = byte_at(t->sent + i);
+        ssize_t n = stream_write(&f->pair.stream, block, size);
+        assert_true(n > 0 || errno == EAGAIN);
+        t->sent += n > 0 ? (uint64_t)n : 0;
+    }
+    while (f->pair.stream.readable) {
+        ssize_t n = stream_read(&f->pair.stream, block, t->read_size);
+        assert_true(n > 0 || errno == EAGAIN);
+        for (ssize_t i = 0; i < n; i++)
+            assert_int_equal(block[i], byte_at(t->received + (uint64_t)i));
+        t->received += n > 0 ? (uint64_t)n : 0;
+    }
+}
+
+static void peer_work(struct fixture *f, struct transfer *t)
+{
+    char block[16 * 1024];
+    size_t size = sizeof(block);
+    if (size > t->size - t->peer_sent)
+        size = t->size - t->peer_sent;
+    for (size_t i = 0; i < size; i++)
+        block[i] = byte_at(t->peer_sent + i);
+    if (size > 0 && BIO_pending(f->pair.to_stream) < 64 * 1024) {
+        assert_int_equal(SSL_write(f->pair.peer, block, (int)size), size);
+        t->peer_sent += size;
+    }
+    peer_put(&f->pair, t->peer_share);
+    ssize_t n =
+        recv(f->pair.fd, f->buffer,
+             t->peer_share < sizeof(f->buffer) ? t->peer_share : sizeof(f->buffer), MSG_DONTWAIT);
+    if (n > 0)
+        assert_int_equal(BIO_write(f->pair.from_stream, f->buffer, (int)n), n);
+    int got;
+    while ((got = SSL_read(f->pair.peer, block, sizeof(block))) > 0) {
+        for (int i = 0; i < got; i++)
+            assert_int_equal(block[i], byte_at(t->peer_received + (uint64_t)i));
+        t->peer_received += (uint64_t)got;
+    }
+    ERR_clear_error();
+}
+
+static void transfer(struct fixture *f, struct transfer t)
+{
+    int idle = 0;
+    work(f, &t);
+    while (t.received < t.size || t.peer_received < t.size) {
+        uint64_t before = t.received + t.peer_received;
+        unsigned calls = f->pair.calls;
+        peer_work(f, &t);
+        loop_turn(f->pair.loop, 0);
+        if (f->pair.calls != calls)
+            work(f, &t);
+        bool waiting = BIO_pending(f->pair.to_stream) == 0;
+        idle = before == t.received + t.peer_received && waiting ? idle + 1 : 0;
+        assert_true(idle < 100000); /* a stall */
+    }
+    assert_int_equal(t.sent, t.size);
+    assert_false(stream_has_pending(&f->pair.stream));
+}
+
+static void test_transfer_huge(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    transfer(f, (struct transfer){.size = 8 << 20,
+                                  .write_size = 300 * 1024,
+                                  .read_size = 300 * 1024,
+                                  .peer_share = 64 * 1024});
+}
+
+static void test_transfer_tiny(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_2_VERSION);
+    transfer(f, (struct transfer){
+                    .size = 20000, .write_size = 1, .read_size = 1, .peer_share = 64 * 1024});
+}
+
+static void test_transfer_odd_sizes(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    transfer(f, (struct transfer){
+                    .size = 3 << 20, .write_size = 16385, .read_size = 4093, .peer_share = 30011});
+}
+
+static void test_transfer_slow_peer(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    transfer(f, (struct transfer){
+                    .size = 1 << 20, .write_size = 65536, .read_size = 65536, .peer_share = 333});
+}
+
+/* One direction waits for the other */
+
+static int give_big_ticket(SSL *ssl, void *arg)
+{
+    static char data[2000];
+    (void)arg;
+    return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), data, sizeof(data));
+}
+
+/* The first record of a ticket that takes several; returns the size of the rest. */
+static size_t send_part_of_ticket(struct fixture *f)
+{
+    SSL_CTX_set_session_ticket_cb(f->context, give_big_ticket, NULL, NULL);
+    SSL_set_max_send_fragment(f->pair.peer, 512);
+    send_ticket(f);
+    assert_true(BIO_pending(f->pair.to_stream) > 2 * 534);
+    assert_int_equal(peer_put(&f->pair, 534), 534); /* 512, header, type, tag */
+    return (size_t)BIO_pending(f->pair.to_stream);
+}
+
+static void test_ticket_in_pieces(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    send_part_of_ticket(f);
+    assert_look_after_event(f, LOOK_QUIET);
+    assert_true(stream_has_pending(&f->pair.stream));
+    peer_flush(&f->pair);
+    assert_look_after_event(f, LOOK_QUIET);
+    assert_false(stream_has_pending(&f->pair.stream));
+    assert_works(f);
+}
+
+/* OpenSSL does not write until it has the rest of the ticket. */
+static void begin_blocked_write(struct fixture *f)
+{
+    begin(f, TLS1_3_VERSION);
+    send_part_of_ticket(f);
+    pair_await(&f->pair);
+    assert_fails(take(f, 1), EAGAIN);
+    assert_true(f->pair.stream.writable);
+}
+
+static void test_write_waits_for_the_rest(void **state)
+{
+    struct fixture *f = *state;
+    begin_blocked_write(f);
+    assert_fails(stream_write(&f->pair.stream, "ping", 4), EAGAIN);
+    assert_false(f->pair.stream.writable);
+    peer_flush(&f->pair);
+    pair_await(&f->pair);
+    assert_true(f->pair.stream.writable);
+    assert_works(f);
+}
+
+/* The write itself reads the rest, and data behind it, for which there is no event any more. */
+static void test_write_tells_of_what_it_read(void **state)
+{
+    struct fixture *f = *state;
+    begin_blocked_write(f);
+    peer_send(&f->pair, "pong");
+    assert_false(f->pair.stream.readable);
+    assert_int_equal(stream_write(&f->pair.stream, "ping", 4), 4);
+    assert_true(f->pair.stream.readable);
+    pair_await(&f->pair);
+    pair_expect(&f->pair, "pong");
+    peer_expect(&f->pair, "ping");
+}
+
+/* The read takes the rest before there was an event for the write that waits for it. */
+static void test_read_wakes_the_write(void **state)
+{
+    struct fixture *f = *state;
+    begin_blocked_write(f);
+    assert_fails(stream_write(&f->pair.stream, "ping", 4), EAGAIN);
+    peer_flush(&f->pair);
+    assert_fails(take(f, 1), EAGAIN);
+    assert_true(f->pair.stream.writable);
+    pair_await(&f->pair);
+    assert_works(f);
+}
+
+static void test_look_wakes_the_write(void **state)
+{
+    struct fixture *f = *state;
+    begin_blocked_write(f);
+    assert_fails(stream_write(&f->pair.stream, "ping", 4), EAGAIN);
+    peer_flush(&f->pair);
+    assert_int_equal(stream_look(&f->pair.stream), LOOK_QUIET);
+    assert_true(f->pair.stream.writable);
+    pair_await(&f->pair);
+    assert_works(f);
+}
+
+/* A key update is to be answered, but the socket takes nothing. */
+static uint64_t begin_blocked_answer(struct fixture *f)
+{
+    begin(f, TLS1_3_VERSION);
+    uint64_t sent = fill(f, 0);
+    assert_int_equal(SSL_key_update(f->pair.peer, SSL_KEY_UPDATE_REQUESTED), 1);
+    assert_int_equal(SSL_do_handshake(f->pair.peer), 1);
+    peer_send(&f->pair, "abc");
+    return sent;
+}
+
+static void test_key_update_on_a_full_connection(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t sent = begin_blocked_answer(f), received = 0;
+    pair_expect(&f->pair, "abc");
+    while (!f->pair.stream.writable) {
+        received = peer_check(f, received);
+        loop_turn(f->pair.loop, USEC_PER_MSEC);
+    }
+    sent = fill(f, sent);
+    while (received < sent) {
+        received = peer_check(f, received);
+        loop_turn(f->pair.loop, 0);
+        sent = f->pair.stream.writable && received < sent / 2 ? fill(f, sent) : sent;
+        if (!f->pair.stream.writable && received + 100000 > sent)
+            break;
+    }
+    peer_send(&f->pair, "def");
+    pair_expect(&f->pair, "def");
+}
+
+/* A task that was posted for a stream does not outlive its watch. */
+static void test_wake_ends_with_the_watch(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    peer_send(&f->pair, "abc");
+    assert_int_equal(stream_look(&f->pair.stream), LOOK_DATA);
+    unsigned calls = f->pair.calls;
+    stream_unwatch(&f->pair.stream);
+    loop_turn(f->pair.loop, 0);
+    assert_int_equal(f->pair.calls, calls);
+    assert_int_equal(stream_watch(&f->pair.stream, f->pair.loop), 0);
+    pair_await(&f->pair);
+    pair_expect(&f->pair, "abc");
+}
+
+/* Ending */
+
+static void assert_peer_end(struct fixture *f, bool close_notify)
+{
+    while (!f->pair.ended)
+        peer_take(&f->pair);
+    assert_int_equal(peer_read(&f->pair, f->buffer, 1), close_notify ? 0 : -1);
+}
+
+static void test_close_sends_close_notify(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    stream_close(&f->pair.stream);
+    assert_false(stream_is_tls(&f->pair.stream));
+    assert_string_equal(stream_failure(&f->pair.stream), "");
+    assert_peer_end(f, true);
+    stream_close(&f->pair.stream);
+}
+
+static void test_close_in_the_handshake_sends_nothing(void **state)
+{
+    struct fixture *f = *state;
+    pair_make(&f->pair, f->client, f->context);
+    stream_close(&f->pair.stream);
+    assert_peer_end(f, false);
+}
+
+static void test_reset_sends_no_close_notify(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    stream_reset(&f->pair.stream);
+    ssize_t n;
+    while ((n = recv(f->pair.fd, f->buffer, sizeof(f->buffer), 0)) < 0 && errno == EAGAIN)
+        ;
+    assert_fails(n, ECONNRESET);
+}
+
+static void test_half_close(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    assert_int_equal(stream_write(&f->pair.stream, "ping", 4), 4);
+    assert_int_equal(stream_end_write(&f->pair.stream), 0);
+    assert_int_equal(stream_end_write(&f->pair.stream), 0);
+    assert_fails(stream_write(&f->pair.stream, "x", 1), EPIPE);
+    peer_expect(&f->pair, "ping");
+    while (peer_read(&f->pair, f->buffer, 1) != 0)
+        ;
+    assert_false(f->pair.ended);
+    peer_send(&f->pair, "pong"); /* the other direction goes on */
+    pair_expect(&f->pair, "pong");
+    SSL_shutdown(f->pair.peer);
+    peer_flush(&f->pair);
+    assert_look_after_event(f, LOOK_EOF);
+}
+
+/* Tickets and the like still come after our end. */
+static void test_half_close_with_tickets(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    assert_int_equal(stream_end_write(&f->pair.stream), 0);
+    send_ticket(f);
+    peer_send(&f->pair, "pong");
+    pair_expect(&f->pair, "pong");
+    send_ticket(f);
+    peer_flush(&f->pair);
+    assert_look_after_event(f, LOOK_QUIET);
+    peer_send(&f->pair, "pong");
+    pair_expect(&f->pair, "pong");
+}
+
+/* Our close_notify finds no room at first. */
+static void test_half_close_of_a_full_connection(void **state)
+{
+    struct fixture *f = *state;
+    int size = 1;
+    uint64_t received = 0;
+    begin(f, TLS1_3_VERSION);
+    setsockopt(f->pair.stream.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    while (!tls_is_ending(f->pair.stream.tls)) {
+        /* Small records until one just fits and the next does not. */
+        char byte = byte_at(received);
+        if (stream_write(&f->pair.stream, &byte, 1) == 1)
+            received++;
+        else
+            break;
+    }
+    assert_false(f->pair.stream.writable);
+    uint64_t checked = 0;
+    while (!f->pair.stream.writable) {
+        checked = peer_check(f, checked);
+        loop_turn(f->pair.loop, USEC_PER_MSEC);
+    }
+    char byte = byte_at(received++);
+    assert_int_equal(stream_write(&f->pair.stream, &byte, 1), 1);
+    /* Filled up behind TLS's back, as if by a write that just fitted. */
+    assert_int_equal(stream_end_write(&f->pair.stream), 0);
+    while (checked < received || peer_read(&f->pair, f->buffer, 1) != 0) {
+        checked = peer_check(f, checked);
+        loop_turn(f->pair.loop, 0);
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_nothing_to_read),
+        TEST(test_bytes_in_memory_keep_it_readable),
+        TEST(test_read_ahead),
+        TEST(test_record_in_pieces),
+        TEST(test_close_notify_is_the_end),
+        TEST(test_end_without_close_notify_is_a_truncation),
+        TEST(test_end_in_the_middle_of_a_record),
+        TEST(test_reset_by_the_peer),
+        TEST(test_write_to_a_broken_connection),
+        TEST(test_garbage),
+        TEST(test_interrupted_calls_are_repeated),
+        TEST(test_look_at_data),
+        TEST(test_look_tells_of_what_it_took),
+        TEST(test_quiet_look_takes_no_buffer),
+        TEST(test_tickets_leave_it_quiet),
+        TEST(test_key_updates_leave_it_quiet),
+        TEST(test_renegotiation_is_refused),
+        TEST(test_look_at_close_notify),
+        TEST(test_look_at_end_without_close_notify),
+        TEST(test_look_at_reset),
+        TEST(test_look_at_alert),
+        TEST(test_look_at_garbage),
+        TEST(test_look_at_part_of_a_record),
+        TEST(test_parts_share_a_record),
+        TEST(test_writable_again_when_the_peer_has_read),
+        TEST(test_transfer_huge),
+        TEST(test_transfer_tiny),
+        TEST(test_transfer_odd_sizes),
+        TEST(test_transfer_slow_peer),
+        TEST(test_ticket_in_pieces),
+        TEST(test_write_waits_for_the_rest),
+        TEST(test_write_tells_of_what_it_read),
+        TEST(test_read_wakes_the_write),
+        TEST(test_look_wakes_the_write),
+        TEST(test_key_update_on_a_full_connection),
+        TEST(test_wake_ends_with_the_watch),
+        TEST(test_close_sends_close_notify),
+        TEST(test_close_in_the_handshake_sends_nothing),
+        TEST(test_reset_sends_no_close_notify),
+        TEST(test_half_close),
+        TEST(test_half_close_with_tickets),
+        TEST(test_half_close_of_a_full_connection),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
