@@ -41,6 +41,7 @@ void tls_free(struct tls *tls)
     if (tls == NULL)
         return;
     SSL_free(tls->ssl);
+    free(tls->record);
     free(tls);
 }
 
@@ -187,7 +188,7 @@ ssize_t tls_read(struct tls *tls, void *buffer, size_t size)
 }
 
 /* As many bytes as one record takes, or part of them; -1 with errno. */
-static ssize_t write_record(struct tls *tls, const void *data, size_t size)
+static ssize_t write_some(struct tls *tls, const void *data, size_t size)
 {
     int result;
     do {
@@ -201,6 +202,34 @@ static ssize_t write_record(struct tls *tls, const void *data, size_t size)
     if (result == 0) /* cannot be, for a write */
         errno = EPIPE;
     return -1;
+}
+
+/* With kTLS OpenSSL goes on with the memory of the first try when a write is repeated, whatever
+ * SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER says, and it writes from there and not from a copy. */
+static ssize_t write_from_own_memory(struct tls *tls, const void *data, size_t size)
+{
+    if (tls->record == NULL) {
+        tls->record_length = size < SSL3_RT_MAX_PLAIN_LENGTH ? size : SSL3_RT_MAX_PLAIN_LENGTH;
+        tls->record = malloc(tls->record_length);
+        if (tls->record == NULL)
+            return -1;
+        memcpy(tls->record, data, tls->record_length);
+    }
+    ssize_t n = write_some(tls, tls->record, tls->record_length);
+    if (n < 0 && errno == EAGAIN)
+        return -1;
+    int error = errno;
+    free(tls->record);
+    tls->record = NULL;
+    errno = error;
+    return n;
+}
+
+static ssize_t write_record(struct tls *tls, const void *data, size_t size)
+{
+    if (tls->record != NULL || BIO_get_ktls_send(SSL_get_wbio(tls->ssl)))
+        return write_from_own_memory(tls, data, size);
+    return write_some(tls, data, size);
 }
 
 /* Where a write stands in its parts. */

@@ -29,6 +29,8 @@ struct tls {
     int error;                                    /* errno of what broke it, for good; 0: nothing */
     enum { END_OPEN, END_PENDING, END_SENT } end; /* our close_notify */
     bool truncated;                               /* EOF without close_notify broke it */
+    char *record; /* kTLS: bytes of a write that is to be repeated, or NULL */
+    size_t record_length;
     char failure[160];
 };
 

@@ -735,16 +735,27 @@ static void test_mistakes_in_the_key(void **state)
     start(f);
 }
 
-static void test_unreadable_key(void **state)
+/* Files that another user may not read. */
+static void test_unreadable_files(void **state)
 {
     struct fixture *f = *state;
     char path[96];
-    if (geteuid() == 0)
-        skip(); /* may read everything */
+    const bool root = geteuid() == 0;
     write_client("u.pem", "u.key", 0, 0);
-    assert_int_equal(chmod(world_path(&world, "u.key", path), 0), 0);
     use_certificate(f, "u.pem", "u.key");
+    assert_int_equal(chmod(world.folder, 0711), 0);
+    assert_int_equal(chmod(world_path(&world, "u.key", path), 0), 0);
+    if (root)
+        assert_int_equal(seteuid(65534), 0);
     assert_mistake(f, TLS_OPTION_KEY_FILE, "Permission denied");
+    if (root)
+        assert_int_equal(seteuid(0), 0);
+    assert_int_equal(chmod(world_path(&world, "u.pem", path), 0), 0);
+    if (root)
+        assert_int_equal(seteuid(65534), 0);
+    assert_mistake(f, TLS_OPTION_CERT_FILE, "Permission denied");
+    if (root)
+        assert_int_equal(seteuid(0), 0);
 }
 
 static void test_nothing_to_verify(void **state)
@@ -858,7 +869,7 @@ int main(void)
         TEST(test_mistakes_in_the_ca_file),
         TEST(test_mistakes_in_the_certificate),
         TEST(test_mistakes_in_the_key),
-        TEST(test_unreadable_key),
+        TEST(test_unreadable_files),
         TEST(test_nothing_to_verify),
         TEST(test_warnings),
         TEST(test_memory_is_flat),

@@ -24,6 +24,7 @@
 /* Stand in for the C library's, which OpenSSL uses, so that a signal can come in between, and calls
  * on one descriptor can be counted. */
 static int interruptions, watched_fd, reads;
+static bool full; /* the socket takes nothing */
 
 static bool interrupt(void)
 {
@@ -48,7 +49,50 @@ ssize_t write(int fd, const void *data, size_t size)
 {
     if (fd == watched_fd && interrupt())
         return -1;
+    if (fd == watched_fd && full) {
+        errno = EAGAIN;
+        return -1;
+    }
     return syscall(SYS_write, fd, data, size);
+}
+
+/* Stand between tls.c and OpenSSL (ld's --wrap): kTLS as far as tls.c can see, and what it demands
+ * of a write that is repeated. */
+static bool pretend_ktls;
+static const void *pending; /* the memory of the write that has to be repeated, or NULL */
+static size_t pending_size;
+static char pending_copy[SSL3_RT_MAX_PLAIN_LENGTH];
+static unsigned repeated;
+
+long __real_BIO_ctrl(BIO *bio, int command, long number, void *arg);
+long __wrap_BIO_ctrl(BIO *bio, int command, long number, void *arg);
+int __real_SSL_write_ex(SSL *ssl, const void *data, size_t size, size_t *written);
+int __wrap_SSL_write_ex(SSL *ssl, const void *data, size_t size, size_t *written);
+
+long __wrap_BIO_ctrl(BIO *bio, int command, long number, void *arg)
+{
+    if (command == BIO_CTRL_GET_KTLS_SEND && pretend_ktls)
+        return 1;
+    return __real_BIO_ctrl(bio, command, number, arg);
+}
+
+int __wrap_SSL_write_ex(SSL *ssl, const void *data, size_t size, size_t *written)
+{
+    if (pretend_ktls && pending != NULL) {
+        assert_ptr_equal(data, pending);
+        assert_int_equal(size, pending_size);
+        assert_memory_equal(data, pending_copy, size);
+        repeated++;
+    }
+    int result = __real_SSL_write_ex(ssl, data, size, written);
+    pending = NULL;
+    if (pretend_ktls && result != 1 && SSL_want_write(ssl)) {
+        assert_in_range(size, 1, sizeof(pending_copy));
+        pending = data;
+        pending_size = size;
+        memcpy(pending_copy, data, size);
+    }
+    return result;
 }
 
 struct fixture {
@@ -66,6 +110,8 @@ static int setup(void **state)
     alarm(PATIENCE);
     interruptions = 0;
     watched_fd = -1;
+    full = pretend_ktls = false;
+    pending = NULL;
     world_make(&f->world);
     f->client = tls_client_new(&(struct tls_options){.server_name = "api.example.com",
                                                      .verify = true,
@@ -412,8 +458,7 @@ static void test_look_at_reset(void **state)
     assert_int_equal(errno, ECONNRESET);
 }
 
-/* In TLS 1.2 before a record of the peer's is encrypted, so that the test can write it: not so
- * here, and garbage makes the same way. The alert is one that the peer's own TLS sends. */
+/* The alert is what the peer's own TLS makes of garbage. */
 static void test_look_at_alert(void **state)
 {
     struct fixture *f = *state;
@@ -625,6 +670,22 @@ static void test_transfer_slow_peer(void **state)
                     .size = 1 << 20, .write_size = 65536, .read_size = 65536, .peer_share = 333});
 }
 
+/* A write that is repeated comes from the same memory (the wrapped SSL_write_ex looks). */
+static void test_transfer_with_ktls(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    pretend_ktls = true;
+    repeated = 0;
+    transfer(f, (struct transfer){.size = 8 << 20,
+                                  .write_size = 300 * 1024,
+                                  .read_size = 300 * 1024,
+                                  .peer_share = 64 * 1024});
+    assert_true(repeated > 0);
+    fill(f, 0); /* one is left for the end */
+    assert_non_null(pending);
+}
+
 /* One direction waits for the other */
 
 static int give_big_ticket(SSL *ssl, void *arg)
@@ -719,36 +780,59 @@ static void test_look_wakes_the_write(void **state)
     assert_works(f);
 }
 
-/* A key update is to be answered, but the socket takes nothing. */
-static uint64_t begin_blocked_answer(struct fixture *f)
+/* The socket has room again, and reports it. */
+static void make_room(struct fixture *f)
 {
-    begin(f, TLS1_3_VERSION);
-    uint64_t sent = fill(f, 0);
-    assert_int_equal(SSL_key_update(f->pair.peer, SSL_KEY_UPDATE_REQUESTED), 1);
-    assert_int_equal(SSL_do_handshake(f->pair.peer), 1);
-    peer_send(&f->pair, "abc");
-    return sent;
+    full = false;
+    f->pair.stream.watch.ready(&f->pair.stream.watch, EPOLLOUT);
 }
 
+static void request_key_update(struct fixture *f)
+{
+    assert_int_equal(SSL_key_update(f->pair.peer, SSL_KEY_UPDATE_REQUESTED), 1);
+    assert_int_equal(SSL_do_handshake(f->pair.peer), 1);
+    peer_flush(&f->pair);
+}
+
+/* The answer to a key update is in the way of our bytes, and both find no room at first. */
 static void test_key_update_on_a_full_connection(void **state)
 {
     struct fixture *f = *state;
-    uint64_t sent = begin_blocked_answer(f), received = 0;
-    pair_expect(&f->pair, "abc");
-    while (!f->pair.stream.writable) {
-        received = peer_check(f, received);
-        loop_turn(f->pair.loop, USEC_PER_MSEC);
-    }
-    sent = fill(f, sent);
-    while (received < sent) {
-        received = peer_check(f, received);
-        loop_turn(f->pair.loop, 0);
-        sent = f->pair.stream.writable && received < sent / 2 ? fill(f, sent) : sent;
-        if (!f->pair.stream.writable && received + 100000 > sent)
-            break;
-    }
-    peer_send(&f->pair, "def");
-    pair_expect(&f->pair, "def");
+    begin(f, TLS1_3_VERSION);
+    request_key_update(f);
+    full = true;
+    assert_look_after_event(f, LOOK_QUIET);
+    assert_fails(stream_write(&f->pair.stream, "ping", 4), EAGAIN);
+    assert_false(f->pair.stream.writable);
+    peer_send(&f->pair, "abc");
+    pair_await(&f->pair);
+    ssize_t n = take(f, 3); /* may have to wait for the answer */
+    make_room(f);
+    assert_true(f->pair.stream.writable);
+    assert_true(n == 3 || f->pair.stream.readable);
+    if (n != 3)
+        pair_expect(&f->pair, "abc");
+    assert_works(f);
+}
+
+/* A read that cannot go on until the answer is out goes on when a write got it out. */
+static void test_write_wakes_the_read(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    request_key_update(f);
+    full = true;
+    assert_look_after_event(f, LOOK_QUIET);
+    assert_fails(stream_write(&f->pair.stream, "ping", 4), EAGAIN);
+    assert_true(tls_is_busy(f->pair.stream.tls));
+    assert_fails(take(f, 3), EAGAIN);
+    assert_false(f->pair.stream.readable);
+    full = false;
+    assert_int_equal(stream_write(&f->pair.stream, "ping", 4), 4);
+    assert_true(f->pair.stream.readable);
+    pair_await(&f->pair);
+    peer_expect(&f->pair, "ping");
+    assert_works(f);
 }
 
 /* A task that was posted for a stream does not outlive its watch. */
@@ -845,32 +929,32 @@ static void test_half_close_with_tickets(void **state)
 static void test_half_close_of_a_full_connection(void **state)
 {
     struct fixture *f = *state;
-    int size = 1;
-    uint64_t received = 0;
     begin(f, TLS1_3_VERSION);
-    setsockopt(f->pair.stream.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-    while (!tls_is_ending(f->pair.stream.tls)) {
-        /* Small records until one just fits and the next does not. */
-        char byte = byte_at(received);
-        if (stream_write(&f->pair.stream, &byte, 1) == 1)
-            received++;
-        else
-            break;
-    }
-    assert_false(f->pair.stream.writable);
-    uint64_t checked = 0;
-    while (!f->pair.stream.writable) {
-        checked = peer_check(f, checked);
-        loop_turn(f->pair.loop, USEC_PER_MSEC);
-    }
-    char byte = byte_at(received++);
-    assert_int_equal(stream_write(&f->pair.stream, &byte, 1), 1);
-    /* Filled up behind TLS's back, as if by a write that just fitted. */
+    assert_int_equal(stream_write(&f->pair.stream, "ping", 4), 4);
+    full = true;
     assert_int_equal(stream_end_write(&f->pair.stream), 0);
-    while (checked < received || peer_read(&f->pair, f->buffer, 1) != 0) {
-        checked = peer_check(f, checked);
-        loop_turn(f->pair.loop, 0);
-    }
+    f->pair.stream.watch.ready(&f->pair.stream.watch, EPOLLOUT); /* for nothing */
+    peer_expect(&f->pair, "ping");
+    assert_int_equal(peer_read(&f->pair, f->buffer, 1), -1);
+    make_room(f);
+    while (peer_read(&f->pair, f->buffer, 1) != 0)
+        ;
+    peer_send(&f->pair, "pong");
+    pair_expect(&f->pair, "pong");
+}
+
+/* Our close_notify waits for the rest of a ticket, as a write would. */
+static void test_half_close_in_the_middle_of_a_ticket(void **state)
+{
+    struct fixture *f = *state;
+    begin_blocked_write(f);
+    assert_int_equal(stream_end_write(&f->pair.stream), 0);
+    assert_int_equal(peer_read(&f->pair, f->buffer, 1), -1);
+    assert_fails(take(f, 1), EAGAIN);
+    peer_send(&f->pair, "pong");
+    pair_expect(&f->pair, "pong");
+    while (peer_read(&f->pair, f->buffer, 1) != 0)
+        ;
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -907,11 +991,13 @@ int main(void)
         TEST(test_transfer_tiny),
         TEST(test_transfer_odd_sizes),
         TEST(test_transfer_slow_peer),
+        TEST(test_transfer_with_ktls),
         TEST(test_ticket_in_pieces),
         TEST(test_write_waits_for_the_rest),
         TEST(test_write_tells_of_what_it_read),
         TEST(test_read_wakes_the_write),
         TEST(test_look_wakes_the_write),
+        TEST(test_write_wakes_the_read),
         TEST(test_key_update_on_a_full_connection),
         TEST(test_wake_ends_with_the_watch),
         TEST(test_close_sends_close_notify),
@@ -920,6 +1006,7 @@ int main(void)
         TEST(test_half_close),
         TEST(test_half_close_with_tickets),
         TEST(test_half_close_of_a_full_connection),
+        TEST(test_half_close_in_the_middle_of_a_ticket),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
