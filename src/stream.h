@@ -30,7 +30,6 @@ struct stream {
     bool broken;       /* an error waits: stream_error */
     bool urgent;       /* urgent data came: counts are short at its mark */
     struct loop *loop; /* that watches it, or NULL */
-    struct loop *loop; /* that watches it, or NULL */
     struct stream_handler *handler;
     struct watch watch;
     struct tls *tls;  /* NULL: plain */

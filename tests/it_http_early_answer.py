@@ -61,8 +61,9 @@ def client_stays(t):
     peer.channel.send(request("POST", "/x", body=b"x" * size))
     got = peer.response()
     t.equal((got.status, got.body), (413, b"too much"), "answer")
-    peer.send("POST", "/y", body=b"y")
-    t.equal(peer.response().status, 413, "status of the next answer on the same connection")
+    # A GET, which may be sent again: where the kernel took the whole body, the connection counts as
+    # sound until its end is seen.
+    t.equal(peer.ask("GET", "/y").status, 413, "status of the next answer on the same connection")
 
 
 main()

@@ -128,7 +128,8 @@ struct ask *ask_prepare(struct fixture *f, const struct peer *peer)
     struct ask *ask = &f->asks[f->ask_count++];
     ask->fixture = f;
     ask->pool = f->pool;
-    ask->endpoint = (struct endpoint){"tcp", "127.0.0.1", ntohs(peer->address.sin_port)};
+    ask->endpoint = (struct endpoint){
+        .scheme = "tcp", .addr = "127.0.0.1", .port = ntohs(peer->address.sin_port)};
     ask->allocation.endpoint = &ask->endpoint;
     ask->allocation.answered = on_answered;
     return ask;

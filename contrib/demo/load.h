@@ -1,0 +1,28 @@
+/* The demonstration's clients: each connects, sends one HTTP/1.0 request, reads the answer, and
+ * goes. */
+#ifndef KAPROXY_DEMO_LOAD_H
+#define KAPROXY_DEMO_LOAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A place on 127.0.0.1. */
+struct load_place {
+    uint16_t port;
+    bool tls;
+};
+
+struct load_options {
+    struct load_place target;   /* where the clients go */
+    struct load_place upstream; /* is asked for its counts before and after */
+    size_t clients, at_a_time;
+    const char *certificate_path; /* the upstream's; needed where a place is TLS */
+};
+
+/* Prints "CONNECTIONS FULL RESUMED MEDIAN PERCENTILE_99": how many connections the upstream
+ * accepted for these clients, and with how many TLS handshakes; then the time that a client took
+ * from connect to the end of its answer, in ms. The exit status: 0 when all were answered. */
+int load_main(const struct load_options *options);
+
+#endif
