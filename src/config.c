@@ -9,6 +9,7 @@
 #include "config_key.h"
 #include "config_parts.h"
 #include "config_record.h"
+#include "tls.h"
 
 void config_free(struct config *config)
 {
@@ -22,6 +23,9 @@ void config_free(struct config *config)
         free(config->pools[i].name);
         config_record_clear(&config->pools[i], SECTION_POOL);
     }
+    for (size_t i = 0; i < config->tls_client_count; i++)
+        tls_client_free(config->tls_clients[i]);
+    free(config->tls_clients);
     config_record_clear(config, SECTION_KAPROXY);
     free(config->listeners);
     free(config->pools);
@@ -54,10 +58,9 @@ static int load(struct config *config, FILE *errors)
         config_errors_add(&parts.errors, 0, "%s", strerror(errno));
     else
         config_check(&parts);
-    if (config_errors_any(&parts.errors)) {
-        config_errors_write(&parts.errors, config->file, errors);
+    config_errors_write(&parts.errors, config->file, errors);
+    if (config_errors_any(&parts.errors))
         result = -1;
-    }
     config_parts_clear(&parts);
     return result;
 }

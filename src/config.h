@@ -70,6 +70,8 @@ struct config {
     size_t pool_count;
     struct config_listener *listeners;
     size_t listener_count;
+    struct tls_client **tls_clients; /* what the listeners' upstreams point to */
+    size_t tls_client_count;
 };
 
 /* Reads and validates a file. Every mistake is written to `errors` as one line FILE:LINE: text, in

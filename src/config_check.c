@@ -3,12 +3,7 @@
 #include <string.h>
 
 #include "config_address.h"
-
-/* The schemes that this version can speak. */
-static bool scheme_is_supported(enum scheme_kind kind)
-{
-    return kind == SCHEME_TCP || kind == SCHEME_HTTP;
-}
+#include "config_tls.h"
 
 static bool scheme_is_opaque(enum scheme_kind kind)
 {
@@ -130,13 +125,12 @@ static void check_upstream(struct config_parts *parts, struct config_listener *l
     if (!config_part_is_valid(part, "upstream"))
         return; /* all the rest depends on its scheme */
     enum scheme_kind kind = endpoint_kind(&listener->upstream);
-    if (!scheme_is_supported(kind))
-        config_errors_add(&parts->errors, config_part_line(part, "upstream"),
-                          "scheme %s: not supported yet", listener->upstream.scheme);
     check_reuse(parts, listener, part);
     check_effect(parts, listener, part);
-    if ((KEY_FOR_TLS & KEY_FOR(kind)) != 0)
+    if ((KEY_FOR_TLS & KEY_FOR(kind)) != 0) {
         check_certificate(parts, listener, part);
+        config_tls_load(parts, part);
+    }
 }
 
 /* Compares a listener's addresses with those of the listeners before it; its own were compared

@@ -6,13 +6,14 @@
 struct config_error {
     TAILQ_ENTRY(config_error) link;
     int line;
+    const char *mark; /* static, before the text */
     char *text;
 };
 
 void config_errors_init(struct config_errors *errors)
 {
     TAILQ_INIT(&errors->list);
-    errors->out_of_memory = false;
+    errors->any = errors->out_of_memory = false;
 }
 
 void config_errors_clear(struct config_errors *errors)
@@ -42,30 +43,47 @@ static void insert(struct config_errors *errors, struct config_error *error)
         TAILQ_INSERT_AFTER(&errors->list, before, error, link);
 }
 
-void config_errors_add(struct config_errors *errors, int line, const char *format, ...)
+static PRINTF(4, 0) void add(struct config_errors *errors, int line, const char *mark,
+                             const char *format, va_list args)
 {
     struct config_error *error = malloc(sizeof(*error));
-    va_list args;
 
     if (error == NULL) {
         errors->out_of_memory = true;
         return;
     }
-    va_start(args, format);
-    int length = vasprintf(&error->text, format, args);
-    va_end(args);
-    if (length == -1) {
+    if (vasprintf(&error->text, format, args) == -1) {
         errors->out_of_memory = true;
         free(error);
         return;
     }
     error->line = line;
+    error->mark = mark;
     insert(errors, error);
+}
+
+void config_errors_add(struct config_errors *errors, int line, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    add(errors, line, "", format, args);
+    va_end(args);
+    errors->any = true;
+}
+
+void config_errors_warn(struct config_errors *errors, int line, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    add(errors, line, "warning: ", format, args);
+    va_end(args);
 }
 
 bool config_errors_any(const struct config_errors *errors)
 {
-    return errors->out_of_memory || !TAILQ_EMPTY(&errors->list);
+    return errors->any || errors->out_of_memory;
 }
 
 void config_errors_write(const struct config_errors *errors, const char *file, FILE *out)
@@ -74,9 +92,9 @@ void config_errors_write(const struct config_errors *errors, const char *file, F
 
     TAILQ_FOREACH (error, &errors->list, link) {
         if (error->line == 0)
-            fprintf(out, "%s: %s\n", file, error->text);
+            fprintf(out, "%s: %s%s\n", file, error->mark, error->text);
         else
-            fprintf(out, "%s:%d: %s\n", file, error->line, error->text);
+            fprintf(out, "%s:%d: %s%s\n", file, error->line, error->mark, error->text);
     }
     if (errors->out_of_memory)
         fprintf(out, "%s: out of memory\n", file);

@@ -12,6 +12,7 @@ struct config_error;
 
 struct config_errors {
     TAILQ_HEAD(config_error_list, config_error) list;
+    bool any;           /* mistakes, and not only warnings */
     bool out_of_memory; /* some mistake could not be kept */
 };
 
@@ -20,6 +21,10 @@ void config_errors_clear(struct config_errors *errors);
 
 /* line 0: the mistake is in no line. */
 void config_errors_add(struct config_errors *errors, int line, const char *format, ...)
+    PRINTF(3, 4);
+
+/* A warning stands among the mistakes, but is none. */
+void config_errors_warn(struct config_errors *errors, int line, const char *format, ...)
     PRINTF(3, 4);
 
 bool config_errors_any(const struct config_errors *errors);

@@ -27,7 +27,9 @@ struct dial {
     struct timer deadline;  /* connect_timeout */
     struct timer stagger;   /* the next attempt */
     struct task task;       /* posted once the end is known, to tell the owner */
-    bool connected;         /* the dial's stream is */
+    bool connected;         /* the dial's stream is, TLS included */
+    struct tls_client *tls; /* NULL: plain */
+    struct stream_handler handshake;
     struct failure failure; /* else: of the attempt that failed last */
     size_t count;           /* attempts to make */
     size_t started;
@@ -53,14 +55,19 @@ static struct attempt *attempt_at(struct dial *dial, size_t index)
     return index == 0 ? &dial->first : &dial->others[index - 1];
 }
 
+static void close_attempts(struct dial *dial)
+{
+    for (size_t i = 0; i < dial->started; i++)
+        stream_close(&attempt_at(dial, i)->own);
+}
+
 /* Ends everything under way but the dial's own stream. */
 static void quiesce(struct dial *dial)
 {
     resolver_cancel(dial->resolver, &dial->lookup);
     timer_clear(dial->loop, &dial->deadline);
     timer_clear(dial->loop, &dial->stagger);
-    for (size_t i = 0; i < dial->started; i++)
-        stream_close(&attempt_at(dial, i)->own);
+    close_attempts(dial);
 }
 
 /* The end is known; it is posted, as it may be known within dial_start already. */
@@ -220,6 +227,44 @@ static int adopt(struct dial *dial, struct stream *own)
     return -1;
 }
 
+static void go_on_with_handshake(struct dial *dial)
+{
+    switch (stream_handshake(dial->stream)) {
+    case TLS_WANTS_READ:
+    case TLS_WANTS_WRITE:
+        return;
+    case TLS_DONE:
+        stream_set_handler(dial->stream, NULL);
+        dial->connected = true;
+        break;
+    case TLS_FAILED:
+        record_text(dial, "tls", 0, stream_failure(dial->stream));
+        break;
+    }
+    settle(dial);
+}
+
+static void on_handshake_ready(struct stream_handler *handler, struct stream *stream)
+{
+    (void)stream;
+    go_on_with_handshake(container_of(handler, struct dial, handshake));
+}
+
+/* A connection stands: the other attempts end, and TLS begins on it. */
+static void start_handshake(struct dial *dial)
+{
+    timer_clear(dial->loop, &dial->stagger);
+    close_attempts(dial);
+    dial->handshake.ready = on_handshake_ready;
+    stream_set_handler(dial->stream, &dial->handshake);
+    if (stream_start_tls(dial->stream, dial->tls) == 0) {
+        go_on_with_handshake(dial);
+        return;
+    }
+    record(dial, "tls", errno);
+    settle(dial);
+}
+
 static void on_ready(struct stream_handler *handler, struct stream *stream)
 {
     struct attempt *attempt = container_of(handler, struct attempt, handler);
@@ -237,7 +282,12 @@ static void on_ready(struct stream_handler *handler, struct stream *stream)
         return;
     }
     stream_set_handler(stream, NULL);
-    dial->connected = stream == dial->stream || adopt(dial, stream) == 0;
+    bool adopted = stream == dial->stream || adopt(dial, stream) == 0;
+    if (adopted && dial->tls != NULL) {
+        start_handshake(dial);
+        return;
+    }
+    dial->connected = adopted;
     settle(dial);
 }
 
@@ -342,6 +392,7 @@ struct dial *dial_start(struct loop *loop, struct resolver *resolver,
     dial->stream = stream;
     dial->handler = handler;
     dial->port = endpoint->port;
+    dial->tls = endpoint->tls;
     dial->lookup.done = on_lookup;
     dial->deadline.fire = on_deadline;
     dial->stagger.fire = on_stagger;

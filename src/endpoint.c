@@ -197,12 +197,19 @@ char *endpoint_authority(const struct endpoint *endpoint, char text[ENDPOINT_TEX
     return text;
 }
 
-int endpoint_compare(const struct endpoint *a, const struct endpoint *b)
+int endpoint_compare_address(const struct endpoint *a, const struct endpoint *b)
 {
     int order = strcmp(a->addr, b->addr);
     if (order == 0)
         order = (a->port > b->port) - (a->port < b->port);
     return order != 0 ? order : strcmp(a->scheme, b->scheme);
+}
+
+int endpoint_compare(const struct endpoint *a, const struct endpoint *b)
+{
+    int order = endpoint_compare_address(a, b);
+    uintptr_t tls_a = (uintptr_t)a->tls, tls_b = (uintptr_t)b->tls;
+    return order != 0 ? order : (tls_a > tls_b) - (tls_a < tls_b);
 }
 
 enum scheme_kind endpoint_kind(const struct endpoint *endpoint)

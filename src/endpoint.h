@@ -14,10 +14,13 @@
 /* scheme "://" "[" addr "]" ":" port and the final NUL. */
 #define ENDPOINT_TEXT_MAX (ENDPOINT_SCHEME_MAX + 3 + ENDPOINT_ADDR_MAX + 2 + 6 + 1)
 
+struct tls_client;
+
 struct endpoint {
     char scheme[ENDPOINT_SCHEME_MAX + 1]; /* lower case, "tcp+NAME" included */
     char addr[ENDPOINT_ADDR_MAX + 1];     /* as written, lower case, without brackets */
     uint16_t port;
+    struct tls_client *tls; /* how TLS is spoken to it, borrowed; NULL: not */
 };
 
 /* What a scheme stands for. */
@@ -41,9 +44,13 @@ char *endpoint_format(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_M
 /* Writes addr:port as HTTP's Host has it, without the scheme's own port; returns text. */
 char *endpoint_authority(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_MAX]);
 
-/* Orders endpoints; 0 when they are the same host of a pool. Addresses are compared as written
- * (POOL.md 4: a name and the address that it resolves to are different hosts). */
+/* Orders endpoints; 0 when they are the same host of a pool: scheme, addr, port and TLS settings.
+ * Addresses are compared as written (POOL.md 4: a name and the address that it resolves to are
+ * different hosts). */
 int endpoint_compare(const struct endpoint *a, const struct endpoint *b);
+
+/* The same, but for the TLS settings. */
+int endpoint_compare_address(const struct endpoint *a, const struct endpoint *b);
 
 /* The kind of a parsed endpoint's scheme. */
 enum scheme_kind endpoint_kind(const struct endpoint *endpoint);

@@ -100,6 +100,12 @@ static bool may_retry(const struct http_session *http)
 
 static enum step answer_ended(struct http_session *http, enum pool_discard reason)
 {
+    const char *tls = stream_failure(http->session.allocation.stream);
+    if (tls[0] != '\0') { /* in TLS 1.3 a client's certificate is refused only now */
+        char text[256];
+        snprintf(text, sizeof(text), "tls: %s", tls);
+        return http_answer(http, 502, text, SESSION_UPSTREAM_RESET, reason);
+    }
     switch (reason) {
     case DISCARD_UPSTREAM_CLOSED:
         return http_answer(http, 502, "the upstream closed the connection without an answer",

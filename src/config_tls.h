@@ -1,0 +1,12 @@
+/* The TLS side of a configuration: loads and checks what listeners need for https and tls. */
+#ifndef KAPROXY_CONFIG_TLS_H
+#define KAPROXY_CONFIG_TLS_H
+
+#include "config_parts.h"
+
+/* Gives a listener whose keys were checked its upstream's TLS client, a new one or that of an
+ * earlier listener with the same endpoint and the same settings. Mistakes and warnings go to
+ * parts->errors, at the line of the key. */
+void config_tls_load(struct config_parts *parts, const struct config_part *part);
+
+#endif
