@@ -1,4 +1,4 @@
-/* The mistakes found in one file, in the order of its lines. */
+/* The mistakes found in one file, and warnings, in the order of its lines. */
 #ifndef KAPROXY_CONFIG_ERRORS_H
 #define KAPROXY_CONFIG_ERRORS_H
 
@@ -12,7 +12,7 @@ struct config_error;
 
 struct config_errors {
     TAILQ_HEAD(config_error_list, config_error) list;
-    bool any;           /* mistakes, and not only warnings */
+    bool any;           /* a mistake, and not only warnings */
     bool out_of_memory; /* some mistake could not be kept */
 };
 
@@ -23,13 +23,15 @@ void config_errors_clear(struct config_errors *errors);
 void config_errors_add(struct config_errors *errors, int line, const char *format, ...)
     PRINTF(3, 4);
 
-/* A warning stands among the mistakes, but is none. */
+/* The same for what is no mistake, but looks like one. */
 void config_errors_warn(struct config_errors *errors, int line, const char *format, ...)
     PRINTF(3, 4);
 
+/* Warnings do not count. */
 bool config_errors_any(const struct config_errors *errors);
 
-/* One line each: FILE:LINE: text, or FILE: text. */
+/* One line each: FILE:LINE: text, or FILE: text; for a warning "warning: " stands before the text.
+ */
 void config_errors_write(const struct config_errors *errors, const char *file, FILE *out);
 
 #endif

@@ -6,28 +6,45 @@
 
 #include "tls.h"
 
-/* The name to verify: as given, or the endpoint's addr. */
-static const char *server_name(const struct config_listener *listener)
+/* What a listener's keys ask for. Where a value was refused, and that was told already, the default
+ * stands in for it, so that the other keys are checked all the same. */
+static struct tls_options options_of(const struct config_listener *listener)
 {
-    return *listener->tls_server_name != '\0' ? listener->tls_server_name : listener->upstream.addr;
+    const char *name = listener->tls_server_name;
+    struct tls_options options = {
+        .server_name = name != NULL && *name != '\0' ? name : listener->upstream.addr,
+        .verify = listener->tls_verify,
+        .ca_file = listener->tls_ca_file != NULL ? listener->tls_ca_file : "",
+        .cert_file = listener->tls_cert_file,
+        .key_file = listener->tls_key_file,
+        .min_version = listener->tls_min_version != NULL ? listener->tls_min_version : "1.2",
+        .http = endpoint_kind(&listener->upstream) == SCHEME_HTTPS,
+    };
+    if (options.cert_file == NULL || options.key_file == NULL || *options.cert_file == '\0' ||
+        *options.key_file == '\0')
+        options.cert_file = options.key_file = "";
+    return options;
 }
 
-static bool same_settings(const struct config_listener *a, const struct config_listener *b)
+/* Of the same endpoint, so that `http` is the same as well. */
+static bool same_options(const struct tls_options *a, const struct tls_options *b)
 {
-    return endpoint_compare_address(&a->upstream, &b->upstream) == 0 &&
-           a->tls_verify == b->tls_verify && strcmp(server_name(a), server_name(b)) == 0 &&
-           strcmp(a->tls_ca_file, b->tls_ca_file) == 0 &&
-           strcmp(a->tls_cert_file, b->tls_cert_file) == 0 &&
-           strcmp(a->tls_key_file, b->tls_key_file) == 0 &&
-           strcmp(a->tls_min_version, b->tls_min_version) == 0;
+    return a->verify == b->verify && strcmp(a->server_name, b->server_name) == 0 &&
+           strcmp(a->ca_file, b->ca_file) == 0 && strcmp(a->cert_file, b->cert_file) == 0 &&
+           strcmp(a->key_file, b->key_file) == 0 && strcmp(a->min_version, b->min_version) == 0;
 }
 
 /* An earlier listener's client that serves this one as well, or NULL. */
 static struct tls_client *find_client(const struct config *config,
-                                      const struct config_listener *listener)
+                                      const struct config_listener *listener,
+                                      const struct tls_options *options)
 {
     for (const struct config_listener *other = config->listeners; other < listener; other++) {
-        if (other->upstream.tls != NULL && same_settings(other, listener))
+        if (other->upstream.tls == NULL ||
+            endpoint_compare_address(&other->upstream, &listener->upstream) != 0)
+            continue;
+        struct tls_options others = options_of(other);
+        if (same_options(&others, options))
             return other->upstream.tls;
     }
     return NULL;
@@ -48,56 +65,70 @@ static int keep_client(struct config *config, struct tls_client *client)
 static void report(struct config_parts *parts, const struct config_part *part,
                    const struct tls_mistake *mistake, bool warning)
 {
-    static const char *const keys[] = {
-        [TLS_OPTION_NONE] = "upstream",
-        [TLS_OPTION_CA_FILE] = "tls_ca_file",
-        [TLS_OPTION_CERT_FILE] = "tls_cert_file",
-        [TLS_OPTION_KEY_FILE] = "tls_key_file",
-    };
     const struct config_listener *listener = &parts->config->listeners[part->index];
-    const char *const files[] = {
-        [TLS_OPTION_NONE] = "",
-        [TLS_OPTION_CA_FILE] = listener->tls_ca_file,
-        [TLS_OPTION_CERT_FILE] = listener->tls_cert_file,
-        [TLS_OPTION_KEY_FILE] = listener->tls_key_file,
+    const struct {
+        const char *key, *value;
+    } places[] = {
+        [TLS_OPTION_NONE] = {"upstream", listener->upstream.addr},
+        [TLS_OPTION_CA_FILE] = {"tls_ca_file", listener->tls_ca_file},
+        [TLS_OPTION_CERT_FILE] = {"tls_cert_file", listener->tls_cert_file},
+        [TLS_OPTION_KEY_FILE] = {"tls_key_file", listener->tls_key_file},
     };
-    const char *key = keys[mistake->option];
-    const char *file = files[mistake->option];
+    const char *key = places[mistake->option].key;
+    const char *value = places[mistake->option].value;
     int line = config_part_line(part, key);
     if (warning)
-        config_errors_warn(&parts->errors, line, "%s: %s%s%s", key, file, *file != '\0' ? ": " : "",
-                           mistake->text);
+        config_errors_warn(&parts->errors, line, "%s: %s: %s", key, value, mistake->text);
     else
-        config_errors_add(&parts->errors, line, "%s: %s%s%s", key, file, *file != '\0' ? ": " : "",
-                          mistake->text);
+        config_errors_add(&parts->errors, line, "%s: %s: %s", key, value, mistake->text);
+}
+
+/* Takes a mistaken option out, so that the others can be checked too. False: there is none. */
+static bool leave_out(struct tls_options *options, enum tls_option option)
+{
+    if (option == TLS_OPTION_NONE)
+        return false;
+    if (option == TLS_OPTION_CA_FILE)
+        options->ca_file = "";
+    else
+        options->cert_file = options->key_file = "";
+    return true;
+}
+
+/* A client with these options, or NULL after all their mistakes were reported. */
+static struct tls_client *make_client(struct config_parts *parts, const struct config_part *part,
+                                      struct tls_options options)
+{
+    struct tls_client *client;
+    struct tls_mistake mistake;
+    bool mistaken = false;
+    for (;;) {
+        client = tls_client_new(&options, &mistake);
+        if (mistake.text[0] != '\0')
+            report(parts, part, &mistake, client != NULL);
+        if (client != NULL || !leave_out(&options, mistake.option))
+            break;
+        mistaken = true;
+    }
+    if (!mistaken)
+        return client;
+    tls_client_free(client);
+    return NULL;
 }
 
 void config_tls_load(struct config_parts *parts, const struct config_part *part)
 {
     struct config *config = parts->config;
     struct config_listener *listener = &config->listeners[part->index];
-    struct endpoint *upstream = &listener->upstream;
-    if (*listener->tls_cert_file == '\0' && *listener->tls_key_file != '\0')
-        return; /* was told already */
-    upstream->tls = find_client(config, listener);
-    if (upstream->tls != NULL)
-        return;
-    const struct tls_options options = {
-        .server_name = server_name(listener),
-        .verify = listener->tls_verify,
-        .ca_file = listener->tls_ca_file,
-        .cert_file = listener->tls_cert_file,
-        .key_file = listener->tls_key_file,
-        .min_version = listener->tls_min_version,
-        .http = endpoint_kind(upstream) == SCHEME_HTTPS,
-    };
-    struct tls_mistake mistake = {.text = ""};
-    upstream->tls = tls_client_new(&options, &mistake);
-    if (mistake.text[0] != '\0')
-        report(parts, part, &mistake, upstream->tls != NULL);
-    if (upstream->tls != NULL && keep_client(config, upstream->tls) < 0) {
-        tls_client_free(upstream->tls);
-        upstream->tls = NULL;
-        config_errors_add(&parts->errors, part->line, "%s", strerror(ENOMEM));
+    const struct tls_options options = options_of(listener);
+    struct tls_client *client = find_client(config, listener, &options);
+    if (client == NULL) {
+        client = make_client(parts, part, options);
+        if (client != NULL && keep_client(config, client) < 0) {
+            tls_client_free(client);
+            client = NULL;
+            config_errors_add(&parts->errors, part->line, "%s", strerror(ENOMEM));
+        }
     }
+    listener->upstream.tls = client;
 }

@@ -4,9 +4,10 @@
 
 #include "config_parts.h"
 
-/* Gives a listener whose keys were checked its upstream's TLS client, a new one or that of an
- * earlier listener with the same endpoint and the same settings. Mistakes and warnings go to
- * parts->errors, at the line of the key. */
+/* Gives the upstream of a listener, whose other keys were checked, its TLS client: a new one or
+ * that of an earlier listener with the same endpoint and the same settings. Every mistake in the
+ * files, and every warning, goes to parts->errors, at the line of the key; with a mistake there is
+ * no client. */
 void config_tls_load(struct config_parts *parts, const struct config_part *part);
 
 #endif

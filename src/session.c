@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "tls.h"
 #include "session_internal.h"
 
 const char *session_end_name(enum session_end end)
@@ -338,7 +339,7 @@ int service_init(struct service *service)
 void service_log_stats(const struct service *service)
 {
     const struct service_stats *stats = &service->stats;
-    char text[SESSION_END_COUNT * 48 + ARRAY_LEN(stats->answers) * 40];
+    char text[SESSION_END_COUNT * 48 + ARRAY_LEN(stats->answers) * 40 + 160];
     size_t n = 0;
     for (int end = 0; end < SESSION_END_COUNT; end++)
         n += (size_t)snprintf(text + n, sizeof(text) - n, " %s=%" PRIu64,
@@ -348,6 +349,13 @@ void service_log_stats(const struct service *service)
         for (size_t class = 1; class < ARRAY_LEN(stats->answers); class ++)
             n += (size_t)snprintf(text + n, sizeof(text) - n, " answers_%zuxx=%" PRIu64, class,
                                   stats->answers[class]);
+    }
+    if (service->config->upstream.tls != NULL) {
+        struct tls_stats tls;
+        tls_client_get_stats(service->config->upstream.tls, &tls);
+        n += (size_t)snprintf(text + n, sizeof(text) - n,
+                              " tls_full=%" PRIu64 " tls_resumed=%" PRIu64 " tls_failed=%" PRIu64,
+                              tls.full, tls.resumed, tls.failed);
     }
     log_notice("stats listener=%s accepted=%" PRIu64 " bytes_up=%" PRIu64 " bytes_down=%" PRIu64
                "%s",
