@@ -3,7 +3,7 @@
 
 #include "tls_internal.h"
 
-/* However long the upstream says that a ticket lives: resumption does not look at the upstream's
+/* In seconds, however long the upstream says that a ticket lives: resumption does not look at its
  * certificate again, and RFC 8446 4.6.1 allows a week at most. */
 #define AGE_MAX (24 * 3600)
 
@@ -31,7 +31,7 @@ static bool is_fresh(const SSL_SESSION *session)
 {
     long age = (long)time(NULL) - SSL_SESSION_get_time(session);
     unsigned long hint = SSL_SESSION_get_ticket_lifetime_hint(session);
-    if (age < 0 || age >= AGE_MAX || age >= SSL_SESSION_get_timeout(session))
+    if (age < 0 || age >= SSL_SESSION_get_timeout(session))
         return false;
     return hint == 0 || (unsigned long)age < hint;
 }
@@ -59,6 +59,7 @@ void tls_session_collect(struct tls_client *client)
     SSL_CTX_set_app_data(client->context, client);
     SSL_CTX_set_session_cache_mode(client->context,
                                    SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_set_timeout(client->context, AGE_MAX);
     SSL_CTX_sess_set_new_cb(client->context, on_new_session);
 }
 

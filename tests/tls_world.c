@@ -314,15 +314,22 @@ static void peer_step(struct pair *pair)
     peer_flush(pair);
 }
 
+/* Nobody reads or writes yet: the flags are left to the handshake. */
+static enum tls_result shake(struct pair *pair)
+{
+    pair->stream.readable = pair->stream.writable = false;
+    return stream_handshake(&pair->stream);
+}
+
 enum tls_result pair_handshake(struct pair *pair)
 {
-    enum tls_result result = stream_handshake(&pair->stream);
+    enum tls_result result = shake(pair);
     peer_step(pair);
     while (result == TLS_WANTS_READ || result == TLS_WANTS_WRITE) {
         unsigned before = pair->calls;
         loop_turn(pair->loop, USEC_PER_MSEC);
         if (pair->calls != before)
-            result = stream_handshake(&pair->stream);
+            result = shake(pair);
         peer_step(pair);
     }
     while (result == TLS_DONE && peer_is_shaking(pair)) {
