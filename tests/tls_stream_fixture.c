@@ -80,6 +80,7 @@ int __wrap_SSL_write_ex(SSL *ssl, const void *data, size_t size, size_t *written
         assert_memory_equal(data, pending_copy, size);
         repeated++;
     }
+    assert_true(size > 0);
     int result = __real_SSL_write_ex(ssl, data, size, written);
     pending = NULL;
     if (pretend_ktls && result != 1 && SSL_want_write(ssl)) {
