@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "tls.h"
 
@@ -62,6 +63,14 @@ static int keep_client(struct config *config, struct tls_client *client)
     return 0;
 }
 
+/* A directory, as of a whole store, would be told to hold no certificate. */
+static const char *explain(const struct tls_mistake *mistake, const char *file)
+{
+    struct stat st;
+    bool folder = mistake->option != TLS_OPTION_NONE && stat(file, &st) == 0 && S_ISDIR(st.st_mode);
+    return folder ? strerror(EISDIR) : mistake->text;
+}
+
 static void report(struct config_parts *parts, const struct config_part *part,
                    const struct tls_mistake *mistake, bool warning)
 {
@@ -76,11 +85,12 @@ static void report(struct config_parts *parts, const struct config_part *part,
     };
     const char *key = places[mistake->option].key;
     const char *value = places[mistake->option].value;
+    const char *text = explain(mistake, value);
     int line = config_part_line(part, key);
     if (warning)
-        config_errors_warn(&parts->errors, line, "%s: %s: %s", key, value, mistake->text);
+        config_errors_warn(&parts->errors, line, "%s: %s: %s", key, value, text);
     else
-        config_errors_add(&parts->errors, line, "%s: %s: %s", key, value, mistake->text);
+        config_errors_add(&parts->errors, line, "%s: %s: %s", key, value, text);
 }
 
 /* Takes a mistaken option out, so that the others can be checked too. False: there is none. */

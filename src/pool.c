@@ -246,8 +246,11 @@ static struct pool_conn *find_idle(struct pool_host *host, const struct allocati
     struct pool_conn *conn = TAILQ_FIRST(&host->conns[CONN_IDLE]);
     while (conn != NULL) {
         struct pool_conn *next = TAILQ_NEXT(conn, link);
-        if ((!allocation->fresh || conn->uses == 0) && conn_usable(conn))
-            return conn;
+        if ((!allocation->fresh || conn->uses == 0) && conn_usable(conn)) {
+            if (!stream_has_pending(&conn->stream))
+                return conn;
+            conn_close(conn, DISCARD_UNREAD_DATA, true); /* a part of some TLS record has come */
+        }
         conn = next;
     }
     return NULL;

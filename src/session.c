@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "log.h"
-#include "tls.h"
 #include "session_internal.h"
+#include "tls.h"
 
 const char *session_end_name(enum session_end end)
 {
