@@ -16,8 +16,11 @@
 
 #include "log.h"
 
-/* Clients taken from one socket before others have their turn. */
-#define SHARE 64
+/* Clients taken from one socket at once, at most. */
+#define BURST_MAX 64
+
+/* Turns of the loop with less than this between them belong to one burst. */
+#define AT_ONCE 100
 
 /* How long accepting pauses when there are no descriptors. A session that ends sooner ends the
  * pause. */
@@ -27,6 +30,8 @@ struct listening {
     struct listener *listener;
     const struct config_address *address;
     int fd;
+    int burst;        /* how many clients to expect when it is readable */
+    usec_t filled_at; /* when that many came last */
     struct event event;
     dev_t dev; /* of a unix socket's file */
     ino_t ino;
@@ -148,13 +153,31 @@ static enum accept_result accept_one(struct listening *listening)
     return ACCEPTED;
 }
 
+/* How many clients to take now: as many as came at once lately. One accept too many costs a system
+ * call for nothing, one too few a turn of the loop. After a shortage all, to see the backlog's end.
+ */
+static int next_burst(struct listening *listening)
+{
+    struct listeners *listeners = listening->listener->all;
+    usec_t now = loop_now(listeners->loop);
+    bool at_once = now - listening->filled_at < AT_ONCE;
+    if (listeners->starved)
+        return BURST_MAX;
+    if (!at_once)
+        listening->burst = 1;
+    else if (listening->burst < BURST_MAX)
+        listening->burst *= 2;
+    return listening->burst;
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     struct listening *listening = arg;
     struct listeners *listeners = listening->listener->all;
+    int burst = next_burst(listening);
     (void)fd;
     (void)what;
-    for (int i = 0; i < SHARE && listeners->accepting; i++) {
+    while (listeners->accepting && burst-- > 0) {
         switch (accept_one(listening)) {
         case ACCEPTED:
             if (listeners->clients >= listeners->max_clients) {
@@ -172,6 +195,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
             return;
         }
     }
+    /* When more stand there, the socket is readable again at once. */
+    listening->filled_at = loop_now(listeners->loop);
 }
 
 static void on_session_ended(struct service *service)

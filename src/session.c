@@ -285,7 +285,8 @@ void session_ask(struct session *session, bool fresh)
         return;
     }
     /* An answer that is on its way already comes before anything of the client's. */
-    if (allocation->state == ALLOCATION_WAITING && session_watch_client(session) < 0) {
+    if (allocation->state == ALLOCATION_WAITING && !session->kind->watches_late &&
+        session_watch_client(session) < 0) {
         int number = errno;
         pool_cancel(allocation);
         fail_later(session, "epoll_ctl", number);

@@ -120,6 +120,7 @@ static enum step drain_step(struct http_session *http)
         return step;
     bool request_read = http->exchange->request_stage == MESSAGE_READ;
     close_exchange(http);
+    session->limit_at = 0;
     if (!http->last) {
         session_set_state(session, SESSION_READING);
         return STEP_AGAIN;
@@ -196,6 +197,47 @@ static enum step next_step(struct http_session *http)
     return STEP_BLOCKED;
 }
 
+/* Does the next step depend on the client? */
+static bool needs_client(const struct http_session *http)
+{
+    switch (http->session.state) {
+    case SESSION_WAITING:
+        return false;
+    case SESSION_RELAYING:
+        return http->tunnel != NULL || http->exchange->request_stage != MESSAGE_READ ||
+               buffer_length(&http->down) > 0;
+    case SESSION_READING:
+    case SESSION_DRAINING:
+    case SESSION_LINGERING:
+    case SESSION_CLOSED:
+    case SESSION_STATES:
+        break;
+    }
+    return true;
+}
+
+/* Makes sure that somebody comes back to this session. A client on which nothing depends is
+ * watched only when the wait takes long, to notice that it left: of a one-shot client's exchange
+ * nothing may be left by then. 0, or -1 with errno. */
+static int wait_for_more(struct http_session *http)
+{
+    struct session *session = &http->session;
+    if (needs_client(http)) {
+        if (session_watch_client(session) < 0)
+            return -1;
+    } else if (!stream_is_watched(&session->client) && session->limit_at == 0) {
+        session->limit_at = loop_now(session->service->loop) + HTTP_WATCH_AFTER;
+    }
+    return session_start_timer(session);
+}
+
+/* True when all that is over is the time without a watch on the client. */
+static bool watch_is_due(const struct http_session *http)
+{
+    return !stream_is_watched(&http->session.client) && http->session.limit_at != 0 &&
+           http->session.limit_at <= loop_now(http->session.service->loop) && !needs_client(http);
+}
+
 static void http_work(struct session *session)
 {
     struct http_session *http = http_of(session);
@@ -204,7 +246,7 @@ static void http_work(struct session *session)
         case STEP_AGAIN:
             break;
         case STEP_BLOCKED:
-            if (session_watch_client(session) < 0 || session_start_timer(session) < 0)
+            if (wait_for_more(http) < 0)
                 session_finish(session, SESSION_ERROR);
             return;
         case STEP_GONE:
@@ -230,6 +272,12 @@ static void http_timed_out(struct session *session)
     struct http_session *http = http_of(session);
     struct exchange *exchange = http->exchange;
     enum step step = STEP_GONE;
+    if (watch_is_due(http)) {
+        session->limit_at = 0;
+        if (session_watch_client(session) < 0 || session_start_timer(session) < 0)
+            session_finish(session, SESSION_ERROR);
+        return;
+    }
     bool idle = exchange == NULL || (exchange->request_stage == MESSAGE_HEAD &&
                                      !http1_head_started(&exchange->request));
     if (session->state == SESSION_LINGERING || idle) {
@@ -287,6 +335,7 @@ static void http_clear(struct session *session)
 
 const struct session_kind session_http_kind = {
     .size = sizeof(struct http_session),
+    .watches_late = true,
     .first = SESSION_READING,
     .begin = http_begin,
     .answered = http_answered,

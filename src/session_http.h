@@ -23,6 +23,9 @@
 /* How much of a target the access log shows. */
 #define HTTP_LOG_TARGET_MAX 1024
 
+/* How long a client that nothing depends on is not watched. */
+#define HTTP_WATCH_AFTER (1 * USEC_PER_SEC)
+
 /* How long we read on after our last byte, so that a reset does not destroy it. */
 #define HTTP_LINGER (5 * USEC_PER_SEC)
 

@@ -32,6 +32,9 @@ enum session_state {
 /* What differs between kinds. None of these is called once the session is CLOSED. */
 struct session_kind {
     size_t size; /* of the struct that begins with a struct session */
+    /* While it waits, the client need not be watched from the first moment on. Most waits are over
+     * before watching has paid for its system call. */
+    bool watches_late;
     enum session_state first;
     /* The client was accepted; must not end the session (session_yield comes back to work). */
     void (*begin)(struct session *session);
@@ -39,7 +42,7 @@ struct session_kind {
     void (*answered)(struct session *session, const struct failure *failure);
     /* A stream became ready, or it is time for more (session_yield). */
     void (*work)(struct session *session);
-    /* Nothing moved for idle_timeout. NULL: the session ends. */
+    /* Nothing moved for idle_timeout, or limit_at is over. NULL: the session ends. */
     void (*timed_out)(struct session *session);
     /* kaproxy is stopping: what has no work under way ends. NULL: goes on. */
     void (*drain)(struct session *session);
