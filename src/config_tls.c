@@ -63,7 +63,7 @@ static int keep_client(struct config *config, struct tls_client *client)
     return 0;
 }
 
-/* A directory, as of a whole store, would be told to hold no certificate. */
+/* To OpenSSL a directory is an empty file, but one of certificates does hold some. */
 static const char *explain(const struct tls_mistake *mistake, const char *file)
 {
     struct stat st;

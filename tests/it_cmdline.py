@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Goal of this test: the command line does what the manual says, with the right exit status."""
 
+import os
 import shlex
 import subprocess
 import sys
 
 sys.path.insert(0, sys.path[0] + "/harness")
-from kaptest import main, test
+from kaptest import Skip, main, test
 from kaptest.kaproxy import PROGRAM
+from kaptest.tls_ca import authority
 
 GOOD = """\
 [listener main]
@@ -23,6 +25,17 @@ nonsense = 1
 [listener main]
 listen = 127.0.0.1:1
 upstream = https://example.com
+tls_ca_file = missing/ca.pem
+tls_min_version = 1.1
+"""
+
+TLS = """\
+[listener main]
+listen = 127.0.0.1:1
+upstream = https://example.com
+tls_ca_file = {ca}
+tls_cert_file = {cert}
+tls_key_file = {key}
 """
 
 
@@ -73,10 +86,52 @@ def bad(t):
         status, out, err = run(*arguments)
         t.equal((status, out), (1, ""), "status and standard output")
         lines = err.splitlines()
-        for line in 2, 3, 6:
+        for line in 2, 3, 7, 8:
             named = [text for text in lines if text.startswith(f"{file}:{line}: ")]
             t.check(named, f"line {line} is not named")
-        t.check(f"{file}:6: scheme https: not supported yet" in lines, f"not among {lines}")
+        t.equal(len(lines), 4, f"mistakes in {lines}")
+        t.check(f"{file}:7: tls_ca_file: missing/ca.pem: No such file or directory" in lines,
+                f"not among {lines}")
+
+
+@test("-t with certificates: ok for good ones, a warning for an expired one, and else its mistake")
+def certificates(t):
+    file = t.folder / "tls.ini"
+
+    def check(certificate, key):
+        file.write_text(TLS.format(ca=authority().root.alone, cert=certificate.file, key=key.key))
+        return run("-t", "-c", str(file))
+
+    valid, expired = authority().valid, authority().expired
+    t.equal(check(valid, valid), (0, f"{file}: ok\n", ""), "-t with a valid one")
+    warning = f"{file}:5: warning: tls_cert_file: {expired.file}: the certificate has expired\n"
+    t.equal(check(expired, expired), (0, f"{file}: ok\n", warning), "-t with an expired one")
+    mistake = f"{file}:6: tls_key_file: {expired.key}: does not match the certificate\n"
+    t.equal(check(valid, expired), (1, "", mistake), "-t with another one's key")
+
+
+@test("the start: a warning for tls_verify = no and for an expired certificate, and it goes on")
+def start(t):
+    expired = authority().expired
+    kaproxy = t.kaproxy("tls://127.0.0.1:1", listener={
+        "tls_verify": "no", "tls_cert_file": expired.file, "tls_key_file": expired.key})
+    t.equal(len(kaproxy.find_log("warning: listener main: tls_verify = no")), 1, "tls_verify")
+    t.equal(len(kaproxy.find_log(r"ini:\d+: warning: tls_cert_file: .* has expired$")), 1,
+            "certificate")
+    quiet = t.kaproxy("tls://127.0.0.1:1")
+    t.equal(quiet.find_log("warning: .*(tls|certificate)"), [], "warnings of another one")
+
+
+@test("a key that root alone may read is read before the user is another one")
+def private_key(t):
+    if os.geteuid() != 0:
+        raise Skip("only root can change its user")
+    valid = authority().valid
+    key = t.folder / "private.key"
+    key.touch(0o600)
+    key.write_text(valid.key.read_text())
+    t.kaproxy("tls://127.0.0.1:1", main={"user": "nobody"}, listener={
+        "tls_cert_file": valid.file, "tls_key_file": key}).stop()
 
 
 @test("a missing file, an empty one, unknown options and surplus words: status 1 and a message")

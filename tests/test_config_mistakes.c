@@ -287,10 +287,13 @@ static void test_reuse(void **state)
                    explained);
     assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=tcp://x:1\nreuse = framed\n", 4,
                    "reuse: framed is for http and https");
-    assert_mistakes("[listener a]\nlisten=127.0.0.1:80\nreuse=quiet\nupstream=https://x\n",
-                    "3: reuse: quiet is for opaque schemes, scheme https has message boundaries: "
-                    "use framed or never\n"
-                    "4: scheme https: not supported yet\n");
+    assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=tls+q://x:1\n", 1,
+                   "the bytes of scheme tls+q carry no boundary");
+    assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=tls://x:1\nreuse=framed\n", 4,
+                   "reuse: framed is for http and https");
+    assert_mistake("[listener a]\nlisten=127.0.0.1:80\nreuse=quiet\nupstream=https://x\n", 3,
+                   "reuse: quiet is for opaque schemes, scheme https has message boundaries: "
+                   "use framed or never");
     assert_mistake(HTTP_LISTENER "reuse=quiet\n", 4,
                    "reuse: quiet is for opaque schemes, scheme http has message boundaries: "
                    "use framed or never");
@@ -311,38 +314,22 @@ static void test_pools(void **state)
     assert_mistake("[pool]\nbind_address = [::1]\n" LISTENER, 2, "is not a numeric");
 }
 
-static void test_schemes_not_supported(void **state)
-{
-    static const char *const schemes[] = {"https", "tls", "tls+x"};
-    char text[200], words[100];
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
-        snprintf(text, sizeof(text),
-                 "[listener a]\nlisten=127.0.0.1:80\nupstream=%s://x:1\nreuse=never\n", schemes[i]);
-        snprintf(words, sizeof(words), "3: scheme %s: not supported yet\n", schemes[i]);
-        assert_mistakes(text, words);
-    }
-}
-
-#define TLS_LISTENER "[listener a]\nlisten=127.0.0.1:80\nupstream=https://x\n"
-#define TLS_REFUSED  "3: scheme https: not supported yet\n"
-
+/* test_config_tls has those of the files. */
 static void test_tls_keys(void **state)
 {
     (void)state;
-    assert_mistakes(TLS_LISTENER "tls_ca_file=x\ntls_verify=no\ntls_server_name=::1\n"
-                                 "tls_cert_file=c\ntls_key_file=k\ntls_min_version=1.3\n",
-                    TLS_REFUSED);
-    assert_mistakes(TLS_LISTENER "tls_cert_file=c\n",
-                    TLS_REFUSED "4: tls_cert_file: tls_key_file must be given as well\n");
-    assert_mistakes(TLS_LISTENER "tls_key_file=k\ntls_cert_file=\n",
-                    TLS_REFUSED "4: tls_key_file: tls_cert_file must be given as well\n");
-    assert_mistakes(TLS_LISTENER "tls_verify=maybe\ntls_min_version=1.1\ntls_server_name=a:1\n",
-                    TLS_REFUSED "4: tls_verify: \"maybe\" is not one of no or yes\n"
-                                "5: tls_min_version: \"1.1\" is not one of 1.2 or 1.3\n"
-                                "6: tls_server_name: \"a:1\" is neither a host's name nor an IP "
-                                "address\n");
+    assert_mistakes(HTTPS_LISTENER "tls_cert_file=c\n",
+                    "4: tls_cert_file: tls_key_file must be given as well\n");
+    assert_mistakes(HTTPS_LISTENER "tls_key_file=k\ntls_cert_file=\n",
+                    "4: tls_key_file: tls_cert_file must be given as well\n");
+    assert_mistakes(HTTPS_LISTENER "tls_verify=maybe\ntls_min_version=1.1\ntls_server_name=a:1\n",
+                    "4: tls_verify: \"maybe\" is not one of no or yes\n"
+                    "5: tls_min_version: \"1.1\" is not one of 1.2 or 1.3\n"
+                    "6: tls_server_name: \"a:1\" is neither a host's name nor an IP address\n");
+    assert_mistake(HTTPS_LISTENER "tls_server_name=a/b\n", 4, "is neither a host's name nor an IP");
+    assert_mistake(HTTPS_LISTENER "tls_server_name=*.a\n", 4, "is neither a host's name nor an IP");
+    assert_mistake(HTTPS_LISTENER "tls_server_name=[::1]\n", 4, "is neither a host's name nor");
+    assert_mistake(HTTPS_LISTENER "tls_min_version=\n", 4, "tls_min_version: the value is missing");
 }
 
 /* A key that does nothing is a mistake, even with its default as value. */
@@ -359,7 +346,10 @@ static void test_keys_without_effect(void **state)
     assert_mistakes(HTTP_LISTENER "tls_server_name=x\ntls_min_version=1.2\n",
                     "4: tls_server_name: has no effect on scheme http\n"
                     "5: tls_min_version: has no effect on scheme http\n");
-    assert_mistakes(TLS_LISTENER "host=client\nheader_timeout=1\nforwarded=off\n", TLS_REFUSED);
+    assert_mistakes("[listener a]\nlisten=127.0.0.1:80\nupstream=tls+q://x:1\nreuse=never\n"
+                    "host=client\ntls_verify=no\n",
+                    "5: host: has no effect on scheme tls+q\n");
+    config_free(ini_load(HTTPS_LISTENER "host=client\nheader_timeout=1\nforwarded=off\n"));
 }
 
 static void test_host(void **state)
@@ -419,7 +409,6 @@ int main(void)
         cmocka_unit_test(test_missing_keys),
         cmocka_unit_test(test_reuse),
         cmocka_unit_test(test_pools),
-        cmocka_unit_test(test_schemes_not_supported),
         cmocka_unit_test(test_tls_keys),
         cmocka_unit_test(test_keys_without_effect),
         cmocka_unit_test(test_host),

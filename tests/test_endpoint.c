@@ -244,6 +244,31 @@ static void test_compare(void **state)
     }
 }
 
+/* A connection made with one client's settings must not serve another. */
+static void test_compare_tls(void **state)
+{
+    char clients[2]; /* their addresses stand for TLS clients */
+    struct endpoint first, second;
+    const char *error;
+
+    (void)state;
+    assert_int_equal(endpoint_parse(&first, "https://a", &error), 0);
+    assert_null(first.tls);
+    second = first;
+    first.tls = (struct tls_client *)(void *)&clients[0];
+    assert_true(endpoint_compare(&first, &second) > 0);
+    assert_true(endpoint_compare(&second, &first) < 0);
+    second.tls = (struct tls_client *)(void *)&clients[1];
+    assert_true(endpoint_compare(&first, &second) < 0);
+    assert_true(endpoint_compare(&second, &first) > 0);
+    assert_int_equal(endpoint_compare_address(&first, &second), 0);
+    second.tls = first.tls;
+    assert_int_equal(endpoint_compare(&first, &second), 0);
+    second.port++;
+    assert_true(endpoint_compare(&first, &second) < 0);
+    assert_true(endpoint_compare_address(&first, &second) < 0);
+}
+
 static void test_names(void **state)
 {
     (void)state;
@@ -265,7 +290,8 @@ int main(void)
         cmocka_unit_test(test_schemes_refused), cmocka_unit_test(test_addrs_refused),
         cmocka_unit_test(test_lengths),         cmocka_unit_test(test_ports_refused),
         cmocka_unit_test(test_rest_refused),    cmocka_unit_test(test_failure_leaves_endpoint),
-        cmocka_unit_test(test_compare),         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_compare),         cmocka_unit_test(test_compare_tls),
+        cmocka_unit_test(test_names),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
