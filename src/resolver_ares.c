@@ -3,30 +3,52 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <limits.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "log.h"
 #include "resolver.h"
+
+#define RESOLV_CONF "/etc/resolv.conf"
+#define DNS_PORT    53
+
+/* How often the file is looked at; a look is one stat(2). */
+#define LOOK_INTERVAL (2 * USEC_PER_SEC)
+
+/* c-ares with the configuration of one moment. It cannot take up another one (before 1.22), so a
+ * change makes a new channel, and the old one goes with its last request. */
+struct channel {
+    TAILQ_ENTRY(channel) link;
+    struct backend *backend;
+    ares_channel ares;
+    struct timer timer; /* c-ares' next time-out */
+    TAILQ_HEAD(, channel_socket) sockets;
+    unsigned requests;
+};
 
 struct backend {
     struct resolver_backend base;
     struct loop *loop;
-    ares_channel channel;
-    struct timer timer; /* c-ares' next time-out */
+    struct resolver_ares_options options;
+    TAILQ_HEAD(, channel) channels; /* the first one takes new requests */
     TAILQ_HEAD(, request) requests;
-    TAILQ_HEAD(, channel_socket) sockets;
+    struct stat seen; /* the file as it was when the first channel was made */
+    usec_t look_at;   /* again, not before */
 };
 
 /* A query under way. The task delivers its answer: c-ares also answers from inside
  * ares_getaddrinfo, and must not be entered anew from inside its callbacks. */
 struct request {
     TAILQ_ENTRY(request) link;
-    struct backend *backend;
+    struct channel *channel;
     struct query *query;
     struct task task;
     union address *addresses;
     size_t count;
+    usec_t ttl;
     const char *error;
 };
 
@@ -34,66 +56,67 @@ struct request {
 struct channel_socket {
     TAILQ_ENTRY(channel_socket) link;
     ares_socket_t fd;
-    struct backend *backend;
+    struct channel *channel;
     struct event event;
 };
 
 /* Follows c-ares' next time-out; to be called after each call that may have changed it. */
-static void update_timer(struct backend *backend)
+static void update_timer(struct channel *channel)
 {
+    struct loop *loop = channel->backend->loop;
     struct timeval tv;
-    if (ares_timeout(backend->channel, NULL, &tv) == NULL) {
-        timer_clear(backend->loop, &backend->timer);
+    if (ares_timeout(channel->ares, NULL, &tv) == NULL) {
+        timer_clear(loop, &channel->timer);
         return;
     }
     /* c-ares cuts to whole milliseconds; one more, or the last one is spent spinning. */
     usec_t wait = tv.tv_sec * USEC_PER_SEC + tv.tv_usec + USEC_PER_MSEC;
     /* A query that could not time out might never be answered. */
-    if (timer_set(backend->loop, &backend->timer, loop_now(backend->loop) + wait) < 0)
-        ares_cancel(backend->channel);
+    if (timer_set(loop, &channel->timer, loop_now(loop) + wait) < 0)
+        ares_cancel(channel->ares);
 }
 
 static void on_timer(struct timer *timer)
 {
-    struct backend *backend = container_of(timer, struct backend, timer);
-    ares_process_fd(backend->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-    update_timer(backend);
+    struct channel *channel = container_of(timer, struct channel, timer);
+    ares_process_fd(channel->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    update_timer(channel);
 }
 
 static void on_event(evutil_socket_t fd, short what, void *arg)
 {
     /* c-ares may close the socket and so free what arg points to. */
-    struct backend *backend = ((struct channel_socket *)arg)->backend;
-    ares_process_fd(backend->channel, what & EV_READ ? fd : ARES_SOCKET_BAD,
+    struct channel *channel = ((struct channel_socket *)arg)->channel;
+    ares_process_fd(channel->ares, what & EV_READ ? fd : ARES_SOCKET_BAD,
                     what & EV_WRITE ? fd : ARES_SOCKET_BAD);
-    update_timer(backend);
+    update_timer(channel);
 }
 
 /* The list is short: c-ares has two sockets a DNS server at most. */
-static struct channel_socket *socket_find(const struct backend *backend, ares_socket_t fd)
+static struct channel_socket *socket_find(const struct channel *channel, ares_socket_t fd)
 {
     struct channel_socket *socket;
-    TAILQ_FOREACH (socket, &backend->sockets, link) {
+    TAILQ_FOREACH (socket, &channel->sockets, link) {
         if (socket->fd == fd)
             return socket;
     }
     return NULL;
 }
 
-static struct channel_socket *socket_new(struct backend *backend, ares_socket_t fd)
+static struct channel_socket *socket_new(struct channel *channel, ares_socket_t fd)
 {
     struct channel_socket *socket = calloc(1, sizeof(*socket));
     if (socket == NULL)
         return NULL;
     socket->fd = fd;
-    socket->backend = backend;
-    TAILQ_INSERT_TAIL(&backend->sockets, socket, link);
+    socket->channel = channel;
+    TAILQ_INSERT_TAIL(&channel->sockets, socket, link);
     return socket;
 }
 
 static void socket_free(struct channel_socket *socket)
 {
-    TAILQ_REMOVE(&socket->backend->sockets, socket, link);
+    TAILQ_REMOVE(&socket->channel->sockets, socket, link);
     free(socket);
 }
 
@@ -101,27 +124,41 @@ static void socket_free(struct channel_socket *socket)
  * cannot be watched is dealt with as a server that does not answer: its time-out strikes. */
 static void on_socket_state(void *data, ares_socket_t fd, int readable, int writable)
 {
-    struct backend *backend = data;
-    struct channel_socket *socket = socket_find(backend, fd);
+    struct channel *channel = data;
+    struct channel_socket *socket = socket_find(channel, fd);
     if (socket != NULL)
         event_del(&socket->event);
-    else if ((socket = socket_new(backend, fd)) == NULL)
+    else if ((socket = socket_new(channel, fd)) == NULL)
         return;
     if (!readable && !writable) {
         socket_free(socket);
         return;
     }
     int what = EV_PERSIST | (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0);
-    event_assign(&socket->event, loop_base(backend->loop), fd, (short)what, on_event, socket);
+    event_assign(&socket->event, loop_base(channel->backend->loop), fd, (short)what, on_event,
+                 socket);
     event_add(&socket->event, NULL);
+}
+
+static void channel_free(struct channel *channel)
+{
+    /* Closes the sockets, which empties their list. */
+    ares_destroy(channel->ares);
+    timer_clear(channel->backend->loop, &channel->timer);
+    TAILQ_REMOVE(&channel->backend->channels, channel, link);
+    free(channel);
 }
 
 static void request_free(struct request *request)
 {
-    loop_unpost(request->backend->loop, &request->task);
-    TAILQ_REMOVE(&request->backend->requests, request, link);
+    struct channel *channel = request->channel;
+    struct backend *backend = channel->backend;
+    loop_unpost(backend->loop, &request->task);
+    TAILQ_REMOVE(&backend->requests, request, link);
     free(request->addresses);
     free(request);
+    if (--channel->requests == 0 && channel != TAILQ_FIRST(&backend->channels))
+        channel_free(channel);
 }
 
 static void on_task(struct task *task)
@@ -130,12 +167,28 @@ static void on_task(struct task *task)
     struct query *query = request->query;
     union address *addresses = request->addresses;
     size_t count = request->count;
+    usec_t ttl = request->ttl;
     const char *error = request->error;
-    /* The request goes before the askers are told: they may free the resolver. */
+    /* The request goes first: nothing here is to be touched once the askers were told. */
     request->addresses = NULL;
     request_free(request);
-    query_answer(query, addresses, count, error);
+    if (error != NULL)
+        query_answer(query, NULL, 0, error);
+    else
+        query_answer_kept(query, addresses, count, ttl);
     free(addresses);
+}
+
+/* How long all of an answer is valid: its addresses, and the aliases that led to them. Names of
+ * /etc/hosts have 0. */
+static usec_t shortest_ttl(const struct ares_addrinfo *info)
+{
+    int ttl = INT_MAX;
+    for (const struct ares_addrinfo_node *node = info->nodes; node != NULL; node = node->ai_next)
+        ttl = node->ai_ttl < ttl ? node->ai_ttl : ttl;
+    for (const struct ares_addrinfo_cname *name = info->cnames; name != NULL; name = name->next)
+        ttl = name->ttl < ttl ? name->ttl : ttl;
+    return ttl * USEC_PER_SEC;
 }
 
 /* Takes the addresses over, in c-ares' order; ARES_SUCCESS or ARES_ENOMEM. */
@@ -155,6 +208,7 @@ static int take_addresses(struct request *request, const struct ares_addrinfo *i
         memcpy(address, node->ai_addr, (size_t)node->ai_addrlen);
         request->count++;
     }
+    request->ttl = shortest_ttl(info);
     return ARES_SUCCESS;
 }
 
@@ -168,37 +222,7 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
         ares_freeaddrinfo(info);
     if (status != ARES_SUCCESS && status != ARES_ENODATA)
         request->error = ares_strerror(status);
-    loop_post(request->backend->loop, &request->task);
-}
-
-static int backend_start(struct resolver_backend *base, struct query *query, const char *name)
-{
-    struct backend *backend = container_of(base, struct backend, base);
-    struct request *request = calloc(1, sizeof(*request));
-    if (request == NULL)
-        return -1;
-    request->backend = backend;
-    request->query = query;
-    request->task.run = on_task;
-    TAILQ_INSERT_TAIL(&backend->requests, request, link);
-    const struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    ares_getaddrinfo(backend->channel, name, NULL, &hints, on_answer, request);
-    update_timer(backend);
-    return 0;
-}
-
-static void backend_stop(struct resolver_backend *base)
-{
-    struct backend *backend = container_of(base, struct backend, base);
-    /* Closes the sockets, which empties their list, and answers what is under way. Those answers
-     * are posted, and go with their requests. */
-    ares_destroy(backend->channel);
-    timer_clear(backend->loop, &backend->timer);
-    struct request *request;
-    while ((request = TAILQ_FIRST(&backend->requests)) != NULL)
-        request_free(request);
-    free(backend);
-    ares_library_cleanup();
+    loop_post(request->channel->backend->loop, &request->task);
 }
 
 static int errno_of(int status)
@@ -215,36 +239,160 @@ static int errno_of(int status)
     }
 }
 
-struct resolver_backend *resolver_ares_new(struct loop *loop)
+/* Sets the servers of the options; an ARES_ status. */
+static int set_servers(struct channel *channel)
+{
+    struct ares_addr_port_node nodes[RESOLVER_SERVERS_MAX] = {0};
+    union address servers[RESOLVER_SERVERS_MAX];
+    const char *text = channel->backend->options.servers;
+    if (text == NULL || *text == '\0')
+        return ARES_SUCCESS;
+    int count = address_parse_list(servers, RESOLVER_SERVERS_MAX, text, DNS_PORT);
+    if (count <= 0)
+        return ARES_EBADSTR;
+    for (int i = 0; i < count; i++) {
+        struct ares_addr_port_node *node = &nodes[i];
+        node->next = i + 1 < count ? node + 1 : NULL;
+        node->family = servers[i].sa.sa_family;
+        node->udp_port = node->tcp_port = ntohs(*address_port(&servers[i]));
+        if (node->family == AF_INET)
+            node->addr.addr4 = servers[i].in.sin_addr;
+        else
+            memcpy(&node->addr.addr6, &servers[i].in6.sin6_addr, sizeof(node->addr.addr6));
+    }
+    return ares_set_servers_ports(channel->ares, nodes);
+}
+
+/* Makes a channel that takes new requests from now on. 0, or -1 with errno. */
+static int channel_new(struct backend *backend)
+{
+    struct channel *channel = calloc(1, sizeof(*channel));
+    if (channel == NULL)
+        return -1;
+    channel->backend = backend;
+    channel->timer.fire = on_timer;
+    TAILQ_INIT(&channel->sockets);
+    char *file = strdup(backend->options.resolv_conf);
+    struct ares_options options = {
+        .sock_state_cb = on_socket_state, .sock_state_cb_data = channel, .resolvconf_path = file};
+    int status = file == NULL ? ARES_ENOMEM
+                              : ares_init_options(&channel->ares, &options,
+                                                  ARES_OPT_SOCK_STATE_CB | ARES_OPT_RESOLVCONF);
+    free(file);
+    if (status != ARES_SUCCESS)
+        goto err_channel;
+    status = set_servers(channel);
+    if (status != ARES_SUCCESS)
+        goto err_ares;
+    TAILQ_INSERT_HEAD(&backend->channels, channel, link);
+    return 0;
+
+err_ares:
+    ares_destroy(channel->ares);
+err_channel:
+    free(channel);
+    errno = errno_of(status);
+    return -1;
+}
+
+static bool is_same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* Whether the file is another one than at the last look. Without a file nothing changes. */
+static bool has_changed(struct backend *backend)
+{
+    struct stat now;
+    if (loop_now(backend->loop) < backend->look_at)
+        return false;
+    backend->look_at = loop_now(backend->loop) + LOOK_INTERVAL;
+    if (stat(backend->options.resolv_conf, &now) < 0 || is_same_file(&now, &backend->seen))
+        return false;
+    backend->seen = now;
+    return true;
+}
+
+/* Takes up the file's change. With a new channel that cannot be made the old one works on. */
+static void follow_file(struct backend *backend)
+{
+    if (!has_changed(backend))
+        return;
+    struct channel *old = TAILQ_FIRST(&backend->channels);
+    if (channel_new(backend) < 0) {
+        log_error("cannot read %s anew: %s", backend->options.resolv_conf, strerror(errno));
+        return;
+    }
+    if (old->requests == 0)
+        channel_free(old);
+    log_info("%s has changed and was read anew", backend->options.resolv_conf);
+}
+
+static int backend_start(struct resolver_backend *base, struct query *query, const char *name)
+{
+    struct backend *backend = container_of(base, struct backend, base);
+    struct request *request = calloc(1, sizeof(*request));
+    if (request == NULL)
+        return -1;
+    follow_file(backend);
+    struct channel *channel = TAILQ_FIRST(&backend->channels);
+    channel->requests++;
+    request->channel = channel;
+    request->query = query;
+    request->task.run = on_task;
+    TAILQ_INSERT_TAIL(&backend->requests, request, link);
+    const struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    ares_getaddrinfo(channel->ares, name, NULL, &hints, on_answer, request);
+    update_timer(channel);
+    return 0;
+}
+
+static void backend_stop(struct resolver_backend *base)
+{
+    struct backend *backend = container_of(base, struct backend, base);
+    struct request *request;
+    struct channel *channel;
+    /* What is under way is answered by this. Those answers are posted, and go with their requests,
+     * as do the channels but the first. */
+    TAILQ_FOREACH (channel, &backend->channels, link) {
+        ares_destroy(channel->ares);
+        channel->ares = NULL;
+    }
+    while ((request = TAILQ_FIRST(&backend->requests)) != NULL)
+        request_free(request);
+    channel_free(TAILQ_FIRST(&backend->channels));
+    free(backend);
+    ares_library_cleanup();
+}
+
+struct resolver_backend *resolver_ares_new(struct loop *loop,
+                                           const struct resolver_ares_options *options)
 {
     struct backend *backend = calloc(1, sizeof(*backend));
     if (backend == NULL)
         return NULL;
     backend->base = (struct resolver_backend){.start = backend_start, .stop = backend_stop};
     backend->loop = loop;
-    backend->timer.fire = on_timer;
+    backend->options = *options;
+    if (backend->options.resolv_conf == NULL)
+        backend->options.resolv_conf = RESOLV_CONF;
+    TAILQ_INIT(&backend->channels);
     TAILQ_INIT(&backend->requests);
-    TAILQ_INIT(&backend->sockets);
-    int status = ares_library_init(ARES_LIB_INIT_ALL);
-    if (status != ARES_SUCCESS)
+    int number = errno_of(ares_library_init(ARES_LIB_INIT_ALL));
+    if (number != 0)
         goto err_backend;
-    struct ares_options options = {.sock_state_cb = on_socket_state, .sock_state_cb_data = backend};
-    status = ares_init_options(&backend->channel, &options, ARES_OPT_SOCK_STATE_CB);
-    if (status != ARES_SUCCESS)
+    has_changed(backend); /* notes what it is now */
+    if (channel_new(backend) < 0) {
+        number = errno;
         goto err_library;
+    }
     return &backend->base;
 
 err_library:
     ares_library_cleanup();
 err_backend:
     free(backend);
-    errno = errno_of(status);
+    errno = number;
     return NULL;
-}
-
-int resolver_ares_set_servers(struct resolver_backend *base, const char *servers)
-{
-    struct backend *backend = container_of(base, struct backend, base);
-    errno = errno_of(ares_set_servers_ports_csv(backend->channel, servers));
-    return errno == 0 ? 0 : -1;
 }

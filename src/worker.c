@@ -157,7 +157,8 @@ static int add_pools(struct worker *worker)
 
 static int start_resolver(struct worker *worker)
 {
-    struct resolver_backend *backend = resolver_ares_new(worker->loop);
+    const struct resolver_ares_options options = {0};
+    struct resolver_backend *backend = resolver_ares_new(worker->loop, &options);
     if (backend == NULL)
         return -1;
     worker->resolver = resolver_new(worker->loop, backend);

@@ -11,6 +11,7 @@ struct script {
     char error[160];
     bool fails;
     usec_t delay;
+    usec_t ttl;
     union address addresses[ADDRESS_MAX];
     size_t address_count;
     unsigned queries;
@@ -73,6 +74,8 @@ static void on_due(struct timer *timer)
     free(answer);
     if (script->fails)
         query_answer(query, NULL, 0, script->error);
+    else if (script->ttl > 0)
+        query_answer_kept(query, script->addresses, script->address_count, script->ttl);
     else
         query_answer(query, script->addresses, script->address_count, NULL);
 }
@@ -145,6 +148,11 @@ void names_set(struct names *names, const char *name, const char *addresses, con
         rest += length;
         rest += *rest == ',';
     }
+}
+
+void names_set_ttl(struct names *names, const char *name, usec_t ttl)
+{
+    get_script(names, name)->ttl = ttl;
 }
 
 unsigned names_count(const struct names *names, const char *name)

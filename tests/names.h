@@ -19,6 +19,9 @@ struct resolver_backend *names_backend(struct names *names);
 void names_set(struct names *names, const char *name, const char *addresses, const char *error,
                usec_t delay);
 
+/* The TTL of a name's next answers; 0, as without this: they are not to be kept. */
+void names_set_ttl(struct names *names, const char *name, usec_t ttl);
+
 /* How many queries for this name there were. */
 unsigned names_count(const struct names *names, const char *name);
 

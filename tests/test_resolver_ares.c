@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <fcntl.h>
@@ -23,15 +24,28 @@ struct dns {
     unsigned asked;
 };
 
-static size_t append_record(unsigned char *reply, size_t length, int family, const char *text)
+/* Appends an address to the reply; its TTL is a number of seconds. */
+static size_t append_record(unsigned char *reply, size_t length, int family, const char *text,
+                            unsigned char ttl)
 {
-    unsigned char head[12] = {0xc0, 12, 0, family == AF_INET ? 1 : 28, 0, 1, 0, 0, 0, 1, 0};
+    unsigned char head[12] = {0xc0, 12, 0, family == AF_INET ? 1 : 28, 0, 1, 0, 0, 0, ttl, 0};
     unsigned char size = family == AF_INET ? 4 : 16;
     head[11] = size;
     memcpy(reply + length, head, sizeof(head));
     assert_int_equal(inet_pton(family, text, reply + length + sizeof(head)), 1);
     reply[7]++; /* ANCOUNT */
     return length + sizeof(head) + size;
+}
+
+/* Appends an alias, "a." and its address. */
+static size_t append_alias(unsigned char *reply, size_t length, unsigned char ttl)
+{
+    const unsigned char alias[] = {0xc0, 12, 0, 5, 0, 1, 0, 0, 0, ttl, 0, 3, 1, 'a', 0};
+    const unsigned char address[] = {1, 'a', 0, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1};
+    memcpy(reply + length, alias, sizeof(alias));
+    memcpy(reply + length + sizeof(alias), address, sizeof(address));
+    reply[7] += 2;
+    return length + sizeof(alias) + sizeof(address);
 }
 
 static void on_question(evutil_socket_t fd, short what, void *arg)
@@ -54,11 +68,17 @@ static void on_question(evutil_socket_t fd, short what, void *arg)
     if (memcmp(label, "gone", 4) == 0)
         packet[3] |= 3; /* NXDOMAIN */
     if (memcmp(label, "both", 4) == 0 && type == 1) {
-        length = append_record(packet, length, AF_INET, "127.0.0.1");
-        length = append_record(packet, length, AF_INET, "127.0.0.2");
+        length = append_record(packet, length, AF_INET, "127.0.0.1", 30);
+        length = append_record(packet, length, AF_INET, "127.0.0.2", 30);
     }
     if (memcmp(label, "both", 4) == 0 && type == 28)
-        length = append_record(packet, length, AF_INET6, "::1");
+        length = append_record(packet, length, AF_INET6, "::1", 20);
+    if (memcmp(label, "zero", 4) == 0 && type == 1)
+        length = append_record(packet, length, AF_INET, "127.0.0.1", 0);
+    if (memcmp(label, "alias", 5) == 0 && type == 1)
+        length = append_alias(packet, length, 10);
+    if (memcmp(label, "host", 4) == 0 && label[5] == 'n' && type == 1) /* host.new */
+        length = append_record(packet, length, AF_INET, "127.0.0.3", 1);
     sendto(fd, packet, length, 0, (struct sockaddr *)&from, from_length);
 }
 
@@ -66,6 +86,8 @@ struct world {
     struct loop *loop;
     struct resolver *resolver;
     struct dns dns;
+    char servers[64];
+    struct resolver_ares_options options;
     int descriptors; /* open before the resolver was made */
 };
 
@@ -105,6 +127,14 @@ static int count_descriptors(void)
     return count;
 }
 
+static void make_resolver(struct world *world)
+{
+    struct resolver_backend *backend = resolver_ares_new(world->loop, &world->options);
+    assert_non_null(backend);
+    world->resolver = resolver_new(world->loop, backend);
+    assert_non_null(world->resolver);
+}
+
 static int setup(void **state)
 {
     struct world *world = calloc(1, sizeof(*world));
@@ -121,12 +151,9 @@ static int setup(void **state)
     event_add(&world->dns.event, NULL);
     world->descriptors = count_descriptors();
 
-    struct resolver_backend *backend = resolver_ares_new(world->loop);
-    assert_non_null(backend);
-    char servers[64];
-    snprintf(servers, sizeof(servers), "127.0.0.1:%u", ntohs(in.sin_port));
-    assert_int_equal(resolver_ares_set_servers(backend, servers), 0);
-    world->resolver = resolver_new(world->loop, backend);
+    snprintf(world->servers, sizeof(world->servers), "127.0.0.1:%u", ntohs(in.sin_port));
+    world->options.servers = world->servers;
+    make_resolver(world);
     *state = world;
     return 0;
 }
@@ -268,10 +295,117 @@ static void test_bad_servers(void **state)
 {
     (void)state;
     struct loop *loop = loop_new();
-    struct resolver_backend *backend = resolver_ares_new(loop);
-    assert_int_equal(resolver_ares_set_servers(backend, "nonsense"), -1);
-    backend->stop(backend);
+    struct resolver_ares_options options = {.servers = "nonsense"};
+    assert_null(resolver_ares_new(loop, &options));
+    assert_int_equal(errno, EINVAL);
+    options.servers = " ";
+    assert_null(resolver_ares_new(loop, &options));
     loop_free(loop);
+}
+
+/* Asks twice, with so much time between, and claims whether the second one made a query. */
+static void assert_kept(struct world *world, const char *name, usec_t later, bool kept)
+{
+    struct asker first = {0}, second = {0};
+    ask(world, &first, name);
+    wait_for(world, &first);
+    assert_true(first.count > 0);
+    unsigned asked = world->dns.asked;
+    loop_warp(world->loop, later);
+    ask(world, &second, name);
+    wait_for(world, &second);
+    assert_int_equal(second.count, first.count);
+    assert_true((world->dns.asked == asked) == kept);
+}
+
+/* The shortest TTL counts: here that of AAAA. */
+static void test_kept_for_ttl(void **state)
+{
+    assert_kept(*state, "both.test", 19 * USEC_PER_SEC, true);
+    assert_kept(*state, "both.test", 2 * USEC_PER_SEC, false);
+}
+
+static void test_kept_for_an_alias_ttl(void **state)
+{
+    assert_kept(*state, "alias.test", 9 * USEC_PER_SEC, true);
+    assert_kept(*state, "alias.test", 2 * USEC_PER_SEC, false);
+}
+
+/* DNS servers that forbid to keep an answer are not asked for each connection. */
+static void test_kept_for_a_second_at_least(void **state)
+{
+    assert_kept(*state, "zero.test", USEC_PER_SEC * 9 / 10, true);
+    assert_kept(*state, "zero.test", USEC_PER_SEC * 2 / 10, false);
+}
+
+static void write_file(const char *file, const char *text)
+{
+    FILE *stream = fopen(file, "w");
+    assert_non_null(stream);
+    fputs(text, stream);
+    fclose(stream);
+}
+
+/* A name with search domains; `search` stands in resolv.conf alone. */
+static void test_resolv_conf_is_read_anew(void **state)
+{
+    struct world *world = *state;
+    char folder[] = "/tmp/kaproxy-test-XXXXXX", file[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(file, sizeof(file), "%s/resolv.conf", folder);
+    write_file(file, "search old\n");
+    resolver_free(world->resolver);
+    world->options.resolv_conf = file;
+    make_resolver(world);
+
+    struct asker before = {0}, slow = {0}, soon = {0}, after = {0};
+    ask(world, &before, "host");
+    wait_for(world, &before);
+    assert_int_equal(before.count, 0);
+    ask(world, &slow, "mute.test"); /* on the channel that goes */
+
+    write_file(file, "search example new\n");
+    ask(world, &soon, "host"); /* the last look is no two seconds ago */
+    wait_for(world, &soon);
+    assert_int_equal(soon.count, 0);
+    loop_warp(world->loop, 3 * USEC_PER_SEC);
+    ask(world, &after, "host");
+    wait_for(world, &after);
+    assert_int_equal(after.count, 1);
+    assert_true(has_address(&after, "127.0.0.3"));
+    assert_int_equal(unlink(file), 0);
+    wait_for(world, &slow);
+    assert_string_equal(slow.error, "Timeout while contacting DNS servers");
+
+    struct asker gone = {0}; /* without the file all stays */
+    loop_warp(world->loop, 3 * USEC_PER_SEC);
+    ask(world, &gone, "host");
+    wait_for(world, &gone);
+    assert_int_equal(gone.count, 1);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+/* The rest is teardown: both channels go, with what they have under way. */
+static void test_freed_with_two_channels(void **state)
+{
+    struct world *world = *state;
+    char file[] = "/tmp/kaproxy-test-XXXXXX";
+    int fd = mkstemp(file);
+    assert_true(fd >= 0);
+    close(fd);
+    resolver_free(world->resolver);
+    world->options.resolv_conf = file;
+    make_resolver(world);
+    struct asker old = {0}, new = {0};
+    ask(world, &old, "mute.test");
+    write_file(file, "search example\n");
+    loop_warp(world->loop, 3 * USEC_PER_SEC);
+    ask(world, &new, "mute.example");
+    while (world->dns.asked < 4)
+        loop_turn(world->loop, -1);
+    resolver_cancel(world->resolver, &old.lookup);
+    resolver_cancel(world->resolver, &new.lookup);
+    assert_int_equal(unlink(file), 0);
 }
 
 int main(void)
@@ -287,6 +421,11 @@ int main(void)
         TEST(test_asks_again),
         TEST(test_freed_with_query_under_way),
         TEST(test_freed_with_answer_posted),
+        TEST(test_kept_for_ttl),
+        TEST(test_kept_for_an_alias_ttl),
+        TEST(test_kept_for_a_second_at_least),
+        TEST(test_resolv_conf_is_read_anew),
+        TEST(test_freed_with_two_channels),
         cmocka_unit_test(test_bad_servers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

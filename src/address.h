@@ -1,0 +1,36 @@
+/* A numeric IPv4 or IPv6 address. Pure, but for the names of interfaces. */
+#ifndef KAPROXY_ADDRESS_H
+#define KAPROXY_ADDRESS_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+union address {
+    struct sockaddr sa;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+};
+
+/* Reads a numeric IPv4 or IPv6 address (with a scope, fe80::1%eth0); false for a name. The port is
+ * 0. */
+bool address_parse(union address *address, const char *text);
+socklen_t address_length(const union address *address);
+
+/* Reads ADDR, ADDR:PORT, [V6] or [V6]:PORT, `length` bytes of text; a port that is not there is
+ * `port`. */
+bool address_parse_port(union address *address, const char *text, size_t length, uint16_t port);
+
+/* The same for several, separated by blanks. How many there are; -1: more than `size`, or one of
+ * them cannot be read or has a scope. */
+int address_parse_list(union address *addresses, size_t size, const char *text, uint16_t port);
+
+/* The port of a socket's address, in network order. */
+in_port_t *address_port(union address *address);
+
+/* An order of addresses, in which ports do not count. */
+int address_compare(const union address *a, const union address *b);
+
+#endif
