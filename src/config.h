@@ -66,6 +66,7 @@ struct config {
     unsigned max_clients;
     usec_t shutdown_timeout;
     char *user;                /* "": stay who we are */
+    char *resolver;            /* as in resolver_ares_options.servers; "": the system's */
     struct config_pool *pools; /* pools[0] is the default pool */
     size_t pool_count;
     struct config_listener *listeners;

@@ -24,6 +24,7 @@ static const struct config_key kaproxy_keys[] = {
     KEY("max_clients", count, max_clients, "4096", .min = 1, .max = MANY),
     KEY("shutdown_timeout", time, shutdown_timeout, "30", .max = YEAR),
     KEY("user", user, user, ""),
+    KEY("resolver", resolver, resolver, ""),
 };
 #undef SECTION
 
@@ -34,6 +35,7 @@ static const struct config_key pool_keys[] = {
     KEY("keep_alive", time, limits.keep_alive, "15", .max = YEAR, .zero_is_default = true),
     KEY("timeout", time, limits.timeout, "120", .max = YEAR, .zero_is_default = true),
     KEY("connect_timeout", time, limits.connect_timeout, "10", .max = YEAR),
+    KEY("max_connecting", count, limits.max_connecting, "0", .max = MANY),
     KEY("max_waiting", count, limits.max_waiting, "1024", .max = MANY),
     KEY("max_age", time, limits.max_age, "0", .max = YEAR),
     KEY("max_uses", count, limits.max_uses, "0", .max = 1000 * MANY),

@@ -286,6 +286,18 @@ static int parse_user(struct config_input *input, void *field)
     return parse_text(input, field);
 }
 
+static int parse_resolver(struct config_input *input, void *field)
+{
+    union address servers[RESOLVER_SERVERS_MAX];
+
+    if (address_parse_list(servers, RESOLVER_SERVERS_MAX, input->text, 53) == -1)
+        return refuse(input,
+                      "\"%s\" is not a list of numeric addresses, each with or without a port, "
+                      "such as 192.0.2.53 [2001:db8::53]:5353, at most %d of them",
+                      input->text, RESOLVER_SERVERS_MAX);
+    return parse_text(input, field);
+}
+
 static int parse_host(struct config_input *input, void *field)
 {
     struct endpoint endpoint;
@@ -425,6 +437,7 @@ const struct config_type config_type_log = {parse_log, format_text, clear_text};
 const struct config_type config_type_access_log = {parse_access_log, format_text, clear_text};
 const struct config_type config_type_log_level = {parse_log_level, format_log_level, NULL};
 const struct config_type config_type_user = {parse_user, format_text, clear_text};
+const struct config_type config_type_resolver = {parse_resolver, format_text, clear_text};
 const struct config_type config_type_forwarded = {parse_forwarded, format_forwarded, NULL};
 const struct config_type config_type_reuse = {parse_reuse, format_reuse, NULL};
 const struct config_type config_type_addresses = {parse_addresses, format_addresses,

@@ -203,6 +203,8 @@ struct pool *pool_new(struct loop *loop, struct resolver *resolver,
     pool->limits = *limits;
     if (pool->limits.max_per_host == 0)
         pool->limits.max_per_host = POOL_MAX_PER_HOST;
+    if (pool->limits.max_connecting == 0)
+        pool->limits.max_connecting = pool->limits.max_per_host;
     if (pool->limits.max_open == 0)
         pool->limits.max_open = POOL_MAX_OPEN;
     if (pool->limits.keep_alive == 0)

@@ -32,8 +32,10 @@ struct pool_limits {
     usec_t timeout;            /* an allocation's whole wait; 0: POOL_TIMEOUT */
     usec_t connect_timeout;    /* one dial; 0: the allocation's timeout alone counts */
     unsigned max_waiting;      /* allocations in the queue; 0: no limit */
-    usec_t max_age;            /* a connection this old is not used again; 0: any age */
+    usec_t max_age;            /* a connection this old, or up to 10 % younger, is not used again;
+                                  0: any age */
     unsigned max_uses;         /* leases of one connection; 0: any number */
+    unsigned max_connecting;   /* dials to one host at a time; 0: max_per_host */
     unsigned min_idle;         /* spare connections for each host of pool_keep_spares */
     union address bind_address; /* local address; family AF_UNSPEC: any */
 };

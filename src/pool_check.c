@@ -55,6 +55,8 @@ static const char *check_host(const struct pool_host *host)
         return "a connection stands in a wrong list";
     if (host_open(host) > pool->limits.max_per_host)
         return "max_per_host is exceeded";
+    if (host->count[CONN_CONNECTING] > pool->limits.max_connecting)
+        return "max_connecting is exceeded";
     if (heap_contains(&host->hungry) && pool_open(pool) < pool->limits.max_open)
         return "a waiter is held up although there is room";
     if (heap_contains(&host->hungry) && (!TAILQ_EMPTY(&pool->idle) || !TAILQ_EMPTY(&pool->surplus)))

@@ -1,5 +1,6 @@
 #include <assert.h>
 #include <errno.h>
+#include <event2/util.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -111,6 +112,14 @@ static void on_dial_failed(struct pool_conn *conn, const struct failure *failure
     conn_close(conn, DISCARD_DIAL_FAILED, false);
 }
 
+/* Up to 10 % less than max_age, so that many do not reconnect in step. */
+static usec_t choose_max_age(const struct pool *pool)
+{
+    uint16_t random;
+    evutil_secure_rng_get_bytes(&random, sizeof(random));
+    return pool->limits.max_age - pool->limits.max_age / 10 * random / UINT16_MAX;
+}
+
 static void on_dial_done(struct dial_handler *handler, const struct failure *failure)
 {
     struct pool_conn *conn = container_of(handler, struct pool_conn, dial_handler);
@@ -120,6 +129,7 @@ static void on_dial_done(struct dial_handler *handler, const struct failure *fai
         on_dial_failed(conn, failure);
     } else {
         conn->born = loop_now(pool->loop);
+        conn->max_age = choose_max_age(pool);
         pool_place(conn, FROM_NONE);
     }
     pool_serve(pool);
@@ -203,7 +213,7 @@ bool conn_within_limits(struct pool_conn *conn)
     const struct pool_limits *limits = &conn->pool->limits;
     usec_t now = loop_now(conn->pool->loop);
     enum pool_discard reason;
-    if (limits->max_age > 0 && now - conn->born >= limits->max_age)
+    if (conn->max_age > 0 && now - conn->born >= conn->max_age)
         reason = DISCARD_MAX_AGE;
     else if (limits->max_uses > 0 && conn->uses >= limits->max_uses)
         reason = DISCARD_MAX_USES;

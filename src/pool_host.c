@@ -142,11 +142,11 @@ static void cover(struct pool_host *host)
     }
 }
 
-/* A waiter without a dial can use a slot when its host has room. One that insists on a fresh
- * connection can also use the place of an idle one of its own host. */
+/* A waiter without a dial can use a slot when its host has room and may dial. One that insists on a
+ * fresh connection can also use the place of an idle one of its own host. */
 static bool is_hungry(const struct pool_host *host)
 {
-    if (host->uncovered == NULL)
+    if (host->uncovered == NULL || !host_may_dial(host))
         return false;
     if (host_open(host) < host->pool->limits.max_per_host)
         return true;
@@ -157,7 +157,8 @@ static bool wants_spares(const struct pool_host *host)
 {
     const struct pool *pool = host->pool;
     return host->keeps_spares && pool->phase == POOL_OPEN && !timer_is_set(&host->retry_timer) &&
-           host->uncovered == NULL && host_open(host) < pool->limits.max_per_host &&
+           host->uncovered == NULL && host_may_dial(host) &&
+           host_open(host) < pool->limits.max_per_host &&
            host->count[CONN_IDLE] + host_surplus(host) < pool->limits.min_idle;
 }
 

@@ -26,6 +26,7 @@ struct pool_conn {
     struct allocation *lease; /* BUSY */
     struct dial *dial;        /* CONNECTING */
     usec_t born;              /* when it was connected */
+    usec_t max_age;           /* the pool's, or up to 10 % less; 0: any age */
     usec_t idle_since;        /* IDLE */
     usec_t stay;              /* the upstream's hint; 0: none */
     struct timer stay_timer;  /* IDLE with a hint shorter than keep_alive */
@@ -99,6 +100,12 @@ static inline unsigned pool_open(const struct pool *pool)
     return pool->stats.connecting + pool->stats.busy + pool->stats.idle;
 }
 
+/* Whether max_connecting leaves room for one more dial. */
+static inline bool host_may_dial(const struct pool_host *host)
+{
+    return host->count[CONN_CONNECTING] < host->pool->limits.max_connecting;
+}
+
 /* Dials that no waiter of the host needs. */
 static inline unsigned host_surplus(const struct pool_host *host)
 {
@@ -107,7 +114,7 @@ static inline unsigned host_surplus(const struct pool_host *host)
 
 /* pool_conn.c */
 
-/* Starts a dial for a host that has room. 0, or -1 with ENOMEM. */
+/* Starts a dial for a host that may dial. 0, or -1 with ENOMEM. */
 MUST_CHECK int conn_dial(struct pool_host *host, bool spare);
 /* Hands a connection to an allocation, whose answer is thereby decided. */
 void conn_lease(struct pool_conn *conn, struct allocation *allocation, enum from_cache from_cache);

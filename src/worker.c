@@ -157,7 +157,7 @@ static int add_pools(struct worker *worker)
 
 static int start_resolver(struct worker *worker)
 {
-    const struct resolver_ares_options options = {0};
+    const struct resolver_ares_options options = {.servers = worker->config->resolver};
     struct resolver_backend *backend = resolver_ares_new(worker->loop, &options);
     if (backend == NULL)
         return -1;

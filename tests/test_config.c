@@ -35,6 +35,7 @@ static void test_defaults(void **state)
     assert_int_equal(config->max_clients, 4096);
     assert_int_equal(config->shutdown_timeout, 30 * USEC_PER_SEC);
     assert_string_equal(config->user, "");
+    assert_string_equal(config->resolver, "");
     assert_int_equal(config->pool_count, 1);
     assert_string_equal(config->pools[0].name, "");
     assert_int_equal(limits->max_per_host, POOL_MAX_PER_HOST);
@@ -42,6 +43,7 @@ static void test_defaults(void **state)
     assert_int_equal(limits->keep_alive, POOL_KEEP_ALIVE);
     assert_int_equal(limits->timeout, POOL_TIMEOUT);
     assert_int_equal(limits->connect_timeout, 10 * USEC_PER_SEC);
+    assert_int_equal(limits->max_connecting, 0);
     assert_int_equal(limits->max_waiting, 1024);
     assert_int_equal(limits->max_age, 0);
     assert_int_equal(limits->max_uses, 0);
@@ -107,9 +109,10 @@ static void test_values(void **state)
         "pool = slow\nreuse = never\nidle_timeout = 0\n"
         "[kaproxy]\nlog = syslog\nlog_level = debug\naccess_log = ./a.log\n"
         "max_clients = 7\nshutdown_timeout = 500ms\nuser = root\n"
+        "resolver = 127.0.0.1:5353 ::1\n"
         "[pool slow]\nmax_per_host = 2\nmax_open = 3\nkeep_alive = 2s\ntimeout = 5m\n"
-        "connect_timeout = 1h\nmax_waiting = 0\nmax_age = 31536000\nmax_uses = 8\n"
-        "min_idle = 1\nbind_address = 127.0.0.2\n");
+        "connect_timeout = 1h\nmax_connecting = 3\nmax_waiting = 0\nmax_age = 31536000\n"
+        "max_uses = 8\nmin_idle = 1\nbind_address = 127.0.0.2\n");
     const struct config_listener *listener = &config->listeners[0];
     const struct pool_limits *limits = &config->pools[1].limits;
 
@@ -120,14 +123,16 @@ static void test_values(void **state)
     assert_int_equal(config->max_clients, 7);
     assert_int_equal(config->shutdown_timeout, 500 * USEC_PER_MSEC);
     assert_string_equal(config->user, "root");
+    assert_string_equal(config->resolver, "127.0.0.1:5353 ::1");
     assert_int_equal(config->pool_count, 2);
     assert_string_equal(config->pools[1].name, "slow");
-    assert_int_equal(config->pools[1].line, 14);
+    assert_int_equal(config->pools[1].line, 15);
     assert_int_equal(limits->max_per_host, 2);
     assert_int_equal(limits->max_open, 3);
     assert_int_equal(limits->keep_alive, 2 * USEC_PER_SEC);
     assert_int_equal(limits->timeout, 300 * USEC_PER_SEC);
     assert_int_equal(limits->connect_timeout, 3600 * USEC_PER_SEC);
+    assert_int_equal(limits->max_connecting, 3);
     assert_int_equal(limits->max_waiting, 0);
     assert_int_equal(limits->max_age, INT64_C(31536000) * USEC_PER_SEC);
     assert_int_equal(limits->max_uses, 8);
@@ -232,10 +237,10 @@ static void test_print(void **state)
 {
     static const char expected[] =
         "[kaproxy]\nlog = stderr\nlog_level = notice\naccess_log = off\nmax_clients = 4096\n"
-        "shutdown_timeout = 500ms\nuser =\n"
+        "shutdown_timeout = 500ms\nuser =\nresolver =\n"
         "\n[pool]\nmax_per_host = 4\nmax_open = 128\nkeep_alive = 15\ntimeout = 120\n"
-        "connect_timeout = 10\nmax_waiting = 1024\nmax_age = 0\nmax_uses = 0\nmin_idle = 0\n"
-        "bind_address =\n"
+        "connect_timeout = 10\nmax_connecting = 0\nmax_waiting = 1024\nmax_age = 0\n"
+        "max_uses = 0\nmin_idle = 0\nbind_address =\n"
         "\n[listener a]\nlisten = 127.0.0.1:80\nupstream = tcp://x:1\npool =\ntimeout = 120\n"
         "reuse = quiet\nidle_timeout = 300\n";
     struct config *config = ini_load("[kaproxy]\nshutdown_timeout = 500ms\n" LISTENER);
@@ -276,11 +281,11 @@ static void test_print_reads_back(void **state)
     memset(path + 1, 'x', 197 - strlen("access_log=/"));
     snprintf(source, sizeof(source),
              "[kaproxy]\nlog=syslog\nlog_level=info\naccess_log=%s\nmax_clients=1\n"
-             "shutdown_timeout=1500ms\nuser=root\n"
+             "shutdown_timeout=1500ms\nuser=root\nresolver=[::1]:53 10.0.0.1\n"
              "[pool]\nmin_idle=1\n"
              "[pool p]\nmax_per_host=1\nmax_open=2\nkeep_alive=1ms\ntimeout=1h\n"
-             "connect_timeout=61s\nmax_waiting=6\nmax_age=7\nmax_uses=8\nmin_idle=1\n"
-             "bind_address=fe80::1%%lo\n"
+             "connect_timeout=61s\nmax_connecting=2\nmax_waiting=6\nmax_age=7\nmax_uses=8\n"
+             "min_idle=1\nbind_address=fe80::1%%lo\n"
              "[listener a]\nlisten=[::1]:1 127.0.0.1:2 unix:/x\nupstream=TCP+Q://[::1]:3\n"
              "pool=p\ntimeout=9\nreuse=never\nidle_timeout=10\n"
              "[listener b]\nlisten=[::1]:4\nupstream=HTTP://[::1]\nreuse=never\n"
@@ -340,6 +345,7 @@ static void test_random_bytes(void **state)
         "pool=",
         "a",
         "user=",
+        "resolver=",
         "\xef\xbb\xbf",
         "host=",
         "header_timeout=",

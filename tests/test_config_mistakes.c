@@ -188,6 +188,13 @@ static void test_words(void **state)
     config_free(ini_load("[kaproxy]\nlog = a.log\naccess_log = /a\n" LISTENER));
     assert_mistake("[kaproxy]\nuser = no:such:user\n" LISTENER, 2,
                    "user: there is no user \"no:such:user\" here");
+    assert_mistake("[kaproxy]\nresolver = 10.0.0.1 dns.test\n" LISTENER, 2,
+                   "resolver: \"10.0.0.1 dns.test\" is not a list of numeric addresses");
+    assert_mistake("[kaproxy]\nresolver = 127.0.0.1:0\n" LISTENER, 2, "is not a list of");
+    assert_mistake("[kaproxy]\nresolver = fe80::1%lo\n" LISTENER, 2, "is not a list of");
+    assert_mistake("[kaproxy]\nresolver = ::1 ::1 ::1 ::1 ::1 ::1 ::1 ::1 ::1 ::1 ::1 ::1 ::1 ::1 "
+                   "::1 ::1 ::1\n" LISTENER,
+                   2, "at most 16 of them");
 }
 
 static void test_listen_mistakes(void **state)

@@ -414,6 +414,66 @@ static void dial_is_kept_for_the_next_waiter(void **state)
     claim_discards(f, DISCARD_DIAL_UNWANTED, 0);
 }
 
+/* max_connecting: the others wait, and have a dial of theirs as soon as one has ended. */
+static void max_connecting_holds_back_dials(void **state)
+{
+    struct fixture *f = *state;
+    fixture_pool(f, &(struct pool_limits){.max_per_host = 4, .max_connecting = 2});
+    names_set(f->names, "x.test", "127.0.0.1", NULL, USEC_PER_SEC);
+    struct ask *first = ask_name(f, "x.test", &f->a);
+    struct ask *second = ask_name(f, "x.test", &f->a);
+    struct ask *third = ask_name(f, "x.test", &f->a);
+    claim_stats(f, 0, 2, 0, 1);
+    ask(f, &f->b); /* another host has a limit of its own */
+    claim_stats(f, 0, 3, 0, 1);
+    fixture_warp(f, USEC_PER_SEC);
+    claim_ok(first, FROM_NONE);
+    claim_ok(second, FROM_NONE);
+    claim_pending(third);
+    claim_stats(f, 3, 1, 0, 0);
+    fixture_warp(f, USEC_PER_SEC);
+    claim_ok(third, FROM_NONE);
+}
+
+/* A dial that fails, or that is given up, makes room as well. */
+static void max_connecting_after_a_failure(void **state)
+{
+    struct fixture *f = *state;
+    fixture_pool(f, &(struct pool_limits){.max_connecting = 1});
+    names_set(f->names, "x.test", NULL, "No such name", USEC_PER_SEC);
+    struct ask *failing = ask_name(f, "x.test", &f->a);
+    struct ask *cancelled = ask_name(f, "x.test", &f->a);
+    struct ask *last = ask_name(f, "x.test", &f->a);
+    claim_stats(f, 0, 1, 0, 2);
+    names_set(f->names, "x.test", "127.0.0.1", NULL, USEC_PER_SEC);
+    ask_cancel(cancelled);
+    claim_stats(f, 0, 1, 0, 1);
+    ask_cancel(failing);
+    claim_stats(f, 0, 1, 0, 0);
+    fixture_warp(f, USEC_PER_SEC);
+    claim_ok(last, FROM_NONE);
+}
+
+/* Who waits for want of a dial takes a released connection. */
+static void max_connecting_leaves_reuse(void **state)
+{
+    struct fixture *f = *state;
+    fixture_pool(f, &(struct pool_limits){.max_connecting = 1});
+    names_set(f->names, "x.test", "127.0.0.1", NULL, 0);
+    struct ask *holder = ask_name(f, "x.test", &f->a);
+    ask_wait(holder);
+    names_set(f->names, "x.test", "127.0.0.1", NULL, USEC_PER_SEC);
+    struct ask *first = ask_name(f, "x.test", &f->a);
+    struct ask *second = ask_name(f, "x.test", &f->a);
+    claim_stats(f, 1, 1, 0, 1);
+    ask_release(holder);
+    fixture_turn(f);
+    claim_ok(first, FROM_DEFERRED);
+    claim_stats(f, 1, 1, 0, 0);
+    fixture_warp(f, USEC_PER_SEC);
+    claim_ok(second, FROM_NONE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -442,6 +502,9 @@ int main(void)
         FIXTURE_TEST(too_many_waiting),
         FIXTURE_TEST(released_overtakes_the_dial),
         FIXTURE_TEST(dial_is_kept_for_the_next_waiter),
+        FIXTURE_TEST(max_connecting_holds_back_dials),
+        FIXTURE_TEST(max_connecting_after_a_failure),
+        FIXTURE_TEST(max_connecting_leaves_reuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -428,6 +428,8 @@ static void begin_round(struct world *w)
         if (percent(w, 30))
             limits.max_age = (usec_t)(1 + below(w, 20)) * USEC_PER_SEC;
         if (percent(w, 30))
+            limits.max_connecting = 1 + below(w, 2);
+        if (percent(w, 30))
             limits.max_uses = 1 + below(w, 5);
         if (percent(w, 60))
             limits.min_idle = 1 + below(w, 3);

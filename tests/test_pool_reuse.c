@@ -202,6 +202,31 @@ static void max_age_ends_a_connection(void **state)
     claim_discards(f, DISCARD_MAX_AGE, 1);
 }
 
+/* Each connection's own limit is up to 10 % below max_age, and never above. */
+static void max_age_differs(void **state)
+{
+    struct fixture *f = *state;
+    enum { MANY = 40 };
+    fixture_pool(f, &(struct pool_limits){.max_age = 10 * USEC_PER_SEC, .max_per_host = MANY});
+    struct ask *asks[MANY];
+    for (unsigned i = 0; i < MANY; i++)
+        asks[i] = ask_get(f, &f->a, FROM_NONE);
+    unsigned young = 0; /* none at 8.5 s, and about half of them at 9.5 s */
+    fixture_warp(f, 9 * USEC_PER_SEC - USEC_PER_SEC / 2);
+    for (unsigned i = 0; i < MANY; i++)
+        ask_release(asks[i]);
+    claim_discards(f, DISCARD_MAX_AGE, 0);
+    fixture_warp(f, USEC_PER_SEC);
+    for (unsigned i = 0; i < MANY; i++) {
+        struct ask *again = ask(f, &f->a);
+        ask_wait(again);
+        young += again->allocation.from_cache == FROM_IMMEDIATE;
+    }
+    claim_stats(f, MANY, 0, 0, 0);
+    claim_discards(f, DISCARD_MAX_AGE, MANY - young);
+    assert_in_range(young, 1, MANY - 1);
+}
+
 /* A connection is leased max_uses times. */
 static void max_uses_ends_a_connection(void **state)
 {
@@ -317,6 +342,7 @@ int main(void)
         FIXTURE_TEST(dead_idle_is_passed_over),
         FIXTURE_TEST(idle_ends_with_the_peer),
         FIXTURE_TEST(max_age_ends_a_connection),
+        FIXTURE_TEST(max_age_differs),
         FIXTURE_TEST(max_uses_ends_a_connection),
         FIXTURE_TEST(taken_back_answer_is_no_use),
         FIXTURE_TEST(hint_shortens_the_stay),

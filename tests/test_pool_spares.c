@@ -92,6 +92,21 @@ static void spares_are_opened_ahead(void **state)
     claim_stats(f, 1, 0, 2, 0);
 }
 
+/* max_connecting: one after the other. */
+static void spares_count_as_connecting(void **state)
+{
+    struct fixture *f = *state;
+    fixture_pool(f, &(struct pool_limits){.min_idle = 3, .max_connecting = 1});
+    keep_spares(f, &f->a);
+    claim_stats(f, 0, 1, 0, 0);
+    struct ask *waiter = ask(f, &f->a); /* takes what the spare's dial brings */
+    claim_stats(f, 0, 1, 0, 0);
+    fixture_turn(f);
+    claim_ok(waiter, FROM_NONE);
+    fixture_turn(f);
+    claim_stats(f, 1, 0, 3, 0);
+}
+
 /* Nobody has used a spare: a fresh allocation takes it, past a used connection that lies newer. */
 static void fresh_takes_a_spare(void **state)
 {
@@ -302,6 +317,7 @@ int main(void)
         FIXTURE_TEST(waiters_go_before_spares),     FIXTURE_TEST(waiter_takes_the_dial_of_a_spare),
         FIXTURE_TEST(old_spares_are_replaced),      FIXTURE_TEST(spares_back_off),
         FIXTURE_TEST(closed_spares_back_off),       FIXTURE_TEST(drained_pools_keep_no_spares),
+        FIXTURE_TEST(spares_count_as_connecting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
