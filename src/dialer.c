@@ -282,6 +282,7 @@ static void on_ready(struct stream_handler *handler, struct stream *stream)
         return;
     }
     stream_set_handler(stream, NULL);
+    dial->handler->address = attempt->address;
     bool adopted = stream == dial->stream || adopt(dial, stream) == 0;
     if (adopted && dial->tls != NULL) {
         start_handshake(dial);

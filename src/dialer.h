@@ -40,6 +40,7 @@ struct dial;
  * "resolve" with number 0 and the resolver's text, "connect" with ETIMEDOUT when the time is up, in
  * whatever stage, else the function that failed with its errno. */
 struct dial_handler {
+    union address address; /* set by the dial: whom the stream is connected to */
     void (*done)(struct dial_handler *handler, const struct failure *failure);
 };
 

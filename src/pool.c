@@ -297,6 +297,7 @@ int pool_allocate(struct pool *pool, struct allocation *allocation)
     if (host == NULL && (host = host_get(pool, allocation->endpoint)) == NULL)
         return -1;
     int result = 0;
+    host_refresh_name(host);
     struct pool_conn *conn = find_idle(host, allocation);
     if (conn != NULL)
         conn_lease(conn, allocation, FROM_IMMEDIATE);
@@ -371,6 +372,7 @@ static void release(struct allocation *lease, bool (*fit)(struct pool_conn *))
     if (conn == NULL)
         return;
     pool->stats.released++;
+    host_refresh_name(conn->host);
     take_back(conn, fit);
     pool_serve(pool);
 }
@@ -410,6 +412,7 @@ int pool_keep_spares(struct pool *pool, const struct endpoint *endpoint)
     if (host == NULL)
         return -1;
     host->keeps_spares = pool->phase == POOL_OPEN && pool->limits.min_idle > 0;
+    host_keep_name_fresh(host);
     host_update(host);
     pool_serve(pool);
     return 0;
@@ -432,6 +435,7 @@ static void enter_phase(struct pool *pool, enum pool_phase phase)
     TAILQ_FOREACH(host, &pool->hosts, hosts)
     {
         host->keeps_spares = false;
+        host_keep_name_fresh(host);
         host_update(host);
         host_trim(host);
     }

@@ -130,6 +130,7 @@ static void on_dial_done(struct dial_handler *handler, const struct failure *fai
     } else {
         conn->born = loop_now(pool->loop);
         conn->max_age = choose_max_age(pool);
+        conn_check_address(conn);
         pool_place(conn, FROM_NONE);
     }
     pool_serve(pool);
@@ -198,8 +199,8 @@ void conn_park(struct pool_conn *conn)
     struct pool *pool = conn->pool;
     conn->idle_since = loop_now(pool->loop);
     conn->lease = NULL;
-    if (pool->phase != POOL_OPEN) {
-        conn_close(conn, DISCARD_SHUTDOWN, false);
+    if (pool->phase != POOL_OPEN || conn->address_gone) {
+        conn_close(conn, conn->address_gone ? DISCARD_ADDRESS_GONE : DISCARD_SHUTDOWN, false);
         return;
     }
     stream_set_handler(&conn->stream, &conn->idle_handler);
@@ -215,6 +216,8 @@ bool conn_within_limits(struct pool_conn *conn)
     enum pool_discard reason;
     if (conn->max_age > 0 && now - conn->born >= conn->max_age)
         reason = DISCARD_MAX_AGE;
+    else if (conn->address_gone)
+        reason = DISCARD_ADDRESS_GONE;
     else if (limits->max_uses > 0 && conn->uses >= limits->max_uses)
         reason = DISCARD_MAX_USES;
     else if (conn->state == CONN_IDLE && now - conn->idle_since >= conn_stay(conn))

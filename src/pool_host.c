@@ -46,15 +46,21 @@ struct pool_host *host_get(struct pool *pool, const struct endpoint *endpoint)
     TAILQ_INIT(&host->waiters);
     for (int state = 0; state < CONN_STATES; state++)
         TAILQ_INIT(&host->conns[state]);
-    if (tsearch(&host->endpoint, &pool->tree, compare_hosts) == NULL) {
-        free(host);
-        errno = ENOMEM;
-        return NULL;
-    }
+    if (host_watch_name(host) < 0)
+        goto err_host;
+    if (tsearch(&host->endpoint, &pool->tree, compare_hosts) == NULL)
+        goto err_name;
     TAILQ_INSERT_TAIL(&pool->hosts, host, hosts);
     pool->host_count++;
     host_update(host);
     return host;
+
+err_name:
+    host_unwatch_name(host);
+err_host:
+    free(host);
+    errno = ENOMEM;
+    return NULL;
 }
 
 void host_free(struct pool_host *host)
@@ -63,6 +69,7 @@ void host_free(struct pool_host *host)
     assert(host_open(host) == 0 && host->waiting == 0);
     heap_remove(&pool->hungry, &host->hungry);
     timer_clear(pool->loop, &host->retry_timer);
+    host_unwatch_name(host);
     if (host->wants_spares)
         TAILQ_REMOVE(&pool->wanting, host, wanting);
     if (host->has_surplus)

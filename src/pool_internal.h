@@ -2,6 +2,7 @@
  *
  *   pool_conn.c   a connection: its transitions, its dial, its end
  *   pool_host.c   a host: its waiters, which of them a dial covers, its spares
+ *   pool_names.c  a host's name: what follows when it stands for other addresses
  *   pool.c        the pool: what users call, the queue, the clocks
  *   pool_check.c  counts against lists, for tests
  *
@@ -27,6 +28,7 @@ struct pool_conn {
     struct dial *dial;        /* CONNECTING */
     usec_t born;              /* when it was connected */
     usec_t max_age;           /* the pool's, or up to 10 % less; 0: any age */
+    bool address_gone;        /* its name has other addresses now */
     usec_t idle_since;        /* IDLE */
     usec_t stay;              /* the upstream's hint; 0: none */
     struct timer stay_timer;  /* IDLE with a hint shorter than keep_alive */
@@ -58,6 +60,8 @@ struct pool_host {
     bool empty;               /* in pool->empties */
     usec_t backoff;           /* the last pause between dials for spares */
     struct timer retry_timer; /* set: no dials for spares */
+    struct name_watch watch;  /* of endpoint.addr, unless that is numeric */
+    struct task name_task;    /* posted: the name's addresses have changed */
     TAILQ_ENTRY(pool_host) hosts;
     TAILQ_ENTRY(pool_host) wanting;
     TAILQ_ENTRY(pool_host) surplus;
@@ -146,6 +150,18 @@ void host_trim(struct pool_host *host);
 void host_back_off(struct pool_host *host);
 /* A connection proved useful: forget failures. */
 void host_proved(struct pool_host *host);
+
+/* pool_names.c: nothing here has an effect on a host with a numeric address. */
+
+/* Begins to follow what the host's name stands for. 0, or -1 with ENOMEM. */
+MUST_CHECK int host_watch_name(struct pool_host *host);
+void host_unwatch_name(struct pool_host *host);
+/* The host is in use: asks for its name in the background when the answer is over. */
+void host_refresh_name(struct pool_host *host);
+/* Does so even when it is not in use, as long as it keeps spares. */
+void host_keep_name_fresh(struct pool_host *host);
+/* Finds out whether a connection's address is still its name's. */
+void conn_check_address(struct pool_conn *conn);
 
 /* pool.c */
 
