@@ -1,0 +1,318 @@
+#!/usr/bin/env python3
+"""Goal of this test: an upstream's name is followed where it moves, and survives DNS failures."""
+
+import socket
+import sys
+import time
+
+sys.path.insert(0, sys.path[0] + "/harness")
+from kaptest import answer_lines, main, test, wait_until
+from kaptest.dns import SERVFAIL, Dnsmasq, ScriptedDns, listeners, upstreams
+from kaptest.http import HttpUpstream, describe, one_shot
+
+NAME = "up.test"
+HERE, THERE = "127.0.0.1", "127.0.0.2"
+
+
+def start(t, dns, port, *, scheme="tcp", main=None, **options):
+    if scheme == "http":
+        options.setdefault("reuse", None)
+    return t.kaproxy(f"{scheme}://{NAME}:{port}", main={"resolver": dns.resolver, **(main or {})},
+                     **options)
+
+
+def use(kaproxy):
+    """One client's stay."""
+    client = kaproxy.connect()
+    client.ask(b"x")
+    client.end()
+
+
+def wait_moved(kaproxy, there):
+    """Clients come by until one of them reaches the new address."""
+    def moved():
+        use(kaproxy)
+        return there.accepted > 0
+
+    wait_until(moved, "a client to reach the new address")
+
+
+def wait_closed(connection):
+    wait_until(lambda: connection.socket.fileno() == -1, "the end of a connection")
+
+
+def gone(kaproxy):
+    return kaproxy.counters()["discard_address_gone"]
+
+
+@test("the name moves: idle connections go, busy ones when they are released")
+def moves(t):
+    dns = t.own(Dnsmasq(t))
+    here, there = upstreams(t, HERE, THERE)
+    dns.set(NAME, HERE)
+    kaproxy = start(t, dns, here.port)
+    busy, idle = kaproxy.connect(), kaproxy.connect()
+    busy.ask(b"x")
+    idle.ask(b"x")
+    idle.end()
+    kaproxy.wait_idle(1)
+    dns.set(NAME, THERE)
+    wait_moved(kaproxy, there)
+    wait_closed(here.connections[1])
+    t.equal(gone(kaproxy), 1, "discards while one is busy")
+    t.equal(busy.ask(b"still"), b"1 still", "answer on the busy connection")
+    busy.end()
+    wait_closed(here.connections[0])
+    t.equal(gone(kaproxy), 2, "discards")
+    t.equal(here.accepted, 2, "connections to the old address")
+    use(kaproxy)
+    t.equal(there.accepted, 1, "connections to the new address")
+
+
+@test("http: exchanges go to the new address, and none fails on the way")
+def moves_http(t):
+    dns = t.own(Dnsmasq(t))
+    here, there = upstreams(t, HERE, THERE, kind=HttpUpstream, script=describe)
+    dns.set(NAME, HERE)
+    kaproxy = start(t, dns, here.port, scheme="http")
+    t.equal(one_shot(t, kaproxy).status, 200, "status")
+    dns.set(NAME, THERE)
+
+    def moved():
+        t.equal(one_shot(t, kaproxy).status, 200, "status")
+        return there.accepted > 0
+
+    wait_until(moved, "an exchange with the new address")
+    wait_closed(here.connections[0])
+    t.equal((here.accepted, there.accepted), (1, 1), "connections")
+    t.equal(gone(kaproxy), 1, "discards")
+
+
+@test("min_idle spares follow the name, though no client comes by")
+def spares(t):
+    dns = t.own(Dnsmasq(t))
+    here, there = upstreams(t, HERE, THERE)
+    dns.set(NAME, HERE)
+    kaproxy = start(t, dns, here.port, pool={"min_idle": 2})
+    here.wait_accepted(2)
+    kaproxy.wait_idle(2)
+    dns.set(NAME, THERE)
+    there.wait_accepted(2)
+    kaproxy.wait_idle(2)
+    for connection in here.connections:
+        wait_closed(connection)
+    t.equal(gone(kaproxy), 2, "discards")
+
+
+@test("a name that keeps one of its addresses keeps the connections to it")
+def keeps_some(t):
+    dns = t.own(ScriptedDns())
+    here, there = upstreams(t, HERE, THERE)
+    dns.set(NAME, HERE)
+    kaproxy = start(t, dns, here.port)
+    use(kaproxy)
+    dns.set(NAME, THERE, HERE)
+    asked = dns.count(NAME)
+
+    def refreshed():
+        use(kaproxy)
+        return dns.count(NAME) > asked + 1
+
+    wait_until(refreshed, "two more queries")
+    t.equal((here.accepted, there.accepted, gone(kaproxy)), (1, 0, 0), "connections, discards")
+
+
+@test("an answer is kept for its TTL, an alias included")
+def kept(t):
+    dns = t.own(ScriptedDns())
+    here, = upstreams(t, HERE)
+    dns.set(NAME, HERE, ttl=600, alias="x.test")
+    kaproxy = start(t, dns, here.port, pool={"max_uses": 1})
+    for _ in range(5):
+        use(kaproxy)
+    t.equal((here.accepted, dns.count(NAME)), (5, 1), "connections, queries")
+
+
+@test("a TTL of 0 is taken for 1 second, after which the next connection asks anew")
+def ttl(t):
+    dns = t.own(ScriptedDns())
+    here, there = upstreams(t, HERE, THERE)
+    dns.set(NAME, HERE, ttl=0)
+    kaproxy = start(t, dns, here.port, pool={"max_uses": 1})
+    started = time.monotonic()
+    use(kaproxy)
+    dns.set(NAME, THERE, ttl=0)
+    wait_moved(kaproxy, there)
+    t.at_least(time.monotonic() - started, 1, "seconds until it was asked for")
+
+
+@test("no such name: the client is told, and the name works once it is there")
+def not_found(t):
+    dns = t.own(Dnsmasq(t))
+    here, = upstreams(t, HERE, kind=HttpUpstream, script=describe)
+    kaproxy = start(t, dns, here.port, scheme="http")
+    t.equal(one_shot(t, kaproxy).status, 502, "status")
+    line = kaproxy.wait_sessions(1)[0]
+    t.equal((line["function"], line["errno"], line["error"]),
+            ("resolve", "0", "Domain name not found"), "failure")
+    dns.set(NAME, HERE)
+    t.equal(one_shot(t, kaproxy).status, 200, "status")
+    t.equal(kaproxy.find_log("look-up"), [], "log")
+
+
+@test("a name that vanishes: the last addresses serve, and that is logged once")
+def vanishes(t):
+    dns = t.own(Dnsmasq(t))
+    here, = upstreams(t, HERE)
+    dns.set(NAME, HERE)
+    kaproxy = start(t, dns, here.port, pool={"max_uses": 2})
+    use(kaproxy)
+    dns.set(NAME)
+
+    def noticed():
+        use(kaproxy)
+        return kaproxy.find_log(f"warning.*name={NAME} look-up failed: .*Domain name not found")
+
+    wait_until(noticed, "a failed look-up")
+    accepted = here.accepted
+    for _ in range(10):
+        use(kaproxy)
+    t.at_least(here.accepted, accepted + 4, "connections")
+    t.equal(len(kaproxy.find_log("look-up failed")), 1, "messages")
+    t.equal(gone(kaproxy), 0, "discards")
+
+
+@test("SERVFAIL, then recovery at another address: each is logged once")
+def servfail(t):
+    dns = t.own(ScriptedDns())
+    here, there = upstreams(t, HERE, THERE)
+    dns.set(NAME, HERE)
+    kaproxy = start(t, dns, here.port, pool={"min_idle": 1})
+    here.wait_accepted(1)
+    dns.set(NAME, status=SERVFAIL)
+    kaproxy.wait_log(f"name={NAME} look-up failed")
+    use(kaproxy)
+    dns.set(NAME, THERE)
+    kaproxy.wait_log(f"name={NAME} look-ups work again")
+    there.wait_accepted(1)
+    kaproxy.wait_idle(1)
+    t.equal((len(kaproxy.find_log("look-up failed")), len(kaproxy.find_log("work again"))), (1, 1),
+            "messages")
+    t.equal(gone(kaproxy), here.accepted, "discards")
+
+
+@test("SERVFAIL from the start: a client is refused")
+def servfail_first(t):
+    dns = t.own(ScriptedDns())
+    dns.set(NAME, status=SERVFAIL)
+    kaproxy = start(t, dns, 9)
+    client = kaproxy.connect()
+    t.equal(client.read_end(), (b"", "reset"), "end")
+    t.equal(kaproxy.wait_session(client)["function"], "resolve", "function")
+
+
+@test("DNS that does not answer: clients wait 2 seconds for it, then for nothing")
+def mute(t):
+    dns = t.own(ScriptedDns())
+    here, = upstreams(t, HERE)
+    dns.set(NAME, HERE)
+    kaproxy = start(t, dns, here.port, pool={"max_uses": 1})
+    use(kaproxy)
+    dns.set(NAME, mute=True)
+    time.sleep(1.1)  # the answer's TTL
+    started = time.monotonic()
+    use(kaproxy)
+    t.at_least(time.monotonic() - started, 1.5, "seconds for the first")
+    t.equal(len(kaproxy.find_log("no answer in time")), 1, "messages")
+    started = time.monotonic()
+    for _ in range(5):
+        use(kaproxy)
+    t.at_most(time.monotonic() - started, 1.5, "seconds for five more")
+    t.equal(here.accepted, 7, "connections")
+
+
+@test("DNS that never answered: connect_timeout ends the wait")
+def mute_first(t):
+    dns = t.own(ScriptedDns())
+    dns.set(NAME, mute=True)
+    kaproxy = start(t, dns, 9, scheme="http", pool={"connect_timeout": "300ms"})
+    t.equal(one_shot(t, kaproxy).status, 504, "status")
+
+
+@test("AAAA comes first, and refuses: A is taken at once")
+def refused_in6(t):
+    dns = t.own(ScriptedDns())
+    in6, in4 = listeners("::1", HERE)
+    t.own(in6)  # bound, but does not listen
+    here = t.upstream(answer_lines, listener=in4)
+    dns.set(NAME, HERE, "::1")
+    use(start(t, dns, here.port))
+    t.equal(here.accepted, 1, "connections")
+
+
+@test("AAAA comes first, and does not answer: A is taken after 250 ms")
+def mute_in6(t):
+    dns = t.own(ScriptedDns())
+    in6, in4 = listeners("::1", HERE)
+    t.own(in6)
+    in6.listen(0)
+    fill(t, in6)
+    here = t.upstream(answer_lines, listener=in4)
+    dns.set(NAME, HERE, "::1")
+    kaproxy = start(t, dns, here.port)
+    started = time.monotonic()
+    use(kaproxy)
+    t.at_least(time.monotonic() - started, 0.2, "seconds")
+    kaproxy.wait_idle(1)
+    t.equal(kaproxy.counters()["connecting"], 0, "connects left behind")
+
+
+def fill(t, listener):
+    """Connects until the backlog is full."""
+    for _ in range(4):
+        filler = t.own(socket.socket(listener.family))
+        filler.setblocking(False)
+        filler.connect_ex(listener.getsockname()[:2])
+
+
+@test("AAAA without a route: A is taken")
+def unreachable_in6(t):
+    dns = t.own(ScriptedDns())
+    here, = upstreams(t, HERE)
+    dns.set(NAME, HERE, "100::1")  # the discard prefix
+    use(start(t, dns, here.port))
+    t.equal(here.accepted, 1, "connections")
+
+
+@test("several A, the first of which refuse")
+def refused_first(t):
+    dns = t.own(ScriptedDns())
+    sockets = listeners("127.0.0.3", "127.0.0.4", HERE)
+    for sock in sockets[:2]:
+        t.own(sock)
+    here = t.upstream(answer_lines, listener=sockets[2])
+    dns.set(NAME, "127.0.0.3", "127.0.0.4", HERE)
+    kaproxy = start(t, dns, here.port, pool={"max_uses": 1, "max_per_host": 1, "max_open": 1})
+    for _ in range(3):
+        use(kaproxy)
+    t.equal(here.accepted, 3, "connections")
+
+
+@test("an address that refuses, and the name moves away from it")
+def refused_then_moves(t):
+    dns = t.own(Dnsmasq(t))
+    here, there = listeners(HERE, THERE)
+    t.own(here)
+    there = t.upstream(lambda connection: connection.send(b"hello"), listener=there)
+    dns.set(NAME, HERE)
+    kaproxy = start(t, dns, there.port)
+    refused = kaproxy.connect()
+    t.equal(refused.read_end(), (b"", "reset"), "end")
+    t.equal(kaproxy.wait_session(refused)["errno"], "111", "errno")
+    dns.set(NAME, THERE)
+
+    wait_until(lambda: kaproxy.connect().read_end() and there.accepted > 0,
+               "a client to reach the new address")
+
+
+main()
