@@ -28,10 +28,10 @@ enum config_reuse {
     REUSE_UNSET /* not in a struct that config_load returned */
 };
 
-/* Strings are never NULL, and the struct owns them. */
-
 /* Whether the upstream is told the client's address, and in which field. */
 enum config_forwarded { FORWARDED_OFF, FORWARDED_X_FORWARDED_FOR, FORWARDED_FORWARDED };
+
+/* In what follows strings are never NULL, and the struct owns them. */
 
 struct config_pool {
     char *name; /* "" for the default pool */
@@ -75,9 +75,9 @@ struct config {
     size_t tls_client_count;
 };
 
-/* Reads and validates a file. Every mistake is written to `errors` as one line FILE:LINE: text, in
- * the order of the lines and all of them in one go; FILE: text when the file cannot be read. NULL
- * when there was one. */
+/* Reads and validates a file, and the certificates that it names. Every mistake is written to
+ * `errors` as one line FILE:LINE: text, in the order of the lines and all of them in one go; FILE:
+ * text when the file cannot be read. NULL when there was one. Warnings stand among them, marked. */
 struct config *config_load(const char *file, FILE *errors);
 void config_free(struct config *config); /* NULL is harmless */
 

@@ -1,6 +1,7 @@
 /* Bytes in both directions, until both have ended. */
 #include <errno.h>
 
+#include "log.h"
 #include "session_internal.h"
 
 /* How long a client may still send what nobody wants any more. */
@@ -111,6 +112,10 @@ void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
         end = broken(down, SESSION_UPSTREAM_RESET, SESSION_CLIENT_RESET);
     if (end == SESSION_END_COUNT)
         end = broken(up, SESSION_CLIENT_RESET, SESSION_UPSTREAM_RESET);
+    if (end == SESSION_UPSTREAM_RESET && *stream_failure(upstream) != '\0')
+        log_warning("listener=%s upstream=%s function=tls error=\"%s\"",
+                    session->service->config->name, session->service->upstream,
+                    stream_failure(upstream));
     if (end != SESSION_END_COUNT)
         session_finish(session, end);
     else

@@ -106,8 +106,7 @@ static bool chose_other_protocol(struct tls *tls)
         return false;
     if (length == strlen("http/1.1") && memcmp(name, "http/1.1", length) == 0)
         return false;
-    snprintf(tls->failure, sizeof(tls->failure),
-             "the upstream chose a protocol other than http/1.1");
+    snprintf(tls->failure, sizeof(tls->failure), TLS_TEXT_ALPN);
     return true;
 }
 

@@ -10,8 +10,8 @@ from kaptest import ScriptedUpstream, main, test
 from kaptest.http import (Cut, HttpUpstream, answer, check_line, client, head, read_request,
                           request, start)
 
-SHORT = {"header_timeout": "500ms", "idle_timeout": "60s"}
-IDLE = {"header_timeout": "60s", "idle_timeout": "500ms"}
+SHORT = {"header_timeout": "1500ms", "idle_timeout": "60s"}
+IDLE = {"header_timeout": "60s", "idle_timeout": "1500ms"}
 HALF_POST = head("POST /x HTTP/1.1", [("Host", "h"), ("Content-Length", 10)]) + b"12345"
 
 
@@ -130,7 +130,7 @@ def moving(t):
         read_request(connection)
         for byte in answer(b"x"):
             connection.send(bytes([byte]))
-            connection.is_silent(0.03)
+            connection.is_silent(0.04)
         connection.read_end()
 
     peer = client(t, start(t, t.own(ScriptedUpstream(dribbling)), listener=IDLE))
