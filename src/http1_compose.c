@@ -105,7 +105,8 @@ static void put_host(struct out *out, const struct http1_head *head, const char 
                      const struct http1_request_options *options)
 {
     put_text(out, "Host: ");
-    if (options->client_host && head->authority.length > 0)
+    /* CONNECT's is that of its target (RFC 9112 3.2). */
+    if ((options->client_host || head->method == HTTP1_CONNECT) && head->authority.length > 0)
         put_span(out, data, head->authority);
     else
         put_text(out, options->host);
@@ -238,11 +239,25 @@ static void put_response_framing(struct out *out, const struct http1_head *head,
         put_framing(out, HTTP1_LENGTH, head->content_length);
 }
 
-static bool passes(const struct http1_field *field, bool chunked)
+static bool passes(const struct http1_head *head, const struct http1_field *field, bool chunked)
 {
     if (field->id == HTTP1_NAME_TRAILER)
         return chunked;
+    if (field->id == HTTP1_NAME_UPGRADE && head->status == 426) /* RFC 9110 15.5.22 */
+        return true;
     return !field->drop && field->id != HTTP1_NAME_CONTENT_LENGTH;
+}
+
+/* Who sends Upgrade must name it in Connection (RFC 9110 7.8). */
+static void put_connection(struct out *out, enum http1_connection connection, bool offers_upgrade)
+{
+    static const char *const words[] = {[HTTP1_SAY_NOTHING] = "",
+                                        [HTTP1_SAY_CLOSE] = "close",
+                                        [HTTP1_SAY_KEEP_ALIVE] = "keep-alive"};
+    bool says = connection != HTTP1_SAY_NOTHING;
+    if (says || offers_upgrade)
+        put_format(out, "Connection: %s%s%s\r\n", words[connection],
+                   says && offers_upgrade ? ", " : "", offers_upgrade ? "upgrade" : "");
 }
 
 ssize_t http1_compose_response(char *buffer, size_t size, const struct http1_head *head,
@@ -251,6 +266,7 @@ ssize_t http1_compose_response(char *buffer, size_t size, const struct http1_hea
     struct out out = {.buffer = buffer, .size = size};
     bool chunked = head->framing != HTTP1_NO_BODY && options->framing == HTTP1_CHUNKED;
     bool dated = head->status < 200;
+    bool offers_upgrade = false;
 
     put_format(&out, "HTTP/1.1 %03u ", head->status);
     put_span(&out, data, head->reason);
@@ -259,18 +275,18 @@ ssize_t http1_compose_response(char *buffer, size_t size, const struct http1_hea
         const struct http1_field *field = &head->fields[i];
 
         dated = dated || (field->id == HTTP1_NAME_DATE && !field->drop);
-        if (passes(field, chunked))
-            put_field(&out, data, field);
+        if (!passes(head, field, chunked))
+            continue;
+        offers_upgrade |= field->id == HTTP1_NAME_UPGRADE;
+        put_field(&out, data, field);
     }
     if (!dated)
         put_date(&out, options->now); /* RFC 9110 6.6.1 */
     put_response_framing(&out, head, options);
     if (head->upgrade)
         put_text(&out, "Connection: upgrade\r\nUpgrade: websocket\r\n");
-    else if (options->connection == HTTP1_SAY_CLOSE && !http1_head_is_interim(head))
-        put_text(&out, "Connection: close\r\n");
-    else if (options->connection == HTTP1_SAY_KEEP_ALIVE && !http1_head_is_interim(head))
-        put_text(&out, "Connection: keep-alive\r\n");
+    else if (!http1_head_is_interim(head))
+        put_connection(&out, options->connection, offers_upgrade);
     put_text(&out, "\r\n");
     return finish(&out);
 }

@@ -75,20 +75,6 @@ static int start_accepting(struct listeners *listeners)
     return 0;
 }
 
-static void resume(struct listeners *listeners)
-{
-    if (listeners->clients >= listeners->max_clients || start_accepting(listeners) == 0)
-        return;
-    log_error("cannot watch the listening sockets: %s", strerror(errno));
-    if (timer_set(listeners->loop, &listeners->retry, loop_now(listeners->loop) + PAUSE) < 0)
-        log_error("cannot set a timer: %s", strerror(errno));
-}
-
-static void on_retry(struct timer *timer)
-{
-    resume(container_of(timer, struct listeners, retry));
-}
-
 /* No client can be accepted, for want of descriptors as a rule: clients wait in the backlog. One
  * message until all of them were accepted again. */
 static void pause_accepting(struct listeners *listeners, int error)
@@ -170,13 +156,10 @@ static int next_burst(struct listening *listening)
     return listening->burst;
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *arg)
+/* Takes up to `burst` clients. */
+static void accept_burst(struct listening *listening, int burst)
 {
-    struct listening *listening = arg;
     struct listeners *listeners = listening->listener->all;
-    int burst = next_burst(listening);
-    (void)fd;
-    (void)what;
     while (listeners->accepting && burst-- > 0) {
         switch (accept_one(listening)) {
         case ACCEPTED:
@@ -197,6 +180,46 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     }
     /* When more stand there, the socket is readable again at once. */
     listening->filled_at = loop_now(listeners->loop);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+    struct listening *listening = arg;
+    (void)fd;
+    (void)what;
+    accept_burst(listening, next_burst(listening));
+}
+
+static void accept_backlog(struct listeners *listeners)
+{
+    struct listener *listener;
+    TAILQ_FOREACH (listener, &listeners->list, link) {
+        for (size_t i = 0; i < listener->count; i++)
+            accept_burst(&listener->sockets[i], INT_MAX);
+    }
+}
+
+/* Accepts again. After a shortage the backlog's end is looked for a little later, to say that all
+ * is well even when nobody else comes. */
+static void resume(struct listeners *listeners)
+{
+    if (listeners->clients >= listeners->max_clients)
+        return;
+    int result = start_accepting(listeners);
+    if (result < 0)
+        log_error("cannot watch the listening sockets: %s", strerror(errno));
+    if ((result < 0 || listeners->starved) &&
+        timer_set(listeners->loop, &listeners->retry, loop_now(listeners->loop) + PAUSE) < 0)
+        log_error("cannot set a timer: %s", strerror(errno));
+}
+
+static void on_retry(struct timer *timer)
+{
+    struct listeners *listeners = container_of(timer, struct listeners, retry);
+    if (listeners->accepting && listeners->starved)
+        accept_backlog(listeners);
+    else
+        resume(listeners);
 }
 
 static void on_session_ended(struct service *service)
@@ -370,6 +393,8 @@ void listeners_stop(struct listeners *listeners)
     struct listener *listener;
     if (listeners->stopped)
         return;
+    /* Who stands in the backlog has a connection already, as far as it knows. */
+    accept_backlog(listeners);
     stop_accepting(listeners);
     timer_clear(listeners->loop, &listeners->retry);
     listeners->stopped = true;

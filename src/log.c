@@ -110,9 +110,13 @@ static void sink_write(struct sink *sink, const char *line, size_t length)
 {
     if (sink->kind == SINK_OFF)
         return;
-    if ((sink->lost > 0 && report_loss(sink) < 0) ||
-        write_line(sink->fd, line, length, &sink->torn) < 0)
+    if (sink->lost > 0 && report_loss(sink) < 0) {
         sink->lost++;
+    } else if (write_line(sink->fd, line, length, &sink->torn) < 0) {
+        sink->lost = 1;
+        if (sink == &accesses)
+            log_error("the access log cannot be written: %s", strerror(errno));
+    }
 }
 
 int log_open(const char *target, enum log_level level)
@@ -128,23 +132,24 @@ int log_access_open(const char *target)
     return sink_open(&accesses, target);
 }
 
-static void sink_reopen(struct sink *sink)
+static int sink_reopen(struct sink *sink)
 {
     if (sink->kind != SINK_FILE)
-        return;
+        return 0;
     int fd = open_file(sink->path);
     if (fd < 0) {
         log_error("cannot open %s anew: %s", sink->path, strerror(errno));
-        return;
+        return -1;
     }
     close(sink->fd);
     sink->fd = fd;
+    return 0;
 }
 
-void log_reopen(void)
+int log_reopen(void)
 {
-    sink_reopen(&messages);
-    sink_reopen(&accesses);
+    int result = sink_reopen(&messages);
+    return sink_reopen(&accesses) < 0 ? -1 : result;
 }
 
 static void sink_set_owner(const struct sink *sink, uid_t user, gid_t group)

@@ -16,8 +16,9 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_NOTICE, LOG_LEVEL
 MUST_CHECK int log_open(const char *target, enum log_level level);
 MUST_CHECK int log_access_open(const char *target);
 
-/* Opens files anew (SIGHUP). A file that cannot be opened stays as it was, and a message says so. */
-void log_reopen(void);
+/* Opens files anew (SIGHUP). A file that cannot be opened stays as it was, and a message says so:
+ * -1 then. */
+int log_reopen(void);
 void log_close(void);
 
 /* Gives the log files to who is to open them anew later. */

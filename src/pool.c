@@ -169,6 +169,10 @@ void pool_place(struct pool_conn *conn, enum from_cache from_cache)
         conn_close(conn, DISCARD_EVICTED, false);
         return;
     }
+    if (waiter != NULL && waiter->fresh && conn->uses > 0) {
+        conn_close(conn, DISCARD_EVICTED, false);
+        return;
+    }
     if (waiter != NULL) {
         host_remove_waiter(host, waiter);
         conn_lease(conn, waiter, from_cache);

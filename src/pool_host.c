@@ -90,7 +90,6 @@ void host_add_waiter(struct pool_host *host, struct allocation *allocation)
     TAILQ_INSERT_TAIL(&host->waiters, allocation, link);
     TAILQ_INSERT_TAIL(&host->pool->waiters, allocation, arrival);
     host->waiting++;
-    host->waiting_fresh += allocation->fresh;
     host->pool->stats.waiting++;
     host->pool->stats.queued++;
     if (host->uncovered == NULL)
@@ -109,7 +108,6 @@ void host_remove_waiter(struct pool_host *host, struct allocation *allocation)
     TAILQ_REMOVE(&host->waiters, allocation, link);
     TAILQ_REMOVE(&host->pool->waiters, allocation, arrival);
     host->waiting--;
-    host->waiting_fresh -= allocation->fresh;
     host->pool->stats.waiting--;
     allocation->host = NULL;
     timer_clear(host->pool->loop, &allocation->deadline);
@@ -121,9 +119,8 @@ struct allocation *host_waiter_for(const struct pool_host *host, const struct po
     struct allocation *waiter = TAILQ_FIRST(&host->waiters);
     if (conn->uses == 0)
         return waiter;
-    if (host->waiting == host->waiting_fresh)
-        return NULL;
-    while (waiter->fresh)
+    /* A dial is under way for those that are passed over. */
+    while (waiter != NULL && waiter->fresh && waiter->covered)
         waiter = TAILQ_NEXT(waiter, link);
     return waiter;
 }

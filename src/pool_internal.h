@@ -46,7 +46,6 @@ struct pool_host {
     unsigned count[CONN_STATES];
     struct allocation_list waiters; /* oldest first */
     unsigned waiting;
-    unsigned waiting_fresh; /* of these, who take only what nobody has used */
     /* Dials are not tied to waiters, but each dial under way covers one: the oldest min(dials,
      * waiters) are covered, and the next one is the one that wants another dial. */
     unsigned covered;
@@ -140,7 +139,8 @@ struct pool_host *host_find(const struct pool *pool, const struct endpoint *endp
 void host_free(struct pool_host *host);
 void host_add_waiter(struct pool_host *host, struct allocation *allocation);
 void host_remove_waiter(struct pool_host *host, struct allocation *allocation);
-/* The oldest waiter that takes this connection, or NULL. */
+/* The oldest waiter that this connection can be given to, or NULL. It may be one that needs a fresh
+ * one and has no dial yet: then the connection's place is for it. */
 struct allocation *host_waiter_for(const struct pool_host *host, const struct pool_conn *conn);
 /* Brings coverage and the pool's lists of hosts up to date; to be called after every change. */
 void host_update(struct pool_host *host);

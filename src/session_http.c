@@ -74,6 +74,8 @@ enum step http_flush(struct http_session *http)
 static bool client_is_gone(struct http_session *http)
 {
     struct stream *client = &http->session.client;
+    if (client->broken && stream_error(client) != 0)
+        return true;
     if (!client->hangup || http->client_ended)
         return false;
     switch (stream_look(client)) {
@@ -97,6 +99,7 @@ static void close_exchange(struct http_session *http)
     if (exchange->status >= 100 && exchange->status < 600)
         stats->answers[exchange->status / 100]++;
     session_log(&http->session, http->end);
+    http->served = true;
     exchange_free(http->exchange);
     http->exchange = NULL;
     http->session.access = (struct access){0};
@@ -299,7 +302,11 @@ static void http_timed_out(struct session *session)
 static void http_drain(struct session *session)
 {
     struct http_session *http = http_of(session);
-    if (session->state == SESSION_READING && http->exchange == NULL)
+    if (session->state != SESSION_READING || http->exchange != NULL)
+        return;
+    /* A client that has just come has its request on the way. */
+    session->limit_at = loop_now(session->service->loop) + HTTP_DRAIN_GRACE;
+    if (http->served || session_start_timer(session) < 0)
         session_finish(session, SESSION_COMPLETE);
 }
 

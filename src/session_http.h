@@ -26,6 +26,9 @@
 /* How long a client that nothing depends on is not watched. */
 #define HTTP_WATCH_AFTER (1 * USEC_PER_SEC)
 
+/* How long a client that has sent nothing yet may begin its request when kaproxy stops. */
+#define HTTP_DRAIN_GRACE (1 * USEC_PER_SEC)
+
 /* How long we read on after our last byte, so that a reset does not destroy it. */
 #define HTTP_LINGER (5 * USEC_PER_SEC)
 
@@ -70,6 +73,7 @@ struct http_session {
     struct exchange *exchange; /* NULL between requests */
     struct duplex *tunnel;     /* after 101, or 2xx to CONNECT */
     enum session_end end;      /* how the exchange ended, once its answer is DRAINING */
+    bool served;               /* had an exchange before */
     bool pinned;               /* NTLM, Negotiate: the connection is this client's until it ends */
     bool client_ended;         /* the client's EOF was seen; it may still read */
     bool last;                 /* the client's connection ends with this exchange */

@@ -232,7 +232,8 @@ static enum step ask(struct http_session *http)
             return refuse(http, 431, "the request's header is too large to pass on");
         return http_finish(http, SESSION_ERROR);
     }
-    if (http_is_leased(http)) { /* pinned */
+    if (http_is_leased(http)) { /* pinned; look first what came on it in the meantime */
+        http->session.allocation.stream->readable = true;
         session_set_state(&http->session, SESSION_RELAYING);
         return STEP_AGAIN;
     }
@@ -262,7 +263,7 @@ static enum step begin_exchange(struct http_session *http)
     struct session *session = &http->session;
     const struct service *service = session->service;
     if (buffer_length(&http->in) == 0) {
-        if (service->draining)
+        if (service->draining && http->served)
             return http_finish(http, SESSION_COMPLETE);
         enum step step = fill(http);
         if (step != STEP_AGAIN)

@@ -306,8 +306,8 @@ enum step http_relay_response(struct http_session *http)
         return STEP_BLOCKED;
     if (n <= 0)
         return upstream_ended(http, n == 0);
-    if (!exchange->begun && http->session.allocation.reused) /* about somebody else's request */
-        return http_retry(http, DISCARD_UNREAD_DATA);
+    if (!exchange->begun && (http->session.allocation.reused || http->pinned))
+        return http_retry(http, DISCARD_UNREAD_DATA); /* about another request */
     http_moved(http);
     if (!exchange->heard) {
         exchange->heard = true;

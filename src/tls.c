@@ -132,6 +132,16 @@ static enum tls_result finish_handshake(struct tls *tls)
     return TLS_DONE;
 }
 
+/* An upstream that refuses us sends an alert and closes. Then it may be a write that fails, and
+ * OpenSSL does not read on; until the keys are in use, the alert can be read without it. */
+static void find_alert(struct tls *tls)
+{
+    unsigned char record[SSL3_RT_HEADER_LENGTH + 2];
+    ssize_t n = recv(tls->fd, record, sizeof(record), MSG_DONTWAIT);
+    if (n == sizeof(record) && record[0] == SSL3_RT_ALERT && record[4] == 2)
+        tls_text_alert(tls, record[6]);
+}
+
 enum tls_result tls_handshake(struct tls *tls)
 {
     if (tls->open || tls->error != 0)
@@ -150,6 +160,8 @@ enum tls_result tls_handshake(struct tls *tls)
         tls_text_failure(tls, SSL_ERROR_ZERO_RETURN, 0);
         broken(tls, ECONNRESET);
     }
+    if (tls->error == ECONNRESET || tls->error == EPIPE)
+        find_alert(tls);
     return fail_handshake(tls);
 }
 
@@ -186,6 +198,15 @@ ssize_t tls_read(struct tls *tls, void *buffer, size_t size)
     return (ssize_t)sum;
 }
 
+/* A write has failed: where the socket is why, what came before can be read all the same. */
+static void spare_reads(struct tls *tls)
+{
+    if (tls->error == 0 || tls->error == EPROTO)
+        return;
+    tls->write_error = tls->error;
+    tls->error = 0;
+}
+
 /* As many bytes as one record takes, or part of them; -1 with errno. */
 static ssize_t write_some(struct tls *tls, const void *data, size_t size)
 {
@@ -200,6 +221,7 @@ static ssize_t write_some(struct tls *tls, const void *data, size_t size)
     } while (result < 0 && errno == EINTR);
     if (result == 0) /* cannot be, for a write */
         errno = EPIPE;
+    spare_reads(tls);
     return -1;
 }
 
@@ -280,8 +302,9 @@ ssize_t tls_writev(struct tls *tls, const struct iovec *parts, int count)
 {
     struct cursor cursor = {.parts = parts, .count = count};
     size_t sum = 0;
-    if (tls->error != 0 || tls->end != END_OPEN) {
-        errno = tls->error != 0 ? tls->error : EPIPE;
+    int error = tls->error != 0 ? tls->error : tls->write_error;
+    if (error != 0 || tls->end != END_OPEN) {
+        errno = error != 0 ? error : EPIPE;
         return -1;
     }
     advance(&cursor, 0); /* past empty parts */
@@ -356,7 +379,7 @@ int tls_look(struct tls *tls)
 
 int tls_end_write(struct tls *tls)
 {
-    if (!tls->open || tls->error != 0 || tls->end == END_SENT)
+    if (!tls->open || tls->error != 0 || tls->write_error != 0 || tls->end == END_SENT)
         return 0;
     tls->end = END_PENDING;
     if (tls_is_busy(tls)) {
@@ -373,10 +396,11 @@ int tls_end_write(struct tls *tls)
         }
         result = end_call(tls, result);
     } while (result < 0 && errno == EINTR);
+    spare_reads(tls);
     return result;
 }
 
 bool tls_is_ending(const struct tls *tls)
 {
-    return tls->end == END_PENDING && tls->error == 0;
+    return tls->end == END_PENDING && tls->error == 0 && tls->write_error == 0;
 }

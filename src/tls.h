@@ -73,9 +73,10 @@ const char *tls_failure(const struct tls *tls);
 
 /* As recv and sendmsg on a non-blocking socket: bytes, 0 for close_notify (read), -1 with errno:
  * EAGAIN; EPROTO for broken TLS and for alerts; else the socket's. EOF without close_notify is
- * ECONNRESET: a truncation (RFC 8446 6.1). A read takes what stands in memory, and looks at the
- * socket only if it got nothing. After EAGAIN or a short count the next write must begin with the
- * bytes that are left, and have all of them: a record of them may be on its way. */
+ * ECONNRESET: a truncation (RFC 8446 6.1). After a write that failed because of the socket, what
+ * the upstream had sent before can still be read. A read takes what stands in memory, and looks at
+ * the socket only if it got nothing. After EAGAIN or a short count the next write must begin with
+ * the bytes that are left, and have all of them: a record of them may be on its way. */
 MUST_CHECK ssize_t tls_read(struct tls *tls, void *buffer, size_t size);
 MUST_CHECK ssize_t tls_writev(struct tls *tls, const struct iovec *parts, int count);
 

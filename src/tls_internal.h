@@ -27,6 +27,7 @@ struct tls {
     bool offered;                                 /* a kept session */
     bool open;                                    /* the handshake is done */
     int error;                                    /* errno of what broke it, for good; 0: nothing */
+    int write_error;                              /* of what broke writing alone */
     enum { END_OPEN, END_PENDING, END_SENT } end; /* our close_notify */
     bool truncated;                               /* EOF without close_notify broke it */
     char *record; /* kTLS: bytes of a write that is to be repeated, or NULL */
@@ -47,6 +48,8 @@ void tls_session_forget_all(struct tls_client *client);
 /* Writes why a call failed into tls->failure. `error` is SSL_get_error's, `number` errno. */
 void tls_text_failure(struct tls *tls, int error, int number);
 #define TLS_TEXT_ALPN "the upstream chose a protocol other than http/1.1"
+/* Writes into tls->failure that the upstream sent this alert. */
+void tls_text_alert(struct tls *tls, int number);
 /* Why a file was not loaded; `what` it should hold. */
 void tls_text_file(const char *what, char *text, size_t size);
 

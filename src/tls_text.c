@@ -110,6 +110,12 @@ void tls_text_failure(struct tls *tls, int error, int number)
     ERR_clear_error();
 }
 
+void tls_text_alert(struct tls *tls, int number)
+{
+    unsigned long error = ERR_PACK(ERR_LIB_SSL, 0, SSL_AD_REASON_OFFSET + number);
+    say_alert(number, ERR_reason_error_string(error), tls->failure, sizeof(tls->failure));
+}
+
 void tls_text_file(const char *what, char *text, size_t size)
 {
     unsigned long first = ERR_peek_error();

@@ -117,8 +117,8 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
         stop_softly(worker, "SIGINT");
         break;
     case SIGHUP:
-        log_reopen();
-        log_notice("SIGHUP: logs are open anew");
+        if (log_reopen() == 0)
+            log_notice("SIGHUP: logs are open anew");
         break;
     case SIGUSR1:
         log_stats(worker);
@@ -206,6 +206,10 @@ void worker_free(struct worker *worker)
 {
     if (worker == NULL)
         return;
+    /* A signal that comes when all is done must not change how it ended. */
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
     if (worker->loop != NULL) {
         listeners_clear(&worker->listeners);
         for (size_t i = 0; i < worker->signal_count; i++)
@@ -229,7 +233,8 @@ int worker_run(struct worker *worker)
         const struct config_listener *listener = &config->listeners[i];
         if (pool_keep_spares(worker->pools[listener->pool], &listener->upstream) < 0)
             goto err;
-        if (listener->reuse == REUSE_NEVER)
+        enum scheme_kind kind = endpoint_kind(&listener->upstream);
+        if (listener->reuse == REUSE_NEVER && (kind == SCHEME_TCP || kind == SCHEME_TLS))
             pool_expect_greeting(worker->pools[listener->pool], &listener->upstream);
     }
     log_notice("ready");

@@ -77,7 +77,7 @@ static void test_request_target(void **state)
     check_request("OPTIONS * HTTP/1.0\r\n\r\n", PLAIN,
                   "OPTIONS * HTTP/1.1\r\nHost: up:8080\r\n\r\n");
     check_request("CONNECT b:1 HTTP/1.0\r\n\r\n", PLAIN,
-                  "CONNECT b:1 HTTP/1.1\r\nHost: up:8080\r\n\r\n");
+                  "CONNECT b:1 HTTP/1.1\r\nHost: b:1\r\n\r\n");
 }
 
 /* The client's Host where it is wanted, and absolute-form's authority before it. */
@@ -259,6 +259,12 @@ static void test_response_without_body(void **state)
                    "HTTP/1.1 204 x\r\n\r\n");
     check_response("HTTP/1.1 100 x\r\nContent-Length: 0\r\n\r\n", HTTP1_GET, LENGTH,
                    "HTTP/1.1 100 x\r\n\r\n");
+    /* RFC 9110 15.5.22: what to upgrade to is the answer itself. */
+    check_response("HTTP/1.1 426 x\r\nUpgrade: h2c\r\nConnection: upgrade\r\n"
+                   "Content-Length: 5\r\n\r\n",
+                   HTTP1_GET, LENGTH,
+                   "HTTP/1.1 426 x\r\nUpgrade: h2c\r\nContent-Length: 5\r\n"
+                   "Connection: upgrade\r\n\r\n");
     check_response("HTTP/1.1 200 x\r\nContent-Length: 9\r\n\r\n", HTTP1_CONNECT, LENGTH,
                    "HTTP/1.1 200 x\r\n\r\n");
 }

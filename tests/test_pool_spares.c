@@ -57,20 +57,20 @@ static void fresh_replaces_a_used_one(void **state)
 }
 
 /* A released connection goes past a fresh waiter to a younger one that takes it. */
-static void fresh_lets_used_ones_pass(void **state)
+static void fresh_has_its_turn(void **state)
 {
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.max_per_host = 1});
     struct ask *holder = ask_get(f, &f->a, FROM_NONE);
     struct ask *fresh = ask_fresh(f, &f->a);
     struct ask *other = ask(f, &f->a);
-    ask_release(holder);
-    ask_wait(other);
-    claim_ok(other, FROM_DEFERRED);
-    claim_pending(fresh);
-    ask_discard(other, false);
+    ask_release(holder); /* the older one's turn: a new connection takes the used one's place */
     ask_wait(fresh);
     claim_ok(fresh, FROM_NONE);
+    claim_pending(other);
+    ask_release(fresh);
+    ask_wait(other);
+    claim_ok(other, FROM_DEFERRED);
 }
 
 /* Spares are opened without any waiter, and are an immediate hit that nobody used before. */
@@ -310,7 +310,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(fresh_takes_nothing_used),     FIXTURE_TEST(fresh_replaces_a_used_one),
-        FIXTURE_TEST(fresh_lets_used_ones_pass),    FIXTURE_TEST(spares_are_opened_ahead),
+        FIXTURE_TEST(fresh_has_its_turn),    FIXTURE_TEST(spares_are_opened_ahead),
         FIXTURE_TEST(fresh_takes_a_spare),          FIXTURE_TEST(greeting_waits_for_the_first_user),
         FIXTURE_TEST(greeting_and_end_is_no_spare), FIXTURE_TEST(unexpected_bytes_end_a_spare),
         FIXTURE_TEST(other_hosts_have_no_spares),   FIXTURE_TEST(spares_respect_the_limits),
