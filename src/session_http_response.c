@@ -181,6 +181,8 @@ static enum step take_head(struct http_session *http)
         return bad_response(http, head->bad_text);
     if (http1_head_is_interim(head))
         return pass_interim(http) < 0 ? http_finish(http, SESSION_ERROR) : STEP_AGAIN;
+    if (is_tunnel(head) && !http_request_is_sent(exchange))
+        return bad_response(http, "the upstream switched before it had the whole request");
     http->pinned |= head->connection_auth || exchange->request.connection_auth;
     if (compose_head(http) < 0)
         return http_finish(http, SESSION_ERROR);

@@ -1,0 +1,65 @@
+/* The far ends of what the program holds: its clients and its upstreams, each at the other side of
+ * a socketpair. What goes in and out is recorded. */
+#ifndef KAPROXY_FUZZ_FAR_H
+#define KAPROXY_FUZZ_FAR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "message.h"
+
+#define FAR_CLIENTS   4
+#define FAR_UPSTREAMS 64
+
+/* A run of bytes that only grows, but for what far.c has sent of it. */
+struct far_bytes {
+    char *data;
+    size_t length, size;
+};
+
+/* Bytes came in: where in `rx` they begin, and what had been sent until then. */
+struct far_mark {
+    size_t rx, tx;
+    unsigned serial; /* over all ends */
+};
+
+struct far {
+    int fd;                   /* -1: closed by us */
+    int program_fd;           /* the other side's, while the program has not closed it */
+    struct far_bytes tx, rx;  /* what the socket took, what came */
+    struct far_bytes pending; /* to be sent as soon as there is room */
+    size_t pending_sent;
+    bool paused;    /* reads nothing */
+    bool finished;  /* our direction has ended, after all of tx */
+    bool ended;     /* the program's direction has ended */
+    bool was_reset; /* the program broke it off */
+    size_t came;    /* bytes that came in, those that wait unread included */
+    struct far_mark *marks;
+    size_t mark_count;
+};
+
+struct far_world {
+    struct far clients[FAR_CLIENTS], upstreams[FAR_UPSTREAMS];
+    size_t client_count, upstream_count;
+    struct far *heard; /* the upstream that received something last */
+    bool small_buffers;
+    unsigned serial;
+    unsigned long activity; /* counts whatever happens */
+};
+
+extern struct far_world far_world;
+
+void far_reset_world(void);
+
+/* Makes a far end; returns the program's descriptor, or -1 when there are enough. */
+int far_open_client(void);
+int far_open_upstream(void);
+
+void far_send(struct far *far, const char *data, size_t length);
+void far_finish(struct far *far); /* FIN; what is pending is dropped */
+void far_close(struct far *far);  /* without reading what is there: a reset then */
+
+/* Sends and receives what it can. */
+void far_pump(void);
+
+#endif

@@ -1,0 +1,344 @@
+#include "judge.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "far.h"
+#include "reading.h"
+
+/* As the program's: a request with a longer body is passed on before it is whole. */
+#define AHEAD_MAX (64 * 1024)
+
+/* One request as an upstream received it. */
+struct delivery {
+    const struct far *upstream;
+    unsigned serial;         /* orders the deliveries of all upstreams */
+    size_t rx_end;           /* behind it */
+    size_t tx_start, tx_end; /* what was sent while it was the last one */
+    struct request_view request;
+    struct answer_view answer;
+    size_t client, index; /* whose request it is, and the which */
+    bool again;           /* it went out before */
+};
+
+static struct {
+    struct request_view *requests; /* the last one may be in part, or bad */
+    size_t count;
+    size_t answered;
+    const struct delivery *last;
+    bool tunnel;
+} clients[FAR_CLIENTS];
+
+static struct delivery *deliveries;
+static size_t delivery_count;
+
+static void *grow(void *array, size_t count, size_t size)
+{
+    array = realloc(array, (count + 1) * size);
+    REQUIRE(array != NULL);
+    return array;
+}
+
+static void read_client(size_t k)
+{
+    const struct far_bytes *tx = &far_world.clients[k].tx;
+    size_t at = 0;
+    memset(&clients[k], 0, sizeof(clients[k]));
+    while (at < tx->length) {
+        struct request_view request;
+        request_read(&request, tx->data + at, tx->length - at);
+        clients[k].requests =
+            grow(clients[k].requests, clients[k].count, sizeof(*clients[k].requests));
+        clients[k].requests[clients[k].count++] = request;
+        if (request.verdict != REFERENCE_WHOLE)
+            break;
+        at += request.length;
+    }
+}
+
+static const struct far_mark *mark_at(const struct far *far, size_t rx)
+{
+    size_t i = far->mark_count;
+    while (i > 1 && far->marks[i - 1].rx > rx)
+        i--;
+    return &far->marks[i - 1];
+}
+
+static void read_answer(struct delivery *delivery, bool closed)
+{
+    answer_clear(&delivery->answer);
+    answer_read(&delivery->answer, &delivery->request,
+                delivery->upstream->tx.data + delivery->tx_start,
+                delivery->tx_end - delivery->tx_start, closed);
+}
+
+/* The next request begins on the connection: it must have been at rest. */
+static void require_rest(struct delivery *delivery, const struct far_mark *mark)
+{
+    delivery->tx_end = mark->tx;
+    read_answer(delivery, false);
+    REQUIRE(delivery->request.verdict == REFERENCE_WHOLE);
+    REQUIRE(delivery->answer.verdict == REFERENCE_WHOLE);
+    REQUIRE(delivery->answer.length == delivery->tx_end - delivery->tx_start);
+    REQUIRE(!delivery->answer.ends_connection);
+}
+
+/* A new connection may bring an answer before it was asked ("503, too many"): it counts. */
+static struct delivery *add_delivery(const struct far *upstream, size_t at)
+{
+    const struct far_mark *mark = mark_at(upstream, at);
+    deliveries = grow(deliveries, delivery_count, sizeof(*deliveries));
+    struct delivery *delivery = &deliveries[delivery_count++];
+    *delivery = (struct delivery){
+        .upstream = upstream,
+        .serial = mark->serial,
+        .tx_start = at == 0 ? 0 : mark->tx,
+        .tx_end = upstream->tx.length,
+    };
+    request_read(&delivery->request, upstream->rx.data + at, upstream->rx.length - at);
+    delivery->rx_end = at + delivery->request.length;
+    read_answer(delivery, upstream->finished);
+    return delivery;
+}
+
+static bool is_tunnel(const struct delivery *delivery)
+{
+    return delivery->request.verdict == REFERENCE_WHOLE &&
+           delivery->answer.verdict == REFERENCE_WHOLE && delivery->answer.tunnel;
+}
+
+static void read_upstream(const struct far *upstream)
+{
+    size_t at = 0, first = delivery_count;
+    while (at < upstream->rx.length) {
+        if (delivery_count > first)
+            require_rest(&deliveries[delivery_count - 1], mark_at(upstream, at));
+        const struct delivery *delivery = add_delivery(upstream, at);
+        REQUIRE(delivery->request.verdict != REFERENCE_BAD);
+        if (!delivery->request.head_done)
+            delivery_count--;
+        if (delivery->request.verdict != REFERENCE_WHOLE || is_tunnel(delivery))
+            break;
+        at = delivery->rx_end;
+    }
+}
+
+static int by_serial(const void *a, const void *b)
+{
+    const struct delivery *left = a, *right = b;
+    return left->serial < right->serial ? -1 : left->serial > right->serial;
+}
+
+static size_t whose(const struct delivery *delivery)
+{
+    struct reference_text client = delivery->request.client;
+    REQUIRE(client.length == 8 && memcmp(client.data, "10.0.0.", 7) == 0);
+    REQUIRE(client.data[7] > '0' && (size_t)(client.data[7] - '0') <= far_world.client_count);
+    return (size_t)(client.data[7] - '1');
+}
+
+/* Opaque bytes behind the request are the client's. */
+static void require_tunnel(const struct delivery *delivery)
+{
+    const struct far_bytes *rx = &delivery->upstream->rx;
+    const struct far_bytes *tx = &far_world.clients[delivery->client].tx;
+    size_t length = rx->length - delivery->rx_end, start = 0;
+    for (size_t i = 0; i <= delivery->index; i++)
+        start += clients[delivery->client].requests[i].length;
+    REQUIRE(length <= tx->length - start);
+    REQUIRE(length == 0 || memcmp(rx->data + delivery->rx_end, tx->data + start, length) == 0);
+}
+
+/* Connections that brought an answer and saw no request. */
+static size_t count_unasked(void)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < far_world.upstream_count; i++)
+        count += far_world.upstreams[i].rx.length == 0 && far_world.upstreams[i].tx.length > 0;
+    return count;
+}
+
+/* Finds the request that was delivered. Each client's are passed on one after the other, so it is
+ * the next one; or the last one again, when nothing came back. */
+static void match(struct delivery *delivery)
+{
+    const struct request_view *got = &delivery->request;
+    size_t k = delivery->client = whose(delivery);
+    const struct delivery *last = clients[k].last;
+    delivery->again = last != NULL && last->tx_end == last->tx_start;
+    if (delivery->again) {
+        REQUIRE(!last->again);
+        REQUIRE(method_is_idempotent(got));
+    }
+    REQUIRE(!clients[k].tunnel);
+    delivery->index = last == NULL ? 0 : last->index + !delivery->again;
+    REQUIRE(delivery->index < clients[k].count);
+    for (size_t spoke = count_unasked();
+         spoke > 0 && delivery->index + 1 < clients[k].count &&
+         !request_is_passed_on(&clients[k].requests[delivery->index], got);
+         spoke--)
+        delivery->index++; /* answered before it was sent */
+    const struct request_view *sent = &clients[k].requests[delivery->index];
+    REQUIRE(request_is_passed_on(sent, got));
+    if (sent->verdict != REFERENCE_WHOLE) {
+        REQUIRE(sent->head_done);
+        REQUIRE(got->verdict == REFERENCE_MORE);
+        REQUIRE(sent->expects || sent->body_length >= AHEAD_MAX);
+    }
+    clients[k].last = delivery;
+    if (is_tunnel(delivery)) {
+        clients[k].tunnel = true;
+        require_tunnel(delivery);
+    }
+}
+
+static const struct delivery *delivery_of(size_t k, size_t index)
+{
+    for (size_t i = delivery_count; i > 0; i--)
+        if (deliveries[i - 1].client == k && deliveries[i - 1].index == index)
+            return &deliveries[i - 1];
+    return NULL;
+}
+
+static bool is_same(const struct answer_view *answer, const struct answer_view *sent)
+{
+    return sent->verdict == REFERENCE_WHOLE && sent->status == answer->status &&
+           sent->body_length == answer->body_length &&
+           (sent->body_length == 0 || memcmp(sent->body, answer->body, sent->body_length) == 0);
+}
+
+/* It came unasked, from a connection that saw no request. */
+static bool is_unasked(const struct answer_view *answer, const struct request_view *request)
+{
+    for (size_t i = 0; i < far_world.upstream_count; i++) {
+        const struct far *upstream = &far_world.upstreams[i];
+        struct answer_view sent;
+        if (upstream->rx.length > 0)
+            continue;
+        answer_read(&sent, request, upstream->tx.data, upstream->tx.length, upstream->finished);
+        bool same = is_same(answer, &sent);
+        answer_clear(&sent);
+        if (same)
+            return true;
+    }
+    return false;
+}
+
+static bool is_ours(const struct answer_view *answer)
+{
+    static const unsigned statuses[] = {400, 408, 413, 414, 417, 431, 501, 502, 503, 504, 505};
+    for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
+        if (statuses[i] == answer->status)
+            return answer->is_plain_text && answer->ends_connection;
+    return false;
+}
+
+/* One whole answer; what is left behind it. */
+static void require_answer(size_t k, const struct answer_view *answer, size_t left)
+{
+    const struct far *far = &far_world.clients[k];
+    size_t index = clients[k].answered;
+    REQUIRE(index < clients[k].count);
+    const struct request_view *request = &clients[k].requests[index];
+    REQUIRE(!request->is_10 || (answer->interims == 0 && !answer->chunked));
+    const struct delivery *delivery = delivery_of(k, index);
+    if (delivery == NULL || !is_same(answer, &delivery->answer)) {
+        REQUIRE(is_ours(answer) || (delivery == NULL && is_unasked(answer, request)));
+        REQUIRE(left == 0 || !is_ours(answer));
+    }
+    if (answer->ends_connection && !answer->tunnel) {
+        REQUIRE(left == 0);
+        REQUIRE(far->ended || far->fd < 0);
+    }
+}
+
+static void require_tunnel_down(size_t k, const char *data, size_t length)
+{
+    const struct delivery *delivery = delivery_of(k, clients[k].answered);
+    REQUIRE(delivery != NULL && is_tunnel(delivery));
+    size_t start = delivery->tx_start + delivery->answer.length;
+    REQUIRE(length <= delivery->upstream->tx.length - start);
+    REQUIRE(length == 0 || memcmp(delivery->upstream->tx.data + start, data, length) == 0);
+}
+
+static void read_answers(size_t k)
+{
+    static const struct request_view nothing = {.method = {"GET", 3}};
+    const struct far *far = &far_world.clients[k];
+    size_t at = 0;
+    while (at < far->rx.length) {
+        struct answer_view answer;
+        const char *data = far->rx.data + at;
+        size_t left = far->rx.length - at;
+        bool known = clients[k].answered < clients[k].count;
+        const struct request_view *request =
+            known ? &clients[k].requests[clients[k].answered] : &nothing;
+        answer_read(&answer, request, data, left, far->ended && !far->was_reset);
+        /* A refused request may have been understood as far as its method, or not. */
+        if (is_ours(&answer) && answer.length < left) {
+            answer_clear(&answer);
+            answer_read(&answer, &nothing, data, left, false);
+        }
+        REQUIRE(answer.verdict != REFERENCE_BAD);
+        if (answer.verdict == REFERENCE_WHOLE)
+            require_answer(k, &answer, left - answer.length);
+        else /* an answer that was cut short shows it */
+            REQUIRE(!far->ended || far->was_reset);
+        if (answer.verdict == REFERENCE_WHOLE && answer.tunnel)
+            require_tunnel_down(k, data + answer.length, left - answer.length);
+        answer_clear(&answer);
+        if (answer.verdict != REFERENCE_WHOLE || answer.tunnel)
+            break;
+        clients[k].answered++;
+        at += answer.length;
+    }
+}
+
+/* A client whose request is complete waits for its upstream, or for a connection. */
+static void require_progress(size_t k, unsigned waiting)
+{
+    const struct far *far = &far_world.clients[k];
+    size_t index = clients[k].answered;
+    if (far->fd < 0 || far->ended || clients[k].tunnel || index >= clients[k].count ||
+        clients[k].requests[index].verdict != REFERENCE_WHOLE || waiting > 0)
+        return;
+    const struct delivery *delivery = delivery_of(k, index);
+    REQUIRE(delivery != NULL);
+    const struct far *upstream = delivery->upstream;
+    REQUIRE(upstream->fd >= 0 && !upstream->finished && !upstream->ended);
+    REQUIRE(delivery->answer.verdict != REFERENCE_WHOLE);
+}
+
+static void clear(void)
+{
+    for (size_t i = 0; i < delivery_count; i++) {
+        request_clear(&deliveries[i].request);
+        answer_clear(&deliveries[i].answer);
+    }
+    free(deliveries);
+    deliveries = NULL;
+    delivery_count = 0;
+    for (size_t k = 0; k < FAR_CLIENTS; k++) {
+        for (size_t i = 0; i < clients[k].count; i++)
+            request_clear(&clients[k].requests[i]);
+        free(clients[k].requests);
+        memset(&clients[k], 0, sizeof(clients[k]));
+    }
+}
+
+void judge(enum judge_when when, unsigned waiting)
+{
+    for (size_t k = 0; k < far_world.client_count; k++)
+        read_client(k);
+    for (size_t i = 0; i < far_world.upstream_count; i++)
+        read_upstream(&far_world.upstreams[i]);
+    if (delivery_count > 0)
+        qsort(deliveries, delivery_count, sizeof(*deliveries), by_serial);
+    for (size_t i = 0; i < delivery_count; i++)
+        match(&deliveries[i]);
+    for (size_t k = 0; k < far_world.client_count; k++)
+        read_answers(k);
+    for (size_t k = 0; when == JUDGE_QUIET && k < far_world.client_count; k++)
+        require_progress(k, waiting);
+    clear();
+}

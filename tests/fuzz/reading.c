@@ -1,0 +1,197 @@
+#include "reading.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const char *find_text(struct reference_text text, const char *part)
+{
+    return memmem(text.data, text.length, part, strlen(part));
+}
+
+static bool same(struct reference_text text, const char *other)
+{
+    return reference_equals(text, other, strlen(other));
+}
+
+bool method_is(const struct request_view *request, const char *method)
+{
+    return same(request->method, method);
+}
+
+bool method_is_idempotent(const struct request_view *request)
+{
+    static const char *const methods[] = {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"};
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+        if (method_is(request, methods[i]))
+            return true;
+    return false;
+}
+
+/* The last element of X-Forwarded-For. */
+static struct reference_text last_element(struct reference_text value)
+{
+    for (size_t i = value.length; i > 0; i--)
+        if (value.data[i - 1] == ',' || value.data[i - 1] == ' ')
+            return (struct reference_text){value.data + i, value.length - i};
+    return value;
+}
+
+void request_read(struct request_view *request, const char *data, size_t length)
+{
+    struct reference_message message;
+    struct reference_text forwarded = {NULL, 0};
+    size_t front = length >= 2 && memcmp(data, "\r\n", 2) == 0 ? 2 : 0;
+    enum reference_verdict verdict =
+        reference_read(&message, REFERENCE_REQUEST, data, length, false);
+    reference_find(&message, "X-Forwarded-For", &forwarded);
+    *request = (struct request_view){
+        .verdict = verdict,
+        .length = message.length,
+        .head_done = memmem(data + front, length - front, "\r\n\r\n", 4) != NULL,
+        .expects = reference_find(&message, "Expect", NULL) > 0,
+        .upgrades = reference_find(&message, "Upgrade", NULL) > 0,
+        .is_10 = message.start[2].length == 8 && message.start[2].data[7] == '0',
+        .method = message.start[0],
+        .target = message.start[1],
+        .client = forwarded.length > 0 ? last_element(forwarded) : forwarded,
+        .body = message.body,
+        .body_length = message.body_length,
+    };
+}
+
+void request_clear(struct request_view *request)
+{
+    free(request->body);
+    request->body = NULL;
+}
+
+/* What is left of an http URI without scheme and authority; the path may be empty. */
+static struct reference_text path_of(struct reference_text target)
+{
+    if (target.length < 7 || strncasecmp(target.data, "http", 4) != 0)
+        return target;
+    const char *colon = find_text(target, "://");
+    if (colon == NULL)
+        return target;
+    const char *end = target.data + target.length, *path = colon + 3;
+    while (path < end && *path != '/' && *path != '?')
+        path++;
+    return (struct reference_text){path, (size_t)(end - path)};
+}
+
+static bool target_is_passed_on(const struct request_view *request,
+                                const struct request_view *other)
+{
+    struct reference_text path = path_of(request->target), got = other->target;
+    if (method_is(request, "CONNECT"))
+        return reference_equals(request->target, got.data, got.length);
+    if (path.length == 0 && method_is(request, "OPTIONS"))
+        return same(got, "*");
+    if (path.length == 0 || path.data[0] == '?') { /* a slash comes to stand before it */
+        if (got.length == 0 || got.data[0] != '/')
+            return false;
+        got.data++;
+        got.length--;
+    }
+    return reference_equals(path, got.data, got.length);
+}
+
+bool request_is_passed_on(const struct request_view *request, const struct request_view *other)
+{
+    if (!reference_equals(request->method, other->method.data, other->method.length) ||
+        !target_is_passed_on(request, other))
+        return false;
+    if (other->body_length > request->body_length ||
+        (other->verdict == REFERENCE_WHOLE && other->body_length != request->body_length))
+        return false;
+    return other->body_length == 0 || memcmp(request->body, other->body, other->body_length) == 0;
+}
+
+static unsigned status_of(const struct reference_message *message)
+{
+    unsigned status = 0;
+    for (size_t i = 0; i < message->start[1].length; i++)
+        status = status * 10 + (unsigned)(message->start[1].data[i] - '0');
+    return status;
+}
+
+/* Is the option one of the list's elements? */
+static bool lists(struct reference_text value, const char *option)
+{
+    static const char separators[] = ", \t";
+    size_t length = strlen(option), at = 0;
+    while (at < value.length) {
+        size_t end = at;
+        while (end < value.length && strchr(separators, value.data[end]) == NULL)
+            end++;
+        if (end - at == length && strncasecmp(value.data + at, option, length) == 0)
+            return true;
+        at = end + 1;
+    }
+    return false;
+}
+
+static bool has_option(const struct reference_message *message, const char *option)
+{
+    for (size_t i = 0; i < message->field_count; i++) {
+        struct reference_text name = message->fields[i].name;
+        if (name.length == 10 && strncasecmp(name.data, "Connection", 10) == 0 &&
+            lists(message->fields[i].value, option))
+            return true;
+    }
+    return false;
+}
+
+static bool is_bodiless(const struct request_view *request, unsigned status)
+{
+    return method_is(request, "HEAD") || status < 200 || status == 204 || status == 304 ||
+           (method_is(request, "CONNECT") && status < 300);
+}
+
+static void take_facts(struct answer_view *answer, const struct request_view *request,
+                       const struct reference_message *message)
+{
+    struct reference_text type = {NULL, 0};
+    bool is_10 = message->start[0].data[7] == '0';
+    bool delimited = message->chunked || is_bodiless(request, answer->status) ||
+                     reference_find(message, "Content-Length", NULL) > 0;
+    reference_find(message, "Content-Type", &type);
+    answer->is_plain_text = type.length > 0 && same(type, "text/plain");
+    answer->chunked = message->chunked;
+    answer->tunnel =
+        answer->status == 101 || (method_is(request, "CONNECT") && answer->status / 100 == 2);
+    answer->ends_connection =
+        !delimited || has_option(message, "close") || (is_10 && !has_option(message, "keep-alive"));
+    answer->body = message->body;
+    answer->body_length = message->body_length;
+}
+
+void answer_read(struct answer_view *answer, const struct request_view *request, const char *data,
+                 size_t length, bool closed)
+{
+    struct reference_message message;
+    *answer = (struct answer_view){0};
+    for (;;) {
+        answer->verdict = reference_read(&message, REFERENCE_BODILESS, data + answer->length,
+                                         length - answer->length, closed);
+        if (answer->verdict != REFERENCE_WHOLE)
+            return;
+        answer->status = status_of(&message);
+        if (answer->status >= 200 || answer->status < 100 || answer->status == 101)
+            break;
+        answer->interims++;
+        answer->length += message.length;
+    }
+    if (!is_bodiless(request, answer->status))
+        answer->verdict = reference_read(&message, REFERENCE_RESPONSE, data + answer->length,
+                                         length - answer->length, closed);
+    take_facts(answer, request, &message);
+    answer->length += message.length;
+}
+
+void answer_clear(struct answer_view *answer)
+{
+    free(answer->body);
+    answer->body = NULL;
+}

@@ -1,0 +1,47 @@
+/* What the judge sees in the records: requests and answers, read by the reference. */
+#ifndef KAPROXY_FUZZ_READING_H
+#define KAPROXY_FUZZ_READING_H
+
+#include "reference.h"
+
+struct request_view {
+    enum reference_verdict verdict;
+    size_t length; /* of all of it, when whole */
+    bool head_done;
+    bool expects, upgrades; /* Expect, Upgrade */
+    bool is_10;
+    struct reference_text method, target; /* length 0: not read */
+    struct reference_text client;         /* who sent it, as kaproxy says */
+    char *body;                           /* as far as it came; allocated */
+    size_t body_length;
+};
+
+void request_read(struct request_view *request, const char *data, size_t length);
+void request_clear(struct request_view *request);
+
+/* The same request, as far as `other` (what was passed on) goes. */
+bool request_is_passed_on(const struct request_view *request, const struct request_view *other);
+
+bool method_is(const struct request_view *request, const char *method);
+bool method_is_idempotent(const struct request_view *request);
+
+/* The final answer to a request, with the interim ones before it. */
+struct answer_view {
+    enum reference_verdict verdict;
+    size_t length; /* with what stands before it, when whole */
+    size_t interims;
+    unsigned status;
+    bool chunked;
+    bool ends_connection; /* by its framing, or because it says so */
+    bool tunnel;          /* what follows are opaque bytes */
+    bool is_plain_text;
+    char *body; /* allocated */
+    size_t body_length;
+};
+
+/* closed: the sender ended in order after these bytes. */
+void answer_read(struct answer_view *answer, const struct request_view *request, const char *data,
+                 size_t length, bool closed);
+void answer_clear(struct answer_view *answer);
+
+#endif

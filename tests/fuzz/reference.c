@@ -1,0 +1,237 @@
+#include "reference.h"
+
+#include <ctype.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* What is left to read. */
+struct input {
+    const char *at;
+    size_t left;
+};
+
+bool reference_equals(struct reference_text text, const char *data, size_t length)
+{
+    return text.length == length && memcmp(text.data, data, length) == 0;
+}
+
+size_t reference_find(const struct reference_message *message, const char *name,
+                      struct reference_text *value)
+{
+    size_t found = 0;
+
+    for (size_t i = 0; i < message->field_count; i++) {
+        struct reference_text other = message->fields[i].name;
+
+        if (other.length != strlen(name) || strncasecmp(other.data, name, other.length) != 0)
+            continue;
+        found++;
+        if (value)
+            *value = message->fields[i].value;
+    }
+    return found;
+}
+
+/* A line up to CRLF. In it no control character but HTAB. */
+static enum reference_verdict take_line(struct input *input, struct reference_text *line)
+{
+    const char *end = memmem(input->at, input->left, "\r\n", 2);
+
+    if (!end)
+        return REFERENCE_MORE;
+    line->data = input->at;
+    line->length = (size_t)(end - input->at);
+    input->left -= line->length + 2;
+    input->at = end + 2;
+    for (size_t i = 0; i < line->length; i++)
+        if (iscntrl((unsigned char)line->data[i]) && line->data[i] != '\t')
+            return REFERENCE_BAD;
+    return REFERENCE_WHOLE;
+}
+
+static bool is_token(struct reference_text text)
+{
+    for (size_t i = 0; i < text.length; i++)
+        if (!isalnum((unsigned char)text.data[i]) && !strchr("!#$%&'*+-.^_`|~", text.data[i]))
+            return false;
+    return text.length > 0 && !memchr(text.data, '\0', text.length);
+}
+
+/* Cuts the front of text off at a character. */
+static bool cut(struct reference_text *text, char at, struct reference_text *front)
+{
+    const char *found = memchr(text->data, at, text->length);
+
+    if (!found)
+        return false;
+    *front = (struct reference_text){text->data, (size_t)(found - text->data)};
+    text->data = found + 1;
+    text->length -= front->length + 1;
+    return true;
+}
+
+static struct reference_text trim(struct reference_text text)
+{
+    while (text.length > 0 && (text.data[0] == ' ' || text.data[0] == '\t')) {
+        text.data++;
+        text.length--;
+    }
+    while (text.length > 0 &&
+           (text.data[text.length - 1] == ' ' || text.data[text.length - 1] == '\t'))
+        text.length--;
+    return text;
+}
+
+/* Lines up to an empty one. */
+static enum reference_verdict take_fields(struct input *input, struct reference_field *fields,
+                                          size_t *count)
+{
+    for (*count = 0; *count < REFERENCE_FIELD_MAX; ++*count) {
+        struct reference_text line;
+        enum reference_verdict verdict = take_line(input, &line);
+
+        if (verdict != REFERENCE_WHOLE || line.length == 0)
+            return verdict;
+        if (!cut(&line, ':', &fields[*count].name) || !is_token(fields[*count].name))
+            return REFERENCE_BAD;
+        fields[*count].value = trim(line);
+    }
+    return REFERENCE_BAD;
+}
+
+static bool is_version(struct reference_text text)
+{
+    return text.length == 8 && memcmp(text.data, "HTTP/1.", 7) == 0 &&
+           isdigit((unsigned char)text.data[7]);
+}
+
+static enum reference_verdict take_start(struct input *input, struct reference_message *message,
+                                         enum reference_kind kind)
+{
+    struct reference_text line, *part = message->start;
+    enum reference_verdict verdict = take_line(input, &line);
+
+    if (verdict == REFERENCE_WHOLE && line.length == 0 && kind == REFERENCE_REQUEST)
+        verdict = take_line(input, &line);
+    if (verdict != REFERENCE_WHOLE)
+        return verdict;
+    if (!cut(&line, ' ', &part[0]) || !cut(&line, ' ', &part[1]))
+        return REFERENCE_BAD;
+    part[2] = line;
+    if (kind == REFERENCE_REQUEST)
+        return is_token(part[0]) && part[1].length > 0 && is_version(part[2]) ? REFERENCE_WHOLE
+                                                                              : REFERENCE_BAD;
+    if (!is_version(part[0]) || part[1].length != 3)
+        return REFERENCE_BAD;
+    for (int i = 0; i < 3; i++)
+        if (!isdigit((unsigned char)part[1].data[i]))
+            return REFERENCE_BAD;
+    return REFERENCE_WHOLE;
+}
+
+/* A number of digits, all of text, below 2^63. */
+static bool number(struct reference_text text, int base, unsigned long long *value)
+{
+    *value = 0;
+    for (size_t i = 0; i < text.length; i++) {
+        const char *digits = "0123456789abcdef";
+        const char *digit = memchr(digits, tolower((unsigned char)text.data[i]), (size_t)base);
+
+        if (!digit || *value > (unsigned long long)INT64_MAX / (unsigned)base)
+            return false;
+        *value = *value * (unsigned)base + (unsigned)(digit - digits);
+    }
+    return text.length > 0 && *value >> 63 == 0;
+}
+
+static bool add_body(struct input *input, struct reference_message *message,
+                     unsigned long long length)
+{
+    size_t taken = length < input->left ? (size_t)length : input->left;
+    char *body = realloc(message->body, message->body_length + taken + 1);
+
+    if (!body)
+        abort();
+    memcpy(body + message->body_length, input->at, taken);
+    message->body = body;
+    message->body_length += taken;
+    input->at += taken;
+    input->left -= taken;
+    return taken == length;
+}
+
+static enum reference_verdict take_chunks(struct input *input, struct reference_message *message)
+{
+    for (;;) {
+        struct reference_text line, size;
+        unsigned long long length;
+        enum reference_verdict verdict = take_line(input, &line);
+
+        if (verdict != REFERENCE_WHOLE)
+            return verdict;
+        size = line;
+        if (cut(&line, ';', &size)) /* an extension; whitespace may stand before it */
+            size = trim(size);
+        if (!number(size, 16, &length))
+            return REFERENCE_BAD;
+        if (length == 0)
+            return take_fields(input, message->trailers, &message->trailer_count);
+        if (!add_body(input, message, length) || input->left < 2)
+            return REFERENCE_MORE;
+        if (memcmp(input->at, "\r\n", 2) != 0)
+            return REFERENCE_BAD;
+        input->at += 2;
+        input->left -= 2;
+    }
+}
+
+/* RFC 9112 6.3, refusing whatever is not plain. */
+static enum reference_verdict take_body(struct input *input, struct reference_message *message,
+                                        enum reference_kind kind, bool closed)
+{
+    struct reference_text coding, length;
+    size_t codings = reference_find(message, "Transfer-Encoding", &coding);
+    size_t lengths = reference_find(message, "Content-Length", &length);
+    unsigned long long bytes = 0;
+
+    if (codings + lengths > 1)
+        return REFERENCE_BAD;
+    if (codings == 1 && (coding.length != 7 || strncasecmp(coding.data, "chunked", 7) != 0))
+        return REFERENCE_BAD;
+    if (lengths == 1 && !number(length, 10, &bytes))
+        return REFERENCE_BAD;
+    message->chunked = codings == 1 && kind != REFERENCE_BODILESS;
+    if (kind == REFERENCE_BODILESS)
+        return REFERENCE_WHOLE;
+    if (message->chunked)
+        return take_chunks(input, message);
+    if (lengths == 0 && kind == REFERENCE_REQUEST)
+        return REFERENCE_WHOLE;
+    if (lengths == 0)
+        return add_body(input, message, input->left) && closed ? REFERENCE_WHOLE : REFERENCE_MORE;
+    return add_body(input, message, bytes) ? REFERENCE_WHOLE : REFERENCE_MORE;
+}
+
+enum reference_verdict reference_read(struct reference_message *message, enum reference_kind kind,
+                                      const char *data, size_t length, bool closed)
+{
+    struct input input = {data, length};
+    enum reference_verdict verdict;
+
+    memset(message, 0, sizeof(*message));
+    verdict = take_start(&input, message, kind);
+    if (verdict == REFERENCE_WHOLE)
+        verdict = take_fields(&input, message->fields, &message->field_count);
+    if (verdict == REFERENCE_WHOLE)
+        verdict = take_body(&input, message, kind, closed);
+    message->length = length - input.left;
+    return verdict;
+}
+
+void reference_free(struct reference_message *message)
+{
+    free(message->body);
+    message->body = NULL;
+}
