@@ -246,17 +246,24 @@ static void on_deadline(struct timer *timer)
     pool_serve(pool);
 }
 
+/* A quiet socket may have left a part of a TLS record in memory; nobody knows what it will be. Then
+ * the connection is closed. (An idle one may wait for the rest: it can be a ticket.) */
+static bool holds_nothing(struct pool_conn *conn)
+{
+    if (!stream_has_pending(&conn->stream))
+        return true;
+    conn_close(conn, DISCARD_UNREAD_DATA, true);
+    return false;
+}
+
 /* The newest idle connection that this allocation can use, after a look at the socket [16, 18]. */
 static struct pool_conn *find_idle(struct pool_host *host, const struct allocation *allocation)
 {
     struct pool_conn *conn = TAILQ_FIRST(&host->conns[CONN_IDLE]);
     while (conn != NULL) {
         struct pool_conn *next = TAILQ_NEXT(conn, link);
-        if ((!allocation->fresh || conn->uses == 0) && conn_usable(conn)) {
-            if (!stream_has_pending(&conn->stream))
-                return conn;
-            conn_close(conn, DISCARD_UNREAD_DATA, true); /* a part of some TLS record has come */
-        }
+        if ((!allocation->fresh || conn->uses == 0) && conn_usable(conn) && holds_nothing(conn))
+            return conn;
         conn = next;
     }
     return NULL;
@@ -326,7 +333,7 @@ static void take_back(struct pool_conn *conn, bool (*fit)(struct pool_conn *))
 {
     conn->lease = NULL;
     stream_set_handler(&conn->stream, NULL);
-    if (fit(conn))
+    if (fit(conn) && holds_nothing(conn))
         pool_place(conn, conn->uses == 0 ? FROM_NONE : FROM_DEFERRED);
 }
 
