@@ -229,16 +229,17 @@ static int wait_for_more(struct http_session *http)
         if (session_watch_client(session) < 0)
             return -1;
     } else if (!stream_is_watched(&session->client) && session->limit_at == 0) {
-        session->limit_at = loop_now(session->service->loop) + HTTP_WATCH_AFTER;
+        http->watch_at = loop_now(session->service->loop) + HTTP_WATCH_AFTER;
+        session->limit_at = http->watch_at;
     }
     return session_start_timer(session);
 }
 
-/* True when all that is over is the time without a watch on the client. */
+/* All that is over is the time without a watch on the client, which may have one by now. */
 static bool watch_is_due(const struct http_session *http)
 {
-    return !stream_is_watched(&http->session.client) && http->session.limit_at != 0 &&
-           http->session.limit_at <= loop_now(http->session.service->loop) && !needs_client(http);
+    usec_t limit = http->session.limit_at;
+    return limit != 0 && limit == http->watch_at && limit <= loop_now(http->session.service->loop);
 }
 
 static void http_work(struct session *session)

@@ -72,6 +72,7 @@ struct http_session {
     struct buffer down;        /* for the client */
     struct exchange *exchange; /* NULL between requests */
     struct duplex *tunnel;     /* after 101, or 2xx to CONNECT */
+    usec_t watch_at;           /* limit_at while it ends no more than the time without a watch */
     enum session_end end;      /* how the exchange ended, once its answer is DRAINING */
     bool served;               /* had an exchange before */
     bool pinned;               /* NTLM, Negotiate: the connection is this client's until it ends */
