@@ -1,4 +1,4 @@
-/* crosstalk CLIENTS EXCHANGES SEED [timeouts]
+/* crosstalk [--tls CERTIFICATE KEY] CLIENTS EXCHANGES SEED [timeouts]
  *
  * Writes "port N", where its upstream listens; reads kaproxy's port from standard input; has its
  * clients do the exchanges; writes what is wrong, then "done" with what became of them and
@@ -102,8 +102,15 @@ int main(int argc, char **argv)
     pthread_t acceptor;
     uint16_t port;
     char line[32];
+    if (argc > 3 && strcmp(argv[1], "--tls") == 0) {
+        run.tls = true;
+        tls_prepare(argv[2], argv[3]);
+        argc -= 3;
+        argv += 3;
+    }
     if (argc < 4) {
-        fprintf(stderr, "usage: crosstalk CLIENTS EXCHANGES SEED [timeouts]\n");
+        fprintf(stderr, "usage: crosstalk [--tls CERTIFICATE KEY] CLIENTS EXCHANGES SEED "
+                        "[timeouts]\n");
         return 2;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);

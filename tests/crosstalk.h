@@ -1,8 +1,10 @@
-/* Clients and upstreams that know what each other ought to say: for it_http_crosstalk.
+/* Clients and upstreams that know what each other ought to say: for it_http_crosstalk and
+ * it_tls_crosstalk.
  *
  *   crosstalk.c            starts both, counts, reports
  *   crosstalk_plan.c       what is to happen in one exchange, drawn at random
  *   crosstalk_wire.c       messages over blocking sockets
+ *   crosstalk_tls.c        the same over TLS, for the upstream's side
  *   crosstalk_client.c     a client's exchanges, one connection after another
  *   crosstalk_upstream.c   an upstream's connections, a thread each
  *
@@ -13,6 +15,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
+
+#include <openssl/types.h>
 
 /* ---- crosstalk.c ---- */
 
@@ -32,6 +37,7 @@ struct run {
     unsigned clients;
     uint64_t seed;
     bool timeouts; /* upstreams may stall for good, and timeouts strike */
+    bool tls;      /* upstreams speak it */
 };
 extern struct run run;
 
@@ -74,6 +80,7 @@ enum trick {
     TRICK_RESET,
     TRICK_GARBAGE, /* breaks the framing */
     TRICK_STALL,   /* stops for good */
+    TRICK_CUT,     /* FIN in mid-answer without close_notify; the framing may not show it */
     TRICKS
 };
 
@@ -119,7 +126,8 @@ bool plan_is_plain(const struct plan *plan);
 
 struct wire {
     int fd;
-    bool broken; /* ended by a reset or an error */
+    SSL *tls;    /* NULL: plain */
+    bool broken; /* ended by a reset or an error; with TLS also by EOF without close_notify */
     size_t start, end;
     char data[32768];
 };
@@ -128,7 +136,8 @@ enum side { SIDE_REQUEST, SIDE_ANSWER };
 
 void wire_prepare(void); /* makes the bytes of all bodies */
 void wire_begin(struct wire *wire, int fd);
-void wire_close(struct wire *wire);
+void wire_close(struct wire *wire); /* in order: with close_notify */
+void wire_cut(struct wire *wire);   /* without */
 void wire_reset(struct wire *wire); /* with RST */
 
 /* 0, or -1: the peer takes no more. */
@@ -153,6 +162,19 @@ enum body_end wire_read_body(struct wire *wire, const struct plan *plan, enum si
                              enum framing framing, size_t length, size_t stop, size_t *got);
 /* Nothing but the end may follow. */
 bool wire_is_at_end(struct wire *wire);
+
+/* ---- crosstalk_tls.c ---- */
+
+/* Loads what all connections share; ends the program where that fails. */
+void tls_prepare(const char *certificate, const char *key);
+/* Puts TLS on a wire: 1.3, now and then 1.2. False: the peer left. */
+bool tls_accept(struct wire *wire, struct random *random);
+/* As recv and send; a receive of 0 is close_notify. Fatal errors make the wire broken, and what is
+ * not TLS is complained about. */
+ssize_t tls_receive(struct wire *wire, void *data, size_t size);
+ssize_t tls_send(struct wire *wire, const void *data, size_t length);
+void tls_end(struct wire *wire);  /* sends close_notify, where that still can be */
+void tls_free(struct wire *wire); /* says nothing */
 
 /* ---- the two sides ---- */
 

@@ -50,8 +50,8 @@ static enum trick draw_trick(struct random *random)
         return TRICK_NONE;
     for (;;) {
         enum trick trick = (enum trick)(1 + random_below(random, TRICKS - 1));
-        /* Who stalls holds a connection until a timeout strikes. */
-        if (trick != TRICK_STALL || run.timeouts)
+        /* Who stalls holds a connection until a timeout strikes; and a cut is plain only to TLS. */
+        if ((trick != TRICK_STALL || run.timeouts) && (trick != TRICK_CUT || run.tls))
             return trick;
     }
 }
@@ -75,12 +75,14 @@ static void draw_method(struct plan *plan, struct random *random)
 static void suit_trick(struct plan *plan, struct random *random)
 {
     bool needs_length = plan->trick == TRICK_SHORT || plan->trick == TRICK_RESET;
-    if (needs_length && plan_is(plan, "HEAD"))
+    if ((needs_length || plan->trick == TRICK_CUT) && plan_is(plan, "HEAD"))
         plan->trick = TRICK_CLOSE_BEFORE;
     if (needs_length) {
         plan->answer_size += 1;
         plan->answer_framing = draw_framing(random);
     }
+    if (plan->trick == TRICK_CUT)
+        plan->answer_size += 1;
     if (plan->trick == TRICK_SURPLUS) {
         plan->answer_size %= SURPLUS_BODY_MAX;
         plan->answer_framing = draw_framing(random);

@@ -111,6 +111,7 @@ static void spoil(struct upstream *upstream)
     switch (plan->trick) {
     case TRICK_SHORT:
     case TRICK_RESET:
+    case TRICK_CUT:
         if (send_head(upstream, "") && send_body(upstream, middle(plan)) &&
             plan->trick == TRICK_RESET)
             pause_for(&upstream->random, 2);
@@ -131,6 +132,8 @@ static void spoil(struct upstream *upstream)
     }
     if (plan->trick == TRICK_RESET || plan->trick == TRICK_RESET_BEFORE)
         wire_reset(&upstream->wire);
+    else if (plan->trick == TRICK_CUT || plan->trick == TRICK_STALL)
+        wire_cut(&upstream->wire);
     else
         wire_close(&upstream->wire);
 }
@@ -232,8 +235,9 @@ static bool exchange(struct upstream *upstream)
 static void *connection_run(void *arg)
 {
     struct upstream *upstream = arg;
-    while (exchange(upstream))
-        continue;
+    if (!run.tls || tls_accept(&upstream->wire, &upstream->random))
+        while (exchange(upstream))
+            continue;
     wire_close(&upstream->wire);
     free(upstream);
     return NULL;

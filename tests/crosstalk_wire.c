@@ -35,6 +35,7 @@ void wire_begin(struct wire *wire, int fd)
     struct timeval patience = {.tv_sec = PATIENCE};
     int one = 1;
     wire->fd = fd;
+    wire->tls = NULL;
     wire->broken = false;
     wire->start = wire->end = 0;
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
@@ -44,6 +45,15 @@ void wire_begin(struct wire *wire, int fd)
 
 void wire_close(struct wire *wire)
 {
+    if (wire->tls != NULL)
+        tls_end(wire);
+    wire_cut(wire);
+}
+
+void wire_cut(struct wire *wire)
+{
+    if (wire->tls != NULL)
+        tls_free(wire);
     if (wire->fd >= 0)
         close(wire->fd);
     wire->fd = -1;
@@ -53,13 +63,15 @@ void wire_reset(struct wire *wire)
 {
     struct linger hard = {.l_onoff = 1};
     setsockopt(wire->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
-    wire_close(wire);
+    wire_cut(wire);
 }
 
+/* TLS ignores the flags: each call makes records of its own. */
 static int send_some(struct wire *wire, const char *data, size_t length, int flags)
 {
     while (length > 0) {
-        ssize_t n = send(wire->fd, data, length, MSG_NOSIGNAL | flags);
+        ssize_t n = wire->tls != NULL ? tls_send(wire, data, length)
+                                      : send(wire->fd, data, length, MSG_NOSIGNAL | flags);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)
@@ -112,9 +124,11 @@ static bool fill(struct wire *wire)
         wire->end -= wire->start;
         wire->start = 0;
     }
+    char *room = wire->data + wire->end;
+    size_t size = sizeof(wire->data) - wire->end;
     ssize_t n;
     do
-        n = recv(wire->fd, wire->data + wire->end, sizeof(wire->data) - wire->end, 0);
+        n = wire->tls != NULL ? tls_receive(wire, room, size) : recv(wire->fd, room, size, 0);
     while (n < 0 && errno == EINTR);
     if (n < 0 && errno == EAGAIN)
         complain("stuck: nothing came for %d s", PATIENCE);

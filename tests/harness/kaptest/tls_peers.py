@@ -1,0 +1,174 @@
+"""Real programs that speak TLS, as upstreams."""
+
+import os
+import signal
+import socket
+import subprocess
+
+from .http_peers import HttpPeer
+from .peers import Peer, Redis, need
+from .ports import free_port
+from .tap import PATIENCE, wait_until
+from .tls_ca import authority
+
+NGINX_CONF = """\
+daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log stderr notice;
+events {{ worker_connections 1024; }}
+http {{
+    client_body_temp_path {folder}/nginx-body;
+    proxy_temp_path {folder}/nginx-proxy;
+    fastcgi_temp_path {folder}/nginx-fastcgi;
+    uwsgi_temp_path {folder}/nginx-uwsgi;
+    scgi_temp_path {folder}/nginx-scgi;
+    keepalive_requests 1000000;
+    client_max_body_size 1g;
+    log_format tls "$connection\t$ssl_session_reused\t$ssl_protocol\t$ssl_alpn_protocol\t"
+                   "$ssl_client_s_dn\t$request_method\t$request_uri\t$status";
+    access_log {folder}/nginx-{port}.log tls;
+    ssl_certificate {certificate.file};
+    ssl_certificate_key {certificate.key};
+    ssl_session_cache shared:tls:1m;
+    server {{
+        listen 127.0.0.1:{port} ssl backlog=1024;
+        root {folder}/www;
+        {settings}
+        location /upload/ {{ dav_methods PUT DELETE; }}
+        location = /echo {{ return 200 "$request_method $request_uri"; }}
+    }}
+}}
+"""
+
+
+class Nginx(HttpPeer):
+    """`settings` are further lines of its server block."""
+
+    def __init__(self, t, settings="", certificate=None, **options):
+        self.settings = settings
+        self.certificate = certificate or authority().valid
+        super().__init__(t, **options)
+        self.endpoint = f"https://127.0.0.1:{self.port}"
+
+    def command(self):
+        program = need("nginx")
+        upload = self.root / "upload"
+        upload.mkdir(exist_ok=True)
+        upload.chmod(0o777)  # its workers are nobody's
+        file = self.t.folder / "nginx.conf"
+        file.write_text(NGINX_CONF.format(folder=self.t.folder, port=self.port,
+                                          certificate=self.certificate, settings=self.settings))
+        return [program, "-c", str(file), "-p", str(self.t.folder), "-e", "stderr"]
+
+    def requests(self):
+        """Those of its log so far."""
+        try:
+            text = (self.t.folder / f"nginx-{self.port}.log").read_text()
+        except FileNotFoundError:
+            return []
+        return [NginxRequest(line) for line in text.splitlines()]
+
+    def wait_requests(self, count):
+        return wait_until(lambda: len(r := self.requests()) >= count and r,
+                          f"request {count} in nginx's log")
+
+    def reload(self):
+        """New workers; the old ones finish what they have."""
+        self.signal(signal.SIGHUP)
+
+    def close(self):
+        """In order, as workers outlive a master that is killed."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+            self.process.wait(PATIENCE)
+
+
+class HeldNginx(Nginx):
+    """Its listening socket is the test's and stays open, as with a socket unit of systemd: while
+    nginx is started anew, whoever connects waits."""
+
+    def __init__(self, t, settings=""):
+        self.socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        t.own(self.socket)
+        super().__init__(t, settings, port=self.socket.getsockname()[1])
+
+    def _start(self):
+        self.output_file = self.t.folder / f"HeldNginx-{self.port}.out"
+        number = self.socket.fileno()
+        with open(self.output_file, "ab") as output:
+            self.process = subprocess.Popen(
+                self.command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                cwd=self.t.folder, pass_fds=[number], env={**os.environ, "NGINX": f"{number};"})
+        pid = self.t.folder / "nginx.pid"
+        wait_until(lambda: pid.exists() or self.process.poll() is not None, "nginx to be ready")
+
+    def restart(self, how=signal.SIGQUIT):
+        """How the old one ends: in order, with what it has begun, or at once, by SIGTERM."""
+        self.signal(how)
+        self.process.wait(PATIENCE)
+        self._start()
+
+
+class NginxRequest:
+    def __init__(self, line):
+        connection, reused, *rest = line.split("\t")
+        self.connection = int(connection)
+        self.resumed = reused == "r"
+        self.version, self.alpn, self.client, self.method, self.target, status = rest
+        self.status = int(status)
+
+
+class TlsRedis(Redis):
+    """Redis with a TLS port, and a plain one to ask it questions."""
+
+    def __init__(self, t):
+        super().__init__(t)
+        self.address = ("127.0.0.1", self.plain)
+        self.endpoint = f"tls://127.0.0.1:{self.port}"
+
+    def command(self):
+        self.plain = free_port()
+        certificate = authority().valid
+        return [*super().command(), "--port", str(self.plain), "--tls-port", str(self.port),
+                "--tls-cert-file", str(certificate.file), "--tls-key-file", str(certificate.key),
+                "--tls-auth-clients", "no", "--tls-ca-cert-file", str(authority().root.alone)]
+
+
+class OpensslUpstream(Peer):
+    """openssl s_server: one connection at a time. What it is sent stands in its output; what is
+    typed it sends, but for lines that begin with one of its command letters."""
+
+    def __init__(self, t, *options):
+        self.options = options
+        self.input = None
+        super().__init__(t)
+        self.endpoint = f"tls://127.0.0.1:{self.port}"
+
+    def command(self):
+        fifo = self.t.folder / f"input-{self.port}"
+        os.mkfifo(fifo)
+        self._close_input()
+        self.input = os.open(fifo, os.O_RDWR)  # else opening it to read would wait
+        certificate = authority().valid
+        return ["sh", "-c", 'exec "$@" <"$0"', str(fifo), need("openssl"), "s_server", "-accept",
+                f"127.0.0.1:{self.port}", "-cert", str(certificate.file), "-key",
+                str(certificate.key), *self.options]
+
+    def type(self, text):
+        os.write(self.input, text.encode())
+
+    def output(self):
+        return self.output_file.read_text(errors="replace")
+
+    def wait_output(self, text, count=1):
+        wait_until(lambda: self.output().count(text) >= count, f"{text!r} from openssl")
+
+    def close(self):
+        super().close()
+        self._close_input()
+
+    def _close_input(self):
+        if self.input is not None:
+            os.close(self.input)
+            self.input = None
