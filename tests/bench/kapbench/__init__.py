@@ -1,0 +1,1 @@
+"""The bench: kaproxy beside HAProxy, nginx and a relay that understands nothing."""

@@ -1,0 +1,145 @@
+"""What drives a proxy: each load asks (address, port) and tells what came of it."""
+
+import csv
+import dataclasses
+import re
+import subprocess
+import time
+
+from .rig import Broken, need
+
+LIMIT = 300  # seconds for one drive
+
+
+@dataclasses.dataclass
+class Outcome:
+    units: float  # exchanges, or GB
+    seconds: float
+    failures: int
+    p50: float | None = None  # milliseconds
+    p99: float | None = None
+
+
+def _run(command, **options):
+    done = subprocess.run([str(part) for part in command], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=LIMIT, check=False, **options)
+    if done.returncode != 0:
+        raise Broken(f"{' '.join(map(str, command))}: exit status {done.returncode}: "
+                     f"{done.stdout[-500:]}{done.stderr[-500:]}")
+    return done.stdout
+
+
+def _number(pattern, text, default=None):
+    match = re.search(pattern, text)
+    if match is None and default is None:
+        raise Broken(f"{pattern!r} is missing in: {text[-1000:]}")
+    return float(match[1]) if match else default
+
+
+class OneShot:
+    """ab: HTTP/1.0, a connection for each request."""
+
+    program = "ab"
+
+    def __init__(self, count, clients, target="/1k"):
+        self.count, self.clients, self.target = count, clients, target
+
+    def drive(self, port, secure, folder, share=1.0):
+        count = max(self.clients * 4, int(self.count * share))
+        table = folder / "ab.csv"
+        scheme = "https" if secure else "http"
+        out = _run([need(self.program), "-q", "-n", count, "-c", self.clients, "-e", table,
+                    f"{scheme}://127.0.0.1:{port}{self.target}"])
+        with open(table, encoding="ascii", newline="") as lines:
+            percentiles = dict(list(csv.reader(lines))[1:])
+        failures = (_number(r"Failed requests:\s+(\d+)", out)
+                    + _number(r"Non-2xx responses:\s+(\d+)", out, 0)
+                    + count - _number(r"Complete requests:\s+(\d+)", out))
+        return Outcome(count, _number(r"Time taken for tests:\s+([\d.]+)", out), int(failures),
+                       float(percentiles["50"]), float(percentiles["99"]))
+
+
+MILLISECONDS = {"us": 0.001, "ms": 1, "s": 1000, "m": 60000}
+
+
+class KeepAlive:
+    """wrk: clients that keep their connection; with `body` they send so many bytes."""
+
+    program = "wrk"
+
+    def __init__(self, seconds, clients, target="/1k", body=0):
+        self.seconds, self.clients, self.target, self.body = seconds, clients, target, body
+
+    def drive(self, port, secure, folder, share=1.0):
+        scheme = "https" if secure else "http"
+        command = [need(self.program), "-t1", f"-c{self.clients}", "--latency", "--timeout", "20s",
+                   f"-d{max(1, round(self.seconds * share))}s"]
+        if self.body:
+            script = folder / "upload.lua"
+            script.write_text(f'wrk.method = "POST"\nwrk.body = string.rep("x", {self.body})\n')
+            command += ["-s", script]
+        out = _run([*command, f"{scheme}://127.0.0.1:{port}{self.target}"])
+        errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)",
+                           out)
+        failures = (sum(map(int, errors.groups())) if errors else 0) + _number(
+            r"Non-2xx or 3xx responses: (\d+)", out, 0)
+        count, unit = re.search(r"(\d+) requests in ([\d.]+\w+)", out).groups()
+        return Outcome(float(count), self._time(unit) / 1000, int(failures),
+                       self._time(re.search(r"\n\s+50%\s+(\S+)", out)[1]),
+                       self._time(re.search(r"\n\s+99%\s+(\S+)", out)[1]))
+
+    @staticmethod
+    def _time(text):
+        number, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text).groups()
+        return float(number) * MILLISECONDS[unit]
+
+
+class Bulk:
+    """curl: one client, one big body after another; a unit is a GB."""
+
+    program = "curl"
+
+    def __init__(self, count, file, up):
+        self.count, self.file, self.up = count, file, up
+
+    def drive(self, port, secure, folder, share=1.0):
+        count = max(1, round(self.count * share))
+        size = self.file.stat().st_size
+        url = f"{'https' if secure else 'http'}://127.0.0.1:{port}/"
+        one = (["-T", self.file, url + "up"] if self.up else [url + self.file.name])
+        told = "%{http_code} %{size_upload} %{size_download} %{num_connects}\\n"
+        command = [need(self.program), "--silent", "--insecure", "--http1.1"]
+        for number in range(count):
+            command += ["--next", "--silent", "--insecure", "--http1.1"] if number else []
+            command += ["-H", "Expect:", "-o", "/dev/null", "-w", told, *one]
+        begin = time.monotonic()
+        out = _run(command)
+        seconds = time.monotonic() - begin
+        good = sum(line.split()[0] == "200" and int(line.split()[1 if self.up else 2]) == size
+                   for line in out.splitlines())
+        return Outcome(count * size / 1e9, seconds, count - good)
+
+
+class Redis:
+    """redis-benchmark -k 0: a connection for each SET."""
+
+    program = "redis-benchmark"
+
+    def __init__(self, count, clients):
+        self.count, self.clients = count, clients
+
+    def drive(self, port, _secure, _folder, share=1.0):
+        count = max(self.clients * 4, int(self.count * share))
+        begin = time.monotonic()
+        out = _run([need(self.program), "-h", "127.0.0.1", "-p", port, "-k", "0", "-c",
+                    self.clients, "-n", count, "-t", "set", "--csv"])
+        wall = time.monotonic() - begin
+        rows = list(csv.DictReader(out[out.index('"test"'):].splitlines()))
+        if not rows:
+            return Outcome(count, wall, count)
+        row = rows[0]
+        return Outcome(count, count / float(row["rps"]), out.lower().count("error"),
+                       float(row["p50_latency_ms"]), float(row["p99_latency_ms"]))
+
+
+__all__ = ["Bulk", "KeepAlive", "OneShot", "Outcome", "Redis"]

@@ -1,0 +1,216 @@
+"""The programs under comparison, configured alike: one worker, pooled, verified, silent."""
+
+import dataclasses
+import pathlib
+
+from .rig import Process, free_port, need, stream_module
+
+MANY = 8000       # clients, and connections where nothing limits them
+LONG = 300        # seconds that something may be idle
+BULK = 64 * 1024  # kaproxy's scratch; the buffers of all for big bodies
+
+
+@dataclasses.dataclass
+class Setting:
+    """What a scenario asks of a proxy."""
+
+    scheme: str  # of the upstream: http, https, tcp
+    upstream: int  # its port
+    authority: pathlib.Path
+    once: str | None = None  # for the floor, as floor.c describes it; None: messages are kept
+    max_connections: int = MANY
+    bulk: bool = False
+
+
+class Kaproxy:
+    name = "kaproxy"
+    program = None  # set by the command line
+
+    def command(self, folder, port, s):
+        kind = {"http": "", "tcp": "reuse = quiet", "https":
+                f"tls_ca_file = {s.authority}\ntls_server_name = upstream.test"}[s.scheme]
+        return [self.program, "-c", _write(folder, f"kaproxy-{port}.ini", f"""\
+[kaproxy]
+log_level = warning
+max_clients = {MANY}
+[pool]
+max_per_host = {s.max_connections}
+max_open = {MANY}
+keep_alive = {LONG}
+[listener bench]
+listen = 127.0.0.1:{port}
+upstream = {s.scheme}://127.0.0.1:{s.upstream}
+{kind}
+""")]
+
+
+class Haproxy:
+    def __init__(self, splice=False):
+        self.splice = splice
+        self.name = "haproxy-splice" if splice else "haproxy"
+
+    def command(self, folder, port, s):
+        secure = (f" ssl verify required ca-file {s.authority} sni str(upstream.test)"
+                  " ssl-min-ver TLSv1.2" if s.scheme == "https" else "")
+        limit = f" maxconn {s.max_connections}" if s.max_connections < MANY else ""
+        return [need("haproxy"), "-db", "-f", _write(folder, f"haproxy-{port}.cfg", f"""\
+global
+    nbthread 1
+    maxconn {MANY}
+    {f"tune.bufsize {BULK}" if s.bulk else ""}
+    {"maxpipes 256" if self.splice else ""}
+defaults
+    mode {"tcp" if s.scheme == "tcp" else "http"}
+    timeout connect 10s
+    timeout client {LONG}s
+    timeout server {LONG}s
+    {"option splice-request" if self.splice else ""}
+    {"option splice-response" if self.splice else ""}
+    {"http-reuse always" if s.scheme != "tcp" else ""}
+listen bench
+    bind 127.0.0.1:{port} backlog 4096
+    server upstream 127.0.0.1:{s.upstream}{limit} pool-purge-delay {LONG}s{secure}
+""")]
+
+
+class Nginx:
+    name = "nginx"
+
+    def command(self, folder, port, s):
+        inner = self._stream(port, s) if s.scheme == "tcp" else self._http(folder, port, s)
+        load = f"load_module {stream_module()};" if s.scheme == "tcp" else ""
+        return nginx(folder, port, inner, load)
+
+    @staticmethod
+    def _http(folder, port, s):
+        secure = f"""
+    proxy_ssl_verify on;
+    proxy_ssl_trusted_certificate {s.authority};
+    proxy_ssl_name upstream.test;
+    proxy_ssl_server_name on;
+    proxy_ssl_protocols TLSv1.2 TLSv1.3;""" if s.scheme == "https" else ""
+        size = BULK if s.bulk else None
+        buffers = f"""
+    proxy_buffer_size {size};
+    proxy_buffers 8 {size};
+    proxy_busy_buffers_size {2 * size};
+    client_body_buffer_size {size};""" if size else ""
+        return f"""
+http {{
+    {http_basics(folder)}
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    proxy_max_temp_file_size 0;
+    proxy_request_buffering off;{secure}{buffers}
+    upstream bench {{
+        server 127.0.0.1:{s.upstream};
+        keepalive 64;
+        keepalive_requests 1000000000;
+        keepalive_timeout {LONG}s;
+    }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{ proxy_pass {s.scheme}://bench; }}
+    }}
+}}
+"""
+
+    @staticmethod
+    def _stream(port, s):
+        size = f"proxy_buffer_size {BULK};" if s.bulk else ""
+        return f"""
+stream {{
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        proxy_pass 127.0.0.1:{s.upstream};
+        proxy_timeout {LONG}s;
+        tcp_nodelay on;
+        {size}
+    }}
+}}
+"""
+
+
+class Floor:
+    name = "floor"
+    program = None  # set by the command line
+
+    def command(self, _folder, port, s):
+        return [self.program, port, s.upstream, s.max_connections,
+                *(["once", s.once] if s.once else ["kept"])]
+
+
+class Upstream:
+    """nginx with http and https. /up answers when it has read the whole body: it passes the request
+    on, without the body, to itself. (Where it answers by itself it does so before it reads.)"""
+
+    def __init__(self, folder, certificate):
+        self.http, self.https = free_port(), free_port()
+        files = folder / "files"
+        self.process = Process(nginx(folder, self.http, f"""
+http {{
+    {http_basics(folder)}
+    sendfile on;
+    open_file_cache max=10 inactive=1h;
+    client_body_buffer_size 256k;
+    upstream itself {{
+        server 127.0.0.1:{self.http};
+        keepalive 64;
+        keepalive_requests 1000000000;
+    }}
+    ssl_certificate {certificate.file};
+    ssl_certificate_key {certificate.key};
+    ssl_protocols TLSv1.2 TLSv1.3;
+    server {{
+        listen 127.0.0.1:{self.http} backlog=4096;
+        listen 127.0.0.1:{self.https} ssl backlog=4096;
+        root {files};
+        location = /1k {{ return 200 "{"x" * 1024}"; }}
+        location = /read {{ return 200 "read\\n"; }}
+        location = /up {{
+            proxy_pass http://itself/read;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Content-Length "";
+            proxy_method GET;
+            proxy_pass_request_body off;
+        }}
+    }}
+}}
+"""), self.http, folder)
+
+    def port(self, scheme):
+        return self.https if scheme == "https" else self.http
+
+
+def nginx(folder, port, inner, load=""):
+    """The command for an nginx of one process."""
+    return [need("nginx"), "-e", "stderr", "-p", folder, "-c",
+            _write(folder, f"nginx-{port}.conf", f"""\
+{load}
+daemon off;
+master_process off;
+pid nginx-{port}.pid;
+error_log stderr crit;
+events {{ worker_connections {3 * MANY}; }}
+{inner}""")]
+
+
+def http_basics(folder):
+    """For an nginx that serves or relays http: silent, patient, within the folder."""
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    return "\n    ".join([
+        "access_log off;", "tcp_nodelay on;", "client_max_body_size 0;",
+        "keepalive_requests 1000000000;", f"keepalive_timeout {LONG}s;",
+        *(f"{kind}_temp_path {folder}/temp;" for kind in kinds)])
+
+
+def _write(folder, name, text):
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def start(proxy, folder, setting, wrap=()):
+    """The proxy at a free port, in front of the setting's upstream."""
+    port = free_port()
+    return Process([*wrap, *proxy.command(folder, port, setting)], port, folder)

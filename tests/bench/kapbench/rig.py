@@ -1,0 +1,173 @@
+"""Programs, processes and what the kernel knows about them."""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+from kaptest.ports import free_port
+
+PATIENCE = 30  # seconds for something to start or to end
+PACKAGES = {
+    "ab": "apache2-utils", "curl": "curl", "haproxy": "haproxy", "nginx": "nginx",
+    "openssl": "openssl", "redis-benchmark": "redis-tools",
+    "redis-server": "redis-server", "strace": "strace", "valgrind": "valgrind", "wrk": "wrk",
+}
+STREAM_MODULE = "ngx_stream_module.so"
+
+
+class Missing(Exception):
+    """Something that has to be installed."""
+
+
+class Broken(Exception):
+    """A program did not do what the bench needs."""
+
+
+def need(program):
+    """The program's path."""
+    path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin:/usr/local/sbin")
+    if path is None:
+        raise Missing(f"{program} is not installed (Debian: apt-get install {PACKAGES[program]})")
+    return path
+
+
+def stream_module():
+    """nginx's module for tcp; NGINX_STREAM_MODULE names one that is not installed."""
+    told = os.environ.get("NGINX_STREAM_MODULE")
+    built = subprocess.run([need("nginx"), "-V"], capture_output=True, text=True, check=False)
+    folder = re.search(r"--modules-path=(\S+)", built.stderr)
+    path = pathlib.Path(told or (folder[1] if folder else "/usr/lib/nginx/modules"))
+    path = path if told else path / STREAM_MODULE
+    if not path.exists():
+        raise Missing(f"{path} is not there (Debian: apt-get install libnginx-mod-stream)")
+    return path
+
+
+def missing(programs, stream):
+    """What has to be installed, as text; "" when all is there."""
+    lacks = []
+    for find, argument in [*((need, program) for program in programs),
+                           *([(stream_module, None)] if stream else [])]:
+        try:
+            find(argument) if argument else find()
+        except Missing as lack:
+            lacks.append(str(lack))
+    return "; ".join(lacks)
+
+
+def version(program):
+    """The first line in which the program tells its version."""
+    option = {"nginx": "-v", "haproxy": "-v", "kaproxy": "-V"}[pathlib.Path(program).name]
+    told = subprocess.run([program, option], capture_output=True, text=True, check=False)
+    return (told.stdout + told.stderr).splitlines()[0].strip()
+
+
+class Process:
+    """A program that listens on `port` of the loopback; it is ready when that accepts."""
+
+    def __init__(self, command, port, folder):
+        self.command = [str(part) for part in command]
+        self.port = port
+        self.output = folder / f"{pathlib.Path(self.command[0]).name}-{port}.out"
+        with open(self.output, "wb") as output:
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=output,
+                                            stderr=output, cwd=folder)
+        self.pid = self.process.pid
+        try:
+            self._wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait_ready(self):
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            self.check()
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.01)
+        raise Broken(f"{self.command[0]} does not listen: {self.text()}")
+
+    def text(self):
+        return self.output.read_text(errors="replace")[-2000:]
+
+    def check(self):
+        """It must not have ended."""
+        if self.process.poll() is not None:
+            raise Broken(f"{' '.join(self.command)} ended with {self.process.returncode}: "
+                         + self.text())
+
+    def stop(self):
+        """Ends it: in order, and if that takes too long, by force."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    # What the kernel knows about it
+
+    def cpu(self):
+        """Seconds on a processor so far, user and system, of all its threads. schedstat counts
+        nanoseconds, where stat has ticks of 10 ms."""
+        spent = 0
+        for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
+            spent += int((task / "schedstat").read_text().split()[0])
+        return spent / 1e9
+
+    def system_share(self):
+        """(user, system) seconds so far, in ticks: for the share of the two."""
+        fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        tick = os.sysconf("SC_CLK_TCK")
+        return int(fields[11]) / tick, int(fields[12]) / tick
+
+    def _sizes(self, file):
+        lines = pathlib.Path(f"/proc/{self.pid}/{file}").read_text().splitlines()
+        return {line.split(":")[0]: line.split()[1] for line in lines if line.endswith(" kB")}
+
+    def pss(self):
+        """Bytes of memory that are its own, shared ones in part."""
+        return int(self._sizes("smaps_rollup")["Pss"]) * 1024
+
+    def peak(self):
+        """Bytes of memory at most so far."""
+        return int(self._sizes("status")["VmHWM"]) * 1024
+
+
+class SystemCalls:
+    """Counts a process's system calls while it is open, with strace."""
+
+    def __init__(self, pid, folder):
+        self.file = folder / f"strace-{pid}.out"
+        self.strace = subprocess.Popen([need("strace"), "-c", "-f", "-o", str(self.file), "-p",
+                                        str(pid)], stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.counts = {}
+
+    def __enter__(self):
+        line = self.strace.stderr.readline()  # "strace: Process 1 attached"
+        if "attached" not in line:
+            self.strace.wait(PATIENCE)
+            raise Broken(f"strace cannot attach: {line}")
+        return self
+
+    def __exit__(self, *_):
+        self.strace.send_signal(signal.SIGINT)
+        self.strace.wait(PATIENCE)
+        self.strace.stderr.close()
+        for line in self.file.read_text().splitlines():
+            match = re.match(r"\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(\w+)$", line)
+            if match and match[2] != "total":
+                self.counts[match[2]] = int(match[1])
+
+
+__all__ = ["Broken", "Missing", "Process", "SystemCalls", "free_port", "missing", "need",
+           "stream_module", "version"]

@@ -1,0 +1,132 @@
+"""Runs scenarios: everybody in turn, round after round, so that drift hits all alike."""
+
+import re
+import subprocess
+import sys
+
+from . import proxies
+from .rig import Broken, SystemCalls, need
+from .scenarios import DIRECT, IDLE_CLIENTS, IdleScenario, measure_idle, redis
+
+SHARE_WARM, SHARE_STRACE, SHARE_CALLGRIND = 0.1, 0.05, (0.01, 0.03)
+
+
+class Bench:
+    def __init__(self, folder, upstream, authority, options):
+        self.folder = folder
+        self.upstream = upstream
+        self.authority = authority
+        self.rounds = options.rounds
+        self.share = 0.2 if options.quick else 1.0
+        self.exact = options.exact
+        self.callgrind = options.callgrind
+
+    def run(self, scenario):
+        """{proxy: {measure: [a value for each round]}}"""
+        if isinstance(scenario, IdleScenario):
+            return self._idle(scenario)
+        own = redis(self.folder) if scenario.redis else None
+        try:
+            return self._drive_all(scenario, own.port if own else self.upstream.port(
+                scenario.scheme))
+        finally:
+            if own:
+                own.stop()
+
+    def _drive_all(self, scenario, upstream):
+        setting = scenario.setting(upstream, self.authority)
+        running = {}
+        try:
+            for proxy in scenario.proxies:
+                running[proxy.name] = proxies.start(proxy, self.folder, setting)
+            result = {name: {} for name in [DIRECT] * scenario.direct + list(running)}
+            for name in result:
+                self._drive(scenario, upstream, running.get(name), SHARE_WARM)
+            for number in range(self.rounds):
+                say(f"{scenario.name}: round {number + 1} of {self.rounds}")
+                for name, measures in result.items():
+                    got = self._drive(scenario, upstream, running.get(name), self.share)
+                    for key, value in got.items():
+                        measures.setdefault(key, []).append(value)
+            for name, process in running.items():
+                process.check()
+                result[name]["peak"] = [process.peak()]
+                if self.exact:
+                    say(f"{scenario.name}: strace of {name}")
+                    result[name].update(self._system_calls(scenario, process))
+        finally:
+            for process in running.values():
+                process.stop()
+        if self.callgrind:
+            self._count_instructions(scenario, setting, result)
+        return result
+
+    def _drive(self, scenario, upstream, process, share):
+        before = process.cpu() if process else 0
+        user, system = process.system_share() if process else (0, 0)
+        try:
+            outcome = scenario.load.drive(process.port if process else upstream,
+                                          scenario.scheme == "https" and not process, self.folder,
+                                          share)
+        except Broken:
+            if process:
+                process.check()  # its own words come first
+            raise
+        got = {"rate": outcome.units / outcome.seconds, "failures": outcome.failures}
+        for key in ("p50", "p99"):
+            if getattr(outcome, key) is not None:
+                got[key] = getattr(outcome, key)
+        if process:
+            process.check()
+            got["cpu"] = (process.cpu() - before) / outcome.units
+            user, system = (b - a for a, b in zip((user, system), process.system_share()))
+            got["system_share"] = system / (user + system) if user + system else 0
+        return got
+
+    def _system_calls(self, scenario, process):
+        with SystemCalls(process.pid, self.folder) as calls:
+            outcome = scenario.load.drive(process.port, False, self.folder, SHARE_STRACE)
+        each = {name: count / outcome.units for name, count in sorted(
+            calls.counts.items(), key=lambda item: -item[1])}
+        return {"system_calls": [sum(each.values())], "system_calls_by_name": each}
+
+    def _count_instructions(self, scenario, setting, result):
+        """Two runs of different length under callgrind, subtracted: start and end fall out."""
+        for proxy in scenario.proxies:
+            say(f"{scenario.name}: callgrind of {proxy.name}")
+            try:
+                (units, count), (more_units, more) = (
+                    self._callgrind(proxy, scenario, setting, share) for share in SHARE_CALLGRIND)
+                result[proxy.name]["instructions"] = [(more - count) / (more_units - units)]
+            except (Broken, subprocess.TimeoutExpired) as failure:
+                say(f"{scenario.name}: callgrind of {proxy.name} failed: {failure}")
+
+    def _callgrind(self, proxy, scenario, setting, share):
+        process = proxies.start(proxy, self.folder, setting, wrap=(
+            need("valgrind"), "--tool=callgrind", "--callgrind-out-file=/dev/null"))
+        try:
+            outcome = scenario.load.drive(process.port, False, self.folder, share)
+        finally:
+            process.stop()
+        counted = re.findall(r"Collected : (\d+)", process.text())
+        if not counted:
+            raise Broken(process.text())
+        return outcome.units, int(counted[-1])
+
+    def _idle(self, scenario):
+        result = {}
+        for proxy in scenario.proxies:
+            say(f"{scenario.name}: {proxy.name}")
+            process = proxies.start(proxy, self.folder, proxies.Setting(
+                scenario.scheme, self.upstream.port("http"), self.authority))
+            try:
+                each = measure_idle(process, IDLE_CLIENTS)
+                result[proxy.name] = {"idle_bytes": [each], "peak": [process.peak()],
+                                      "failures": [0]}
+            finally:
+                process.stop()
+        return result
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
