@@ -147,7 +147,9 @@ static void open_bench(struct bench *bench, size_t hosts, size_t users,
     for (size_t h = 0; h < hosts; h++) {
         struct endpoint *endpoint = &bench->endpoints[h];
         memcpy(endpoint->scheme, "tcp", sizeof("tcp"));
-        snprintf(endpoint->addr, sizeof(endpoint->addr), "host-%zu.test", h * 7919 % hosts);
+        size_t number = h * 7919 % hosts; /* numeric: a name would want a resolver */
+        snprintf(endpoint->addr, sizeof(endpoint->addr), "127.1.%zu.%zu", number / 256,
+                 number % 256);
         endpoint->port = 80;
     }
     for (size_t i = 0; i < users; i++) {
