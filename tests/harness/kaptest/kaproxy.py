@@ -19,6 +19,11 @@ COMPLAINTS = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|Assertio
 BUSY = re.compile(r"Address already in use")
 
 
+def complete_lines(text):
+    """A line that is just being written is not there yet."""
+    return text[:text.rfind("\n") + 1].splitlines()
+
+
 def ini(sections):
     """{"pool": {"max_open": 3}} as text."""
     lines = []
@@ -207,7 +212,7 @@ class Kaproxy:
 
     def log(self):
         try:
-            return self.log_file.read_text(errors="replace").splitlines()
+            return complete_lines(self.log_file.read_text(errors="replace"))
         except FileNotFoundError:
             return []
 
@@ -236,7 +241,7 @@ class Kaproxy:
             text = self.access_file.read_text()
         except FileNotFoundError:
             return []
-        return [parse_logfmt(line) for line in text.splitlines() if line]
+        return [parse_logfmt(line) for line in complete_lines(text) if line]
 
     def wait_session(self, client):
         """The line of one TCP client."""
