@@ -2,14 +2,13 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <event2/event.h>
-#include <event2/event_struct.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -32,7 +31,8 @@ struct listening {
     int fd;
     int burst;        /* how many clients to expect when it is readable */
     usec_t filled_at; /* when that many came last */
-    struct event event;
+    struct watch watch;
+    bool watched;
     dev_t dev; /* of a unix socket's file */
     ino_t ino;
 };
@@ -45,6 +45,13 @@ struct listener {
     struct listening sockets[];
 };
 
+static void unwatch(struct listening *listening)
+{
+    if (listening->watched)
+        loop_unwatch(listening->listener->all->loop, &listening->watch, listening->fd, false);
+    listening->watched = false;
+}
+
 static void stop_accepting(struct listeners *listeners)
 {
     struct listener *listener;
@@ -53,8 +60,18 @@ static void stop_accepting(struct listeners *listeners)
     listeners->accepting = false;
     TAILQ_FOREACH (listener, &listeners->list, link) {
         for (size_t i = 0; i < listener->count; i++)
-            event_del(&listener->sockets[i].event);
+            unwatch(&listener->sockets[i]);
     }
+}
+
+/* Level-triggered: clients that are not taken now are reported again. 0, or -1 with errno. */
+static int watch(struct listening *listening)
+{
+    struct loop *loop = listening->listener->all->loop;
+    if (loop_watch(loop, &listening->watch, listening->fd, EPOLLIN) < 0)
+        return -1;
+    listening->watched = true;
+    return 0;
 }
 
 static int start_accepting(struct listeners *listeners)
@@ -66,8 +83,10 @@ static int start_accepting(struct listeners *listeners)
     timer_clear(listeners->loop, &listeners->retry);
     TAILQ_FOREACH (listener, &listeners->list, link) {
         for (size_t i = 0; i < listener->count; i++) {
-            if (event_add(&listener->sockets[i].event, NULL) < 0) {
+            if (watch(&listener->sockets[i]) < 0) {
+                int error = errno;
                 stop_accepting(listeners);
+                errno = error;
                 return -1;
             }
         }
@@ -182,11 +201,10 @@ static void accept_burst(struct listening *listening, int burst)
     listening->filled_at = loop_now(listeners->loop);
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *arg)
+static void on_readable(struct watch *watch, uint32_t events)
 {
-    struct listening *listening = arg;
-    (void)fd;
-    (void)what;
+    struct listening *listening = container_of(watch, struct listening, watch);
+    (void)events;
     accept_burst(listening, next_burst(listening));
 }
 
@@ -330,7 +348,7 @@ static void close_sockets(struct listener *listener)
         struct listening *listening = &listener->sockets[i];
         if (listening->fd < 0)
             continue;
-        event_del(&listening->event);
+        unwatch(listening);
         remove_socket_file(listening);
         close(listening->fd);
         listening->fd = -1;
@@ -360,6 +378,7 @@ int listeners_add(struct listeners *listeners, const struct config_listener *con
     for (size_t i = 0; i < config->address_count; i++) {
         struct listening *listening = &listener->sockets[i];
         listening->listener = listener;
+        listening->watch.ready = on_readable;
         listening->address = &config->addresses[i];
         if (open_socket(listening) < 0) {
             log_error("listener %s: cannot listen on %s: %s", config->name,
@@ -367,8 +386,6 @@ int listeners_add(struct listeners *listeners, const struct config_listener *con
             goto err_sockets;
         }
         listener->count++;
-        event_assign(&listening->event, loop_base(listeners->loop), listening->fd,
-                     EV_READ | EV_PERSIST, on_readable, listening);
         log_notice("listening on %s (listener %s, upstream %s)", listening->address->text,
                    config->name, listener->service.upstream);
     }

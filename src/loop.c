@@ -3,72 +3,108 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 /* Events taken from the epoll set at once. */
 #define BATCH 64
 
+/* How many tasks may follow one from another in one turn: accepted, allocated, answered. */
+#define CHAIN 4
+
+/* How long a turn waits at most where libevent's base cannot be watched, but must be asked. */
+#define ASK_BASE (50 * USEC_PER_MSEC)
+
 struct loop {
     struct event_base *base;
+    struct watch base_watch;
+    bool watches_base;
     bool stopped;
+    uint64_t turns;
     usec_t now;  /* 0: to be read */
     usec_t skew; /* loop_warp */
     struct heap timers;
-    struct event alarm; /* one libevent timer for all of ours */
-    usec_t alarm_at;    /* 0: not set */
-    TAILQ_HEAD(, task) tasks;
-    struct task marker; /* in tasks while run_tasks is at work */
+    struct task_list tasks;
+    struct task_list next; /* for the next turn */
+    struct task marker;    /* in tasks while run_tasks is at work */
     int epoll;
-    struct event sockets; /* the epoll set has something to report */
     struct epoll_event batch[BATCH];
     int batch_next, batch_end; /* of the batch, what is still to be reported */
 };
 
-/* The alarm only ends the wait; timers run at the end of each turn. */
-static void on_alarm(evutil_socket_t fd, short what, void *arg)
+static void run_base(struct loop *loop)
 {
-    struct loop *loop = arg;
+    event_base_loop(loop->base, EVLOOP_ONCE | EVLOOP_NONBLOCK | EVLOOP_NO_EXIT_ON_EMPTY);
+}
+
+static void on_base_ready(struct watch *watch, uint32_t events)
+{
+    (void)events;
+    run_base(container_of(watch, struct loop, base_watch));
+}
+
+/* The descriptor that the next open will be given, which is the lowest free one; -1: none. */
+static int next_descriptor(void)
+{
+    int fd = eventfd(0, EFD_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    return fd;
+}
+
+static bool is_readable(int fd)
+{
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+    return poll(&poll_fd, 1, 0) == 1 && poll_fd.revents == POLLIN;
+}
+
+static void on_probe(evutil_socket_t fd, short what, void *arg)
+{
     (void)fd;
     (void)what;
-    loop->alarm_at = 0;
+    (void)arg;
 }
 
-static void on_sockets(evutil_socket_t fd, short what, void *arg)
+/* Is this the epoll set of libevent's base? If so it is readable as long as an event of the base is
+ * due. */
+static bool stands_for_base(const struct loop *loop, int fd)
 {
-    struct loop *loop = arg;
-    (void)fd;
-    (void)what;
-    int n = epoll_wait(loop->epoll, loop->batch, BATCH, 0);
-    loop->batch_end = n < 0 ? 0 : n;
-    loop->batch_next = 0;
-    while (loop->batch_next < loop->batch_end) {
-        struct epoll_event *event = &loop->batch[loop->batch_next++];
-        struct watch *watch = event->data.ptr;
-        if (watch != NULL)
-            watch->ready(watch, event->events);
-    }
+    struct event event;
+    int due = eventfd(1, EFD_CLOEXEC);
+    if (due < 0)
+        return false;
+    event_assign(&event, loop->base, due, EV_READ, on_probe, NULL);
+    bool before = is_readable(fd);
+    bool during = event_add(&event, NULL) == 0 && is_readable(fd);
+    event_del(&event);
+    bool after = is_readable(fd);
+    close(due);
+    return !before && during && !after;
 }
 
-int loop_watch(struct loop *loop, struct watch *watch, int fd)
+/* Makes the base and watches its epoll set, for which libevent has no name. It is what libevent
+ * opens first; where that should not hold (another backend, say), the base is asked in every turn.
+ * 0, or -1 with errno. */
+static int add_base(struct loop *loop)
 {
-    struct epoll_event event = {
-        .events = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET,
-        .data.ptr = watch,
-    };
-    return epoll_ctl(loop->epoll, EPOLL_CTL_ADD, fd, &event);
-}
-
-void loop_unwatch(struct loop *loop, struct watch *watch, int fd, bool closing)
-{
-    if (!closing)
-        epoll_ctl(loop->epoll, EPOLL_CTL_DEL, fd, NULL);
-    for (int i = loop->batch_next; i < loop->batch_end; i++) {
-        if (loop->batch[i].data.ptr == watch)
-            loop->batch[i].data.ptr = NULL;
-    }
+    /* Nothing here is shared between threads, and the clock is ours. */
+    struct event_config *config = event_config_new();
+    if (config == NULL)
+        return -1;
+    event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+    int fd = next_descriptor();
+    loop->base = event_base_new_with_config(config);
+    event_config_free(config);
+    if (loop->base == NULL)
+        return -1;
+    loop->base_watch.ready = on_base_ready;
+    loop->watches_base = fd >= 0 && stands_for_base(loop, fd) &&
+                         loop_watch(loop, &loop->base_watch, fd, EPOLLIN) == 0;
+    return 0;
 }
 
 struct loop *loop_new(void)
@@ -76,29 +112,17 @@ struct loop *loop_new(void)
     struct loop *loop = calloc(1, sizeof(*loop));
     if (loop == NULL)
         return NULL;
-    /* Nothing here is shared between threads, and the clock is ours. */
-    struct event_config *config = event_config_new();
-    if (config == NULL)
-        goto err_loop;
-    event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
-    loop->base = event_base_new_with_config(config);
-    event_config_free(config);
-    if (loop->base == NULL)
-        goto err_loop;
     TAILQ_INIT(&loop->tasks);
-    evtimer_assign(&loop->alarm, loop->base, on_alarm, loop);
+    TAILQ_INIT(&loop->next);
     loop->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (loop->epoll < 0)
-        goto err_base;
-    event_assign(&loop->sockets, loop->base, loop->epoll, EV_READ | EV_PERSIST, on_sockets, loop);
-    if (event_add(&loop->sockets, NULL) < 0)
+        goto err_loop;
+    if (add_base(loop) < 0)
         goto err_epoll;
     return loop;
 
 err_epoll:
     close(loop->epoll);
-err_base:
-    event_base_free(loop->base);
 err_loop:
     free(loop);
     return NULL;
@@ -108,8 +132,6 @@ void loop_free(struct loop *loop)
 {
     if (loop == NULL)
         return;
-    event_del(&loop->alarm);
-    event_del(&loop->sockets);
     close(loop->epoll);
     event_base_free(loop->base);
     heap_clear(&loop->timers);
@@ -119,6 +141,11 @@ void loop_free(struct loop *loop)
 struct event_base *loop_base(struct loop *loop)
 {
     return loop->base;
+}
+
+bool loop_watches_base(const struct loop *loop)
+{
+    return loop->watches_base;
 }
 
 usec_t loop_now(struct loop *loop)
@@ -131,13 +158,40 @@ usec_t loop_now(struct loop *loop)
     return loop->now;
 }
 
+uint64_t loop_turns(const struct loop *loop)
+{
+    return loop->turns;
+}
+
 void loop_warp(struct loop *loop, usec_t by)
 {
     loop->skew += by;
     loop->now = 0;
-    if (loop->alarm_at != 0) {
-        event_del(&loop->alarm);
-        loop->alarm_at = 0;
+}
+
+static int control(struct loop *loop, int operation, struct watch *watch, int fd, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.ptr = watch};
+    return epoll_ctl(loop->epoll, operation, fd, &event);
+}
+
+int loop_watch(struct loop *loop, struct watch *watch, int fd, uint32_t events)
+{
+    return control(loop, EPOLL_CTL_ADD, watch, fd, events);
+}
+
+int loop_rewatch(struct loop *loop, struct watch *watch, int fd, uint32_t events)
+{
+    return control(loop, EPOLL_CTL_MOD, watch, fd, events);
+}
+
+void loop_unwatch(struct loop *loop, struct watch *watch, int fd, bool closing)
+{
+    if (!closing)
+        control(loop, EPOLL_CTL_DEL, watch, fd, 0);
+    for (int i = loop->batch_next; i < loop->batch_end; i++) {
+        if (loop->batch[i].data.ptr == watch)
+            loop->batch[i].data.ptr = NULL;
     }
 }
 
@@ -152,20 +206,67 @@ void timer_clear(struct loop *loop, struct timer *timer)
     heap_remove(&loop->timers, &timer->node);
 }
 
+static void post(struct task_list *list, struct task *task)
+{
+    if (task->list != NULL)
+        return;
+    task->list = list;
+    TAILQ_INSERT_TAIL(list, task, link);
+}
+
 void loop_post(struct loop *loop, struct task *task)
 {
-    if (task->posted)
-        return;
-    task->posted = true;
-    TAILQ_INSERT_TAIL(&loop->tasks, task, link);
+    post(&loop->tasks, task);
+}
+
+void loop_post_next(struct loop *loop, struct task *task)
+{
+    post(&loop->next, task);
 }
 
 void loop_unpost(struct loop *loop, struct task *task)
 {
-    if (!task->posted)
+    (void)loop;
+    if (task->list == NULL)
         return;
-    task->posted = false;
-    TAILQ_REMOVE(&loop->tasks, task, link);
+    TAILQ_REMOVE(task->list, task, link);
+    task->list = NULL;
+}
+
+/* How long the epoll set may wait, in its milliseconds; -1: for ever. */
+static int wait_time(struct loop *loop, usec_t max_wait)
+{
+    struct heap_node *first = heap_first(&loop->timers);
+    if (!TAILQ_EMPTY(&loop->tasks))
+        return 0;
+    if (!loop->watches_base && (max_wait < 0 || max_wait > ASK_BASE))
+        max_wait = ASK_BASE;
+    if (first != NULL) {
+        usec_t left = first->key - loop_now(loop);
+        if (left < 0)
+            left = 0;
+        if (max_wait < 0 || left < max_wait)
+            max_wait = left;
+    }
+    if (max_wait < 0)
+        return -1;
+    /* Rounded up: a turn that ends before its timer is due would be for nothing. */
+    usec_t wait = (max_wait + USEC_PER_MSEC - 1) / USEC_PER_MSEC;
+    return wait < INT32_MAX ? (int)wait : INT32_MAX;
+}
+
+static void run_events(struct loop *loop, int count)
+{
+    loop->batch_end = count < 0 ? 0 : count;
+    loop->batch_next = 0;
+    while (loop->batch_next < loop->batch_end) {
+        struct epoll_event *event = &loop->batch[loop->batch_next++];
+        struct watch *watch = event->data.ptr;
+        if (watch != NULL)
+            watch->ready(watch, event->events);
+    }
+    if (!loop->watches_base)
+        run_base(loop);
 }
 
 static void run_timers(struct loop *loop)
@@ -178,56 +279,44 @@ static void run_timers(struct loop *loop)
     }
 }
 
-static void run_task(struct loop *loop, struct task *task)
-{
-    loop_unpost(loop, task);
-    task->run(task);
-}
-
-/* Runs the tasks that stand now. What they post themselves waits behind the marker for the next
- * turn, so that a task with more to do than one share does not keep events waiting. */
-static void run_tasks(struct loop *loop)
+/* Runs the tasks that stand now; what they post themselves is behind the marker. */
+static void run_posted(struct loop *loop)
 {
     struct task *task;
-    if (TAILQ_EMPTY(&loop->tasks))
-        return;
-    TAILQ_INSERT_TAIL(&loop->tasks, &loop->marker, link);
-    while ((task = TAILQ_FIRST(&loop->tasks)) != &loop->marker)
-        run_task(loop, task);
-    TAILQ_REMOVE(&loop->tasks, task, link);
+    post(&loop->tasks, &loop->marker);
+    while ((task = TAILQ_FIRST(&loop->tasks)) != &loop->marker) {
+        loop_unpost(loop, task);
+        task->run(task);
+    }
+    loop_unpost(loop, &loop->marker);
 }
 
-/* Sets the alarm so that the wait ends no later than the first timer, and no later than `limit`
- * (0: none). An alarm that is early does no harm; it is left alone, since most timers are cleared
- * long before they are due. */
-static int arm_alarm(struct loop *loop, usec_t limit)
+/* Tasks that were put off to the turn that begins. */
+static void take_next(struct loop *loop)
 {
-    struct heap_node *first = heap_first(&loop->timers);
-    if (first != NULL && (limit == 0 || first->key < limit))
-        limit = first->key;
-    if (limit == 0 || (loop->alarm_at != 0 && loop->alarm_at <= limit))
-        return 0;
-    usec_t wait = limit - loop_now(loop);
-    if (wait < 0)
-        wait = 0;
-    struct timeval tv = {.tv_sec = wait / USEC_PER_SEC, .tv_usec = wait % USEC_PER_SEC};
-    if (evtimer_add(&loop->alarm, &tv) < 0)
-        return -1;
-    loop->alarm_at = limit;
-    return 0;
+    struct task *task;
+    TAILQ_FOREACH (task, &loop->next, link) {
+        task->list = &loop->tasks;
+    }
+    TAILQ_CONCAT(&loop->tasks, &loop->next, link);
+}
+
+static void run_tasks(struct loop *loop)
+{
+    for (int i = 0; i < CHAIN && !TAILQ_EMPTY(&loop->tasks); i++)
+        run_posted(loop);
 }
 
 void loop_turn(struct loop *loop, usec_t max_wait)
 {
-    int how = EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY;
+    take_next(loop);
     loop->now = 0; /* what the last turn took is not to be waited for once more */
-    usec_t limit = max_wait > 0 ? loop_now(loop) + max_wait : 0;
-    /* Without memory for the alarm the loop polls: busy, but alive. */
-    if (max_wait == 0 || !TAILQ_EMPTY(&loop->tasks) || arm_alarm(loop, limit) < 0)
-        how = EVLOOP_ONCE | EVLOOP_NONBLOCK;
-    /* The first event of the turn that asks reads the clock anew. */
-    loop->now = 0;
-    event_base_loop(loop->base, how);
+    int wait = wait_time(loop, max_wait);
+    int count = epoll_wait(loop->epoll, loop->batch, BATCH, wait);
+    loop->turns++;
+    if (wait != 0)
+        loop->now = 0; /* who asks first reads the clock anew */
+    run_events(loop, count);
     run_timers(loop);
     run_tasks(loop);
 }

@@ -1,10 +1,10 @@
-/* One event loop: libevent's base, watched sockets, a clock that is read once a turn, timers and
- * posted tasks.
+/* One event loop: watched descriptors, a clock that is read once a turn, timers, posted tasks, and
+ * a libevent base as its guest.
  *
- * Sockets that carry bytes are watched in an epoll set of the loop's own, which is one event of
- * libevent's: libevent reports an error as plain readiness, so that a reader cannot know that it
- * must read on to meet it, and takes an epoll_ctl to forget a descriptor that is about to be closed
- * anyway. Signals, listening sockets and c-ares are ordinary libevent events.
+ * Sockets are watched in an epoll set of the loop's own: libevent reports an error as plain
+ * readiness, so that a reader cannot know that it must read on to meet it, and takes an epoll_ctl
+ * to forget a descriptor that is about to be closed anyway. Signals and c-ares are ordinary events
+ * of libevent's base, whose own epoll set is one of the watched descriptors: so a turn waits once.
  *
  * Everything here belongs to the thread that runs the loop. */
 #ifndef KAPROXY_LOOP_H
@@ -25,8 +25,12 @@ struct loop;
 struct loop *loop_new(void);
 void loop_free(struct loop *loop);
 
-/* For signal events and libraries that bring events of their own. */
+/* For signal events and libraries that bring events of their own. An event's timeout is noticed
+ * only when the loop wakes for something else: use a struct timer. */
 struct event_base *loop_base(struct loop *loop);
+
+/* Whether the loop knows how to watch that base. If not, it wakes twenty times a second to ask. */
+bool loop_watches_base(const struct loop *loop);
 
 /* Runs until loop_stop. */
 void loop_run(struct loop *loop);
@@ -38,6 +42,9 @@ void loop_turn(struct loop *loop, usec_t max_wait);
 /* Monotonic time, read from the system once a turn. */
 usec_t loop_now(struct loop *loop);
 
+/* Counts the turns: what was seen in the present one is as new as anything the loop knows. */
+uint64_t loop_turns(const struct loop *loop);
+
 /* Test seam: moves the loop's clock ahead; due timers run in the next turn. */
 void loop_warp(struct loop *loop, usec_t by);
 
@@ -46,8 +53,11 @@ struct watch {
     void (*ready)(struct watch *watch, uint32_t events); /* EPOLLIN and its kin */
 };
 
-/* Reports readiness, edge-triggered, for reading, writing, hang-up and error. 0, or -1 with errno. */
-MUST_CHECK int loop_watch(struct loop *loop, struct watch *watch, int fd);
+/* Reports readiness for these events of epoll_ctl(2)'s. 0, or -1 with errno. */
+MUST_CHECK int loop_watch(struct loop *loop, struct watch *watch, int fd, uint32_t events);
+
+/* Watches for other events from now on; those that stand are reported anew. 0, or -1 with errno. */
+MUST_CHECK int loop_rewatch(struct loop *loop, struct watch *watch, int fd, uint32_t events);
 
 /* Ends a watch; events that were collected already are not reported. With `closing` the descriptor
  * is about to be closed by its only owner, which takes it out of the epoll set. */
@@ -69,16 +79,23 @@ static inline bool timer_is_set(const struct timer *timer)
     return heap_contains(&timer->node);
 }
 
+TAILQ_HEAD(task_list, task);
+
 /* Work to do soon, but not inside the present call. Tasks run in the order they were posted. */
 struct task {
     TAILQ_ENTRY(task) link;
-    bool posted;
+    struct task_list *list; /* where it is posted; NULL: it is not */
     void (*run)(struct task *task);
 };
 
-/* Posting a task that is posted already changes nothing. A task posted by an event or a timer runs
- * in the same turn; one posted by a task in the next, after events had their chance. */
+/* Posting a task that is posted already changes nothing. A task runs in the same turn, also when a
+ * task posted it; but a chain of tasks goes on in the next turn when it is long, so that events
+ * have their chance. */
 void loop_post(struct loop *loop, struct task *task);
+
+/* The same, but it runs in the next turn, after events: for who has used up a share. */
+void loop_post_next(struct loop *loop, struct task *task);
+
 void loop_unpost(struct loop *loop, struct task *task);
 
 #endif

@@ -190,7 +190,8 @@ static void on_idle_timer(struct timer *timer)
     while ((conn = TAILQ_FIRST(&pool->idle)) != NULL &&
            now - conn->idle_since >= pool->limits.keep_alive)
         conn_close(conn, DISCARD_KEEP_ALIVE, false);
-    if (conn != NULL && timer_set(pool->loop, timer, conn->idle_since + pool->limits.keep_alive) < 0)
+    if (conn != NULL &&
+        timer_set(pool->loop, timer, conn->idle_since + pool->limits.keep_alive) < 0)
         log_error("pool=%s no memory for the keep_alive timer", pool->name);
     pool_serve(pool);
 }
@@ -328,6 +329,15 @@ struct pool_host *pool_pin(struct pool *pool, const struct endpoint *endpoint)
     return host;
 }
 
+/* What was read to its end just now was looked at. Somebody who waits would use the connection at
+ * once; an idle one is looked at again before it is handed out. */
+static bool drained_or_usable(struct pool_conn *conn)
+{
+    if (stream_is_drained(&conn->stream) && host_waiter_for(conn->host, conn) == NULL)
+        return conn_within_limits(conn);
+    return conn_usable(conn);
+}
+
 /* A connection comes back: to a waiter, or idle, unless it is closed. */
 static void take_back(struct pool_conn *conn, bool (*fit)(struct pool_conn *))
 {
@@ -393,6 +403,11 @@ void pool_release(struct allocation *lease)
     release(lease, conn_usable);
 }
 
+void pool_release_drained(struct allocation *lease)
+{
+    release(lease, drained_or_usable);
+}
+
 bool pool_offer(struct allocation *lease)
 {
     if (stream_look(lease->stream) != LOOK_QUIET)
@@ -443,8 +458,7 @@ static void enter_phase(struct pool *pool, enum pool_phase phase)
     while ((conn = TAILQ_FIRST(&pool->idle)) != NULL)
         conn_close(conn, DISCARD_SHUTDOWN, false);
     struct pool_host *host;
-    TAILQ_FOREACH(host, &pool->hosts, hosts)
-    {
+    TAILQ_FOREACH (host, &pool->hosts, hosts) {
         host->keeps_spares = false;
         host_keep_name_fresh(host);
         host_update(host);
@@ -487,8 +501,7 @@ void pool_free(struct pool *pool)
             conn_close(conn, DISCARD_SHUTDOWN, false);
     }
     struct pool_host *host;
-    TAILQ_FOREACH(host, &pool->hosts, hosts)
-    {
+    TAILQ_FOREACH (host, &pool->hosts, hosts) {
         host->pinned = false;
         host_update(host);
     }

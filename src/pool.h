@@ -26,17 +26,17 @@ struct pool_conn;
 #define POOL_TIMEOUT      (120 * USEC_PER_SEC)
 
 struct pool_limits {
-    unsigned max_per_host;     /* open connections to one host; 0: POOL_MAX_PER_HOST [3] */
-    unsigned max_open;         /* open connections in all; 0: POOL_MAX_OPEN */
-    usec_t keep_alive;         /* how long a connection stays idle; 0: POOL_KEEP_ALIVE */
-    usec_t timeout;            /* an allocation's whole wait; 0: POOL_TIMEOUT */
-    usec_t connect_timeout;    /* one dial; 0: the allocation's timeout alone counts */
-    unsigned max_waiting;      /* allocations in the queue; 0: no limit */
-    usec_t max_age;            /* a connection this old, or up to 10 % younger, is not used again;
-                                  0: any age */
-    unsigned max_uses;         /* leases of one connection; 0: any number */
-    unsigned max_connecting;   /* dials to one host at a time; 0: max_per_host */
-    unsigned min_idle;         /* spare connections for each host of pool_keep_spares */
+    unsigned max_per_host;      /* open connections to one host; 0: POOL_MAX_PER_HOST [3] */
+    unsigned max_open;          /* open connections in all; 0: POOL_MAX_OPEN */
+    usec_t keep_alive;          /* how long a connection stays idle; 0: POOL_KEEP_ALIVE */
+    usec_t timeout;             /* an allocation's whole wait; 0: POOL_TIMEOUT */
+    usec_t connect_timeout;     /* one dial; 0: the allocation's timeout alone counts */
+    unsigned max_waiting;       /* allocations in the queue; 0: no limit */
+    usec_t max_age;             /* a connection this old, or up to 10 % younger, is not used again;
+                                   0: any age */
+    unsigned max_uses;          /* leases of one connection; 0: any number */
+    unsigned max_connecting;    /* dials to one host at a time; 0: max_per_host */
+    unsigned min_idle;          /* spare connections for each host of pool_keep_spares */
     union address bind_address; /* local address; family AF_UNSPEC: any */
 };
 
@@ -53,15 +53,15 @@ const char *from_cache_name(enum from_cache from_cache);
     X(DISCARD_UPSTREAM_CLOSED, "upstream_closed") /* EOF from the upstream */                      \
     X(DISCARD_UPSTREAM_ERROR, "upstream_error")   /* a reset or another socket error */            \
     X(DISCARD_UNREAD_DATA, "unread_data")         /* bytes that nobody asked for */                \
-    X(DISCARD_EARLY_RESPONSE, "early_response")   /* it answered before it had the whole request */\
-    X(DISCARD_CLIENT_ABORT, "client_abort")       /* the client went away in mid-exchange */       \
-    X(DISCARD_PROTOCOL_ERROR, "protocol_error")   /* the upstream broke its protocol */            \
-    X(DISCARD_IDLE_TIMEOUT, "idle_timeout")       /* the session's idle_timeout struck */          \
-    X(DISCARD_KEEP_ALIVE, "keep_alive")           /* idle for too long */                          \
+    X(DISCARD_EARLY_RESPONSE, "early_response") /* it answered before it had the whole request */  \
+    X(DISCARD_CLIENT_ABORT, "client_abort")     /* the client went away in mid-exchange */         \
+    X(DISCARD_PROTOCOL_ERROR, "protocol_error") /* the upstream broke its protocol */              \
+    X(DISCARD_IDLE_TIMEOUT, "idle_timeout")     /* the session's idle_timeout struck */            \
+    X(DISCARD_KEEP_ALIVE, "keep_alive")         /* idle for too long */                            \
     X(DISCARD_MAX_AGE, "max_age")                                                                  \
     X(DISCARD_MAX_USES, "max_uses")                                                                \
     X(DISCARD_ADDRESS_GONE, "address_gone") /* the name has other addresses now */                 \
-    X(DISCARD_EVICTED, "evicted")     /* made room for another host's waiter [12] */               \
+    X(DISCARD_EVICTED, "evicted")           /* made room for another host's waiter [12] */         \
     X(DISCARD_DIAL_FAILED, "dial_failed")                                                          \
     X(DISCARD_DIAL_UNWANTED, "dial_unwanted") /* nobody waits for it any more */                   \
     X(DISCARD_SHUTDOWN, "shutdown")
@@ -136,6 +136,10 @@ void pool_cancel(struct allocation *allocation);
  * for itself [18]. discard: it is to be closed, in order or (reset) with RST. A lease ended
  * twice is a programming error [29]. */
 void pool_release(struct allocation *lease);
+
+/* As pool_release, for who has just read all of an answer: when that read took all there was
+ * (stream_is_drained), it was the look, as long as nobody waits for the connection. */
+void pool_release_drained(struct allocation *lease);
 
 /* As pool_release, but a connection on which there is something to read (bytes, EOF, an error)
  * stays with its user, who is told so by false. */

@@ -188,9 +188,14 @@ int session_watch_client(struct session *session)
     return stream_watch(&session->client, session->service->loop);
 }
 
-void session_yield(struct session *session)
+void session_wake(struct session *session)
 {
     loop_post(session->service->loop, &session->task);
+}
+
+void session_yield(struct session *session)
+{
+    loop_post_next(session->service->loop, &session->task);
 }
 
 static void on_client_ready(struct stream_handler *handler, struct stream *stream)

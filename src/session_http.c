@@ -262,7 +262,7 @@ static void http_work(struct session *session)
 
 static void http_begin(struct session *session)
 {
-    session_yield(session);
+    session_wake(session);
 }
 
 static void http_answered(struct session *session, const struct failure *failure)

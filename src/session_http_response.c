@@ -84,7 +84,7 @@ static enum step end_response(struct http_session *http)
     } else if (!http->pinned) {
         if (head->keep_alive_timeout > 1)
             pool_set_stay(&session->allocation, (head->keep_alive_timeout - 1) * USEC_PER_SEC);
-        pool_release(&session->allocation);
+        pool_release_drained(&session->allocation);
     }
     session_set_state(session, SESSION_DRAINING);
     return STEP_AGAIN;

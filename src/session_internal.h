@@ -36,7 +36,7 @@ struct session_kind {
      * before watching has paid for its system call. */
     bool watches_late;
     enum session_state first;
-    /* The client was accepted; must not end the session (session_yield comes back to work). */
+    /* The client was accepted; must not end the session (session_wake comes back to work). */
     void (*begin)(struct session *session);
     /* The allocation was answered: the lease has begun, or failure says why not. */
     void (*answered)(struct session *session, const struct failure *failure);
@@ -99,7 +99,8 @@ MUST_CHECK int session_watch_client(struct session *session);
  * nearer. 0, or -1 with ENOMEM. */
 MUST_CHECK int session_start_timer(struct session *session);
 
-/* Comes back to `work` in the next turn. */
+/* Comes back to `work` soon: wake in this turn, yield in the next, when others had theirs. */
+void session_wake(struct session *session);
 void session_yield(struct session *session);
 
 /* The client's address as text; returns text. */

@@ -66,15 +66,36 @@ static void on_ready(struct watch *watch, uint32_t events)
         stream->handler->ready(stream->handler, stream);
 }
 
+/* Most streams never have to wait until there is room: they are spared the event that says so at
+ * once. */
+static uint32_t wanted_events(const struct stream *stream)
+{
+    uint32_t reading = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET;
+    return stream->watches_room ? reading | EPOLLOUT : reading;
+}
+
 int stream_watch(struct stream *stream, struct loop *loop)
 {
     if (stream->loop != NULL)
         return 0;
     stream->watch.ready = on_ready;
-    if (loop_watch(loop, &stream->watch, stream->fd) < 0)
+    stream->watches_room = stream->watches_room || !stream->writable;
+    if (loop_watch(loop, &stream->watch, stream->fd, wanted_events(stream)) < 0)
         return -1;
     stream->loop = loop;
     return 0;
+}
+
+/* From now on events tell of room. If there is some by now, the first one comes at once. 0, or -1
+ * with errno. */
+static int watch_room(struct stream *stream)
+{
+    if (stream->watches_room)
+        return 0;
+    stream->watches_room = true;
+    if (stream->loop == NULL)
+        return 0;
+    return loop_rewatch(stream->loop, &stream->watch, stream->fd, wanted_events(stream));
 }
 
 static void unwatch(struct stream *stream, bool closing)
@@ -99,7 +120,9 @@ void stream_set_handler(struct stream *stream, struct stream_handler *handler)
 int stream_start_tls(struct stream *stream, struct tls_client *client)
 {
     stream->tls = tls_new(client, stream->fd);
-    return stream->tls != NULL ? 0 : -1;
+    if (stream->tls == NULL)
+        return -1;
+    return watch_room(stream); /* TLS writes at any time, also to be able to read */
 }
 
 enum tls_result stream_handshake(struct stream *stream)
@@ -143,6 +166,8 @@ ssize_t stream_read(struct stream *stream, void *buffer, size_t size)
     bool short_count = n > 0 && (size_t)n < size && !stream->hangup && !stream->urgent;
     if (n < 0 || short_count)
         stream->readable = false;
+    if (short_count && stream->loop != NULL)
+        stream->drained = loop_turns(stream->loop);
     return n;
 }
 
@@ -184,9 +209,20 @@ ssize_t stream_writev(struct stream *stream, const struct iovec *parts, int coun
     while (n < 0 && errno == EINTR);
     if (n < 0 && errno == EWOULDBLOCK)
         errno = EAGAIN;
-    if (n < 0 || (size_t)n < total_size(parts, count))
-        stream->writable = false;
+    if (n >= 0 && (size_t)n == total_size(parts, count))
+        return n;
+    int error = errno;
+    stream->writable = false;
+    if ((n >= 0 || error == EAGAIN) && watch_room(stream) < 0)
+        return -1;
+    errno = error;
     return n;
+}
+
+bool stream_is_drained(const struct stream *stream)
+{
+    return stream->tls == NULL && stream->loop != NULL && !stream->readable && !stream->hangup &&
+           stream->drained == loop_turns(stream->loop);
 }
 
 /* Bytes and ends that the look took off the socket bring no event any more. */

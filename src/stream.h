@@ -29,7 +29,9 @@ struct stream {
     bool hangup;       /* the peer ended its direction, or broke it: read on to the end */
     bool broken;       /* an error waits: stream_error */
     bool urgent;       /* urgent data came: counts are short at its mark */
+    bool watches_room; /* events tell when it becomes writable */
     struct loop *loop; /* that watches it, or NULL */
+    uint64_t drained;  /* loop_turns when a read found that nothing is left */
     struct stream_handler *handler;
     struct watch watch;
     struct tls *tls;  /* NULL: plain */
@@ -43,8 +45,9 @@ enum stream_look { LOOK_QUIET, LOOK_DATA, LOOK_EOF, LOOK_ERROR };
  * Nothing is watched yet; readable and writable start true: try, then watch. */
 void stream_init(struct stream *stream, int fd);
 
-/* Registers the descriptor for reading, writing and hang-up, edge-triggered, for as long as the
- * stream stays on this loop. 0, or -1 with errno. Watching twice is harmless. */
+/* Registers the descriptor, edge-triggered, for as long as the stream stays on this loop: for
+ * reading and hang-up, and once it was found not writable for writing too. 0, or -1 with errno.
+ * Watching twice is harmless. */
 MUST_CHECK int stream_watch(struct stream *stream, struct loop *loop);
 
 static inline bool stream_is_watched(const struct stream *stream)
@@ -80,6 +83,10 @@ const char *stream_failure(const struct stream *stream);
 MUST_CHECK ssize_t stream_read(struct stream *stream, void *buffer, size_t size);
 MUST_CHECK ssize_t stream_write(struct stream *stream, const void *data, size_t size);
 MUST_CHECK ssize_t stream_writev(struct stream *stream, const struct iovec *parts, int count);
+
+/* Did a read in this very turn of the loop take all there was, with no end in sight? As good as a
+ * look that finds LOOK_QUIET, but for free. Not known with TLS. */
+bool stream_is_drained(const struct stream *stream);
 
 /* One look, with MSG_PEEK where the stream is plain; no bytes are lost by it. With LOOK_ERROR errno
  * tells which. With TLS, LOOK_EOF is the end with close_notify or without. */

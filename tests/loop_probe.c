@@ -23,7 +23,7 @@ static void on_fire(struct timer *timer)
 
 static void on_run(struct task *task)
 {
-    assert_false(task->posted);
+    assert_null(task->list);
     happened(container_of(task, struct probe, task));
 }
 
@@ -60,7 +60,7 @@ static void open_sockets(struct probe *probe)
 
 void probe_watch(struct probe *probe)
 {
-    assert_int_equal(loop_watch(probe->loop, &probe->watch, probe->fd), 0);
+    assert_int_equal(loop_watch(probe->loop, &probe->watch, probe->fd, PROBE_EVENTS), 0);
 }
 
 void probe_open(struct probe *probe)

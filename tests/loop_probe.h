@@ -7,12 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 
 #include <cmocka.h>
 
 #include "loop.h"
 
 #define HOUR (3600 * USEC_PER_SEC)
+
+#define PROBE_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 
 /* Ends a test that waits for ever; seconds. */
 #define PATIENCE 60

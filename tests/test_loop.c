@@ -1,5 +1,10 @@
 /* The event loop: clock, timers, tasks, and the order of a turn. */
+#include <event2/event.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "loop_probe.h"
 
@@ -146,14 +151,12 @@ static void test_timer_cleared_by_one_due_with_it(void **state)
     assert_string_equal(story, "a");
 }
 
-/* The alarm that stands for a timer is left alone when the timer is cleared; it may be too early
- * for the next one, but must not replace it. */
-static void test_old_alarm_does_no_harm(void **state)
+static void test_cleared_timer_does_not_replace_another(void **state)
 {
     struct probe a = probe_of(*state, "a"), b = probe_of(*state, "b"), io = probe_of(*state, "");
     probe_open(&io);
     probe_set(&a, 5 * USEC_PER_MSEC);
-    loop_turn(a.loop, -1); /* the socket is writable: no wait, but the alarm is set */
+    loop_turn(a.loop, -1); /* the socket is writable: no wait */
     timer_clear(a.loop, &a.timer);
     probe_set(&b, 25 * USEC_PER_MSEC);
     usec_t due = b.timer.node.key;
@@ -164,32 +167,15 @@ static void test_old_alarm_does_no_harm(void **state)
     probe_close(&io);
 }
 
-/* One that is too late for the next timer is moved. */
-static void test_earlier_timer_moves_the_alarm(void **state)
-{
-    struct probe a = probe_of(*state, "a"), b = probe_of(*state, "b"), io = probe_of(*state, "");
-    probe_open(&io);
-    probe_set(&a, HOUR);
-    loop_turn(a.loop, -1);
-    probe_set(&b, 10 * USEC_PER_MSEC);
-    while (story[0] == '\0')
-        loop_turn(a.loop, -1);
-    assert_string_equal(story, "b");
-    probe_close(&io);
-}
-
-/* An alarm was set for an earlier idea of the time. */
 static void test_warp_shortens_a_wait(void **state)
 {
-    struct probe a = probe_of(*state, "a"), io = probe_of(*state, "");
-    probe_open(&io);
+    struct probe a = probe_of(*state, "a");
     probe_set(&a, HOUR);
-    loop_turn(a.loop, -1);
+    loop_turn(a.loop, USEC_PER_MSEC);
     loop_warp(a.loop, HOUR - 20 * USEC_PER_MSEC);
     while (story[0] == '\0')
         loop_turn(a.loop, -1);
     assert_string_equal(story, "a");
-    probe_close(&io);
 }
 
 static void test_turn_waits_no_longer_than_told(void **state)
@@ -274,8 +260,20 @@ static void test_task_of_an_event_runs_in_the_same_turn(void **state)
     probe_close(&io);
 }
 
-/* One that always has more to do keeps neither events nor timers waiting. */
-static void test_task_of_a_task_runs_after_events(void **state)
+static void test_task_of_a_task_runs_in_the_same_turn(void **state)
+{
+    struct probe first = probe_of(*state, "1"), second = probe_of(*state, "2"),
+                 third = probe_of(*state, "3");
+    first.then = second.then = posts_the_other;
+    first.other = &second;
+    second.other = &third;
+    loop_post(first.loop, &first.task);
+    loop_turn(first.loop, 0);
+    assert_string_equal(story, "123");
+}
+
+/* A chain without an end keeps neither events nor timers waiting. */
+static void test_endless_tasks_leave_room(void **state)
 {
     struct probe task = probe_of(*state, "a"), io = probe_of(*state, "e"),
                  timer = probe_of(*state, "t");
@@ -285,14 +283,45 @@ static void test_task_of_a_task_runs_after_events(void **state)
     task.other = &task;
     loop_post(task.loop, &task.task);
     loop_turn(task.loop, 0);
-    assert_string_equal(story, "a");
+    assert_string_equal(story, "aaaa");
     probe_feed(&io);
     probe_set(&timer, 0);
     loop_turn(task.loop, -1);
-    assert_string_equal(story, "aeta");
+    assert_string_equal(story, "aaaaetaaaa");
     loop_unpost(task.loop, &task.task);
     loop_turn(task.loop, 0);
-    assert_string_equal(story, "aeta");
+    assert_string_equal(story, "aaaaetaaaa");
+    probe_close(&io);
+}
+
+static void puts_the_other_off(struct probe *probe)
+{
+    loop_post_next(probe->loop, &probe->other->task);
+}
+
+static void test_task_put_off_runs_after_events(void **state)
+{
+    struct probe task = probe_of(*state, "a"), io = probe_of(*state, "e");
+    probe_open(&io);
+    probe_settle(io.loop);
+    io.then = task.then = puts_the_other_off;
+    io.other = task.other = &task;
+    loop_post(task.loop, &task.task);
+    loop_turn(task.loop, 0);
+    assert_string_equal(story, "a");
+    probe_feed(&io);
+    loop_turn(task.loop, -1); /* work to do: no wait */
+    assert_string_equal(story, "aea");
+    loop_unpost(task.loop, &task.task);
+    probe_feed(&io);
+    loop_turn(task.loop, 0);
+    assert_string_equal(story, "aeae");
+    loop_post(task.loop, &task.task); /* is posted already */
+    loop_turn(task.loop, 0);
+    assert_string_equal(story, "aeaea");
+    loop_unpost(task.loop, &task.task);
+    loop_turn(task.loop, 0);
+    assert_string_equal(story, "aeaea");
     probe_close(&io);
 }
 
@@ -320,6 +349,58 @@ static void test_endless_events_leave_room(void **state)
     }
     assert_string_equal(story, "etaetetaet");
     probe_close(&io);
+}
+
+/* libevent's base */
+
+/* A socket in the base, and a signal. */
+static void on_guest(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    strcat(story, what & EV_SIGNAL ? "s" : "g");
+    if (what & EV_READ)
+        loop_stop(arg);
+}
+
+static void sees_guests(struct loop *loop)
+{
+    struct event *event, *signal;
+    int fd = eventfd(0, EFD_CLOEXEC);
+    assert_true(fd >= 0);
+    event = event_new(loop_base(loop), fd, EV_READ, on_guest, loop);
+    signal = evsignal_new(loop_base(loop), SIGUSR1, on_guest, loop);
+    assert_int_equal(event_add(event, NULL), 0);
+    assert_int_equal(event_add(signal, NULL), 0);
+    loop_turn(loop, 0);
+    assert_string_equal(story, "");
+    raise(SIGUSR1);
+    while (story[0] == '\0')
+        loop_turn(loop, -1);
+    assert_string_equal(story, "s");
+    assert_int_equal(eventfd_write(fd, 1), 0);
+    loop_run(loop);
+    assert_string_equal(story, "sg");
+    event_free(event);
+    event_free(signal);
+    close(fd);
+}
+
+static void test_base_is_watched(void **state)
+{
+    assert_true(loop_watches_base(*state));
+    sees_guests(*state);
+}
+
+/* As with a libevent that opens something else first. */
+static void test_base_that_cannot_be_watched_is_asked(void **state)
+{
+    loop_free(*state);
+    assert_int_equal(setenv("EVENT_NOEPOLL", "1", 1), 0);
+    *state = loop_new();
+    assert_int_equal(unsetenv("EVENT_NOEPOLL"), 0);
+    assert_non_null(*state);
+    assert_false(loop_watches_base(*state));
+    sees_guests(*state);
 }
 
 /* Running and stopping */
@@ -364,8 +445,7 @@ int main(void)
         PROBE_TEST(test_cleared_timer_does_not_fire),
         PROBE_TEST(test_timer_may_be_set_from_its_own_fire),
         PROBE_TEST(test_timer_cleared_by_one_due_with_it),
-        PROBE_TEST(test_old_alarm_does_no_harm),
-        PROBE_TEST(test_earlier_timer_moves_the_alarm),
+        PROBE_TEST(test_cleared_timer_does_not_replace_another),
         PROBE_TEST(test_warp_shortens_a_wait),
         PROBE_TEST(test_turn_waits_no_longer_than_told),
         PROBE_TEST(test_tasks_run_in_order_and_once),
@@ -373,8 +453,12 @@ int main(void)
         PROBE_TEST(test_task_unposts_one_behind_it),
         PROBE_TEST(test_task_of_a_timer_runs_in_the_same_turn),
         PROBE_TEST(test_task_of_an_event_runs_in_the_same_turn),
-        PROBE_TEST(test_task_of_a_task_runs_after_events),
+        PROBE_TEST(test_task_of_a_task_runs_in_the_same_turn),
+        PROBE_TEST(test_endless_tasks_leave_room),
+        PROBE_TEST(test_task_put_off_runs_after_events),
         PROBE_TEST(test_endless_events_leave_room),
+        PROBE_TEST(test_base_is_watched),
+        PROBE_TEST(test_base_that_cannot_be_watched_is_asked),
         PROBE_TEST(test_run_ends_with_stop),
         PROBE_TEST(test_free_forgets_timers_and_tasks),
     };

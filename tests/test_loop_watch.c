@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -73,14 +72,35 @@ static void test_unwatched_descriptor_is_silent(void **state)
     probe_close(&a);
 }
 
+static void test_watched_for_other_events(void **state)
+{
+    struct probe a = probe_of(*state, "a");
+    probe_open(&a);
+    probe_feed(&a);
+    probe_settle(a.loop);
+    assert_int_equal(loop_rewatch(a.loop, &a.watch, a.fd, EPOLLIN | EPOLLET), 0);
+    loop_turn(a.loop, 0);
+    assert_int_equal(a.events, EPOLLIN);
+    loop_turn(a.loop, 0);
+    assert_string_equal(story, "a");
+    assert_int_equal(loop_rewatch(a.loop, &a.watch, a.fd, EPOLLIN), 0); /* as long as it is */
+    loop_turn(a.loop, 0);
+    loop_turn(a.loop, 0);
+    assert_string_equal(story, "aaa");
+    loop_unwatch(a.loop, &a.watch, a.fd, false);
+    assert_int_equal(loop_rewatch(a.loop, &a.watch, a.fd, EPOLLIN), -1);
+    assert_int_equal(errno, ENOENT);
+    probe_close(&a);
+}
+
 static void test_what_cannot_be_watched(void **state)
 {
     struct probe a = probe_of(*state, "a");
-    assert_int_equal(loop_watch(a.loop, &a.watch, -1), -1);
+    assert_int_equal(loop_watch(a.loop, &a.watch, -1, EPOLLIN), -1);
     assert_int_equal(errno, EBADF);
     int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     assert_true(fd >= 0);
-    assert_int_equal(loop_watch(a.loop, &a.watch, fd), -1);
+    assert_int_equal(loop_watch(a.loop, &a.watch, fd, EPOLLIN), -1);
     assert_int_equal(errno, EPERM);
     close(fd);
 }
@@ -180,10 +200,15 @@ static void test_more_than_a_batch(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        PROBE_TEST(test_first_report_is_writable), PROBE_TEST(test_readiness_is_reported_once),
-        PROBE_TEST(test_hangup_is_reported),       PROBE_TEST(test_unwatched_descriptor_is_silent),
-        PROBE_TEST(test_what_cannot_be_watched),   PROBE_TEST(test_unwatched_in_the_same_batch),
-        PROBE_TEST(test_closed_in_the_same_batch), PROBE_TEST(test_watched_anew_in_the_same_batch),
+        PROBE_TEST(test_first_report_is_writable),
+        PROBE_TEST(test_readiness_is_reported_once),
+        PROBE_TEST(test_hangup_is_reported),
+        PROBE_TEST(test_unwatched_descriptor_is_silent),
+        PROBE_TEST(test_watched_for_other_events),
+        PROBE_TEST(test_what_cannot_be_watched),
+        PROBE_TEST(test_unwatched_in_the_same_batch),
+        PROBE_TEST(test_closed_in_the_same_batch),
+        PROBE_TEST(test_watched_anew_in_the_same_batch),
         PROBE_TEST(test_more_than_a_batch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
