@@ -4,23 +4,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Moves what is held to the front, into larger memory when `need` bytes more do not fit. */
+static bool is_lent(const struct buffer *buffer)
+{
+    return buffer->size == 0;
+}
+
+/* Moves what is held to the front of memory of this size. 0, or -1 with ENOMEM. */
+static int move(struct buffer *buffer, size_t size)
+{
+    size_t length = buffer_length(buffer);
+    char *memory = malloc(size);
+    if (memory == NULL)
+        return -1;
+    if (length > 0)
+        memcpy(memory, buffer_data(buffer), length);
+    if (!is_lent(buffer))
+        free(buffer->memory);
+    *buffer = (struct buffer){.memory = memory, .end = length, .size = size};
+    return 0;
+}
+
+/* Makes room behind what is held: in its memory if that is large enough. */
 static int make_room(struct buffer *buffer, size_t need)
 {
     size_t length = buffer_length(buffer);
-    if (buffer->size - length < need) {
-        size_t size = buffer->size * 2 > length + need ? buffer->size * 2 : length + need;
-        char *memory = malloc(size);
-        if (memory == NULL)
-            return -1;
-        if (length > 0)
-            memcpy(memory, buffer_data(buffer), length);
-        free(buffer->memory);
-        buffer->memory = memory;
-        buffer->size = size;
-    } else {
-        memmove(buffer->memory, buffer_data(buffer), length);
-    }
+    if (is_lent(buffer) || buffer->size - length < need)
+        return move(buffer, buffer->size * 2 > length + need ? buffer->size * 2 : length + need);
+    memmove(buffer->memory, buffer_data(buffer), length);
     buffer->start = 0;
     buffer->end = length;
     return 0;
@@ -30,11 +40,23 @@ int buffer_append(struct buffer *buffer, const void *data, size_t length)
 {
     if (length == 0)
         return 0;
-    if (buffer->size - buffer->end < length && make_room(buffer, length) < 0)
+    if ((is_lent(buffer) || buffer->size - buffer->end < length) && make_room(buffer, length) < 0)
         return -1;
     memcpy(buffer->memory + buffer->end, data, length);
     buffer->end += length;
     return 0;
+}
+
+void buffer_lend(struct buffer *buffer, char *data, size_t length)
+{
+    assert(buffer->memory == NULL);
+    if (length > 0)
+        *buffer = (struct buffer){.memory = data, .end = length};
+}
+
+int buffer_keep(struct buffer *buffer)
+{
+    return buffer->memory == NULL || !is_lent(buffer) ? 0 : move(buffer, buffer_length(buffer));
 }
 
 void buffer_consume(struct buffer *buffer, size_t length)
@@ -47,6 +69,7 @@ void buffer_consume(struct buffer *buffer, size_t length)
 
 void buffer_clear(struct buffer *buffer)
 {
-    free(buffer->memory);
+    if (!is_lent(buffer))
+        free(buffer->memory);
     *buffer = (struct buffer){0};
 }

@@ -11,7 +11,7 @@
 struct buffer {
     char *memory;
     size_t start, end; /* what is held */
-    size_t size;
+    size_t size;       /* of its own memory; 0: the bytes are lent */
 };
 
 static inline size_t buffer_length(const struct buffer *buffer)
@@ -27,6 +27,13 @@ static inline char *buffer_data(const struct buffer *buffer)
 
 /* 0, or -1 with ENOMEM; then nothing was appended. */
 MUST_CHECK int buffer_append(struct buffer *buffer, const void *data, size_t length);
+
+/* Lets an empty buffer hold bytes that stay the caller's: they are not copied unless something is
+ * appended. Whoever uses that memory for something else calls buffer_keep before. */
+void buffer_lend(struct buffer *buffer, char *data, size_t length);
+
+/* What is left of lent bytes gets memory of its own. 0, or -1 with ENOMEM (they are lent still). */
+MUST_CHECK int buffer_keep(struct buffer *buffer);
 
 /* Drops bytes in front; memory is given back when nothing is left. */
 void buffer_consume(struct buffer *buffer, size_t length);

@@ -16,6 +16,21 @@ void http_moved(struct http_session *http)
     http->session.moved_at = loop_now(http->session.service->loop);
 }
 
+void http_told(struct http_session *http, size_t length)
+{
+    http->session.access.bytes_down += length;
+    if (http->exchange->status != 0) /* not yet so with interim responses */
+        http->exchange->told = true;
+    http_moved(http);
+}
+
+int http_keep(struct http_session *http)
+{
+    if (buffer_keep(&http->in) < 0)
+        return -1;
+    return http->exchange == NULL ? 0 : buffer_keep(&http->exchange->answer);
+}
+
 enum step http_finish(struct http_session *http, enum session_end end)
 {
     session_finish(&http->session, end);
@@ -45,6 +60,7 @@ static void exchange_free(struct exchange *exchange)
     buffer_clear(&exchange->head);
     buffer_clear(&exchange->ahead);
     buffer_clear(&exchange->up);
+    buffer_clear(&exchange->tail);
     buffer_clear(&exchange->last_chunk);
     buffer_clear(&exchange->answer);
     free(exchange->target);
@@ -61,10 +77,7 @@ enum step http_flush(struct http_session *http)
         if (n < 0)
             return errno == EAGAIN ? STEP_BLOCKED : http_finish(http, SESSION_CLIENT_RESET);
         buffer_consume(&http->down, (size_t)n);
-        http->session.access.bytes_down += (uint64_t)n;
-        if (http->exchange->status != 0) /* not yet so with interim responses */
-            http->exchange->told = true;
-        http_moved(http);
+        http_told(http, (size_t)n);
     }
     return STEP_AGAIN;
 }
@@ -146,7 +159,7 @@ static enum step linger_step(struct http_session *http)
     if (!http->session.client.readable)
         return STEP_BLOCKED;
     ssize_t n = stream_read(&http->session.client, scratch.data, scratch.size);
-    if (n > 0)
+    if (n > 0) /* nothing is lent any more */
         return STEP_AGAIN;
     if (n < 0 && errno == EAGAIN)
         return STEP_BLOCKED;
@@ -250,14 +263,17 @@ static void http_work(struct session *session)
         case STEP_AGAIN:
             break;
         case STEP_BLOCKED:
-            if (wait_for_more(http) < 0)
+            if (http_keep(http) < 0 || wait_for_more(http) < 0)
                 session_finish(session, SESSION_ERROR);
             return;
         case STEP_GONE:
             return;
         }
     }
-    session_yield(session);
+    if (http_keep(http) < 0)
+        session_finish(session, SESSION_ERROR);
+    else
+        session_yield(session);
 }
 
 static void http_begin(struct session *session)
@@ -290,7 +306,7 @@ static void http_timed_out(struct session *session)
     } else if (http->tunnel != NULL || session->state == SESSION_DRAINING)
         session_finish(session, SESSION_IDLE_TIMEOUT);
     else if (exchange->request_stage != MESSAGE_READ && !exchange->heard &&
-             exchange->up_sent == buffer_length(&exchange->up))
+             http_up_is_sent(exchange))
         step = http_answer(http, 408, "the request did not arrive in time", SESSION_IDLE_TIMEOUT,
                            DISCARD_CLIENT_ABORT);
     else

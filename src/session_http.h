@@ -3,6 +3,7 @@
  *   session_http.c           one client: its exchanges one after another, time limits, its end
  *   session_http_request.c   client to upstream: reads a request ahead, asks, sends
  *   session_http_response.c  upstream to client: passes the answer on, gives the connection back
+ *   session_http_body.c      payload, in either direction
  *   session_http_answer.c    answers of our own, sending it again, tunnels
  *
  * A step works on one session. It says STEP_GONE when it has ended it: then nothing of it may be
@@ -48,14 +49,17 @@ struct exchange {
     struct http1_body request_body, response_body;
     struct buffer head;  /* the request's head, while its body is read ahead */
     struct buffer ahead; /* its payload read ahead */
-    struct buffer up;    /* for the upstream, the whole request while it may be sent again */
-    size_t up_sent;
+    /* For the upstream, one after the other: the head and what follows it, `ahead`, the end of a
+     * chunked body. The whole request while it may be sent again. */
+    struct buffer up, tail;
+    size_t up_sent;           /* of all three */
     struct buffer last_chunk; /* the end of a chunked request that has a trailer */
     struct buffer answer;     /* the upstream's bytes that are not parsed yet */
     enum http1_framing down_framing;
     uint16_t status; /* the client is told; 0: none yet */
     bool chunked_up; /* how the body goes to the upstream */
-    bool whole;      /* `up` holds all of the request, from its first byte on */
+    bool composed;   /* `up` begins with the head */
+    bool whole;      /* all of the request is held, from its first byte on */
     bool begun;      /* some of it was sent on the present connection */
     bool heard;      /* the upstream has sent something */
     bool up_failed;  /* the upstream takes no more; it may have answered before */
@@ -93,6 +97,11 @@ static inline bool http_is_leased(const struct http_session *http)
 /* session_http.c */
 
 void http_moved(struct http_session *http);
+/* So many bytes for the client were written. */
+void http_told(struct http_session *http, size_t length);
+/* Bytes that were read into scratch memory are lent to `in` and `answer`: to be called before that
+ * memory is used again, and before others have their turn. 0, or -1 with ENOMEM. */
+MUST_CHECK int http_keep(struct http_session *http);
 struct exchange *http_exchange_new(struct http_session *http); /* NULL: no memory */
 enum step http_finish(struct http_session *http, enum session_end end);
 /* Writes what stands for the client. STEP_AGAIN: all of it is written. */
@@ -104,7 +113,8 @@ enum step http_flush(struct http_session *http);
 enum step http_read_request(struct http_session *http);
 /* RELAYING: sends what stands, reads more of the body. */
 enum step http_send_request(struct http_session *http);
-/* All of the request is with the upstream's kernel. */
+/* All that was composed for the upstream is with its kernel; all of the request is. */
+bool http_up_is_sent(const struct exchange *exchange);
 bool http_request_is_sent(const struct exchange *exchange);
 
 /* session_http_response.c */
@@ -126,12 +136,24 @@ enum step http_retry(struct http_session *http, enum pool_discard reason);
 /* From here on bytes in both directions: the exchange switched protocols. */
 enum step http_open_tunnel(struct http_session *http);
 
+/* session_http_body.c */
+
 /* Squeezes the payload of a body's bytes together, to the front of *data. The result is
  * http1_body_feed's; *data and *length become the payload, *consumed what was used up. */
 enum http1_result http_squeeze(struct http1_body *body, char **data, size_t *length,
                                size_t *consumed);
-/* Appends payload as it goes on: as a chunk, or as it is. 0, or -1 with ENOMEM. */
-MUST_CHECK int http_append_payload(struct buffer *buffer, bool chunked, const char *data,
-                                   size_t length);
+
+/* A span of payload, and how it goes on: as it is, or as a chunk. */
+struct http_payload {
+    bool chunked;
+    bool last; /* the body ends with it; the caller sees to it where there is a trailer */
+    const char *data;
+    size_t length;
+};
+
+/* Writes the backlog and then the payload, in one call, as far as the stream takes them; the rest
+ * is the new backlog. How many bytes were written, or -1 with errno, ENOMEM included. */
+MUST_CHECK ssize_t http_pass(struct stream *to, struct buffer *backlog,
+                             const struct http_payload *payload);
 
 #endif

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #include "http1_compose.h"
 #include "log.h"
@@ -30,13 +31,17 @@ static enum step fill(struct http_session *http)
     struct scratch scratch = http->session.service->scratch;
     if (!client->readable && !http->client_ended)
         return STEP_BLOCKED;
+    if (http_keep(http) < 0)
+        return http_finish(http, SESSION_ERROR);
     ssize_t n = http->client_ended ? 0 : stream_read(client, scratch.data, scratch.size);
     if (n < 0)
         return errno == EAGAIN ? STEP_BLOCKED : http_finish(http, SESSION_CLIENT_RESET);
     if (n == 0)
         return client_left(http);
     http_moved(http);
-    if (buffer_append(&http->in, scratch.data, (size_t)n) < 0)
+    if (buffer_length(&http->in) == 0)
+        buffer_lend(&http->in, scratch.data, (size_t)n);
+    else if (buffer_append(&http->in, scratch.data, (size_t)n) < 0)
         return http_finish(http, SESSION_ERROR);
     return STEP_AGAIN;
 }
@@ -62,22 +67,97 @@ static void note_request_line(struct exchange *exchange, const char *data)
     exchange->target = strndup(data + head->target.start, length);
 }
 
-/* The head is complete. Where a body follows, the head is kept until it is known how much of the
- * body comes along with it. */
-static int begin_body(struct http_session *http)
+static const char *client_addr(const struct session *session, char text[INET6_ADDRSTRLEN])
+{
+    switch (session->peer.sa.sa_family) {
+    case AF_INET:
+        return inet_ntop(AF_INET, &session->peer.in.sin_addr, text, INET6_ADDRSTRLEN);
+    case AF_INET6:
+        return inet_ntop(AF_INET6, &session->peer.in6.sin6_addr, text, INET6_ADDRSTRLEN);
+    default:
+        return NULL;
+    }
+}
+
+/* The body is read to its end. 0, or -1 with ENOMEM. */
+static int end_body(struct exchange *exchange)
+{
+    if (!exchange->chunked_up)
+        return 0;
+    if (buffer_length(&exchange->last_chunk) == 0)
+        return buffer_append(&exchange->tail, HTTP1_LAST_CHUNK, sizeof(HTTP1_LAST_CHUNK) - 1);
+    int result = buffer_append(&exchange->tail, buffer_data(&exchange->last_chunk),
+                               buffer_length(&exchange->last_chunk));
+    buffer_clear(&exchange->last_chunk);
+    return result;
+}
+
+/* What was read ahead becomes the first chunk. 0, or -1 with ENOMEM. */
+static int wrap_ahead(struct exchange *exchange)
+{
+    char line[HTTP1_CHUNK_LINE_MAX];
+    size_t length = buffer_length(&exchange->ahead);
+    if (!exchange->chunked_up || length == 0)
+        return 0;
+    ssize_t n = http1_compose_chunk_line(line, sizeof(line), length);
+    if (n < 0 || buffer_append(&exchange->up, line, (size_t)n) < 0)
+        return -1;
+    return buffer_append(&exchange->tail, HTTP1_CHUNK_END, sizeof(HTTP1_CHUNK_END) - 1);
+}
+
+/* Composes the request for the upstream, as far as it was read, from its head at `data`. */
+static enum step compose(struct http_session *http, const char *data)
+{
+    const struct service *service = http->session.service;
+    struct exchange *exchange = http->exchange;
+    const struct http1_head *head = &exchange->request;
+    struct scratch scratch = service->compose;
+    bool read = exchange->request_stage == MESSAGE_READ;
+    bool has_trailer = buffer_length(&exchange->last_chunk) > 0;
+    char addr[INET6_ADDRSTRLEN];
+    struct http1_request_options options = {
+        .host = service->host,
+        .client_host = service->client_host,
+        .pass_expect = !read && buffer_length(&exchange->ahead) == 0,
+        .known_length = head->framing == HTTP1_CHUNKED && read && !has_trailer,
+        .length = buffer_length(&exchange->ahead),
+        .forwarded = (enum http1_forwarded)service->config->forwarded,
+    };
+    if (options.forwarded != HTTP1_FORWARDED_OFF)
+        options.client = client_addr(&http->session, addr);
+    ssize_t n = http1_compose_request(scratch.data, scratch.size, head, data, &options);
+    if (n < 0)
+        return refuse(http, 431, "the request's header is too large to pass on");
+    exchange->chunked_up = head->framing == HTTP1_CHUNKED && !options.known_length;
+    exchange->whole = read;
+    exchange->composed = true;
+    if (buffer_append(&exchange->up, scratch.data, (size_t)n) < 0 || wrap_ahead(exchange) < 0 ||
+        (read && end_body(exchange) < 0))
+        return http_finish(http, SESSION_ERROR);
+    buffer_clear(&exchange->head);
+    return STEP_AGAIN;
+}
+
+/* The head is complete. It can be composed at once, but where a body follows, it is kept until it
+ * is known how much of the body comes along with it. */
+static enum step take_head(struct http_session *http)
 {
     struct exchange *exchange = http->exchange;
     const struct http1_head *head = &exchange->request;
+    enum step step = STEP_AGAIN;
     note_request_line(exchange, buffer_data(&http->in));
     http->session.limit_at = 0;
-    if (buffer_append(&exchange->head, buffer_data(&http->in), head->length) < 0)
-        return -1;
-    buffer_consume(&http->in, head->length);
     http1_body_begin(&exchange->request_body, head->framing, head->content_length);
     bool empty = head->framing == HTTP1_NO_BODY ||
                  (head->framing == HTTP1_LENGTH && head->content_length == 0);
     exchange->request_stage = empty ? MESSAGE_READ : MESSAGE_BODY;
-    return 0;
+    if (empty)
+        step = compose(http, buffer_data(&http->in));
+    else if (buffer_append(&exchange->head, buffer_data(&http->in), head->length) < 0)
+        return http_finish(http, SESSION_ERROR);
+    if (step == STEP_AGAIN)
+        buffer_consume(&http->in, head->length);
+    return step;
 }
 
 static enum step parse_head(struct http_session *http)
@@ -86,7 +166,7 @@ static enum step parse_head(struct http_session *http)
     struct http1_head *head = &exchange->request;
     switch (http1_head_parse(head, buffer_data(&http->in), buffer_length(&http->in))) {
     case HTTP1_DONE:
-        return begin_body(http) < 0 ? http_finish(http, SESSION_ERROR) : STEP_AGAIN;
+        return take_head(http);
     case HTTP1_MORE:
         return STEP_BLOCKED;
     case HTTP1_BAD:
@@ -97,18 +177,10 @@ static enum step parse_head(struct http_session *http)
     return refuse(http, head->bad_status, head->bad_text);
 }
 
-/* Takes what stands of the body to where it waits for the upstream. STEP_BLOCKED: more must come.
- */
-static enum step take_body(struct http_session *http, struct buffer *to, bool chunked)
+/* So much of `in` was taken; what comes next? STEP_BLOCKED: more of the same. */
+static enum step took_body(struct http_session *http, enum http1_result result, size_t consumed)
 {
     struct exchange *exchange = http->exchange;
-    char *data = buffer_data(&http->in);
-    size_t length = buffer_length(&http->in), consumed;
-    if (length == 0)
-        return STEP_BLOCKED;
-    enum http1_result result = http_squeeze(&exchange->request_body, &data, &length, &consumed);
-    if (http_append_payload(to, chunked, data, length) < 0)
-        return http_finish(http, SESSION_ERROR);
     buffer_consume(&http->in, consumed);
     switch (result) {
     case HTTP1_DONE:
@@ -124,6 +196,20 @@ static enum step take_body(struct http_session *http, struct buffer *to, bool ch
         break;
     }
     return refuse(http, 400, exchange->request_body.bad_text);
+}
+
+/* Puts what stands of the body where it waits for a connection. */
+static enum step read_body_ahead(struct http_session *http)
+{
+    struct exchange *exchange = http->exchange;
+    char *data = buffer_data(&http->in);
+    size_t length = buffer_length(&http->in), consumed;
+    if (length == 0)
+        return STEP_BLOCKED;
+    enum http1_result result = http_squeeze(&exchange->request_body, &data, &length, &consumed);
+    if (buffer_append(&exchange->ahead, data, length) < 0)
+        return http_finish(http, SESSION_ERROR);
+    return took_body(http, result, consumed);
 }
 
 static enum step take_trailer(struct http_session *http)
@@ -166,71 +252,12 @@ static bool is_ready(const struct http_session *http)
            buffer_length(&http->in) == 0;
 }
 
-static const char *client_addr(const struct session *session, char text[INET6_ADDRSTRLEN])
-{
-    switch (session->peer.sa.sa_family) {
-    case AF_INET:
-        return inet_ntop(AF_INET, &session->peer.in.sin_addr, text, INET6_ADDRSTRLEN);
-    case AF_INET6:
-        return inet_ntop(AF_INET6, &session->peer.in6.sin6_addr, text, INET6_ADDRSTRLEN);
-    default:
-        return NULL;
-    }
-}
-
-/* The body is read to its end. 0, or -1 with ENOMEM. */
-static int end_body(struct exchange *exchange)
-{
-    if (!exchange->chunked_up)
-        return 0;
-    if (buffer_length(&exchange->last_chunk) == 0)
-        return buffer_append(&exchange->up, HTTP1_LAST_CHUNK, sizeof(HTTP1_LAST_CHUNK) - 1);
-    int result = buffer_append(&exchange->up, buffer_data(&exchange->last_chunk),
-                               buffer_length(&exchange->last_chunk));
-    buffer_clear(&exchange->last_chunk);
-    return result;
-}
-
-/* Composes the request for the upstream, as far as it was read. 0, or -1 with errno. */
-static int compose(struct http_session *http)
-{
-    struct session *session = &http->session;
-    const struct service *service = session->service;
-    struct exchange *exchange = http->exchange;
-    const struct http1_head *head = &exchange->request;
-    struct scratch scratch = service->compose;
-    bool read = exchange->request_stage == MESSAGE_READ;
-    bool has_trailer = buffer_length(&exchange->last_chunk) > 0;
-    char addr[INET6_ADDRSTRLEN];
-    struct http1_request_options options = {
-        .host = service->host,
-        .client_host = service->client_host,
-        .pass_expect = !read && buffer_length(&exchange->ahead) == 0,
-        .known_length = head->framing == HTTP1_CHUNKED && read && !has_trailer,
-        .length = buffer_length(&exchange->ahead),
-        .forwarded = (enum http1_forwarded)service->config->forwarded,
-        .client = client_addr(session, addr),
-    };
-    ssize_t n = http1_compose_request(scratch.data, scratch.size, head,
-                                      buffer_data(&exchange->head), &options);
-    if (n < 0 || buffer_append(&exchange->up, scratch.data, (size_t)n) < 0)
-        return -1;
-    exchange->chunked_up = head->framing == HTTP1_CHUNKED && !options.known_length;
-    if (http_append_payload(&exchange->up, exchange->chunked_up, buffer_data(&exchange->ahead),
-                            buffer_length(&exchange->ahead)) < 0)
-        return -1;
-    exchange->whole = read;
-    buffer_clear(&exchange->head);
-    buffer_clear(&exchange->ahead);
-    return read ? end_body(exchange) : 0;
-}
-
 static enum step ask(struct http_session *http)
 {
-    if (compose(http) < 0) {
-        if (errno == ENOSPC)
-            return refuse(http, 431, "the request's header is too large to pass on");
-        return http_finish(http, SESSION_ERROR);
+    if (!http->exchange->composed) {
+        enum step step = compose(http, buffer_data(&http->exchange->head));
+        if (step != STEP_AGAIN || http->session.state != SESSION_READING)
+            return step;
     }
     if (http_is_leased(http)) { /* pinned; look first what came on it in the meantime */
         http->session.allocation.stream->readable = true;
@@ -248,7 +275,7 @@ static enum step read_on(struct http_session *http)
     case MESSAGE_HEAD:
         return parse_head(http);
     case MESSAGE_BODY:
-        return take_body(http, &exchange->ahead, false);
+        return read_body_ahead(http);
     case MESSAGE_TRAILER:
         return take_trailer(http);
     case MESSAGE_READ:
@@ -289,10 +316,52 @@ enum step http_read_request(struct http_session *http)
     return step == STEP_AGAIN ? STEP_AGAIN : fill(http);
 }
 
+static size_t up_length(const struct exchange *exchange)
+{
+    return buffer_length(&exchange->up) + buffer_length(&exchange->ahead) +
+           buffer_length(&exchange->tail);
+}
+
+bool http_up_is_sent(const struct exchange *exchange)
+{
+    return !exchange->composed || exchange->up_sent == up_length(exchange);
+}
+
 bool http_request_is_sent(const struct exchange *exchange)
 {
     return exchange->request_stage == MESSAGE_READ && !exchange->up_failed &&
-           exchange->up_sent == buffer_length(&exchange->up);
+           http_up_is_sent(exchange);
+}
+
+/* What is still to be sent of the three buffers; returns how many parts that is. */
+static int unsent(const struct exchange *exchange, struct iovec parts[3])
+{
+    const struct buffer *buffers[] = {&exchange->up, &exchange->ahead, &exchange->tail};
+    size_t skip = exchange->up_sent;
+    int count = 0;
+    for (size_t i = 0; i < ARRAY_LEN(buffers); i++) {
+        size_t length = buffer_length(buffers[i]);
+        if (skip < length)
+            parts[count++] = (struct iovec){.iov_base = buffer_data(buffers[i]) + skip,
+                                            .iov_len = length - skip};
+        skip -= skip < length ? skip : length;
+    }
+    return count;
+}
+
+/* A write to the upstream failed. It may have answered before it closed: read that, or why it did.
+ */
+static void give_up_sending(struct http_session *http)
+{
+    http->exchange->up_failed = true;
+    http->session.allocation.stream->readable = true;
+}
+
+static void sent(struct http_session *http, size_t length)
+{
+    http->exchange->begun = true;
+    http->session.access.bytes_up += length;
+    http_moved(http);
 }
 
 /* STEP_AGAIN: everything that stands is written, or up_failed. */
@@ -300,29 +369,48 @@ static enum step write_up(struct http_session *http)
 {
     struct exchange *exchange = http->exchange;
     struct stream *upstream = http->session.allocation.stream;
-    while (!exchange->up_failed && exchange->up_sent < buffer_length(&exchange->up)) {
+    struct iovec parts[3];
+    while (!exchange->up_failed && !http_up_is_sent(exchange)) {
         if (!upstream->writable)
             return STEP_BLOCKED;
-        ssize_t n = stream_write(upstream, buffer_data(&exchange->up) + exchange->up_sent,
-                                 buffer_length(&exchange->up) - exchange->up_sent);
+        ssize_t n = stream_writev(upstream, parts, unsent(exchange, parts));
         if (n < 0 && errno == EAGAIN)
             return STEP_BLOCKED;
         if (n < 0) {
-            /* It may have answered before it closed: read that, or why it did. */
-            exchange->up_failed = true;
-            upstream->readable = true;
+            give_up_sending(http);
             return STEP_AGAIN;
         }
-        exchange->begun = true;
         exchange->up_sent += (size_t)n;
-        http->session.access.bytes_up += (uint64_t)n;
-        http_moved(http);
+        sent(http, (size_t)n);
     }
     if (!exchange->whole) {
         buffer_clear(&exchange->up);
+        buffer_clear(&exchange->ahead);
+        buffer_clear(&exchange->tail);
         exchange->up_sent = 0;
     }
     return STEP_AGAIN;
+}
+
+/* Sends what stands of the body as it came; what the upstream does not take now stays in `up`. */
+static enum step pass_body(struct http_session *http)
+{
+    struct exchange *exchange = http->exchange;
+    char *data = buffer_data(&http->in);
+    size_t length = buffer_length(&http->in), consumed;
+    if (length == 0)
+        return STEP_BLOCKED;
+    enum http1_result result = http_squeeze(&exchange->request_body, &data, &length, &consumed);
+    const struct http_payload payload = {
+        .chunked = exchange->chunked_up, .data = data, .length = length};
+    ssize_t n = http_pass(http->session.allocation.stream, &exchange->up, &payload);
+    if (n < 0 && errno == ENOMEM)
+        return http_finish(http, SESSION_ERROR);
+    if (n < 0)
+        give_up_sending(http);
+    else if (n > 0)
+        sent(http, (size_t)n);
+    return took_body(http, result, consumed);
 }
 
 enum step http_send_request(struct http_session *http)
@@ -336,14 +424,14 @@ enum step http_send_request(struct http_session *http)
     if (exchange->request_stage == MESSAGE_READ)
         return STEP_BLOCKED;
     if (exchange->request_stage == MESSAGE_BODY)
-        step = take_body(http, &exchange->up, exchange->chunked_up);
+        step = pass_body(http);
     else
         step = take_trailer(http);
     if (step == STEP_GONE || http->session.state != SESSION_RELAYING)
         return step;
     if (exchange->request_stage == MESSAGE_READ && end_body(exchange) < 0)
         return http_finish(http, SESSION_ERROR);
-    if (step == STEP_AGAIN || buffer_length(&exchange->up) > 0)
+    if (step == STEP_AGAIN || exchange->up_failed || up_length(exchange) > 0)
         return STEP_AGAIN;
     return fill(http);
 }

@@ -1,49 +1,9 @@
 /* From the upstream to the client. */
 #include <errno.h>
-#include <string.h>
 #include <time.h>
 
 #include "http1_compose.h"
 #include "session_http.h"
-
-enum http1_result http_squeeze(struct http1_body *body, char **data, size_t *length,
-                               size_t *consumed)
-{
-    enum http1_result result = HTTP1_MORE;
-    struct http1_piece piece = {0};
-    char *payload = *data;
-    size_t total = 0, used = 0;
-    do {
-        char *here = *data + used;
-        result = http1_body_feed(body, here, *length - used, &piece);
-        if (result == HTTP1_BAD)
-            break;
-        if (total == 0)
-            payload = here + piece.start;
-        else
-            memmove(payload + total, here + piece.start, piece.length);
-        total += piece.length;
-        used += piece.consumed;
-    } while (result == HTTP1_MORE && piece.consumed > 0 && used < *length);
-    *data = payload;
-    *length = total;
-    *consumed = used;
-    return result;
-}
-
-int http_append_payload(struct buffer *buffer, bool chunked, const char *data, size_t length)
-{
-    char line[HTTP1_CHUNK_LINE_MAX];
-    if (length == 0)
-        return 0;
-    if (!chunked)
-        return buffer_append(buffer, data, length);
-    ssize_t n = http1_compose_chunk_line(line, sizeof(line), length);
-    if (n < 0 || buffer_append(buffer, line, (size_t)n) < 0 ||
-        buffer_append(buffer, data, length) < 0)
-        return -1;
-    return buffer_append(buffer, HTTP1_CHUNK_END, sizeof(HTTP1_CHUNK_END) - 1);
-}
 
 static enum step bad_response(struct http_session *http, const char *text)
 {
@@ -73,7 +33,7 @@ static enum pool_discard verdict(const struct http_session *http)
 }
 
 /* The answer's last byte was read: the connection goes back before the client has it all. */
-static enum step end_response(struct http_session *http)
+static void end_response(struct http_session *http)
 {
     struct session *session = &http->session;
     const struct http1_head *head = &http->exchange->response;
@@ -87,7 +47,6 @@ static enum step end_response(struct http_session *http)
         pool_release_drained(&session->allocation);
     }
     session_set_state(session, SESSION_DRAINING);
-    return STEP_AGAIN;
 }
 
 static int append_last_chunk(struct http_session *http, const struct http1_head *trailer)
@@ -195,24 +154,42 @@ static enum step take_head(struct http_session *http)
     return STEP_AGAIN;
 }
 
-/* Takes body bytes; *used of them were used up. */
-static enum step take_body(struct http_session *http, char *data, size_t length, size_t *used)
+/* Passes payload on to the client; what it does not take now is kept in `down`. */
+static enum step pass_payload(struct http_session *http, const struct http_payload *payload)
+{
+    ssize_t n = http_pass(&http->session.client, &http->down, payload);
+    if (n < 0)
+        return http_finish(http, errno == ENOMEM ? SESSION_ERROR : SESSION_CLIENT_RESET);
+    if (n > 0)
+        http_told(http, (size_t)n);
+    return STEP_AGAIN;
+}
+
+/* Takes what stands of the body in `answer`. */
+static enum step take_body(struct http_session *http)
 {
     struct exchange *exchange = http->exchange;
-    enum http1_result result = http_squeeze(&exchange->response_body, &data, &length, used);
+    char *data = buffer_data(&exchange->answer);
+    size_t length = buffer_length(&exchange->answer), used, all = length;
+    enum http1_result result = http_squeeze(&exchange->response_body, &data, &length, &used);
     if (result == HTTP1_BAD)
         return bad_response(http, exchange->response_body.bad_text);
-    if (http_append_payload(&http->down, exchange->down_framing == HTTP1_CHUNKED, data, length) < 0)
-        return http_finish(http, SESSION_ERROR);
+    const struct http_payload payload = {.chunked = exchange->down_framing == HTTP1_CHUNKED,
+                                         .data = data,
+                                         .length = length,
+                                         .last = result == HTTP1_DONE};
     if (result == HTTP1_TRAILER) {
         exchange->response_stage = MESSAGE_TRAILER;
         http1_trailer_begin(&exchange->trailer);
     } else if (result == HTTP1_DONE) {
         exchange->response_stage = MESSAGE_READ;
-        if (append_last_chunk(http, NULL) < 0)
-            return http_finish(http, SESSION_ERROR);
+        exchange->surplus = used < all;
+        end_response(http); /* before the client's turn: others may wait for the connection */
     }
-    return STEP_AGAIN;
+    enum step step = pass_payload(http, &payload);
+    if (step == STEP_AGAIN)
+        buffer_consume(&exchange->answer, used);
+    return step;
 }
 
 static enum step take_trailer(struct http_session *http)
@@ -232,48 +209,41 @@ static enum step take_trailer(struct http_session *http)
     return STEP_AGAIN;
 }
 
-/* Takes what stands in `answer`. STEP_BLOCKED: more must come. */
-static enum step take_answer(struct http_session *http)
+/* Takes what stands in `answer`, once. STEP_BLOCKED: more must come. */
+static enum step take(struct http_session *http)
 {
     struct exchange *exchange = http->exchange;
-    enum step step;
-    size_t used;
     switch (exchange->response_stage) {
     case MESSAGE_HEAD:
         return take_head(http);
     case MESSAGE_BODY:
-        if (buffer_length(&exchange->answer) == 0)
-            return STEP_BLOCKED;
-        step = take_body(http, buffer_data(&exchange->answer), buffer_length(&exchange->answer),
-                         &used);
-        if (step == STEP_AGAIN && http->session.state == SESSION_RELAYING)
-            buffer_consume(&exchange->answer, used);
-        return step;
+        return buffer_length(&exchange->answer) > 0 ? take_body(http) : STEP_BLOCKED;
     case MESSAGE_TRAILER:
         return take_trailer(http);
     case MESSAGE_READ:
         break;
     }
-    exchange->surplus |= buffer_length(&exchange->answer) > 0;
-    return end_response(http);
+    exchange->surplus = buffer_length(&exchange->answer) > 0;
+    end_response(http);
+    return STEP_AGAIN;
 }
 
-/* Takes bytes just read. Those of a body go on from where they are; others are kept until they make
- * a head or a trailer. */
-static enum step take(struct http_session *http, char *data, size_t length)
+/* Takes bytes just read, which stand in scratch memory. STEP_AGAIN: there may be more. */
+static enum step take_all(struct http_session *http, char *data, size_t length)
 {
     struct exchange *exchange = http->exchange;
-    size_t used = 0;
     enum step step = STEP_AGAIN;
-    if (exchange->response_stage == MESSAGE_BODY && buffer_length(&exchange->answer) == 0)
-        step = take_body(http, data, length, &used);
-    if (step != STEP_AGAIN || http->session.state != SESSION_RELAYING)
-        return step;
-    if (buffer_append(&exchange->answer, data + used, length - used) < 0)
+    if (buffer_length(&exchange->answer) == 0)
+        buffer_lend(&exchange->answer, data, length);
+    else if (buffer_append(&exchange->answer, data, length) < 0)
         return http_finish(http, SESSION_ERROR);
     while (step == STEP_AGAIN && http->session.state == SESSION_RELAYING && http->tunnel == NULL)
-        step = take_answer(http);
-    return step == STEP_GONE ? STEP_GONE : STEP_AGAIN;
+        step = take(http);
+    if (step == STEP_GONE)
+        return STEP_GONE;
+    if (http->session.state != SESSION_RELAYING)
+        buffer_clear(&exchange->answer); /* surplus, of which no more than that is to be known */
+    return STEP_AGAIN;
 }
 
 /* The upstream's connection has ended, in order or not. */
@@ -288,7 +258,8 @@ static enum step upstream_ended(struct http_session *http, bool in_order)
         exchange->response_stage = MESSAGE_READ;
         if (append_last_chunk(http, NULL) < 0)
             return http_finish(http, SESSION_ERROR);
-        return end_response(http);
+        end_response(http);
+        return STEP_AGAIN;
     }
     return http_answer(http, 502, "the upstream closed the connection in the middle of its answer",
                        in_order ? SESSION_UPSTREAM_CLOSED : SESSION_UPSTREAM_RESET, reason);
@@ -303,6 +274,8 @@ enum step http_relay_response(struct http_session *http)
         return STEP_GONE;
     if (!upstream->readable || buffer_length(&http->down) + scratch.size > HTTP_DOWN_MAX)
         return STEP_BLOCKED;
+    if (http_keep(http) < 0)
+        return http_finish(http, SESSION_ERROR);
     ssize_t n = stream_read(upstream, scratch.data, scratch.size);
     if (n < 0 && errno == EAGAIN)
         return STEP_BLOCKED;
@@ -316,5 +289,5 @@ enum step http_relay_response(struct http_session *http)
         http1_response_begin(&exchange->response, exchange->request.method,
                              exchange->request.upgrade);
     }
-    return take(http, scratch.data, (size_t)n);
+    return take_all(http, scratch.data, (size_t)n);
 }

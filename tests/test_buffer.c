@@ -151,6 +151,54 @@ static void test_no_memory(void **state)
     buffer_clear(&buffer);
 }
 
+/* Lent bytes stay where they are until something comes behind them. */
+static void test_lent_bytes(void **state)
+{
+    struct buffer buffer = {0};
+    char text[] = "abcdef";
+
+    (void)state;
+    buffer_lend(&buffer, text, 6);
+    assert_ptr_equal(buffer_data(&buffer), text);
+    buffer_consume(&buffer, 2);
+    assert_ptr_equal(buffer_data(&buffer), text + 2);
+    append(&buffer, "gh");
+    assert_holds(&buffer, "cdefgh");
+    assert_memory_equal(text, "abcdef", 6);
+    memset(text, '-', 6);
+    assert_holds(&buffer, "cdefgh");
+    buffer_clear(&buffer);
+    buffer_lend(&buffer, text, 6);
+    buffer_consume(&buffer, 6);
+    assert_empty(&buffer);
+    buffer_lend(&buffer, text, 0);
+    assert_empty(&buffer);
+    buffer_lend(&buffer, text, 6);
+    buffer_clear(&buffer);
+    assert_empty(&buffer);
+}
+
+static void test_lent_bytes_are_kept(void **state)
+{
+    struct buffer buffer = {0};
+    char text[] = "abcdef";
+
+    (void)state;
+    assert_int_equal(buffer_keep(&buffer), 0);
+    assert_empty(&buffer);
+    buffer_lend(&buffer, text, 6);
+    buffer_consume(&buffer, 4);
+    assert_int_equal(buffer_keep(&buffer), 0);
+    memset(text, '-', 6);
+    assert_holds(&buffer, "ef");
+    const char *memory = buffer_data(&buffer);
+    assert_int_equal(buffer_keep(&buffer), 0);
+    assert_ptr_equal(buffer_data(&buffer), memory);
+    append(&buffer, "g");
+    assert_holds(&buffer, "efg");
+    buffer_clear(&buffer);
+}
+
 /* Against a plain array. */
 static void test_random(void **state)
 {
@@ -183,10 +231,11 @@ static void test_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_begins_empty),      cmocka_unit_test(test_appends_behind),
-        cmocka_unit_test(test_consumes_in_front), cmocka_unit_test(test_empty_holds_no_memory),
-        cmocka_unit_test(test_reuses_room),       cmocka_unit_test(test_grows_in_few_steps),
-        cmocka_unit_test(test_no_memory),         cmocka_unit_test(test_random),
+        cmocka_unit_test(test_begins_empty),        cmocka_unit_test(test_appends_behind),
+        cmocka_unit_test(test_consumes_in_front),   cmocka_unit_test(test_empty_holds_no_memory),
+        cmocka_unit_test(test_reuses_room),         cmocka_unit_test(test_grows_in_few_steps),
+        cmocka_unit_test(test_no_memory),           cmocka_unit_test(test_lent_bytes),
+        cmocka_unit_test(test_lent_bytes_are_kept), cmocka_unit_test(test_random),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
