@@ -28,6 +28,11 @@ int config_address_parse_numeric(union address *address, const char *text)
     return 0;
 }
 
+bool config_address_is_mapped(const union address *address)
+{
+    return address->sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&address->in6.sin6_addr);
+}
+
 const char *config_address_format_numeric(const union address *address, char *text, size_t size)
 {
     socklen_t length =
@@ -102,6 +107,8 @@ static const char *parse_inet(struct config_address *address, char *text)
     if (config_address_parse_numeric(&numeric, host) == -1 ||
         (numeric.sa.sa_family == AF_INET6) != bracketed)
         return "the addr is not numeric, such as 127.0.0.1, 0.0.0.0 or [::1]";
+    if (config_address_is_mapped(&numeric))
+        return "this is IPv4 written as IPv6: write the IPv4 address, such as 127.0.0.1:80";
     if (endpoint_parse_port(&port, port_text) == -1)
         return "a port is a number from 1 to 65535";
     set_numeric(address, &numeric, port);

@@ -21,6 +21,10 @@ bool config_address_overlaps(const struct config_address *a, const struct config
 /* Numeric IPv4 or IPv6, without brackets and port; a scope is allowed. 0 or -1. */
 MUST_CHECK int config_address_parse_numeric(union address *address, const char *text);
 
+/* True for an IPv4-mapped address, ::ffff:127.0.0.1. Our IPv6 sockets never carry IPv4, so it is of
+ * no use with them. */
+bool config_address_is_mapped(const union address *address);
+
 /* Writes a numeric address; returns text. */
 const char *config_address_format_numeric(const union address *address, char *text, size_t size);
 

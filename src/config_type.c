@@ -348,6 +348,10 @@ static int parse_bind_address(struct config_input *input, void *field)
 {
     if (*input->text != '\0' && config_address_parse_numeric(field, input->text) == -1)
         return refuse(input, "\"%s\" is not a numeric IPv4 or IPv6 address", input->text);
+    if (config_address_is_mapped(field)) {
+        *(union address *)field = (union address){0};
+        return refuse(input, "\"%s\" is IPv4 written as IPv6: write the IPv4 address", input->text);
+    }
     return 0;
 }
 

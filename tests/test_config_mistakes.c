@@ -218,6 +218,8 @@ static void test_listen_mistakes(void **state)
         {"::1:80", "an IPv6 address is written [addr]:port"},
         {"[::1]", "an IPv6 address is written [addr]:port"},
         {"[::1:80", "an IPv6 address is written [addr]:port"},
+        {"[::ffff:127.0.0.1]:80", "this is IPv4 written as IPv6: write the IPv4 address"},
+        {"[::ffff:0:0]:80", "this is IPv4 written as IPv6: write the IPv4 address"},
         {"unix:run/x", "a unix socket is written unix:/path"},
         {"unix:", "a unix socket is written unix:/path"},
         {"127.0.0.1:80, 127.0.0.1:81", "a port is a number from 1 to 65535"},
@@ -319,6 +321,8 @@ static void test_pools(void **state)
     assert_mistake("[pool]\nbind_address = localhost\n" LISTENER, 2,
                    "bind_address: \"localhost\" is not a numeric IPv4 or IPv6 address");
     assert_mistake("[pool]\nbind_address = [::1]\n" LISTENER, 2, "is not a numeric");
+    assert_mistake("[pool]\nbind_address = ::ffff:127.0.0.1\n" LISTENER, 2,
+                   "bind_address: \"::ffff:127.0.0.1\" is IPv4 written as IPv6");
 }
 
 /* test_config_tls has those of the files. */
