@@ -163,10 +163,7 @@ static void set_value(struct config_parts *parts, struct config_part *part, int 
     }
     if (key->type->clear != NULL)
         key->type->clear(field);
-    if (key->type->parse(input, field) == -1)
-        config_errors_add(&parts->errors, input->line, "%s: %s", key->name, input->error);
-    else
-        part->valid[index] = true;
+    part->valid[index] = key->type->parse(input, field) == 0;
 }
 
 static void take_key(struct config_parts *parts, const struct config_ini_line *parsed, int line)
@@ -192,7 +189,10 @@ static void take_key(struct config_parts *parts, const struct config_ini_line *p
         return;
     }
     part->lines[index] = line;
-    struct config_input input = {.key = &section->keys[index], .text = parsed->value, .line = line};
+    struct config_input input = {.key = &section->keys[index],
+                                 .text = parsed->value,
+                                 .line = line,
+                                 .errors = &parts->errors};
     set_value(parts, part, index, &input);
 }
 

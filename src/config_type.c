@@ -16,13 +16,16 @@
 
 #define BLANKS " \t"
 
-static PRINTF(2, 3) int refuse(struct config_input *input, const char *format, ...)
+static PRINTF(2, 3) int refuse(const struct config_input *input, const char *format, ...)
 {
+    char mistake[CONFIG_ERROR_MAX];
     va_list args;
 
     va_start(args, format);
-    vsnprintf(input->error, sizeof(input->error), format, args);
+    vsnprintf(mistake, sizeof(mistake), format, args);
     va_end(args);
+    if (input->errors != NULL)
+        config_errors_add(input->errors, input->line, "%s: %s", input->key->name, mistake);
     return -1;
 }
 
@@ -408,16 +411,15 @@ static int parse_addresses(struct config_input *input, void *field)
 {
     struct config_listener *listener = container_of(field, struct config_listener, addresses);
     const char *word = input->text;
+    int result = 0;
 
     while (*(word += strspn(word, BLANKS)) != '\0') {
         size_t length = strcspn(word, BLANKS);
-        if (add_address(listener, input, word, length) == -1) {
-            clear_addresses(field);
-            return -1;
-        }
+        if (add_address(listener, input, word, length) == -1)
+            result = -1;
         word += length;
     }
-    return 0;
+    return result;
 }
 
 static const char *format_addresses(const void *field, char buffer[CONFIG_VALUE_MAX])

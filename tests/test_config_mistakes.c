@@ -239,6 +239,20 @@ static void test_listen_mistakes(void **state)
     }
 }
 
+/* Those that are right are compared with the other listeners' all the same. */
+static void test_several_listen_mistakes(void **state)
+{
+    (void)state;
+    assert_mistakes(LISTENER "[listener b]\nlisten=x 127.0.0.1:80 [::1]:0 unix:y 127.0.0.1:80\n"
+                             "upstream=tcp://x:1\nreuse=never\n",
+                    "6: listen: \"x\": the port is missing: write addr:port, [v6]:port or "
+                    "unix:/path\n"
+                    "6: listen: \"[::1]:0\": a port is a number from 1 to 65535\n"
+                    "6: listen: \"unix:y\": a unix socket is written unix:/path\n"
+                    "6: listen: 127.0.0.1:80 and 127.0.0.1:80 exclude each other\n"
+                    "6: listen: 127.0.0.1:80 is taken by listener a in line 2 (127.0.0.1:80)\n");
+}
+
 static void test_unix_path_length(void **state)
 {
     char path[109] = "/", text[300];
@@ -415,6 +429,7 @@ int main(void)
         cmocka_unit_test(test_times),
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_listen_mistakes),
+        cmocka_unit_test(test_several_listen_mistakes),
         cmocka_unit_test(test_unix_path_length),
         cmocka_unit_test(test_address_of_two_listeners),
         cmocka_unit_test(test_missing_keys),
