@@ -2,7 +2,6 @@
 """Goal of this test: the command line does what the manual says, with the right exit status."""
 
 import os
-import shlex
 import subprocess
 import sys
 
@@ -40,7 +39,7 @@ tls_key_file = {key}
 
 
 def run(*arguments):
-    done = subprocess.run([*shlex.split(PROGRAM), *arguments], stdin=subprocess.DEVNULL,
+    done = subprocess.run([PROGRAM, *arguments], stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=30, check=False)
     return done.returncode, done.stdout, done.stderr
 

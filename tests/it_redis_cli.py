@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, sys.path[0] + "/harness")
-from kaptest import main, test, wait_until
+from kaptest import main, spawn, test, wait_until
 from kaptest.peers import Redis, need
 
 
@@ -41,10 +41,8 @@ def pipe(t):
 def killed(t):
     redis = t.own(Redis(t))
     kaproxy = t.kaproxy(redis.endpoint, pool={"max_per_host": 1})
-    waiting = subprocess.Popen([need("redis-cli"), "-p", str(kaproxy.address()[1]), "BLPOP", "l",
-                                "0"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    t.callback(waiting.wait)
-    t.callback(waiting.kill)
+    waiting = spawn([need("redis-cli"), "-p", str(kaproxy.address()[1]), "BLPOP", "l", "0"],
+                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(lambda: redis.info("blocked_clients") == 1, "redis-cli to wait")
     waiting.kill()
     t.equal(cli(kaproxy, 0, "PING"), b"PONG\n", "the next client's answer")

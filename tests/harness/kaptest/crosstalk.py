@@ -4,7 +4,7 @@ import os
 import random
 import subprocess
 
-from .tap import SLOW, Failure, wait_until
+from .tap import SLOW, Failure, spawn, wait_until
 from .tls import handshakes, settings
 
 PROGRAM = os.path.join(os.environ.get("builddir", "build"), "tests", "crosstalk")
@@ -17,7 +17,7 @@ class Crosstalk:
 
     def __init__(self, exchanges, *options, certificate=None):
         tls = ["--tls", certificate.file, certificate.key] if certificate else []
-        self.process = subprocess.Popen(
+        self.process = spawn(
             [PROGRAM, *tls, str(CLIENTS), str(exchanges), str(SEED), *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         port = self.process.stdout.readline().split()[1]

@@ -4,13 +4,12 @@ import contextlib
 import os
 import pathlib
 import re
-import shlex
 import signal
 import subprocess
 
 from .channel import connect
 from .ports import free_port
-from .tap import PATIENCE, Failure, wait_until
+from .tap import PATIENCE, Failure, spawn, wait_until
 
 TESTS = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("KAPROXY") or str(TESTS.parent / "build" / "kaproxy")
@@ -90,8 +89,8 @@ class Kaproxy:
             self._write_ini()
             with open(self.stderr_file, "wb") as stderr:
                 target = stderr if self.stderr_target is None else self.stderr_target
-                self.process = subprocess.Popen(self._command(), stdin=subprocess.DEVNULL,
-                                                stdout=stderr, stderr=target)
+                self.process = spawn(self._command(), stdin=subprocess.DEVNULL, stdout=stderr,
+                                     stderr=target)
             self.t.diagnostics.append(self._diagnose)
             try:
                 wait_until(self._is_ready, "kaproxy to be ready")
@@ -164,7 +163,7 @@ class Kaproxy:
             self.process.wait()
 
     def _command(self):
-        return self.wrap + shlex.split(PROGRAM) + ["-c", str(self.file)]
+        return self.wrap + [PROGRAM] + ["-c", str(self.file)]
 
     def _write_ini(self):
         text = re.sub(r"\{port\}", lambda _: str(free_port()), ini(self.sections))

@@ -7,7 +7,7 @@ import subprocess
 
 from .channel import connect
 from .ports import free_port
-from .tap import PATIENCE, Failure, Skip, wait_until
+from .tap import PATIENCE, Failure, Skip, spawn, wait_until
 
 
 def need(program):
@@ -51,8 +51,8 @@ class Peer:
     def _start(self):
         self.output_file = self.t.folder / f"{type(self).__name__}-{self.port}.out"
         with open(self.output_file, "wb") as output:
-            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL,
-                                            stdout=output, stderr=output, cwd=self.t.folder)
+            self.process = spawn(self.command(), stdin=subprocess.DEVNULL, stdout=output,
+                                 stderr=output, cwd=self.t.folder)
         try:
             wait_until(self._accepts_or_ended, f"{type(self).__name__} to listen")
         except BaseException:

@@ -4,6 +4,7 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -37,6 +38,55 @@ def wait_until(condition, what, timeout=PATIENCE):
         if time.monotonic() > deadline:
             raise Failure(f"waited {timeout:g} s in vain for {what}")
         time.sleep(0.005)
+
+
+class _Children:
+    """The processes of the running test. A signal that comes between the start of one and its entry
+    here is held back until then, lest the process outlive us."""
+
+    def __init__(self):
+        self.started = []
+        self._starting = False
+        self._held_back = None
+
+    def start(self, command, options):
+        self._starting = True
+        try:
+            process = subprocess.Popen(command, **options)
+            self.started.append(process)
+        finally:
+            self._starting = False
+            error, self._held_back = self._held_back, None
+            if error is not None:
+                raise error
+        return process
+
+    def interrupt(self, error):
+        """From a signal's handler: the test ends with this error."""
+        if not self._starting:
+            raise error
+        self._held_back = error
+
+    def end(self):
+        """In order where possible: a program may have children of its own."""
+        while self.started:
+            process = self.started.pop()
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(5)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+_children = _Children()
+
+
+def spawn(command, **options):
+    """As subprocess.Popen; whoever does not end the process: it is ended with the test, however
+    that ends."""
+    return _children.start(command, options)
 
 
 class Test:
@@ -108,11 +158,24 @@ def test(description):
 
 
 def _too_long(_signal, _frame):
-    raise Failure(f"the test took more than {TEST_LIMIT} s")
+    _children.interrupt(Failure(f"the test took more than {TEST_LIMIT} s"))
 
 
-def _terminated(_signal, _frame):
-    raise SystemExit("ended by SIGTERM")  # unwinds, so that nothing started stays behind
+ENDINGS = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
+
+
+def _ended(number, _frame):
+    for other in ENDINGS:  # what is under way now must not be interrupted
+        signal.signal(other, signal.SIG_IGN)
+    # This unwinds, so that nothing started stays behind.
+    _children.interrupt(SystemExit(f"ended by {signal.Signals(number).name}"))
+
+
+def _watch_signals():
+    signal.signal(signal.SIGALRM, _too_long)
+    for number in ENDINGS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a shell's background job
+            signal.signal(number, _ended)
 
 
 def _describe(error):
@@ -144,6 +207,8 @@ def _run(function):
             problems.append(error)
     finally:
         signal.alarm(0)
+        t.end()  # interrupted: what is left of it
+        _children.end()
         shutil.rmtree(t.folder, ignore_errors=True)
     if problems:
         return "fail", [line for error in problems for line in _describe(error)] + diagnostics
@@ -152,8 +217,7 @@ def _run(function):
 
 def main():
     """Runs the registered tests, or those whose description holds the first argument."""
-    signal.signal(signal.SIGALRM, _too_long)
-    signal.signal(signal.SIGTERM, _terminated)
+    _watch_signals()
     chosen = [x for x in _tests if len(sys.argv) < 2 or sys.argv[1] in x[0]]
     print(f"1..{len(chosen)}", flush=True)
     failures = 0

@@ -8,7 +8,7 @@ import subprocess
 from .http_peers import HttpPeer
 from .peers import Peer, Redis, need
 from .ports import free_port
-from .tap import PATIENCE, wait_until
+from .tap import PATIENCE, spawn, wait_until
 from .tls_ca import authority
 
 NGINX_CONF = """\
@@ -97,7 +97,7 @@ class HeldNginx(Nginx):
         self.output_file = self.t.folder / f"HeldNginx-{self.port}.out"
         number = self.socket.fileno()
         with open(self.output_file, "ab") as output:
-            self.process = subprocess.Popen(
+            self.process = spawn(
                 self.command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 cwd=self.t.folder, pass_fds=[number], env={**os.environ, "NGINX": f"{number};"})
         pid = self.t.folder / "nginx.pid"
