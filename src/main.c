@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <inttypes.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -12,11 +13,9 @@
 
 #include "config-build.h"
 #include "config.h"
+#include "descriptors.h"
 #include "log.h"
 #include "worker.h"
-
-/* Descriptors for logs, the loop, the resolver and signals. */
-#define OWN_DESCRIPTORS 32
 
 struct arguments {
     const char *file;
@@ -89,12 +88,12 @@ static int open_logs(const struct config *config)
     return 0;
 }
 
-/* Every client and every upstream connection takes a descriptor. */
-static void raise_descriptor_limit(const struct config *config)
+/* Raises the limit of descriptors as far as we may; returns it. */
+static uint64_t raise_descriptor_limit(void)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return;
+        return UINT64_MAX;
     if (limit.rlim_cur < limit.rlim_max) {
         limit.rlim_cur = limit.rlim_max;
         if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
@@ -102,18 +101,26 @@ static void raise_descriptor_limit(const struct config *config)
             getrlimit(RLIMIT_NOFILE, &limit);
         }
     }
-    unsigned long long connections = 0, listening = 0;
-    for (size_t i = 0; i < config->pool_count; i++)
-        connections += config->pools[i].limits.max_open;
-    for (size_t i = 0; i < config->listener_count; i++)
-        listening += config->listeners[i].address_count;
-    unsigned long long need = config->max_clients + connections + listening + OWN_DESCRIPTORS;
-    if (limit.rlim_cur != RLIM_INFINITY && need > limit.rlim_cur)
-        log_warning(
-            "the limit of %llu descriptors is too low: max_clients %u, max_open %llu in all "
-            "pools and %llu of our own make %llu",
-            (unsigned long long)limit.rlim_cur, config->max_clients, connections,
-            listening + OWN_DESCRIPTORS, need);
+    return limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
+}
+
+/* How many clients the limit of descriptors allows; 0: not a single one, and that was logged. */
+static unsigned limit_clients(const struct config *config)
+{
+    uint64_t limit = raise_descriptor_limit();
+    struct descriptors needed = descriptors_needed(config);
+    unsigned clients = descriptors_clients(config, &needed, limit);
+    uint64_t connections = needed.connections + needed.attempts;
+    if (clients == 0)
+        log_error("the limit of %" PRIu64 " descriptors leaves none for clients: connections to "
+                  "upstreams can take %" PRIu64 " and kaproxy itself %" PRIu64,
+                  limit, connections, needed.own);
+    else if (clients < config->max_clients)
+        log_warning("max_clients is lowered from %u to %u by the limit of %" PRIu64
+                    " descriptors: connections to upstreams can take %" PRIu64
+                    " and kaproxy itself %" PRIu64,
+                    config->max_clients, clients, limit, connections, needed.own);
+    return clients;
 }
 
 /* With 0 to 2 closed, a socket could become standard error. */
@@ -160,8 +167,8 @@ static int serve(const struct config *config)
     if (open_logs(config) < 0)
         return status;
     log_notice("kaproxy " PACKAGE_VERSION " starts with %s", config->file);
-    raise_descriptor_limit(config);
-    struct worker *worker = worker_new(config);
+    unsigned max_clients = limit_clients(config);
+    struct worker *worker = max_clients == 0 ? NULL : worker_new(config, max_clients);
     if (worker != NULL && drop_privileges(config->user) == 0 && worker_run(worker) == 0)
         status = EXIT_SUCCESS;
     worker_free(worker);

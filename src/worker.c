@@ -169,7 +169,7 @@ static int start_resolver(struct worker *worker)
     return 0;
 }
 
-struct worker *worker_new(const struct config *config)
+struct worker *worker_new(const struct config *config, unsigned max_clients)
 {
     struct worker *worker = calloc(1, sizeof(*worker));
     if (worker == NULL)
@@ -180,7 +180,7 @@ struct worker *worker_new(const struct config *config)
     if (worker->loop == NULL)
         goto err;
     worker->listeners.loop = worker->loop;
-    worker->listeners.max_clients = config->max_clients;
+    worker->listeners.max_clients = max_clients;
     worker->listeners.scratch = (struct scratch){worker->scratch, sizeof(worker->scratch)};
     worker->listeners.compose = (struct scratch){worker->compose, sizeof(worker->compose)};
     worker->listeners.drained = on_drained;

@@ -1,0 +1,56 @@
+#include "descriptors.h"
+
+#include "address.h"
+
+/* Standard input, output and error, two logs and a new one while it is opened anew, two epoll
+ * descriptors, signals; the rest are the resolver's sockets and files. */
+#define OWN 32
+
+static uint64_t min(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static bool is_name(const struct endpoint *endpoint)
+{
+    union address address;
+    return !address_parse(&address, endpoint->addr);
+}
+
+/* Only what the listeners name is ever dialled, hence no more hosts than listeners. A dial's first
+ * attempt is counted among the connections, one more for each; further ones run only while several
+ * addresses of a name are silent. */
+static void add_pool(struct descriptors *needed, const struct config *config, size_t index)
+{
+    const struct pool_limits *limits = &config->pools[index].limits;
+    uint64_t connecting = limits->max_connecting == 0
+                              ? limits->max_per_host
+                              : min(limits->max_connecting, limits->max_per_host);
+    uint64_t hosts = 0, names = 0;
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const struct config_listener *listener = &config->listeners[i];
+        if (listener->pool == index) {
+            hosts++;
+            names += is_name(&listener->upstream);
+        }
+    }
+    needed->connections += min(limits->max_open, hosts * limits->max_per_host);
+    needed->attempts += min(limits->max_open, names * connecting);
+}
+
+struct descriptors descriptors_needed(const struct config *config)
+{
+    struct descriptors needed = {.own = OWN};
+    for (size_t i = 0; i < config->listener_count; i++)
+        needed.own += config->listeners[i].address_count;
+    for (size_t i = 0; i < config->pool_count; i++)
+        add_pool(&needed, config, i);
+    return needed;
+}
+
+unsigned descriptors_clients(const struct config *config, const struct descriptors *needed,
+                             uint64_t limit)
+{
+    uint64_t reserved = needed->connections + needed->attempts + needed->own;
+    return limit <= reserved ? 0 : (unsigned)min(config->max_clients, limit - reserved);
+}

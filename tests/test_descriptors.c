@@ -1,0 +1,86 @@
+/* Goal of this test: descriptors are counted as a configuration can take them at most, and clients
+ * get what is left. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "descriptors.h"
+#include "ini_text.h"
+
+#define OWN 33 /* with one listening socket */
+
+static struct descriptors needed_by(const char *text)
+{
+    struct config *config = ini_load(text);
+    struct descriptors needed = descriptors_needed(config);
+    config_free(config);
+    return needed;
+}
+
+static void assert_needed(const char *text, unsigned connections, unsigned attempts, unsigned own)
+{
+    struct descriptors needed = needed_by(text);
+    assert_int_equal(needed.connections, connections);
+    assert_int_equal(needed.attempts, attempts);
+    assert_int_equal(needed.own, own);
+}
+
+#define NUMERIC(name, address, rest)                                                               \
+    "[listener " name "]\nlisten=" address "\nupstream=http://127.0.0.1\n" rest
+
+static void test_one_host(void **state)
+{
+    (void)state;
+    assert_needed(NUMERIC("a", "[::1]:1", ""), 4, 0, OWN);
+    assert_needed("[pool]\nmax_open=3\n" NUMERIC("a", "[::1]:1", ""), 3, 0, OWN);
+    assert_needed("[pool]\nmax_per_host=9\n" NUMERIC("a", "[::1]:1", ""), 9, 0, OWN);
+}
+
+static void test_names_have_several_addresses(void **state)
+{
+    (void)state;
+    assert_needed(LISTENER, 4, 4, OWN);
+    assert_needed("[pool]\nmax_connecting=3\n" LISTENER, 4, 3, OWN);
+    assert_needed("[pool]\nmax_connecting=5\n" LISTENER, 4, 4, OWN);
+    assert_needed("[pool]\nmax_open=2\n" LISTENER, 2, 2, OWN);
+}
+
+static void test_several_pools(void **state)
+{
+    (void)state;
+    assert_needed("[pool]\nmax_per_host=10\nmax_open=15\n"
+                  "[pool b]\nmax_per_host=7\n[pool unused]\nmax_per_host=100\n" /* three hosts */
+                  NUMERIC("a", "127.0.0.1:1 127.0.0.1:2", "") NUMERIC("b", "unix:/b", "")
+                      NUMERIC("c", "[::1]:1", "pool=b\n"),
+                  15 + 7, 0, OWN + 3);
+}
+
+static void test_clients(void **state)
+{
+    (void)state;
+    struct config *config = ini_load("[kaproxy]\nmax_clients=100\n" LISTENER);
+    struct descriptors needed = descriptors_needed(config);
+    uint64_t reserved = 4 + 4 + OWN;
+    assert_int_equal(descriptors_clients(config, &needed, UINT64_MAX), 100);
+    assert_int_equal(descriptors_clients(config, &needed, reserved + 100), 100);
+    assert_int_equal(descriptors_clients(config, &needed, reserved + 99), 99);
+    assert_int_equal(descriptors_clients(config, &needed, reserved + 1), 1);
+    assert_int_equal(descriptors_clients(config, &needed, reserved), 0);
+    assert_int_equal(descriptors_clients(config, &needed, 0), 0);
+    config_free(config);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_host),
+        cmocka_unit_test(test_names_have_several_addresses),
+        cmocka_unit_test(test_several_pools),
+        cmocka_unit_test(test_clients),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
