@@ -6,7 +6,6 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "dial_world.h"
+#include "sockets.h"
 
 static int manual_start(struct resolver_backend *base, struct query *query, const char *name)
 {
@@ -34,17 +34,6 @@ static void manual_stop(struct resolver_backend *base)
     (void)base;
 }
 
-static int count_descriptors(void)
-{
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    assert_non_null(dir);
-    while (readdir(dir) != NULL)
-        count++;
-    closedir(dir);
-    return count;
-}
-
 int world_setup(void **state)
 {
     struct world *world = calloc(1, sizeof(*world));
@@ -52,7 +41,7 @@ int world_setup(void **state)
     world->manual.base.start = manual_start;
     world->manual.base.stop = manual_stop;
     world->resolver = resolver_new(world->loop, &world->manual.base);
-    world->descriptors = count_descriptors();
+    world->descriptors = sockets_count();
     *state = world;
     return world->loop != NULL && world->resolver != NULL ? 0 : -1;
 }
@@ -62,7 +51,7 @@ int world_teardown(void **state)
     struct world *world = *state;
     for (size_t i = 0; i < world->socket_count; i++)
         close(world->sockets[i]);
-    assert_int_equal(count_descriptors(), world->descriptors);
+    assert_int_equal(sockets_count(), world->descriptors);
     resolver_free(world->resolver);
     loop_free(world->loop);
     free(world);
@@ -216,7 +205,7 @@ void caller_assert_connected(struct world *world, struct caller *caller, const c
     assert_non_null(inet_ntop(peer.sa.sa_family, bytes, got, sizeof(got)));
     assert_string_equal(got, text);
     /* The winner's descriptor is the only one left. */
-    assert_int_equal(count_descriptors(), world->descriptors + (int)world->socket_count + 1);
+    assert_int_equal(sockets_count(), world->descriptors + (int)world->socket_count + 1);
     stream_close(&caller->stream);
 }
 
@@ -244,7 +233,7 @@ void caller_start_named(struct world *world, struct caller *caller, uint16_t por
 
 int world_open_attempts(const struct world *world)
 {
-    return count_descriptors() - world->descriptors - (int)world->socket_count;
+    return sockets_count() - world->descriptors - (int)world->socket_count;
 }
 
 struct reader {

@@ -67,6 +67,18 @@ struct config *ini_load(const char *text)
     return ini_load_warned(text, "");
 }
 
+char *ini_print(const struct config *config)
+{
+    char *text;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+
+    assert_non_null(out);
+    config_print(config, out);
+    fclose(out);
+    return text;
+}
+
 void assert_mistakes(const char *text, const char *expected)
 {
     char *said;

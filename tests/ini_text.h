@@ -19,6 +19,9 @@ struct config *ini_load(const char *text);
 /* A text without a mistake, with exactly these warnings: "LINE: warning: text\n" for each. */
 struct config *ini_load_warned(const char *text, const char *expected);
 
+/* What config_print writes; to be freed. */
+char *ini_print(const struct config *config);
+
 /* A text with exactly these mistakes: "LINE: text\n" for each. */
 void assert_mistakes(const char *text, const char *expected);
 

@@ -1,9 +1,10 @@
 #include "loop_probe.h"
 
-#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "sockets.h"
 
 char story[4096];
 
@@ -88,20 +89,12 @@ void probe_settle(struct loop *loop)
     story[0] = '\0';
 }
 
-static unsigned count_descriptors(void)
-{
-    unsigned count = 0;
-    for (int fd = 0; fd < 1000; fd++)
-        count += fcntl(fd, F_GETFD) >= 0;
-    return count;
-}
-
-static unsigned descriptors;
+static int descriptors;
 
 int probe_setup(void **state)
 {
     alarm(PATIENCE);
-    descriptors = count_descriptors();
+    descriptors = sockets_count();
     story[0] = '\0';
     *state = loop_new();
     return *state == NULL ? -1 : 0;
@@ -110,5 +103,5 @@ int probe_setup(void **state)
 int probe_teardown(void **state)
 {
     loop_free(*state);
-    return count_descriptors() == descriptors ? 0 : -1;
+    return sockets_count() == descriptors ? 0 : -1;
 }

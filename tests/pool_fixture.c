@@ -1,32 +1,21 @@
 #include "pool_fixture.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "log.h"
+#include "sockets.h"
 
 #define PATIENCE (10 * USEC_PER_SEC)
-
-static unsigned count_descriptors(void)
-{
-    unsigned count = 0;
-    DIR *folder = opendir("/proc/self/fd");
-    assert_non_null(folder);
-    while (readdir(folder) != NULL)
-        count++;
-    closedir(folder);
-    return count;
-}
 
 int fixture_setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     assert_non_null(f);
     assert_int_equal(log_open("stderr", LOG_LEVEL_ERROR), 0);
-    f->descriptors = count_descriptors();
+    f->descriptors = sockets_count();
     f->loop = loop_new();
     assert_non_null(f->loop);
     f->names = names_new(f->loop);
@@ -57,10 +46,10 @@ int fixture_teardown(void **state)
     peer_close(&f->refusing);
     if (f->blackhole != NULL)
         peer_close(f->blackhole);
-    unsigned leaked = count_descriptors() - f->descriptors;
+    int leaked = sockets_count() - f->descriptors;
     free(f);
     if (leaked != 0)
-        print_error("%u descriptors leaked\n", leaked);
+        print_error("%d descriptors leaked\n", leaked);
     return leaked == 0 ? 0 : -1;
 }
 

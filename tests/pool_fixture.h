@@ -49,7 +49,7 @@ struct fixture {
     struct ask asks[FIXTURE_ASKS];
     unsigned ask_count;
     unsigned answers;
-    unsigned descriptors; /* open before the test */
+    int descriptors; /* open before the test */
 };
 
 /* For cmocka. The teardown ends leases and pools and finds descriptors that leaked. */

@@ -11,18 +11,6 @@
 
 #include "ini_text.h"
 
-static char *print(const struct config *config)
-{
-    char *text;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
-
-    assert_non_null(out);
-    config_print(config, out);
-    fclose(out);
-    return text;
-}
-
 static void test_defaults(void **state)
 {
     struct config *config = ini_load(LISTENER);
@@ -244,7 +232,7 @@ static void test_print(void **state)
         "\n[listener a]\nlisten = 127.0.0.1:80\nupstream = tcp://x:1\npool =\ntimeout = 120\n"
         "reuse = quiet\nidle_timeout = 300\n";
     struct config *config = ini_load("[kaproxy]\nshutdown_timeout = 500ms\n" LISTENER);
-    char *text = print(config);
+    char *text = ini_print(config);
 
     (void)state;
     assert_string_equal(text, expected);
@@ -261,7 +249,7 @@ static void test_print_http(void **state)
         "host = client\n";
     struct config *config =
         ini_load(HTTP_LISTENER "host=client\nforwarded=forwarded\nheader_timeout=500ms\n");
-    char *text = print(config);
+    char *text = ini_print(config);
     const char *listener = strstr(text, "\n[listener");
 
     (void)state;
@@ -292,9 +280,9 @@ static void test_print_reads_back(void **state)
              "header_timeout=11\nforwarded=x-forwarded-for\nhost=a:12\n",
              path);
     struct config *first = ini_load(source);
-    char *text = print(first);
+    char *text = ini_print(first);
     struct config *second = ini_load(text);
-    char *again = print(second);
+    char *again = ini_print(second);
     assert_string_equal(text, again);
     assert_memory_equal(&first->pools[1].limits, &second->pools[1].limits,
                         sizeof(struct pool_limits));

@@ -99,18 +99,6 @@ static void test_plain(void **state)
     config_free(config);
 }
 
-static char *print(const struct config *config)
-{
-    char *text;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
-
-    assert_non_null(out);
-    config_print(config, out);
-    fclose(out);
-    return text;
-}
-
 static void test_print(void **state)
 {
     static const char keys[] =
@@ -123,11 +111,11 @@ static void test_print(void **state)
     struct config *config = ini_load(source);
     assert_string_equal(config->listeners[0].tls_server_name, "::1");
     assert_false(config->listeners[0].tls_verify);
-    char *text = print(config);
+    char *text = ini_print(config);
     assert_non_null(strstr(text, keys));
     config_free(config);
     config = ini_load(text);
-    char *again = print(config);
+    char *again = ini_print(config);
     assert_string_equal(again, text);
     config_free(config);
     free(text);

@@ -8,7 +8,6 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <dirent.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -23,6 +22,7 @@
 #include "peer.h"
 #include "pool.h"
 #include "resolver.h"
+#include "sockets.h"
 
 #define STEPS       120000
 #define ROUND_STEPS 4000 /* then the pools end, and others with other limits begin */
@@ -103,17 +103,6 @@ static unsigned below(struct world *w, unsigned limit)
 static bool percent(struct world *w, unsigned chance)
 {
     return below(w, 100) < chance;
-}
-
-static unsigned count_descriptors(void)
-{
-    unsigned count = 0;
-    DIR *folder = opendir("/proc/self/fd");
-    assert_non_null(folder);
-    while (readdir(folder) != NULL)
-        count++;
-    closedir(folder);
-    return count;
 }
 
 /* A random slot in a state, or NULL. */
@@ -563,9 +552,9 @@ static void random_steps(void **state)
     (void)state;
     struct world *w = calloc(1, sizeof(*w));
     assert_non_null(w);
-    unsigned before = count_descriptors();
+    int before = sockets_count();
     open_world(w);
-    unsigned rest = count_descriptors();
+    int rest = sockets_count();
     while (w->step < steps) {
         begin_round(w);
         for (int i = 0; i < ROUND_STEPS && w->step < steps; i++) {
@@ -574,14 +563,14 @@ static void random_steps(void **state)
             check_world(w);
         }
         end_round(w);
-        CLAIM(w, count_descriptors() == rest, "descriptors leaked");
+        CLAIM(w, sockets_count() == rest, "descriptors leaked");
     }
     report(w);
     resolver_free(w->resolver);
     loop_free(w->loop);
     for (int p = 0; p < PEERS + 2; p++)
         peer_close(&w->peers[p]);
-    CLAIM(w, count_descriptors() == before, "descriptors leaked");
+    CLAIM(w, sockets_count() == before, "descriptors leaked");
     free(w);
 }
 

@@ -9,13 +9,13 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "resolver.h"
+#include "sockets.h"
 
 /* A DNS server of a few names, all of which say by their first label what is to happen. */
 struct dns {
@@ -119,14 +119,6 @@ static void ask(struct world *world, struct asker *asker, const char *name)
     assert_int_equal(asker->answers, 0); /* never from inside the call */
 }
 
-static int count_descriptors(void)
-{
-    int count = 0;
-    for (int fd = 0; fd < 1024; fd++)
-        count += fcntl(fd, F_GETFD) >= 0;
-    return count;
-}
-
 static void make_resolver(struct world *world)
 {
     struct resolver_backend *backend = resolver_ares_new(world->loop, &world->options);
@@ -149,7 +141,7 @@ static int setup(void **state)
     event_assign(&world->dns.event, loop_base(world->loop), world->dns.fd, EV_READ | EV_PERSIST,
                  on_question, &world->dns);
     event_add(&world->dns.event, NULL);
-    world->descriptors = count_descriptors();
+    world->descriptors = sockets_count();
 
     snprintf(world->servers, sizeof(world->servers), "127.0.0.1:%u", ntohs(in.sin_port));
     world->options.servers = world->servers;
@@ -163,7 +155,7 @@ static int teardown(void **state)
     struct world *world = *state;
     resolver_free(world->resolver);
     loop_turn(world->loop, 0); /* what was posted is gone */
-    assert_int_equal(count_descriptors(), world->descriptors);
+    assert_int_equal(sockets_count(), world->descriptors);
     event_del(&world->dns.event);
     close(world->dns.fd);
     loop_free(world->loop);
@@ -278,7 +270,7 @@ static void test_freed_with_query_under_way(void **state)
     ask(world, &a, "mute.test");
     while (world->dns.asked < 2)
         loop_turn(world->loop, -1);
-    assert_true(count_descriptors() > world->descriptors);
+    assert_true(sockets_count() > world->descriptors);
     resolver_cancel(world->resolver, &a.lookup);
 }
 

@@ -7,16 +7,15 @@
 
 #include <cmocka.h>
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "sockets.h"
 #include "stream.h"
 
 /* Ends a test that waits for ever. */
@@ -62,24 +61,6 @@ static void on_ready(struct stream_handler *handler, struct stream *stream)
     f->calls++;
 }
 
-/* Connects a TCP pair on loopback. */
-static void connect_pair(int *near, int *far)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct sockaddr *sa = (struct sockaddr *)&address;
-    socklen_t length = sizeof(address);
-    int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(listening >= 0);
-    assert_int_equal(bind(listening, sa, length), 0);
-    assert_int_equal(listen(listening, 1), 0);
-    assert_int_equal(getsockname(listening, sa, &length), 0);
-    *far = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(connect(*far, sa, length), 0);
-    *near = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    assert_true(*near >= 0);
-    close(listening);
-}
-
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
@@ -88,7 +69,7 @@ static int setup(void **state)
     interruptions = 0;
     f->loop = loop_new();
     assert_non_null(f->loop);
-    connect_pair(&fd, &f->peer);
+    sockets_connect(&f->peer, &fd);
     stream_init(&f->stream, fd);
     f->handler.ready = on_ready;
     stream_set_handler(&f->stream, &f->handler);

@@ -9,7 +9,6 @@
 
 #include <cmocka.h>
 
-#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +21,8 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "sockets.h"
 
 #define DAY (24 * 3600)
 
@@ -151,23 +152,6 @@ SSL_CTX *peer_context(const struct identity *identity, const struct identity *be
 
 /* Pairs */
 
-static void connect_pair(int *near, int *far)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct sockaddr *sa = (struct sockaddr *)&address;
-    socklen_t length = sizeof(address);
-    int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(listening >= 0);
-    assert_int_equal(bind(listening, sa, length), 0);
-    assert_int_equal(listen(listening, 1), 0);
-    assert_int_equal(getsockname(listening, sa, &length), 0);
-    *near = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(connect(*near, sa, length), 0);
-    *far = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    assert_true(*far >= 0);
-    close(listening);
-}
-
 static void on_ready(struct stream_handler *handler, struct stream *stream)
 {
     struct pair *pair = container_of(handler, struct pair, handler);
@@ -180,7 +164,7 @@ void pair_make(struct pair *pair, struct tls_client *client, SSL_CTX *context)
     int fd, on = 1;
     *pair = (struct pair){.loop = loop_new(), .handler.ready = on_ready};
     assert_non_null(pair->loop);
-    connect_pair(&fd, &pair->fd);
+    sockets_connect(&fd, &pair->fd);
     assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)), 0);
     assert_int_equal(setsockopt(pair->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)), 0);
     assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
