@@ -2,12 +2,11 @@
 """Goal of this test: a client that gets no connection gets an answer that says why."""
 
 import sys
-import threading
 import time
 
 sys.path.insert(0, sys.path[0] + "/harness")
 from kaptest import Blackhole, ReservedPort, main, test
-from kaptest.http import (HttpUpstream, check_line, client, describe, one_shot, request, start)
+from kaptest.http import HttpUpstream, check_line, client, held, one_shot, request, start
 
 
 def check_answer(t, got, status, words):
@@ -58,14 +57,7 @@ def black_hole(t):
 
 @test("too many waiting: 503 with Retry-After; those in the queue are served")
 def too_many(t):
-    go = threading.Event()
-    t.callback(go.set)
-
-    def handler(connection, message):
-        go.wait(20)
-        return describe(connection, message)
-
-    upstream = t.own(HttpUpstream(handler))
+    upstream, go = held(t)
     kaproxy = start(t, upstream, pool={"max_per_host": 1, "max_waiting": 2, "timeout": "30s"})
     peers = [client(t, kaproxy)]
     peers[0].send("GET", "/0")
@@ -95,14 +87,7 @@ def pipelined(t):
 
 @test("a client that leaves while it waits takes its request along")
 def leaves(t):
-    go = threading.Event()
-    t.callback(go.set)
-
-    def handler(connection, message):
-        go.wait(20)
-        return describe(connection, message)
-
-    upstream = t.own(HttpUpstream(handler))
+    upstream, go = held(t)
     kaproxy = start(t, upstream, pool={"max_per_host": 1, "timeout": "30s"})
     first, second = client(t, kaproxy), client(t, kaproxy)
     first.send("GET", "/first")

@@ -3,32 +3,16 @@
 away in mid-exchange costs the upstream's connection, but never another client's answer."""
 
 import sys
-import threading
 
 sys.path.insert(0, sys.path[0] + "/harness")
 from kaptest import main, test
-from kaptest.http import (HttpUpstream, answer, check_line, client, describe, one_shot, request,
-                          start)
-
-
-def held(t):
-    """An upstream whose answers to /held wait until the test says go."""
-    go = threading.Event()
-
-    def handler(connection, message):
-        if message.target == "/held":
-            go.wait(20)
-        return describe(connection, message)
-
-    upstream = t.own(HttpUpstream(handler))
-    t.callback(go.set)
-    return upstream, go
+from kaptest.http import HttpUpstream, answer, check_line, client, held, one_shot, request, start
 
 
 @test("half-closed behind the request, while the answer is awaited: it comes")
 def half_closed(t):
     for version in "1.0", "1.1":
-        upstream, go = held(t)
+        upstream, go = held(t, "/held")
         kaproxy = start(t, upstream)
         peer = client(t, kaproxy)
         peer.send("GET", "/held", version=version)
@@ -80,7 +64,7 @@ def half_of_another(t):
 
 @test("a reset while the answer is awaited: the connection is discarded, the client logged")
 def awaiting(t):
-    upstream, _ = held(t)
+    upstream, _ = held(t, "/held")
     kaproxy = start(t, upstream)
     peer = client(t, kaproxy)
     peer.send("GET", "/held")

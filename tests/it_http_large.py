@@ -1,30 +1,13 @@
 #!/usr/bin/env python3
 """Goal of this test: 100 MB pass in both directions unharmed, and cost no memory."""
 
-import os
 import sys
 
 sys.path.insert(0, sys.path[0] + "/harness")
-from kaptest import SLOW, main, test
+from kaptest import main, test
 from kaptest.http import check_line, start
 from kaptest.http_peers import Nginx, checksum, run, url
-
-SIZE = (10 if SLOW else 100) * 1_000_000
-MEMORY = 4 << 20
-
-
-def fill(file):
-    """Bytes that do not repeat at any power of two."""
-    block = os.urandom(999_983)
-    with open(file, "wb") as opened:
-        for _ in range(SIZE // len(block)):
-            opened.write(block)
-        opened.write(block[:SIZE % len(block)])
-
-
-def check_memory(t, kaproxy, before):
-    if not SLOW:
-        t.at_most(kaproxy.private_memory() - before, MEMORY, "bytes of memory more than before")
+from kaptest.large import SIZE, check_memory, fill
 
 
 @test("100 MB down, to HTTP/1.1 and to HTTP/1.0")

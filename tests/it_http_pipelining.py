@@ -2,11 +2,10 @@
 """Goal of this test: requests that a client sends without waiting are answered in order."""
 
 import sys
-import threading
 
 sys.path.insert(0, sys.path[0] + "/harness")
 from kaptest import main, test
-from kaptest.http import HttpUpstream, chunked, client, describe, request, start
+from kaptest.http import HttpUpstream, chunked, client, held, request, start
 
 
 def check_answers(t, peer, wanted):
@@ -39,15 +38,7 @@ def hundred(t):
 
 @test("the second request waits for the first answer, even while other connections are idle")
 def one_at_a_time(t):
-    go = threading.Event()
-    t.callback(go.set)
-
-    def slow_first(connection, message):
-        if message.target == "/slow":
-            go.wait(20)
-        return describe(connection, message)
-
-    upstream = t.own(HttpUpstream(slow_first))
+    upstream, go = held(t, "/slow")
     kaproxy = start(t, upstream)
     peer = client(t, kaproxy)
     peer.channel.send(request("GET", "/slow") + request("GET", "/fast"))

@@ -3,24 +3,14 @@
 
 import signal
 import sys
-import threading
 
 sys.path.insert(0, sys.path[0] + "/harness")
 from kaptest import main, test, wait_until
-from kaptest.http import (HttpUpstream, answer, check_line, client, describe, request, start)
+from kaptest.http import HttpUpstream, answer, check_line, client, held, request, start
 
 
-def held(t, **options):
-    """An upstream whose answers to /held wait until the test says go."""
-    go = threading.Event()
-
-    def handler(connection, message):
-        if message.target == "/held":
-            go.wait(20)
-        return describe(connection, message)
-
-    upstream = t.own(HttpUpstream(handler))
-    t.callback(go.set)
+def start_held(t, **options):
+    upstream, go = held(t, "/held")
     return upstream, start(t, upstream, **options), go
 
 
@@ -39,7 +29,7 @@ def terminate(kaproxy):
 
 @test("clients between two requests, or before the first: an orderly end at once, then exit")
 def idle(t):
-    _, kaproxy, _ = held(t)
+    _, kaproxy, _ = start_held(t)
     peers = [client(t, kaproxy) for _ in range(3)]
     for peer in peers[1:]:
         t.equal(peer.ask().status, 200, "status")
@@ -50,7 +40,7 @@ def idle(t):
 
 @test("an exchange under way: answered, with Connection: close, and then the end")
 def exchanging(t):
-    upstream, kaproxy, go = held(t)
+    upstream, kaproxy, go = start_held(t)
     peer, bystander = client(t, kaproxy), client(t, kaproxy)
     t.equal(bystander.ask().status, 200, "status of a client that is idle then")
     peer.send("GET", "/held")
@@ -68,7 +58,7 @@ def exchanging(t):
 
 @test("a request that is just being sent is served")
 def sending(t):
-    _, kaproxy, _ = held(t)
+    _, kaproxy, _ = start_held(t)
     peer = client(t, kaproxy)
     data = request("POST", "/x", body=b"hello")
     peer.channel.send(data[:-3])
@@ -82,7 +72,7 @@ def sending(t):
 
 @test("requests in the queue are served")
 def queue(t):
-    upstream, kaproxy, go = held(t, pool={"max_per_host": 1})
+    upstream, kaproxy, go = start_held(t, pool={"max_per_host": 1})
     peers = [client(t, kaproxy) for _ in range(3)]
     peers[0].send("GET", "/held")
     upstream.wait_requests(1)

@@ -190,11 +190,7 @@ def tickets(t):
 def converse(t, kaproxy, upstream, number):
     """One client's question to openssl s_server; gives from_cache."""
     client = kaproxy.connect()
-    client.send(b"question %d\n" % number)
-    upstream.wait_output(f"question {number}")
-    upstream.type("answer\n")
-    t.equal(client.read_line(), b"answer", "answer")
-    t.equal(client.end(), "eof", "end")
+    upstream.converse(t, client, number)
     return kaproxy.wait_session(client)["from_cache"]
 
 

@@ -8,28 +8,12 @@ import threading
 import time
 
 sys.path.insert(0, sys.path[0] + "/harness")
-from kaptest import SLOW, main, test
+from kaptest import main, test
 from kaptest.http import answer, check_line, client, one_shot
 from kaptest.http_peers import checksum, run, url
+from kaptest.large import check_memory, fill
 from kaptest.tls import HttpsUpstream, TlsUpstream, start
 from kaptest.tls_peers import Nginx
-
-SIZE = (10 if SLOW else 100) * 1_000_000
-MEMORY = 4 << 20
-
-
-def fill(file, size=SIZE):
-    """Bytes that do not repeat at any power of two."""
-    block = os.urandom(999_983)
-    with open(file, "wb") as opened:
-        for _ in range(size // len(block)):
-            opened.write(block)
-        opened.write(block[:size % len(block)])
-
-
-def check_memory(t, kaproxy, before):
-    if not SLOW:
-        t.at_most(kaproxy.private_memory() - before, MEMORY, "bytes of memory more than before")
 
 
 @test("100 MB down and up, with a length and chunked")

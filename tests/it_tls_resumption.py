@@ -99,12 +99,7 @@ def no_tickets(t):
         upstream = t.own(OpensslUpstream(t, *options))
         kaproxy = start(t, upstream, pool={"max_per_host": 1, **ONE_USE})
         for number in range(3):
-            client = kaproxy.connect()
-            client.send(b"question %d\n" % number)
-            upstream.wait_output(f"question {number}")
-            upstream.type("answer\n")
-            t.equal(client.read_line(), b"answer", "answer")
-            t.equal(client.end(), "eof", "end")
+            upstream.converse(t, kaproxy.connect(), number)
         t.equal(handshakes(kaproxy), (3, 0, 0), "handshakes")
 
 

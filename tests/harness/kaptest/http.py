@@ -4,7 +4,7 @@ import re
 import threading
 
 from .channel import connect
-from .tap import Failure, wait_until
+from .tap import PATIENCE, Failure, wait_until
 from .upstream import ScriptedUpstream
 
 
@@ -255,6 +255,21 @@ class HttpUpstream(ScriptedUpstream):
     def wait_requests(self, count):
         wait_until(lambda: len(self.requests) >= count, f"request {count} at the upstream")
         return self.requests[count - 1]
+
+
+def held(t, *targets):
+    """An upstream whose answers, to these targets or to all, wait until the event is set that is
+    given as well."""
+    go = threading.Event()
+
+    def handler(connection, message):
+        if not targets or message.target in targets:
+            go.wait(PATIENCE)
+        return describe(connection, message)
+
+    upstream = t.own(HttpUpstream(handler))
+    t.callback(go.set)
+    return upstream, go
 
 
 class HttpClient:

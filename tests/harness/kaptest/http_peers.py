@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.request
 
-from .peers import Peer, need
+from .peers import Peer, need, nginx_command
 from .tap import SLOW, Failure, Skip
 
 TOOL_LIMIT = 300 if SLOW else 80
@@ -53,32 +53,10 @@ class HttpPeer(Peer):
         (self.root / name).write_bytes(data)
 
 
-NGINX_CONF = """\
-daemon off;
-master_process off;
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log stderr notice;
-events {{ worker_connections 1024; }}
-http {{
-    client_body_temp_path {folder}/nginx-body;
-    proxy_temp_path {folder}/nginx-proxy;
-    fastcgi_temp_path {folder}/nginx-fastcgi;
-    uwsgi_temp_path {folder}/nginx-uwsgi;
-    scgi_temp_path {folder}/nginx-scgi;
-    keepalive_requests 1000000;
-    keepalive_timeout {keep_alive};
-    client_max_body_size 1g;
-    access_log off;
-    server {{
-        listen 127.0.0.1:{port};
-        root {folder}/www;
-        location = /status {{ stub_status; }}
-        location /upload/ {{ dav_methods PUT DELETE; }}
-        location = /post {{ return 200 "posted\\n"; }}
-    }}
-}}
-"""
+NGINX_SERVER = """\
+location = /status { stub_status; }
+        location /upload/ { dav_methods PUT DELETE; }
+        location = /post { return 200 "posted\\n"; }"""
 
 
 class Nginx(HttpPeer):
@@ -90,12 +68,9 @@ class Nginx(HttpPeer):
         super().__init__(t)
 
     def command(self):
-        program = need("nginx")
         (self.root / "upload").mkdir(exist_ok=True)
-        file = self.t.folder / "nginx.conf"
-        file.write_text(NGINX_CONF.format(folder=self.t.folder, port=self.port,
-                                          keep_alive=self.keep_alive))
-        return [program, "-c", str(file), "-p", str(self.t.folder), "-e", "stderr"]
+        return nginx_command(self.t, self.port, main="master_process off;", server=NGINX_SERVER,
+                             http=f"keepalive_timeout {self.keep_alive};\n    access_log off;")
 
     def accepted(self):
         """A count of accepted connections that grows with those of others than this function."""

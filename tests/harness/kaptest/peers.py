@@ -92,6 +92,17 @@ class Redis(Peer):
         return self.info("total_connections_received") - self.asked
 
 
+def redis_benchmark(t, kaproxy, clients):
+    """So many one-shot clients, 16 at a time, each with one command; none may fail."""
+    done = subprocess.run(
+        [need("redis-benchmark"), "-h", "127.0.0.1", "-p", str(kaproxy.address()[1]), "-k", "0",
+         "-c", "16", "-n", str(clients), "-t", "set", "--csv"],
+        capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    t.equal(done.returncode, 0, "exit status of redis-benchmark " + said)
+    t.check("rror" not in said, "an error: " + said)
+
+
 class Memcached(Peer):
     def command(self):
         return [need("memcached"), "-u", "root", "-l", "127.0.0.1", "-p", str(self.port),
@@ -100,36 +111,47 @@ class Memcached(Peer):
 
 NGINX_CONF = """\
 daemon off;
-master_process off;
 pid {folder}/nginx.pid;
 error_log stderr notice;
-events {{ worker_connections 256; }}
+{main}
+events {{ worker_connections 1024; }}
 http {{
     client_body_temp_path {folder}/nginx-body;
     proxy_temp_path {folder}/nginx-proxy;
     fastcgi_temp_path {folder}/nginx-fastcgi;
     uwsgi_temp_path {folder}/nginx-uwsgi;
     scgi_temp_path {folder}/nginx-scgi;
-    keepalive_requests 100000;
-    log_format connections "$connection $connection_requests $request_uri $status";
-    access_log {folder}/nginx-access.log connections;
+    keepalive_requests 1000000;
+    client_max_body_size 1g;
+    {http}
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port}{listen};
         root {folder}/www;
+        {server}
     }}
 }}
 """
+
+
+def nginx_command(t, port, *, main="", http="", listen="", server=""):
+    """The command for an nginx with one server; the rest are lines for these blocks of its
+    configuration, and options of `listen`."""
+    program = need("nginx")
+    file = t.folder / "nginx.conf"
+    file.write_text(NGINX_CONF.format(folder=t.folder, port=port, main=main, http=http,
+                                      listen=listen, server=server))
+    return [program, "-c", str(file), "-p", str(t.folder), "-e", "stderr"]
 
 
 class Nginx(Peer):
     """Serves folder/www; its access log tells connection, request on it, path, status."""
 
     def command(self):
-        program = need("nginx")
         (self.t.folder / "www").mkdir(exist_ok=True)
-        file = self.t.folder / "nginx.conf"
-        file.write_text(NGINX_CONF.format(folder=self.t.folder, port=self.port))
-        return [program, "-c", str(file), "-p", str(self.t.folder), "-e", "stderr"]
+        return nginx_command(
+            self.t, self.port, main="master_process off;",
+            http='''log_format connections "$connection $connection_requests $request_uri $status";
+    access_log nginx-access.log connections;''')
 
     def requests(self):
         """[(connection, request number on it, path, status)] so far."""

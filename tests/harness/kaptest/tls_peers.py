@@ -6,40 +6,23 @@ import socket
 import subprocess
 
 from .http_peers import HttpPeer
-from .peers import Peer, Redis, need
+from .peers import Peer, Redis, need, nginx_command
 from .ports import free_port
 from .tap import PATIENCE, spawn, wait_until
 from .tls_ca import authority
 
-NGINX_CONF = """\
-daemon off;
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log stderr notice;
-events {{ worker_connections 1024; }}
-http {{
-    client_body_temp_path {folder}/nginx-body;
-    proxy_temp_path {folder}/nginx-proxy;
-    fastcgi_temp_path {folder}/nginx-fastcgi;
-    uwsgi_temp_path {folder}/nginx-uwsgi;
-    scgi_temp_path {folder}/nginx-scgi;
-    keepalive_requests 1000000;
-    client_max_body_size 1g;
-    log_format tls "$connection\t$ssl_session_reused\t$ssl_protocol\t$ssl_alpn_protocol\t"
+NGINX_HTTP = """\
+log_format tls "$connection\t$ssl_session_reused\t$ssl_protocol\t$ssl_alpn_protocol\t"
                    "$ssl_client_s_dn\t$request_method\t$request_uri\t$status";
-    access_log {folder}/nginx-{port}.log tls;
+    access_log nginx-{port}.log tls;
     ssl_certificate {certificate.file};
     ssl_certificate_key {certificate.key};
-    ssl_session_cache shared:tls:1m;
-    server {{
-        listen 127.0.0.1:{port} ssl backlog=1024;
-        root {folder}/www;
-        {settings}
-        location /upload/ {{ dav_methods PUT DELETE; }}
+    ssl_session_cache shared:tls:1m;"""
+
+NGINX_SERVER = """\
+location /upload/ {{ dav_methods PUT DELETE; }}
         location = /echo {{ return 200 "$request_method $request_uri"; }}
-    }}
-}}
-"""
+        {settings}"""
 
 
 class Nginx(HttpPeer):
@@ -52,14 +35,13 @@ class Nginx(HttpPeer):
         self.endpoint = f"https://127.0.0.1:{self.port}"
 
     def command(self):
-        program = need("nginx")
         upload = self.root / "upload"
         upload.mkdir(exist_ok=True)
         upload.chmod(0o777)  # its workers are nobody's
-        file = self.t.folder / "nginx.conf"
-        file.write_text(NGINX_CONF.format(folder=self.t.folder, port=self.port,
-                                          certificate=self.certificate, settings=self.settings))
-        return [program, "-c", str(file), "-p", str(self.t.folder), "-e", "stderr"]
+        return nginx_command(
+            self.t, self.port, listen=" ssl backlog=1024",
+            http=NGINX_HTTP.format(port=self.port, certificate=self.certificate),
+            server=NGINX_SERVER.format(settings=self.settings))
 
     def requests(self):
         """Those of its log so far."""
@@ -163,6 +145,14 @@ class OpensslUpstream(Peer):
 
     def wait_output(self, text, count=1):
         wait_until(lambda: self.output().count(text) >= count, f"{text!r} from openssl")
+
+    def converse(self, t, client, number):
+        """One client's question with its answer, and the client's end."""
+        client.send(b"question %d\n" % number)
+        self.wait_output(f"question {number}")
+        self.type("answer\n")
+        t.equal(client.read_line(), b"answer", "answer")
+        t.equal(client.end(), "eof", "end")
 
     def close(self):
         super().close()
