@@ -437,6 +437,7 @@ void listeners_clear(struct listeners *listeners)
     while ((listener = TAILQ_FIRST(&listeners->list)) != NULL) {
         TAILQ_REMOVE(&listeners->list, listener, link);
         close_sockets(listener);
+        service_clear(&listener->service);
         free(listener);
     }
     timer_clear(listeners->loop, &listeners->retry);

@@ -301,9 +301,11 @@ void session_ask(struct session *session, bool fresh)
 int session_start(struct service *service, int fd, const union address *peer)
 {
     const struct session_kind *kind = service->kind;
-    struct session *session = calloc(1, kind->size);
+    struct session *session =
+        malloc(kind->size); /* malloc(3) keeps small ones at hand, calloc not */
     if (session == NULL)
         return -1;
+    memset(session, 0, kind->size);
     session->kind = kind;
     session->service = service;
     session->state = kind->first;
@@ -340,6 +342,21 @@ int service_init(struct service *service)
         service->host = endpoint_authority(&service->config->upstream, service->authority);
     TAILQ_INIT(&service->sessions);
     return 0;
+}
+
+void service_clear(struct service *service)
+{
+    if (service->kind != NULL && service->kind->clear_service != NULL)
+        service->kind->clear_service(service);
+}
+
+void session_open_access(struct session *session)
+{
+    struct access *access = &session->access;
+    memset(access, 0, offsetof(struct access, failure));
+    access->failure.function = NULL;
+    access->open = true;
+    access->started = loop_now(session->service->loop);
 }
 
 void service_log_stats(const struct service *service)

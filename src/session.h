@@ -63,11 +63,16 @@ struct service {
     char authority[ENDPOINT_TEXT_MAX];
     char upstream[ENDPOINT_TEXT_MAX];
     TAILQ_HEAD(, session) sessions;
+    struct exchange *spares; /* http: exchanges to be used again */
+    unsigned spare_count;
     struct service_stats stats;
 };
 
 /* Prepares a service whose first group is set. 0, or -1 with ENOMEM. */
 MUST_CHECK int service_init(struct service *service);
+
+/* Frees what it keeps; no session may be left. */
+void service_clear(struct service *service);
 
 /* Takes over an accepted, non-blocking descriptor. A failure ends the session, with its line in the
  * logs. `ended` is never called from inside. -1 with ENOMEM: fd is the caller's still. */

@@ -11,6 +11,10 @@
 /* Steps of one session before others have their turn. */
 #define SHARE 32
 
+/* Exchanges that a service keeps for the next ones: they are too large for malloc to have at hand.
+ */
+#define SPARES_MAX 16
+
 void http_moved(struct http_session *http)
 {
     http->session.moved_at = loop_now(http->session.service->loop);
@@ -39,24 +43,31 @@ enum step http_finish(struct http_session *http, enum session_end end)
 
 struct exchange *http_exchange_new(struct http_session *http)
 {
-    struct session *session = &http->session;
-    struct exchange *exchange = malloc(sizeof(*exchange));
-    if (exchange == NULL)
+    struct service *service = http->session.service;
+    struct exchange *exchange = service->spares;
+    if (exchange != NULL) {
+        service->spares = exchange->next_spare;
+        service->spare_count--;
+    } else if ((exchange = malloc(sizeof(*exchange))) == NULL) {
         return NULL;
+    }
     /* The heads' tables of fields are large, and begin functions set what counts of them. */
     memset(exchange, 0, offsetof(struct exchange, request));
     memset(&exchange->request_body, 0, sizeof(*exchange) - offsetof(struct exchange, request_body));
     http1_request_begin(&exchange->request);
     http->exchange = exchange;
     http->end = SESSION_COMPLETE;
-    session->access = (struct access){.open = true, .started = loop_now(session->service->loop)};
+    session_open_access(&http->session);
     return exchange;
 }
 
-static void exchange_free(struct exchange *exchange)
+static void exchange_free(struct http_session *http)
 {
+    struct service *service = http->session.service;
+    struct exchange *exchange = http->exchange;
     if (exchange == NULL)
         return;
+    http->exchange = NULL;
     buffer_clear(&exchange->head);
     buffer_clear(&exchange->ahead);
     buffer_clear(&exchange->up);
@@ -64,7 +75,23 @@ static void exchange_free(struct exchange *exchange)
     buffer_clear(&exchange->last_chunk);
     buffer_clear(&exchange->answer);
     free(exchange->target);
-    free(exchange);
+    if (service->spare_count == SPARES_MAX) {
+        free(exchange);
+        return;
+    }
+    exchange->next_spare = service->spares;
+    service->spares = exchange;
+    service->spare_count++;
+}
+
+static void http_clear_service(struct service *service)
+{
+    struct exchange *exchange;
+    while ((exchange = service->spares) != NULL) {
+        service->spares = exchange->next_spare;
+        free(exchange);
+    }
+    service->spare_count = 0;
 }
 
 enum step http_flush(struct http_session *http)
@@ -113,9 +140,7 @@ static void close_exchange(struct http_session *http)
         stats->answers[exchange->status / 100]++;
     session_log(&http->session, http->end);
     http->served = true;
-    exchange_free(http->exchange);
-    http->exchange = NULL;
-    http->session.access = (struct access){0};
+    exchange_free(http);
 }
 
 /* What the client still sends must be read, or closing would reset the connection, and a reset
@@ -349,7 +374,7 @@ static size_t http_describe(struct session *session, char *text, size_t size)
 static void http_clear(struct session *session)
 {
     struct http_session *http = http_of(session);
-    exchange_free(http->exchange);
+    exchange_free(http);
     buffer_clear(&http->in);
     buffer_clear(&http->down);
     if (http->tunnel != NULL)
@@ -368,4 +393,5 @@ const struct session_kind session_http_kind = {
     .drain = http_drain,
     .describe = http_describe,
     .clear = http_clear,
+    .clear_service = http_clear_service,
 };

@@ -44,6 +44,7 @@ enum message_stage { MESSAGE_HEAD, MESSAGE_BODY, MESSAGE_TRAILER, MESSAGE_READ }
 
 /* One request with its response. */
 struct exchange {
+    struct exchange *next_spare; /* while it is one */
     enum message_stage request_stage, response_stage;
     struct http1_head request, response, trailer; /* trailer: of the request; facts of the others */
     struct http1_body request_body, response_body;

@@ -48,8 +48,9 @@ struct session_kind {
     void (*drain)(struct session *session);
     /* More fields for the access log, each with a blank before it; returns their length. */
     size_t (*describe)(struct session *session, char *text, size_t size);
-    /* Frees what the kind holds. */
+    /* Frees what the kind holds, for a session and for a service (NULL: nothing). */
     void (*clear)(struct session *session);
+    void (*clear_service)(struct service *service);
 };
 
 extern const struct session_kind session_opaque_kind;
@@ -64,7 +65,7 @@ struct access {
     usec_t asked;
     usec_t waited; /* for the pool's answer */
     uint64_t bytes_up, bytes_down;
-    struct failure failure; /* of the allocation; function NULL: none */
+    struct failure failure; /* of the allocation; function NULL: none. The last member */
 };
 
 struct session {
@@ -106,6 +107,9 @@ void session_yield(struct session *session);
 /* The client's address as text; returns text. */
 #define SESSION_PEER_MAX 64
 char *session_peer(const struct session *session, char text[SESSION_PEER_MAX]);
+
+/* From here on there is something to log. */
+void session_open_access(struct session *session);
 
 /* Writes the line for what access tells, when it is open, and closes it. */
 void session_log(struct session *session, enum session_end end);

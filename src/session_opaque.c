@@ -13,7 +13,7 @@ static struct opaque_session *opaque_of(struct session *session)
 
 static void opaque_begin(struct session *session)
 {
-    session->access.open = true;
+    session_open_access(session);
     session_ask(session, session->service->config->reuse == REUSE_NEVER);
 }
 

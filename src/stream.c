@@ -171,12 +171,6 @@ ssize_t stream_read(struct stream *stream, void *buffer, size_t size)
     return n;
 }
 
-ssize_t stream_write(struct stream *stream, const void *data, size_t size)
-{
-    struct iovec part = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
-    return stream_writev(stream, &part, 1);
-}
-
 static size_t total_size(const struct iovec *parts, int count)
 {
     size_t size = 0;
@@ -197,26 +191,44 @@ static ssize_t writev_tls(struct stream *stream, const struct iovec *parts, int 
     return n;
 }
 
+/* What a system call has written, of so much. */
+static ssize_t after_write(struct stream *stream, ssize_t n, size_t size)
+{
+    if (n >= 0 && (size_t)n == size)
+        return n;
+    int error = n < 0 && errno == EWOULDBLOCK ? EAGAIN : errno;
+    stream->writable = false;
+    if ((n >= 0 || error == EAGAIN) && watch_room(stream) < 0)
+        return -1;
+    errno = error;
+    return n;
+}
+
+ssize_t stream_write(struct stream *stream, const void *data, size_t size)
+{
+    struct iovec part = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
+    ssize_t n;
+    if (stream->tls != NULL)
+        return writev_tls(stream, &part, 1);
+    do
+        n = send(stream->fd, data, size, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return after_write(stream, n, size);
+}
+
 ssize_t stream_writev(struct stream *stream, const struct iovec *parts, int count)
 {
     if (stream->tls != NULL)
         return writev_tls(stream, parts, count);
+    if (count == 1)
+        return stream_write(stream, parts->iov_base, parts->iov_len);
     struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts,
                              .msg_iovlen = (size_t)count};
     ssize_t n;
     do
         n = sendmsg(stream->fd, &message, MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
-    if (n < 0 && errno == EWOULDBLOCK)
-        errno = EAGAIN;
-    if (n >= 0 && (size_t)n == total_size(parts, count))
-        return n;
-    int error = errno;
-    stream->writable = false;
-    if ((n >= 0 || error == EAGAIN) && watch_room(stream) < 0)
-        return -1;
-    errno = error;
-    return n;
+    return after_write(stream, n, total_size(parts, count));
 }
 
 bool stream_is_drained(const struct stream *stream)

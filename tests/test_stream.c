@@ -34,6 +34,16 @@ ssize_t recv(int fd, void *buffer, size_t size, int flags)
     return syscall(SYS_recvfrom, fd, buffer, size, flags, NULL, NULL);
 }
 
+ssize_t send(int fd, const void *data, size_t size, int flags)
+{
+    if (interruptions > 0) {
+        interruptions--;
+        errno = EINTR;
+        return -1;
+    }
+    return syscall(SYS_sendto, fd, data, size, flags, NULL, 0);
+}
+
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
     if (interruptions > 0) {
@@ -294,6 +304,10 @@ static void test_interrupted_calls_are_repeated(void **state)
     assert_reads(f, "abc");
     interruptions = 2;
     assert_int_equal(stream_write(&f->stream, "x", 1), 1);
+    char x = 'x', y = 'y';
+    const struct iovec parts[] = {{&x, 1}, {&y, 1}};
+    interruptions = 2;
+    assert_int_equal(stream_writev(&f->stream, parts, ARRAY_LEN(parts)), 2);
     interruptions = 2;
     assert_int_equal(stream_look(&f->stream), LOOK_QUIET);
     assert_int_equal(interruptions, 0);
