@@ -12,6 +12,9 @@
 #include <unistd.h>
 
 #include "config-build.h"
+#ifdef HAVE_MALLOPT
+#include <malloc.h>
+#endif
 #include "config.h"
 #include "descriptors.h"
 #include "log.h"
@@ -160,10 +163,24 @@ static int drop_privileges(const char *user)
     return 0;
 }
 
+/* How much free memory malloc keeps for what comes next. */
+#define FREE_MEMORY (2 * 1024 * 1024)
+
+/* Left to itself malloc gives the memory of a large body back to the kernel, page by page, only to
+ * ask for it again when the next body comes. */
+static void keep_free_memory(void)
+{
+#ifdef HAVE_MALLOPT
+    mallopt(M_TRIM_THRESHOLD, FREE_MEMORY);
+    mallopt(M_MMAP_THRESHOLD, FREE_MEMORY);
+#endif
+}
+
 static int serve(const struct config *config)
 {
     int status = EXIT_FAILURE;
     signal(SIGPIPE, SIG_IGN);
+    keep_free_memory();
     if (open_logs(config) < 0)
         return status;
     log_notice("kaproxy " PACKAGE_VERSION " starts with %s", config->file);

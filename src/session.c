@@ -12,6 +12,9 @@
 #include "session_internal.h"
 #include "tls.h"
 
+/* Sessions that a service keeps for the next clients: one is taken for every connection. */
+#define SPARES_MAX SPARES(64)
+
 const char *session_end_name(enum session_end end)
 {
     static const char *const names[] = {
@@ -147,6 +150,17 @@ static enum pool_discard discard_reason(enum session_end end)
     return DISCARD_NOT_REUSABLE;
 }
 
+/* Keeps a session that has ended for the next client. */
+static void set_aside(struct service *service, struct session *session)
+{
+    if (service->spare_count == SPARES_MAX) {
+        free(session);
+        return;
+    }
+    TAILQ_INSERT_HEAD(&service->spares, session, link);
+    service->spare_count++;
+}
+
 void session_finish(struct session *session, enum session_end end)
 {
     struct service *service = session->service;
@@ -166,7 +180,7 @@ void session_finish(struct session *session, enum session_end end)
     session_log(session, end);
     session->kind->clear(session);
     TAILQ_REMOVE(&service->sessions, session, link);
-    free(session);
+    set_aside(service, session);
     service->ended(service);
 }
 
@@ -301,11 +315,14 @@ void session_ask(struct session *session, bool fresh)
 int session_start(struct service *service, int fd, const union address *peer)
 {
     const struct session_kind *kind = service->kind;
-    struct session *session =
-        malloc(kind->size); /* malloc(3) keeps small ones at hand, calloc not */
-    if (session == NULL)
+    struct session *session = TAILQ_FIRST(&service->spares);
+    if (session != NULL) {
+        TAILQ_REMOVE(&service->spares, session, link);
+        service->spare_count--;
+        memset(session, 0, kind->size);
+    } else if ((session = calloc(1, kind->size)) == NULL) {
         return -1;
-    memset(session, 0, kind->size);
+    }
     session->kind = kind;
     session->service = service;
     session->state = kind->first;
@@ -341,12 +358,21 @@ int service_init(struct service *service)
     if (service->client_host || strcmp(service->host, "upstream") == 0)
         service->host = endpoint_authority(&service->config->upstream, service->authority);
     TAILQ_INIT(&service->sessions);
+    TAILQ_INIT(&service->spares);
     return 0;
 }
 
 void service_clear(struct service *service)
 {
-    if (service->kind != NULL && service->kind->clear_service != NULL)
+    struct session *session;
+    if (service->kind == NULL) /* not initialized */
+        return;
+    while ((session = TAILQ_FIRST(&service->spares)) != NULL) {
+        TAILQ_REMOVE(&service->spares, session, link);
+        free(session);
+    }
+    service->spare_count = 0;
+    if (service->kind->clear_service != NULL)
         service->kind->clear_service(service);
 }
 

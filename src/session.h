@@ -63,8 +63,10 @@ struct service {
     char authority[ENDPOINT_TEXT_MAX];
     char upstream[ENDPOINT_TEXT_MAX];
     TAILQ_HEAD(, session) sessions;
-    struct exchange *spares; /* http: exchanges to be used again */
+    TAILQ_HEAD(, session) spares; /* ended ones, to be used again */
     unsigned spare_count;
+    struct exchange *spare_exchanges; /* http: the same */
+    unsigned spare_exchange_count;
     struct service_stats stats;
 };
 

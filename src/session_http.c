@@ -13,7 +13,7 @@
 
 /* Exchanges that a service keeps for the next ones: they are too large for malloc to have at hand.
  */
-#define SPARES_MAX 16
+#define SPARES_MAX SPARES(16)
 
 void http_moved(struct http_session *http)
 {
@@ -44,10 +44,10 @@ enum step http_finish(struct http_session *http, enum session_end end)
 struct exchange *http_exchange_new(struct http_session *http)
 {
     struct service *service = http->session.service;
-    struct exchange *exchange = service->spares;
+    struct exchange *exchange = service->spare_exchanges;
     if (exchange != NULL) {
-        service->spares = exchange->next_spare;
-        service->spare_count--;
+        service->spare_exchanges = exchange->next_spare;
+        service->spare_exchange_count--;
     } else if ((exchange = malloc(sizeof(*exchange))) == NULL) {
         return NULL;
     }
@@ -75,23 +75,23 @@ static void exchange_free(struct http_session *http)
     buffer_clear(&exchange->last_chunk);
     buffer_clear(&exchange->answer);
     free(exchange->target);
-    if (service->spare_count == SPARES_MAX) {
+    if (service->spare_exchange_count == SPARES_MAX) {
         free(exchange);
         return;
     }
-    exchange->next_spare = service->spares;
-    service->spares = exchange;
-    service->spare_count++;
+    exchange->next_spare = service->spare_exchanges;
+    service->spare_exchanges = exchange;
+    service->spare_exchange_count++;
 }
 
 static void http_clear_service(struct service *service)
 {
     struct exchange *exchange;
-    while ((exchange = service->spares) != NULL) {
-        service->spares = exchange->next_spare;
+    while ((exchange = service->spare_exchanges) != NULL) {
+        service->spare_exchanges = exchange->next_spare;
         free(exchange);
     }
-    service->spare_count = 0;
+    service->spare_exchange_count = 0;
 }
 
 enum step http_flush(struct http_session *http)

@@ -19,4 +19,17 @@ typedef int64_t usec_t;
 #define MUST_CHECK        __attribute__((warn_unused_result))
 #define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
+/* How many objects of a kind are kept to be used again. None where AddressSanitizer is to see who
+ * uses one after its end. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SPARES(count) 0
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define SPARES(count) 0
+#endif
+#ifndef SPARES
+#define SPARES(count) (count)
+#endif
+
 #endif
