@@ -64,6 +64,10 @@ static struct arguments parse_arguments(int argc, char **argv)
         fprintf(stderr, "kaproxy: unexpected argument: %s\n%s", argv[optind], usage);
         exit(EXIT_FAILURE);
     }
+    if (arguments.verbose && !arguments.check) {
+        fprintf(stderr, "kaproxy: -v goes with -t\n%s", usage);
+        exit(EXIT_FAILURE);
+    }
     return arguments;
 }
 

@@ -139,7 +139,8 @@ def other_errors(t):
     empty.write_text("")
     missing = t.folder / "missing.ini"
     for arguments, word in (((f"-c{missing}",), "missing.ini"), ((f"-c{empty}",), "empty.ini"),
-                            (("-c",), "c"), (("-x",), "x"), (("-t", f"-c{empty}", "more"), "more")):
+                            (("-c",), "c"), (("-x",), "x"), (("-t", f"-c{empty}", "more"), "more"),
+                            (("-v",), "-v goes with -t")):
         status, out, err = run(*arguments)
         t.equal((status, out), (1, ""), f"{arguments}: status and standard output")
         t.check(word in err, f"{arguments}: {word} is not in {err!r}")
