@@ -36,14 +36,30 @@ static int make_room(struct buffer *buffer, size_t need)
     return 0;
 }
 
+char *buffer_reserve(struct buffer *buffer, size_t length)
+{
+    if ((is_lent(buffer) || buffer->size - buffer->end < length) && make_room(buffer, length) < 0)
+        return NULL;
+    return buffer->memory + buffer->end;
+}
+
+void buffer_extend(struct buffer *buffer, size_t length)
+{
+    assert(length <= buffer->size - buffer->end);
+    buffer->end += length;
+    if (buffer->start == buffer->end)
+        buffer_clear(buffer);
+}
+
 int buffer_append(struct buffer *buffer, const void *data, size_t length)
 {
     if (length == 0)
         return 0;
-    if ((is_lent(buffer) || buffer->size - buffer->end < length) && make_room(buffer, length) < 0)
+    char *room = buffer_reserve(buffer, length);
+    if (room == NULL)
         return -1;
-    memcpy(buffer->memory + buffer->end, data, length);
-    buffer->end += length;
+    memcpy(room, data, length);
+    buffer_extend(buffer, length);
     return 0;
 }
 

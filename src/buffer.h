@@ -28,6 +28,11 @@ static inline char *buffer_data(const struct buffer *buffer)
 /* 0, or -1 with ENOMEM; then nothing was appended. */
 MUST_CHECK int buffer_append(struct buffer *buffer, const void *data, size_t length);
 
+/* Room behind what is held, to be written to: `length` bytes, of which buffer_extend then takes as
+ * many as were. NULL with ENOMEM. */
+MUST_CHECK char *buffer_reserve(struct buffer *buffer, size_t length);
+void buffer_extend(struct buffer *buffer, size_t length);
+
 /* Lets an empty buffer hold bytes that stay the caller's: they are not copied unless something is
  * appended. Whoever uses that memory for something else calls buffer_keep before. */
 void buffer_lend(struct buffer *buffer, char *data, size_t length);

@@ -9,6 +9,9 @@
 #include "log.h"
 #include "session_http.h"
 
+/* How much is read at first of a request. */
+#define FIRST_READ (16 * 1024)
+
 /* The client ended where more of a request was due. Between two requests that is its right. In
  * mid-exchange it sees a reset, so that what it has of an answer does not pass for whole; before
  * that none, which could destroy the answer to the request before. */
@@ -24,24 +27,38 @@ static enum step client_left(struct http_session *http)
     return http_finish(http, SESSION_COMPLETE);
 }
 
-/* Reads once what the client has sent. STEP_AGAIN: something came. */
-static enum step fill(struct http_session *http)
+/* Reads once what the client has sent; *length is how much. STEP_AGAIN: something came. */
+static enum step read_client(struct http_session *http, char *data, size_t size, size_t *length)
 {
     struct stream *client = &http->session.client;
-    struct scratch scratch = http->session.service->scratch;
     if (!client->readable && !http->client_ended)
         return STEP_BLOCKED;
-    if (http_keep(http) < 0)
-        return http_finish(http, SESSION_ERROR);
-    ssize_t n = http->client_ended ? 0 : stream_read(client, scratch.data, scratch.size);
+    ssize_t n = http->client_ended ? 0 : stream_read(client, data, size);
     if (n < 0)
         return errno == EAGAIN ? STEP_BLOCKED : http_finish(http, SESSION_CLIENT_RESET);
     if (n == 0)
         return client_left(http);
     http_moved(http);
+    *length = (size_t)n;
+    return STEP_AGAIN;
+}
+
+/* Reads what is to be parsed. Of a request no more than a head needs as a rule: a body that comes
+ * with it would be copied. */
+static enum step fill(struct http_session *http)
+{
+    struct scratch scratch = http->session.service->scratch;
+    size_t size = scratch.size, length;
+    if (http->session.state == SESSION_READING && size > FIRST_READ)
+        size = FIRST_READ;
+    if (http_keep(http) < 0)
+        return http_finish(http, SESSION_ERROR);
+    enum step step = read_client(http, scratch.data, size, &length);
+    if (step != STEP_AGAIN)
+        return step;
     if (buffer_length(&http->in) == 0)
-        buffer_lend(&http->in, scratch.data, (size_t)n);
-    else if (buffer_append(&http->in, scratch.data, (size_t)n) < 0)
+        buffer_lend(&http->in, scratch.data, length);
+    else if (buffer_append(&http->in, scratch.data, length) < 0)
         return http_finish(http, SESSION_ERROR);
     return STEP_AGAIN;
 }
@@ -198,6 +215,26 @@ static enum step took_body(struct http_session *http, enum http1_result result, 
     return refuse(http, 400, exchange->request_body.bad_text);
 }
 
+/* A body of known length is read right to where it waits for a connection. */
+static enum step fill_ahead(struct http_session *http)
+{
+    struct exchange *exchange = http->exchange;
+    struct http1_piece piece;
+    size_t size = HTTP_AHEAD_MAX - buffer_length(&exchange->ahead), length = 0;
+    if (size > exchange->request_body.left)
+        size = (size_t)exchange->request_body.left;
+    char *room = buffer_reserve(&exchange->ahead, size);
+    if (room == NULL)
+        return http_finish(http, SESSION_ERROR);
+    enum step step = read_client(http, room, size, &length);
+    if (step == STEP_GONE)
+        return STEP_GONE;
+    buffer_extend(&exchange->ahead, length);
+    if (http1_body_feed(&exchange->request_body, room, length, &piece) == HTTP1_DONE)
+        exchange->request_stage = MESSAGE_READ;
+    return step;
+}
+
 /* Puts what stands of the body where it waits for a connection. */
 static enum step read_body_ahead(struct http_session *http)
 {
@@ -313,7 +350,11 @@ enum step http_read_request(struct http_session *http)
         return step;
     if (is_ready(http))
         return ask(http);
-    return step == STEP_AGAIN ? STEP_AGAIN : fill(http);
+    if (step == STEP_AGAIN)
+        return STEP_AGAIN;
+    bool known = http->exchange->request_stage == MESSAGE_BODY &&
+                 http->exchange->request.framing == HTTP1_LENGTH;
+    return known ? fill_ahead(http) : fill(http);
 }
 
 static size_t up_length(const struct exchange *exchange)

@@ -151,6 +151,29 @@ static void test_no_memory(void **state)
     buffer_clear(&buffer);
 }
 
+static void test_written_in_place(void **state)
+{
+    struct buffer buffer = {0};
+    char *room = buffer_reserve(&buffer, 10);
+
+    (void)state;
+    assert_non_null(room);
+    buffer_extend(&buffer, 0);
+    assert_empty(&buffer);
+    room = buffer_reserve(&buffer, 10);
+    memcpy(room, "abc", 3);
+    buffer_extend(&buffer, 3);
+    assert_holds(&buffer, "abc");
+    assert_ptr_equal(buffer_reserve(&buffer, 7), room + 3);
+    room = buffer_reserve(&buffer, 100);
+    memset(room, 'x', 100);
+    buffer_extend(&buffer, 1);
+    assert_holds(&buffer, "abcx");
+    assert_null(buffer_reserve(&buffer, PTRDIFF_MAX));
+    assert_holds(&buffer, "abcx");
+    buffer_clear(&buffer);
+}
+
 /* Lent bytes stay where they are until something comes behind them. */
 static void test_lent_bytes(void **state)
 {
@@ -231,11 +254,17 @@ static void test_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_begins_empty),        cmocka_unit_test(test_appends_behind),
-        cmocka_unit_test(test_consumes_in_front),   cmocka_unit_test(test_empty_holds_no_memory),
-        cmocka_unit_test(test_reuses_room),         cmocka_unit_test(test_grows_in_few_steps),
-        cmocka_unit_test(test_no_memory),           cmocka_unit_test(test_lent_bytes),
-        cmocka_unit_test(test_lent_bytes_are_kept), cmocka_unit_test(test_random),
+        cmocka_unit_test(test_begins_empty),
+        cmocka_unit_test(test_appends_behind),
+        cmocka_unit_test(test_consumes_in_front),
+        cmocka_unit_test(test_empty_holds_no_memory),
+        cmocka_unit_test(test_reuses_room),
+        cmocka_unit_test(test_grows_in_few_steps),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_lent_bytes),
+        cmocka_unit_test(test_lent_bytes_are_kept),
+        cmocka_unit_test(test_written_in_place),
+        cmocka_unit_test(test_random),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
