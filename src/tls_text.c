@@ -67,6 +67,13 @@ static bool is_about_alpn(void)
     return function != NULL && strstr(function, "_alpn") != NULL;
 }
 
+/* An alert's reason is its number behind an offset. Those that all of OpenSSL shares, such as a
+ * shortage of memory, are far above. */
+static bool is_alert(int reason)
+{
+    return reason >= SSL_AD_REASON_OFFSET && reason <= SSL_AD_REASON_OFFSET + UINT8_MAX;
+}
+
 static void say_ssl_error(const struct tls *tls, unsigned long error, char *text, size_t size)
 {
     int reason = ERR_GET_REASON(error);
@@ -90,7 +97,7 @@ static void say_ssl_error(const struct tls *tls, unsigned long error, char *text
     default:
         break;
     }
-    if (reason > SSL_AD_REASON_OFFSET)
+    if (is_alert(reason))
         say_alert(reason - SSL_AD_REASON_OFFSET, ERR_reason_error_string(error), text, size);
     else
         say_error(text, size, error);

@@ -9,9 +9,11 @@
 
 #include <cmocka.h>
 
+#include <openssl/err.h>
 #include <sys/socket.h>
 
 #include "tls_fixture.h"
+#include "tls_internal.h"
 
 /* Names and chains */
 
@@ -318,6 +320,29 @@ static void test_handshake_given_up(void **state)
     assert_stats(f, 0, 0, 0);
 }
 
+/* What OpenSSL's own trouble looks like: it is not to be taken for an alert of the upstream's. */
+static void test_trouble_of_our_own(void **state)
+{
+    static const struct {
+        int reason;
+        const char *text;
+    } cases[] = {
+        {ERR_R_MALLOC_FAILURE, "malloc failure"},
+        {ERR_R_INTERNAL_ERROR, "internal error"},
+        {ERR_R_EVP_LIB, "EVP lib"},
+        {SSL_AD_REASON_OFFSET + SSL_AD_INTERNAL_ERROR, "alert from the upstream: internal error"},
+        {SSL_AD_REASON_OFFSET + UINT8_MAX, "alert from the upstream: number 255"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct tls tls = {0};
+        ERR_raise(ERR_LIB_SSL, cases[i].reason);
+        tls_text_failure(&tls, SSL_ERROR_SSL, 0);
+        assert_string_equal(tls.failure, cases[i].text);
+        assert_int_equal(ERR_peek_error(), 0);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, tls_fixture_setup, tls_fixture_teardown)
 
 int main(void)
@@ -342,6 +367,7 @@ int main(void)
         TEST(test_reset_in_the_handshake),
         TEST(test_close_notify_in_the_handshake),
         TEST(test_handshake_given_up),
+        cmocka_unit_test(test_trouble_of_our_own),
     };
     return cmocka_run_group_tests(tests, tls_make_world, tls_clear_world);
 }
