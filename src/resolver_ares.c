@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "log.h"
 #include "resolver.h"
@@ -15,8 +17,13 @@
 #define RESOLV_CONF "/etc/resolv.conf"
 #define DNS_PORT    53
 
-/* How often the file is looked at; a look is one stat(2). */
+/* How often the file is looked at. */
 #define LOOK_INTERVAL (2 * USEC_PER_SEC)
+
+/* The time, in milliseconds, after which a DNS server is asked again, at most; it doubles with each
+ * try. In c-ares before 1.20 it is 5 s: then a lost packet costs half of connect_timeout, and a
+ * name is not known for 75 s where queries for AAAA are dropped, as some servers do. */
+#define QUERY_TIMEOUT 500
 
 /* c-ares with the configuration of one moment. It cannot take up another one (before 1.22), so a
  * change makes a new channel, and the old one goes with its last request. */
@@ -263,6 +270,40 @@ static int set_servers(struct channel *channel)
     return ares_set_servers_ports(channel->ares, nodes);
 }
 
+/* What the system's configuration has for `timeout`; an ARES_ status. */
+static int read_timeout(struct ares_options *options, int mask)
+{
+    struct ares_options all = {0};
+    ares_channel ares;
+    int all_mask;
+    int status = ares_init_options(&ares, options, mask);
+    if (status != ARES_SUCCESS)
+        return status;
+    status = ares_save_options(ares, &all, &all_mask);
+    options->timeout = all.timeout;
+    ares_destroy_options(&all);
+    ares_destroy(ares);
+    return status;
+}
+
+/* Begins to use c-ares with the system's configuration, but for a time-out that is too long; an
+ * ARES_ status. */
+static int init_ares(struct channel *channel)
+{
+    int mask = ARES_OPT_SOCK_STATE_CB | ARES_OPT_RESOLVCONF;
+    char *file = strdup(channel->backend->options.resolv_conf);
+    struct ares_options options = {
+        .sock_state_cb = on_socket_state, .sock_state_cb_data = channel, .resolvconf_path = file};
+    int status = file == NULL ? ARES_ENOMEM : read_timeout(&options, mask);
+    if (status == ARES_SUCCESS) {
+        if (options.timeout > QUERY_TIMEOUT)
+            options.timeout = QUERY_TIMEOUT;
+        status = ares_init_options(&channel->ares, &options, mask | ARES_OPT_TIMEOUTMS);
+    }
+    free(file);
+    return status;
+}
+
 /* Makes a channel that takes new requests from now on. 0, or -1 with errno. */
 static int channel_new(struct backend *backend)
 {
@@ -272,13 +313,7 @@ static int channel_new(struct backend *backend)
     channel->backend = backend;
     channel->timer.fire = on_timer;
     TAILQ_INIT(&channel->sockets);
-    char *file = strdup(backend->options.resolv_conf);
-    struct ares_options options = {
-        .sock_state_cb = on_socket_state, .sock_state_cb_data = channel, .resolvconf_path = file};
-    int status = file == NULL ? ARES_ENOMEM
-                              : ares_init_options(&channel->ares, &options,
-                                                  ARES_OPT_SOCK_STATE_CB | ARES_OPT_RESOLVCONF);
-    free(file);
+    int status = init_ares(channel);
     if (status != ARES_SUCCESS)
         goto err_channel;
     status = set_servers(channel);

@@ -73,7 +73,9 @@ static void on_question(evutil_socket_t fd, short what, void *arg)
     }
     if (memcmp(label, "both", 4) == 0 && type == 28)
         length = append_record(packet, length, AF_INET6, "::1", 20);
-    if (memcmp(label, "zero", 4) == 0 && type == 1)
+    if (memcmp(label, "half", 4) == 0 && type == 28)
+        return;
+    if ((memcmp(label, "zero", 4) == 0 || memcmp(label, "half", 4) == 0) && type == 1)
         length = append_record(packet, length, AF_INET, "127.0.0.1", 0);
     if (memcmp(label, "alias", 5) == 0 && type == 1)
         length = append_alias(packet, length, 10);
@@ -262,6 +264,25 @@ static void test_asks_again(void **state)
     resolver_cancel(world->resolver, &a.lookup);
 }
 
+/* A query that is dropped, as some servers do with those for AAAA, is asked again soon, whatever
+ * c-ares and the system's configuration would do. */
+static void test_dropped_query(void **state)
+{
+    struct world *world = *state;
+    struct asker a = {0};
+    resolver_free(world->resolver);
+    setenv("RES_OPTIONS", "retrans:3600000 retry:2 timeout:3600 attempts:2", 1);
+    make_resolver(world);
+    ask(world, &a, "half.test");
+    usec_t end = loop_now(world->loop) + 60 * USEC_PER_SEC; /* else it would be an hour */
+    while (a.answers == 0 && loop_now(world->loop) < end)
+        loop_turn(world->loop, USEC_PER_SEC);
+    resolver_cancel(world->resolver, &a.lookup);
+    assert_int_equal(a.answers, 1);
+    assert_true(has_address(&a, "127.0.0.1"));
+    assert_int_equal(world->dns.asked, 1 + 2);
+}
+
 /* The rest is teardown: the sockets are closed, and nothing is leaked or told. */
 static void test_freed_with_query_under_way(void **state)
 {
@@ -411,6 +432,7 @@ int main(void)
         TEST(test_bad_name),
         TEST(test_server_down),
         TEST(test_asks_again),
+        TEST(test_dropped_query),
         TEST(test_freed_with_query_under_way),
         TEST(test_freed_with_answer_posted),
         TEST(test_kept_for_ttl),
