@@ -42,7 +42,7 @@ struct backend {
     struct resolver_ares_options options;
     TAILQ_HEAD(, channel) channels; /* the first one takes new requests */
     TAILQ_HEAD(, request) requests;
-    struct stat seen; /* the file as it was when the first channel was made */
+    struct stat seen; /* the file as it was just before the first channel was made */
     usec_t look_at;   /* again, not before */
 };
 
@@ -336,29 +336,34 @@ static bool is_same_file(const struct stat *a, const struct stat *b)
            a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
-/* Whether the file is another one than at the last look. Without a file nothing changes. */
-static bool has_changed(struct backend *backend)
+/* Whether the file, which is seen now, is another one than that which was read last. One that
+ * cannot be opened has not changed: c-ares would go on without any servers, and not tell. */
+static bool has_changed(struct backend *backend, struct stat *now)
 {
-    struct stat now;
     if (loop_now(backend->loop) < backend->look_at)
         return false;
     backend->look_at = loop_now(backend->loop) + LOOK_INTERVAL;
-    if (stat(backend->options.resolv_conf, &now) < 0 || is_same_file(&now, &backend->seen))
+    int fd = open(backend->options.resolv_conf, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
         return false;
-    backend->seen = now;
-    return true;
+    bool seen = fstat(fd, now) == 0;
+    close(fd);
+    return seen && !is_same_file(now, &backend->seen);
 }
 
-/* Takes up the file's change. With a new channel that cannot be made the old one works on. */
+/* Takes up the file's change. With a new channel that cannot be made the old one works on, until
+ * the next look. */
 static void follow_file(struct backend *backend)
 {
-    if (!has_changed(backend))
+    struct stat now;
+    if (!has_changed(backend, &now))
         return;
     struct channel *old = TAILQ_FIRST(&backend->channels);
     if (channel_new(backend) < 0) {
         log_error("cannot read %s anew: %s", backend->options.resolv_conf, strerror(errno));
         return;
     }
+    backend->seen = now;
     if (old->requests == 0)
         channel_free(old);
     log_info("%s has changed and was read anew", backend->options.resolv_conf);
@@ -417,7 +422,7 @@ struct resolver_backend *resolver_ares_new(struct loop *loop,
     int number = errno_of(ares_library_init(ARES_LIB_INIT_ALL));
     if (number != 0)
         goto err_backend;
-    has_changed(backend); /* notes what it is now */
+    has_changed(backend, &backend->seen); /* notes what it is now */
     if (channel_new(backend) < 0) {
         number = errno;
         goto err_library;

@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include <ares.h>
 #include <arpa/inet.h>
 #include <errno.h>
 #include <event2/event.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "resolver.h"
@@ -82,6 +84,20 @@ static void on_question(evutil_socket_t fd, short what, void *arg)
     if (memcmp(label, "host", 4) == 0 && label[5] == 'n' && type == 1) /* host.new */
         length = append_record(packet, length, AF_INET, "127.0.0.3", 1);
     sendto(fd, packet, length, 0, (struct sockaddr *)&from, from_length);
+}
+
+/* So many calls from now on find no memory. */
+static unsigned no_memory;
+
+int __wrap_ares_init_options(ares_channel *channel, struct ares_options *options, int mask);
+int __real_ares_init_options(ares_channel *channel, struct ares_options *options, int mask);
+
+int __wrap_ares_init_options(ares_channel *channel, struct ares_options *options, int mask)
+{
+    if (no_memory == 0)
+        return __real_ares_init_options(channel, options, mask);
+    no_memory--;
+    return ARES_ENOMEM;
 }
 
 struct world {
@@ -398,6 +414,55 @@ static void test_resolv_conf_is_read_anew(void **state)
     assert_int_equal(rmdir(folder), 0);
 }
 
+/* The lowest descriptor that is free: the limit that leaves none. */
+static rlim_t lowest_descriptor(void)
+{
+    int fd = dup(STDERR_FILENO);
+    assert_true(fd >= 0);
+    close(fd);
+    return (rlim_t)fd;
+}
+
+/* A change that cannot be read, as no descriptor or no memory is left, is read later. Without this
+ * c-ares would know neither servers nor search domains until the next change. */
+static void test_resolv_conf_in_a_shortage(void **state)
+{
+    struct world *world = *state;
+    char file[] = "/tmp/kaproxy-test-XXXXXX";
+    int fd = mkstemp(file);
+    assert_true(fd >= 0);
+    close(fd);
+    resolver_free(world->resolver);
+    world->options.resolv_conf = file;
+    make_resolver(world);
+    write_file(file, "search new\n");
+    loop_warp(world->loop, 3 * USEC_PER_SEC);
+
+    struct asker before = {0}, between = {0}, after = {0};
+    struct rlimit usual, none;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &usual), 0);
+    none = usual;
+    none.rlim_cur = lowest_descriptor();
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    ask(world, &before, "host");
+    wait_for(world, &before);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &usual), 0);
+    assert_int_equal(before.count, 0);
+
+    loop_warp(world->loop, 3 * USEC_PER_SEC);
+    no_memory = 1;
+    ask(world, &between, "host");
+    wait_for(world, &between);
+    assert_int_equal(no_memory, 0);
+    assert_int_equal(between.count, 0);
+
+    loop_warp(world->loop, 3 * USEC_PER_SEC);
+    ask(world, &after, "host");
+    wait_for(world, &after);
+    assert_int_equal(after.count, 1);
+    assert_int_equal(unlink(file), 0);
+}
+
 /* The rest is teardown: both channels go, with what they have under way. */
 static void test_freed_with_two_channels(void **state)
 {
@@ -439,6 +504,7 @@ int main(void)
         TEST(test_kept_for_an_alias_ttl),
         TEST(test_kept_for_a_second_at_least),
         TEST(test_resolv_conf_is_read_anew),
+        TEST(test_resolv_conf_in_a_shortage),
         TEST(test_freed_with_two_channels),
         cmocka_unit_test(test_bad_servers),
     };
