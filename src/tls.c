@@ -8,6 +8,21 @@
 
 #include "tls_internal.h"
 
+/* More steps than any upstream has reason for at once; a ticket or a key update takes up to three.
+ */
+#define STEPS_MAX 1000
+
+/* Called by OpenSSL at each step of a handshake, and of a message of TLS's own after it. OpenSSL
+ * reads on until there is data, as long as there are such messages: an upstream that sends them
+ * without end would hold up everybody. What it takes for the end of the connection stops it. */
+static void on_step(const SSL *ssl, int where, int result)
+{
+    struct tls *tls = SSL_get_app_data(ssl);
+    (void)result;
+    if (tls->open && (where & SSL_CB_LOOP) != 0 && ++tls->steps > STEPS_MAX)
+        SSL_set_shutdown(tls->ssl, SSL_RECEIVED_SHUTDOWN);
+}
+
 struct tls *tls_new(struct tls_client *client, int fd)
 {
     struct tls *tls = calloc(1, sizeof(*tls));
@@ -17,8 +32,9 @@ struct tls *tls_new(struct tls_client *client, int fd)
     tls->fd = fd;
     ERR_clear_error();
     tls->ssl = SSL_new(client->context);
-    if (tls->ssl == NULL || SSL_set_fd(tls->ssl, fd) != 1)
+    if (tls->ssl == NULL || SSL_set_fd(tls->ssl, fd) != 1 || SSL_set_app_data(tls->ssl, tls) != 1)
         goto err_tls;
+    SSL_set_info_callback(tls->ssl, on_step);
     if (!client->is_address && *client->name != '\0' &&
         SSL_set_tlsext_host_name(tls->ssl, client->name) != 1)
         goto err_tls;
@@ -78,6 +94,10 @@ static int end_call(struct tls *tls, int result)
 {
     int number = errno;
     int error = SSL_get_error(tls->ssl, result);
+    if (tls->steps > STEPS_MAX) {
+        snprintf(tls->failure, sizeof(tls->failure), TLS_TEXT_FLOOD);
+        return broken(tls, EPROTO);
+    }
     switch (error) {
     case SSL_ERROR_WANT_READ:
     case SSL_ERROR_WANT_WRITE:
@@ -189,6 +209,7 @@ ssize_t tls_read(struct tls *tls, void *buffer, size_t size)
 {
     char *bytes = buffer;
     size_t sum = 0;
+    tls->steps = 0;
     do {
         ssize_t n = read_record(tls, bytes + sum, size - sum);
         if (n <= 0)
@@ -302,6 +323,7 @@ ssize_t tls_writev(struct tls *tls, const struct iovec *parts, int count)
 {
     struct cursor cursor = {.parts = parts, .count = count};
     size_t sum = 0;
+    tls->steps = 0;
     int error = tls->error != 0 ? tls->error : tls->write_error;
     if (error != 0 || tls->end != END_OPEN) {
         errno = error != 0 ? error : EPIPE;
@@ -367,6 +389,7 @@ static bool memory_is_empty(const struct tls *tls)
 int tls_look(struct tls *tls)
 {
     int found = -1;
+    tls->steps = 0;
     if (tls->error == 0 && (!memory_is_empty(tls) || !socket_is_empty(tls)))
         found = peek(tls);
     if (found > 0)

@@ -30,7 +30,8 @@ struct tls {
     int write_error;                              /* of what broke writing alone */
     enum { END_OPEN, END_PENDING, END_SENT } end; /* our close_notify */
     bool truncated;                               /* EOF without close_notify broke it */
-    char *record; /* kTLS: bytes of a write that is to be repeated, or NULL */
+    unsigned steps; /* of messages of TLS's own, in the present call from outside */
+    char *record;   /* kTLS: bytes of a write that is to be repeated, or NULL */
     size_t record_length;
     char failure[160];
 };
@@ -47,7 +48,8 @@ void tls_session_forget_all(struct tls_client *client);
 
 /* Writes why a call failed into tls->failure. `error` is SSL_get_error's, `number` errno. */
 void tls_text_failure(struct tls *tls, int error, int number);
-#define TLS_TEXT_ALPN "the upstream chose a protocol other than http/1.1"
+#define TLS_TEXT_FLOOD "the upstream sends messages of TLS's own without end"
+#define TLS_TEXT_ALPN  "the upstream chose a protocol other than http/1.1"
 /* Writes into tls->failure that the upstream sent this alert. */
 void tls_text_alert(struct tls *tls, int number);
 /* Why a file was not loaded; `what` it should hold. */

@@ -46,6 +46,45 @@ static void test_bytes_in_memory_keep_it_readable(void **state)
     assert_false(stream_has_pending(&f->pair.stream));
 }
 
+/* So many key updates, and then data. */
+static void send_key_updates(struct fixture *f, int count)
+{
+    for (int i = 0; i < count; i++) {
+        assert_int_equal(SSL_key_update(f->pair.peer, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+        assert_int_equal(SSL_do_handshake(f->pair.peer), 1);
+    }
+    peer_send(&f->pair, "abc");
+    pair_await(&f->pair);
+}
+
+/* OpenSSL takes whatever is no data in one go, and meanwhile nobody else is served. */
+static void test_messages_without_end(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    for (int i = 0; i < 10; i++) {
+        send_key_updates(f, 50);
+        assert_int_equal(take(f, 3), 3);
+    }
+    send_key_updates(f, 1100);
+    assert_fails(take(f, 3), EPROTO);
+    assert_string_equal(stream_failure(&f->pair.stream),
+                        "the upstream sends messages of TLS's own without end");
+}
+
+/* The same while the connection is idle. */
+static void test_look_at_messages_without_end(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    send_key_updates(f, 50);
+    assert_int_equal(stream_look(&f->pair.stream), LOOK_DATA);
+    assert_int_equal(take(f, 3), 3);
+    send_key_updates(f, 1100);
+    assert_int_equal(stream_look(&f->pair.stream), LOOK_ERROR);
+    assert_int_equal(errno, EPROTO);
+}
+
 /* Several records come with one system call, and with one call of stream_read. */
 static void test_read_ahead(void **state)
 {
@@ -330,6 +369,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_nothing_to_read),
         TEST(test_bytes_in_memory_keep_it_readable),
+        TEST(test_messages_without_end),
+        TEST(test_look_at_messages_without_end),
         TEST(test_read_ahead),
         TEST(test_record_in_pieces),
         TEST(test_close_notify_is_the_end),
