@@ -1,5 +1,6 @@
 /* From the upstream to the client. */
 #include <errno.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "http1_compose.h"
@@ -261,8 +262,12 @@ static enum step upstream_ended(struct http_session *http, bool in_order)
         end_response(http);
         return STEP_AGAIN;
     }
-    return http_answer(http, 502, "the upstream closed the connection in the middle of its answer",
-                       in_order ? SESSION_UPSTREAM_CLOSED : SESSION_UPSTREAM_RESET, reason);
+    char text[256] = "the upstream closed the connection in the middle of its answer";
+    const char *tls = stream_failure(http->session.allocation.stream);
+    if (*tls != '\0')
+        snprintf(text, sizeof(text), "tls: in the middle of the answer: %s", tls);
+    return http_answer(http, 502, text, in_order ? SESSION_UPSTREAM_CLOSED : SESSION_UPSTREAM_RESET,
+                       reason);
 }
 
 enum step http_relay_response(struct http_session *http)

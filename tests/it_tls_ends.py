@@ -2,6 +2,7 @@
 """Goal of this test: with TLS only close_notify is an end; what is cut short is seen to be so by
 the client, whatever the framing, and our own ends are in order."""
 
+import socket
 import sys
 
 sys.path.insert(0, sys.path[0] + "/harness")
@@ -23,6 +24,11 @@ def https_upstream(t, data, end):
     upstream = t.own(TlsUpstream(script))
     upstream.endpoint = upstream.endpoint.replace("tls:", "https:")
     return upstream
+
+
+def send_raw(connection, data):
+    """Past TLS."""
+    socket.socket.sendall(connection.socket, data)
 
 
 def passed_on(end):
@@ -76,6 +82,21 @@ def framed(t):
     beginning = head("HTTP/1.1 200 OK", [("Transfer-Encoding", "chunked")]) + chunk(BODY)
     for more in b"", b"0\r\nX-Sum: 1\r\n":
         check_cut(t, beginning + more, lambda c: c.cut())
+
+
+@test("an answer that breaks in the middle: the log says how")
+def broken(t):
+    ends = {"decryption failed or bad record mac":
+                lambda c: send_raw(c, b"\x17\x03\x03\x00\x20" + b"x" * 32),
+            "the upstream closed the connection": lambda c: c.cut(),
+            "Connection reset by peer": lambda c: c.reset()}
+    beginning = head("HTTP/1.1 200 OK", [("Content-Length", len(BODY) + 1)]) + BODY
+    for text, end in ends.items():
+        kaproxy = start(t, https_upstream(t, beginning, passed_on(end)))
+        peer = client(t, kaproxy)
+        peer.send()
+        peer.channel.read_end()
+        kaproxy.wait_log(f"cut short instead of 502: tls: in the middle of the answer: {text}$")
 
 
 @test("what was framed is whole, with or without close_notify behind it")
