@@ -1,6 +1,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <event2/util.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,21 +94,27 @@ static void on_stay_over(struct timer *timer)
     pool_serve(pool);
 }
 
+/* Nobody waits who could be told. */
+static void warn_no_spare(const struct pool_host *host, const struct failure *failure)
+{
+    char text[ENDPOINT_TEXT_MAX], error[2 * sizeof(failure->text)];
+    log_quote(error, sizeof(error), failure->text, strlen(failure->text));
+    log_warning("no spare connection: pool=%s upstream=%s function=%s errno=%d error=%s",
+                host->pool->name, endpoint_format(&host->endpoint, text), failure->function,
+                failure->number, error);
+}
+
 /* A failed dial fails the oldest waiter of its host, and only that one. */
 static void on_dial_failed(struct pool_conn *conn, const struct failure *failure)
 {
     struct pool_host *host = conn->host;
     struct allocation *oldest = TAILQ_FIRST(&host->waiters);
-    char text[ENDPOINT_TEXT_MAX], error[2 * sizeof(failure->text)];
     host_back_off(host);
     if (oldest != NULL) {
         host_remove_waiter(host, oldest);
         pool_fail(oldest, failure->function, failure->number, "%s", failure->text);
     } else {
-        log_quote(error, sizeof(error), failure->text, strlen(failure->text));
-        log_warning("no spare connection: pool=%s upstream=%s function=%s errno=%d error=%s",
-                    host->pool->name, endpoint_format(&host->endpoint, text), failure->function,
-                    failure->number, error);
+        warn_no_spare(host, failure);
     }
     conn_close(conn, DISCARD_DIAL_FAILED, false);
 }
@@ -228,6 +235,22 @@ bool conn_within_limits(struct pool_conn *conn)
     return false;
 }
 
+/* An upstream that ends what it has just accepted, as with TLS 1.3 one that does not like our
+ * certificate, must not make us dial in circles, and not in silence. */
+static void on_stillborn(const struct pool_conn *conn, enum pool_discard reason)
+{
+    struct failure failure = {.function = "tls"};
+    const char *tls = stream_failure(&conn->stream);
+    if (*tls == '\0') {
+        failure.function = "read";
+        tls = pool_discard_name(reason);
+    }
+    snprintf(failure.text, sizeof(failure.text), "%s", tls);
+    if (conn->host->keeps_spares)
+        warn_no_spare(conn->host, &failure);
+    host_back_off(conn->host);
+}
+
 bool conn_usable(struct pool_conn *conn)
 {
     enum pool_discard reason;
@@ -247,9 +270,8 @@ bool conn_usable(struct pool_conn *conn)
         reason = DISCARD_UPSTREAM_ERROR;
         break;
     }
-    /* An upstream that closes what it has just accepted must not make us dial in circles. */
     if (conn->uses == 0 && loop_now(conn->pool->loop) - conn->born < USEC_PER_SEC)
-        host_back_off(conn->host);
+        on_stillborn(conn, reason);
     conn_close(conn, reason, reason == DISCARD_UNREAD_DATA);
     return false;
 }

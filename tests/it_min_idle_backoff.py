@@ -20,6 +20,14 @@ def backoff(t):
     upstream.wait_accepted(2)
 
 
+@test("an upstream that ends connections unused: few attempts, and the log tells")
+def ends(t):
+    upstream = t.upstream(lambda connection: connection.fin())
+    kaproxy = t.kaproxy(upstream.endpoint, pool={"min_idle": 1})
+    kaproxy.wait_log("no spare connection: .* function=read errno=0 error=\"upstream_closed\"")
+    t.at_most(upstream.accepted, 3, "connections")
+
+
 @test("a client's own attempt is not held up by the back-off")
 def client_meanwhile(t):
     port = t.own(ReservedPort())

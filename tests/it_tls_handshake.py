@@ -161,6 +161,15 @@ def client_certificate(t):
             kaproxy.wait_idle(0)
 
 
+@test("a client certificate that is wanted, and only spares come by: the log tells")
+def spares_without_certificate(t):
+    for version in ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3:
+        context = upstream_context(version=version, clients=authority().root)
+        kaproxy = start(t, t.own(HttpsUpstream(context=context)), pool={"min_idle": 1})
+        kaproxy.wait_log('no spare connection: .* function=tls errno=0 error="alert from the '
+                         'upstream: (certificate required|handshake failure)"')
+
+
 @test("the right client certificate")
 def right_client_certificate(t):
     certificate = authority().leaf("client")
