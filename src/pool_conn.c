@@ -127,6 +127,13 @@ static usec_t choose_max_age(const struct pool *pool)
     return pool->limits.max_age - pool->limits.max_age / 10 * random / UINT16_MAX;
 }
 
+/* What came right behind the connection, perhaps its end, may have come in the event that told of
+ * the connection, and no other one will tell. Whoever waits will find it by reading. */
+static bool may_place(struct pool_conn *conn)
+{
+    return !conn->stream.readable || host_waiter_for(conn->host, conn) != NULL || conn_usable(conn);
+}
+
 static void on_dial_done(struct dial_handler *handler, const struct failure *failure)
 {
     struct pool_conn *conn = container_of(handler, struct pool_conn, dial_handler);
@@ -138,7 +145,8 @@ static void on_dial_done(struct dial_handler *handler, const struct failure *fai
         conn->born = loop_now(pool->loop);
         conn->max_age = choose_max_age(pool);
         conn_check_address(conn);
-        pool_place(conn, FROM_NONE);
+        if (may_place(conn))
+            pool_place(conn, FROM_NONE);
     }
     pool_serve(pool);
 }

@@ -288,6 +288,22 @@ static void closed_spares_back_off(void **state)
     claim_stats(f, 0, 0, 1, 0);
 }
 
+/* The same when one event tells of the connection and of its end. */
+static void spares_closed_at_once_back_off(void **state)
+{
+    struct fixture *f = *state;
+    fixture_pool(f, &(struct pool_limits){.min_idle = 1});
+    keep_spares(f, &f->a);
+    peer_accept(&f->a);
+    peer_conn_close(TAILQ_FIRST(&f->a.conns));
+    fixture_turn(f);
+    claim_stats(f, 0, 0, 0, 0);
+    claim_discards(f, DISCARD_UPSTREAM_CLOSED, 1);
+    assert_int_equal(stats_of(f).dials, 1);
+    fixture_warp(f, 2 * USEC_PER_SEC);
+    claim_stats(f, 0, 0, 1, 0);
+}
+
 /* Neither a drained nor a shut pool keeps spares. */
 static void drained_pools_keep_no_spares(void **state)
 {
@@ -310,14 +326,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(fresh_takes_nothing_used),     FIXTURE_TEST(fresh_replaces_a_used_one),
-        FIXTURE_TEST(fresh_has_its_turn),    FIXTURE_TEST(spares_are_opened_ahead),
+        FIXTURE_TEST(fresh_has_its_turn),           FIXTURE_TEST(spares_are_opened_ahead),
         FIXTURE_TEST(fresh_takes_a_spare),          FIXTURE_TEST(greeting_waits_for_the_first_user),
         FIXTURE_TEST(greeting_and_end_is_no_spare), FIXTURE_TEST(unexpected_bytes_end_a_spare),
         FIXTURE_TEST(other_hosts_have_no_spares),   FIXTURE_TEST(spares_respect_the_limits),
         FIXTURE_TEST(waiters_go_before_spares),     FIXTURE_TEST(waiter_takes_the_dial_of_a_spare),
         FIXTURE_TEST(old_spares_are_replaced),      FIXTURE_TEST(spares_back_off),
         FIXTURE_TEST(closed_spares_back_off),       FIXTURE_TEST(drained_pools_keep_no_spares),
-        FIXTURE_TEST(spares_count_as_connecting),
+        FIXTURE_TEST(spares_count_as_connecting),   FIXTURE_TEST(spares_closed_at_once_back_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
