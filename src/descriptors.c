@@ -1,6 +1,7 @@
 #include "descriptors.h"
 
 #include "address.h"
+#include "pipes.h"
 
 /* Standard input, output and error, two logs and a new one while it is opened anew, two epoll
  * descriptors, signals; the rest are the resolver's sockets and files. */
@@ -48,9 +49,21 @@ struct descriptors descriptors_needed(const struct config *config)
     return needed;
 }
 
+static uint64_t reserved(const struct descriptors *needed)
+{
+    return needed->connections + needed->attempts + needed->own;
+}
+
 unsigned descriptors_clients(const struct config *config, const struct descriptors *needed,
                              uint64_t limit)
 {
-    uint64_t reserved = needed->connections + needed->attempts + needed->own;
-    return limit <= reserved ? 0 : (unsigned)min(config->max_clients, limit - reserved);
+    uint64_t others = reserved(needed);
+    return limit <= others ? 0 : (unsigned)min(config->max_clients, limit - others);
+}
+
+unsigned descriptors_pipes(const struct config *config, const struct descriptors *needed,
+                           uint64_t limit)
+{
+    uint64_t others = reserved(needed) + config->max_clients;
+    return limit <= others ? 0 : (unsigned)min(PIPES_MAX, (limit - others) / PIPE_DESCRIPTORS);
 }

@@ -1,5 +1,6 @@
 /* How many file descriptors a configuration can take, and how many clients that leaves room for, so
- * that no dial fails for want of a descriptor which a client has. Pure. */
+ * that no dial fails for want of a descriptor which a client has. Pipes get what clients leave.
+ * Pure. */
 #ifndef KAPROXY_DESCRIPTORS_H
 #define KAPROXY_DESCRIPTORS_H
 
@@ -19,5 +20,9 @@ struct descriptors descriptors_needed(const struct config *config);
 /* max_clients, or as many clients as a limit of descriptors leaves room for; 0: for none. */
 unsigned descriptors_clients(const struct config *config, const struct descriptors *needed,
                              uint64_t limit);
+
+/* How many pipes (pipes.h) there is room for beside all clients, at most PIPES_MAX. */
+unsigned descriptors_pipes(const struct config *config, const struct descriptors *needed,
+                           uint64_t limit);
 
 #endif

@@ -370,6 +370,7 @@ int listeners_add(struct listeners *listeners, const struct config_listener *con
     listener->service.pool = pool;
     listener->service.scratch = listeners->scratch;
     listener->service.compose = listeners->compose;
+    listener->service.pipes = listeners->pipes;
     listener->service.ended = on_session_ended;
     if (service_init(&listener->service) < 0) {
         log_error("listener %s: %s", config->name, strerror(errno));

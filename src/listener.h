@@ -20,8 +20,9 @@ struct listener;
 struct listeners {
     struct loop *loop;
     unsigned max_clients;
-    struct scratch scratch; /* borrowed, as is compose; see struct service */
+    struct scratch scratch; /* borrowed, as are compose and pipes; see struct service */
     struct scratch compose;
+    struct pipes *pipes;
     /* After listeners_stop: the last session has ended. Called once, from the loop. */
     void (*drained)(struct listeners *listeners);
 

@@ -111,8 +111,9 @@ static uint64_t raise_descriptor_limit(void)
     return limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
 }
 
-/* How many clients the limit of descriptors allows; 0: not a single one, and that was logged. */
-static unsigned limit_clients(const struct config *config)
+/* How many clients the limit of descriptors allows, 0: not a single one, and that was logged; and
+ * how many pipes beside them. */
+static unsigned share_descriptors(const struct config *config, unsigned *pipes)
 {
     uint64_t limit = raise_descriptor_limit();
     struct descriptors needed = descriptors_needed(config);
@@ -127,6 +128,7 @@ static unsigned limit_clients(const struct config *config)
                     " descriptors: connections to upstreams can take %" PRIu64
                     " and kaproxy itself %" PRIu64,
                     config->max_clients, clients, limit, connections, needed.own);
+    *pipes = descriptors_pipes(config, &needed, limit);
     return clients;
 }
 
@@ -188,8 +190,8 @@ static int serve(const struct config *config)
     if (open_logs(config) < 0)
         return status;
     log_notice("kaproxy " PACKAGE_VERSION " starts with %s", config->file);
-    unsigned max_clients = limit_clients(config);
-    struct worker *worker = max_clients == 0 ? NULL : worker_new(config, max_clients);
+    unsigned max_pipes, max_clients = share_descriptors(config, &max_pipes);
+    struct worker *worker = max_clients == 0 ? NULL : worker_new(config, max_clients, max_pipes);
     if (worker != NULL && drop_privileges(config->user) == 0 && worker_run(worker) == 0)
         status = EXIT_SUCCESS;
     worker_free(worker);

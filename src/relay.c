@@ -1,22 +1,45 @@
 #include "relay.h"
 
+#include <assert.h>
 #include <errno.h>
 
 /* How many scratch fulls one direction moves before others have their turn. */
 #define SHARE 16
 
-/* RELAY_MORE: nothing is kept any more. */
-static enum relay_result write_kept(struct relay *relay, struct stream *to)
+static void give_pipe(struct relay *relay)
+{
+    if (relay->pipe != NULL)
+        pipes_give(relay->pipe);
+    relay->pipe = NULL;
+}
+
+/* Bytes written, or -1 with errno. */
+static ssize_t write_some(struct relay *relay, struct stream *to)
+{
+    ssize_t n;
+    if (buffer_length(&relay->kept) > 0) {
+        n = stream_write(to, buffer_data(&relay->kept), buffer_length(&relay->kept));
+        if (n > 0)
+            buffer_consume(&relay->kept, (size_t)n);
+        return n;
+    }
+    n = stream_splice_out(to, relay->pipe);
+    if (relay->pipe->held == 0)
+        give_pipe(relay);
+    return n;
+}
+
+/* RELAY_MORE: nothing is held any more. */
+static enum relay_result write_held(struct relay *relay, struct stream *to)
 {
     if (relay->sink)
-        buffer_clear(&relay->kept);
+        relay_clear(relay);
     while (relay_keeps(relay)) {
         if (!to->writable)
             return RELAY_BLOCKED;
-        ssize_t n = stream_write(to, buffer_data(&relay->kept), buffer_length(&relay->kept));
+        ssize_t n = write_some(relay, to);
         if (n < 0)
             return errno == EAGAIN ? RELAY_BLOCKED : RELAY_WRITE_FAILED;
-        buffer_consume(&relay->kept, (size_t)n);
         relay->moved += (uint64_t)n;
     }
     return RELAY_MORE;
@@ -36,40 +59,84 @@ static enum relay_result write_fresh(struct relay *relay, struct stream *to, con
     return RELAY_MORE;
 }
 
-enum relay_result relay_move(struct relay *relay, struct stream *from, struct stream *to,
-                             struct scratch scratch)
+static bool is_bulk(const struct relay *relay, const struct stream *from, const struct stream *to)
 {
-    for (int round = 0; round < SHARE; round++) {
-        enum relay_result result = write_kept(relay, to);
+    return relay->streak >= RELAY_BULK && !relay->sink && !from->urgent && !stream_is_tls(from) &&
+           !stream_is_tls(to);
+}
+
+/* Reads into a pipe. RELAY_MORE without one in `relay`: the direction is to be copied. */
+static enum relay_result take_spliced(struct relay *relay, struct stream *from, struct pipes *pipes)
+{
+    struct pipe *pipe = pipes_take(pipes);
+    ssize_t n = pipe != NULL ? stream_splice_in(from, pipe, SIZE_MAX) : 0;
+    if (n > 0) {
+        relay->pipe = pipe;
+        relay->taken += (uint64_t)n;
+        pipes->spliced += (uint64_t)n;
+        if (n < RELAY_LITTLE)
+            relay->streak = 0;
+        return RELAY_MORE;
+    }
+    int error = n < 0 ? errno : ENOTSUP;
+    if (pipe != NULL)
+        pipes_give(pipe);
+    if (error == EAGAIN)
+        return RELAY_BLOCKED;
+    relay->streak = 0;
+    errno = error;
+    return error == ENOTSUP ? RELAY_MORE : RELAY_READ_FAILED;
+}
+
+static enum relay_result take_copied(struct relay *relay, struct stream *from, struct stream *to,
+                                     struct scratch scratch)
+{
+    ssize_t n = stream_read(from, scratch.data, scratch.size);
+    if (n < 0)
+        return errno == EAGAIN ? RELAY_BLOCKED : RELAY_READ_FAILED;
+    if (n == 0) {
+        relay->from_ended = true;
+        return RELAY_ENDED;
+    }
+    relay->taken += (uint64_t)n;
+    if ((size_t)n < scratch.size)
+        relay->streak = 0;
+    else if (relay->streak < RELAY_BULK)
+        relay->streak += scratch.size;
+    return relay->sink ? RELAY_MORE : write_fresh(relay, to, scratch.data, (size_t)n);
+}
+
+enum relay_result relay_move(struct relay *relay, struct stream *from, struct stream *to,
+                             struct scratch scratch, struct pipes *pipes)
+{
+    uint64_t share_end = relay->taken + (uint64_t)SHARE * scratch.size;
+    for (int round = 0;; round++) {
+        enum relay_result result = write_held(relay, to);
         if (result != RELAY_MORE)
             return result;
         if (relay->from_ended)
             return RELAY_ENDED;
+        if (round == SHARE || relay->taken >= share_end)
+            return RELAY_MORE;
         if (!from->readable || (!to->writable && !relay->sink))
             return RELAY_BLOCKED;
-        ssize_t n = stream_read(from, scratch.data, scratch.size);
-        if (n < 0)
-            return errno == EAGAIN ? RELAY_BLOCKED : RELAY_READ_FAILED;
-        if (n == 0) {
-            relay->from_ended = true;
-            return RELAY_ENDED;
-        }
-        relay->taken += (uint64_t)n;
-        if (relay->sink)
-            continue;
-        result = write_fresh(relay, to, scratch.data, (size_t)n);
+        if (is_bulk(relay, from, to))
+            result = take_spliced(relay, from, pipes);
+        else
+            result = take_copied(relay, from, to, scratch);
         if (result != RELAY_MORE)
             return result;
     }
-    return RELAY_MORE;
 }
 
 int relay_put(struct relay *relay, const void *data, size_t size)
 {
+    assert(relay->pipe == NULL);
     return buffer_append(&relay->kept, data, size);
 }
 
 void relay_clear(struct relay *relay)
 {
     buffer_clear(&relay->kept);
+    give_pipe(relay);
 }

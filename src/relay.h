@@ -1,7 +1,12 @@
 /* One direction of a session: moves bytes from one stream to another with back-pressure.
  *
  * Bytes go through the caller's scratch memory; only what could not be written is kept, at most
- * one scratch memory full, and while anything is kept nothing more is read. */
+ * one scratch memory full, and while anything is held nothing more is read.
+ *
+ * The fast way: between two plain streams much data goes through a pipe instead, by splice(2). A
+ * direction takes it after RELAY_BULK bytes of full reads, and leaves it again when a splice brings
+ * less than RELAY_LITTLE, when there is no pipe to be had, and when urgent data comes. It holds a
+ * pipe no longer than that has bytes in it. */
 #ifndef KAPROXY_RELAY_H
 #define KAPROXY_RELAY_H
 
@@ -10,8 +15,12 @@
 #include <stdint.h>
 
 #include "buffer.h"
+#include "pipes.h"
 #include "stream.h"
 #include "util.h"
+
+#define RELAY_BULK   (256 * 1024)
+#define RELAY_LITTLE (16 * 1024)
 
 /* Memory that the sessions of one loop read into, in turn. */
 struct scratch {
@@ -19,10 +28,13 @@ struct scratch {
     size_t size;
 };
 
+/* All zero: nothing was moved yet. */
 struct relay {
-    uint64_t taken; /* bytes read */
-    uint64_t moved; /* bytes written to the far side */
+    uint64_t taken;     /* bytes read */
+    uint64_t moved;     /* bytes written to the far side */
     struct buffer kept; /* bytes read but not written yet */
+    struct pipe *pipe;  /* the same, behind them; NULL: none */
+    size_t streak;      /* bytes of full reads in a row, at most RELAY_BULK */
     bool from_ended;    /* EOF was read */
     bool sink;          /* what is read is thrown away: nobody wants it any more */
 };
@@ -36,19 +48,22 @@ enum relay_result {
     RELAY_NO_MEMORY
 };
 
-/* Moves what can be moved now, at most a fair share of some scratch fulls. */
+/* Moves what can be moved now, at most a fair share of some scratch fulls. Pipes come from `pipes`,
+ * which may be NULL: then all is copied. */
 enum relay_result relay_move(struct relay *relay, struct stream *from, struct stream *to,
-                             struct scratch scratch);
+                             struct scratch scratch, struct pipes *pipes);
 
-/* Puts bytes in front of what will be read, behind what is kept already. 0, or -1 with ENOMEM. */
+/* Puts bytes in front of what will be read, behind what is kept already; not while a pipe holds
+ * bytes. 0, or -1 with ENOMEM. */
 MUST_CHECK int relay_put(struct relay *relay, const void *data, size_t size);
 
 /* True when bytes are held that were not written yet. */
 static inline bool relay_keeps(const struct relay *relay)
 {
-    return buffer_length(&relay->kept) > 0;
+    return buffer_length(&relay->kept) > 0 || relay->pipe != NULL;
 }
 
+/* Drops what is held. */
 void relay_clear(struct relay *relay);
 
 #endif

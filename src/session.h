@@ -52,6 +52,7 @@ struct service {
     struct pool *pool;
     struct scratch scratch;
     struct scratch compose; /* http: HTTP1_COMPOSE_MAX bytes */
+    struct pipes *pipes;    /* NULL: nothing is spliced */
     /* A session has ended and is gone. */
     void (*ended)(struct service *service);
 

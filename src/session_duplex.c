@@ -12,10 +12,11 @@ static enum relay_result move(struct session *session, struct relay *relay, stru
                               struct stream *to, uint64_t *bytes)
 {
     uint64_t before = relay->moved;
-    enum relay_result result = relay_move(relay, from, to, session->service->scratch);
+    const struct service *service = session->service;
+    enum relay_result result = relay_move(relay, from, to, service->scratch, service->pipes);
     if (relay->moved != before) {
         *bytes += relay->moved - before;
-        session->moved_at = loop_now(session->service->loop);
+        session->moved_at = loop_now(service->loop);
     }
     return result;
 }

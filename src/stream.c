@@ -1,6 +1,8 @@
 #include "stream.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -311,4 +313,40 @@ void stream_reset(struct stream *stream)
     struct linger hard = {.l_onoff = 1, .l_linger = 0};
     setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
     close_socket(stream);
+}
+
+/* Errors of splice itself. Those of the socket are told once, and are gone for a later read. */
+static bool is_unable(int error)
+{
+    return error == EINVAL || error == ENOSYS || error == EPERM || error == ENOMEM;
+}
+
+ssize_t stream_splice_in(struct stream *stream, struct pipe *pipe, size_t most)
+{
+    assert(stream->tls == NULL && pipe->held == 0);
+    ssize_t n;
+    do
+        n = splice(stream->fd, NULL, pipe->in, NULL, most < pipe->size ? most : pipe->size,
+                   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    while (n < 0 && errno == EINTR);
+    if (n > 0)
+        pipe->held = (size_t)n;
+    else if (n < 0 && is_unable(errno))
+        errno = ENOTSUP;
+    else if (n < 0) /* EAGAIN is the socket's: there is room in the pipe */
+        stream->readable = false;
+    return n;
+}
+
+ssize_t stream_splice_out(struct stream *stream, struct pipe *pipe)
+{
+    assert(stream->tls == NULL && pipe->held > 0);
+    size_t size = pipe->held;
+    ssize_t n;
+    do
+        n = splice(pipe->out, NULL, stream->fd, NULL, size, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    while (n < 0 && errno == EINTR);
+    if (n > 0)
+        pipe->held -= (size_t)n;
+    return after_write(stream, n, size);
 }

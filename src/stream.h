@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 
 #include "loop.h"
+#include "pipes.h"
 #include "tls.h"
 #include "util.h"
 
@@ -104,6 +105,15 @@ int stream_error(struct stream *stream);
 /* Ends our direction; the peer reads EOF after what was sent. With TLS that is close_notify alone,
  * sent when the socket takes it. 0 or -1 with errno. */
 int stream_end_write(struct stream *stream);
+
+/* As splice(2), for streams without TLS; the readiness flags as above, but a short count of
+ * stream_splice_in tells nothing: the pipe's slots may be used up. The program must ignore SIGPIPE.
+ *
+ * In: at most `most` bytes into an empty pipe. 0 may be an end or the mark of urgent data, and
+ * stream_read knows; ENOTSUP: for some reason this stream cannot be spliced, but it can be read.
+ * Out: what the pipe holds. */
+MUST_CHECK ssize_t stream_splice_in(struct stream *stream, struct pipe *pipe, size_t most);
+MUST_CHECK ssize_t stream_splice_out(struct stream *stream, struct pipe *pipe);
 
 /* Closes in order: close_notify as far as the socket takes it, FIN (the kernel sends RST instead
  * where unread data waits). */

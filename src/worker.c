@@ -13,6 +13,7 @@
 #include "listener.h"
 #include "log.h"
 #include "loop.h"
+#include "pipes.h"
 #include "pool.h"
 #include "resolver.h"
 
@@ -27,6 +28,7 @@ struct worker {
     struct resolver *resolver;
     struct pool **pools; /* one for each of the config */
     struct listeners listeners;
+    struct pipes pipes;
     struct timer deadline; /* shutdown_timeout */
     bool stopping;
     size_t signal_count;
@@ -80,10 +82,9 @@ static void log_pool_stats(const struct pool *pool, const char *name)
     size_t length = 0;
     pool_get_stats(pool, &stats);
     for (int reason = 0; reason < POOL_DISCARD_COUNT; reason++)
-        length += (size_t)snprintf(discards + length, sizeof(discards) - length,
-                                   " discard_%s=%" PRIu64,
-                                   pool_discard_name((enum pool_discard)reason),
-                                   stats.discards[reason]);
+        length +=
+            (size_t)snprintf(discards + length, sizeof(discards) - length, " discard_%s=%" PRIu64,
+                             pool_discard_name((enum pool_discard)reason), stats.discards[reason]);
     log_notice("stats pool=%s busy=%u connecting=%u idle=%u waiting=%u queued=%u immediate=%" PRIu64
                " deferred=%" PRIu64 " none=%" PRIu64 " failures=%" PRIu64 " cancelled=%" PRIu64
                " dials=%" PRIu64 " spares=%" PRIu64 " released=%" PRIu64 "%s",
@@ -101,6 +102,8 @@ static const char *pool_name(const struct config_pool *pool)
 static void log_stats(const struct worker *worker)
 {
     listeners_log_stats(&worker->listeners);
+    log_notice("stats pipes=%u idle=%u limit=%u spliced=%" PRIu64, worker->pipes.count,
+               worker->pipes.idle_count, worker->pipes.limit, worker->pipes.spliced);
     for (size_t i = 0; i < worker->config->pool_count; i++)
         log_pool_stats(worker->pools[i], pool_name(&worker->config->pools[i]));
 }
@@ -169,13 +172,14 @@ static int start_resolver(struct worker *worker)
     return 0;
 }
 
-struct worker *worker_new(const struct config *config, unsigned max_clients)
+struct worker *worker_new(const struct config *config, unsigned max_clients, unsigned max_pipes)
 {
     struct worker *worker = calloc(1, sizeof(*worker));
     if (worker == NULL)
         goto err;
     worker->config = config;
     worker->deadline.fire = on_deadline;
+    pipes_init(&worker->pipes, max_pipes);
     worker->loop = loop_new();
     if (worker->loop == NULL)
         goto err;
@@ -183,6 +187,7 @@ struct worker *worker_new(const struct config *config, unsigned max_clients)
     worker->listeners.max_clients = max_clients;
     worker->listeners.scratch = (struct scratch){worker->scratch, sizeof(worker->scratch)};
     worker->listeners.compose = (struct scratch){worker->compose, sizeof(worker->compose)};
+    worker->listeners.pipes = &worker->pipes;
     worker->listeners.drained = on_drained;
     listeners_init(&worker->listeners);
     /* Before anything is bound: a signal must not leave a socket's file behind. */
@@ -219,6 +224,7 @@ void worker_free(struct worker *worker)
     for (size_t i = 0; worker->pools != NULL && i < worker->config->pool_count; i++)
         pool_free(worker->pools[i]);
     free(worker->pools);
+    pipes_clear(&worker->pipes);
     resolver_free(worker->resolver);
     loop_free(worker->loop);
     free(worker);

@@ -8,8 +8,8 @@
 struct worker;
 
 /* Binds all listeners. NULL on failure; then it was logged. The config is borrowed; of clients
- * there are max_clients at most, whatever the config says. */
-struct worker *worker_new(const struct config *config, unsigned max_clients);
+ * there are max_clients at most, whatever the config says, and of pipes for bulk data max_pipes. */
+struct worker *worker_new(const struct config *config, unsigned max_clients, unsigned max_pipes);
 void worker_free(struct worker *worker); /* NULL is harmless */
 
 /* Serves until a signal ends it: SIGTERM and SIGINT stop softly, a second one at once; SIGHUP

@@ -1,5 +1,5 @@
-/* Goal of this test: descriptors are counted as a configuration can take them at most, and clients
- * get what is left. */
+/* Goal of this test: descriptors are counted as a configuration can take them at most; clients get
+ * what is left, and pipes what clients leave. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +10,7 @@
 
 #include "descriptors.h"
 #include "ini_text.h"
+#include "pipes.h"
 
 #define OWN 33 /* with one listening socket */
 
@@ -74,13 +75,28 @@ static void test_clients(void **state)
     config_free(config);
 }
 
+static void test_pipes(void **state)
+{
+    (void)state;
+    struct config *config = ini_load("[kaproxy]\nmax_clients=100\n" LISTENER);
+    struct descriptors needed = descriptors_needed(config);
+    uint64_t others = 4 + 4 + OWN + 100;
+    assert_int_equal(descriptors_pipes(config, &needed, UINT64_MAX), PIPES_MAX);
+    assert_int_equal(descriptors_pipes(config, &needed, others + 2 * PIPES_MAX), PIPES_MAX);
+    assert_int_equal(descriptors_pipes(config, &needed, others + 2 * PIPES_MAX - 1), PIPES_MAX - 1);
+    assert_int_equal(descriptors_pipes(config, &needed, others + 2), 1);
+    assert_int_equal(descriptors_pipes(config, &needed, others + 1), 0);
+    assert_int_equal(descriptors_pipes(config, &needed, others - 50), 0);
+    assert_int_equal(descriptors_pipes(config, &needed, 0), 0);
+    config_free(config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_host),
-        cmocka_unit_test(test_names_have_several_addresses),
-        cmocka_unit_test(test_several_pools),
-        cmocka_unit_test(test_clients),
+        cmocka_unit_test(test_one_host),      cmocka_unit_test(test_names_have_several_addresses),
+        cmocka_unit_test(test_several_pools), cmocka_unit_test(test_clients),
+        cmocka_unit_test(test_pipes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

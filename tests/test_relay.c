@@ -149,7 +149,7 @@ static void receive_all(struct fixture *f)
 static enum relay_result move(struct fixture *f)
 {
     loop_turn(f->loop, 0);
-    enum relay_result result = relay_move(&f->relay, &f->from, &f->to, f->scratch);
+    enum relay_result result = relay_move(&f->relay, &f->from, &f->to, f->scratch, NULL);
     const struct relay *relay = &f->relay;
     size_t kept = buffer_length(&relay->kept);
     assert_int_equal(relay_keeps(relay), kept > 0);
@@ -216,7 +216,7 @@ static void test_end_comes_after_the_bytes(void **state)
     assert_int_equal(f->relay.moved, 10);
     receive_all(f);
     assert_int_equal(f->received, 10);
-    assert_int_equal(relay_move(&f->relay, &f->from, &f->to, f->scratch), RELAY_ENDED);
+    assert_int_equal(relay_move(&f->relay, &f->from, &f->to, f->scratch, NULL), RELAY_ENDED);
 }
 
 static void test_share_is_limited(void **state)
@@ -255,7 +255,7 @@ static void test_nothing_is_read_that_cannot_be_written(void **state)
     send_all(f, 100);
     loop_turn(f->loop, 0);
     f->to.writable = false;
-    assert_int_equal(relay_move(&f->relay, &f->from, &f->to, f->scratch), RELAY_BLOCKED);
+    assert_int_equal(relay_move(&f->relay, &f->from, &f->to, f->scratch, NULL), RELAY_BLOCKED);
     assert_int_equal(f->relay.taken, 0);
     assert_true(f->from.readable);
     f->to.writable = true;
@@ -268,7 +268,7 @@ static void test_nothing_is_read_before_it_is_ready(void **state)
     struct fixture *f = *state;
     assert_int_equal(move(f), RELAY_BLOCKED);
     send_all(f, 100);
-    assert_int_equal(relay_move(&f->relay, &f->from, &f->to, f->scratch), RELAY_BLOCKED);
+    assert_int_equal(relay_move(&f->relay, &f->from, &f->to, f->scratch, NULL), RELAY_BLOCKED);
     assert_int_equal(f->relay.taken, 0);
 }
 
@@ -280,7 +280,7 @@ static void test_false_alarms(void **state)
     assert_int_equal(move(f), RELAY_BLOCKED);
     fill(f);
     f->to.writable = true;
-    assert_int_equal(relay_move(&f->relay, &f->from, &f->to, f->scratch), RELAY_BLOCKED);
+    assert_int_equal(relay_move(&f->relay, &f->from, &f->to, f->scratch, NULL), RELAY_BLOCKED);
     assert_false(f->to.writable);
 }
 
@@ -358,7 +358,7 @@ static void test_write_fails(void **state)
     send_all(f, 100);
     close_far(&f->sink);
     errno = 0;
-    enum relay_result result = relay_move(&f->relay, &f->from, &f->to, f->scratch);
+    enum relay_result result = relay_move(&f->relay, &f->from, &f->to, f->scratch, NULL);
     assert_int_equal(errno, EPIPE);
     assert_int_equal(result, RELAY_WRITE_FAILED);
 }
@@ -379,7 +379,7 @@ static void test_no_memory_to_keep(void **state)
     do {
         send_some(f, SCRATCH);
         loop_turn(f->loop, 0);
-        result = relay_move(&f->relay, &f->from, &f->to, f->scratch);
+        result = relay_move(&f->relay, &f->from, &f->to, f->scratch, NULL);
     } while (result == RELAY_BLOCKED || result == RELAY_MORE);
     assert_int_equal(result, RELAY_NO_MEMORY);
     assert_false(relay_keeps(&f->relay));
@@ -396,7 +396,7 @@ static void test_put_bytes_go_before_those_to_be_read(void **state)
     assert_int_equal(relay_put(&f->relay, "second", 6), 0);
     assert_true(relay_keeps(&f->relay));
     loop_turn(f->loop, 0);
-    assert_int_equal(relay_move(&f->relay, &f->from, &f->to, f->scratch), RELAY_BLOCKED);
+    assert_int_equal(relay_move(&f->relay, &f->from, &f->to, f->scratch, NULL), RELAY_BLOCKED);
     assert_int_equal(f->relay.taken, 5);
     assert_int_equal(f->relay.moved, 16);
     assert_int_equal(recv(f->sink, text, sizeof(text), 0), 16);

@@ -225,7 +225,13 @@ class Kaproxy:
 
     def counters(self, pool="default"):
         """Asks for the counters: those of a pool."""
-        pattern = rf"stats pool={pool} "
+        return self._counters(rf"stats pool={pool} ")
+
+    def pipes(self):
+        """Asks for the counters: those of the pipes that bulk data takes."""
+        return self._counters(r"stats pipes=")
+
+    def _counters(self, pattern):
         before = len(self.find_log(pattern))
         self.signal(signal.SIGUSR1)
         line = self.wait_log(pattern, before + 1)[-1]
