@@ -142,32 +142,5 @@ class Process:
         return int(self._sizes("status")["VmHWM"]) * 1024
 
 
-class SystemCalls:
-    """Counts a process's system calls while it is open, with strace."""
-
-    def __init__(self, pid, folder):
-        self.file = folder / f"strace-{pid}.out"
-        self.strace = subprocess.Popen([need("strace"), "-c", "-f", "-o", str(self.file), "-p",
-                                        str(pid)], stdin=subprocess.DEVNULL,
-                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        self.counts = {}
-
-    def __enter__(self):
-        line = self.strace.stderr.readline()  # "strace: Process 1 attached"
-        if "attached" not in line:
-            self.strace.wait(PATIENCE)
-            raise Broken(f"strace cannot attach: {line}")
-        return self
-
-    def __exit__(self, *_):
-        self.strace.send_signal(signal.SIGINT)
-        self.strace.wait(PATIENCE)
-        self.strace.stderr.close()
-        for line in self.file.read_text().splitlines():
-            match = re.match(r"\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(\w+)$", line)
-            if match and match[2] != "total":
-                self.counts[match[2]] = int(match[1])
-
-
-__all__ = ["Broken", "Missing", "Process", "SystemCalls", "free_port", "missing", "need",
+__all__ = ["Broken", "Missing", "Process", "free_port", "missing", "need",
            "stream_module", "version"]

@@ -4,8 +4,10 @@ import re
 import subprocess
 import sys
 
+from kaptest.counting import NotTraceable, SystemCalls
+
 from . import proxies
-from .rig import Broken, SystemCalls, need
+from .rig import Broken, need
 from .scenarios import DIRECT, IDLE_CLIENTS, IdleScenario, measure_idle, redis
 
 SHARE_WARM, SHARE_STRACE, SHARE_CALLGRIND = 0.1, 0.05, (0.01, 0.03)
@@ -84,10 +86,13 @@ class Bench:
         return got
 
     def _system_calls(self, scenario, process):
-        with SystemCalls(process.pid, self.folder) as calls:
-            outcome = scenario.load.drive(process.port, False, self.folder, SHARE_STRACE)
+        try:
+            with SystemCalls(process.pid, self.folder / "strace.out", need("strace")) as counted:
+                outcome = scenario.load.drive(process.port, False, self.folder, SHARE_STRACE)
+        except NotTraceable as why:
+            raise Broken(f"strace: {why}") from None
         each = {name: count / outcome.units for name, count in sorted(
-            calls.counts.items(), key=lambda item: -item[1])}
+            counted.calls.items(), key=lambda item: -item[1])}
         return {"system_calls": [sum(each.values())], "system_calls_by_name": each}
 
     def _count_instructions(self, scenario, setting, result):

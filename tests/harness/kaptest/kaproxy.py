@@ -9,13 +9,19 @@ import subprocess
 
 from .channel import connect
 from .ports import free_port
-from .tap import PATIENCE, Failure, spawn, wait_until
+from .tap import PATIENCE, SLOW, Failure, Skip, spawn, wait_until
 
 TESTS = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("KAPROXY") or str(TESTS.parent / "build" / "kaproxy")
 
 COMPLAINTS = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|Assertion .* failed")
 BUSY = re.compile(r"Address already in use")
+
+
+def need_plain_build():
+    """For tests that count, or that run valgrind."""
+    if SLOW or b"__asan_init" in pathlib.Path(shlex.split(PROGRAM)[0]).read_bytes():
+        raise Skip("built with sanitizers, or KAPROXY_SLOW is set")
 
 
 def complete_lines(text):
@@ -285,6 +291,10 @@ class Kaproxy:
         """Bytes of memory of its own that are in use (not the kernel's socket buffers)."""
         text = pathlib.Path(f"/proc/{self.pid}/status").read_text()
         return int(re.search(r"^RssAnon:\s+(\d+) kB", text, flags=re.M)[1]) * 1024
+
+    def is_asleep(self):
+        """It waits for events."""
+        return self._stat()[0] == "S"
 
     def cpu_seconds(self):
         fields = self._stat()

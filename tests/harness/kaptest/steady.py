@@ -1,0 +1,181 @@
+"""Steady loads: exchanges made so that kaproxy does the same for each of them, however fast or busy
+the machine is. For tests that count what an exchange costs.
+
+One exchange follows the other, and each side acts when kaproxy sleeps: upstreams answer then, and
+clients come then. It is stopped while they connect and send, so that it finds a client together
+with its request. An epoll_wait that this interrupts is not kaproxy's; it fails with EINTR. How much
+of a bulk body kaproxy finds at once still depends on the machine."""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import typing
+
+from . import tls
+from .channel import connect
+from .tap import Failure
+
+BODY = b"x" * 1024
+ANSWER = (b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sun, 22 Nov 2026 10:00:00 GMT\r\n"
+          b"Content-Type: text/plain\r\nContent-Length: 1024\r\nConnection: keep-alive\r\n\r\n" +
+          BODY)
+REQUEST = (b"GET /1k HTTP/1.%d\r\nHost: 127.0.0.1:8080\r\nUser-Agent: ApacheBench/2.3\r\n"
+           b"Accept: */*\r\n\r\n")
+MB = 1_000_000
+
+
+# Upstreams
+
+
+def answer_reads(connection, kaproxy):
+    """Whatever is read at once is a request."""
+    while connection.receive():
+        _wait_asleep(kaproxy)
+        connection.send(ANSWER)
+
+
+def answer_bulk(connection, _kaproxy):
+    """To PUT, when all has come; to GET /N with N MB."""
+    while (line := connection.read_line()) is not None:
+        method, target = line.split()[:2]
+        fields = dict(field.split(b": ", 1) for field in iter(connection.read_line, b"\r"))
+        drain(connection, int(fields.get(b"Content-Length", 0)))
+        size = int(target[1:]) * MB if method == b"GET" else 0
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        connection.send(bytes(size))
+
+
+def drain(channel, size):
+    """Reads so many bytes, and keeps none."""
+    if size > 0:
+        size -= len(channel.receive(size))  # what came with the header
+    buffer = memoryview(bytearray(MB))
+    while size > 0:
+        got = channel.socket.recv_into(buffer, min(size, MB))
+        if got == 0:
+            raise Failure(f"the connection ended {size} bytes early")
+        size -= got
+
+
+# Clients
+
+
+def _wait_asleep(kaproxy):
+    while not kaproxy.is_asleep():
+        os.sched_yield()
+
+
+@contextlib.contextmanager
+def _stopped(kaproxy):
+    _wait_asleep(kaproxy)
+    kaproxy.signal(signal.SIGSTOP)
+    try:
+        while kaproxy.is_asleep():  # so long it may still see events
+            os.sched_yield()
+        yield
+    finally:
+        kaproxy.signal(signal.SIGCONT)
+
+
+def one_shot(kaproxy, count, at_once=1):
+    """Clients that send one request of HTTP/1.0 and read to the end; so many at a time."""
+    for _ in range(count // at_once):
+        with _stopped(kaproxy):
+            clients = [connect(kaproxy.address()) for _ in range(at_once)]
+            for client in clients:
+                client.send(REQUEST % 0)
+        for client in clients:
+            got, end = client.read_end()
+            if end != "eof" or not got.endswith(b"\r\n\r\n" + BODY):
+                raise Failure(f"a client got {got!r} and {end}")
+            client.close()
+
+
+def eight_at_once(kaproxy, count):
+    one_shot(kaproxy, count, 8)
+
+
+def kept(kaproxy, count):
+    """One client that sends one request after the other."""
+    with contextlib.closing(connect(kaproxy.address())) as client:
+        for _ in range(count):
+            client.send(REQUEST % 1)
+            answer = b""
+            while not answer.endswith(b"\r\n\r\n" + BODY):
+                answer += client.receive()
+
+
+def quiet(kaproxy, count):
+    """Clients that send some bytes, read the answer and leave, each when the next one comes."""
+    with contextlib.ExitStack() as last:
+        for _ in range(count):
+            with _stopped(kaproxy):
+                last.close()
+                client = connect(kaproxy.address())
+                last.callback(client.close)
+                client.send(REQUEST % 1)
+            client.read(len(ANSWER))
+
+
+def _bulk(kaproxy, head, up, down):
+    with contextlib.closing(connect(kaproxy.address())) as client:
+        client.send(head + b"\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % up)
+        client.send(bytes(up))
+        while client.read_line() != b"\r":
+            pass
+        drain(client, down)
+
+
+def bulk_down(kaproxy, count):
+    _bulk(kaproxy, b"GET /%d HTTP/1.1" % count, 0, count * MB)
+
+
+def bulk_up(kaproxy, count):
+    _bulk(kaproxy, b"PUT / HTTP/1.1", count * MB, 0)
+
+
+# Loads
+
+
+@dataclasses.dataclass
+class Load:
+    scheme: str
+    drive: typing.Callable  # (kaproxy, how many exchanges; with bulk: MB)
+    pool: dict = dataclasses.field(default_factory=dict)
+    log: bool = False
+
+    @property
+    def bulk(self):
+        return self.drive in (bulk_down, bulk_up)
+
+    def start(self, t, **options):
+        """A kaproxy with an upstream of its own."""
+        options["pool"] = self.pool
+        options["main"] = {} if self.log else {"access_log": "off"}
+        answer = answer_bulk if self.bulk else answer_reads
+
+        def script(connection):
+            answer(connection, kaproxy)
+
+        upstream = t.own(tls.TlsUpstream(script)) if self.scheme == "https" else t.upstream(script)
+        endpoint = f"{self.scheme}://127.0.0.1:{upstream.port}"
+        if self.scheme == "https":
+            kaproxy = tls.start(t, endpoint, **options)
+        else:
+            kaproxy = t.kaproxy(endpoint, reuse="quiet" if self.scheme == "tcp" else None, **options)
+        return kaproxy
+
+
+# "queued": eight clients at a time, and two connections. "logged": one-shot, with an access log.
+LOADS = {
+    "one-shot http": Load("http", one_shot),
+    "logged http": Load("http", one_shot, log=True),
+    "queued http": Load("http", eight_at_once, {"max_per_host": 2}),
+    "one-shot https": Load("https", one_shot),
+    "kept http": Load("http", kept),
+    "kept https": Load("https", kept),
+    "one-shot tcp": Load("tcp", quiet),
+    **{f"{way.__name__.removeprefix('bulk_')} {scheme}": Load(scheme, way)
+       for scheme in ("http", "https", "tcp") for way in (bulk_down, bulk_up)},
+}
