@@ -8,6 +8,7 @@ from .rig import Process, free_port, need, stream_module
 MANY = 8000       # clients, and connections where nothing limits them
 LONG = 300        # seconds that something may be idle
 BULK = 64 * 1024  # kaproxy's scratch; the buffers of all for big bodies
+PIPE = 1 << 20    # a pipe for splice, where it is not the kernel's default of 64 KiB
 
 
 @dataclasses.dataclass
@@ -45,9 +46,11 @@ upstream = {s.scheme}://127.0.0.1:{s.upstream}
 
 
 class Haproxy:
-    def __init__(self, splice=False):
-        self.splice = splice
-        self.name = "haproxy-splice" if splice else "haproxy"
+    """defer-accept was tried; it makes no difference."""
+
+    def __init__(self, splice=False, pipe=None):
+        self.splice, self.pipe = splice, pipe
+        self.name = "haproxy" + ("-splice" if splice else "") + ("-1m" if pipe else "")
 
     def command(self, folder, port, s):
         secure = (f" ssl verify required ca-file {s.authority} sni str(upstream.test)"
@@ -59,6 +62,7 @@ global
     maxconn {MANY}
     {f"tune.bufsize {BULK}" if s.bulk else ""}
     {"maxpipes 256" if self.splice else ""}
+    {f"tune.pipesize {self.pipe}" if self.pipe else ""}
 defaults
     mode {"tcp" if s.scheme == "tcp" else "http"}
     timeout connect 10s
@@ -74,11 +78,14 @@ listen bench
 
 
 class Nginx:
+    """deferred and multi_accept were tried; they make no difference."""
+
     name = "nginx"
 
     def command(self, folder, port, s):
         inner = self._stream(port, s) if s.scheme == "tcp" else self._http(folder, port, s)
-        load = f"load_module {stream_module()};" if s.scheme == "tcp" else ""
+        module = stream_module() if s.scheme == "tcp" else None
+        load = f"load_module {module};" if module else ""
         return nginx(folder, port, inner, load)
 
     @staticmethod

@@ -1,5 +1,6 @@
 """Programs, processes and what the kernel knows about them."""
 
+import functools
 import os
 import pathlib
 import re
@@ -17,7 +18,6 @@ PACKAGES = {
     "openssl": "openssl", "redis-benchmark": "redis-tools",
     "redis-server": "redis-server", "strace": "strace", "valgrind": "valgrind", "wrk": "wrk",
 }
-STREAM_MODULE = "ngx_stream_module.so"
 
 
 class Missing(Exception):
@@ -28,41 +28,54 @@ class Broken(Exception):
     """A program did not do what the bench needs."""
 
 
+_chosen = {}  # programs that the command line names
+
+
+def use(program, path):
+    """From now on that is the program."""
+    _chosen[program] = str(pathlib.Path(path).resolve())
+
+
 def need(program):
     """The program's path."""
-    path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin:/usr/local/sbin")
+    wanted = _chosen.get(program, program)
+    path = shutil.which(wanted) or shutil.which(wanted, path="/usr/sbin:/sbin:/usr/local/sbin")
+    if path is None and program in _chosen:
+        raise Missing(f"{wanted} is not a program")
     if path is None:
-        raise Missing(f"{program} is not installed (Debian: apt-get install {PACKAGES[program]})")
+        raise Missing(f"{program} is not installed (Debian: {PACKAGES[program]})")
     return path
 
 
 def stream_module():
-    """nginx's module for tcp; NGINX_STREAM_MODULE names one that is not installed."""
-    told = os.environ.get("NGINX_STREAM_MODULE")
+    """The file of nginx's module for tcp; None when nginx has it built in."""
     built = subprocess.run([need("nginx"), "-V"], capture_output=True, text=True, check=False)
-    folder = re.search(r"--modules-path=(\S+)", built.stderr)
-    path = pathlib.Path(told or (folder[1] if folder else "/usr/lib/nginx/modules"))
-    path = path if told else path / STREAM_MODULE
+    if re.search(r" --with-stream(\s|$)", built.stderr):
+        return None
+    told = dict(re.findall(r" --(prefix|modules-path)=(\S+)", built.stderr))
+    folder = told.get("modules-path", told.get("prefix", "/usr/local/nginx") + "/modules")
+    path = pathlib.Path(folder) / "ngx_stream_module.so"
     if not path.exists():
-        raise Missing(f"{path} is not there (Debian: apt-get install libnginx-mod-stream)")
+        raise Missing(f"nginx has no stream: {path} is not there (Debian: libnginx-mod-stream)")
     return path
 
 
 def missing(programs, stream):
     """What has to be installed, as text; "" when all is there."""
     lacks = []
-    for find, argument in [*((need, program) for program in programs),
-                           *([(stream_module, None)] if stream else [])]:
+    for find in [*(functools.partial(need, program) for program in programs),
+                 *([stream_module] if stream else [])]:
         try:
-            find(argument) if argument else find()
+            find()
         except Missing as lack:
             lacks.append(str(lack))
-    return "; ".join(lacks)
+    if lacks:
+        lacks.append("contrib/quickstart bench installs what the bench needs")
+    return "\n".join(dict.fromkeys(lacks))
 
 
-def version(program):
+def version(program, option="-v"):
     """The first line in which the program tells its version."""
-    option = {"nginx": "-v", "haproxy": "-v", "kaproxy": "-V"}[pathlib.Path(program).name]
     told = subprocess.run([program, option], capture_output=True, text=True, check=False)
     return (told.stdout + told.stderr).splitlines()[0].strip()
 
@@ -142,5 +155,5 @@ class Process:
         return int(self._sizes("status")["VmHWM"]) * 1024
 
 
-__all__ = ["Broken", "Missing", "Process", "free_port", "missing", "need",
-           "stream_module", "version"]
+__all__ = ["Broken", "Missing", "Process", "free_port", "missing", "need", "stream_module",
+           "use", "version"]

@@ -10,7 +10,7 @@ from . import proxies
 from .rig import Broken, need
 from .scenarios import DIRECT, IDLE_CLIENTS, IdleScenario, measure_idle, redis
 
-SHARE_WARM, SHARE_STRACE, SHARE_CALLGRIND = 0.1, 0.05, (0.01, 0.03)
+SHARE_WARM, SHARE_STRACE = 0.1, 0.05
 
 
 class Bench:
@@ -21,7 +21,6 @@ class Bench:
         self.rounds = options.rounds
         self.share = 0.2 if options.quick else 1.0
         self.exact = options.exact
-        self.callgrind = options.callgrind
 
     def run(self, scenario):
         """{proxy: {measure: [a value for each round]}}"""
@@ -41,7 +40,7 @@ class Bench:
         try:
             for proxy in scenario.proxies:
                 running[proxy.name] = proxies.start(proxy, self.folder, setting)
-            result = {name: {} for name in [DIRECT] * scenario.direct + list(running)}
+            result = {name: {} for name in [DIRECT, *running]}
             for name in result:
                 self._drive(scenario, upstream, running.get(name), SHARE_WARM)
             for number in range(self.rounds):
@@ -59,11 +58,13 @@ class Bench:
         finally:
             for process in running.values():
                 process.stop()
-        if self.callgrind:
+        if self.exact and scenario.small:
             self._count_instructions(scenario, setting, result)
         return result
 
     def _drive(self, scenario, upstream, process, share):
+        if not process:
+            share *= scenario.direct_share
         before = process.cpu() if process else 0
         user, system = process.system_share() if process else (0, 0)
         try:
@@ -101,7 +102,8 @@ class Bench:
             say(f"{scenario.name}: callgrind of {proxy.name}")
             try:
                 (units, count), (more_units, more) = (
-                    self._callgrind(proxy, scenario, setting, share) for share in SHARE_CALLGRIND)
+                    self._callgrind(proxy, scenario, setting, share)
+                    for share in scenario.load.short)
                 result[proxy.name]["instructions"] = [(more - count) / (more_units - units)]
             except (Broken, subprocess.TimeoutExpired) as failure:
                 say(f"{scenario.name}: callgrind of {proxy.name} failed: {failure}")

@@ -1,12 +1,13 @@
 """What is measured: a load, a scheme, and who takes part."""
 
 import dataclasses
+import itertools
 import resource
 import socket
 import time
 
 from .loads import Bulk, KeepAlive, OneShot, Redis
-from .proxies import MANY, Floor, Haproxy, Kaproxy, Nginx, Setting
+from .proxies import MANY, PIPE, Floor, Haproxy, Kaproxy, Nginx, Setting
 from .rig import Broken, Missing, Process, free_port, need
 
 DIRECT = "direct"
@@ -23,12 +24,17 @@ class Scenario:
     scheme: str
     load: object
     proxies: tuple
-    direct: bool = True
     max_connections: int = MANY
     once: bool = False  # the floor answers clients that send one request
     bulk: bool = False
     redis: bool = False
     unit: str = "exchange"
+    direct_share: float = 1.0  # of the load, for clients that go directly
+
+    @property
+    def small(self):
+        """An exchange that is worth counting its instructions; bodies cost something else."""
+        return not self.bulk
 
     @property
     def tools(self):
@@ -109,37 +115,32 @@ def scenarios(folder):
     """All of them; big bodies are files of the folder."""
     http = (Floor(), Haproxy(), Nginx(), Kaproxy())
     https = (Haproxy(), Nginx(), Kaproxy())
-    spliced = (Haproxy(), Haproxy(splice=True), Nginx(), Kaproxy())
+    spliced = (Haproxy(), Haproxy(splice=True), Haproxy(splice=True, pipe=PIPE), Nginx(), Kaproxy())
     made = [
         Scenario("oneshot-http", "one-shot clients, 1 KB, http", "http",
                  OneShot(20000, CLIENTS), http, once=True),
         Scenario("oneshot-https", "one-shot clients, 1 KB, https upstream", "https",
-                 OneShot(12000, CLIENTS), https, direct=False),
+                 OneShot(12000, CLIENTS), https, direct_share=0.1),
         Scenario("keepalive-http", "keep-alive clients, 1 KB, http", "http",
-                 KeepAlive(3, CLIENTS), http),
+                 KeepAlive(2, CLIENTS), http),
         Scenario("keepalive-https", "keep-alive clients, 1 KB, https upstream", "https",
-                 KeepAlive(3, CLIENTS), https, direct=False),
+                 KeepAlive(2, CLIENTS), https),
     ]
-    for scheme in ("http", "https", "tcp"):
+    for scheme, way in itertools.product(("http", "https", "tcp"), ("down", "up")):
+        up = way == "up"
         proxies = https if scheme == "https" else spliced
-        for up in (False, True):
-            way = "up" if up else "down"
-            made.append(Scenario(
-                f"100k-{way}-{scheme}", f"100 KB {way}, keep-alive clients, {scheme}", scheme,
-                KeepAlive(3, CLIENTS, "/up" if up else "/100k", 100000 if up else 0), proxies,
-                direct=scheme != "https", bulk=True))
-        for up in (False, True):
-            way = "up" if up else "down"
-            made.append(Scenario(
-                f"100m-{way}-{scheme}", f"100 MB {way}, {scheme}", scheme,
-                Bulk(10, folder / "files" / "100m", up), proxies, direct=scheme != "https",
-                bulk=True, unit="GB"))
+        made += [
+            Scenario(f"100k-{way}-{scheme}", f"100 KB {way}, keep-alive clients, {scheme}", scheme,
+                     KeepAlive(1, CLIENTS, "/up" if up else "/100k", 100000 if up else 0), proxies,
+                     bulk=True),
+            Scenario(f"100m-{way}-{scheme}", f"100 MB {way}, {scheme}", scheme,
+                     Bulk(5, folder / "files" / "100m", up), proxies, bulk=True, unit="GB"),
+        ]
     made += [
         Scenario("redis-tcp", "redis-benchmark -k 0, tcp, reuse = quiet", "tcp",
-                 Redis(15000, CLIENTS), (Floor(), Haproxy(), Nginx(), Kaproxy()), redis=True),
+                 Redis(15000, CLIENTS), http, redis=True),
         Scenario("queue-http", "64 one-shot clients, 4 connections, http", "http",
-                 OneShot(20000, 64), (Floor(), Haproxy(), Kaproxy()), direct=False,
-                 max_connections=4, once=True),
+                 OneShot(20000, 64), (Floor(), Haproxy(), Kaproxy()), max_connections=4, once=True),
         IdleScenario("idle-http", f"{IDLE_CLIENTS} idle keep-alive clients, http", "http",
                      (Haproxy(), Nginx(), Kaproxy())),
         IdleScenario("idle-tcp", f"{IDLE_CLIENTS} idle clients, tcp, with their connections", "tcp",

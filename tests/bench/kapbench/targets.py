@@ -1,0 +1,66 @@
+"""What kaproxy is to reach, as data, and what one run says to it."""
+
+import dataclasses
+import operator
+
+PEERS = ("haproxy", "haproxy-splice", "haproxy-splice-1m", "nginx")
+SPLICE = ("haproxy-splice", "haproxy-splice-1m")
+RELATIONS = {"<=": operator.le, "<": operator.lt, ">=": operator.ge}
+NAMES = {"cpu": "CPU", "system_calls": "system calls", "idle_bytes": "bytes of memory"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    scenario: str
+    measure: str
+    relation: str
+    limit: float
+    of: tuple = ()     # times the lowest of these, or absolute
+    whom: str = ""     # these, in words
+
+    def __str__(self):
+        times = f" × {self.whom}" if self.of else ""
+        return (f"{self.scenario}: {NAMES.get(self.measure, self.measure)} {self.relation} "
+                f"{self.limit:g}{times}")
+
+
+def _of_peers(measure, limit, *names):
+    return [Target(name, measure, "<=", limit, PEERS, "best peer") for name in names]
+
+
+TARGETS = (
+    *_of_peers("cpu", 0.75, "oneshot-http", "oneshot-https"),
+    Target("oneshot-http", "cpu", "<=", 1.25, ("floor",), "floor"),
+    Target("oneshot-http", "system_calls", "<=", 8.0),
+    *_of_peers("cpu", 0.80, "keepalive-http", "keepalive-https"),
+    *(Target(name, "cpu", "<=", 0.90, SPLICE, "HAProxy with splice")
+      for name in ("100m-down-tcp", "100m-up-tcp")),
+    *_of_peers("cpu", 0.60, "100m-down-http", "100m-up-http"),
+    *_of_peers("cpu", 0.90, "100m-down-https", "100m-up-https"),
+    Target("redis-tcp", "rate", ">=", 1.0, ("direct",), "direct"),
+    Target("redis-tcp", "cpu", "<", 1.0, ("haproxy",), "HAProxy"),
+    Target("idle-http", "idle_bytes", "<=", 1024),
+    Target("idle-tcp", "idle_bytes", "<=", 1536),
+)
+
+
+def lowest(found, measure, names=PEERS):
+    """Of these proxies' medians; None when there is none."""
+    return min((found[name][measure] for name in names if measure in found.get(name, {})),
+               default=None)
+
+
+def judge(found):
+    """[(target, kaproxy's figure, whether it is met)], by the medians {scenario: {proxy:
+    {measure}}}. The figure is a ratio unless the target is absolute. The tail of every scenario is
+    a target too. What was not measured is left out."""
+    tails = [target for name in found for target in _of_peers("p99", 1.0, name)]
+    judged = []
+    for target in (*TARGETS, *tails):
+        medians = found.get(target.scenario, {})
+        own = medians.get("kaproxy", {}).get(target.measure)
+        other = lowest(medians, target.measure, target.of) if target.of else 1
+        if own is not None and other:
+            judged.append((target, own / other,
+                           RELATIONS[target.relation](own / other, target.limit)))
+    return judged
