@@ -6,6 +6,8 @@ import signal
 import subprocess
 import time
 
+from .tap import spawn
+
 LIMIT = 30  # seconds for a tracer to start or to end
 
 # The same call has other names on other architectures and with other versions of the C library.
@@ -23,7 +25,7 @@ class SystemCalls:
     def __init__(self, pid, file, strace="strace"):
         self.file = file
         self.calls, self.failed = {}, {}
-        self.process = subprocess.Popen(
+        self.process = spawn(
             [strace, "-c", "-f", "-o", str(file), "-p", str(pid)], stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
