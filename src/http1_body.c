@@ -1,8 +1,6 @@
 /* Where a body ends, byte by byte. */
 #include "http1_internal.h"
 
-#include <string.h>
-
 /* The chunked coding, RFC 9112 7.1, as a machine: what is expected next. */
 enum state {
     PAYLOAD,     /* `left` bytes of payload */
@@ -49,11 +47,6 @@ static bool broken(struct http1_body *body, const char *text)
     return false;
 }
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 /* The chunk's line ends where c is CR, or an extension begins. */
 static bool end_size(struct http1_body *body, char c)
 {
@@ -63,7 +56,7 @@ static bool end_size(struct http1_body *body, char c)
         body->state = SIZE_LF;
     else if (c == ';')
         body->state = EXT_NAME;
-    else if (is_space(c))
+    else if (http1_is_space(c))
         body->state = EXT_NEXT;
     else
         return broken(body, "invalid chunk size (RFC 9112 7.1)");
@@ -84,7 +77,7 @@ static bool take_size(struct http1_body *body, char c)
 
 static bool start_value(struct http1_body *body, char c)
 {
-    if (is_space(c))
+    if (http1_is_space(c))
         return true;
     if (c == '"')
         body->state = EXT_QUOTED;
@@ -97,7 +90,7 @@ static bool start_value(struct http1_body *body, char c)
 
 static bool start_name(struct http1_body *body, char c)
 {
-    if (is_space(c))
+    if (http1_is_space(c))
         return true;
     body->state = EXT_IN_NAME;
     return http1_is_token((unsigned char)c) ||
@@ -113,7 +106,7 @@ static bool end_part(struct http1_body *body, char c)
         body->state = EXT_NAME;
     else if (c == '=' && (body->state == EXT_IN_NAME || body->state == EXT_EQUALS))
         body->state = EXT_VALUE;
-    else if (is_space(c))
+    else if (http1_is_space(c))
         body->state =
             body->state == EXT_IN_NAME || body->state == EXT_EQUALS ? EXT_EQUALS : EXT_NEXT;
     else

@@ -98,26 +98,35 @@ static void drop_named(struct facts *facts, const char *name, size_t length)
     }
 }
 
-/* An option that names a field meant for everybody is forbidden (RFC 9110 7.6.1). Obeying would let
- * a client strip what a proxy before us added, ignoring it would hide an attack: refused. A
- * response may name Transfer-Encoding, which is for this hop and is read before: some origins do
- * so. A request has no reason to. */
-static bool read_option(struct facts *facts, const char *option, size_t length)
+/* False: it is an option of another kind, or none. */
+static bool read_known_option(struct facts *facts, const char *option, size_t length)
 {
-    if (!http1_is_token_text(option, length))
-        return bad(facts, 400, "a Connection option is no token (RFC 9110 7.6.1)");
     if (http1_text_is(option, length, "close"))
         facts->close = true;
     else if (http1_text_is(option, length, "keep-alive"))
         facts->keep_alive = true;
     else if (http1_text_is(option, length, "upgrade"))
         facts->upgrade_option = true;
-    else if (http1_name_is_protected(option, length) ||
-             (facts->head->kind == HTTP1_KIND_REQUEST &&
-              http1_name_find(option, length) == HTTP1_NAME_TRANSFER_ENCODING))
-        return bad(facts, 400, "Connection names an end-to-end field (RFC 9110 7.6.1)");
     else
-        drop_named(facts, option, length);
+        return false;
+    return true;
+}
+
+/* An option that names a field meant for everybody is forbidden (RFC 9110 7.6.1). Obeying would let
+ * a client strip what a proxy before us added, ignoring it would hide an attack: refused. A
+ * response may name Transfer-Encoding, which is for this hop and is read before: some origins do
+ * so. A request has no reason to. */
+static bool read_option(struct facts *facts, const char *option, size_t length)
+{
+    if (read_known_option(facts, option, length))
+        return true;
+    if (!http1_is_token_text(option, length))
+        return bad(facts, 400, "a Connection option is no token (RFC 9110 7.6.1)");
+    if (http1_name_is_protected(option, length) ||
+        (facts->head->kind == HTTP1_KIND_REQUEST &&
+         http1_name_find(option, length) == HTTP1_NAME_TRANSFER_ENCODING))
+        return bad(facts, 400, "Connection names an end-to-end field (RFC 9110 7.6.1)");
+    drop_named(facts, option, length);
     return true;
 }
 
@@ -127,6 +136,11 @@ static bool read_connection(struct facts *facts, const struct http1_field *field
     const char *option;
     size_t length;
 
+    /* Nearly always the list has this one member. */
+    if (read_known_option(facts, value_of(facts, field), field->value.length)) {
+        facts->members++;
+        return true;
+    }
     http1_list_begin(&list, value_of(facts, field), field->value.length);
     while (next_member(facts, &list, &option, &length))
         if (!read_option(facts, option, length))
@@ -210,7 +224,7 @@ static void read_authentication(struct facts *facts, const struct http1_field *f
 
         while (scheme < length && http1_is_token((unsigned char)member[scheme]))
             scheme++;
-        if (http1_text_is(member, scheme, "NTLM") || http1_text_is(member, scheme, "Negotiate"))
+        if (http1_text_is(member, scheme, "ntlm") || http1_text_is(member, scheme, "negotiate"))
             facts->head->connection_auth = true;
     }
 }
@@ -232,7 +246,6 @@ static void read_keep_alive(struct facts *facts, const struct http1_field *field
             facts->head->keep_alive_timeout = seconds > INT32_MAX ? INT32_MAX : (int32_t)seconds;
 }
 
-/* Fields that either kind of message may have. */
 static bool read_field(struct facts *facts, const struct http1_field *field)
 {
     switch (field->id) {
@@ -244,42 +257,38 @@ static bool read_field(struct facts *facts, const struct http1_field *field)
         return read_transfer_encoding(facts, field);
     case HTTP1_NAME_UPGRADE:
         return read_upgrade(facts, field);
-    default:
-        return true;
-    }
-}
-
-static bool read_request_field(struct facts *facts, const struct http1_field *field)
-{
-    switch (field->id) {
     case HTTP1_NAME_HOST:
         return read_host(facts, field);
     case HTTP1_NAME_EXPECT:
         return read_expect(facts, field);
     case HTTP1_NAME_MAX_FORWARDS:
         return read_max_forwards(facts, field);
-    case HTTP1_NAME_AUTHORIZATION:
-    case HTTP1_NAME_PROXY_AUTHORIZATION:
-        read_authentication(facts, field);
-        return true;
-    default:
-        return read_field(facts, field);
-    }
-}
-
-static bool read_response_field(struct facts *facts, const struct http1_field *field)
-{
-    switch (field->id) {
     case HTTP1_NAME_KEEP_ALIVE:
         read_keep_alive(facts, field);
         return true;
-    case HTTP1_NAME_PROXY_AUTHENTICATE:
-    case HTTP1_NAME_WWW_AUTHENTICATE:
+    default: /* the credentials and challenges */
         read_authentication(facts, field);
         return true;
-    default:
-        return read_field(facts, field);
     }
+}
+
+/* The fields that mean something in either kind of message, in requests, in responses. */
+#define BIT(id) HTTP1_NAME_BIT(id)
+#define COMMON  (BIT(CONNECTION) | BIT(CONTENT_LENGTH) | BIT(TRANSFER_ENCODING) | BIT(UPGRADE))
+static const uint32_t request_fields = COMMON | BIT(HOST) | BIT(EXPECT) | BIT(MAX_FORWARDS) |
+                                       BIT(AUTHORIZATION) | BIT(PROXY_AUTHORIZATION);
+static const uint32_t response_fields =
+    COMMON | BIT(KEEP_ALIVE) | BIT(PROXY_AUTHENTICATE) | BIT(WWW_AUTHENTICATE);
+
+static bool read_fields(struct facts *facts)
+{
+    const struct http1_head *head = facts->head;
+    uint32_t wanted = head->kind == HTTP1_KIND_REQUEST ? request_fields : response_fields;
+
+    for (unsigned i = 0; i < head->field_count; i++)
+        if (http1_name_is_in(head->fields[i].id, wanted) && !read_field(facts, &head->fields[i]))
+            return false;
+    return true;
 }
 
 /* RFC 9112 6.1 and 6.3, the rules that hold for both kinds. */
@@ -366,37 +375,19 @@ static bool is_persistent(const struct facts *facts)
     return head->minor > 0 || facts->keep_alive;
 }
 
-static void mark_dropped(struct facts *facts)
-{
-    struct http1_head *head = facts->head;
-
-    for (unsigned i = 0; i < head->field_count; i++) {
-        struct http1_field *field = &head->fields[i];
-
-        if (head->kind == HTTP1_KIND_TRAILER)
-            field->drop = field->id != HTTP1_NAME_OTHER;
-        else if (http1_name_is_hop_by_hop(field->id))
-            field->drop = true;
-    }
-}
-
 bool http1_facts_derive(struct http1_head *head, const char *data)
 {
     struct facts facts = {.head = head, .data = data};
-    bool request = head->kind == HTTP1_KIND_REQUEST;
 
-    mark_dropped(&facts);
     if (head->kind == HTTP1_KIND_TRAILER)
         return true;
-    for (unsigned i = 0; i < head->field_count; i++)
-        if (request ? !read_request_field(&facts, &head->fields[i])
-                    : !read_response_field(&facts, &head->fields[i]))
-            return false;
+    if (!read_fields(&facts))
+        return false;
     if (facts.members > MEMBERS_MAX)
         return bad(&facts, 400, "too many list members (RFC 9110 5.6.1)");
     if (!check_framing(&facts))
         return false;
-    if (request ? !derive_request(&facts) : !derive_response(&facts))
+    if (head->kind == HTTP1_KIND_REQUEST ? !derive_request(&facts) : !derive_response(&facts))
         return false;
     head->persistent = is_persistent(&facts);
     return true;

@@ -2,21 +2,105 @@
 #ifndef KAPROXY_HTTP1_INTERNAL_H
 #define KAPROXY_HTTP1_INTERNAL_H
 
+#include <string.h>
+
 #include "http1.h"
 
-/* Character classes, RFC 9110 5.6.2 and 5.5, RFC 3986 2. */
-bool http1_is_token(unsigned char c);
-bool http1_is_line(unsigned char c); /* may stand in a head at all: HTAB, SP, VCHAR, obs-text */
-bool http1_is_digit(unsigned char c);
+/* Character classes: bits of http1_classes. */
+enum {
+    HTTP1_CLASS_TOKEN = 1, /* RFC 9110 5.6.2 */
+    HTTP1_CLASS_LINE = 2,  /* may stand in a head at all: field-vchar, SP, HTAB, RFC 9110 5.5 */
+    HTTP1_CLASS_URI = 4,   /* RFC 3986 3.3: pchar without pct-encoded, and "/" */
+    HTTP1_CLASS_QUERY = 8, /* the same, "?" and what clients send besides */
+    HTTP1_CLASS_HOST = 16, /* may stand in a registered name */
+    HTTP1_CLASS_DIGIT = 32
+};
+extern const uint8_t http1_classes[256];
+
+static inline bool http1_is_token(unsigned char c)
+{
+    return http1_classes[c] & HTTP1_CLASS_TOKEN;
+}
+
+static inline bool http1_is_line(unsigned char c)
+{
+    return http1_classes[c] & HTTP1_CLASS_LINE;
+}
+
+static inline bool http1_is_digit(unsigned char c)
+{
+    return http1_classes[c] & HTTP1_CLASS_DIGIT;
+}
+
+static inline bool http1_is_host(unsigned char c)
+{
+    return http1_classes[c] & HTTP1_CLASS_HOST;
+}
+
+static inline bool http1_is_space(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
 int http1_hex_value(unsigned char c); /* -1: no hexadecimal digit */
-bool http1_is_uri(unsigned char c);   /* may stand in a path; '%' and '?' not among them */
-bool http1_is_query(unsigned char c);
-bool http1_is_host(unsigned char c); /* may stand in a registered name */
 
-bool http1_is_token_text(const char *text, size_t length); /* false when empty */
+/* How many bytes in front are token characters. */
+static inline size_t http1_token_length(const char *text, size_t length)
+{
+    size_t at = 0;
 
-/* Equal to a NUL-terminated text, whatever the case of letters. */
-bool http1_text_is(const char *text, size_t length, const char *other);
+    while (at < length && http1_is_token((unsigned char)text[at]))
+        at++;
+    return at;
+}
+
+static inline bool http1_is_token_text(const char *text, size_t length) /* false when empty */
+{
+    return length > 0 && http1_token_length(text, length) == length;
+}
+
+/* Four and eight bytes with each letter in lower case. What else may stand in a line becomes
+ * neither a lower-case letter nor a digit nor "-" by that, unless it was one before. */
+static inline uint32_t http1_lower4(const char *text)
+{
+    uint32_t word;
+
+    memcpy(&word, text, sizeof(word));
+    return word | UINT32_C(0x20202020);
+}
+
+static inline uint64_t http1_lower8(const char *text)
+{
+    uint64_t word;
+
+    memcpy(&word, text, sizeof(word));
+    return word | UINT64_C(0x2020202020202020);
+}
+
+/* Are `length` bytes that may stand in a line equal to `lower`, whatever the case of letters?
+ * `lower` is made of lower-case letters, digits and "-". The last word overlaps. */
+static inline bool http1_same(const char *text, const char *lower, size_t length)
+{
+    if (length >= 8) {
+        for (size_t at = 0; at < length - 8; at += 8)
+            if (http1_lower8(text + at) != http1_lower8(lower + at))
+                return false;
+        return http1_lower8(text + length - 8) == http1_lower8(lower + length - 8);
+    }
+    if (length >= 4)
+        return http1_lower4(text) == http1_lower4(lower) &&
+               http1_lower4(text + length - 4) == http1_lower4(lower + length - 4);
+    for (size_t at = 0; at < length; at++)
+        if ((text[at] | 0x20) != lower[at])
+            return false;
+    return true;
+}
+
+/* The same for a NUL-terminated `lower`. */
+static inline bool http1_text_is(const char *text, size_t length, const char *lower)
+{
+    return length == strlen(lower) && http1_same(text, lower, strlen(lower));
+}
 
 /* 1*DIGIT, at most INT64_MAX. False otherwise. */
 bool http1_parse_number(const char *text, size_t length, uint64_t *number);
@@ -27,12 +111,26 @@ struct http1_list {
     const char *at, *end;
     bool more;
 };
-void http1_list_begin(struct http1_list *list, const char *text, size_t length);
+static inline void http1_list_begin(struct http1_list *list, const char *text, size_t length)
+{
+    *list = (struct http1_list){.at = text, .end = text + length, .more = length > 0};
+}
 bool http1_list_next(struct http1_list *list, const char **member, size_t *length);
 
-/* Known field names. */
+/* Known field names; `name` is a token. */
 enum http1_name http1_name_find(const char *name, size_t length);
-bool http1_name_is_hop_by_hop(enum http1_name name);
+
+/* Sets of names. */
+#define HTTP1_NAME_BIT(id) (UINT32_C(1) << HTTP1_NAME_##id)
+
+static inline bool http1_name_is_in(enum http1_name name, uint32_t set)
+{
+    return set >> name & 1;
+}
+
+#define HTTP1_NAMES_HOP_BY_HOP /* RFC 9110 7.6.1 */                                                \
+    (HTTP1_NAME_BIT(CONNECTION) | HTTP1_NAME_BIT(KEEP_ALIVE) | HTTP1_NAME_BIT(TRANSFER_ENCODING) | \
+     HTTP1_NAME_BIT(UPGRADE) | HTTP1_NAME_BIT(KNOWN_HOP))
 
 /* Would it change the meaning of the message for everybody behind us, were it taken out? Then no
  * Connection field may name it. */

@@ -1,15 +1,12 @@
 #include "http1_internal.h"
 
-#include <string.h>
-#include <strings.h>
-
 enum {
-    TOKEN = 1, /* RFC 9110 5.6.2 */
-    LINE = 2,  /* RFC 9110 5.5: field-vchar, SP, HTAB */
-    URI = 4,   /* RFC 3986 3.3: pchar without pct-encoded, and "/" */
-    QUERY = 8, /* the same, "?" and EXTRA */
-    HOST = 16,
-    DIGIT = 32
+    TOKEN = HTTP1_CLASS_TOKEN,
+    LINE = HTTP1_CLASS_LINE,
+    URI = HTTP1_CLASS_URI,
+    QUERY = HTTP1_CLASS_QUERY,
+    HOST = HTTP1_CLASS_HOST,
+    DIGIT = HTTP1_CLASS_DIGIT
 };
 
 /* Letters and digits are in all classes of interest. */
@@ -22,7 +19,7 @@ enum {
 
 /* In registered names RFC 3986 also allows sub-delims and percent encoding. No resolver knows such
  * names; they serve to be read as two different hosts by two peers. */
-static const uint8_t classes[256] = {
+const uint8_t http1_classes[256] = {
     ['\t'] = LINE,
     [' '] = LINE,
     ['"'] = LINE,
@@ -63,36 +60,6 @@ static const uint8_t classes[256] = {
     [0x80 ... 0xff] = LINE,
 };
 
-bool http1_is_token(unsigned char c)
-{
-    return classes[c] & TOKEN;
-}
-
-bool http1_is_line(unsigned char c)
-{
-    return classes[c] & LINE;
-}
-
-bool http1_is_uri(unsigned char c)
-{
-    return classes[c] & URI;
-}
-
-bool http1_is_query(unsigned char c)
-{
-    return classes[c] & QUERY;
-}
-
-bool http1_is_host(unsigned char c)
-{
-    return classes[c] & HOST;
-}
-
-bool http1_is_digit(unsigned char c)
-{
-    return classes[c] & DIGIT;
-}
-
 int http1_hex_value(unsigned char c)
 {
     if (c >= '0' && c <= '9')
@@ -104,40 +71,19 @@ int http1_hex_value(unsigned char c)
     return -1;
 }
 
-bool http1_is_token_text(const char *text, size_t length)
-{
-    for (size_t i = 0; i < length; i++)
-        if (!http1_is_token((unsigned char)text[i]))
-            return false;
-    return length > 0;
-}
-
-bool http1_text_is(const char *text, size_t length, const char *other)
-{
-    return length == strlen(other) && strncasecmp(text, other, length) == 0;
-}
-
 bool http1_parse_number(const char *text, size_t length, uint64_t *number)
 {
-    uint64_t value = 0;
+    int64_t value = 0;
 
     for (size_t i = 0; i < length; i++) {
-        if (!http1_is_digit((unsigned char)text[i]))
-            return false;
-        unsigned digit = (unsigned)(text[i] - '0');
-        if (value > ((uint64_t)INT64_MAX - digit) / 10)
-            return false;
-        value = value * 10 + digit;
-    }
-    *number = value;
-    return length > 0;
-}
+        unsigned digit = (unsigned)text[i] - '0';
 
-void http1_list_begin(struct http1_list *list, const char *text, size_t length)
-{
-    list->at = text;
-    list->end = text + length;
-    list->more = length > 0;
+        if (digit > 9 || __builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, digit, &value))
+            return false;
+    }
+    *number = (uint64_t)value;
+    return length > 0;
 }
 
 /* The comma that ends the member at `at`, or `end`. */
@@ -145,6 +91,7 @@ static const char *member_end(const char *at, const char *end)
 {
     bool quoted = false;
 
+    at += http1_token_length(at, (size_t)(end - at)); /* most are just a token */
     for (; at < end; at++) {
         if (*at == '"')
             quoted = !quoted;
@@ -156,11 +103,6 @@ static const char *member_end(const char *at, const char *end)
     return at;
 }
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 bool http1_list_next(struct http1_list *list, const char **member, size_t *length)
 {
     if (!list->more)
@@ -170,9 +112,9 @@ bool http1_list_next(struct http1_list *list, const char **member, size_t *lengt
 
     list->more = comma < list->end;
     list->at = list->more ? comma + 1 : comma;
-    while (start < end && is_space(*start))
+    while (start < end && http1_is_space(*start))
         start++;
-    while (end > start && is_space(end[-1]))
+    while (end > start && http1_is_space(end[-1]))
         end--;
     *member = start;
     *length = (size_t)(end - start);

@@ -4,73 +4,108 @@
 #include <strings.h>
 
 /* Every field that frames, routes, guards, negotiates or steers a message. None may stand in a
- * trailer (RFC 9110 6.5.1); those that are not hop-by-hop may not be named by Connection. */
-static const struct {
-    const char *text;
-    uint8_t length, id;
-} names[] = {
-#define NAME(text, id)                                                                             \
-    {                                                                                              \
-        text, sizeof(text) - 1, HTTP1_NAME_##id                                                    \
-    }
-    NAME("Age", KNOWN),
-    NAME("Authorization", AUTHORIZATION),
-    NAME("Cache-Control", KNOWN),
-    NAME("Connection", CONNECTION),
-    NAME("Content-Encoding", KNOWN),
-    NAME("Content-Length", CONTENT_LENGTH),
-    NAME("Content-Range", KNOWN),
-    NAME("Content-Type", KNOWN),
-    NAME("Cookie", KNOWN),
-    NAME("Date", DATE),
-    NAME("Expect", EXPECT),
-    NAME("Expires", KNOWN),
-    NAME("Forwarded", FORWARDED),
-    NAME("Host", HOST),
-    NAME("HTTP2-Settings", KNOWN_HOP), /* RFC 7540 3.2.1, of h2c, which we do not pass */
-    NAME("If-Match", KNOWN),
-    NAME("If-Modified-Since", KNOWN),
-    NAME("If-None-Match", KNOWN),
-    NAME("If-Range", KNOWN),
-    NAME("If-Unmodified-Since", KNOWN),
-    NAME("Keep-Alive", KEEP_ALIVE),
-    NAME("Location", KNOWN),
-    NAME("Max-Forwards", MAX_FORWARDS),
-    NAME("Pragma", KNOWN),
-    /* The Proxy-Auth pair is for whichever hop asks for credentials (RFC 9110 11.7). We never do,
-     * so the next one is meant and they are passed on. */
-    NAME("Proxy-Authenticate", PROXY_AUTHENTICATE),
-    NAME("Proxy-Authorization", PROXY_AUTHORIZATION),
-    NAME("Proxy-Connection", KNOWN_HOP),
-    NAME("Range", KNOWN),
-    NAME("Retry-After", KNOWN),
-    NAME("Set-Cookie", KNOWN),
-    NAME("TE", KNOWN_HOP),
-    NAME("Trailer", TRAILER),
-    NAME("Transfer-Encoding", TRANSFER_ENCODING),
-    NAME("Upgrade", UPGRADE),
-    NAME("Vary", KNOWN),
-    NAME("Via", KNOWN),
-    NAME("WWW-Authenticate", WWW_AUTHENTICATE),
-    NAME("X-Forwarded-For", X_FORWARDED_FOR),
-    NAME("X-Real-IP", KNOWN),
-#undef NAME
-};
+ * trailer (RFC 9110 6.5.1); those that are not hop-by-hop may not be named by Connection.
+ *
+ * As code, not as a table: where both lengths are known the compiler makes of each name a compare
+ * of one or two words. */
+#define NAME(lower, id)                                                                            \
+    if (http1_same(name, lower, sizeof(lower) - 1))                                                \
+    return HTTP1_NAME_##id
 
-enum http1_name http1_name_find(const char *name, size_t length)
+static enum http1_name find_short(const char *name, size_t length)
 {
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        if (length == names[i].length && strncasecmp(name, names[i].text, length) == 0)
-            return names[i].id;
+    switch (length) {
+    case 2:
+        NAME("te", KNOWN_HOP);
+        break;
+    case 3:
+        NAME("age", KNOWN);
+        NAME("via", KNOWN);
+        break;
+    case 4:
+        NAME("date", DATE);
+        NAME("host", HOST);
+        NAME("vary", KNOWN);
+        break;
+    case 5:
+        NAME("range", KNOWN);
+        break;
+    case 6:
+        NAME("cookie", KNOWN);
+        NAME("expect", EXPECT);
+        NAME("pragma", KNOWN);
+        break;
+    case 7:
+        NAME("expires", KNOWN);
+        NAME("trailer", TRAILER);
+        NAME("upgrade", UPGRADE);
+        break;
+    case 8:
+        NAME("if-match", KNOWN);
+        NAME("if-range", KNOWN);
+        NAME("location", KNOWN);
+        break;
+    case 9:
+        NAME("forwarded", FORWARDED);
+        NAME("x-real-ip", KNOWN);
+        break;
+    }
     return HTTP1_NAME_OTHER;
 }
 
-/* RFC 9110 7.6.1. */
-bool http1_name_is_hop_by_hop(enum http1_name name)
+static enum http1_name find_long(const char *name, size_t length)
 {
-    return name == HTTP1_NAME_CONNECTION || name == HTTP1_NAME_KEEP_ALIVE ||
-           name == HTTP1_NAME_TRANSFER_ENCODING || name == HTTP1_NAME_UPGRADE ||
-           name == HTTP1_NAME_KNOWN_HOP;
+    switch (length) {
+    case 10:
+        NAME("connection", CONNECTION);
+        NAME("keep-alive", KEEP_ALIVE);
+        NAME("set-cookie", KNOWN);
+        break;
+    case 11:
+        NAME("retry-after", KNOWN);
+        break;
+    case 12:
+        NAME("content-type", KNOWN);
+        NAME("max-forwards", MAX_FORWARDS);
+        break;
+    case 13:
+        NAME("authorization", AUTHORIZATION);
+        NAME("cache-control", KNOWN);
+        NAME("content-range", KNOWN);
+        NAME("if-none-match", KNOWN);
+        break;
+    case 14:
+        NAME("content-length", CONTENT_LENGTH);
+        NAME("http2-settings", KNOWN_HOP); /* RFC 7540 3.2.1, of h2c, which we do not pass */
+        break;
+    case 15:
+        NAME("x-forwarded-for", X_FORWARDED_FOR);
+        break;
+    case 16:
+        NAME("content-encoding", KNOWN);
+        NAME("proxy-connection", KNOWN_HOP);
+        NAME("www-authenticate", WWW_AUTHENTICATE);
+        break;
+    case 17:
+        NAME("if-modified-since", KNOWN);
+        NAME("transfer-encoding", TRANSFER_ENCODING);
+        break;
+    case 18:
+        /* The Proxy-Auth pair is for whichever hop asks for credentials (RFC 9110 11.7). We never
+         * do, so the next one is meant and they are passed on. */
+        NAME("proxy-authenticate", PROXY_AUTHENTICATE);
+        break;
+    case 19:
+        NAME("if-unmodified-since", KNOWN);
+        NAME("proxy-authorization", PROXY_AUTHORIZATION);
+        break;
+    }
+    return HTTP1_NAME_OTHER;
+}
+
+enum http1_name http1_name_find(const char *name, size_t length)
+{
+    return length < 10 ? find_short(name, length) : find_long(name, length);
 }
 
 static bool starts_with(const char *name, size_t length, const char *prefix)
@@ -83,7 +118,7 @@ bool http1_name_is_protected(const char *name, size_t length)
     enum http1_name id = http1_name_find(name, length);
 
     if (id != HTTP1_NAME_OTHER)
-        return !http1_name_is_hop_by_hop(id);
+        return !http1_name_is_in(id, HTTP1_NAMES_HOP_BY_HOP);
     return starts_with(name, length, "Content-") || starts_with(name, length, "Sec-") ||
            starts_with(name, length, "X-Forwarded-");
 }

@@ -1,7 +1,6 @@
 /* Finds the lines of a head, in one pass, and takes them apart. */
 #include "http1_internal.h"
-
-#include <string.h>
+#include "http1_scan.h"
 
 enum { STAGE_START_LINE, STAGE_FIELDS, STAGE_DONE, STAGE_BAD };
 
@@ -78,12 +77,18 @@ static enum http1_result parse_version(struct http1_head *head, const char *text
 static enum http1_result parse_request_line(struct http1_head *head, const char *data,
                                             const char *line, const char *end)
 {
-    const char *target = memchr(line, ' ', (size_t)(end - line));
+    size_t method = http1_token_length(line, (size_t)(end - line));
+    const char *target = line + method;
+    bool token = method > 0 && target < end && *target == ' ';
+
+    if (!token)
+        target = memchr(line, ' ', (size_t)(end - line));
+
     const char *version = target ? memchr(target + 1, ' ', (size_t)(end - target - 1)) : NULL;
 
     if (!version)
         return http1_bad(head, 400, "the request line has not three parts (RFC 9112 3)");
-    if (!http1_is_token_text(line, (size_t)(target - line)))
+    if (!token)
         return http1_bad(head, 400, "the method is no token (RFC 9110 9.1)");
     head->method_text = span(data, line, target);
     head->target = span(data, target + 1, version);
@@ -106,113 +111,147 @@ static enum http1_result parse_status_line(struct http1_head *head, const char *
     if (parse_version(head, line, 8) == HTTP1_BAD)
         return HTTP1_BAD;
 
-    uint64_t status;
+    const char *status = line + 9;
 
-    if (!http1_parse_number(line + 9, 3, &status) || status < 100 || status > 599)
+    if (status[0] < '1' || status[0] > '5' || !http1_is_digit((unsigned char)status[1]) ||
+        !http1_is_digit((unsigned char)status[2]))
         return http1_bad(head, 502, "the status is not 100 to 599 (RFC 9110 15)");
-    head->status = (uint16_t)status;
+    head->status = (uint16_t)((status[0] - '0') * 100 + (status[1] - '0') * 10 + (status[2] - '0'));
     head->reason = span(data, line + fixed, end);
     return HTTP1_MORE;
 }
 
-static bool is_space(char c)
+/* What is wrong with the name of a field line that does not begin with a token and a colon. */
+static enum http1_result refuse_name(struct http1_head *head, const char *line, const char *end)
 {
-    return c == ' ' || c == '\t';
-}
-
-static enum http1_result parse_field(struct http1_head *head, const char *data, const char *line,
-                                     const char *end)
-{
-    if (is_space(*line))
+    if (http1_is_space(*line))
         return http1_bad(head, 400, "a line begins with whitespace (RFC 9112 2.2, 5.2)");
 
     const char *colon = memchr(line, ':', (size_t)(end - line));
 
     if (!colon)
         return http1_bad(head, 400, "a field line has no colon (RFC 9112 5)");
-    if (colon > line && is_space(colon[-1]))
+    if (colon > line && http1_is_space(colon[-1]))
         return http1_bad(head, 400, "whitespace before a field's colon (RFC 9112 5.1)");
-    if (!http1_is_token_text(line, (size_t)(colon - line)))
-        return http1_bad(head, 400, "a field name is no token (RFC 9110 5.1)");
+    return http1_bad(head, 400, "a field name is no token (RFC 9110 5.1)");
+}
+
+/* The line begins at `line`, and its CR is at `end`. */
+static enum http1_result parse_field(struct http1_head *head, const char *data, size_t line,
+                                     size_t end, size_t length)
+{
+    size_t name = http1_scan_token(data + line, length - line), value = line + name + 1;
+
+    if (name == 0 || data[line + name] != ':')
+        return refuse_name(head, data + line, data + end);
     if (head->field_count == HTTP1_FIELD_MAX)
         return http1_bad(head, 431, "too many fields (RFC 6585 5)");
 
-    const char *value = colon + 1;
+    struct http1_field *field = &head->fields[head->field_count++];
 
-    while (value < end && is_space(*value))
+    field->name = (struct http1_span){.start = (uint16_t)line, .length = (uint16_t)name};
+
+    enum http1_name id = http1_name_find(data + line, name);
+
+    field->id = (uint8_t)id;
+    field->drop = http1_name_is_in(id, head->kind == HTTP1_KIND_TRAILER ? ~HTTP1_NAME_BIT(OTHER)
+                                                                        : HTTP1_NAMES_HOP_BY_HOP);
+    /* In a line whatever is not above SP is SP or HTAB; but the first loop may come to its CR. */
+    while ((unsigned char)data[value] <= ' ' && value < end)
         value++;
-    while (end > value && is_space(end[-1]))
+    while (end > value && (unsigned char)data[end - 1] <= ' ')
         end--;
-    head->fields[head->field_count++] = (struct http1_field){
-        .name = span(data, line, colon),
-        .value = span(data, value, end),
-        .id = (uint8_t)http1_name_find(line, (size_t)(colon - line)),
-    };
+    field->value = (struct http1_span){.start = (uint16_t)value, .length = (uint16_t)(end - value)};
     return HTTP1_MORE;
 }
 
-/* A complete line without its CRLF. HTTP1_DONE: it was the head's last. */
-static enum http1_result parse_line(struct http1_head *head, const char *data, const char *line,
-                                    const char *end)
+/* Why scan_line stopped at head->scanned, where no whole line ends. */
+static enum http1_result judge_stop(struct http1_head *head, const char *data, size_t length,
+                                    size_t limit)
 {
-    if (head->stage == STAGE_FIELDS)
-        return line == end ? HTTP1_DONE : parse_field(head, data, line, end);
-    if (line == end && head->kind == HTTP1_KIND_REQUEST && line == data)
-        return HTTP1_MORE; /* the empty line that old clients send after a body, RFC 9112 2.2 */
+    size_t at = head->scanned;
 
-    enum http1_result result = head->kind == HTTP1_KIND_REQUEST
-                                   ? parse_request_line(head, data, line, end)
-                                   : parse_status_line(head, data, line, end);
-
-    if (result == HTTP1_MORE)
-        head->stage = STAGE_FIELDS;
-    return result;
+    if (at == limit)
+        return too_large(head);
+    if (at == length)
+        return HTTP1_MORE;
+    if (data[at] == '\n')
+        return http1_bad(head, 400, "LF without CR (RFC 9112 2.2)");
+    if (data[at] != '\r')
+        return http1_bad(head, 400, "a control character in the head (RFC 9110 5.5)");
+    if (at + 1 == length)
+        return HTTP1_MORE;
+    if (data[at + 1] != '\n')
+        return http1_bad(head, 400, "CR without LF (RFC 9112 2.2)");
+    return too_large(head);
 }
 
-/* Moves head->scanned to the CR that ends the current line. HTTP1_DONE: its LF is there too. */
-static enum http1_result scan_line(struct http1_head *head, const char *data, size_t length)
+/* Moves *scanned to the CR that ends the current line. Does the CR come before `limit`, and is the
+ * LF there too, among the first `end` bytes? */
+static inline bool scan_line(const char *data, size_t limit, size_t end, size_t *scanned)
+{
+    size_t at = *scanned, stop = end < limit ? end : limit;
+
+    at += http1_scan_line(data + at, stop - at);
+    *scanned = at;
+    return at < limit && at + 2 <= end && memcmp(data + at, "\r\n", 2) == 0;
+}
+
+static enum http1_result parse_start(struct http1_head *head, const char *data, size_t length)
+{
+    bool request = head->kind == HTTP1_KIND_REQUEST;
+
+    for (;;) {
+        size_t at = head->scanned, limit = head->line + HTTP1_START_LINE_MAX + 1U;
+        bool whole = scan_line(data, limit, length, &at);
+        const char *line = data + head->line;
+
+        head->scanned = (uint16_t)at;
+        if (!whole)
+            return judge_stop(head, data, length, limit);
+
+        head->line = head->scanned = (uint16_t)(at + 2);
+        /* The empty line that old clients send after a body, RFC 9112 2.2. */
+        if (at == 0 && request)
+            continue;
+        head->stage = STAGE_FIELDS;
+        return request ? parse_request_line(head, data, line, data + at)
+                       : parse_status_line(head, data, line, data + at);
+    }
+}
+
+static enum http1_result parse_fields(struct http1_head *head, const char *data, size_t length)
 {
     size_t max = head->kind == HTTP1_KIND_TRAILER ? HTTP1_TRAILER_MAX : HTTP1_HEAD_MAX;
-    size_t limit = head->stage == STAGE_START_LINE ? head->line + HTTP1_START_LINE_MAX + 1U : max;
-    size_t end = length < limit ? length : limit, i = head->scanned;
+    size_t end = length < max ? length : max, line = head->line, at = head->scanned;
+    enum http1_result result = HTTP1_MORE;
 
-    while (i < end && http1_is_line((unsigned char)data[i]))
-        i++;
-    head->scanned = (uint16_t)i;
-    if (i == limit)
-        return too_large(head);
-    if (i == length)
-        return HTTP1_MORE;
-    if (data[i] == '\n')
-        return http1_bad(head, 400, "LF without CR (RFC 9112 2.2)");
-    if (data[i] != '\r')
-        return http1_bad(head, 400, "a control character in the head (RFC 9110 5.5)");
-    if (i + 1 == length)
-        return HTTP1_MORE;
-    if (data[i + 1] != '\n')
-        return http1_bad(head, 400, "CR without LF (RFC 9112 2.2)");
-    if (i + 2 > max)
-        return too_large(head);
-    return HTTP1_DONE;
+    while (scan_line(data, max, end, &at)) {
+        result = at == line ? HTTP1_DONE : parse_field(head, data, line, at, length);
+        line = at += 2;
+        if (result != HTTP1_MORE)
+            break;
+    }
+    head->line = (uint16_t)line;
+    head->scanned = (uint16_t)at;
+    return result == HTTP1_MORE ? judge_stop(head, data, length, max) : result;
 }
 
 enum http1_result http1_head_parse(struct http1_head *head, const char *data, size_t length)
 {
-    enum http1_result result = HTTP1_MORE;
+    enum http1_result result;
 
     if (head->stage == STAGE_DONE)
         return HTTP1_DONE;
     if (head->stage == STAGE_BAD)
         return HTTP1_BAD;
-    while (result == HTTP1_MORE) {
-        result = scan_line(head, data, length);
-        if (result != HTTP1_DONE)
+    if (head->stage == STAGE_START_LINE) {
+        result = parse_start(head, data, length);
+        if (head->stage != STAGE_FIELDS)
             return result;
-        result = parse_line(head, data, data + head->line, data + head->scanned);
-        head->scanned = (uint16_t)(head->scanned + 2);
-        head->line = head->scanned;
     }
-    if (result == HTTP1_BAD)
+    result = parse_fields(head, data, length);
+    if (result != HTTP1_DONE)
         return result;
     head->length = head->scanned;
     if (!http1_facts_derive(head, data))

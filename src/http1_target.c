@@ -5,17 +5,28 @@
 #include <string.h>
 #include <strings.h>
 
-static const char *const methods[] = {
-    [HTTP1_GET] = "GET",     [HTTP1_HEAD] = "HEAD",       [HTTP1_POST] = "POST",
-    [HTTP1_PUT] = "PUT",     [HTTP1_DELETE] = "DELETE",   [HTTP1_OPTIONS] = "OPTIONS",
-    [HTTP1_TRACE] = "TRACE", [HTTP1_CONNECT] = "CONNECT", [HTTP1_PATCH] = "PATCH",
-};
-
 enum http1_method http1_method_find(const char *text, size_t length)
 {
-    for (size_t i = HTTP1_OTHER + 1; i < ARRAY_LEN(methods); i++)
-        if (length == strlen(methods[i]) && memcmp(text, methods[i], length) == 0)
-            return (enum http1_method)i;
+#define IS(name) (length == sizeof(name) - 1 && memcmp(text, name, sizeof(name) - 1) == 0)
+    if (IS("GET"))
+        return HTTP1_GET;
+    if (IS("HEAD"))
+        return HTTP1_HEAD;
+    if (IS("POST"))
+        return HTTP1_POST;
+    if (IS("PUT"))
+        return HTTP1_PUT;
+    if (IS("DELETE"))
+        return HTTP1_DELETE;
+    if (IS("OPTIONS"))
+        return HTTP1_OPTIONS;
+    if (IS("TRACE"))
+        return HTTP1_TRACE;
+    if (IS("CONNECT"))
+        return HTTP1_CONNECT;
+    if (IS("PATCH"))
+        return HTTP1_PATCH;
+#undef IS
     return HTTP1_OTHER;
 }
 
@@ -58,12 +69,10 @@ static const char *port_check(const char *text, size_t length, bool needed)
 }
 
 /* uri-host [ ":" port ], RFC 9112 3.2.3; an empty host is none for http (RFC 9110 4.2.1). */
-const char *http1_authority_check(const char *text, size_t length, bool port_needed)
+static const char *host_and_port_check(const char *text, size_t length, bool port_needed)
 {
     size_t host = 0;
 
-    if (memchr(text, '@', length))
-        return "user information in an authority (RFC 9110 4.2.4)";
     if (length > 0 && text[0] == '[')
         host = ip_literal(text, length);
     else
@@ -76,26 +85,39 @@ const char *http1_authority_check(const char *text, size_t length, bool port_nee
     return port_check(text + host + 1, length - host - 1, port_needed);
 }
 
+/* An "@" is in no valid one, and explains better what is wrong. */
+const char *http1_authority_check(const char *text, size_t length, bool port_needed)
+{
+    const char *broken = host_and_port_check(text, length, port_needed);
+
+    if (broken && memchr(text, '@', length))
+        return "user information in an authority (RFC 9110 4.2.4)";
+    return broken;
+}
+
 /* absolute-path [ "?" query ], or the same with an empty path. */
 static bool path_is_valid(const char *text, size_t length)
 {
-    bool query = false;
+    uint8_t class = HTTP1_CLASS_URI;
 
+    if (length > 0 && text[0] != '/' && text[0] != '?')
+        return false;
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)text[i];
 
-        if (c == '%') {
-            if (length - i < 3 || http1_hex_value((unsigned char)text[i + 1]) < 0 ||
-                http1_hex_value((unsigned char)text[i + 2]) < 0)
-                return false;
+        if (http1_classes[c] & class)
+            continue;
+        if (c == '?') {
+            class = HTTP1_CLASS_QUERY;
+        } else if (c == '%' && length - i >= 3 &&
+                   http1_hex_value((unsigned char)text[i + 1]) >= 0 &&
+                   http1_hex_value((unsigned char)text[i + 2]) >= 0) {
             i += 2;
-        } else if (c == '?') {
-            query = true;
-        } else if (query ? !http1_is_query(c) : !http1_is_uri(c)) {
+        } else {
             return false;
         }
     }
-    return length == 0 || text[0] == '/' || text[0] == '?';
+    return true;
 }
 
 /* The length of "http://" or "https://" at the front, or 0. The listener speaks for its upstream,

@@ -28,6 +28,8 @@ static const struct http1_case http1_requests[] = {
     FAIL("9112 2.2", "\r" GET11 "\r\n", 400),
     FAIL("9112 2.2", " \r\n" GET11 "\r\n", 400),
     FAIL("9112 3", " GET / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    FAIL("9112 3", " / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    FAIL("9112 3", " / HTTP/1.0\r\n\r\n", 400),
     FAIL("9112 3", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     FAIL("9112 3", "GET /  HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     FAIL("9112 3", "GET / HTTP/1.1 \r\nHost: a\r\n\r\n", 400),

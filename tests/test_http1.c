@@ -314,7 +314,7 @@ static void test_trailer_limit(void **state)
     }
 }
 
-/* Connection lists cost work for each member and each field. */
+/* Connection lists cost work for each member and each field, in one line or in many. */
 static void test_member_limit(void **state)
 {
     (void)state;
@@ -324,6 +324,13 @@ static void test_member_limit(void **state)
         for (unsigned i = 1; i < 64 + extra; i++)
             add(&text, i % 2 ? "," : ",a");
         add(&text, "\r\n\r\n");
+        assert_int_equal(verdict(HTTP1_KIND_REQUEST, &text), extra ? 400 : 0);
+
+        text.length = 0;
+        add(&text, GET11);
+        for (unsigned i = 0; i < 64 + extra; i++)
+            add(&text, i % 3 ? "Connection: close\r\n" : "Connection: a\r\n");
+        add(&text, "\r\n");
         assert_int_equal(verdict(HTTP1_KIND_REQUEST, &text), extra ? 400 : 0);
     }
 }
