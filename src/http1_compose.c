@@ -1,76 +1,150 @@
 #include "http1_compose.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "http1_internal.h"
 
+#define VIA_MAX 116 /* a longer pseudonym has no room, whatever the buffer's size */
+
 /* A buffer being filled; `full` sticks. */
 struct out {
-    char *buffer;
-    size_t size, length;
+    char *start, *at, *end;
     bool full;
 };
 
-static void put(struct out *out, const char *text, size_t length)
-{
-    if (out->full || length > out->size - out->length) {
-        out->full = true;
-        return;
+#define OUT(buffer, size)                                                                          \
+    {                                                                                              \
+        .start = (buffer), .at = (buffer), .end = (buffer) + (size)                                \
     }
-    memcpy(out->buffer + out->length, text, length);
-    out->length += length;
+
+/* Room for `length` bytes, or NULL. */
+static inline char *take(struct out *out, size_t length)
+{
+    char *room = out->at;
+
+    if (length > (size_t)(out->end - room)) {
+        out->full = true;
+        return NULL;
+    }
+    out->at = room + length;
+    return room;
 }
 
-static void put_text(struct out *out, const char *text)
+static inline void put(struct out *out, const char *text, size_t length)
+{
+    char *room = take(out, length);
+
+    if (room)
+        memcpy(room, text, length);
+}
+
+/* A text that the compiler knows: stored, not copied. */
+#define PUT(out, literal) put(out, "" literal, sizeof(literal) - 1)
+
+static inline void put_text(struct out *out, const char *text)
 {
     put(out, text, strlen(text));
 }
 
-static PRINTF(2, 3) void put_format(struct out *out, const char *format, ...)
+/* Piece by piece, into room that was taken for all of it. */
+static inline char *copy(char *room, const char *text, size_t length)
 {
-    char text[128];
-    va_list args;
+    memcpy(room, text, length);
+    return room + length;
+}
 
-    va_start(args, format);
-    int length = vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    if (length < 0 || (size_t)length >= sizeof(text))
-        out->full = true;
-    else
-        put(out, text, (size_t)length);
+#define COPY(room, literal) copy(room, "" literal, sizeof(literal) - 1)
+
+static inline char *copy_two(char *room, unsigned number)
+{
+    room[0] = (char)('0' + number / 10);
+    room[1] = (char)('0' + number % 10);
+    return room + 2;
+}
+
+/* Three digits and a space. */
+static inline char *copy_status(char *room, unsigned status)
+{
+    room[0] = (char)('0' + status / 100);
+    room = copy_two(room + 1, status % 100);
+    *room = ' ';
+    return room + 1;
+}
+
+/* A line of two parts. */
+static inline void put_line(struct out *out, const char *name, const char *text, size_t length)
+{
+    char *room = take(out, strlen(name) + length + 2);
+
+    if (!room)
+        return;
+    room = copy(room, name, strlen(name));
+    room = copy(room, text, length);
+    COPY(room, "\r\n");
+}
+
+/* A line of a name, which may be empty, and a number. */
+static inline void put_number(struct out *out, const char *name, uint64_t number, unsigned base)
+{
+    char digits[20], *const end = digits + sizeof(digits), *first = end;
+
+    do
+        *--first = "0123456789abcdef"[number % base];
+    while ((number /= base) > 0);
+
+    put_line(out, name, first, (size_t)(end - first));
 }
 
 static ssize_t finish(const struct out *out)
 {
     if (!out->full)
-        return (ssize_t)out->length;
+        return out->at - out->start;
     errno = ENOSPC;
     return -1;
 }
 
-static void put_span(struct out *out, const char *data, struct http1_span span)
+static inline void put_span(struct out *out, const char *data, struct http1_span span)
 {
     put(out, data + span.start, span.length);
 }
 
-static void put_field(struct out *out, const char *data, const struct http1_field *field)
+static inline void put_status_line(struct out *out, unsigned status, const char *reason,
+                                   size_t length)
 {
-    put_span(out, data, field->name);
-    put_text(out, ": ");
-    put_span(out, data, field->value);
-    put_text(out, "\r\n");
+    char *room = take(out, sizeof("HTTP/1.1 200 \r\n") - 1 + length);
+
+    if (!room)
+        return;
+    room = copy_status(COPY(room, "HTTP/1.1 "), status);
+    room = copy(room, reason, length);
+    COPY(room, "\r\n");
+}
+
+/* A line that came as we write it goes in one piece. */
+static inline void put_field(struct out *out, const char *data, const struct http1_field *field)
+{
+    const char *name = data + field->name.start, *value = data + field->value.start;
+    size_t length = field->name.length + sizeof(": ") - 1U + field->value.length;
+    char *room = take(out, length + sizeof("\r\n") - 1);
+
+    if (!room)
+        return;
+    if (value == name + field->name.length + 2 && value[-1] == ' ') {
+        room = copy(room, name, length);
+    } else {
+        room = COPY(copy(room, name, field->name.length), ": ");
+        room = copy(room, value, field->value.length);
+    }
+    COPY(room, "\r\n");
 }
 
 static void put_framing(struct out *out, enum http1_framing framing, uint64_t length)
 {
     if (framing == HTTP1_CHUNKED)
-        put_text(out, "Transfer-Encoding: chunked\r\n");
+        PUT(out, "Transfer-Encoding: chunked\r\n");
     else if (framing == HTTP1_LENGTH)
-        put_format(out, "Content-Length: %" PRIu64 "\r\n", length);
+        put_number(out, "Content-Length: ", length, 10);
 }
 
 /* RFC 9110 5.6.7, whatever the locale. */
@@ -81,36 +155,60 @@ static void put_date(struct out *out, time_t now)
                                        "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     struct tm tm;
 
-    if (now != 0 && gmtime_r(&now, &tm))
-        put_format(out, "Date: %s, %02d %s %04d %02d:%02d:%02d GMT\r\n", days[tm.tm_wday],
-                   tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min,
-                   tm.tm_sec);
+    if (now == 0 || !gmtime_r(&now, &tm))
+        return;
+    if (tm.tm_year < -1900 || tm.tm_year > 9999 - 1900) /* the format has four digits */
+        return;
+
+    char *room = take(out, sizeof("Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n") - 1);
+
+    if (!room)
+        return;
+    room = copy(COPY(room, "Date: "), days[tm.tm_wday], 3);
+    room = copy_two(COPY(room, ", "), (unsigned)tm.tm_mday);
+    room = copy(COPY(room, " "), months[tm.tm_mon], 3);
+    room = copy_two(COPY(room, " "), (unsigned)(tm.tm_year + 1900) / 100);
+    room = copy_two(room, (unsigned)(tm.tm_year + 1900) % 100);
+    room = copy_two(COPY(room, " "), (unsigned)tm.tm_hour);
+    room = copy_two(COPY(room, ":"), (unsigned)tm.tm_min);
+    room = copy_two(COPY(room, ":"), (unsigned)tm.tm_sec);
+    COPY(room, " GMT\r\n");
 }
 
-static void put_request_line(struct out *out, const struct http1_head *head, const char *data)
+static inline void put_request_line(struct out *out, const struct http1_head *head,
+                                    const char *data)
 {
-    put_span(out, data, head->method_text);
-    put_text(out, " ");
-    if (head->form == HTTP1_AUTHORITY)
-        put_span(out, data, head->target);
-    else if (head->path.length == 0 && head->method == HTTP1_OPTIONS)
-        put_text(out, "*"); /* RFC 9112 3.2.4, also from absolute-form */
-    else if (head->path.length == 0 || data[head->path.start] != '/')
-        put_text(out, "/");
-    put_span(out, data, head->path);
-    put_text(out, " HTTP/1.1\r\n");
+    struct http1_span method = head->method_text;
+    struct http1_span target = head->form == HTTP1_AUTHORITY ? head->target : head->path;
+    char root = '\0'; /* what the target lacks in front */
+
+    if (target.length == 0 && head->method == HTTP1_OPTIONS)
+        root = '*'; /* RFC 9112 3.2.4, also from absolute-form */
+    else if (head->form != HTTP1_AUTHORITY && (target.length == 0 || data[target.start] != '/'))
+        root = '/';
+
+    char *room = take(out, method.length + 1U + (root != '\0') + target.length +
+                               sizeof(" HTTP/1.1\r\n") - 1);
+
+    if (!room)
+        return;
+    room = COPY(copy(room, data + method.start, method.length), " ");
+    if (root != '\0')
+        *room++ = root;
+    room = copy(room, data + target.start, target.length);
+    COPY(room, " HTTP/1.1\r\n");
 }
 
-static void put_host(struct out *out, const struct http1_head *head, const char *data,
-                     const struct http1_request_options *options)
+static inline void put_host(struct out *out, const struct http1_head *head, const char *data,
+                            const struct http1_request_options *options)
 {
-    put_text(out, "Host: ");
     /* CONNECT's is that of its target (RFC 9112 3.2). */
-    if ((options->client_host || head->method == HTTP1_CONNECT) && head->authority.length > 0)
-        put_span(out, data, head->authority);
+    bool client = options->client_host || head->method == HTTP1_CONNECT;
+
+    if (client && head->authority.length > 0)
+        put_line(out, "Host: ", data + head->authority.start, head->authority.length);
     else
-        put_text(out, options->host);
-    put_text(out, "\r\n");
+        put_line(out, "Host: ", options->host, strlen(options->host));
 }
 
 /* Would text that follows this value stand inside a quoted string? */
@@ -139,7 +237,7 @@ static void put_joined(struct out *out, const struct http1_head *head, const cha
             quote_is_open(data + field->value.start, field->value.length))
             continue;
         put_span(out, data, field->value);
-        put_text(out, ", ");
+        PUT(out, ", ");
     }
 }
 
@@ -152,19 +250,30 @@ static void put_forwarded(struct out *out, const struct http1_head *head, const 
     struct http1_span address = {.length = (uint16_t)strcspn(client, "%")};
 
     if (options->forwarded == HTTP1_FORWARDED_X) {
-        put_text(out, "X-Forwarded-For: ");
+        PUT(out, "X-Forwarded-For: ");
         put_joined(out, head, data, HTTP1_NAME_X_FORWARDED_FOR);
         put_span(out, client, address);
     } else {
         bool v6 = strchr(client, ':') != NULL; /* RFC 7239 6: in brackets and quoted */
 
-        put_text(out, "Forwarded: ");
+        PUT(out, "Forwarded: ");
         put_joined(out, head, data, HTTP1_NAME_FORWARDED);
         put_text(out, v6 ? "for=\"[" : "for=");
         put_span(out, client, address);
         put_text(out, v6 ? "]\"" : "");
     }
-    put_text(out, "\r\n");
+    PUT(out, "\r\n");
+}
+
+/* Owed by a gateway on requests (RFC 9110 7.6.3), behind the Vias of others. */
+static void put_via(struct out *out, const struct http1_head *head, const char *via)
+{
+    size_t length = strlen(via);
+
+    if (length > VIA_MAX)
+        out->full = true;
+    else
+        put_line(out, head->minor > 0 ? "Via: 1.1 " : "Via: 1.0 ", via, length);
 }
 
 /* Is this field written anew, or not at all, rather than passed on? */
@@ -196,7 +305,7 @@ static void put_request_fields(struct out *out, const struct http1_head *head, c
         if (is_rewritten(field, options))
             continue;
         if (field->id == HTTP1_NAME_MAX_FORWARDS && head->max_forwards > 0)
-            put_format(out, "Max-Forwards: %" PRId32 "\r\n", head->max_forwards - 1);
+            put_number(out, "Max-Forwards: ", (uint64_t)head->max_forwards - 1, 10);
         else
             put_field(out, data, field);
     }
@@ -205,25 +314,24 @@ static void put_request_fields(struct out *out, const struct http1_head *head, c
 ssize_t http1_compose_request(char *buffer, size_t size, const struct http1_head *head,
                               const char *data, const struct http1_request_options *options)
 {
-    struct out out = {.buffer = buffer, .size = size};
+    struct out out = OUT(buffer, size);
 
     put_request_line(&out, head, data);
     put_host(&out, head, data, options);
     put_request_fields(&out, head, data, options);
     if (options->forwarded != HTTP1_FORWARDED_OFF)
         put_forwarded(&out, head, data, options);
-    /* Owed by a gateway on requests (RFC 9110 7.6.3), behind the Vias of others. */
     if (options->via)
-        put_format(&out, "Via: 1.%u %s\r\n", head->minor, options->via);
+        put_via(&out, head, options->via);
     if (options->known_length)
         put_framing(&out, HTTP1_LENGTH, options->length);
     else
         put_framing(&out, head->framing, head->content_length);
     if (head->expect_continue && options->pass_expect)
-        put_text(&out, "Expect: 100-continue\r\n");
+        PUT(&out, "Expect: 100-continue\r\n");
     if (head->upgrade)
-        put_text(&out, "Connection: upgrade\r\nUpgrade: websocket\r\n");
-    put_text(&out, "\r\n");
+        PUT(&out, "Connection: upgrade\r\nUpgrade: websocket\r\n");
+    PUT(&out, "\r\n");
     return finish(&out);
 }
 
@@ -251,26 +359,24 @@ static bool passes(const struct http1_head *head, const struct http1_field *fiel
 /* Who sends Upgrade must name it in Connection (RFC 9110 7.8). */
 static void put_connection(struct out *out, enum http1_connection connection, bool offers_upgrade)
 {
-    static const char *const words[] = {[HTTP1_SAY_NOTHING] = "",
-                                        [HTTP1_SAY_CLOSE] = "close",
-                                        [HTTP1_SAY_KEEP_ALIVE] = "keep-alive"};
-    bool says = connection != HTTP1_SAY_NOTHING;
-    if (says || offers_upgrade)
-        put_format(out, "Connection: %s%s%s\r\n", words[connection],
-                   says && offers_upgrade ? ", " : "", offers_upgrade ? "upgrade" : "");
+    if (connection == HTTP1_SAY_CLOSE)
+        put_text(out, offers_upgrade ? "Connection: close, upgrade\r\n" : "Connection: close\r\n");
+    else if (connection == HTTP1_SAY_KEEP_ALIVE)
+        put_text(out, offers_upgrade ? "Connection: keep-alive, upgrade\r\n"
+                                     : "Connection: keep-alive\r\n");
+    else if (offers_upgrade)
+        PUT(out, "Connection: upgrade\r\n");
 }
 
 ssize_t http1_compose_response(char *buffer, size_t size, const struct http1_head *head,
                                const char *data, const struct http1_response_options *options)
 {
-    struct out out = {.buffer = buffer, .size = size};
+    struct out out = OUT(buffer, size);
     bool chunked = head->framing != HTTP1_NO_BODY && options->framing == HTTP1_CHUNKED;
     bool dated = head->status < 200;
     bool offers_upgrade = false;
 
-    put_format(&out, "HTTP/1.1 %03u ", head->status);
-    put_span(&out, data, head->reason);
-    put_text(&out, "\r\n");
+    put_status_line(&out, head->status, data + head->reason.start, head->reason.length);
     for (unsigned i = 0; i < head->field_count; i++) {
         const struct http1_field *field = &head->fields[i];
 
@@ -284,31 +390,31 @@ ssize_t http1_compose_response(char *buffer, size_t size, const struct http1_hea
         put_date(&out, options->now); /* RFC 9110 6.6.1 */
     put_response_framing(&out, head, options);
     if (head->upgrade)
-        put_text(&out, "Connection: upgrade\r\nUpgrade: websocket\r\n");
+        PUT(&out, "Connection: upgrade\r\nUpgrade: websocket\r\n");
     else if (!http1_head_is_interim(head))
         put_connection(&out, options->connection, offers_upgrade);
-    put_text(&out, "\r\n");
+    PUT(&out, "\r\n");
     return finish(&out);
 }
 
 ssize_t http1_compose_chunk_line(char *buffer, size_t size, uint64_t length)
 {
-    struct out out = {.buffer = buffer, .size = size};
+    struct out out = OUT(buffer, size);
 
-    put_format(&out, "%" PRIx64 "\r\n", length);
+    put_number(&out, "", length, 16);
     return finish(&out);
 }
 
 ssize_t http1_compose_last_chunk(char *buffer, size_t size, const struct http1_head *trailer,
                                  const char *data)
 {
-    struct out out = {.buffer = buffer, .size = size};
+    struct out out = OUT(buffer, size);
 
-    put_text(&out, "0\r\n");
+    PUT(&out, "0\r\n");
     for (unsigned i = 0; i < trailer->field_count; i++)
         if (!trailer->fields[i].drop)
             put_field(&out, data, &trailer->fields[i]);
-    put_text(&out, "\r\n");
+    PUT(&out, "\r\n");
     return finish(&out);
 }
 
@@ -344,21 +450,25 @@ static void put_printable(struct out *out, const char *text)
 
 ssize_t http1_compose_answer(char *buffer, size_t size, const struct http1_answer *answer)
 {
-    struct out out = {.buffer = buffer, .size = size};
+    struct out out = OUT(buffer, size);
     const char *reason = http1_reason(answer->status);
+    char status_text[4];
     size_t length = sizeof("400 \n\n") - 1 + strlen(reason) + strlen(answer->text);
 
-    put_format(&out, "HTTP/1.1 %03u %s\r\n", answer->status, reason);
+    copy_status(status_text, answer->status);
+    put_status_line(&out, answer->status, reason, strlen(reason));
     put_date(&out, answer->now);
-    put_text(&out, "Content-Type: text/plain\r\n");
+    PUT(&out, "Content-Type: text/plain\r\n");
     put_framing(&out, HTTP1_LENGTH, length);
     if (answer->retry_after > 0)
-        put_format(&out, "Retry-After: %u\r\n", answer->retry_after);
-    put_text(&out, "Connection: close\r\n\r\n");
+        put_number(&out, "Retry-After: ", answer->retry_after, 10);
+    PUT(&out, "Connection: close\r\n\r\n");
     if (!answer->head_only) {
-        put_format(&out, "%03u %s\n", answer->status, reason);
+        put(&out, status_text, sizeof(status_text));
+        put_text(&out, reason);
+        PUT(&out, "\n");
         put_printable(&out, answer->text);
-        put_text(&out, "\n");
+        PUT(&out, "\n");
     }
     return finish(&out);
 }

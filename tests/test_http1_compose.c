@@ -1,5 +1,6 @@
 /* The heads we send, compared byte for byte. */
 #include <errno.h>
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -58,6 +59,17 @@ static void test_request_is_passed_on(void **state)
     check_request("GET /a?b HTTP/1.1\r\nHost: a\r\nX:b\r\nCookie:\t c \r\nY:\r\n\r\n", PLAIN,
                   "GET /a?b HTTP/1.1\r\nHost: up:8080\r\nX: b\r\nCookie: c\r\nY: \r\n\r\n");
     check_request("patch / HTTP/1.0\r\n\r\n", PLAIN, "patch / HTTP/1.1\r\nHost: up:8080\r\n\r\n");
+}
+
+/* Whitespace around a value is ours, whatever came; a line that has it so goes as it is. */
+static void test_field_whitespace(void **state)
+{
+    (void)state;
+    check_request("GET / HTTP/1.0\r\nA: b\r\nC:\td\r\nE:  f\r\nG: h \t\r\nI:j \r\nK: \r\nL:\t\r\n"
+                  "M:\r\nN: o p\r\n\r\n",
+                  PLAIN,
+                  "GET / HTTP/1.1\r\nHost: up:8080\r\nA: b\r\nC: d\r\nE: f\r\nG: h\r\nI: j\r\n"
+                  "K: \r\nL: \r\nM: \r\nN: o p\r\n\r\n");
 }
 
 /* RFC 9112 3.2.1, 3.2.4. */
@@ -302,6 +314,58 @@ static void test_response_date(void **state)
     check_response("HTTP/1.1 103 x\r\n\r\n", HTTP1_GET, now, "HTTP/1.1 103 x\r\n\r\n");
 }
 
+/* Each part of the date with one digit and with two; a year that has no four is not told. */
+static void test_dates(void **state)
+{
+    static const struct {
+        time_t now;
+        const char *date;
+    } dates[] = {
+        {1, "Thu, 01 Jan 1970 00:00:01 GMT"},
+        {951827696, "Tue, 29 Feb 2000 12:34:56 GMT"},
+        {1798761599, "Thu, 31 Dec 2026 23:59:59 GMT"},
+        {253402300799, "Fri, 31 Dec 9999 23:59:59 GMT"},
+        {253402300800, NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(dates); i++) {
+        char expected[128];
+
+        snprintf(expected, sizeof(expected), "HTTP/1.1 204 x\r\n%s%s%s\r\n",
+                 dates[i].date ? "Date: " : "", dates[i].date ? dates[i].date : "",
+                 dates[i].date ? "\r\n" : "");
+        check_response("HTTP/1.1 204 x\r\n\r\n", HTTP1_GET,
+                       (struct http1_response_options){.now = dates[i].now}, expected);
+    }
+}
+
+/* In both bases, from the smallest to the largest and around each change of length. */
+static void test_numbers(void **state)
+{
+    static const char message[] = "HTTP/1.1 200 x\r\nContent-Length: 1\r\n\r\n";
+    struct http1_response_options options = {.framing = HTTP1_LENGTH};
+    char expected[128];
+
+    (void)state;
+    for (uint64_t number = UINT64_MAX;; number /= 2) {
+        snprintf(expected, sizeof(expected), "%" PRIx64 "\r\n", number);
+        assert_out(http1_compose_chunk_line(out, sizeof(out), number), expected);
+        snprintf(expected, sizeof(expected),
+                 "HTTP/1.1 200 x\r\nContent-Length: %" PRIu64 "\r\n\r\n", number);
+        options.length = number;
+        check_response(message, HTTP1_GET, options, expected);
+        if (number == 0)
+            break;
+    }
+    for (uint64_t power = 10; power < UINT64_C(10000000000000000000); power *= 10) {
+        options.length = power - 1;
+        snprintf(expected, sizeof(expected),
+                 "HTTP/1.1 200 x\r\nContent-Length: %" PRIu64 "\r\n\r\n", power - 1);
+        check_response(message, HTTP1_GET, options, expected);
+    }
+}
+
 static void test_chunks(void **state)
 {
     static const char section[] = "X:y\r\nTransfer-Encoding: chunked\r\nHost: z\r\n\r\n";
@@ -377,6 +441,32 @@ static void test_no_space(void **state)
     assert_int_equal(http1_compose_request(out, sizeof(out), &head, message, &options), -1);
 }
 
+/* No byte behind the buffer, whichever line is the first without room. */
+static void test_no_space_for_response(void **state)
+{
+    static const char message[] =
+        "HTTP/1.1 426 x\r\nUpgrade: h2c\r\nX: y\r\nZ:z\r\nContent-Length: 12\r\n\r\n";
+    const struct http1_response_options options = {
+        .framing = HTTP1_LENGTH, .length = 12, .connection = HTTP1_SAY_CLOSE, .now = 1};
+
+    (void)state;
+    parse_response(message, HTTP1_GET, false);
+
+    ssize_t needed = http1_compose_response(out, sizeof(out), &head, message, &options);
+
+    assert_true(needed > 0);
+    for (size_t size = 0; size <= (size_t)needed; size++) {
+        memset(out, '!', (size_t)needed + 1);
+        errno = 0;
+
+        ssize_t length = http1_compose_response(out, size, &head, message, &options);
+
+        assert_int_equal(length, size < (size_t)needed ? -1 : needed);
+        assert_int_equal(errno, size < (size_t)needed ? ENOSPC : 0);
+        assert_int_equal(out[size], '!');
+    }
+}
+
 /* The largest heads, with everything that may be added, fit HTTP1_COMPOSE_MAX. */
 static void test_largest(void **state)
 {
@@ -404,6 +494,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_request_is_passed_on),
+        cmocka_unit_test(test_field_whitespace),
         cmocka_unit_test(test_request_target),
         cmocka_unit_test(test_request_host),
         cmocka_unit_test(test_request_hop_by_hop),
@@ -419,10 +510,13 @@ int main(void)
         cmocka_unit_test(test_response_without_body),
         cmocka_unit_test(test_response_connection),
         cmocka_unit_test(test_response_date),
+        cmocka_unit_test(test_dates),
+        cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_chunks),
         cmocka_unit_test(test_answer),
         cmocka_unit_test(test_reasons),
         cmocka_unit_test(test_no_space),
+        cmocka_unit_test(test_no_space_for_response),
         cmocka_unit_test(test_largest),
     };
 
