@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,6 +29,9 @@ struct loop {
     usec_t now;  /* 0: to be read */
     usec_t skew; /* loop_warp */
     struct heap timers;
+    int alarm; /* a timerfd: ends a wait */
+    struct watch alarm_watch;
+    usec_t alarm_at; /* 0: not set */
     struct task_list tasks;
     struct task_list next; /* for the next turn */
     struct task marker;    /* in tasks while run_tasks is at work */
@@ -35,6 +39,27 @@ struct loop {
     struct epoll_event batch[BATCH];
     int batch_next, batch_end; /* of the batch, what is still to be reported */
 };
+
+/* The alarm only ends the wait; timers run at the end of each turn. */
+static void on_alarm(struct watch *watch, uint32_t events)
+{
+    struct loop *loop = container_of(watch, struct loop, alarm_watch);
+    (void)events;
+    loop->alarm_at = 0;
+}
+
+/* 0, or -1 with errno. Edge-triggered: nobody has to read it. */
+static int add_alarm(struct loop *loop)
+{
+    loop->alarm = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    loop->alarm_watch.ready = on_alarm;
+    if (loop->alarm < 0)
+        return -1;
+    if (loop_watch(loop, &loop->alarm_watch, loop->alarm, EPOLLIN | EPOLLET) == 0)
+        return 0;
+    close(loop->alarm);
+    return -1;
+}
 
 static void run_base(struct loop *loop)
 {
@@ -117,10 +142,14 @@ struct loop *loop_new(void)
     loop->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (loop->epoll < 0)
         goto err_loop;
-    if (add_base(loop) < 0)
+    if (add_alarm(loop) < 0)
         goto err_epoll;
+    if (add_base(loop) < 0)
+        goto err_alarm;
     return loop;
 
+err_alarm:
+    close(loop->alarm);
 err_epoll:
     close(loop->epoll);
 err_loop:
@@ -133,6 +162,7 @@ void loop_free(struct loop *loop)
     if (loop == NULL)
         return;
     close(loop->epoll);
+    close(loop->alarm);
     event_base_free(loop->base);
     heap_clear(&loop->timers);
     free(loop);
@@ -167,6 +197,7 @@ void loop_warp(struct loop *loop, usec_t by)
 {
     loop->skew += by;
     loop->now = 0;
+    loop->alarm_at = 0;
 }
 
 static int control(struct loop *loop, int operation, struct watch *watch, int fd, uint32_t events)
@@ -233,24 +264,36 @@ void loop_unpost(struct loop *loop, struct task *task)
     task->list = NULL;
 }
 
-/* How long the epoll set may wait, in its milliseconds; -1: for ever. */
-static int wait_time(struct loop *loop, usec_t max_wait)
+/* Sets the alarm so that a wait ends no later than the first timer. One that is early does no harm
+ * and is left alone, since most timers are cleared long before they are due: so a wait costs no timer
+ * of the kernel's. 0, or -1 with errno. */
+static int set_alarm(struct loop *loop)
 {
     struct heap_node *first = heap_first(&loop->timers);
-    if (!TAILQ_EMPTY(&loop->tasks))
+    if (first == NULL || (loop->alarm_at != 0 && loop->alarm_at <= first->key))
+        return 0;
+    usec_t wait = first->key - loop_now(loop);
+    if (wait <= 0) /* 0 would take the alarm back */
+        wait = 1;
+    const struct itimerspec when = {
+        .it_value = {.tv_sec = wait / USEC_PER_SEC, .tv_nsec = wait % USEC_PER_SEC * 1000}};
+    if (timerfd_settime(loop->alarm, 0, &when, NULL) < 0)
+        return -1;
+    loop->alarm_at = first->key;
+    return 0;
+}
+
+/* How long the epoll set may wait, in its milliseconds; -1: until something happens. */
+static int wait_time(struct loop *loop, usec_t max_wait)
+{
+    if (!TAILQ_EMPTY(&loop->tasks) || max_wait == 0)
         return 0;
     if (!loop->watches_base && (max_wait < 0 || max_wait > ASK_BASE))
         max_wait = ASK_BASE;
-    if (first != NULL) {
-        usec_t left = first->key - loop_now(loop);
-        if (left < 0)
-            left = 0;
-        if (max_wait < 0 || left < max_wait)
-            max_wait = left;
-    }
+    if (set_alarm(loop) < 0) /* cannot be; the loop goes on, if busily */
+        return 1;
     if (max_wait < 0)
         return -1;
-    /* Rounded up: a turn that ends before its timer is due would be for nothing. */
     usec_t wait = (max_wait + USEC_PER_MSEC - 1) / USEC_PER_MSEC;
     return wait < INT32_MAX ? (int)wait : INT32_MAX;
 }
