@@ -176,6 +176,12 @@ void http1_body_begin(struct http1_body *body, enum http1_framing framing, uint6
 MUST_CHECK enum http1_result http1_body_feed(struct http1_body *body, const char *data,
                                              size_t length, struct http1_piece *piece);
 
+/* Payload bytes that stand between here and the end of a body of known length; 0 for others. */
+uint64_t http1_body_rest(const struct http1_body *body);
+
+/* Goes on as if so many bytes of them, which somebody else has taken, had been fed. */
+void http1_body_skip(struct http1_body *body, uint64_t length);
+
 /* Is the message whole when the peer ends the connection now? */
 bool http1_body_whole_at_close(const struct http1_body *body);
 

@@ -1,6 +1,8 @@
 /* Where a body ends, byte by byte. */
 #include "http1_internal.h"
 
+#include <assert.h>
+
 /* The chunked coding, RFC 9112 7.1, as a machine: what is expected next. */
 enum state {
     PAYLOAD,     /* `left` bytes of payload */
@@ -38,6 +40,21 @@ void http1_body_begin(struct http1_body *body, enum http1_framing framing, uint6
 bool http1_body_whole_at_close(const struct http1_body *body)
 {
     return body->state == END || (body->framing == HTTP1_UNTIL_CLOSE && body->state != BROKEN);
+}
+
+uint64_t http1_body_rest(const struct http1_body *body)
+{
+    return body->framing == HTTP1_LENGTH && body->state == PAYLOAD ? body->left : 0;
+}
+
+void http1_body_skip(struct http1_body *body, uint64_t length)
+{
+    assert(length <= http1_body_rest(body));
+    if (length == 0)
+        return;
+    body->left -= length;
+    if (body->left == 0)
+        body->state = END;
 }
 
 static bool broken(struct http1_body *body, const char *text)

@@ -29,8 +29,7 @@ static ssize_t write_some(struct relay *relay, struct stream *to)
     return n;
 }
 
-/* RELAY_MORE: nothing is held any more. */
-static enum relay_result write_held(struct relay *relay, struct stream *to)
+enum relay_result relay_flush(struct relay *relay, struct stream *to)
 {
     if (relay->sink)
         relay_clear(relay);
@@ -42,7 +41,14 @@ static enum relay_result write_held(struct relay *relay, struct stream *to)
             return errno == EAGAIN ? RELAY_BLOCKED : RELAY_WRITE_FAILED;
         relay->moved += (uint64_t)n;
     }
-    return RELAY_MORE;
+    return RELAY_ENDED;
+}
+
+/* How many of `size` bytes may be taken. */
+static size_t allowed(const struct relay *relay, size_t size)
+{
+    uint64_t rest = relay->limit - relay->taken;
+    return relay->limit == 0 || rest > size ? size : (size_t)rest;
 }
 
 /* Writes what was read into scratch memory; what the stream does not take is kept. */
@@ -69,7 +75,7 @@ static bool is_bulk(const struct relay *relay, const struct stream *from, const 
 static enum relay_result take_spliced(struct relay *relay, struct stream *from, struct pipes *pipes)
 {
     struct pipe *pipe = pipes_take(pipes);
-    ssize_t n = pipe != NULL ? stream_splice_in(from, pipe, SIZE_MAX) : 0;
+    ssize_t n = pipe != NULL ? stream_splice_in(from, pipe, allowed(relay, SIZE_MAX)) : 0;
     if (n > 0) {
         relay->pipe = pipe;
         relay->taken += (uint64_t)n;
@@ -91,7 +97,8 @@ static enum relay_result take_spliced(struct relay *relay, struct stream *from, 
 static enum relay_result take_copied(struct relay *relay, struct stream *from, struct stream *to,
                                      struct scratch scratch)
 {
-    ssize_t n = stream_read(from, scratch.data, scratch.size);
+    size_t size = allowed(relay, scratch.size);
+    ssize_t n = stream_read(from, scratch.data, size);
     if (n < 0)
         return errno == EAGAIN ? RELAY_BLOCKED : RELAY_READ_FAILED;
     if (n == 0) {
@@ -99,10 +106,10 @@ static enum relay_result take_copied(struct relay *relay, struct stream *from, s
         return RELAY_ENDED;
     }
     relay->taken += (uint64_t)n;
-    if ((size_t)n < scratch.size)
+    if ((size_t)n < size)
         relay->streak = 0;
     else if (relay->streak < RELAY_BULK)
-        relay->streak += scratch.size;
+        relay->streak += size;
     return relay->sink ? RELAY_MORE : write_fresh(relay, to, scratch.data, (size_t)n);
 }
 
@@ -111,11 +118,9 @@ enum relay_result relay_move(struct relay *relay, struct stream *from, struct st
 {
     uint64_t share_end = relay->taken + (uint64_t)SHARE * scratch.size;
     for (int round = 0;; round++) {
-        enum relay_result result = write_held(relay, to);
-        if (result != RELAY_MORE)
+        enum relay_result result = relay_flush(relay, to);
+        if (result != RELAY_ENDED || relay->from_ended || allowed(relay, 1) == 0)
             return result;
-        if (relay->from_ended)
-            return RELAY_ENDED;
         if (round == SHARE || relay->taken >= share_end)
             return RELAY_MORE;
         if (!from->readable || (!to->writable && !relay->sink))

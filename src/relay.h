@@ -32,6 +32,7 @@ struct scratch {
 struct relay {
     uint64_t taken;     /* bytes read */
     uint64_t moved;     /* bytes written to the far side */
+    uint64_t limit;     /* no more are taken; 0: as many as come */
     struct buffer kept; /* bytes read but not written yet */
     struct pipe *pipe;  /* the same, behind them; NULL: none */
     size_t streak;      /* bytes of full reads in a row, at most RELAY_BULK */
@@ -42,7 +43,7 @@ struct relay {
 enum relay_result {
     RELAY_BLOCKED,     /* until one of the streams becomes ready */
     RELAY_MORE,        /* used up its share; there is more to do at once */
-    RELAY_ENDED,       /* EOF was read, and everything before it is written */
+    RELAY_ENDED,       /* EOF was read or the limit reached, and everything before it is written */
     RELAY_READ_FAILED, /* errno says why, also below */
     RELAY_WRITE_FAILED,
     RELAY_NO_MEMORY
@@ -52,6 +53,9 @@ enum relay_result {
  * which may be NULL: then all is copied. */
 enum relay_result relay_move(struct relay *relay, struct stream *from, struct stream *to,
                              struct scratch scratch, struct pipes *pipes);
+
+/* Writes what is held. RELAY_ENDED: that is all written; RELAY_BLOCKED, RELAY_WRITE_FAILED. */
+enum relay_result relay_flush(struct relay *relay, struct stream *to);
 
 /* Puts bytes in front of what will be read, behind what is kept already; not while a pipe holds
  * bytes. 0, or -1 with ENOMEM. */

@@ -20,7 +20,7 @@ void http_moved(struct http_session *http)
     http->session.moved_at = loop_now(http->session.service->loop);
 }
 
-void http_told(struct http_session *http, size_t length)
+void http_told(struct http_session *http, uint64_t length)
 {
     http->session.access.bytes_down += length;
     if (http->exchange->status != 0) /* not yet so with interim responses */
@@ -74,6 +74,8 @@ static void exchange_free(struct http_session *http)
     buffer_clear(&exchange->tail);
     buffer_clear(&exchange->last_chunk);
     buffer_clear(&exchange->answer);
+    relay_clear(&exchange->bulk_up);
+    relay_clear(&exchange->bulk_down);
     free(exchange->target);
     if (service->spare_exchange_count == SPARES_MAX) {
         free(exchange);
@@ -94,9 +96,30 @@ static void http_clear_service(struct service *service)
     service->spare_exchange_count = 0;
 }
 
+bool http_has_down(const struct http_session *http)
+{
+    return buffer_length(&http->down) > 0 || relay_keeps(&http->exchange->bulk_down);
+}
+
+/* What comes before `down`. */
+static enum step flush_bulk(struct http_session *http)
+{
+    struct relay *relay = &http->exchange->bulk_down;
+    uint64_t before = relay->moved;
+    enum relay_result result = relay_flush(relay, &http->session.client);
+    if (relay->moved != before)
+        http_told(http, relay->moved - before);
+    if (result == RELAY_WRITE_FAILED)
+        return http_finish(http, SESSION_CLIENT_RESET);
+    return result == RELAY_BLOCKED ? STEP_BLOCKED : STEP_AGAIN;
+}
+
 enum step http_flush(struct http_session *http)
 {
     struct stream *client = &http->session.client;
+    enum step step = flush_bulk(http);
+    if (step != STEP_AGAIN)
+        return step;
     while (buffer_length(&http->down) > 0) {
         if (!client->writable)
             return STEP_BLOCKED;
@@ -246,7 +269,7 @@ static bool needs_client(const struct http_session *http)
         return false;
     case SESSION_RELAYING:
         return http->tunnel != NULL || http->exchange->request_stage != MESSAGE_READ ||
-               buffer_length(&http->down) > 0;
+               http_has_down(http);
     case SESSION_READING:
     case SESSION_DRAINING:
     case SESSION_LINGERING:
@@ -283,21 +306,14 @@ static bool watch_is_due(const struct http_session *http)
 static void http_work(struct session *session)
 {
     struct http_session *http = http_of(session);
-    for (int i = 0; i < SHARE; i++) {
-        switch (next_step(http)) {
-        case STEP_AGAIN:
-            break;
-        case STEP_BLOCKED:
-            if (http_keep(http) < 0 || wait_for_more(http) < 0)
-                session_finish(session, SESSION_ERROR);
-            return;
-        case STEP_GONE:
-            return;
-        }
-    }
-    if (http_keep(http) < 0)
+    enum step step = STEP_AGAIN;
+    for (int i = 0; i < SHARE && step == STEP_AGAIN; i++)
+        step = next_step(http);
+    if (step == STEP_GONE)
+        return;
+    if (http_keep(http) < 0 || (step == STEP_BLOCKED && wait_for_more(http) < 0))
         session_finish(session, SESSION_ERROR);
-    else
+    else if (step != STEP_BLOCKED)
         session_yield(session);
 }
 

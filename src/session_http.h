@@ -4,6 +4,7 @@
  *   session_http_request.c   client to upstream: reads a request ahead, asks, sends
  *   session_http_response.c  upstream to client: passes the answer on, gives the connection back
  *   session_http_body.c      payload, in either direction
+ *   session_http_bulk.c      much of it
  *   session_http_answer.c    answers of our own, sending it again, tunnels
  *
  * A step works on one session. It says STEP_GONE when it has ended it: then nothing of it may be
@@ -36,6 +37,7 @@
 enum step {
     STEP_AGAIN,   /* the state has changed; go on at once */
     STEP_BLOCKED, /* until a stream becomes ready */
+    STEP_YIELD,   /* there is more to do, when others had their turn */
     STEP_GONE     /* the session has ended */
 };
 
@@ -53,9 +55,10 @@ struct exchange {
     /* For the upstream, one after the other: the head and what follows it, `ahead`, the end of a
      * chunked body. The whole request while it may be sent again. */
     struct buffer up, tail;
-    size_t up_sent;           /* of all three */
-    struct buffer last_chunk; /* the end of a chunked request that has a trailer */
-    struct buffer answer;     /* the upstream's bytes that are not parsed yet */
+    size_t up_sent;                  /* of all three */
+    struct buffer last_chunk;        /* the end of a chunked request that has a trailer */
+    struct relay bulk_up, bulk_down; /* bodies; what they hold stands before `up` and `down` */
+    struct buffer answer;            /* the upstream's bytes that are not parsed yet */
     enum http1_framing down_framing;
     uint16_t status; /* the client is told; 0: none yet */
     bool chunked_up; /* how the body goes to the upstream */
@@ -99,12 +102,14 @@ static inline bool http_is_leased(const struct http_session *http)
 
 void http_moved(struct http_session *http);
 /* So many bytes for the client were written. */
-void http_told(struct http_session *http, size_t length);
+void http_told(struct http_session *http, uint64_t length);
 /* Bytes that were read into scratch memory are lent to `in` and `answer`: to be called before that
  * memory is used again, and before others have their turn. 0, or -1 with ENOMEM. */
 MUST_CHECK int http_keep(struct http_session *http);
 struct exchange *http_exchange_new(struct http_session *http); /* NULL: no memory */
 enum step http_finish(struct http_session *http, enum session_end end);
+/* Does anything stand for the client? */
+bool http_has_down(const struct http_session *http);
 /* Writes what stands for the client. STEP_AGAIN: all of it is written. */
 enum step http_flush(struct http_session *http);
 
@@ -156,5 +161,21 @@ struct http_payload {
  * is the new backlog. How many bytes were written, or -1 with errno, ENOMEM included. */
 MUST_CHECK ssize_t http_pass(struct stream *to, struct buffer *backlog,
                              const struct http_payload *payload);
+
+/* session_http_bulk.c */
+
+/* The middle of a large body of known length goes through a relay, without a look at it. Its end is
+ * taken as that of any other body. */
+struct http_bulk {
+    struct relay *relay;
+    struct http1_body *body;
+    struct stream *from, *to;
+};
+
+/* Is what comes next such a middle? It may be moved when nothing stands in front of it. */
+bool http_is_bulk(const struct http_session *http, const struct http_bulk *bulk);
+enum relay_result http_move_bulk(struct http_session *http, const struct http_bulk *bulk);
+/* What is to be done after moving, where nothing ended or failed. */
+enum step http_after_bulk(const struct relay *relay, enum relay_result result);
 
 #endif

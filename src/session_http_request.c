@@ -365,7 +365,8 @@ static size_t up_length(const struct exchange *exchange)
 
 bool http_up_is_sent(const struct exchange *exchange)
 {
-    return !exchange->composed || exchange->up_sent == up_length(exchange);
+    return !exchange->composed ||
+           (exchange->up_sent == up_length(exchange) && !relay_keeps(&exchange->bulk_up));
 }
 
 bool http_request_is_sent(const struct exchange *exchange)
@@ -398,11 +399,24 @@ static void give_up_sending(struct http_session *http)
     http->session.allocation.stream->readable = true;
 }
 
-static void sent(struct http_session *http, size_t length)
+static void sent(struct http_session *http, uint64_t length)
 {
     http->exchange->begun = true;
     http->session.access.bytes_up += length;
     http_moved(http);
+}
+
+/* What comes before the buffers. */
+static enum step write_bulk(struct http_session *http)
+{
+    struct relay *relay = &http->exchange->bulk_up;
+    uint64_t before = relay->moved;
+    enum relay_result result = relay_flush(relay, http->session.allocation.stream);
+    if (relay->moved != before)
+        sent(http, relay->moved - before);
+    if (result == RELAY_WRITE_FAILED)
+        give_up_sending(http);
+    return result == RELAY_BLOCKED ? STEP_BLOCKED : STEP_AGAIN;
 }
 
 /* STEP_AGAIN: everything that stands is written, or up_failed. */
@@ -411,6 +425,9 @@ static enum step write_up(struct http_session *http)
     struct exchange *exchange = http->exchange;
     struct stream *upstream = http->session.allocation.stream;
     struct iovec parts[3];
+    enum step step = write_bulk(http);
+    if (step != STEP_AGAIN)
+        return step;
     while (!exchange->up_failed && !http_up_is_sent(exchange)) {
         if (!upstream->writable)
             return STEP_BLOCKED;
@@ -454,9 +471,46 @@ static enum step pass_body(struct http_session *http)
     return took_body(http, result, consumed);
 }
 
+static bool is_bulk(struct http_session *http, struct http_bulk *bulk)
+{
+    struct exchange *exchange = http->exchange;
+    *bulk = (struct http_bulk){.relay = &exchange->bulk_up,
+                               .body = &exchange->request_body,
+                               .from = &http->session.client,
+                               .to = http->session.allocation.stream};
+    return exchange->request_stage == MESSAGE_BODY && buffer_length(&http->in) == 0 &&
+           http_is_bulk(http, bulk);
+}
+
+static enum step send_bulk(struct http_session *http, const struct http_bulk *bulk)
+{
+    struct relay *relay = bulk->relay;
+    uint64_t before = relay->moved;
+    enum relay_result result = http_move_bulk(http, bulk);
+    if (relay->moved != before)
+        sent(http, relay->moved - before);
+    if (relay->from_ended)
+        return client_left(http);
+    switch (result) {
+    case RELAY_READ_FAILED:
+        return http_finish(http, SESSION_CLIENT_RESET);
+    case RELAY_NO_MEMORY:
+        return http_finish(http, SESSION_ERROR);
+    case RELAY_WRITE_FAILED:
+        give_up_sending(http);
+        return STEP_AGAIN;
+    case RELAY_BLOCKED:
+    case RELAY_MORE:
+    case RELAY_ENDED:
+        break;
+    }
+    return http_after_bulk(relay, result);
+}
+
 enum step http_send_request(struct http_session *http)
 {
     struct exchange *exchange = http->exchange;
+    struct http_bulk bulk;
     if (exchange->up_failed)
         return STEP_BLOCKED;
     enum step step = write_up(http);
@@ -464,6 +518,8 @@ enum step http_send_request(struct http_session *http)
         return step;
     if (exchange->request_stage == MESSAGE_READ)
         return STEP_BLOCKED;
+    if (is_bulk(http, &bulk))
+        return send_bulk(http, &bulk);
     if (exchange->request_stage == MESSAGE_BODY)
         step = pass_body(http);
     else

@@ -158,6 +158,10 @@ static enum step take_head(struct http_session *http)
 /* Passes payload on to the client; what it does not take now is kept in `down`. */
 static enum step pass_payload(struct http_session *http, const struct http_payload *payload)
 {
+    if (relay_keeps(&http->exchange->bulk_down)) /* that goes first, and this is its end */
+        return buffer_append(&http->down, payload->data, payload->length) < 0
+                   ? http_finish(http, SESSION_ERROR)
+                   : STEP_AGAIN;
     ssize_t n = http_pass(&http->session.client, &http->down, payload);
     if (n < 0)
         return http_finish(http, errno == ENOMEM ? SESSION_ERROR : SESSION_CLIENT_RESET);
@@ -270,13 +274,45 @@ static enum step upstream_ended(struct http_session *http, bool in_order)
                        reason);
 }
 
+static bool is_bulk(struct http_session *http, struct http_bulk *bulk)
+{
+    struct exchange *exchange = http->exchange;
+    *bulk = (struct http_bulk){.relay = &exchange->bulk_down,
+                               .body = &exchange->response_body,
+                               .from = http->session.allocation.stream,
+                               .to = &http->session.client};
+    return exchange->response_stage == MESSAGE_BODY && exchange->down_framing == HTTP1_LENGTH &&
+           http_is_bulk(http, bulk);
+}
+
+static enum step relay_bulk(struct http_session *http, const struct http_bulk *bulk)
+{
+    struct relay *relay = bulk->relay;
+    uint64_t before = relay->moved;
+    if (buffer_length(&http->down) > 0)
+        return STEP_BLOCKED;
+    enum relay_result result = http_move_bulk(http, bulk);
+    if (relay->moved != before)
+        http_told(http, relay->moved - before);
+    if (result == RELAY_READ_FAILED || relay->from_ended)
+        return upstream_ended(http, relay->from_ended);
+    if (result == RELAY_WRITE_FAILED)
+        return http_finish(http, SESSION_CLIENT_RESET);
+    if (result == RELAY_NO_MEMORY)
+        return http_finish(http, SESSION_ERROR);
+    return http_after_bulk(relay, result);
+}
+
 enum step http_relay_response(struct http_session *http)
 {
+    struct http_bulk bulk;
     struct exchange *exchange = http->exchange;
     struct stream *upstream = http->session.allocation.stream;
     struct scratch scratch = http->session.service->scratch;
     if (http_flush(http) == STEP_GONE)
         return STEP_GONE;
+    if (is_bulk(http, &bulk))
+        return relay_bulk(http, &bulk);
     if (!upstream->readable || buffer_length(&http->down) + scratch.size > HTTP_DOWN_MAX)
         return STEP_BLOCKED;
     if (http_keep(http) < 0)

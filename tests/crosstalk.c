@@ -1,4 +1,4 @@
-/* crosstalk [--tls CERTIFICATE KEY] CLIENTS EXCHANGES SEED [timeouts]
+/* crosstalk [--tls CERTIFICATE KEY] CLIENTS EXCHANGES SEED [timeouts] [large]
  *
  * Writes "port N", where its upstream listens; reads kaproxy's port from standard input; has its
  * clients do the exchanges; writes what is wrong, then "done" with what became of them and
@@ -110,7 +110,7 @@ int main(int argc, char **argv)
     }
     if (argc < 4) {
         fprintf(stderr, "usage: crosstalk [--tls CERTIFICATE KEY] CLIENTS EXCHANGES SEED "
-                        "[timeouts]\n");
+                        "[timeouts] [large]\n");
         return 2;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -118,7 +118,10 @@ int main(int argc, char **argv)
     run.clients = (unsigned)strtoul(argv[1], NULL, 10);
     run.exchanges = strtoul(argv[2], NULL, 10);
     run.seed = strtoull(argv[3], NULL, 10) | 1;
-    run.timeouts = argc > 4;
+    for (int i = 4; i < argc; i++) {
+        run.timeouts |= strcmp(argv[i], "timeouts") == 0;
+        run.large |= strcmp(argv[i], "large") == 0;
+    }
     deliveries = calloc(run.exchanges + 1, sizeof(*deliveries));
     if (deliveries == NULL)
         abort();

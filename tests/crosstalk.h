@@ -36,6 +36,7 @@ struct run {
     unsigned long exchanges;
     unsigned clients;
     uint64_t seed;
+    bool large;    /* most bodies are */
     bool timeouts; /* upstreams may stall for good, and timeouts strike */
     bool tls;      /* upstreams speak it */
 };

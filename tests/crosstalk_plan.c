@@ -33,6 +33,8 @@ static bool one_in(struct random *random, unsigned n)
 static size_t draw_size(struct random *random)
 {
     uint64_t dice = random_below(random, 1000);
+    if (run.large && dice >= 400) /* on either side of where they are spliced */
+        return 128 * KIB + random_below(random, one_in(random, 4) ? 4 * MIB : MIB);
     if (dice < 150)
         return 0;
     if (dice < 700)

@@ -7,6 +7,7 @@ import sys
 sys.path.insert(0, sys.path[0] + "/harness")
 from kaptest import main, test
 from kaptest.crosstalk import exchange, mostly_whole
+from kaptest.peers import need
 
 
 @test("32 clients, one connection")
@@ -22,6 +23,21 @@ def four(t):
 @test("32 clients, as many connections as they like")
 def many(t):
     mostly_whole(t, *exchange(t, 15000, {"max_per_host": 64}))
+
+
+@test("large bodies, which go through pipes")
+def large(t):
+    counts = exchange(t, 2500, {"max_per_host": 8}, ["large"])
+    mostly_whole(t, *counts)
+    t.at_least(counts[2]["spliced"], 10 << 20, "bytes spliced")
+
+
+@test("large bodies, and no descriptors to spare for pipes")
+def copied(t):
+    counts = exchange(t, 2500, {"max_per_host": 8}, ["large"],
+                      wrap=[need("prlimit"), "--nofile=512"])
+    mostly_whole(t, *counts)
+    t.equal(counts[2]["spliced"], 0, "bytes spliced")
 
 
 @test("timeouts strike everywhere")

@@ -26,6 +26,13 @@ def many(t):
     mostly_whole(t, *exchange(t, 3500, {"max_per_host": 64}, certificate=authority().valid))
 
 
+@test("large bodies")
+def large(t):
+    counts = exchange(t, 600, {"max_per_host": 8}, ["large"], authority().valid)
+    mostly_whole(t, *counts)
+    t.equal(counts[2]["spliced"], 0, "bytes spliced")
+
+
 @test("timeouts strike everywhere")
 def timeouts(t):
     _, outcomes, further = exchange(

@@ -384,6 +384,39 @@ static void test_extension_limit(void **state)
     assert_int_equal(feed_all(&body, text.data, text.length), HTTP1_MORE);
 }
 
+/* What somebody else takes of a body of known length counts as if it had been fed. */
+static void test_body_skipped(void **state)
+{
+    struct http1_body body;
+    struct http1_piece piece;
+    (void)state;
+    http1_body_begin(&body, HTTP1_LENGTH, 100);
+    assert_int_equal(http1_body_rest(&body), 100);
+    assert_int_equal(http1_body_feed(&body, "abc", 3, &piece), HTTP1_MORE);
+    assert_int_equal(http1_body_rest(&body), 97);
+    http1_body_skip(&body, 0);
+    http1_body_skip(&body, 90);
+    assert_int_equal(http1_body_rest(&body), 7);
+    assert_false(http1_body_whole_at_close(&body));
+    assert_int_equal(http1_body_feed(&body, "12345678", 8, &piece), HTTP1_DONE);
+    assert_int_equal(piece.length, 7);
+    assert_int_equal(http1_body_rest(&body), 0);
+    http1_body_skip(&body, 0);
+    http1_body_begin(&body, HTTP1_LENGTH, 5);
+    http1_body_skip(&body, 5);
+    assert_true(http1_body_whole_at_close(&body));
+    assert_int_equal(http1_body_feed(&body, "x", 1, &piece), HTTP1_DONE);
+    assert_int_equal(piece.consumed, 0);
+    const enum http1_framing others[] = {HTTP1_NO_BODY, HTTP1_CHUNKED, HTTP1_UNTIL_CLOSE};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        http1_body_begin(&body, others[i], 7);
+        assert_int_equal(http1_body_rest(&body), 0);
+    }
+    http1_body_begin(&body, HTTP1_CHUNKED, 0);
+    assert_int_equal(http1_body_feed(&body, "5\r\n", 3, &piece), HTTP1_MORE);
+    assert_int_equal(http1_body_rest(&body), 0);
+}
+
 /* A body that has ended takes no more, and one that is broken stays so. */
 static void test_body_ended(void **state)
 {
@@ -490,6 +523,7 @@ int main(void)
         cmocka_unit_test(test_trailer_limit),
         cmocka_unit_test(test_member_limit),
         cmocka_unit_test(test_extension_limit),
+        cmocka_unit_test(test_body_skipped),
         cmocka_unit_test(test_body_ended),
         cmocka_unit_test(test_started),
         cmocka_unit_test(test_head_ended),

@@ -463,6 +463,47 @@ static void test_random_transfers(void **state)
     }
 }
 
+static void test_limit(void **state)
+{
+    struct fixture *f = *state;
+    char rest[16];
+    f->relay.limit = 1000;
+    send_all(f, 600);
+    assert_int_equal(move(f), RELAY_BLOCKED);
+    send_all(f, 410);
+    assert_int_equal(move(f), RELAY_ENDED);
+    assert_int_equal(f->relay.moved, 1000);
+    assert_false(f->relay.from_ended);
+    receive_all(f);
+    assert_int_equal(f->received, 1000);
+    /* What stands behind it is somebody else's. */
+    assert_int_equal(move(f), RELAY_ENDED);
+    assert_true(f->from.readable);
+    assert_int_equal(stream_read(&f->from, rest, sizeof(rest)), 10);
+}
+
+static void test_limit_is_reached_before_all_is_written(void **state)
+{
+    struct fixture *f = *state;
+    narrow(f);
+    f->relay.limit = PLENTY / 4;
+    while (f->relay.taken < f->relay.limit) {
+        send_some(f, SCRATCH);
+        move(f);
+        assert_true(f->relay.taken <= f->relay.limit);
+        if (f->relay.taken < f->relay.limit)
+            receive_some(f, SCRATCH);
+    }
+    while (f->received < f->relay.limit) {
+        enum relay_result result = relay_flush(&f->relay, &f->to);
+        assert_int_equal(result == RELAY_ENDED, !relay_keeps(&f->relay));
+        receive_all(f);
+        loop_turn(f->loop, 0);
+    }
+    assert_int_equal(relay_flush(&f->relay, &f->to), RELAY_ENDED);
+    assert_true(f->relay.moved == f->relay.limit);
+}
+
 #define RELAY_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -488,6 +529,8 @@ int main(void)
         RELAY_TEST(test_put_bytes_go_before_those_to_be_read),
         RELAY_TEST(test_no_memory_to_put),
         RELAY_TEST(test_clear_drops_what_is_kept),
+        RELAY_TEST(test_limit),
+        RELAY_TEST(test_limit_is_reached_before_all_is_written),
         RELAY_TEST(test_random_transfers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -361,6 +361,26 @@ static void test_urgent_data_nobody_told_of(void **state)
     urgent_data(*state, false);
 }
 
+static void test_limit(void **state)
+{
+    struct fixture *f = *state;
+    be_bulk(f);
+    f->relay.limit = f->relay.taken + PLENTY + 1;
+    uint64_t end = f->relay.limit;
+    char byte;
+    while (f->received < end) {
+        send_some(f, f->sent < end + 1 ? end + 1 - f->sent : 0);
+        enum relay_result result = move(f);
+        assert_true(f->relay.taken <= end);
+        assert_int_equal(result == RELAY_ENDED, f->relay.moved == end);
+        receive_all(f);
+    }
+    assert_false(f->relay.from_ended);
+    while (stream_read(&f->from, &byte, 1) < 0)
+        loop_turn(f->loop, -1);
+    assert_int_equal(byte, byte_at(end));
+}
+
 static void test_clear_drops_what_the_pipe_holds(void **state)
 {
     struct fixture *f = *state;
@@ -388,6 +408,7 @@ int main(void)
         RELAY_TEST(test_sink_empties_the_pipe),
         RELAY_TEST(test_urgent_data),
         RELAY_TEST(test_urgent_data_nobody_told_of),
+        RELAY_TEST(test_limit),
         RELAY_TEST(test_clear_drops_what_the_pipe_holds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,9 +45,9 @@ class Crosstalk:
         self.process.communicate()
 
 
-def exchange(t, exchanges, pool, options=(), certificate=None, **listener):
-    """Runs so many exchanges (a tenth where all is slow): how many they were, and the counts. With
-    the upstream's certificate, over https."""
+def exchange(t, exchanges, pool, options=(), certificate=None, wrap=(), **listener):
+    """Runs so many exchanges (a tenth where all is slow): how many they were, and the counts, with
+    the bytes that were spliced. With the upstream's certificate, over https."""
     print(f"# KAPROXY_SEED={SEED}", flush=True)
     exchanges //= 10 if SLOW else 1
     crosstalk = t.own(Crosstalk(exchanges, *options, certificate=certificate))
@@ -55,12 +55,14 @@ def exchange(t, exchanges, pool, options=(), certificate=None, **listener):
     if certificate:
         listener = settings(**listener)
     kaproxy = t.kaproxy(crosstalk.endpoint, reuse=None, pool=pool, listener=listener,
-                        main={"log_level": "notice"})
+                        main={"log_level": "notice"}, wrap=wrap)
     before = kaproxy.descriptors()
     outcomes, further = crosstalk.run(kaproxy.address()[1])
     print("#", outcomes, further, flush=True)
     t.equal(sum(outcomes.values()), exchanges, "exchanges accounted for")
-    wait_until(lambda: kaproxy.descriptors() <= before, "all descriptors to be closed")
+    wait_until(lambda: kaproxy.descriptors() - 2 * kaproxy.pipes()["idle"] <= before,
+               "all descriptors to be closed, but for idle pipes")
+    further["spliced"] = kaproxy.pipes()["spliced"]
     if certificate:
         full, resumed, failed = handshakes(kaproxy)
         print(f"# handshakes: {full} full, {resumed} resumed, {failed} failed", flush=True)

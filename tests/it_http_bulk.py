@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""Goal of this test: bodies that go through pipes end where they end, and are cut where they are cut;
+no byte waits for those behind it, and a slow reader holds no connection for the last of them."""
+
+import os
+import sys
+import threading
+
+sys.path.insert(0, sys.path[0] + "/harness")
+from kaptest import PATIENCE, ScriptedUpstream, main, test, wait_until
+from kaptest.http import (Cut, HttpUpstream, answer, client, head, one_shot, read_request, request,
+                          start)
+
+SIZE = 3_000_000
+BODY = os.urandom(SIZE)
+ANSWER_HEAD = head("HTTP/1.1 200 OK", [("Content-Length", SIZE)])
+REQUEST_HEAD = head("PUT / HTTP/1.1", [("Host", "x"), ("Content-Length", SIZE)])
+
+# Large ones, so that a pipe is taken, and little ones.
+PIECES = [SIZE // 3, 100_000, 20_000, 1, 5000, 65536, 300_000, 2]
+
+
+def pieces():
+    """All of BODY."""
+    start_at = 0
+    for size in [*PIECES, SIZE - sum(PIECES)]:
+        yield BODY[start_at:start_at + size]
+        start_at += size
+
+
+def check_spliced(t, kaproxy):
+    t.at_least(kaproxy.pipes()["spliced"], 1, "bytes spliced")
+
+
+@test("what stands behind a large answer is nobody's")
+def surplus(t):
+    upstream = t.own(HttpUpstream(lambda c, m: answer(BODY) + answer(b"poison")))
+    kaproxy = start(t, upstream, pool={"max_per_host": 1})
+    peer = client(t, kaproxy)
+    for number in 1, 2:
+        t.check(peer.ask().body == BODY, "the answer is wrong")
+        wait_until(lambda n=number: kaproxy.counters()["discard_unread_data"] == n,
+                   "the connection to be discarded")
+    check_spliced(t, kaproxy)
+
+
+@test("an answer that ends in mid-body: the client sees that it is cut")
+def cut(t):
+    for what, end in ("eof", "close"), ("reset", "reset"):
+        def script(connection, how=end):
+            read_request(connection)
+            connection.send(ANSWER_HEAD + BODY[:SIZE // 2])
+            getattr(connection, how)()
+
+        upstream = t.own(ScriptedUpstream(script))
+        kaproxy = start(t, upstream)
+        try:
+            client(t, kaproxy).ask()
+            t.fail(f"a cut answer passed for whole ({what})")
+        except Cut as seen:
+            t.equal(seen.end, "reset", f"the client's end ({what})")
+            t.check(BODY.startswith(seen.message.body), f"wrong bytes ({what})")
+        t.check(kaproxy.wait_sessions(1)[0]["end"] in ("upstream_closed", "upstream_reset"), "end")
+
+
+@test("down: what has come is passed on without what is to come")
+def trickle_down(t):
+    go = threading.Semaphore(0)
+
+    def script(connection):
+        read_request(connection)
+        connection.send(ANSWER_HEAD)
+        for piece in pieces():
+            connection.send(piece)
+            t.check(go.acquire(timeout=PATIENCE), "the client did not get it")
+        connection.read_end()
+
+    upstream = t.own(ScriptedUpstream(script))
+    kaproxy = start(t, upstream)
+    peer = client(t, kaproxy)
+    peer.send()
+    while peer.channel.read_line() != b"\r":
+        continue
+    for piece in pieces():
+        t.check(peer.channel.read(len(piece)) == piece, "wrong bytes")
+        go.release()
+    check_spliced(t, kaproxy)
+    kaproxy.wait_idle(1)
+
+
+@test("up: what has come is passed on without what is to come")
+def trickle_up(t):
+    go = threading.Semaphore(0)
+
+    def script(connection):
+        read_request(connection, with_body=lambda _: False)
+        t.check(connection.read(PIECES[0]) == BODY[:PIECES[0]], "wrong bytes")
+        go.release()
+        for piece in list(pieces())[1:]:
+            t.check(connection.read(len(piece)) == piece, "wrong bytes")
+            go.release()
+        connection.send(answer(b"done"))
+        connection.read_end()
+
+    upstream = t.own(ScriptedUpstream(script))
+    kaproxy = start(t, upstream)
+    peer = client(t, kaproxy)
+    peer.channel.send(REQUEST_HEAD)
+    for piece in pieces():
+        peer.channel.send(piece)
+        t.check(go.acquire(timeout=PATIENCE), "the upstream did not get it")
+    t.equal(peer.response().body, b"done", "answer")
+    check_spliced(t, kaproxy)
+    kaproxy.wait_idle(1)
+
+
+@test("requests with large bodies one behind the other")
+def pipelined(t):
+    upstream = t.own(HttpUpstream(lambda c, m: answer(b"%d" % (m.body == BODY))))
+    kaproxy = start(t, upstream, pool={"max_per_host": 1})
+    peer = client(t, kaproxy)
+    peer.method = "PUT"
+    sender = threading.Thread(target=peer.channel.send,
+                              args=(3 * request("PUT", "/", body=BODY) + request("GET", "/"),))
+    sender.start()
+    t.equal([peer.response().body for _ in range(4)], [b"1", b"1", b"1", b"0"], "answers")
+    sender.join()
+    t.equal(upstream.accepted, 1, "connections")
+    check_spliced(t, kaproxy)
+
+
+@test("the upstream answers and ends while the client still sends")
+def early(t):
+    for how in "close", "reset":
+        def script(connection, end=how):
+            read_request(connection, with_body=lambda _: False)
+            connection.read(SIZE // 2)
+            connection.send(answer(b"enough", status=413))
+            getattr(connection, end)()
+
+        upstream = t.own(ScriptedUpstream(script))
+        kaproxy = start(t, upstream)
+        peer = client(t, kaproxy)
+        peer.channel.send(REQUEST_HEAD + BODY[:SIZE // 2])
+        t.check(peer.response().status in ((413,) if how == "close" else (413, 502)), "status")
+        kaproxy.wait_sessions(1)
+        wait_until(lambda k=kaproxy: k.counters()["busy"] == 0, "the lease to end")
+
+
+@test("a client leaves in mid-body: the upstream sees no whole request")
+def client_leaves(t):
+    seen = []
+
+    def script(connection):
+        read_request(connection, with_body=lambda _: False)
+        try:
+            connection.read(SIZE)
+        except (AssertionError, OSError):
+            pass
+        seen.append(connection.read_end())
+
+    upstream = t.own(ScriptedUpstream(script))
+    kaproxy = start(t, upstream)
+    peer = client(t, kaproxy)
+    peer.channel.send(REQUEST_HEAD + BODY[:SIZE // 2])
+    wait_until(lambda: kaproxy.pipes()["spliced"] > 0, "bytes to be spliced")
+    peer.channel.reset()
+    t.equal(kaproxy.wait_sessions(1)[0]["end"], "client_reset", "end")
+    wait_until(lambda: (p := kaproxy.pipes())["pipes"] == p["idle"], "the pipes to be given back")
+
+
+@test("a slow reader: the last of a body is in the pipe, and the connection free")
+def slow(t):
+    upstream = t.own(HttpUpstream(lambda c, m: answer(BODY if m.target == "/large" else b"x")))
+    kaproxy = start(t, upstream, pool={"max_per_host": 1, "timeout": "60s"})
+    peer = client(t, kaproxy, receive_buffer=4096)
+    peer.send("GET", "/large")
+    while peer.channel.read_line() != b"\r":
+        continue
+    received = b""
+    while kaproxy.counters()["idle"] == 0:
+        received += peer.channel.read(50_000)
+    t.equal(one_shot(t, kaproxy).body, b"x", "the next client's answer")
+    pipes = kaproxy.pipes()
+    if pipes["pipes"] > pipes["idle"]:  # else the kernel's buffers hold it all
+        t.at_most(len(received), SIZE - 200_000, "bytes received when the connection was free")
+    received += peer.channel.read(SIZE - len(received))
+    t.check(received == BODY, "the answer is wrong")
+    wait_until(lambda: (p := kaproxy.pipes())["pipes"] == p["idle"], "the pipe to be given back")
+
+
+main()
