@@ -340,9 +340,15 @@ ssize_t tls_writev(struct tls *tls, const struct iovec *parts, int count)
     return (ssize_t)sum;
 }
 
+/* OpenSSL takes a record's header, and holds nothing any more while it waits for the rest. */
+static bool is_inside_record(const struct tls *tls)
+{
+    return strcmp(SSL_rstate_string(tls->ssl), "RB") == 0;
+}
+
 bool tls_has_pending(const struct tls *tls)
 {
-    return SSL_has_pending(tls->ssl) == 1 || tls_is_busy(tls);
+    return SSL_has_pending(tls->ssl) == 1 || is_inside_record(tls) || tls_is_busy(tls);
 }
 
 bool tls_is_busy(const struct tls *tls)

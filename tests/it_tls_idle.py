@@ -97,18 +97,21 @@ def garbage(t):
 @test("a part of a record: the next client does not get the rest of it")
 def part(t):
     for version in VERSIONS:
-        script = Doing(lambda c: send_raw(c, b"\x17\x03\x03\x01\x00abc"))
-        kaproxy = start(t, t.own(TlsUpstream(script, context=upstream_context(version=version))))
-        t.equal(one(t, kaproxy), (b"1 x", "none"), "the first client")
-        kaproxy.wait_idle(1)
-        script.now()
-        t.equal(one(t, kaproxy), (b"2 x", "none"), "the next client")
-        t.equal(kaproxy.counters()["discard_unread_data"], 1, "discarded")
+        for some in b"abc", b"":  # behind the header
+            script = Doing(lambda c, some=some: send_raw(c, b"\x17\x03\x03\x01\x00" + some))
+            kaproxy = start(t, t.own(TlsUpstream(script,
+                                                 context=upstream_context(version=version))))
+            t.equal(one(t, kaproxy), (b"1 x", "none"), "the first client")
+            kaproxy.wait_idle(1)
+            script.now()
+            t.equal(one(t, kaproxy), (b"2 x", "none"), "the next client")
+            t.equal(kaproxy.counters()["discard_unread_data"], 1, "discarded")
 
 
 @test("a part of a record behind an answer: the client that waits does not get the rest of it")
 def part_behind(t):
-    """The record is a whole answer, which nobody asked for."""
+    """The record is a whole answer, which nobody asked for; of it comes a header and more, or just
+    the header."""
     def script(connection):
         records = Records(connection, upstream_context(version=version))
         records.receive()
@@ -117,12 +120,12 @@ def part_behind(t):
             connection.send(right)
         else:
             waiting.wait(PATIENCE)
-            connection.send(right + wrong[:20])
+            connection.send(right + wrong[:size])
             if records.receive():
-                connection.send(wrong[20:])
+                connection.send(wrong[size:])
         connection.read_end()
 
-    for version in VERSIONS:
+    for version, size in [(version, size) for version in VERSIONS for size in (20, 5)]:
         waiting = threading.Event()
         upstream = t.upstream(script)
         kaproxy = start(t, f"https://127.0.0.1:{upstream.port}", pool={"max_per_host": 1})

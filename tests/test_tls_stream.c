@@ -362,6 +362,21 @@ static void test_look_at_part_of_a_record(void **state)
     assert_look_after_event(f, LOOK_DATA);
 }
 
+/* OpenSSL has taken the header, and holds nothing any more. */
+static void test_look_at_the_header_of_a_record(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    assert_int_equal(SSL_write(f->pair.peer, "abc", 3), 3);
+    assert_int_equal(peer_put(&f->pair, SSL3_RT_HEADER_LENGTH), SSL3_RT_HEADER_LENGTH);
+    assert_look_after_event(f, LOOK_QUIET);
+    assert_true(stream_has_pending(&f->pair.stream));
+    peer_flush(&f->pair);
+    pair_await(&f->pair);
+    pair_expect(&f->pair, "abc");
+    assert_false(stream_has_pending(&f->pair.stream));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, tls_fixture_setup, tls_fixture_teardown)
 
 int main(void)
@@ -392,6 +407,7 @@ int main(void)
         TEST(test_look_at_alert),
         TEST(test_look_at_garbage),
         TEST(test_look_at_part_of_a_record),
+        TEST(test_look_at_the_header_of_a_record),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
