@@ -140,14 +140,18 @@ const char *stream_failure(const struct stream *stream)
     return stream->tls != NULL ? tls_failure(stream->tls) : "";
 }
 
-/* A short count does not clear the flag: the end may stand behind it, in memory. */
+/* Here it is not the count that tells whether there is more: bytes may wait in memory, or the end
+ * behind them. */
 static ssize_t read_tls(struct stream *stream, void *buffer, size_t size)
 {
     bool busy = tls_is_busy(stream->tls);
     ssize_t n = tls_read(stream->tls, buffer, size);
     int error = errno;
-    if (n < 0)
+    bool took_all = n > 0 && tls_is_drained(stream->tls) && !stream->hangup && !stream->urgent;
+    if (n < 0 || took_all)
         stream->readable = false;
+    if (took_all && stream->loop != NULL && !tls_has_pending(stream->tls))
+        stream->drained = loop_turns(stream->loop);
     after_tls(stream, busy, &stream->writable);
     errno = error;
     return n;
@@ -235,7 +239,7 @@ ssize_t stream_writev(struct stream *stream, const struct iovec *parts, int coun
 
 bool stream_is_drained(const struct stream *stream)
 {
-    return stream->tls == NULL && stream->loop != NULL && !stream->readable && !stream->hangup &&
+    return stream->loop != NULL && !stream->readable && !stream->hangup &&
            stream->drained == loop_turns(stream->loop);
 }
 

@@ -78,15 +78,15 @@ static inline bool stream_is_tls(const struct stream *stream)
 const char *stream_failure(const struct stream *stream);
 
 /* As recv and send: bytes, 0 for EOF (read), or -1 with errno; EAGAIN clears the readiness flag,
- * EINTR never shows. A short count clears it as well, but for reads with TLS, where bytes may wait
- * in memory. With TLS, EOF without close_notify is ECONNRESET, a truncation; see tls.h for the rest
+ * EINTR never shows. A short count clears it as well, but for reads with TLS: there it is left when
+ * bytes may wait in memory, whatever the count. With TLS, EOF without close_notify is ECONNRESET, a truncation; see tls.h for the rest
  * and for what a write must keep to after EAGAIN. */
 MUST_CHECK ssize_t stream_read(struct stream *stream, void *buffer, size_t size);
 MUST_CHECK ssize_t stream_write(struct stream *stream, const void *data, size_t size);
 MUST_CHECK ssize_t stream_writev(struct stream *stream, const struct iovec *parts, int count);
 
 /* Did a read in this very turn of the loop take all there was, with no end in sight? As good as a
- * look that finds LOOK_QUIET, but for free. Not known with TLS. */
+ * look that finds LOOK_QUIET, but for free. With TLS nothing waits in memory either. */
 bool stream_is_drained(const struct stream *stream);
 
 /* One look, with MSG_PEEK where the stream is plain; no bytes are lost by it. With LOOK_ERROR errno

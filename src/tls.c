@@ -23,16 +23,28 @@ static void on_step(const SSL *ssl, int where, int result)
         SSL_set_shutdown(tls->ssl, SSL_RECEIVED_SHUTDOWN);
 }
 
+/* Reading goes through tls_input.c. Writing does not: each record is one system call, as with the
+ * BIO of OpenSSL's own, and to collect several costs more than it saves; and only that BIO can
+ * leave encryption to the kernel. */
+static int attach(struct tls *tls)
+{
+    BIO *bio = tls_input_bio(&tls->input, tls->client->input);
+    if (bio == NULL)
+        return -1;
+    SSL_set0_rbio(tls->ssl, bio);
+    return SSL_set_wfd(tls->ssl, tls->fd) == 1 ? 0 : -1;
+}
+
 struct tls *tls_new(struct tls_client *client, int fd)
 {
     struct tls *tls = calloc(1, sizeof(*tls));
     if (tls == NULL)
         return NULL;
     tls->client = client;
-    tls->fd = fd;
+    tls->fd = tls->input.fd = fd;
     ERR_clear_error();
     tls->ssl = SSL_new(client->context);
-    if (tls->ssl == NULL || SSL_set_fd(tls->ssl, fd) != 1 || SSL_set_app_data(tls->ssl, tls) != 1)
+    if (tls->ssl == NULL || attach(tls) < 0 || SSL_set_app_data(tls->ssl, tls) != 1)
         goto err_tls;
     SSL_set_info_callback(tls->ssl, on_step);
     if (!client->is_address && *client->name != '\0' &&
@@ -57,6 +69,7 @@ void tls_free(struct tls *tls)
     if (tls == NULL)
         return;
     SSL_free(tls->ssl);
+    tls_input_drop(&tls->input);
     free(tls->record);
     free(tls);
 }
@@ -66,10 +79,12 @@ const char *tls_failure(const struct tls *tls)
     return tls->failure;
 }
 
-/* OpenSSL's errors are told by its queue and by errno, which must be clean before a call. */
+/* OpenSSL's errors are told by its queue and by errno, which must be clean before a call. The queue
+ * nearly always is, for who finds errors takes them out; and to look costs less than to clear. */
 static void begin_call(void)
 {
-    ERR_clear_error();
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
     errno = 0;
 }
 
@@ -204,19 +219,47 @@ static ssize_t read_record(struct tls *tls, void *buffer, size_t size)
     return result;
 }
 
+/* Whether bytes from the socket wait in memory. */
+static bool holds_bytes(const struct tls *tls)
+{
+    return tls->input.left > 0 || SSL_has_pending(tls->ssl) == 1;
+}
+
+/* `last` is what the last record read said. What could not be kept for want of memory leaves a hole
+ * that nobody can read past. */
+static void end_read(struct tls *tls, ssize_t last)
+{
+    int error = errno;
+    if (last == 0 || tls->error != 0)
+        tls_input_drop(&tls->input);
+    if (tls_input_keep(&tls->input) < 0)
+        broken(tls, ENOMEM);
+    bool all = last > 0 ? !holds_bytes(tls) : last < 0 && !tls_is_busy(tls);
+    tls->drained = tls->input.drained && tls->error == 0 && all;
+    errno = error;
+}
+
 /* What ends or breaks the connection behind some bytes is found again by the next read. */
 ssize_t tls_read(struct tls *tls, void *buffer, size_t size)
 {
     char *bytes = buffer;
     size_t sum = 0;
+    ssize_t n;
     tls->steps = 0;
+    tls->input.drained = false;
     do {
-        ssize_t n = read_record(tls, bytes + sum, size - sum);
-        if (n <= 0)
-            return sum > 0 ? (ssize_t)sum : n;
-        sum += (size_t)n;
-    } while (sum < size && SSL_has_pending(tls->ssl));
-    return (ssize_t)sum;
+        tls_input_lend(&tls->input, bytes + sum, size - sum, sum > 0);
+        n = read_record(tls, bytes + sum, size - sum);
+        if (n > 0)
+            sum += (size_t)n;
+    } while (n > 0 && sum < size && holds_bytes(tls));
+    end_read(tls, n);
+    return sum > 0 ? (ssize_t)sum : n;
+}
+
+bool tls_is_drained(const struct tls *tls)
+{
+    return tls->drained;
 }
 
 /* A write has failed: where the socket is why, what came before can be read all the same. */
@@ -348,7 +391,7 @@ static bool is_inside_record(const struct tls *tls)
 
 bool tls_has_pending(const struct tls *tls)
 {
-    return SSL_has_pending(tls->ssl) == 1 || is_inside_record(tls) || tls_is_busy(tls);
+    return holds_bytes(tls) || is_inside_record(tls) || tls_is_busy(tls);
 }
 
 bool tls_is_busy(const struct tls *tls)
@@ -357,11 +400,11 @@ bool tls_is_busy(const struct tls *tls)
 }
 
 /* True when the socket has nothing at all, or has broken: cheaper than to ask OpenSSL, which would
- * get a buffer first. EIO comes from kTLS, for a record that is no data. */
+ * get a buffer first. */
 static bool socket_is_empty(struct tls *tls)
 {
     char byte;
-    if (recv(tls->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno == EINTR || errno == EIO)
+    if (recv(tls->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno == EINTR)
         return false;
     if (errno != EAGAIN && errno != EWOULDBLOCK) {
         int number = errno; /* which the next call would not find any more */

@@ -74,11 +74,17 @@ const char *tls_failure(const struct tls *tls);
 /* As recv and sendmsg on a non-blocking socket: bytes, 0 for close_notify (read), -1 with errno:
  * EAGAIN; EPROTO for broken TLS and for alerts; else the socket's. EOF without close_notify is
  * ECONNRESET: a truncation (RFC 8446 6.1). After a write that failed because of the socket, what
- * the upstream had sent before can still be read. A read takes what stands in memory, and looks at
- * the socket only if it got nothing. After EAGAIN or a short count the next write must begin with
- * the bytes that are left, and have all of them: a record of them may be on its way. */
+ * the upstream had sent before can still be read. A read takes what stands in memory, and reads
+ * from the socket only if that makes no data, or ends within a record; the larger its buffer, the
+ * more records come with one system call. After EAGAIN or a short count the next write must begin
+ * with the bytes that are left, and have all of them: a record of them may be on its way. */
 MUST_CHECK ssize_t tls_read(struct tls *tls, void *buffer, size_t size);
 MUST_CHECK ssize_t tls_writev(struct tls *tls, const struct iovec *parts, int count);
+
+/* Did the last tls_read take all that the socket had, and give all of it that is data? Then there
+ * is nothing to read until the socket reports more, but for an end that stands behind the bytes
+ * without an event of its own. (A part of a record may be left: tls_has_pending.) */
+bool tls_is_drained(const struct tls *tls);
 
 /* Processes what is no application data (tickets, key updates), then: 1 when bytes can be read, 0
  * when there are none, -1 when the connection has ended (errno 0: EOF, with close_notify or

@@ -8,9 +8,6 @@
 
 #include "tls_internal.h"
 
-/* Bytes that one system call may read: several records, as the worker's scratch memory takes. */
-#define READ_AHEAD (64 * 1024)
-
 static void set_mistake(struct tls_mistake *mistake, enum tls_option option, const char *text)
 {
     mistake->option = option;
@@ -58,8 +55,7 @@ static int set_up_protocol(SSL_CTX *context, const struct tls_options *options)
                         SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_ENABLE_KTLS);
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                   SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_read_ahead(context, 1);
-    SSL_CTX_set_default_read_buffer_len(context, READ_AHEAD);
+    SSL_CTX_set_read_ahead(context, 1); /* headers come along with their records */
     if (SSL_CTX_set_min_proto_version(context, version) != 1 ||
         SSL_CTX_set_max_proto_version(context, 0) != 1)
         return -1;
@@ -155,8 +151,9 @@ struct tls_client *tls_client_new(const struct tls_options *options, struct tls_
         goto err_inside;
     client->http = options->http;
     client->context = SSL_CTX_new(TLS_client_method());
-    if (client->context == NULL || set_name(client, options->server_name) < 0 ||
-        set_up_protocol(client->context, options) < 0)
+    client->input = tls_input_method();
+    if (client->context == NULL || client->input == NULL ||
+        set_name(client, options->server_name) < 0 || set_up_protocol(client->context, options) < 0)
         goto err_inside;
     tls_session_collect(client);
     if (set_up_verification(client, options, mistake) < 0 ||
@@ -177,6 +174,7 @@ void tls_client_free(struct tls_client *client)
         return;
     tls_session_forget_all(client);
     SSL_CTX_free(client->context);
+    BIO_meth_free(client->input);
     free(client->name);
     free(client);
 }

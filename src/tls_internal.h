@@ -12,18 +12,34 @@
 
 struct tls_client {
     SSL_CTX *context;
-    char *name;      /* SNI and verification */
-    bool is_address; /* an IP address: no SNI */
+    BIO_METHOD *input; /* tls_input_method */
+    char *name;        /* SNI and verification */
+    bool is_address;   /* an IP address: no SNI */
     bool http;
     SSL_SESSION *sessions[TLS_SESSIONS_MAX]; /* the newest last */
     size_t session_count;
     struct tls_stats stats;
 };
 
+/* Bytes from the socket on their way to OpenSSL. */
+struct tls_input {
+    int fd;
+    char *room; /* memory that is lent, NULL: none */
+    size_t room_size;
+    bool enough;      /* no more is to be read from the socket */
+    const char *next; /* what waits: in the lent memory, or kept */
+    size_t left;
+    char *kept;   /* the memory of what waits longer than the loan, or NULL */
+    bool drained; /* the last call took all that the socket had */
+    bool ended;   /* EOF */
+};
+
 struct tls {
     struct tls_client *client;
     SSL *ssl;
     int fd;
+    struct tls_input input;
+    bool drained;                                 /* tls_is_drained */
     bool offered;                                 /* a kept session */
     bool open;                                    /* the handshake is done */
     int error;                                    /* errno of what broke it, for good; 0: nothing */
@@ -35,6 +51,21 @@ struct tls {
     size_t record_length;
     char failure[160];
 };
+
+/* tls_input.c: the socket as OpenSSL reads it. With a reader's memory at hand, which its plain text
+ * will fill anyway, one system call brings many records, although OpenSSL takes them one by one. */
+
+/* NULL with ENOMEM. */
+BIO_METHOD *tls_input_method(void);
+BIO *tls_input_bio(struct tls_input *input, const BIO_METHOD *method);
+
+/* To be called before each record is read, with the memory that its data is to go to and all of
+ * what follows; what waits there is safe from that data, as long as it goes to the front. */
+void tls_input_lend(struct tls_input *input, void *memory, size_t size, bool enough);
+
+/* Ends the loan. What waits, which it seldom does, is kept. 0, or -1 with ENOMEM: it is lost. */
+MUST_CHECK int tls_input_keep(struct tls_input *input);
+void tls_input_drop(struct tls_input *input);
 
 /* tls_session.c: what a client keeps for resumption */
 

@@ -101,6 +101,99 @@ static void test_read_ahead(void **state)
     assert_int_equal(reads, 1);
 }
 
+/* More than OpenSSL's own buffer takes, of records that end anywhere: the bytes wait where their
+ * data is going to be, and it does not reach them. */
+static void test_large_read(void **state)
+{
+    struct fixture *f = *state;
+    static char block[250 * 1000], got[512 * 1024];
+    size_t sent = 0, size = 0;
+    for (size_t i = 0; i < sizeof(block); i++)
+        block[i] = (char)(i * 2654435761u >> 13);
+    begin(f, TLS1_3_VERSION);
+    int room = 4 * sizeof(block);
+    assert_int_equal(setsockopt(f->pair.fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)), 0);
+    for (size_t i = 0; sent < sizeof(block); i++) {
+        static const size_t lengths[] = {16384, 1, 16383, 5000, 16384, 16384, 700};
+        size_t length = lengths[i % ARRAY_LEN(lengths)];
+        if (length > sizeof(block) - sent)
+            length = sizeof(block) - sent;
+        assert_int_equal(SSL_write(f->pair.peer, block + sent, (int)length), length);
+        sent += length;
+        if (i % 5 == 0)
+            send_ticket(f);
+    }
+    reads = 0;
+    int taken = 0;
+    while (size < sent) {
+        peer_flush(&f->pair);
+        while (!f->pair.stream.readable)
+            pair_await(&f->pair);
+        ssize_t n = stream_read(&f->pair.stream, got + size, sizeof(got) - size);
+        assert_true(n > 0 || errno == EAGAIN);
+        size += n > 0 ? (size_t)n : 0;
+        taken++;
+    }
+    assert_int_equal(size, sent);
+    assert_memory_equal(got, block, size);
+    assert_int_equal(reads, taken); /* one system call each */
+    assert_true(reads < 16);        /* OpenSSL's buffer takes one record */
+    assert_false(stream_has_pending(&f->pair.stream));
+}
+
+/* A read that takes all there was spares the next one, and a look. */
+static void test_drained(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    peer_send(&f->pair, "abc");
+    send_ticket(f);
+    peer_flush(&f->pair);
+    pair_await(&f->pair);
+    reads = 0;
+    assert_int_equal(take(f, 10), 3);
+    assert_int_equal(reads, 1);
+    assert_false(f->pair.stream.readable);
+    assert_true(stream_is_drained(&f->pair.stream));
+    peer_send(&f->pair, "def");
+    pair_await(&f->pair);
+    assert_false(stream_is_drained(&f->pair.stream));
+    pair_expect(&f->pair, "def");
+}
+
+/* What is left in memory is more than a look must find. */
+static void test_not_drained(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    peer_send(&f->pair, "abc");
+    assert_int_equal(SSL_write(f->pair.peer, "def", 3), 3);
+    assert_int_equal(peer_put(&f->pair, 10), 10);
+    pair_await(&f->pair);
+    assert_int_equal(take(f, 2), 2); /* data */
+    assert_true(f->pair.stream.readable);
+    assert_false(stream_is_drained(&f->pair.stream));
+    assert_int_equal(take(f, 10), 1); /* a part of a record */
+    assert_false(stream_is_drained(&f->pair.stream));
+    peer_flush(&f->pair);
+    pair_await(&f->pair);
+    pair_expect(&f->pair, "def");
+}
+
+/* With bytes that came together with the end, the end has no event of its own. */
+static void test_not_drained_before_the_end(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    peer_send(&f->pair, "abc");
+    peer_close(&f->pair);
+    while (!f->pair.stream.hangup)
+        pair_await(&f->pair);
+    assert_int_equal(take(f, 10), 3);
+    assert_true(f->pair.stream.readable);
+    assert_false(stream_is_drained(&f->pair.stream));
+}
+
 static void test_record_in_pieces(void **state)
 {
     struct fixture *f = *state;
@@ -196,6 +289,24 @@ static void test_garbage(void **state)
     assert_string_not_equal(stream_failure(&f->pair.stream), "");
     assert_fails(take(f, 1), EPROTO);
     assert_fails(stream_write(&f->pair.stream, "x", 1), EPROTO);
+}
+
+/* OpenSSL would take an old error for one of the present call. */
+static void test_old_errors_are_no_verdict(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_3_VERSION);
+    ERR_raise(ERR_LIB_SSL, SSL_R_BAD_LENGTH);
+    assert_fails(take(f, 1), EAGAIN);
+    peer_send(&f->pair, "abc");
+    pair_await(&f->pair);
+    ERR_raise(ERR_LIB_SSL, SSL_R_BAD_LENGTH);
+    assert_int_equal(stream_look(&f->pair.stream), LOOK_DATA);
+    pair_expect(&f->pair, "abc");
+    ERR_raise(ERR_LIB_SSL, SSL_R_BAD_LENGTH);
+    full = true;
+    assert_fails(stream_write(&f->pair.stream, "x", 1), EAGAIN);
+    full = false;
 }
 
 static void test_interrupted_calls_are_repeated(void **state)
@@ -387,6 +498,10 @@ int main(void)
         TEST(test_messages_without_end),
         TEST(test_look_at_messages_without_end),
         TEST(test_read_ahead),
+        TEST(test_large_read),
+        TEST(test_drained),
+        TEST(test_not_drained),
+        TEST(test_not_drained_before_the_end),
         TEST(test_record_in_pieces),
         TEST(test_close_notify_is_the_end),
         TEST(test_end_without_close_notify_is_a_truncation),
@@ -394,6 +509,7 @@ int main(void)
         TEST(test_reset_by_the_peer),
         TEST(test_write_to_a_broken_connection),
         TEST(test_garbage),
+        TEST(test_old_errors_are_no_verdict),
         TEST(test_interrupted_calls_are_repeated),
         TEST(test_look_at_data),
         TEST(test_look_tells_of_what_it_took),

@@ -184,6 +184,16 @@ static void test_transfer_odd_sizes(void **state)
                     .size = 3 << 20, .write_size = 16385, .read_size = 4093, .peer_share = 30011});
 }
 
+/* The rest of a record that began in the read before comes together with more. */
+static void test_transfer_large_reads_of_odd_pieces(void **state)
+{
+    struct fixture *f = *state;
+    begin(f, TLS1_2_VERSION);
+    transfer(
+        f, (struct transfer){
+               .size = 8 << 20, .write_size = 16385, .read_size = 300 * 1024, .peer_share = 50021});
+}
+
 static void test_transfer_slow_peer(void **state)
 {
     struct fixture *f = *state;
@@ -488,6 +498,7 @@ int main(void)
         TEST(test_transfer_huge),
         TEST(test_transfer_tiny),
         TEST(test_transfer_odd_sizes),
+        TEST(test_transfer_large_reads_of_odd_pieces),
         TEST(test_transfer_slow_peer),
         TEST(test_transfer_with_ktls),
         TEST(test_ticket_in_pieces),

@@ -12,13 +12,14 @@
 #include <errno.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* Ends a test that waits for ever. */
 #define PATIENCE 120
 
-/* Stand in for the C library's, which OpenSSL uses, so that a signal can come in between, and calls
- * on one descriptor can be counted. */
+/* Stand in for the C library's, which tls.c reads with and OpenSSL writes with, so that a signal
+ * can come in between, and calls on one descriptor can be counted. */
 int interruptions, watched_fd, reads;
 bool full; /* the socket takes nothing */
 
@@ -31,14 +32,24 @@ static bool interrupt(void)
     return true;
 }
 
-ssize_t read(int fd, void *buffer, size_t size)
+ssize_t recv(int fd, void *buffer, size_t size, int flags)
+{
+    if (fd == watched_fd) {
+        reads += (flags & MSG_PEEK) == 0;
+        if (interrupt())
+            return -1;
+    }
+    return syscall(SYS_recvfrom, fd, buffer, size, flags, NULL, NULL);
+}
+
+ssize_t readv(int fd, const struct iovec *parts, int count)
 {
     if (fd == watched_fd) {
         reads++;
         if (interrupt())
             return -1;
     }
-    return syscall(SYS_read, fd, buffer, size);
+    return syscall(SYS_readv, fd, parts, count);
 }
 
 ssize_t write(int fd, const void *data, size_t size)
