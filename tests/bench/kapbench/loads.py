@@ -10,8 +10,8 @@ from .rig import Broken, need
 
 LIMIT = 300  # seconds for one drive
 
-# A load drives a proxy, or the upstream itself, with a share of what it usually does. `short` are
-# two such shares that differ enough: under callgrind, what both have in common falls out.
+# A load drives a proxy, or the upstream itself, with a share of what it usually does; `short` is the
+# share for a proxy under callgrind.
 
 
 @dataclasses.dataclass
@@ -46,7 +46,7 @@ class OneShot:
 
     def __init__(self, count, clients, target="/1k"):
         self.count, self.clients, self.target = count, clients, target
-        self.short = 200 / count, 600 / count
+        self.short = 500 / count
 
     def drive(self, port, secure, folder, share=1.0):
         count = max(self.clients * 4, int(self.count * share))
@@ -73,7 +73,7 @@ class KeepAlive:
 
     def __init__(self, seconds, clients, target="/1k", body=0):
         self.seconds, self.clients, self.target, self.body = seconds, clients, target, body
-        self.short = 1 / seconds, 3 / seconds
+        self.short = 1 / seconds
 
     def drive(self, port, secure, folder, share=1.0):
         scheme = "https" if secure else "http"
@@ -132,7 +132,7 @@ class Redis:
 
     def __init__(self, count, clients):
         self.count, self.clients = count, clients
-        self.short = 200 / count, 600 / count
+        self.short = 500 / count
 
     def drive(self, port, _secure, _folder, share=1.0):
         count = max(self.clients * 4, int(self.count * share))

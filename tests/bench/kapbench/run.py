@@ -1,10 +1,9 @@
 """Runs scenarios: everybody in turn, round after round, so that drift hits all alike."""
 
-import re
 import subprocess
 import sys
 
-from kaptest.counting import NotTraceable, SystemCalls
+from kaptest.counting import Instructions, NotTraceable, SystemCalls
 
 from . import proxies
 from .rig import Broken, need
@@ -97,28 +96,26 @@ class Bench:
         return {"system_calls": [sum(each.values())], "system_calls_by_name": each}
 
     def _count_instructions(self, scenario, setting, result):
-        """Two runs of different length under callgrind, subtracted: start and end fall out."""
         for proxy in scenario.proxies:
             say(f"{scenario.name}: callgrind of {proxy.name}")
             try:
-                (units, count), (more_units, more) = (
-                    self._callgrind(proxy, scenario, setting, share)
-                    for share in scenario.load.short)
-                result[proxy.name]["instructions"] = [(more - count) / (more_units - units)]
-            except (Broken, subprocess.TimeoutExpired) as failure:
+                result[proxy.name]["instructions"] = [self._instructions(proxy, scenario, setting)]
+            except (Broken, NotTraceable, subprocess.TimeoutExpired) as failure:
                 say(f"{scenario.name}: callgrind of {proxy.name} failed: {failure}")
 
-    def _callgrind(self, proxy, scenario, setting, share):
-        process = proxies.start(proxy, self.folder, setting, wrap=(
-            need("valgrind"), "--tool=callgrind", "--callgrind-out-file=/dev/null"))
+    def _instructions(self, proxy, scenario, setting):
+        """For each exchange, when connections and memory are there."""
+        folder = self.folder / f"callgrind-{scenario.name}-{proxy.name}"
+        folder.mkdir()
+        counted = Instructions(folder, need("valgrind"))
+        process = proxies.start(proxy, self.folder, setting, wrap=counted.wrap)
         try:
-            outcome = scenario.load.drive(process.port, False, self.folder, share)
+            scenario.load.drive(process.port, False, self.folder, scenario.load.short)
+            counted.part(process.pid)
+            outcome = scenario.load.drive(process.port, False, self.folder, scenario.load.short)
+            return counted.part(process.pid) / outcome.units
         finally:
             process.stop()
-        counted = re.findall(r"Collected : (\d+)", process.text())
-        if not counted:
-            raise Broken(process.text())
-        return outcome.units, int(counted[-1])
 
     def _idle(self, scenario):
         result = {}

@@ -1,10 +1,10 @@
 """Counts what a process costs: system calls with strace, instructions with callgrind. Counts do not
 depend on how fast or busy the machine is; the bench uses them as well."""
 
+import pathlib
 import re
 import signal
 import subprocess
-import time
 
 from .tap import spawn
 
@@ -56,32 +56,26 @@ class SystemCalls:
 
 
 class Instructions:
-    """Counts a program's instructions: start it with `wrap`. Callgrind writes a file whenever the
-    program enters or leaves `function`; what lies between two of its visits is a part."""
+    """Counts a program's instructions: start it with `wrap`, then ask for its parts."""
 
-    def __init__(self, folder, function, valgrind="valgrind"):
-        self.folder = folder
-        self.wrap = [valgrind, "--tool=callgrind", "--dump-line=no",
-                     f"--callgrind-out-file={folder}/callgrind.out",
-                     f"--dump-before={function}", f"--dump-after={function}"]
-        self.files = 0
+    def __init__(self, folder, valgrind="valgrind"):
+        self.file = folder / "callgrind.out"
+        self.vgdb = pathlib.Path(valgrind).with_name("vgdb")
+        self.wrap = [valgrind, "--tool=callgrind", "--dump-line=no", f"--vgdb-prefix={folder}/vgdb",
+                     f"--callgrind-out-file={self.file}"]
+        self.parts = 0
 
-    def part(self):
-        """Instructions between the visit before the last one and the last one. To be called once
-        after each visit."""
-        self.files += 2
-        before = self._wait(self.files - 1)
-        self._wait(self.files)
-        return before
-
-    def _wait(self, number):
-        """The total of that file. Callgrind writes it at its end."""
-        file = self.folder / f"callgrind.out.{number}"
-        end = time.monotonic() + LIMIT
-        while time.monotonic() < end:
-            if file.exists():
-                total = re.search(r"^totals: (\d+)\n", file.read_text(), flags=re.M)
-                if total:
-                    return int(total[1])
-            time.sleep(0.005)
-        raise NotTraceable(f"callgrind has not written {file.name}")
+    def part(self, pid):
+        """Instructions since the part before, or since the start."""
+        self.parts += 1
+        try:
+            done = subprocess.run(
+                [self.vgdb, f"--pid={pid}", f"--vgdb-prefix={self.file.parent}/vgdb", "dump"],
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT,
+                check=False)
+        except (OSError, subprocess.TimeoutExpired) as why:
+            raise NotTraceable(f"vgdb: {why}") from None
+        file = self.file.with_name(f"{self.file.name}.{self.parts}")
+        if done.returncode != 0 or not file.exists():
+            raise NotTraceable(f"vgdb: {done.stderr.strip()[-500:]}")
+        return int(re.search(r"^totals: (\d+)\n", file.read_text(), flags=re.M)[1])
