@@ -20,7 +20,7 @@ BUSY = re.compile(r"Address already in use")
 
 def need_plain_build():
     """For tests that count, or that run valgrind."""
-    if SLOW or b"__asan_init" in pathlib.Path(shlex.split(PROGRAM)[0]).read_bytes():
+    if SLOW or b"__asan_init" in pathlib.Path(PROGRAM).read_bytes():
         raise Skip("built with sanitizers, or KAPROXY_SLOW is set")
 
 
