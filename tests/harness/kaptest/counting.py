@@ -10,10 +10,6 @@ from .tap import spawn
 
 LIMIT = 30  # seconds for a tracer to start or to end
 
-# The same call has other names on other architectures and with other versions of the C library.
-ALIASES = {"epoll_pwait": "epoll_wait", "epoll_pwait2": "epoll_wait", "recv": "recvfrom",
-           "send": "sendto", "accept": "accept4"}
-
 
 class NotTraceable(Exception):
     """The tracer may not, or cannot, trace."""
@@ -42,9 +38,8 @@ class SystemCalls:
         for line in self.file.read_text().splitlines():
             match = re.match(r"\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:(\d+)\s+)?(\w+)$", line)
             if match and match[3] != "total":
-                name = ALIASES.get(match[3], match[3])
-                self.calls[name] = self.calls.get(name, 0) + int(match[1])
-                self.failed[name] = self.failed.get(name, 0) + int(match[2] or 0)
+                self.calls[match[3]] = int(match[1])
+                self.failed[match[3]] = int(match[2] or 0)
 
     def _end(self):
         try:
