@@ -20,10 +20,10 @@ LIMITS = {
     "one-shot http": {"accept": 1, "close": 1, "recv": 3, "send": 2, "wait": 2},
     "logged http": {"accept": 1, "close": 1, "recv": 3, "send": 2, "wait": 2, "write": 1},
     "queued http": {"accept": 1, "close": 1, "recv": 3, "send": 2, "wait": 2},
-    "one-shot https": {"accept": 1, "close": 1, "read": 1, "recv": 3, "send": 1, "wait": 2,
+    "one-shot https": {"accept": 1, "close": 1, "read": 1, "recv": 2, "send": 1, "wait": 2,
                        "write": 1},
     "kept http": {"recv": 3, "send": 2, "wait": 2},
-    "kept https": {"read": 1, "recv": 3, "send": 1, "wait": 2, "write": 1},
+    "kept https": {"read": 1, "recv": 2, "send": 1, "wait": 2, "write": 1},
     "one-shot tcp": {"accept": 1, "close": 1, "epoll_ctl": 1, "recv": 5, "send": 2, "wait": 2},
 }
 MARGIN = 0.5  # finds one call more for every second exchange
@@ -31,14 +31,15 @@ MARGIN = 0.5  # finds one call more for every second exchange
 # At most so many, of all kinds, for each MB: 1.25 of what was counted, with splice twice. How much
 # is there at once depends on who is faster, so the best of some attempts counts.
 BULK_LIMITS = {
-    "down http": 40, "up http": 40, "down https": 60, "up https": 98, "down tcp": 7, "up tcp": 7,
+    "down http": 7, "up http": 7, "down https": 55, "up https": 97, "down tcp": 7, "up tcp": 7,
 }
 ATTEMPTS = 5
 EXCHANGES, MEGABYTES = 200, 32
 
 # Names of the same call, on other architectures and with other C libraries too.
 KINDS = {"accept4": "accept", "epoll_pwait": "wait", "epoll_pwait2": "wait", "epoll_wait": "wait",
-         "recvfrom": "recv", "recvmsg": "recv", "sendmsg": "send", "sendto": "send"}
+         "readv": "read", "recvfrom": "recv", "recvmsg": "recv", "sendmsg": "send",
+         "sendto": "send", "writev": "write"}
 
 
 def count(t, kaproxy, load, units):
