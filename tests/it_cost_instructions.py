@@ -9,11 +9,11 @@ import re
 import sys
 
 sys.path.insert(0, sys.path[0] + "/harness")
-from kaptest import Skip, main, test
+from kaptest import Skip, main
 from kaptest.counting import Instructions, NotTraceable
 from kaptest.kaproxy import need_plain_build
 from kaptest.peers import need
-from kaptest.steady import LOADS
+from kaptest.steady import LOADS, tests_of
 
 # What callgrind counted for each exchange of the program as it stands: on Debian 12, with gcc 12,
 # -O2, x86-64. Each run finds the same, to about 1 %; other compilers and libraries do not. When a
@@ -29,9 +29,9 @@ COUNTED = {
 }
 MARGIN = 1.2
 
-# At most so many for each MB. How much can be read at once depends on who is faster, so they are
-# some times what was counted. They find a pass over the bytes that was not there: a copy is at least
-# 60,000, or 1,000,000 where it is one instruction that repeats itself.
+# At most so many for each MB. How much can be read at once depends on who is faster, so these are
+# some times what was counted. They find a pass over the bytes: a copy is at least 60,000, or
+# 1,000,000 where it is one instruction that repeats itself.
 BULK_LIMITS = {
     "down http": 8_000,
     "up http": 8_000,
@@ -44,6 +44,7 @@ EXCHANGES, MEGABYTES = 200, 16
 def need_like_build():
     """As COUNTED was found."""
     need_plain_build()
+    need("valgrind")
     flags = os.environ.get("KAPROXY_CFLAGS", "-O2")
     if not re.search(r"-O[23]\b", flags):
         raise Skip(f"built with CFLAGS={flags}")
@@ -52,7 +53,6 @@ def need_like_build():
 
 
 def instructions(t, name, units, limit):
-    need_like_build()
     load = LOADS[name]
     counted = Instructions(t.folder, need("valgrind"))
     kaproxy = load.start(t, wrap=counted.wrap)
@@ -65,10 +65,13 @@ def instructions(t, name, units, limit):
         raise Skip(str(why)) from None
 
 
-for case, usual in COUNTED.items():
-    test(f"{case}: instructions for each exchange")(functools.partial(
-        instructions, name=case, units=EXCHANGES, limit=round(usual * MARGIN)))
-for case, most in BULK_LIMITS.items():
-    test(f"{case}: instructions for each MB")(functools.partial(
-        instructions, name=case, units=MEGABYTES, limit=most))
+def cases(unit, units, limits):
+    return {f"{name}: instructions for each {unit}": functools.partial(
+        instructions, name=name, units=units, limit=limit) for name, limit in limits.items()}
+
+
+tests_of(need_like_build, {
+    **cases("exchange", EXCHANGES, {name: round(MARGIN * n) for name, n in COUNTED.items()}),
+    **cases("MB", MEGABYTES, BULK_LIMITS),
+})
 main()

@@ -6,11 +6,11 @@ import functools
 import sys
 
 sys.path.insert(0, sys.path[0] + "/harness")
-from kaptest import Failure, Skip, main, test
+from kaptest import Failure, Skip, main
 from kaptest.counting import NotTraceable, SystemCalls
 from kaptest.kaproxy import need_plain_build
 from kaptest.peers import need
-from kaptest.steady import LOADS
+from kaptest.steady import LOADS, tests_of
 
 # At most so many for each exchange, as strace counted them for the program as it stands: whole
 # numbers, and the same at each run. Only "queued" varies a little with who comes when. What does
@@ -65,7 +65,6 @@ def check(each, limits):
 
 
 def exchanges(t, name, limits):
-    need_plain_build()
     load = LOADS[name]
     kaproxy = load.start(t)
     load.drive(kaproxy, 16)
@@ -73,7 +72,6 @@ def exchanges(t, name, limits):
 
 
 def bulk(t, name, limit):
-    need_plain_build()
     load = LOADS[name]
     kaproxy = load.start(t)
     load.drive(kaproxy, 1)
@@ -83,8 +81,15 @@ def bulk(t, name, limit):
     t.at_most(min(sum(each.values()) for each in seen), limit, f"calls for each MB, of {seen}")
 
 
-for case, its in LIMITS.items():
-    test(f"{case}: calls for each exchange")(functools.partial(exchanges, name=case, limits=its))
-for case, most in BULK_LIMITS.items():
-    test(f"{case}: calls for each MB")(functools.partial(bulk, name=case, limit=most))
+def need_all():
+    need_plain_build()
+    need("strace")
+
+
+tests_of(need_all, {
+    **{f"{name}: calls for each exchange": functools.partial(exchanges, name=name, limits=limits)
+       for name, limits in LIMITS.items()},
+    **{f"{name}: calls for each MB": functools.partial(bulk, name=name, limit=limit)
+       for name, limit in BULK_LIMITS.items()},
+})
 main()

@@ -10,8 +10,8 @@ from .rig import Broken, need
 
 LIMIT = 300  # seconds for one drive
 
-# A load drives a proxy, or the upstream itself, with a share of what it usually does; `short` is the
-# share for a proxy under callgrind.
+# A load drives a proxy, or the upstream itself, with a share of what it usually does; `short` is
+# the share for a proxy under callgrind.
 
 
 @dataclasses.dataclass

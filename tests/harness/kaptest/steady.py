@@ -14,7 +14,7 @@ import typing
 
 from . import tls
 from .channel import connect
-from .tap import Failure
+from .tap import Failure, Skip, test
 
 BODY = b"x" * 1024
 ANSWER = (b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sun, 22 Nov 2026 10:00:00 GMT\r\n"
@@ -160,10 +160,11 @@ class Load:
 
         upstream = t.own(tls.TlsUpstream(script)) if self.scheme == "https" else t.upstream(script)
         endpoint = f"{self.scheme}://127.0.0.1:{upstream.port}"
+        reuse = "quiet" if self.scheme == "tcp" else None
         if self.scheme == "https":
             kaproxy = tls.start(t, endpoint, **options)
         else:
-            kaproxy = t.kaproxy(endpoint, reuse="quiet" if self.scheme == "tcp" else None, **options)
+            kaproxy = t.kaproxy(endpoint, reuse=reuse, **options)
         return kaproxy
 
 
@@ -179,3 +180,18 @@ LOADS = {
     **{f"{way.__name__.removeprefix('bulk_')} {scheme}": Load(scheme, way)
        for scheme in ("http", "https", "tcp") for way in (bulk_down, bulk_up)},
 }
+
+
+def tests_of(need, cases):
+    """Registers {description: function(t)}, or one test that is skipped when need() says so."""
+    try:
+        need()
+    except Skip as why:
+        reason = str(why)
+
+        def skip(_t):
+            raise Skip(reason)
+
+        cases = {"what exchanges cost": skip}
+    for description, function in cases.items():
+        test(description)(function)
