@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "loopback.h"
+
 /* One address's try. The first uses the dial's stream, and so does any later one that finds it
  * free; `own` is for those that run beside it. */
 struct attempt {
@@ -103,10 +105,10 @@ static const union address *local_address(const struct dial *dial)
 }
 
 /* A socket that is ready to connect; -1 with the failure recorded. */
-static int open_socket(struct dial *dial, sa_family_t family)
+static int open_socket(struct dial *dial, const union address *to)
 {
     const int on = 1;
-    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+    int fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
     if (fd < 0) {
         record(dial, "socket", errno);
         return -1;
@@ -115,6 +117,7 @@ static int open_socket(struct dial *dial, sa_family_t family)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
     setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)); /* urgent data is data as well */
+    loopback_unpace(fd, &to->sa);
     const union address *local = local_address(dial);
     if (local == NULL)
         return fd;
@@ -134,7 +137,7 @@ static int attempt_start(struct attempt *attempt)
 {
     struct dial *dial = attempt->dial;
     stream_init(&attempt->own, -1);
-    int fd = open_socket(dial, attempt->address.sa.sa_family);
+    int fd = open_socket(dial, &attempt->address);
     if (fd < 0)
         return -1;
     struct stream *stream = dial->stream->fd < 0 ? dial->stream : &attempt->own;

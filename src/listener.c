@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "loopback.h"
 
 /* Clients taken from one socket at once, at most. */
 #define BURST_MAX 64
@@ -315,6 +316,8 @@ static int open_socket(struct listening *listening)
     int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
+    if (sa->sa_family != AF_UNIX)
+        loopback_unpace(fd, sa);
     /* The kernel lowers the backlog to net.core.somaxconn. */
     if (set_options(fd, sa->sa_family) < 0 || bind(fd, sa, length) < 0 || listen(fd, INT_MAX) < 0) {
         int error = errno;

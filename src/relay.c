@@ -106,10 +106,10 @@ static enum relay_result take_copied(struct relay *relay, struct stream *from, s
         return RELAY_ENDED;
     }
     relay->taken += (uint64_t)n;
-    if ((size_t)n < size)
+    if (n < RELAY_LITTLE)
         relay->streak = 0;
     else if (relay->streak < RELAY_BULK)
-        relay->streak += size;
+        relay->streak += (size_t)n;
     return relay->sink ? RELAY_MORE : write_fresh(relay, to, scratch.data, (size_t)n);
 }
 

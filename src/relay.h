@@ -4,9 +4,9 @@
  * one scratch memory full, and while anything is held nothing more is read.
  *
  * The fast way: between two plain streams much data goes through a pipe instead, by splice(2). A
- * direction takes it after RELAY_BULK bytes of full reads, and leaves it again when a splice brings
- * less than RELAY_LITTLE, when there is no pipe to be had, and when urgent data comes. It holds a
- * pipe no longer than that has bytes in it. */
+ * direction takes it after RELAY_BULK bytes of reads that brought RELAY_LITTLE or more each, and
+ * leaves it again when a splice brings less, when there is no pipe to be had, and when urgent data
+ * comes. It holds a pipe no longer than that has bytes in it. */
 #ifndef KAPROXY_RELAY_H
 #define KAPROXY_RELAY_H
 
@@ -35,7 +35,7 @@ struct relay {
     uint64_t limit;     /* no more are taken; 0: as many as come */
     struct buffer kept; /* bytes read but not written yet */
     struct pipe *pipe;  /* the same, behind them; NULL: none */
-    size_t streak;      /* bytes of full reads in a row, at most RELAY_BULK */
+    size_t streak;      /* bytes of large reads in a row */
     bool from_ended;    /* EOF was read */
     bool sink;          /* what is read is thrown away: nobody wants it any more */
 };
