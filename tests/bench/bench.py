@@ -94,6 +94,8 @@ def measure(options, folder):
         f"{platform.system()} {platform.release()}, {platform.machine()}; everything on "
         f"processor {cpus}",
         version(options.kaproxy, "-V"), version(need("haproxy")), version(need("nginx")),
+        "congestion control: " + pathlib.Path(
+            "/proc/sys/net/ipv4/tcp_congestion_control").read_text(encoding="ascii").strip(),
         f"load average at the start: {load:.1f}"
         + ("; others take part of the processor, so trust CPU, not p99 and rate" if load > 0.5
            else ""),
