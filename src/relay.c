@@ -3,8 +3,9 @@
 #include <assert.h>
 #include <errno.h>
 
-/* How many scratch fulls one direction moves before others have their turn. */
-#define SHARE 16
+/* How many reads one direction makes, and of what size, before others have their turn. */
+#define SHARE_READS 16
+#define SHARE_READ  (64 * 1024)
 
 static void give_pipe(struct relay *relay)
 {
@@ -116,12 +117,13 @@ static enum relay_result take_copied(struct relay *relay, struct stream *from, s
 enum relay_result relay_move(struct relay *relay, struct stream *from, struct stream *to,
                              struct scratch scratch, struct pipes *pipes)
 {
-    uint64_t share_end = relay->taken + (uint64_t)SHARE * scratch.size;
+    size_t read = scratch.size < SHARE_READ ? scratch.size : SHARE_READ;
+    uint64_t share_end = relay->taken + SHARE_READS * read;
     for (int round = 0;; round++) {
         enum relay_result result = relay_flush(relay, to);
         if (result != RELAY_ENDED || relay->from_ended || allowed(relay, 1) == 0)
             return result;
-        if (round == SHARE || relay->taken >= share_end)
+        if (round == SHARE_READS || relay->taken >= share_end)
             return RELAY_MORE;
         if (!from->readable || (!to->writable && !relay->sink))
             return RELAY_BLOCKED;

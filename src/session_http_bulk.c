@@ -5,16 +5,13 @@
 #define BULK_MIN (256 * 1024)
 
 /* The last bytes of every body are read in one way, which finds what stands behind them. */
-static uint64_t tail(const struct http_session *http)
-{
-    return http->session.service->scratch.size;
-}
+#define TAIL (64 * 1024)
 
 bool http_is_bulk(const struct http_session *http, const struct http_bulk *bulk)
 {
     const struct relay *relay = bulk->relay;
     if (relay->limit == 0)
-        return http1_body_rest(bulk->body) >= tail(http) + BULK_MIN;
+        return http1_body_rest(bulk->body) >= TAIL + BULK_MIN;
     return relay->taken < relay->limit;
 }
 
@@ -26,7 +23,7 @@ enum relay_result http_move_bulk(struct http_session *http, const struct http_bu
     if (http_keep(http) < 0)
         return RELAY_NO_MEMORY;
     if (relay->limit == 0) {
-        relay->limit = http1_body_rest(bulk->body) - tail(http);
+        relay->limit = http1_body_rest(bulk->body) - TAIL;
         relay->streak = RELAY_BULK; /* no need to wait and see */
     }
     enum relay_result result =
