@@ -173,7 +173,7 @@ struct http_bulk {
 };
 
 /* Is what comes next such a middle? It may be moved when nothing stands in front of it. */
-bool http_is_bulk(const struct http_session *http, const struct http_bulk *bulk);
+bool http_is_bulk(const struct http_bulk *bulk);
 enum relay_result http_move_bulk(struct http_session *http, const struct http_bulk *bulk);
 /* What is to be done after moving, where nothing ended or failed. */
 enum step http_after_bulk(const struct relay *relay, enum relay_result result);

@@ -7,7 +7,7 @@
 /* The last bytes of every body are read in one way, which finds what stands behind them. */
 #define TAIL (64 * 1024)
 
-bool http_is_bulk(const struct http_session *http, const struct http_bulk *bulk)
+bool http_is_bulk(const struct http_bulk *bulk)
 {
     const struct relay *relay = bulk->relay;
     if (relay->limit == 0)

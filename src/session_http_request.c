@@ -479,7 +479,7 @@ static bool is_bulk(struct http_session *http, struct http_bulk *bulk)
                                .from = &http->session.client,
                                .to = http->session.allocation.stream};
     return exchange->request_stage == MESSAGE_BODY && buffer_length(&http->in) == 0 &&
-           http_is_bulk(http, bulk);
+           http_is_bulk(bulk);
 }
 
 static enum step send_bulk(struct http_session *http, const struct http_bulk *bulk)

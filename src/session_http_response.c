@@ -282,7 +282,7 @@ static bool is_bulk(struct http_session *http, struct http_bulk *bulk)
                                .from = http->session.allocation.stream,
                                .to = &http->session.client};
     return exchange->response_stage == MESSAGE_BODY && exchange->down_framing == HTTP1_LENGTH &&
-           http_is_bulk(http, bulk);
+           http_is_bulk(bulk);
 }
 
 static enum step relay_bulk(struct http_session *http, const struct http_bulk *bulk)

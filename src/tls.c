@@ -1,4 +1,6 @@
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -362,10 +364,48 @@ static ssize_t write_next(struct tls *tls, const struct cursor *cursor)
     return write_record(tls, record, gather(cursor, record, sizeof(record)));
 }
 
+/* All that the cursor has, or as much as the socket takes; -1 with errno where that is nothing. */
+static ssize_t write_all(struct tls *tls, struct cursor *cursor)
+{
+    size_t sum = 0;
+    while (cursor->count > 0) {
+        ssize_t n = write_next(tls, cursor);
+        if (n < 0)
+            return sum > 0 ? (ssize_t)sum : -1;
+        sum += (size_t)n;
+        advance(cursor, (size_t)n);
+    }
+    return (ssize_t)sum;
+}
+
+/* While it is on, records wait in the kernel to leave together. */
+static void cork(struct tls *tls, int on)
+{
+    int error = errno;
+    setsockopt(tls->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+    errno = error;
+}
+
+/* OpenSSL writes record by record: each would be a packet of its own, and wake the upstream. */
+static ssize_t write_corked(struct tls *tls, struct cursor *cursor)
+{
+    cork(tls, 1);
+    ssize_t n = write_all(tls, cursor);
+    cork(tls, 0);
+    return n;
+}
+
+static bool takes_records(const struct cursor *cursor)
+{
+    size_t size = 0;
+    for (int i = 0; i < cursor->count; i++)
+        size += cursor->parts[i].iov_len;
+    return size > SSL3_RT_MAX_PLAIN_LENGTH;
+}
+
 ssize_t tls_writev(struct tls *tls, const struct iovec *parts, int count)
 {
     struct cursor cursor = {.parts = parts, .count = count};
-    size_t sum = 0;
     tls->steps = 0;
     int error = tls->error != 0 ? tls->error : tls->write_error;
     if (error != 0 || tls->end != END_OPEN) {
@@ -373,14 +413,7 @@ ssize_t tls_writev(struct tls *tls, const struct iovec *parts, int count)
         return -1;
     }
     advance(&cursor, 0); /* past empty parts */
-    while (cursor.count > 0) {
-        ssize_t n = write_next(tls, &cursor);
-        if (n < 0)
-            return sum > 0 ? (ssize_t)sum : -1;
-        sum += (size_t)n;
-        advance(&cursor, (size_t)n);
-    }
-    return (ssize_t)sum;
+    return takes_records(&cursor) ? write_corked(tls, &cursor) : write_all(tls, &cursor);
 }
 
 /* OpenSSL takes a record's header, and holds nothing any more while it waits for the rest. */

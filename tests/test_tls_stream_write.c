@@ -8,6 +8,8 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -28,6 +30,44 @@ static void test_parts_share_a_record(void **state)
     peer_expect(&f->pair, "GET / HTTP/1.1");
     assert_int_equal(stream_writev(&f->pair.stream, parts, 1), 0);
     assert_fails(recv(f->pair.fd, f->buffer, 1, MSG_DONTWAIT), EAGAIN);
+}
+
+/* The linker puts this in setsockopt's place (--wrap). */
+int __real_setsockopt(int fd, int level, int name, const void *value, socklen_t length);
+int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t length);
+
+static struct {
+    unsigned count; /* how often it was put on */
+    bool on;
+} cork;
+
+int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
+{
+    if (level == IPPROTO_TCP && name == TCP_CORK) {
+        cork.on = *(const int *)value != 0;
+        cork.count += cork.on;
+    }
+    return __real_setsockopt(fd, level, name, value, length);
+}
+
+/* The records of one write leave together, and whatever comes of it, nothing is held back. */
+static void test_records_share_a_cork(void **state)
+{
+    struct fixture *f = *state;
+    static char block[40000];
+    begin(f, TLS1_3_VERSION);
+    cork.count = 0;
+    assert_int_equal(stream_write(&f->pair.stream, block, 16384), 16384);
+    assert_int_equal(cork.count, 0);
+    assert_int_equal(stream_write(&f->pair.stream, block, 16385), 16385);
+    assert_int_equal(cork.count, 1);
+    assert_false(cork.on);
+    while (f->pair.stream.writable) {
+        ssize_t n = stream_write(&f->pair.stream, block, sizeof(block));
+        assert_true(n > 0 || errno == EAGAIN);
+        assert_false(cork.on);
+    }
+    assert_true(cork.count > 1);
 }
 
 /* The bytes of a long transfer: each tells its place. */
@@ -494,6 +534,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_parts_share_a_record),
+        TEST(test_records_share_a_cork),
         TEST(test_writable_again_when_the_peer_has_read),
         TEST(test_transfer_huge),
         TEST(test_transfer_tiny),
