@@ -1,4 +1,5 @@
 /* From the upstream to the client. */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <time.h>
@@ -158,10 +159,8 @@ static enum step take_head(struct http_session *http)
 /* Passes payload on to the client; what it does not take now is kept in `down`. */
 static enum step pass_payload(struct http_session *http, const struct http_payload *payload)
 {
-    if (relay_keeps(&http->exchange->bulk_down)) /* that goes first, and this is its end */
-        return buffer_append(&http->down, payload->data, payload->length) < 0
-                   ? http_finish(http, SESSION_ERROR)
-                   : STEP_AGAIN;
+    /* What a relay holds goes first: it does so because the client takes nothing now. */
+    assert(!relay_keeps(&http->exchange->bulk_down) || !http->session.client.writable);
     ssize_t n = http_pass(&http->session.client, &http->down, payload);
     if (n < 0)
         return http_finish(http, errno == ENOMEM ? SESSION_ERROR : SESSION_CLIENT_RESET);

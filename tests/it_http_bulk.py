@@ -2,6 +2,7 @@
 """Goal of this test: bodies that go through pipes end where they end, and are cut where they are cut;
 no byte waits for those behind it, and a slow reader holds no connection for the last of them."""
 
+import contextlib
 import os
 import sys
 import threading
@@ -147,26 +148,58 @@ def early(t):
         wait_until(lambda k=kaproxy: k.counters()["busy"] == 0, "the lease to end")
 
 
-@test("a client leaves in mid-body: the upstream sees no whole request")
-def client_leaves(t):
+def wait_held(kaproxy, held):
+    wait_until(lambda: (p := kaproxy.pipes())["pipes"] - p["idle"] == held,
+               f"{held} pipes that hold bytes")
+
+
+@test("the client leaves while a pipe holds bytes for the upstream, which sees no whole request")
+def client_leaves_up(t):
     seen = []
 
     def script(connection):
         read_request(connection, with_body=lambda _: False)
-        try:
-            connection.read(SIZE)
-        except (AssertionError, OSError):
-            pass
+        left.wait(PATIENCE)
         seen.append(connection.read_end())
 
-    upstream = t.own(ScriptedUpstream(script))
+    left = threading.Event()
+    upstream = t.own(ScriptedUpstream(script, receive_buffer=4096))
     kaproxy = start(t, upstream)
     peer = client(t, kaproxy)
-    peer.channel.send(REQUEST_HEAD + BODY[:SIZE // 2])
-    wait_until(lambda: kaproxy.pipes()["spliced"] > 0, "bytes to be spliced")
+    peer.channel.send(head("PUT / HTTP/1.1", [("Host", "x"), ("Content-Length", 1 << 40)]))
+    peer.channel.socket.setblocking(False)
+
+    def send_some():
+        with contextlib.suppress(BlockingIOError):
+            peer.channel.socket.send(BODY)
+        pipes = kaproxy.pipes()
+        return pipes["pipes"] > pipes["idle"]
+
+    wait_until(send_some, "a pipe that holds bytes")
     peer.channel.reset()
     t.equal(kaproxy.wait_sessions(1)[0]["end"], "client_reset", "end")
-    wait_until(lambda: (p := kaproxy.pipes())["pipes"] == p["idle"], "the pipes to be given back")
+    wait_held(kaproxy, 0)
+    left.set()
+    upstream.join()
+    t.equal(seen[0][1], "reset", "the upstream's end")
+
+
+@test("the client leaves while a pipe holds bytes for it")
+def client_leaves_down(t):
+    def script(connection):
+        read_request(connection)
+        with contextlib.suppress(OSError):
+            connection.send(head("HTTP/1.1 200 OK", [("Content-Length", 1 << 40)]))
+            while True:
+                connection.send(BODY)
+
+    kaproxy = start(t, t.own(ScriptedUpstream(script)))
+    peer = client(t, kaproxy, receive_buffer=4096)
+    peer.send()
+    wait_held(kaproxy, 1)
+    peer.channel.reset()
+    t.equal(kaproxy.wait_sessions(1)[0]["end"], "client_reset", "end")
+    wait_held(kaproxy, 0)
 
 
 @test("a slow reader: the last of a body is in the pipe, and the connection free")
@@ -186,7 +219,7 @@ def slow(t):
         t.at_most(len(received), SIZE - 200_000, "bytes received when the connection was free")
     received += peer.channel.read(SIZE - len(received))
     t.check(received == BODY, "the answer is wrong")
-    wait_until(lambda: (p := kaproxy.pipes())["pipes"] == p["idle"], "the pipe to be given back")
+    wait_held(kaproxy, 0)
 
 
 main()
