@@ -121,6 +121,8 @@ enum relay_result relay_move(struct relay *relay, struct stream *from, struct st
     uint64_t share_end = relay->taken + SHARE_READS * read;
     for (int round = 0;; round++) {
         enum relay_result result = relay_flush(relay, to);
+        if (result == RELAY_BLOCKED)
+            stream_doze(from);
         if (result != RELAY_ENDED || relay->from_ended || allowed(relay, 1) == 0)
             return result;
         if (round == SHARE_READS || relay->taken >= share_end)

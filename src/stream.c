@@ -69,11 +69,12 @@ static void on_ready(struct watch *watch, uint32_t events)
 }
 
 /* Most streams never have to wait until there is room: they are spared the event that says so at
- * once. */
+ * once. Bytes that come are an event for who wants EPOLLPRI, too, whatever it then tells. */
 static uint32_t wanted_events(const struct stream *stream)
 {
-    uint32_t reading = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET;
-    return stream->watches_room ? reading | EPOLLOUT : reading;
+    uint32_t data = stream->dozes ? 0 : EPOLLIN | EPOLLPRI;
+    uint32_t room = stream->watches_room ? EPOLLOUT : 0;
+    return data | room | EPOLLRDHUP | EPOLLET;
 }
 
 int stream_watch(struct stream *stream, struct loop *loop)
@@ -100,10 +101,29 @@ static int watch_room(struct stream *stream)
     return loop_rewatch(stream->loop, &stream->watch, stream->fd, wanted_events(stream));
 }
 
+void stream_doze(struct stream *stream)
+{
+    if (!stream->readable || stream->dozes || stream->loop == NULL || stream->tls != NULL)
+        return;
+    stream->dozes = true;
+    if (loop_rewatch(stream->loop, &stream->watch, stream->fd, wanted_events(stream)) < 0)
+        stream->dozes = false; /* it works either way */
+}
+
+/* Before a read or a look. 0, or -1 with errno. */
+static int end_doze(struct stream *stream)
+{
+    if (!stream->dozes)
+        return 0;
+    stream->dozes = false;
+    return loop_rewatch(stream->loop, &stream->watch, stream->fd, wanted_events(stream));
+}
+
 static void unwatch(struct stream *stream, bool closing)
 {
     if (stream->loop == NULL)
         return;
+    stream->dozes = false;
     loop_unpost(stream->loop, &stream->wake);
     loop_unwatch(stream->loop, &stream->watch, stream->fd, closing);
     stream->loop = NULL;
@@ -162,6 +182,8 @@ ssize_t stream_read(struct stream *stream, void *buffer, size_t size)
     ssize_t n;
     if (stream->tls != NULL)
         return read_tls(stream, buffer, size);
+    if (end_doze(stream) < 0)
+        return -1;
     do
         n = recv(stream->fd, buffer, size, 0);
     while (n < 0 && errno == EINTR);
@@ -264,6 +286,8 @@ enum stream_look stream_look(struct stream *stream)
 {
     if (stream->tls != NULL)
         return look_tls(stream);
+    if (end_doze(stream) < 0)
+        return LOOK_ERROR;
     char byte;
     ssize_t n;
     do
@@ -329,6 +353,8 @@ ssize_t stream_splice_in(struct stream *stream, struct pipe *pipe, size_t most)
 {
     assert(stream->tls == NULL && pipe->held == 0);
     ssize_t n;
+    if (end_doze(stream) < 0)
+        return -1;
     do
         n = splice(stream->fd, NULL, pipe->in, NULL, most < pipe->size ? most : pipe->size,
                    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);

@@ -31,6 +31,7 @@ struct stream {
     bool broken;       /* an error waits: stream_error */
     bool urgent;       /* urgent data came: counts are short at its mark */
     bool watches_room; /* events tell when it becomes writable */
+    bool dozes;        /* no event tells that it becomes readable; it is */
     struct loop *loop; /* that watches it, or NULL */
     uint64_t drained;  /* loop_turns when a read found that nothing is left */
     struct stream_handler *handler;
@@ -79,11 +80,17 @@ const char *stream_failure(const struct stream *stream);
 
 /* As recv and send: bytes, 0 for EOF (read), or -1 with errno; EAGAIN clears the readiness flag,
  * EINTR never shows. A short count clears it as well, but for reads with TLS: there it is left when
- * bytes may wait in memory, whatever the count. With TLS, EOF without close_notify is ECONNRESET, a truncation; see tls.h for the rest
- * and for what a write must keep to after EAGAIN. */
+ * bytes may wait in memory, whatever the count. With TLS, EOF without close_notify is ECONNRESET, a
+ * truncation; see tls.h for the rest and for what a write must keep to after EAGAIN. */
 MUST_CHECK ssize_t stream_read(struct stream *stream, void *buffer, size_t size);
 MUST_CHECK ssize_t stream_write(struct stream *stream, const void *data, size_t size);
 MUST_CHECK ssize_t stream_writev(struct stream *stream, const struct iovec *parts, int count);
+
+/* For a stream that is readable and whose bytes must wait, since the far side does not take those
+ * before them: no event tells of more bytes until somebody reads or looks. Ends and errors are
+ * told. Without effect with TLS, on a stream that is not watched, and on one that is not readable.
+ */
+void stream_doze(struct stream *stream);
 
 /* Did a read in this very turn of the loop take all there was, with no end in sight? As good as a
  * look that finds LOOK_QUIET, but for free. With TLS nothing waits in memory either. */

@@ -295,6 +295,94 @@ static void test_short_count_at_urgent_data(void **state)
     assert_non_null(strstr(f->buffer, "def"));
 }
 
+static void test_doze(void **state)
+{
+    struct fixture *f = *state;
+    peer_send(f, "abc");
+    watch(f);
+    assert_true(f->stream.readable);
+    stream_doze(&f->stream);
+    unsigned before = f->calls;
+    for (int i = 0; i < 10; i++) {
+        peer_send(f, "def");
+        turn(f);
+    }
+    assert_int_equal(f->calls, before);
+    assert_true(f->stream.readable);
+    /* What came meanwhile is told as soon as somebody reads again. */
+    assert_int_equal(take(f, 1), 1);
+    await_ready(f);
+    assert_int_equal(take(f, sizeof(f->buffer)), 32);
+    assert_false(f->stream.readable);
+    peer_send(f, "x");
+    await_ready(f);
+    assert_reads(f, "x");
+}
+
+/* Room that is waited for, and the end, are told all the same, without the bytes. */
+static void test_doze_is_for_bytes_alone(void **state)
+{
+    struct fixture *f = *state;
+    f->stream.writable = false;
+    peer_send(f, "abc");
+    watch(f);
+    stream_doze(&f->stream);
+    turn(f);
+    assert_true(f->stream.writable);
+    unsigned before = f->calls;
+    peer_send(f, "def");
+    turn(f);
+    assert_int_equal(f->calls, before);
+    assert_int_equal(shutdown(f->peer, SHUT_WR), 0);
+    await_ready(f);
+    assert_true(f->stream.hangup);
+    assert_reads(f, "abcdef");
+    assert_int_equal(take(f, 1), 0);
+}
+
+/* Nobody would come back to a stream that dozes with nothing to read. */
+static void test_drained_stream_does_not_doze(void **state)
+{
+    struct fixture *f = *state;
+    stream_doze(&f->stream); /* not watched */
+    watch(f);
+    assert_fails(take(f, 1), EAGAIN);
+    stream_doze(&f->stream);
+    peer_send(f, "abc");
+    await_ready(f);
+    stream_doze(&f->stream);
+    stream_unwatch(&f->stream);
+    watch(f);
+    peer_send(f, "def");
+    await_ready(f);
+    assert_reads(f, "abcdef");
+}
+
+static void test_look_ends_a_doze(void **state)
+{
+    struct fixture *f = *state;
+    watch(f);
+    stream_doze(&f->stream); /* readable, as far as anybody knows */
+    assert_int_equal(stream_look(&f->stream), LOOK_QUIET);
+    peer_send(f, "abc");
+    await_ready(f);
+}
+
+static void test_urgent_data_while_dozing(void **state)
+{
+    struct fixture *f = *state;
+    peer_send(f, "abc");
+    watch(f);
+    stream_doze(&f->stream);
+    unsigned before = f->calls;
+    assert_int_equal(send(f->peer, "!", 1, MSG_OOB), 1);
+    turn(f);
+    assert_int_equal(f->calls, before);
+    assert_int_equal(take(f, 1), 1);
+    await_ready(f);
+    assert_true(f->stream.urgent);
+}
+
 static void test_interrupted_calls_are_repeated(void **state)
 {
     struct fixture *f = *state;
@@ -603,6 +691,11 @@ int main(void)
         STREAM_TEST(test_reset_between_event_and_read),
         STREAM_TEST(test_short_count_at_urgent_data),
         STREAM_TEST(test_interrupted_calls_are_repeated),
+        STREAM_TEST(test_doze),
+        STREAM_TEST(test_doze_is_for_bytes_alone),
+        STREAM_TEST(test_drained_stream_does_not_doze),
+        STREAM_TEST(test_look_ends_a_doze),
+        STREAM_TEST(test_urgent_data_while_dozing),
         STREAM_TEST(test_writable_again_when_the_peer_has_read),
         STREAM_TEST(test_room_is_no_event_until_it_is_missed),
         STREAM_TEST(test_room_is_told_to_who_watches_late),

@@ -165,6 +165,18 @@ static void test_in_finds_nothing(void **state)
     assert_int_equal(stream_splice_in(&f->stream, f->pipe, SIZE_MAX), 3);
 }
 
+static void test_in_ends_a_doze(void **state)
+{
+    struct fixture *f = *state;
+    peer_send(f, "abc");
+    await_ready(f);
+    stream_doze(&f->stream);
+    assert_int_equal(stream_splice_in(&f->stream, f->pipe, SIZE_MAX), 3);
+    loop_turn(f->loop, 0);
+    peer_send(f, "def");
+    await_ready(f);
+}
+
 static void test_in_at_the_end(void **state)
 {
     struct fixture *f = *state;
@@ -308,6 +320,7 @@ int main(void)
         SPLICE_TEST(test_in),
         SPLICE_TEST(test_in_takes_no_more_than_asked_for),
         SPLICE_TEST(test_in_finds_nothing),
+        SPLICE_TEST(test_in_ends_a_doze),
         SPLICE_TEST(test_in_at_the_end),
         SPLICE_TEST(test_in_after_a_reset),
         SPLICE_TEST(test_in_is_not_possible),
