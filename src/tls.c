@@ -25,9 +25,9 @@ static void on_step(const SSL *ssl, int where, int result)
         SSL_set_shutdown(tls->ssl, SSL_RECEIVED_SHUTDOWN);
 }
 
-/* Reading goes through tls_input.c. Writing does not: each record is one system call, as with the
- * BIO of OpenSSL's own, and to collect several costs more than it saves; and only that BIO can
- * leave encryption to the kernel. */
+/* Reading goes through tls_input.c. Writing does not: only the BIO of OpenSSL's own can leave
+ * encryption to the kernel, and to gather records in front of the socket saves no more than a cork
+ * in it. */
 static int attach(struct tls *tls)
 {
     BIO *bio = tls_input_bio(&tls->input, tls->client->input);

@@ -31,7 +31,7 @@ MARGIN = 0.5  # finds one call more for every second exchange
 # At most so many, of all kinds, for each MB: 1.25 of what was counted, with splice twice. How much
 # is there at once depends on who is faster, so the best of some attempts counts.
 BULK_LIMITS = {
-    "down http": 7, "up http": 7, "down https": 12, "up https": 82, "down tcp": 7, "up tcp": 7,
+    "down http": 7, "up http": 7, "down https": 12, "up https": 92, "down tcp": 7, "up tcp": 7,
 }
 ATTEMPTS = 5
 EXCHANGES, MEGABYTES = 200, 32
