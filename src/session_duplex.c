@@ -105,7 +105,7 @@ void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
     }
 
     enum session_end end = SESSION_END_COUNT;
-    if (unread_error(&duplex->down, upstream, client) && !relay_keeps(&duplex->down))
+    if (!relay_keeps(&duplex->down) && unread_error(&duplex->down, upstream, client))
         end = SESSION_UPSTREAM_RESET;
     else if (unread_error(&duplex->up, client, upstream))
         end = SESSION_CLIENT_RESET;

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Goal of this test: a client sees the upstream's end as what it was, in order or a reset."""
 
+import os
 import sys
 
 sys.path.insert(0, sys.path[0] + "/harness")
@@ -44,6 +45,22 @@ def resets(t):
     t.equal(client.read(4), b"half", "first half")
     client.send(b"b\n")
     t.equal(client.read_end(), (b"", "reset"), "what followed")
+    t.equal(kaproxy.wait_sessions(1)[0]["end"], "upstream_reset", "end in the log")
+
+
+@test("a reset while the client reads nothing: what it reads then is no end in order")
+def resets_behind_much(t):
+    data = os.urandom(40_000_000)
+    upstream = t.upstream(keep=True)
+    kaproxy = t.kaproxy(upstream.endpoint)
+    client = kaproxy.connect(receive_buffer=65536)
+    connection = upstream.wait_accepted(1)
+    t.at_most(kaproxy.fill(connection, data), len(data) - 1, "bytes sent")
+    connection.reset()
+    kaproxy.counters()  # it has seen the reset by then
+    got, end = client.read_end()
+    t.equal(end, "reset", "end")
+    t.check(data.startswith(got), "wrong bytes")
     t.equal(kaproxy.wait_sessions(1)[0]["end"], "upstream_reset", "end in the log")
 
 

@@ -25,6 +25,20 @@ class Channel:
             self._was_reset = True
             raise
 
+    def send_what_fits(self, data):
+        """As much as the peer takes while it does not wait: how many bytes."""
+        sent = 0
+        self.socket.setblocking(False)
+        try:
+            with memoryview(data) as view:
+                while sent < len(data):
+                    sent += self.socket.send(view[sent:sent + 65536])
+        except BlockingIOError:
+            pass
+        finally:
+            self.socket.settimeout(PATIENCE)
+        return sent
+
     def receive(self, size=65536):
         """What is there, at least one byte; b"" at the end."""
         if self._pending:

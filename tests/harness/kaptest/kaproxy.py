@@ -246,6 +246,15 @@ class Kaproxy:
     def wait_idle(self, count, pool="default"):
         wait_until(lambda: self.counters(pool)["idle"] == count, f"{count} idle connections")
 
+    def fill(self, channel, data):
+        """Sends until everything on the way is full, and kaproxy has seen that: bytes sent."""
+        sent = channel.send_what_fits(data)
+        self.pipes()
+        while more := channel.send_what_fits(data[sent:]):
+            sent += more
+            self.pipes()
+        return sent
+
     def sessions(self):
         """The access log so far."""
         try:
