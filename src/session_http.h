@@ -67,6 +67,7 @@ struct exchange {
     bool begun;      /* some of it was sent on the present connection */
     bool heard;      /* the upstream has sent something */
     bool up_failed;  /* the upstream takes no more; it may have answered before */
+    bool up_reset;   /* and its end is none in order */
     bool told;       /* bytes of an answer went to the client */
     bool surplus;    /* the upstream sent more than its answer */
     bool retried;

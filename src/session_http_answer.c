@@ -127,7 +127,7 @@ enum step http_retry(struct http_session *http, enum pool_discard reason)
         return answer_ended(http, reason);
     pool_discard(&session->allocation, reason, false);
     exchange->retried = true;
-    exchange->up_failed = false;
+    exchange->up_failed = exchange->up_reset = false;
     exchange->begun = false;
     exchange->up_sent = 0;
     session->service->stats.retries++;

@@ -391,11 +391,12 @@ static int unsent(const struct exchange *exchange, struct iovec parts[3])
     return count;
 }
 
-/* A write to the upstream failed. It may have answered before it closed: read that, or why it did.
- */
+/* A write to the upstream failed, with errno. It may have answered before it closed: read that. Why
+ * it closed is told once, to the write or to the read: EPIPE is not news, but an end met before. */
 static void give_up_sending(struct http_session *http)
 {
     http->exchange->up_failed = true;
+    http->exchange->up_reset = errno != EPIPE;
     http->session.allocation.stream->readable = true;
 }
 

@@ -254,6 +254,7 @@ static enum step take_all(struct http_session *http, char *data, size_t length)
 static enum step upstream_ended(struct http_session *http, bool in_order)
 {
     struct exchange *exchange = http->exchange;
+    in_order = in_order && !exchange->up_reset;
     enum pool_discard reason = in_order ? DISCARD_UPSTREAM_CLOSED : DISCARD_UPSTREAM_ERROR;
     if (!exchange->heard)
         return http_retry(http, reason);

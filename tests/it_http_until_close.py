@@ -70,6 +70,30 @@ def reset(t):
     check_cut(t, answer_until_close(BODY), wait_then(lambda c: c.reset()), "upstream_reset")
 
 
+@test("a reset in the middle of it that a write of the request's body is told")
+def reset_of_request(t):
+    much = b"z" * 40_000_000
+    upstream = t.own(ScriptedUpstream(keep=True))
+    kaproxy = start(t, upstream)
+    peer = client(t, kaproxy, receive_buffer=4096)
+    peer.channel.send(head("PUT / HTTP/1.1", [("Host", "h"), ("Content-Length", 80_000)]))
+    peer.channel.send(b"a" * 70_000)
+    connection = upstream.wait_accepted(1)
+    read_request(connection, with_body=lambda _: False)
+    connection.send(answer_until_close(b""))
+    t.at_most(kaproxy.fill(connection, much), len(much) - 1, "bytes sent")
+    connection.reset()
+    kaproxy.counters()  # it has seen the reset by then, but not what stands in front of it
+    peer.channel.send(b"b" * 10)
+    kaproxy.counters()
+    try:
+        peer.response()
+        t.fail("took a broken answer for whole")
+    except Cut:
+        pass
+    check_line(t, kaproxy, end="upstream_reset")
+
+
 @test("the connection's end in the middle of a body with a length")
 def short(t):
     data = head("HTTP/1.1 200 OK", [("Content-Length", len(BODY) + 1)]) + BODY
