@@ -457,6 +457,25 @@ static void test_started(void **state)
     }
 }
 
+/* An empty buffer has no memory. (What clang's sanitizer says of a step from NULL is the failure.)
+ */
+static void test_no_bytes(void **state)
+{
+    static const char message[] = "GET / HTTP/1.0\r\n\r\n";
+    struct http1_piece piece;
+    struct http1_body body;
+
+    (void)state;
+    http1_request_begin(&head);
+    assert_int_equal(http1_head_parse(&head, NULL, 0), HTTP1_MORE);
+    assert_false(http1_head_started(&head));
+    assert_int_equal(http1_head_parse(&head, message, sizeof(message) - 1), HTTP1_DONE);
+    http1_trailer_begin(&head);
+    assert_int_equal(http1_head_parse(&head, NULL, 0), HTTP1_MORE);
+    http1_body_begin(&body, HTTP1_CHUNKED, 0);
+    assert_int_equal(http1_body_feed(&body, NULL, 0, &piece), HTTP1_MORE);
+}
+
 /* A head that has ended takes no more, and one that is broken stays so. */
 static void test_head_ended(void **state)
 {
@@ -526,6 +545,7 @@ int main(void)
         cmocka_unit_test(test_body_skipped),
         cmocka_unit_test(test_body_ended),
         cmocka_unit_test(test_started),
+        cmocka_unit_test(test_no_bytes),
         cmocka_unit_test(test_head_ended),
         cmocka_unit_test(test_bad_text),
         cmocka_unit_test(test_no_rescan),
