@@ -168,11 +168,19 @@ static void close_exchange(struct http_session *http)
 
 /* What the client still sends must be read, or closing would reset the connection, and a reset
  * can destroy an answer that the client has not read yet (RFC 9112 9.6). */
-static bool must_linger(const struct http_session *http, bool request_read)
+static bool must_linger(struct http_session *http)
 {
+    struct stream *client = &http->session.client;
+    const struct exchange *exchange = http->exchange;
     if (http->client_ended)
         return false;
-    return !request_read || buffer_length(&http->in) > 0 || http->session.client.readable;
+    if (exchange->request_stage != MESSAGE_READ || buffer_length(&http->in) > 0)
+        return true;
+    /* A read that got all it had asked for does not tell. Nor would an event where the client is
+     * not watched: it may have sent the CRLF that old ones send behind a body (RFC 9112 2.2). */
+    bool unsure = client->readable ||
+                  (!stream_is_watched(client) && exchange->request.framing != HTTP1_NO_BODY);
+    return unsure && stream_look(client) == LOOK_DATA;
 }
 
 /* DRAINING: the rest of the answer, then the next request, or the end. */
@@ -182,14 +190,14 @@ static enum step drain_step(struct http_session *http)
     enum step step = http_flush(http);
     if (step != STEP_AGAIN)
         return step;
-    bool request_read = http->exchange->request_stage == MESSAGE_READ;
+    bool linger = http->last && must_linger(http);
     close_exchange(http);
     session->limit_at = 0;
     if (!http->last) {
         session_set_state(session, SESSION_READING);
         return STEP_AGAIN;
     }
-    if (!must_linger(http, request_read))
+    if (!linger)
         return http_finish(http, SESSION_COMPLETE);
     stream_end_write(&session->client);
     session_set_state(session, SESSION_LINGERING);

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Goal of this test: a client that is refused while it still sends reads the answer, and no reset
-destroys it; but it is not listened to for ever."""
+"""Goal of this test: a client that still sends reads the answer, and no reset destroys it; but it is
+not listened to for ever, and not at all when it has sent everything."""
 
 import sys
 import time
 
 sys.path.insert(0, sys.path[0] + "/harness")
 from kaptest import ReservedPort, SLOW, main, test
-from kaptest.http import HttpUpstream, check_line, client, head, start
+from kaptest.http import HttpUpstream, check_line, client, head, held, start
 
 LENGTH = 10_000_000
 
@@ -68,6 +68,34 @@ def endless(t):
         pass
     t.at_least(time.monotonic() - started, 3, "seconds until it was cut off")
     t.equal(kaproxy.descriptors(), before, "descriptors")
+
+
+def post(length):
+    return head("POST /x HTTP/1.0", [("Content-Length", length)]) + b"x" * length
+
+
+@test("the CRLF that old clients send behind a body is no reason for a reset, whenever it comes")
+def line_end_behind_body(t):
+    upstream, go = held(t)
+    kaproxy = start(t, upstream)
+    peer = client(t, kaproxy)
+    peer.channel.send(post(2))
+    upstream.wait_requests(1)
+    peer.channel.send(b"\r\n")  # nobody depends on this client now, so it may not be watched
+    go.set()
+    t.equal(peer.response().status, 200, "status")
+    t.equal(peer.channel.end(), "eof", "end")
+
+
+@test("a client whose whole body was read, to the last byte and not beyond, is closed at once")
+def all_was_read(t):
+    kaproxy = start(t, t.own(HttpUpstream()), main={"log_level": "debug"})
+    peer = client(t, kaproxy)
+    peer.channel.send(post(40_000))  # more than comes with a head
+    t.equal(peer.response().status, 200, "status")
+    t.equal(peer.channel.end(), "eof", "end")
+    kaproxy.wait_log("client_fd=.* -> closed")
+    t.equal(kaproxy.find_log("-> lingering"), [], "lingering")
 
 
 main()
