@@ -22,6 +22,9 @@
 /* Answer held for a slow client before the upstream has to wait. */
 #define HTTP_DOWN_MAX (256 * 1024)
 
+/* With less room than that left, nothing more is read. */
+#define HTTP_DOWN_STEP (64 * 1024)
+
 /* How much of a target the access log shows. */
 #define HTTP_LOG_TARGET_MAX 1024
 

@@ -303,6 +303,15 @@ static enum step relay_bulk(struct http_session *http, const struct http_bulk *b
     return http_after_bulk(relay, result);
 }
 
+/* How much is worth to be read now: 0 while nearly all is held that may be. */
+static size_t read_size(const struct http_session *http)
+{
+    size_t size = http->session.service->scratch.size, held = buffer_length(&http->down);
+    if (held > HTTP_DOWN_MAX - HTTP_DOWN_STEP)
+        return 0;
+    return size < HTTP_DOWN_MAX - held ? size : HTTP_DOWN_MAX - held;
+}
+
 enum step http_relay_response(struct http_session *http)
 {
     struct http_bulk bulk;
@@ -313,11 +322,12 @@ enum step http_relay_response(struct http_session *http)
         return STEP_GONE;
     if (is_bulk(http, &bulk))
         return relay_bulk(http, &bulk);
-    if (!upstream->readable || buffer_length(&http->down) + scratch.size > HTTP_DOWN_MAX)
+    size_t size = read_size(http);
+    if (!upstream->readable || size == 0)
         return STEP_BLOCKED;
     if (http_keep(http) < 0)
         return http_finish(http, SESSION_ERROR);
-    ssize_t n = stream_read(upstream, scratch.data, scratch.size);
+    ssize_t n = stream_read(upstream, scratch.data, size);
     if (n < 0 && errno == EAGAIN)
         return STEP_BLOCKED;
     if (n <= 0)

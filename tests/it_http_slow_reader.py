@@ -4,9 +4,10 @@ buffer makes necessary, and the memory for it is bounded."""
 
 import pathlib
 import sys
+import threading
 
 sys.path.insert(0, sys.path[0] + "/harness")
-from kaptest import SLOW, Skip, main, test, wait_until
+from kaptest import PATIENCE, SLOW, Skip, main, test, wait_until
 from kaptest.http import HttpUpstream, answer, client, one_shot, start
 
 SMALL, LARGE = 200_000, 10_000_000
@@ -56,6 +57,30 @@ def buffered(t):
     t.equal((line["target"], line["from_cache"]), ("/10", "immediate"), "the first line")
     t.equal(slow.response().body, b"x" * size, "the slow client's answer")
     t.equal(kaproxy.wait_sessions(2)[1]["target"], f"/{size}", "target in the second line")
+
+
+@test("the same when more of the answer comes while some of it is held")
+def goes_on(t):
+    kernel = int(pathlib.Path("/proc/sys/net/core/wmem_default").read_text())
+    if kernel > 220_000:
+        raise Skip("the kernel buffers too much")
+    more_comes = threading.Event()
+    t.callback(more_comes.set)
+
+    def in_two_parts(connection, _message):
+        connection.send(answer(b"x" * (kernel + 50_000))
+                        .replace(b"%d" % (kernel + 50_000), b"%d" % (kernel + 100_000), 1))
+        more_comes.wait(PATIENCE)
+        return b"x" * 50_000
+
+    upstream = t.own(HttpUpstream(in_two_parts))
+    kaproxy = start(t, upstream, listen=f"unix:{t.folder}/socket")
+    slow = client(t, kaproxy)
+    slow.send("GET", "/")
+    t.equal(len(slow.channel.read(1)), 1, "bytes that were read")
+    wait_until(kaproxy.is_asleep, "the first part to be read")
+    more_comes.set()
+    kaproxy.wait_idle(1)
 
 
 @test("10 MB: the upstream waits, memory stays bounded, and the connection is free before the end")
