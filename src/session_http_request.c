@@ -220,7 +220,9 @@ static enum step fill_ahead(struct http_session *http)
 {
     struct exchange *exchange = http->exchange;
     struct http1_piece piece;
-    size_t size = HTTP_AHEAD_MAX - buffer_length(&exchange->ahead), length = 0;
+    size_t held = buffer_length(&exchange->ahead), size = HTTP_AHEAD_MAX - held, length = 0;
+    if (held < FIRST_READ / 2 && size > FIRST_READ) /* who sends little gets little memory */
+        size = FIRST_READ;
     if (size > exchange->request_body.left)
         size = (size_t)exchange->request_body.left;
     char *room = buffer_reserve(&exchange->ahead, size);
