@@ -111,6 +111,7 @@ def unused(t):
     for _ in range(3):
         client = kaproxy.connect()
         upstream.wait_accepted(1)
+        wait_until(kaproxy.is_asleep, "kaproxy to know of the connection")
         t.equal(client.end(), "eof", "the client's end")
     t.equal(next_connection(kaproxy), (1, "immediate"), "next connection")
     t.equal(upstream.accepted, 1, "connections")
