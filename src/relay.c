@@ -81,7 +81,7 @@ static enum relay_result take_spliced(struct relay *relay, struct stream *from, 
         relay->pipe = pipe;
         relay->taken += (uint64_t)n;
         pipes->spliced += (uint64_t)n;
-        if (n < RELAY_LITTLE)
+        if (n < RELAY_LITTLE && relay->limit == 0)
             relay->streak = 0;
         return RELAY_MORE;
     }

@@ -5,8 +5,9 @@
  *
  * The fast way: between two plain streams much data goes through a pipe instead, by splice(2). A
  * direction takes it after RELAY_BULK bytes of reads that brought RELAY_LITTLE or more each, and
- * leaves it again when a splice brings less, when there is no pipe to be had, and when urgent data
- * comes. It holds a pipe no longer than that has bytes in it. */
+ * leaves it again when a splice brings less (unless `limit` tells that much is still to come), when
+ * there is no pipe to be had, and when urgent data comes. It holds a pipe no longer than that has
+ * bytes in it. */
 #ifndef KAPROXY_RELAY_H
 #define KAPROXY_RELAY_H
 

@@ -404,6 +404,20 @@ static void test_limit(void **state)
     assert_int_equal(byte, byte_at(end));
 }
 
+/* With a limit it is known that much is still to come, however little comes now. */
+static void test_little_is_spliced_on_the_way_to_the_limit(void **state)
+{
+    struct fixture *f = *state;
+    be_bulk(f);
+    f->relay.limit = f->relay.taken + PLENTY;
+    uint64_t spliced = f->pipes.spliced;
+    for (int i = 1; i <= 10; i++) {
+        send_some(f, RELAY_LITTLE / 2);
+        pass_on(f);
+    }
+    assert_true(f->pipes.spliced == spliced + 10 * (RELAY_LITTLE / 2));
+}
+
 static void test_clear_drops_what_the_pipe_holds(void **state)
 {
     struct fixture *f = *state;
@@ -433,6 +447,7 @@ int main(void)
         RELAY_TEST(test_urgent_data),
         RELAY_TEST(test_urgent_data_nobody_told_of),
         RELAY_TEST(test_limit),
+        RELAY_TEST(test_little_is_spliced_on_the_way_to_the_limit),
         RELAY_TEST(test_clear_drops_what_the_pipe_holds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
