@@ -29,14 +29,14 @@ COUNTED = {
 }
 MARGIN = 1.2
 
-# At most so many for each MB. How much can be read at once depends on who is faster, so these are
-# some times what was counted. They find a pass over the bytes: a copy is at least 60,000, or
-# 1,000,000 where it is one instruction that repeats itself.
+# At most so many for each MB. How much can be moved at once depends on who is faster: 2,000 to
+# 11,000 were counted. These find a pass over the bytes: a copy is at least 60,000, or 1,000,000
+# where it is one instruction that repeats itself.
 BULK_LIMITS = {
-    "down http": 8_000,
-    "up http": 8_000,
-    "down tcp": 8_000,
-    "up tcp": 8_000,
+    "down http": 30_000,
+    "up http": 30_000,
+    "down tcp": 30_000,
+    "up tcp": 30_000,
 }
 EXCHANGES, MEGABYTES = 200, 16
 
