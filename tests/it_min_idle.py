@@ -28,6 +28,7 @@ def replaced(t):
         client.end()
         t.equal(kaproxy.wait_session(client)["from_cache"], "immediate", "from_cache")
         kaproxy.wait_idle(3)
+    upstream.wait_accepted(8)
     t.equal(upstream.accepted, 8, "connections")
 
 
