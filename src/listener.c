@@ -20,7 +20,10 @@
 #define BURST_MAX 64
 
 /* Turns of the loop with less than this between them belong to one burst. */
-#define AT_ONCE 100
+#define AT_ONCE (2 * USEC_PER_MSEC)
+
+/* How many bursts as large as expected are taken, at most, before more are expected. */
+#define PATIENCE_MAX 64
 
 /* How long accepting pauses when there are no descriptors. A session that ends sooner ends the
  * pause. */
@@ -31,7 +34,9 @@ struct listening {
     const struct config_address *address;
     int fd;
     int burst;        /* how many clients to expect when it is readable */
-    usec_t filled_at; /* when that many came last */
+    int filled;       /* how often in a row that many came */
+    int patience;     /* how often they must, before more are expected */
+    usec_t filled_at; /* when they came last */
     struct watch watch;
     bool watched;
     dev_t dev; /* of a unix socket's file */
@@ -159,47 +164,70 @@ static enum accept_result accept_one(struct listening *listening)
     return ACCEPTED;
 }
 
-/* How many clients to take now: as many as came at once lately. One accept too many costs a system
- * call for nothing, one too few a turn of the loop. After a shortage all, to see the backlog's end.
- */
+/* How many clients to take now: as many as came at once lately, and now and then more. One accept
+ * too many costs a system call for nothing, one too few a turn of the loop; so the more often more
+ * were expected in vain, the longer it takes until that is tried again. After a shortage all are
+ * taken, to see the backlog's end. */
 static int next_burst(struct listening *listening)
 {
     struct listeners *listeners = listening->listener->all;
-    usec_t now = loop_now(listeners->loop);
-    bool at_once = now - listening->filled_at < AT_ONCE;
     if (listeners->starved)
         return BURST_MAX;
-    if (!at_once)
-        listening->burst = 1;
-    else if (listening->burst < BURST_MAX)
+    if (loop_now(listeners->loop) - listening->filled_at >= AT_ONCE) {
+        listening->burst = listening->patience = 1;
+        listening->filled = 0;
+    } else if (listening->filled >= listening->patience && listening->burst < BURST_MAX) {
         listening->burst *= 2;
+        listening->filled = 0;
+    }
     return listening->burst;
 }
 
-/* Takes up to `burst` clients. */
+static void filled_burst(struct listening *listening)
+{
+    if (listening->burst > 1 && listening->filled == 0)
+        listening->patience = 1;
+    listening->filled++;
+    listening->filled_at = loop_now(listening->listener->all->loop);
+}
+
+static void missed_burst(struct listening *listening, int count)
+{
+    listening->burst = count < 1 ? 1 : count < BURST_MAX ? count : BURST_MAX;
+    listening->filled = 0;
+    if (listening->patience < PATIENCE_MAX)
+        listening->patience *= 2;
+    if (count > 0)
+        listening->filled_at = loop_now(listening->listener->all->loop);
+}
+
+/* Takes up to `burst` clients. When more stand there, the socket is readable again at once. */
 static void accept_burst(struct listening *listening, int burst)
 {
     struct listeners *listeners = listening->listener->all;
-    while (listeners->accepting && burst-- > 0) {
+    int count = 0;
+    while (listeners->accepting && count < burst) {
         switch (accept_one(listening)) {
         case ACCEPTED:
+            count++;
             if (listeners->clients >= listeners->max_clients) {
                 listeners->full++;
                 stop_accepting(listeners);
             }
             break;
         case ACCEPT_NEXT:
+            count++;
             break;
         case ACCEPT_NONE:
             caught_up(listeners);
+            missed_burst(listening, count);
             return;
         case ACCEPT_SHORTAGE:
             pause_accepting(listeners, errno);
             return;
         }
     }
-    /* When more stand there, the socket is readable again at once. */
-    listening->filled_at = loop_now(listeners->loop);
+    filled_burst(listening);
 }
 
 static void on_readable(struct watch *watch, uint32_t events)
