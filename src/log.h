@@ -9,7 +9,13 @@
 
 #include "util.h"
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_NOTICE, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+enum log_level {
+    LOG_LEVEL_ERROR,
+    LOG_LEVEL_WARNING,
+    LOG_LEVEL_NOTICE,
+    LOG_LEVEL_INFO,
+    LOG_LEVEL_DEBUG
+};
 
 /* Target of a log: "stderr", "syslog", "off" (access log), or a file's path. 0, or -1 with errno
  * when a file cannot be opened; the log then stays what it was. */

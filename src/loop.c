@@ -265,8 +265,8 @@ void loop_unpost(struct loop *loop, struct task *task)
 }
 
 /* Sets the alarm so that a wait ends no later than the first timer. One that is early does no harm
- * and is left alone, since most timers are cleared long before they are due: so a wait costs no timer
- * of the kernel's. 0, or -1 with errno. */
+ * and is left alone, since most timers are cleared long before they are due: so a wait costs no
+ * timer of the kernel's. 0, or -1 with errno. */
 static int set_alarm(struct loop *loop)
 {
     struct heap_node *first = heap_first(&loop->timers);

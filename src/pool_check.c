@@ -4,8 +4,7 @@ static unsigned count_conns(const struct pool_host *host, enum conn_state state,
 {
     unsigned n = 0;
     const struct pool_conn *conn;
-    TAILQ_FOREACH(conn, &host->conns[state], link)
-    {
+    TAILQ_FOREACH (conn, &host->conns[state], link) {
         n++;
         *right &= conn->state == state && conn->host == host;
         *right &= (conn->lease != NULL) == (state == CONN_BUSY);
@@ -20,8 +19,7 @@ static const char *check_waiters(const struct pool_host *host)
     unsigned waiting = 0, covered = 0;
     int64_t serial = 0;
     const struct allocation *waiter, *uncovered = NULL;
-    TAILQ_FOREACH(waiter, &host->waiters, link)
-    {
+    TAILQ_FOREACH (waiter, &host->waiters, link) {
         waiting++;
         covered += waiter->covered;
         if (waiter->serial <= serial || waiter->state != ALLOCATION_WAITING)
@@ -71,8 +69,7 @@ const char *pool_check(const struct pool *pool)
     unsigned count[CONN_STATES] = {0}, waiting = 0, covered = 0, idle = 0;
     size_t hosts = 0;
     const struct pool_host *host;
-    TAILQ_FOREACH(host, &pool->hosts, hosts)
-    {
+    TAILQ_FOREACH (host, &pool->hosts, hosts) {
         const char *wrong = check_host(host);
         if (wrong != NULL)
             return wrong;
@@ -84,8 +81,7 @@ const char *pool_check(const struct pool *pool)
     }
     usec_t since = 0;
     const struct pool_conn *conn;
-    TAILQ_FOREACH(conn, &pool->idle, lru)
-    {
+    TAILQ_FOREACH (conn, &pool->idle, lru) {
         if (conn->idle_since < since)
             return "the idle list is out of order";
         since = conn->idle_since;

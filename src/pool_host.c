@@ -125,7 +125,8 @@ struct allocation *host_waiter_for(const struct pool_host *host, const struct po
     return waiter;
 }
 
-/* Marks the oldest min(dials, waiters) as covered. Each change of either moves the border by one. */
+/* Marks the oldest min(dials, waiters) as covered. Each change of either moves the border by one.
+ */
 static void cover(struct pool_host *host)
 {
     unsigned dials = host->count[CONN_CONNECTING];
@@ -172,8 +173,7 @@ void host_update(struct pool_host *host)
     cover(host);
 
     bool hungry = is_hungry(host);
-    if (heap_contains(&host->hungry) &&
-        (!hungry || host->hungry.key != host->uncovered->serial))
+    if (heap_contains(&host->hungry) && (!hungry || host->hungry.key != host->uncovered->serial))
         heap_remove(&pool->hungry, &host->hungry);
     if (hungry && !heap_contains(&host->hungry)) {
         int done = heap_insert(&pool->hungry, &host->hungry, host->uncovered->serial);

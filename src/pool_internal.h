@@ -51,9 +51,9 @@ struct pool_host {
     unsigned covered;
     struct allocation *uncovered; /* the oldest waiter without a dial, or NULL */
     struct heap_node hungry;      /* in pool->hungry while `uncovered` could use a free slot */
-    bool pinned; /* stays when it is empty */
+    bool pinned;                  /* stays when it is empty */
     bool keeps_spares;
-    bool greets; /* early bytes on an unused connection are for its first user */
+    bool greets;              /* early bytes on an unused connection are for its first user */
     bool wants_spares;        /* in pool->wanting */
     bool has_surplus;         /* in pool->surplus */
     bool empty;               /* in pool->empties */
@@ -81,11 +81,11 @@ struct pool {
     size_t host_count;
     int64_t serial; /* of the last allocation */
     struct conn_list idle;
-    struct timer idle_timer;     /* keep_alive of all idle connections */
-    struct heap hungry;          /* hosts by the serial of their oldest uncovered waiter */
-    struct host_list wanting;    /* hosts that want spares */
-    struct host_list surplus;    /* hosts with dials that nobody waits for */
-    struct host_list empties;    /* hosts to be freed */
+    struct timer idle_timer;        /* keep_alive of all idle connections */
+    struct heap hungry;             /* hosts by the serial of their oldest uncovered waiter */
+    struct host_list wanting;       /* hosts that want spares */
+    struct host_list surplus;       /* hosts with dials that nobody waits for */
+    struct host_list empties;       /* hosts to be freed */
     struct allocation_list waiters; /* of all hosts, by `arrival`, oldest first */
     struct allocation_list answers; /* posted */
     unsigned posted;

@@ -58,9 +58,9 @@ struct service {
 
     const struct session_kind *kind;
     struct pool_host *pool_host; /* the upstream's, pinned */
-    bool draining;    /* kaproxy is stopping: sessions end as soon as they can */
-    const char *host; /* http: the Host that the upstream is told */
-    bool client_host; /* http: the client's instead, if it sent one */
+    bool draining;               /* kaproxy is stopping: sessions end as soon as they can */
+    const char *host;            /* http: the Host that the upstream is told */
+    bool client_host;            /* http: the client's instead, if it sent one */
     char authority[ENDPOINT_TEXT_MAX];
     char upstream[ENDPOINT_TEXT_MAX];
     TAILQ_HEAD(, session) sessions;
