@@ -337,6 +337,7 @@ int session_start(struct service *service, int fd, const union address *peer)
     session->allocation.timeout = service->config->timeout;
     session->allocation.answered = on_answered;
     stream_init(&session->client, fd);
+    session->client.local = peer->sa.sa_family == AF_UNIX;
     stream_set_handler(&session->client, &session->client_handler);
     TAILQ_INSERT_TAIL(&service->sessions, session, link);
     service->stats.accepted++;

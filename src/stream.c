@@ -177,21 +177,34 @@ static ssize_t read_tls(struct stream *stream, void *buffer, size_t size)
     return n;
 }
 
+/* A peer on the same machine can pass descriptors along with its bytes (unix(7)). They are dropped,
+ * but a read ends behind the bytes that they came with, whatever else there is: *cut. */
+static ssize_t receive_local(struct stream *stream, void *buffer, size_t size, bool *cut)
+{
+    struct iovec part = {.iov_base = buffer, .iov_len = size};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    ssize_t n = recvmsg(stream->fd, &message, 0);
+    *cut = n > 0 && (message.msg_flags & MSG_CTRUNC) != 0;
+    return n;
+}
+
 ssize_t stream_read(struct stream *stream, void *buffer, size_t size)
 {
     ssize_t n;
+    bool cut = false;
     if (stream->tls != NULL)
         return read_tls(stream, buffer, size);
     if (end_doze(stream) < 0)
         return -1;
     do
-        n = recv(stream->fd, buffer, size, 0);
+        n = stream->local ? receive_local(stream, buffer, size, &cut)
+                          : recv(stream->fd, buffer, size, 0);
     while (n < 0 && errno == EINTR);
     if (n < 0 && errno == EWOULDBLOCK)
         errno = EAGAIN;
     /* A short count means that the socket is drained, and later bytes raise a new edge; but an EOF
      * that came with these bytes does not (epoll(7), question 9). */
-    bool short_count = n > 0 && (size_t)n < size && !stream->hangup && !stream->urgent;
+    bool short_count = n > 0 && (size_t)n < size && !stream->hangup && !stream->urgent && !cut;
     if (n < 0 || short_count)
         stream->readable = false;
     if (short_count && stream->loop != NULL)
@@ -212,24 +225,31 @@ static ssize_t writev_tls(struct stream *stream, const struct iovec *parts, int 
     bool busy = tls_is_busy(stream->tls);
     ssize_t n = tls_writev(stream->tls, parts, count);
     int error = errno;
-    if (n < 0 || (size_t)n < total_size(parts, count))
+    if (n < 0 || tls_is_blocked(stream->tls))
         stream->writable = false;
     after_tls(stream, busy, &stream->readable);
     errno = error;
     return n;
 }
 
-/* What a system call has written, of so much. */
-static ssize_t after_write(struct stream *stream, ssize_t n, size_t size)
+/* No more can be written now: full, or broken by `error`. What the system call has returned. */
+static ssize_t not_writable(struct stream *stream, ssize_t n, int error)
 {
-    if (n >= 0 && (size_t)n == size)
-        return n;
-    int error = n < 0 && errno == EWOULDBLOCK ? EAGAIN : errno;
     stream->writable = false;
     if ((n >= 0 || error == EAGAIN) && watch_room(stream) < 0)
         return -1;
     errno = error;
     return n;
+}
+
+/* What send or sendmsg has written, of so much. A short count stands for EAGAIN here: a send that
+ * does not wait looks for room before it looks for signals, and where it found none, it has asked
+ * for the event. */
+static ssize_t after_write(struct stream *stream, ssize_t n, size_t size)
+{
+    if (n >= 0 && (size_t)n == size)
+        return n;
+    return not_writable(stream, n, n < 0 && errno == EWOULDBLOCK ? EAGAIN : errno);
 }
 
 ssize_t stream_write(struct stream *stream, const void *data, size_t size)
@@ -371,12 +391,13 @@ ssize_t stream_splice_in(struct stream *stream, struct pipe *pipe, size_t most)
 ssize_t stream_splice_out(struct stream *stream, struct pipe *pipe)
 {
     assert(stream->tls == NULL && pipe->held > 0);
-    size_t size = pipe->held;
     ssize_t n;
     do
-        n = splice(pipe->out, NULL, stream->fd, NULL, size, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+        n = splice(pipe->out, NULL, stream->fd, NULL, pipe->held,
+                   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     while (n < 0 && errno == EINTR);
-    if (n > 0)
-        pipe->held -= (size_t)n;
-    return after_write(stream, n, size);
+    if (n < 0)
+        return not_writable(stream, n, errno);
+    pipe->held -= (size_t)n;
+    return n;
 }

@@ -27,9 +27,10 @@ struct stream {
     int fd; /* -1: closed */
     bool readable;
     bool writable;
-    bool hangup;       /* the peer ended its direction, or broke it: read on to the end */
-    bool broken;       /* an error waits: stream_error */
-    bool urgent;       /* urgent data came: counts are short at its mark */
+    bool hangup; /* the peer ended its direction, or broke it: read on to the end */
+    bool broken; /* an error waits: stream_error */
+    bool urgent; /* urgent data came: counts are short at its mark */
+    bool local;  /* a unix socket: counts are short where descriptors were passed. The owner's */
     bool watches_room; /* events tell when it becomes writable */
     bool dozes;        /* no event tells that it becomes readable; it is */
     struct loop *loop; /* that watches it, or NULL */
@@ -79,9 +80,10 @@ static inline bool stream_is_tls(const struct stream *stream)
 const char *stream_failure(const struct stream *stream);
 
 /* As recv and send: bytes, 0 for EOF (read), or -1 with errno; EAGAIN clears the readiness flag,
- * EINTR never shows. A short count clears it as well, but for reads with TLS: there it is left when
- * bytes may wait in memory, whatever the count. With TLS, EOF without close_notify is ECONNRESET, a
- * truncation; see tls.h for the rest and for what a write must keep to after EAGAIN. */
+ * EINTR never shows. A short count clears it as well where it stands for EAGAIN, and only there:
+ * with TLS not when bytes may wait in memory, nor when a write stopped for another reason. With
+ * TLS, EOF without close_notify is ECONNRESET, a truncation; see tls.h for the rest and for what a
+ * write must keep to after EAGAIN. */
 MUST_CHECK ssize_t stream_read(struct stream *stream, void *buffer, size_t size);
 MUST_CHECK ssize_t stream_write(struct stream *stream, const void *data, size_t size);
 MUST_CHECK ssize_t stream_writev(struct stream *stream, const struct iovec *parts, int count);
@@ -113,8 +115,9 @@ int stream_error(struct stream *stream);
  * sent when the socket takes it. 0 or -1 with errno. */
 int stream_end_write(struct stream *stream);
 
-/* As splice(2), for streams without TLS; the readiness flags as above, but a short count of
- * stream_splice_in tells nothing: the pipe's slots may be used up. The program must ignore SIGPIPE.
+/* As splice(2), for streams without TLS; EAGAIN alone clears a readiness flag. A short count tells
+ * nothing: the pipe's slots may be used up (in), or a signal came (out), after which the kernel
+ * does not report what it was not asked for. The program must ignore SIGPIPE.
  *
  * In: at most `most` bytes into an empty pipe. 0 may be an end or the mark of urgent data, and
  * stream_read knows; ENOTSUP: for some reason this stream cannot be spliced, but it can be read.

@@ -287,6 +287,7 @@ static ssize_t write_some(struct tls *tls, const void *data, size_t size)
     } while (result < 0 && errno == EINTR);
     if (result == 0) /* cannot be, for a write */
         errno = EPIPE;
+    tls->blocked = errno == EAGAIN;
     spare_reads(tls);
     return -1;
 }
@@ -407,6 +408,7 @@ ssize_t tls_writev(struct tls *tls, const struct iovec *parts, int count)
 {
     struct cursor cursor = {.parts = parts, .count = count};
     tls->steps = 0;
+    tls->blocked = false;
     int error = tls->error != 0 ? tls->error : tls->write_error;
     if (error != 0 || tls->end != END_OPEN) {
         errno = error != 0 ? error : EPIPE;
@@ -414,6 +416,11 @@ ssize_t tls_writev(struct tls *tls, const struct iovec *parts, int count)
     }
     advance(&cursor, 0); /* past empty parts */
     return takes_records(&cursor) ? write_corked(tls, &cursor) : write_all(tls, &cursor);
+}
+
+bool tls_is_blocked(const struct tls *tls)
+{
+    return tls->blocked;
 }
 
 /* OpenSSL takes a record's header, and holds nothing any more while it waits for the rest. */

@@ -86,6 +86,10 @@ MUST_CHECK ssize_t tls_writev(struct tls *tls, const struct iovec *parts, int co
  * without an event of its own. (A part of a record may be left: tls_has_pending.) */
 bool tls_is_drained(const struct tls *tls);
 
+/* Did the last tls_writev stop because nothing more can be written now, whatever it returned? After
+ * any other short count (memory was short) another try may tell more, and nothing else will. */
+bool tls_is_blocked(const struct tls *tls);
+
 /* Processes what is no application data (tickets, key updates), then: 1 when bytes can be read, 0
  * when there are none, -1 when the connection has ended (errno 0: EOF, with close_notify or
  * without) or is broken. */

@@ -40,6 +40,7 @@ struct tls {
     int fd;
     struct tls_input input;
     bool drained;                                 /* tls_is_drained */
+    bool blocked;                                 /* tls_is_blocked */
     bool offered;                                 /* a kept session */
     bool open;                                    /* the handshake is done */
     int error;                                    /* errno of what broke it, for good; 0: nothing */

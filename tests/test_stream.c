@@ -295,6 +295,40 @@ static void test_short_count_at_urgent_data(void **state)
     assert_non_null(strstr(f->buffer, "def"));
 }
 
+/* recvmsg stops behind the bytes that a descriptor came with, though more stands there: no event
+ * tells of that. The descriptor is nobody's. */
+static void test_short_count_behind_a_passed_descriptor(void **state)
+{
+    struct fixture *f = *state;
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    char text[] = "abc";
+    struct iovec part = {.iov_base = text, .iov_len = 3};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    stream_close(&f->stream);
+    stream_init(&f->stream, fds[0]);
+    f->stream.local = true;
+    control.header = (struct cmsghdr){
+        .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
+    memcpy(CMSG_DATA(&control.header), &fds[1], sizeof(int));
+    assert_int_equal(sendmsg(fds[1], &message, 0), 3);
+    assert_int_equal(send(fds[1], "def", 3, 0), 3);
+    int before = sockets_count();
+    assert_reads(f, "abc");
+    assert_true(f->stream.readable);
+    assert_reads(f, "def");
+    assert_false(f->stream.readable);
+    assert_int_equal(sockets_count(), before);
+    close(fds[1]);
+}
+
 static void test_doze(void **state)
 {
     struct fixture *f = *state;
@@ -690,6 +724,7 @@ int main(void)
         STREAM_TEST(test_reset_right_behind_data),
         STREAM_TEST(test_reset_between_event_and_read),
         STREAM_TEST(test_short_count_at_urgent_data),
+        STREAM_TEST(test_short_count_behind_a_passed_descriptor),
         STREAM_TEST(test_interrupted_calls_are_repeated),
         STREAM_TEST(test_doze),
         STREAM_TEST(test_doze_is_for_bytes_alone),

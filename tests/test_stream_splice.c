@@ -22,7 +22,8 @@
 
 /* The C library's splice, but for signals that come in between, and for refusals. */
 static int interruptions;
-static int failure; /* errno; 0: none */
+static int failure;   /* errno; 0: none */
+static size_t cut_at; /* what a signal leaves of a call that has begun; 0: all */
 
 ssize_t __real_splice(int from, off64_t *from_offset, int to, off64_t *to_offset, size_t size,
                       unsigned flags);
@@ -41,6 +42,8 @@ ssize_t __wrap_splice(int from, off64_t *from_offset, int to, off64_t *to_offset
         errno = failure;
         return -1;
     }
+    if (cut_at > 0 && size > cut_at)
+        size = cut_at;
     return __real_splice(from, from_offset, to, to_offset, size, flags);
 }
 
@@ -68,6 +71,7 @@ static int setup(void **state)
     alarm(PATIENCE);
     signal(SIGPIPE, SIG_IGN);
     interruptions = failure = 0;
+    cut_at = 0;
     f->loop = loop_new();
     assert_non_null(f->loop);
     sockets_connect(&f->peer, &fd);
@@ -287,6 +291,23 @@ static void test_out_blocks(void **state)
     assert_int_equal(f->pipe->held, 0);
 }
 
+/* A signal ends a splice that has moved something: no event will ever tell of room that was there
+ * all the time. */
+static void test_out_cut_short_by_a_signal(void **state)
+{
+    struct fixture *f = *state;
+    static char block[10000];
+    assert_int_equal(write(f->pipe->in, block, sizeof(block)), sizeof(block));
+    f->pipe->held = sizeof(block);
+    cut_at = 4096;
+    assert_int_equal(stream_splice_out(&f->stream, f->pipe), 4096);
+    assert_true(f->stream.writable);
+    assert_false(f->stream.watches_room);
+    cut_at = 0;
+    assert_int_equal(stream_splice_out(&f->stream, f->pipe), sizeof(block) - 4096);
+    assert_int_equal(f->pipe->held, 0);
+}
+
 static void test_out_fails(void **state)
 {
     struct fixture *f = *state;
@@ -326,6 +347,7 @@ int main(void)
         SPLICE_TEST(test_in_is_not_possible),
         SPLICE_TEST(test_out),
         SPLICE_TEST(test_out_blocks),
+        SPLICE_TEST(test_out_cut_short_by_a_signal),
         SPLICE_TEST(test_out_fails),
         SPLICE_TEST(test_interrupted_calls_are_repeated),
     };

@@ -122,6 +122,21 @@ static void test_writable_again_when_the_peer_has_read(void **state)
     stream_end_write(&f->pair.stream);
 }
 
+/* A write that stopped for another reason than a full socket leaves the flag: no event would tell,
+ * but the next try does. */
+static void test_short_count_that_is_no_eagain(void **state)
+{
+    struct fixture *f = *state;
+    static char block[40000];
+    begin(f, TLS1_3_VERSION);
+    write_fault.error = ENOBUFS;
+    write_fault.after = 1;
+    assert_int_equal(stream_write(&f->pair.stream, block, sizeof(block)), 16384);
+    assert_true(f->pair.stream.writable);
+    write_fault.error = 0;
+    assert_fails(stream_write(&f->pair.stream, block, sizeof(block) - 16384), ENOBUFS);
+}
+
 /* A user that keeps to the flags, in both directions at once, against a peer that is slow. */
 struct transfer {
     uint64_t size;
@@ -535,6 +550,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_parts_share_a_record),
         TEST(test_records_share_a_cork),
+        TEST(test_short_count_that_is_no_eagain),
         TEST(test_writable_again_when_the_peer_has_read),
         TEST(test_transfer_huge),
         TEST(test_transfer_tiny),

@@ -52,12 +52,18 @@ ssize_t readv(int fd, const struct iovec *parts, int count)
     return syscall(SYS_readv, fd, parts, count);
 }
 
+struct write_fault write_fault;
+
 ssize_t write(int fd, const void *data, size_t size)
 {
     if (fd == watched_fd && interrupt())
         return -1;
     if (fd == watched_fd && full) {
         errno = EAGAIN;
+        return -1;
+    }
+    if (fd == watched_fd && write_fault.error != 0 && write_fault.after-- == 0) {
+        errno = write_fault.error;
         return -1;
     }
     return syscall(SYS_write, fd, data, size);

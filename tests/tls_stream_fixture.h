@@ -13,10 +13,14 @@ struct fixture {
     char buffer[64 * 1024];
 };
 
-extern int interruptions;   /* so many calls on the stream's socket will be interrupted */
-extern int watched_fd;      /* the stream's socket */
-extern int reads;           /* so many calls read from it */
-extern bool full;           /* it takes nothing */
+extern int interruptions; /* so many calls on the stream's socket will be interrupted */
+extern int watched_fd;    /* the stream's socket */
+extern int reads;         /* so many calls read from it */
+extern bool full;         /* it takes nothing */
+extern struct write_fault {
+    int error; /* errno; 0: none */
+    int after; /* so many writes succeed before */
+} write_fault;
 extern bool pretend_ktls;   /* tls.c sees kTLS; then a repeated write must be the same */
 extern const void *pending; /* the memory of a write that has to be repeated, or NULL */
 extern unsigned repeated;   /* so many were */
