@@ -37,6 +37,7 @@ struct listening {
     int filled;       /* how often in a row that many came */
     int patience;     /* how often they must, before more are expected */
     usec_t filled_at; /* when they came last */
+    int bursts_left;  /* to be taken at most, once listeners_stop was called */
     struct watch watch;
     bool watched;
     dev_t dev; /* of a unix socket's file */
@@ -201,33 +202,37 @@ static void missed_burst(struct listening *listening, int count)
         listening->filled_at = loop_now(listening->listener->all->loop);
 }
 
-/* Takes up to `burst` clients. When more stand there, the socket is readable again at once. */
+/* Takes up to `most` clients, as far as max_clients allows; *count: those that came, and went
+ * again. ACCEPTED: more may stand there. */
+static enum accept_result accept_some(struct listening *listening, int most, int *count)
+{
+    const struct listeners *listeners = listening->listener->all;
+    for (*count = 0; *count < most && listeners->clients < listeners->max_clients; (*count)++) {
+        enum accept_result result = accept_one(listening);
+        if (result == ACCEPT_NONE || result == ACCEPT_SHORTAGE)
+            return result;
+    }
+    return ACCEPTED;
+}
+
+/* When more than a burst stand there, the socket is readable again at once. */
 static void accept_burst(struct listening *listening, int burst)
 {
     struct listeners *listeners = listening->listener->all;
-    int count = 0;
-    while (listeners->accepting && count < burst) {
-        switch (accept_one(listening)) {
-        case ACCEPTED:
-            count++;
-            if (listeners->clients >= listeners->max_clients) {
-                listeners->full++;
-                stop_accepting(listeners);
-            }
-            break;
-        case ACCEPT_NEXT:
-            count++;
-            break;
-        case ACCEPT_NONE:
-            caught_up(listeners);
-            missed_burst(listening, count);
-            return;
-        case ACCEPT_SHORTAGE:
-            pause_accepting(listeners, errno);
-            return;
-        }
+    int count;
+    enum accept_result result = accept_some(listening, burst, &count);
+    if (result == ACCEPT_SHORTAGE) {
+        pause_accepting(listeners, errno);
+    } else if (result == ACCEPT_NONE) {
+        caught_up(listeners);
+        missed_burst(listening, count);
+    } else {
+        filled_burst(listening);
     }
-    filled_burst(listening);
+    if (listeners->accepting && listeners->clients >= listeners->max_clients) {
+        listeners->full++;
+        stop_accepting(listeners);
+    }
 }
 
 static void on_readable(struct watch *watch, uint32_t events)
@@ -235,15 +240,6 @@ static void on_readable(struct watch *watch, uint32_t events)
     struct listening *listening = container_of(watch, struct listening, watch);
     (void)events;
     accept_burst(listening, next_burst(listening));
-}
-
-static void accept_backlog(struct listeners *listeners)
-{
-    struct listener *listener;
-    TAILQ_FOREACH (listener, &listeners->list, link) {
-        for (size_t i = 0; i < listener->count; i++)
-            accept_burst(&listener->sockets[i], INT_MAX);
-    }
 }
 
 /* Accepts again. After a shortage the backlog's end is looked for a little later, to say that all
@@ -260,13 +256,29 @@ static void resume(struct listeners *listeners)
         log_error("cannot set a timer: %s", strerror(errno));
 }
 
+/* To see the backlog's end without an event: nobody may come any more. */
+static void look_for_end(struct listeners *listeners)
+{
+    struct listener *listener;
+    TAILQ_FOREACH (listener, &listeners->list, link) {
+        for (size_t i = 0; listeners->accepting && i < listener->count; i++)
+            accept_burst(&listener->sockets[i], BURST_MAX);
+    }
+}
+
 static void on_retry(struct timer *timer)
 {
     struct listeners *listeners = container_of(timer, struct listeners, retry);
     if (listeners->accepting && listeners->starved)
-        accept_backlog(listeners);
+        look_for_end(listeners);
     else
         resume(listeners);
+}
+
+static void check_drained(struct listeners *listeners)
+{
+    if (listeners->closed && listeners->clients == 0)
+        loop_post(listeners->loop, &listeners->drained_task);
 }
 
 static void on_session_ended(struct service *service)
@@ -275,8 +287,7 @@ static void on_session_ended(struct service *service)
     struct listeners *listeners = listener->all;
     listeners->clients--;
     if (listeners->stopped) {
-        if (listeners->clients == 0)
-            loop_post(listeners->loop, &listeners->drained_task);
+        check_drained(listeners);
     } else if (!listeners->accepting) {
         resume(listeners);
     }
@@ -286,13 +297,6 @@ static void on_drained(struct task *task)
 {
     struct listeners *listeners = container_of(task, struct listeners, drained_task);
     listeners->drained(listeners);
-}
-
-void listeners_init(struct listeners *listeners)
-{
-    listeners->retry.fire = on_retry;
-    listeners->drained_task.run = on_drained;
-    TAILQ_INIT(&listeners->list);
 }
 
 /* A socket file that nobody listens on any more is in the way; anything else is not ours to touch.
@@ -373,17 +377,20 @@ static void remove_socket_file(const struct listening *listening)
         unlink(sun->sun_path);
 }
 
+static void close_socket(struct listening *listening)
+{
+    if (listening->fd < 0)
+        return;
+    unwatch(listening);
+    remove_socket_file(listening);
+    close(listening->fd);
+    listening->fd = -1;
+}
+
 static void close_sockets(struct listener *listener)
 {
-    for (size_t i = 0; i < listener->count; i++) {
-        struct listening *listening = &listener->sockets[i];
-        if (listening->fd < 0)
-            continue;
-        unwatch(listening);
-        remove_socket_file(listening);
-        close(listening->fd);
-        listening->fd = -1;
-    }
+    for (size_t i = 0; i < listener->count; i++)
+        close_socket(&listener->sockets[i]);
 }
 
 int listeners_add(struct listeners *listeners, const struct config_listener *config,
@@ -437,22 +444,60 @@ int listeners_start(struct listeners *listeners)
     return start_accepting(listeners);
 }
 
+/* A burst from the backlog of a socket that nobody watches any more, and the socket's end when that
+ * was all, or as much as a backlog holds. True: it is still open. */
+static bool empty_backlog(struct listening *listening)
+{
+    int count;
+    if (listening->fd >= 0 && listening->bursts_left > 0 &&
+        accept_some(listening, BURST_MAX, &count) == ACCEPTED && count == BURST_MAX) {
+        listening->bursts_left--;
+        return true;
+    }
+    close_socket(listening);
+    return false;
+}
+
+static void on_backlog(struct task *task)
+{
+    struct listeners *listeners = container_of(task, struct listeners, backlog_task);
+    struct listener *listener;
+    bool open = false;
+    TAILQ_FOREACH (listener, &listeners->list, link) {
+        for (size_t i = 0; i < listener->count; i++)
+            open |= empty_backlog(&listener->sockets[i]);
+    }
+    if (open) {
+        loop_queue(listeners->loop, &listeners->backlog_task);
+        return;
+    }
+    listeners->closed = true;
+    TAILQ_FOREACH (listener, &listeners->list, link)
+        service_drain(&listener->service);
+    check_drained(listeners);
+}
+
+void listeners_init(struct listeners *listeners)
+{
+    listeners->retry.fire = on_retry;
+    listeners->backlog_task.run = on_backlog;
+    listeners->drained_task.run = on_drained;
+    TAILQ_INIT(&listeners->list);
+}
+
 void listeners_stop(struct listeners *listeners)
 {
     struct listener *listener;
     if (listeners->stopped)
         return;
-    /* Who stands in the backlog has a connection already, as far as it knows. */
-    accept_backlog(listeners);
     stop_accepting(listeners);
     timer_clear(listeners->loop, &listeners->retry);
     listeners->stopped = true;
     TAILQ_FOREACH (listener, &listeners->list, link) {
-        close_sockets(listener);
-        service_drain(&listener->service);
+        for (size_t i = 0; i < listener->count; i++)
+            listener->sockets[i].bursts_left = SOMAXCONN / BURST_MAX;
     }
-    if (listeners->clients == 0)
-        loop_post(listeners->loop, &listeners->drained_task);
+    loop_queue(listeners->loop, &listeners->backlog_task);
 }
 
 void listeners_abort(struct listeners *listeners)
@@ -473,6 +518,7 @@ void listeners_clear(struct listeners *listeners)
         free(listener);
     }
     timer_clear(listeners->loop, &listeners->retry);
+    loop_unpost(listeners->loop, &listeners->backlog_task);
     loop_unpost(listeners->loop, &listeners->drained_task);
 }
 

@@ -28,9 +28,11 @@ struct listeners {
 
     unsigned clients;
     bool accepting;     /* the listening sockets are watched */
-    bool stopped;       /* no socket is open any more */
+    bool stopped;       /* listeners_stop was called */
+    bool closed;        /* no socket is open any more */
     bool starved;       /* accept ran out of descriptors or memory, and has not caught up since */
     struct timer retry; /* ends the pause */
+    struct task backlog_task; /* queued: takes clients from the backlog, without an event */
     struct task drained_task;
     uint64_t pauses; /* how often accepting paused for want of descriptors */
     uint64_t full;   /* how often max_clients was reached */
@@ -47,7 +49,8 @@ MUST_CHECK int listeners_add(struct listeners *listeners, const struct config_li
 /* Accepts from now on. 0, or -1 with errno. */
 MUST_CHECK int listeners_start(struct listeners *listeners);
 
-/* Closes the listening sockets; sessions go on. */
+/* Takes who stands in the backlog, for they have a connection as far as they know, and closes the
+ * listening sockets, piece by piece; sessions go on. */
 void listeners_stop(struct listeners *listeners);
 
 /* Ends every session at once. */

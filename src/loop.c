@@ -33,8 +33,8 @@ struct loop {
     struct watch alarm_watch;
     usec_t alarm_at; /* 0: not set */
     struct task_list tasks;
-    struct task_list next; /* for the next turn */
-    struct task marker;    /* in tasks while run_tasks is at work */
+    struct task marker;     /* in tasks while run_tasks is at work */
+    struct task_list queue; /* loop_queue */
     int epoll;
     struct epoll_event batch[BATCH];
     int batch_next, batch_end; /* of the batch, what is still to be reported */
@@ -138,7 +138,7 @@ struct loop *loop_new(void)
     if (loop == NULL)
         return NULL;
     TAILQ_INIT(&loop->tasks);
-    TAILQ_INIT(&loop->next);
+    TAILQ_INIT(&loop->queue);
     loop->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (loop->epoll < 0)
         goto err_loop;
@@ -178,13 +178,17 @@ bool loop_watches_base(const struct loop *loop)
     return loop->watches_base;
 }
 
+static usec_t read_clock(const struct loop *loop)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / 1000 + loop->skew;
+}
+
 usec_t loop_now(struct loop *loop)
 {
-    if (loop->now == 0) {
-        struct timespec ts;
-        clock_gettime(CLOCK_MONOTONIC, &ts);
-        loop->now = ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / 1000 + loop->skew;
-    }
+    if (loop->now == 0)
+        loop->now = read_clock(loop);
     return loop->now;
 }
 
@@ -250,9 +254,9 @@ void loop_post(struct loop *loop, struct task *task)
     post(&loop->tasks, task);
 }
 
-void loop_post_next(struct loop *loop, struct task *task)
+void loop_queue(struct loop *loop, struct task *task)
 {
-    post(&loop->next, task);
+    post(&loop->queue, task);
 }
 
 void loop_unpost(struct loop *loop, struct task *task)
@@ -286,7 +290,7 @@ static int set_alarm(struct loop *loop)
 /* How long the epoll set may wait, in its milliseconds; -1: until something happens. */
 static int wait_time(struct loop *loop, usec_t max_wait)
 {
-    if (!TAILQ_EMPTY(&loop->tasks) || max_wait == 0)
+    if (!TAILQ_EMPTY(&loop->tasks) || !TAILQ_EMPTY(&loop->queue) || max_wait == 0)
         return 0;
     if (!loop->watches_base && (max_wait < 0 || max_wait > ASK_BASE))
         max_wait = ASK_BASE;
@@ -334,25 +338,27 @@ static void run_posted(struct loop *loop)
     loop_unpost(loop, &loop->marker);
 }
 
-/* Tasks that were put off to the turn that begins. */
-static void take_next(struct loop *loop)
-{
-    struct task *task;
-    TAILQ_FOREACH (task, &loop->next, link) {
-        task->list = &loop->tasks;
-    }
-    TAILQ_CONCAT(&loop->tasks, &loop->next, link);
-}
-
 static void run_tasks(struct loop *loop)
 {
     for (int i = 0; i < CHAIN && !TAILQ_EMPTY(&loop->tasks); i++)
         run_posted(loop);
 }
 
+static void run_queue(struct loop *loop)
+{
+    struct task *task = TAILQ_FIRST(&loop->queue);
+    if (task == NULL)
+        return;
+    usec_t end = read_clock(loop) + LOOP_SLICE;
+    for (int i = 0; i < LOOP_PIECES && task != NULL; i++) {
+        loop_unpost(loop, task);
+        task->run(task);
+        task = read_clock(loop) < end ? TAILQ_FIRST(&loop->queue) : NULL;
+    }
+}
+
 void loop_turn(struct loop *loop, usec_t max_wait)
 {
-    take_next(loop);
     loop->now = 0; /* what the last turn took is not to be waited for once more */
     int wait = wait_time(loop, max_wait);
     int count = epoll_wait(loop->epoll, loop->batch, BATCH, wait);
@@ -362,6 +368,7 @@ void loop_turn(struct loop *loop, usec_t max_wait)
     run_events(loop, count);
     run_timers(loop);
     run_tasks(loop);
+    run_queue(loop);
 }
 
 void loop_run(struct loop *loop)

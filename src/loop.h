@@ -84,7 +84,7 @@ TAILQ_HEAD(task_list, task);
 /* Work to do soon, but not inside the present call. Tasks run in the order they were posted. */
 struct task {
     TAILQ_ENTRY(task) link;
-    struct task_list *list; /* where it is posted; NULL: it is not */
+    struct task_list *list; /* where it is posted or queued; NULL: it is not */
     void (*run)(struct task *task);
 };
 
@@ -93,9 +93,16 @@ struct task {
  * have their chance. */
 void loop_post(struct loop *loop, struct task *task);
 
-/* The same, but it runs in the next turn, after events: for who has used up a share. */
-void loop_post_next(struct loop *loop, struct task *task);
+/* Work that moves much, of which a task does one bounded piece whenever it runs, and queues itself
+ * when there is more. Queued tasks run one after another, round robin, once all else that was due
+ * has run: at most LOOP_PIECES of them in a turn, and no further one after LOOP_SLICE. The turn
+ * after that does not wait. So nobody's bulk holds up somebody else's small exchange for longer
+ * than one such slice. Queueing a task that is queued or posted already changes nothing. */
+#define LOOP_PIECES 16
+#define LOOP_SLICE  (1 * USEC_PER_MSEC)
+void loop_queue(struct loop *loop, struct task *task);
 
+/* Takes a task back that was posted or queued; one that was not is left alone. */
 void loop_unpost(struct loop *loop, struct task *task);
 
 #endif

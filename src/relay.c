@@ -3,9 +3,8 @@
 #include <assert.h>
 #include <errno.h>
 
-/* How many reads one direction makes, and of what size, before others have their turn. */
-#define SHARE_READS 16
-#define SHARE_READ  (64 * 1024)
+/* So many reads make a piece, however little they bring. */
+#define PIECE_READS 16
 
 static void give_pipe(struct relay *relay)
 {
@@ -96,9 +95,9 @@ static enum relay_result take_spliced(struct relay *relay, struct stream *from, 
 }
 
 static enum relay_result take_copied(struct relay *relay, struct stream *from, struct stream *to,
-                                     struct scratch scratch)
+                                     struct scratch scratch, size_t most)
 {
-    size_t size = allowed(relay, scratch.size);
+    size_t size = allowed(relay, scratch.size < most ? scratch.size : most);
     ssize_t n = stream_read(from, scratch.data, size);
     if (n < 0)
         return errno == EAGAIN ? RELAY_BLOCKED : RELAY_READ_FAILED;
@@ -117,22 +116,22 @@ static enum relay_result take_copied(struct relay *relay, struct stream *from, s
 enum relay_result relay_move(struct relay *relay, struct stream *from, struct stream *to,
                              struct scratch scratch, struct pipes *pipes)
 {
-    size_t read = scratch.size < SHARE_READ ? scratch.size : SHARE_READ;
-    uint64_t share_end = relay->taken + SHARE_READS * read;
-    for (int round = 0;; round++) {
+    uint64_t before = relay->taken;
+    for (int reads = 0;; reads++) {
         enum relay_result result = relay_flush(relay, to);
         if (result == RELAY_BLOCKED)
             stream_doze(from);
         if (result != RELAY_ENDED || relay->from_ended || allowed(relay, 1) == 0)
             return result;
-        if (round == SHARE_READS || relay->taken >= share_end)
+        uint64_t moved = relay->taken - before;
+        if (reads == PIECE_READS || moved >= RELAY_PIECE)
             return RELAY_MORE;
         if (!from->readable || (!to->writable && !relay->sink))
             return RELAY_BLOCKED;
         if (is_bulk(relay, from, to))
             result = take_spliced(relay, from, pipes);
         else
-            result = take_copied(relay, from, to, scratch);
+            result = take_copied(relay, from, to, scratch, RELAY_PIECE - moved);
         if (result != RELAY_MORE)
             return result;
     }

@@ -207,24 +207,36 @@ void session_wake(struct session *session)
     loop_post(session->service->loop, &session->task);
 }
 
-void session_yield(struct session *session)
+/* Who moves less than that in a run is done with its bulk. */
+#define LITTLE (16 * 1024)
+
+void session_pause(struct session *session, uint64_t moved, bool more)
 {
-    loop_post_next(session->service->loop, &session->task);
+    if (more)
+        loop_queue(session->service->loop, &session->task);
+    session->bulk = more || (session->bulk && moved >= LITTLE);
+}
+
+/* What is short is done at once. Bulk, and what is to run soon anyway, only takes its place in the
+ * queue: the streams remember what became ready. */
+static void run_or_queue(struct session *session)
+{
+    if (session->bulk || session->task.list != NULL)
+        loop_queue(session->service->loop, &session->task);
+    else
+        session->kind->work(session);
 }
 
 static void on_client_ready(struct stream_handler *handler, struct stream *stream)
 {
-    struct session *session = container_of(handler, struct session, client_handler);
     (void)stream;
-    if (!session->failing)
-        session->kind->work(session);
+    run_or_queue(container_of(handler, struct session, client_handler));
 }
 
 static void on_upstream_ready(struct stream_handler *handler, struct stream *stream)
 {
-    struct session *session = container_of(handler, struct session, upstream_handler);
     (void)stream;
-    session->kind->work(session);
+    run_or_queue(container_of(handler, struct session, upstream_handler));
 }
 
 static void on_task(struct task *task)

@@ -62,7 +62,7 @@ static bool client_ended(struct session *session, const struct duplex *duplex, b
 }
 
 static void after_moving(struct session *session, const struct duplex *duplex, bool may_reuse,
-                         enum relay_result up, enum relay_result down)
+                         enum relay_result up, enum relay_result down, uint64_t moved)
 {
     if (session->state == SESSION_RELAYING && down == RELAY_ENDED) {
         stream_end_write(&session->client);
@@ -74,8 +74,9 @@ static void after_moving(struct session *session, const struct duplex *duplex, b
     if (up == RELAY_ENDED && down == RELAY_ENDED) {
         pool_discard(&session->allocation, DISCARD_UPSTREAM_CLOSED, false);
         session_finish(session, SESSION_COMPLETE);
-    } else if (up == RELAY_MORE || down == RELAY_MORE)
-        session_yield(session);
+    } else {
+        session_pause(session, moved, up == RELAY_MORE || down == RELAY_MORE);
+    }
 }
 
 /* The upstream's bytes are moved first: those that stand there now were sent before the upstream
@@ -86,7 +87,7 @@ void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
     struct stream *upstream = session->allocation.stream;
     struct access *access = &session->access;
 
-    uint64_t before = duplex->down.taken;
+    uint64_t before = duplex->down.taken, all_before = before + duplex->up.taken;
     enum relay_result down = move(session, &duplex->down, upstream, client, &access->bytes_down);
     /* An end of the client's that stands there before these bytes are its: it has not seen them, so
      * it is a half-close and no goodbye. */
@@ -120,7 +121,8 @@ void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
     if (end != SESSION_END_COUNT)
         session_finish(session, end);
     else
-        after_moving(session, duplex, may_reuse && !answering, up, down);
+        after_moving(session, duplex, may_reuse && !answering, up, down,
+                     duplex->down.taken + duplex->up.taken - all_before);
 }
 
 void duplex_clear(struct duplex *duplex)

@@ -8,8 +8,8 @@
 
 #include "log.h"
 
-/* Steps of one session before others have their turn. */
-#define SHARE 32
+/* Steps of one run at most. */
+#define STEPS_MAX 32
 
 /* Exchanges that a service keeps for the next ones: they are too large for malloc to have at hand.
  */
@@ -18,6 +18,12 @@
 void http_moved(struct http_session *http)
 {
     http->session.moved_at = loop_now(http->session.service->loop);
+}
+
+void http_took(struct http_session *http, uint64_t length)
+{
+    http->taken += length;
+    http_moved(http);
 }
 
 void http_told(struct http_session *http, uint64_t length)
@@ -214,9 +220,11 @@ static enum step linger_step(struct http_session *http)
     struct scratch scratch = http->session.service->scratch;
     if (!http->session.client.readable)
         return STEP_BLOCKED;
-    ssize_t n = stream_read(&http->session.client, scratch.data, scratch.size);
-    if (n > 0) /* nothing is lent any more */
+    ssize_t n = stream_read(&http->session.client, scratch.data, http_read_max(http));
+    if (n > 0) { /* nothing is lent any more */
+        http->taken += (size_t)n;
         return STEP_AGAIN;
+    }
     if (n < 0 && errno == EAGAIN)
         return STEP_BLOCKED;
     return http_finish(http, SESSION_COMPLETE);
@@ -315,14 +323,15 @@ static void http_work(struct session *session)
 {
     struct http_session *http = http_of(session);
     enum step step = STEP_AGAIN;
-    for (int i = 0; i < SHARE && step == STEP_AGAIN; i++)
+    http->taken = 0;
+    for (int i = 0; step == STEP_AGAIN && i < STEPS_MAX && http->taken < HTTP_PIECE; i++)
         step = next_step(http);
     if (step == STEP_GONE)
         return;
     if (http_keep(http) < 0 || (step == STEP_BLOCKED && wait_for_more(http) < 0))
         session_finish(session, SESSION_ERROR);
-    else if (step != STEP_BLOCKED)
-        session_yield(session);
+    else
+        session_pause(session, http->taken, step != STEP_BLOCKED);
 }
 
 static void http_begin(struct session *session)

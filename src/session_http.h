@@ -25,6 +25,9 @@
 /* With less room than that left, nothing more is read. */
 #define HTTP_DOWN_STEP (64 * 1024)
 
+/* Payload that is read in one run: no read takes more, and none follows once so much was read. */
+#define HTTP_PIECE (256 * 1024)
+
 /* How much of a target the access log shows. */
 #define HTTP_LOG_TARGET_MAX 1024
 
@@ -84,6 +87,7 @@ struct http_session {
     struct buffer down;        /* for the client */
     struct exchange *exchange; /* NULL between requests */
     struct duplex *tunnel;     /* after 101, or 2xx to CONNECT */
+    uint64_t taken;            /* bytes read in this run */
     usec_t watch_at;           /* limit_at while it ends no more than the time without a watch */
     enum session_end end;      /* how the exchange ended, once its answer is DRAINING */
     bool served;               /* had an exchange before */
@@ -102,9 +106,18 @@ static inline bool http_is_leased(const struct http_session *http)
     return http->session.allocation.state == ALLOCATION_LEASED;
 }
 
+/* How much one read takes at most. */
+static inline size_t http_read_max(const struct http_session *http)
+{
+    size_t size = http->session.service->scratch.size;
+    return size < HTTP_PIECE ? size : HTTP_PIECE;
+}
+
 /* session_http.c */
 
 void http_moved(struct http_session *http);
+/* So many bytes were read, from either side. */
+void http_took(struct http_session *http, uint64_t length);
 /* So many bytes for the client were written. */
 void http_told(struct http_session *http, uint64_t length);
 /* Bytes that were read into scratch memory are lent to `in` and `answer`: to be called before that

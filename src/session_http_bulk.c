@@ -30,7 +30,7 @@ enum relay_result http_move_bulk(struct http_session *http, const struct http_bu
         relay_move(relay, bulk->from, bulk->to, service->scratch, service->pipes);
     http1_body_skip(bulk->body, relay->taken - before);
     if (relay->taken != before)
-        http_moved(http);
+        http_took(http, relay->taken - before);
     return result;
 }
 

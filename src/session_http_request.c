@@ -38,7 +38,7 @@ static enum step read_client(struct http_session *http, char *data, size_t size,
         return errno == EAGAIN ? STEP_BLOCKED : http_finish(http, SESSION_CLIENT_RESET);
     if (n == 0)
         return client_left(http);
-    http_moved(http);
+    http_took(http, (size_t)n);
     *length = (size_t)n;
     return STEP_AGAIN;
 }
@@ -48,7 +48,7 @@ static enum step read_client(struct http_session *http, char *data, size_t size,
 static enum step fill(struct http_session *http)
 {
     struct scratch scratch = http->session.service->scratch;
-    size_t size = scratch.size, length;
+    size_t size = http_read_max(http), length;
     if (http->session.state == SESSION_READING && size > FIRST_READ)
         size = FIRST_READ;
     if (http_keep(http) < 0)

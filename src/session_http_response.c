@@ -306,7 +306,7 @@ static enum step relay_bulk(struct http_session *http, const struct http_bulk *b
 /* How much is worth to be read now: 0 while nearly all is held that may be. */
 static size_t read_size(const struct http_session *http)
 {
-    size_t size = http->session.service->scratch.size, held = buffer_length(&http->down);
+    size_t size = http_read_max(http), held = buffer_length(&http->down);
     if (held > HTTP_DOWN_MAX - HTTP_DOWN_STEP)
         return 0;
     return size < HTTP_DOWN_MAX - held ? size : HTTP_DOWN_MAX - held;
@@ -334,7 +334,7 @@ enum step http_relay_response(struct http_session *http)
         return upstream_ended(http, n == 0);
     if (!exchange->begun && (http->session.allocation.reused || http->pinned))
         return http_retry(http, DISCARD_UNREAD_DATA); /* about another request */
-    http_moved(http);
+    http_took(http, (size_t)n);
     if (!exchange->heard) {
         exchange->heard = true;
         http1_response_begin(&exchange->response, exchange->request.method,

@@ -40,7 +40,8 @@ struct session_kind {
     void (*begin)(struct session *session);
     /* The allocation was answered: the lease has begun, or failure says why not. */
     void (*answered)(struct session *session, const struct failure *failure);
-    /* A stream became ready, or it is time for more (session_yield). */
+    /* A stream became ready, or it is time for more: one bounded piece of work. Ends with
+     * session_pause unless it ends the session. */
     void (*work)(struct session *session);
     /* Nothing moved for idle_timeout, or limit_at is over. NULL: the session ends. */
     void (*timed_out)(struct session *session);
@@ -73,6 +74,7 @@ struct session {
     struct service *service;
     enum session_state state;
     bool failing; /* `answered` is to be called with access.failure in the next turn */
+    bool bulk;    /* its last run moved much: events only queue it */
     struct stream client;
     struct stream_handler client_handler;
     struct stream_handler upstream_handler;
@@ -100,9 +102,12 @@ MUST_CHECK int session_watch_client(struct session *session);
  * nearer. 0, or -1 with ENOMEM. */
 MUST_CHECK int session_start_timer(struct session *session);
 
-/* Comes back to `work` soon: wake in this turn, yield in the next, when others had theirs. */
+/* Comes back to `work` in this turn. */
 void session_wake(struct session *session);
-void session_yield(struct session *session);
+
+/* A run of `work` is over, in which so many bytes were read. With `more` it is queued for another
+ * piece, when others had their turn. */
+void session_pause(struct session *session, uint64_t moved, bool more);
 
 /* The client's address as text; returns text. */
 #define SESSION_PEER_MAX 64
@@ -125,7 +130,7 @@ struct duplex {
     struct relay up, down;
 };
 
-/* Moves what can be moved, and ends the session when both directions have ended. With may_reuse a
+/* Moves a piece in each direction, and ends the session when both have ended. With may_reuse a
  * client's end at rest gives the connection back. */
 void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse);
 void duplex_clear(struct duplex *duplex);

@@ -294,35 +294,82 @@ static void test_endless_tasks_leave_room(void **state)
     probe_close(&io);
 }
 
-static void puts_the_other_off(struct probe *probe)
+static void queues_itself(struct probe *probe)
 {
-    loop_post_next(probe->loop, &probe->other->task);
+    loop_queue(probe->loop, &probe->task);
 }
 
-static void test_task_put_off_runs_after_events(void **state)
+/* Whoever moves much has one piece after the other, in turn with all who do, and behind everything
+ * else; and what is to be done then does not wait. */
+static void test_queue_is_round_robin_behind_all_else(void **state)
+{
+    struct probe a = probe_of(*state, "a"), b = probe_of(*state, "b"), c = probe_of(*state, "c"),
+                 io = probe_of(*state, "e"), timer = probe_of(*state, "t"),
+                 task = probe_of(*state, "x");
+    probe_open(&io);
+    probe_settle(io.loop);
+    a.then = b.then = c.then = queues_itself;
+    loop_queue(a.loop, &a.task);
+    loop_queue(a.loop, &a.task); /* is queued already */
+    loop_queue(a.loop, &b.task);
+    loop_queue(a.loop, &c.task);
+    loop_turn(a.loop, -1);
+    size_t ran = strlen(story); /* fewer where this program had to wait for the processor */
+    assert_in_range(ran, 1, LOOP_PIECES);
+    probe_feed(&io);
+    probe_set(&timer, 0);
+    loop_post(a.loop, &task.task);
+    loop_turn(a.loop, -1);
+    assert_memory_equal(story + ran, "etx", 3);
+    memmove(story + ran, story + ran + 3, strlen(story + ran + 3) + 1);
+    assert_in_range(strlen(story), ran + 1, ran + LOOP_PIECES);
+    for (size_t i = 0; story[i] != '\0'; i++)
+        assert_int_equal(story[i], "abc"[i % 3]);
+    story[0] = '\0';
+    loop_unpost(a.loop, &a.task);
+    loop_unpost(a.loop, &b.task);
+    loop_unpost(a.loop, &c.task);
+    loop_turn(a.loop, 0);
+    assert_string_equal(story, "");
+    probe_close(&io);
+}
+
+/* What an event queues runs in the same turn. */
+static void queues_the_other(struct probe *probe)
+{
+    loop_queue(probe->loop, &probe->other->task);
+}
+
+static void test_queued_by_an_event(void **state)
 {
     struct probe task = probe_of(*state, "a"), io = probe_of(*state, "e");
     probe_open(&io);
     probe_settle(io.loop);
-    io.then = task.then = puts_the_other_off;
-    io.other = task.other = &task;
-    loop_post(task.loop, &task.task);
-    loop_turn(task.loop, 0);
-    assert_string_equal(story, "a");
+    io.then = queues_the_other;
+    io.other = &task;
     probe_feed(&io);
-    loop_turn(task.loop, -1); /* work to do: no wait */
-    assert_string_equal(story, "aea");
-    loop_unpost(task.loop, &task.task);
-    probe_feed(&io);
-    loop_turn(task.loop, 0);
-    assert_string_equal(story, "aeae");
-    loop_post(task.loop, &task.task); /* is posted already */
-    loop_turn(task.loop, 0);
-    assert_string_equal(story, "aeaea");
-    loop_unpost(task.loop, &task.task);
-    loop_turn(task.loop, 0);
-    assert_string_equal(story, "aeaea");
+    loop_turn(task.loop, -1);
+    assert_string_equal(story, "ea");
     probe_close(&io);
+}
+
+static void takes_half_a_slice(struct probe *probe)
+{
+    loop_warp(probe->loop, LOOP_SLICE / 2);
+    loop_queue(probe->loop, &probe->task);
+}
+
+/* Long pieces end the turn before there were LOOP_PIECES of them. */
+static void test_slice_is_limited(void **state)
+{
+    struct probe a = probe_of(*state, "a"), b = probe_of(*state, "b");
+    a.then = b.then = takes_half_a_slice;
+    loop_queue(a.loop, &a.task);
+    loop_queue(a.loop, &b.task);
+    loop_turn(a.loop, 0);
+    assert_in_range(strlen(story), 1, 2);
+    loop_unpost(a.loop, &a.task);
+    loop_unpost(a.loop, &b.task);
 }
 
 static void feeds_itself(struct probe *probe)
@@ -455,7 +502,9 @@ int main(void)
         PROBE_TEST(test_task_of_an_event_runs_in_the_same_turn),
         PROBE_TEST(test_task_of_a_task_runs_in_the_same_turn),
         PROBE_TEST(test_endless_tasks_leave_room),
-        PROBE_TEST(test_task_put_off_runs_after_events),
+        PROBE_TEST(test_queue_is_round_robin_behind_all_else),
+        PROBE_TEST(test_queued_by_an_event),
+        PROBE_TEST(test_slice_is_limited),
         PROBE_TEST(test_endless_events_leave_room),
         PROBE_TEST(test_base_is_watched),
         PROBE_TEST(test_base_that_cannot_be_watched_is_asked),

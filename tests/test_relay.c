@@ -19,7 +19,7 @@
 
 #define SCRATCH (64 * 1024)
 
-/* Many shares, and much more than the kernel's buffers hold. */
+/* Many pieces, and much more than the kernel's buffers hold. */
 #define PLENTY (8 * 1024 * 1024)
 
 /* Stands in for the C library's, so that memory can run out. */
@@ -219,7 +219,7 @@ static void test_end_comes_after_the_bytes(void **state)
     assert_int_equal(relay_move(&f->relay, &f->from, &f->to, f->scratch, NULL), RELAY_ENDED);
 }
 
-static void test_share_is_limited(void **state)
+static void test_reads_of_a_piece_are_limited(void **state)
 {
     struct fixture *f = *state;
     f->scratch.size = 10;
@@ -513,7 +513,7 @@ int main(void)
         RELAY_TEST(test_moves_what_there_is),
         RELAY_TEST(test_uses_no_memory_while_all_is_taken),
         RELAY_TEST(test_end_comes_after_the_bytes),
-        RELAY_TEST(test_share_is_limited),
+        RELAY_TEST(test_reads_of_a_piece_are_limited),
         RELAY_TEST(test_nothing_is_read_while_anything_is_kept),
         RELAY_TEST(test_nothing_is_read_that_cannot_be_written),
         RELAY_TEST(test_nothing_is_read_before_it_is_ready),

@@ -253,24 +253,47 @@ static void test_pipe_is_not_to_be_had_for_a_while(void **state)
     assert_true(f->pipes.spliced > spliced);
 }
 
-/* One splice can be more than a share; then others have their turn. */
-static void test_share_is_limited(void **state)
+/* Whatever stands there, others have their turn after a piece, of which the last splice may be a
+ * pipe full. */
+static void test_piece_is_limited(void **state)
 {
     struct fixture *f = *state;
-    uint64_t taken;
-    enum relay_result result;
+    enum relay_result result = RELAY_BLOCKED;
     be_bulk(f);
-    f->scratch.size = 1024;
-    send_some(f, SCRATCH);
-    do {
-        taken = f->relay.taken;
+    struct pipe *pipe = pipes_take(&f->pipes); /* a small one */
+    pipe->size = 64 * 1024;
+    pipes_give(pipe);
+    while (result != RELAY_MORE) {
+        uint64_t taken = f->relay.taken;
+        send_some(f, 8 * PLENTY);
+        f->relay.streak = RELAY_BULK;
         result = move(f);
-    } while (f->relay.taken == taken);
-    assert_true(f->relay.taken - taken >= 16 * f->scratch.size);
-    assert_int_equal(result, RELAY_MORE);
-    assert_false(relay_keeps(&f->relay));
+        assert_true(f->relay.taken - taken < RELAY_PIECE + pipe->size);
+        receive_all(f);
+    }
     assert_true(f->from.readable);
     pass_on(f);
+}
+
+/* The same where bytes are copied, and where nobody wants them. */
+static void test_copied_piece_is_limited(void **state)
+{
+    struct fixture *f = *state;
+    be_bulk(f);
+    for (int sink = 0; sink < 2; sink++) {
+        uint64_t taken = 0, before = 0;
+        f->relay.sink = sink;
+        while (taken < RELAY_PIECE) { /* until so much has stood there at once */
+            send_some(f, 8 * PLENTY);
+            loop_turn(f->loop, 0);
+            before = f->relay.taken;
+            enum relay_result result = relay_move(&f->relay, &f->from, &f->to, f->scratch, NULL);
+            taken = f->relay.taken - before;
+            assert_true(taken <= RELAY_PIECE);
+            assert_true(taken < RELAY_PIECE || result == RELAY_MORE || relay_keeps(&f->relay));
+            receive_all(f);
+        }
+    }
 }
 
 static void test_nothing_is_read_while_the_pipe_holds(void **state)
@@ -438,7 +461,8 @@ int main(void)
         RELAY_TEST(test_goes_back_to_copying),
         RELAY_TEST(test_without_pipes_all_is_copied),
         RELAY_TEST(test_pipe_is_not_to_be_had_for_a_while),
-        RELAY_TEST(test_share_is_limited),
+        RELAY_TEST(test_piece_is_limited),
+        RELAY_TEST(test_copied_piece_is_limited),
         RELAY_TEST(test_nothing_is_read_while_the_pipe_holds),
         RELAY_TEST(test_end_comes_after_the_bytes),
         RELAY_TEST(test_reset_is_no_end),

@@ -18,8 +18,8 @@ void __real_stream_reset(struct stream *stream);
 void __wrap_stream_reset(struct stream *stream);
 void __real_loop_post(struct loop *loop, struct task *task);
 void __wrap_loop_post(struct loop *loop, struct task *task);
-void __real_loop_post_next(struct loop *loop, struct task *task);
-void __wrap_loop_post_next(struct loop *loop, struct task *task);
+void __real_loop_queue(struct loop *loop, struct task *task);
+void __wrap_loop_queue(struct loop *loop, struct task *task);
 
 static struct far *find(struct far *fars, size_t count, int fd)
 {
@@ -43,10 +43,10 @@ void __wrap_loop_post(struct loop *loop, struct task *task)
     __real_loop_post(loop, task);
 }
 
-void __wrap_loop_post_next(struct loop *loop, struct task *task)
+void __wrap_loop_queue(struct loop *loop, struct task *task)
 {
     far_world.activity++;
-    __real_loop_post_next(loop, task);
+    __real_loop_queue(loop, task);
 }
 
 static void append(struct far_bytes *bytes, const char *data, size_t length)

@@ -2,8 +2,10 @@
 
 import csv
 import dataclasses
+import pathlib
 import re
 import subprocess
+import sys
 import time
 
 from .rig import Broken, need
@@ -50,16 +52,25 @@ class OneShot:
 
     def drive(self, port, secure, folder, share=1.0):
         count = max(self.clients * 4, int(self.count * share))
+        outcome = self._run(port, secure, folder, ["-n", count])
+        outcome.failures += count - int(outcome.units)
+        return outcome
+
+    def drive_for(self, port, folder, seconds):
+        """The same, but for so long."""
+        return self._run(port, False, folder, ["-t", seconds, "-n", self.count])
+
+    def _run(self, port, secure, folder, limit):
         table = folder / "ab.csv"
         scheme = "https" if secure else "http"
-        out = _run([need(self.program), "-q", "-n", count, "-c", self.clients, "-e", table,
+        out = _run([need(self.program), "-q", *limit, "-c", self.clients, "-e", table,
                     f"{scheme}://127.0.0.1:{port}{self.target}"])
         with open(table, encoding="ascii", newline="") as lines:
             percentiles = dict(list(csv.reader(lines))[1:])
         failures = (_number(r"Failed requests:\s+(\d+)", out)
-                    + _number(r"Non-2xx responses:\s+(\d+)", out, 0)
-                    + count - _number(r"Complete requests:\s+(\d+)", out))
-        return Outcome(count, _number(r"Time taken for tests:\s+([\d.]+)", out), int(failures),
+                    + _number(r"Non-2xx responses:\s+(\d+)", out, 0))
+        return Outcome(_number(r"Complete requests:\s+(\d+)", out),
+                       _number(r"Time taken for tests:\s+([\d.]+)", out), int(failures),
                        float(percentiles["50"]), float(percentiles["99"]))
 
 
@@ -125,6 +136,36 @@ class Bulk:
         return Outcome(count * size / 1e9, seconds, count - good)
 
 
+class Beside:
+    """ab: one small one-shot exchange after another, timed, through the proxy's other listener to an
+    upstream that has nothing else to do; beside them flows of bulk, and a unit is a GB of theirs."""
+
+    program = "ab"
+    BEHIND = 1  # seconds that the flows go on behind ab at least
+
+    def __init__(self, seconds, flows, target, body=0):
+        self.seconds, self.flows, self.target, self.body = seconds, flows, target, body
+        self.sides = {}  # the small exchange's port, by the flows'
+
+    def drive(self, port, secure, folder, share=1.0):
+        if secure:
+            return None  # these flows speak no TLS
+        seconds = max(1, round(self.seconds * share))
+        command = [sys.executable, pathlib.Path(__file__).with_name("flows.py"), port, self.flows,
+                   seconds + self.BEHIND, self.target, *([self.body] if self.body else [])]
+        with subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, text=True) as flows:
+            try:
+                if flows.stdout.readline() != "going\n":
+                    raise Broken("the flows did not begin")
+                small = OneShot(1000000, 1).drive_for(self.sides[port], folder, seconds)
+                size, took, failures = flows.communicate(timeout=LIMIT)[0].split()
+            finally:
+                flows.kill()
+        return Outcome(int(size) / 1e9, float(took), int(failures) + small.failures, small.p50,
+                       small.p99)
+
+
 class Redis:
     """redis-benchmark -k 0: a connection for each SET."""
 
@@ -148,4 +189,4 @@ class Redis:
                        float(row["p50_latency_ms"]), float(row["p99_latency_ms"]))
 
 
-__all__ = ["Bulk", "KeepAlive", "OneShot", "Outcome", "Redis"]
+__all__ = ["Beside", "Bulk", "KeepAlive", "OneShot", "Outcome", "Redis"]

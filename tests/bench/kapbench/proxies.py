@@ -21,6 +21,7 @@ class Setting:
     once: str | None = None  # for the floor, as floor.c describes it; None: messages are kept
     max_connections: int = MANY
     bulk: bool = False
+    side: tuple | None = None  # (port to listen on, port of an http upstream), beside all that
 
 
 class Kaproxy:
@@ -42,7 +43,15 @@ keep_alive = {LONG}
 listen = 127.0.0.1:{port}
 upstream = {s.scheme}://127.0.0.1:{s.upstream}
 {kind}
+{self._side(*s.side) if s.side else ""}
 """)]
+
+    @staticmethod
+    def _side(port, upstream):
+        return f"""\
+[listener side]
+listen = 127.0.0.1:{port}
+upstream = http://127.0.0.1:{upstream}"""
 
 
 class Haproxy:
@@ -74,7 +83,17 @@ defaults
 listen bench
     bind 127.0.0.1:{port} backlog 4096
     server upstream 127.0.0.1:{s.upstream}{limit} pool-purge-delay {LONG}s{secure}
+{self._side(*s.side) if s.side else ""}
 """)]
+
+    @staticmethod
+    def _side(port, upstream):
+        return f"""\
+listen side
+    mode http
+    http-reuse always
+    bind 127.0.0.1:{port} backlog 4096
+    server upstream 127.0.0.1:{upstream} pool-purge-delay {LONG}s"""
 
 
 class Nginx:
@@ -86,10 +105,24 @@ class Nginx:
         inner = self._stream(port, s) if s.scheme == "tcp" else self._http(folder, port, s)
         module = stream_module() if s.scheme == "tcp" else None
         load = f"load_module {module};" if module else ""
+        if s.side and s.scheme == "tcp":
+            inner += f"http {{ {http_basics(folder)} {self._side(*s.side)} }}"
         return nginx(folder, port, inner, load)
 
     @staticmethod
-    def _http(folder, port, s):
+    def _side(port, upstream):
+        return f"""
+    upstream side {{ server 127.0.0.1:{upstream}; keepalive 64; }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{
+            proxy_pass http://side;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+        }}
+    }}"""
+
+    def _http(self, folder, port, s):
         secure = f"""
     proxy_ssl_verify on;
     proxy_ssl_trusted_certificate {s.authority};
@@ -119,6 +152,7 @@ http {{
         listen 127.0.0.1:{port} backlog=4096;
         location / {{ proxy_pass {s.scheme}://bench; }}
     }}
+    {self._side(*s.side) if s.side else ""}
 }}
 """
 
@@ -188,6 +222,20 @@ http {{
 
     def port(self, scheme):
         return self.https if scheme == "https" else self.http
+
+
+def small_upstream(folder):
+    """nginx with /1k, for exchanges beside bulk that is another upstream's."""
+    port = free_port()
+    return Process(nginx(folder, port, f"""
+http {{
+    {http_basics(folder)}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location = /1k {{ return 200 "{"x" * 1024}"; }}
+    }}
+}}
+"""), port, folder)
 
 
 def nginx(folder, port, inner, load=""):

@@ -6,8 +6,8 @@ import sys
 from kaptest.counting import Instructions, NotTraceable, SystemCalls
 
 from . import proxies
-from .rig import Broken, need
-from .scenarios import DIRECT, IDLE_CLIENTS, IdleScenario, measure_idle, redis
+from .rig import Broken, free_port, need
+from .scenarios import DIRECT, IDLE_CLIENTS, IdleScenario, measure_idle
 
 SHARE_WARM, SHARE_STRACE = 0.1, 0.05
 
@@ -25,7 +25,7 @@ class Bench:
         """{proxy: {measure: [a value for each round]}}"""
         if isinstance(scenario, IdleScenario):
             return self._idle(scenario)
-        own = redis(self.folder) if scenario.redis else None
+        own = scenario.upstream(self.folder) if scenario.upstream else None
         try:
             return self._drive_all(scenario, own.port if own else self.upstream.port(
                 scenario.scheme))
@@ -34,11 +34,17 @@ class Bench:
                 own.stop()
 
     def _drive_all(self, scenario, upstream):
-        setting = scenario.setting(upstream, self.authority)
-        running = {}
+        running, small = {}, None
         try:
+            if scenario.beside:
+                small = proxies.small_upstream(self.folder)
+                scenario.load.sides[upstream] = small.port
             for proxy in scenario.proxies:
+                side = (free_port(), small.port) if small else None
+                setting = scenario.setting(upstream, self.authority, side)
                 running[proxy.name] = proxies.start(proxy, self.folder, setting)
+                if side:
+                    scenario.load.sides[running[proxy.name].port] = side[0]
             result = {name: {} for name in [DIRECT, *running]}
             for name in result:
                 self._drive(scenario, upstream, running.get(name), SHARE_WARM)
@@ -55,7 +61,7 @@ class Bench:
                     say(f"{scenario.name}: strace of {name}")
                     result[name].update(self._system_calls(scenario, process))
         finally:
-            for process in running.values():
+            for process in [*running.values(), *([small] if small else [])]:
                 process.stop()
         if self.exact and scenario.small:
             self._count_instructions(scenario, setting, result)
@@ -74,6 +80,8 @@ class Bench:
             if process:
                 process.check()  # its own words come first
             raise
+        if outcome is None:  # nothing to compare with
+            return {}
         got = {"rate": outcome.units / outcome.seconds, "failures": outcome.failures}
         for key in ("p50", "p99"):
             if getattr(outcome, key) is not None:

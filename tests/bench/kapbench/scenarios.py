@@ -2,11 +2,13 @@
 
 import dataclasses
 import itertools
+import pathlib
 import resource
 import socket
+import sys
 import time
 
-from .loads import Bulk, KeepAlive, OneShot, Redis
+from .loads import Beside, Bulk, KeepAlive, OneShot, Redis
 from .proxies import MANY, PIPE, Floor, Haproxy, Kaproxy, Nginx, Setting
 from .rig import Broken, Missing, Process, free_port, need
 
@@ -15,6 +17,7 @@ FLOOR_REQUEST = ("GET {} HTTP/1.1\\r\\nHost: 127.0.0.1:{}\\r\\nUser-Agent: Apach
                  "Accept: */*\\r\\n\\r\\n")
 CLIENTS = 16
 IDLE_CLIENTS = 5000
+FLOWS = 24  # of bulk, beside a small exchange
 
 
 @dataclasses.dataclass
@@ -27,7 +30,7 @@ class Scenario:
     max_connections: int = MANY
     once: bool = False  # the floor answers clients that send one request
     bulk: bool = False
-    redis: bool = False
+    upstream: object = None  # starts one of its own, in a folder
     unit: str = "exchange"
     direct_share: float = 1.0  # of the load, for clients that go directly
 
@@ -38,11 +41,16 @@ class Scenario:
 
     @property
     def tools(self):
-        return {self.load.program, "redis-server"} if self.redis else {self.load.program}
+        return {self.load.program, "redis-server"} if self.upstream is redis else {
+            self.load.program}
 
-    def setting(self, upstream, authority):
+    @property
+    def beside(self):
+        return isinstance(self.load, Beside)
+
+    def setting(self, upstream, authority, side=None):
         once = FLOOR_REQUEST.format(self.load.target, upstream) if self.once else None
-        return Setting(self.scheme, upstream, authority, once, self.max_connections, self.bulk)
+        return Setting(self.scheme, upstream, authority, once, self.max_connections, self.bulk, side)
 
 
 @dataclasses.dataclass
@@ -111,6 +119,11 @@ def redis(folder):
                     folder], port, folder)
 
 
+def chunks(folder):
+    port = free_port()
+    return Process([sys.executable, pathlib.Path(__file__).parent / "chunks.py", port], port, folder)
+
+
 def scenarios(folder):
     """All of them; big bodies are files of the folder."""
     http = (Floor(), Haproxy(), Nginx(), Kaproxy())
@@ -136,9 +149,17 @@ def scenarios(folder):
             Scenario(f"100m-{way}-{scheme}", f"100 MB {way}, {scheme}", scheme,
                      Bulk(5, folder / "files" / "100m", up), proxies, bulk=True, unit="GB"),
         ]
+    for name, scheme, target, body in (
+            ("down-tcp", "tcp", "/100m", 0), ("down-http", "http", "/100m", 0),
+            ("up-http", "http", "/up", 4000000), ("chunked-http", "http", "/chunked", 0),
+            ("down-https", "https", "/100m", 0), ("up-https", "https", "/up", 4000000)):
+        made.append(Scenario(
+            f"beside-{name}", f"1 KB beside {FLOWS} flows, {name.replace('-', ', ')}", scheme,
+            Beside(4, FLOWS, target, body), https if scheme == "https" else spliced, bulk=True,
+            unit="GB", upstream=chunks if target == "/chunked" else None))
     made += [
         Scenario("redis-tcp", "redis-benchmark -k 0, tcp, reuse = quiet", "tcp",
-                 Redis(15000, CLIENTS), http, redis=True),
+                 Redis(15000, CLIENTS), http, upstream=redis),
         Scenario("queue-http", "64 one-shot clients, 4 connections, http", "http",
                  OneShot(20000, 64), (Floor(), Haproxy(), Kaproxy()), max_connections=4, once=True),
         IdleScenario("idle-http", f"{IDLE_CLIENTS} idle keep-alive clients, http", "http",

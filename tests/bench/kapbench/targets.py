@@ -37,6 +37,8 @@ TARGETS = (
       for name in ("100m-down-tcp", "100m-up-tcp")),
     *_of_peers("cpu", 0.60, "100m-down-http", "100m-up-http"),
     *_of_peers("cpu", 0.90, "100m-down-https", "100m-up-https"),
+    *(Target(f"beside-{name}", "p50", "<=", 0.5, ("haproxy", *SPLICE), "HAProxy")
+      for name in ("down-tcp", "down-http", "up-http", "chunked-http", "down-https", "up-https")),
     Target("redis-tcp", "rate", ">=", 1.0, ("direct",), "direct"),
     Target("redis-tcp", "cpu", "<", 1.0, ("haproxy",), "HAProxy"),
     Target("idle-http", "idle_bytes", "<=", 1024),

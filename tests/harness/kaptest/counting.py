@@ -15,31 +15,24 @@ class NotTraceable(Exception):
     """The tracer may not, or cannot, trace."""
 
 
-class SystemCalls:
-    """Counts a process's system calls while it is open: `calls` by name, and of these `failed`."""
+class Tracer:
+    """An strace that is attached to a process for a while."""
 
-    def __init__(self, pid, file, strace="strace"):
-        self.file = file
-        self.calls, self.failed = {}, {}
-        self.process = spawn(
-            [strace, "-c", "-f", "-o", str(file), "-p", str(pid)], stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    def __init__(self, command):
+        self.command = command
+        self.process = None
 
-    def __enter__(self):
+    def attach(self):
+        self.process = spawn(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.PIPE, text=True)
         line = self.process.stderr.readline()  # "strace: Process 1 attached"
         if "attached" not in line:
             self._end()
             raise NotTraceable(line.strip() or "strace ended at once")
-        return self
 
-    def __exit__(self, *_):
+    def detach(self):
         self.process.send_signal(signal.SIGINT)
         self._end()
-        for line in self.file.read_text().splitlines():
-            match = re.match(r"\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:(\d+)\s+)?(\w+)$", line)
-            if match and match[3] != "total":
-                self.calls[match[3]] = int(match[1])
-                self.failed[match[3]] = int(match[2] or 0)
 
     def _end(self):
         try:
@@ -48,6 +41,27 @@ class SystemCalls:
             self.process.kill()
             self.process.wait()
         self.process.stderr.close()
+
+
+class SystemCalls:
+    """Counts a process's system calls while it is open: `calls` by name, and of these `failed`."""
+
+    def __init__(self, pid, file, strace="strace"):
+        self.file = file
+        self.calls, self.failed = {}, {}
+        self.tracer = Tracer([strace, "-c", "-f", "-o", str(file), "-p", str(pid)])
+
+    def __enter__(self):
+        self.tracer.attach()
+        return self
+
+    def __exit__(self, *_):
+        self.tracer.detach()
+        for line in self.file.read_text().splitlines():
+            match = re.match(r"\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:(\d+)\s+)?(\w+)$", line)
+            if match and match[3] != "total":
+                self.calls[match[3]] = int(match[1])
+                self.failed[match[3]] = int(match[2] or 0)
 
 
 class Instructions:
@@ -74,3 +88,36 @@ class Instructions:
         if done.returncode != 0 or not file.exists():
             raise NotTraceable(f"vgdb: {done.stderr.strip()[-500:]}")
         return int(re.search(r"^totals: (\d+)\n", file.read_text(), flags=re.M)[1])
+
+
+class Turns:
+    """What a process reads between two waits for events, while it is open: `turns` has for each the
+    bytes by descriptor. Bytes that go through pipes are not seen."""
+
+    READS = ("read", "readv", "recvfrom", "recvmsg")
+    WAITS = ("epoll_wait", "epoll_pwait", "epoll_pwait2")
+
+    def __init__(self, pid, file, strace="strace"):
+        self.file = file
+        self.turns = []
+        names = ",".join("?" + name for name in self.READS + self.WAITS)
+        self.tracer = Tracer([strace, "-s", "0", "-e", "trace=" + names, "-e", "signal=none",
+                              "-o", str(file), "-p", str(pid)])
+
+    def __enter__(self):
+        self.tracer.attach()
+        return self
+
+    def __exit__(self, *_):
+        self.tracer.detach()
+        turn = {}
+        for line in self.file.read_text(errors="replace").splitlines():
+            match = re.match(r"(?:\d+ +)?(\w+)\((\d+).* = (\d+)$", line)
+            if not match:
+                continue
+            name, descriptor, result = match[1], int(match[2]), int(match[3])
+            if name in self.WAITS:
+                self.turns.append(turn)
+                turn = {}
+            else:
+                turn[descriptor] = turn.get(descriptor, 0) + result
