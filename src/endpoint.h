@@ -45,7 +45,7 @@ char *endpoint_format(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_M
 char *endpoint_authority(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_MAX]);
 
 /* Orders endpoints; 0 when they are the same host of a pool: scheme, addr, port and TLS settings.
- * Addresses are compared as written (POOL.md 4: a name and the address that it resolves to are
+ * Addresses are compared as written (POOL 4: a name and the address that it resolves to are
  * different hosts). */
 int endpoint_compare(const struct endpoint *a, const struct endpoint *b);
 

@@ -1,4 +1,5 @@
-/* The keep-alive manager: limits, waiters, idle connections. Numbers in brackets are POOL.md's.
+/* The keep-alive manager: limits, waiters, idle connections. Numbers in brackets are statements of
+ * tests/conformance/POOL.
  *
  * The pool owns every upstream connection in every state; a user leases one. All answers are
  * posted, so no call here runs a callback of its caller [1]. */

@@ -1,4 +1,5 @@
-/* What the pool's files share; for them alone. Numbers in brackets are POOL.md's.
+/* What the pool's files share; for them alone. Numbers in brackets are statements of
+ * tests/conformance/POOL.
  *
  *   pool_conn.c   a connection: its transitions, its dial, its end
  *   pool_host.c   a host: its waiters, which of them a dial covers, its spares

@@ -1,5 +1,5 @@
 /* Names to addresses, on the loop. Look-ups of one name that run at the same time share one
- * query; one that is cancelled is not lost to the others (POOL.md 22).
+ * query; one that is cancelled is not lost to the others (POOL 22).
  *
  * An answer that came with a TTL is kept for it, within RESOLVER_TTL_MIN and _MAX. After that it is
  * asked for anew; while this fails (in whatever way, "no such name" included) or takes longer than
@@ -82,7 +82,7 @@ struct resolver_backend *resolver_ares_new(struct loop *loop,
 
 /* Starts a look-up. `done` is called once, never from inside this call, unless cancelled: with
  * addresses (in the order to try; valid only during the call), or count 0 and error, a text for
- * people ("Host has no address." where the name exists but has none, POOL.md 23). 0, or -1 with
+ * people ("Host has no address." where the name exists but has none, POOL 23). 0, or -1 with
  * errno, and done is not called. */
 MUST_CHECK int resolver_lookup(struct resolver *resolver, struct lookup *lookup, const char *name);
 

@@ -162,7 +162,7 @@ static void test_addresses(void **state)
     config_free(config);
 }
 
-/* POOL.md 3. */
+/* POOL 3. */
 static void test_zero_is_default(void **state)
 {
     struct config *config = ini_load("[pool]\nmax_per_host=0\nmax_open=0\nkeep_alive=0ms\ntimeout="

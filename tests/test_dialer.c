@@ -23,7 +23,7 @@ static int socket_option(const struct stream *stream, int level, int name)
     return value;
 }
 
-/* POOL.md 22: numeric addresses skip the look-up. */
+/* POOL 22: numeric addresses skip the look-up. */
 static void test_numeric(void **state)
 {
     struct world *world = *state;
@@ -68,7 +68,7 @@ static void test_stream_is_watched(void **state)
     caller_assert_connected(world, &caller, "127.0.0.1");
 }
 
-/* POOL.md 25. */
+/* POOL 25. */
 static void test_refused(void **state)
 {
     struct world *world = *state;
@@ -113,7 +113,7 @@ static void test_name(void **state)
     caller_assert_connected(world, &caller, "127.0.0.1");
 }
 
-/* POOL.md 23. */
+/* POOL 23. */
 static void test_resolve_error(void **state)
 {
     struct world *world = *state;
@@ -157,7 +157,7 @@ static void test_lookup_cannot_start(void **state)
     world_idle(world);
 }
 
-/* POOL.md 20. */
+/* POOL 20. */
 static void test_timeout_while_connecting(void **state)
 {
     struct world *world = *state;

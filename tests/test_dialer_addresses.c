@@ -10,7 +10,7 @@
 
 #include "dial_world.h"
 
-/* POOL.md 24: a failed attempt is followed by the next at once, not after DIAL_STAGGER; the clock
+/* POOL 24: a failed attempt is followed by the next at once, not after DIAL_STAGGER; the clock
  * is not moved here, and the timer would be seen in the count of attempts. */
 static void test_next_address_after_failure(void **state)
 {

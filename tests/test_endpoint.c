@@ -224,7 +224,7 @@ static int compare(const char *a, const char *b)
     return endpoint_compare(&first, &second);
 }
 
-/* POOL.md 4: the key is scheme, addr as written, port. */
+/* POOL 4: the key is scheme, addr as written, port. */
 static void test_compare(void **state)
 {
     static const char *const different[] = {

@@ -1,4 +1,4 @@
-/* POOL.md 1 to 4, 7, 10 and 20 to 25: answers, keys, time, names and connecting. */
+/* POOL 1 to 4, 7, 10 and 20 to 25: answers, keys, time, names and connecting. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

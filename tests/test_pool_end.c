@@ -1,4 +1,4 @@
-/* POOL.md 26 to 29: calls from inside an answer, shutdown, cancel, and a lease ended twice. */
+/* POOL 26 to 29: calls from inside an answer, shutdown, cancel, and a lease ended twice. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>

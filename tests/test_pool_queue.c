@@ -1,4 +1,4 @@
-/* POOL.md 8, 9 and 11 to 15: limits and the queue. */
+/* POOL 8, 9 and 11 to 15: limits and the queue. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

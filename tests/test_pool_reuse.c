@@ -1,4 +1,4 @@
-/* POOL.md 5, 6 and 16 to 19: which connections are used again, and for how long. */
+/* POOL 5, 6 and 16 to 19: which connections are used again, and for how long. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -135,7 +135,7 @@ static void assert_answered(const struct asker *asker, const char *text)
     assert_string_equal(got, text);
 }
 
-/* POOL.md 22: one query for all who ask for a name at the same time. */
+/* POOL 22: one query for all who ask for a name at the same time. */
 static void test_shares_a_query(void **state)
 {
     struct world *world = *state;
@@ -164,7 +164,7 @@ static void test_keeps_no_answer(void **state)
     assert_answered(&b, "192.0.2.2");
 }
 
-/* POOL.md 22: a look-up that one gives up is not lost to the others. */
+/* POOL 22: a look-up that one gives up is not lost to the others. */
 static void test_cancels_one_asker_alone(void **state)
 {
     struct world *world = *state;
@@ -245,7 +245,7 @@ static void test_callback_frees_its_asker(void **state)
     answer(world, 0, "192.0.2.1");
 }
 
-/* POOL.md 23. */
+/* POOL 23. */
 static void test_no_address(void **state)
 {
     struct world *world = *state;
