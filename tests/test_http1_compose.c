@@ -166,6 +166,10 @@ static void test_request_max_forwards(void **state)
     (void)state;
     check_request("OPTIONS * HTTP/1.0\r\nMax-Forwards: 010\r\nX: y\r\n\r\n", PLAIN,
                   "OPTIONS * HTTP/1.1\r\nHost: up:8080\r\nMax-Forwards: 9\r\nX: y\r\n\r\n");
+    check_request("OPTIONS * HTTP/1.0\r\nMax-Forwards: 1235\r\n\r\n", PLAIN,
+                  "OPTIONS * HTTP/1.1\r\nHost: up:8080\r\nMax-Forwards: 1234\r\n\r\n");
+    check_request("TRACE / HTTP/1.0\r\nMax-Forwards: 99999999999\r\n\r\n", PLAIN,
+                  "TRACE / HTTP/1.1\r\nHost: up:8080\r\nMax-Forwards: 2147483646\r\n\r\n");
     check_request("TRACE / HTTP/1.0\r\nMax-Forwards: 1\r\n\r\n", PLAIN,
                   "TRACE / HTTP/1.1\r\nHost: up:8080\r\nMax-Forwards: 0\r\n\r\n");
     check_request("GET / HTTP/1.0\r\nMax-Forwards: 0\r\n\r\n", PLAIN,
@@ -212,6 +216,7 @@ static void test_request_forwarded(void **state)
                   "GET / HTTP/1.1\r\nHost: up:8080\r\nForwarded: for=unknown\r\n\r\n");
 }
 
+/* The version is that in which the request came (RFC 9110 7.6.3). */
 static void test_request_via(void **state)
 {
     struct http1_request_options via = {.via = "kaproxy"};
@@ -219,6 +224,8 @@ static void test_request_via(void **state)
     (void)state;
     check_request("GET / HTTP/1.0\r\nVia: 1.1 x\r\n\r\n", via,
                   "GET / HTTP/1.1\r\nHost: up:8080\r\nVia: 1.1 x\r\nVia: 1.0 kaproxy\r\n\r\n");
+    check_request("GET / HTTP/1.1\r\nHost: a\r\n\r\n", via,
+                  "GET / HTTP/1.1\r\nHost: up:8080\r\nVia: 1.1 kaproxy\r\n\r\n");
 }
 
 #define LENGTH ((struct http1_response_options){.framing = HTTP1_LENGTH, .length = 5})
