@@ -8,7 +8,7 @@ import sys
 import threading
 
 sys.path.insert(0, sys.path[0] + "/harness")
-from kaptest import PATIENCE, ScriptedUpstream, main, test, wait_until
+from kaptest import PATIENCE, SLOW, ScriptedUpstream, main, test, wait_until
 from kaptest.http import (Cut, HttpUpstream, answer, client, head, one_shot, read_request, request,
                           start)
 
@@ -219,6 +219,63 @@ def slow(t):
         t.at_most(len(received), SIZE - 200_000, "bytes received when the connection was free")
     received += peer.channel.read(SIZE - len(received))
     t.check(received == BODY, "the answer is wrong")
+    wait_held(kaproxy, 0)
+
+
+SIZES = range(400_000, 7_000_001, 1_100_000 if SLOW else 300_000)
+LATE = os.urandom(SIZES[-1])
+
+
+def wait_full(t, kaproxy):
+    """Nobody reads: until all that can be moved is moved, and pipes hold some of it."""
+    before, pipes = None, kaproxy.pipes()
+    while pipes != before:
+        wait_until(kaproxy.is_asleep, "kaproxy to have done what it can")
+        before, pipes = pipes, kaproxy.pipes()
+    t.at_least(pipes["pipes"] - pipes["idle"], 1, "pipes that hold bytes")
+
+
+@test("answers of many sizes, read late: whatever is in pipes when the upstream is done, all arrive")
+def read_late_down(t):
+    upstream = t.own(HttpUpstream(lambda c, m: answer(LATE[:int(m.target[1:])])))
+    kaproxy = start(t, upstream, pool={"max_per_host": len(SIZES)})
+    peers = [client(t, kaproxy, receive_buffer=4096) for _ in SIZES]
+    for peer, size in zip(peers, SIZES):
+        peer.send("GET", f"/{size}")
+    upstream.wait_requests(len(SIZES))
+    wait_full(t, kaproxy)
+    for peer, size in zip(peers, SIZES):
+        t.check(peer.response().body == LATE[:size], f"the answer of {size} bytes is wrong")
+    kaproxy.wait_idle(len(SIZES))
+    wait_held(kaproxy, 0)
+
+
+@test("requests of many sizes, read late: whatever is in pipes when the client is done, all arrive")
+def read_late_up(t):
+    go = threading.Event()
+    t.callback(go.set)
+
+    def script(connection):
+        size = int(read_request(connection, with_body=lambda _: False).target[1:])
+        go.wait(PATIENCE)
+        connection.send(answer(b"%d" % (connection.read(size) == LATE[:size])))
+        connection.read_end()
+
+    upstream = t.own(ScriptedUpstream(script, receive_buffer=4096))
+    kaproxy = start(t, upstream, pool={"max_per_host": len(SIZES)})
+    peers = [client(t, kaproxy) for _ in SIZES]
+    senders = [threading.Thread(target=peer.send, args=("PUT", f"/{size}", (), LATE[:size]))
+               for peer, size in zip(peers, SIZES)]
+    for sender in senders:
+        sender.start()
+    upstream.wait_accepted(len(SIZES))
+    wait_full(t, kaproxy)
+    go.set()
+    for peer, size in zip(peers, SIZES):
+        t.equal(peer.response().body, b"1", f"answer to the request of {size} bytes")
+    for sender in senders:
+        sender.join()
+    kaproxy.wait_idle(len(SIZES))
     wait_held(kaproxy, 0)
 
 
