@@ -7,8 +7,8 @@ import time
 
 sys.path.insert(0, sys.path[0] + "/harness")
 from kaptest import ScriptedUpstream, main, test
-from kaptest.http import (Cut, HttpUpstream, answer, check_line, client, head, read_request,
-                          request, start)
+from kaptest.http import (LAST_CHUNK, Cut, HttpUpstream, answer, check_line, chunk, client, head,
+                          read_request, request, start)
 
 SHORT = {"header_timeout": "1500ms", "idle_timeout": "60s"}
 IDLE = {"header_timeout": "60s", "idle_timeout": "1500ms"}
@@ -25,15 +25,16 @@ def timed(t, peer):
     return got
 
 
-@test("header_timeout: a header that does not come to its end, 408")
+@test("header_timeout: a header that does not come to its end, 408; also without an idle_timeout")
 def header(t):
-    upstream = t.own(HttpUpstream())
-    kaproxy = start(t, upstream, listener=SHORT)
-    peer = client(t, kaproxy)
-    peer.channel.send(b"GET /x HTTP/1.1\r\nHost: h\r\n")
-    t.equal(timed(t, peer).status, 408, "status")
-    check_line(t, kaproxy, status=408, end="idle_timeout", from_cache="-")
-    t.equal(upstream.accepted, 0, "connections")
+    for listener in SHORT, {**SHORT, "idle_timeout": 0}:
+        upstream = t.own(HttpUpstream())
+        kaproxy = start(t, upstream, listener=listener)
+        peer = client(t, kaproxy)
+        peer.channel.send(b"GET /x HTTP/1.1\r\nHost: h\r\n")
+        t.equal(timed(t, peer).status, 408, "status")
+        check_line(t, kaproxy, status=408, end="idle_timeout", from_cache="-")
+        t.equal(upstream.accepted, 0, "connections")
 
 
 @test("header_timeout counts from the header's first byte, however it dribbles in")
@@ -59,6 +60,26 @@ def only_header(t):
         t.check(peer.channel.is_silent(0.7), "something came in the middle of the body")
         peer.channel.send(b"67890")
         t.equal(peer.response().body, b"late", "answer")
+
+
+@test("header_timeout = 0, idle_timeout = 0: no end, however long nothing comes")
+def no_limits(t):
+    upstream = t.own(HttpUpstream())
+    other = {"listener other": {"listen": "127.0.0.1:{port}", "upstream": upstream.endpoint, **IDLE}}
+    kaproxy = start(t, upstream, listener={"header_timeout": 0, "idle_timeout": 0}, more=other)
+    begun, half, silent, served = (client(t, kaproxy) for _ in range(4))
+    t.equal(served.ask().status, 200, "status of the first")
+    begun.channel.send(b"GET /x HTTP/1.1\r\nHost: h\r\nX: ")
+    half.channel.send(HALF_POST)
+    ended = client(t, kaproxy, "other")
+    ended.channel.send(HALF_POST)
+    t.equal(timed(t, ended).status, 408, "status where there is a limit")
+    begun.channel.send(b"y\r\n\r\n")
+    half.channel.send(b"67890")
+    silent.send()
+    served.send()
+    for peer in begun, half, silent, served:
+        t.equal(peer.response().status, 200, "status where there is none")
 
 
 @test("idle_timeout in the middle of a small body, nothing asked yet: 408")
@@ -135,6 +156,24 @@ def moving(t):
 
     peer = client(t, start(t, t.own(ScriptedUpstream(dribbling)), listener=IDLE))
     t.equal(peer.ask().body, b"x", "answer")
+
+
+@test("idle_timeout counts anew with every byte of a request that is still read")
+def moving_up(t):
+    """Until another client, which came at the same time and stopped, has its 408."""
+    kaproxy = start(t, t.own(HttpUpstream()), listener=IDLE)
+    for first, more, last in (
+            (b"GET /x HTTP/1.1\r\nHost: h\r\nX: ", b"x", b"\r\n\r\n"),
+            (head("POST /x HTTP/1.1", [("Host", "h"), ("Transfer-Encoding", "chunked")]),
+             chunk(b"x"), LAST_CHUNK)):
+        moving, stopped = client(t, kaproxy), client(t, kaproxy)
+        for peer in moving, stopped:
+            peer.channel.send(first)
+        while stopped.channel.is_silent(0.05):
+            moving.channel.send(more)
+        t.equal(stopped.response().status, 408, "status of the one that stopped")
+        moving.channel.send(last)
+        t.equal(moving.response().status, 200, "status of the one that went on")
 
 
 @test("a client that does not read its answer is cut off after idle_timeout")

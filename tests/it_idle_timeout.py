@@ -71,4 +71,21 @@ def traffic(t):
     t.equal(client.end(), "eof", "end")
 
 
+@test("idle_timeout = 0: no end, however long nothing moves")
+def none(t):
+    upstream = t.upstream(answer_lines)
+    other = {"listener other": {"listen": "127.0.0.1:{port}", "upstream": upstream.endpoint,
+                                "reuse": "quiet", "idle_timeout": "600ms"}}
+    kaproxy = t.kaproxy(upstream.endpoint, listener={"idle_timeout": 0}, more=other)
+    clients = [kaproxy.connect() for _ in range(3)]
+    answer = clients[0].ask(b"a")  # one that has its answer, two that sent nothing
+    for number in 1, 2:  # what ends others ends none of them
+        wait_end(t, kaproxy, kaproxy.connect("other"), 0.6, number)
+    t.equal(clients[0].ask(b"b"), answer[:-1] + b"b", "the second answer")
+    for client in clients[1:]:
+        t.check(client.ask(b"c").endswith(b" c"), "a client was not served")
+    for client in clients:
+        t.equal(client.end(), "eof", "end")
+
+
 main()
