@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 """Goal of this test: either side may end its direction and still get everything from the other."""
 
+import contextlib
+import os
 import sys
+import time
 
 sys.path.insert(0, sys.path[0] + "/harness")
 from kaptest import main, test
 
 SIZE = 3 << 20
+ANSWER = os.urandom(300_000)
 
 
 @test("the client ends first: the upstream reads the end, then answers in full")
@@ -58,6 +62,46 @@ def while_waiting(t):
     first.fin()
     t.equal(first.read_end(), (b"1\n", "eof"), "first answer")
     t.equal(second.read_end(), (b"5\n", "eof"), "second answer")
+
+
+def send_to_the_deaf(t, size):
+    """A client that has sent so much and not read its answer, and sends on when the upstream has
+    said all and is gone."""
+    def say_all(connection):
+        connection.read(size)
+        connection.send(ANSWER)
+
+    kaproxy = t.kaproxy(t.upstream(say_all).endpoint, main={"log_level": "debug"})
+    client = kaproxy.connect()
+    client.send(b"x" * size)
+    kaproxy.wait_log("relaying -> draining")
+    with kaproxy.paused():  # so much that not all of it is written before the upstream refuses it
+        client.send_what_fits(b"y" * SIZE)
+    return kaproxy, client
+
+
+@test("the upstream has said all and is gone: what the client still sends costs it nothing of that")
+def upstream_gone(t):
+    for size in 1, 3 * SIZE:  # the second goes through a pipe
+        kaproxy, client = send_to_the_deaf(t, size)
+        for _ in range(10):  # more than any buffer takes
+            client.send(b"y" * SIZE)
+        client.fin()
+        t.equal(client.read_end(), (ANSWER, "eof"), "what the client read")
+        t.equal(kaproxy.wait_sessions(1)[0]["end"], "complete", "end in the log")
+
+
+@test("the same: a client that never stops is cut off after some seconds")
+def never_stops(t):
+    kaproxy, client = send_to_the_deaf(t, 1)
+    t.check(client.read(len(ANSWER)) == ANSWER, "the answer is wrong")
+    started = time.monotonic()
+    with contextlib.suppress(ConnectionError):
+        while time.monotonic() - started < 30:
+            client.send(b"y" * 1000)
+            time.sleep(0.02)
+        t.fail("it may still send")
+    t.equal(kaproxy.wait_sessions(1)[0]["end"], "idle_timeout", "end in the log")
 
 
 main()

@@ -422,6 +422,26 @@ static void test_clear_drops_what_is_kept(void **state)
     relay_clear(&f->relay);
 }
 
+/* Nobody wants the bytes any more: they are read and thrown away, though the far side is full. */
+static void test_throws_away(void **state)
+{
+    struct fixture *f = *state;
+    fill(f);
+    assert_false(f->to.writable);
+    uint64_t moved = f->relay.moved;
+    f->relay.sink = true;
+    send_some(f, SCRATCH);
+    loop_turn(f->loop, 0);
+    while (relay_move(&f->relay, &f->from, &f->to, f->scratch, NULL) == RELAY_MORE)
+        loop_turn(f->loop, 0);
+    assert_true(f->relay.taken == f->sent);
+    assert_true(f->relay.moved == moved);
+    assert_false(relay_keeps(&f->relay));
+    close_far(&f->source);
+    loop_turn(f->loop, 0);
+    assert_int_equal(relay_move(&f->relay, &f->from, &f->to, f->scratch, NULL), RELAY_ENDED);
+}
+
 /* A source and a sink of random speed, the sink the slower one; readiness comes from the loop
  * alone, as in a session, so that a lost edge stops everything. */
 static void transfer(struct fixture *f, unsigned seed)
@@ -529,6 +549,7 @@ int main(void)
         RELAY_TEST(test_put_bytes_go_before_those_to_be_read),
         RELAY_TEST(test_no_memory_to_put),
         RELAY_TEST(test_clear_drops_what_is_kept),
+        RELAY_TEST(test_throws_away),
         RELAY_TEST(test_limit),
         RELAY_TEST(test_limit_is_reached_before_all_is_written),
         RELAY_TEST(test_random_transfers),

@@ -128,9 +128,12 @@ class Test:
         from .upstream import ScriptedUpstream
         return self.own(ScriptedUpstream(script, **options))
 
+    def fail(self, what):
+        raise Failure(what)
+
     def check(self, condition, what):
         if not condition:
-            raise Failure(what)
+            self.fail(what)
 
     def equal(self, got, expected, what="value"):
         if got != expected:
