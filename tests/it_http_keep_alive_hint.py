@@ -1,18 +1,13 @@
 #!/usr/bin/env python3
 """Goal of this test: Keep-Alive: timeout=N ends a connection's stay in the pool after N - 1 s."""
 
-import os
 import sys
 import time
 
 sys.path.insert(0, sys.path[0] + "/harness")
-from kaptest import SLOW, main, test, wait_until
+from kaptest import LONG, SLOW, main, test, wait_until
 from kaptest.http import HttpUpstream, answer, client, one_shot, start
 from kaptest.http_peers import Node
-
-# Node's own default, 5 s, and requests around that for two minutes: set this, and KAPROXY_SLOW for
-# the time that it takes.
-LONG = bool(os.environ.get("KAPROXY_LONG"))
 
 
 def hinting(hint):
@@ -56,7 +51,8 @@ def not_passed(t):
 
 @test("Node closes after a time that it tells: GET and POST right then never fail")
 def node(t):
-    """Every interval has a client of its own, whose upstream connection waits alone."""
+    """Every interval has a client of its own, whose upstream connection waits alone. In a long run
+    it is Node's own default, and requests around that for two minutes."""
     life = 5.0 if LONG else 2.0
     seconds = 120 if LONG else (8 if SLOW else 5)
     peer = t.own(Node(t, int(life * 1000)))

@@ -2,46 +2,14 @@
 """Goal of this test: 100 MB in each direction at once arrive complete and in order, through pipes
 (splice) and, where there are none, by copying."""
 
-import hashlib
-import os
-import random
 import sys
-import threading
 
 sys.path.insert(0, sys.path[0] + "/harness")
 from kaptest import SLOW, main, test
+from kaptest.large import both_ways
 from kaptest.peers import need
 
 SIZE = (10 if SLOW else 100) << 20
-NOISE = os.urandom(1 << 20)
-
-
-def pour(channel, digest, seed):
-    """Sends SIZE bytes in pieces of random sizes."""
-    sizes = random.Random(seed)
-    left = SIZE
-    while left > 0:
-        start = sizes.randrange(len(NOISE))
-        piece = NOISE[start:start + min(left, sizes.choice((7, 1000, 65536, 1 << 20)))]
-        channel.send(piece)
-        digest.update(piece)
-        left -= len(piece)
-    channel.fin()
-
-
-def drain(channel, digest):
-    while data := channel.socket.recv(1 << 18):
-        digest.update(data)
-
-
-def both_ways(channel, seed):
-    """Digests of what was sent and of what was received."""
-    sent, received = hashlib.sha256(), hashlib.sha256()
-    sender = threading.Thread(target=pour, args=(channel, sent, seed))
-    sender.start()
-    drain(channel, received)
-    sender.join()
-    return sent.hexdigest(), received.hexdigest()
 
 
 def exchange(t, **options):
@@ -49,12 +17,12 @@ def exchange(t, **options):
     results = {}
 
     def run(connection):
-        results["upstream"] = both_ways(connection, 1)
+        results["upstream"] = both_ways(connection, 1, SIZE)
 
     upstream = t.upstream(run)
     # Not quiet: the client may end while the upstream has paused in the middle of its bytes.
     kaproxy = t.kaproxy(upstream.endpoint, reuse="never", **options)
-    results["client"] = both_ways(kaproxy.connect(), 2)
+    results["client"] = both_ways(kaproxy.connect(), 2, SIZE)
     upstream.join()
     t.equal(results["upstream"][1], results["client"][0], "what the upstream received")
     t.equal(results["client"][1], results["upstream"][0], "what the client received")

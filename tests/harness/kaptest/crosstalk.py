@@ -1,10 +1,11 @@
 """Clients and upstreams that know what each other ought to say, with a kaproxy between them."""
 
+import contextlib
 import os
 import random
 import subprocess
 
-from .tap import SLOW, Failure, spawn, wait_until
+from .tap import LONG, SLOW, Failure, spawn, wait_until
 from .tls import handshakes, settings
 
 PROGRAM = os.path.join(os.environ.get("builddir", "build"), "tests", "crosstalk")
@@ -45,11 +46,13 @@ class Crosstalk:
         self.process.communicate()
 
 
-def exchange(t, exchanges, pool, options=(), certificate=None, wrap=(), **listener):
-    """Runs so many exchanges (a tenth where all is slow): how many they were, and the counts, with
-    the bytes that were spliced. With the upstream's certificate, over https."""
+def exchange(t, exchanges, pool, options=(), certificate=None, wrap=(),
+             during=contextlib.nullcontext, **listener):
+    """Runs so many exchanges (a tenth where all is slow, ten times as many in a long run): how many
+    they were, and the counts, with the bytes that were spliced. With the upstream's certificate,
+    over https; `during` makes a context for them of the kaproxy."""
     print(f"# KAPROXY_SEED={SEED}", flush=True)
-    exchanges //= 10 if SLOW else 1
+    exchanges = exchanges * (10 if LONG else 1) // (10 if SLOW else 1)
     crosstalk = t.own(Crosstalk(exchanges, *options, certificate=certificate))
     pool = {"keep_alive": "500ms", "max_waiting": 4096, **pool}
     if certificate:
@@ -57,7 +60,8 @@ def exchange(t, exchanges, pool, options=(), certificate=None, wrap=(), **listen
     kaproxy = t.kaproxy(crosstalk.endpoint, reuse=None, pool=pool, listener=listener,
                         main={"log_level": "notice"}, wrap=wrap)
     before = kaproxy.descriptors()
-    outcomes, further = crosstalk.run(kaproxy.address()[1])
+    with during(kaproxy):
+        outcomes, further = crosstalk.run(kaproxy.address()[1])
     print("#", outcomes, further, flush=True)
     t.equal(sum(outcomes.values()), exchanges, "exchanges accounted for")
     wait_until(lambda: kaproxy.descriptors() - 2 * kaproxy.pipes()["idle"] <= before,

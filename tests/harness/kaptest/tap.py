@@ -13,9 +13,12 @@ import traceback
 # Set for slow builds (sanitizers, valgrind): fewer rounds, no claims about memory, more patience.
 SLOW = os.environ.get("KAPROXY_SLOW", "") not in ("", "0")
 
+# Set by make check-long: more rounds, for as long as they take.
+LONG = os.environ.get("KAPROXY_LONG", "") not in ("", "0")
+
 # How long anything may take that should happen soon. Generous: it only bounds a failing test.
 PATIENCE = 60.0 if SLOW else 20.0
-TEST_LIMIT = 400 if SLOW else 100
+TEST_LIMIT = (400 if SLOW else 100) * (20 if LONG else 1)
 
 _tests = []
 
