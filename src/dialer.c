@@ -33,11 +33,12 @@ struct dial {
     struct tls_client *tls; /* NULL: plain */
     struct stream_handler handshake;
     struct failure failure; /* else: of the attempt that failed last */
-    size_t count;           /* attempts to make */
+    size_t count;           /* attempts to make, of those that the look-up brought */
     size_t started;
     size_t pending;         /* started, but not ended */
     struct attempt first;   /* spares the usual single address an allocation */
     struct attempt *others; /* count - 1 */
+    char addr[ENDPOINT_ADDR_MAX + 1];
 };
 
 static void record_text(struct dial *dial, const char *function, int number, const char *text)
@@ -159,7 +160,19 @@ static int attempt_start(struct attempt *attempt)
     return 0;
 }
 
-/* Goes on to the next address; when none is left and none is pending, that is the end. */
+/* No address is left: that is the end, unless a family was late. */
+static void run_out(struct dial *dial)
+{
+    struct lookup *lookup = &dial->lookup;
+    if (lookup->partial && !lookup->whole) {
+        lookup->whole = true;
+        if (resolver_lookup(dial->resolver, lookup, dial->addr) == 0)
+            return;
+    }
+    settle(dial);
+}
+
+/* Goes on to the next address; when none is left and none is pending, they have run out. */
 static void advance(struct dial *dial)
 {
     timer_clear(dial->loop, &dial->stagger);
@@ -173,7 +186,7 @@ static void advance(struct dial *dial)
             return;
     }
     if (dial->pending == 0)
-        settle(dial);
+        run_out(dial);
 }
 
 static void on_stagger(struct timer *timer)
@@ -184,7 +197,10 @@ static void on_stagger(struct timer *timer)
 static void on_deadline(struct timer *timer)
 {
     struct dial *dial = container_of(timer, struct dial, deadline);
-    record(dial, "connect", ETIMEDOUT);
+    if (lookup_is_under_way(&dial->lookup))
+        record_text(dial, "resolve", ETIMEDOUT, "no answer from DNS within connect_timeout");
+    else
+        record(dial, "connect", ETIMEDOUT);
     settle(dial);
 }
 
@@ -304,13 +320,23 @@ static void attempt_init(struct dial *dial, size_t index, const union address *a
     attempt->handler.ready = on_ready;
 }
 
-/* The first address of a family from *position on; *position is moved behind it. NULL: none. */
-static const union address *next_of_family(const union address *addresses, size_t count,
-                                           size_t *position, sa_family_t family)
+static bool was_tried(struct dial *dial, const union address *address)
+{
+    for (size_t i = 0; i < dial->started; i++) {
+        if (address_compare(&attempt_at(dial, i)->address, address) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The first address of a family, from *position on, that was not tried yet; *position is moved
+ * behind it. NULL: none. */
+static const union address *next_of_family(struct dial *dial, const union address *addresses,
+                                           size_t count, size_t *position, sa_family_t family)
 {
     while (*position < count) {
         const union address *address = &addresses[(*position)++];
-        if (address->sa.sa_family == family)
+        if (address->sa.sa_family == family && !was_tried(dial, address))
             return address;
     }
     return NULL;
@@ -319,7 +345,7 @@ static const union address *next_of_family(const union address *addresses, size_
 /* Orders the addresses as in RFC 8305 section 4: families take turns, each in the order given,
  * that of the first address first. With a local address its family alone counts. Returns how many
  * of them are in order, at most DIAL_ADDRESSES_MAX. */
-static size_t interleave(const struct dial *dial, const union address *addresses, size_t count,
+static size_t interleave(struct dial *dial, const union address *addresses, size_t count,
                          const union address *order[DIAL_ADDRESSES_MAX])
 {
     const union address *local = local_address(dial);
@@ -331,7 +357,7 @@ static size_t interleave(const struct dial *dial, const union address *addresses
     size_t ordered = 0;
     for (size_t turn = 0; ordered < DIAL_ADDRESSES_MAX; turn = 1 - turn) {
         const union address *next =
-            next_of_family(addresses, count, &positions[turn], families[turn]);
+            next_of_family(dial, addresses, count, &positions[turn], families[turn]);
         if (next != NULL)
             order[ordered++] = next;
         else if (positions[1 - turn] == count)
@@ -340,22 +366,29 @@ static size_t interleave(const struct dial *dial, const union address *addresses
     return ordered;
 }
 
+static void record_wrong_family(struct dial *dial)
+{
+    bool in6 = local_address(dial)->sa.sa_family == AF_INET6;
+    record_text(dial, "bind", EAFNOSUPPORT,
+                in6 ? "bind_address is IPv6, the upstream has IPv4 addresses only"
+                    : "bind_address is IPv4, the upstream has IPv6 addresses only");
+}
+
+/* Tries these addresses; those that came before have all been tried. */
 static void connect_to(struct dial *dial, const union address *addresses, size_t count)
 {
     const union address *order[DIAL_ADDRESSES_MAX];
-    dial->count = interleave(dial, addresses, count, order);
-    if (dial->count == 0) {
-        bool in6 = local_address(dial)->sa.sa_family == AF_INET6;
-        record_text(dial, "bind", EAFNOSUPPORT,
-                    in6 ? "bind_address is IPv6, the upstream has IPv4 addresses only"
-                        : "bind_address is IPv4, the upstream has IPv6 addresses only");
-        settle(dial);
+    size_t ordered = interleave(dial, addresses, count, order);
+    if (ordered == 0) {
+        if (dial->failure.function == NULL)
+            record_wrong_family(dial);
+        run_out(dial);
         return;
     }
-    if (dial->count > 1)
-        dial->others = calloc(dial->count - 1, sizeof(*dial->others));
-    if (dial->others == NULL)
-        dial->count = 1; /* short of memory: better one address than none */
+    free(dial->others);
+    dial->others = ordered > 1 ? calloc(ordered - 1, sizeof(*dial->others)) : NULL;
+    dial->count = dial->others != NULL ? ordered : 1; /* short of memory: better one than none */
+    dial->started = 0;
     for (size_t i = 0; i < dial->count; i++)
         attempt_init(dial, i, order[i]);
     advance(dial);
@@ -369,7 +402,8 @@ static void on_lookup(struct lookup *lookup, const union address *addresses, siz
         connect_to(dial, addresses, count);
         return;
     }
-    record_text(dial, "resolve", 0, error);
+    if (dial->failure.function == NULL)
+        record_text(dial, "resolve", 0, error);
     settle(dial);
 }
 
@@ -377,10 +411,12 @@ static void on_lookup(struct lookup *lookup, const union address *addresses, siz
 static int resolve(struct dial *dial, const char *addr)
 {
     union address address;
-    if (!address_parse(&address, addr))
-        return resolver_lookup(dial->resolver, &dial->lookup, addr);
-    connect_to(dial, &address, 1);
-    return 0;
+    if (address_parse(&address, addr)) {
+        connect_to(dial, &address, 1);
+        return 0;
+    }
+    memcpy(dial->addr, addr, strlen(addr) + 1);
+    return resolver_lookup(dial->resolver, &dial->lookup, addr);
 }
 
 struct dial *dial_start(struct loop *loop, struct resolver *resolver,

@@ -1,7 +1,8 @@
 /* Makes one connection: resolve, connect to the addresses in RFC 8305 order. Knows no pool.
  *
  * The next address is tried after DIAL_STAGGER, or at once when an attempt fails; the first that
- * connects wins and the others are closed. */
+ * connects wins and the others are closed. A family of the name that is late is for the next dial,
+ * unless all of the other one fails: then it is waited for. */
 #ifndef KAPROXY_DIALER_H
 #define KAPROXY_DIALER_H
 
@@ -37,8 +38,9 @@ struct dial;
  * itself is gone when this is called. With failure NULL the stream given to dial_start is
  * connected, watched on the loop, TCP_NODELAY is set, and its handler is still to be set. Else the
  * stream is closed and failure, valid during the call, tells why the last attempt failed: function
- * "resolve" with number 0 and the resolver's text, "connect" with ETIMEDOUT when the time is up, in
- * whatever stage, else the function that failed with its errno. */
+ * "resolve" with number 0 and the resolver's text; ETIMEDOUT when connect_timeout is up, with
+ * "resolve" while an answer of the resolver's is awaited, else "connect"; or the function that
+ * failed with its errno. */
 struct dial_handler {
     union address address; /* set by the dial: whom the stream is connected to */
     void (*done)(struct dial_handler *handler, const struct failure *failure);

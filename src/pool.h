@@ -61,7 +61,7 @@ const char *from_cache_name(enum from_cache from_cache);
     X(DISCARD_KEEP_ALIVE, "keep_alive")         /* idle for too long */                            \
     X(DISCARD_MAX_AGE, "max_age")                                                                  \
     X(DISCARD_MAX_USES, "max_uses")                                                                \
-    X(DISCARD_ADDRESS_GONE, "address_gone") /* the name has other addresses now */                 \
+    X(DISCARD_ADDRESS_GONE, "address_gone") /* its address is gone from its name */                \
     X(DISCARD_EVICTED, "evicted")           /* made room for another host's waiter [12] */         \
     X(DISCARD_DIAL_FAILED, "dial_failed")                                                          \
     X(DISCARD_DIAL_UNWANTED, "dial_unwanted") /* nobody waits for it any more */                   \

@@ -29,7 +29,7 @@ struct pool_conn {
     struct dial *dial;        /* CONNECTING */
     usec_t born;              /* when it was connected */
     usec_t max_age;           /* the pool's, or up to 10 % less; 0: any age */
-    bool address_gone;        /* its name has other addresses now */
+    bool address_gone;        /* its address is gone from its name */
     usec_t idle_since;        /* IDLE */
     usec_t stay;              /* the upstream's hint; 0: none */
     struct timer stay_timer;  /* IDLE with a hint shorter than keep_alive */
@@ -61,7 +61,7 @@ struct pool_host {
     usec_t backoff;           /* the last pause between dials for spares */
     struct timer retry_timer; /* set: no dials for spares */
     struct name_watch watch;  /* of endpoint.addr, unless that is numeric */
-    struct task name_task;    /* posted: the name's addresses have changed */
+    struct task name_task;    /* posted: to look for addresses that are missing or gone */
     TAILQ_ENTRY(pool_host) hosts;
     TAILQ_ENTRY(pool_host) wanting;
     TAILQ_ENTRY(pool_host) surplus;
@@ -161,7 +161,8 @@ void host_unwatch_name(struct pool_host *host);
 void host_refresh_name(struct pool_host *host);
 /* Does so even when it is not in use, as long as it keeps spares. */
 void host_keep_name_fresh(struct pool_host *host);
-/* Finds out whether a connection's address is still its name's. */
+/* Finds out whether a connection's address is gone from its name; one that is missing is asked for
+ * again. */
 void conn_check_address(struct pool_conn *conn);
 
 /* pool.c */

@@ -3,9 +3,14 @@
 
 void conn_check_address(struct pool_conn *conn)
 {
-    const struct name_watch *watch = &conn->host->watch;
-    conn->address_gone =
-        watch->name != NULL && !resolver_has_address(watch, &conn->dial_handler.address);
+    struct name_watch *watch = &conn->host->watch;
+    const union address *address = &conn->dial_handler.address;
+    if (watch->name == NULL)
+        return;
+    enum address_state state = resolver_find_address(watch, address);
+    conn->address_gone = state == ADDRESS_GONE;
+    if (state == ADDRESS_MISSING)
+        resolver_recheck(watch, address);
 }
 
 /* Those in use are closed when they are released, those being dialled are looked at when they are
@@ -17,8 +22,9 @@ static void on_name_task(struct task *task)
     struct pool_conn *conn, *next;
     unsigned closed = 0, busy = 0;
     TAILQ_FOREACH (conn, &host->conns[CONN_BUSY], link) {
+        bool known = conn->address_gone;
         conn_check_address(conn);
-        busy += conn->address_gone;
+        busy += conn->address_gone && !known;
     }
     for (conn = TAILQ_FIRST(&host->conns[CONN_IDLE]); conn != NULL; conn = next) {
         next = TAILQ_NEXT(conn, link);

@@ -1,18 +1,14 @@
 /* The back end that asks c-ares, whose sockets and time-outs it puts on the loop. */
-#include <ares.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "log.h"
-#include "resolver.h"
+#include "resolver_ares_internal.h"
 
 #define RESOLV_CONF "/etc/resolv.conf"
 #define DNS_PORT    53
@@ -25,40 +21,6 @@
  * name is not known for 75 s where queries for AAAA are dropped, as some servers do. */
 #define QUERY_TIMEOUT 500
 
-/* c-ares with the configuration of one moment. It cannot take up another one (before 1.22), so a
- * change makes a new channel, and the old one goes with its last request. */
-struct channel {
-    TAILQ_ENTRY(channel) link;
-    struct backend *backend;
-    ares_channel ares;
-    struct timer timer; /* c-ares' next time-out */
-    TAILQ_HEAD(, channel_socket) sockets;
-    unsigned requests;
-};
-
-struct backend {
-    struct resolver_backend base;
-    struct loop *loop;
-    struct resolver_ares_options options;
-    TAILQ_HEAD(, channel) channels; /* the first one takes new requests */
-    TAILQ_HEAD(, request) requests;
-    struct stat seen; /* the file as it was just before the first channel was made */
-    usec_t look_at;   /* again, not before */
-};
-
-/* A query under way. The task delivers its answer: c-ares also answers from inside
- * ares_getaddrinfo, and must not be entered anew from inside its callbacks. */
-struct request {
-    TAILQ_ENTRY(request) link;
-    struct channel *channel;
-    struct query *query;
-    struct task task;
-    union address *addresses;
-    size_t count;
-    usec_t ttl;
-    const char *error;
-};
-
 /* One socket of c-ares. */
 struct channel_socket {
     TAILQ_ENTRY(channel_socket) link;
@@ -67,8 +29,7 @@ struct channel_socket {
     struct event event;
 };
 
-/* Follows c-ares' next time-out; to be called after each call that may have changed it. */
-static void update_timer(struct channel *channel)
+void channel_update_timer(struct channel *channel)
 {
     struct loop *loop = channel->backend->loop;
     struct timeval tv;
@@ -87,7 +48,7 @@ static void on_timer(struct timer *timer)
 {
     struct channel *channel = container_of(timer, struct channel, timer);
     ares_process_fd(channel->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-    update_timer(channel);
+    channel_update_timer(channel);
 }
 
 static void on_event(evutil_socket_t fd, short what, void *arg)
@@ -96,7 +57,7 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
     struct channel *channel = ((struct channel_socket *)arg)->channel;
     ares_process_fd(channel->ares, what & EV_READ ? fd : ARES_SOCKET_BAD,
                     what & EV_WRITE ? fd : ARES_SOCKET_BAD);
-    update_timer(channel);
+    channel_update_timer(channel);
 }
 
 /* The list is short: c-ares has two sockets a DNS server at most. */
@@ -149,87 +110,25 @@ static void on_socket_state(void *data, ares_socket_t fd, int readable, int writ
 
 static void channel_free(struct channel *channel)
 {
-    /* Closes the sockets, which empties their list. */
-    ares_destroy(channel->ares);
-    timer_clear(channel->backend->loop, &channel->timer);
+    struct loop *loop = channel->backend->loop;
+    if (channel->ares != NULL) /* closes the sockets, which empties their list */
+        ares_destroy(channel->ares);
+    search_list_clear(&channel->search);
+    timer_clear(loop, &channel->timer);
+    loop_unpost(loop, &channel->end);
     TAILQ_REMOVE(&channel->backend->channels, channel, link);
     free(channel);
 }
 
-static void request_free(struct request *request)
+static void on_end(struct task *task)
 {
-    struct channel *channel = request->channel;
-    struct backend *backend = channel->backend;
-    loop_unpost(backend->loop, &request->task);
-    TAILQ_REMOVE(&backend->requests, request, link);
-    free(request->addresses);
-    free(request);
-    if (--channel->requests == 0 && channel != TAILQ_FIRST(&backend->channels))
-        channel_free(channel);
+    channel_free(container_of(task, struct channel, end));
 }
 
-static void on_task(struct task *task)
+void channel_put(struct channel *channel)
 {
-    struct request *request = container_of(task, struct request, task);
-    struct query *query = request->query;
-    union address *addresses = request->addresses;
-    size_t count = request->count;
-    usec_t ttl = request->ttl;
-    const char *error = request->error;
-    /* The request goes first: nothing here is to be touched once the askers were told. */
-    request->addresses = NULL;
-    request_free(request);
-    if (error != NULL)
-        query_answer(query, NULL, 0, error);
-    else
-        query_answer_kept(query, addresses, count, ttl);
-    free(addresses);
-}
-
-/* How long all of an answer is valid: its addresses, and the aliases that led to them. Names of
- * /etc/hosts have 0. */
-static usec_t shortest_ttl(const struct ares_addrinfo *info)
-{
-    int ttl = INT_MAX;
-    for (const struct ares_addrinfo_node *node = info->nodes; node != NULL; node = node->ai_next)
-        ttl = node->ai_ttl < ttl ? node->ai_ttl : ttl;
-    for (const struct ares_addrinfo_cname *name = info->cnames; name != NULL; name = name->next)
-        ttl = name->ttl < ttl ? name->ttl : ttl;
-    return ttl * USEC_PER_SEC;
-}
-
-/* Takes the addresses over, in c-ares' order; ARES_SUCCESS or ARES_ENOMEM. */
-static int take_addresses(struct request *request, const struct ares_addrinfo *info)
-{
-    size_t count = 0;
-    const struct ares_addrinfo_node *node;
-    for (node = info->nodes; node != NULL; node = node->ai_next)
-        count++;
-    request->addresses = calloc(count + 1, sizeof(*request->addresses));
-    if (request->addresses == NULL)
-        return ARES_ENOMEM;
-    for (node = info->nodes; node != NULL; node = node->ai_next) {
-        union address *address = &request->addresses[request->count];
-        if (node->ai_addrlen > (ares_socklen_t)sizeof(*address))
-            continue;
-        memcpy(address, node->ai_addr, (size_t)node->ai_addrlen);
-        request->count++;
-    }
-    request->ttl = shortest_ttl(info);
-    return ARES_SUCCESS;
-}
-
-static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *info)
-{
-    struct request *request = arg;
-    (void)timeouts;
-    if (status == ARES_SUCCESS)
-        status = take_addresses(request, info);
-    if (info != NULL)
-        ares_freeaddrinfo(info);
-    if (status != ARES_SUCCESS && status != ARES_ENODATA)
-        request->error = ares_strerror(status);
-    loop_post(request->channel->backend->loop, &request->task);
+    if (--channel->users == 0)
+        loop_post(channel->backend->loop, &channel->end);
 }
 
 static int errno_of(int status)
@@ -270,7 +169,8 @@ static int set_servers(struct channel *channel)
     return ares_set_servers_ports(channel->ares, nodes);
 }
 
-/* What the system's configuration has for `timeout`; an ARES_ status. */
+/* What the system's configuration has for `timeout`, unless that is too long; an ARES_ status.
+ * Newer versions of c-ares do not tell it. */
 static int read_timeout(struct ares_options *options, int mask)
 {
     struct ares_options all = {0};
@@ -280,26 +180,30 @@ static int read_timeout(struct ares_options *options, int mask)
     if (status != ARES_SUCCESS)
         return status;
     status = ares_save_options(ares, &all, &all_mask);
-    options->timeout = all.timeout;
+    bool known = status == ARES_SUCCESS && (all_mask & ARES_OPT_TIMEOUTMS) != 0;
+    options->timeout = known && all.timeout < QUERY_TIMEOUT ? all.timeout : QUERY_TIMEOUT;
     ares_destroy_options(&all);
     ares_destroy(ares);
     return status;
 }
 
-/* Begins to use c-ares with the system's configuration, but for a time-out that is too long; an
- * ARES_ status. */
+/* Begins to use c-ares with the system's configuration, but for a time-out that is too long and
+ * the cache of c-ares 1.31: the resolver keeps answers itself, and asks before they are over when
+ * it wants to know more. An ARES_ status. */
 static int init_ares(struct channel *channel)
 {
-    int mask = ARES_OPT_SOCK_STATE_CB | ARES_OPT_RESOLVCONF;
-    char *file = strdup(channel->backend->options.resolv_conf);
-    struct ares_options options = {
-        .sock_state_cb = on_socket_state, .sock_state_cb_data = channel, .resolvconf_path = file};
+    int mask = ARES_OPT_SOCK_STATE_CB | ARES_OPT_RESOLVCONF | ARES_OPT_LOOKUPS;
+#ifdef ARES_OPT_QUERY_CACHE
+    mask |= ARES_OPT_QUERY_CACHE; /* with a time of 0 */
+#endif
+    char *file = strdup(channel->backend->options.resolv_conf), lookups[] = "b"; /* DNS alone */
+    struct ares_options options = {.sock_state_cb = on_socket_state,
+                                   .sock_state_cb_data = channel,
+                                   .resolvconf_path = file,
+                                   .lookups = lookups};
     int status = file == NULL ? ARES_ENOMEM : read_timeout(&options, mask);
-    if (status == ARES_SUCCESS) {
-        if (options.timeout > QUERY_TIMEOUT)
-            options.timeout = QUERY_TIMEOUT;
+    if (status == ARES_SUCCESS)
         status = ares_init_options(&channel->ares, &options, mask | ARES_OPT_TIMEOUTMS);
-    }
     free(file);
     return status;
 }
@@ -311,12 +215,21 @@ static int channel_new(struct backend *backend)
     if (channel == NULL)
         return -1;
     channel->backend = backend;
+    channel->users = 1;
     channel->timer.fire = on_timer;
+    channel->end.run = on_end;
     TAILQ_INIT(&channel->sockets);
-    int status = init_ares(channel);
-    if (status != ARES_SUCCESS)
+    int number, status;
+    if (search_list_read(&channel->search, backend->options.resolv_conf) < 0) {
+        number = errno;
         goto err_channel;
+    }
+    status = init_ares(channel);
+    number = errno_of(status);
+    if (status != ARES_SUCCESS)
+        goto err_search;
     status = set_servers(channel);
+    number = errno_of(status);
     if (status != ARES_SUCCESS)
         goto err_ares;
     TAILQ_INSERT_HEAD(&backend->channels, channel, link);
@@ -324,9 +237,11 @@ static int channel_new(struct backend *backend)
 
 err_ares:
     ares_destroy(channel->ares);
+err_search:
+    search_list_clear(&channel->search);
 err_channel:
     free(channel);
-    errno = errno_of(status);
+    errno = number;
     return -1;
 }
 
@@ -364,46 +279,47 @@ static void follow_file(struct backend *backend)
         return;
     }
     backend->seen = now;
-    if (old->requests == 0)
-        channel_free(old);
+    channel_put(old);
     log_info("%s has changed and was read anew", backend->options.resolv_conf);
+}
+
+struct channel *channel_get(struct backend *backend)
+{
+    follow_file(backend);
+    struct channel *channel = TAILQ_FIRST(&backend->channels);
+    channel->users++;
+    return channel;
 }
 
 static int backend_start(struct resolver_backend *base, struct query *query, const char *name)
 {
-    struct backend *backend = container_of(base, struct backend, base);
-    struct request *request = calloc(1, sizeof(*request));
-    if (request == NULL)
-        return -1;
-    follow_file(backend);
-    struct channel *channel = TAILQ_FIRST(&backend->channels);
-    channel->requests++;
-    request->channel = channel;
-    request->query = query;
-    request->task.run = on_task;
-    TAILQ_INSERT_TAIL(&backend->requests, request, link);
-    const struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    ares_getaddrinfo(channel->ares, name, NULL, &hints, on_answer, request);
-    update_timer(channel);
-    return 0;
+    return request_start(container_of(base, struct backend, base), query, name);
 }
 
 static void backend_stop(struct resolver_backend *base)
 {
     struct backend *backend = container_of(base, struct backend, base);
-    struct request *request;
     struct channel *channel;
-    /* What is under way is answered by this. Those answers are posted, and go with their requests,
-     * as do the channels but the first. */
+    /* What is under way is answered by this. Those answers are posted, and go with their requests.
+     */
+    ares_destroy(backend->hosts);
     TAILQ_FOREACH (channel, &backend->channels, link) {
         ares_destroy(channel->ares);
         channel->ares = NULL;
     }
-    while ((request = TAILQ_FIRST(&backend->requests)) != NULL)
-        request_free(request);
-    channel_free(TAILQ_FIRST(&backend->channels));
+    requests_end(backend);
+    while ((channel = TAILQ_FIRST(&backend->channels)) != NULL)
+        channel_free(channel);
     free(backend);
     ares_library_cleanup();
+}
+
+/* The hosts file is read for each query, or when it has changed, by c-ares. An ARES_ status. */
+static int init_hosts(struct backend *backend)
+{
+    char lookups[] = "f";
+    struct ares_options options = {.lookups = lookups};
+    return ares_init_options(&backend->hosts, &options, ARES_OPT_LOOKUPS);
 }
 
 struct resolver_backend *resolver_ares_new(struct loop *loop,
@@ -422,13 +338,18 @@ struct resolver_backend *resolver_ares_new(struct loop *loop,
     int number = errno_of(ares_library_init(ARES_LIB_INIT_ALL));
     if (number != 0)
         goto err_backend;
+    number = errno_of(init_hosts(backend));
+    if (number != 0)
+        goto err_library;
     has_changed(backend, &backend->seen); /* notes what it is now */
     if (channel_new(backend) < 0) {
         number = errno;
-        goto err_library;
+        goto err_hosts;
     }
     return &backend->base;
 
+err_hosts:
+    ares_destroy(backend->hosts);
 err_library:
     ares_library_cleanup();
 err_backend:

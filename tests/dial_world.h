@@ -66,6 +66,9 @@ void world_open_blackhole(struct world *world, const char *text, uint16_t *port)
 /* Answers the look-up of name.test with these addresses, separated by blanks. */
 void world_answer(struct world *world, const char *list);
 
+/* The same for one family alone, kept for a minute. */
+void world_answer_family(struct world *world, sa_family_t family, const char *list);
+
 /* How many sockets the dials have open. */
 int world_open_attempts(const struct world *world);
 

@@ -7,25 +7,11 @@ import time
 
 sys.path.insert(0, sys.path[0] + "/harness")
 from kaptest import answer_lines, main, test, wait_until
-from kaptest.dns import SERVFAIL, Dnsmasq, ScriptedDns, listeners, upstreams
+from kaptest.dns import (NAME, SERVFAIL, Dnsmasq, ScriptedDns, count_gone, listeners, start_named,
+                         upstreams, use)
 from kaptest.http import HttpUpstream, describe, one_shot
 
-NAME = "up.test"
 HERE, THERE = "127.0.0.1", "127.0.0.2"
-
-
-def start(t, dns, port, *, scheme="tcp", main=None, **options):
-    if scheme == "http":
-        options.setdefault("reuse", None)
-    return t.kaproxy(f"{scheme}://{NAME}:{port}", main={"resolver": dns.resolver, **(main or {})},
-                     **options)
-
-
-def use(kaproxy):
-    """One client's stay."""
-    client = kaproxy.connect()
-    client.ask(b"x")
-    client.end()
 
 
 def wait_moved(kaproxy, there):
@@ -37,79 +23,12 @@ def wait_moved(kaproxy, there):
     wait_until(moved, "a client to reach the new address")
 
 
-def wait_closed(connection):
-    wait_until(lambda: connection.socket.fileno() == -1, "the end of a connection")
-
-
-def gone(kaproxy):
-    return kaproxy.counters()["discard_address_gone"]
-
-
-@test("the name moves: idle connections go, busy ones when they are released")
-def moves(t):
-    dns = t.own(Dnsmasq(t))
-    here, there = upstreams(t, HERE, THERE)
-    dns.set(NAME, HERE)
-    kaproxy = start(t, dns, here.port)
-    busy, idle = kaproxy.connect(), kaproxy.connect()
-    busy.ask(b"x")
-    idle.ask(b"x")
-    idle.end()
-    kaproxy.wait_idle(1)
-    dns.set(NAME, THERE)
-    wait_moved(kaproxy, there)
-    wait_closed(here.connections[1])
-    t.equal(gone(kaproxy), 1, "discards while one is busy")
-    t.equal(busy.ask(b"still"), b"1 still", "answer on the busy connection")
-    busy.end()
-    wait_closed(here.connections[0])
-    t.equal(gone(kaproxy), 2, "discards")
-    t.equal(here.accepted, 2, "connections to the old address")
-    use(kaproxy)
-    t.equal(there.accepted, 1, "connections to the new address")
-
-
-@test("http: exchanges go to the new address, and none fails on the way")
-def moves_http(t):
-    dns = t.own(Dnsmasq(t))
-    here, there = upstreams(t, HERE, THERE, kind=HttpUpstream, script=describe)
-    dns.set(NAME, HERE)
-    kaproxy = start(t, dns, here.port, scheme="http")
-    t.equal(one_shot(t, kaproxy).status, 200, "status")
-    dns.set(NAME, THERE)
-
-    def moved():
-        t.equal(one_shot(t, kaproxy).status, 200, "status")
-        return there.accepted > 0
-
-    wait_until(moved, "an exchange with the new address")
-    wait_closed(here.connections[0])
-    t.equal((here.accepted, there.accepted), (1, 1), "connections")
-    t.equal(gone(kaproxy), 1, "discards")
-
-
-@test("min_idle spares follow the name, though no client comes by")
-def spares(t):
-    dns = t.own(Dnsmasq(t))
-    here, there = upstreams(t, HERE, THERE)
-    dns.set(NAME, HERE)
-    kaproxy = start(t, dns, here.port, pool={"min_idle": 2})
-    here.wait_accepted(2)
-    kaproxy.wait_idle(2)
-    dns.set(NAME, THERE)
-    there.wait_accepted(2)
-    kaproxy.wait_idle(2)
-    for connection in here.connections:
-        wait_closed(connection)
-    t.equal(gone(kaproxy), 2, "discards")
-
-
 @test("a name that keeps one of its addresses keeps the connections to it")
 def keeps_some(t):
     dns = t.own(ScriptedDns())
     here, there = upstreams(t, HERE, THERE)
     dns.set(NAME, HERE)
-    kaproxy = start(t, dns, here.port)
+    kaproxy = start_named(t, dns, here.port)
     use(kaproxy)
     dns.set(NAME, THERE, HERE)
     asked = dns.count(NAME)
@@ -119,7 +38,7 @@ def keeps_some(t):
         return dns.count(NAME) > asked + 1
 
     wait_until(refreshed, "two more queries")
-    t.equal((here.accepted, there.accepted, gone(kaproxy)), (1, 0, 0), "connections, discards")
+    t.equal((here.accepted, there.accepted, count_gone(kaproxy)), (1, 0, 0), "connections, discards")
 
 
 @test("an answer is kept for its TTL, an alias included")
@@ -127,7 +46,7 @@ def kept(t):
     dns = t.own(ScriptedDns())
     here, = upstreams(t, HERE)
     dns.set(NAME, HERE, ttl=600, alias="x.test")
-    kaproxy = start(t, dns, here.port, pool={"max_uses": 1})
+    kaproxy = start_named(t, dns, here.port, pool={"max_uses": 1})
     for _ in range(5):
         use(kaproxy)
     t.equal((here.accepted, dns.count(NAME)), (5, 1), "connections, queries")
@@ -138,7 +57,7 @@ def ttl(t):
     dns = t.own(ScriptedDns())
     here, there = upstreams(t, HERE, THERE)
     dns.set(NAME, HERE, ttl=0)
-    kaproxy = start(t, dns, here.port, pool={"max_uses": 1})
+    kaproxy = start_named(t, dns, here.port, pool={"max_uses": 1})
     started = time.monotonic()
     use(kaproxy)
     dns.set(NAME, THERE, ttl=0)
@@ -150,7 +69,7 @@ def ttl(t):
 def not_found(t):
     dns = t.own(Dnsmasq(t))
     here, = upstreams(t, HERE, kind=HttpUpstream, script=describe)
-    kaproxy = start(t, dns, here.port, scheme="http")
+    kaproxy = start_named(t, dns, here.port, scheme="http")
     t.equal(one_shot(t, kaproxy).status, 502, "status")
     line = kaproxy.wait_sessions(1)[0]
     t.equal((line["function"], line["errno"], line["error"]),
@@ -165,7 +84,7 @@ def vanishes(t):
     dns = t.own(Dnsmasq(t))
     here, = upstreams(t, HERE)
     dns.set(NAME, HERE)
-    kaproxy = start(t, dns, here.port, pool={"max_uses": 2})
+    kaproxy = start_named(t, dns, here.port, pool={"max_uses": 2})
     use(kaproxy)
     dns.set(NAME)
 
@@ -179,7 +98,7 @@ def vanishes(t):
         use(kaproxy)
     t.at_least(here.accepted, accepted + 4, "connections")
     t.equal(len(kaproxy.find_log("look-up failed")), 1, "messages")
-    t.equal(gone(kaproxy), 0, "discards")
+    t.equal(count_gone(kaproxy), 0, "discards")
 
 
 @test("SERVFAIL, then recovery at another address: each is logged once")
@@ -187,25 +106,24 @@ def servfail(t):
     dns = t.own(ScriptedDns())
     here, there = upstreams(t, HERE, THERE)
     dns.set(NAME, HERE)
-    kaproxy = start(t, dns, here.port, pool={"min_idle": 1})
+    kaproxy = start_named(t, dns, here.port, pool={"min_idle": 1, "max_uses": 1})
     here.wait_accepted(1)
     dns.set(NAME, status=SERVFAIL)
     kaproxy.wait_log(f"name={NAME} look-up failed")
     use(kaproxy)
     dns.set(NAME, THERE)
     kaproxy.wait_log(f"name={NAME} look-ups work again")
-    there.wait_accepted(1)
-    kaproxy.wait_idle(1)
+    wait_moved(kaproxy, there)
     t.equal((len(kaproxy.find_log("look-up failed")), len(kaproxy.find_log("work again"))), (1, 1),
             "messages")
-    t.equal(gone(kaproxy), here.accepted, "discards")
+    t.equal(count_gone(kaproxy), 0, "discards")
 
 
 @test("SERVFAIL from the start: a client is refused")
 def servfail_first(t):
     dns = t.own(ScriptedDns())
     dns.set(NAME, status=SERVFAIL)
-    kaproxy = start(t, dns, 9)
+    kaproxy = start_named(t, dns, 9)
     client = kaproxy.connect()
     t.equal(client.read_end(), (b"", "reset"), "end")
     t.equal(kaproxy.wait_session(client)["function"], "resolve", "function")
@@ -216,7 +134,7 @@ def mute(t):
     dns = t.own(ScriptedDns())
     here, = upstreams(t, HERE)
     dns.set(NAME, HERE)
-    kaproxy = start(t, dns, here.port, pool={"max_uses": 1})
+    kaproxy = start_named(t, dns, here.port, pool={"max_uses": 1})
     use(kaproxy)
     dns.set(NAME, mute=True)
     time.sleep(1.1)  # the answer's TTL
@@ -231,12 +149,25 @@ def mute(t):
     t.equal(here.accepted, 7, "connections")
 
 
-@test("DNS that never answered: connect_timeout ends the wait")
+@test("DNS that never answered: connect_timeout ends the wait, and DNS is to blame")
 def mute_first(t):
     dns = t.own(ScriptedDns())
     dns.set(NAME, mute=True)
-    kaproxy = start(t, dns, 9, scheme="http", pool={"connect_timeout": "300ms"})
+    kaproxy = start_named(t, dns, 9, scheme="http", pool={"connect_timeout": "300ms"})
     t.equal(one_shot(t, kaproxy).status, 504, "status")
+    line = kaproxy.wait_sessions(1)[0]
+    t.equal((line["function"], line["errno"], line["error"]),
+            ("resolve", "110", "no answer from DNS within connect_timeout"), "failure")
+
+
+@test("DNS that never answered: a client's own timeout ends the wait for its connection")
+def mute_until_timeout(t):
+    dns = t.own(ScriptedDns())
+    dns.set(NAME, mute=True)
+    kaproxy = start_named(t, dns, 9, scheme="http", listener={"timeout": "300ms"})
+    t.equal(one_shot(t, kaproxy).status, 504, "status")
+    line = kaproxy.wait_sessions(1)[0]
+    t.equal((line["function"], line["errno"]), ("connect", "110"), "failure")
 
 
 @test("AAAA comes first, and refuses: A is taken at once")
@@ -246,7 +177,7 @@ def refused_in6(t):
     t.own(in6)  # bound, but does not listen
     here = t.upstream(answer_lines, listener=in4)
     dns.set(NAME, HERE, "::1")
-    use(start(t, dns, here.port))
+    use(start_named(t, dns, here.port))
     t.equal(here.accepted, 1, "connections")
 
 
@@ -259,7 +190,7 @@ def mute_in6(t):
     fill(t, in6)
     here = t.upstream(answer_lines, listener=in4)
     dns.set(NAME, HERE, "::1")
-    kaproxy = start(t, dns, here.port)
+    kaproxy = start_named(t, dns, here.port)
     started = time.monotonic()
     use(kaproxy)
     t.at_least(time.monotonic() - started, 0.2, "seconds")
@@ -280,7 +211,7 @@ def unreachable_in6(t):
     dns = t.own(ScriptedDns())
     here, = upstreams(t, HERE)
     dns.set(NAME, HERE, "100::1")  # the discard prefix
-    use(start(t, dns, here.port))
+    use(start_named(t, dns, here.port))
     t.equal(here.accepted, 1, "connections")
 
 
@@ -292,7 +223,7 @@ def refused_first(t):
         t.own(sock)
     here = t.upstream(answer_lines, listener=sockets[2])
     dns.set(NAME, "127.0.0.3", "127.0.0.4", HERE)
-    kaproxy = start(t, dns, here.port, pool={"max_uses": 1, "max_per_host": 1, "max_open": 1})
+    kaproxy = start_named(t, dns, here.port, pool={"max_uses": 1, "max_per_host": 1, "max_open": 1})
     for _ in range(3):
         use(kaproxy)
     t.equal(here.accepted, 3, "connections")
@@ -305,7 +236,7 @@ def refused_then_moves(t):
     t.own(here)
     there = t.upstream(lambda connection: connection.send(b"hello"), listener=there)
     dns.set(NAME, HERE)
-    kaproxy = start(t, dns, there.port)
+    kaproxy = start_named(t, dns, there.port)
     refused = kaproxy.connect()
     t.equal(refused.read_end(), (b"", "reset"), "end")
     t.equal(kaproxy.wait_session(refused)["errno"], "111", "errno")

@@ -12,6 +12,7 @@ struct script {
     bool fails;
     usec_t delay;
     usec_t ttl;
+    sa_family_t lost; /* fails by itself; 0: none */
     union address addresses[ADDRESS_MAX];
     size_t address_count;
     unsigned queries;
@@ -65,6 +66,14 @@ static struct script *get_script(struct names *names, const char *name)
     return script;
 }
 
+/* One family comes, the other one fails. */
+static void answer_half(const struct script *script, struct query *query)
+{
+    sa_family_t other = script->lost == AF_INET ? AF_INET6 : AF_INET;
+    query_answer_family(query, other, script->addresses, script->address_count, script->ttl);
+    query_fail_family(query, script->lost, "Timeout while contacting DNS servers");
+}
+
 static void on_due(struct timer *timer)
 {
     struct answer *answer = container_of(timer, struct answer, timer);
@@ -74,6 +83,8 @@ static void on_due(struct timer *timer)
     free(answer);
     if (script->fails)
         query_answer(query, NULL, 0, script->error);
+    else if (script->lost != 0)
+        answer_half(script, query);
     else if (script->ttl > 0)
         query_answer_kept(query, script->addresses, script->address_count, script->ttl);
     else
@@ -153,6 +164,11 @@ void names_set(struct names *names, const char *name, const char *addresses, con
 void names_set_ttl(struct names *names, const char *name, usec_t ttl)
 {
     get_script(names, name)->ttl = ttl;
+}
+
+void names_lose_family(struct names *names, const char *name, sa_family_t family)
+{
+    get_script(names, name)->lost = family;
 }
 
 unsigned names_count(const struct names *names, const char *name)

@@ -319,12 +319,12 @@ static void watch(struct world *world)
     assert_int_equal(resolver_watch(world->resolver, &world->watch, NAME), 0);
 }
 
-static bool has(const struct world *world, const char *text)
+static enum address_state find(const struct world *world, const char *text)
 {
     union address address;
     assert_true(address_parse(&address, text));
     *address_port(&address) = 80;
-    return resolver_has_address(&world->watch, &address);
+    return resolver_find_address(&world->watch, &address);
 }
 
 static void test_watch_is_told_of_changes(void **state)
@@ -332,12 +332,12 @@ static void test_watch_is_told_of_changes(void **state)
     struct world *world = *state;
     watch(world);
     turn(world);
-    assert_int_equal(names_count(world->names, NAME), 0); /* a watch alone asks nothing */
-    assert_true(has(world, "192.0.2.7"));
+    assert_int_equal(names_count(world->names, NAME), 0);        /* a watch alone asks nothing */
+    assert_int_equal(find(world, "192.0.2.7"), ADDRESS_CURRENT); /* nothing is known */
     assert_known(world, "192.0.2.1", 1);
     assert_int_equal(world->changes, 1);
-    assert_true(has(world, "192.0.2.2"));
-    assert_false(has(world, "192.0.2.7"));
+    assert_int_equal(find(world, "192.0.2.2"), ADDRESS_CURRENT);
+    assert_int_equal(find(world, "192.0.2.7"), ADDRESS_GONE);
 
     names_set(world->names, NAME, "192.0.2.2,192.0.2.1", NULL, 0); /* another order */
     warp(world, 11 * SECOND);
@@ -352,8 +352,20 @@ static void test_watch_is_told_of_changes(void **state)
     resolver_refresh(&world->watch);
     turn(world);
     assert_int_equal(world->changes, 2);
-    assert_false(has(world, "192.0.2.1"));
-    assert_true(has(world, "192.0.2.3"));
+    assert_int_equal(find(world, "192.0.2.1"), ADDRESS_MISSING);
+    assert_int_equal(find(world, "192.0.2.3"), ADDRESS_CURRENT);
+    for (unsigned i = 0; i < 3; i++) { /* the third answer without it, and long enough after */
+        assert_int_equal(find(world, "192.0.2.1"), ADDRESS_MISSING);
+        warp(world, 11 * SECOND);
+        resolver_refresh(&world->watch);
+        turn(world);
+        assert_int_equal(world->changes, 3 + i);
+    }
+    assert_int_equal(find(world, "192.0.2.1"), ADDRESS_GONE);
+    warp(world, 11 * SECOND);
+    resolver_refresh(&world->watch);
+    turn(world);
+    assert_int_equal(world->changes, 5); /* that is no news any more */
 }
 
 static void test_refresh(void **state)
@@ -407,6 +419,98 @@ static void test_kept_fresh(void **state)
     assert_int_equal(names_count(world->names, NAME), 8);
 }
 
+/* With no answer that may be given out it is asked for as rarely. */
+static void test_kept_fresh_beyond_the_limit(void **state)
+{
+    struct world *world = *state;
+    watch(world);
+    resolver_keep_fresh(&world->watch, true);
+    assert_known(world, "192.0.2.1", 1);
+    names_set(world->names, NAME, NULL, "Timeout", 0);
+    warp(world, 2 * HOUR);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(names_count(world->names, NAME), 2 + i);
+        warp(world, RESOLVER_RETRY - SECOND);
+        assert_int_equal(names_count(world->names, NAME), 2 + i);
+        warp(world, SECOND);
+    }
+}
+
+static void recheck(struct world *world, const char *text)
+{
+    union address address;
+    assert_true(address_parse(&address, text));
+    resolver_recheck(&world->watch, &address);
+}
+
+/* An answer that is good for long has lacked an address since now. */
+static void begin_missing(struct world *world)
+{
+    watch(world);
+    assert_known(world, "192.0.2.1", 1);
+    names_set(world->names, NAME, "192.0.2.1", NULL, 0);
+    names_set_ttl(world->names, NAME, 1000 * SECOND);
+    warp(world, 11 * SECOND);
+    resolver_refresh(&world->watch);
+    turn(world);
+    assert_int_equal(find(world, "192.0.2.2"), ADDRESS_MISSING);
+    assert_int_equal(world->changes, 2);
+}
+
+/* It is asked for after 10 seconds, and 20 seconds later, for who needs it. */
+static void test_missing_address_is_asked_for(void **state)
+{
+    struct world *world = *state;
+    begin_missing(world);
+    recheck(world, "192.0.2.2");
+    recheck(world, "192.0.2.2");
+    warp(world, 9 * SECOND);
+    assert_int_equal(names_count(world->names, NAME), 2);
+    warp(world, SECOND);
+    assert_int_equal(names_count(world->names, NAME), 3);
+    assert_int_equal(world->changes, 3);
+    recheck(world, "192.0.2.2");
+    warp(world, 19 * SECOND);
+    assert_int_equal(names_count(world->names, NAME), 3);
+    assert_int_equal(find(world, "192.0.2.2"), ADDRESS_MISSING);
+    warp(world, SECOND);
+    assert_int_equal(names_count(world->names, NAME), 4);
+    assert_int_equal(find(world, "192.0.2.2"), ADDRESS_GONE);
+    assert_int_equal(world->changes, 4);
+    recheck(world, "192.0.2.2");
+    warp(world, 500 * SECOND);
+    assert_int_equal(names_count(world->names, NAME), 4);
+}
+
+static void test_no_other_address_is_asked_for(void **state)
+{
+    struct world *world = *state;
+    begin_missing(world);
+    recheck(world, "192.0.2.1"); /* it is there */
+    recheck(world, "192.0.2.7"); /* it never was */
+    warp(world, 500 * SECOND);
+    assert_int_equal(names_count(world->names, NAME), 2);
+}
+
+/* Where that fails it is tried again, as long as somebody wants so. */
+static void test_recheck_that_fails(void **state)
+{
+    struct world *world = *state;
+    begin_missing(world);
+    names_set(world->names, NAME, NULL, "Timeout", 0);
+    recheck(world, "192.0.2.2");
+    warp(world, RESOLVER_RECHECK);
+    for (unsigned i = 0; i < 5; i++) {
+        assert_int_equal(names_count(world->names, NAME), 3 + i);
+        assert_int_equal(world->changes, 3 + i);
+        assert_int_equal(find(world, "192.0.2.2"), ADDRESS_MISSING);
+        recheck(world, "192.0.2.2");
+        warp(world, RESOLVER_RETRY);
+    }
+    warp(world, 100 * SECOND); /* nobody wants so */
+    assert_int_equal(names_count(world->names, NAME), 8);
+}
+
 /* A name that was forgotten while nobody was interested begins anew. */
 static void test_keeps_so_many_names(void **state)
 {
@@ -453,6 +557,10 @@ int main(void)
         TEST(test_watch_is_told_of_changes),
         TEST(test_refresh),
         TEST(test_kept_fresh),
+        TEST(test_kept_fresh_beyond_the_limit),
+        TEST(test_missing_address_is_asked_for),
+        TEST(test_no_other_address_is_asked_for),
+        TEST(test_recheck_that_fails),
         TEST(test_keeps_so_many_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

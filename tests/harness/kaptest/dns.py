@@ -13,6 +13,9 @@ from .upstream import ScriptedUpstream, answer_lines
 
 A, CNAME, AAAA = 1, 5, 28
 SERVFAIL, NXDOMAIN = 2, 3
+MUTE, HOLD = "mute", "hold"
+
+NAME = "up.test"  # the upstream's name in tests
 
 
 class Dnsmasq(Peer):
@@ -44,24 +47,41 @@ class Dnsmasq(Peer):
 
 
 class ScriptedDns:
-    """Answers with what set() said last; other names do not exist."""
+    """Answers with what set() said last; other names do not exist. Families can be treated apart.
+    """
 
     def __init__(self):
-        self.asked = []  # names, once for each query of an A record
+        self.queries = []  # (A or AAAA, name), in the order they came
         self._names = {}
+        self._families = {}  # (A or AAAA, name): status, MUTE or HOLD
+        self._held = []
+        self._lock = threading.Lock()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", 0))
         self.resolver = "127.0.0.1:{}".format(self._socket.getsockname()[1])
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
-    def set(self, name, *addresses, ttl=1, alias=None, status=0, mute=False):
-        """The answer from now on: addresses, through an alias if there is one; or a status; or
-        (mute) none at all."""
-        self._names[name] = (addresses, ttl, alias, status, mute)
+    def set(self, name, *addresses, ttl=1, alias=None, status=0, mute=False, some=None):
+        """The answer from now on: addresses, through an alias if there is one, and if `some` is
+        given so many of them in turn; or a status; or (mute) none at all."""
+        self._names[name] = (addresses, ttl, alias, status, mute, some)
 
-    def count(self, name):
-        return self.asked.count(name)
+    def set_family(self, name, kind, what=None):
+        """What queries for A or AAAA get whatever set() says: a status, MUTE, or HOLD, which is the
+        answer, but not before release(). None: as set() says."""
+        self._families[kind, name] = what
+
+    def release(self):
+        """Sends what is held back, and holds nothing back any more."""
+        with self._lock:
+            self._families = {k: None if v == HOLD else v for k, v in self._families.items()}
+            for reply, sender in self._held:
+                self._socket.sendto(reply, sender)
+            self._held.clear()
+
+    def count(self, name, kind=A):
+        return self.queries.count((kind, name))
 
     def close(self):
         self._socket.sendto(b"", self._socket.getsockname())  # the end, for the thread
@@ -73,24 +93,26 @@ class ScriptedDns:
             query, sender = self._socket.recvfrom(4096)
             if not query:
                 return
-            reply = self._answer(query)
-            if reply:
-                self._socket.sendto(reply, sender)
+            kind, name, end = _read_question(query)
+            with self._lock:
+                self.queries.append((kind, name))
+                what = self._families.get((kind, name))
+                reply = self._answer(query[:end], kind, name, what)
+                if what == HOLD:
+                    self._held.append((reply, sender))
+                elif reply:
+                    self._socket.sendto(reply, sender)
 
-    def _answer(self, query):
-        labels, position = [], 12
-        while query[position]:
-            end = position + 1 + query[position]
-            labels.append(query[position + 1:end].decode().lower())
-            position = end
-        kind = struct.unpack_from(">H", query, position + 1)[0]
-        name = ".".join(labels)
-        if kind == A:
-            self.asked.append(name)
-        unknown = ((), 1, None, NXDOMAIN, False)
-        addresses, ttl, alias, status, mute = self._names.get(name, unknown)
-        if mute:
+    def _answer(self, query, kind, name, what):
+        unknown = ((), 1, None, NXDOMAIN, False, None)
+        addresses, ttl, alias, status, mute, some = self._names.get(name, unknown)
+        if mute or what == MUTE:
             return None
+        if what not in (None, HOLD):
+            addresses, status = (), what
+        if some:
+            first = self.queries.count((kind, name)) * some % len(addresses)
+            addresses = (addresses * 2)[first:first + some]
         records, owner = [], b"\xc0\x0c"  # points to the question's name
         if alias:
             target = b"".join(struct.pack("B", len(x)) + x.encode() for x in alias.split("."))
@@ -101,7 +123,17 @@ class ScriptedDns:
             if kind == (AAAA if family == socket.AF_INET6 else A):
                 records.append(_record(owner, kind, ttl, socket.inet_pton(family, address)))
         head = query[:2] + struct.pack(">HHHHH", 0x8180 | status, 1, len(records), 0, 0)
-        return head + query[12:position + 5] + b"".join(records)
+        return head + query[12:] + b"".join(records)
+
+
+def _read_question(query):
+    """(type, name, where it ends)"""
+    labels, position = [], 12
+    while query[position]:
+        end = position + 1 + query[position]
+        labels.append(query[position + 1:end].decode().lower())
+        position = end
+    return struct.unpack_from(">H", query, position + 1)[0], ".".join(labels), position + 5
 
 
 def _record(owner, kind, ttl, data):
@@ -127,3 +159,27 @@ def listeners(*addresses):
 def upstreams(t, *addresses, kind=ScriptedUpstream, script=answer_lines):
     """Scripted upstreams on several addresses and one port."""
     return [t.own(kind(script, listener=sock)) for sock in listeners(*addresses)]
+
+
+def start_named(t, dns, port, *, scheme="tcp", main=None, name=NAME, **options):
+    """kaproxy with an upstream that has a name."""
+    if scheme == "http":
+        options.setdefault("reuse", None)
+    return t.kaproxy(f"{scheme}://{name}:{port}", main={"resolver": dns.resolver, **(main or {})},
+                     **options)
+
+
+def use(kaproxy, listener="main"):
+    """One client's stay."""
+    client = kaproxy.connect(listener)
+    client.ask(b"x")
+    client.end()
+
+
+def count_gone(kaproxy):
+    """Connections that were closed as their name did not have their address any more."""
+    return kaproxy.counters()["discard_address_gone"]
+
+
+def wait_closed(connection):
+    wait_until(lambda: connection.socket.fileno() == -1, "the end of a connection")
