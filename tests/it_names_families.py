@@ -139,11 +139,6 @@ def order(t):
             return in6.accepted > before
 
         wait_until(reached, "a client to reach the IPv6 address")
-    dns.set(NAME, IN4, "fd00:1::1")  # a unique local address, of the least precedence
-    kaproxy = start_named(t, dns, in4.port, pool={"max_uses": 1})
-    before = in4.accepted
-    use(kaproxy)
-    t.equal(in4.accepted, before + 1, "connections to the IPv4 address")
 
 
 @test("both families are of the same name of the search list")
@@ -158,9 +153,12 @@ def search_list(t):
     t.equal((in4.accepted, in6.accepted), (0, 1), "connections")
     t.equal(dns.count("up.two.test"), 0, "queries for the next name")
     dns.set("up.one.test")  # it is there, but has no address
-    use_until = lambda: use(kaproxy) or in4.accepted > 0
-    wait_until(use_until, "a client to reach the next name")
-    t.equal(dns.count("up.two.test", AAAA) > 0, True, "AAAA of the next name")
+
+    def reached():
+        use(kaproxy)
+        return in4.accepted > 0
+
+    wait_until(reached, "a client to reach the next name")
 
 
 @test("a name of the search list that is not known not to be there is not passed over")
@@ -195,7 +193,7 @@ def search_list_lost(t):
 def hosts(t):
     dns = t.own(ScriptedDns())
     in4, in6 = upstreams(t, IN4, IN6)
-    dns.set("localhost", "127.0.0.9", "100::9")
+    dns.set("localhost", "127.0.0.9")
     kaproxy = start_named(t, dns, in4.port, name="localhost")
     use(kaproxy)
     t.equal(in4.accepted + in6.accepted, 1, "connections")

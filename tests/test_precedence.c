@@ -41,6 +41,7 @@ static void test_usable_first(void **state)
     const struct row rows[] = {
         {"198.51.100.121", "198.51.100.117", "2001:db8:1::1", NULL},
         {"2001:db8:1::1", "2001:db8:1::2", "198.51.100.121", NULL},
+        {"2002:c633:6401::1", "fec0::1", "198.51.100.121", NULL}, /* it has nothing else */
     };
     CHECK(rows);
 }

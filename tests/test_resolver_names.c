@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <ares.h>
 #include <arpa/inet.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -56,6 +57,11 @@ static const struct record {
     {"A lost.two.", "127.0.0.2", 0},
     {"A lost4.one.", NULL, MUTE},
     {"A lost4.two.", "127.0.0.2", 0},
+    /* One family fails, the other one says that there is no such name. */
+    {"AAAA denied.one.", NULL, SERVFAIL},
+    {"A denied.two.", "127.0.0.2", 0},
+    {"A denied4.one.", NULL, SERVFAIL},
+    {"A denied4.two.", "127.0.0.2", 0},
     /* One family fails, the other one has addresses. */
     {"A half.one.", "127.0.0.1", 0},
     {"AAAA half.one.", NULL, SERVFAIL},
@@ -70,6 +76,18 @@ static const struct record {
     {"AAAA never.two.", NULL, MUTE},
     {"AAAA never.", NULL, MUTE},
 };
+
+/* Channels of c-ares that were destroyed. */
+static unsigned destroyed;
+
+void __wrap_ares_destroy(ares_channel channel);
+void __real_ares_destroy(ares_channel channel);
+
+void __wrap_ares_destroy(ares_channel channel)
+{
+    destroyed++;
+    __real_ares_destroy(channel);
+}
 
 struct held {
     unsigned char packet[512];
@@ -362,6 +380,8 @@ static void test_one_family_denies_the_name(void **state)
     struct world *world = *state;
     assert_told(world, "odd", "127.0.0.1");
     assert_told(world, "odd6", "::1");
+    assert_told(world, "denied", "127.0.0.2");
+    assert_fails(world, "denied4"); /* AAAA alone is not believed */
 }
 
 /* What is not known to have no address is not passed over. */
@@ -418,9 +438,11 @@ static void test_lost_pair_on_an_old_channel(void **state)
     loop_warp(world->loop, 3 * USEC_PER_SEC);
     assert_told(world, "late", "127.0.0.2");
     assert_int_equal(count_asked(world, "A late.one."), 0);
+    unsigned before = destroyed;
     usec_t end = loop_now(world->loop) + 60 * USEC_PER_SEC;
-    while (sockets_count() > world->descriptors && loop_now(world->loop) < end)
+    while (destroyed == before && loop_now(world->loop) < end)
         loop_turn(world->loop, USEC_PER_SEC);
+    assert_int_equal(destroyed, before + 1);
     assert_int_equal(count_asked(world, "AAAA next.one."), 2);
     assert_int_equal(sockets_count(), world->descriptors);
 }
