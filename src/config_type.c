@@ -312,6 +312,9 @@ static int parse_host(struct config_input *input, void *field)
         if (endpoint_parse(&endpoint, url, &error) == -1)
             return refuse(input, "\"%s\" is not upstream, client, or addr or addr:port",
                           input->text);
+        if (strchr(endpoint.addr, '%') != NULL)
+            return refuse(input, "\"%s\" has a scope, which means nothing to the upstream",
+                          input->text);
     }
     return parse_text(input, field);
 }

@@ -37,6 +37,17 @@ static void copy_lower(char *to, const char *from, size_t length)
     to[length] = '\0';
 }
 
+/* In lower case, but for a scope: interfaces may differ by case alone. */
+static void copy_addr(char *to, const char *from, size_t length)
+{
+    const char *scope = memchr(from, '%', length);
+    size_t lower = scope != NULL ? (size_t)(scope - from) : length;
+
+    copy_lower(to, from, lower);
+    memcpy(to + lower, from + lower, length - lower);
+    to[length] = '\0';
+}
+
 /* The entry for a lower-case scheme, which may carry +NAME; NULL when there is none. */
 static const struct scheme *find_scheme(const char *text)
 {
@@ -111,7 +122,7 @@ static const char *parse_addr(struct endpoint *endpoint, const char *text, size_
         return "the addr is missing";
     if (length > ENDPOINT_ADDR_MAX)
         return "the addr is longer than 253 characters";
-    copy_lower(endpoint->addr, text, length);
+    copy_addr(endpoint->addr, text, length);
     if (!bracketed)
         return check_name(endpoint->addr);
     return is_ipv6(endpoint->addr) ? NULL : "not a valid IPv6 address between the brackets";
@@ -189,8 +200,9 @@ char *endpoint_format(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_M
 char *endpoint_authority(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_MAX])
 {
     bool ipv6 = strchr(endpoint->addr, ':') != NULL;
-    int length = snprintf(text, ENDPOINT_TEXT_MAX, "%s%s%s", ipv6 ? "[" : "", endpoint->addr,
-                          ipv6 ? "]" : "");
+    int addr = (int)strcspn(endpoint->addr, "%");
+    int length = snprintf(text, ENDPOINT_TEXT_MAX, "%s%.*s%s", ipv6 ? "[" : "", addr,
+                          endpoint->addr, ipv6 ? "]" : "");
     if (endpoint->port != find_scheme(endpoint->scheme)->port)
         snprintf(text + length, ENDPOINT_TEXT_MAX - (size_t)length, ":%u",
                  (unsigned)endpoint->port);

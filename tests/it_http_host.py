@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Goal of this test: the upstream sees the Host that the listener's `host` says."""
 
+import socket
 import sys
 
 sys.path.insert(0, sys.path[0] + "/harness")
-from kaptest import main, test
+from kaptest import Skip, main, test
 from kaptest.http import HttpUpstream, client, head, start
 
 
@@ -26,6 +27,18 @@ def from_upstream(t):
     for listener in {}, {"host": "upstream"}:
         upstream, seen = hosts(t, listener)
         t.equal(seen, [f"127.0.0.1:{upstream.port}"] * 3, "Host")
+
+
+@test("host = upstream, and that has a scope: the scope stays here")
+def scope(t):
+    try:
+        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError as error:
+        raise Skip(f"no IPv6 here: {error}") from None
+    upstream = t.own(HttpUpstream(listener=listener))
+    kaproxy = t.kaproxy(f"http://[::1%lo]:{upstream.port}", reuse=None)
+    t.equal(client(t, kaproxy).ask().status, 200, "status")
+    t.equal(upstream.requests[0].get("Host"), f"[::1]:{upstream.port}", "Host")
 
 
 @test("host = client: as received, an absolute target's, or the endpoint's where there is none")

@@ -392,6 +392,7 @@ static void test_host(void **state)
         snprintf(text, sizeof(text), HTTP_LISTENER "host = %s\n", bad[i]);
         assert_mistake(text, 4, "is not upstream, client, or addr or addr:port");
     }
+    assert_mistake(HTTP_LISTENER "host = [fe80::1%lo]:80\n", 4, "has a scope");
 }
 
 static void test_http_keys(void **state)

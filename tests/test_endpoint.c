@@ -43,6 +43,8 @@ static void test_parts(void **state)
     assert_int_equal(endpoint.port, 6379);
     assert_int_equal(endpoint_parse(&endpoint, "tls://[FE80::1%eth0]:1", &error), 0);
     assert_string_equal(endpoint.addr, "fe80::1%eth0");
+    assert_int_equal(endpoint_parse(&endpoint, "tls://[FE80::A%brLan0]:1", &error), 0);
+    assert_string_equal(endpoint.addr, "fe80::a%brLan0");
 }
 
 static void test_accepted(void **state)
@@ -70,7 +72,7 @@ static void assert_authority(const char *text, const char *expected)
     assert_string_equal(buffer, expected);
 }
 
-/* RFC 9110 4.2.3 and 7.2: the scheme's own port is left out. */
+/* RFC 9110 4.2.3 and 7.2: the scheme's own port is left out; RFC 6874: so is a scope. */
 static void test_authority(void **state)
 {
     char text[300] = "http://";
@@ -85,6 +87,8 @@ static void test_authority(void **state)
     assert_authority("http://127.0.0.1:65535", "127.0.0.1:65535");
     assert_authority("http://[::1]", "[::1]");
     assert_authority("https://[2001:DB8::7]:8443", "[2001:db8::7]:8443");
+    assert_authority("http://[fe80::1%eth0]", "[fe80::1]");
+    assert_authority("https://[FE80::1%25]:8443", "[fe80::1]:8443");
     assert_authority("tcp://a:1", "a:1");
     for (size_t i = 0; i < ENDPOINT_ADDR_MAX; i++)
         text[7 + i] = i % 50 == 49 ? '.' : 'a';
