@@ -30,6 +30,17 @@ static void wake(struct stream *stream, bool *direction)
         loop_post(stream->loop, &stream->wake);
 }
 
+/* The FIN follows close_notify once that is out; before, it would be a truncation. 0, or -1 with
+ * errno: EAGAIN while close_notify is not out. */
+static int end_tls(struct stream *stream)
+{
+    if (tls_end_write(stream->tls) < 0)
+        return -1;
+    if (!tls_has_ended(stream->tls)) /* broken, and to be closed soon */
+        return 0;
+    return tls_mute(stream->tls) < 0 ? -1 : shutdown(stream->fd, SHUT_WR);
+}
+
 /* To be called after each call of TLS. `was_busy`: tls_is_busy before it. */
 static void after_tls(struct stream *stream, bool was_busy, bool *other)
 {
@@ -37,7 +48,7 @@ static void after_tls(struct stream *stream, bool was_busy, bool *other)
         return;
     wake(stream, other);
     if (tls_is_ending(stream->tls))
-        tls_end_write(stream->tls);
+        end_tls(stream);
 }
 
 /* An event came on a socket with TLS. */
@@ -46,7 +57,7 @@ static void before_ready(struct stream *stream)
     if (tls_is_busy(stream->tls))
         stream->readable = stream->writable = true;
     if (stream->writable && tls_is_ending(stream->tls))
-        tls_end_write(stream->tls);
+        end_tls(stream);
 }
 
 static void on_ready(struct watch *watch, uint32_t events)
@@ -332,7 +343,7 @@ int stream_error(struct stream *stream)
 int stream_end_write(struct stream *stream)
 {
     if (stream->tls != NULL)
-        return tls_end_write(stream->tls) == 0 || errno == EAGAIN ? 0 : -1;
+        return end_tls(stream) == 0 || errno == EAGAIN ? 0 : -1;
     return shutdown(stream->fd, SHUT_WR);
 }
 

@@ -516,3 +516,21 @@ bool tls_is_ending(const struct tls *tls)
 {
     return tls->end == END_PENDING && tls->error == 0 && tls->write_error == 0;
 }
+
+bool tls_has_ended(const struct tls *tls)
+{
+    return tls->end == END_SENT;
+}
+
+/* OpenSSL would take the answer's failure for one of the connection, and read no more. */
+int tls_mute(struct tls *tls)
+{
+    BIO *sink = BIO_new(BIO_s_null());
+    if (sink == NULL) {
+        ERR_clear_error();
+        errno = ENOMEM;
+        return -1;
+    }
+    SSL_set0_wbio(tls->ssl, sink);
+    return 0;
+}

@@ -110,4 +110,10 @@ bool tls_is_busy(const struct tls *tls);
 int tls_end_write(struct tls *tls);
 bool tls_is_ending(const struct tls *tls);
 
+/* Is close_notify out? The socket may be shut down for writing then, once TLS is mute: from that
+ * call on what TLS has to say of its own, as an answer to a key update, is thrown away. 0, or -1
+ * with ENOMEM. */
+bool tls_has_ended(const struct tls *tls);
+MUST_CHECK int tls_mute(struct tls *tls);
+
 #endif

@@ -3,13 +3,14 @@
 the client, whatever the framing, and our own ends are in order."""
 
 import socket
+import ssl
 import sys
 
 sys.path.insert(0, sys.path[0] + "/harness")
 from kaptest import main, test
 from kaptest.http import (Cut, LAST_CHUNK, answer, answer_until_close, check_line, chunk, client,
                           head, one_shot, read_request)
-from kaptest.tls import TlsUpstream, start
+from kaptest.tls import TlsUpstream, start, upstream_context
 from kaptest.tls_peers import OpensslUpstream
 
 BODY = b"z" * 100_000
@@ -169,6 +170,57 @@ def client_half_close(t):
     peer.fin()
     t.equal(peer.read_end(), (b"ALL OF IT", "eof"), "what the client read")
     t.equal(seen, [(b"all of it", "eof")], "what the upstream read")
+
+
+def wait_fin(connection):
+    """What TCP has behind the close_notify that was read: b"" is its end."""
+    return socket.socket.recv(connection.socket, 1)
+
+
+VERSIONS = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+
+
+@test("opaque: TCP's end follows the close_notify of a client's half-close")
+def client_fin(t):
+    seen = []
+
+    def script(connection):
+        data, end = connection.read_end()
+        seen.append((data, end, wait_fin(connection)))
+        connection.send(data.upper())
+
+    for version in VERSIONS:
+        upstream = t.own(TlsUpstream(script, context=upstream_context(version=version)))
+        kaproxy = start(t, upstream)
+        peer = kaproxy.connect()
+        peer.send(b"all of it")
+        peer.fin()
+        t.equal(peer.read_end(), (b"ALL OF IT", "eof"), "what the client read")
+        t.equal(kaproxy.wait_session(peer)["end"], "complete", "end")
+    t.equal(seen, [(b"all of it", "eof", b"")] * 2, "what the upstream read")
+
+
+@test("a tunnel: TCP's end follows the close_notify of a client's half-close")
+def tunnel_fin(t):
+    seen = []
+
+    def script(connection):
+        read_request(connection)
+        connection.send(head("HTTP/1.1 200 OK"))
+        data, end = connection.read_end()
+        seen.append((data, end, wait_fin(connection)))
+        connection.send(data.upper())
+
+    for version in VERSIONS:
+        upstream = t.own(TlsUpstream(script, context=upstream_context(version=version)))
+        kaproxy = start(t, f"https://127.0.0.1:{upstream.port}")
+        peer = client(t, kaproxy)
+        t.equal(peer.ask("CONNECT", "h.test:1", host="h.test:1").status, 200, "status")
+        peer.channel.send(b"all of it")
+        peer.channel.fin()
+        t.equal(peer.channel.read_end(), (b"ALL OF IT", "eof"), "what the client read")
+        check_line(t, kaproxy, end="complete")
+    t.equal(seen, [(b"all of it", "eof", b"")] * 2, "what the upstream read")
 
 
 def answer_one(connection, ends):

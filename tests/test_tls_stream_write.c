@@ -477,23 +477,39 @@ static void test_reset_sends_no_close_notify(void **state)
     assert_fails(n, ECONNRESET);
 }
 
-static void test_half_close(void **state)
+/* It reads close_notify, and behind it TCP's end. */
+static void assert_peer_half_closed(struct fixture *f)
 {
-    struct fixture *f = *state;
-    begin(f, TLS1_3_VERSION);
+    while (peer_read(&f->pair, f->buffer, 1) != 0)
+        ;
+    while (!f->pair.ended)
+        peer_take(&f->pair);
+}
+
+static void half_close(struct fixture *f, int version)
+{
+    begin(f, version);
     assert_int_equal(stream_write(&f->pair.stream, "ping", 4), 4);
     assert_int_equal(stream_end_write(&f->pair.stream), 0);
     assert_int_equal(stream_end_write(&f->pair.stream), 0);
     assert_fails(stream_write(&f->pair.stream, "x", 1), EPIPE);
     peer_expect(&f->pair, "ping");
-    while (peer_read(&f->pair, f->buffer, 1) != 0)
-        ;
-    assert_false(f->pair.ended);
+    assert_peer_half_closed(f);
     peer_send(&f->pair, "pong"); /* the other direction goes on */
     pair_expect(&f->pair, "pong");
     SSL_shutdown(f->pair.peer);
     peer_flush(&f->pair);
     assert_look_after_event(f, LOOK_EOF);
+}
+
+static void test_half_close_1_3(void **state)
+{
+    half_close(*state, TLS1_3_VERSION);
+}
+
+static void test_half_close_1_2(void **state)
+{
+    half_close(*state, TLS1_2_VERSION);
 }
 
 /* Tickets and the like still come after our end. */
@@ -512,22 +528,48 @@ static void test_half_close_with_tickets(void **state)
     pair_expect(&f->pair, "pong");
 }
 
-/* Our close_notify finds no room at first. */
-static void test_half_close_of_a_full_connection(void **state)
+/* The answer to a key update has nowhere to go any more; what comes with it can be read. */
+static void test_half_close_with_key_updates(void **state)
 {
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
+    assert_int_equal(stream_end_write(&f->pair.stream), 0);
+    for (int i = 0; i < 2; i++) {
+        request_key_update(f);
+        peer_send(&f->pair, "pong");
+        pair_expect(&f->pair, "pong");
+    }
+    assert_peer_half_closed(f);
+    SSL_shutdown(f->pair.peer);
+    peer_flush(&f->pair);
+    assert_look_after_event(f, LOOK_EOF);
+}
+
+/* Our close_notify finds no room at first, and the FIN does not go before it. */
+static void half_close_when_full(struct fixture *f, int version)
+{
+    begin(f, version);
     assert_int_equal(stream_write(&f->pair.stream, "ping", 4), 4);
     full = true;
     assert_int_equal(stream_end_write(&f->pair.stream), 0);
     f->pair.stream.watch.ready(&f->pair.stream.watch, EPOLLOUT); /* for nothing */
     peer_expect(&f->pair, "ping");
     assert_int_equal(peer_read(&f->pair, f->buffer, 1), -1);
+    assert_false(f->pair.ended);
     make_room(f);
-    while (peer_read(&f->pair, f->buffer, 1) != 0)
-        ;
+    assert_peer_half_closed(f);
     peer_send(&f->pair, "pong");
     pair_expect(&f->pair, "pong");
+}
+
+static void test_half_close_when_full_1_3(void **state)
+{
+    half_close_when_full(*state, TLS1_3_VERSION);
+}
+
+static void test_half_close_when_full_1_2(void **state)
+{
+    half_close_when_full(*state, TLS1_2_VERSION);
 }
 
 /* Our close_notify waits for the rest of a ticket, as a write would. */
@@ -538,9 +580,10 @@ static void test_half_close_in_the_middle_of_a_ticket(void **state)
     assert_int_equal(stream_end_write(&f->pair.stream), 0);
     assert_int_equal(peer_read(&f->pair, f->buffer, 1), -1);
     peer_send(&f->pair, "pong");
+    assert_false(f->pair.ended);
     while (take(f, 4) != 4) /* and no event comes in between */
         assert_int_equal(errno, EAGAIN);
-    assert_int_equal(peer_read(&f->pair, f->buffer, 1), 0);
+    assert_peer_half_closed(f);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, tls_fixture_setup, tls_fixture_teardown)
@@ -569,9 +612,12 @@ int main(void)
         TEST(test_close_sends_close_notify),
         TEST(test_close_in_the_handshake_sends_nothing),
         TEST(test_reset_sends_no_close_notify),
-        TEST(test_half_close),
+        TEST(test_half_close_1_3),
+        TEST(test_half_close_1_2),
         TEST(test_half_close_with_tickets),
-        TEST(test_half_close_of_a_full_connection),
+        TEST(test_half_close_with_key_updates),
+        TEST(test_half_close_when_full_1_3),
+        TEST(test_half_close_when_full_1_2),
         TEST(test_half_close_in_the_middle_of_a_ticket),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
