@@ -4,17 +4,13 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "bound_socket.h"
 #include "log.h"
-#include "loopback.h"
 
 /* Clients taken from one socket at once, at most. */
 #define BURST_MAX 64
@@ -31,8 +27,7 @@
 
 struct listening {
     struct listener *listener;
-    const struct config_address *address;
-    int fd;
+    struct bound_socket socket;
     int burst;        /* how many clients to expect when it is readable */
     int filled;       /* how often in a row that many came */
     int patience;     /* how often they must, before more are expected */
@@ -40,8 +35,6 @@ struct listening {
     int bursts_left;  /* to be taken at most, once listeners_stop was called */
     struct watch watch;
     bool watched;
-    dev_t dev; /* of a unix socket's file */
-    ino_t ino;
 };
 
 struct listener {
@@ -55,7 +48,8 @@ struct listener {
 static void unwatch(struct listening *listening)
 {
     if (listening->watched)
-        loop_unwatch(listening->listener->all->loop, &listening->watch, listening->fd, false);
+        loop_unwatch(listening->listener->all->loop, &listening->watch, listening->socket.fd,
+                     false);
     listening->watched = false;
 }
 
@@ -75,7 +69,7 @@ static void stop_accepting(struct listeners *listeners)
 static int watch(struct listening *listening)
 {
     struct loop *loop = listening->listener->all->loop;
-    if (loop_watch(loop, &listening->watch, listening->fd, EPOLLIN) < 0)
+    if (loop_watch(loop, &listening->watch, listening->socket.fd, EPOLLIN) < 0)
         return -1;
     listening->watched = true;
     return 0;
@@ -131,8 +125,8 @@ static enum accept_result accept_one(struct listening *listening)
     struct listener *listener = listening->listener;
     union address peer = {.sa.sa_family = AF_UNIX};
     socklen_t length = sizeof(peer);
-    bool is_unix = listening->address->sa.ss_family == AF_UNIX;
-    int fd = accept4(listening->fd, is_unix ? NULL : &peer.sa, is_unix ? NULL : &length,
+    bool is_unix = listening->socket.address->sa.ss_family == AF_UNIX;
+    int fd = accept4(listening->socket.fd, is_unix ? NULL : &peer.sa, is_unix ? NULL : &length,
                      SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         switch (errno) {
@@ -299,92 +293,10 @@ static void on_drained(struct task *task)
     listeners->drained(listeners);
 }
 
-/* A socket file that nobody listens on any more is in the way; anything else is not ours to touch.
- * 0, or -1 with errno. */
-static int remove_stale_socket(const struct sockaddr *sa, socklen_t length)
-{
-    const char *path = ((const struct sockaddr_un *)(const void *)sa)->sun_path;
-    struct stat st;
-    if (lstat(path, &st) < 0)
-        return errno == ENOENT ? 0 : -1;
-    if (!S_ISSOCK(st.st_mode)) {
-        errno = EEXIST;
-        return -1;
-    }
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
-    int result = connect(fd, sa, length);
-    int error = errno;
-    close(fd);
-    if (result < 0 && error == ECONNREFUSED)
-        return unlink(path);
-    errno = result == 0 || error == EAGAIN ? EADDRINUSE : error;
-    return -1;
-}
-
-/* Options that accepted sockets inherit, so that they cost no call for each client. */
-static int set_options(int fd, int family)
-{
-    int on = 1;
-    if (family == AF_UNIX)
-        return 0;
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) < 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)) < 0 ||
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0)
-        return -1;
-    if (family == AF_INET6)
-        return setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-    return 0;
-}
-
-static int open_socket(struct listening *listening)
-{
-    const struct sockaddr *sa = (const struct sockaddr *)&listening->address->sa;
-    socklen_t length = listening->address->length;
-    if (sa->sa_family == AF_UNIX && remove_stale_socket(sa, length) < 0)
-        return -1;
-    int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
-    if (sa->sa_family != AF_UNIX)
-        loopback_unpace(fd, sa);
-    /* The kernel lowers the backlog to net.core.somaxconn. */
-    if (set_options(fd, sa->sa_family) < 0 || bind(fd, sa, length) < 0 || listen(fd, INT_MAX) < 0) {
-        int error = errno;
-        close(fd);
-        errno = error;
-        return -1;
-    }
-    struct stat st;
-    if (sa->sa_family == AF_UNIX &&
-        lstat(((const struct sockaddr_un *)(const void *)sa)->sun_path, &st) == 0) {
-        listening->dev = st.st_dev;
-        listening->ino = st.st_ino;
-    }
-    listening->fd = fd;
-    return 0;
-}
-
-/* Removes a unix socket's file, unless somebody has put another one there. */
-static void remove_socket_file(const struct listening *listening)
-{
-    const struct sockaddr_un *sun = (const struct sockaddr_un *)&listening->address->sa;
-    struct stat st;
-    if (sun->sun_family == AF_UNIX && lstat(sun->sun_path, &st) == 0 &&
-        st.st_dev == listening->dev && st.st_ino == listening->ino)
-        unlink(sun->sun_path);
-}
-
 static void close_socket(struct listening *listening)
 {
-    if (listening->fd < 0)
-        return;
     unwatch(listening);
-    remove_socket_file(listening);
-    close(listening->fd);
-    listening->fd = -1;
+    bound_socket_close(&listening->socket);
 }
 
 static void close_sockets(struct listener *listener)
@@ -417,16 +329,16 @@ int listeners_add(struct listeners *listeners, const struct config_listener *con
     for (size_t i = 0; i < config->address_count; i++) {
         struct listening *listening = &listener->sockets[i];
         listening->listener = listener;
+        const struct config_address *address = &config->addresses[i];
+        const char *error;
         listening->watch.ready = on_readable;
-        listening->address = &config->addresses[i];
-        if (open_socket(listening) < 0) {
-            log_error("listener %s: cannot listen on %s: %s", config->name,
-                      listening->address->text, strerror(errno));
+        if (bound_socket_open(&listening->socket, address, &error) < 0) {
+            log_error("listener %s: cannot listen on %s: %s", config->name, address->text, error);
             goto err_sockets;
         }
         listener->count++;
-        log_notice("listening on %s (listener %s, upstream %s)", listening->address->text,
-                   config->name, listener->service.upstream);
+        log_notice("listening on %s (listener %s, upstream %s)", address->text, config->name,
+                   listener->service.upstream);
     }
     if (config->upstream.tls != NULL && !config->tls_verify)
         log_warning("listener %s: tls_verify = no, anybody can pose as the upstream", config->name);
@@ -449,7 +361,7 @@ int listeners_start(struct listeners *listeners)
 static bool empty_backlog(struct listening *listening)
 {
     int count;
-    if (listening->fd >= 0 && listening->bursts_left > 0 &&
+    if (listening->socket.fd >= 0 && listening->bursts_left > 0 &&
         accept_some(listening, BURST_MAX, &count) == ACCEPTED && count == BURST_MAX) {
         listening->bursts_left--;
         return true;

@@ -1,0 +1,468 @@
+/* Listening sockets: what stands at a unix socket's path, and who else wants it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bound_socket.h"
+#include "config_address.h"
+#include "sockets.h"
+
+struct fixture {
+    char folder[32];
+    char path[48];
+    struct config_address address;
+    struct bound_socket bound;
+    const char *error;
+    /* Another process that opens the same path: what it reports, and what tells it to end. */
+    pid_t rival;
+    int reports, orders;
+};
+
+/* The linker puts what follows in the system's place (--wrap), so that somebody else can act at the
+ * moments that matter. */
+static struct fixture *fixture;
+static void (*before_unlink)(void);
+static void (*before_listen)(void);
+static void (*at_pause)(void);
+static bool may_listen, may_open;
+static unsigned pauses;
+static int report_to; /* in the rival; -1: in the test */
+
+int __real_unlink(const char *path);
+int __wrap_unlink(const char *path);
+int __real_listen(int fd, int backlog);
+int __wrap_listen(int fd, int backlog);
+int __real_flock(int fd, int operation);
+int __wrap_flock(int fd, int operation);
+int __real_open(const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...);
+int __real_nanosleep(const struct timespec *time, struct timespec *left);
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left);
+
+static void run_once(void (**function)(void))
+{
+    void (*now)(void) = *function;
+    *function = NULL;
+    if (now != NULL)
+        now();
+}
+
+int __wrap_unlink(const char *path)
+{
+    run_once(&before_unlink);
+    return __real_unlink(path);
+}
+
+int __wrap_listen(int fd, int backlog)
+{
+    run_once(&before_listen);
+    if (may_listen)
+        return __real_listen(fd, backlog);
+    errno = EADDRINUSE;
+    return -1;
+}
+
+static void report(char what)
+{
+    if (write(report_to, &what, 1) != 1)
+        _exit(1);
+}
+
+/* The rival says once that it waits. */
+int __wrap_flock(int fd, int operation)
+{
+    int result = __real_flock(fd, operation);
+    if (result < 0 && errno == EWOULDBLOCK && report_to >= 0 && pauses == 0)
+        report('w');
+    return result;
+}
+
+int __wrap_open(const char *path, int flags, ...)
+{
+    if (may_open)
+        return __real_open(path, flags);
+    errno = EACCES;
+    return -1;
+}
+
+/* In the test nobody waits, but the pauses are counted. */
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
+{
+    pauses++;
+    if (report_to >= 0)
+        return __real_nanosleep(time, left);
+    run_once(&at_pause);
+    return 0;
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    const char *error;
+    char text[64];
+    before_unlink = before_listen = at_pause = NULL;
+    may_listen = may_open = true;
+    pauses = 0;
+    report_to = -1;
+    snprintf(f->folder, sizeof(f->folder), "/tmp/kaproxy-XXXXXX");
+    assert_non_null(mkdtemp(f->folder));
+    snprintf(f->path, sizeof(f->path), "%s/k.sock", f->folder);
+    snprintf(text, sizeof(text), "unix:%s", f->path);
+    assert_int_equal(config_address_parse(&f->address, text, strlen(text), &error), 0);
+    f->bound.fd = f->reports = f->orders = -1;
+    *state = fixture = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    bound_socket_close(&f->bound);
+    config_address_clear(&f->address);
+    __real_unlink(f->path);
+    assert_int_equal(rmdir(f->folder), 0);
+    free(f);
+    return 0;
+}
+
+/* A socket's file at the path, whose descriptor is given. */
+static int bind_file(const struct fixture *f, int type)
+{
+    int fd = socket(AF_UNIX, type, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(
+        bind(fd, (const struct sockaddr *)&f->address.sa, (socklen_t)f->address.length), 0);
+    return fd;
+}
+
+static void leave_stale_file(const struct fixture *f)
+{
+    close(bind_file(f, SOCK_STREAM));
+}
+
+static int open_bound(struct fixture *f)
+{
+    f->error = "";
+    return bound_socket_open(&f->bound, &f->address, &f->error);
+}
+
+static void assert_refused(struct fixture *f, const char *error)
+{
+    int before = sockets_count();
+    assert_int_equal(open_bound(f), -1);
+    assert_string_equal(f->error, error);
+    assert_int_equal(f->bound.fd, -1);
+    assert_int_equal(sockets_count(), before);
+}
+
+/* A client that connects to the path is this descriptor's. */
+static bool is_reachable_at(const struct fixture *f, int fd)
+{
+    int client = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0), accepted = -1;
+    assert_true(client >= 0);
+    if (connect(client, (const struct sockaddr *)&f->address.sa, (socklen_t)f->address.length) == 0)
+        accepted = accept(fd, NULL, NULL);
+    close(client);
+    if (accepted >= 0)
+        close(accepted);
+    return accepted >= 0;
+}
+
+static bool file_exists(const struct fixture *f)
+{
+    struct stat st;
+    return lstat(f->path, &st) == 0;
+}
+
+/* The path alone */
+
+static void test_new(void **state)
+{
+    struct fixture *f = *state;
+    int before = sockets_count();
+    assert_int_equal(open_bound(f), 0);
+    assert_int_equal(sockets_count(), before + 1);
+    assert_true(is_reachable_at(f, f->bound.fd));
+    bound_socket_close(&f->bound);
+    assert_int_equal(sockets_count(), before);
+    assert_false(file_exists(f));
+    bound_socket_close(&f->bound);
+}
+
+static void test_stale_file_is_replaced(void **state)
+{
+    struct fixture *f = *state;
+    leave_stale_file(f);
+    assert_int_equal(open_bound(f), 0);
+    assert_true(is_reachable_at(f, f->bound.fd));
+}
+
+static void test_live_socket_is_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    int other = bind_file(f, SOCK_STREAM | SOCK_NONBLOCK);
+    assert_int_equal(__real_listen(other, 1), 0);
+    assert_refused(f, strerror(EADDRINUSE));
+    int left; /* by the look */
+    while ((left = accept(other, NULL, NULL)) >= 0)
+        close(left);
+    assert_true(is_reachable_at(f, other));
+    close(other);
+}
+
+static void test_other_kinds_are_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    int other = bind_file(f, SOCK_DGRAM);
+    assert_refused(f, strerror(EPROTOTYPE));
+    assert_true(file_exists(f));
+    close(other);
+    __real_unlink(f->path);
+    close(__real_open(f->path, O_CREAT | O_WRONLY, 0600));
+    assert_refused(f, strerror(EEXIST));
+    assert_true(file_exists(f));
+}
+
+static void test_no_directory(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(rmdir(f->folder), 0);
+    assert_refused(f, strerror(ENOENT));
+    assert_int_equal(mkdir(f->folder, 0700), 0);
+}
+
+static void test_failure_leaves_no_file(void **state)
+{
+    struct fixture *f = *state;
+    may_listen = false;
+    assert_refused(f, strerror(EADDRINUSE));
+    assert_false(file_exists(f));
+}
+
+static void test_a_file_of_others_is_not_removed(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(open_bound(f), 0);
+    __real_unlink(f->path);
+    leave_stale_file(f);
+    bound_socket_close(&f->bound);
+    assert_true(file_exists(f));
+}
+
+/* The lock */
+
+static int lock_folder(const struct fixture *f)
+{
+    int fd = __real_open(f->folder, O_RDONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(__real_flock(fd, LOCK_EX), 0);
+    return fd;
+}
+
+static void test_locked_for_good(void **state)
+{
+    struct fixture *f = *state;
+    int other = lock_folder(f);
+    leave_stale_file(f);
+    assert_refused(f, "its directory is kept locked by another process");
+    assert_true(file_exists(f));
+    assert_in_range(pauses, 100, 1000);
+    close(other);
+}
+
+static int held_lock;
+
+static void give_lock_back(void)
+{
+    close(held_lock);
+}
+
+static void test_locked_for_a_moment(void **state)
+{
+    struct fixture *f = *state;
+    held_lock = lock_folder(f);
+    at_pause = give_lock_back;
+    assert_int_equal(open_bound(f), 0);
+    assert_int_equal(pauses, 1);
+}
+
+static void test_lock_is_not_waited_for_at_the_end(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(open_bound(f), 0);
+    int other = lock_folder(f);
+    bound_socket_close(&f->bound);
+    assert_int_equal(pauses, 0);
+    assert_false(file_exists(f));
+    close(other);
+}
+
+static void test_directory_that_cannot_be_read(void **state)
+{
+    struct fixture *f = *state;
+    may_open = false;
+    assert_refused(f, "its directory cannot be locked, as it cannot be read");
+    may_open = true;
+    assert_int_equal(open_bound(f), 0);
+    may_open = false;
+    bound_socket_close(&f->bound);
+    assert_false(file_exists(f));
+}
+
+/* Two at once */
+
+/* In another process: opens the path, says 'o' for opened, 'u' for in use or 'f' for another
+ * failure, and keeps it until it is told to end. */
+static void rival_main(const struct fixture *f, int reports, int orders)
+{
+    struct bound_socket bound;
+    const char *error;
+    char what = 'o', order;
+    report_to = reports;
+    for (int fd = 3; fd < 1024; fd++) { /* it shares nothing, and no lock */
+        if (fd != reports && fd != orders)
+            close(fd);
+    }
+    if (bound_socket_open(&bound, &f->address, &error) < 0)
+        what = strcmp(error, strerror(EADDRINUSE)) == 0 ? 'u' : 'f';
+    report(what);
+    _exit(read(orders, &order, 1) == 0 ? 0 : 1);
+}
+
+static char rival_report(const struct fixture *f)
+{
+    char what;
+    assert_int_equal(read(f->reports, &what, 1), 1);
+    return what;
+}
+
+/* Starts the rival, and goes on when that waits for the lock or has what it wants. */
+static void start_rival(void)
+{
+    int reports[2], orders[2];
+    assert_int_equal(pipe(reports), 0);
+    assert_int_equal(pipe(orders), 0);
+    fixture->rival = fork();
+    assert_true(fixture->rival >= 0);
+    if (fixture->rival == 0) {
+        close(orders[1]);
+        rival_main(fixture, reports[1], orders[0]);
+    }
+    close(reports[1]);
+    close(orders[0]);
+    fixture->reports = reports[0];
+    fixture->orders = orders[1];
+    assert_int_equal(rival_report(fixture), 'w');
+}
+
+static void end_rival(struct fixture *f)
+{
+    int status;
+    close(f->orders);
+    assert_int_equal(waitpid(f->rival, &status, 0), f->rival);
+    assert_int_equal(status, 0);
+    close(f->reports);
+}
+
+static void assert_first_wins(struct fixture *f)
+{
+    assert_int_equal(open_bound(f), 0);
+    assert_int_equal(rival_report(f), 'u');
+    end_rival(f);
+    int left; /* by the rival's look */
+    while ((left = accept(f->bound.fd, NULL, NULL)) >= 0)
+        close(left);
+    assert_true(is_reachable_at(f, f->bound.fd));
+}
+
+static void test_rival_before_the_stale_file_is_removed(void **state)
+{
+    leave_stale_file(*state);
+    before_unlink = start_rival;
+    assert_first_wins(*state);
+}
+
+static void test_rival_before_we_listen(void **state)
+{
+    before_listen = start_rival;
+    assert_first_wins(*state);
+}
+
+static void remove_by_hand_and_start_rival(void)
+{
+    __real_unlink(fixture->path);
+    start_rival();
+}
+
+static void test_rival_while_we_end(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(open_bound(f), 0);
+    before_unlink = remove_by_hand_and_start_rival;
+    bound_socket_close(&f->bound);
+    assert_int_equal(rival_report(f), 'o');
+    assert_true(file_exists(f));
+    end_rival(f);
+}
+
+/* An internet address has no file, and no lock. */
+static void test_internet_address(void **state)
+{
+    struct fixture *f = *state;
+    const char text[] = "127.0.0.1:1", *error;
+    struct config_address address;
+    struct sockaddr_in name;
+    socklen_t length = sizeof(name);
+    assert_int_equal(config_address_parse(&address, text, strlen(text), &error), 0);
+    ((struct sockaddr_in *)&address.sa)->sin_port = 0;
+    may_open = false;
+    assert_int_equal(bound_socket_open(&f->bound, &address, &error), 0);
+    assert_int_equal(getsockname(f->bound.fd, (struct sockaddr *)&name, &length), 0);
+    ((struct sockaddr_in *)&address.sa)->sin_port = name.sin_port;
+    struct bound_socket second;
+    assert_int_equal(bound_socket_open(&second, &address, &error), -1);
+    assert_string_equal(error, strerror(EADDRINUSE));
+    bound_socket_close(&f->bound);
+    config_address_clear(&address);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_new),
+        TEST(test_stale_file_is_replaced),
+        TEST(test_live_socket_is_left_alone),
+        TEST(test_other_kinds_are_left_alone),
+        TEST(test_no_directory),
+        TEST(test_failure_leaves_no_file),
+        TEST(test_a_file_of_others_is_not_removed),
+        TEST(test_locked_for_good),
+        TEST(test_locked_for_a_moment),
+        TEST(test_lock_is_not_waited_for_at_the_end),
+        TEST(test_directory_that_cannot_be_read),
+        TEST(test_rival_before_the_stale_file_is_removed),
+        TEST(test_rival_before_we_listen),
+        TEST(test_rival_while_we_end),
+        TEST(test_internet_address),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
