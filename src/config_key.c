@@ -35,6 +35,8 @@ static const struct config_key pool_keys[] = {
     KEY("keep_alive", time, limits.keep_alive, "15", .max = YEAR, .zero_is_default = true),
     KEY("timeout", time, limits.timeout, "120", .max = YEAR, .zero_is_default = true),
     KEY("connect_timeout", time, limits.connect_timeout, "10", .max = YEAR),
+    KEY("unacked_timeout", time, limits.unacked_timeout, "10", .min = 1, .max = YEAR,
+        .or_zero = true),
     KEY("max_connecting", count, limits.max_connecting, "0", .max = MANY),
     KEY("max_waiting", count, limits.max_waiting, "1024", .max = MANY),
     KEY("max_age", time, limits.max_age, "0", .max = YEAR),

@@ -16,6 +16,7 @@ struct config_key {
     const char *initial; /* the default, as text; NULL: the key must be given */
     int64_t min, max;    /* counts as they are, times in seconds */
     bool zero_is_default;
+    bool or_zero;     /* 0 is allowed beside the range */
     unsigned schemes; /* KEY_FOR_*: the upstreams it has an effect on; 0: all */
 };
 

@@ -110,9 +110,9 @@ static int parse_time(struct config_input *input, void *field)
                       "500ms, 2s, 5m, 1h",
                       input->text);
     if (number > (uint64_t)(key->max * USEC_PER_SEC / unit->length) ||
-        (usec_t)number * unit->length < key->min * USEC_PER_SEC)
-        return refuse(input, "%s is out of range, %" PRId64 " to %" PRId64 " seconds are allowed",
-                      input->text, key->min, key->max);
+        ((usec_t)number * unit->length < key->min * USEC_PER_SEC && !(number == 0 && key->or_zero)))
+        return refuse(input, "%s is out of range, %s%" PRId64 " to %" PRId64 " seconds are allowed",
+                      input->text, key->or_zero ? "0 or " : "", key->min, key->max);
     if (number == 0 && key->zero_is_default)
         return parse_default(input, field);
     *(usec_t *)field = (usec_t)number * unit->length;

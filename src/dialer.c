@@ -105,6 +105,17 @@ static const union address *local_address(const struct dial *dial)
     return local != NULL && local->sa.sa_family != AF_UNSPEC ? local : NULL;
 }
 
+/* A peer that is gone without a word is noticed within a minute of silence, by the kernel. (What
+ * was sent and is not acknowledged stops these probes, and is its user's to notice.) */
+static void keep_alive(int fd)
+{
+    const int on = 1, idle = 30, interval = 10, count = 3;
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
+}
+
 /* A socket that is ready to connect; -1 with the failure recorded. */
 static int open_socket(struct dial *dial, const union address *to)
 {
@@ -114,9 +125,9 @@ static int open_socket(struct dial *dial, const union address *to)
         record(dial, "socket", errno);
         return -1;
     }
-    /* Neither can fail on a TCP socket, and a connection works without them. */
+    /* None can fail on a TCP socket, and a connection works without them. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    keep_alive(fd);
     setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)); /* urgent data is data as well */
     loopback_unpace(fd, &to->sa);
     const union address *local = local_address(dial);

@@ -36,10 +36,10 @@ struct dial;
 
 /* Told once how a dial ended, never from inside dial_start, and not at all once cancelled. The dial
  * itself is gone when this is called. With failure NULL the stream given to dial_start is
- * connected, watched on the loop, TCP_NODELAY is set, and its handler is still to be set. Else the
- * stream is closed and failure, valid during the call, tells why the last attempt failed: function
- * "resolve" with number 0 and the resolver's text; ETIMEDOUT when connect_timeout is up, with
- * "resolve" while an answer of the resolver's is awaited, else "connect"; or the function that
+ * connected, watched on the loop, TCP_NODELAY and keep-alive probes are set; its handler is not.
+ * Else the stream is closed and failure, valid during the call, tells why the last attempt failed:
+ * function "resolve" with number 0 and the resolver's text; ETIMEDOUT when connect_timeout is up,
+ * with "resolve" while an answer of the resolver's is awaited, else "connect"; or the function that
  * failed with its errno. */
 struct dial_handler {
     union address address; /* set by the dial: whom the stream is connected to */

@@ -18,7 +18,7 @@ struct tls_client;
 
 struct endpoint {
     char scheme[ENDPOINT_SCHEME_MAX + 1]; /* lower case, "tcp+NAME" included */
-    char addr[ENDPOINT_ADDR_MAX + 1];     /* as written, lower case but for a scope, without brackets */
+    char addr[ENDPOINT_ADDR_MAX + 1]; /* as written, lower case but for a scope, without brackets */
     uint16_t port;
     struct tls_client *tls; /* how TLS is spoken to it, borrowed; NULL: not */
 };
@@ -41,8 +41,8 @@ MUST_CHECK int endpoint_parse_port(uint16_t *port, const char *text); /* 0 or -1
 /* Writes scheme://addr:port, an IPv6 addr in brackets; returns text. */
 char *endpoint_format(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_MAX]);
 
-/* Writes addr:port as HTTP's Host has it, without the scheme's own port, and without the scope, which
- * means nothing to others (RFC 6874 section 4); returns text. */
+/* Writes addr:port as HTTP's Host has it, without the scheme's own port, and without the scope,
+ * which means nothing to others (RFC 6874 section 4); returns text. */
 char *endpoint_authority(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_MAX]);
 
 /* Orders endpoints; 0 when they are the same host of a pool: scheme, addr, port and TLS settings.

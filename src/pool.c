@@ -230,6 +230,11 @@ struct pool *pool_new(struct loop *loop, struct resolver *resolver,
     return pool;
 }
 
+usec_t pool_unacked_timeout(const struct pool *pool)
+{
+    return pool->limits.unacked_timeout;
+}
+
 void pool_set_name(struct pool *pool, const char *name)
 {
     pool->name = name;

@@ -32,6 +32,8 @@ struct pool_limits {
     usec_t keep_alive;          /* how long a connection stays idle; 0: POOL_KEEP_ALIVE */
     usec_t timeout;             /* an allocation's whole wait; 0: POOL_TIMEOUT */
     usec_t connect_timeout;     /* one dial; 0: the allocation's timeout alone counts */
+    usec_t unacked_timeout;     /* for users: a connection on which something was sent and not
+                                   acknowledged for so long is dead; 0: none is */
     unsigned max_waiting;       /* allocations in the queue; 0: no limit */
     usec_t max_age;             /* a connection this old, or up to 10 % younger, is not used again;
                                    0: any age */
@@ -57,6 +59,7 @@ const char *from_cache_name(enum from_cache from_cache);
     X(DISCARD_EARLY_RESPONSE, "early_response") /* it answered before it had the whole request */  \
     X(DISCARD_CLIENT_ABORT, "client_abort")     /* the client went away in mid-exchange */         \
     X(DISCARD_PROTOCOL_ERROR, "protocol_error") /* the upstream broke its protocol */              \
+    X(DISCARD_UNACKED, "unacked")               /* what was sent was not acknowledged */           \
     X(DISCARD_IDLE_TIMEOUT, "idle_timeout")     /* the session's idle_timeout struck */            \
     X(DISCARD_KEEP_ALIVE, "keep_alive")         /* idle for too long */                            \
     X(DISCARD_MAX_AGE, "max_age")                                                                  \
@@ -117,6 +120,9 @@ struct pool *pool_new(struct loop *loop, struct resolver *resolver,
 /* Closes everything at once. Waiters are never answered; no lease may be left, and it is not called
  * from inside an answer. NULL is harmless. */
 void pool_free(struct pool *pool);
+
+/* What its limits say; users, who know what they send, ask the kernel for it. */
+usec_t pool_unacked_timeout(const struct pool *pool);
 
 /* Names the pool in its log lines; borrowed. */
 void pool_set_name(struct pool *pool, const char *name);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "delivery.h"
 #include "log.h"
 #include "session_internal.h"
 #include "tls.h"
@@ -250,14 +251,18 @@ static void on_task(struct task *task)
     }
 }
 
+/* The earlier of two times, of which 0 is never. */
+static usec_t earlier(usec_t a, usec_t b)
+{
+    return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
 /* When the timer is due, as things stand; 0: never. */
 static usec_t timer_due(const struct session *session)
 {
     usec_t idle_timeout = session->service->config->idle_timeout;
     usec_t due = idle_timeout > 0 ? session->moved_at + idle_timeout : 0;
-    if (session->limit_at != 0 && (due == 0 || session->limit_at < due))
-        due = session->limit_at;
-    return due;
+    return earlier(earlier(due, session->limit_at), session->unacked_at);
 }
 
 int session_start_timer(struct session *session)
@@ -268,6 +273,33 @@ int session_start_timer(struct session *session)
     return timer_set(session->service->loop, &session->timer, due);
 }
 
+/* Is the connection dead? A session that waits for its upstream that long asks the kernel; shorter
+ * ones pay nothing. An upstream that is alive is asked about again when that much has passed since
+ * something was sent, and since it acknowledged something. */
+static bool is_unacked(struct session *session)
+{
+    usec_t now = loop_now(session->service->loop), due = session->unacked_at, quiet;
+    if (due == 0 || due > now)
+        return false;
+    session->unacked_at = 0;
+    if (session->allocation.state != ALLOCATION_LEASED)
+        return false;
+    struct delivery_ages ages = {.last = now - session->moved_at,
+                                 .limit = session->service->unacked_timeout};
+    ages.first = now - due + ages.limit;
+    switch (delivery_ask(session->allocation.stream->fd, &ages)) {
+    case DELIVERY_DONE:
+        break;
+    case DELIVERY_PENDING:
+        quiet = ages.last < ages.acknowledged ? ages.last : ages.acknowledged;
+        session->unacked_at = now + ages.limit - (quiet < ages.limit ? quiet : 0);
+        break;
+    case DELIVERY_LOST:
+        return true;
+    }
+    return false;
+}
+
 /* The timer is not moved with every byte: when it fires, it looks when the last one moved. While
  * the session waits, the allocation has a time limit of its own. */
 static void on_timer(struct timer *timer)
@@ -276,6 +308,10 @@ static void on_timer(struct timer *timer)
     struct loop *loop = session->service->loop;
     if (session->state == SESSION_WAITING)
         session->moved_at = loop_now(loop);
+    if (is_unacked(session)) {
+        session->kind->unacked(session);
+        return;
+    }
     usec_t due = timer_due(session);
     if (due == 0 || (due > loop_now(loop) && timer_set(loop, timer, due) == 0))
         return;
@@ -292,6 +328,7 @@ static void on_answered(struct allocation *allocation, const struct failure *fai
     usec_t now = loop_now(session->service->loop);
     access->waited += now - access->asked;
     session->moved_at = now;
+    session->unacked_at = 0;
     if (failure != NULL) {
         access->failure = *failure;
         session->kind->answered(session, failure);
@@ -362,6 +399,7 @@ int service_init(struct service *service)
     service->pool_host = pool_pin(service->pool, &service->config->upstream);
     if (service->pool_host == NULL)
         return -1;
+    service->unacked_timeout = pool_unacked_timeout(service->pool);
     endpoint_format(&service->config->upstream, service->upstream);
     enum scheme_kind kind = endpoint_kind(&service->config->upstream);
     bool http = kind == SCHEME_HTTP || kind == SCHEME_HTTPS;

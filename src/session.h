@@ -58,6 +58,7 @@ struct service {
 
     const struct session_kind *kind;
     struct pool_host *pool_host; /* the upstream's, pinned */
+    usec_t unacked_timeout;      /* the pool's */
     bool draining;               /* kaproxy is stopping: sessions end as soon as they can */
     const char *host;            /* http: the Host that the upstream is told */
     bool client_host;            /* http: the client's instead, if it sent one */

@@ -1,5 +1,6 @@
 /* Bytes in both directions, until both have ended. */
 #include <errno.h>
+#include <string.h>
 
 #include "log.h"
 #include "session_internal.h"
@@ -57,6 +58,8 @@ static bool client_ended(struct session *session, const struct duplex *duplex, b
         return true;
     }
     stream_end_write(session->allocation.stream);
+    session->moved_at = loop_now(session->service->loop);
+    session_sent(session);
     session_set_state(session, SESSION_DRAINING);
     return false;
 }
@@ -74,6 +77,8 @@ static void after_moving(struct session *session, const struct duplex *duplex, b
     if (up == RELAY_ENDED && down == RELAY_ENDED) {
         pool_discard(&session->allocation, DISCARD_UPSTREAM_CLOSED, false);
         session_finish(session, SESSION_COMPLETE);
+    } else if (session_start_timer(session) < 0) {
+        session_finish(session, SESSION_ERROR);
     } else {
         session_pause(session, moved, up == RELAY_MORE || down == RELAY_MORE);
     }
@@ -96,13 +101,15 @@ void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
         opaque_upstream_sent(&duplex->opaque);
     before = duplex->up.moved; /* its last word is what was written last, not what was read */
     enum relay_result up = move(session, &duplex->up, client, upstream, &access->bytes_up);
-    if (duplex->up.moved != before)
+    if (duplex->up.moved != before) {
         opaque_client_sent(&duplex->opaque);
+        session_sent(session);
+    }
     if (up == RELAY_WRITE_FAILED && down == RELAY_ENDED) {
         /* The upstream has said all, and hears no more. A reset could cost the client the end. */
         duplex->up.sink = true;
         session->limit_at = loop_now(session->service->loop) + SINK_TIME;
-        up = session_start_timer(session) < 0 ? RELAY_NO_MEMORY : RELAY_MORE;
+        up = RELAY_MORE;
     }
 
     enum session_end end = SESSION_END_COUNT;
@@ -123,6 +130,15 @@ void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
     else
         after_moving(session, duplex, may_reuse && !answering, up, down,
                      duplex->down.taken + duplex->up.taken - all_before);
+}
+
+void duplex_unacked(struct session *session)
+{
+    log_warning("listener=%s upstream=%s function=send errno=%d error=\"%s: not acknowledged\"",
+                session->service->config->name, session->service->upstream, ETIMEDOUT,
+                strerror(ETIMEDOUT));
+    pool_discard(&session->allocation, DISCARD_UNACKED, true);
+    session_finish(session, SESSION_UPSTREAM_RESET);
 }
 
 void duplex_clear(struct duplex *duplex)

@@ -374,6 +374,15 @@ static void http_timed_out(struct session *session)
         http_work(session);
 }
 
+static void on_unacked(struct session *session)
+{
+    struct http_session *http = http_of(session);
+    if (http->tunnel != NULL)
+        duplex_unacked(session);
+    else if (http_unacked(http) != STEP_GONE)
+        http_work(session);
+}
+
 static void http_drain(struct session *session)
 {
     struct http_session *http = http_of(session);
@@ -423,6 +432,7 @@ const struct session_kind session_http_kind = {
     .answered = http_answered,
     .work = http_work,
     .timed_out = http_timed_out,
+    .unacked = on_unacked,
     .drain = http_drain,
     .describe = http_describe,
     .clear = http_clear,

@@ -156,6 +156,8 @@ enum step http_answer_failure(struct http_session *http, const struct failure *f
 /* The upstream's connection ended before anything of the answer came, or it brought what cannot be
  * one: once more, or 502. */
 enum step http_retry(struct http_session *http, enum pool_discard reason);
+/* The connection is dead: once more, or 504. */
+enum step http_unacked(struct http_session *http);
 /* From here on bytes in both directions: the exchange switched protocols. */
 enum step http_open_tunnel(struct http_session *http);
 

@@ -98,6 +98,12 @@ static bool may_retry(const struct http_session *http)
     return stale && !exchange->retried && !http->pinned && (!exchange->begun || harmless);
 }
 
+static enum step answer_unacked(struct http_session *http)
+{
+    return http_answer(http, 504, "the upstream does not acknowledge what it is sent",
+                       SESSION_UPSTREAM_RESET, DISCARD_UNACKED);
+}
+
 static enum step answer_ended(struct http_session *http, enum pool_discard reason)
 {
     const char *tls = stream_failure(http->session.allocation.stream);
@@ -113,6 +119,8 @@ static enum step answer_ended(struct http_session *http, enum pool_discard reaso
     case DISCARD_UNREAD_DATA:
         return http_answer(http, 502, "the upstream sent something before the request",
                            SESSION_BAD_RESPONSE, reason);
+    case DISCARD_UNACKED:
+        return answer_unacked(http);
     default:
         return http_answer(http, 502, "the upstream reset the connection without an answer",
                            SESSION_UPSTREAM_RESET, reason);
@@ -125,7 +133,7 @@ enum step http_retry(struct http_session *http, enum pool_discard reason)
     struct exchange *exchange = http->exchange;
     if (!may_retry(http))
         return answer_ended(http, reason);
-    pool_discard(&session->allocation, reason, false);
+    pool_discard(&session->allocation, reason, reason == DISCARD_UNACKED);
     exchange->retried = true;
     exchange->up_failed = exchange->up_reset = false;
     exchange->begun = false;
@@ -133,6 +141,11 @@ enum step http_retry(struct http_session *http, enum pool_discard reason)
     session->service->stats.retries++;
     session_ask(session, true);
     return STEP_AGAIN;
+}
+
+enum step http_unacked(struct http_session *http)
+{
+    return http->exchange->heard ? answer_unacked(http) : http_retry(http, DISCARD_UNACKED);
 }
 
 enum step http_open_tunnel(struct http_session *http)

@@ -407,6 +407,7 @@ static void sent(struct http_session *http, uint64_t length)
     http->exchange->begun = true;
     http->session.access.bytes_up += length;
     http_moved(http);
+    session_sent(&http->session);
 }
 
 /* What comes before the buffers. */

@@ -48,6 +48,7 @@ static void end_response(struct http_session *http)
             pool_set_stay(&session->allocation, (head->keep_alive_timeout - 1) * USEC_PER_SEC);
         pool_release_drained(&session->allocation);
     }
+    session->unacked_at = 0; /* nobody waits for a connection that the client keeps */
     session_set_state(session, SESSION_DRAINING);
 }
 

@@ -45,6 +45,8 @@ struct session_kind {
     void (*work)(struct session *session);
     /* Nothing moved for idle_timeout, or limit_at is over. NULL: the session ends. */
     void (*timed_out)(struct session *session);
+    /* The connection is dead: for unacked_timeout nothing of what was sent was acknowledged. */
+    void (*unacked)(struct session *session);
     /* kaproxy is stopping: what has no work under way ends. NULL: goes on. */
     void (*drain)(struct session *session);
     /* More fields for the access log, each with a blank before it; returns their length. */
@@ -81,8 +83,9 @@ struct session {
     struct allocation allocation;
     struct timer timer; /* idle_timeout, and shorter ones of the kind */
     struct task task;
-    usec_t moved_at; /* when a byte moved last */
-    usec_t limit_at; /* the kind's own time limit, or 0 */
+    usec_t moved_at;   /* when a byte moved last */
+    usec_t limit_at;   /* the kind's own time limit, or 0 */
+    usec_t unacked_at; /* when what was sent upstream must be acknowledged, or 0: nothing was */
     struct access access;
     union address peer;
     TAILQ_ENTRY(session) link;
@@ -98,9 +101,17 @@ void session_ask(struct session *session, bool fresh);
 /* Watches the client, if not done yet. 0, or -1: it cannot be, and the session must end. */
 MUST_CHECK int session_watch_client(struct session *session);
 
-/* Starts the timer that looks for idle_timeout and limit_at; to be called when either may have come
- * nearer. 0, or -1 with ENOMEM. */
+/* Starts the timer that looks for idle_timeout, limit_at and unacked_timeout; to be called when any
+ * of them may have come nearer. 0, or -1 with ENOMEM. */
 MUST_CHECK int session_start_timer(struct session *session);
+
+/* Something was sent to the upstream just now, when moved_at was set. */
+static inline void session_sent(struct session *session)
+{
+    const struct service *service = session->service;
+    if (session->unacked_at == 0 && service->unacked_timeout > 0)
+        session->unacked_at = session->moved_at + service->unacked_timeout;
+}
 
 /* Comes back to `work` in this turn. */
 void session_wake(struct session *session);
@@ -133,6 +144,8 @@ struct duplex {
 /* Moves a piece in each direction, and ends the session when both have ended. With may_reuse a
  * client's end at rest gives the connection back. */
 void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse);
+/* Ends the session, whose connection is dead. */
+void duplex_unacked(struct session *session);
 void duplex_clear(struct duplex *duplex);
 
 #endif

@@ -42,7 +42,7 @@ static void opaque_answered(struct session *session, const struct failure *failu
 {
     if (failure != NULL)
         session_finish(session, SESSION_ALLOC_FAILED);
-    else if (session_watch_client(session) < 0 || session_start_timer(session) < 0)
+    else if (session_watch_client(session) < 0)
         session_finish(session, SESSION_ERROR);
     else
         opaque_work(session);
@@ -59,5 +59,6 @@ const struct session_kind session_opaque_kind = {
     .begin = opaque_begin,
     .answered = opaque_answered,
     .work = opaque_work,
+    .unacked = duplex_unacked,
     .clear = opaque_clear,
 };

@@ -111,9 +111,9 @@ static inline bool stream_has_pending(const struct stream *stream)
 /* The pending error of the socket (SO_ERROR), which this clears; 0 when there is none. */
 int stream_error(struct stream *stream);
 
-/* Ends our direction; the peer reads EOF after what was sent. With TLS it reads close_notify before,
- * which may have to wait until the socket takes it, and the FIN with it; both then follow by
- * themselves. What comes from the peer can still be read. 0 or -1 with errno. */
+/* Ends our direction; the peer reads EOF after what was sent. With TLS it reads close_notify
+ * before, which may have to wait until the socket takes it, and the FIN with it; both then follow
+ * by themselves. What comes from the peer can still be read. 0 or -1 with errno. */
 int stream_end_write(struct stream *stream);
 
 /* As splice(2), for streams without TLS; EAGAIN alone clears a readiness flag. A short count tells

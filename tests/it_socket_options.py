@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Goal of this test: sockets have TCP_NODELAY, a backlog of somaxconn, and the bind_address."""
+"""Goal of this test: sockets have TCP_NODELAY, keep-alive probes towards the upstream, a backlog of
+somaxconn, and the bind_address."""
 
 import ctypes
 import os
@@ -52,6 +53,20 @@ def nodelay(t):
     for sock in connected:
         t.equal(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), 1, "TCP_NODELAY")
         t.check(not os.get_blocking(sock.fileno()), "a socket blocks")
+
+
+@test("probes towards the upstream after 30 s of silence, every 10 s, three of them")
+def keep_alive(t):
+    upstream = t.upstream(answer_lines)
+    kaproxy = t.kaproxy(upstream.endpoint)
+    kaproxy.connect().ask(b"x")
+    found = [s for s in sockets(kaproxy)
+             if not is_listening(s) and s.getpeername()[1] == upstream.port]
+    t.equal(len(found), 1, "connections")
+    t.equal(found[0].getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1, "SO_KEEPALIVE")
+    options = socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT
+    t.equal([found[0].getsockopt(socket.IPPROTO_TCP, option) for option in options],
+            [30, 10, 3, 0], "idle time, interval, count, TCP_USER_TIMEOUT")
 
 
 @test("the backlog of the listening socket is somaxconn")

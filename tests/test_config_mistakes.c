@@ -174,6 +174,15 @@ static void test_times(void **state)
         assert_mistake(text, 2, "is out of range, 0 to 31536000 seconds are allowed");
     }
     config_free(ini_load("[pool]\nkeep_alive = 8760h\n" LISTENER));
+    static const char *const unacked[] = {"1ms", "999ms", "31536001", "8761h"};
+    for (size_t i = 0; i < ARRAY_LEN(unacked); i++) {
+        snprintf(text, sizeof(text), "[pool]\nunacked_timeout = %s\n" LISTENER, unacked[i]);
+        assert_mistake(text, 2, "is out of range, 0 or 1 to 31536000 seconds are allowed");
+    }
+    assert_mistake("[pool]\nunacked_timeout = off\n" LISTENER, 2, "is not a time");
+    config_free(ini_load("[pool]\nunacked_timeout = 0ms\n" LISTENER));
+    config_free(ini_load("[pool]\nunacked_timeout = 1s\n" LISTENER));
+    config_free(ini_load("[pool]\nunacked_timeout = 8760h\n" LISTENER));
 }
 
 static void test_words(void **state)

@@ -542,7 +542,8 @@ static void report(const struct world *w)
         print_message("# discard=%s %llu\n", pool_discard_name((enum pool_discard)reason),
                       (unsigned long long)w->totals.discards[reason]);
         bool sessions = reason == DISCARD_CLIENT_ABORT || reason == DISCARD_PROTOCOL_ERROR ||
-                        reason == DISCARD_IDLE_TIMEOUT || reason == DISCARD_EARLY_RESPONSE;
+                        reason == DISCARD_IDLE_TIMEOUT || reason == DISCARD_EARLY_RESPONSE ||
+                        reason == DISCARD_UNACKED;
         CLAIM(w, sessions || steps < STEPS || w->totals.discards[reason] > 0, "none of a kind");
     }
 }

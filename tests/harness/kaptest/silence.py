@@ -1,0 +1,42 @@
+"""Connections whose network drops everything: packets are thrown away before TCP sees them, so that
+nothing is acknowledged. That is a filter on the socket, for which no right is needed."""
+
+import ctypes
+import socket
+import struct
+
+SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27  # <asm-generic/socket.h>
+
+RETURN = 0x06  # instructions of <linux/bpf_common.h>
+LOAD_BYTE = 0x30
+SKIP_UNLESS_SET = 0x45
+ALL = 0xffffffff
+FLAGS, PUSH = 13, 8  # of TCP's header
+
+DROP = [(RETURN, 0, 0, 0)]
+DROP_DATA = [(LOAD_BYTE, 0, 0, FLAGS), (SKIP_UNLESS_SET, 0, 1, PUSH), (RETURN, 0, 0, 0),
+             (RETURN, 0, 0, ALL)]
+
+
+def _attach(sock, instructions):
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *i) for i in instructions))
+    program = struct.pack("@HP", len(instructions), ctypes.addressof(code))
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+
+
+def deafen(connection):
+    """From now on nothing reaches this channel's socket."""
+    _attach(connection.socket, DROP)
+
+
+def undeafen(connection):
+    """What the other side sends again reaches it."""
+    connection.socket.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, struct.pack("i", 0))
+
+
+def deaf_listener():
+    """A socket to listen on, whose connections are made, and then hear nothing of what is sent."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    _attach(sock, DROP_DATA)
+    return sock
