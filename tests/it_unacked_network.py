@@ -22,16 +22,19 @@ UPSTREAM = "127.0.0.5"
 
 def enter_network():
     """A network of this process's own, where it may do anything. To be called before there are
-    threads. Why it cannot be had, or None."""
+    threads. Why the system does not allow it, or None."""
     user, group = os.geteuid(), os.getegid()
     flags = CLONE_NEWNET if user == 0 else CLONE_NEWNET | CLONE_NEWUSER
     if ctypes.CDLL(None, use_errno=True).unshare(flags) != 0:
         return os.strerror(ctypes.get_errno())
-    if user != 0:
-        own = pathlib.Path("/proc/self")
-        (own / "setgroups").write_text("deny")
-        (own / "uid_map").write_text(f"0 {user} 1")
-        (own / "gid_map").write_text(f"0 {group} 1")
+    try:
+        if user != 0:
+            own = pathlib.Path("/proc/self")
+            (own / "setgroups").write_text("deny")
+            (own / "uid_map").write_text(f"0 {user} 1")
+            (own / "gid_map").write_text(f"0 {group} 1")
+    except PermissionError as error:
+        return str(error)
     return None
 
 
@@ -45,7 +48,7 @@ def ip(*arguments):
 def listener():
     """What an upstream listens on, in that network."""
     if REFUSED:
-        raise Skip(f"no network of its own can be had: {REFUSED}")
+        raise Skip(f"no network of its own is allowed: {REFUSED}")
     ip("link", "set", "lo", "up")
     return socket.create_server((UPSTREAM, 0))
 
