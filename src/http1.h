@@ -139,8 +139,9 @@ void http1_response_begin(struct http1_head *head, enum http1_method method, boo
 void http1_trailer_begin(struct http1_head *head);
 
 /* Looks at the first `length` bytes of the message, in one piece. After HTTP1_MORE call again with
- * the same bytes and more behind them; only the new ones are read. Bytes behind the head are left
- * alone: the body's begin at head->length. One empty line before a request is skipped (RFC 9112
+ * the same bytes and more behind them; only the new ones are read. Fewer bytes than were looked at
+ * are HTTP1_BAD: they are not the same. Bytes behind the head are left alone: the body's begin at
+ * head->length. One empty line before a request is skipped (RFC 9112
  * 2.2), so a buffer of just CRLF is no started request: see http1_head_started. No bytes at all are
  * HTTP1_MORE; then `data` may be NULL, here and below. */
 MUST_CHECK enum http1_result http1_head_parse(struct http1_head *head, const char *data,

@@ -245,6 +245,8 @@ enum http1_result http1_head_parse(struct http1_head *head, const char *data, si
         return HTTP1_DONE;
     if (head->stage == STAGE_BAD)
         return HTTP1_BAD;
+    if (length < head->scanned) /* not the bytes of the call before: what stands there is unknown */
+        return http1_bad(head, 400, "bytes of the head are gone that were there before");
     if (length == 0) /* nor is there memory to point into */
         return HTTP1_MORE;
     if (head->stage == STAGE_START_LINE) {

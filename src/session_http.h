@@ -54,7 +54,8 @@ enum message_stage { MESSAGE_HEAD, MESSAGE_BODY, MESSAGE_TRAILER, MESSAGE_READ }
 struct exchange {
     struct exchange *next_spare; /* while it is one */
     enum message_stage request_stage, response_stage;
-    struct http1_head request, response, trailer; /* trailer: of the request; facts of the others */
+    /* Each direction has its own, for both are read at the same time. */
+    struct http1_head request, response, request_trailer, response_trailer;
     struct http1_body request_body, response_body;
     struct buffer head;  /* the request's head, while its body is read ahead */
     struct buffer ahead; /* its payload read ahead */

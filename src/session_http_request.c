@@ -205,7 +205,7 @@ static enum step took_body(struct http_session *http, enum http1_result result, 
         return STEP_AGAIN;
     case HTTP1_TRAILER:
         exchange->request_stage = MESSAGE_TRAILER;
-        http1_trailer_begin(&exchange->trailer);
+        http1_trailer_begin(&exchange->request_trailer);
         return STEP_AGAIN;
     case HTTP1_MORE:
         return STEP_BLOCKED;
@@ -254,7 +254,7 @@ static enum step read_body_ahead(struct http_session *http)
 static enum step take_trailer(struct http_session *http)
 {
     struct exchange *exchange = http->exchange;
-    struct http1_head *trailer = &exchange->trailer;
+    struct http1_head *trailer = &exchange->request_trailer;
     struct scratch compose = http->session.service->compose;
     const char *data = buffer_data(&http->in);
     ssize_t n;

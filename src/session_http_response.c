@@ -185,7 +185,7 @@ static enum step take_body(struct http_session *http)
                                          .last = result == HTTP1_DONE};
     if (result == HTTP1_TRAILER) {
         exchange->response_stage = MESSAGE_TRAILER;
-        http1_trailer_begin(&exchange->trailer);
+        http1_trailer_begin(&exchange->response_trailer);
     } else if (result == HTTP1_DONE) {
         exchange->response_stage = MESSAGE_READ;
         exchange->surplus = used < all;
@@ -200,7 +200,7 @@ static enum step take_body(struct http_session *http)
 static enum step take_trailer(struct http_session *http)
 {
     struct exchange *exchange = http->exchange;
-    struct http1_head *trailer = &exchange->trailer;
+    struct http1_head *trailer = &exchange->response_trailer;
     enum http1_result result =
         http1_head_parse(trailer, buffer_data(&exchange->answer), buffer_length(&exchange->answer));
     if (result == HTTP1_MORE)

@@ -531,6 +531,33 @@ static void test_no_rescan(void **state)
     assert_int_equal(http1_head_parse(&head, text.data, text.length), HTTP1_DONE);
 }
 
+/* Fewer bytes than were there before cannot be the same message; nothing behind them is read. */
+static void test_fewer_bytes(void **state)
+{
+    static const char request[] = "GET / HTTP/1.0\r\nX: abc", trailer[] = "Long: abc";
+
+    (void)state;
+    for (size_t first = 1; first < sizeof(request); first++)
+        for (size_t length = 0; length < first; length++) {
+            char *copy = malloc(length + 1);
+
+            assert_non_null(copy);
+            memcpy(copy, request, length);
+            http1_request_begin(&head);
+            assert_int_equal(http1_head_parse(&head, request, first), HTTP1_MORE);
+            if (length < head.scanned) {
+                assert_int_equal(http1_head_parse(&head, copy, length), HTTP1_BAD);
+                assert_int_equal(head.bad_status, 400);
+                assert_non_null(head.bad_text);
+            }
+            free(copy);
+        }
+    http1_trailer_begin(&head);
+    assert_int_equal(http1_head_parse(&head, trailer, sizeof(trailer) - 1), HTTP1_MORE);
+    assert_int_equal(http1_head_parse(&head, NULL, 0), HTTP1_BAD);
+    assert_int_equal(http1_head_parse(&head, trailer, sizeof(trailer) - 1), HTTP1_BAD);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -549,6 +576,7 @@ int main(void)
         cmocka_unit_test(test_head_ended),
         cmocka_unit_test(test_bad_text),
         cmocka_unit_test(test_no_rescan),
+        cmocka_unit_test(test_fewer_bytes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,13 +9,16 @@
  *   t     the program runs for one turn of its loop
  *   n     a new client, then the present one     1 to 4  that client
  *   k     the next upstream; whichever received something last is the present one anyway
- *   f F   the client, the upstream ends its direction     x y  it closes, with a reset if bytes
- * wait p q   the client, the upstream stops reading, or goes on a r h dials are answered, refused,
- * held w     time passes, as many seconds as the next byte says z     filler follows: as many KiB
- * as the next byte says d     kaproxy is told to stop
+ *   f F   the client, the upstream ends its direction
+ *   x y   it closes, with a reset if bytes wait
+ *   p q   the client, the upstream stops reading, or goes on
+ *   a r h dials are answered, refused, held
+ *   w     time passes, as many seconds as the next byte says
+ *   z     filler follows: as many KiB as the next byte says
+ *   d     kaproxy is told to stop
  *
- * When the play is over all read what is there, the outcome is judged (judge.h), and time passes
- * until every session has ended. */
+ * Plays are mutated by mutate.c. When one is over all read what is there, the outcome is judged
+ * (judge.h), and time passes until every session has ended. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdint.h>

@@ -204,7 +204,8 @@ static bool is_same(const struct answer_view *answer, const struct answer_view *
 {
     return sent->verdict == REFERENCE_WHOLE && sent->status == answer->status &&
            sent->body_length == answer->body_length &&
-           (sent->body_length == 0 || memcmp(sent->body, answer->body, sent->body_length) == 0);
+           (sent->body_length == 0 || memcmp(sent->body, answer->body, sent->body_length) == 0) &&
+           trailer_is_passed_on(&sent->trailer, &answer->trailer);
 }
 
 /* It came unasked, from a connection that saw no request. */

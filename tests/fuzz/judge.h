@@ -1,8 +1,8 @@
 /* What must be true of the records of far.h, whatever was sent. All is read by the reference.
  *
  *   - What an upstream received are requests that its clients sent, each client's in order, with
- *     the same method, target and body; nothing of a request that the reference refuses. A request
- *     went out twice only where that does no harm.
+ *     the same method, target, body and trailer; nothing of a request that the reference refuses.
+ *     A request went out twice only where that does no harm.
  *   - A connection on which a request begins is at rest: every answer was read to its end, nothing
  *     more was sent, nobody said close.
  *   - What a client received are responses in order; each whole one is the answer that an upstream

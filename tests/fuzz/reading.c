@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "message.h"
+
 static const char *find_text(struct reference_text text, const char *part)
 {
     return memmem(text.data, text.length, part, strlen(part));
@@ -37,6 +39,35 @@ static struct reference_text last_element(struct reference_text value)
     return value;
 }
 
+static struct trailer_view keep_trailer(const struct reference_message *message,
+                                        enum reference_verdict verdict)
+{
+    struct trailer_view trailer = {NULL, 0};
+    size_t size = message->trailer_count * sizeof(*trailer.fields);
+    if (verdict != REFERENCE_WHOLE || size == 0)
+        return trailer;
+    trailer.fields = malloc(size);
+    REQUIRE(trailer.fields != NULL);
+    memcpy(trailer.fields, message->trailers, size);
+    trailer.count = message->trailer_count;
+    return trailer;
+}
+
+bool trailer_is_passed_on(const struct trailer_view *trailer, const struct trailer_view *other)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < other->count; i++, at++) {
+        const struct reference_field *got = &other->fields[i];
+        while (at < trailer->count &&
+               !(reference_equals(trailer->fields[at].name, got->name.data, got->name.length) &&
+                 reference_equals(trailer->fields[at].value, got->value.data, got->value.length)))
+            at++;
+        if (at == trailer->count)
+            return false;
+    }
+    return true;
+}
+
 void request_read(struct request_view *request, const char *data, size_t length)
 {
     struct reference_message message;
@@ -57,13 +88,16 @@ void request_read(struct request_view *request, const char *data, size_t length)
         .client = forwarded.length > 0 ? last_element(forwarded) : forwarded,
         .body = message.body,
         .body_length = message.body_length,
+        .trailer = keep_trailer(&message, verdict),
     };
 }
 
 void request_clear(struct request_view *request)
 {
     free(request->body);
+    free(request->trailer.fields);
     request->body = NULL;
+    request->trailer.fields = NULL;
 }
 
 /* What is left of an http URI without scheme and authority; the path may be empty. */
@@ -103,7 +137,8 @@ bool request_is_passed_on(const struct request_view *request, const struct reque
         !target_is_passed_on(request, other))
         return false;
     if (other->body_length > request->body_length ||
-        (other->verdict == REFERENCE_WHOLE && other->body_length != request->body_length))
+        (other->verdict == REFERENCE_WHOLE && other->body_length != request->body_length) ||
+        !trailer_is_passed_on(&request->trailer, &other->trailer))
         return false;
     return other->body_length == 0 || memcmp(request->body, other->body, other->body_length) == 0;
 }
@@ -165,6 +200,7 @@ static void take_facts(struct answer_view *answer, const struct request_view *re
         !delimited || has_option(message, "close") || (is_10 && !has_option(message, "keep-alive"));
     answer->body = message->body;
     answer->body_length = message->body_length;
+    answer->trailer = keep_trailer(message, answer->verdict);
 }
 
 void answer_read(struct answer_view *answer, const struct request_view *request, const char *data,
@@ -193,5 +229,7 @@ void answer_read(struct answer_view *answer, const struct request_view *request,
 void answer_clear(struct answer_view *answer)
 {
     free(answer->body);
+    free(answer->trailer.fields);
     answer->body = NULL;
+    answer->trailer.fields = NULL;
 }

@@ -4,6 +4,12 @@
 
 #include "reference.h"
 
+/* The fields of a whole message's trailer; allocated. */
+struct trailer_view {
+    struct reference_field *fields;
+    size_t count;
+};
+
 struct request_view {
     enum reference_verdict verdict;
     size_t length; /* of all of it, when whole */
@@ -14,6 +20,7 @@ struct request_view {
     struct reference_text client;         /* who sent it, as kaproxy says */
     char *body;                           /* as far as it came; allocated */
     size_t body_length;
+    struct trailer_view trailer;
 };
 
 void request_read(struct request_view *request, const char *data, size_t length);
@@ -37,11 +44,16 @@ struct answer_view {
     bool is_plain_text;
     char *body; /* allocated */
     size_t body_length;
+    struct trailer_view trailer;
 };
 
 /* closed: the sender ended in order after these bytes. */
 void answer_read(struct answer_view *answer, const struct request_view *request, const char *data,
                  size_t length, bool closed);
 void answer_clear(struct answer_view *answer);
+
+/* Has every field of `other` (what was passed on) been sent, in this order? Some fields may not
+ * stand in a trailer, and are left out. */
+bool trailer_is_passed_on(const struct trailer_view *trailer, const struct trailer_view *other);
 
 #endif
