@@ -29,7 +29,7 @@ const char *session_end_name(enum session_end end)
 /* Which transitions are legal: rows are "from". */
 static const bool legal[SESSION_STATES][SESSION_STATES] = {
     /*                     READ   WAIT   RELAY  DRAIN  LINGER CLOSED */
-    [SESSION_READING] = {false, true, true, true, false, true},
+    [SESSION_READING] = {false, true, true, true, true, true},
     [SESSION_WAITING] = {false, false, true, true, false, true},
     [SESSION_RELAYING] = {true, true, false, true, false, true},
     [SESSION_DRAINING] = {true, false, false, false, true, true},

@@ -22,7 +22,7 @@ void http_moved(struct http_session *http)
 
 void http_took(struct http_session *http, uint64_t length)
 {
-    http->taken += length;
+    http->taken += (uint32_t)length;
     http_moved(http);
 }
 
@@ -67,7 +67,7 @@ struct exchange *http_exchange_new(struct http_session *http)
     return exchange;
 }
 
-static void exchange_free(struct http_session *http)
+void http_exchange_free(struct http_session *http)
 {
     struct service *service = http->session.service;
     struct exchange *exchange = http->exchange;
@@ -160,76 +160,6 @@ static bool client_is_gone(struct http_session *http)
     return stream_error(client) != 0;
 }
 
-/* The exchange is over and told; its books are closed. */
-static void close_exchange(struct http_session *http)
-{
-    struct service_stats *stats = &http->session.service->stats;
-    const struct exchange *exchange = http->exchange;
-    if (exchange->status >= 100 && exchange->status < 600)
-        stats->answers[exchange->status / 100]++;
-    session_log(&http->session, http->end);
-    http->served = true;
-    exchange_free(http);
-}
-
-/* What the client still sends must be read, or closing would reset the connection, and a reset
- * can destroy an answer that the client has not read yet (RFC 9112 9.6). */
-static bool must_linger(struct http_session *http)
-{
-    struct stream *client = &http->session.client;
-    const struct exchange *exchange = http->exchange;
-    if (http->client_ended)
-        return false;
-    if (exchange->request_stage != MESSAGE_READ || buffer_length(&http->in) > 0)
-        return true;
-    /* A read that got all it had asked for does not tell. Nor would an event where the client is
-     * not watched: it may have sent the CRLF that old ones send behind a body (RFC 9112 2.2). */
-    bool unsure = client->readable ||
-                  (!stream_is_watched(client) && exchange->request.framing != HTTP1_NO_BODY);
-    return unsure && stream_look(client) == LOOK_DATA;
-}
-
-/* DRAINING: the rest of the answer, then the next request, or the end. */
-static enum step drain_step(struct http_session *http)
-{
-    struct session *session = &http->session;
-    enum step step = http_flush(http);
-    if (step != STEP_AGAIN)
-        return step;
-    bool linger = http->last && must_linger(http);
-    close_exchange(http);
-    session->limit_at = 0;
-    if (!http->last) {
-        session_set_state(session, SESSION_READING);
-        return STEP_AGAIN;
-    }
-    if (!linger)
-        return http_finish(http, SESSION_COMPLETE);
-    stream_end_write(&session->client);
-    session_set_state(session, SESSION_LINGERING);
-    buffer_clear(&http->in);
-    session->limit_at = loop_now(session->service->loop) + HTTP_LINGER;
-    if (session_start_timer(session) < 0)
-        return http_finish(http, SESSION_COMPLETE);
-    return STEP_AGAIN;
-}
-
-/* LINGERING: throws away what the client still sends. */
-static enum step linger_step(struct http_session *http)
-{
-    struct scratch scratch = http->session.service->scratch;
-    if (!http->session.client.readable)
-        return STEP_BLOCKED;
-    ssize_t n = stream_read(&http->session.client, scratch.data, http_read_max(http));
-    if (n > 0) { /* nothing is lent any more */
-        http->taken += (size_t)n;
-        return STEP_AGAIN;
-    }
-    if (n < 0 && errno == EAGAIN)
-        return STEP_BLOCKED;
-    return http_finish(http, SESSION_COMPLETE);
-}
-
 /* RELAYING: the answer first, for it may make sending the rest of the request pointless. */
 static enum step relay_step(struct http_session *http)
 {
@@ -255,18 +185,18 @@ static enum step next_step(struct http_session *http)
 {
     enum session_state state = http->session.state;
     if (state == SESSION_READING && pinned_is_gone(http))
-        return http_finish(http, SESSION_COMPLETE);
+        return http_end_client(http);
     if (state == SESSION_READING)
         return http_read_request(http);
     if (state == SESSION_LINGERING)
-        return linger_step(http);
+        return http_linger_step(http);
     if (http->tunnel == NULL && client_is_gone(http))
         return http_finish(http, SESSION_CLIENT_RESET);
     switch (state) {
     case SESSION_RELAYING:
         return relay_step(http);
     case SESSION_DRAINING:
-        return http->tunnel != NULL ? relay_step(http) : drain_step(http);
+        return http->tunnel != NULL ? relay_step(http) : http_drain_step(http);
     case SESSION_READING:
     case SESSION_WAITING:
     case SESSION_LINGERING:
@@ -316,7 +246,8 @@ static int wait_for_more(struct http_session *http)
 static bool watch_is_due(const struct http_session *http)
 {
     usec_t limit = http->session.limit_at;
-    return limit != 0 && limit == http->watch_at && limit <= loop_now(http->session.service->loop);
+    return http->session.state != SESSION_LINGERING && limit != 0 && limit == http->watch_at &&
+           limit <= loop_now(http->session.service->loop);
 }
 
 static void http_work(struct session *session)
@@ -345,32 +276,50 @@ static void http_answered(struct session *session, const struct failure *failure
         http_work(session);
 }
 
+/* Nothing has begun that would have to be answered. */
+static bool is_between_requests(const struct http_session *http)
+{
+    const struct exchange *exchange = http->exchange;
+    return exchange == NULL ||
+           (exchange->request_stage == MESSAGE_HEAD && !http1_head_started(&exchange->request));
+}
+
+/* A client without a request ends in order, and nothing is logged. */
+static enum step end_between_requests(struct http_session *http)
+{
+    http->session.access.open = false;
+    http_exchange_free(http);
+    buffer_clear(&http->in);
+    return http_end_client(http);
+}
+
+static enum step time_is_over(struct http_session *http)
+{
+    const struct exchange *exchange = http->exchange;
+    if (http->session.state == SESSION_LINGERING)
+        return http_linger_timed_out(http);
+    if (is_between_requests(http))
+        return end_between_requests(http);
+    /* Where something stands for the client, it is the client that takes nothing. */
+    if (http->tunnel != NULL || http->session.state == SESSION_DRAINING || http_has_down(http))
+        return http_finish(http, SESSION_IDLE_TIMEOUT);
+    if (exchange->request_stage != MESSAGE_READ && !exchange->heard && http_up_is_sent(exchange))
+        return http_answer(http, 408, "the request did not arrive in time", SESSION_IDLE_TIMEOUT,
+                           DISCARD_CLIENT_ABORT);
+    return http_answer(http, 504, "the upstream did not answer in time", SESSION_IDLE_TIMEOUT,
+                       DISCARD_IDLE_TIMEOUT);
+}
+
 static void http_timed_out(struct session *session)
 {
     struct http_session *http = http_of(session);
-    struct exchange *exchange = http->exchange;
-    enum step step = STEP_GONE;
     if (watch_is_due(http)) {
         session->limit_at = 0;
         if (session_watch_client(session) < 0 || session_start_timer(session) < 0)
             session_finish(session, SESSION_ERROR);
         return;
     }
-    bool idle = exchange == NULL || (exchange->request_stage == MESSAGE_HEAD &&
-                                     !http1_head_started(&exchange->request));
-    if (session->state == SESSION_LINGERING || idle) {
-        session->access.open = false;
-        session_finish(session, SESSION_COMPLETE);
-    } else if (http->tunnel != NULL || session->state == SESSION_DRAINING)
-        session_finish(session, SESSION_IDLE_TIMEOUT);
-    else if (exchange->request_stage != MESSAGE_READ && !exchange->heard &&
-             http_up_is_sent(exchange))
-        step = http_answer(http, 408, "the request did not arrive in time", SESSION_IDLE_TIMEOUT,
-                           DISCARD_CLIENT_ABORT);
-    else
-        step = http_answer(http, 504, "the upstream did not answer in time", SESSION_IDLE_TIMEOUT,
-                           DISCARD_IDLE_TIMEOUT);
-    if (step != STEP_GONE)
+    if (time_is_over(http) != STEP_GONE)
         http_work(session);
 }
 
@@ -390,8 +339,9 @@ static void http_drain(struct session *session)
         return;
     /* A client that has just come has its request on the way. */
     session->limit_at = loop_now(session->service->loop) + HTTP_DRAIN_GRACE;
-    if (http->served || session_start_timer(session) < 0)
-        session_finish(session, SESSION_COMPLETE);
+    bool waits = !http->served && session_start_timer(session) == 0;
+    if (!waits && http_end_client(http) != STEP_GONE)
+        http_work(session);
 }
 
 static size_t http_describe(struct session *session, char *text, size_t size)
@@ -416,7 +366,7 @@ static size_t http_describe(struct session *session, char *text, size_t size)
 static void http_clear(struct session *session)
 {
     struct http_session *http = http_of(session);
-    exchange_free(http);
+    http_exchange_free(http);
     buffer_clear(&http->in);
     buffer_clear(&http->down);
     if (http->tunnel != NULL)

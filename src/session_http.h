@@ -1,11 +1,12 @@
 /* What the files of the http session share; for session_http*.c alone.
  *
- *   session_http.c           one client: its exchanges one after another, time limits, its end
+ *   session_http.c           one client: its exchanges one after another, time limits
  *   session_http_request.c   client to upstream: reads a request ahead, asks, sends
  *   session_http_response.c  upstream to client: passes the answer on, gives the connection back
  *   session_http_body.c      payload, in either direction
  *   session_http_bulk.c      much of it
  *   session_http_answer.c    answers of our own, sending it again, tunnels
+ *   session_http_end.c       the end of an exchange, and of its client
  *
  * A step works on one session. It says STEP_GONE when it has ended it: then nothing of it may be
  * touched any more. */
@@ -37,8 +38,12 @@
 /* How long a client that has sent nothing yet may begin its request when kaproxy stops. */
 #define HTTP_DRAIN_GRACE (1 * USEC_PER_SEC)
 
-/* How long we read on after our last byte, so that a reset does not destroy it. */
-#define HTTP_LINGER (5 * USEC_PER_SEC)
+/* How long we read on after our last byte, so that a reset does not destroy it, and how much. */
+#define HTTP_LINGER     (5 * USEC_PER_SEC)
+#define HTTP_LINGER_MAX (256U * 1024 * 1024)
+
+/* How often a client that sends nothing is looked after meanwhile: does it have all? */
+#define HTTP_LINGER_LOOK (USEC_PER_SEC / 5)
 
 enum step {
     STEP_AGAIN,   /* the state has changed; go on at once */
@@ -88,13 +93,17 @@ struct http_session {
     struct buffer down;        /* for the client */
     struct exchange *exchange; /* NULL between requests */
     struct duplex *tunnel;     /* after 101, or 2xx to CONNECT */
-    uint64_t taken;            /* bytes read in this run */
-    usec_t watch_at;           /* limit_at while it ends no more than the time without a watch */
-    enum session_end end;      /* how the exchange ended, once its answer is DRAINING */
-    bool served;               /* had an exchange before */
-    bool pinned;               /* NTLM, Negotiate: the connection is this client's until it ends */
-    bool client_ended;         /* the client's EOF was seen; it may still read */
-    bool last;                 /* the client's connection ends with this exchange */
+    union {
+        usec_t watch_at;     /* limit_at while it ends no more than the time without a watch */
+        usec_t linger_until; /* LINGERING */
+    };
+    uint32_t taken;       /* bytes read in this run */
+    uint32_t linger_left; /* LINGERING: how many bytes may still be thrown away */
+    enum session_end end; /* how the exchange ended, once its answer is DRAINING */
+    bool served;          /* had an exchange before */
+    bool pinned;          /* NTLM, Negotiate: the connection is this client's until it ends */
+    bool client_ended;    /* the client's EOF was seen; it may still read */
+    bool last;            /* the client's connection ends with this exchange */
 };
 
 static inline struct http_session *http_of(struct session *session)
@@ -125,6 +134,8 @@ void http_told(struct http_session *http, uint64_t length);
  * memory is used again, and before others have their turn. 0, or -1 with ENOMEM. */
 MUST_CHECK int http_keep(struct http_session *http);
 struct exchange *http_exchange_new(struct http_session *http); /* NULL: no memory */
+void http_exchange_free(struct http_session *http);            /* if there is one */
+/* Ends the session at once, as session_finish does. */
 enum step http_finish(struct http_session *http, enum session_end end);
 /* Does anything stand for the client? */
 bool http_has_down(const struct http_session *http);
@@ -161,6 +172,19 @@ enum step http_retry(struct http_session *http, enum pool_discard reason);
 enum step http_unacked(struct http_session *http);
 /* From here on bytes in both directions: the exchange switched protocols. */
 enum step http_open_tunnel(struct http_session *http);
+
+/* session_http_end.c */
+
+/* What stands for the client is its last answer; it goes out, and the client ends. */
+enum step http_end_exchange(struct http_session *http, enum session_end end);
+/* Ends a client in order that has, as far as we are concerned, all there is for it: closes at once,
+ * or lingers where a reset could follow. What is leased is discarded. */
+enum step http_end_client(struct http_session *http);
+/* DRAINING: the rest of the answer, then the next request, or the end. */
+enum step http_drain_step(struct http_session *http);
+/* LINGERING: throws away what the client still sends. */
+enum step http_linger_step(struct http_session *http);
+enum step http_linger_timed_out(struct http_session *http);
 
 /* session_http_body.c */
 

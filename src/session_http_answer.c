@@ -58,11 +58,7 @@ enum step http_answer(struct http_session *http, unsigned status, const char *te
     if (compose(http, status, text) < 0)
         return http_finish(http, SESSION_ERROR);
     exchange->status = (uint16_t)status;
-    http->end = end;
-    http->last = true;
-    session->limit_at = 0;
-    session_set_state(session, SESSION_DRAINING);
-    return STEP_AGAIN;
+    return http_end_exchange(http, end);
 }
 
 static unsigned failure_status(const struct failure *failure)

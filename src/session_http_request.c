@@ -330,7 +330,7 @@ static enum step begin_exchange(struct http_session *http)
     const struct service *service = session->service;
     if (buffer_length(&http->in) == 0) {
         if (service->draining && http->served)
-            return http_finish(http, SESSION_COMPLETE);
+            return http_end_client(http);
         enum step step = fill(http);
         if (step != STEP_AGAIN)
             return step;
@@ -345,7 +345,7 @@ static enum step begin_exchange(struct http_session *http)
 enum step http_read_request(struct http_session *http)
 {
     enum step step = http->exchange == NULL ? begin_exchange(http) : STEP_AGAIN;
-    if (step != STEP_AGAIN)
+    if (step != STEP_AGAIN || http->session.state != SESSION_READING)
         return step;
     step = read_on(http);
     if (step == STEP_GONE || http->session.state != SESSION_READING)

@@ -3,7 +3,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -338,6 +340,12 @@ int stream_error(struct stream *stream)
     if (getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
         return errno;
     return error;
+}
+
+bool stream_is_delivered(const struct stream *stream)
+{
+    int unsent = 0;
+    return ioctl(stream->fd, SIOCOUTQ, &unsent) == 0 && unsent == 0;
 }
 
 int stream_end_write(struct stream *stream)

@@ -111,6 +111,10 @@ static inline bool stream_has_pending(const struct stream *stream)
 /* The pending error of the socket (SO_ERROR), which this clears; 0 when there is none. */
 int stream_error(struct stream *stream);
 
+/* Does the peer's system have all that was written, an end included? Then no reset can destroy it
+ * on its way. For a stream without TLS. */
+bool stream_is_delivered(const struct stream *stream);
+
 /* Ends our direction; the peer reads EOF after what was sent. With TLS it reads close_notify
  * before, which may have to wait until the socket takes it, and the FIN with it; both then follow
  * by themselves. What comes from the peer can still be read. 0 or -1 with errno. */

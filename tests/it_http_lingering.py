@@ -2,14 +2,20 @@
 """Goal of this test: a client that still sends reads the answer, and no reset destroys it; but it is
 not listened to for ever, and not at all when it has sent everything."""
 
+import re
+import signal
 import sys
+import threading
 import time
 
 sys.path.insert(0, sys.path[0] + "/harness")
-from kaptest import ReservedPort, SLOW, main, test
-from kaptest.http import HttpUpstream, check_line, client, head, held, start
+from kaptest import PATIENCE, ReservedPort, SLOW, main, test
+from kaptest.http import (HttpUpstream, answer, check_line, client, head, held, request, start,
+                          wait_line)
 
 LENGTH = 10_000_000
+LARGE = b"x" * 200_000  # the kernel takes it at once, and of a client that reads late but a little
+MAX = 256 << 20         # bytes thrown away at most
 
 
 def send_all(peer, first):
@@ -96,6 +102,148 @@ def all_was_read(t):
     t.equal(peer.channel.end(), "eof", "end")
     kaproxy.wait_log("client_fd=.* -> closed")
     t.equal(kaproxy.find_log("-> lingering"), [], "lingering")
+
+
+@test("one that sends as fast as it can is not read without end")
+def much(t):
+    kaproxy = start(t, t.own(HttpUpstream()))
+    peer = client(t, kaproxy)
+    peer.channel.send(b"nonsense\r\n\r\n")
+    t.equal(peer.response().status, 400, "status")
+    sent, data = 0, b"x" * (1 << 20)
+    try:
+        while sent < 2 * MAX:
+            peer.channel.send(data)
+            sent += len(data)
+    except ConnectionError:
+        pass
+    t.at_most(sent, MAX + (64 << 20), "bytes that it could send")
+
+
+def large_or_nothing(_connection, message):
+    return answer(LARGE) if message.target == "/large" else None
+
+
+def pipelining(t, upstream, first=request("GET", "/large"), **options):
+    """A client that has asked for much, and reads late. It comes together with its request, so that
+    there was no need to watch it."""
+    kaproxy = start(t, upstream, **options)
+    with kaproxy.paused():
+        peer = client(t, kaproxy, receive_buffer=4096)
+        peer.channel.send(first)
+    return kaproxy, peer
+
+
+def check_large(t, peer, *statuses):
+    """The answer must come whole, and further ones behind it, and then the end."""
+    t.check(peer.response().body == LARGE, "the answer is wrong")
+    for status in statuses:
+        t.equal(peer.response().status, status, "status")
+    t.equal(peer.channel.read_end(), (b"", "eof"), "end")
+
+
+@test("a third request behind one that ends in our 502: nothing of the first answer is lost")
+def third_request(t):
+    go = threading.Event()
+    t.callback(go.set)
+
+    def handler(connection, message):
+        if message.target == "/none":
+            go.wait(PATIENCE)
+        return large_or_nothing(connection, message)
+
+    upstream = t.own(HttpUpstream(handler))
+    kaproxy, peer = pipelining(t, upstream, request("GET", "/large") + request("POST", "/none"))
+    upstream.wait_requests(2)
+    peer.channel.send(request())
+    go.set()
+    check_line(t, kaproxy, 2, status=502)
+    check_large(t, peer, 502)
+    t.equal(len(upstream.requests), 2, "requests at the upstream")
+
+
+@test("a request that comes when the client was closed already: nothing is lost either")
+def too_late(t):
+    kaproxy, peer = pipelining(t, t.own(HttpUpstream(large_or_nothing)),
+                               request("GET", "/large") + request("POST", "/none"))
+    check_line(t, kaproxy, 2, status=502)
+    peer.channel.send(request())
+    check_large(t, peer, 502)
+
+
+def terminate(kaproxy):
+    """SIGTERM; waits until it was taken."""
+    kaproxy.signal(signal.SIGTERM)
+    kaproxy.wait_log("SIGTERM: stopping")
+
+
+@test("a soft stop between two requests, of which the second is on its way")
+def stops(t):
+    kaproxy, peer = pipelining(t, t.own(HttpUpstream(large_or_nothing)))
+    wait_line(kaproxy)
+    terminate(kaproxy)
+    peer.channel.send(request())
+    check_large(t, peer)
+    peer.channel.close()
+    kaproxy.wait_exit()
+
+
+@test("a soft stop in the middle of an answer, with another request unread behind it")
+def stops_in_answer(t):
+    go = threading.Event()
+    t.callback(go.set)
+
+    def in_two_parts(connection, _message):
+        connection.send(answer(LARGE)[:1000])
+        go.wait(PATIENCE)
+        return answer(LARGE)[1000:]
+
+    upstream = t.own(HttpUpstream(in_two_parts))
+    kaproxy, peer = pipelining(t, upstream)
+    t.check(not peer.channel.is_silent(PATIENCE), "nothing came of the answer")
+    terminate(kaproxy)
+    peer.channel.send(request())
+    go.set()
+    wait_line(kaproxy)
+    check_large(t, peer)
+    t.equal(len(upstream.requests), 1, "requests at the upstream")
+
+
+@test("idle_timeout between two requests, of which the second is on its way")
+def idle_timeout(t):
+    kaproxy, peer = pipelining(t, t.own(HttpUpstream(large_or_nothing)),
+                               listener={"idle_timeout": "1500ms"}, main={"log_level": "debug"})
+    kaproxy.wait_log("client_fd=.* -> (lingering|closed)")
+    peer.channel.send(request())
+    check_large(t, peer)
+
+
+@test("a client that has all of its answer is closed at once, though it might go on")
+def has_all(t):
+    upstream = t.own(HttpUpstream())
+    kaproxy = start(t, upstream, listener={"idle_timeout": "1500ms"}, main={"log_level": "debug"})
+    peer = client(t, kaproxy)
+    t.equal(peer.ask().status, 200, "status")
+    kaproxy.wait_log("client_fd=.* -> closed")
+    t.equal(kaproxy.find_log("-> lingering"), [], "lingering")
+    t.equal(peer.channel.read_end(), (b"", "eof"), "end")
+
+
+@test("one that gets it while we linger is closed then, and before one that has not said all")
+def gets_all(t):
+    kaproxy, peer = pipelining(t, t.own(HttpUpstream(large_or_nothing)),
+                               request("GET", "/large") + request("POST", "/none"),
+                               main={"log_level": "debug"})
+    check_line(t, kaproxy, 2, status=502)
+    other = client(t, kaproxy)
+    other.channel.send(b"nonsense")
+    other.channel.send(b"\r\n\r\n")
+    t.equal(other.response().status, 400, "status")
+    lingering = kaproxy.wait_log("client_fd=.* -> lingering", 2)
+    check_large(t, peer, 502)
+    closed = kaproxy.wait_log("client_fd=.* -> closed")
+    t.equal(*(re.search(r"client_fd=(\d+)", lines[0])[1] for lines in (closed, lingering)),
+            "the client that was closed first")
 
 
 main()

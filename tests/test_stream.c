@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -626,6 +627,32 @@ static void test_end_write_is_half_a_close(void **state)
     assert_fails(stream_end_write(&f->stream), ENOTCONN);
 }
 
+/* What has been written, an end too, comes to the peer's system sooner or later. */
+static void await_delivery(struct fixture *f)
+{
+    while (!stream_is_delivered(&f->stream))
+        sched_yield();
+}
+
+static void test_delivered_when_the_peer_has_it(void **state)
+{
+    struct fixture *f = *state;
+    static char block[64 * 1024];
+    assert_true(stream_is_delivered(&f->stream));
+    size_t left = fill(f); /* more than the peer's system takes */
+    assert_false(stream_is_delivered(&f->stream));
+    while (left > 0) {
+        ssize_t n = read(f->peer, block, sizeof(block));
+        assert_true(n > 0);
+        left -= (size_t)n;
+    }
+    await_delivery(f);
+    assert_int_equal(stream_end_write(&f->stream), 0);
+    await_delivery(f);
+    stream_close(&f->stream);
+    assert_false(stream_is_delivered(&f->stream));
+}
+
 static void test_close_sends_eof(void **state)
 {
     struct fixture *f = *state;
@@ -742,6 +769,7 @@ int main(void)
         STREAM_TEST(test_look_finds_a_reset),
         STREAM_TEST(test_error_is_told_and_cleared),
         STREAM_TEST(test_end_write_is_half_a_close),
+        STREAM_TEST(test_delivered_when_the_peer_has_it),
         STREAM_TEST(test_close_sends_eof),
         STREAM_TEST(test_reset_drops_what_was_not_sent),
         STREAM_TEST(test_watching_twice_is_harmless),

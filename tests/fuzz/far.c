@@ -1,6 +1,7 @@
 #include "far.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -14,6 +15,8 @@ struct far_world far_world;
 
 /* The linker puts these in the place of the functions (--wrap): a reset cannot be seen through a
  * socketpair, and tasks that are posted tell that the program is not at rest. */
+void __real_stream_close(struct stream *stream);
+void __wrap_stream_close(struct stream *stream);
 void __real_stream_reset(struct stream *stream);
 void __wrap_stream_reset(struct stream *stream);
 void __real_loop_post(struct loop *loop, struct task *task);
@@ -35,6 +38,17 @@ void __wrap_stream_reset(struct stream *stream)
     if (client != NULL && stream->fd >= 0)
         client->was_reset = true;
     __real_stream_reset(stream);
+}
+
+/* With bytes unread the kernel resets. */
+void __wrap_stream_close(struct stream *stream)
+{
+    struct far *client = find(far_world.clients, far_world.client_count, stream->fd);
+    int unread = 0, unreceived = 0;
+    if (client != NULL && stream->fd >= 0 && ioctl(stream->fd, FIONREAD, &unread) == 0 &&
+        ioctl(stream->fd, SIOCOUTQ, &unreceived) == 0)
+        client->was_lost = unread > 0 && unreceived > 0;
+    __real_stream_close(stream);
 }
 
 void __wrap_loop_post(struct loop *loop, struct task *task)

@@ -33,6 +33,7 @@ struct far {
     bool finished;  /* our direction has ended, after all of tx */
     bool ended;     /* the program's direction has ended */
     bool was_reset; /* the program broke it off */
+    bool was_lost;  /* its end destroys, over TCP, what had not been received yet */
     size_t came;    /* bytes that came in, those that wait unread included */
     struct far_mark *marks;
     size_t mark_count;

@@ -262,6 +262,17 @@ static void require_tunnel_down(size_t k, const char *data, size_t length)
     REQUIRE(length == 0 || memcmp(delivery->upstream->tx.data + start, data, length) == 0);
 }
 
+/* A client that says that it will not go on is not looked at for what it sends all the same. */
+static void require_not_lost(size_t k, bool last_is_whole)
+{
+    size_t last = clients[k].answered - last_is_whole;
+    if (!far_world.clients[k].was_lost)
+        return;
+    REQUIRE(last < clients[k].count);
+    const struct request_view *request = &clients[k].requests[last];
+    REQUIRE(request->verdict == REFERENCE_WHOLE && !request->persists);
+}
+
 static void read_answers(size_t k)
 {
     static const struct request_view nothing = {.method = {"GET", 3}};
@@ -293,6 +304,7 @@ static void read_answers(size_t k)
         clients[k].answered++;
         at += answer.length;
     }
+    require_not_lost(k, at == far->rx.length && clients[k].answered > 0);
 }
 
 /* A client whose request is complete waits for its upstream, or for a connection. */

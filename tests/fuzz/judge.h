@@ -6,7 +6,8 @@
  *   - A connection on which a request begins is at rest: every answer was read to its end, nothing
  *     more was sent, nobody said close.
  *   - What a client received are responses in order; each whole one is the answer that an upstream
- *     gave to this very request, or one of kaproxy's own, which ends the connection.
+ *     gave to this very request, or one of kaproxy's own, which ends the connection. No end
+ *     resets what was on its way.
  *   - JUDGE_QUIET: what an upstream answered in full has reached the client, and no client waits
  *     without a reason. */
 #ifndef KAPROXY_FUZZ_JUDGE_H

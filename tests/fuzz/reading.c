@@ -39,6 +39,33 @@ static struct reference_text last_element(struct reference_text value)
     return value;
 }
 
+/* Is the option one of the list's elements? */
+static bool lists(struct reference_text value, const char *option)
+{
+    static const char separators[] = ", \t";
+    size_t length = strlen(option), at = 0;
+    while (at < value.length) {
+        size_t end = at;
+        while (end < value.length && strchr(separators, value.data[end]) == NULL)
+            end++;
+        if (end - at == length && strncasecmp(value.data + at, option, length) == 0)
+            return true;
+        at = end + 1;
+    }
+    return false;
+}
+
+static bool has_option(const struct reference_message *message, const char *option)
+{
+    for (size_t i = 0; i < message->field_count; i++) {
+        struct reference_text name = message->fields[i].name;
+        if (name.length == 10 && strncasecmp(name.data, "Connection", 10) == 0 &&
+            lists(message->fields[i].value, option))
+            return true;
+    }
+    return false;
+}
+
 static struct trailer_view keep_trailer(const struct reference_message *message,
                                         enum reference_verdict verdict)
 {
@@ -76,13 +103,15 @@ void request_read(struct request_view *request, const char *data, size_t length)
     enum reference_verdict verdict =
         reference_read(&message, REFERENCE_REQUEST, data, length, false);
     reference_find(&message, "X-Forwarded-For", &forwarded);
+    bool is_10 = message.start[2].length == 8 && message.start[2].data[7] == '0';
     *request = (struct request_view){
         .verdict = verdict,
         .length = message.length,
         .head_done = memmem(data + front, length - front, "\r\n\r\n", 4) != NULL,
         .expects = reference_find(&message, "Expect", NULL) > 0,
         .upgrades = reference_find(&message, "Upgrade", NULL) > 0,
-        .is_10 = message.start[2].length == 8 && message.start[2].data[7] == '0',
+        .is_10 = is_10,
+        .persists = is_10 ? has_option(&message, "keep-alive") : !has_option(&message, "close"),
         .method = message.start[0],
         .target = message.start[1],
         .client = forwarded.length > 0 ? last_element(forwarded) : forwarded,
@@ -149,33 +178,6 @@ static unsigned status_of(const struct reference_message *message)
     for (size_t i = 0; i < message->start[1].length; i++)
         status = status * 10 + (unsigned)(message->start[1].data[i] - '0');
     return status;
-}
-
-/* Is the option one of the list's elements? */
-static bool lists(struct reference_text value, const char *option)
-{
-    static const char separators[] = ", \t";
-    size_t length = strlen(option), at = 0;
-    while (at < value.length) {
-        size_t end = at;
-        while (end < value.length && strchr(separators, value.data[end]) == NULL)
-            end++;
-        if (end - at == length && strncasecmp(value.data + at, option, length) == 0)
-            return true;
-        at = end + 1;
-    }
-    return false;
-}
-
-static bool has_option(const struct reference_message *message, const char *option)
-{
-    for (size_t i = 0; i < message->field_count; i++) {
-        struct reference_text name = message->fields[i].name;
-        if (name.length == 10 && strncasecmp(name.data, "Connection", 10) == 0 &&
-            lists(message->fields[i].value, option))
-            return true;
-    }
-    return false;
 }
 
 static bool is_bodiless(const struct request_view *request, unsigned status)
