@@ -43,6 +43,8 @@ int http_keep(struct http_session *http)
 
 enum step http_finish(struct http_session *http, enum session_end end)
 {
+    if (http->exchange != NULL && http->exchange->cut) /* whatever became of the client then */
+        session_log(&http->session, http->end);
     session_finish(&http->session, end);
     return STEP_GONE;
 }

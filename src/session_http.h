@@ -81,6 +81,7 @@ struct exchange {
     bool up_failed;  /* the upstream takes no more; it may have answered before */
     bool up_reset;   /* and its end is none in order */
     bool told;       /* bytes of an answer went to the client */
+    bool cut;        /* the answer breaks off */
     bool surplus;    /* the upstream sent more than its answer */
     bool retried;
     char method[24];
@@ -160,7 +161,7 @@ enum step http_relay_response(struct http_session *http);
 /* session_http_answer.c */
 
 /* Answers in the upstream's place and ends the exchange. What is leased is discarded for `reason`.
- * A client that was told something already sees a reset. */
+ * An answer of which the client was told something already is cut. */
 enum step http_answer(struct http_session *http, unsigned status, const char *text,
                       enum session_end end, enum pool_discard reason);
 /* No connection could be had. */
@@ -177,6 +178,9 @@ enum step http_open_tunnel(struct http_session *http);
 
 /* What stands for the client is its last answer; it goes out, and the client ends. */
 enum step http_end_exchange(struct http_session *http, enum session_end end);
+/* The answer breaks off; nothing is leased any more. What came of it is delivered before the client
+ * ends, since its framing shows that it is not whole. An answer without one is cut by a reset. */
+enum step http_cut(struct http_session *http, enum session_end end);
 /* Ends a client in order that has, as far as we are concerned, all there is for it: closes at once,
  * or lingers where a reset could follow. What is leased is discarded. */
 enum step http_end_client(struct http_session *http);

@@ -52,7 +52,7 @@ enum step http_answer(struct http_session *http, unsigned status, const char *te
     if (http_is_leased(http))
         pool_discard(&session->allocation, reason, true);
     if (exchange->told)
-        return http_finish(http, end);
+        return http_cut(http, end);
     if (exchange->status != 0) /* a head that was composed, but not sent */
         buffer_clear(&http->down);
     if (compose(http, status, text) < 0)

@@ -7,7 +7,7 @@ static void close_exchange(struct http_session *http)
 {
     struct service_stats *stats = &http->session.service->stats;
     const struct exchange *exchange = http->exchange;
-    if (exchange->status >= 100 && exchange->status < 600)
+    if (exchange->status >= 100 && exchange->status < 600 && !exchange->cut)
         stats->answers[exchange->status / 100]++;
     session_log(&http->session, http->end);
     http->served = true;
@@ -22,6 +22,16 @@ enum step http_end_exchange(struct http_session *http, enum session_end end)
     http_moved(http); /* the client has its time to take what stands */
     session_set_state(&http->session, SESSION_DRAINING);
     return STEP_AGAIN;
+}
+
+enum step http_cut(struct http_session *http, enum session_end end)
+{
+    struct exchange *exchange = http->exchange;
+    if (exchange->down_framing == HTTP1_UNTIL_CLOSE)
+        return http_finish(http, end);
+    exchange->cut = true;
+    buffer_clear(&exchange->answer);
+    return http_end_exchange(http, end);
 }
 
 enum step http_drain_step(struct http_session *http)

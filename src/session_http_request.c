@@ -13,13 +13,15 @@
 #define FIRST_READ (16 * 1024)
 
 /* The client ended where more of a request was due. Between two requests that is its right. In
- * mid-exchange it sees a reset, so that what it has of an answer does not pass for whole; before
- * that none, which could destroy the answer to the request before. */
+ * mid-exchange it may still read what there is of its answer, and of those before. */
 static enum step client_left(struct http_session *http)
 {
     const struct exchange *exchange = http->exchange;
-    if (http->session.state == SESSION_RELAYING)
-        return http_finish(http, SESSION_CLIENT_RESET);
+    http->client_ended = true;
+    if (http->session.state == SESSION_RELAYING) {
+        pool_discard(&http->session.allocation, DISCARD_CLIENT_ABORT, true);
+        return http_cut(http, SESSION_CLIENT_RESET);
+    }
     if (exchange != NULL && exchange->request_stage == MESSAGE_HEAD &&
         !http1_head_started(&exchange->request))
         http->session.access.open = false;
@@ -27,10 +29,12 @@ static enum step client_left(struct http_session *http)
     return http_finish(http, SESSION_COMPLETE);
 }
 
-/* Reads once what the client has sent; *length is how much. STEP_AGAIN: something came. */
+/* Reads once what the client has sent; *length is how much. STEP_AGAIN: something came; or nothing
+ * did, and the exchange is cut. */
 static enum step read_client(struct http_session *http, char *data, size_t size, size_t *length)
 {
     struct stream *client = &http->session.client;
+    *length = 0;
     if (!client->readable && !http->client_ended)
         return STEP_BLOCKED;
     ssize_t n = http->client_ended ? 0 : stream_read(client, data, size);
@@ -54,7 +58,7 @@ static enum step fill(struct http_session *http)
     if (http_keep(http) < 0)
         return http_finish(http, SESSION_ERROR);
     enum step step = read_client(http, scratch.data, size, &length);
-    if (step != STEP_AGAIN)
+    if (step != STEP_AGAIN || length == 0)
         return step;
     if (buffer_length(&http->in) == 0)
         buffer_lend(&http->in, scratch.data, length);
@@ -220,7 +224,7 @@ static enum step fill_ahead(struct http_session *http)
 {
     struct exchange *exchange = http->exchange;
     struct http1_piece piece;
-    size_t held = buffer_length(&exchange->ahead), size = HTTP_AHEAD_MAX - held, length = 0;
+    size_t held = buffer_length(&exchange->ahead), size = HTTP_AHEAD_MAX - held, length;
     if (held < FIRST_READ / 2 && size > FIRST_READ) /* who sends little gets little memory */
         size = FIRST_READ;
     if (size > exchange->request_body.left)

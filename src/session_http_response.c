@@ -177,7 +177,7 @@ static enum step take_body(struct http_session *http)
     char *data = buffer_data(&exchange->answer);
     size_t length = buffer_length(&exchange->answer), used, all = length;
     enum http1_result result = http_squeeze(&exchange->response_body, &data, &length, &used);
-    if (result == HTTP1_BAD)
+    if (result == HTTP1_BAD && !exchange->told)
         return bad_response(http, exchange->response_body.bad_text);
     const struct http_payload payload = {.chunked = exchange->down_framing == HTTP1_CHUNKED,
                                          .data = data,
@@ -192,6 +192,8 @@ static enum step take_body(struct http_session *http)
         end_response(http); /* before the client's turn: others may wait for the connection */
     }
     enum step step = pass_payload(http, &payload);
+    if (step == STEP_AGAIN && result == HTTP1_BAD)
+        return bad_response(http, exchange->response_body.bad_text);
     if (step == STEP_AGAIN)
         buffer_consume(&exchange->answer, used);
     return step;

@@ -59,8 +59,10 @@ def cut(t):
             client(t, kaproxy).ask()
             t.fail(f"a cut answer passed for whole ({what})")
         except Cut as seen:
-            t.equal(seen.end, "reset", f"the client's end ({what})")
+            t.equal(seen.end, "eof", f"the client's end ({what})")
             t.check(BODY.startswith(seen.message.body), f"wrong bytes ({what})")
+            if what == "eof":
+                t.equal(len(seen.message.body), SIZE // 2, "bytes of the body")
         t.check(kaproxy.wait_sessions(1)[0]["end"] in ("upstream_closed", "upstream_reset"), "end")
 
 

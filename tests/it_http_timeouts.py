@@ -141,8 +141,9 @@ def in_answer(t):
             peer.response()
             t.check(False, "a broken answer was taken for whole")
         except Cut as cut:
-            t.equal(cut.end, "reset", "end")
+            t.equal(cut.end, "eof", "end")
         check_line(t, kaproxy, status=200, end="idle_timeout")
+        t.equal(kaproxy.counters().get("discard_idle_timeout"), 1, "discarded")
 
 
 @test("idle_timeout counts anew with every byte that moves")

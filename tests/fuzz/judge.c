@@ -253,6 +253,26 @@ static void require_answer(size_t k, const struct answer_view *answer, size_t le
     }
 }
 
+/* The answer broke off, and the client's connection ended in order: what came of it shows that, and
+ * is the front of what the upstream sent. All of that, where nothing but the upstream's end was
+ * wrong. */
+static void require_cut(size_t k, const struct answer_view *answer, size_t left)
+{
+    size_t index = clients[k].answered;
+    REQUIRE(index < clients[k].count);
+    if (answer->status < 200) { /* nothing of the final one */
+        REQUIRE(answer->length == left);
+        return;
+    }
+    const struct delivery *delivery = delivery_of(k, index);
+    REQUIRE(delivery != NULL);
+    const struct answer_view *sent = &delivery->answer;
+    REQUIRE(sent->status == answer->status && answer->body_length <= sent->body_length);
+    REQUIRE(answer->body_length == 0 || memcmp(sent->body, answer->body, answer->body_length) == 0);
+    if (clients[k].requests[index].verdict == REFERENCE_WHOLE && delivery->upstream->finished)
+        REQUIRE(answer->body_length == sent->body_length);
+}
+
 static void require_tunnel_down(size_t k, const char *data, size_t length)
 {
     const struct delivery *delivery = delivery_of(k, clients[k].answered);
@@ -294,8 +314,8 @@ static void read_answers(size_t k)
         REQUIRE(answer.verdict != REFERENCE_BAD);
         if (answer.verdict == REFERENCE_WHOLE)
             require_answer(k, &answer, left - answer.length);
-        else /* an answer that was cut short shows it */
-            REQUIRE(!far->ended || far->was_reset);
+        else if (far->ended && !far->was_reset)
+            require_cut(k, &answer, left);
         if (answer.verdict == REFERENCE_WHOLE && answer.tunnel)
             require_tunnel_down(k, data + answer.length, left - answer.length);
         answer_clear(&answer);

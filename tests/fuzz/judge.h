@@ -6,8 +6,10 @@
  *   - A connection on which a request begins is at rest: every answer was read to its end, nothing
  *     more was sent, nobody said close.
  *   - What a client received are responses in order; each whole one is the answer that an upstream
- *     gave to this very request, or one of kaproxy's own, which ends the connection. No end
- *     resets what was on its way.
+ *     gave to this very request, or one of kaproxy's own, which ends the connection. One that is
+ *     not whole is the front of such an answer and shows what it is, by its framing or by a reset;
+ *     where the upstream broke off, nothing is lacking that it sent. No end resets what was on its
+ *     way.
  *   - JUDGE_QUIET: what an upstream answered in full has reached the client, and no client waits
  *     without a reason. */
 #ifndef KAPROXY_FUZZ_JUDGE_H
