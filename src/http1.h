@@ -62,6 +62,7 @@ enum http1_framing {
 /* Fields that mean something to us or to the rules about Connection and trailers. */
 enum http1_name {
     HTTP1_NAME_OTHER,
+    HTTP1_NAME_AUTHENTICATION_INFO, /* Proxy-Authentication-Info as well */
     HTTP1_NAME_AUTHORIZATION,
     HTTP1_NAME_CONNECTION,
     HTTP1_NAME_CONTENT_LENGTH,
@@ -104,7 +105,7 @@ struct http1_head {
     uint8_t field_count;
     uint8_t minor;        /* 0 or 1; a higher minor version counts as 1, RFC 9110 2.5 */
     bool persistent;      /* the sender lets the connection stay, RFC 9112 9.3 */
-    bool connection_auth; /* NTLM or Negotiate: the connection is tied to its client */
+    bool connection_auth; /* names NTLM or Negotiate: request: sends credentials of such a kind */
     bool has_length;      /* a Content-Length came; `content_length` holds it also with no body */
     bool upgrade;         /* request: websocket asked for, in order; response: 101 granted it */
     enum http1_framing framing;

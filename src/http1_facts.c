@@ -211,7 +211,8 @@ static bool read_max_forwards(struct facts *facts, const struct http1_field *fie
 }
 
 /* Credentials or challenges, RFC 9110 11: a list member begins with the scheme where it is not a
- * parameter of the one before. RFC 4559 ties Negotiate to the connection, as NTLM is. */
+ * parameter of the one before. RFC 4559 ties Negotiate to the connection, as NTLM is. Some end the
+ * login in Authentication-Info, whose members are no schemes by the book. */
 static void read_authentication(struct facts *facts, const struct http1_field *field)
 {
     struct http1_list list;
@@ -277,8 +278,8 @@ static bool read_field(struct facts *facts, const struct http1_field *field)
 #define COMMON  (BIT(CONNECTION) | BIT(CONTENT_LENGTH) | BIT(TRANSFER_ENCODING) | BIT(UPGRADE))
 static const uint32_t request_fields = COMMON | BIT(HOST) | BIT(EXPECT) | BIT(MAX_FORWARDS) |
                                        BIT(AUTHORIZATION) | BIT(PROXY_AUTHORIZATION);
-static const uint32_t response_fields =
-    COMMON | BIT(KEEP_ALIVE) | BIT(PROXY_AUTHENTICATE) | BIT(WWW_AUTHENTICATE);
+static const uint32_t response_fields = COMMON | BIT(KEEP_ALIVE) | BIT(PROXY_AUTHENTICATE) |
+                                        BIT(WWW_AUTHENTICATE) | BIT(AUTHENTICATION_INFO);
 
 static bool read_fields(struct facts *facts)
 {

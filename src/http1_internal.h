@@ -132,6 +132,9 @@ static inline bool http1_name_is_in(enum http1_name name, uint32_t set)
     (HTTP1_NAME_BIT(CONNECTION) | HTTP1_NAME_BIT(KEEP_ALIVE) | HTTP1_NAME_BIT(TRANSFER_ENCODING) | \
      HTTP1_NAME_BIT(UPGRADE) | HTTP1_NAME_BIT(KNOWN_HOP))
 
+/* What may stand in a trailer, of the names in the table (RFC 9110 6.5.1, 11.6.3). */
+#define HTTP1_NAMES_IN_TRAILER (HTTP1_NAME_BIT(OTHER) | HTTP1_NAME_BIT(AUTHENTICATION_INFO))
+
 /* Would it change the meaning of the message for everybody behind us, were it taken out? Then no
  * Connection field may name it. */
 bool http1_name_is_protected(const char *name, size_t length);

@@ -4,7 +4,8 @@
 #include <strings.h>
 
 /* Every field that frames, routes, guards, negotiates or steers a message. None may stand in a
- * trailer (RFC 9110 6.5.1); those that are not hop-by-hop may not be named by Connection.
+ * trailer (RFC 9110 6.5.1); those that are not hop-by-hop may not be named by Connection. But what
+ * a login answers with (RFC 9110 11.6.3) does neither, and may.
  *
  * As code, not as a table: where both lengths are known the compiler makes of each name a compare
  * of one or two words. */
@@ -96,8 +97,12 @@ static enum http1_name find_long(const char *name, size_t length)
         NAME("proxy-authenticate", PROXY_AUTHENTICATE);
         break;
     case 19:
+        NAME("authentication-info", AUTHENTICATION_INFO);
         NAME("if-unmodified-since", KNOWN);
         NAME("proxy-authorization", PROXY_AUTHORIZATION);
+        break;
+    case 25:
+        NAME("proxy-authentication-info", AUTHENTICATION_INFO);
         break;
     }
     return HTTP1_NAME_OTHER;
@@ -118,7 +123,7 @@ bool http1_name_is_protected(const char *name, size_t length)
     enum http1_name id = http1_name_find(name, length);
 
     if (id != HTTP1_NAME_OTHER)
-        return !http1_name_is_in(id, HTTP1_NAMES_HOP_BY_HOP);
+        return !http1_name_is_in(id, HTTP1_NAMES_HOP_BY_HOP | HTTP1_NAMES_IN_TRAILER);
     return starts_with(name, length, "Content-") || starts_with(name, length, "Sec-") ||
            starts_with(name, length, "X-Forwarded-");
 }

@@ -154,7 +154,7 @@ static enum http1_result parse_field(struct http1_head *head, const char *data, 
     enum http1_name id = http1_name_find(data + line, name);
 
     field->id = (uint8_t)id;
-    field->drop = http1_name_is_in(id, head->kind == HTTP1_KIND_TRAILER ? ~HTTP1_NAME_BIT(OTHER)
+    field->drop = http1_name_is_in(id, head->kind == HTTP1_KIND_TRAILER ? ~HTTP1_NAMES_IN_TRAILER
                                                                         : HTTP1_NAMES_HOP_BY_HOP);
     /* In a line whatever is not above SP is SP or HTAB; but the first loop may come to its CR. */
     while ((unsigned char)data[value] <= ' ' && value < end)

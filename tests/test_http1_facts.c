@@ -179,6 +179,13 @@ static void test_connection_auth(void **state)
     assert_true(response("HTTP/1.1 407 x\r\nProxy-Authenticate: Basic realm=a\r\n"
                          "Proxy-Authenticate: Negotiate\r\n\r\n")
                     ->connection_auth);
+    assert_true(response(OK11 "Authentication-Info: Negotiate YII=\r\n\r\n")->connection_auth);
+    assert_true(
+        response(OK11 "Proxy-Authentication-Info: Negotiate YII=\r\n\r\n")->connection_auth);
+    assert_false(response(OK11 "Authentication-Info: nextnonce=\"NTLM\", qop=auth\r\n\r\n")
+                     ->connection_auth);
+    assert_false(response(OK11 "Authorization: NTLM\r\n\r\n")->connection_auth);
+    assert_false(request(GET11 "Authentication-Info: NTLM\r\n\r\n")->connection_auth);
     assert_false(response("HTTP/1.1 401 x\r\nWWW-Authenticate: Basic realm=\"a, NTLM\"\r\n\r\n")
                      ->connection_auth);
     assert_false(response("HTTP/1.1 401 x\r\nWWW-Authenticate: A b=\"c\\\", NTLM, d\"\r\n\r\n")
@@ -213,7 +220,9 @@ static void assert_dropped(const char *expected)
 /* RFC 9110 7.6.1, 6.5.1. */
 static void test_dropped_fields(void **state)
 {
-    static const char trailer[] = "X: a\r\nContent-Length: 5\r\nSet-Cookie: a\r\nETag: b\r\n\r\n";
+    static const char trailer[] = "X: a\r\nContent-Length: 5\r\nSet-Cookie: a\r\nETag: b\r\n"
+                                  "Authentication-Info: c\r\nProxy-Authentication-Info: d\r\n"
+                                  "Authorization: e\r\n\r\n";
 
     (void)state;
     request(GET11 "Connection: X-a, keep-alive\r\nKeep-Alive: 1\r\nProxy-Connection: a\r\n"
@@ -222,7 +231,9 @@ static void test_dropped_fields(void **state)
     assert_dropped("-xxxxxxx--x");
     http1_trailer_begin(&head);
     assert_int_equal(http1_head_parse(&head, trailer, sizeof(trailer) - 1), HTTP1_DONE);
-    assert_dropped("-xx-");
+    assert_dropped("-xx---x");
+    response(OK11 "Connection: authentication-info\r\nAuthentication-Info: a\r\n\r\n");
+    assert_dropped("xx");
 }
 
 int main(void)

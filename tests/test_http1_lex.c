@@ -132,6 +132,7 @@ static const struct {
     bool protected;
 } names[] = {
     {"Age", HTTP1_NAME_KNOWN, true},
+    {"Authentication-Info", HTTP1_NAME_AUTHENTICATION_INFO, false},
     {"Authorization", HTTP1_NAME_AUTHORIZATION, true},
     {"Cache-Control", HTTP1_NAME_KNOWN, true},
     {"Connection", HTTP1_NAME_CONNECTION, false},
@@ -156,6 +157,7 @@ static const struct {
     {"Max-Forwards", HTTP1_NAME_MAX_FORWARDS, true},
     {"Pragma", HTTP1_NAME_KNOWN, true},
     {"Proxy-Authenticate", HTTP1_NAME_PROXY_AUTHENTICATE, true},
+    {"Proxy-Authentication-Info", HTTP1_NAME_AUTHENTICATION_INFO, false},
     {"Proxy-Authorization", HTTP1_NAME_PROXY_AUTHORIZATION, true},
     {"Proxy-Connection", HTTP1_NAME_KNOWN_HOP, false},
     {"Range", HTTP1_NAME_KNOWN, true},
