@@ -175,21 +175,46 @@ static enum step relay_step(struct http_session *http)
     return http_send_request(http);
 }
 
-/* The connection of a pinned client ended between two requests, and what it stood for with it. */
-static bool pinned_is_gone(const struct http_session *http)
+void http_limit_reading(struct http_session *http, usec_t limit)
+{
+    usec_t until = http->affinity_until;
+    http->session.limit_at = until != 0 && (limit == 0 || until < limit) ? until : limit;
+}
+
+/* Between two requests nothing comes on a connection with affinity but its end, and what it stood
+ * for ends with it. Why; POOL_DISCARD_COUNT: it has not ended. */
+static enum pool_discard affinity_end(const struct http_session *http)
 {
     struct stream *upstream = http->session.allocation.stream;
-    return http->exchange == NULL && http_is_leased(http) && upstream->readable &&
-           stream_look(upstream) != LOOK_QUIET;
+    if (http->exchange != NULL || !http_is_leased(http) || !upstream->readable)
+        return POOL_DISCARD_COUNT;
+    switch (stream_look(upstream)) {
+    case LOOK_DATA:
+        return DISCARD_UNREAD_DATA;
+    case LOOK_EOF:
+        return DISCARD_UPSTREAM_CLOSED;
+    case LOOK_ERROR:
+        return DISCARD_UPSTREAM_ERROR;
+    case LOOK_QUIET:
+        break;
+    }
+    return POOL_DISCARD_COUNT;
+}
+
+static enum step reading_step(struct http_session *http)
+{
+    enum pool_discard reason = affinity_end(http);
+    if (reason == POOL_DISCARD_COUNT)
+        return http_read_request(http);
+    pool_discard(&http->session.allocation, reason, reason == DISCARD_UNREAD_DATA);
+    return http_end_client(http);
 }
 
 static enum step next_step(struct http_session *http)
 {
     enum session_state state = http->session.state;
-    if (state == SESSION_READING && pinned_is_gone(http))
-        return http_end_client(http);
     if (state == SESSION_READING)
-        return http_read_request(http);
+        return reading_step(http);
     if (state == SESSION_LINGERING)
         return http_linger_step(http);
     if (http->tunnel == NULL && client_is_gone(http))
@@ -248,7 +273,9 @@ static int wait_for_more(struct http_session *http)
 static bool watch_is_due(const struct http_session *http)
 {
     usec_t limit = http->session.limit_at;
-    return http->session.state != SESSION_LINGERING && limit != 0 && limit == http->watch_at &&
+    bool may_watch =
+        http->session.state != SESSION_READING && http->session.state != SESSION_LINGERING;
+    return may_watch && limit != 0 && limit == http->watch_at &&
            limit <= loop_now(http->session.service->loop);
 }
 
@@ -286,10 +313,13 @@ static bool is_between_requests(const struct http_session *http)
            (exchange->request_stage == MESSAGE_HEAD && !http1_head_started(&exchange->request));
 }
 
-/* A client without a request ends in order, and nothing is logged. */
+/* A client without a request ends in order, and nothing is logged. If it has a connection, either
+ * one's time may be over: both are of no use without the other. */
 static enum step end_between_requests(struct http_session *http)
 {
     http->session.access.open = false;
+    if (http_is_leased(http))
+        pool_discard(&http->session.allocation, DISCARD_IDLE_TIMEOUT, false);
     http_exchange_free(http);
     buffer_clear(&http->in);
     return http_end_client(http);

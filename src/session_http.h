@@ -95,14 +95,15 @@ struct http_session {
     struct exchange *exchange; /* NULL between requests */
     struct duplex *tunnel;     /* after 101, or 2xx to CONNECT */
     union {
-        usec_t watch_at;     /* limit_at while it ends no more than the time without a watch */
-        usec_t linger_until; /* LINGERING */
+        usec_t watch_at;       /* limit_at while it ends no more than the time without a watch */
+        usec_t linger_until;   /* LINGERING */
+        usec_t affinity_until; /* READING with a connection: when that ends; 0: at no such time */
     };
     uint32_t taken;       /* bytes read in this run */
     uint32_t linger_left; /* LINGERING: how many bytes may still be thrown away */
     enum session_end end; /* how the exchange ended, once its answer is DRAINING */
     bool served;          /* had an exchange before */
-    bool pinned;          /* NTLM, Negotiate: the connection is this client's until it ends */
+    bool affinity;        /* NTLM, Negotiate: the connection is this client's until it ends */
     bool client_ended;    /* the client's EOF was seen; it may still read */
     bool last;            /* the client's connection ends with this exchange */
 };
@@ -142,6 +143,9 @@ enum step http_finish(struct http_session *http, enum session_end end);
 bool http_has_down(const struct http_session *http);
 /* Writes what stands for the client. STEP_AGAIN: all of it is written. */
 enum step http_flush(struct http_session *http);
+
+/* READING: sets the time limit, 0 for none; that of the connection rules where it is nearer. */
+void http_limit_reading(struct http_session *http, usec_t limit);
 
 /* session_http_request.c */
 

@@ -91,7 +91,7 @@ static bool may_retry(const struct http_session *http)
     const struct exchange *exchange = http->exchange;
     bool stale = allocation->reused || allocation->from_cache == FROM_IMMEDIATE;
     bool harmless = exchange->whole && http1_method_is_idempotent(exchange->request.method);
-    return stale && !exchange->retried && !http->pinned && (!exchange->begun || harmless);
+    return stale && !exchange->retried && !http->affinity && (!exchange->begun || harmless);
 }
 
 static enum step answer_unacked(struct http_session *http)

@@ -34,6 +34,16 @@ enum step http_cut(struct http_session *http, enum session_end end)
     return http_end_exchange(http, end);
 }
 
+/* The client is idle, and so is the connection, if it has one. */
+static void begin_affinity_timeout(struct http_session *http)
+{
+    const struct service *service = http->session.service;
+    usec_t timeout = service->config->affinity_timeout;
+    bool ends = http_is_leased(http) && timeout > 0;
+    http->affinity_until = ends ? loop_now(service->loop) + timeout : 0;
+    http_limit_reading(http, 0);
+}
+
 enum step http_drain_step(struct http_session *http)
 {
     enum step step = http_flush(http);
@@ -42,8 +52,8 @@ enum step http_drain_step(struct http_session *http)
     if (http->last)
         return http_end_client(http);
     close_exchange(http);
-    http->session.limit_at = 0;
     session_set_state(&http->session, SESSION_READING);
+    begin_affinity_timeout(http);
     return STEP_AGAIN;
 }
 

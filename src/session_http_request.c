@@ -167,7 +167,7 @@ static enum step take_head(struct http_session *http)
     const struct http1_head *head = &exchange->request;
     enum step step = STEP_AGAIN;
     note_request_line(exchange, buffer_data(&http->in));
-    http->session.limit_at = 0;
+    http_limit_reading(http, 0);
     http1_body_begin(&exchange->request_body, head->framing, head->content_length);
     bool empty = head->framing == HTTP1_NO_BODY ||
                  (head->framing == HTTP1_LENGTH && head->content_length == 0);
@@ -302,7 +302,8 @@ static enum step ask(struct http_session *http)
         if (step != STEP_AGAIN || http->session.state != SESSION_READING)
             return step;
     }
-    if (http_is_leased(http)) { /* pinned; look first what came on it in the meantime */
+    if (http_is_leased(http)) { /* affinity; look first what came on it in the meantime */
+        http->session.limit_at = 0;
         http->session.allocation.stream->readable = true;
         session_set_state(&http->session, SESSION_RELAYING);
         return STEP_AGAIN;
@@ -341,8 +342,8 @@ static enum step begin_exchange(struct http_session *http)
     }
     if (http_exchange_new(http) == NULL)
         return http_finish(http, SESSION_ERROR);
-    if (service->config->header_timeout > 0)
-        session->limit_at = loop_now(service->loop) + service->config->header_timeout;
+    usec_t header_timeout = service->config->header_timeout;
+    http_limit_reading(http, header_timeout > 0 ? loop_now(service->loop) + header_timeout : 0);
     return STEP_AGAIN;
 }
 

@@ -25,8 +25,10 @@ static enum pool_discard verdict(const struct http_session *http)
         return DISCARD_UPSTREAM_CLOSED;
     if (!head->persistent)
         return DISCARD_NOT_REUSABLE;
-    if (http->pinned) /* it stays with its client, which nobody else follows */
-        return POOL_DISCARD_COUNT;
+    if (http->affinity) /* it stays with its client, as long as that stays */
+        return http->last ? DISCARD_NOT_REUSABLE : POOL_DISCARD_COUNT;
+    if (exchange->request.connection_auth) /* perhaps it is logged in */
+        return DISCARD_NOT_REUSABLE;
     /* With a hint of a second or less there is no time left to use it again. */
     if ((head->keep_alive_timeout >= 0 && head->keep_alive_timeout <= 1) ||
         http->session.service->config->reuse == REUSE_NEVER)
@@ -43,7 +45,8 @@ static void end_response(struct http_session *http)
     if (reason != POOL_DISCARD_COUNT) {
         pool_discard(&session->allocation, reason,
                      reason == DISCARD_UNREAD_DATA || reason == DISCARD_EARLY_RESPONSE);
-    } else if (!http->pinned) {
+        http->last |= http->affinity;
+    } else if (!http->affinity) {
         if (head->keep_alive_timeout > 1)
             pool_set_stay(&session->allocation, (head->keep_alive_timeout - 1) * USEC_PER_SEC);
         pool_release_drained(&session->allocation);
@@ -90,7 +93,7 @@ static bool client_stays(const struct http_session *http)
     return exchange->request.persistent && exchange->request_stage == MESSAGE_READ &&
            exchange->down_framing != HTTP1_UNTIL_CLOSE &&
            (!http->client_ended || buffer_length(&http->in) > 0) &&
-           !http->session.service->draining;
+           (!http->affinity || exchange->response.persistent) && !http->session.service->draining;
 }
 
 static bool is_tunnel(const struct http1_head *head)
@@ -145,7 +148,10 @@ static enum step take_head(struct http_session *http)
         return pass_interim(http) < 0 ? http_finish(http, SESSION_ERROR) : STEP_AGAIN;
     if (is_tunnel(head) && !http_request_is_sent(exchange))
         return bad_response(http, "the upstream switched before it had the whole request");
-    http->pinned |= head->connection_auth || exchange->request.connection_auth;
+    /* NTLM and Negotiate log a connection in, in several exchanges, of which the last one's
+     * response may have nothing to say of it. An offer is no login, and anybody can send
+     * credentials. */
+    http->affinity |= exchange->request.connection_auth && head->connection_auth;
     if (compose_head(http) < 0)
         return http_finish(http, SESSION_ERROR);
     if (is_tunnel(head))
@@ -335,7 +341,7 @@ enum step http_relay_response(struct http_session *http)
         return STEP_BLOCKED;
     if (n <= 0)
         return upstream_ended(http, n == 0);
-    if (!exchange->begun && (http->session.allocation.reused || http->pinned))
+    if (!exchange->begun && (http->session.allocation.reused || http->affinity))
         return http_retry(http, DISCARD_UNREAD_DATA); /* about another request */
     http_took(http, (size_t)n);
     if (!exchange->heard) {

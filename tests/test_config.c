@@ -54,6 +54,7 @@ static void test_http_defaults(void **state)
     assert_int_equal(listener->reuse, REUSE_FRAMED);
     assert_int_equal(listener->idle_timeout, 300 * USEC_PER_SEC);
     assert_int_equal(listener->header_timeout, 30 * USEC_PER_SEC);
+    assert_int_equal(listener->affinity_timeout, 60 * USEC_PER_SEC);
     assert_int_equal(listener->forwarded, FORWARDED_OFF);
     assert_string_equal(listener->host, "upstream");
     config_free(config);
@@ -84,8 +85,10 @@ static void test_http_values(void **state)
         assert_int_equal(listener->forwarded, cases[i].value);
         config_free(config);
     }
-    struct config *config = ini_load(HTTP_LISTENER "header_timeout=0\nreuse=framed\n");
+    struct config *config = ini_load(HTTP_LISTENER "header_timeout=0\naffinity_timeout=0\n"
+                                                   "reuse=framed\n");
     assert_int_equal(config->listeners[0].header_timeout, 0);
+    assert_int_equal(config->listeners[0].affinity_timeout, 0);
     assert_int_equal(config->listeners[0].reuse, REUSE_FRAMED);
     config_free(config);
 }
@@ -250,10 +253,11 @@ static void test_print_http(void **state)
 {
     static const char expected[] =
         "\n[listener a]\nlisten = 127.0.0.1:80\nupstream = http://x:80\npool =\ntimeout = 120\n"
-        "reuse = framed\nidle_timeout = 300\nheader_timeout = 500ms\nforwarded = forwarded\n"
-        "host = client\n";
+        "reuse = framed\nidle_timeout = 300\nheader_timeout = 500ms\naffinity_timeout = 90\n"
+        "forwarded = forwarded\nhost = client\n";
     struct config *config =
-        ini_load(HTTP_LISTENER "host=client\nforwarded=forwarded\nheader_timeout=500ms\n");
+        ini_load(HTTP_LISTENER "host=client\nforwarded=forwarded\nheader_timeout=500ms\n"
+                               "affinity_timeout=90s\n");
     char *text = ini_print(config);
     const char *listener = strstr(text, "\n[listener");
 
@@ -283,7 +287,7 @@ static void test_print_reads_back(void **state)
              "[listener a]\nlisten=[::1]:1 127.0.0.1:2 unix:/x\nupstream=TCP+Q://[::1]:3\n"
              "pool=p\ntimeout=9\nreuse=never\nidle_timeout=10\n"
              "[listener b]\nlisten=[::1]:4\nupstream=HTTP://[::1]\nreuse=never\n"
-             "header_timeout=11\nforwarded=x-forwarded-for\nhost=a:12\n",
+             "header_timeout=11\naffinity_timeout=13\nforwarded=x-forwarded-for\nhost=a:12\n",
              path);
     struct config *first = ini_load(source);
     char *text = ini_print(first);
@@ -297,6 +301,7 @@ static void test_print_reads_back(void **state)
         assert_int_equal(
             endpoint_compare(&first->listeners[i].upstream, &second->listeners[i].upstream), 0);
     assert_int_equal(second->listeners[1].header_timeout, 11 * USEC_PER_SEC);
+    assert_int_equal(second->listeners[1].affinity_timeout, 13 * USEC_PER_SEC);
     assert_int_equal(second->listeners[1].forwarded, FORWARDED_X_FORWARDED_FOR);
     assert_string_equal(second->listeners[1].host, "a:12");
     free(text);
@@ -343,6 +348,7 @@ static void test_random_bytes(void **state)
         "\xef\xbb\xbf",
         "host=",
         "header_timeout=",
+        "affinity_timeout=",
         "forwarded=",
         "log=",
         "bind_address=",

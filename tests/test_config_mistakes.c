@@ -371,19 +371,21 @@ static void test_keys_without_effect(void **state)
 {
     (void)state;
     assert_mistakes(LISTENER "tls_verify=yes\ntls_cert_file=c\nhost=client\nheader_timeout=30\n"
-                             "forwarded=off\n",
+                             "forwarded=off\naffinity_timeout=60\n",
                     "5: tls_verify: has no effect on scheme tcp\n"
                     "6: tls_cert_file: has no effect on scheme tcp\n"
                     "7: host: has no effect on scheme tcp\n"
                     "8: header_timeout: has no effect on scheme tcp\n"
-                    "9: forwarded: has no effect on scheme tcp\n");
+                    "9: forwarded: has no effect on scheme tcp\n"
+                    "10: affinity_timeout: has no effect on scheme tcp\n");
     assert_mistakes(HTTP_LISTENER "tls_server_name=x\ntls_min_version=1.2\n",
                     "4: tls_server_name: has no effect on scheme http\n"
                     "5: tls_min_version: has no effect on scheme http\n");
     assert_mistakes("[listener a]\nlisten=127.0.0.1:80\nupstream=tls+q://x:1\nreuse=never\n"
                     "host=client\ntls_verify=no\n",
                     "5: host: has no effect on scheme tls+q\n");
-    config_free(ini_load(HTTPS_LISTENER "host=client\nheader_timeout=1\nforwarded=off\n"));
+    config_free(ini_load(HTTPS_LISTENER "host=client\nheader_timeout=1\nforwarded=off\n"
+                                        "affinity_timeout=1\n"));
 }
 
 static void test_host(void **state)
@@ -421,6 +423,11 @@ static void test_http_keys(void **state)
                    "key \"header_timeout\" stands in line 4 already");
     assert_mistake(HTTP_LISTENER "header_timeout = 9000h\n", 4,
                    "header_timeout: 9000h is out of range");
+    assert_mistake(HTTP_LISTENER "affinity_timeout = 9000h\n", 4,
+                   "affinity_timeout: 9000h is out of range");
+    assert_mistake(HTTP_LISTENER "affinity_timeout = long\n", 4, "affinity_timeout: \"long\" is");
+    assert_mistake(HTTP_LISTENER "affinity_timeout =\n", 4,
+                   "affinity_timeout: the value is missing");
 }
 
 int main(void)

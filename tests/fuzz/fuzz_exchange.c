@@ -324,6 +324,7 @@ static void begin(struct play *play, uint8_t options)
         .forwarded = FORWARDED_X_FORWARDED_FOR,
         .idle_timeout = 60 * USEC_PER_SEC,
         .header_timeout = 30 * USEC_PER_SEC,
+        .affinity_timeout = 20 * USEC_PER_SEC,
     };
     REQUIRE(endpoint_parse(&config->upstream, "http://192.0.2.1", &error) == 0);
     far_world.small_buffers = (options & OPTION_SMALL_BUFFERS) != 0;

@@ -158,12 +158,21 @@ static size_t count_unasked(void)
     return count;
 }
 
+/* A connection on which somebody may have logged in is nobody else's. */
+static void require_own_connection(const struct delivery *delivery)
+{
+    for (const struct delivery *before = deliveries; before < delivery; before++)
+        REQUIRE(before->upstream != delivery->upstream || !before->request.logs_in ||
+                before->client == delivery->client);
+}
+
 /* Finds the request that was delivered. Each client's are passed on one after the other, so it is
  * the next one; or the last one again, when nothing came back. */
 static void match(struct delivery *delivery)
 {
     const struct request_view *got = &delivery->request;
     size_t k = delivery->client = whose(delivery);
+    require_own_connection(delivery);
     const struct delivery *last = clients[k].last;
     delivery->again = last != NULL && last->tx_end == last->tx_start;
     if (delivery->again) {

@@ -66,6 +66,21 @@ static bool has_option(const struct reference_message *message, const char *opti
     return false;
 }
 
+static bool begins_with(struct reference_text value, const char *scheme)
+{
+    size_t length = strlen(scheme);
+    return value.length >= length && strncasecmp(value.data, scheme, length) == 0 &&
+           (value.length == length || value.data[length] == ' ');
+}
+
+static bool logs_in(const struct reference_message *message)
+{
+    struct reference_text value;
+    return (reference_find(message, "Authorization", &value) > 0 ||
+            reference_find(message, "Proxy-Authorization", &value) > 0) &&
+           (begins_with(value, "NTLM") || begins_with(value, "Negotiate"));
+}
+
 static struct trailer_view keep_trailer(const struct reference_message *message,
                                         enum reference_verdict verdict)
 {
@@ -112,6 +127,7 @@ void request_read(struct request_view *request, const char *data, size_t length)
         .upgrades = reference_find(&message, "Upgrade", NULL) > 0,
         .is_10 = is_10,
         .persists = is_10 ? has_option(&message, "keep-alive") : !has_option(&message, "close"),
+        .logs_in = logs_in(&message),
         .method = message.start[0],
         .target = message.start[1],
         .client = forwarded.length > 0 ? last_element(forwarded) : forwarded,

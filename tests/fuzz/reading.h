@@ -17,6 +17,7 @@ struct request_view {
     bool expects, upgrades; /* Expect, Upgrade */
     bool is_10;
     bool persists;                        /* the client means to go on after it */
+    bool logs_in;                         /* with NTLM or Negotiate */
     struct reference_text method, target; /* length 0: not read */
     struct reference_text client;         /* who sent it, as kaproxy says */
     char *body;                           /* as far as it came; allocated */
