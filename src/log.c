@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LINE_MAX_LENGTH 2048
@@ -95,7 +94,7 @@ static int report_loss(struct sink *sink)
     bool access = sink == &accesses;
     if (access)
         n += (size_t)snprintf(note + n, sizeof(note) - n, "ts=");
-    n += log_timestamp(note + n, sizeof(note) - n);
+    n += log_timestamp(note + n);
     n += (size_t)snprintf(
         note + n, sizeof(note) - n,
         access ? " lost_lines=%lu\n" : " error: %lu log lines could not be written\n", sink->lost);
@@ -181,66 +180,6 @@ bool log_access_enabled(void)
     return accesses.kind != SINK_OFF;
 }
 
-size_t log_quote(char *out, size_t size, const char *text, size_t length)
-{
-    static const char digits[] = "0123456789abcdef";
-    size_t n = 0;
-    if (size < 3) {
-        if (size > 0)
-            out[0] = '\0';
-        return 0;
-    }
-    out[n++] = '"';
-    for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)text[i];
-        char escaped[4];
-        size_t width = 0;
-        if (c == '"' || c == '\\') {
-            escaped[width++] = '\\';
-            escaped[width++] = (char)c;
-        } else if (c < 0x20 || c >= 0x7f) {
-            escaped[width++] = '\\';
-            escaped[width++] = 'x';
-            escaped[width++] = digits[c >> 4];
-            escaped[width++] = digits[c & 15];
-        } else {
-            escaped[width++] = (char)c;
-        }
-        if (n + width + 2 > size)
-            break;
-        memcpy(out + n, escaped, width);
-        n += width;
-    }
-    out[n++] = '"';
-    out[n] = '\0';
-    return n;
-}
-
-size_t log_value(char *out, size_t size, const char *text, size_t length)
-{
-    bool plain = length > 0 && length < size;
-    for (size_t i = 0; plain && i < length; i++) {
-        unsigned char c = (unsigned char)text[i];
-        plain = c > 0x20 && c < 0x7f && c != '"' && c != '\\' && c != '=';
-    }
-    if (!plain)
-        return log_quote(out, size, text, length);
-    memcpy(out, text, length);
-    out[length] = '\0';
-    return length;
-}
-
-size_t log_timestamp(char *text, size_t size)
-{
-    struct timespec now;
-    struct tm tm;
-    clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &tm);
-    size_t n = strftime(text, size, "%Y-%m-%dT%H:%M:%S", &tm);
-    int tail = snprintf(text + n, size - n, ".%03ldZ", now.tv_nsec / 1000000);
-    return n + (size_t)tail;
-}
-
 void log_message(enum log_level level, const char *format, ...)
 {
     if (!log_enabled(level))
@@ -248,7 +187,7 @@ void log_message(enum log_level level, const char *format, ...)
     char line[LINE_MAX_LENGTH];
     size_t n = 0;
     if (messages.kind != SINK_SYSLOG) {
-        n = log_timestamp(line, sizeof(line));
+        n = log_timestamp(line);
         n += (size_t)snprintf(line + n, sizeof(line) - n, " %s: ", level_names[level]);
     }
     va_list args;

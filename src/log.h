@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "log_line.h"
 #include "util.h"
 
 enum log_level {
@@ -39,16 +40,6 @@ void log_message(enum log_level level, const char *format, ...) PRINTF(2, 3);
 
 /* A finished access-log line with its final newline. */
 void log_access(const char *line, size_t length);
-
-/* Writes text as a logfmt value: in double quotes, with quotes, backslashes and control characters
- * escaped, cut to fit. Always ends with NUL when size > 0; returns the length. */
-size_t log_quote(char *out, size_t size, const char *text, size_t length);
-
-/* As log_quote, but without quotes where the text needs none. */
-size_t log_value(char *out, size_t size, const char *text, size_t length);
-
-/* The present time as 2026-11-22T10:00:00.123Z; returns its length. */
-size_t log_timestamp(char *text, size_t size);
 
 #define log_error(...)   log_message(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_message(LOG_LEVEL_WARNING, __VA_ARGS__)

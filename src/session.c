@@ -48,14 +48,26 @@ void session_set_state(struct session *session, enum session_state to)
               session->client.fd, names[from], names[to]);
 }
 
+/* The usual one, and in every line of the access log. */
+static void put_ipv4(char text[SESSION_PEER_MAX], const struct sockaddr_in *peer)
+{
+    const unsigned char *bytes = (const unsigned char *)&peer->sin_addr;
+    char *at = text;
+    for (int i = 0; i < 4; i++) {
+        at = log_digits(at, bytes[i]);
+        *at++ = i < 3 ? '.' : ':';
+    }
+    at = log_digits(at, ntohs(peer->sin_port));
+    *at = '\0';
+}
+
 char *session_peer(const struct session *session, char text[SESSION_PEER_MAX])
 {
     const union address *peer = &session->peer;
     char addr[INET6_ADDRSTRLEN] = "";
     switch (peer->sa.sa_family) {
     case AF_INET:
-        inet_ntop(AF_INET, &peer->in.sin_addr, addr, sizeof(addr));
-        snprintf(text, SESSION_PEER_MAX, "%s:%u", addr, ntohs(peer->in.sin_port));
+        put_ipv4(text, &peer->in);
         break;
     case AF_INET6:
         inet_ntop(AF_INET6, &peer->in6.sin6_addr, addr, sizeof(addr));
@@ -80,32 +92,46 @@ static void log_failure(const struct session *session)
                 failure->number, error);
 }
 
-/* One access-log line. Every part is bounded, and their sum is below the buffer's size. */
-static void log_line(struct session *session, enum session_end end)
+/* One access-log line. Every part is bounded, and their sum is below LOG_LINE_MAX. */
+static void write_line(struct session *session, enum session_end end)
 {
-    char line[8192], ts[40], peer[SESSION_PEER_MAX];
+    struct log_line line;
+    char peer[SESSION_PEER_MAX];
     const struct access *access = &session->access;
     const struct failure *failure = &access->failure;
-    usec_t lasted = loop_now(session->service->loop) - access->started;
-    log_timestamp(ts, sizeof(ts));
-    session_peer(session, peer);
-    size_t n = (size_t)snprintf(
-        line, sizeof(line),
-        "ts=%s listener=%s client=%s upstream=%s from_cache=%s wait_ms=%.1f duration_ms=%.1f "
-        "bytes_up=%" PRIu64 " bytes_down=%" PRIu64,
-        ts, session->service->config->name, peer, session->service->upstream,
-        access->was_answered ? from_cache_name(access->from_cache) : "-",
-        (double)access->waited / 1000, (double)lasted / 1000, access->bytes_up, access->bytes_down);
+    log_line_start(&line);
+    LOG_LINE_PUT(&line, "ts=");
+    log_line_timestamp(&line);
+    LOG_LINE_PUT(&line, " listener=");
+    log_line_text(&line, session->service->config->name);
+    LOG_LINE_PUT(&line, " client=");
+    log_line_text(&line, session_peer(session, peer));
+    LOG_LINE_PUT(&line, " upstream=");
+    log_line_text(&line, session->service->upstream);
+    LOG_LINE_PUT(&line, " from_cache=");
+    log_line_text(&line, access->was_answered ? from_cache_name(access->from_cache) : "-");
+    LOG_LINE_PUT(&line, " wait_ms=");
+    log_line_ms(&line, access->waited);
+    LOG_LINE_PUT(&line, " duration_ms=");
+    log_line_ms(&line, loop_now(session->service->loop) - access->started);
+    LOG_LINE_PUT(&line, " bytes_up=");
+    log_line_number(&line, access->bytes_up);
+    LOG_LINE_PUT(&line, " bytes_down=");
+    log_line_number(&line, access->bytes_down);
     if (session->kind->describe != NULL)
-        n += session->kind->describe(session, line + n, sizeof(line) - n);
-    n += (size_t)snprintf(line + n, sizeof(line) - n, " end=%s", session_end_name(end));
+        session->kind->describe(session, &line);
+    LOG_LINE_PUT(&line, " end=");
+    log_line_text(&line, session_end_name(end));
     if (failure->function != NULL) {
-        n += (size_t)snprintf(line + n, sizeof(line) - n,
-                              " function=%s errno=%d error=", failure->function, failure->number);
-        n += log_quote(line + n, sizeof(line) - n - 1, failure->text, strlen(failure->text));
+        LOG_LINE_PUT(&line, " function=");
+        log_line_text(&line, failure->function);
+        LOG_LINE_PUT(&line, " errno=");
+        log_line_number(&line, (uint64_t)failure->number);
+        LOG_LINE_PUT(&line, " error=");
+        log_line_quote(&line, failure->text, strlen(failure->text));
     }
-    line[n++] = '\n';
-    log_access(line, n);
+    log_line_end(&line);
+    log_access(line.text, line.length);
 }
 
 void session_log(struct session *session, enum session_end end)
@@ -121,7 +147,7 @@ void session_log(struct session *session, enum session_end end)
     if (access->failure.function != NULL)
         log_failure(session);
     if (log_access_enabled())
-        log_line(session, end);
+        write_line(session, end);
 }
 
 /* Why a lease that a session still holds at its end goes back. */

@@ -2,7 +2,6 @@
 #include "session_http.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -376,23 +375,23 @@ static void http_drain(struct session *session)
         http_work(session);
 }
 
-static size_t http_describe(struct session *session, char *text, size_t size)
+static void http_describe(struct session *session, struct log_line *line)
 {
     const struct exchange *exchange = http_of(session)->exchange;
-    char status[8] = "-";
     if (exchange == NULL)
-        return 0;
+        return;
+    LOG_LINE_PUT(line, " status=");
     if (exchange->status != 0)
-        snprintf(status, sizeof(status), "%u", exchange->status);
-    size_t n = (size_t)snprintf(text, size, " status=%s method=%s target=", status,
-                                exchange->method[0] != '\0' ? exchange->method : "-");
-    if (exchange->target == NULL)
-        n += log_value(text + n, size - n, "-", 1);
+        log_line_number(line, exchange->status);
     else
-        n += log_value(text + n, size - n, exchange->target, strlen(exchange->target));
+        LOG_LINE_PUT(line, "-");
+    LOG_LINE_PUT(line, " method=");
+    log_line_text(line, exchange->method[0] != '\0' ? exchange->method : "-");
+    LOG_LINE_PUT(line, " target=");
+    const char *target = exchange->target != NULL ? exchange->target : "-";
+    log_line_value(line, target, strlen(target));
     if (exchange->retried)
-        n += (size_t)snprintf(text + n, size - n, " retried=1");
-    return n;
+        LOG_LINE_PUT(line, " retried=1");
 }
 
 static void http_clear(struct session *session)

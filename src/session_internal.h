@@ -8,6 +8,7 @@
 #ifndef KAPROXY_SESSION_INTERNAL_H
 #define KAPROXY_SESSION_INTERNAL_H
 
+#include "log_line.h"
 #include "opaque.h"
 #include "session.h"
 
@@ -49,8 +50,8 @@ struct session_kind {
     void (*unacked)(struct session *session);
     /* kaproxy is stopping: what has no work under way ends. NULL: goes on. */
     void (*drain)(struct session *session);
-    /* More fields for the access log, each with a blank before it; returns their length. */
-    size_t (*describe)(struct session *session, char *text, size_t size);
+    /* More fields for the access log, each with a blank before it. */
+    void (*describe)(struct session *session, struct log_line *line);
     /* Frees what the kind holds, for a session and for a service (NULL: nothing). */
     void (*clear)(struct session *session);
     void (*clear_service)(struct service *service);

@@ -1,4 +1,4 @@
-/* The logs: form of a line, levels, quoting, files that are moved away, and disks that are full. */
+/* The logs: form of a line, levels, files that are moved away, and disks that are full. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -98,20 +97,6 @@ static void assert_matches(const char *text, const char *pattern)
 }
 
 /* The form of a line */
-
-static void test_timestamp(void **state)
-{
-    char text[40];
-    struct tm tm = {0};
-    (void)state;
-    time_t before = time(NULL);
-    assert_int_equal(log_timestamp(text, sizeof(text)), 24);
-    time_t after = time(NULL);
-    assert_int_equal(strlen(text), 24);
-    assert_matches(text, "^" TIME "$");
-    assert_non_null(strptime(text, "%Y-%m-%dT%H:%M:%S", &tm));
-    assert_in_range(timegm(&tm), before - 1, after);
-}
 
 static void test_line_of_each_level(void **state)
 {
@@ -344,98 +329,12 @@ static void test_lost_access_lines_are_counted(void **state)
     assert_matches(content(f, f->file), "^ts=[^ \n]+ lost_lines=2\nback\n$");
 }
 
-/* Quoting */
-
-static void assert_quotes(const char *text, size_t length, const char *quoted)
-{
-    char out[200];
-    memset(out, '#', sizeof(out));
-    assert_int_equal(log_quote(out, sizeof(out), text, length), strlen(quoted));
-    assert_string_equal(out, quoted);
-}
-
-static void test_quoting(void **state)
-{
-    (void)state;
-    assert_quotes("", 0, "\"\"");
-    assert_quotes("plain text", 10, "\"plain text\"");
-    assert_quotes("a\"b\\c", 5, "\"a\\\"b\\\\c\"");
-    assert_quotes("line\r\n", 6, "\"line\\x0d\\x0a\"");
-    assert_quotes("\0\x1f ~\x7f\x80\xff", 7, "\"\\x00\\x1f ~\\x7f\\x80\\xff\"");
-    assert_quotes("not this far", 3, "\"not\"");
-}
-
-/* Where a quoted text ends, its final quote left out: no escape reaches beyond it. */
-static size_t end_of_escapes(const char *quoted, size_t n)
-{
-    size_t at = 1;
-    while (at < n - 1)
-        at += quoted[at] != '\\' ? 1 : quoted[at + 1] == 'x' ? 4 : 2;
-    return at;
-}
-
-/* Cut to fit, never in the midst of an escape, and never past the end. */
-static void test_quoting_is_cut(void **state)
-{
-    static const char text[] = "ab\"\\\n\x80z";
-    char whole[64], out[64];
-    (void)state;
-    size_t full = log_quote(whole, sizeof(whole), text, sizeof(text) - 1);
-    for (size_t size = 0; size <= sizeof(out); size++) {
-        memset(out, '#', sizeof(out));
-        size_t n = log_quote(out, size, text, sizeof(text) - 1);
-        for (size_t i = size; i < sizeof(out); i++)
-            assert_int_equal(out[i], '#');
-        if (size < 3) {
-            assert_int_equal(n, 0);
-            assert_true(size == 0 || out[0] == '\0');
-            continue;
-        }
-        assert_true(n < size);
-        assert_int_equal(n, strlen(out));
-        assert_int_equal(out[0], '"');
-        assert_int_equal(out[n - 1], '"');
-        assert_memory_equal(out, whole, n - 1);
-        assert_int_equal(n == full, size > full);
-        if (n < full)
-            assert_true(size - n <= 4); /* the next one did not fit, \x0a at most */
-        assert_int_equal(end_of_escapes(out, n), n - 1);
-    }
-}
-
-static void assert_value(const char *text, size_t size, const char *written)
-{
-    char out[200];
-    memset(out, '#', sizeof(out));
-    assert_int_equal(log_value(out, size, text, strlen(text)), strlen(written));
-    assert_string_equal(out, written);
-    assert_int_equal(out[size], '#');
-}
-
-static void test_value_has_quotes_where_it_needs_them(void **state)
-{
-    (void)state;
-    assert_value("GET", 100, "GET");
-    assert_value("/v1/x?y~!", 100, "/v1/x?y~!");
-    assert_value("", 100, "\"\"");
-    assert_value("two words", 100, "\"two words\"");
-    assert_value("key=value", 100, "\"key=value\"");
-    assert_value("a\"b", 100, "\"a\\\"b\"");
-    assert_value("a\\b", 100, "\"a\\\\b\"");
-    assert_value("\x1b", 100, "\"\\x1b\"");
-    assert_value("\x7f", 100, "\"\\x7f\"");
-    assert_value("\xc3", 100, "\"\\xc3\"");
-    assert_value("12345", 6, "12345");
-    assert_value("12345", 5, "\"12\"");
-}
-
 #define LOG_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         LOG_TEST(test_starts_with_standard_error),
-        LOG_TEST(test_timestamp),
         LOG_TEST(test_line_of_each_level),
         LOG_TEST(test_long_line_is_cut),
         LOG_TEST(test_level_decides),
@@ -450,9 +349,6 @@ int main(void)
         LOG_TEST(test_reopen_that_fails_keeps_the_old_file),
         LOG_TEST(test_lost_lines_are_counted),
         LOG_TEST(test_lost_access_lines_are_counted),
-        LOG_TEST(test_quoting),
-        LOG_TEST(test_quoting_is_cut),
-        LOG_TEST(test_value_has_quotes_where_it_needs_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
