@@ -199,8 +199,21 @@ static int serve(const struct config *config)
     return status;
 }
 
+/* Signals that would end us and have another meaning, until that can be heeded. The others do end
+ * us, until there may be a file to remove. */
+static void hold_signals(void)
+{
+    sigset_t held;
+    sigemptyset(&held);
+    sigaddset(&held, SIGHUP);
+    sigaddset(&held, SIGUSR1);
+    sigaddset(&held, SIGUSR2);
+    sigprocmask(SIG_BLOCK, &held, NULL);
+}
+
 int main(int argc, char **argv)
 {
+    hold_signals();
     if (fill_standard_descriptors() < 0)
         return EXIT_FAILURE;
     struct arguments arguments = parse_arguments(argc, argv);

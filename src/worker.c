@@ -22,7 +22,7 @@
  * the processor's cache. */
 #define SCRATCH_SIZE (256 * 1024)
 
-static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
 
 struct worker {
     const struct config *config;
@@ -128,20 +128,28 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
     case SIGUSR1:
         log_stats(worker);
         break;
+    case SIGUSR2:
+        log_notice("SIGUSR2: it has no meaning in this version");
+        break;
     default:
         break;
     }
 }
 
+/* From here on they are heeded, whether main held them back or whoever started us. */
 static int watch_signals(struct worker *worker)
 {
+    sigset_t watched;
+    sigemptyset(&watched);
     for (; worker->signal_count < ARRAY_LEN(signals); worker->signal_count++) {
         struct event *event = &worker->signal_events[worker->signal_count];
         evsignal_assign(event, loop_base(worker->loop), signals[worker->signal_count], on_signal,
                         worker);
         if (event_add(event, NULL) < 0)
             return -1;
+        sigaddset(&watched, signals[worker->signal_count]);
     }
+    sigprocmask(SIG_UNBLOCK, &watched, NULL);
     return 0;
 }
 

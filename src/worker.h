@@ -13,7 +13,8 @@ struct worker *worker_new(const struct config *config, unsigned max_clients, uns
 void worker_free(struct worker *worker); /* NULL is harmless */
 
 /* Serves until a signal ends it: SIGTERM and SIGINT stop softly, a second one at once; SIGHUP
- * reopens the logs, SIGUSR1 writes the counters. 0, or -1 when it could not start (logged). */
+ * reopens the logs, SIGUSR1 writes the counters, SIGUSR2 does nothing. 0, or -1 when it could not
+ * start (logged). */
 MUST_CHECK int worker_run(struct worker *worker);
 
 #endif
