@@ -261,24 +261,25 @@ static bool is_file(const char *text)
     return strpbrk(text, "/.") != NULL;
 }
 
+static bool is_log(const char *text)
+{
+    return strcmp(text, "stderr") == 0 || strcmp(text, "stdout") == 0 ||
+           strcmp(text, "syslog") == 0 || is_file(text);
+}
+
+#define LOG_WORDS "stderr, stdout, syslog or a file (with a '/' or '.' in it)"
+
 static int parse_log(struct config_input *input, void *field)
 {
-    const char *text = input->text;
-
-    if (strcmp(text, "stderr") != 0 && strcmp(text, "syslog") != 0 && !is_file(text))
-        return refuse(input, "\"%s\" is not stderr, syslog or a file (with a '/' or '.' in it)",
-                      text);
+    if (!is_log(input->text))
+        return refuse(input, "\"%s\" is not " LOG_WORDS, input->text);
     return parse_text(input, field);
 }
 
 static int parse_access_log(struct config_input *input, void *field)
 {
-    const char *text = input->text;
-
-    if (strcmp(text, "off") != 0 && strcmp(text, "stderr") != 0 && strcmp(text, "syslog") != 0 &&
-        !is_file(text))
-        return refuse(
-            input, "\"%s\" is not off, stderr, syslog or a file (with a '/' or '.' in it)", text);
+    if (strcmp(input->text, "off") != 0 && !is_log(input->text))
+        return refuse(input, "\"%s\" is not off, " LOG_WORDS, input->text);
     return parse_text(input, field);
 }
 

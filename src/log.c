@@ -1,126 +1,86 @@
 #include "log.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
 #include <unistd.h>
 
-#define LINE_MAX_LENGTH 2048
+#include "log_internal.h"
 
-enum sink_kind { SINK_OFF, SINK_STDERR, SINK_SYSLOG, SINK_FILE };
+#define MESSAGE_MAX 2048
 
-struct sink {
-    enum sink_kind kind;
-    char *path; /* SINK_FILE */
-    int fd;
-    unsigned long lost; /* lines that could not be written since the last one that could */
-    bool torn;          /* the last of them in part */
+static size_t tell_lost_messages(char line[LOG_LOSS_MAX], unsigned long lost);
+static size_t tell_lost_accesses(char line[LOG_LOSS_MAX], unsigned long lost);
+
+static char message_bytes[LOG_RING_SIZE], access_bytes[LOG_RING_SIZE];
+
+/* As log_sink_init makes them; messages go to standard error until they are told otherwise. */
+#define SINK(memory)                                                                               \
+    .ring = {.bytes = (memory), .size = sizeof(memory)}, .putting = PTHREAD_MUTEX_INITIALIZER,     \
+    .wake_at = SIZE_MAX
+
+struct log_sink log_sinks[LOG_SINKS] = {
+    [LOG_MESSAGES] = {.name = "log",
+                      .tell_loss = tell_lost_messages,
+                      .enough = 1,
+                      .kind = LOG_TO_STANDARD,
+                      .fd = STDERR_FILENO,
+                      SINK(message_bytes)},
+    [LOG_ACCESSES] = {.name = "access log",
+                      .tell_loss = tell_lost_accesses,
+                      .enough = 64 * 1024,
+                      .kind = LOG_TO_NOTHING,
+                      .fd = -1,
+                      SINK(access_bytes)},
 };
 
-static struct sink messages = {.kind = SINK_STDERR, .fd = STDERR_FILENO};
-static struct sink accesses = {.kind = SINK_OFF, .fd = -1};
 static enum log_level threshold = LOG_LEVEL_NOTICE;
 
 static const char *const level_names[] = {"error", "warning", "notice", "info", "debug"};
-static const int syslog_levels[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
+static const int severities[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
 
-static void sink_close(struct sink *sink)
+/* What stands before a message; returns its length. */
+static size_t put_head(char *text, size_t size, enum log_level level)
 {
-    if (sink->kind == SINK_FILE)
-        close(sink->fd);
-    free(sink->path);
-    *sink = (struct sink){.kind = SINK_OFF, .fd = -1};
+    const struct log_sink *sink = &log_sinks[LOG_MESSAGES];
+    if (sink->kind == LOG_TO_SYSLOG)
+        return log_syslog_head(text, size, severities[level]);
+    if (sink->journal) /* sd-daemon(3); journald knows the time */
+        return (size_t)snprintf(text, size, "<%d>", severities[level]);
+    size_t n = log_timestamp(text);
+    return n + (size_t)snprintf(text + n, size - n, " %s: ", level_names[level]);
 }
 
-static int open_file(const char *path)
+/* The same for a line of the access log, which has its time in it. */
+static size_t put_access_head(char *text, size_t size)
 {
-    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+    bool syslog = log_sinks[LOG_ACCESSES].kind == LOG_TO_SYSLOG;
+    return syslog ? log_syslog_head(text, size, LOG_INFO) : 0;
 }
 
-static int sink_open(struct sink *sink, const char *target)
+static size_t tell_lost_messages(char line[LOG_LOSS_MAX], unsigned long lost)
 {
-    struct sink opened = {.fd = -1};
-    if (strcmp(target, "off") == 0) {
-        opened.kind = SINK_OFF;
-    } else if (strcmp(target, "stderr") == 0) {
-        opened.kind = SINK_STDERR;
-        opened.fd = STDERR_FILENO;
-    } else if (strcmp(target, "syslog") == 0) {
-        opened.kind = SINK_SYSLOG;
-        openlog("kaproxy", LOG_PID | LOG_NDELAY, LOG_DAEMON);
-    } else {
-        opened.kind = SINK_FILE;
-        opened.path = strdup(target);
-        if (opened.path == NULL)
-            return -1;
-        opened.fd = open_file(target);
-        if (opened.fd < 0) {
-            free(opened.path);
-            return -1;
-        }
-    }
-    sink_close(sink);
-    *sink = opened;
-    return 0;
+    size_t n = put_head(line, LOG_LOSS_MAX, LOG_LEVEL_ERROR);
+    return n + (size_t)snprintf(line + n, LOG_LOSS_MAX - n, "%lu log lines could not be written\n",
+                                lost);
 }
 
-/* One write a line, so that lines of several processes do not mix. 0, or -1 when not all of it
- * could be written; *torn tells that a part was. */
-static int write_line(int fd, const char *line, size_t length, bool *torn)
+static size_t tell_lost_accesses(char line[LOG_LOSS_MAX], unsigned long lost)
 {
-    size_t written = 0;
-    while (written < length) {
-        ssize_t n = write(fd, line + written, length - written);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            *torn |= written > 0;
-            return -1;
-        }
-        written += (size_t)n;
-    }
-    return 0;
+    size_t n = put_access_head(line, LOG_LOSS_MAX);
+    memcpy(line + n, "ts=", 3);
+    n += 3 + log_timestamp(line + n + 3);
+    return n + (size_t)snprintf(line + n, LOG_LOSS_MAX - n, " lost_lines=%lu\n", lost);
 }
 
-/* A disk that was full, or a reader that was gone, is reported when it is back. */
-static int report_loss(struct sink *sink)
-{
-    char note[120] = "\n";
-    size_t n = sink->torn ? 1 : 0;
-    bool access = sink == &accesses;
-    if (access)
-        n += (size_t)snprintf(note + n, sizeof(note) - n, "ts=");
-    n += log_timestamp(note + n);
-    n += (size_t)snprintf(
-        note + n, sizeof(note) - n,
-        access ? " lost_lines=%lu\n" : " error: %lu log lines could not be written\n", sink->lost);
-    if (write_line(sink->fd, note, n, &sink->torn) < 0)
-        return -1;
-    sink->lost = 0;
-    sink->torn = false;
-    return 0;
-}
-
-static void sink_write(struct sink *sink, const char *line, size_t length)
-{
-    if (sink->kind == SINK_OFF)
-        return;
-    if (sink->lost > 0 && report_loss(sink) < 0) {
-        sink->lost++;
-    } else if (write_line(sink->fd, line, length, &sink->torn) < 0) {
-        sink->lost = 1;
-        if (sink == &accesses)
-            log_error("the access log cannot be written: %s", strerror(errno));
-    }
-}
+/* Opening and closing */
 
 int log_open(const char *target, enum log_level level)
 {
-    if (sink_open(&messages, target) < 0)
+    if (log_sink_open(&log_sinks[LOG_MESSAGES], target) < 0)
         return -1;
     threshold = level;
     return 0;
@@ -128,46 +88,34 @@ int log_open(const char *target, enum log_level level)
 
 int log_access_open(const char *target)
 {
-    return sink_open(&accesses, target);
+    return log_sink_open(&log_sinks[LOG_ACCESSES], target);
 }
 
-static int sink_reopen(struct sink *sink)
+const char *log_open_error(int error)
 {
-    if (sink->kind != SINK_FILE)
-        return 0;
-    int fd = open_file(sink->path);
-    if (fd < 0) {
-        log_error("cannot open %s anew: %s", sink->path, strerror(errno));
-        return -1;
-    }
-    close(sink->fd);
-    sink->fd = fd;
-    return 0;
+    return error == ENXIO ? "a FIFO that nobody reads, or a socket" : strerror(error);
 }
 
-int log_reopen(void)
+int log_start(void)
 {
-    int result = sink_reopen(&messages);
-    return sink_reopen(&accesses) < 0 ? -1 : result;
+    return log_writer_start();
 }
 
-static void sink_set_owner(const struct sink *sink, uid_t user, gid_t group)
+void log_reopen(void)
 {
-    if (sink->kind == SINK_FILE && fchown(sink->fd, user, group) < 0)
-        log_warning("cannot give %s to its new owner: %s", sink->path, strerror(errno));
-}
-
-void log_set_owner(uid_t user, gid_t group)
-{
-    sink_set_owner(&messages, user, group);
-    sink_set_owner(&accesses, user, group);
+    log_writer_reopen();
 }
 
 void log_close(void)
 {
-    sink_close(&accesses);
-    sink_close(&messages);
-    messages = (struct sink){.kind = SINK_STDERR, .fd = STDERR_FILENO};
+    if (!log_writer_stop())
+        return; /* a disk holds it up, and this is the end of the process */
+    log_sink_close(&log_sinks[LOG_MESSAGES]);
+    log_sink_close(&log_sinks[LOG_ACCESSES]);
+    log_sink_init(&log_sinks[LOG_MESSAGES], message_bytes, sizeof(message_bytes));
+    log_sink_init(&log_sinks[LOG_ACCESSES], access_bytes, sizeof(access_bytes));
+    log_sinks[LOG_MESSAGES].kind = LOG_TO_STANDARD;
+    log_sinks[LOG_MESSAGES].fd = STDERR_FILENO;
 }
 
 bool log_enabled(enum log_level level)
@@ -177,40 +125,52 @@ bool log_enabled(enum log_level level)
 
 bool log_access_enabled(void)
 {
-    return accesses.kind != SINK_OFF;
+    return log_sinks[LOG_ACCESSES].kind != LOG_TO_NOTHING;
 }
+
+/* Lines */
 
 void log_message(enum log_level level, const char *format, ...)
 {
+    char line[MESSAGE_MAX];
     if (!log_enabled(level))
         return;
-    char line[LINE_MAX_LENGTH];
-    size_t n = 0;
-    if (messages.kind != SINK_SYSLOG) {
-        n = log_timestamp(line);
-        n += (size_t)snprintf(line + n, sizeof(line) - n, " %s: ", level_names[level]);
-    }
+    size_t n = put_head(line, sizeof(line), level);
     va_list args;
     va_start(args, format);
     int length = vsnprintf(line + n, sizeof(line) - n - 1, format, args);
     va_end(args);
     if (length < 0)
         return;
-    if (messages.kind == SINK_SYSLOG) {
-        syslog(syslog_levels[level], "%s", line);
-        return;
+    size_t end = n + (size_t)length;
+    if (end > sizeof(line) - 2)
+        end = sizeof(line) - 2;
+    for (; n < end; n++) {
+        unsigned char c = (unsigned char)line[n];
+        if (c < 0x20 || c == 0x7f)
+            line[n] = '?';
     }
-    n += (size_t)length;
-    if (n > sizeof(line) - 2)
-        n = sizeof(line) - 2;
-    line[n++] = '\n';
-    sink_write(&messages, line, n);
+    line[end++] = '\n';
+    log_sink_put(&log_sinks[LOG_MESSAGES], line, end);
+    log_writer_notice(&log_sinks[LOG_MESSAGES]);
 }
 
-void log_access(const char *line, size_t length)
+void log_access(const char *text, size_t length)
 {
-    if (accesses.kind == SINK_SYSLOG)
-        syslog(LOG_INFO, "%.*s", (int)(length > 0 ? length - 1 : 0), line);
-    else if (accesses.kind != SINK_OFF)
-        sink_write(&accesses, line, length);
+    struct log_sink *sink = &log_sinks[LOG_ACCESSES];
+    bool begins_to_lose;
+    if (sink->kind == LOG_TO_NOTHING)
+        return;
+    if (sink->kind == LOG_TO_SYSLOG) {
+        char line[LOG_LOSS_MAX + LOG_LINE_MAX];
+        size_t n = put_access_head(line, LOG_LOSS_MAX);
+        assert(length <= LOG_LINE_MAX);
+        memcpy(line + n, text, length);
+        begins_to_lose = log_sink_put(sink, line, n + length);
+    } else {
+        begins_to_lose = log_sink_put(sink, text, length);
+    }
+    if (begins_to_lose)
+        log_warning("the access log takes no more lines: they are dropped and counted");
+    log_writer_notice(sink);
 }

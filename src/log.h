@@ -1,11 +1,19 @@
-/* Messages for the operator, and the access log. The sinks are the program's only mutable
- * globals: they are set before the loop starts. */
+/* Messages for the operator, and the access log. The logs are the program's only mutable globals:
+ * they are opened while there is one thread, and any thread may write to them.
+ *
+ * Nobody who logs ever waits. Once log_start was called, lines go through a ring of 1 MiB for each
+ * log to a thread that writes them; it wakes for a message at once, and for the access log when 64
+ * KiB of lines stand there, or 100 ms after it wrote the ones before. Until then lines are written
+ * at once, as far as their target takes them at the time.
+ *
+ * What cannot be written (a reader that stopped, a full disk) waits in the ring, and is tried
+ * again. Lines that do not fit are dropped, and a line tells how many as soon as there is room
+ * again. The lines of each log stay in order. */
 #ifndef KAPROXY_LOG_H
 #define KAPROXY_LOG_H
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/types.h>
 
 #include "log_line.h"
 #include "util.h"
@@ -18,28 +26,36 @@ enum log_level {
     LOG_LEVEL_DEBUG
 };
 
-/* Target of a log: "stderr", "syslog", "off" (access log), or a file's path. 0, or -1 with errno
- * when a file cannot be opened; the log then stays what it was. */
+/* Target of a log: "stderr", "stdout", "syslog", "off" (access log), or a file's path. /dev/stderr
+ * and /dev/stdout are the descriptors 2 and 1, and these are never changed: they are shared with
+ * other processes. 0, or -1 with errno (for log_open_error) when a file cannot be opened; the log
+ * then stays what it was. */
 MUST_CHECK int log_open(const char *target, enum log_level level);
 MUST_CHECK int log_access_open(const char *target);
 
-/* Opens files anew (SIGHUP). A file that cannot be opened stays as it was, and a message says so:
- * -1 then. */
-int log_reopen(void);
-void log_close(void);
+/* What errno says of a file that cannot be opened as a log. */
+const char *log_open_error(int error);
 
-/* Gives the log files to who is to open them anew later. */
-void log_set_owner(uid_t user, gid_t group);
+/* Starts the thread that writes, before other threads are. 0, or -1 with errno. */
+MUST_CHECK int log_start(void);
+
+/* Has files opened anew (SIGHUP), by the thread that writes. A message says whether that worked; a
+ * file that cannot be opened stays as it was. */
+void log_reopen(void);
+
+/* Writes what is left, within 1 s at most, and ends the thread, when there are no others any more.
+ * Messages go to standard error then. */
+void log_close(void);
 
 bool log_enabled(enum log_level level);
 bool log_access_enabled(void);
 
-/* One line, without a final newline. What cannot be written (a full disk) is counted, and the
- * number is reported once writing works again. */
+/* One line, without a final newline; control characters become question marks. */
 void log_message(enum log_level level, const char *format, ...) PRINTF(2, 3);
 
-/* A finished access-log line with its final newline. */
-void log_access(const char *line, size_t length);
+/* A finished access-log line of LOG_LINE_MAX bytes at most, with its final newline, the only one.
+ */
+void log_access(const char *text, size_t length);
 
 #define log_error(...)   log_message(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_message(LOG_LEVEL_WARNING, __VA_ARGS__)

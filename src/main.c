@@ -85,11 +85,12 @@ static int check(const struct config *config, bool verbose)
 static int open_logs(const struct config *config)
 {
     if (log_open(config->log, config->log_level) < 0) {
-        log_error("cannot open the log %s: %s", config->log, strerror(errno));
+        log_error("cannot open the log %s: %s", config->log, log_open_error(errno));
         return -1;
     }
     if (log_access_open(config->access_log) < 0) {
-        log_error("cannot open the access log %s: %s", config->access_log, strerror(errno));
+        log_error("cannot open the access log %s: %s", config->access_log,
+                  log_open_error(errno));
         return -1;
     }
     return 0;
@@ -160,7 +161,6 @@ static int drop_privileges(const char *user)
         log_error("user %s: %s", user, errno != 0 ? strerror(errno) : "no such user");
         return -1;
     }
-    log_set_owner(entry->pw_uid, entry->pw_gid);
     if (initgroups(user, entry->pw_gid) < 0 || setgid(entry->pw_gid) < 0 ||
         setuid(entry->pw_uid) < 0) {
         log_error("cannot become user %s: %s", user, strerror(errno));
@@ -182,17 +182,28 @@ static void keep_free_memory(void)
 #endif
 }
 
+/* When there are no privileges left that the writer's thread would keep. 0, or -1; then it was
+ * logged. */
+static int start_log(void)
+{
+    if (log_start() == 0)
+        return 0;
+    log_error("cannot start the thread that writes the logs: %s", strerror(errno));
+    return -1;
+}
+
 static int serve(const struct config *config)
 {
     int status = EXIT_FAILURE;
     signal(SIGPIPE, SIG_IGN);
     keep_free_memory();
-    if (open_logs(config) < 0)
+    if (log_open("stderr", config->log_level) < 0 || open_logs(config) < 0)
         return status;
     log_notice("kaproxy " PACKAGE_VERSION " starts with %s", config->file);
     unsigned max_pipes, max_clients = share_descriptors(config, &max_pipes);
     struct worker *worker = max_clients == 0 ? NULL : worker_new(config, max_clients, max_pipes);
-    if (worker != NULL && drop_privileges(config->user) == 0 && worker_run(worker) == 0)
+    if (worker != NULL && drop_privileges(config->user) == 0 && start_log() == 0 &&
+        worker_run(worker) == 0)
         status = EXIT_SUCCESS;
     worker_free(worker);
     log_close();

@@ -122,8 +122,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
         stop_softly(worker, "SIGINT");
         break;
     case SIGHUP:
-        if (log_reopen() == 0)
-            log_notice("SIGHUP: logs are open anew");
+        log_reopen();
         break;
     case SIGUSR1:
         log_stats(worker);

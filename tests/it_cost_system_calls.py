@@ -14,11 +14,12 @@ from kaptest.steady import LOADS, tests_of
 
 # At most so many for each exchange, as strace counted them for the program as it stands: whole
 # numbers, and the same at each run. Only "queued" varies a little with who comes when. What does
-# not stand here must not happen for each exchange. When a change saves a call, take it out here.
+# not stand here must not happen for each exchange. When a change saves a call, take it out here. The
+# thread that writes the logs is counted, too: it writes the lines of many exchanges together.
 # OpenSSL's calls are read and write.
 LIMITS = {
     "one-shot http": {"accept": 1, "close": 1, "recv": 3, "send": 2, "wait": 2},
-    "logged http": {"accept": 1, "close": 1, "recv": 3, "send": 2, "wait": 2, "write": 1},
+    "logged http": {"accept": 1, "close": 1, "recv": 3, "send": 2, "wait": 2},
     "queued http": {"accept": 1, "close": 1, "recv": 3, "send": 2, "wait": 2},
     "one-shot https": {"accept": 1, "close": 1, "read": 1, "recv": 2, "send": 1, "wait": 2,
                        "write": 1},
@@ -53,6 +54,8 @@ def count(t, kaproxy, load, units):
         raise Skip(str(why)) from None
     each = collections.Counter()
     for name, number in counted.calls.items():
+        if name == "restart_syscall":
+            continue  # the poll(2) of the log's writer goes on, after the load has stopped kaproxy
         kind = KINDS.get(name, name)
         interrupted = counted.failed[name] if kind == "wait" else 0  # by the load
         each[kind] += (number - interrupted) / units

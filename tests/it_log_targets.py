@@ -2,6 +2,8 @@
 """Goal of this test: logs go where they should; a bad place is an error, a full one is not."""
 
 import os
+import re
+import subprocess
 import sys
 
 sys.path.insert(0, sys.path[0] + "/harness")
@@ -31,6 +33,33 @@ def access_on_stderr(t):
     kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint, main={"access_log": "stderr"})
     use(t, kaproxy)
     kaproxy.wait_log(r"ts=\S+ listener=main .*end=complete$")
+
+
+@test("stdout is a target, for messages and for the access log")
+def standard_output(t):
+    kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint, stderr=subprocess.DEVNULL,
+                        main={"log": "stdout", "access_log": "stdout"})
+    use(t, kaproxy)
+    kaproxy.wait_log(r"^ts=\S+ listener=main .*end=complete$")
+    kaproxy.wait_log(r"^\S+Z notice: ready$")
+
+
+@test("under journald messages have a priority and no time, access lines are as ever")
+def journal(t):
+    log = t.folder / "journal"
+    file = t.own(log.open("wb"))
+    st = os.fstat(file.fileno())
+    kaproxy = Kaproxy(t, t.upstream(answer_lines).endpoint, stderr=file,
+                      main={"access_log": "stderr"},
+                      wrap=["env", f"JOURNAL_STREAM={st.st_dev}:{st.st_ino}"])
+    kaproxy.log_file = log
+    t.own(kaproxy.start())
+    use(t, kaproxy)
+    kaproxy.wait_log(r"^ts=\S+ listener=main .*end=complete$")
+    kaproxy.stop()
+    for line in kaproxy.log():
+        t.check(re.match(r"<5>[A-Za-z]|ts=", line), f"a line of another kind: {line!r}")
+    t.equal(kaproxy.find_log("ready"), ["<5>ready"], "the message")
 
 
 @test("access_log = off, the default, writes none")

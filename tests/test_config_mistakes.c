@@ -77,7 +77,7 @@ static void test_sections(void **state)
                     "6: unknown section [pools], not one of [kaproxy], [pool], [pool NAME], "
                     "[listener NAME]\n"
                     "7: section [kaproxy x] takes no name\n"
-                    "8: log: \"7\" is not stderr, syslog or a file (with a '/' or '.' in it)\n"
+                    "8: log: \"7\" is not stderr, stdout, syslog or a file (with a '/' or '.' in it)\n"
                     "9: section [listener] needs a name: [listener NAME]\n"
                     "10: listen: \"x\": the port is missing: write addr:port, [v6]:port or "
                     "unix:/path\n"
@@ -192,9 +192,10 @@ static void test_words(void **state)
                    "log_level: \"Debug\" is not one of error, warning, notice, info or debug");
     assert_mistake(LISTENER "[listener b]\nlisten=[::1]:1\nupstream=tcp://x:1\nreuse=always\n", 8,
                    "reuse: \"always\" is not one of framed, quiet or never");
-    assert_mistake("[kaproxy]\nlog = off\n" LISTENER, 2, "is not stderr, syslog or a file");
-    assert_mistake("[kaproxy]\naccess_log = on\n" LISTENER, 2, "is not off, stderr, syslog or a");
+    assert_mistake("[kaproxy]\nlog = off\n" LISTENER, 2, "is not stderr, stdout, syslog or a file");
+    assert_mistake("[kaproxy]\naccess_log = on\n" LISTENER, 2, "is not off, stderr, stdout, syslog");
     config_free(ini_load("[kaproxy]\nlog = a.log\naccess_log = /a\n" LISTENER));
+    config_free(ini_load("[kaproxy]\nlog = stdout\naccess_log = stdout\n" LISTENER));
     assert_mistake("[kaproxy]\nuser = no:such:user\n" LISTENER, 2,
                    "user: there is no user \"no:such:user\" here");
     assert_mistake("[kaproxy]\nresolver = 10.0.0.1 dns.test\n" LISTENER, 2,

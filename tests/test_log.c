@@ -1,100 +1,14 @@
-/* The logs: form of a line, levels, files that are moved away, and disks that are full. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
+/* The logs without the thread that writes: form of a line, levels, targets, files that are moved
+ * away, and disks that are full. */
+#include "log_fixture.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <regex.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include "log.h"
-
-#define TIME "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z"
-
-/* A folder of the test's own, and where standard error went before. */
-struct fixture {
-    char folder[64];
-    char file[80], other[80];
-    int standard_error;
-    char text[16384];
-};
-
-static void redirect(const char *path)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    assert_true(fd >= 0);
-    assert_int_equal(dup2(fd, STDERR_FILENO), STDERR_FILENO);
-    close(fd);
-}
-
-static int setup(void **state)
-{
-    struct fixture *f = calloc(1, sizeof(*f));
-    snprintf(f->folder, sizeof(f->folder), "/tmp/test_log.XXXXXX");
-    assert_non_null(mkdtemp(f->folder));
-    snprintf(f->file, sizeof(f->file), "%s/file", f->folder);
-    snprintf(f->other, sizeof(f->other), "%s/other", f->folder);
-    f->standard_error = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
-    assert_true(f->standard_error >= 0);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    log_close();
-    dup2(f->standard_error, STDERR_FILENO);
-    close(f->standard_error);
-    unlink(f->file);
-    unlink(f->other);
-    assert_int_equal(rmdir(f->folder), 0);
-    free(f);
-    return 0;
-}
-
-static const char *content(struct fixture *f, const char *path)
-{
-    FILE *file = fopen(path, "re");
-    assert_non_null(file);
-    size_t n = fread(f->text, 1, sizeof(f->text) - 1, file);
-    f->text[n] = '\0';
-    fclose(file);
-    return f->text;
-}
-
-static void open_messages(const char *target, enum log_level level)
-{
-    assert_int_equal(log_open(target, level), 0);
-}
-
-static void open_accesses(const char *target)
-{
-    assert_int_equal(log_access_open(target), 0);
-}
-
-static void access_line(const char *line)
-{
-    log_access(line, strlen(line));
-}
-
-static void assert_matches(const char *text, const char *pattern)
-{
-    regex_t regex;
-    assert_int_equal(regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB), 0);
-    int result = regexec(&regex, text, 0, NULL, 0);
-    regfree(&regex);
-    if (result != 0)
-        fail_msg("\"%s\" does not match \"%s\"", text, pattern);
-}
 
 /* The form of a line */
 
@@ -126,6 +40,15 @@ static void test_long_line_is_cut(void **state)
     assert_in_range(strchr(f->text, '\n') - f->text, 1000, 2047);
 }
 
+static void test_message_is_one_line(void **state)
+{
+    struct fixture *f = *state;
+    open_messages(f->file, LOG_LEVEL_NOTICE);
+    log_notice("two\nlines\t\x1b[31m\x7f, %s", "\xc3\xa9");
+    assert_matches(content(f, f->file),
+                   "^" TIME " notice: two\\?lines\\?\\?\\[31m\\?, \xc3\xa9\n$");
+}
+
 /* Levels and targets */
 
 static int evaluations;
@@ -152,7 +75,7 @@ static void test_level_decides(void **state)
 static void test_starts_with_standard_error(void **state)
 {
     struct fixture *f = *state;
-    redirect(f->file);
+    redirect(STDERR_FILENO, f->file);
     log_notice("before any log is open");
     log_info("not at this level");
     assert_false(log_access_enabled());
@@ -163,7 +86,7 @@ static void test_starts_with_standard_error(void **state)
 static void test_standard_error_survives_a_close(void **state)
 {
     struct fixture *f = *state;
-    redirect(f->file);
+    redirect(STDERR_FILENO, f->file);
     open_messages("stderr", LOG_LEVEL_NOTICE);
     open_accesses("stderr");
     log_notice("one");
@@ -172,6 +95,105 @@ static void test_standard_error_survives_a_close(void **state)
     assert_false(log_access_enabled());
     log_notice("three");
     assert_matches(content(f, f->file), "^" TIME " notice: one\ntwo\n" TIME " notice: three\n$");
+}
+
+/* How many descriptors are open that a program started now would inherit, or not. */
+static unsigned count_descriptors(int flags)
+{
+    unsigned count = 0;
+    for (int fd = 0; fd < 100; fd++)
+        count += fcntl(fd, F_GETFD) == flags;
+    return count;
+}
+
+static void test_standard_output(void **state)
+{
+    struct fixture *f = *state;
+    redirect(STDOUT_FILENO, f->file);
+    open_accesses("stdout");
+    access_line("one\n");
+    log_close();
+    open_accesses("stdout");
+    access_line("two\n");
+    log_close();
+    dup2(f->standard_output, STDOUT_FILENO);
+    assert_string_equal(content(f, f->file), "one\ntwo\n");
+}
+
+/* By name they are not opened: here that would give a file its beginning again. */
+static void test_names_of_standard_descriptors(void **state)
+{
+    static const char *const names[] = {"/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        unsigned files = count_descriptors(FD_CLOEXEC);
+        int fd = open(f->file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        dup2(fd, STDERR_FILENO);
+        close(fd);
+        assert_int_equal(write(STDERR_FILENO, "somebody else's\n", 16), 16);
+        open_accesses(names[i]);
+        access_line("ours\n");
+        assert_int_equal(count_descriptors(FD_CLOEXEC), files);
+        assert_int_equal(write(STDERR_FILENO, "somebody else's\n", 16), 16);
+        assert_string_equal(content(f, f->file), "somebody else's\nours\nsomebody else's\n");
+    }
+}
+
+static void test_fifo_that_nobody_reads(void **state)
+{
+    struct fixture *f = *state;
+    close(make_fifo(f->file));
+    assert_int_equal(log_access_open(f->file), -1);
+    assert_string_equal(log_open_error(errno), "a FIFO that nobody reads, or a socket");
+    assert_string_equal(log_open_error(EACCES), strerror(EACCES));
+    assert_false(log_access_enabled());
+    assert_int_equal(log_open(f->file, LOG_LEVEL_NOTICE), -1);
+}
+
+/* systemd.exec(5): JOURNAL_STREAM names what journald reads from. */
+static void test_journal(void **state)
+{
+    struct fixture *f = *state;
+    struct stat st;
+    char stream[64];
+    redirect(STDERR_FILENO, f->file);
+    assert_int_equal(fstat(STDERR_FILENO, &st), 0);
+    snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+    setenv("JOURNAL_STREAM", stream, 1);
+    open_messages("stderr", LOG_LEVEL_DEBUG);
+    open_accesses("stderr");
+    log_error("one");
+    log_warning("two");
+    log_notice("three");
+    access_line("ts=now\n");
+    log_info("four");
+    log_debug("five");
+    assert_string_equal(content(f, f->file),
+                        "<3>one\n<4>two\n<5>three\nts=now\n<6>four\n<7>five\n");
+}
+
+/* It is inherited by programs whose standard error is something else. */
+static void test_not_the_journal(void **state)
+{
+    static const char *const other[] = {"%ju:%ju1", "1%ju:%ju", "%ju", "", "x%ju:%ju", "%ju:%ju x"};
+    struct fixture *f = *state;
+    struct stat st;
+    redirect(STDERR_FILENO, f->file);
+    assert_int_equal(fstat(STDERR_FILENO, &st), 0);
+    for (size_t i = 0; i < ARRAY_LEN(other); i++) {
+        char stream[64];
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+#pragma GCC diagnostic ignored "-Wformat-extra-args"
+        snprintf(stream, sizeof(stream), other[i], (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+#pragma GCC diagnostic pop
+        setenv("JOURNAL_STREAM", stream, 1);
+        assert_int_equal(truncate(f->file, 0), 0);
+        open_messages("stderr", LOG_LEVEL_NOTICE);
+        log_notice("message");
+        assert_matches(content(f, f->file), "^" TIME " notice: message\n$");
+    }
+    unsetenv("JOURNAL_STREAM");
 }
 
 static void test_off(void **state)
@@ -228,15 +250,6 @@ static void test_file_that_cannot_be_opened(void **state)
     assert_string_equal(content(f, f->other), "here too\n");
 }
 
-/* How many descriptors are open that a program started now would inherit, or not. */
-static unsigned count_descriptors(int flags)
-{
-    unsigned count = 0;
-    for (int fd = 0; fd < 100; fd++)
-        count += fcntl(fd, F_GETFD) == flags;
-    return count;
-}
-
 static void test_files_do_not_pile_up(void **state)
 {
     struct fixture *f = *state;
@@ -277,7 +290,8 @@ static void test_both_logs_are_reopened(void **state)
     log_reopen();
     log_notice("message");
     access_line("access\n");
-    assert_matches(content(f, f->file), "^" TIME " notice: message\n$");
+    assert_matches(content(f, f->file),
+                   "^" TIME " notice: logs are open anew\n" TIME " notice: message\n$");
     assert_string_equal(content(f, f->other), "access\n");
 }
 
@@ -301,35 +315,92 @@ static void test_reopen_that_fails_keeps_the_old_file(void **state)
 
 /* Disks that are full */
 
-static void test_lost_lines_are_counted(void **state)
+/* Lines wait for room, and none is lost. */
+static void test_full_disk(void **state)
 {
     struct fixture *f = *state;
-    redirect("/dev/full");
+    redirect(STDERR_FILENO, "/dev/full");
     open_messages("stderr", LOG_LEVEL_NOTICE);
-    log_notice("lost");
-    log_notice("lost, too");
-    log_notice("lost as well");
-    redirect(f->file);
-    log_notice("back");
-    log_notice("going on");
+    log_notice("one");
+    log_notice("two");
+    redirect(STDERR_FILENO, f->file);
+    log_notice("three");
     assert_matches(content(f, f->file),
-                   "^([^\n]*[^0-9])?3 [^\n]*\n" TIME " notice: back\n" TIME " notice: going on\n$");
+                   "^" TIME " notice: one\n" TIME " notice: two\n" TIME " notice: three\n$");
 }
 
-static void test_lost_access_lines_are_counted(void **state)
+/* The access log's is reported, once. */
+static void test_full_disk_for_accesses(void **state)
 {
     struct fixture *f = *state;
+    open_messages(f->other, LOG_LEVEL_NOTICE);
     assert_int_equal(symlink("/dev/full", f->file), 0);
     open_accesses(f->file);
+    access_line("one\n");
+    access_line("two\n");
+    assert_matches(content(f, f->other),
+                   "^" TIME " error: the access log cannot be written: No space left on device\n$");
+    assert_int_equal(unlink(f->file), 0);
+    log_reopen();
+    access_line("three\n");
+    assert_string_equal(content(f, f->file), "one\ntwo\nthree\n");
+}
+
+static void fill_ring(char *line, size_t size)
+{
+    memset(line, 'x', size - 2);
+    line[size - 2] = '\n';
+    line[size - 1] = '\0';
+    for (size_t n = size - 1; n <= 1024 * 1024; n += size - 1)
+        access_line(line);
+}
+
+/* More than 1 MiB does not wait. */
+static void test_lost_access_lines_are_counted(void **state)
+{
+    static char line[4097];
+    struct fixture *f = *state;
+    open_messages(f->other, LOG_LEVEL_NOTICE);
+    assert_int_equal(symlink("/dev/full", f->file), 0);
+    open_accesses(f->file);
+    fill_ring(line, sizeof(line));
     access_line("lost\n");
     access_line("lost\n");
+    assert_matches(content(f, f->other),
+                   "^[^\n]* cannot be written[^\n]*\n" TIME
+                   " warning: the access log takes no more lines: they are dropped and counted\n$");
     assert_int_equal(unlink(f->file), 0);
     log_reopen();
     access_line("back\n");
-    assert_matches(content(f, f->file), "^ts=[^ \n]+ lost_lines=2\nback\n$");
+    FILE *file = fopen(f->file, "re");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 1024 * 1024, SEEK_SET), 0);
+    f->text[fread(f->text, 1, sizeof(f->text) - 1, file)] = '\0';
+    fclose(file);
+    assert_matches(f->text, "^ts=" TIME " lost_lines=2\nback\n$");
 }
 
-#define LOG_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+static void test_lost_messages_are_counted(void **state)
+{
+    static char text[1000];
+    struct fixture *f = *state;
+    memset(text, 'x', sizeof(text) - 1);
+    redirect(STDERR_FILENO, "/dev/full");
+    open_messages("stderr", LOG_LEVEL_NOTICE);
+    for (int i = 0; i < 1100; i++)
+        log_notice("%s", text);
+    redirect(STDERR_FILENO, f->file);
+    log_notice("back");
+    FILE *file = fopen(f->file, "re");
+    assert_non_null(file);
+    unsigned long kept = 0, lost = 0;
+    while (fgets(f->text, sizeof(f->text), file) != NULL && strstr(f->text, "xxx") != NULL)
+        kept++;
+    assert_matches(f->text, "^" TIME " error: [0-9]+ log lines could not be written\n$");
+    lost = strtoul(strchr(f->text, ' ') + sizeof("error: "), NULL, 10);
+    assert_int_equal(kept + lost, 1101); /* with the one that found no room for itself yet */
+    fclose(file);
+}
 
 int main(void)
 {
@@ -337,8 +408,14 @@ int main(void)
         LOG_TEST(test_starts_with_standard_error),
         LOG_TEST(test_line_of_each_level),
         LOG_TEST(test_long_line_is_cut),
+        LOG_TEST(test_message_is_one_line),
         LOG_TEST(test_level_decides),
         LOG_TEST(test_standard_error_survives_a_close),
+        LOG_TEST(test_standard_output),
+        LOG_TEST(test_names_of_standard_descriptors),
+        LOG_TEST(test_fifo_that_nobody_reads),
+        LOG_TEST(test_journal),
+        LOG_TEST(test_not_the_journal),
         LOG_TEST(test_off),
         LOG_TEST(test_access_log_is_apart),
         LOG_TEST(test_file_is_appended_to),
@@ -347,7 +424,9 @@ int main(void)
         LOG_TEST(test_reopen_after_a_rename),
         LOG_TEST(test_both_logs_are_reopened),
         LOG_TEST(test_reopen_that_fails_keeps_the_old_file),
-        LOG_TEST(test_lost_lines_are_counted),
+        LOG_TEST(test_full_disk),
+        LOG_TEST(test_full_disk_for_accesses),
+        LOG_TEST(test_lost_messages_are_counted),
         LOG_TEST(test_lost_access_lines_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,13 +14,14 @@ from .tap import PATIENCE, SLOW, Failure, Skip, spawn, wait_until
 TESTS = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("KAPROXY") or str(TESTS.parent / "build" / "kaproxy")
 
-COMPLAINTS = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|Assertion .* failed")
+COMPLAINTS = re.compile(
+    r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|Assertion .* failed")
 BUSY = re.compile(r"Address already in use")
 
 
 def need_plain_build():
     """For tests that count, or that run valgrind."""
-    if SLOW or b"__asan_init" in pathlib.Path(PROGRAM).read_bytes():
+    if SLOW or re.search(rb"__[at]san_init", pathlib.Path(PROGRAM).read_bytes()):
         raise Skip("built with sanitizers, or KAPROXY_SLOW is set")
 
 
@@ -85,7 +86,8 @@ class Kaproxy:
                 "listen": listen, "upstream": upstream, "reuse": reuse, **(listener or {})}
         self.sections.update(more or {})
         log = self.sections["kaproxy"].get("log", "stderr")
-        self.log_file = self.stderr_file if log in ("stderr", "syslog") else pathlib.Path(log)
+        self.log_file = (self.stderr_file if log in ("stderr", "stdout", "syslog")
+                         else pathlib.Path(log))
         self.process = None
 
     # Life
