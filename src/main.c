@@ -1,8 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <inttypes.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -18,6 +16,7 @@
 #include "config.h"
 #include "descriptors.h"
 #include "log.h"
+#include "user.h"
 #include "worker.h"
 
 struct arguments {
@@ -82,18 +81,29 @@ static int check(const struct config *config, bool verbose)
     return EXIT_FAILURE;
 }
 
-static int open_logs(const struct config *config)
+static int open_log(const char *what, const char *target, const struct user *user, int result)
 {
-    if (log_open(config->log, config->log_level) < 0) {
-        log_error("cannot open the log %s: %s", config->log, log_open_error(errno));
+    if (result == 0)
+        return 0;
+    const char *reason = log_open_error(errno);
+    if (user->name == NULL)
+        log_error("cannot open the %s %s: %s", what, target, reason);
+    else
+        log_error("cannot open the %s %s as user %s: %s", what, target, user->name, reason);
+    return -1;
+}
+
+/* With the rights of the user that we are to become: what a path leads to must not depend on
+ * root's, and files are opened anew by that user. 0, or -1; then it was logged. */
+static int open_logs(const struct config *config, struct user *user)
+{
+    if (user_pose(user) < 0)
         return -1;
-    }
-    if (log_access_open(config->access_log) < 0) {
-        log_error("cannot open the access log %s: %s", config->access_log,
-                  log_open_error(errno));
-        return -1;
-    }
-    return 0;
+    int result = open_log("log", config->log, user, log_open(config->log, config->log_level));
+    if (result == 0)
+        result =
+            open_log("access log", config->access_log, user, log_access_open(config->access_log));
+    return user_unpose(user) < 0 ? -1 : result;
 }
 
 /* Raises the limit of descriptors as far as we may; returns it. */
@@ -146,29 +156,6 @@ static int fill_standard_descriptors(void)
     return 0;
 }
 
-/* 0, or -1; then it was logged. */
-static int drop_privileges(const char *user)
-{
-    if (user[0] == '\0')
-        return 0;
-    if (geteuid() != 0) {
-        log_warning("user = %s is ignored: not started as root", user);
-        return 0;
-    }
-    errno = 0;
-    const struct passwd *entry = getpwnam(user);
-    if (entry == NULL) {
-        log_error("user %s: %s", user, errno != 0 ? strerror(errno) : "no such user");
-        return -1;
-    }
-    if (initgroups(user, entry->pw_gid) < 0 || setgid(entry->pw_gid) < 0 ||
-        setuid(entry->pw_uid) < 0) {
-        log_error("cannot become user %s: %s", user, strerror(errno));
-        return -1;
-    }
-    return 0;
-}
-
 /* How much free memory malloc keeps for what comes next. */
 #define FREE_MEMORY (2 * 1024 * 1024)
 
@@ -195,18 +182,25 @@ static int start_log(void)
 static int serve(const struct config *config)
 {
     int status = EXIT_FAILURE;
+    struct user user = {.name = NULL};
+    struct worker *worker = NULL;
     signal(SIGPIPE, SIG_IGN);
     keep_free_memory();
-    if (log_open("stderr", config->log_level) < 0 || open_logs(config) < 0)
-        return status;
+    if (log_open("stderr", config->log_level) < 0 || user_find(&user, config->user) < 0 ||
+        open_logs(config, &user) < 0)
+        goto out;
     log_notice("kaproxy " PACKAGE_VERSION " starts with %s", config->file);
+    if (config->user[0] != '\0' && user.name == NULL)
+        log_warning("user = %s is ignored: not started as root", config->user);
     unsigned max_pipes, max_clients = share_descriptors(config, &max_pipes);
-    struct worker *worker = max_clients == 0 ? NULL : worker_new(config, max_clients, max_pipes);
-    if (worker != NULL && drop_privileges(config->user) == 0 && start_log() == 0 &&
-        worker_run(worker) == 0)
+    if (max_clients > 0)
+        worker = worker_new(config, max_clients, max_pipes);
+    if (worker != NULL && user_become(&user) == 0 && start_log() == 0 && worker_run(worker) == 0)
         status = EXIT_SUCCESS;
     worker_free(worker);
+out:
     log_close();
+    user_clear(&user);
     return status;
 }
 

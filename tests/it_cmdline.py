@@ -2,6 +2,7 @@
 """Goal of this test: the command line does what the manual says, with the right exit status."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -126,6 +127,7 @@ def private_key(t):
     if os.geteuid() != 0:
         raise Skip("only root can change its user")
     valid = authority().valid
+    shutil.chown(t.folder, "nobody")
     key = t.folder / "private.key"
     key.touch(0o600)
     key.write_text(valid.key.read_text())
