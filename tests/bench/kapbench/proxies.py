@@ -1,4 +1,7 @@
-"""The programs under comparison, configured alike: one worker, pooled, verified, silent."""
+"""The programs under comparison, configured alike: one worker, pooled, verified, and silent unless a
+scenario wants them to log. Then each writes a line for every exchange to a file: kaproxy and nginx
+collect lines and write them together; HAProxy, which knows no files, writes each by itself to its
+standard output, which is one, and so no other process has a part of its work."""
 
 import dataclasses
 import pathlib
@@ -22,18 +25,24 @@ class Setting:
     max_connections: int = MANY
     bulk: bool = False
     side: tuple | None = None  # (port to listen on, port of an http upstream), beside all that
+    log: bool = False
 
 
 class Kaproxy:
-    name = "kaproxy"
     program = None  # set by the command line
 
+    def __init__(self, silent=False):
+        self.silent = silent
+        self.name = "kaproxy" + ("-silent" if silent else "")
+
     def command(self, folder, port, s):
+        log = f"{folder}/kaproxy-{port}.log" if s.log and not self.silent else "off"
         kind = {"http": "", "tcp": "reuse = quiet", "https":
                 f"tls_ca_file = {s.authority}\ntls_server_name = upstream.test"}[s.scheme]
         return [self.program, "-c", _write(folder, f"kaproxy-{port}.ini", f"""\
 [kaproxy]
 log_level = warning
+access_log = {log}
 max_clients = {MANY}
 [pool]
 max_per_host = {s.max_connections}
@@ -80,6 +89,8 @@ defaults
     {"option splice-request" if self.splice else ""}
     {"option splice-response" if self.splice else ""}
     {"http-reuse always" if s.scheme != "tcp" else ""}
+    {"option httplog" if s.log else ""}
+    {"log stdout format raw local0 info" if s.log else ""}
 listen bench
     bind 127.0.0.1:{port} backlog 4096
     server upstream 127.0.0.1:{s.upstream}{limit} pool-purge-delay {LONG}s{secure}
@@ -129,6 +140,7 @@ class Nginx:
     proxy_ssl_name upstream.test;
     proxy_ssl_server_name on;
     proxy_ssl_protocols TLSv1.2 TLSv1.3;""" if s.scheme == "https" else ""
+        log = f"access_log {folder}/nginx-{port}.log combined buffer=64k flush=1s;" if s.log else ""
         size = BULK if s.bulk else None
         buffers = f"""
     proxy_buffer_size {size};
@@ -150,6 +162,7 @@ http {{
     }}
     server {{
         listen 127.0.0.1:{port} backlog=4096;
+        {log}
         location / {{ proxy_pass {s.scheme}://bench; }}
     }}
     {self._side(*s.side) if s.side else ""}

@@ -12,6 +12,8 @@ NOTES = (
     "start (nginx's table of connections). nginx cannot queue for a connection, so it has no part",
     "in that scenario. haproxy-splice is HAProxy with splice in both directions, through pipes of",
     "the kernel's default size (64 KiB); haproxy-splice-1m is the same through pipes of 1 MiB.",
+    "With access logs each writes a line for every exchange to a file, nginx through a buffer of 64",
+    "KiB, HAProxy by its standard output; kaproxy-silent is kaproxy without one.",
 )
 
 

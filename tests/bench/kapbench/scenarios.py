@@ -31,6 +31,7 @@ class Scenario:
     once: bool = False  # the floor answers clients that send one request
     bulk: bool = False
     upstream: object = None  # starts one of its own, in a folder
+    log: bool = False  # an access log to a file
     unit: str = "exchange"
     direct_share: float = 1.0  # of the load, for clients that go directly
 
@@ -50,7 +51,8 @@ class Scenario:
 
     def setting(self, upstream, authority, side=None):
         once = FLOOR_REQUEST.format(self.load.target, upstream) if self.once else None
-        return Setting(self.scheme, upstream, authority, once, self.max_connections, self.bulk, side)
+        return Setting(self.scheme, upstream, authority, once, self.max_connections, self.bulk, side,
+                       self.log)
 
 
 @dataclasses.dataclass
@@ -132,6 +134,9 @@ def scenarios(folder):
     made = [
         Scenario("oneshot-http", "one-shot clients, 1 KB, http", "http",
                  OneShot(20000, CLIENTS), http, once=True),
+        Scenario("oneshot-http-log", "one-shot clients, 1 KB, http, with access logs", "http",
+                 OneShot(20000, CLIENTS), (Haproxy(), Nginx(), Kaproxy(), Kaproxy(silent=True)),
+                 log=True),
         Scenario("oneshot-https", "one-shot clients, 1 KB, https upstream", "https",
                  OneShot(12000, CLIENTS), https, direct_share=0.1),
         Scenario("keepalive-http", "keep-alive clients, 1 KB, http", "http",

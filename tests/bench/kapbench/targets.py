@@ -32,6 +32,7 @@ TARGETS = (
     *_of_peers("cpu", 0.75, "oneshot-http", "oneshot-https"),
     Target("oneshot-http", "cpu", "<=", 1.25, ("floor",), "floor"),
     Target("oneshot-http", "system_calls", "<=", 8.0),
+    Target("oneshot-http-log", "cpu", "<=", 1.06, ("kaproxy-silent",), "without a log"),
     *_of_peers("cpu", 0.80, "keepalive-http", "keepalive-https"),
     *(Target(name, "cpu", "<=", 0.90, SPLICE, "HAProxy with splice")
       for name in ("100m-down-tcp", "100m-up-tcp")),
