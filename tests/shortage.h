@@ -1,5 +1,5 @@
 /* Shortages for unit tests: calls of the program that fail for want of memory. A program that links
- * this is linked with SHORTAGE_LDFLAGS. */
+ * this is linked with SHORTAGE_WRAPS. */
 #ifndef KAPROXY_TESTS_SHORTAGE_H
 #define KAPROXY_TESTS_SHORTAGE_H
 
