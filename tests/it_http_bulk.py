@@ -240,7 +240,7 @@ def wait_full(t, kaproxy):
 @test("answers of many sizes, read late: whatever is in pipes when the upstream is done, all arrive")
 def read_late_down(t):
     upstream = t.own(HttpUpstream(lambda c, m: answer(LATE[:int(m.target[1:])])))
-    kaproxy = start(t, upstream, pool={"max_per_host": len(SIZES)})
+    kaproxy = start(t, upstream, pool={"max_per_host": len(SIZES), "keep_alive": "300s"})
     peers = [client(t, kaproxy, receive_buffer=4096) for _ in SIZES]
     for peer, size in zip(peers, SIZES):
         peer.send("GET", f"/{size}")
@@ -264,7 +264,7 @@ def read_late_up(t):
         connection.read_end()
 
     upstream = t.own(ScriptedUpstream(script, receive_buffer=4096))
-    kaproxy = start(t, upstream, pool={"max_per_host": len(SIZES)})
+    kaproxy = start(t, upstream, pool={"max_per_host": len(SIZES), "keep_alive": "300s"})
     peers = [client(t, kaproxy) for _ in SIZES]
     senders = [threading.Thread(target=peer.send, args=("PUT", f"/{size}", (), LATE[:size]))
                for peer, size in zip(peers, SIZES)]
