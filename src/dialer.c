@@ -253,7 +253,6 @@ static int adopt(struct dial *dial, struct stream *own)
     if (stream_watch(dial->stream, dial->loop) == 0)
         return 0;
     record(dial, "epoll_ctl", errno);
-    stream_close(dial->stream);
     return -1;
 }
 

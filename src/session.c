@@ -448,7 +448,6 @@ void service_clear(struct service *service)
         TAILQ_REMOVE(&service->spares, session, link);
         free(session);
     }
-    service->spare_count = 0;
     if (service->kind->clear_service != NULL)
         service->kind->clear_service(service);
 }

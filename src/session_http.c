@@ -63,7 +63,6 @@ struct exchange *http_exchange_new(struct http_session *http)
     memset(&exchange->request_body, 0, sizeof(*exchange) - offsetof(struct exchange, request_body));
     http1_request_begin(&exchange->request);
     http->exchange = exchange;
-    http->end = SESSION_COMPLETE;
     session_open_access(&http->session);
     return exchange;
 }
@@ -100,7 +99,6 @@ static void http_clear_service(struct service *service)
         service->spare_exchanges = exchange->next_spare;
         free(exchange);
     }
-    service->spare_exchange_count = 0;
 }
 
 bool http_has_down(const struct http_session *http)

@@ -101,7 +101,7 @@ struct http_session {
     };
     uint32_t taken;       /* bytes read in this run */
     uint32_t linger_left; /* LINGERING: how many bytes may still be thrown away */
-    enum session_end end; /* how the exchange ended, once its answer is DRAINING */
+    enum session_end end; /* how the exchange ended; other than COMPLETE only the last one */
     bool served;          /* had an exchange before */
     bool affinity;        /* NTLM, Negotiate: the connection is this client's until it ends */
     bool client_ended;    /* the client's EOF was seen; it may still read */

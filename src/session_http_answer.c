@@ -159,7 +159,6 @@ enum step http_open_tunnel(struct http_session *http)
         relay_put(&tunnel->up, buffer_data(&http->in), buffer_length(&http->in)) < 0 ||
         session_watch_client(session) < 0)
         return http_finish(http, SESSION_ERROR);
-    tunnel->up.from_ended = http->client_ended;
     buffer_clear(&http->down);
     buffer_clear(&exchange->answer);
     buffer_clear(&http->in);

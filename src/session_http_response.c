@@ -193,7 +193,6 @@ static enum step take_body(struct http_session *http)
         exchange->response_stage = MESSAGE_TRAILER;
         http1_trailer_begin(&exchange->response_trailer);
     } else if (result == HTTP1_DONE) {
-        exchange->response_stage = MESSAGE_READ;
         exchange->surplus = used < all;
         end_response(http); /* before the client's turn: others may wait for the connection */
     }
@@ -269,7 +268,6 @@ static enum step upstream_ended(struct http_session *http, bool in_order)
         return http_retry(http, reason);
     if (in_order && exchange->response_stage == MESSAGE_BODY &&
         http1_body_whole_at_close(&exchange->response_body)) {
-        exchange->response_stage = MESSAGE_READ;
         if (append_last_chunk(http, NULL) < 0)
             return http_finish(http, SESSION_ERROR);
         end_response(http);
