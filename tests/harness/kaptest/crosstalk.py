@@ -48,11 +48,11 @@ class Crosstalk:
 
 def exchange(t, exchanges, pool, options=(), certificate=None, wrap=(),
              during=contextlib.nullcontext, **listener):
-    """Runs so many exchanges (a tenth where all is slow, ten times as many in a long run): how many
-    they were, and the counts, with the bytes that were spliced. With the upstream's certificate,
-    over https; `during` makes a context for them of the kaproxy."""
+    """Runs so many exchanges (a tenth where all is slow, twenty times as many in a long run): how
+    many they were, and the counts, with the bytes that were spliced. With the upstream's
+    certificate, over https; `during` makes a context for them of the kaproxy."""
     print(f"# KAPROXY_SEED={SEED}", flush=True)
-    exchanges = exchanges * (10 if LONG else 1) // (10 if SLOW else 1)
+    exchanges = exchanges * (20 if LONG else 1) // (10 if SLOW else 1)
     crosstalk = t.own(Crosstalk(exchanges, *options, certificate=certificate))
     pool = {"keep_alive": "500ms", "max_waiting": 4096, **pool}
     if certificate:
