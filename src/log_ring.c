@@ -12,6 +12,7 @@ void log_ring_init(struct log_ring *ring, char *bytes, size_t size)
     assert(size > 0 && (size & (size - 1)) == 0);
     ring->bytes = bytes;
     ring->size = size;
+    ring->origin = 0;
     atomic_init(&ring->put, 0);
     atomic_init(&ring->taken, 0);
 }
@@ -28,7 +29,9 @@ bool log_ring_put(struct log_ring *ring, const char *line, size_t length)
     size_t taken = atomic_load_explicit(&ring->taken, memory_order_acquire);
     if (length > ring->size - (put - taken))
         return false;
-    size_t at = put & (ring->size - 1), before_end = ring->size - at;
+    if (put == taken) /* who empties it reads nothing of it before there is more */
+        ring->origin = put;
+    size_t at = (put - ring->origin) & (ring->size - 1), before_end = ring->size - at;
     size_t first = length < before_end ? length : before_end;
     memcpy(ring->bytes + at, line, first);
     memcpy(ring->bytes, line + first, length - first);
@@ -39,7 +42,7 @@ bool log_ring_put(struct log_ring *ring, const char *line, size_t length)
 int log_ring_peek(struct log_ring *ring, size_t from, size_t to, struct iovec parts[2])
 {
     size_t taken = atomic_load_explicit(&ring->taken, memory_order_relaxed);
-    size_t at = (taken + from) & (ring->size - 1), before_end = ring->size - at;
+    size_t at = (taken + from - ring->origin) & (ring->size - 1), before_end = ring->size - at;
     size_t length = to - from;
     if (length <= before_end) {
         parts[0] = (struct iovec){ring->bytes + at, length};

@@ -17,6 +17,9 @@
 struct log_ring {
     char *bytes;
     size_t size;
+    /* Which byte, by the two counters, has the memory's first place: of who fills it, and for who
+     * empties it to read when there is something in it. */
+    size_t origin;
     /* Bytes put and taken since the start; they may run over. */
     _Alignas(LOG_RING_ALIGNMENT) atomic_size_t put;
     _Alignas(LOG_RING_ALIGNMENT) atomic_size_t taken;
@@ -29,7 +32,9 @@ void log_ring_init(struct log_ring *ring, char *bytes, size_t size);
  * may not be counted. */
 size_t log_ring_used(struct log_ring *ring);
 
-/* Who fills it. Puts a line, which ends with its only newline; false when it does not fit. */
+/* Who fills it. Puts a line, which ends with its only newline; false when it does not fit. What is
+ * put into an empty ring is put at its memory's start, so that no more memory is used, and found in
+ * the processor's cache, than the lines need that wait at one time. */
 MUST_CHECK bool log_ring_put(struct log_ring *ring, const char *line, size_t length);
 
 /* Who empties it. The bytes from `from` on up to `to`, as they stand behind the first one, in one

@@ -48,12 +48,19 @@ static const char *peek(size_t from, size_t to)
     return text;
 }
 
-/* An empty ring whose next byte is so far from its memory's start. */
+/* A ring in which one line of one byte stands, and the next line's place is so far from its
+ * memory's start. */
 static void start_at(size_t at)
 {
+    char filling[SIZE];
     setup(NULL);
-    atomic_store(&ring.put, at);
-    atomic_store(&ring.taken, at);
+    memset(filling, 'x', SIZE);
+    size_t before = at == 0 ? SIZE - 1 : at - 1;
+    filling[before == 0 ? 0 : before - 1] = '\n';
+    if (before > 0)
+        assert_true(log_ring_put(&ring, filling, before));
+    assert_true(put("\n"));
+    log_ring_take(&ring, before);
 }
 
 static void test_lines_in_and_out(void **state)
@@ -92,6 +99,8 @@ static void test_filled_to_the_last_byte(void **state)
     for (size_t at = 0; at < SIZE; at++) {
         start_at(at);
         assert_true(put(half));
+        assert_false(put(half));
+        log_ring_take(&ring, 1);
         assert_true(put(half));
         assert_int_equal(log_ring_used(&ring), SIZE);
         assert_false(put("\n"));
@@ -120,10 +129,12 @@ static void test_line_that_never_fits(void **state)
 static void test_around_the_end(void **state)
 {
     (void)state;
-    for (size_t at = 0; at < 2 * SIZE; at++) {
+    for (size_t at = 0; at < SIZE; at++) {
         start_at(at);
         assert_true(put("first line\n"));
+        log_ring_take(&ring, 1);
         assert_true(put("second\n"));
+        assert_ptr_equal(memchr(bytes, 'f', SIZE), bytes + at);
         assert_int_equal(log_ring_first(&ring), 11);
         for (size_t limit = 0; limit <= 18; limit++)
             assert_int_equal(log_ring_lines(&ring, limit), limit < 11 ? 0 : limit < 18 ? 11 : 18);
@@ -134,12 +145,29 @@ static void test_around_the_end(void **state)
     }
 }
 
+/* Lines that are taken as they come use the same memory again and again. */
+static void test_empty_ring_begins_anew(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 10 * SIZE; i++) {
+        assert_true(put("one line\n"));
+        assert_true(put("another\n"));
+        assert_string_equal(peek(0, 17), "one line\nanother\n");
+        log_ring_take(&ring, 9);
+        log_ring_take(&ring, 8);
+    }
+    for (size_t i = 17; i < SIZE; i++)
+        assert_int_equal(bytes[i], '#');
+}
+
 /* The counters run over, as they do after 4 GB where a size has 32 bits. */
 static void test_counters_run_over(void **state)
 {
     (void)state;
     for (size_t before = 0; before <= SIZE; before++) {
-        start_at((size_t)0 - before);
+        setup(NULL);
+        atomic_store(&ring.put, (size_t)0 - before);
+        atomic_store(&ring.taken, (size_t)0 - before);
         assert_true(put("0123456789012345678901234567890\n"));
         assert_true(put("a\n"));
         assert_int_equal(log_ring_used(&ring), 34);
@@ -195,6 +223,7 @@ int main(void)
         cmocka_unit_test_setup(test_filled_to_the_last_byte, setup),
         cmocka_unit_test_setup(test_line_that_never_fits, setup),
         cmocka_unit_test_setup(test_around_the_end, setup),
+        cmocka_unit_test_setup(test_empty_ring_begins_anew, setup),
         cmocka_unit_test_setup(test_counters_run_over, setup),
         cmocka_unit_test_setup(test_two_threads, setup),
     };
