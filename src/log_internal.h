@@ -40,7 +40,8 @@ struct log_sink {
     char *path;   /* LOG_TO_FILE */
 
     /* Of those who put lines. The lock is held while a line is copied, and never across a system
-     * call, nor does the writer need it: nobody waits longer than another one copies. */
+     * call; the writer takes it for a line of its own only, and not to empty the ring. So nobody
+     * waits longer than others take to copy a line. */
     pthread_mutex_t putting;
     atomic_ulong lost; /* lines since the last one that was put */
     bool lost_before;  /* and some before it, since the ring was empty last */
@@ -62,8 +63,8 @@ extern struct log_sink log_sinks[LOG_SINKS];
 /* A sink that is off, with an empty ring; for one that was never used, or was closed. */
 void log_sink_init(struct log_sink *sink, char *bytes, size_t size);
 
-/* While there is one thread. What was put already goes to the new target. 0, or -1 with errno; then
- * the sink stays what it was. */
+/* While there is one thread. What was put already goes to the new target. The system's log need not
+ * be there yet. 0, or -1 with errno; then the sink stays what it was. */
 MUST_CHECK int log_sink_open(struct log_sink *sink, const char *target);
 void log_sink_close(struct log_sink *sink);
 

@@ -109,8 +109,8 @@ int log_sink_open(struct log_sink *sink, const char *target)
         kind = LOG_TO_NOTHING;
     } else if (strcmp(target, "syslog") == 0) {
         kind = LOG_TO_SYSLOG;
-        tzset();                           /* reads a file, once */
-        fd = log_syslog_connect(&packets); /* it may come later */
+        tzset(); /* reads a file, once */
+        fd = log_syslog_connect(&packets);
     } else {
         path = strdup(target);
         if (path == NULL)
@@ -156,7 +156,7 @@ static bool put_loss(struct log_sink *sink)
     if (sink->ring.size - log_ring_used(&sink->ring) < ROOM_AGAIN(&sink->ring) ||
         !log_ring_put(&sink->ring, line, sink->tell_loss(line, lost)))
         return false;
-    atomic_store(&sink->lost, 0);
+    atomic_fetch_sub(&sink->lost, lost);
     return true;
 }
 
