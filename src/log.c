@@ -37,7 +37,7 @@ struct log_sink log_sinks[LOG_SINKS] = {
                       SINK(access_bytes)},
 };
 
-static enum log_level threshold = LOG_LEVEL_NOTICE;
+enum log_level log_threshold = LOG_LEVEL_NOTICE;
 
 static const char *const level_names[] = {"error", "warning", "notice", "info", "debug"};
 static const int severities[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
@@ -82,7 +82,7 @@ int log_open(const char *target, enum log_level level)
 {
     if (log_sink_open(&log_sinks[LOG_MESSAGES], target) < 0)
         return -1;
-    threshold = level;
+    log_threshold = level;
     return 0;
 }
 
@@ -116,11 +116,6 @@ void log_close(void)
     log_sink_init(&log_sinks[LOG_ACCESSES], access_bytes, sizeof(access_bytes));
     log_sinks[LOG_MESSAGES].kind = LOG_TO_STANDARD;
     log_sinks[LOG_MESSAGES].fd = STDERR_FILENO;
-}
-
-bool log_enabled(enum log_level level)
-{
-    return level <= threshold;
 }
 
 bool log_access_enabled(void)

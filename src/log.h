@@ -47,7 +47,13 @@ void log_reopen(void);
  * Messages go to standard error then. */
 void log_close(void);
 
-bool log_enabled(enum log_level level);
+/* Asked many times for each exchange. */
+extern enum log_level log_threshold; /* for log_enabled */
+static inline bool log_enabled(enum log_level level)
+{
+    return level <= log_threshold;
+}
+
 bool log_access_enabled(void);
 
 /* One line, without a final newline; control characters become question marks. */
