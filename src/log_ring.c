@@ -80,7 +80,7 @@ size_t log_ring_first(struct log_ring *ring)
             return before + (size_t)(newline - start) + 1;
         before += parts[i].iov_len;
     }
-    assert(!"a line without its end");
+    assert(false); /* every line ends */
     return before;
 }
 
