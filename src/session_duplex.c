@@ -8,6 +8,9 @@
 /* How long a client may still send what nobody wants any more. */
 #define SINK_TIME (5 * USEC_PER_SEC)
 
+/* How often a client is looked after that is to be reset: does it have all? */
+#define DELIVERY_LOOK (USEC_PER_SEC / 5)
+
 /* Moves one direction and keeps the books. */
 static enum relay_result move(struct session *session, struct relay *relay, struct stream *from,
                               struct stream *to, uint64_t *bytes)
@@ -41,11 +44,85 @@ static enum session_end broken(enum relay_result result, enum session_end read_f
     return SESSION_END_COUNT;
 }
 
-/* An error of a stream that is not read at the moment, for its EOF came already or the other side
- * is full, would not be met otherwise. */
-static bool unread_error(const struct relay *relay, struct stream *from, const struct stream *to)
+/* An error of the client is not met by reading where its EOF came already, or the upstream takes
+ * nothing. */
+static bool client_is_broken(const struct duplex *duplex, struct stream *client,
+                             const struct stream *upstream)
 {
-    return from->broken && (relay->from_ended || !to->writable) && stream_error(from) != 0;
+    return client->broken && (duplex->up.from_ended || !upstream->writable) &&
+           stream_error(client) != 0;
+}
+
+/* The upstream hears no more. What it has said is the client's all the same, and a reset could cost
+ * the client the end of that. Why it hears no more is told once, to the write or to the read: EPIPE
+ * is not news, but an end in order that is still to be read. */
+static void stop_sending(struct session *session, struct duplex *duplex, int error)
+{
+    duplex->up.sink = true;
+    duplex->down.from_broken = error != EPIPE && !duplex->down.from_ended;
+    session->allocation.stream->readable = true;
+}
+
+/* The connection is gone, and not in order. The client is to see a reset, but not before it has
+ * what came: until then the session goes on without one. */
+static void deliver(struct session *session, struct duplex *duplex)
+{
+    usec_t now = loop_now(session->service->loop);
+    usec_t idle_timeout = session->service->config->idle_timeout;
+    uint64_t before = duplex->down.moved;
+    enum relay_result flushed = relay_flush(&duplex->down, &session->client);
+    if (duplex->down.moved != before)
+        session->moved_at = now;
+    session->access.bytes_down += duplex->down.moved - before;
+    bool over = idle_timeout > 0 && session->moved_at + idle_timeout <= now;
+    bool gone = flushed == RELAY_WRITE_FAILED ||
+                (session->client.broken && stream_error(&session->client) != 0);
+    bool delivered = flushed == RELAY_ENDED && stream_is_delivered(&session->client);
+    session->limit_at = now + DELIVERY_LOOK;
+    if (over || gone || delivered || session_start_timer(session) < 0)
+        session_finish(session, SESSION_UPSTREAM_RESET);
+    else
+        session_pause(session, 0, false);
+}
+
+static void upstream_is_gone(struct session *session, struct duplex *duplex,
+                             enum pool_discard reason)
+{
+    pool_discard(&session->allocation, reason, true);
+    if (session->state == SESSION_RELAYING)
+        session_set_state(session, SESSION_DRAINING);
+    deliver(session, duplex);
+}
+
+static void upstream_broke(struct session *session, struct duplex *duplex)
+{
+    const char *tls = stream_failure(session->allocation.stream);
+    if (*tls != '\0')
+        log_warning("listener=%s upstream=%s function=tls error=\"%s\"",
+                    session->service->config->name, session->service->upstream, tls);
+    upstream_is_gone(session, duplex, DISCARD_UPSTREAM_ERROR);
+}
+
+void duplex_unacked(struct session *session, struct duplex *duplex)
+{
+    log_warning("listener=%s upstream=%s function=send errno=%d error=\"%s: not acknowledged\"",
+                session->service->config->name, session->service->upstream, ETIMEDOUT,
+                strerror(ETIMEDOUT));
+    upstream_is_gone(session, duplex, DISCARD_UNACKED);
+}
+
+void duplex_timed_out(struct session *session, struct duplex *duplex)
+{
+    if (session->allocation.state != ALLOCATION_LEASED) {
+        deliver(session, duplex);
+    } else if (duplex->up.sink && duplex->down.from_ended) {
+        /* The client has not ended, but may not have received all either: no reset. */
+        session_log(session, SESSION_IDLE_TIMEOUT);
+        pool_discard(&session->allocation, DISCARD_IDLE_TIMEOUT, true);
+        session_finish(session, SESSION_COMPLETE);
+    } else {
+        session_finish(session, SESSION_IDLE_TIMEOUT);
+    }
 }
 
 /* The client has ended first. Fit for reuse: back to the pool. Else it is a half-close, which is
@@ -84,6 +161,22 @@ static void after_moving(struct session *session, const struct duplex *duplex, b
     }
 }
 
+/* How the session ends after moving, SESSION_END_COUNT: it goes on. */
+static enum session_end end_after(struct session *session, const struct duplex *duplex,
+                                  enum relay_result up, enum relay_result down)
+{
+    enum session_end end = SESSION_END_COUNT;
+    if (client_is_broken(duplex, &session->client, session->allocation.stream))
+        end = SESSION_CLIENT_RESET;
+    if (end == SESSION_END_COUNT && down == RELAY_ENDED && duplex->down.from_broken)
+        end = SESSION_UPSTREAM_RESET;
+    if (end == SESSION_END_COUNT)
+        end = broken(down, SESSION_UPSTREAM_RESET, SESSION_CLIENT_RESET);
+    if (end == SESSION_END_COUNT)
+        end = broken(up, SESSION_CLIENT_RESET, SESSION_UPSTREAM_RESET);
+    return end;
+}
+
 /* The upstream's bytes are moved first: those that stand there now were sent before the upstream
  * can have seen the client's bytes of this turn, so they are no answer to them. */
 void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
@@ -91,6 +184,10 @@ void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
     struct stream *client = &session->client;
     struct stream *upstream = session->allocation.stream;
     struct access *access = &session->access;
+    if (session->allocation.state != ALLOCATION_LEASED) {
+        deliver(session, duplex);
+        return;
+    }
 
     uint64_t before = duplex->down.taken, all_before = before + duplex->up.taken;
     enum relay_result down = move(session, &duplex->down, upstream, client, &access->bytes_down);
@@ -101,44 +198,27 @@ void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
         opaque_upstream_sent(&duplex->opaque);
     before = duplex->up.moved; /* its last word is what was written last, not what was read */
     enum relay_result up = move(session, &duplex->up, client, upstream, &access->bytes_up);
+    if (up == RELAY_WRITE_FAILED) {
+        stop_sending(session, duplex, errno);
+        up = RELAY_MORE;
+    }
     if (duplex->up.moved != before) {
         opaque_client_sent(&duplex->opaque);
         session_sent(session);
     }
-    if (up == RELAY_WRITE_FAILED && down == RELAY_ENDED) {
-        /* The upstream has said all, and hears no more. A reset could cost the client the end. */
-        duplex->up.sink = true;
+    if (down == RELAY_ENDED && upstream->broken && stream_error(upstream) != 0)
+        stop_sending(session, duplex, EPIPE); /* its end was read before */
+    if (down == RELAY_ENDED && duplex->up.sink && session->limit_at == 0)
         session->limit_at = loop_now(session->service->loop) + SINK_TIME;
-        up = RELAY_MORE;
-    }
 
-    enum session_end end = SESSION_END_COUNT;
-    if (!relay_keeps(&duplex->down) && unread_error(&duplex->down, upstream, client))
-        end = SESSION_UPSTREAM_RESET;
-    else if (unread_error(&duplex->up, client, upstream))
-        end = SESSION_CLIENT_RESET;
-    if (end == SESSION_END_COUNT)
-        end = broken(down, SESSION_UPSTREAM_RESET, SESSION_CLIENT_RESET);
-    if (end == SESSION_END_COUNT)
-        end = broken(up, SESSION_CLIENT_RESET, SESSION_UPSTREAM_RESET);
-    if (end == SESSION_UPSTREAM_RESET && *stream_failure(upstream) != '\0')
-        log_warning("listener=%s upstream=%s function=tls error=\"%s\"",
-                    session->service->config->name, session->service->upstream,
-                    stream_failure(upstream));
-    if (end != SESSION_END_COUNT)
+    enum session_end end = end_after(session, duplex, up, down);
+    if (end == SESSION_UPSTREAM_RESET)
+        upstream_broke(session, duplex);
+    else if (end != SESSION_END_COUNT)
         session_finish(session, end);
     else
         after_moving(session, duplex, may_reuse && !answering, up, down,
                      duplex->down.taken + duplex->up.taken - all_before);
-}
-
-void duplex_unacked(struct session *session)
-{
-    log_warning("listener=%s upstream=%s function=send errno=%d error=\"%s: not acknowledged\"",
-                session->service->config->name, session->service->upstream, ETIMEDOUT,
-                strerror(ETIMEDOUT));
-    pool_discard(&session->allocation, DISCARD_UNACKED, true);
-    session_finish(session, SESSION_UPSTREAM_RESET);
 }
 
 void duplex_clear(struct duplex *duplex)

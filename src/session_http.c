@@ -329,8 +329,12 @@ static enum step time_is_over(struct http_session *http)
         return http_linger_timed_out(http);
     if (is_between_requests(http))
         return end_between_requests(http);
+    if (http->tunnel != NULL) {
+        duplex_timed_out(&http->session, http->tunnel);
+        return STEP_GONE; /* or not, as in relay_step */
+    }
     /* Where something stands for the client, it is the client that takes nothing. */
-    if (http->tunnel != NULL || http->session.state == SESSION_DRAINING || http_has_down(http))
+    if (http->session.state == SESSION_DRAINING || http_has_down(http))
         return http_finish(http, SESSION_IDLE_TIMEOUT);
     if (exchange->request_stage != MESSAGE_READ && !exchange->heard && http_up_is_sent(exchange))
         return http_answer(http, 408, "the request did not arrive in time", SESSION_IDLE_TIMEOUT,
@@ -356,7 +360,7 @@ static void on_unacked(struct session *session)
 {
     struct http_session *http = http_of(session);
     if (http->tunnel != NULL)
-        duplex_unacked(session);
+        duplex_unacked(session, http->tunnel);
     else if (http_unacked(http) != STEP_GONE)
         http_work(session);
 }

@@ -15,7 +15,8 @@
 /*  READING    http: waits for a request, or reads one; no allocation
  *  WAITING    an allocation is under way
  *  RELAYING   leases a connection
- *  DRAINING   opaque: one direction has ended; http: the answer is being written, no connection
+ *  DRAINING   opaque: one direction has ended, or the upstream broke the connection and the client
+ *             takes what had come; http: the answer is being written, no connection
  *  LINGERING  http: nothing is to be written any more; what the client still sends is thrown away,
  *             so that no reset destroys the answer
  *  CLOSED     ended, about to be freed
@@ -145,8 +146,10 @@ struct duplex {
 /* Moves a piece in each direction, and ends the session when both have ended. With may_reuse a
  * client's end at rest gives the connection back. */
 void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse);
-/* Ends the session, whose connection is dead. */
-void duplex_unacked(struct session *session);
+/* The session's timer: ends it, or looks whether it can be ended now. */
+void duplex_timed_out(struct session *session, struct duplex *duplex);
+/* Ends the session, whose connection is dead, when the client has what had come. */
+void duplex_unacked(struct session *session, struct duplex *duplex);
 void duplex_clear(struct duplex *duplex);
 
 #endif

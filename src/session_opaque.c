@@ -48,6 +48,19 @@ static void opaque_answered(struct session *session, const struct failure *failu
         opaque_work(session);
 }
 
+static void opaque_timed_out(struct session *session)
+{
+    if (session->state == SESSION_WAITING)
+        session_finish(session, SESSION_IDLE_TIMEOUT);
+    else
+        duplex_timed_out(session, &opaque_of(session)->duplex);
+}
+
+static void opaque_unacked(struct session *session)
+{
+    duplex_unacked(session, &opaque_of(session)->duplex);
+}
+
 static void opaque_clear(struct session *session)
 {
     duplex_clear(&opaque_of(session)->duplex);
@@ -59,6 +72,7 @@ const struct session_kind session_opaque_kind = {
     .begin = opaque_begin,
     .answered = opaque_answered,
     .work = opaque_work,
-    .unacked = duplex_unacked,
+    .timed_out = opaque_timed_out,
+    .unacked = opaque_unacked,
     .clear = opaque_clear,
 };

@@ -182,4 +182,22 @@ def idle(t):
     check_line(t, kaproxy, status=200, end="idle_timeout")
 
 
+@test("an upstream that resets a tunnel: the client gets what came, and then a reset")
+def resets(t):
+    data = os.urandom(200_000)
+    upstream = t.own(ScriptedUpstream(keep=True))
+    kaproxy = start(t, upstream)
+    peer = client(t, kaproxy, receive_buffer=4096)
+    peer.send("CONNECT", "good.test:443")
+    connection = upstream.wait_accepted(1)
+    read_request(connection)
+    connection.send(head("HTTP/1.1 200 Connected") + data)
+    wait_until(lambda: connection.untaken() == 0, "the bytes to be taken")
+    connection.reset()
+    wait_until(lambda: kaproxy.counters()["busy"] == 0, "the connection to be given back")
+    t.equal(peer.response().status, 200, "status")
+    t.check(peer.channel.read_end() == (data, "reset"), "what the client got")
+    check_line(t, kaproxy, status=200, end="upstream_reset")
+
+
 main()

@@ -1,7 +1,9 @@
 """One end of a TCP or unix connection, with time limits; both clients and scripted peers use it."""
 
+import fcntl
 import socket
 import struct
+import termios
 
 from .tap import PATIENCE, Failure
 
@@ -38,6 +40,10 @@ class Channel:
         finally:
             self.socket.settimeout(PATIENCE)
         return sent
+
+    def untaken(self):
+        """How many of the bytes sent the other side's kernel does not have yet."""
+        return struct.unpack("i", fcntl.ioctl(self.socket, termios.TIOCOUTQ, bytes(4)))[0]
 
     def receive(self, size=65536):
         """What is there, at least one byte; b"" at the end."""
