@@ -162,6 +162,21 @@ def third_request(t):
     t.equal(len(upstream.requests), 2, "requests at the upstream")
 
 
+@test("the same for a client that has received all: it sees an end in order")
+def third_request_of_a_quick_one(t):
+    upstream, go = held(t, "/none")
+    upstream.handler = lambda c, m: go.wait(PATIENCE) and None
+    kaproxy = start(t, upstream)
+    with kaproxy.paused():
+        peer = client(t, kaproxy)
+        peer.channel.send(request("POST", "/none"))
+    upstream.wait_requests(1)
+    peer.channel.send(request())
+    go.set()
+    t.equal(peer.response().status, 502, "status")
+    t.equal(peer.channel.read_end(), (b"", "eof"), "end")
+
+
 @test("a request that comes when the client was closed already: nothing is lost either")
 def too_late(t):
     kaproxy, peer = pipelining(t, t.own(HttpUpstream(large_or_nothing)),
@@ -231,18 +246,16 @@ def has_all(t):
 
 @test("one that gets it while we linger is closed then, and before one that has not said all")
 def gets_all(t):
-    kaproxy, peer = pipelining(t, t.own(HttpUpstream(large_or_nothing)),
-                               request("GET", "/large") + request("POST", "/none"),
-                               main={"log_level": "debug"})
-    check_line(t, kaproxy, 2, status=502)
-    other = client(t, kaproxy)
-    other.channel.send(b"nonsense")
-    other.channel.send(b"\r\n\r\n")
+    kaproxy = start(t, t.own(HttpUpstream(large_or_nothing)), main={"log_level": "debug"})
+    other, peer = client(t, kaproxy), client(t, kaproxy, receive_buffer=4096)
+    other.channel.send(b"nonsense\r\n\r\n")
     t.equal(other.response().status, 400, "status")
+    kaproxy.wait_log("client_fd=.* -> lingering")
+    peer.channel.send(request("GET", "/large") + request("POST", "/none"))
     lingering = kaproxy.wait_log("client_fd=.* -> lingering", 2)
     check_large(t, peer, 502)
     closed = kaproxy.wait_log("client_fd=.* -> closed")
-    t.equal(*(re.search(r"client_fd=(\d+)", lines[0])[1] for lines in (closed, lingering)),
+    t.equal(*(re.search(r"client_fd=(\d+)", line)[1] for line in (closed[0], lingering[1])),
             "the client that was closed first")
 
 

@@ -127,8 +127,7 @@ def slow_end(t):
     t.check(client.read_end() == (DATA, "eof"), "what the client got")
 
 
-@test("a reset while the client reads nothing: what it reads then is no end in order")
-def resets_behind_much(t):
+def check_reset_behind_much(t, goes_on):
     data = os.urandom(40_000_000)
     upstream = t.upstream(keep=True)
     kaproxy = t.kaproxy(upstream.endpoint)
@@ -138,12 +137,24 @@ def resets_behind_much(t):
     t.at_most(sent, len(data) - 1, "bytes sent")
     lost = connection.untaken()
     connection.reset()
+    if goes_on:
+        client.send(b"b")
     kaproxy.counters()  # it has seen the reset by then
     got, end = client.read_end()
     t.equal(end, "reset", "end")
     t.check(data.startswith(got), "wrong bytes")
     t.at_least(len(got), sent - lost, "bytes")
     t.equal(kaproxy.wait_sessions(1)[0]["end"], "upstream_reset", "end in the log")
+
+
+@test("a reset while the client reads nothing: what it reads then is no end in order")
+def resets_behind_much(t):
+    check_reset_behind_much(t, goes_on=False)
+
+
+@test("the same when a write meets the reset, and not a read")
+def write_meets_reset(t):
+    check_reset_behind_much(t, goes_on=True)
 
 
 @test("a client's reset in mid-stream: a prompt end for the upstream")
