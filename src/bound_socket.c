@@ -54,14 +54,16 @@ static int open_directory(const char *path)
     return open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
-/* 0, or -1 with errno: EWOULDBLOCK when others keep it locked. */
+/* 0, or -1 with errno: EWOULDBLOCK when others keep it locked, EINTR when a signal asks for the
+ * end. */
 static int lock(int fd)
 {
     const struct timespec pause = {.tv_nsec = LOCK_PAUSE * 1000};
     for (int tries = 1; flock(fd, LOCK_EX | LOCK_NB) < 0; tries++) {
         if (errno != EWOULDBLOCK || tries == LOCK_TRIES)
             return -1;
-        nanosleep(&pause, NULL);
+        if (nanosleep(&pause, NULL) < 0)
+            return -1;
     }
     return 0;
 }

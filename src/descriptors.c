@@ -3,8 +3,9 @@
 #include "address.h"
 #include "pipes.h"
 
-/* Standard input, output and error, two logs with a new one while it is opened anew and two more for
- * their writer, two epoll descriptors, signals; the rest are the resolver's sockets and files. */
+/* Standard input, output and error, two logs with a new one while it is opened anew and two more
+ * for their writer, two epoll descriptors, signals; the rest are the resolver's sockets and files.
+ */
 #define OWN 32
 
 static uint64_t min(uint64_t a, uint64_t b)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -25,6 +26,9 @@
  * pause. */
 #define PAUSE (100 * USEC_PER_MSEC)
 
+/* How long clients are taken from the backlog at a stop, where they come without an end. */
+#define BACKLOG_TIME USEC_PER_SEC
+
 struct listening {
     struct listener *listener;
     struct bound_socket socket;
@@ -32,7 +36,6 @@ struct listening {
     int filled;       /* how often in a row that many came */
     int patience;     /* how often they must, before more are expected */
     usec_t filled_at; /* when they came last */
-    int bursts_left;  /* to be taken at most, once listeners_stop was called */
     struct watch watch;
     bool watched;
 };
@@ -356,30 +359,64 @@ int listeners_start(struct listeners *listeners)
     return start_accepting(listeners);
 }
 
-/* A burst from the backlog of a socket that nobody watches any more, and the socket's end when that
- * was all, or as much as a backlog holds. True: it is still open. */
-static bool empty_backlog(struct listening *listening)
+/* Closes a socket, and says so where clients stand there whom nobody serves any more. */
+static void end_backlog(struct listening *listening, const char *why)
 {
-    int count;
-    if (listening->socket.fd >= 0 && listening->bursts_left > 0 &&
-        accept_some(listening, BURST_MAX, &count) == ACCEPTED && count == BURST_MAX) {
-        listening->bursts_left--;
-        return true;
-    }
+    struct pollfd pollfd = {.fd = listening->socket.fd, .events = POLLIN};
+    if (why != NULL && poll(&pollfd, 1, 0) > 0)
+        log_warning("listener %s: clients that wait at %s are cut off: %s",
+                    listening->listener->service.config->name, listening->socket.address->text,
+                    why);
     close_socket(listening);
-    return false;
+}
+
+/* Takes clients from the backlog of a socket that nobody watches any more, at most `most`, and
+ * closes it when that was all, or when there is an end to it. Returns how many came. */
+static int empty_backlog(struct listening *listening, int most)
+{
+    struct listeners *listeners = listening->listener->all;
+    int count;
+    switch (accept_some(listening, most, &count)) {
+    case ACCEPT_NONE:
+        end_backlog(listening, NULL);
+        break;
+    case ACCEPT_SHORTAGE:
+        end_backlog(listening, strerror(errno));
+        break;
+    case ACCEPTED:
+    case ACCEPT_NEXT:
+        if (listeners->clients >= listeners->max_clients)
+            end_backlog(listening, "max_clients");
+        else if (loop_now(listeners->loop) >= listeners->stopped_at + BACKLOG_TIME)
+            end_backlog(listening, "they come without an end");
+        break;
+    }
+    return count;
+}
+
+/* A piece of that, of as many sockets as it takes. True: all are closed. */
+static bool empty_backlogs(struct listeners *listeners)
+{
+    struct listener *listener;
+    int left = BURST_MAX;
+    TAILQ_FOREACH (listener, &listeners->list, link) {
+        for (size_t i = 0; i < listener->count; i++) {
+            if (left <= 0)
+                return false;
+            if (listener->sockets[i].socket.fd >= 0)
+                left -= empty_backlog(&listener->sockets[i], left);
+            if (listener->sockets[i].socket.fd >= 0)
+                return false;
+        }
+    }
+    return true;
 }
 
 static void on_backlog(struct task *task)
 {
     struct listeners *listeners = container_of(task, struct listeners, backlog_task);
     struct listener *listener;
-    bool open = false;
-    TAILQ_FOREACH (listener, &listeners->list, link) {
-        for (size_t i = 0; i < listener->count; i++)
-            open |= empty_backlog(&listener->sockets[i]);
-    }
-    if (open) {
+    if (!empty_backlogs(listeners)) {
         loop_queue(listeners->loop, &listeners->backlog_task);
         return;
     }
@@ -399,22 +436,19 @@ void listeners_init(struct listeners *listeners)
 
 void listeners_stop(struct listeners *listeners)
 {
-    struct listener *listener;
     if (listeners->stopped)
         return;
     stop_accepting(listeners);
     timer_clear(listeners->loop, &listeners->retry);
     listeners->stopped = true;
-    TAILQ_FOREACH (listener, &listeners->list, link) {
-        for (size_t i = 0; i < listener->count; i++)
-            listener->sockets[i].bursts_left = SOMAXCONN / BURST_MAX;
-    }
+    listeners->stopped_at = loop_now(listeners->loop);
     loop_queue(listeners->loop, &listeners->backlog_task);
 }
 
 void listeners_abort(struct listeners *listeners)
 {
     struct listener *listener;
+    loop_unpost(listeners->loop, &listeners->backlog_task); /* nobody else comes in */
     TAILQ_FOREACH (listener, &listeners->list, link)
         service_abort(&listener->service);
 }

@@ -29,6 +29,7 @@ struct listeners {
     unsigned clients;
     bool accepting;     /* the listening sockets are watched */
     bool stopped;       /* listeners_stop was called */
+    usec_t stopped_at;  /* when that was */
     bool closed;        /* no socket is open any more */
     bool starved;       /* accept ran out of descriptors or memory, and has not caught up since */
     struct timer retry; /* ends the pause */
@@ -49,11 +50,11 @@ MUST_CHECK int listeners_add(struct listeners *listeners, const struct config_li
 /* Accepts from now on. 0, or -1 with errno. */
 MUST_CHECK int listeners_start(struct listeners *listeners);
 
-/* Takes who stands in the backlog, for they have a connection as far as they know, and closes the
- * listening sockets, piece by piece; sessions go on. */
+/* Takes who stands in the backlog, as far as max_clients allows, for they have a connection as far
+ * as they know, and closes the listening sockets, piece by piece; sessions go on. */
 void listeners_stop(struct listeners *listeners);
 
-/* Ends every session at once. */
+/* Ends every session at once, and takes no one in any more. To be called after listeners_stop. */
 void listeners_abort(struct listeners *listeners);
 
 /* Frees all; no session may be left. */

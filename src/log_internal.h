@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "log_ring.h"
 #include "util.h"
@@ -49,7 +50,9 @@ struct log_sink {
     atomic_size_t wake_at; /* who finds so many bytes in the ring wakes the writer */
 
     /* Of who writes. */
-    int fd;       /* -1: syslog without a connection */
+    int fd;    /* -1: syslog without a connection */
+    dev_t dev; /* what it is open on, unless that is syslog */
+    ino_t ino;
     bool bulk;    /* a regular file, which takes everything at once and is always ready */
     bool packets; /* LOG_TO_SYSLOG: a line a packet */
     size_t begun; /* bytes that are out of a first line that is not out */

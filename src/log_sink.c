@@ -79,9 +79,11 @@ static bool is_journal(int fd)
 
 static void set_descriptor(struct log_sink *sink, int fd)
 {
-    struct stat st;
+    struct stat st = {0};
     sink->fd = fd;
     sink->bulk = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    sink->dev = st.st_dev;
+    sink->ino = st.st_ino;
     sink->begun = 0; /* a line that the old one has in part is written whole */
     sink->failing = false;
     sink->retry_at = 0;

@@ -84,17 +84,37 @@ static void write_sink(struct round *round, size_t index, size_t mark, bool at_o
     }
 }
 
-/* Writes what stands in the rings, as far as that goes without waiting. A message that was put
- * before a line of the access log is not written after it. With at_once, failing sinks are tried
- * again before their time. */
+/* Has another log written a part of a line to where this one goes, and not the rest? */
+static bool is_inside_line(const struct log_sink *sink)
+{
+    for (size_t i = 0; i < LOG_SINKS; i++) {
+        const struct log_sink *other = &log_sinks[i];
+        if (other != sink && other->begun > 0 && other->dev == sink->dev && other->ino == sink->ino)
+            return true;
+    }
+    return false;
+}
+
+/* Writes what stands in the rings, as far as that goes without waiting; lines that were begun
+ * first. A message that was put before a line of the access log is not written after it. With
+ * at_once, failing sinks are tried again before their time. */
 static void go_round(struct round *round, bool at_once)
 {
     size_t marks[LOG_SINKS];
     *round = (struct round){.wait = -1};
     for (size_t i = LOG_SINKS; i-- > 0;)
         marks[i] = atomic_load(&log_sinks[i].ring.put);
-    for (size_t i = 0; i < LOG_SINKS; i++)
-        write_sink(round, i, marks[i], at_once);
+    bool begun[LOG_SINKS];
+    for (size_t i = 0; i < LOG_SINKS; i++) {
+        begun[i] = log_sinks[i].begun > 0;
+        if (begun[i])
+            write_sink(round, i, marks[i], at_once);
+    }
+    for (size_t i = 0; i < LOG_SINKS; i++) {
+        round->wake_at[i] = begun[i] ? round->wake_at[i] : NEVER;
+        if (!begun[i] && !is_inside_line(&log_sinks[i]))
+            write_sink(round, i, marks[i], at_once);
+    }
 }
 
 /* Whether there is something to write already, by what the round says. */

@@ -362,6 +362,8 @@ void loop_turn(struct loop *loop, usec_t max_wait)
     loop->now = 0; /* what the last turn took is not to be waited for once more */
     int wait = wait_time(loop, max_wait);
     int count = epoll_wait(loop->epoll, loop->batch, BATCH, wait);
+    if (count < 0 && errno == EINTR) /* perhaps after a stop: events come before the timers */
+        count = epoll_wait(loop->epoll, loop->batch, BATCH, 0);
     loop->turns++;
     if (wait != 0)
         loop->now = 0; /* who asks first reads the clock anew */

@@ -327,7 +327,8 @@ static bool is_unacked(struct session *session)
 }
 
 /* The timer is not moved with every byte: when it fires, it looks when the last one moved. While
- * the session waits, the allocation has a time limit of its own. */
+ * the session waits, the allocation has a time limit of its own; while it is queued, there is
+ * something to move. */
 static void on_timer(struct timer *timer)
 {
     struct session *session = container_of(timer, struct session, timer);

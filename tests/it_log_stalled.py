@@ -5,6 +5,7 @@ are counted and told of in their place."""
 import fcntl
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -57,6 +58,10 @@ def ask(t, kaproxy, count, status=200, target="/"):
     peer.channel.close()
 
 
+def writable(descriptor):
+    return bool(select.select([], [descriptor], [], 0)[1])
+
+
 def non_blocking(descriptor):
     return bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_NONBLOCK)
 
@@ -103,6 +108,38 @@ def read_again(t):
     wait_until(has_ended, "the end")
     kaproxy.read_log()
     t.check(kaproxy.text.endswith(" notice: stopped\n"), f"the end: {kaproxy.text[-200:]!r}")
+
+
+@test("both logs on one pipe: no message comes into a line of the access log that is out in part")
+def one_pipe(t):
+    upstream = t.own(HttpUpstream())
+    kaproxy = t.own(OnPipe(t, upstream.endpoint, main={"access_log": "stderr"}).start())
+    target = "/" + "\xff" * 1020  # a line of more than a page
+
+    def exchange():
+        channel = client(t, kaproxy).channel
+        channel.send(f"GET {target} HTTP/1.0\r\n\r\n".encode("latin-1"))
+        channel.read_end()
+
+    exchange()
+    wait_until(lambda: not writable(kaproxy.writer), "a pipe that is full")
+    kaproxy.signal(signal.SIGUSR1)
+    for _ in range(2):  # behind which the signal was heeded
+        exchange()
+    kaproxy.signal(signal.SIGTERM)
+
+    def has_ended():
+        kaproxy.read_log()
+        return not kaproxy.is_running()
+
+    wait_until(has_ended, "the end")
+    kaproxy.read_log()
+    lines = complete_lines(kaproxy.text)
+    t.equal(sum(bool(re.match(r"ts=.* end=\w+$", line)) for line in lines), 3,
+            "whole lines of the access log")
+    for line in lines:
+        t.check(re.fullmatch(r"(ts=.* end=\w+|[-\dT:.]+Z \w+: .*)", line) and
+                not (line.startswith("ts=") and "notice:" in line), f"a line: {line[:100]}...")
 
 
 def open_fifo(t, path):

@@ -94,4 +94,46 @@ def second_signal(t):
         upstream.join()
 
 
+
+@test("a second signal, or no shutdown_timeout, while clients stand in the backlog: the end, in order")
+def backlog_is_cut_off(t):
+    for seconds, numbers in (30, [signal.SIGTERM, signal.SIGINT]), (0, [signal.SIGTERM]):
+        kaproxy, _ = start(t, listen=f"unix:{t.folder}/socket", main={"shutdown_timeout": seconds})
+        with kaproxy.paused():
+            clients = [kaproxy.connect() for _ in range(3)]
+            for number in numbers:
+                kaproxy.signal(number)
+        kaproxy.wait_exit()
+        t.check(not (t.folder / "socket").exists(), "the socket's file is left")
+        for client in clients:
+            client.close()
+
+
+@test("SIGTERM with more clients in the backlog than are taken at once: all are served")
+def long_backlog(t):
+    kaproxy, _ = start(t, pool={"max_per_host": 300, "max_open": 300})
+    with kaproxy.paused():
+        clients = [kaproxy.connect() for _ in range(200)]
+        for client in clients:
+            client.send(b"a\n")
+        kaproxy.signal(signal.SIGTERM)
+    for client in clients:
+        t.equal(client.read_line()[-1:], b"a", "an answer")
+        client.close()
+    kaproxy.wait_exit()
+
+
+@test("clients in the backlog for whom max_clients leaves no place: cut off, with a message")
+def full_backlog(t):
+    kaproxy, _ = start(t, main={"max_clients": 2})
+    with kaproxy.paused():
+        clients = [kaproxy.connect() for _ in range(3)]
+        kaproxy.signal(signal.SIGTERM)
+    kaproxy.wait_log(r"listener main: clients that wait at \S+ are cut off: max_clients")
+    t.equal(clients[2].read_end()[1], "reset", "the client that there was no place for")
+    for client in clients:
+        client.close()
+    kaproxy.wait_exit()
+
+
 main()

@@ -67,24 +67,25 @@ static void test_control_characters(void **state)
 static void test_sections(void **state)
 {
     (void)state;
-    assert_mistakes("log = stderr\nuser = x\n[Kaproxy]\nlog = 7\n[]\n[pools]\n[kaproxy x]\n"
-                    "log = 7\n[listener]\nlisten = x\n[pool a b]\n[pool a=b]\n" LISTENER,
-                    "1: key \"log\" stands before any section\n"
-                    "3: unknown section [Kaproxy], not one of [kaproxy], [pool], [pool NAME], "
-                    "[listener NAME]\n"
-                    "5: unknown section [], not one of [kaproxy], [pool], [pool NAME], "
-                    "[listener NAME]\n"
-                    "6: unknown section [pools], not one of [kaproxy], [pool], [pool NAME], "
-                    "[listener NAME]\n"
-                    "7: section [kaproxy x] takes no name\n"
-                    "8: log: \"7\" is not stderr, stdout, syslog or a file (with a '/' or '.' in it)\n"
-                    "9: section [listener] needs a name: [listener NAME]\n"
-                    "10: listen: \"x\": the port is missing: write addr:port, [v6]:port or "
-                    "unix:/path\n"
-                    "11: section [pool a b] has a name with other characters than letters, digits, "
-                    "'-', '_' and '.'\n"
-                    "12: section [pool a=b] has a name with other characters than letters, digits, "
-                    "'-', '_' and '.'\n");
+    assert_mistakes(
+        "log = stderr\nuser = x\n[Kaproxy]\nlog = 7\n[]\n[pools]\n[kaproxy x]\n"
+        "log = 7\n[listener]\nlisten = x\n[pool a b]\n[pool a=b]\n" LISTENER,
+        "1: key \"log\" stands before any section\n"
+        "3: unknown section [Kaproxy], not one of [kaproxy], [pool], [pool NAME], "
+        "[listener NAME]\n"
+        "5: unknown section [], not one of [kaproxy], [pool], [pool NAME], "
+        "[listener NAME]\n"
+        "6: unknown section [pools], not one of [kaproxy], [pool], [pool NAME], "
+        "[listener NAME]\n"
+        "7: section [kaproxy x] takes no name\n"
+        "8: log: \"7\" is not stderr, stdout, syslog or a file (with a '/' or '.' in it)\n"
+        "9: section [listener] needs a name: [listener NAME]\n"
+        "10: listen: \"x\": the port is missing: write addr:port, [v6]:port or "
+        "unix:/path\n"
+        "11: section [pool a b] has a name with other characters than letters, digits, "
+        "'-', '_' and '.'\n"
+        "12: section [pool a=b] has a name with other characters than letters, digits, "
+        "'-', '_' and '.'\n");
 }
 
 static void test_default_pool_has_no_name(void **state)
@@ -193,7 +194,8 @@ static void test_words(void **state)
     assert_mistake(LISTENER "[listener b]\nlisten=[::1]:1\nupstream=tcp://x:1\nreuse=always\n", 8,
                    "reuse: \"always\" is not one of framed, quiet or never");
     assert_mistake("[kaproxy]\nlog = off\n" LISTENER, 2, "is not stderr, stdout, syslog or a file");
-    assert_mistake("[kaproxy]\naccess_log = on\n" LISTENER, 2, "is not off, stderr, stdout, syslog");
+    assert_mistake("[kaproxy]\naccess_log = on\n" LISTENER, 2,
+                   "is not off, stderr, stdout, syslog");
     config_free(ini_load("[kaproxy]\nlog = a.log\naccess_log = /a\n" LISTENER));
     config_free(ini_load("[kaproxy]\nlog = stdout\naccess_log = stdout\n" LISTENER));
     assert_mistake("[kaproxy]\nuser = no:such:user\n" LISTENER, 2,
