@@ -82,6 +82,7 @@ def pipelined(t):
     peer.channel.send(request("GET", "/a") + request("GET", "/b"))
     t.equal(peer.response().status, 502, "status")
     t.equal(peer.channel.end(), "eof", "end")
+    kaproxy.stop()
     t.equal(len(kaproxy.sessions()), 1, "lines of the access log")
 
 

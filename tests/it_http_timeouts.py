@@ -195,6 +195,7 @@ def between(t):
     t.equal(peers[2].ask().status, 200, "status")
     for peer in peers:
         t.equal(peer.channel.read_end(), (b"", "eof"), "end")
+    kaproxy.stop()
     t.equal(len(kaproxy.sessions()), 1, "lines of the access log")
 
 
