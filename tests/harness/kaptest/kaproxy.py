@@ -174,7 +174,7 @@ class Kaproxy:
         return self.wrap + [PROGRAM] + ["-c", str(self.file)]
 
     def _write_ini(self):
-        text = re.sub(r"\{port\}", lambda _: str(free_port()), ini(self.sections))
+        text = re.sub(r"\{port\}", _another_port(), ini(self.sections))
         self.file.write_text(text)
         self.addresses = {}
         for section in re.split(r"^\[", text, flags=re.M)[1:]:
@@ -314,6 +314,19 @@ class Kaproxy:
     def _stat(self):
         """The fields of /proc/PID/stat that follow the name; the first is the state."""
         return pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _another_port():
+    """Gives a port that is free at each call, and none twice."""
+    given = set()
+
+    def replacement(_match):
+        while (port := free_port()) in given:
+            continue
+        given.add(port)
+        return str(port)
+
+    return replacement
 
 
 def _address(text):
