@@ -318,8 +318,9 @@ static void test_end_comes_after_the_bytes(void **state)
     block(f);
     close_far(&f->source);
     while (f->received < f->sent) {
+        /* The last byte may be the last of a piece: then the end is the next one's. */
         enum relay_result result = move(f);
-        assert_int_equal(result == RELAY_ENDED, f->relay.moved == f->sent);
+        assert_true(result == RELAY_MORE || (result == RELAY_ENDED) == (f->relay.moved == f->sent));
         receive_all(f);
     }
     while (move(f) != RELAY_ENDED)
