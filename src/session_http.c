@@ -30,6 +30,7 @@ void http_told(struct http_session *http, uint64_t length)
     http->session.access.bytes_down += length;
     if (http->exchange->status != 0) /* not yet so with interim responses */
         http->exchange->told = true;
+    http->told_much = http->told_much || http->session.access.bytes_down > HTTP_MUCH;
     http_moved(http);
 }
 

@@ -42,6 +42,10 @@
 #define HTTP_LINGER     (5 * USEC_PER_SEC)
 #define HTTP_LINGER_MAX (256U * 1024 * 1024)
 
+/* An answer of more bytes than that may not have gone out when its last byte was written, though
+ * the socket was never full. */
+#define HTTP_MUCH (16 * 1024)
+
 /* How often a client that sends nothing is looked after meanwhile: does it have all? */
 #define HTTP_LINGER_LOOK (USEC_PER_SEC / 5)
 
@@ -103,6 +107,7 @@ struct http_session {
     uint32_t linger_left; /* LINGERING: how many bytes may still be thrown away */
     enum session_end end; /* how the exchange ended; other than COMPLETE only the last one */
     bool served;          /* had an exchange before */
+    bool told_much;       /* had an answer of more than HTTP_MUCH bytes */
     bool affinity;        /* NTLM, Negotiate: the connection is this client's until it ends */
     bool client_ended;    /* the client's EOF was seen; it may still read */
     bool last;            /* the client's connection ends with this exchange */

@@ -63,6 +63,11 @@ static bool may_go_on(const struct http_session *http)
     return http->exchange == NULL ? http->served : http->exchange->request.persistent;
 }
 
+static bool has_body(const struct http_session *http)
+{
+    return http->exchange != NULL && http->exchange->request.framing != HTTP1_NO_BODY;
+}
+
 /* Is the client known to send, or to have sent, more than was read? */
 static bool is_sending(struct http_session *http)
 {
@@ -75,9 +80,18 @@ static bool is_sending(struct http_session *http)
     /* A read that got all it had asked for does not tell. Nor would an event where the client is
      * not watched: it may have sent its next request, or the CRLF that old ones send behind a body
      * (RFC 9112 2.2). */
-    bool has_body = exchange != NULL && exchange->request.framing != HTTP1_NO_BODY;
-    bool unsure = client->readable || (!stream_is_watched(client) && (has_body || may_go_on(http)));
+    bool may_send = has_body(http) || may_go_on(http);
+    bool unsure = client->readable || (!stream_is_watched(client) && may_send);
     return unsure && stream_look(client) == LOOK_DATA;
+}
+
+/* Could the client, by what it still sends, lose some of what it was sent? One that is not expected
+ * to go on can send as well: an empty line, or what nobody understands. A short answer to a request
+ * without a body went out at once, and nothing is asked about it. */
+static bool may_lose(const struct http_session *http)
+{
+    return may_go_on(http) || has_body(http) || http->told_much ||
+           http->session.client.watches_room;
 }
 
 /* How long a client lingers; one that sends nothing only until it is seen to have all. 0, or -1
@@ -112,7 +126,7 @@ enum step http_end_client(struct http_session *http)
 {
     struct session *session = &http->session;
     bool sending = !http->client_ended && is_sending(http);
-    bool lingers = sending || (!http->client_ended && may_go_on(http) &&
+    bool lingers = sending || (!http->client_ended && may_lose(http) &&
                                !stream_is_delivered(&session->client));
     if (http_is_leased(http))
         pool_discard(&session->allocation, DISCARD_NOT_REUSABLE, false);

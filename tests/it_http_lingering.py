@@ -9,7 +9,7 @@ import threading
 import time
 
 sys.path.insert(0, sys.path[0] + "/harness")
-from kaptest import PATIENCE, ReservedPort, SLOW, main, test
+from kaptest import PATIENCE, ReservedPort, SLOW, main, test, tls
 from kaptest.http import (HttpUpstream, answer, check_line, client, head, held, request, start,
                           wait_line)
 
@@ -95,9 +95,13 @@ def line_end_behind_body(t):
 
 @test("a client whose whole body was read, to the last byte and not beyond, is closed at once")
 def all_was_read(t):
-    kaproxy = start(t, t.own(HttpUpstream()), main={"log_level": "debug"})
+    upstream, go = held(t)
+    upstream.handler = lambda c, m: go.wait(PATIENCE) and answer()  # delivered as soon as it is sent
+    kaproxy = start(t, upstream, main={"log_level": "debug"})
     peer = client(t, kaproxy)
     peer.channel.send(post(40_000))  # more than comes with a head
+    upstream.wait_requests(1)
+    go.set()
     t.equal(peer.response().status, 200, "status")
     t.equal(peer.channel.end(), "eof", "end")
     kaproxy.wait_log("client_fd=.* -> closed")
@@ -124,10 +128,10 @@ def large_or_nothing(_connection, message):
     return answer(LARGE) if message.target == "/large" else None
 
 
-def pipelining(t, upstream, first=request("GET", "/large"), **options):
+def pipelining(t, upstream, first=request("GET", "/large"), start_one=start, **options):
     """A client that has asked for much, and reads late. It comes together with its request, so that
     there was no need to watch it."""
-    kaproxy = start(t, upstream, **options)
+    kaproxy = start_one(t, upstream, **options)
     with kaproxy.paused():
         peer = client(t, kaproxy, receive_buffer=4096)
         peer.channel.send(first)
@@ -184,6 +188,47 @@ def too_late(t):
     check_line(t, kaproxy, 2, status=502)
     peer.channel.send(request())
     check_large(t, peer, 502)
+
+
+CLOSE = [("Connection", "close")]
+LAST = {  # requests that none is expected behind; the targets tell how long the answers are
+    "a body": [request("POST", "/200000", CLOSE, b"abc")],
+    "a body, and an answer not as long": [request("POST", "/12000", CLOSE, b"abc")],
+    "no body": [request("GET", "/200000", CLOSE)],
+    "HTTP/1.0": [request("GET", "/200000", version="1.0")],
+    "a short answer behind a long one": [request("GET", "/200000"), request("GET", "/10", CLOSE)],
+}
+
+
+def length_of(target):
+    return int(target.strip("/"))
+
+
+def last_requests(t, upstream, start_one):
+    """They are answered, and only then the client sends an empty line."""
+    for what, requests in LAST.items():
+        kaproxy, peer = pipelining(t, upstream, b"".join(requests), start_one)
+        lines = kaproxy.wait_sessions(len(requests))
+        t.equal({line["end"] for line in lines}, {"complete"}, f"ends, with {what}")
+        peer.channel.send(b"\r\n")
+        for line in lines:
+            body = peer.response().body
+            t.check(body == b"x" * length_of(line["target"]), f"the answer is wrong, with {what}")
+        t.equal(peer.channel.read_end(), (b"", "eof"), f"end, with {what}")
+
+
+def of_length(_connection, message):
+    return answer(b"x" * length_of(message.target))
+
+
+@test("bytes behind a client's last request, when its answer has been written: nothing is lost")
+def behind_the_last(t):
+    last_requests(t, t.own(HttpUpstream(of_length)), start)
+
+
+@test("the same with an upstream that speaks TLS")
+def behind_the_last_tls(t):
+    last_requests(t, t.own(tls.HttpsUpstream(of_length)), tls.start)
 
 
 def terminate(kaproxy):
