@@ -3,16 +3,18 @@
 connection ends in order, where the framing shows that the answer is not whole."""
 
 import os
+import pathlib
 import sys
 
 sys.path.insert(0, sys.path[0] + "/harness")
-from kaptest import PATIENCE, ScriptedUpstream, main, test, wait_until
+from kaptest import PATIENCE, ScriptedUpstream, Skip, main, test, wait_until
 from kaptest.http import (Cut, answer_until_close, check_line, chunk, client, head, read_request,
                           start)
 
 BODY = os.urandom(1_000_000)
 LENGTH = head("HTTP/1.1 200 OK", [("Content-Length", len(BODY) + 100)])
 CHUNKED = head("HTTP/1.1 200 OK", [("Transfer-Encoding", "chunked")])
+HELD = 120_000  # kaproxy may hold 192 KiB before it reads no more
 EXPECT = [("Transfer-Encoding", "chunked"), ("Expect", "100-continue")]
 
 
@@ -157,14 +159,18 @@ def until_close(t):
 
 
 def held_back(t, **options):
-    """A cut answer for a client that reads no more of it, and more than the kernel takes."""
-    kaproxy, peer, connection = exchange(t, CHUNKED + chunk(BODY),
+    """A cut answer of which kaproxy holds what a unix socket does not take, for a client that reads
+    nothing: if it read a little at a time, the kernel might tell of room too late for
+    idle_timeout."""
+    kernel = int(pathlib.Path("/proc/sys/net/core/wmem_default").read_text())
+    if kernel > len(BODY) - HELD:
+        raise Skip("the kernel buffers too much")
+    kaproxy, peer, connection = exchange(t, CHUNKED + chunk(BODY[:kernel + HELD]) + b"5",
                                          listen=f"unix:{t.folder}/socket", **options)
-    kaproxy.fill(connection, b"5")
     connection.fin()
-    while kaproxy.counters().get("discard_upstream_closed") != 1:
-        peer.channel.receive(1000)
-    t.equal(kaproxy.sessions(), [], "lines of the access log")
+    wait_until(lambda: kaproxy.counters().get("discard_upstream_closed") == 1,
+               "the connection to be discarded")
+    t.equal(kaproxy.sessions_ended(), 0, "exchanges that have ended")
     return kaproxy, peer
 
 
@@ -179,7 +185,7 @@ def client_goes(t):
     kaproxy, peer = held_back(t)
     peer.channel.close()
     check_over(t, kaproxy, "upstream_closed", "upstream_closed")
-    t.check(kaproxy.find_log("stats listener=.* answers_2xx=0 "), "it was counted")
+    t.check(" answers_2xx=0 " in kaproxy.find_log("stats listener=")[-1], "it was counted")
 
 
 main()

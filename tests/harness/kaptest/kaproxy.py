@@ -233,17 +233,26 @@ class Kaproxy:
 
     def counters(self, pool="default"):
         """Asks for the counters: those of a pool."""
-        return self._counters(rf"stats pool={pool} ")
+        return self._counters(rf"pool={pool} ")
 
     def pipes(self):
         """Asks for the counters: those of the pipes that bulk data takes."""
-        return self._counters(r"stats pipes=")
+        return self._counters(r"pipes=")
+
+    def sessions_ended(self, listener="main"):
+        """Asks for the counters: how many sessions of a listener have ended, or exchanges. Each has
+        its line in the access log, which may come a little later."""
+        line = self._stats(rf"listener={listener} ")
+        ends = re.search(r" bytes_down=\d+ (.* error=\d+)", line)[1]
+        return sum(int(number) for number in re.findall(r"=(\d+)", ends))
 
     def _counters(self, pattern):
-        before = len(self.find_log(pattern))
+        return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", self._stats(pattern))}
+
+    def _stats(self, pattern):
+        before = len(self.find_log(f"stats {pattern}"))
         self.signal(signal.SIGUSR1)
-        line = self.wait_log(pattern, before + 1)[-1]
-        return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)}
+        return self.wait_log(f"stats {pattern}", before + 1)[-1]
 
     def wait_idle(self, count, pool="default"):
         wait_until(lambda: self.counters(pool)["idle"] == count, f"{count} idle connections")
@@ -258,7 +267,7 @@ class Kaproxy:
         return sent
 
     def sessions(self):
-        """The access log so far."""
+        """The access log so far: lines are written up to 100 ms after what they tell of."""
         try:
             text = self.access_file.read_text()
         except FileNotFoundError:
