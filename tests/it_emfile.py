@@ -46,7 +46,7 @@ def raised(t):
     for client in clients:
         t.check(client.read_line().endswith(b" x"), "a client was not served")
         t.equal(client.end(), "eof", "end")
-    t.equal(len(kaproxy.find_log(MESSAGE)), 1, "messages about the first pause")
+    t.equal(len(kaproxy.wait_log(MESSAGE)), 1, "messages about the first pause")
 
     before = exhaust(kaproxy)
     late = kaproxy.connect()

@@ -24,7 +24,8 @@ def max_clients(t):
     time.sleep(0.5)
     t.at_most(kaproxy.cpu_seconds() - cpu, 0.2, "processor time at the limit")
     t.check(all(client.is_silent(0.01) for client in outside), "one too many was served")
-    t.equal(len(kaproxy.sessions()), 0, "sessions that ended")
+    t.equal([kaproxy.sessions_ended(name) for name in ("main", "other")], [0, 0],
+            "sessions that have ended")
 
     t.equal(inside[0].end(), "eof", "end of the first")
     t.equal(inside[1].end(), "eof", "end of the second")

@@ -24,7 +24,7 @@ def max_waiting(t):
     session = kaproxy.wait_sessions(1)[0]
     t.equal((session["function"], session["errno"], session["error"]),
             ("allocate", "11", "too many waiting"), "access-log line")
-    t.equal(len(kaproxy.find_log("main.*too many waiting")), 1, "log lines")
+    t.equal(len(kaproxy.wait_log("main.*too many waiting")), 1, "log lines")
 
     t.equal(busy.end(), "eof", "end of the first")
     t.equal(waiting[0].read_line(), b"1 b", "answer of the second")

@@ -141,7 +141,7 @@ def mute(t):
     started = time.monotonic()
     use(kaproxy)
     t.at_least(time.monotonic() - started, 1.5, "seconds for the first")
-    t.equal(len(kaproxy.find_log("no answer in time")), 1, "messages")
+    t.equal(len(kaproxy.wait_log("no answer in time")), 1, "messages")
     started = time.monotonic()
     for _ in range(5):
         use(kaproxy)

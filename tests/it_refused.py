@@ -23,7 +23,7 @@ def refused(t):
                   "function": "connect", "errno": "111", "error": "Connection refused",
                   "bytes_up": "0", "bytes_down": "0"}
         t.equal({key: session.get(key) for key in wanted}, wanted, "access-log line")
-        lines = [line for line in kaproxy.find_log("Connection refused") if "main" in line]
+        lines = kaproxy.wait_log("main.*Connection refused", number)
         t.equal(len(lines), number, "log lines")
         for word in port.endpoint, "connect", "main":
             t.check(word in lines[-1], f"{word} is not in {lines[-1]!r}")
