@@ -28,7 +28,7 @@ struct dial {
     struct lookup lookup;
     struct timer deadline;  /* connect_timeout */
     struct timer stagger;   /* the next attempt */
-    struct task task;       /* posted once the end is known, to tell the owner */
+    struct task task;       /* posted to begin, and to tell the owner once the end is known */
     bool connected;         /* the dial's stream is, TLS included */
     struct tls_client *tls; /* NULL: plain */
     struct stream_handler handshake;
@@ -73,15 +73,6 @@ static void quiesce(struct dial *dial)
     close_attempts(dial);
 }
 
-/* The end is known; it is posted, as it may be known within dial_start already. */
-static void settle(struct dial *dial)
-{
-    quiesce(dial);
-    if (!dial->connected)
-        stream_close(dial->stream);
-    loop_post(dial->loop, &dial->task);
-}
-
 static void dial_free(struct dial *dial)
 {
     free(dial->others);
@@ -96,6 +87,16 @@ static void tell(struct task *task)
     bool connected = dial->connected;
     dial_free(dial);
     handler->done(handler, connected ? NULL : &failure);
+}
+
+/* The end is known. It is posted, as telling the owner is the last thing to do. */
+static void settle(struct dial *dial)
+{
+    quiesce(dial);
+    if (!dial->connected)
+        stream_close(dial->stream);
+    dial->task.run = tell;
+    loop_post(dial->loop, &dial->task);
 }
 
 /* The local address to bind to, or NULL. */
@@ -418,15 +419,16 @@ static void on_lookup(struct lookup *lookup, const union address *addresses, siz
 }
 
 /* A numeric address needs no look-up. */
-static int resolve(struct dial *dial, const char *addr)
+static void begin(struct task *task)
 {
+    struct dial *dial = container_of(task, struct dial, task);
     union address address;
-    if (address_parse(&address, addr)) {
+    if (address_parse(&address, dial->addr)) {
         connect_to(dial, &address, 1);
-        return 0;
+    } else if (resolver_lookup(dial->resolver, &dial->lookup, dial->addr) < 0) {
+        record(dial, "resolve", errno);
+        settle(dial);
     }
-    memcpy(dial->addr, addr, strlen(addr) + 1);
-    return resolver_lookup(dial->resolver, &dial->lookup, addr);
 }
 
 struct dial *dial_start(struct loop *loop, struct resolver *resolver,
@@ -446,20 +448,16 @@ struct dial *dial_start(struct loop *loop, struct resolver *resolver,
     dial->lookup.done = on_lookup;
     dial->deadline.fire = on_deadline;
     dial->stagger.fire = on_stagger;
-    dial->task.run = tell;
+    dial->task.run = begin;
+    memcpy(dial->addr, endpoint->addr, strlen(endpoint->addr) + 1);
     stream_init(stream, -1);
     usec_t limit = options->connect_timeout;
-    if (limit > 0 && timer_set(loop, &dial->deadline, loop_now(loop) + limit) < 0)
-        goto err_dial;
-    if (resolve(dial, endpoint->addr) < 0)
-        goto err_deadline;
+    if (limit > 0 && timer_set(loop, &dial->deadline, loop_now(loop) + limit) < 0) {
+        dial_free(dial);
+        return NULL;
+    }
+    loop_post(loop, &dial->task);
     return dial;
-
-err_deadline:
-    timer_clear(loop, &dial->deadline);
-err_dial:
-    dial_free(dial);
-    return NULL;
 }
 
 void dial_cancel(struct dial *dial)

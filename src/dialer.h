@@ -46,9 +46,10 @@ struct dial_handler {
     void (*done)(struct dial_handler *handler, const struct failure *failure);
 };
 
-/* Starts a dial. Endpoint and options are copied; bind_address, the resolver and the handler are
- * borrowed until the end, and the stream belongs to the dial until then. NULL with errno, and done
- * is not called. */
+/* Starts a dial, which begins with the loop's next step: one that is cancelled before that connects
+ * nowhere and asks for no name (POOL 30). Endpoint and options are copied; bind_address, the
+ * resolver and the handler are borrowed until the end, and the stream belongs to the dial until
+ * then. NULL with errno ENOMEM, and done is not called. */
 struct dial *dial_start(struct loop *loop, struct resolver *resolver,
                         const struct endpoint *endpoint, const struct dial_options *options,
                         struct stream *stream, struct dial_handler *handler);

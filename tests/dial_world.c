@@ -148,7 +148,7 @@ static void on_done(struct dial_handler *handler, const struct failure *failure)
     }
 }
 
-void caller_start(struct world *world, struct caller *caller, const char *addr, uint16_t port)
+void caller_post(struct world *world, struct caller *caller, const char *addr, uint16_t port)
 {
     caller->handler.done = on_done;
     caller->endpoint.port = port;
@@ -160,6 +160,12 @@ void caller_start(struct world *world, struct caller *caller, const char *addr, 
     /* Endpoint and options were copied. */
     memset(&caller->endpoint, 0, sizeof(caller->endpoint));
     memset(&caller->options, 0, sizeof(caller->options));
+}
+
+void caller_start(struct world *world, struct caller *caller, const char *addr, uint16_t port)
+{
+    caller_post(world, caller, addr, port);
+    loop_turn(world->loop, 0);
 }
 
 void caller_cancel(struct caller *caller)

@@ -81,7 +81,10 @@ void world_warp_stagger(struct world *world);
 /* Sends a byte from the upstream and asserts that the stream, whose handler this sets, notices. */
 void world_assert_wakes(struct world *world, struct stream *stream, int upstream);
 
-/* Starts a dial, to name.test with its look-up answered in the second case. */
+/* Starts a dial that has not begun yet. */
+void caller_post(struct world *world, struct caller *caller, const char *addr, uint16_t port);
+
+/* Starts a dial and lets it begin, to name.test with its look-up answered in the second case. */
 void caller_start(struct world *world, struct caller *caller, const char *addr, uint16_t port);
 void caller_start_named(struct world *world, struct caller *caller, uint16_t port,
                         const char *addresses);

@@ -95,6 +95,8 @@ void driver_fail(const char *format, ...) PRINTF(1, 2) __attribute__((noreturn))
 void *driver_calloc(size_t size);
 void driver_name(char name[DRIVER_NAME_MAX], const char *word);
 void driver_run(struct driver *driver, const char *line);
+/* Lets the loop take one step. */
+void driver_step(struct driver *driver);
 /* Writes one line of the trace. */
 void trace(struct driver *driver, const char *format, ...) PRINTF(2, 3);
 void trace_refused(struct driver *driver);

@@ -127,8 +127,10 @@ void command_host(struct driver *driver, const struct words *words)
     names_set(driver->names, words_at(words, 1), NULL, error, delay);
 }
 
+/* Dials that were started begin first [30]: in the origin they have asked already. */
 void command_lookups(struct driver *driver, const struct words *words)
 {
+    driver_step(driver);
     char *line = NULL;
     size_t length = 0;
     FILE *out = open_memstream(&line, &length);

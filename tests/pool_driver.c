@@ -134,12 +134,17 @@ static bool all_over(struct driver *driver, const struct words *words)
     return true;
 }
 
-/* Runs the loop for a while; with names only until these are answered. */
-static void run_loop(struct driver *driver, usec_t span, const struct words *names)
+void driver_step(struct driver *driver)
 {
     if (driver->answering)
         driver_fail("the loop cannot be run inside an answer");
     loop_turn(driver->loop, 0);
+}
+
+/* Runs the loop for a while; with names only until these are answered. */
+static void run_loop(struct driver *driver, usec_t span, const struct words *names)
+{
+    driver_step(driver);
     usec_t end = loop_now(driver->loop) + span;
     while (names == NULL || !all_over(driver, names)) {
         usec_t left = end - loop_now(driver->loop);

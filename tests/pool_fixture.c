@@ -80,12 +80,16 @@ static void check(const struct fixture *f)
     }
 }
 
+void fixture_begin(struct fixture *f)
+{
+    loop_turn(f->loop, 0);
+    check(f);
+}
+
 void fixture_turn(struct fixture *f)
 {
-    for (int i = 0; i < 8; i++) {
-        loop_turn(f->loop, 0);
-        check(f);
-    }
+    for (int i = 0; i < 8; i++)
+        fixture_begin(f);
 }
 
 void fixture_warp(struct fixture *f, usec_t by)

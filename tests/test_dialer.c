@@ -80,13 +80,33 @@ static void test_refused(void **state)
     caller_assert_failure(&caller, "connect", ECONNREFUSED);
 }
 
+/* A task that looks at a dial between its begin and its answer. */
+struct between {
+    struct task task;
+    struct caller *caller;
+    bool cancel;
+    bool ran;
+};
+
+static void look_between(struct task *task)
+{
+    struct between *between = container_of(task, struct between, task);
+    between->ran = true;
+    assert_int_equal(between->caller->ended, 0);
+    if (between->cancel)
+        caller_cancel(between->caller);
+}
+
 /* connect(2) itself fails; the answer is posted all the same. */
 static void test_fails_at_once(void **state)
 {
     struct world *world = *state;
     struct caller caller = {0};
-    caller_start(world, &caller, "255.255.255.255", 9);
+    struct between between = {.task.run = look_between, .caller = &caller};
+    caller_post(world, &caller, "255.255.255.255", 9);
+    loop_post(world->loop, &between.task);
     caller_wait(world, &caller);
+    assert_true(between.ran);
     assert_true(caller.failed);
     assert_string_equal(caller.failure.function, "connect");
 }
@@ -95,9 +115,11 @@ static void test_fails_at_once_and_cancelled(void **state)
 {
     struct world *world = *state;
     struct caller caller = {0};
-    caller_start(world, &caller, "255.255.255.255", 9);
-    caller_cancel(&caller);
+    struct between between = {.task.run = look_between, .caller = &caller, .cancel = true};
+    caller_post(world, &caller, "255.255.255.255", 9);
+    loop_post(world->loop, &between.task);
     world_idle(world);
+    assert_true(between.ran);
     assert_int_equal(caller.ended, 0);
 }
 
@@ -136,25 +158,18 @@ static void test_resolve_empty(void **state)
     assert_string_equal(caller.failure.text, "Host has no address.");
 }
 
-static void never(struct dial_handler *handler, const struct failure *failure)
-{
-    (void)handler;
-    (void)failure;
-    fail();
-}
-
 static void test_lookup_cannot_start(void **state)
 {
     struct world *world = *state;
-    struct caller caller = {.endpoint.addr = "name.test",
-                            .handler.done = never,
-                            .options.connect_timeout = USEC_PER_SEC};
+    struct caller caller = {.options.connect_timeout = USEC_PER_SEC};
     world->manual.refuse_with = ENOMEM;
-    assert_null(dial_start(world->loop, world->resolver, &caller.endpoint, &caller.options,
-                           &caller.stream, &caller.handler));
-    assert_int_equal(errno, ENOMEM);
+    caller_start(world, &caller, "name.test", 9);
+    caller_wait(world, &caller);
+    caller_assert_failure(&caller, "resolve", ENOMEM);
+    assert_string_equal(caller.failure.text, strerror(ENOMEM));
     loop_warp(world->loop, 2 * USEC_PER_SEC);
     world_idle(world);
+    assert_int_equal(caller.ended, 1);
 }
 
 /* POOL 20. */
@@ -228,6 +243,51 @@ static void test_timeout_is_gone_once_connected(void **state)
     caller_assert_connected(world, &caller, "127.0.0.1");
 }
 
+/* POOL 30: one that is cancelled at once connects nowhere. */
+static void test_cancel_before_it_connects(void **state)
+{
+    struct world *world = *state;
+    struct caller caller = {.options.connect_timeout = USEC_PER_SEC};
+    uint16_t port = 0;
+    int upstream = world_open_upstream(world, "127.0.0.1", &port);
+    caller_post(world, &caller, "127.0.0.1", port);
+    assert_int_equal(world_open_attempts(world), 0);
+    assert_false(dial_is_connected(caller.dial));
+    caller_cancel(&caller);
+    loop_warp(world->loop, USEC_PER_SEC);
+    world_idle(world);
+    assert_int_equal(caller.ended, 0);
+    assert_int_equal(accept(upstream, NULL, NULL), -1);
+    assert_int_equal(errno, EAGAIN);
+}
+
+/* POOL 30: and it asks for no name. */
+static void test_cancel_before_it_resolves(void **state)
+{
+    struct world *world = *state;
+    struct caller caller = {.options.connect_timeout = USEC_PER_SEC};
+    caller_post(world, &caller, "name.test", 9);
+    caller_cancel(&caller);
+    loop_warp(world->loop, USEC_PER_SEC);
+    world_idle(world);
+    assert_int_equal(caller.ended, 0);
+    assert_int_equal(world->manual.started, 0);
+}
+
+/* The time counts from the start on, also where the loop is late. */
+static void test_timeout_before_it_begins(void **state)
+{
+    struct world *world = *state;
+    struct caller caller = {.options.connect_timeout = 20 * USEC_PER_SEC};
+    uint16_t port = 0;
+    world_open_blackhole(world, "127.0.0.1", &port);
+    caller_post(world, &caller, "127.0.0.1", port);
+    loop_warp(world->loop, 20 * USEC_PER_SEC);
+    caller_wait(world, &caller);
+    caller_assert_failure(&caller, "connect", ETIMEDOUT);
+    world_idle(world);
+}
+
 static void test_cancel_while_resolving(void **state)
 {
     struct world *world = *state;
@@ -289,8 +349,9 @@ static void test_callback_cancels_a_sibling(void **state)
     int upstream = world_open_upstream(world, "127.0.0.1", &port);
     a.cancel = &b;
     b.cancel = &a;
-    caller_start(world, &a, "127.0.0.1", port);
-    caller_start(world, &b, "127.0.0.1", port);
+    caller_post(world, &a, "127.0.0.1", port);
+    caller_post(world, &b, "127.0.0.1", port);
+    loop_turn(world->loop, 0);
     for (int i = 0; i < 2; i++) {
         struct pollfd ready = {.fd = upstream, .events = POLLIN};
         assert_int_equal(poll(&ready, 1, -1), 1);
@@ -376,6 +437,9 @@ int main(void)
         TEST(test_timeout_while_resolving),
         TEST(test_no_timeout),
         TEST(test_timeout_is_gone_once_connected),
+        TEST(test_cancel_before_it_connects),
+        TEST(test_cancel_before_it_resolves),
+        TEST(test_timeout_before_it_begins),
         TEST(test_cancel_while_resolving),
         TEST(test_cancel_while_connecting),
         TEST(test_cancel_with_several_attempts),

@@ -146,6 +146,7 @@ static void dial_serves_whoever_waits(void **state)
     names_set(f->names, "a.test", "127.0.0.1", NULL, USEC_PER_SEC);
     struct ask *first = ask_name(f, "a.test", &f->a);
     struct ask *second = ask_name(f, "a.test", &f->a);
+    fixture_begin(f);
     ask_cancel(first);
     claim_stats(f, 0, 1, 0, 0);
     fixture_warp(f, USEC_PER_SEC);
@@ -183,6 +184,7 @@ static void clock_covers_look_up_and_connect(void **state)
     fixture_pool(f, &(struct pool_limits){.timeout = 2 * USEC_PER_SEC});
     names_set(f->names, "slow.test", "127.0.0.1", NULL, 1500 * USEC_PER_MSEC);
     struct ask *lost = ask_name(f, "slow.test", fixture_blackhole(f));
+    fixture_begin(f);
     fixture_warp(f, 1600 * USEC_PER_MSEC);
     claim_pending(lost);
     claim_stats(f, 0, 1, 0, 0);
@@ -277,6 +279,7 @@ static void look_ups_of_one_name_share_a_query(void **state)
     struct ask *to_a = ask_name(f, "x.test", &f->a);
     struct ask *to_b = ask_name(f, "x.test", &f->b);
     struct ask *given_up = ask_name(f, "x.test", &f->c);
+    fixture_begin(f);
     assert_int_equal(names_count(f->names, "x.test"), 1);
     ask_cancel(given_up);
     fixture_warp(f, USEC_PER_SEC);
@@ -294,6 +297,7 @@ static void first_asker_may_give_up(void **state)
     names_set(f->names, "x.test", "127.0.0.1", NULL, USEC_PER_SEC);
     struct ask *given_up = ask_name(f, "x.test", &f->a);
     struct ask *other = ask_name(f, "x.test", &f->b);
+    fixture_begin(f);
     ask_cancel(given_up);
     fixture_warp(f, USEC_PER_SEC);
     claim_ok(other, FROM_NONE);
@@ -392,6 +396,7 @@ static void failed_dial_fails_one_waiter(void **state)
     names_set(f->names, "x.test", NULL, "No such name", USEC_PER_SEC);
     struct ask *first = ask_name(f, "x.test", &f->a);
     struct ask *second = ask_name(f, "x.test", &f->a);
+    fixture_begin(f);
     first->then = mend_the_name;
     fixture_warp(f, USEC_PER_SEC);
     claim_failed(first, "resolve", 0);

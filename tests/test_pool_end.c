@@ -1,4 +1,4 @@
-/* POOL 26 to 29: calls from inside an answer, shutdown, cancel, and a lease ended twice. */
+/* POOL 26 to 30: calls from inside an answer, shutdown, cancel, and a lease ended twice. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -211,7 +211,9 @@ static void cancel_in_look_up(void **state)
     fixture_pool(f, NULL);
     names_set(f->names, "slow.test", "127.0.0.1", NULL, USEC_PER_SEC);
     struct ask *gone = ask_name(f, "slow.test", &f->a);
+    fixture_begin(f);
     claim_stats(f, 0, 1, 0, 0);
+    assert_int_equal(names_count(f->names, "slow.test"), 1);
     ask_cancel(gone);
     claim_stats(f, 0, 0, 0, 0);
     fixture_warp(f, USEC_PER_SEC);
@@ -306,6 +308,53 @@ static void lease_ended_twice(void **state)
 #endif
 }
 
+/* One dial to an address and one to a name that is known, neither begun. */
+static void ask_both(struct fixture *f, struct ask *asks[2])
+{
+    fixture_pool(f, NULL);
+    names_set(f->names, "a.test", "127.0.0.1", NULL, 0);
+    asks[0] = ask(f, &f->a);
+    asks[1] = ask_name(f, "a.test", &f->a);
+    claim_stats(f, 0, 2, 0, 0);
+}
+
+/* Nothing left this process for them, and nothing is left of them. */
+static void claim_never_begun(struct fixture *f)
+{
+    claim_stats(f, 0, 0, 0, 0);
+    fixture_turn(f);
+    claim_stats(f, 0, 0, 0, 0);
+    assert_int_equal(names_count(f->names, "a.test"), 0);
+    peer_accept(&f->a);
+    assert_true(TAILQ_EMPTY(&f->a.conns));
+    claim_discards(f, DISCARD_DIAL_UNWANTED, 2);
+}
+
+/* [30] */
+static void cancelled_at_once_dials_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct ask *asks[2];
+    ask_both(f, asks);
+    ask_cancel(asks[0]);
+    ask_cancel(asks[1]);
+    claim_never_begun(f);
+    claim_pending(asks[0]);
+    claim_pending(asks[1]);
+}
+
+/* [30] */
+static void shut_down_at_once_dials_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct ask *asks[2];
+    ask_both(f, asks);
+    pool_shutdown(f->pool);
+    claim_never_begun(f);
+    claim_failed(asks[0], "shutdown", ECANCELED);
+    claim_failed(asks[1], "shutdown", ECANCELED);
+}
+
 /* pool_free takes everything along; who waited is not answered. (The teardown looks for
  * descriptors.) */
 static void free_in_full_swing(void **state)
@@ -318,6 +367,7 @@ static void free_in_full_swing(void **state)
     ask(f, &f->a);
     ask(f, fixture_blackhole(f));
     ask_name(f, "slow.test", &f->b);
+    fixture_begin(f);
     ask_release(ask_get(f, &f->c, FROM_NONE));
     struct ask *late = ask_prepare(f, &f->a);
     late->allocation.timeout = -1;
@@ -353,6 +403,8 @@ int main(void)
         FIXTURE_TEST(cancel_a_posted_answer),
         FIXTURE_TEST(cancel_a_posted_failure),
         FIXTURE_TEST(lease_ended_twice),
+        FIXTURE_TEST(cancelled_at_once_dials_nothing),
+        FIXTURE_TEST(shut_down_at_once_dials_nothing),
         FIXTURE_TEST(free_in_full_swing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,6 +15,7 @@ static void max_per_host_counts_every_state(void **state)
     ask_wait(one);
     names_set(f->names, "x.test", NULL, NULL, NAMES_NEVER);
     ask_name(f, "x.test", &f->a);
+    fixture_begin(f);
     claim_stats(f, 1, 1, 0, 0);
     struct ask *third = ask_name(f, "x.test", &f->a);
     fixture_turn(f);
@@ -385,6 +386,7 @@ static void released_overtakes_the_dial(void **state)
     ask_wait(holder);
     names_set(f->names, "x.test", "127.0.0.1", NULL, USEC_PER_SEC);
     struct ask *waiter = ask_name(f, "x.test", &f->a);
+    fixture_begin(f);
     claim_stats(f, 1, 1, 0, 0);
     ask_release(holder);
     claim_stats(f, 1, 0, 0, 0);
@@ -405,6 +407,7 @@ static void dial_is_kept_for_the_next_waiter(void **state)
     names_set(f->names, "x.test", "127.0.0.1", NULL, USEC_PER_SEC);
     struct ask *first = ask_name(f, "x.test", &f->a);
     struct ask *second = ask_name(f, "x.test", &f->a);
+    fixture_begin(f);
     claim_stats(f, 1, 1, 0, 1);
     ask_release(holder);
     claim_stats(f, 1, 1, 0, 0);
@@ -423,6 +426,7 @@ static void max_connecting_holds_back_dials(void **state)
     struct ask *first = ask_name(f, "x.test", &f->a);
     struct ask *second = ask_name(f, "x.test", &f->a);
     struct ask *third = ask_name(f, "x.test", &f->a);
+    fixture_begin(f);
     claim_stats(f, 0, 2, 0, 1);
     ask(f, &f->b); /* another host has a limit of its own */
     claim_stats(f, 0, 3, 0, 1);
@@ -444,6 +448,7 @@ static void max_connecting_after_a_failure(void **state)
     struct ask *failing = ask_name(f, "x.test", &f->a);
     struct ask *cancelled = ask_name(f, "x.test", &f->a);
     struct ask *last = ask_name(f, "x.test", &f->a);
+    fixture_begin(f);
     claim_stats(f, 0, 1, 0, 2);
     names_set(f->names, "x.test", "127.0.0.1", NULL, USEC_PER_SEC);
     ask_cancel(cancelled);
@@ -465,6 +470,7 @@ static void max_connecting_leaves_reuse(void **state)
     names_set(f->names, "x.test", "127.0.0.1", NULL, USEC_PER_SEC);
     struct ask *first = ask_name(f, "x.test", &f->a);
     struct ask *second = ask_name(f, "x.test", &f->a);
+    fixture_begin(f);
     claim_stats(f, 1, 1, 0, 1);
     ask_release(holder);
     fixture_turn(f);

@@ -210,6 +210,7 @@ static void waiters_go_before_spares(void **state)
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.min_idle = 2, .max_open = 2});
     keep_spares(f, &f->a);
+    fixture_begin(f);
     struct ask *one = ask(f, &f->b);
     claim_stats(f, 0, 2, 0, 0);
     ask_wait(one);
@@ -228,6 +229,7 @@ static void waiter_takes_the_dial_of_a_spare(void **state)
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.min_idle = 1, .max_per_host = 1});
     keep_spares(f, &f->a);
+    fixture_begin(f);
     claim_stats(f, 0, 1, 0, 0);
     struct ask *waiter = ask(f, &f->a);
     claim_stats(f, 0, 1, 0, 0);
@@ -294,6 +296,7 @@ static void spares_closed_at_once_back_off(void **state)
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.min_idle = 1});
     keep_spares(f, &f->a);
+    fixture_begin(f);
     peer_accept(&f->a);
     peer_conn_close(TAILQ_FIRST(&f->a.conns));
     fixture_turn(f);
@@ -312,6 +315,7 @@ static void drained_pools_keep_no_spares(void **state)
     keep_spares(f, &f->a);
     fixture_turn(f);
     keep_spares(f, fixture_blackhole(f));
+    fixture_begin(f);
     claim_stats(f, 0, 2, 2, 0);
     pool_drain(f->pool);
     claim_stats(f, 0, 0, 0, 0);
