@@ -41,6 +41,7 @@ static const struct config_key pool_keys[] = {
     KEY("max_waiting", count, limits.max_waiting, "1024", .max = MANY),
     KEY("max_age", time, limits.max_age, "0", .max = YEAR),
     KEY("max_uses", count, limits.max_uses, "0", .max = 1000 * MANY),
+    KEY("max_tunnels", count, limits.max_tunnels, "64", .max = MANY),
     KEY("min_idle", count, limits.min_idle, "0", .max = MANY),
     KEY("bind_address", bind_address, limits.bind_address, ""),
 };

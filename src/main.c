@@ -129,7 +129,7 @@ static unsigned share_descriptors(const struct config *config, unsigned *pipes)
     uint64_t limit = raise_descriptor_limit();
     struct descriptors needed = descriptors_needed(config);
     unsigned clients = descriptors_clients(config, &needed, limit);
-    uint64_t connections = needed.connections + needed.attempts;
+    uint64_t connections = descriptors_connections(&needed, clients);
     if (clients == 0)
         log_error("the limit of %" PRIu64 " descriptors leaves none for clients: connections to "
                   "upstreams can take %" PRIu64 " and kaproxy itself %" PRIu64,

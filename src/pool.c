@@ -348,8 +348,12 @@ static void take_back(struct pool_conn *conn, bool (*fit)(struct pool_conn *))
 {
     conn->lease = NULL;
     stream_set_handler(&conn->stream, NULL);
-    if (fit(conn) && holds_nothing(conn))
+    if (!fit(conn) || !holds_nothing(conn))
+        return;
+    if (conn_unhold(conn))
         pool_place(conn, conn->uses == 0 ? FROM_NONE : FROM_DEFERRED);
+    else
+        conn_close(conn, DISCARD_MAX_PER_HOST, false);
 }
 
 void pool_cancel(struct allocation *allocation)
@@ -429,6 +433,25 @@ void pool_discard(struct allocation *lease, enum pool_discard reason, bool reset
         return;
     conn_close(conn, reason, reset);
     pool_serve(pool);
+}
+
+bool pool_reserve_hold(struct allocation *lease)
+{
+    assert(lease->state == ALLOCATION_LEASED);
+    return conn_reserve_hold(lease->conn);
+}
+
+void pool_hold(struct allocation *lease)
+{
+    assert(lease->state == ALLOCATION_LEASED);
+    conn_hold(lease->conn);
+    pool_serve(lease->pool);
+}
+
+bool pool_unhold(struct allocation *lease)
+{
+    assert(lease->state == ALLOCATION_LEASED);
+    return conn_unhold(lease->conn);
 }
 
 void pool_set_stay(struct allocation *lease, usec_t stay)
@@ -516,6 +539,11 @@ void pool_free(struct pool *pool)
     loop_unpost(pool->loop, &pool->answer_task);
     heap_clear(&pool->hungry);
     free(pool);
+}
+
+const struct pool_limits *pool_get_limits(const struct pool *pool)
+{
+    return &pool->limits;
 }
 
 void pool_get_stats(const struct pool *pool, struct pool_stats *stats)

@@ -39,6 +39,7 @@ struct pool_limits {
                                    0: any age */
     unsigned max_uses;          /* leases of one connection; 0: any number */
     unsigned max_connecting;    /* dials to one host at a time; 0: max_per_host */
+    unsigned max_tunnels;       /* held connections to one host, apart from max_per_host; 0: none */
     unsigned min_idle;          /* spare connections for each host of pool_keep_spares */
     union address bind_address; /* local address; family AF_UNSPEC: any */
 };
@@ -64,6 +65,7 @@ const char *from_cache_name(enum from_cache from_cache);
     X(DISCARD_KEEP_ALIVE, "keep_alive")         /* idle for too long */                            \
     X(DISCARD_MAX_AGE, "max_age")                                                                  \
     X(DISCARD_MAX_USES, "max_uses")                                                                \
+    X(DISCARD_MAX_PER_HOST, "max_per_host") /* was held, and comes back to a full host [32] */     \
     X(DISCARD_ADDRESS_GONE, "address_gone") /* its address is gone from its name */                \
     X(DISCARD_EVICTED, "evicted")           /* made room for another host's waiter [12] */         \
     X(DISCARD_DIAL_FAILED, "dial_failed")                                                          \
@@ -152,6 +154,21 @@ void pool_release_drained(struct allocation *lease);
  * stays with its user, who is told so by false. */
 MUST_CHECK bool pool_offer(struct allocation *lease);
 
+/* A lease whose user may keep it for as long as it likes (a tunnel, a connection with affinity) is
+ * held: it counts under max_tunnels and no longer under max_per_host, whose place goes to who waits
+ * for it [31].
+ *
+ * reserve: takes one of its host's max_tunnels for it, before anything is done that cannot be taken
+ * back; the lease counts as before. False: none is free. hold: from now on it is held; it must have
+ * reserved. Both may be called again for the same lease, and change nothing then.
+ *
+ * unhold: it is a lease as any other again, and nothing is reserved for it. False: max_per_host has
+ * no room for it, and it stays held. The end of a lease is the end of both: a held one that is
+ * released goes back when there is room, else it is closed (DISCARD_MAX_PER_HOST) [32]. */
+MUST_CHECK bool pool_reserve_hold(struct allocation *lease);
+void pool_hold(struct allocation *lease);
+bool pool_unhold(struct allocation *lease);
+
 void pool_discard(struct allocation *lease, enum pool_discard reason, bool reset);
 
 /* The upstream's hint how long an unused connection will live (Keep-Alive: timeout=), counted from
@@ -175,7 +192,7 @@ void pool_shutdown(struct pool *pool);
 
 struct pool_stats {
     /* now */
-    unsigned busy, connecting, idle;
+    unsigned busy, held, connecting, idle;
     unsigned queued;  /* allocations that wait without a dial under way for them */
     unsigned waiting; /* allocations that wait, dial or not */
     /* since the start */
@@ -187,6 +204,9 @@ struct pool_stats {
     uint64_t released;                   /* leases that ended with a release */
     uint64_t discards[POOL_DISCARD_COUNT];
 };
+/* The limits in effect, defaults included; valid as long as the pool. */
+const struct pool_limits *pool_get_limits(const struct pool *pool);
+
 void pool_get_stats(const struct pool *pool, struct pool_stats *stats);
 
 /* Test seam: compares every count with the lists and every invariant; NULL, or what is wrong. */

@@ -1,5 +1,14 @@
 #include "pool_internal.h"
 
+static unsigned count_reserved(const struct pool_host *host)
+{
+    unsigned n = 0;
+    const struct pool_conn *conn;
+    TAILQ_FOREACH (conn, &host->conns[CONN_BUSY], link)
+        n += conn->may_hold;
+    return n;
+}
+
 static unsigned count_conns(const struct pool_host *host, enum conn_state state, bool *right)
 {
     unsigned n = 0;
@@ -7,7 +16,8 @@ static unsigned count_conns(const struct pool_host *host, enum conn_state state,
     TAILQ_FOREACH (conn, &host->conns[state], link) {
         n++;
         *right &= conn->state == state && conn->host == host;
-        *right &= (conn->lease != NULL) == (state == CONN_BUSY);
+        *right &= (conn->lease != NULL) == (state == CONN_BUSY || state == CONN_HELD);
+        *right &= !conn->may_hold || state == CONN_BUSY;
         *right &= (conn->dial != NULL) == (state == CONN_CONNECTING);
     }
     return n;
@@ -53,13 +63,17 @@ static const char *check_host(const struct pool_host *host)
         return "a connection stands in a wrong list";
     if (host_open(host) > pool->limits.max_per_host)
         return "max_per_host is exceeded";
+    if (count_reserved(host) != host->may_hold)
+        return "reservations are miscounted";
+    if (host_tunnels(host) > pool->limits.max_tunnels)
+        return "max_tunnels is exceeded";
     if (host->count[CONN_CONNECTING] > pool->limits.max_connecting)
         return "max_connecting is exceeded";
     if (heap_contains(&host->hungry) && pool_open(pool) < pool->limits.max_open)
         return "a waiter is held up although there is room";
     if (heap_contains(&host->hungry) && (!TAILQ_EMPTY(&pool->idle) || !TAILQ_EMPTY(&pool->surplus)))
         return "a waiter is held up by an idle connection or a spare";
-    if (host_open(host) == 0 && host->waiting == 0 && !host->pinned && !host->keeps_spares)
+    if (host_is_empty(host) && !host->pinned && !host->keeps_spares)
         return "an empty host was not freed";
     return check_waiters(host);
 }
@@ -93,7 +107,8 @@ const char *pool_check(const struct pool *pool)
         !timer_is_set(&TAILQ_FIRST(&pool->idle)->stay_timer))
         return "idle connections without a keep_alive timer";
     if (count[CONN_BUSY] != pool->stats.busy || count[CONN_CONNECTING] != pool->stats.connecting ||
-        count[CONN_IDLE] != pool->stats.idle || idle != pool->stats.idle)
+        count[CONN_HELD] != pool->stats.held || count[CONN_IDLE] != pool->stats.idle ||
+        idle != pool->stats.idle)
         return "the pool's counts differ from its lists";
     if (waiting != pool->stats.waiting || waiting - covered != pool->stats.queued ||
         hosts != pool->host_count)

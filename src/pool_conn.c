@@ -8,17 +8,19 @@
 #include "log.h"
 #include "pool_internal.h"
 
-static const char *const state_names[CONN_STATES] = {"new", "connecting", "busy", "idle", "closed"};
+static const char *const state_names[CONN_STATES] = {"new",  "connecting", "busy",
+                                                     "held", "idle",       "closed"};
 
 /* Which transitions are legal: rows are "from". BUSY to BUSY is a release that goes straight to a
  * waiter. */
 static const bool legal[CONN_STATES][CONN_STATES] = {
-    /*                  NEW    CONN   BUSY   IDLE   CLOSED */
-    [CONN_NEW] = {false, true, false, false, true},
-    [CONN_CONNECTING] = {false, false, true, true, true},
-    [CONN_BUSY] = {false, false, true, true, true},
-    [CONN_IDLE] = {false, false, true, false, true},
-    [CONN_CLOSED] = {false, false, false, false, false},
+    /*                  NEW    CONN   BUSY   HELD   IDLE   CLOSED */
+    [CONN_NEW] = {false, true, false, false, false, true},
+    [CONN_CONNECTING] = {false, false, true, false, true, true},
+    [CONN_BUSY] = {false, false, true, true, true, true},
+    [CONN_HELD] = {false, false, true, false, false, true},
+    [CONN_IDLE] = {false, false, true, false, false, true},
+    [CONN_CLOSED] = {false, false, false, false, false, false},
 };
 
 static unsigned *pool_count(struct pool *pool, enum conn_state state)
@@ -28,6 +30,8 @@ static unsigned *pool_count(struct pool *pool, enum conn_state state)
         return &pool->stats.connecting;
     case CONN_BUSY:
         return &pool->stats.busy;
+    case CONN_HELD:
+        return &pool->stats.held;
     case CONN_IDLE:
         return &pool->stats.idle;
     case CONN_NEW:
@@ -36,6 +40,12 @@ static unsigned *pool_count(struct pool *pool, enum conn_state state)
         break;
     }
     return NULL;
+}
+
+static void drop_reservation(struct pool_conn *conn)
+{
+    conn->host->may_hold -= conn->may_hold;
+    conn->may_hold = false;
 }
 
 /* Every change of a connection's state is made here: list, counts, debug line. */
@@ -52,6 +62,7 @@ static void set_state(struct pool_conn *conn, enum conn_state to, const char *wh
         host->count[from]--;
         (*count)--;
     }
+    drop_reservation(conn);
     if (from == CONN_IDLE) {
         TAILQ_REMOVE(&pool->idle, conn, lru);
         timer_clear(pool->loop, &conn->stay_timer);
@@ -188,6 +199,38 @@ void conn_lease(struct pool_conn *conn, struct allocation *allocation, enum from
     allocation->reused = conn->uses > 1;
     set_state(conn, CONN_BUSY, from_cache_name(from_cache));
     pool_answer(allocation);
+}
+
+bool conn_reserve_hold(struct pool_conn *conn)
+{
+    struct pool_host *host = conn->host;
+    if (conn->state == CONN_HELD || conn->may_hold)
+        return true;
+    if (host_tunnels(host) >= conn->pool->limits.max_tunnels)
+        return false;
+    conn->may_hold = true;
+    host->may_hold++;
+    return true;
+}
+
+void conn_hold(struct pool_conn *conn)
+{
+    if (conn->state == CONN_HELD)
+        return;
+    assert(conn->may_hold);
+    if (conn->may_hold) /* else a programming error, which must not exceed max_tunnels */
+        set_state(conn, CONN_HELD, "its user may keep it");
+}
+
+bool conn_unhold(struct pool_conn *conn)
+{
+    drop_reservation(conn);
+    if (conn->state != CONN_HELD)
+        return true;
+    if (host_open(conn->host) >= conn->pool->limits.max_per_host)
+        return false;
+    set_state(conn, CONN_BUSY, "it is as any other again");
+    return true;
 }
 
 /* How long it may stay idle: keep_alive, or less where the upstream's hint says so. */

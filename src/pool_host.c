@@ -66,7 +66,7 @@ err_host:
 void host_free(struct pool_host *host)
 {
     struct pool *pool = host->pool;
-    assert(host_open(host) == 0 && host->waiting == 0);
+    assert(host_is_empty(host));
     heap_remove(&pool->hungry, &host->hungry);
     timer_clear(pool->loop, &host->retry_timer);
     host_unwatch_name(host);
@@ -195,7 +195,7 @@ void host_update(struct pool_host *host)
         TAILQ_REMOVE(&pool->surplus, host, surplus);
     host->has_surplus = surplus;
 
-    bool empty = host_open(host) == 0 && host->waiting == 0 && !host->pinned && !host->keeps_spares;
+    bool empty = host_is_empty(host) && !host->pinned && !host->keeps_spares;
     if (empty && !host->empty)
         TAILQ_INSERT_TAIL(&pool->empties, host, empties);
     else if (!empty && host->empty)

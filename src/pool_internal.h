@@ -14,7 +14,15 @@
 
 #include "pool.h"
 
-enum conn_state { CONN_NEW, CONN_CONNECTING, CONN_BUSY, CONN_IDLE, CONN_CLOSED, CONN_STATES };
+enum conn_state {
+    CONN_NEW,
+    CONN_CONNECTING,
+    CONN_BUSY,
+    CONN_HELD, /* leased for as long as its user likes: not under max_per_host [31] */
+    CONN_IDLE,
+    CONN_CLOSED,
+    CONN_STATES
+};
 
 TAILQ_HEAD(conn_list, pool_conn);
 TAILQ_HEAD(allocation_list, allocation);
@@ -25,7 +33,8 @@ struct pool_conn {
     struct pool_host *host;
     enum conn_state state;
     unsigned uses;            /* leases so far, the present one included */
-    struct allocation *lease; /* BUSY */
+    struct allocation *lease; /* BUSY, HELD */
+    bool may_hold;            /* BUSY: one of max_tunnels is reserved for it */
     struct dial *dial;        /* CONNECTING */
     usec_t born;              /* when it was connected */
     usec_t max_age;           /* the pool's, or up to 10 % less; 0: any age */
@@ -45,6 +54,7 @@ struct pool_host {
     struct endpoint endpoint;
     struct conn_list conns[CONN_STATES]; /* IDLE and CONNECTING: newest first */
     unsigned count[CONN_STATES];
+    unsigned may_hold;              /* connections with that mark */
     struct allocation_list waiters; /* oldest first */
     unsigned waiting;
     /* Dials are not tied to waiters, but each dial under way covers one: the oldest min(dials,
@@ -94,14 +104,28 @@ struct pool {
     struct pool_stats stats; /* the counts of now are kept here as well */
 };
 
+/* What counts under max_per_host. */
 static inline unsigned host_open(const struct pool_host *host)
 {
     return host->count[CONN_CONNECTING] + host->count[CONN_BUSY] + host->count[CONN_IDLE];
 }
 
+/* What counts under max_tunnels. */
+static inline unsigned host_tunnels(const struct pool_host *host)
+{
+    return host->count[CONN_HELD] + host->may_hold;
+}
+
+/* Nothing refers to it. */
+static inline bool host_is_empty(const struct pool_host *host)
+{
+    return host_open(host) + host->count[CONN_HELD] + host->waiting == 0;
+}
+
+/* What counts under max_open. */
 static inline unsigned pool_open(const struct pool *pool)
 {
-    return pool->stats.connecting + pool->stats.busy + pool->stats.idle;
+    return pool->stats.connecting + pool->stats.busy + pool->stats.held + pool->stats.idle;
 }
 
 /* Whether max_connecting leaves room for one more dial. */
@@ -122,6 +146,10 @@ static inline unsigned host_surplus(const struct pool_host *host)
 MUST_CHECK int conn_dial(struct pool_host *host, bool spare);
 /* Hands a connection to an allocation, whose answer is thereby decided. */
 void conn_lease(struct pool_conn *conn, struct allocation *allocation, enum from_cache from_cache);
+/* What pool_reserve_hold, pool_hold and pool_unhold do to a leased connection. */
+MUST_CHECK bool conn_reserve_hold(struct pool_conn *conn);
+void conn_hold(struct pool_conn *conn);
+MUST_CHECK bool conn_unhold(struct pool_conn *conn);
 /* Makes it idle, or closes it where the pool keeps nothing idle. */
 void conn_park(struct pool_conn *conn);
 /* True when it may be used once more; else it is closed, with the reason counted. usable takes the

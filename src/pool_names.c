@@ -13,6 +13,19 @@ void conn_check_address(struct pool_conn *conn)
         resolver_recheck(watch, address);
 }
 
+/* Looks at those in use; how many of them go to an address that is gone, newly so. */
+static unsigned check_used(const struct pool_host *host, enum conn_state state)
+{
+    struct pool_conn *conn;
+    unsigned gone = 0;
+    TAILQ_FOREACH (conn, &host->conns[state], link) {
+        bool known = conn->address_gone;
+        conn_check_address(conn);
+        gone += conn->address_gone && !known;
+    }
+    return gone;
+}
+
 /* Those in use are closed when they are released, those being dialled are looked at when they are
  * connected. */
 static void on_name_task(struct task *task)
@@ -20,12 +33,8 @@ static void on_name_task(struct task *task)
     struct pool_host *host = container_of(task, struct pool_host, name_task);
     struct pool *pool = host->pool;
     struct pool_conn *conn, *next;
-    unsigned closed = 0, busy = 0;
-    TAILQ_FOREACH (conn, &host->conns[CONN_BUSY], link) {
-        bool known = conn->address_gone;
-        conn_check_address(conn);
-        busy += conn->address_gone && !known;
-    }
+    unsigned closed = 0;
+    unsigned used = check_used(host, CONN_BUSY) + check_used(host, CONN_HELD);
     for (conn = TAILQ_FIRST(&host->conns[CONN_IDLE]); conn != NULL; conn = next) {
         next = TAILQ_NEXT(conn, link);
         conn_check_address(conn);
@@ -34,11 +43,11 @@ static void on_name_task(struct task *task)
             closed++;
         }
     }
-    if (closed + busy > 0) {
+    if (closed + used > 0) {
         char text[ENDPOINT_TEXT_MAX];
         log_info("pool=%s endpoint=%s has other addresses now: %u idle connections to old ones "
                  "closed, %u are in use",
-                 pool->name, endpoint_format(&host->endpoint, text), closed, busy);
+                 pool->name, endpoint_format(&host->endpoint, text), closed, used);
     }
     pool_serve(pool);
 }

@@ -299,7 +299,13 @@ static void http_begin(struct session *session)
 
 static void http_answered(struct session *session, const struct failure *failure)
 {
-    if (failure == NULL || http_answer_failure(http_of(session), failure) != STEP_GONE)
+    struct http_session *http = http_of(session);
+    enum step step = STEP_AGAIN;
+    if (failure != NULL)
+        step = http_answer_failure(http, failure);
+    else if (http_may_hold(&http->exchange->request) && !pool_reserve_hold(&session->allocation))
+        step = http_answer_no_tunnel(http);
+    if (step != STEP_GONE)
         http_work(session);
 }
 

@@ -123,6 +123,12 @@ static inline bool http_is_leased(const struct http_session *http)
     return http->session.allocation.state == ALLOCATION_LEASED;
 }
 
+/* May a client hold the connection for as long as it likes after this request? */
+static inline bool http_may_hold(const struct http1_head *request)
+{
+    return request->upgrade || request->method == HTTP1_CONNECT || request->connection_auth;
+}
+
 /* How much one read takes at most. */
 static inline size_t http_read_max(const struct http_session *http)
 {
@@ -175,6 +181,8 @@ enum step http_answer(struct http_session *http, unsigned status, const char *te
                       enum session_end end, enum pool_discard reason);
 /* No connection could be had. */
 enum step http_answer_failure(struct http_session *http, const struct failure *failure);
+/* A connection was had, but the client may not hold one more: it goes back as it came. */
+enum step http_answer_no_tunnel(struct http_session *http);
 /* The upstream's connection ended before anything of the answer came, or it brought what cannot be
  * one: once more, or 502. */
 enum step http_retry(struct http_session *http, enum pool_discard reason);

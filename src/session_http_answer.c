@@ -83,6 +83,20 @@ enum step http_answer_failure(struct http_session *http, const struct failure *f
                        DISCARD_NOT_REUSABLE);
 }
 
+enum step http_answer_no_tunnel(struct http_session *http)
+{
+    struct session *session = &http->session;
+    struct failure *failure = &session->access.failure;
+    failure->function = "allocate";
+    failure->number = EAGAIN;
+    snprintf(failure->text, sizeof(failure->text),
+             "clients hold as many connections as they may (max_tunnels = %u)",
+             pool_get_limits(session->service->pool)->max_tunnels);
+    if (session->service->config->reuse != REUSE_NEVER)
+        pool_release(&session->allocation);
+    return http_answer_failure(http, failure);
+}
+
 /* May the request go to another connection? Yes when none of it was sent, or when it does no harm
  * twice (RFC 9110 9.2.2), on a connection that may have been closed just before it was used. */
 static bool may_retry(const struct http_session *http)

@@ -134,6 +134,17 @@ static int compose_head(struct http_session *http)
     return 0;
 }
 
+/* It is known now whether the client may keep the connection. What was reserved for that is given
+ * back if not, whatever else may follow. */
+static void settle_hold(struct http_session *http)
+{
+    struct allocation *lease = &http->session.allocation;
+    if (http->affinity || is_tunnel(&http->exchange->response))
+        pool_hold(lease);
+    else if (http_may_hold(&http->exchange->request))
+        pool_unhold(lease);
+}
+
 static enum step take_head(struct http_session *http)
 {
     struct exchange *exchange = http->exchange;
@@ -152,6 +163,7 @@ static enum step take_head(struct http_session *http)
      * response may have nothing to say of it. An offer is no login, and anybody can send
      * credentials. */
     http->affinity |= exchange->request.connection_auth && head->connection_auth;
+    settle_hold(http);
     if (compose_head(http) < 0)
         return http_finish(http, SESSION_ERROR);
     if (is_tunnel(head))

@@ -87,11 +87,11 @@ static void log_pool_stats(const struct pool *pool, const char *name)
         length +=
             (size_t)snprintf(discards + length, sizeof(discards) - length, " discard_%s=%" PRIu64,
                              pool_discard_name((enum pool_discard)reason), stats.discards[reason]);
-    log_notice("stats pool=%s busy=%u connecting=%u idle=%u waiting=%u queued=%u immediate=%" PRIu64
-               " deferred=%" PRIu64 " none=%" PRIu64 " failures=%" PRIu64 " cancelled=%" PRIu64
-               " dials=%" PRIu64 " spares=%" PRIu64 " released=%" PRIu64 "%s",
-               name, stats.busy, stats.connecting, stats.idle, stats.waiting, stats.queued,
-               stats.answers[FROM_IMMEDIATE], stats.answers[FROM_DEFERRED],
+    log_notice("stats pool=%s busy=%u held=%u connecting=%u idle=%u waiting=%u queued=%u"
+               " immediate=%" PRIu64 " deferred=%" PRIu64 " none=%" PRIu64 " failures=%" PRIu64
+               " cancelled=%" PRIu64 " dials=%" PRIu64 " spares=%" PRIu64 " released=%" PRIu64 "%s",
+               name, stats.busy, stats.held, stats.connecting, stats.idle, stats.waiting,
+               stats.queued, stats.answers[FROM_IMMEDIATE], stats.answers[FROM_DEFERRED],
                stats.answers[FROM_NONE], stats.failures, stats.cancelled, stats.dials, stats.spares,
                stats.released, discards);
 }

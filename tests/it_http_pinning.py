@@ -59,7 +59,7 @@ def tied(t, kaproxy, **options):
     """A client whose connection has affinity."""
     peer = client(t, kaproxy, **options)
     challenge(t, peer)
-    t.equal(kaproxy.counters()["busy"], 1, "busy connections")
+    t.equal(kaproxy.counters()["held"], 1, "held connections")
     return peer
 
 
@@ -76,7 +76,7 @@ def ntlm(t):
         t.equal(one_shot(t, kaproxy).body, b"2 -", "another client's connection")
         t.equal(peer.ask("GET", "/private").body, b"1 logged in", "the client's own")
     t.equal(upstream.accepted, 2, "connections")
-    t.equal(kaproxy.counters()["busy"], 1, "busy connections")
+    t.equal(kaproxy.counters()["held"], 1, "held connections")
 
 
 @test("Negotiate in one step, whichever field the last token comes in")
@@ -112,8 +112,8 @@ def unanswered(t):
         for field in "Authorization", "Proxy-Authorization":
             t.equal(peer.ask(fields=[(field, "NTLM x")]).status, 200, "status")
         counters = kaproxy.counters()
-        t.equal((counters["busy"], counters["idle"], counters.get("discard_not_reusable")),
-                (0, 0, 2 * number), "busy, idle, discarded")
+        t.equal([counters[key] for key in ("busy", "held", "idle", "discard_not_reusable")],
+                [0, 0, 0, 2 * number], "busy, held, idle, discarded")
     t.equal(one_shot(t, kaproxy).body, b"9 GET / ", "another client's answer")
     for peer in peers:
         t.equal(peer.ask().body, b"9 GET / ", "a further answer on the same connection")
@@ -129,7 +129,8 @@ def others(t):
     basic = [("WWW-Authenticate", 'Basic realm="NTLM"')]
     kaproxy = start(t, t.own(HttpUpstream(lambda c, m: answer(b"", basic, status=401))))
     client(t, kaproxy).ask(fields=credentials())
-    t.equal(kaproxy.counters()["busy"], 0, "busy connections after a challenge of Basic")
+    counters = kaproxy.counters()
+    t.equal((counters["busy"], counters["held"]), (0, 0), "busy, held after a challenge of Basic")
 
 
 @test("when the client ends, the connection is closed and not used again")
@@ -138,7 +139,7 @@ def ends(t):
         kaproxy = start(t, t.own(Origin()))
         peer = tied(t, kaproxy)
         getattr(peer.channel, leave)()
-        wait_until(lambda k=kaproxy: k.counters()["busy"] == 0, "the connection to be given back")
+        wait_until(lambda k=kaproxy: k.counters()["held"] == 0, "the connection to be given back")
         t.equal(kaproxy.counters()["idle"], 0, "idle connections")
         t.equal(one_shot(t, kaproxy).body, b"2 -", "the next client's connection")
 
@@ -176,7 +177,7 @@ def timeout(t):
         t.equal(peer.ask().body, b"1 challenged", "answer")
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
     counters = kaproxy.counters()
-    t.equal((counters["busy"], counters["discard_idle_timeout"]), (0, 1), "busy, discarded")
+    t.equal((counters["held"], counters["discard_idle_timeout"]), (0, 1), "held, discarded")
     t.equal(one_shot(t, kaproxy).body, b"2 -", "the next client's connection")
     kaproxy.stop()
     t.equal(len(kaproxy.sessions()), 6, "lines of the access log")
@@ -211,7 +212,7 @@ def half_a_request(t):
         got = peer.response()
         t.equal((got.status, got.closes()), (408, True), "answer")
         check_line(t, kaproxy, 2, status=408, end="idle_timeout")
-        t.equal(kaproxy.counters()["busy"], 0, "busy connections")
+        t.equal(kaproxy.counters()["held"], 0, "held connections")
 
 
 @test("the shorter of it and the client's own limit rules; 0 stands for none")

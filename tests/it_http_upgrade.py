@@ -100,9 +100,9 @@ def beside(t):
     kaproxy = start(t, t.own(ScriptedUpstream(websocket_upstream)), pool={"max_per_host": 2})
     channel = open_websocket(t, kaproxy)
     t.equal(client(t, kaproxy).ask().body, b"2 GET / ", "another client's answer")
-    t.equal(kaproxy.counters()["busy"], 1, "busy connections")
+    t.equal(kaproxy.counters()["held"], 1, "held connections")
     channel.reset()
-    wait_until(lambda: kaproxy.counters()["busy"] == 0, "the connection to be given back")
+    wait_until(lambda: kaproxy.counters()["held"] == 0, "the connection to be given back")
     check_line(t, kaproxy, 2, status=101, end="client_reset")
 
 

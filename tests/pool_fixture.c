@@ -176,6 +176,14 @@ void ask_cancel(struct ask *ask)
     check(ask->fixture);
 }
 
+void ask_hold(struct ask *ask)
+{
+    assert_true(pool_reserve_hold(&ask->allocation));
+    check(ask->fixture);
+    pool_hold(&ask->allocation);
+    check(ask->fixture);
+}
+
 void ask_release(struct ask *ask)
 {
     unsigned answers = ask->fixture->answers;
@@ -242,6 +250,13 @@ void claim_stats(const struct fixture *f, unsigned busy, unsigned connecting, un
     assert_int_equal(stats.connecting, connecting);
     assert_int_equal(stats.idle, idle);
     assert_int_equal(stats.queued, queued);
+}
+
+void claim_held(const struct fixture *f, unsigned held)
+{
+    struct pool_stats stats;
+    pool_get_stats(f->pool, &stats);
+    assert_int_equal(stats.held, held);
 }
 
 void claim_discards(const struct fixture *f, enum pool_discard reason, unsigned count)

@@ -81,6 +81,8 @@ void ask_wait(struct ask *ask);
 /* Asks, waits, and claims success. */
 struct ask *ask_get(struct fixture *f, const struct peer *peer, enum from_cache from_cache);
 
+/* Makes a lease held. */
+void ask_hold(struct ask *ask);
 void ask_cancel(struct ask *ask);
 void ask_release(struct ask *ask);
 void ask_discard(struct ask *ask, bool reset);
@@ -96,6 +98,8 @@ void claim_pending(const struct ask *ask);
 void claim_same(const struct ask *one, const struct ask *other);
 void claim_stats(const struct fixture *f, unsigned busy, unsigned connecting, unsigned idle,
                  unsigned queued);
+/* How many connections are held. */
+void claim_held(const struct fixture *f, unsigned held);
 void claim_discards(const struct fixture *f, enum pool_discard reason, unsigned count);
 
 #endif

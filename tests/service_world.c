@@ -26,7 +26,7 @@
 int world_setup(void **state)
 {
     struct world *world = calloc(1, sizeof(*world));
-    static const struct pool_limits defaults;
+    static const struct pool_limits limits = {.max_tunnels = 1};
     assert_non_null(world);
     alarm(PATIENCE);
     assert_int_equal(log_open("/dev/null", LOG_LEVEL_ERROR), 0);
@@ -37,7 +37,7 @@ int world_setup(void **state)
     assert_non_null(world->loop);
     world->resolver = resolver_new(world->loop, names_backend(names_new(world->loop)));
     assert_non_null(world->resolver);
-    world->pool = pool_new(world->loop, world->resolver, &defaults);
+    world->pool = pool_new(world->loop, world->resolver, &limits);
     assert_non_null(world->pool);
     assert_int_equal(peer_open(&world->upstream, "127.0.0.1", PEER_ACCEPT), 0);
     pipes_init(&world->pipes, PIPES_MAX);

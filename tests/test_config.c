@@ -35,6 +35,7 @@ static void test_defaults(void **state)
     assert_int_equal(limits->max_waiting, 1024);
     assert_int_equal(limits->max_age, 0);
     assert_int_equal(limits->max_uses, 0);
+    assert_int_equal(limits->max_tunnels, 64);
     assert_int_equal(limits->min_idle, 0);
     assert_int_equal(limits->bind_address.sa.sa_family, AF_UNSPEC);
     assert_int_equal(config->listener_count, 1);
@@ -104,7 +105,7 @@ static void test_values(void **state)
         "[pool slow]\nmax_per_host = 2\nmax_open = 3\nkeep_alive = 2s\ntimeout = 5m\n"
         "connect_timeout = 1h\nunacked_timeout = 1500ms\n"
         "max_connecting = 3\nmax_waiting = 0\nmax_age = 31536000\n"
-        "max_uses = 8\nmin_idle = 1\nbind_address = 127.0.0.2\n");
+        "max_uses = 8\nmax_tunnels = 1000000\nmin_idle = 1\nbind_address = 127.0.0.2\n");
     const struct config_listener *listener = &config->listeners[0];
     const struct pool_limits *limits = &config->pools[1].limits;
 
@@ -129,6 +130,7 @@ static void test_values(void **state)
     assert_int_equal(limits->max_waiting, 0);
     assert_int_equal(limits->max_age, INT64_C(31536000) * USEC_PER_SEC);
     assert_int_equal(limits->max_uses, 8);
+    assert_int_equal(limits->max_tunnels, 1000000);
     assert_int_equal(limits->min_idle, 1);
     assert_int_equal(limits->bind_address.in.sin_addr.s_addr, htonl(0x7f000002));
     assert_string_equal(listener->name, "b");
@@ -236,7 +238,7 @@ static void test_print(void **state)
         "\n[pool]\nmax_per_host = 4\nmax_open = 128\nkeep_alive = 15\ntimeout = 120\n"
         "connect_timeout = 10\nunacked_timeout = 10\n"
         "max_connecting = 0\nmax_waiting = 1024\nmax_age = 0\n"
-        "max_uses = 0\nmin_idle = 0\nbind_address =\n"
+        "max_uses = 0\nmax_tunnels = 64\nmin_idle = 0\nbind_address =\n"
         "\n[listener a]\nlisten = 127.0.0.1:80\nupstream = tcp://x:1\npool =\ntimeout = 120\n"
         "reuse = quiet\nidle_timeout = 300\n";
     struct config *config = ini_load("[kaproxy]\nshutdown_timeout = 500ms\n" LISTENER);
@@ -283,7 +285,7 @@ static void test_print_reads_back(void **state)
              "[pool p]\nmax_per_host=1\nmax_open=2\nkeep_alive=1ms\ntimeout=1h\n"
              "connect_timeout=61s\nunacked_timeout=12\n"
              "max_connecting=2\nmax_waiting=6\nmax_age=7\nmax_uses=8\n"
-             "min_idle=1\nbind_address=fe80::1%%lo\n"
+             "max_tunnels=0\nmin_idle=1\nbind_address=fe80::1%%lo\n"
              "[listener a]\nlisten=[::1]:1 127.0.0.1:2 unix:/x\nupstream=TCP+Q://[::1]:3\n"
              "pool=p\ntimeout=9\nreuse=never\nidle_timeout=10\n"
              "[listener b]\nlisten=[::1]:4\nupstream=HTTP://[::1]\nreuse=never\n"

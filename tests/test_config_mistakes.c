@@ -154,6 +154,9 @@ static void test_counts(void **state)
     assert_mistake("[kaproxy]\nmax_clients = 0\n" LISTENER, 2,
                    "max_clients: 0 is out of range, 1 to 1000000 are allowed");
     assert_mistake("[kaproxy]\nmax_clients = 1000001\n" LISTENER, 2, "out of range");
+    assert_mistake("[pool]\nmax_tunnels = 1000001\n" LISTENER, 2,
+                   "max_tunnels: 1000001 is out of range, 0 to 1000000 are allowed");
+    assert_mistake("[pool]\nmax_tunnels = off\n" LISTENER, 2, "is not a whole number");
     assert_mistake("[pool]\nmax_uses = 4294967296\n" LISTENER, 2, "out of range");
     assert_mistake("[pool]\nmax_uses = 99999999999999999999999\n" LISTENER, 2, "out of range");
 }

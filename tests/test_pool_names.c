@@ -116,6 +116,24 @@ static void idle_ones_go(void **state)
     end(&m);
 }
 
+/* What is held is in use as well. */
+static void held_ones_go_when_they_are_released(void **state)
+{
+    struct moving m;
+    begin(&m, *state, &(struct pool_limits){.keep_alive = 1000 * SECOND, .max_tunnels = 1});
+    struct ask *held = get(&m, FROM_NONE);
+    ask_hold(held);
+    move(&m, THERE);
+    fixture_warp(m.f, 11 * SECOND);
+    ask_discard(get(&m, FROM_NONE), false); /* asks */
+    wait_gone(&m);
+    claim_held(m.f, 1);
+    ask_release(held);
+    claim_discards(m.f, DISCARD_ADDRESS_GONE, 1);
+    claim_held(m.f, 0);
+    end(&m);
+}
+
 /* New connections go to where the name points, from the first answer on. */
 static void new_ones_follow_at_once(void **state)
 {
@@ -480,6 +498,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(idle_ones_go),
+        FIXTURE_TEST(held_ones_go_when_they_are_released),
         FIXTURE_TEST(new_ones_follow_at_once),
         FIXTURE_TEST(release_asks),
         FIXTURE_TEST(waiters_get_no_old_one),

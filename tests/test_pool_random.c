@@ -56,6 +56,7 @@ struct slot {
     size_t host;
     usec_t deadline;
     struct allocation allocation;
+    enum { HOLDS_NOT, MAY_HOLD, HOLDS } hold; /* LEASED */
 };
 
 struct world {
@@ -194,6 +195,7 @@ static void on_answered(struct allocation *allocation, const struct failure *fai
               "refused without a limit");
     } else {
         slot->state = SLOT_LEASED;
+        slot->hold = HOLDS_NOT;
         w->succeeded[slot->pool]++;
         check_lease(w, slot);
     }
@@ -264,6 +266,48 @@ static void step_cancel(struct world *w)
         user_cancel(w, slot);
 }
 
+/* How many of max_tunnels a slot's host has taken. */
+static unsigned count_tunnels(const struct world *w, const struct slot *of)
+{
+    unsigned n = 0;
+    for (const struct slot *slot = w->slots; slot < w->slots + SLOTS; slot++)
+        n += slot->state == SLOT_LEASED && slot->hold != HOLDS_NOT && slot->pool == of->pool &&
+             slot->host == of->host;
+    return n;
+}
+
+static void step_reserve(struct world *w)
+{
+    struct slot *slot = pick_slot(w, SLOT_LEASED);
+    if (slot == NULL)
+        return;
+    bool free =
+        slot->hold != HOLDS_NOT || count_tunnels(w, slot) < w->limits[slot->pool].max_tunnels;
+    CLAIM(w, pool_reserve_hold(&slot->allocation) == free, "max_tunnels is miscounted");
+    if (free && slot->hold == HOLDS_NOT)
+        slot->hold = MAY_HOLD;
+}
+
+static void step_hold(struct world *w)
+{
+    struct slot *slot = pick_slot(w, SLOT_LEASED);
+    if (slot == NULL || slot->hold == HOLDS_NOT)
+        return;
+    pool_hold(&slot->allocation);
+    slot->hold = HOLDS;
+}
+
+static void step_unhold(struct world *w)
+{
+    struct slot *slot = pick_slot(w, SLOT_LEASED);
+    if (slot == NULL)
+        return;
+    bool done = pool_unhold(&slot->allocation);
+    CLAIM(w, done || slot->hold == HOLDS, "what is not held need not move back");
+    if (done)
+        slot->hold = HOLDS_NOT;
+}
+
 static void step_stay(struct world *w)
 {
     struct slot *slot = pick_slot(w, SLOT_LEASED);
@@ -328,6 +372,7 @@ static const struct {
     {30, user_allocate},  {18, step_release},    {6, step_discard},     {6, step_cancel},
     {4, step_offer},      {2, step_stay},        {3, step_peer_closes}, {2, step_peer_resets},
     {2, step_peer_sends}, {8, step_time_passes}, {1, step_name_moves},  {30, step_turn},
+    {8, step_reserve},    {8, step_hold},        {3, step_unhold},
 };
 
 static void take_step(struct world *w)
@@ -366,8 +411,8 @@ static void check_from_outside(struct world *w)
             hosts_here += hosts[h].peer == p;
         for (int i = 0; i < POOLS; i++) {
             open[i] += here[i];
-            CLAIM(w, here[i] <= hosts_here * w->limits[i].max_per_host,
-                  "a peer sees more than max_per_host");
+            CLAIM(w, here[i] <= hosts_here * (w->limits[i].max_per_host + w->limits[i].max_tunnels),
+                  "a peer sees more than max_per_host and max_tunnels");
         }
     }
     for (int i = 0; i < POOLS; i++)
@@ -378,23 +423,30 @@ static void check_pool(const struct world *w, int i)
 {
     const struct pool_limits *limits = &w->limits[i];
     struct pool_stats stats;
-    unsigned waiting = 0, busy = 0, leased[HOSTS] = {0};
+    unsigned waiting = 0, busy = 0, held = 0, leased[HOSTS] = {0}, tunnels[HOSTS] = {0};
     const char *wrong = pool_check(w->pools[i]);
     CLAIM(w, wrong == NULL, "pool_check: %s", wrong);
     for (const struct slot *slot = w->slots; slot < w->slots + SLOTS; slot++) {
         if (slot->state == SLOT_FREE || slot->pool != i)
             continue;
+        bool holds = slot->state == SLOT_LEASED && slot->hold == HOLDS;
         waiting += slot->allocation.state == ALLOCATION_WAITING;
-        busy += slot->allocation.conn != NULL;
-        leased[slot->host] += slot->allocation.conn != NULL;
+        held += holds;
+        tunnels[slot->host] += holds;
+        busy += slot->allocation.conn != NULL && !holds;
+        leased[slot->host] += slot->allocation.conn != NULL && !holds;
     }
     pool_get_stats(w->pools[i], &stats);
     CLAIM(w, stats.waiting == waiting, "%u wait, the pool says %u", waiting, stats.waiting);
     CLAIM(w, stats.busy == busy, "%u are leased, the pool says %u", busy, stats.busy);
+    CLAIM(w, stats.held == held, "%u are held, the pool says %u", held, stats.held);
     CLAIM(w, stats.queued <= stats.waiting, "more are queued than wait");
-    CLAIM(w, stats.busy + stats.connecting + stats.idle <= limits->max_open, "over max_open");
-    for (size_t h = 0; h < HOSTS; h++)
+    CLAIM(w, stats.busy + stats.held + stats.connecting + stats.idle <= limits->max_open,
+          "over max_open");
+    for (size_t h = 0; h < HOSTS; h++) {
         CLAIM(w, leased[h] <= limits->max_per_host, "over max_per_host");
+        CLAIM(w, tunnels[h] <= limits->max_tunnels, "over max_tunnels");
+    }
     CLAIM(w,
           stats.answers[FROM_NONE] + stats.answers[FROM_IMMEDIATE] + stats.answers[FROM_DEFERRED] ==
                   w->succeeded[i] &&
@@ -430,6 +482,8 @@ static void begin_round(struct world *w)
             limits.max_connecting = 1 + below(w, 2);
         if (percent(w, 30))
             limits.max_uses = 1 + below(w, 5);
+        if (percent(w, 60))
+            limits.max_tunnels = 1 + below(w, 4);
         if (percent(w, 60))
             limits.min_idle = 1 + below(w, 3);
         assert_true(address_parse(&limits.bind_address, bind_addresses[i]));
@@ -481,9 +535,9 @@ static void end_round(struct world *w)
         uint64_t discards = 0;
         pool_shutdown(w->pools[i]);
         pool_get_stats(w->pools[i], &stats);
-        CLAIM(w, stats.busy + stats.connecting + stats.idle + stats.waiting == 0,
-              "left at the end: %u busy, %u connecting, %u idle, %u waiting", stats.busy,
-              stats.connecting, stats.idle, stats.waiting);
+        CLAIM(w, stats.busy + stats.held + stats.connecting + stats.idle + stats.waiting == 0,
+              "left at the end: %u busy, %u held, %u connecting, %u idle, %u waiting", stats.busy,
+              stats.held, stats.connecting, stats.idle, stats.waiting);
         for (int reason = 0; reason < POOL_DISCARD_COUNT; reason++) {
             discards += stats.discards[reason];
             w->totals.discards[reason] += stats.discards[reason];

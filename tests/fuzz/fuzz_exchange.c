@@ -301,6 +301,7 @@ static void make_pool(struct play *play, uint8_t options)
     static struct resolver_backend backend = {.start = refuse_query, .stop = stop_nothing};
     const struct pool_limits limits = {
         .max_per_host = (options & OPTION_LIMIT) != 0 ? options & OPTION_LIMIT : 4,
+        .max_tunnels = 2,
         .min_idle = (options & OPTION_SPARE) != 0,
         .timeout = 30 * USEC_PER_SEC,
     };
