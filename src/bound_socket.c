@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -150,44 +151,103 @@ static void remove_file(const struct bound_socket *bound)
         unlink(path_of(bound));
 }
 
+static bool is_our_file(const struct bound_socket *bound, const struct stat *st)
+{
+    return S_ISSOCK(st->st_mode) && st->st_nlink == 1 && st->st_dev == bound->dev &&
+           st->st_ino == bound->ino;
+}
+
 /* 0, or -1 with errno. */
-static int bind_and_listen(struct bound_socket *bound)
+static int set_mode(int file, const struct stat *st, mode_t mode)
+{
+    char path[32];
+    if ((st->st_mode & 07777) == mode)
+        return 0;
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", file); /* fchmod(2) takes no O_PATH */
+    return chmod(path, mode);
+}
+
+/* 0, or -1 with errno. */
+static int set_owner(int file, const struct stat *st, const struct config_socket *wanted)
+{
+    bool is_user = wanted->uid == CONFIG_OURS || wanted->uid == st->st_uid;
+    bool is_group = wanted->gid == CONFIG_OURS || wanted->gid == st->st_gid;
+    if (is_user && is_group)
+        return 0;
+    return fchownat(file, "", wanted->uid, wanted->gid, AT_EMPTY_PATH);
+}
+
+/* Who may connect. By a descriptor: whoever can write to the directory could put something else at
+ * the path. The mode comes first, as long as the file is ours. 0, or -1 with *error. */
+static int set_access(const struct bound_socket *bound, const struct config_socket *wanted,
+                      const char **error)
+{
+    struct stat st;
+    int result = -1;
+    int file = open(path_of(bound), O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    *error = NULL;
+    if (file < 0 || fstat(file, &st) < 0)
+        *error = strerror(errno);
+    else if (!is_our_file(bound, &st))
+        *error = "another process has put something else there";
+    else if (set_mode(file, &st, wanted->mode) < 0)
+        *error = errno == ENOENT ? "its mode cannot be set without /proc" : strerror(errno);
+    else if (set_owner(file, &st, wanted) < 0)
+        *error = errno == EPERM ? "its owner must not be set by this user" : strerror(errno);
+    else
+        result = 0;
+    if (file >= 0)
+        close(file);
+    return result;
+}
+
+/* 0, or -1 with *error. */
+static int bind_and_listen(struct bound_socket *bound, const struct config_socket *file,
+                           const char **error)
 {
     const struct sockaddr *sa = address_of(bound);
     int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return -1;
+        goto err;
     if (!is_unix(bound))
         loopback_unpace(fd, sa);
     if (set_options(fd, sa->sa_family) < 0 || bind(fd, sa, bound->address->length) < 0)
-        goto err_fd;
+        goto err;
     note_file(bound);
-    if (listen(fd, INT_MAX) < 0) /* the kernel lowers the backlog to net.core.somaxconn */
+    if (is_unix(bound) && set_access(bound, file, error) < 0)
         goto err_file;
+    if (listen(fd, INT_MAX) < 0) { /* the kernel lowers the backlog to net.core.somaxconn */
+        *error = strerror(errno);
+        goto err_file;
+    }
     bound->fd = fd;
     return 0;
 
+err:
+    *error = strerror(errno);
+    if (fd >= 0)
+        close(fd);
+    return -1;
 err_file:
     remove_file(bound);
-err_fd:
-    close_quietly(fd);
+    close(fd);
     return -1;
 }
 
 int bound_socket_open(struct bound_socket *bound, const struct config_address *address,
-                      const char **error)
+                      const struct config_socket *file, const char **error)
 {
     int directory = -1;
     *bound = (struct bound_socket){.fd = -1, .address = address};
     if (is_unix(bound) && (directory = lock_directory(path_of(bound), error)) < 0)
         return -1;
     int result = is_unix(bound) ? remove_stale_file(bound) : 0;
-    if (result == 0)
-        result = bind_and_listen(bound);
-    if (directory >= 0)
-        close_quietly(directory);
     if (result < 0)
         *error = strerror(errno);
+    else
+        result = bind_and_listen(bound, file, error);
+    if (directory >= 0)
+        close(directory);
     return result;
 }
 

@@ -3,7 +3,11 @@
  *
  * Whoever replaces a file holds a lock on its directory, flock(2), from the first look until it
  * listens: of processes that start at the same time one gets the path, and none takes a live socket
- * away from another. The directory must be readable for that. */
+ * away from another. The directory must be readable for that.
+ *
+ * The file has its mode, user and group before listen(2), and until then every connect(2) is
+ * refused: nobody gets through whom they keep out. Not by way of umask(2), which is the whole
+ * process's, and would not change the owner. */
 #ifndef KAPROXY_BOUND_SOCKET_H
 #define KAPROXY_BOUND_SOCKET_H
 
@@ -20,11 +24,11 @@ struct bound_socket {
     ino_t ino;
 };
 
-/* Binds and listens; accepted sockets inherit the options. The address is borrowed. Waits, at most
- * some seconds, while others keep the directory of a unix socket locked. 0, or -1 with *error, a
- * text that lasts until the next call. */
+/* Binds and listens; accepted sockets inherit the options. The address is borrowed; `file` says
+ * what a unix socket's file is to be. Waits, at most some seconds, while others keep the directory
+ * of a unix socket locked. 0, or -1 with *error, a text that lasts until the next call. */
 MUST_CHECK int bound_socket_open(struct bound_socket *bound, const struct config_address *address,
-                                 const char **error);
+                                 const struct config_socket *file, const char **error);
 
 /* Closes it and removes a unix socket's file, unless somebody has put another one there. Waits for
  * nobody. Harmless when it is closed. */

@@ -88,19 +88,25 @@ static void print_pair(const char *key, const char *value, FILE *out)
         fprintf(out, "%s=%s\n", key, value);
 }
 
+static bool has_effect(const struct config_listener *listener, const struct config_key *key)
+{
+    unsigned scheme = KEY_FOR(endpoint_kind(&listener->upstream));
+    if (key->for_unix && !config_listener_is_unix(listener))
+        return false;
+    return key->schemes == 0 || (key->schemes & scheme) != 0;
+}
+
 static void print_record(const struct config *config, enum config_kind kind, size_t index,
                          FILE *out)
 {
     const struct config_section *section = &config_sections[kind];
     const char *name = config_record_name(config, kind, index);
-    unsigned schemes =
-        kind == SECTION_LISTENER ? KEY_FOR(endpoint_kind(&config->listeners[index].upstream)) : 0;
     char buffer[CONFIG_VALUE_MAX];
 
     fprintf(out, "[%s%s%s]\n", section->name, *name != '\0' ? " " : "", name);
     for (size_t i = 0; i < section->key_count; i++) {
         const struct config_key *key = &section->keys[i];
-        if (key->schemes != 0 && (key->schemes & schemes) == 0)
+        if (kind == SECTION_LISTENER && !has_effect(&config->listeners[index], key))
             continue;
         const char *value = config_record_format(config, kind, index, key, buffer);
         print_pair(key->name, value, out);

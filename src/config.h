@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 #include <sys/un.h>
 
 #include "endpoint.h"
@@ -39,11 +40,21 @@ struct config_pool {
     struct pool_limits limits;
 };
 
+/* Who may connect to a listener's unix sockets: what their files are to be. */
+struct config_socket {
+    unsigned mode;
+    char *user, *group; /* "": not set */
+    uid_t uid;          /* what follows from these and [kaproxy]'s user; CONFIG_OURS: who we are */
+    gid_t gid;
+};
+#define CONFIG_OURS ((uid_t)-1)
+
 struct config_listener {
     char *name;
     int line;
     struct config_address *addresses;
     size_t address_count;
+    struct config_socket socket;
     struct endpoint upstream;
     size_t pool;     /* index into config.pools */
     char *pool_name; /* "" for the default pool */

@@ -1,8 +1,12 @@
 #include "config_check.h"
 
+#include <grp.h>
+#include <pwd.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "config_address.h"
+#include "config_record.h"
 #include "config_tls.h"
 
 static bool scheme_is_opaque(enum scheme_kind kind)
@@ -152,6 +156,37 @@ static void check_addresses(struct config_parts *parts, const struct config_part
     }
 }
 
+/* Keys that need a unix socket to have an effect. */
+static void check_unix(struct config_parts *parts, const struct config_listener *listener,
+                       const struct config_part *part)
+{
+    const struct config_section *section = &config_sections[part->kind];
+
+    if (!config_part_is_valid(part, "listen") || config_listener_is_unix(listener))
+        return;
+    for (size_t i = 0; i < section->key_count; i++) {
+        if (part->lines[i] != 0 && section->keys[i].for_unix)
+            config_errors_add(&parts->errors, part->lines[i],
+                              "%s: has no effect without a unix:/path in listen",
+                              section->keys[i].name);
+    }
+}
+
+/* Whose a unix socket is to be. Names that do not exist were refused already. */
+static void resolve_socket(const struct config *config, struct config_socket *file)
+{
+    const char *name = file->user;
+    if ((name == NULL || *name == '\0') && geteuid() == 0) /* else it stays without an effect */
+        name = config->user;
+    const struct passwd *user = name != NULL && *name != '\0' ? getpwnam(name) : NULL;
+    file->uid = user != NULL ? user->pw_uid : CONFIG_OURS;
+    file->gid = user != NULL ? user->pw_gid : CONFIG_OURS;
+    bool has_group = file->group != NULL && *file->group != '\0';
+    const struct group *group = has_group ? getgrnam(file->group) : NULL;
+    if (group != NULL)
+        file->gid = group->gr_gid;
+}
+
 static void check_listener(struct config_parts *parts, const struct config_part *part)
 {
     struct config_listener *listener = &parts->config->listeners[part->index];
@@ -160,6 +195,8 @@ static void check_listener(struct config_parts *parts, const struct config_part 
     resolve_pool(parts, listener, part);
     check_upstream(parts, listener, part);
     check_addresses(parts, part);
+    check_unix(parts, listener, part);
+    resolve_socket(parts->config, &listener->socket);
 }
 
 void config_check(struct config_parts *parts)

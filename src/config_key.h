@@ -17,6 +17,7 @@ struct config_key {
     int64_t min, max;    /* counts as they are, times in seconds */
     bool zero_is_default;
     bool or_zero;     /* 0 is allowed beside the range */
+    bool for_unix;    /* has an effect on unix sockets alone */
     unsigned schemes; /* KEY_FOR_*: the upstreams it has an effect on; 0: all */
 };
 

@@ -47,6 +47,15 @@ size_t config_record_count(const struct config *config, enum config_kind kind)
     return 1;
 }
 
+bool config_listener_is_unix(const struct config_listener *listener)
+{
+    for (size_t i = 0; i < listener->address_count; i++) {
+        if (listener->addresses[i].sa.ss_family == AF_UNIX)
+            return true;
+    }
+    return false;
+}
+
 int config_record_set_defaults(void *record, enum config_kind kind)
 {
     const struct config_section *section = &config_sections[kind];

@@ -21,6 +21,9 @@ const char *config_record_name(const struct config *config, enum config_kind kin
 /* How many there are of a kind. */
 size_t config_record_count(const struct config *config, enum config_kind kind);
 
+/* Does it listen on a unix socket, maybe beside other addresses? */
+bool config_listener_is_unix(const struct config_listener *listener);
+
 /* Appends a pool or listener with the default of every key that has one. 0, or -1 with ENOMEM;
  * config_record_clear copes with what is left then. */
 MUST_CHECK int config_record_add(struct config *config, enum config_kind kind, const char *name,

@@ -1,6 +1,7 @@
 #include "config_type.h"
 
 #include <assert.h>
+#include <grp.h>
 #include <inttypes.h>
 #include <pwd.h>
 #include <stdarg.h>
@@ -71,6 +72,28 @@ static int parse_count(struct config_input *input, void *field)
 static const char *format_count(const void *field, char buffer[CONFIG_VALUE_MAX])
 {
     snprintf(buffer, CONFIG_VALUE_MAX, "%u", *(const unsigned *)field);
+    return buffer;
+}
+
+/* As chmod(1) reads it. */
+static int parse_mode(struct config_input *input, void *field)
+{
+    const struct config_key *key = input->key;
+    const char *text = input->text;
+
+    if (*text == '\0' || text[strspn(text, "01234567")] != '\0')
+        return refuse(input, "\"%s\" is not an octal number, such as 0660", text);
+    unsigned long long mode = strtoull(text, NULL, 8);
+    if (mode > (unsigned long long)key->max)
+        return refuse(input, "%s is out of range, 0 to %04" PRIo64 " are allowed", text,
+                      (uint64_t)key->max);
+    *(unsigned *)field = (unsigned)mode;
+    return 0;
+}
+
+static const char *format_mode(const void *field, char buffer[CONFIG_VALUE_MAX])
+{
+    snprintf(buffer, CONFIG_VALUE_MAX, "%04o", *(const unsigned *)field);
     return buffer;
 }
 
@@ -283,6 +306,13 @@ static int parse_access_log(struct config_input *input, void *field)
     return parse_text(input, field);
 }
 
+static int parse_group(struct config_input *input, void *field)
+{
+    if (*input->text != '\0' && getgrnam(input->text) == NULL)
+        return refuse(input, "there is no group \"%s\" here", input->text);
+    return parse_text(input, field);
+}
+
 static int parse_user(struct config_input *input, void *field)
 {
     if (*input->text != '\0' && getpwnam(input->text) == NULL)
@@ -447,6 +477,8 @@ const struct config_type config_type_log = {parse_log, format_text, clear_text};
 const struct config_type config_type_access_log = {parse_access_log, format_text, clear_text};
 const struct config_type config_type_log_level = {parse_log_level, format_log_level, NULL};
 const struct config_type config_type_user = {parse_user, format_text, clear_text};
+const struct config_type config_type_group = {parse_group, format_text, clear_text};
+const struct config_type config_type_mode = {parse_mode, format_mode, NULL};
 const struct config_type config_type_resolver = {parse_resolver, format_text, clear_text};
 const struct config_type config_type_forwarded = {parse_forwarded, format_forwarded, NULL};
 const struct config_type config_type_reuse = {parse_reuse, format_reuse, NULL};

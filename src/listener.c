@@ -335,7 +335,7 @@ int listeners_add(struct listeners *listeners, const struct config_listener *con
         const struct config_address *address = &config->addresses[i];
         const char *error;
         listening->watch.ready = on_readable;
-        if (bound_socket_open(&listening->socket, address, &error) < 0) {
+        if (bound_socket_open(&listening->socket, address, &config->socket, &error) < 0) {
             log_error("listener %s: cannot listen on %s: %s", config->name, address->text, error);
             goto err_sockets;
         }

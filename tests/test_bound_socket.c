@@ -1,4 +1,4 @@
-/* Listening sockets: what stands at a unix socket's path, and who else wants it. */
+/* Listening sockets: what stands at a unix socket's path, who else wants it, who may connect. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,6 +28,7 @@ struct fixture {
     char folder[32];
     char path[48];
     struct config_address address;
+    struct config_socket file;
     struct bound_socket bound;
     const char *error;
     /* Another process that opens the same path: what it reports, and what tells it to end. */
@@ -40,6 +41,7 @@ struct fixture {
 static struct fixture *fixture;
 static void (*before_unlink)(void);
 static void (*before_listen)(void);
+static void (*before_open_path)(void);
 static void (*at_pause)(void);
 static bool may_listen, may_open;
 static unsigned pauses;
@@ -96,6 +98,8 @@ int __wrap_flock(int fd, int operation)
 
 int __wrap_open(const char *path, int flags, ...)
 {
+    if ((flags & O_PATH) != 0)
+        run_once(&before_open_path);
     if (may_open)
         return __real_open(path, flags);
     errno = EACCES;
@@ -117,7 +121,7 @@ static int setup(void **state)
     struct fixture *f = calloc(1, sizeof(*f));
     const char *error;
     char text[64];
-    before_unlink = before_listen = at_pause = NULL;
+    before_unlink = before_listen = before_open_path = at_pause = NULL;
     may_listen = may_open = true;
     pauses = 0;
     report_to = -1;
@@ -126,6 +130,7 @@ static int setup(void **state)
     snprintf(f->path, sizeof(f->path), "%s/k.sock", f->folder);
     snprintf(text, sizeof(text), "unix:%s", f->path);
     assert_int_equal(config_address_parse(&f->address, text, strlen(text), &error), 0);
+    f->file = (struct config_socket){.mode = 0660, .uid = CONFIG_OURS, .gid = CONFIG_OURS};
     f->bound.fd = f->reports = f->orders = -1;
     *state = fixture = f;
     return 0;
@@ -160,7 +165,7 @@ static void leave_stale_file(const struct fixture *f)
 static int open_bound(struct fixture *f)
 {
     f->error = "";
-    return bound_socket_open(&f->bound, &f->address, &f->error);
+    return bound_socket_open(&f->bound, &f->address, &f->file, &f->error);
 }
 
 static void assert_refused(struct fixture *f, const char *error)
@@ -340,7 +345,7 @@ static void rival_main(const struct fixture *f, int reports, int orders)
         if (fd != reports && fd != orders)
             close(fd);
     }
-    if (bound_socket_open(&bound, &f->address, &error) < 0)
+    if (bound_socket_open(&bound, &f->address, &f->file, &error) < 0)
         what = strcmp(error, strerror(EADDRINUSE)) == 0 ? 'u' : 'f';
     report(what);
     _exit(read(orders, &order, 1) == 0 ? 0 : 1);
@@ -422,6 +427,127 @@ static void test_rival_while_we_end(void **state)
     end_rival(f);
 }
 
+static void assert_file(const struct fixture *f)
+{
+    struct stat st;
+    assert_int_equal(lstat(f->path, &st), 0);
+    assert_int_equal(st.st_mode, S_IFSOCK | f->file.mode);
+    assert_int_equal(st.st_uid, f->file.uid == CONFIG_OURS ? geteuid() : f->file.uid);
+    assert_int_equal(st.st_gid, f->file.gid == CONFIG_OURS ? getegid() : f->file.gid);
+}
+
+/* The file is as it is to be, and nobody can connect yet. */
+static void look_before_listen(void)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_file(fixture);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&fixture->address.sa,
+                             (socklen_t)fixture->address.length),
+                     -1);
+    if (geteuid() == 0 || (fixture->file.mode & 0200) != 0)
+        assert_int_equal(errno, ECONNREFUSED);
+    close(fd);
+    pauses = 1000; /* the look was taken */
+}
+
+/* Whatever the umask is, and before there is anything to connect to. */
+static void test_mode(void **state)
+{
+    struct fixture *f = *state;
+    static const mode_t masks[] = {0, 0022, 0777};
+    static const unsigned modes[] = {0660, 0666, 0600, 0777, 0};
+    mode_t own = umask(0);
+    for (size_t i = 0; i < ARRAY_LEN(masks) * ARRAY_LEN(modes); i++) {
+        umask(masks[i / ARRAY_LEN(modes)]);
+        f->file.mode = modes[i % ARRAY_LEN(modes)];
+        before_listen = look_before_listen;
+        pauses = 0;
+        assert_int_equal(open_bound(f), 0);
+        assert_int_equal(pauses, 1000);
+        assert_file(f);
+        bound_socket_close(&f->bound);
+    }
+    umask(own);
+}
+
+static void test_owner(void **state)
+{
+    struct fixture *f = *state;
+    static const struct config_socket files[] = {
+        {.mode = 0660, .uid = 12345, .gid = 54321},
+        {.mode = 0600, .uid = 12345, .gid = CONFIG_OURS},
+        {.mode = 0060, .uid = CONFIG_OURS, .gid = 54321},
+    };
+    if (geteuid() != 0)
+        skip(); /* nobody else can give a file away */
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        f->file = files[i];
+        before_listen = look_before_listen;
+        pauses = 0;
+        assert_int_equal(open_bound(f), 0);
+        assert_int_equal(pauses, 1000);
+        bound_socket_close(&f->bound);
+    }
+}
+
+static void test_owner_must_not_be_set(void **state)
+{
+    struct fixture *f = *state;
+    uid_t self = geteuid();
+    assert_int_equal(chmod(f->folder, 0777), 0);
+    if (self == 0)
+        assert_int_equal(seteuid(12345), 0);
+    f->file.uid = 0;
+    assert_refused(f, "its owner must not be set by this user");
+    assert_int_equal(access(f->path, F_OK), -1);
+    f->file.uid = geteuid(); /* which it is already */
+    assert_int_equal(open_bound(f), 0);
+    bound_socket_close(&f->bound);
+    if (self == 0)
+        assert_int_equal(seteuid(0), 0);
+}
+
+static char victim[64];
+
+/* Somebody who can write to the directory puts a link there to a file that he must not touch. */
+static void put_link(void)
+{
+    assert_int_equal(__real_unlink(fixture->path), 0);
+    assert_int_equal(symlink(victim, fixture->path), 0);
+}
+
+static void put_hard_link(void)
+{
+    assert_int_equal(__real_unlink(fixture->path), 0);
+    assert_int_equal(link(victim, fixture->path), 0);
+}
+
+static void put_socket(void)
+{
+    assert_int_equal(__real_unlink(fixture->path), 0);
+    leave_stale_file(fixture);
+}
+
+static void test_something_else_is_put_there(void **state)
+{
+    struct fixture *f = *state;
+    static void (*const tricks[])(void) = {put_link, put_hard_link, put_socket};
+    snprintf(victim, sizeof(victim), "%s/victim", f->folder);
+    close(creat(victim, 0600));
+    f->file.mode = 0666;
+    for (size_t i = 0; i < ARRAY_LEN(tricks); i++) {
+        struct stat st;
+        before_open_path = tricks[i];
+        assert_refused(f, "another process has put something else there");
+        assert_int_equal(lstat(f->path, &st), 0); /* not ours to remove */
+        assert_int_not_equal(st.st_mode & 0777, 0666);
+        assert_int_equal(stat(victim, &st), 0);
+        assert_int_equal(st.st_mode, S_IFREG | 0600);
+        assert_int_equal(__real_unlink(f->path), 0);
+    }
+    assert_int_equal(__real_unlink(victim), 0);
+}
+
 /* An internet address has no file, and no lock. */
 static void test_internet_address(void **state)
 {
@@ -433,11 +559,11 @@ static void test_internet_address(void **state)
     assert_int_equal(config_address_parse(&address, text, strlen(text), &error), 0);
     ((struct sockaddr_in *)&address.sa)->sin_port = 0;
     may_open = false;
-    assert_int_equal(bound_socket_open(&f->bound, &address, &error), 0);
+    assert_int_equal(bound_socket_open(&f->bound, &address, &f->file, &error), 0);
     assert_int_equal(getsockname(f->bound.fd, (struct sockaddr *)&name, &length), 0);
     ((struct sockaddr_in *)&address.sa)->sin_port = name.sin_port;
     struct bound_socket second;
-    assert_int_equal(bound_socket_open(&second, &address, &error), -1);
+    assert_int_equal(bound_socket_open(&second, &address, &f->file, &error), -1);
     assert_string_equal(error, strerror(EADDRINUSE));
     bound_socket_close(&f->bound);
     config_address_clear(&address);
@@ -462,6 +588,10 @@ int main(void)
         TEST(test_rival_before_the_stale_file_is_removed),
         TEST(test_rival_before_we_listen),
         TEST(test_rival_while_we_end),
+        TEST(test_mode),
+        TEST(test_owner),
+        TEST(test_owner_must_not_be_set),
+        TEST(test_something_else_is_put_there),
         TEST(test_internet_address),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

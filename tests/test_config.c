@@ -9,6 +9,10 @@
 
 #include <cmocka.h>
 
+#include <grp.h>
+#include <pwd.h>
+#include <unistd.h>
+
 #include "ini_text.h"
 
 static void test_defaults(void **state)
@@ -270,6 +274,40 @@ static void test_print_http(void **state)
     config_free(config);
 }
 
+static void assert_socket(const char *text, unsigned mode, uid_t uid, gid_t gid)
+{
+    struct config *config = ini_load(text);
+    const struct config_socket *file = &config->listeners[0].socket;
+    assert_int_equal(file->mode, mode);
+    assert_int_equal(file->uid, uid);
+    assert_int_equal(file->gid, gid);
+    config_free(config);
+}
+
+#define UNIX_LISTENER "[listener a]\nlisten=127.0.0.1:1 unix:/x\nupstream=http://x\n"
+
+/* Whose a unix socket is to be: the user's that we become, who has no effect without root. */
+static void test_socket(void **state)
+{
+    const struct passwd *nobody = getpwnam("nobody");
+    const struct group *daemon = getgrnam("daemon");
+    (void)state;
+    if (nobody == NULL || daemon == NULL)
+        skip();
+    uid_t uid = nobody->pw_uid, user = geteuid() == 0 ? uid : CONFIG_OURS;
+    gid_t gid = nobody->pw_gid, users = geteuid() == 0 ? gid : CONFIG_OURS;
+    gid_t group = daemon->gr_gid;
+    assert_socket(UNIX_LISTENER, 0660, CONFIG_OURS, CONFIG_OURS);
+    assert_socket(UNIX_LISTENER "socket_mode=0\n", 0, CONFIG_OURS, CONFIG_OURS);
+    assert_socket(UNIX_LISTENER "socket_mode=777\n", 0777, CONFIG_OURS, CONFIG_OURS);
+    assert_socket(UNIX_LISTENER "socket_group=daemon\n", 0660, CONFIG_OURS, group);
+    assert_socket(UNIX_LISTENER "socket_user=nobody\n", 0660, uid, gid);
+    assert_socket(UNIX_LISTENER "socket_user=nobody\nsocket_group=daemon\n", 0660, uid, group);
+    assert_socket(UNIX_LISTENER "[kaproxy]\nuser=nobody\n", 0660, user, users);
+    assert_socket(UNIX_LISTENER "socket_group=daemon\n[kaproxy]\nuser=nobody\n", 0660, user, group);
+    assert_socket(UNIX_LISTENER "socket_user=root\n[kaproxy]\nuser=nobody\n", 0660, 0, 0);
+}
+
 /* Every value other than its default, and the longest line there may be. */
 static void test_print_reads_back(void **state)
 {
@@ -287,7 +325,8 @@ static void test_print_reads_back(void **state)
              "max_connecting=2\nmax_waiting=6\nmax_age=7\nmax_uses=8\n"
              "max_tunnels=0\nmin_idle=1\nbind_address=fe80::1%%lo\n"
              "[listener a]\nlisten=[::1]:1 127.0.0.1:2 unix:/x\nupstream=TCP+Q://[::1]:3\n"
-             "pool=p\ntimeout=9\nreuse=never\nidle_timeout=10\n"
+             "socket_mode=7\nsocket_user=root\nsocket_group=root\npool=p\ntimeout=9\nreuse="
+             "never\nidle_timeout=10\n"
              "[listener b]\nlisten=[::1]:4\nupstream=HTTP://[::1]\nreuse=never\n"
              "header_timeout=11\naffinity_timeout=13\nforwarded=x-forwarded-for\nhost=a:12\n",
              path);
@@ -306,6 +345,9 @@ static void test_print_reads_back(void **state)
     assert_int_equal(second->listeners[1].affinity_timeout, 13 * USEC_PER_SEC);
     assert_int_equal(second->listeners[1].forwarded, FORWARDED_X_FORWARDED_FOR);
     assert_string_equal(second->listeners[1].host, "a:12");
+    assert_int_equal(second->listeners[0].socket.mode, 07);
+    assert_string_equal(second->listeners[0].socket.user, "root");
+    assert_string_equal(second->listeners[0].socket.group, "root");
     free(text);
     free(again);
     config_free(first);
@@ -394,6 +436,7 @@ int main(void)
         cmocka_unit_test(test_timeout_of_listener),
         cmocka_unit_test(test_syntax_accepted),
         cmocka_unit_test(test_print),
+        cmocka_unit_test(test_socket),
         cmocka_unit_test(test_print_http),
         cmocka_unit_test(test_print_reads_back),
         cmocka_unit_test(test_random_bytes),

@@ -161,6 +161,34 @@ static void test_counts(void **state)
     assert_mistake("[pool]\nmax_uses = 99999999999999999999999\n" LISTENER, 2, "out of range");
 }
 
+#define UNIX_LISTENER "[listener a]\nlisten=unix:/x\nupstream=tcp://x:1\nreuse=quiet\n"
+
+static void test_socket_keys(void **state)
+{
+    static const char *const keys[] = {"socket_mode=0660", "socket_user=root", "socket_group=root"};
+    static const char *const bad[] = {"8", "0o660", "0x1b0", "-1", "+660", "rw", "6 0"};
+    char text[200];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        snprintf(text, sizeof(text), LISTENER "%s\n", keys[i]);
+        assert_mistake(text, 5, "has no effect without a unix:/path in listen");
+        snprintf(text, sizeof(text), UNIX_LISTENER "%s\n", keys[i]);
+        config_free(ini_load(text));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        snprintf(text, sizeof(text), UNIX_LISTENER "socket_mode=%s\n", bad[i]);
+        assert_mistake(text, 5, "is not an octal number, such as 0660");
+    }
+    assert_mistake(UNIX_LISTENER "socket_mode=1000\n", 5,
+                   "socket_mode: 1000 is out of range, 0 to 0777 are allowed");
+    assert_mistake(UNIX_LISTENER "socket_mode=7777777777777777777777777\n", 5, "out of range");
+    assert_mistake(UNIX_LISTENER "socket_user=no-such-user-here\n", 5,
+                   "socket_user: there is no user \"no-such-user-here\" here");
+    assert_mistake(UNIX_LISTENER "socket_group=no-such-group-here\n", 5,
+                   "socket_group: there is no group \"no-such-group-here\" here");
+}
+
 static void test_times(void **state)
 {
     static const char *const bad[] = {"4x", "s", "-1", "+1", "1.5s", "5 s", "5S", "5sec", "1h30m"};
@@ -449,6 +477,7 @@ int main(void)
         cmocka_unit_test(test_no_listener),
         cmocka_unit_test(test_unreadable),
         cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_socket_keys),
         cmocka_unit_test(test_times),
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_listen_mistakes),
