@@ -59,45 +59,47 @@ static inline bool http1_is_token_text(const char *text, size_t length) /* false
     return length > 0 && http1_token_length(text, length) == length;
 }
 
-/* Four and eight bytes with each letter in lower case. What else may stand in a line becomes
- * neither a lower-case letter nor a digit nor "-" by that, unless it was one before. */
-static inline uint32_t http1_lower4(const char *text)
+/* Four and eight bytes compared with `lower`, which is made of lower-case letters, digits and "-".
+ * Only where it has a letter, which is where it has bit 0x40, may bit 0x20 be missing in the text:
+ * set everywhere, it would make digits and "-" of control characters. */
+static inline bool http1_same4(const char *text, const char *lower)
 {
-    uint32_t word;
+    uint32_t word, wanted;
 
     memcpy(&word, text, sizeof(word));
-    return word | UINT32_C(0x20202020);
+    memcpy(&wanted, lower, sizeof(wanted));
+    return (word | (wanted >> 1 & UINT32_C(0x20202020))) == wanted;
 }
 
-static inline uint64_t http1_lower8(const char *text)
+static inline bool http1_same8(const char *text, const char *lower)
 {
-    uint64_t word;
+    uint64_t word, wanted;
 
     memcpy(&word, text, sizeof(word));
-    return word | UINT64_C(0x2020202020202020);
+    memcpy(&wanted, lower, sizeof(wanted));
+    return (word | (wanted >> 1 & UINT64_C(0x2020202020202020))) == wanted;
 }
 
-/* Are `length` bytes that may stand in a line equal to `lower`, whatever the case of letters?
- * `lower` is made of lower-case letters, digits and "-". The last word overlaps. */
-static inline bool http1_same(const char *text, const char *lower, size_t length)
+/* Are `length` bytes equal to such a `lower`, whatever the case of letters? The last word overlaps.
+ * Where the compiler knows `lower`, little is left of this. */
+static ALWAYS_INLINE bool http1_same(const char *text, const char *lower, size_t length)
 {
     if (length >= 8) {
         for (size_t at = 0; at < length - 8; at += 8)
-            if (http1_lower8(text + at) != http1_lower8(lower + at))
+            if (!http1_same8(text + at, lower + at))
                 return false;
-        return http1_lower8(text + length - 8) == http1_lower8(lower + length - 8);
+        return http1_same8(text + length - 8, lower + length - 8);
     }
     if (length >= 4)
-        return http1_lower4(text) == http1_lower4(lower) &&
-               http1_lower4(text + length - 4) == http1_lower4(lower + length - 4);
+        return http1_same4(text, lower) && http1_same4(text + length - 4, lower + length - 4);
     for (size_t at = 0; at < length; at++)
-        if ((text[at] | 0x20) != lower[at])
+        if ((text[at] | (lower[at] >> 1 & 0x20)) != lower[at])
             return false;
     return true;
 }
 
 /* The same for a NUL-terminated `lower`. */
-static inline bool http1_text_is(const char *text, size_t length, const char *lower)
+static ALWAYS_INLINE bool http1_text_is(const char *text, size_t length, const char *lower)
 {
     return length == strlen(lower) && http1_same(text, lower, strlen(lower));
 }

@@ -136,6 +136,12 @@ static enum http1_result refuse_name(struct http1_head *head, const char *line, 
     return http1_bad(head, 400, "a field name is no token (RFC 9110 5.1)");
 }
 
+/* SP or HTAB. That most bytes are above both is found with one compare. */
+static inline bool is_blank(char c)
+{
+    return (unsigned char)c <= ' ' && http1_is_space(c);
+}
+
 /* The line begins at `line`, and its CR is at `end`. */
 static enum http1_result parse_field(struct http1_head *head, const char *data, size_t line,
                                      size_t end, size_t length)
@@ -156,10 +162,10 @@ static enum http1_result parse_field(struct http1_head *head, const char *data, 
     field->id = (uint8_t)id;
     field->drop = http1_name_is_in(id, head->kind == HTTP1_KIND_TRAILER ? ~HTTP1_NAMES_IN_TRAILER
                                                                         : HTTP1_NAMES_HOP_BY_HOP);
-    /* In a line whatever is not above SP is SP or HTAB; but the first loop may come to its CR. */
-    while ((unsigned char)data[value] <= ' ' && value < end)
+    value += data[value] == ' '; /* as a rule there is one */
+    while (is_blank(data[value])) /* the line's end at the latest is none */
         value++;
-    while (end > value && (unsigned char)data[end - 1] <= ' ')
+    while (end > value && is_blank(data[end - 1]))
         end--;
     field->value = (struct http1_span){.start = (uint16_t)value, .length = (uint16_t)(end - value)};
     return HTTP1_MORE;
