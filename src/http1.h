@@ -1,7 +1,9 @@
 /* HTTP/1.x messages, RFC 9110 and 9112, without I/O: heads, framing of bodies, trailers.
  *
- * Where the RFCs leave a choice between lenient and strict, this is strict: a message that two
- * peers could read in two ways is BAD. Nothing here allocates. A message is read with
+ * Where the RFCs leave a choice between lenient and strict, this is strict in whatever says where a
+ * message ends: one that two peers could read in two ways is BAD. What is broken elsewhere, but
+ * clear, is accepted, as messages are written anew and not passed on as they came. Nothing here
+ * allocates. A message is read with
  *
  *     http1_request_begin or http1_response_begin, http1_head_parse until it is not HTTP1_MORE,
  *     http1_body_begin, http1_body_feed until it is not HTTP1_MORE,
@@ -23,6 +25,8 @@
 #define HTTP1_FIELD_MAX      100   /* more: 431 */
 #define HTTP1_TRAILER_MAX    8192  /* all of it, last CRLF included; longer: 431 */
 #define HTTP1_EXTENSION_MAX  4096  /* bytes of chunk extensions that no payload paid for */
+
+#define HTTP1_EMPTY_LINES_MAX 4 /* before a request; more: 400 */
 
 enum http1_result {
     HTTP1_MORE,    /* more bytes are needed */
@@ -121,13 +125,15 @@ struct http1_head {
     struct http1_span authority; /* absolute- and authority-form's, else Host's; empty: none sent */
 
     /* Responses. */
-    uint16_t status; /* 100 to 599 */
+    uint16_t status; /* 100 to 999 */
+    bool repaired;   /* in its framing or line ends: its connection is not to be used again */
     bool upgrade_asked;
     struct http1_span reason;
     int32_t keep_alive_timeout; /* Keep-Alive: timeout=, in seconds; -1: none */
 
     /* The parser's. */
-    uint8_t stage;
+    uint8_t stage, line_ends, empty_lines;
+    bool unclean; /* the line that is being read had control characters */
     uint16_t line, scanned;
 
     struct http1_field fields[HTTP1_FIELD_MAX];
@@ -142,11 +148,12 @@ void http1_trailer_begin(struct http1_head *head);
 /* Looks at the first `length` bytes of the message, in one piece. After HTTP1_MORE call again with
  * the same bytes and more behind them; only the new ones are read. Fewer bytes than were looked at
  * are HTTP1_BAD: they are not the same. Bytes behind the head are left alone: the body's begin at
- * head->length. One empty line before a request is skipped (RFC 9112
- * 2.2), so a buffer of just CRLF is no started request: see http1_head_started. No bytes at all are
- * HTTP1_MORE; then `data` may be NULL, here and below. */
-MUST_CHECK enum http1_result http1_head_parse(struct http1_head *head, const char *data,
-                                              size_t length);
+ * head->length. Empty lines before a request are skipped (RFC 9112 2.2), so a buffer of just CRLF is no started request: see http1_head_started. No bytes at all are
+ * HTTP1_MORE; then `data` may be NULL, here and below.
+ *
+ * In a response's fields control characters and folded lines become spaces, in `data` itself, so
+ * that whoever reads a value reads the same. */
+MUST_CHECK enum http1_result http1_head_parse(struct http1_head *head, char *data, size_t length);
 
 /* Has the first line begun? (408 or a silent close when the client stops here.) */
 bool http1_head_started(const struct http1_head *head);

@@ -10,10 +10,9 @@
 enum {
     HTTP1_CLASS_TOKEN = 1, /* RFC 9110 5.6.2 */
     HTTP1_CLASS_LINE = 2,  /* may stand in a head at all: field-vchar, SP, HTAB, RFC 9110 5.5 */
-    HTTP1_CLASS_URI = 4,   /* RFC 3986 3.3: pchar without pct-encoded, and "/" */
-    HTTP1_CLASS_QUERY = 8, /* the same, "?" and what clients send besides */
-    HTTP1_CLASS_HOST = 16, /* may stand in a registered name */
-    HTTP1_CLASS_DIGIT = 32
+    HTTP1_CLASS_PATH = 4,  /* may stand in a path or query, by what is sent: see http1_lex.c */
+    HTTP1_CLASS_HOST = 8,  /* may stand in a registered name */
+    HTTP1_CLASS_DIGIT = 16
 };
 extern const uint8_t http1_classes[256];
 
@@ -30,6 +29,11 @@ static inline bool http1_is_line(unsigned char c)
 static inline bool http1_is_digit(unsigned char c)
 {
     return http1_classes[c] & HTTP1_CLASS_DIGIT;
+}
+
+static inline bool http1_is_path(unsigned char c)
+{
+    return http1_classes[c] & HTTP1_CLASS_PATH;
 }
 
 static inline bool http1_is_host(unsigned char c)
@@ -136,6 +140,11 @@ static inline bool http1_name_is_in(enum http1_name name, uint32_t set)
 
 /* What may stand in a trailer, of the names in the table (RFC 9110 6.5.1, 11.6.3). */
 #define HTTP1_NAMES_IN_TRAILER (HTTP1_NAME_BIT(OTHER) | HTTP1_NAME_BIT(AUTHENTICATION_INFO))
+
+/* They say where a message ends, and what becomes of its connection. */
+#define HTTP1_NAMES_FRAMING                                                                        \
+    (HTTP1_NAME_BIT(CONNECTION) | HTTP1_NAME_BIT(CONTENT_LENGTH) |                                 \
+     HTTP1_NAME_BIT(TRANSFER_ENCODING))
 
 /* Would it change the meaning of the message for everybody behind us, were it taken out? Then no
  * Connection field may name it. */

@@ -3,47 +3,46 @@
 enum {
     TOKEN = HTTP1_CLASS_TOKEN,
     LINE = HTTP1_CLASS_LINE,
-    URI = HTTP1_CLASS_URI,
-    QUERY = HTTP1_CLASS_QUERY,
+    PATH = HTTP1_CLASS_PATH,
     HOST = HTTP1_CLASS_HOST,
     DIGIT = HTTP1_CLASS_DIGIT
 };
 
 /* Letters and digits are in all classes of interest. */
-#define WORD  (TOKEN | LINE | URI | QUERY | HOST)
-#define PLAIN (TOKEN | LINE | URI | QUERY) /* token characters that are pchar too */
-#define PCHAR (LINE | URI | QUERY)
-/* Not in RFC 3986's query, but every browser and PHP's "a[]=1" send them as they are, and no peer
- * frames a message by them. */
-#define EXTRA (LINE | QUERY)
+#define WORD  (TOKEN | LINE | PATH | HOST)
+#define PLAIN (TOKEN | LINE | PATH) /* may stand in a token, too */
 
-/* In registered names RFC 3986 also allows sub-delims and percent encoding. No resolver knows such
+/* RFC 3986 3.3 wants many of these percent-encoded in a path or query, and "%" in front of two
+ * digits. But they are sent as they are, no peer frames a message by them, and we pass them on as
+ * they came. Only "#" is an end, of what is none of the upstream's business.
+ *
+ * In registered names RFC 3986 also allows sub-delims and percent encoding. No resolver knows such
  * names; they serve to be read as two different hosts by two peers. */
 const uint8_t http1_classes[256] = {
     ['\t'] = LINE,
     [' '] = LINE,
-    ['"'] = LINE,
-    ['('] = PCHAR,
-    [')'] = PCHAR,
-    [','] = PCHAR,
-    ['/'] = PCHAR,
-    [':'] = PCHAR,
-    [';'] = PCHAR,
-    ['='] = PCHAR,
-    ['@'] = PCHAR,
-    ['<'] = LINE,
-    ['>'] = LINE,
-    ['\\'] = LINE,
-    ['?'] = LINE | QUERY,
-    ['['] = EXTRA,
-    [']'] = EXTRA,
-    ['{'] = EXTRA,
-    ['}'] = EXTRA,
-    ['|'] = EXTRA | TOKEN,
-    ['^'] = EXTRA | TOKEN,
-    ['`'] = EXTRA | TOKEN,
+    ['"'] = LINE | PATH,
+    ['('] = LINE | PATH,
+    [')'] = LINE | PATH,
+    [','] = LINE | PATH,
+    ['/'] = LINE | PATH,
+    [':'] = LINE | PATH,
+    [';'] = LINE | PATH,
+    ['='] = LINE | PATH,
+    ['@'] = LINE | PATH,
+    ['<'] = LINE | PATH,
+    ['>'] = LINE | PATH,
+    ['\\'] = LINE | PATH,
+    ['?'] = LINE | PATH,
+    ['['] = LINE | PATH,
+    [']'] = LINE | PATH,
+    ['{'] = LINE | PATH,
+    ['}'] = LINE | PATH,
     ['#'] = LINE | TOKEN,
-    ['%'] = LINE | TOKEN,
+    ['|'] = PLAIN,
+    ['^'] = PLAIN,
+    ['`'] = PLAIN,
+    ['%'] = PLAIN,
     ['!'] = PLAIN,
     ['$'] = PLAIN,
     ['&'] = PLAIN,
@@ -57,7 +56,7 @@ const uint8_t http1_classes[256] = {
     ['0' ... '9'] = WORD | DIGIT,
     ['A' ... 'Z'] = WORD,
     ['a' ... 'z'] = WORD,
-    [0x80 ... 0xff] = LINE,
+    [0x80 ... 0xff] = LINE | PATH,
 };
 
 int http1_hex_value(unsigned char c)

@@ -98,25 +98,11 @@ const char *http1_authority_check(const char *text, size_t length, bool port_nee
 /* absolute-path [ "?" query ], or the same with an empty path. */
 static bool path_is_valid(const char *text, size_t length)
 {
-    uint8_t class = HTTP1_CLASS_URI;
-
     if (length > 0 && text[0] != '/' && text[0] != '?')
         return false;
-    for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)text[i];
-
-        if (http1_classes[c] & class)
-            continue;
-        if (c == '?') {
-            class = HTTP1_CLASS_QUERY;
-        } else if (c == '%' && length - i >= 3 &&
-                   http1_hex_value((unsigned char)text[i + 1]) >= 0 &&
-                   http1_hex_value((unsigned char)text[i + 2]) >= 0) {
-            i += 2;
-        } else {
+    for (size_t i = 0; i < length; i++)
+        if (!http1_is_path((unsigned char)text[i]))
             return false;
-        }
-    }
     return true;
 }
 

@@ -475,6 +475,8 @@ void service_log_stats(const struct service *service)
         for (size_t class = 1; class < ARRAY_LEN(stats->answers); class ++)
             n += (size_t)snprintf(text + n, sizeof(text) - n, " answers_%zuxx=%" PRIu64, class,
                                   stats->answers[class]);
+        n += (size_t)snprintf(text + n, sizeof(text) - n, " answers_other=%" PRIu64,
+                              stats->answers[0]);
     }
     if (service->config->upstream.tls != NULL) {
         struct tls_stats tls;

@@ -42,7 +42,7 @@ struct service_stats {
     uint64_t bytes_up, bytes_down;
     uint64_t ends[SESSION_END_COUNT]; /* of sessions, or exchanges (http) */
     uint64_t retries;                 /* requests sent once more */
-    uint64_t answers[6];              /* http: by the status' first digit */
+    uint64_t answers[6];              /* http: by the status' first digit; 0: beyond 599 */
 };
 
 /* What the sessions of one listener share; the listener's, who sets the first group. */

@@ -87,6 +87,7 @@ struct exchange {
     bool told;       /* bytes of an answer went to the client */
     bool cut;        /* the answer breaks off */
     bool surplus;    /* the upstream sent more than its answer */
+    bool repaired;   /* its answer, or an interim one, so that nothing more is to be read */
     bool retried;
     char method[24];
     char *target; /* for the access log; NULL: unknown */
@@ -134,6 +135,14 @@ static inline size_t http_read_max(const struct http_session *http)
 {
     size_t size = http->session.service->scratch.size;
     return size < HTTP_PIECE ? size : HTTP_PIECE;
+}
+
+/* Counts what the client was answered, by its status. */
+static inline void http_count_answer(struct http_session *http)
+{
+    unsigned status = http->exchange->status;
+    if (status != 0)
+        http->session.service->stats.answers[status < 600 ? status / 100 : 0]++;
 }
 
 /* session_http.c */

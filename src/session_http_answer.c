@@ -167,7 +167,7 @@ enum step http_open_tunnel(struct http_session *http)
         return http_finish(http, SESSION_ERROR);
     http->tunnel = tunnel;
     session->limit_at = 0;
-    session->service->stats.answers[exchange->status / 100]++;
+    http_count_answer(http);
     if (relay_put(&tunnel->down, buffer_data(&http->down), buffer_length(&http->down)) < 0 ||
         relay_put(&tunnel->down, buffer_data(&exchange->answer), buffer_length(&exchange->answer)) <
             0 ||

@@ -5,10 +5,8 @@
 
 static void close_exchange(struct http_session *http)
 {
-    struct service_stats *stats = &http->session.service->stats;
-    const struct exchange *exchange = http->exchange;
-    if (exchange->status >= 100 && exchange->status < 600 && !exchange->cut)
-        stats->answers[exchange->status / 100]++;
+    if (!http->exchange->cut)
+        http_count_answer(http);
     session_log(&http->session, http->end);
     http->served = true;
     http_exchange_free(http);

@@ -260,7 +260,7 @@ static enum step take_trailer(struct http_session *http)
     struct exchange *exchange = http->exchange;
     struct http1_head *trailer = &exchange->request_trailer;
     struct scratch compose = http->session.service->compose;
-    const char *data = buffer_data(&http->in);
+    char *data = buffer_data(&http->in);
     ssize_t n;
     switch (http1_head_parse(trailer, data, buffer_length(&http->in))) {
     case HTTP1_DONE:

@@ -19,6 +19,8 @@ static enum pool_discard verdict(const struct http_session *http)
     const struct http1_head *head = &exchange->response;
     if (!http_request_is_sent(exchange))
         return DISCARD_EARLY_RESPONSE;
+    if (exchange->repaired)
+        return DISCARD_PROTOCOL_ERROR;
     if (exchange->surplus)
         return DISCARD_UNREAD_DATA;
     if (head->framing == HTTP1_UNTIL_CLOSE)
@@ -155,6 +157,7 @@ static enum step take_head(struct http_session *http)
         return STEP_BLOCKED;
     if (result != HTTP1_DONE)
         return bad_response(http, head->bad_text);
+    exchange->repaired |= head->repaired;
     if (http1_head_is_interim(head))
         return pass_interim(http) < 0 ? http_finish(http, SESSION_ERROR) : STEP_AGAIN;
     if (is_tunnel(head) && !http_request_is_sent(exchange))

@@ -19,6 +19,7 @@ typedef int64_t usec_t;
 #define MUST_CHECK        __attribute__((warn_unused_result))
 #define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define ALWAYS_INLINE     inline __attribute__((always_inline))
+#define COLD              __attribute__((cold)) /* seldom called: kept out of the way */
 
 /* How many objects of a kind are kept to be used again. None where AddressSanitizer is to see who
  * uses one after its end. */

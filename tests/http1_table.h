@@ -26,7 +26,8 @@ struct http1_case {
     unsigned status; /* HEAD_BAD, TRAILER_BAD */
     enum http1_framing framing;
     const char *payload;
-    size_t rest; /* bytes behind the message */
+    size_t rest;   /* bytes behind the message */
+    bool repaired; /* a response behind which nothing is to be read */
 };
 
 #define CASE(...)                                                                                  \
@@ -55,6 +56,8 @@ struct http1_case {
     CASE(RESPONSE(rfc, m, t), .outcome = WHOLE, BODY(f, p), .rest = (r))
 #define R_CLOSE(rfc, m, t, p)                                                                      \
     CASE(RESPONSE(rfc, m, t), .outcome = UNTIL_CLOSE, BODY(UNTIL_CLOSE, p))
+#define R_PASS_ONCE(rfc, m, t, f, p)                                                               \
+    CASE(RESPONSE(rfc, m, t), .outcome = WHOLE, BODY(f, p), .repaired = true)
 #define R_MORE(rfc, t)            CASE(RESPONSE(rfc, GET, t), .outcome = HEAD_CUT)
 #define R_FAIL(rfc, m, t)         CASE(RESPONSE(rfc, m, t), .outcome = HEAD_BAD, .status = 502)
 #define R_MORE_BODY(rfc, t, f, p) CASE(RESPONSE(rfc, GET, t), .outcome = BODY_CUT, BODY(f, p))

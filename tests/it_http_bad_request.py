@@ -18,7 +18,7 @@ BAD = {
         "two spaces": b"GET  / HTTP/1.1\r\n" + HOST + b"\r\n",
         "a control character in the target": b"GET /\x01 HTTP/1.1\r\n" + HOST + b"\r\n",
         "TLS on a plain port": bytes.fromhex("1603010200010001fc0303") + b"\0" * 40,
-        "LF alone": b"GET / HTTP/1.1\n" + b"Host: h\n\n",
+        "LF alone in one line": b"GET / HTTP/1.1\n" + b"Host: h\r\n\r\n",
         "CR alone": b"GET / HTTP/1.1\r\nHost: h\rX: y\r\n\r\n",
         "NUL": b"GET / HTTP/1.1\r\nHost: h\r\nX: \0\r\n\r\n",
         "no Host": b"GET / HTTP/1.1\r\n\r\n",

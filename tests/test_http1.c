@@ -21,6 +21,8 @@ struct reader {
     size_t at; /* all before it was consumed */
     char payload[64];
     size_t payload_length;
+    char *copy; /* behind its first byte: what has come; NULL: nothing yet */
+    size_t length;
 };
 
 static void reader_begin(struct reader *reader, const struct http1_case *message)
@@ -33,7 +35,13 @@ static void reader_begin(struct reader *reader, const struct http1_case *message
         http1_response_begin(&reader->head, message->method, message->upgrade);
 }
 
-static void read_head(struct reader *reader, const char *data, size_t length)
+static void reader_end(struct reader *reader)
+{
+    free(reader->copy);
+    reader->copy = NULL;
+}
+
+static void read_head(struct reader *reader, char *data, size_t length)
 {
     enum http1_result result = http1_head_parse(&reader->head, data, length);
 
@@ -77,7 +85,7 @@ static void read_body(struct reader *reader, const char *data, size_t length)
         reader->outcome = http1_body_whole_at_close(&reader->body) ? UNTIL_CLOSE : BODY_CUT;
 }
 
-static void read_trailer(struct reader *reader, const char *data, size_t length)
+static void read_trailer(struct reader *reader, char *data, size_t length)
 {
     enum http1_result result =
         http1_head_parse(&reader->trailer, data + reader->at, length - reader->at);
@@ -91,8 +99,8 @@ static void read_trailer(struct reader *reader, const char *data, size_t length)
         reader->at += reader->trailer.length;
 }
 
-/* The first `length` bytes have come. They are copied, so that reading behind them shows, and so
- * does a pointer that was kept from the call before. */
+/* The first `length` bytes have come. All are copied anew, so that reading behind them shows, and
+ * so does a pointer that was kept from the call before. What was changed in them stays changed. */
 static void reader_see(struct reader *reader, const char *data, size_t length)
 {
     char *copy = malloc(length + 1);
@@ -100,13 +108,17 @@ static void reader_see(struct reader *reader, const char *data, size_t length)
 
     assert_non_null(copy);
     memcpy(seen, data, length);
+    if (reader->copy)
+        memcpy(seen, reader->copy + 1, reader->length);
+    reader_end(reader);
+    reader->copy = copy;
+    reader->length = length;
     if (reader->phase == IN_HEAD)
         read_head(reader, seen, length);
     if (reader->phase == IN_BODY)
         read_body(reader, seen, length);
     if (reader->phase == IN_TRAILER)
         read_trailer(reader, seen, length);
-    free(copy);
 }
 
 static void check_outcome(const struct reader *reader, const struct http1_case *message)
@@ -123,6 +135,7 @@ static void check_outcome(const struct reader *reader, const struct http1_case *
     if (!message->payload)
         return;
     assert_int_equal(reader->head.framing, message->framing);
+    assert_int_equal(reader->head.repaired, message->repaired);
     assert_int_equal(reader->payload_length, strlen(message->payload));
     assert_memory_equal(reader->payload, message->payload, reader->payload_length);
     if (message->outcome == WHOLE)
@@ -136,6 +149,8 @@ static void check_same(const struct reader *reader, const struct reader *whole)
     assert_memory_equal(&reader->trailer, &whole->trailer, sizeof(reader->trailer));
     if (whole->outcome != BODY_BAD) /* where the broken call began depends on the cuts */
         assert_int_equal(reader->at, whole->at);
+    if (whole->outcome == WHOLE) /* repaired alike */
+        assert_memory_equal(reader->copy + 1, whole->copy + 1, whole->length);
     assert_ptr_equal(reader->body.bad_text, whole->body.bad_text);
 }
 
@@ -152,6 +167,7 @@ static void check_message(const struct http1_case *message)
         reader_see(&reader, message->text, i);
     check_outcome(&reader, message);
     check_same(&reader, &whole);
+    reader_end(&reader);
 
     for (size_t i = 0; i <= message->length; i++) {
         reader_begin(&reader, message);
@@ -159,7 +175,9 @@ static void check_message(const struct http1_case *message)
         reader_see(&reader, message->text, message->length);
         check_outcome(&reader, message);
         check_same(&reader, &whole);
+        reader_end(&reader);
     }
+    reader_end(&whole);
 }
 
 static const struct http1_case *current; /* the case that is being checked */
@@ -222,8 +240,11 @@ static void fill(struct text *text, char c, size_t up_to)
 /* At once and byte by byte. Returns the head's bad_status, 0 when it is done, 1 for more. */
 static unsigned verdict(enum http1_kind kind, const struct text *text)
 {
+    static struct text copy; /* of what is repaired */
     struct http1_head heads[2];
     enum http1_result results[2];
+
+    copy = *text;
 
     for (int i = 0; i < 2; i++) {
         if (kind == HTTP1_KIND_TRAILER)
@@ -233,10 +254,11 @@ static unsigned verdict(enum http1_kind kind, const struct text *text)
         else
             http1_response_begin(&heads[i], HTTP1_GET, false);
     }
-    results[0] = http1_head_parse(&heads[0], text->data, text->length);
+    results[0] = http1_head_parse(&heads[0], copy.data, copy.length);
+    copy = *text;
     results[1] = HTTP1_MORE;
     for (size_t i = 0; i <= text->length && results[1] == HTTP1_MORE; i++)
-        results[1] = http1_head_parse(&heads[1], text->data, i);
+        results[1] = http1_head_parse(&heads[1], copy.data, i);
     assert_int_equal(results[0], results[1]);
     assert_ptr_equal(heads[0].bad_text, heads[1].bad_text);
     return results[0] == HTTP1_MORE ? 1 : results[0] == HTTP1_DONE ? 0 : heads[0].bad_status;
@@ -246,11 +268,10 @@ static struct text text;
 
 /* A start line of 8192 bytes passes, one more does not, and there is no need to wait for its end.
  */
-static void test_start_line_limit(void **state)
+static void check_start_line_limit(const char *line_end)
 {
     static const char end[] = " HTTP/1.1";
 
-    (void)state;
     for (size_t extra = 0; extra < 2; extra++) {
         text.length = 0;
         add(&text, "GET /");
@@ -258,35 +279,77 @@ static void test_start_line_limit(void **state)
         add(&text, end);
         assert_int_equal(text.length, HTTP1_START_LINE_MAX + extra);
         assert_int_equal(verdict(HTTP1_KIND_REQUEST, &text), extra ? 414 : 1);
-        add(&text, "\r\nHost: a\r\n\r\n");
+        add(&text, line_end);
+        add(&text, "Host: a");
+        add(&text, line_end);
+        add(&text, line_end);
         assert_int_equal(verdict(HTTP1_KIND_REQUEST, &text), extra ? 414 : 0);
 
         text.length = 0;
         add(&text, "HTTP/1.1 200 ");
         fill(&text, 'a', HTTP1_START_LINE_MAX + extra);
-        add(&text, "\r\n\r\n");
+        add(&text, line_end);
+        add(&text, line_end);
         assert_int_equal(verdict(HTTP1_KIND_RESPONSE, &text), extra ? 502 : 0);
     }
 }
 
+static void test_start_line_limit(void **state)
+{
+    (void)state;
+    check_start_line_limit("\r\n");
+    check_start_line_limit("\n");
+}
+
 /* 32768 bytes of head pass, one more does not. */
+static void check_head_limit(const char *line_end)
+{
+    for (size_t extra = 0; extra < 2; extra++) {
+        size_t value_end = HTTP1_HEAD_MAX + extra - 2 * strlen(line_end);
+
+        text.length = 0;
+        add(&text, "GET / HTTP/1.0");
+        add(&text, line_end);
+        add(&text, "X: ");
+        fill(&text, 'a', value_end);
+        add(&text, line_end);
+        add(&text, line_end);
+        assert_int_equal(verdict(HTTP1_KIND_REQUEST, &text), extra ? 431 : 0);
+        memcpy(text.data, "HTTP/1.1 200 O", 14);
+        assert_int_equal(verdict(HTTP1_KIND_RESPONSE, &text), extra ? 502 : 0);
+    }
+}
+
 static void test_head_limit(void **state)
 {
     (void)state;
-    for (size_t extra = 0; extra < 2; extra++) {
-        text.length = 0;
-        add(&text, GET11 "X: ");
-        fill(&text, 'a', HTTP1_HEAD_MAX + extra - 4);
-        add(&text, "\r\n\r\n");
-        assert_int_equal(verdict(HTTP1_KIND_REQUEST, &text), extra ? 431 : 0);
-        memcpy(text.data, "HTTP/1.1 200 OK\r\n", 17);
-        memcpy(text.data + 17, "Y: ", 3);
-        assert_int_equal(verdict(HTTP1_KIND_RESPONSE, &text), extra ? 502 : 0);
-    }
+    check_head_limit("\r\n");
+    check_head_limit("\n");
     text.length = 0;
     add(&text, GET11 "X: ");
     fill(&text, 'a', HTTP1_HEAD_MAX);
     assert_int_equal(verdict(HTTP1_KIND_REQUEST, &text), 431);
+}
+
+/* The same where a value goes on over many lines, and where it is all control characters. */
+static void test_repaired_head_limit(void **state)
+{
+    (void)state;
+    for (size_t extra = 0; extra < 2; extra++) {
+        text.length = 0;
+        add(&text, OK11 "X:");
+        while (text.length < HTTP1_HEAD_MAX - 10)
+            add(&text, "\r\n a");
+        fill(&text, 'b', HTTP1_HEAD_MAX + extra - 4);
+        add(&text, "\r\n\r\n");
+        assert_int_equal(verdict(HTTP1_KIND_RESPONSE, &text), extra ? 502 : 0);
+
+        text.length = 0;
+        add(&text, OK11 "X:");
+        fill(&text, '\b', HTTP1_HEAD_MAX + extra - 4);
+        add(&text, "\r\n\r\n");
+        assert_int_equal(verdict(HTTP1_KIND_RESPONSE, &text), extra ? 502 : 0);
+    }
 }
 
 static void test_field_limit(void **state)
@@ -447,7 +510,7 @@ static struct http1_head head;
 
 static void test_started(void **state)
 {
-    static const char message[] = "\r\nG";
+    static char message[] = "\r\nG";
 
     (void)state;
     http1_request_begin(&head);
@@ -461,7 +524,7 @@ static void test_started(void **state)
  */
 static void test_no_bytes(void **state)
 {
-    static const char message[] = "GET / HTTP/1.0\r\n\r\n";
+    static char message[] = "GET / HTTP/1.0\r\n\r\n";
     struct http1_piece piece;
     struct http1_body body;
 
@@ -479,7 +542,7 @@ static void test_no_bytes(void **state)
 /* A head that has ended takes no more, and one that is broken stays so. */
 static void test_head_ended(void **state)
 {
-    static const char message[] = "GET / HTTP/1.0\r\n\r\nGET";
+    static char message[] = "GET / HTTP/1.0\r\n\r\nGET";
 
     (void)state;
     http1_request_begin(&head);
@@ -487,7 +550,9 @@ static void test_head_ended(void **state)
         assert_int_equal(http1_head_parse(&head, message, i), i < 18 ? HTTP1_MORE : HTTP1_DONE);
     assert_int_equal(head.length, 18);
     http1_request_begin(&head);
-    assert_int_equal(http1_head_parse(&head, "\n", 1), HTTP1_BAD);
+    message[0] = '\0';
+    assert_int_equal(http1_head_parse(&head, message, 1), HTTP1_BAD);
+    message[0] = 'G';
     assert_int_equal(http1_head_parse(&head, message, sizeof(message) - 1), HTTP1_BAD);
 }
 
@@ -501,17 +566,18 @@ static void test_bad_text(void **state)
         {"GET / HTTP/1.0\r\n X: y\r\n", "begins with whitespace"},
         {"GET / HTTP/1.0\r\nX\r\n", "no colon"},
         {"GET / HTTP/1.0\r\nX : y\r\n", "before a field's colon"},
-        {"GET / HTTP/1.0\n", "LF without CR"},
+        {"GET / HTTP/1.0\nX: y\r\n\r\n", "with LF alone and with CRLF"},
+        {"\r\n\r\n\r\n\r\n\r\n", "too many empty lines"},
         {"GET / HTTP/1.0\r\r", "CR without LF"},
         {"GET / HTTP/1.0\b", "control character"},
     };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(messages); i++) {
-        const char *message = messages[i].message;
-
+        text.length = 0;
+        add(&text, messages[i].message);
         http1_request_begin(&head);
-        assert_int_equal(http1_head_parse(&head, message, strlen(message)), HTTP1_BAD);
+        assert_int_equal(http1_head_parse(&head, text.data, text.length), HTTP1_BAD);
         assert_non_null(strstr(head.bad_text, messages[i].text));
     }
 }
@@ -534,7 +600,7 @@ static void test_no_rescan(void **state)
 /* Fewer bytes than were there before cannot be the same message; nothing behind them is read. */
 static void test_fewer_bytes(void **state)
 {
-    static const char request[] = "GET / HTTP/1.0\r\nX: abc", trailer[] = "Long: abc";
+    static char request[] = "GET / HTTP/1.0\r\nX: abc", trailer[] = "Long: abc";
 
     (void)state;
     for (size_t first = 1; first < sizeof(request); first++)
@@ -565,6 +631,7 @@ int main(void)
         cmocka_unit_test_teardown(test_responses, name_failed_case),
         cmocka_unit_test(test_start_line_limit),
         cmocka_unit_test(test_head_limit),
+        cmocka_unit_test(test_repaired_head_limit),
         cmocka_unit_test(test_field_limit),
         cmocka_unit_test(test_trailer_limit),
         cmocka_unit_test(test_member_limit),

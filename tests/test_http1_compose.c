@@ -16,16 +16,25 @@
 static struct http1_head head;
 static char out[HTTP1_COMPOSE_MAX];
 
+static char parsed[4096]; /* what `head` points into */
+
+static void parse(const char *message)
+{
+    assert_true(strlen(message) < sizeof(parsed));
+    memcpy(parsed, message, strlen(message) + 1);
+    assert_int_equal(http1_head_parse(&head, parsed, strlen(parsed)), HTTP1_DONE);
+}
+
 static void parse_request(const char *message)
 {
     http1_request_begin(&head);
-    assert_int_equal(http1_head_parse(&head, message, strlen(message)), HTTP1_DONE);
+    parse(message);
 }
 
 static void parse_response(const char *message, enum http1_method method, bool upgrade)
 {
     http1_response_begin(&head, method, upgrade);
-    assert_int_equal(http1_head_parse(&head, message, strlen(message)), HTTP1_DONE);
+    parse(message);
 }
 
 static void assert_out(ssize_t length, const char *expected)
@@ -40,14 +49,14 @@ static void check_request(const char *message, struct http1_request_options opti
 {
     options.host = "up:8080";
     parse_request(message);
-    assert_out(http1_compose_request(out, sizeof(out), &head, message, &options), expected);
+    assert_out(http1_compose_request(out, sizeof(out), &head, parsed, &options), expected);
 }
 
 static void check_response(const char *message, enum http1_method method,
                            struct http1_response_options options, const char *expected)
 {
     parse_response(message, method, false);
-    assert_out(http1_compose_response(out, sizeof(out), &head, message, &options), expected);
+    assert_out(http1_compose_response(out, sizeof(out), &head, parsed, &options), expected);
 }
 
 #define PLAIN ((struct http1_request_options){0})
@@ -72,6 +81,17 @@ static void test_field_whitespace(void **state)
                   "K: \r\nL: \r\nM: \r\nN: o p\r\n\r\n");
 }
 
+/* RFC 9112 2.2: LF may end lines; we end them with CRLF. Empty lines in front are gone. */
+static void test_request_line_ends(void **state)
+{
+    (void)state;
+    check_request("GET /a HTTP/1.1\nHost: a\nX: b \n\n", PLAIN,
+                  "GET /a HTTP/1.1\r\nHost: up:8080\r\nX: b\r\n\r\n");
+    check_request("\r\n\r\n\r\n\r\nGET /a HTTP/1.0\r\n\r\n", PLAIN,
+                  "GET /a HTTP/1.1\r\nHost: up:8080\r\n\r\n");
+    check_request("\n\nGET /a HTTP/1.0\n\n", PLAIN, "GET /a HTTP/1.1\r\nHost: up:8080\r\n\r\n");
+}
+
 /* RFC 9112 3.2.1, 3.2.4. */
 static void test_request_target(void **state)
 {
@@ -90,6 +110,10 @@ static void test_request_target(void **state)
                   "OPTIONS * HTTP/1.1\r\nHost: up:8080\r\n\r\n");
     check_request("CONNECT b:1 HTTP/1.0\r\n\r\n", PLAIN,
                   "CONNECT b:1 HTTP/1.1\r\nHost: b:1\r\n\r\n");
+    check_request("GET /{a}[b]|c\\d\"e'<f>%%g%h\xc3\xa9?{a}[b]|c\\d\"e'<f>%4\xff HTTP/1.0\r\n\r\n",
+                  PLAIN,
+                  "GET /{a}[b]|c\\d\"e'<f>%%g%h\xc3\xa9?{a}[b]|c\\d\"e'<f>%4\xff HTTP/1.1\r\n"
+                  "Host: up:8080\r\n\r\n");
 }
 
 /* The client's Host where it is wanted, and absolute-form's authority before it. */
@@ -244,6 +268,30 @@ static void test_response_is_passed_on(void **state)
                    "HTTP/1.1 200 \r\nContent-Length: 5\r\n\r\n");
 }
 
+/* What was repaired goes as it should have come. */
+static void test_response_is_repaired(void **state)
+{
+    (void)state;
+    check_response("HTTP/1.1 200\r\nContent-Length: 5\r\n\r\n", HTTP1_GET, LENGTH,
+                   "HTTP/1.1 200 \r\nContent-Length: 5\r\n\r\n");
+    check_response("HTTP/1.1 999 a\nX: b\nContent-Length: 5\n\n", HTTP1_GET, LENGTH,
+                   "HTTP/1.1 999 a\r\nX: b\r\nContent-Length: 5\r\n\r\n");
+    check_response("HTTP/1.1 200 a\r\nX: b\nY:\n c\r\nContent-Length: 5\n\n", HTTP1_GET, LENGTH,
+                   "HTTP/1.1 200 a\r\nX: b\r\nY: c\r\nContent-Length: 5\r\n\r\n");
+    check_response("HTTP/1.1 200 a\r\nX: b\r\n\tc \r\n  d\r\nY:\r\n e\r\nContent-Length: 5\r\n\r\n",
+                   HTTP1_GET, LENGTH,
+                   "HTTP/1.1 200 a\r\nX: b  \tc     d\r\nY: e\r\nContent-Length: 5\r\n\r\n");
+    check_response("HTTP/1.1 200 a\r\nX \t: b\r\nY :\r\nZ :c\r\nContent-Length: 5\r\n\r\n",
+                   HTTP1_GET, LENGTH,
+                   "HTTP/1.1 200 a\r\nX: b\r\nY: \r\nZ: c\r\nContent-Length: 5\r\n\r\n");
+    check_response("HTTP/1.1 200 a\r\nX:\x01\x02"
+                   "b\x0b\x7f\x1b[0m\x08\r\nY: \x0c\r\n\x09\x1f"
+                   "c\r\n"
+                   "Content-Length: 5\r\n\r\n",
+                   HTTP1_GET, LENGTH,
+                   "HTTP/1.1 200 a\r\nX: b   [0m\r\nY: c\r\nContent-Length: 5\r\n\r\n");
+}
+
 /* Chunked as it came; decoded for a client that gets its end by close; chunked for one that may
  * stay although the upstream ends by close. */
 static void test_response_framing(void **state)
@@ -303,7 +351,7 @@ static void test_response_connection(void **state)
     check_response("HTTP/1.1 103 x\r\n\r\n", HTTP1_GET, close, "HTTP/1.1 103 x\r\n\r\n");
     check_response("HTTP/1.1 103 x\r\n\r\n", HTTP1_GET, keep, "HTTP/1.1 103 x\r\n\r\n");
     parse_response(switched, HTTP1_GET, true);
-    assert_out(http1_compose_response(out, sizeof(out), &head, switched, &close),
+    assert_out(http1_compose_response(out, sizeof(out), &head, parsed, &close),
                "HTTP/1.1 101 x\r\nSec-WebSocket-Accept: y\r\n"
                "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n");
 }
@@ -375,7 +423,7 @@ static void test_numbers(void **state)
 
 static void test_chunks(void **state)
 {
-    static const char section[] = "X:y\r\nTransfer-Encoding: chunked\r\nHost: z\r\n\r\n";
+    static char section[] = "X:y\r\nTransfer-Encoding: chunked\r\nHost: z\r\n\r\n";
     struct http1_head trailer;
 
     (void)state;
@@ -426,7 +474,7 @@ static void test_no_space(void **state)
 
     (void)state;
     parse_request(message);
-    needed = http1_compose_request(out, sizeof(out), &head, message, &options);
+    needed = http1_compose_request(out, sizeof(out), &head, parsed, &options);
     assert_true(needed > 0);
     for (size_t size = 0; size < (size_t)needed; size++) {
         char *small = malloc(size + 1);
@@ -434,18 +482,18 @@ static void test_no_space(void **state)
         assert_non_null(small);
         small[size] = '!';
         errno = 0;
-        assert_int_equal(http1_compose_request(small, size, &head, message, &options), -1);
+        assert_int_equal(http1_compose_request(small, size, &head, parsed, &options), -1);
         assert_int_equal(errno, ENOSPC);
         assert_int_equal(small[size], '!');
         free(small);
     }
-    assert_int_equal(http1_compose_request(out, (size_t)needed, &head, message, &options), needed);
+    assert_int_equal(http1_compose_request(out, (size_t)needed, &head, parsed, &options), needed);
 
     static char via[1024];
 
     memset(via, 'v', sizeof(via) - 1);
     options.via = via;
-    assert_int_equal(http1_compose_request(out, sizeof(out), &head, message, &options), -1);
+    assert_int_equal(http1_compose_request(out, sizeof(out), &head, parsed, &options), -1);
 }
 
 /* No byte behind the buffer, whichever line is the first without room. */
@@ -459,14 +507,14 @@ static void test_no_space_for_response(void **state)
     (void)state;
     parse_response(message, HTTP1_GET, false);
 
-    ssize_t needed = http1_compose_response(out, sizeof(out), &head, message, &options);
+    ssize_t needed = http1_compose_response(out, sizeof(out), &head, parsed, &options);
 
     assert_true(needed > 0);
     for (size_t size = 0; size <= (size_t)needed; size++) {
         memset(out, '!', (size_t)needed + 1);
         errno = 0;
 
-        ssize_t length = http1_compose_response(out, size, &head, message, &options);
+        ssize_t length = http1_compose_response(out, size, &head, parsed, &options);
 
         assert_int_equal(length, size < (size_t)needed ? -1 : needed);
         assert_int_equal(errno, size < (size_t)needed ? ENOSPC : 0);
@@ -475,26 +523,36 @@ static void test_no_space_for_response(void **state)
 }
 
 /* The largest heads, with everything that may be added, fit HTTP1_COMPOSE_MAX. */
-static void test_largest(void **state)
+static void check_largest(const char *line_end)
 {
     static char message[HTTP1_HEAD_MAX], host[513], via[65];
     struct http1_request_options options = {.host = host,
                                             .via = via,
                                             .forwarded = HTTP1_FORWARDED_RFC7239,
                                             .client = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"};
-    size_t length = (size_t)snprintf(message, sizeof(message), "GET / HTTP/1.0\r\n");
+    size_t end = strlen(line_end);
+    char *at = message, *last = message + sizeof(message) - 2 * end;
 
-    (void)state;
     memset(host, 'h', sizeof(host) - 1);
     memset(via, 'v', sizeof(via) - 1);
-    for (unsigned i = 1; i < HTTP1_FIELD_MAX; i++, length += 5)
-        memcpy(message + length, "x:y\r\n", 5);
-    memcpy(message + length, "x:", 2);
-    memset(message + length + 2, 'y', sizeof(message) - length - 6);
-    memcpy(message + sizeof(message) - 4, "\r\n\r\n", 4);
+    at = stpcpy(stpcpy(at, "GET / HTTP/1.0"), line_end);
+    for (unsigned i = 1; i < HTTP1_FIELD_MAX; i++)
+        at = stpcpy(stpcpy(at, "x:y"), line_end);
+    at = stpcpy(at, "x:");
+    memset(at, 'y', (size_t)(last - at));
+    memcpy(last, line_end, end);
+    memcpy(last + end, line_end, end);
     http1_request_begin(&head);
     assert_int_equal(http1_head_parse(&head, message, sizeof(message)), HTTP1_DONE);
+    assert_int_equal(head.length, sizeof(message));
     assert_true(http1_compose_request(out, sizeof(out), &head, message, &options) > 0);
+}
+
+static void test_largest(void **state)
+{
+    (void)state;
+    check_largest("\r\n");
+    check_largest("\n");
 }
 
 int main(void)
@@ -502,6 +560,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_request_is_passed_on),
         cmocka_unit_test(test_field_whitespace),
+        cmocka_unit_test(test_request_line_ends),
         cmocka_unit_test(test_request_target),
         cmocka_unit_test(test_request_host),
         cmocka_unit_test(test_request_hop_by_hop),
@@ -513,6 +572,7 @@ int main(void)
         cmocka_unit_test(test_request_forwarded),
         cmocka_unit_test(test_request_via),
         cmocka_unit_test(test_response_is_passed_on),
+        cmocka_unit_test(test_response_is_repaired),
         cmocka_unit_test(test_response_framing),
         cmocka_unit_test(test_response_without_body),
         cmocka_unit_test(test_response_connection),

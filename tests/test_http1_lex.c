@@ -84,7 +84,7 @@ static void test_scan_ends(void **state)
         }
 }
 
-/* RFC 9110 5.5 and 5.6.2, written down once more. */
+/* RFC 9110 5.5 and 5.6.2, written down once more; in a path all that is visible, but "#". */
 static void test_classes(void **state)
 {
     (void)state;
@@ -98,6 +98,9 @@ static void test_classes(void **state)
                          alpha || digit ||
                              (c > ' ' && c < 0x80 && strchr("!#$%&'*+-.^_`|~", (int)c)));
         assert_int_equal(http1_is_digit((unsigned char)c), digit);
+        assert_int_equal(http1_is_host((unsigned char)c),
+                         alpha || digit || (c > ' ' && c < 0x80 && strchr("-._~", (int)c)));
+        assert_int_equal(http1_is_path((unsigned char)c), c > ' ' && c != 0x7f && c != '#');
     }
 }
 

@@ -55,7 +55,7 @@ static bool take_answer(struct bufferevent *stream, char text[TEXT_MAX], const c
 {
     struct evbuffer *in = bufferevent_get_input(stream);
     size_t length = evbuffer_get_length(in), body;
-    const char *data = (const char *)evbuffer_pullup(in, -1);
+    char *data = (char *)evbuffer_pullup(in, -1);
     enum http1_result result;
     struct http1_head head;
 

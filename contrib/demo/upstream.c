@@ -142,7 +142,8 @@ static bool visitor_step(struct visitor *visitor)
 {
     struct evbuffer *in = bufferevent_get_input(visitor->stream);
     size_t length = evbuffer_get_length(in);
-    const char *data = length ? (const char *)evbuffer_pullup(in, -1) : "", *rule;
+    char *data = length ? (char *)evbuffer_pullup(in, -1) : NULL;
+    const char *rule;
     struct http1_piece piece = {0};
     enum http1_result result;
 

@@ -18,12 +18,13 @@ static bool is_rewritten(const struct http1_field *field)
 }
 
 /* The accepted bytes themselves mean the same to the reference. */
-static void require_plain(const struct message *message, size_t available)
+static void require_plain(const struct message *message, const struct message_source *source)
 {
+    const struct reference_bytes bytes = {
+        .data = source->data, .length = source->length, .received = true};
     struct reference_message reference;
 
-    REQUIRE(reference_read(&reference, REFERENCE_REQUEST, message->data, available, false) ==
-            REFERENCE_WHOLE);
+    REQUIRE(reference_read(&reference, REFERENCE_REQUEST, &bytes) == REFERENCE_WHOLE);
     REQUIRE(reference.length == message->length);
     REQUIRE(reference.field_count == message->head.field_count);
     message_require_same(message, &reference, NULL);
@@ -73,8 +74,10 @@ static void pass_on(const struct message *message, const struct http1_request_op
     REQUIRE(length > 0);
     output_add(&output, composed, (size_t)length);
     output_add_body(&output, message, chunked);
-    REQUIRE(reference_read(&reference, REFERENCE_REQUEST, output.data, output.length, false) ==
-            REFERENCE_WHOLE);
+
+    const struct reference_bytes bytes = {.data = output.data, .length = output.length};
+
+    REQUIRE(reference_read(&reference, REFERENCE_REQUEST, &bytes) == REFERENCE_WHOLE);
     REQUIRE(reference.length == output.length);
     REQUIRE(reference.chunked == chunked);
     message_require_same(message, &reference, is_rewritten);
@@ -127,7 +130,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         message_read_both(&message, &source);
         result = message.result;
         if (result == HTTP1_DONE) {
-            require_plain(&message, size - at);
+            require_plain(&message, &source);
             pass_on_each_way(&message);
             at += message.length;
         }

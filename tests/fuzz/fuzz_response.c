@@ -19,12 +19,14 @@ static enum reference_kind reference_kind(const struct message *message)
     return message->head.framing == HTTP1_NO_BODY ? REFERENCE_BODILESS : REFERENCE_RESPONSE;
 }
 
-static void require_plain(const struct message *message, size_t available)
+static void require_plain(const struct message *message, const struct message_source *source)
 {
+    const struct reference_bytes bytes = {
+        .data = source->data, .length = source->length, .received = true, .closed = true};
     struct reference_message reference;
 
-    REQUIRE(reference_read(&reference, reference_kind(message), message->data, available, true) ==
-            REFERENCE_WHOLE);
+    REQUIRE(reference_read(&reference, reference_kind(message), &bytes) == REFERENCE_WHOLE);
+    REQUIRE(reference.repaired == message->head.repaired);
     REQUIRE(reference.length == message->length);
     REQUIRE(reference.field_count == message->head.field_count);
     message_require_same(message, &reference, NULL);
@@ -73,8 +75,10 @@ static void pass_on(const struct message *message, const struct http1_response_o
     REQUIRE(length > 0);
     output_add(&output, composed, (size_t)length);
     output_add_body(&output, message, chunked);
-    REQUIRE(reference_read(&reference, reference_kind(message), output.data, output.length, true) ==
-            REFERENCE_WHOLE);
+
+    struct reference_bytes bytes = {.data = output.data, .length = output.length, .closed = true};
+
+    REQUIRE(reference_read(&reference, reference_kind(message), &bytes) == REFERENCE_WHOLE);
     REQUIRE(reference.length == output.length);
     REQUIRE(reference.chunked == chunked);
     message_require_same(message, &reference, is_rewritten);
@@ -83,8 +87,8 @@ static void pass_on(const struct message *message, const struct http1_response_o
 
     /* One byte less, and nobody takes a body for whole that has a length or chunks. */
     if (message->payload_length > 0 && options->framing != HTTP1_UNTIL_CLOSE) {
-        REQUIRE(reference_read(&reference, REFERENCE_RESPONSE, output.data, output.length - 1,
-                               true) == REFERENCE_MORE);
+        bytes.length--;
+        REQUIRE(reference_read(&reference, REFERENCE_RESPONSE, &bytes) == REFERENCE_MORE);
         reference_free(&reference);
     }
     free(output.data);
@@ -125,7 +129,7 @@ static void answer(const uint8_t *data, size_t size, enum http1_method method, b
         message_read_both(&message, &source);
         more = message.result == HTTP1_DONE && http1_head_is_interim(&message.head);
         if (message.result == HTTP1_DONE) {
-            require_plain(&message, size - at);
+            require_plain(&message, &source);
             pass_on_each_way(&message);
             at += message.length;
         }

@@ -46,7 +46,9 @@ static void read_client(size_t k)
     memset(&clients[k], 0, sizeof(clients[k]));
     while (at < tx->length) {
         struct request_view request;
-        request_read(&request, tx->data + at, tx->length - at);
+        request_read(&request, &(struct reference_bytes){.data = tx->data + at,
+                                                         .length = tx->length - at,
+                                                         .received = true});
         clients[k].requests =
             grow(clients[k].requests, clients[k].count, sizeof(*clients[k].requests));
         clients[k].requests[clients[k].count++] = request;
@@ -68,8 +70,12 @@ static void read_answer(struct delivery *delivery, bool closed)
 {
     answer_clear(&delivery->answer);
     answer_read(&delivery->answer, &delivery->request,
-                delivery->upstream->tx.data + delivery->tx_start,
-                delivery->tx_end - delivery->tx_start, closed);
+                &(struct reference_bytes){
+                    .data = delivery->upstream->tx.data + delivery->tx_start,
+                    .length = delivery->tx_end - delivery->tx_start,
+                    .received = true,
+                    .closed = closed,
+                });
 }
 
 /* The next request begins on the connection: it must have been at rest. */
@@ -80,7 +86,7 @@ static void require_rest(struct delivery *delivery, const struct far_mark *mark)
     REQUIRE(delivery->request.verdict == REFERENCE_WHOLE);
     REQUIRE(delivery->answer.verdict == REFERENCE_WHOLE);
     REQUIRE(delivery->answer.length == delivery->tx_end - delivery->tx_start);
-    REQUIRE(!delivery->answer.ends_connection);
+    REQUIRE(!delivery->answer.ends_connection && !delivery->answer.repaired);
 }
 
 /* A new connection may bring an answer before it was asked ("503, too many"): it counts. */
@@ -95,7 +101,8 @@ static struct delivery *add_delivery(const struct far *upstream, size_t at)
         .tx_start = at == 0 ? 0 : mark->tx,
         .tx_end = upstream->tx.length,
     };
-    request_read(&delivery->request, upstream->rx.data + at, upstream->rx.length - at);
+    request_read(&delivery->request, &(struct reference_bytes){.data = upstream->rx.data + at,
+                                                               .length = upstream->rx.length - at});
     delivery->rx_end = at + delivery->request.length;
     read_answer(delivery, upstream->finished);
     return delivery;
@@ -225,7 +232,11 @@ static bool is_unasked(const struct answer_view *answer, const struct request_vi
         struct answer_view sent;
         if (upstream->rx.length > 0)
             continue;
-        answer_read(&sent, request, upstream->tx.data, upstream->tx.length, upstream->finished);
+        answer_read(&sent, request,
+                    &(struct reference_bytes){.data = upstream->tx.data,
+                                              .length = upstream->tx.length,
+                                              .received = true,
+                                              .closed = upstream->finished});
         bool same = is_same(answer, &sent);
         answer_clear(&sent);
         if (same)
@@ -314,11 +325,14 @@ static void read_answers(size_t k)
         bool known = clients[k].answered < clients[k].count;
         const struct request_view *request =
             known ? &clients[k].requests[clients[k].answered] : &nothing;
-        answer_read(&answer, request, data, left, far->ended && !far->was_reset);
+        struct reference_bytes bytes = {
+            .data = data, .length = left, .closed = far->ended && !far->was_reset};
+        answer_read(&answer, request, &bytes);
         /* A refused request may have been understood as far as its method, or not. */
         if (is_ours(&answer) && answer.length < left) {
             answer_clear(&answer);
-            answer_read(&answer, &nothing, data, left, false);
+            bytes.closed = false;
+            answer_read(&answer, &nothing, &bytes);
         }
         REQUIRE(answer.verdict != REFERENCE_BAD);
         if (answer.verdict == REFERENCE_WHOLE)

@@ -4,7 +4,7 @@
  *     the same method, target, body and trailer; nothing of a request that the reference refuses.
  *     A request went out twice only where that does no harm.
  *   - A connection on which a request begins is at rest: every answer was read to its end, nothing
- *     more was sent, nobody said close, and nobody else logged in.
+ *     more was sent, nobody said close, nobody else logged in, and the framing needed no repair.
  *   - What a client received are responses in order; each whole one is the answer that an upstream
  *     gave to this very request, or one of kaproxy's own, which ends the connection. One that is
  *     not whole is the front of such an answer and shows what it is, by its framing or by a reset;

@@ -24,21 +24,20 @@ static size_t next_piece(const struct message_source *source, size_t seen, unsig
     return source->length - seen < step ? source->length : seen + step;
 }
 
-static void read_head(struct message *message, const struct message_source *source,
-                      struct http1_head *head, size_t seen)
+static void read_head(struct message *message, struct http1_head *head, size_t seen)
 {
     size_t at = head == &message->head ? 0 : message->length;
 
-    message->result = http1_head_parse(head, source->data + at, seen - at);
+    message->result = http1_head_parse(head, message->data + at, seen - at);
     if (message->result == HTTP1_DONE)
         message->length = at + head->length;
 }
 
-static void read_body(struct message *message, const struct message_source *source, size_t seen)
+static void read_body(struct message *message, size_t seen)
 {
     do {
         struct http1_piece piece;
-        const char *data = source->data + message->length;
+        const char *data = message->data + message->length;
 
         message->result = http1_body_feed(&message->body, data, seen - message->length, &piece);
         REQUIRE(piece.consumed <= seen - message->length);
@@ -50,24 +49,24 @@ static void read_body(struct message *message, const struct message_source *sour
     } while (message->result == HTTP1_MORE && message->length < seen);
 }
 
-static void read_on(struct message *message, const struct message_source *source, size_t seen)
+static void read_on(struct message *message, size_t seen)
 {
     if (!message->head_done) {
-        read_head(message, source, &message->head, seen);
+        read_head(message, &message->head, seen);
         if (message->result != HTTP1_DONE)
             return;
         message->head_done = true;
         http1_body_begin(&message->body, message->head.framing, message->head.content_length);
     }
     if (!message->has_trailer) {
-        read_body(message, source, seen);
+        read_body(message, seen);
         if (message->result != HTTP1_TRAILER)
             return;
         message->has_trailer = true;
-        message->trailer_data = source->data + message->length;
+        message->trailer_data = message->data + message->length;
         http1_trailer_begin(&message->trailer);
     }
-    read_head(message, source, &message->trailer, seen);
+    read_head(message, &message->trailer, seen);
 }
 
 void message_read(struct message *message, const struct message_source *source)
@@ -76,16 +75,17 @@ void message_read(struct message *message, const struct message_source *source)
     size_t seen = 0;
 
     memset(message, 0, sizeof(*message));
-    message->data = source->data;
+    message->data = malloc(source->length + 1);
     message->payload = malloc(source->length + 1);
-    REQUIRE(message->payload);
+    REQUIRE(message->data && message->payload);
+    memcpy(message->data, source->data, source->length);
     if (source->kind == HTTP1_KIND_REQUEST)
         http1_request_begin(&message->head);
     else
         http1_response_begin(&message->head, source->method, source->upgrade);
     do {
         seen = next_piece(source, seen, &random);
-        read_on(message, source, seen);
+        read_on(message, seen);
     } while (message->result == HTTP1_MORE && seen < source->length);
     if (message->result == HTTP1_MORE && message->head_done && source->closed &&
         http1_body_whole_at_close(&message->body))
@@ -94,8 +94,9 @@ void message_read(struct message *message, const struct message_source *source)
 
 void message_free(struct message *message)
 {
+    free(message->data);
     free(message->payload);
-    message->payload = NULL;
+    message->data = message->payload = NULL;
 }
 
 static void require_same_fields(const struct http1_head *a, const struct http1_head *b)

@@ -18,8 +18,8 @@ struct message {
     struct http1_body body;
     bool head_done, has_trailer;
     enum http1_result result; /* of the whole message: HTTP1_MORE, HTTP1_DONE, HTTP1_BAD */
-    const char *data;         /* its first byte */
-    const char *trailer_data;
+    char *data;               /* the bytes, repaired where that was done; allocated */
+    char *trailer_data;
     char *payload; /* allocated */
     size_t payload_length;
     size_t length; /* taken from data */

@@ -110,19 +110,17 @@ bool trailer_is_passed_on(const struct trailer_view *trailer, const struct trail
     return true;
 }
 
-void request_read(struct request_view *request, const char *data, size_t length)
+void request_read(struct request_view *request, const struct reference_bytes *bytes)
 {
     struct reference_message message;
     struct reference_text forwarded = {NULL, 0};
-    size_t front = length >= 2 && memcmp(data, "\r\n", 2) == 0 ? 2 : 0;
-    enum reference_verdict verdict =
-        reference_read(&message, REFERENCE_REQUEST, data, length, false);
+    enum reference_verdict verdict = reference_read(&message, REFERENCE_REQUEST, bytes);
     reference_find(&message, "X-Forwarded-For", &forwarded);
     bool is_10 = message.start[2].length == 8 && message.start[2].data[7] == '0';
     *request = (struct request_view){
         .verdict = verdict,
         .length = message.length,
-        .head_done = memmem(data + front, length - front, "\r\n\r\n", 4) != NULL,
+        .head_done = message.head_done,
         .expects = reference_find(&message, "Expect", NULL) > 0,
         .upgrades = reference_find(&message, "Upgrade", NULL) > 0,
         .is_10 = is_10,
@@ -134,14 +132,16 @@ void request_read(struct request_view *request, const char *data, size_t length)
         .body = message.body,
         .body_length = message.body_length,
         .trailer = keep_trailer(&message, verdict),
+        .head = message.head,
     };
 }
 
 void request_clear(struct request_view *request)
 {
     free(request->body);
+    free(request->head);
     free(request->trailer.fields);
-    request->body = NULL;
+    request->body = request->head = NULL;
     request->trailer.fields = NULL;
 }
 
@@ -221,27 +221,35 @@ static void take_facts(struct answer_view *answer, const struct request_view *re
     answer->trailer = keep_trailer(message, answer->verdict);
 }
 
-void answer_read(struct answer_view *answer, const struct request_view *request, const char *data,
-                 size_t length, bool closed)
+void answer_read(struct answer_view *answer, const struct request_view *request,
+                 const struct reference_bytes *bytes)
 {
     struct reference_message message;
+    struct reference_bytes rest = *bytes;
     *answer = (struct answer_view){0};
     for (;;) {
-        answer->verdict = reference_read(&message, REFERENCE_BODILESS, data + answer->length,
-                                         length - answer->length, closed);
-        if (answer->verdict != REFERENCE_WHOLE)
-            return;
-        answer->status = status_of(&message);
-        if (answer->status >= 200 || answer->status < 100 || answer->status == 101)
+        answer->verdict = reference_read(&message, REFERENCE_BODILESS, &rest);
+        answer->status = answer->verdict == REFERENCE_WHOLE ? status_of(&message) : 0;
+        answer->repaired |= message.repaired;
+        if (answer->verdict != REFERENCE_WHOLE || answer->status >= 200 || answer->status < 100 ||
+            answer->status == 101)
             break;
         answer->interims++;
         answer->length += message.length;
+        rest.data += message.length;
+        rest.length -= message.length;
+        reference_free(&message);
     }
-    if (!is_bodiless(request, answer->status))
-        answer->verdict = reference_read(&message, REFERENCE_RESPONSE, data + answer->length,
-                                         length - answer->length, closed);
-    take_facts(answer, request, &message);
-    answer->length += message.length;
+    if (answer->verdict == REFERENCE_WHOLE && !is_bodiless(request, answer->status)) {
+        reference_free(&message);
+        answer->verdict = reference_read(&message, REFERENCE_RESPONSE, &rest);
+    }
+    if (answer->status != 0) {
+        take_facts(answer, request, &message);
+        answer->length += message.length;
+        message.body = NULL;
+    }
+    reference_free(&message);
 }
 
 void answer_clear(struct answer_view *answer)

@@ -23,9 +23,10 @@ struct request_view {
     char *body;                           /* as far as it came; allocated */
     size_t body_length;
     struct trailer_view trailer;
+    char *head; /* what the texts point into, when not the data; allocated */
 };
 
-void request_read(struct request_view *request, const char *data, size_t length);
+void request_read(struct request_view *request, const struct reference_bytes *bytes);
 void request_clear(struct request_view *request);
 
 /* The same request, as far as `other` (what was passed on) goes. */
@@ -42,6 +43,7 @@ struct answer_view {
     unsigned status;
     bool chunked;
     bool ends_connection; /* by its framing, or because it says so */
+    bool repaired;        /* it, or an interim one: nothing may be read behind it */
     bool tunnel;          /* what follows are opaque bytes */
     bool is_plain_text;
     char *body; /* allocated */
@@ -50,8 +52,8 @@ struct answer_view {
 };
 
 /* closed: the sender ended in order after these bytes. */
-void answer_read(struct answer_view *answer, const struct request_view *request, const char *data,
-                 size_t length, bool closed);
+void answer_read(struct answer_view *answer, const struct request_view *request,
+                 const struct reference_bytes *bytes);
 void answer_clear(struct answer_view *answer);
 
 /* Has every field of `other` (what was passed on) been sent, in this order? Some fields may not

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "repair.h"
+
 /* What is left to read. */
 struct input {
     const char *at;
@@ -113,8 +115,6 @@ static enum reference_verdict take_start(struct input *input, struct reference_m
     struct reference_text line, *part = message->start;
     enum reference_verdict verdict = take_line(input, &line);
 
-    if (verdict == REFERENCE_WHOLE && line.length == 0 && kind == REFERENCE_REQUEST)
-        verdict = take_line(input, &line);
     if (verdict != REFERENCE_WHOLE)
         return verdict;
     if (!cut(&line, ' ', &part[0]) || !cut(&line, ' ', &part[1]))
@@ -214,24 +214,55 @@ static enum reference_verdict take_body(struct input *input, struct reference_me
     return add_body(input, message, bytes) ? REFERENCE_WHOLE : REFERENCE_MORE;
 }
 
-enum reference_verdict reference_read(struct reference_message *message, enum reference_kind kind,
-                                      const char *data, size_t length, bool closed)
+static enum reference_verdict take_head(struct input *input, struct reference_message *message,
+                                        enum reference_kind kind)
 {
-    struct input input = {data, length};
+    enum reference_verdict verdict = take_start(input, message, kind);
+
+    if (verdict == REFERENCE_WHOLE)
+        verdict = take_fields(input, message->fields, &message->field_count);
+    message->head_done = verdict == REFERENCE_WHOLE;
+    return verdict;
+}
+
+/* A head that came is put in order first, and is then to keep every rule. The start line may be
+ * good where something behind it is not. */
+static enum reference_verdict
+take_received_head(struct input *input, struct reference_message *message, enum reference_kind kind)
+{
+    struct repaired head;
+    enum reference_verdict verdict = repair_head(&head, kind, input->at, input->left);
+    struct input repaired = {head.text, head.length};
+    enum reference_verdict strict = take_head(&repaired, message, kind);
+
+    if (verdict == REFERENCE_WHOLE || strict == REFERENCE_BAD)
+        verdict = strict;
+    message->head = head.text;
+    message->head_done = verdict == REFERENCE_WHOLE;
+    message->repaired = head.mixed;
+    input->at += head.taken;
+    input->left -= head.taken;
+    return verdict;
+}
+
+enum reference_verdict reference_read(struct reference_message *message, enum reference_kind kind,
+                                      const struct reference_bytes *bytes)
+{
+    struct input input = {bytes->data, bytes->length};
     enum reference_verdict verdict;
 
     memset(message, 0, sizeof(*message));
-    verdict = take_start(&input, message, kind);
+    verdict = bytes->received ? take_received_head(&input, message, kind)
+                              : take_head(&input, message, kind);
     if (verdict == REFERENCE_WHOLE)
-        verdict = take_fields(&input, message->fields, &message->field_count);
-    if (verdict == REFERENCE_WHOLE)
-        verdict = take_body(&input, message, kind, closed);
-    message->length = length - input.left;
+        verdict = take_body(&input, message, kind, bytes->closed);
+    message->length = bytes->length - input.left;
     return verdict;
 }
 
 void reference_free(struct reference_message *message)
 {
     free(message->body);
-    message->body = NULL;
+    free(message->head);
+    message->body = message->head = NULL;
 }

@@ -1,5 +1,6 @@
-/* A second, independent reader of HTTP/1 messages: the whole buffer at once, the simplest way, and
- * at least as strict as RFC 9112. What the program passes on is held against it. */
+/* A second, independent reader of HTTP/1 messages: the whole buffer at once, the simplest way. What
+ * the program accepts and what it passes on are held against it. What the program sends must keep
+ * every rule of RFC 9112; of what it receives that is forgiven which it forgives, and no more. */
 #ifndef KAPROXY_REFERENCE_H
 #define KAPROXY_REFERENCE_H
 
@@ -21,7 +22,10 @@ struct reference_message {
     struct reference_text start[3]; /* the parts of the start line */
     struct reference_field fields[REFERENCE_FIELD_MAX], trailers[REFERENCE_FIELD_MAX];
     size_t field_count, trailer_count;
+    bool head_done;
+    bool repaired; /* so that nothing may be read behind it */
     bool chunked;
+    char *head; /* allocated: a received one, as it should have come; what is above points there */
     char *body; /* allocated */
     size_t body_length;
     size_t length; /* of the whole message */
@@ -35,9 +39,16 @@ enum reference_kind {
 
 enum reference_verdict { REFERENCE_WHOLE, REFERENCE_MORE, REFERENCE_BAD };
 
-/* The message at the front of the buffer; `closed`: no more bytes will come. */
+struct reference_bytes {
+    const char *data;
+    size_t length;
+    bool received; /* by the program; else it sent them */
+    bool closed;   /* no more will come */
+};
+
+/* The message at the front of the bytes. */
 enum reference_verdict reference_read(struct reference_message *message, enum reference_kind kind,
-                                      const char *data, size_t length, bool closed);
+                                      const struct reference_bytes *bytes);
 void reference_free(struct reference_message *message);
 
 /* How many fields have this name; the last one's value goes to `value`, when not NULL. */

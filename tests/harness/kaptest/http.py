@@ -193,7 +193,7 @@ def _read_response_head(channel):
     line = _line(channel)
     if line is None:
         raise Cut(message, "eof")
-    match = re.fullmatch(r"HTTP/(1\.[01]) ([1-5][0-9][0-9]) .*", line)
+    match = re.fullmatch(r"HTTP/(1\.[01]) ([1-9][0-9][0-9]) .*", line)
     if not match:
         raise Failure(f"not a status line: {line!r}")
     message.first_line = line

@@ -1,0 +1,18 @@
+/* A head as it should have come: what the program forgives, in the simplest way, line by line. */
+#ifndef KAPROXY_FUZZ_REPAIR_H
+#define KAPROXY_FUZZ_REPAIR_H
+
+#include "reference.h"
+
+struct repaired {
+    char *text; /* allocated */
+    size_t length;
+    size_t taken; /* of what came, up to the end of the head */
+    bool mixed;   /* lines ended in two ways: in a response that is forgiven, but not forgotten */
+};
+
+enum reference_verdict repair_head(struct repaired *head, enum reference_kind kind,
+                                   const char *data, size_t length);
+void repair_clear(struct repaired *head);
+
+#endif
