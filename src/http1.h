@@ -168,6 +168,7 @@ struct http1_body {
     uint64_t left;        /* payload bytes still to come, of the body or of this chunk */
     uint32_t extension;   /* bytes of extensions not yet paid for by payload */
     uint8_t state, digits;
+    bool padded; /* whitespace may fill up the line of a chunk's size */
 };
 
 /* What one call of http1_body_feed took: `consumed` bytes of the data, of which `length` from
@@ -176,7 +177,9 @@ struct http1_piece {
     size_t consumed, start, length;
 };
 
-void http1_body_begin(struct http1_body *body, enum http1_framing framing, uint64_t length);
+/* `kind` is the message's: a request's body is read more strictly. */
+void http1_body_begin(struct http1_body *body, enum http1_kind kind, enum http1_framing framing,
+                      uint64_t length);
 
 /* Takes bytes up to the end of the next span of payload. HTTP1_MORE: pass the piece on, call again
  * with the data from `consumed` on, if any is left. HTTP1_DONE, HTTP1_TRAILER: the payload in the

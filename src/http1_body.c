@@ -7,6 +7,7 @@
 enum state {
     PAYLOAD,     /* `left` bytes of payload */
     SIZE,        /* chunk-size, and what may follow it */
+    SIZE_PAD,    /* behind it, whitespace: ";", in a response also the line's end */
     EXT_NEXT,    /* ";" or the line's end, after whitespace: ";" only */
     EXT_NAME,    /* the first character of a chunk-ext-name */
     EXT_IN_NAME, /* the rest of it */
@@ -26,9 +27,11 @@ enum state {
     BROKEN
 };
 
-void http1_body_begin(struct http1_body *body, enum http1_framing framing, uint64_t length)
+void http1_body_begin(struct http1_body *body, enum http1_kind kind, enum http1_framing framing,
+                      uint64_t length)
 {
-    *body = (struct http1_body){.framing = framing, .state = PAYLOAD};
+    *body = (struct http1_body){
+        .framing = framing, .state = PAYLOAD, .padded = kind == HTTP1_KIND_RESPONSE};
     if (framing == HTTP1_NO_BODY || (framing == HTTP1_LENGTH && length == 0))
         body->state = END;
     else if (framing == HTTP1_CHUNKED)
@@ -74,7 +77,7 @@ static bool end_size(struct http1_body *body, char c)
     else if (c == ';')
         body->state = EXT_NAME;
     else if (http1_is_space(c))
-        body->state = EXT_NEXT;
+        body->state = SIZE_PAD;
     else
         return broken(body, "invalid chunk size (RFC 9112 7.1)");
     return true;
@@ -114,10 +117,21 @@ static bool start_name(struct http1_body *body, char c)
            broken(body, "malformed chunk extension (RFC 9112 7.1.1)");
 }
 
-/* Behind a name or a value: whitespace must be followed by another extension. */
+/* May the line end here? */
+static bool may_end(const struct http1_body *body)
+{
+    if (body->state == SIZE_PAD)
+        return body->padded;
+    return body->state != EXT_NEXT && body->state != EXT_EQUALS;
+}
+
+/* Behind a name or a value: whitespace must be followed by another extension. Behind a size it is a
+ * habit of some upstreams to fill the line up with it. */
 static bool end_part(struct http1_body *body, char c)
 {
-    if (c == '\r' && body->state != EXT_NEXT && body->state != EXT_EQUALS)
+    if (body->state == SIZE_PAD && http1_is_space(c))
+        return true;
+    if (c == '\r' && may_end(body))
         body->state = SIZE_LF;
     else if (c == ';')
         body->state = EXT_NAME;

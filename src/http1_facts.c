@@ -12,6 +12,7 @@ struct facts {
     struct http1_head *head;
     const char *data;
     unsigned hosts, lengths, codings, members;
+    struct http1_span length;               /* Content-Length's value */
     bool close, keep_alive, upgrade_option; /* Connection's */
     bool chunked, websocket, expect;
 };
@@ -40,11 +41,23 @@ static bool next_member(struct facts *facts, struct http1_list *list, const char
     return false;
 }
 
+/* RFC 9110 8.6 lets us merge equal values. Two lines with the same digits mean the same to every
+ * peer, whichever it takes; a list, or another way to write the number, need not. */
+static bool read_length_again(struct facts *facts, struct http1_span value)
+{
+    if (facts->lengths > 2)
+        return bad(facts, 400, "more than two Content-Lengths (RFC 9110 8.6)");
+    if (value.length != facts->length.length ||
+        memcmp(facts->data + value.start, facts->data + facts->length.start, value.length) != 0)
+        return bad(facts, 400, "two Content-Lengths that differ (RFC 9110 8.6)");
+    return true;
+}
+
 static bool read_content_length(struct facts *facts, const struct http1_field *field)
 {
-    /* RFC 9110 8.6 lets us merge equal values; a peer may take either one, so none is right. */
     if (facts->lengths++ > 0)
-        return bad(facts, 400, "more than one Content-Length (RFC 9110 8.6)");
+        return read_length_again(facts, field->value);
+    facts->length = field->value;
     if (!http1_parse_number(value_of(facts, field), field->value.length,
                             &facts->head->content_length)) {
         if (strspn(value_of(facts, field), "0123456789") >= field->value.length &&
@@ -112,6 +125,15 @@ static bool read_known_option(struct facts *facts, const char *option, size_t le
     return true;
 }
 
+/* What an upstream wanted to say by it is unknown, so its connection is not used again. */
+static bool judge_broken_option(struct facts *facts)
+{
+    if (facts->head->kind == HTTP1_KIND_REQUEST)
+        return bad(facts, 400, "a Connection option is no token (RFC 9110 7.6.1)");
+    facts->head->repaired = true;
+    return true;
+}
+
 /* An option that names a field meant for everybody is forbidden (RFC 9110 7.6.1). Obeying would let
  * a client strip what a proxy before us added, ignoring it would hide an attack: refused. A
  * response may name Transfer-Encoding, which is for this hop and is read before: some origins do
@@ -121,7 +143,7 @@ static bool read_option(struct facts *facts, const char *option, size_t length)
     if (read_known_option(facts, option, length))
         return true;
     if (!http1_is_token_text(option, length))
-        return bad(facts, 400, "a Connection option is no token (RFC 9110 7.6.1)");
+        return judge_broken_option(facts);
     if (http1_name_is_protected(option, length) ||
         (facts->head->kind == HTTP1_KIND_REQUEST &&
          http1_name_find(option, length) == HTTP1_NAME_TRANSFER_ENCODING))
@@ -164,12 +186,15 @@ static bool read_upgrade(struct facts *facts, const struct http1_field *field)
     return true;
 }
 
+/* RFC 9110 10.1.1: an expectation in HTTP/1.0 is ignored. */
 static bool read_expect(struct facts *facts, const struct http1_field *field)
 {
     struct http1_list list;
     const char *expectation;
     size_t length;
 
+    if (facts->head->minor == 0)
+        return true;
     http1_list_begin(&list, value_of(facts, field), field->value.length);
     while (next_member(facts, &list, &expectation, &length)) {
         if (!http1_text_is(expectation, length, "100-continue"))
@@ -312,6 +337,8 @@ static bool derive_request(struct facts *facts)
 {
     struct http1_head *head = facts->head;
 
+    bool content = facts->chunked || head->content_length > 0;
+
     if (facts->hosts == 0 && head->minor > 0)
         return bad(facts, 400, "HTTP/1.1 without Host (RFC 9112 3.2)");
     if (facts->chunked)
@@ -319,12 +346,12 @@ static bool derive_request(struct facts *facts)
     else if (head->has_length)
         head->framing = HTTP1_LENGTH;
     if (head->framing != HTTP1_NO_BODY &&
-        (head->method == HTTP1_CONNECT || head->method == HTTP1_TRACE))
-        return bad(facts, 400, "CONNECT or TRACE with content (RFC 9110 9.3.6, 9.3.8)");
-
-    bool content = facts->chunked || head->content_length > 0;
-
-    head->expect_continue = facts->expect && content && head->minor > 0;
+        (head->method == HTTP1_CONNECT || head->method == HTTP1_TRACE)) {
+        if (content)
+            return bad(facts, 400, "CONNECT or TRACE with content (RFC 9110 9.3.6, 9.3.8)");
+        head->framing = HTTP1_NO_BODY;
+    }
+    head->expect_continue = facts->expect && content;
     head->upgrade = facts->upgrade_option && facts->websocket && !content && head->minor > 0 &&
                     head->method == HTTP1_GET;
     return true;
@@ -345,16 +372,21 @@ static bool check_switch(struct facts *facts)
     return true;
 }
 
-/* RFC 9112 6.3. A length of 0 in a 1xx or 204 is forbidden too, but common and not ambiguous;
- * anything else there means that a body follows. */
+/* RFC 9112 6.3. A length of 0 in a 1xx or 204 is forbidden too, but common and not ambiguous. With
+ * anything else there may come a body: behind 1xx that is fatal, for the final response is due; 204
+ * is the end in any case, if nothing more is read; and a tunnel has no end. */
 static bool derive_response(struct facts *facts)
 {
     struct http1_head *head = facts->head;
     bool empty = head->status < 200 || head->status == 204;
+    bool framed = facts->codings > 0 || head->content_length > 0;
     bool tunnel = head->method == HTTP1_CONNECT && head->status / 100 == 2;
 
-    if (empty && (facts->codings > 0 || head->content_length > 0))
-        return bad(facts, 502, "1xx or 204 with a body (RFC 9112 6.1, RFC 9110 8.6)");
+    if (empty && framed) {
+        if (http1_head_is_interim(head))
+            return bad(facts, 502, "1xx with a body (RFC 9112 6.1, RFC 9110 8.6)");
+        head->repaired = true;
+    }
     if (empty || tunnel || head->status == 304 || head->method == HTTP1_HEAD)
         head->framing = HTTP1_NO_BODY;
     else if (facts->chunked)

@@ -168,7 +168,7 @@ static enum step take_head(struct http_session *http)
     enum step step = STEP_AGAIN;
     note_request_line(exchange, buffer_data(&http->in));
     http_limit_reading(http, 0);
-    http1_body_begin(&exchange->request_body, head->framing, head->content_length);
+    http1_body_begin(&exchange->request_body, head->kind, head->framing, head->content_length);
     bool empty = head->framing == HTTP1_NO_BODY ||
                  (head->framing == HTTP1_LENGTH && head->content_length == 0);
     exchange->request_stage = empty ? MESSAGE_READ : MESSAGE_BODY;

@@ -171,7 +171,7 @@ static enum step take_head(struct http_session *http)
         return http_finish(http, SESSION_ERROR);
     if (is_tunnel(head))
         return http_open_tunnel(http);
-    http1_body_begin(&exchange->response_body, head->framing, head->content_length);
+    http1_body_begin(&exchange->response_body, head->kind, head->framing, head->content_length);
     bool empty = head->framing == HTTP1_NO_BODY ||
                  (head->framing == HTTP1_LENGTH && head->content_length == 0);
     exchange->response_stage = empty ? MESSAGE_READ : MESSAGE_BODY;

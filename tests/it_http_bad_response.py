@@ -24,7 +24,7 @@ BAD_HEADS = {
     "whitespace before a length's colon": OK + b"Content-Length : 0\r\n\r\n",
     "NUL": OK + b"X: \0\r\n\r\n",
     "chunked in HTTP/1.0": b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-    "204 with a body": b"HTTP/1.1 204 x\r\nContent-Length: 3\r\n\r\nabc",
+    "103 with a body": b"HTTP/1.1 103 x\r\nContent-Length: 3\r\n\r\nabc",
     "a header of 40 KB": OK + b"X: " + b"x" * 40_000 + b"\r\n\r\n",
     "a broken header behind 100": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 xyz\r\n\r\n",
     "a bad chunk size right behind the header": CHUNKED + b"xyz\r\n",

@@ -5,8 +5,8 @@ message of which everybody thinks the same; what is not clear is refused."""
 import sys
 
 sys.path.insert(0, sys.path[0] + "/harness")
-from kaptest import main, test
-from kaptest.http import HttpUpstream, answer, client, start
+from kaptest import ScriptedUpstream, main, test
+from kaptest.http import HttpUpstream, answer, client, head, read_request, start
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -20,6 +20,15 @@ REQUESTS = {
     "LF in the header of a chunked request, CRLF in its body": (
         b"POST /x HTTP/1.1\nHost: h\nTransfer-Encoding: chunked\n\n3\r\na\nb\r\n0\r\n\r\n",
         b"POST /x HTTP/1.1\r\nHost: up\r\nContent-Length: 3\r\n\r\na\nb"),
+    "one length in two lines": (
+        b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 03\r\nX: a\r\nContent-Length: 03\r\n\r\nabc",
+        b"POST /x HTTP/1.1\r\nHost: up\r\nX: a\r\nContent-Length: 3\r\n\r\nabc"),
+    "an expectation in HTTP/1.0": (
+        b"POST /x HTTP/1.0\r\nExpect: 100-continue, x\r\nContent-Length: 3\r\n\r\nabc",
+        b"POST /x HTTP/1.1\r\nHost: up\r\nContent-Length: 3\r\n\r\nabc"),
+    "a TRACE with a length of 0": (
+        b"TRACE /x HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
+        b"TRACE /x HTTP/1.1\r\nHost: up\r\n\r\n"),
     "four empty lines in front": (
         b"\r\n\r\n\r\n\r\n" + GET, b"GET / HTTP/1.1\r\nHost: up\r\n\r\n"),
     "an absolute target without a path": (
@@ -41,6 +50,13 @@ BAD_REQUESTS = {
         b"POST / HTTP/1.1\nHost: h\nTransfer-Encoding: chunked\n\n0\r\nX: a\n\r\n",
     "five empty lines in front": b"\r\n\r\n\r\n\r\n\r\n" + GET,
     "an empty line of another kind": b"\r\nGET / HTTP/1.1\nHost: h\n\n",
+    "two lengths that are written differently":
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 01\r\n\r\na",
+    "three lengths": b"POST / HTTP/1.1\r\nHost: h\r\n" + b"Content-Length: 1\r\n" * 3 + b"\r\na",
+    "a padded chunk size":
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1 \r\na\r\n0\r\n\r\n",
+    "a Connection option that is none": b"GET / HTTP/1.1\r\nHost: h\r\nConnection: a b\r\n\r\n",
+    "CONNECT with a length of 1": b"CONNECT h:1 HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\na",
     "# in a target": b"GET /a#b HTTP/1.1\r\nHost: h\r\n\r\n",
     "HTAB in a target": b"GET /a\tb HTTP/1.1\r\nHost: h\r\n\r\n",
     "a backslash in an authority": b"GET http://h\\x/ HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -79,6 +95,24 @@ RESPONSES = {
     "a folded line that looks like a length": (
         OK + b"X: a\r\n Content-Length: 9\r\n" + LENGTH,
         good(b"X: a   Content-Length: 9\r\n"), True),
+    "padded chunk sizes": (
+        OK + b"Transfer-Encoding: chunked\r\n\r\n2 \t\r\nab\r\n0   \r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n", True),
+    "204 with a length": (
+        b"HTTP/1.1 204 x\r\nDate: d\r\nContent-Length: 2\r\n\r\nab",
+        b"HTTP/1.1 204 x\r\nDate: d\r\n\r\n", False),
+    "204 that is chunked": (
+        b"HTTP/1.1 204 x\r\nDate: d\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 204 x\r\nDate: d\r\n\r\n", False),
+    "204 with a length of 0": (
+        b"HTTP/1.1 204 x\r\nDate: d\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 204 x\r\nDate: d\r\n\r\n", True),
+    "304 with a length": (
+        b"HTTP/1.1 304 x\r\nDate: d\r\nContent-Length: 9\r\n\r\n",
+        b"HTTP/1.1 304 x\r\nDate: d\r\nContent-Length: 9\r\n\r\n", True),
+    "one length in two lines": (OK + b"Content-Length: 2\r\n" + LENGTH, good(), True),
+    "Connection options that are none": (
+        OK + b"Connection: \"close\", a b, x\r\nX: a\r\n" + LENGTH, good(), False),
     "control characters in a value": (
         OK + b"X: \x01a\x0b\x1b[0m\x7f\x08\r\n" + LENGTH, good(b"X: a  [0m\r\n"), True),
     "whitespace before colons": (
@@ -105,6 +139,12 @@ BAD_RESPONSES = {
     "whitespace before a length's colon": OK + b"Content-Length : 2\r\n\r\nab",
     "whitespace before a coding's colon": OK + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
     "whitespace before Connection's colon": OK + b"Connection : close\r\n" + LENGTH,
+    "103 with a length": b"HTTP/1.1 103 x\r\nContent-Length: 1\r\n\r\na" + good(),
+    "103 that is chunked": b"HTTP/1.1 103 x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + good(),
+    "two lengths that are written differently": OK + b"Content-Length: 02\r\n" + LENGTH,
+    "204 with a length and chunked":
+        b"HTTP/1.1 204 x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "a Connection option that names Content-Length": OK + b"Connection: content-length\r\n" + LENGTH,
     "whitespace in a name": OK + b"X Y: a\r\n" + LENGTH,
 }
 
@@ -146,6 +186,24 @@ def pipelined(t):
     for number in 1, 2, 3:
         t.equal(peer.response().body, b"1 GET /%d " % number, "answer")
     t.equal([r.target for r in upstream.requests], ["/1", "/2", "/3"], "requests")
+
+
+@test("CONNECT with a length of 0 opens a tunnel")
+def connect(t):
+    def script(connection):
+        while read_request(connection) is not None:
+            connection.send(head("HTTP/1.1 200 Connected"))
+            connection.send(connection.receive().upper())
+
+    upstream = t.own(ScriptedUpstream(script))
+    peer = client(t, start(t, upstream))
+    peer.method = "CONNECT"
+    peer.channel.send(b"CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\nContent-Length: 0\r\n\r\n")
+    t.equal(peer.response().status, 200, "status")
+    peer.channel.send(b"hello")
+    t.equal(peer.channel.read(5), b"HELLO", "what the tunnel brings")
+    t.equal(bytes(upstream.connections[0].received),
+            b"CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\nhello", "what the upstream got")
 
 
 @test("responses: what the client gets, to the byte, and whether the connection is used again")

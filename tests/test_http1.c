@@ -51,7 +51,8 @@ static void read_head(struct reader *reader, char *data, size_t length)
     } else if (result == HTTP1_DONE) {
         reader->at = reader->head.length;
         reader->phase = IN_BODY;
-        http1_body_begin(&reader->body, reader->head.framing, reader->head.content_length);
+        http1_body_begin(&reader->body, reader->head.kind, reader->head.framing,
+                         reader->head.content_length);
     }
 }
 
@@ -423,28 +424,46 @@ static void test_extension_limit(void **state)
     add(&text, "1;");
     fill(&text, 'a', 2 + HTTP1_EXTENSION_MAX - 1);
     add(&text, "\r\nx\r\n0\r\n\r\n");
-    http1_body_begin(&body, HTTP1_CHUNKED, 0);
+    http1_body_begin(&body, HTTP1_KIND_REQUEST, HTTP1_CHUNKED, 0);
     assert_int_equal(feed_all(&body, text.data, text.length), HTTP1_DONE);
 
     text.length = 0;
     add(&text, "1;");
     fill(&text, 'a', 2 + HTTP1_EXTENSION_MAX);
     add(&text, "\r\nx\r\n0\r\n\r\n");
-    http1_body_begin(&body, HTTP1_CHUNKED, 0);
+    http1_body_begin(&body, HTTP1_KIND_REQUEST, HTTP1_CHUNKED, 0);
     assert_int_equal(feed_all(&body, text.data, text.length), HTTP1_BAD);
     assert_false(http1_body_whole_at_close(&body));
 
     text.length = 0;
     while (text.length < 4 * HTTP1_EXTENSION_MAX)
         add(&text, "1;aaaaaaaa\r\nx\r\n");
-    http1_body_begin(&body, HTTP1_CHUNKED, 0);
+    http1_body_begin(&body, HTTP1_KIND_REQUEST, HTTP1_CHUNKED, 0);
     assert_int_equal(feed_all(&body, text.data, text.length), HTTP1_BAD);
 
     text.length = 0;
     while (text.length < 4 * HTTP1_EXTENSION_MAX)
         add(&text, "9;aaaaaaaa\r\n123456789\r\n");
-    http1_body_begin(&body, HTTP1_CHUNKED, 0);
+    http1_body_begin(&body, HTTP1_KIND_REQUEST, HTTP1_CHUNKED, 0);
     assert_int_equal(feed_all(&body, text.data, text.length), HTTP1_MORE);
+}
+
+/* Padding counts like an extension. */
+static void test_padding_limit(void **state)
+{
+    struct http1_body body;
+
+    (void)state;
+    for (size_t extra = 0; extra < 2; extra++) {
+        text.length = 0;
+        add(&text, "1 ");
+        fill(&text, '\t', 2 + HTTP1_EXTENSION_MAX - 1 + extra);
+        add(&text, "\r\nx\r\n0\r\n\r\n");
+        http1_body_begin(&body, HTTP1_KIND_RESPONSE, HTTP1_CHUNKED, 0);
+        assert_int_equal(feed_all(&body, text.data, text.length), extra ? HTTP1_BAD : HTTP1_DONE);
+        http1_body_begin(&body, HTTP1_KIND_REQUEST, HTTP1_CHUNKED, 0);
+        assert_int_equal(feed_all(&body, text.data, text.length), HTTP1_BAD);
+    }
 }
 
 /* What somebody else takes of a body of known length counts as if it had been fed. */
@@ -453,7 +472,7 @@ static void test_body_skipped(void **state)
     struct http1_body body;
     struct http1_piece piece;
     (void)state;
-    http1_body_begin(&body, HTTP1_LENGTH, 100);
+    http1_body_begin(&body, HTTP1_KIND_REQUEST, HTTP1_LENGTH, 100);
     assert_int_equal(http1_body_rest(&body), 100);
     assert_int_equal(http1_body_feed(&body, "abc", 3, &piece), HTTP1_MORE);
     assert_int_equal(http1_body_rest(&body), 97);
@@ -465,17 +484,17 @@ static void test_body_skipped(void **state)
     assert_int_equal(piece.length, 7);
     assert_int_equal(http1_body_rest(&body), 0);
     http1_body_skip(&body, 0);
-    http1_body_begin(&body, HTTP1_LENGTH, 5);
+    http1_body_begin(&body, HTTP1_KIND_REQUEST, HTTP1_LENGTH, 5);
     http1_body_skip(&body, 5);
     assert_true(http1_body_whole_at_close(&body));
     assert_int_equal(http1_body_feed(&body, "x", 1, &piece), HTTP1_DONE);
     assert_int_equal(piece.consumed, 0);
     const enum http1_framing others[] = {HTTP1_NO_BODY, HTTP1_CHUNKED, HTTP1_UNTIL_CLOSE};
     for (size_t i = 0; i < ARRAY_LEN(others); i++) {
-        http1_body_begin(&body, others[i], 7);
+        http1_body_begin(&body, HTTP1_KIND_REQUEST, others[i], 7);
         assert_int_equal(http1_body_rest(&body), 0);
     }
-    http1_body_begin(&body, HTTP1_CHUNKED, 0);
+    http1_body_begin(&body, HTTP1_KIND_REQUEST, HTTP1_CHUNKED, 0);
     assert_int_equal(http1_body_feed(&body, "5\r\n", 3, &piece), HTTP1_MORE);
     assert_int_equal(http1_body_rest(&body), 0);
 }
@@ -487,21 +506,21 @@ static void test_body_ended(void **state)
     struct http1_piece piece;
 
     (void)state;
-    http1_body_begin(&body, HTTP1_NO_BODY, 7);
+    http1_body_begin(&body, HTTP1_KIND_REQUEST, HTTP1_NO_BODY, 7);
     assert_int_equal(http1_body_feed(&body, "x", 1, &piece), HTTP1_DONE);
     assert_int_equal(piece.consumed, 0);
     assert_true(http1_body_whole_at_close(&body));
-    http1_body_begin(&body, HTTP1_LENGTH, 1);
+    http1_body_begin(&body, HTTP1_KIND_REQUEST, HTTP1_LENGTH, 1);
     assert_int_equal(http1_body_feed(&body, "", 0, &piece), HTTP1_MORE);
     assert_false(http1_body_whole_at_close(&body));
     assert_int_equal(http1_body_feed(&body, "xy", 2, &piece), HTTP1_DONE);
     assert_int_equal(piece.consumed, 1);
     assert_int_equal(http1_body_feed(&body, "y", 1, &piece), HTTP1_DONE);
     assert_int_equal(piece.consumed, 0);
-    http1_body_begin(&body, HTTP1_CHUNKED, 0);
+    http1_body_begin(&body, HTTP1_KIND_REQUEST, HTTP1_CHUNKED, 0);
     assert_int_equal(http1_body_feed(&body, "x", 1, &piece), HTTP1_BAD);
     assert_int_equal(http1_body_feed(&body, "0\r\n\r\n", 5, &piece), HTTP1_BAD);
-    http1_body_begin(&body, HTTP1_CHUNKED, 0);
+    http1_body_begin(&body, HTTP1_KIND_REQUEST, HTTP1_CHUNKED, 0);
     assert_int_equal(http1_body_feed(&body, "5;;", 3, &piece), HTTP1_BAD);
     assert_int_equal(piece.consumed, 0);
 }
@@ -535,7 +554,7 @@ static void test_no_bytes(void **state)
     assert_int_equal(http1_head_parse(&head, message, sizeof(message) - 1), HTTP1_DONE);
     http1_trailer_begin(&head);
     assert_int_equal(http1_head_parse(&head, NULL, 0), HTTP1_MORE);
-    http1_body_begin(&body, HTTP1_CHUNKED, 0);
+    http1_body_begin(&body, HTTP1_KIND_REQUEST, HTTP1_CHUNKED, 0);
     assert_int_equal(http1_body_feed(&body, NULL, 0, &piece), HTTP1_MORE);
 }
 
@@ -636,6 +655,7 @@ int main(void)
         cmocka_unit_test(test_trailer_limit),
         cmocka_unit_test(test_member_limit),
         cmocka_unit_test(test_extension_limit),
+        cmocka_unit_test(test_padding_limit),
         cmocka_unit_test(test_body_skipped),
         cmocka_unit_test(test_body_ended),
         cmocka_unit_test(test_started),

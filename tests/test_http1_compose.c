@@ -152,6 +152,10 @@ static void test_request_framing(void **state)
                   "POST / HTTP/1.1\r\nHost: up:8080\r\nX: y\r\nContent-Length: 7\r\n\r\n");
     check_request("POST / HTTP/1.0\r\nContent-Length: 0\r\n\r\n", PLAIN,
                   "POST / HTTP/1.1\r\nHost: up:8080\r\nContent-Length: 0\r\n\r\n");
+    check_request("POST / HTTP/1.0\r\nContent-Length: 07\r\nX: y\r\nContent-Length: 07\r\n\r\n",
+                  PLAIN, "POST / HTTP/1.1\r\nHost: up:8080\r\nX: y\r\nContent-Length: 7\r\n\r\n");
+    check_request("CONNECT b:1 HTTP/1.0\r\nContent-Length: 0\r\n\r\n", PLAIN,
+                  "CONNECT b:1 HTTP/1.1\r\nHost: b:1\r\n\r\n");
     check_request(chunked, PLAIN,
                   "POST / HTTP/1.1\r\nHost: up:8080\r\nTrailer: X\r\n"
                   "Transfer-Encoding: chunked\r\n\r\n");
@@ -169,7 +173,7 @@ static void test_request_expect(void **state)
                   "POST / HTTP/1.1\r\nHost: up:8080\r\nContent-Length: 1\r\n"
                   "Expect: 100-continue\r\n\r\n");
     check_request(message, PLAIN, "POST / HTTP/1.1\r\nHost: up:8080\r\nContent-Length: 1\r\n\r\n");
-    check_request("POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n", pass,
+    check_request("POST / HTTP/1.0\r\nExpect: 100-continue, x\r\nContent-Length: 1\r\n\r\n", pass,
                   "POST / HTTP/1.1\r\nHost: up:8080\r\nContent-Length: 1\r\n\r\n");
 }
 
@@ -324,6 +328,12 @@ static void test_response_without_body(void **state)
                    "HTTP/1.1 304 x\r\nContent-Length: 9\r\n\r\n");
     check_response("HTTP/1.1 204 x\r\nContent-Length: 0\r\n\r\n", HTTP1_GET, LENGTH,
                    "HTTP/1.1 204 x\r\n\r\n");
+    check_response("HTTP/1.1 204 x\r\nContent-Length: 7\r\nX: y\r\n\r\n", HTTP1_GET, LENGTH,
+                   "HTTP/1.1 204 x\r\nX: y\r\n\r\n");
+    check_response("HTTP/1.1 204 x\r\nTransfer-Encoding: chunked\r\nTrailer: y\r\n\r\n", HTTP1_GET,
+                   to_chunked, "HTTP/1.1 204 x\r\n\r\n");
+    check_response("HTTP/1.1 304 x\r\nContent-Length: 9\r\nContent-Length: 9\r\n\r\n", HTTP1_GET,
+                   LENGTH, "HTTP/1.1 304 x\r\nContent-Length: 9\r\n\r\n");
     check_response("HTTP/1.1 100 x\r\nContent-Length: 0\r\n\r\n", HTTP1_GET, LENGTH,
                    "HTTP/1.1 100 x\r\n\r\n");
     /* RFC 9110 15.5.22: what to upgrade to is the answer itself. */
@@ -346,6 +356,8 @@ static void test_response_connection(void **state)
     (void)state;
     check_response("HTTP/1.1 204 x\r\n\r\n", HTTP1_GET, keep,
                    "HTTP/1.1 204 x\r\nConnection: keep-alive\r\n\r\n");
+    check_response("HTTP/1.1 204 x\r\nConnection: a b, x-y, \"c\"\r\nX-Y: z\r\n\r\n", HTTP1_GET,
+                   keep, "HTTP/1.1 204 x\r\nConnection: keep-alive\r\n\r\n");
     check_response("HTTP/1.1 204 x\r\nConnection: keep-alive\r\n\r\n", HTTP1_GET, close,
                    "HTTP/1.1 204 x\r\nConnection: close\r\n\r\n");
     check_response("HTTP/1.1 103 x\r\n\r\n", HTTP1_GET, close, "HTTP/1.1 103 x\r\n\r\n");

@@ -133,7 +133,7 @@ static void visitor_on_head(struct visitor *visitor, const char *data)
     if (head->expect_continue)
         bufferevent_write(visitor->stream, HTTP1_CONTINUE, sizeof(HTTP1_CONTINUE) - 1);
     visitor->stage = IN_BODY;
-    http1_body_begin(&visitor->body, head->framing, head->content_length);
+    http1_body_begin(&visitor->body, head->kind, head->framing, head->content_length);
 }
 
 /* Takes what it can of the unread bytes: a head, or a piece of a body, which is thrown away. False

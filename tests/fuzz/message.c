@@ -56,7 +56,8 @@ static void read_on(struct message *message, size_t seen)
         if (message->result != HTTP1_DONE)
             return;
         message->head_done = true;
-        http1_body_begin(&message->body, message->head.framing, message->head.content_length);
+        http1_body_begin(&message->body, message->head.kind, message->head.framing,
+                         message->head.content_length);
     }
     if (!message->has_trailer) {
         read_body(message, seen);

@@ -162,19 +162,31 @@ static bool add_body(struct input *input, struct reference_message *message,
     return taken == length;
 }
 
-static enum reference_verdict take_chunks(struct input *input, struct reference_message *message)
+/* Behind a chunk's size there may be an extension, with whitespace in front, and in a response that
+ * came whitespace alone. */
+static struct reference_text chunk_size(struct reference_text line, bool padded)
+{
+    struct reference_text size = line;
+    size_t front = 0;
+
+    while (front < line.length && (line.data[front] == ' ' || line.data[front] == '\t'))
+        front++;
+    if (front == 0 && (cut(&line, ';', &size) || padded))
+        size = trim(size);
+    return size;
+}
+
+static enum reference_verdict take_chunks(struct input *input, struct reference_message *message,
+                                          bool padded)
 {
     for (;;) {
-        struct reference_text line, size;
+        struct reference_text line;
         unsigned long long length;
         enum reference_verdict verdict = take_line(input, &line);
 
         if (verdict != REFERENCE_WHOLE)
             return verdict;
-        size = line;
-        if (cut(&line, ';', &size)) /* an extension; whitespace may stand before it */
-            size = trim(size);
-        if (!number(size, 16, &length))
+        if (!number(chunk_size(line, padded), 16, &length))
             return REFERENCE_BAD;
         if (length == 0)
             return take_fields(input, message->trailers, &message->trailer_count);
@@ -187,31 +199,90 @@ static enum reference_verdict take_chunks(struct input *input, struct reference_
     }
 }
 
+/* The same value in two lines, of what came. */
+static bool is_said_twice(const struct reference_message *message, struct reference_text last)
+{
+    size_t first = 0;
+
+    while (message->fields[first].name.length != 14 ||
+           strncasecmp(message->fields[first].name.data, "Content-Length", 14) != 0)
+        first++;
+    return reference_equals(message->fields[first].value, last.data, last.length);
+}
+
 /* RFC 9112 6.3, refusing whatever is not plain. */
 static enum reference_verdict take_body(struct input *input, struct reference_message *message,
-                                        enum reference_kind kind, bool closed)
+                                        enum reference_kind kind,
+                                        const struct reference_bytes *bytes)
 {
     struct reference_text coding, length;
     size_t codings = reference_find(message, "Transfer-Encoding", &coding);
     size_t lengths = reference_find(message, "Content-Length", &length);
-    unsigned long long bytes = 0;
+    unsigned long long size = 0;
 
+    if (lengths == 2 && bytes->received && is_said_twice(message, length))
+        lengths = 1;
     if (codings + lengths > 1)
         return REFERENCE_BAD;
     if (codings == 1 && (coding.length != 7 || strncasecmp(coding.data, "chunked", 7) != 0))
         return REFERENCE_BAD;
-    if (lengths == 1 && !number(length, 10, &bytes))
+    if (lengths == 1 && !number(length, 10, &size))
         return REFERENCE_BAD;
+    message->framed = codings == 1 || size > 0;
     message->chunked = codings == 1 && kind != REFERENCE_BODILESS;
     if (kind == REFERENCE_BODILESS)
         return REFERENCE_WHOLE;
     if (message->chunked)
-        return take_chunks(input, message);
+        return take_chunks(input, message, bytes->received && kind == REFERENCE_RESPONSE);
     if (lengths == 0 && kind == REFERENCE_REQUEST)
         return REFERENCE_WHOLE;
     if (lengths == 0)
-        return add_body(input, message, input->left) && closed ? REFERENCE_WHOLE : REFERENCE_MORE;
-    return add_body(input, message, bytes) ? REFERENCE_WHOLE : REFERENCE_MORE;
+        return add_body(input, message, input->left) && bytes->closed ? REFERENCE_WHOLE
+                                                                      : REFERENCE_MORE;
+    return add_body(input, message, size) ? REFERENCE_WHOLE : REFERENCE_MORE;
+}
+
+/* Where the first member of a list ends. */
+static size_t member_length(struct reference_text list)
+{
+    bool quoted = false;
+    size_t at = 0;
+
+    for (; at < list.length && (quoted || list.data[at] != ','); at++) {
+        if (list.data[at] == '"')
+            quoted = !quoted;
+        else if (list.data[at] == '\\' && quoted && at + 1 < list.length)
+            at++;
+    }
+    return at;
+}
+
+static bool is_list_of_tokens(struct reference_text list)
+{
+    while (list.length > 0) {
+        size_t length = member_length(list), step = length + (length < list.length);
+        struct reference_text member = trim((struct reference_text){list.data, length});
+
+        if (member.length > 0 && !is_token(member))
+            return false;
+        list.data += step;
+        list.length -= step;
+    }
+    return true;
+}
+
+/* What is forgiven in a response that came, but not forgotten. */
+static bool is_odd(const struct reference_message *message)
+{
+    bool empty = reference_equals(message->start[1], "204", 3) ||
+                 reference_equals(message->start[1], "101", 3);
+
+    for (size_t i = 0; i < message->field_count; i++)
+        if (message->fields[i].name.length == 10 &&
+            strncasecmp(message->fields[i].name.data, "Connection", 10) == 0 &&
+            !is_list_of_tokens(message->fields[i].value))
+            return true;
+    return empty && message->framed;
 }
 
 static enum reference_verdict take_head(struct input *input, struct reference_message *message,
@@ -255,7 +326,9 @@ enum reference_verdict reference_read(struct reference_message *message, enum re
     verdict = bytes->received ? take_received_head(&input, message, kind)
                               : take_head(&input, message, kind);
     if (verdict == REFERENCE_WHOLE)
-        verdict = take_body(&input, message, kind, bytes->closed);
+        verdict = take_body(&input, message, kind, bytes);
+    if (message->head_done && bytes->received && kind != REFERENCE_REQUEST)
+        message->repaired |= is_odd(message);
     message->length = bytes->length - input.left;
     return verdict;
 }

@@ -25,8 +25,9 @@ struct reference_message {
     bool head_done;
     bool repaired; /* so that nothing may be read behind it */
     bool chunked;
-    char *head; /* allocated: a received one, as it should have come; what is above points there */
-    char *body; /* allocated */
+    bool framed; /* chunked or of a length above 0, also where there is no body */
+    char *head;  /* allocated: a received one, as it should have come; what is above points there */
+    char *body;  /* allocated */
     size_t body_length;
     size_t length; /* of the whole message */
 };
