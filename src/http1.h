@@ -111,7 +111,8 @@ struct http1_head {
     bool persistent;      /* the sender lets the connection stay, RFC 9112 9.3 */
     bool connection_auth; /* names NTLM or Negotiate: request: sends credentials of such a kind */
     bool has_length;      /* a Content-Length came; `content_length` holds it also with no body */
-    bool upgrade;         /* request: websocket asked for, in order; response: 101 granted it */
+    bool upgrade; /* request: asked for, in order, and passed on; response: 101 granted it */
+    bool upgrade_left_out; /* request: asked for something that is not passed on */
     enum http1_framing framing;
     uint64_t content_length; /* at most INT64_MAX */
 
@@ -127,7 +128,7 @@ struct http1_head {
     /* Responses. */
     uint16_t status; /* 100 to 999 */
     bool repaired;   /* in its framing or line ends: its connection is not to be used again */
-    bool upgrade_asked;
+    const char *upgrade_sent;
     struct http1_span reason;
     int32_t keep_alive_timeout; /* Keep-Alive: timeout=, in seconds; -1: none */
 
@@ -139,10 +140,17 @@ struct http1_head {
     struct http1_field fields[HTTP1_FIELD_MAX];
 };
 
-/* Makes a head ready to be parsed. A response's framing depends on its request: pass the method
- * that was sent, and whether an upgrade was asked of the upstream. */
+/* The request as it was sent, on which a response's framing depends. */
+struct http1_asked {
+    enum http1_method method;
+    const char *upgrade;   /* Upgrade's value, by http1_compose_upgrade; outlives the head. NULL:
+                              none */
+    bool upgrade_left_out; /* the client had asked for more than that */
+};
+
+/* Makes a head ready to be parsed. */
 void http1_request_begin(struct http1_head *head);
-void http1_response_begin(struct http1_head *head, enum http1_method method, bool upgrade);
+void http1_response_begin(struct http1_head *head, const struct http1_asked *asked);
 void http1_trailer_begin(struct http1_head *head);
 
 /* Looks at the first `length` bytes of the message, in one piece. After HTTP1_MORE call again with

@@ -265,6 +265,46 @@ static void put_forwarded(struct out *out, const struct http1_head *head, const 
     PUT(out, "\r\n");
 }
 
+/* The protocols of Upgrade that are passed on; in a response all are that were sent. */
+static void put_protocols(struct out *out, const struct http1_head *head, const char *data)
+{
+    bool first = true;
+
+    for (unsigned i = 0; i < head->field_count; i++) {
+        const struct http1_field *field = &head->fields[i];
+        struct http1_list list;
+        const char *protocol;
+        size_t length;
+
+        if (field->id != HTTP1_NAME_UPGRADE)
+            continue;
+        http1_list_begin(&list, data + field->value.start, field->value.length);
+        while (http1_list_next(&list, &protocol, &length)) {
+            if (!http1_upgrade_passes(protocol, length))
+                continue;
+            put_text(out, first ? "" : ", ");
+            put(out, protocol, length);
+            first = false;
+        }
+    }
+}
+
+ssize_t http1_compose_upgrade(char *buffer, size_t size, const struct http1_head *head,
+                              const char *data)
+{
+    struct out out = OUT(buffer, size);
+
+    put_protocols(&out, head, data);
+    return finish(&out);
+}
+
+static void put_upgrade(struct out *out, const struct http1_head *head, const char *data)
+{
+    PUT(out, "Connection: upgrade\r\nUpgrade: ");
+    put_protocols(out, head, data);
+    PUT(out, "\r\n");
+}
+
 /* Owed by a gateway on requests (RFC 9110 7.6.3), behind the Vias of others. */
 static void put_via(struct out *out, const struct http1_head *head, const char *via)
 {
@@ -330,7 +370,7 @@ ssize_t http1_compose_request(char *buffer, size_t size, const struct http1_head
     if (head->expect_continue && options->pass_expect)
         PUT(&out, "Expect: 100-continue\r\n");
     if (head->upgrade)
-        PUT(&out, "Connection: upgrade\r\nUpgrade: websocket\r\n");
+        put_upgrade(&out, head, data);
     PUT(&out, "\r\n");
     return finish(&out);
 }
@@ -390,7 +430,7 @@ ssize_t http1_compose_response(char *buffer, size_t size, const struct http1_hea
         put_date(&out, options->now); /* RFC 9110 6.6.1 */
     put_response_framing(&out, head, options);
     if (head->upgrade)
-        PUT(&out, "Connection: upgrade\r\nUpgrade: websocket\r\n");
+        put_upgrade(&out, head, data);
     else if (!http1_head_is_interim(head))
         put_connection(&out, options->connection, offers_upgrade);
     PUT(&out, "\r\n");

@@ -30,10 +30,15 @@ struct http1_request_options {
 };
 
 /* A request for the upstream: target in origin-form, hop-by-hop fields dropped, framing and Host
- * rewritten; Connection and Upgrade only when a websocket is asked for. */
+ * rewritten; Connection and Upgrade only with head->upgrade. */
 MUST_CHECK ssize_t http1_compose_request(char *buffer, size_t size, const struct http1_head *head,
                                          const char *data,
                                          const struct http1_request_options *options);
+
+/* The value of Upgrade in what is composed of a head with `upgrade`: its protocols, as far as they
+ * are passed on. */
+MUST_CHECK ssize_t http1_compose_upgrade(char *buffer, size_t size, const struct http1_head *head,
+                                         const char *data);
 
 enum http1_connection { HTTP1_SAY_NOTHING, HTTP1_SAY_CLOSE, HTTP1_SAY_KEEP_ALIVE };
 

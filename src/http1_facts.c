@@ -7,6 +7,8 @@
 /* RFC 9110 5.6.1 asks for a reasonable number of list members. */
 #define MEMBERS_MAX 64
 
+#define UPGRADE_LEFT_OUT "101 to an Upgrade that was not passed on (RFC 9110 7.8)"
+
 /* What one walk over the fields collects. */
 struct facts {
     struct http1_head *head;
@@ -14,7 +16,8 @@ struct facts {
     unsigned hosts, lengths, codings, members;
     struct http1_span length;               /* Content-Length's value */
     bool close, keep_alive, upgrade_option; /* Connection's */
-    bool chunked, websocket, expect;
+    bool chunked, expect;
+    bool protocols; /* Upgrade's that are passed on */
 };
 
 static bool bad(struct facts *facts, uint16_t status, const char *text)
@@ -170,19 +173,39 @@ static bool read_connection(struct facts *facts, const struct http1_field *field
     return true;
 }
 
-/* Only websocket is passed on: behind h2c or TLS we could not see requests any more. */
+/* A 101 may name several protocols, layer upon layer, but none that was not sent. */
+static bool judge_switch(struct facts *facts, const char *protocol, size_t length)
+{
+    const struct http1_head *head = facts->head;
+
+    facts->protocols = http1_upgrade_has(head->upgrade_sent, protocol, length);
+    if (facts->protocols)
+        return true;
+    return bad(facts, 502,
+               head->upgrade_left_out ? UPGRADE_LEFT_OUT
+                                      : "101 to another protocol than asked for (RFC 9110 7.8)");
+}
+
+/* In a response it only matters to what an upstream switches. */
 static bool read_upgrade(struct facts *facts, const struct http1_field *field)
 {
+    struct http1_head *head = facts->head;
+    bool request = head->kind == HTTP1_KIND_REQUEST;
     struct http1_list list;
     const char *protocol;
     size_t length;
 
+    if (!request && (head->status != 101 || !head->upgrade_sent))
+        return true;
     http1_list_begin(&list, value_of(facts, field), field->value.length);
-    while (next_member(facts, &list, &protocol, &length))
-        if (http1_text_is(protocol, length, "websocket"))
-            facts->websocket = true;
-        else if (facts->head->status == 101)
-            return bad(facts, 502, "101 to another protocol than asked for (RFC 9110 7.8)");
+    while (next_member(facts, &list, &protocol, &length)) {
+        if (!request && !judge_switch(facts, protocol, length))
+            return false;
+        if (request && http1_upgrade_passes(protocol, length))
+            facts->protocols = true;
+        else if (request)
+            head->upgrade_left_out = true;
+    }
     return true;
 }
 
@@ -352,8 +375,8 @@ static bool derive_request(struct facts *facts)
         head->framing = HTTP1_NO_BODY;
     }
     head->expect_continue = facts->expect && content;
-    head->upgrade = facts->upgrade_option && facts->websocket && !content && head->minor > 0 &&
-                    head->method == HTTP1_GET;
+    head->upgrade = facts->protocols && facts->upgrade_option && head->minor > 0;
+    head->upgrade_left_out |= facts->protocols && !head->upgrade;
     return true;
 }
 
@@ -364,9 +387,11 @@ static bool check_switch(struct facts *facts)
 
     if (head->status != 101)
         return true;
-    if (!head->upgrade_asked)
-        return bad(facts, 502, "101 without an Upgrade (RFC 9110 15.2.2)");
-    if (!facts->websocket || !facts->upgrade_option || head->minor == 0)
+    if (!head->upgrade_sent)
+        return bad(facts, 502,
+                   head->upgrade_left_out ? UPGRADE_LEFT_OUT
+                                          : "101 without an Upgrade (RFC 9110 15.2.2)");
+    if (!facts->protocols || !facts->upgrade_option || head->minor == 0)
         return bad(facts, 502, "101 without Upgrade and Connection (RFC 9110 7.8)");
     head->upgrade = true;
     return true;

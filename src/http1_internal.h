@@ -150,6 +150,12 @@ static inline bool http1_name_is_in(enum http1_name name, uint32_t set)
  * Connection field may name it. */
 bool http1_name_is_protected(const char *name, size_t length);
 
+/* May a protocol of Upgrade be passed on? */
+bool http1_upgrade_passes(const char *protocol, size_t length);
+
+/* Is it one of those that were sent? */
+bool http1_upgrade_has(const char *sent, const char *protocol, size_t length);
+
 /* Method and target: NULL, or the rule that is broken. */
 enum http1_method http1_method_find(const char *text, size_t length);
 const char *http1_target_parse(struct http1_head *head, const char *data);

@@ -21,11 +21,12 @@ void http1_request_begin(struct http1_head *head)
     begin(head, HTTP1_KIND_REQUEST);
 }
 
-void http1_response_begin(struct http1_head *head, enum http1_method method, bool upgrade)
+void http1_response_begin(struct http1_head *head, const struct http1_asked *asked)
 {
     begin(head, HTTP1_KIND_RESPONSE);
-    head->method = method;
-    head->upgrade_asked = upgrade;
+    head->method = asked->method;
+    head->upgrade_sent = asked->upgrade;
+    head->upgrade_left_out = asked->upgrade_left_out;
 }
 
 void http1_trailer_begin(struct http1_head *head)

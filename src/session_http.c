@@ -84,6 +84,7 @@ void http_exchange_free(struct http_session *http)
     relay_clear(&exchange->bulk_up);
     relay_clear(&exchange->bulk_down);
     free(exchange->target);
+    free(exchange->upgrade);
     if (service->spare_exchange_count == SPARES_MAX) {
         free(exchange);
         return;

@@ -90,7 +90,8 @@ struct exchange {
     bool repaired;   /* its answer, or an interim one, so that nothing more is to be read */
     bool retried;
     char method[24];
-    char *target; /* for the access log; NULL: unknown */
+    char *target;  /* for the access log; NULL: unknown */
+    char *upgrade; /* Upgrade as it is sent; NULL: none is */
 };
 
 struct http_session {

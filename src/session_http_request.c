@@ -126,6 +126,18 @@ static int wrap_ahead(struct exchange *exchange)
     return buffer_append(&exchange->tail, HTTP1_CHUNK_END, sizeof(HTTP1_CHUNK_END) - 1);
 }
 
+/* Notes what the answer must be held against. 0, or -1 with ENOMEM. */
+static int note_upgrade(struct http_session *http, const char *data)
+{
+    struct exchange *exchange = http->exchange;
+    struct scratch scratch = http->session.service->compose;
+    if (!exchange->request.upgrade)
+        return 0;
+    ssize_t n = http1_compose_upgrade(scratch.data, scratch.size, &exchange->request, data);
+    exchange->upgrade = n < 0 ? NULL : strndup(scratch.data, (size_t)n);
+    return exchange->upgrade == NULL ? -1 : 0;
+}
+
 /* Composes the request for the upstream, as far as it was read, from its head at `data`. */
 static enum step compose(struct http_session *http, const char *data)
 {
@@ -146,6 +158,8 @@ static enum step compose(struct http_session *http, const char *data)
     };
     if (options.forwarded != HTTP1_FORWARDED_OFF)
         options.client = client_addr(&http->session, addr);
+    if (note_upgrade(http, data) < 0)
+        return http_finish(http, SESSION_ERROR);
     ssize_t n = http1_compose_request(scratch.data, scratch.size, head, data, &options);
     if (n < 0)
         return refuse(http, 431, "the request's header is too large to pass on");

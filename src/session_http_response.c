@@ -70,6 +70,16 @@ static int append_last_chunk(struct http_session *http, const struct http1_head 
     return n < 0 ? -1 : buffer_append(&http->down, compose.data, (size_t)n);
 }
 
+static void begin_response(struct exchange *exchange)
+{
+    const struct http1_asked asked = {
+        .method = exchange->request.method,
+        .upgrade = exchange->upgrade,
+        .upgrade_left_out = exchange->request.upgrade_left_out,
+    };
+    http1_response_begin(&exchange->response, &asked);
+}
+
 /* An interim response is passed on, to who can understand it (RFC 9110 15.2). */
 static int pass_interim(struct http_session *http)
 {
@@ -84,7 +94,7 @@ static int pass_interim(struct http_session *http)
             return -1;
     }
     buffer_consume(&exchange->answer, head->length);
-    http1_response_begin(head, exchange->request.method, exchange->request.upgrade);
+    begin_response(exchange);
     return 0;
 }
 
@@ -359,8 +369,7 @@ enum step http_relay_response(struct http_session *http)
     http_took(http, (size_t)n);
     if (!exchange->heard) {
         exchange->heard = true;
-        http1_response_begin(&exchange->response, exchange->request.method,
-                             exchange->request.upgrade);
+        begin_response(exchange);
     }
     return take_all(http, scratch.data, (size_t)n);
 }

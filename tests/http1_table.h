@@ -19,7 +19,7 @@ struct http1_case {
     const char *rule;
     enum http1_kind kind;
     enum http1_method method; /* of the request that a response answers */
-    bool upgrade;             /* it asked for one */
+    const char *upgrade;      /* the Upgrade that was sent with it, or NULL */
     const char *text;
     size_t length;
     enum outcome outcome;
@@ -62,10 +62,10 @@ struct http1_case {
 #define R_FAIL(rfc, m, t)         CASE(RESPONSE(rfc, m, t), .outcome = HEAD_BAD, .status = 502)
 #define R_MORE_BODY(rfc, t, f, p) CASE(RESPONSE(rfc, GET, t), .outcome = BODY_CUT, BODY(f, p))
 #define R_FAIL_BODY(rfc, t, p)    CASE(RESPONSE(rfc, GET, t), .outcome = BODY_BAD, BODY(CHUNKED, p))
-#define R_SWITCH(rfc, t)                                                                           \
-    CASE(RESPONSE(rfc, GET, t), .upgrade = true, .outcome = WHOLE, BODY(NO_BODY, ""))
-#define R_SWITCH_FAIL(rfc, t)                                                                      \
-    CASE(RESPONSE(rfc, GET, t), .upgrade = true, .outcome = HEAD_BAD, .status = 502)
+#define R_SWITCH(rfc, u, t)                                                                        \
+    CASE(RESPONSE(rfc, GET, t), .upgrade = (u), .outcome = WHOLE, BODY(NO_BODY, ""))
+#define R_SWITCH_FAIL(rfc, u, t)                                                                   \
+    CASE(RESPONSE(rfc, GET, t), .upgrade = (u), .outcome = HEAD_BAD, .status = 502)
 
 /* Beginnings that many cases share. */
 #define GET11  "GET / HTTP/1.1\r\nHost: a\r\n"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Goal of this test: WebSocket upgrades and CONNECT become tunnels whose connection is not used
-again; other upgrades are not passed on."""
+"""Goal of this test: upgrades to any protocol but h2c, and CONNECT, become tunnels whose connection
+is not used again."""
 
 import base64
 import hashlib
@@ -116,16 +116,81 @@ def declined(t):
     t.equal(peer.ask("GET", "/x").body, b"1 GET /x ", "answer to the next request")
 
 
-@test("h2c, a POST, and HTTP/1.0 upgrade nothing")
+def switching_upstream(connection):
+    """Switches to the first protocol that is asked for, and echoes."""
+    message = read_request(connection)
+    protocol = message.get("Upgrade").split(", ")[0]
+    connection.send(head("HTTP/1.1 101 UPGRADED", [("Upgrade", protocol), ("Connection", "x, Upgrade"),
+                                                   ("Content-Type", "raw")]) + message.body)
+    while data := connection.receive():
+        connection.send(data)
+
+
+@test("any protocol, any method, with content and without: what the upstream gets, and the tunnel")
+def protocols(t):
+    upstream = t.own(ScriptedUpstream(switching_upstream))
+    kaproxy = start(t, upstream, listener={"host": "up"})
+    cases = (("POST", "tcp", None, "tcp"),  # docker attach
+             ("POST", "tcp", b'{"Detach":false}', "tcp"),  # docker exec
+             ("GET", "SPDY/3.1", None, "SPDY/3.1"),  # kubectl exec
+             ("FROB", 'h2c, "x", a b, Foo/2 , tcp', None, "Foo/2, tcp"))
+    for number, (method, asked, body, passed) in enumerate(cases, 1):
+        peer = client(t, kaproxy)
+        got = peer.ask(method, "/x", [("Connection", "Upgrade"), ("Upgrade", asked)], body)
+        t.equal((got.status, got.get("Upgrade"), got.get("Connection"), got.get("Content-Type")),
+                (101, passed.split(", ")[0], "upgrade", "raw"), f"answer to {asked}")
+        t.equal(peer.channel.read(len(body or b"")), body or b"", "the content")
+        peer.channel.send(b"hello")
+        t.equal(peer.channel.read(5), b"hello", "echo")
+        wanted = (f"{method} /x HTTP/1.1\r\nHost: up\r\n" +
+                  (f"Content-Length: {len(body)}\r\n" if body else "") +
+                  f"Connection: upgrade\r\nUpgrade: {passed}\r\n\r\n").encode()
+        t.equal(bytes(upstream.connections[-1].received), wanted + (body or b"") + b"hello",
+                "what the upstream got")
+        t.equal(peer.channel.end(), "eof", "end")
+        check_line(t, kaproxy, number, status=101, method=method, end="complete")
+    t.equal(upstream.accepted, len(cases), "connections")
+    t.equal(kaproxy.counters()["idle"], 0, "idle connections")
+
+
+@test("h2c, and what an HTTP/1.0 client asks for, is not passed on")
 def others(t):
     upstream = t.own(HttpUpstream())
     kaproxy = start(t, upstream)
     h2c = [("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"), ("HTTP2-Settings", "A")]
-    for arguments, options in ((("GET", "/", h2c), {}), (("POST", "/", UPGRADE, b"x"), {}),
-                               (("GET", "/", UPGRADE), {"version": "1.0"})):
-        t.equal(client(t, kaproxy).ask(*arguments, **options).status, 200, "status")
+    for fields, options in (h2c, {}), (UPGRADE, {"version": "1.0"}), (UPGRADE[1:], {}):
+        t.equal(client(t, kaproxy).ask("GET", "/", fields, **options).status, 200, "status")
         seen = upstream.requests[-1].names()
         t.equal(seen & {"upgrade", "connection", "http2-settings"}, set(), "fields passed on")
+
+
+@test("a 101 that was not asked for: 502, which says when an Upgrade was left out")
+def unasked(t):
+    reply = head("HTTP/1.1 101 x", [("Connection", "upgrade"), ("Upgrade", "h2c")])
+    upstream = t.own(HttpUpstream(lambda c, m: reply))
+    kaproxy = start(t, upstream)
+    for asked, text in ((None, b"101 without an Upgrade"), ("h2c", b"not passed on"),
+                        ("tcp", b"another protocol"), ("tcp, h2c", b"not passed on")):
+        fields = [("Connection", "Upgrade"), ("Upgrade", asked)] if asked else []
+        got = client(t, kaproxy).ask("GET", "/", fields)
+        t.equal(got.status, 502, f"status for {asked}")
+        t.check(text in got.body, f"text for {asked}: {got.body!r}")
+    t.equal(kaproxy.counters().get("discard_protocol_error"), 4, "discarded")
+
+
+@test("a 101 before the whole request was sent is none")
+def early(t):
+    def script(connection):
+        read_request(connection, with_body=lambda _: False)
+        connection.send(head("HTTP/1.1 101 x", [("Connection", "upgrade"), ("Upgrade", "tcp")]))
+        connection.read_end()
+
+    upstream = t.own(ScriptedUpstream(script))
+    peer = client(t, start(t, upstream))
+    peer.channel.send(head("POST / HTTP/1.1", [("Host", "h"), ("Connection", "upgrade"),
+                                               ("Upgrade", "tcp"), ("Content-Length", 200_000)]))
+    peer.channel.send(b"x" * 150_000)
+    t.equal(peer.response().status, 502, "status")
 
 
 def proxy_upstream(connection):

@@ -31,9 +31,9 @@ static void parse_request(const char *message)
     parse(message);
 }
 
-static void parse_response(const char *message, enum http1_method method, bool upgrade)
+static void parse_response(const char *message, enum http1_method method, const char *upgrade)
 {
-    http1_response_begin(&head, method, upgrade);
+    http1_response_begin(&head, &(struct http1_asked){.method = method, .upgrade = upgrade});
     parse(message);
 }
 
@@ -55,7 +55,7 @@ static void check_request(const char *message, struct http1_request_options opti
 static void check_response(const char *message, enum http1_method method,
                            struct http1_response_options options, const char *expected)
 {
-    parse_response(message, method, false);
+    parse_response(message, method, NULL);
     assert_out(http1_compose_response(out, sizeof(out), &head, parsed, &options), expected);
 }
 
@@ -177,7 +177,7 @@ static void test_request_expect(void **state)
                   "POST / HTTP/1.1\r\nHost: up:8080\r\nContent-Length: 1\r\n\r\n");
 }
 
-/* Only websocket, whatever else was offered. */
+/* RFC 9110 7.8: whatever was asked for in order, but for h2c. */
 static void test_request_upgrade(void **state)
 {
     (void)state;
@@ -186,6 +186,20 @@ static void test_request_upgrade(void **state)
                   PLAIN,
                   "GET / HTTP/1.1\r\nHost: up:8080\r\nSec-WebSocket-Version: 13\r\n"
                   "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+    check_request(
+        "POST / HTTP/1.1\r\nHost: a\r\nUpgrade: \"a\", SPDY/3.1,, b c\r\nConnection: Upgrade\r\n"
+        "Upgrade: H2C/1,Tcp\r\nContent-Length: 5\r\n\r\n",
+        PLAIN,
+        "POST / HTTP/1.1\r\nHost: up:8080\r\nContent-Length: 5\r\n"
+        "Connection: upgrade\r\nUpgrade: SPDY/3.1, Tcp\r\n\r\n");
+    assert_out(http1_compose_upgrade(out, sizeof(out), &head, parsed), "SPDY/3.1, Tcp");
+    assert_int_equal(http1_compose_upgrade(out, sizeof("SPDY/3.1, Tcp") - 2, &head, parsed), -1);
+    check_request("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: tcp\r\n\r\n", PLAIN,
+                  "GET / HTTP/1.1\r\nHost: up:8080\r\n\r\n");
+    check_request("GET / HTTP/1.0\r\nUpgrade: tcp\r\nConnection: upgrade\r\n\r\n", PLAIN,
+                  "GET / HTTP/1.1\r\nHost: up:8080\r\n\r\n");
+    check_request("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n", PLAIN,
+                  "GET / HTTP/1.1\r\nHost: up:8080\r\n\r\n");
 }
 
 /* RFC 9110 7.6.2: a step less; other methods' is passed on as it came. */
@@ -362,10 +376,15 @@ static void test_response_connection(void **state)
                    "HTTP/1.1 204 x\r\nConnection: close\r\n\r\n");
     check_response("HTTP/1.1 103 x\r\n\r\n", HTTP1_GET, close, "HTTP/1.1 103 x\r\n\r\n");
     check_response("HTTP/1.1 103 x\r\n\r\n", HTTP1_GET, keep, "HTTP/1.1 103 x\r\n\r\n");
-    parse_response(switched, HTTP1_GET, true);
+    parse_response(switched, HTTP1_GET, "tcp, websocket");
     assert_out(http1_compose_response(out, sizeof(out), &head, parsed, &close),
                "HTTP/1.1 101 x\r\nSec-WebSocket-Accept: y\r\n"
                "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+    parse_response("HTTP/1.1 101 x\r\nUpgrade: b/2 ,\r\nConnection: upgrade\r\n"
+                   "Upgrade: A\r\nTransfer-Encoding: chunked\r\n\r\n",
+                   HTTP1_POST, "a, b/2");
+    assert_out(http1_compose_response(out, sizeof(out), &head, parsed, &keep),
+               "HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: b/2, A\r\n\r\n");
 }
 
 /* RFC 9110 6.6.1. */
@@ -517,7 +536,7 @@ static void test_no_space_for_response(void **state)
         .framing = HTTP1_LENGTH, .length = 12, .connection = HTTP1_SAY_CLOSE, .now = 1};
 
     (void)state;
-    parse_response(message, HTTP1_GET, false);
+    parse_response(message, HTTP1_GET, NULL);
 
     ssize_t needed = http1_compose_response(out, sizeof(out), &head, parsed, &options);
 

@@ -31,7 +31,7 @@ static const struct http1_head *request(const char *message)
 
 static const struct http1_head *response(const char *message)
 {
-    http1_response_begin(&head, HTTP1_GET, false);
+    http1_response_begin(&head, &(struct http1_asked){.method = HTTP1_GET});
     return parse(message);
 }
 
@@ -117,40 +117,87 @@ static void test_persistence(void **state)
 
     static const char tunnel[] = OK11 "\r\n";
 
-    http1_response_begin(&head, HTTP1_CONNECT, false);
+    http1_response_begin(&head, &(struct http1_asked){.method = HTTP1_CONNECT});
     assert_false(parse(tunnel)->persistent);
 
     static const char refused[] = "HTTP/1.1 403 x\r\nContent-Length: 0\r\n\r\n";
 
-    http1_response_begin(&head, HTTP1_CONNECT, false);
+    http1_response_begin(&head, &(struct http1_asked){.method = HTTP1_CONNECT});
     assert_true(parse(refused)->persistent);
 }
 
 #define UPGRADE "Connection: upgrade\r\nUpgrade: "
 
+/* Is some of it passed on, and is some of it not? */
+static void check_upgrade(const char *message, bool passed, bool left_out)
+{
+    request(message);
+    assert_int_equal(head.upgrade, passed);
+    assert_int_equal(head.upgrade_left_out, left_out);
+}
+
+/* RFC 9110 7.8: any protocol, any method, with or without content; h2c is not passed on. */
 static void test_upgrade(void **state)
+{
+    (void)state;
+    check_upgrade(GET11 UPGRADE "WebSocket\r\n\r\n", true, false);
+    check_upgrade(GET11 UPGRADE "TLS/1.0\r\n\r\n", true, false);
+    check_upgrade(GET11 UPGRADE ", ,tcp ,\r\n\r\n", true, false);
+    check_upgrade("FROB / HTTP/1.1\r\nHost: a\r\n" UPGRADE "x/y\r\n\r\n", true, false);
+    check_upgrade(POST11 UPGRADE "tcp\r\n\r\n", true, false);
+    check_upgrade(POST11 UPGRADE "tcp\r\nContent-Length: 1\r\n\r\n", true, false);
+    check_upgrade(POST11 UPGRADE "tcp\r\nTransfer-Encoding: chunked\r\n\r\n", true, false);
+    check_upgrade(GET11 UPGRADE "h2c, websocket\r\n\r\n", true, true);
+    check_upgrade(GET11 UPGRADE "tcp\r\nUpgrade: H2C\r\n\r\n", true, true);
+    check_upgrade(GET11 UPGRADE "tcp, a b\r\n\r\n", true, true);
+    check_upgrade(GET11 UPGRADE "h2c\r\n\r\n", false, true);
+    check_upgrade(GET11 UPGRADE "h2c/1\r\n\r\n", false, true);
+    check_upgrade(GET11 UPGRADE "\"tcp\"\r\n\r\n", false, true);
+    check_upgrade(GET11 UPGRADE "/1\r\n\r\n", false, true);
+    check_upgrade(GET11 UPGRADE "tcp/\r\n\r\n", false, true);
+    check_upgrade(GET11 UPGRADE "tcp/1/2\r\n\r\n", false, true);
+    check_upgrade(GET11 UPGRADE "tcp:1\r\n\r\n", false, true);
+    check_upgrade(GET11 "Upgrade: websocket\r\n\r\n", false, true);
+    check_upgrade("GET / HTTP/1.0\r\n" UPGRADE "websocket\r\n\r\n", false, true);
+    check_upgrade(GET11 "Connection: upgrade\r\n\r\n", false, false);
+    check_upgrade(GET11 UPGRADE "\r\n\r\n", false, false);
+}
+
+static void test_switch(void **state)
 {
     static const char granted[] = "HTTP/1.1 101 x\r\n" UPGRADE "websocket\r\n\r\n";
 
     (void)state;
-    assert_true(request(GET11 UPGRADE "WebSocket\r\n\r\n")->upgrade);
-    assert_true(request(GET11 UPGRADE "h2c, websocket\r\n\r\n")->upgrade);
-    assert_false(request(GET11 "Upgrade: websocket\r\n\r\n")->upgrade);
-    assert_false(request(GET11 "Connection: upgrade\r\n\r\n")->upgrade);
-    assert_false(request(GET11 UPGRADE "h2c\r\n\r\n")->upgrade);
-    assert_false(request(GET11 UPGRADE "TLS/1.0\r\n\r\n")->upgrade);
-    assert_false(request(GET11 UPGRADE "websocket/13\r\n\r\n")->upgrade);
-    assert_false(request("GET / HTTP/1.0\r\n" UPGRADE "websocket\r\n\r\n")->upgrade);
-    assert_false(request(POST11 UPGRADE "websocket\r\n\r\n")->upgrade);
-    assert_false(request(GET11 UPGRADE "websocket\r\nContent-Length: 1\r\n\r\n")->upgrade);
-    assert_false(request(GET11 UPGRADE "websocket\r\nTransfer-Encoding: chunked\r\n\r\n")->upgrade);
-
-    http1_response_begin(&head, HTTP1_GET, true);
+    http1_response_begin(&head, &(struct http1_asked){HTTP1_GET, "websocket", true});
     assert_true(parse(granted)->upgrade);
     assert_false(head.persistent);
     assert_false(http1_head_is_interim(&head));
     assert_true(http1_head_is_interim(response("HTTP/1.1 100 x\r\n\r\n")));
     assert_false(http1_head_is_interim(response("HTTP/1.1 200 x\r\n\r\n")));
+}
+
+/* A 101 that was not asked for, and why that may be. */
+static void test_bad_switch(void **state)
+{
+    static const struct {
+        const char *sent;
+        bool left_out;
+        const char *text;
+    } cases[] = {
+        {NULL, false, "without an Upgrade"},
+        {NULL, true, "was not passed on"},
+        {"tcp", false, "another protocol"},
+        {"tcp", true, "was not passed on"},
+    };
+    static char granted[] = "HTTP/1.1 101 x\r\n" UPGRADE "h2c\r\n\r\n";
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        http1_response_begin(&head,
+                             &(struct http1_asked){HTTP1_GET, cases[i].sent, cases[i].left_out});
+        assert_int_equal(http1_head_parse(&head, granted, sizeof(granted) - 1), HTTP1_BAD);
+        assert_non_null(strstr(head.bad_text, cases[i].text));
+    }
 }
 
 /* RFC 9110 10.1.1. */
@@ -248,6 +295,8 @@ int main(void)
         cmocka_unit_test(test_targets),
         cmocka_unit_test(test_persistence),
         cmocka_unit_test(test_upgrade),
+        cmocka_unit_test(test_switch),
+        cmocka_unit_test(test_bad_switch),
         cmocka_unit_test(test_expect),
         cmocka_unit_test(test_connection_auth),
         cmocka_unit_test(test_keep_alive_timeout),

@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "http1_compose.h"
 #include "message.h"
@@ -33,15 +34,35 @@ static void require_plain(const struct message *message, const struct message_so
     reference_free(&reference);
 }
 
+/* Protocols with and without a version, and no h2c. */
+static void require_protocols(struct reference_text list)
+{
+    struct reference_text protocol;
+    size_t count = 0;
+
+    for (; reference_next(&list, &protocol); count++) {
+        const char *slash = memchr(protocol.data, '/', protocol.length);
+        size_t name = slash ? (size_t)(slash - protocol.data) : protocol.length;
+
+        REQUIRE(name > 0 && !memchr(protocol.data, ' ', protocol.length));
+        REQUIRE(!memchr(protocol.data, '"', protocol.length));
+        REQUIRE(name != 3 || strncasecmp(protocol.data, "h2c", 3) != 0);
+    }
+    REQUIRE(count > 0);
+}
+
 /* What may never stand in a request to the upstream. */
 static void require_clean(const struct reference_message *reference, const struct message *message)
 {
     static const char *const gone[] = {"Keep-Alive", "Proxy-Connection", "TE", "HTTP2-Settings"};
+    struct reference_text upgrade;
 
     for (size_t i = 0; i < ARRAY_LEN(gone); i++)
         REQUIRE(reference_find(reference, gone[i], NULL) == 0);
     REQUIRE(reference_find(reference, "Connection", NULL) == message->head.upgrade);
-    REQUIRE(reference_find(reference, "Upgrade", NULL) == message->head.upgrade);
+    REQUIRE(reference_find(reference, "Upgrade", &upgrade) == message->head.upgrade);
+    if (message->head.upgrade)
+        require_protocols(upgrade);
     REQUIRE(reference_equals(reference->start[2], "HTTP/1.1", 8));
     REQUIRE(reference_equals(reference->start[0], message->data + message->head.method_text.start,
                              message->head.method_text.length));

@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "http1_compose.h"
 #include "message.h"
@@ -33,6 +34,25 @@ static void require_plain(const struct message *message, const struct message_so
     reference_free(&reference);
 }
 
+/* A switch is to what was asked for. */
+static void require_asked(const struct reference_message *reference, const char *upgrade)
+{
+    struct reference_text list, protocol;
+    size_t count = 0;
+
+    REQUIRE(upgrade != NULL && reference_find(reference, "Upgrade", &list) == 1);
+    for (; reference_next(&list, &protocol); count++) {
+        struct reference_text asked = {upgrade, strlen(upgrade)}, one;
+        bool found = false;
+
+        while (!found && reference_next(&asked, &one))
+            found = one.length == protocol.length &&
+                    strncasecmp(one.data, protocol.data, one.length) == 0;
+        REQUIRE(found);
+    }
+    REQUIRE(count > 0);
+}
+
 /* How many Upgrade fields are right: 101's, or all of a 426 (RFC 9110 15.5.22). */
 static size_t upgrades_passed(const struct http1_head *head)
 {
@@ -54,6 +74,9 @@ static void require_clean(const struct reference_message *reference, const struc
     size_t upgrades = upgrades_passed(head);
     REQUIRE(reference_find(reference, "Connection", NULL) == (said || upgrades > 0));
     REQUIRE(reference_find(reference, "Upgrade", NULL) == upgrades);
+    REQUIRE(head->upgrade == (head->status == 101));
+    if (head->upgrade)
+        require_asked(reference, head->upgrade_sent);
     REQUIRE(reference_find(reference, "Date", NULL) > 0 || head->status < 200);
     REQUIRE(reference_equals(reference->start[0], "HTTP/1.1", 8));
     REQUIRE(reference_equals(reference->start[2], message->data + head->reason.start,
@@ -112,7 +135,7 @@ static void pass_on_each_way(const struct message *message)
 
 /* The data are what the upstream sends for one request, interim responses first, and then closes.
  */
-static void answer(const uint8_t *data, size_t size, enum http1_method method, bool upgrade)
+static void answer(const uint8_t *data, size_t size, enum http1_method method, const char *upgrade)
 {
     size_t at = 0;
     bool more = true;
@@ -139,9 +162,10 @@ static void answer(const uint8_t *data, size_t size, enum http1_method method, b
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    answer(data, size, HTTP1_GET, false);
-    answer(data, size, HTTP1_GET, true);
-    answer(data, size, HTTP1_HEAD, false);
-    answer(data, size, HTTP1_CONNECT, false);
+    answer(data, size, HTTP1_GET, NULL);
+    answer(data, size, HTTP1_GET, "websocket");
+    answer(data, size, HTTP1_POST, "SPDY/3.1, tcp");
+    answer(data, size, HTTP1_HEAD, NULL);
+    answer(data, size, HTTP1_CONNECT, NULL);
     return 0;
 }

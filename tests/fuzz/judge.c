@@ -297,6 +297,7 @@ static void require_tunnel_down(size_t k, const char *data, size_t length)
 {
     const struct delivery *delivery = delivery_of(k, clients[k].answered);
     REQUIRE(delivery != NULL && is_tunnel(delivery));
+    REQUIRE(delivery->answer.status != 101 || delivery->request.upgrades);
     size_t start = delivery->tx_start + delivery->answer.length;
     REQUIRE(length <= delivery->upstream->tx.length - start);
     REQUIRE(length == 0 || memcmp(delivery->upstream->tx.data + start, data, length) == 0);

@@ -83,7 +83,8 @@ void message_read(struct message *message, const struct message_source *source)
     if (source->kind == HTTP1_KIND_REQUEST)
         http1_request_begin(&message->head);
     else
-        http1_response_begin(&message->head, source->method, source->upgrade);
+        http1_response_begin(&message->head,
+                             &(struct http1_asked){source->method, source->upgrade, false});
     do {
         seen = next_piece(source, seen, &random);
         read_on(message, seen);

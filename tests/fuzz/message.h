@@ -25,12 +25,13 @@ struct message {
     size_t length; /* taken from data */
 };
 
-/* For a response `method` and `upgrade` are its request's. `closed`: the peer closes behind the
- * data. `seed` 0: the data come at once; else in pieces that it determines. */
+/* For a response `method` and `upgrade` (or NULL) are its request's. `closed`: the peer closes
+ * behind the data. `seed` 0: the data come at once; else in pieces that it determines. */
 struct message_source {
     enum http1_kind kind;
     enum http1_method method;
-    bool upgrade, closed;
+    const char *upgrade;
+    bool closed;
     const char *data;
     size_t length;
     unsigned seed;

@@ -285,6 +285,18 @@ static bool is_odd(const struct reference_message *message)
     return empty && message->framed;
 }
 
+bool reference_next(struct reference_text *list, struct reference_text *member)
+{
+    if (list->length == 0)
+        return false;
+    if (!cut(list, ',', member)) {
+        *member = *list;
+        *list = (struct reference_text){NULL, 0};
+    }
+    *member = trim(*member);
+    return true;
+}
+
 static enum reference_verdict take_head(struct input *input, struct reference_message *message,
                                         enum reference_kind kind)
 {

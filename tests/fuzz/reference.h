@@ -55,6 +55,10 @@ void reference_free(struct reference_message *message);
 /* How many fields have this name; the last one's value goes to `value`, when not NULL. */
 size_t reference_find(const struct reference_message *message, const char *name,
                       struct reference_text *value);
+
+/* Takes the next member off the front of a list that we composed ("a, b"). False: it has none left.
+ */
+bool reference_next(struct reference_text *list, struct reference_text *member);
 bool reference_equals(struct reference_text text, const char *data, size_t length);
 
 #endif
