@@ -82,6 +82,7 @@ struct exchange {
     bool whole;      /* all of the request is held, from its first byte on */
     bool begun;      /* some of it was sent on the present connection */
     bool heard;      /* the upstream has sent something */
+    bool interim;    /* a 1xx of it, in order */
     bool up_failed;  /* the upstream takes no more; it may have answered before */
     bool up_reset;   /* and its end is none in order */
     bool told;       /* bytes of an answer went to the client */
@@ -198,6 +199,9 @@ enum step http_answer_no_tunnel(struct http_session *http);
 enum step http_retry(struct http_session *http, enum pool_discard reason);
 /* The connection is dead: once more, or 504. */
 enum step http_unacked(struct http_session *http);
+/* `what` is all that the upstream has answered, and may be about something before this request:
+ * sends it once more, if it may be. */
+bool http_replay(struct http_session *http, const char *what);
 /* From here on bytes in both directions: the exchange switched protocols. */
 enum step http_open_tunnel(struct http_session *http);
 

@@ -137,25 +137,43 @@ static enum step answer_ended(struct http_session *http, enum pool_discard reaso
     }
 }
 
-enum step http_retry(struct http_session *http, enum pool_discard reason)
+static void send_again(struct http_session *http, enum pool_discard reason)
 {
     struct session *session = &http->session;
     struct exchange *exchange = http->exchange;
-    if (!may_retry(http))
-        return answer_ended(http, reason);
     pool_discard(&session->allocation, reason, reason == DISCARD_UNACKED);
     exchange->retried = true;
-    exchange->up_failed = exchange->up_reset = false;
-    exchange->begun = false;
-    exchange->up_sent = 0;
     session->service->stats.retries++;
     session_ask(session, true);
+    exchange->up_failed = exchange->up_reset = false;
+    exchange->begun = exchange->heard = false;
+    exchange->up_sent = 0;
+}
+
+enum step http_retry(struct http_session *http, enum pool_discard reason)
+{
+    if (!may_retry(http))
+        return answer_ended(http, reason);
+    send_again(http, reason);
     return STEP_AGAIN;
 }
 
 enum step http_unacked(struct http_session *http)
 {
     return http->exchange->heard ? answer_unacked(http) : http_retry(http, DISCARD_UNACKED);
+}
+
+bool http_replay(struct http_session *http, const char *what)
+{
+    const struct session *session = &http->session;
+    char peer[SESSION_PEER_MAX];
+    if (!may_retry(http))
+        return false;
+    log_notice("listener=%s client=%s upstream=%s sent again; a used connection brought: %s",
+               session->service->config->name, session_peer(session, peer),
+               session->service->upstream, what);
+    send_again(http, DISCARD_PROTOCOL_ERROR);
+    return true;
 }
 
 enum step http_open_tunnel(struct http_session *http)

@@ -87,6 +87,7 @@ static int pass_interim(struct http_session *http)
     struct scratch compose = http->session.service->compose;
     struct http1_head *head = &exchange->response;
     const struct http1_response_options options = {.framing = HTTP1_NO_BODY};
+    exchange->interim = true;
     if (exchange->request.minor > 0) {
         ssize_t n = http1_compose_response(compose.data, compose.size, head,
                                            buffer_data(&exchange->answer), &options);
@@ -157,6 +158,18 @@ static void settle_hold(struct http_session *http)
         pool_unhold(lease);
 }
 
+/* What is no response, or a 408 that ends the connection (RFC 9110 15.5.9), may have been sent
+ * before the request came, because the connection had been idle for too long. Its name, or NULL. */
+static const char *stray(const struct exchange *exchange, enum http1_result result)
+{
+    const struct http1_head *head = &exchange->response;
+    if (exchange->interim)
+        return NULL;
+    if (result == HTTP1_BAD)
+        return head->status == 0 ? head->bad_text : NULL;
+    return head->status == 408 && !head->persistent ? "408 (Request Timeout)" : NULL;
+}
+
 static enum step take_head(struct http_session *http)
 {
     struct exchange *exchange = http->exchange;
@@ -165,6 +178,9 @@ static enum step take_head(struct http_session *http)
         http1_head_parse(head, buffer_data(&exchange->answer), buffer_length(&exchange->answer));
     if (result == HTTP1_MORE)
         return STEP_BLOCKED;
+    const char *what = stray(exchange, result);
+    if (what != NULL && http_replay(http, what))
+        return STEP_AGAIN;
     if (result != HTTP1_DONE)
         return bad_response(http, head->bad_text);
     exchange->repaired |= head->repaired;

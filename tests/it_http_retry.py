@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Goal of this test: a reused connection that closes instead of answering costs a client its
-answer only where sending the request again could do harm."""
+"""Goal of this test: a reused connection that closes instead of answering, or has nothing to say to
+the request, costs a client its answer only where sending the request again could do harm."""
 
 import sys
 import threading
 
 sys.path.insert(0, sys.path[0] + "/harness")
 from kaptest import ScriptedUpstream, main, test
-from kaptest.http import (HttpUpstream, answer, check_line, chunked, client, describe, one_shot,
-                          read_request, start)
+from kaptest.http import (HttpUpstream, answer, check_line, chunked, client, describe, head,
+                          one_shot, read_request, start)
 
 
 def closing(*, resets=False, first_connections=1):
@@ -105,6 +105,86 @@ def begun(t):
     kaproxy = warm(t, upstream)
     t.equal(one_shot(t, kaproxy, "GET", "/x").status, 502, "status")
     t.equal(upstream.accepted, 1, "connections")
+
+
+TIMEOUT = answer(b"slow", [("Connection", "close")], 408)
+STRAY = {
+    "a 408 that ends the connection": TIMEOUT,
+    "a 408 in HTTP/1.0": head("HTTP/1.0 408 Request Time-out") + b"slow",
+    "no HTTP": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "HTTP/2": b"HTTP/2.0 200 OK\r\n\r\n",
+    "an alert of TLS": b"\x15\x03\x03\0\x02\x02\x28",
+    "an empty line": b"\r\n" + answer(b"late"),
+    "the rest of a body": b"rest\r\n0\r\n\r\n" + answer(b"late"),
+}
+
+
+def straying(reply):
+    """The first connection answers its second request with this."""
+    def handler(connection, message):
+        stray = connection.number == 1 and message.target != "/first"
+        return reply if stray else describe(connection, message)
+    return handler
+
+
+@test("what is no answer, and a 408 with its end, may have met the request: it is sent once more")
+def stray(t):
+    for number, (what, reply) in enumerate(STRAY.items(), 1):
+        upstream = t.own(HttpUpstream(straying(reply)))
+        kaproxy = warm(t, upstream)
+        got = one_shot(t, kaproxy, "PUT", "/x", body=b"whole")
+        t.equal(got.body, b"2 PUT /x whole", f"answer after {what}")
+        check_line(t, kaproxy, 2, retried=1, status=200, end="complete", from_cache="none")
+        t.equal([r.method for r in upstream.requests[1:]], ["PUT"] * 2, "what was sent")
+        t.equal(kaproxy.counters()["discard_protocol_error"], 1, "discarded")
+        kaproxy.wait_log("sent again; a used connection brought: " + (
+            r"408 \(Request Timeout\)" if b"408" in reply else ".*RFC"))
+
+
+@test("but not where it could do harm, where it says something else, or behind a 1xx")
+def not_stray(t):
+    interim = head("HTTP/1.1 103 x")
+    kept = answer(b"slow", status=408)
+    cases = (("POST", STRAY["no HTTP"], 502), ("POST", TIMEOUT, 408), ("GET", kept, 408),
+             ("GET", interim + TIMEOUT, 408), ("GET", interim + STRAY["no HTTP"], 502),
+             ("GET", head("HTTP/1.1 408 x", [("Content-Length", "x")]), 502),
+             ("GET", answer(b"x", [("Connection", "close")], 503), 503))
+    for method, reply, status in cases:
+        for version in "1.0", "1.1":
+            upstream = t.own(HttpUpstream(straying(reply)))
+            kaproxy = warm(t, upstream)
+            got = one_shot(t, kaproxy, method, "/x", version=version)
+            t.equal(got.status, status, f"answer to {method} after {reply!r}")
+            t.check("retried" not in kaproxy.wait_sessions(2)[1], "the log says that it was retried")
+            t.equal(len(upstream.requests), 2, "requests")
+
+
+@test("nor on a connection that nobody has used before, nor twice")
+def stray_once(t):
+    for reply, status in (TIMEOUT, 408), (STRAY["no HTTP"], 502):
+        upstream = t.own(HttpUpstream(lambda c, m, r=reply: r))
+        t.equal(one_shot(t, start(t, upstream)).status, status, "status")
+        t.equal(len(upstream.requests), 1, "requests")
+
+        upstream = t.own(HttpUpstream(
+            lambda c, m, r=reply: describe(c, m) if m.target == "/first" else r))
+        kaproxy = warm(t, upstream)
+        t.equal(one_shot(t, kaproxy, "GET", "/x").status, status, "status of the second time")
+        t.equal(len(upstream.requests), 3, "requests")
+        check_line(t, kaproxy, 2, retried=1, status=status)
+
+
+@test("a spare connection, which was idle too, counts as used")
+def spare(t):
+    def script(connection):
+        if read_request(connection) is not None:
+            connection.send(TIMEOUT if connection.number == 1 else answer(b"good"))
+
+    upstream = t.own(ScriptedUpstream(script))
+    kaproxy = start(t, upstream, pool={"min_idle": 1})
+    kaproxy.wait_idle(1)
+    t.equal(one_shot(t, kaproxy).body, b"good", "answer")
+    check_line(t, kaproxy, retried=1, status=200)
 
 
 @test("the second attempt gets a new connection, not one of the other idle ones")

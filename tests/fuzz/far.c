@@ -90,6 +90,7 @@ void far_reset_world(void)
         clear(&far_world.clients[i]);
     for (size_t i = 0; i < far_world.upstream_count; i++)
         clear(&far_world.upstreams[i]);
+    free(far_world.retries);
     memset(&far_world, 0, sizeof(far_world));
 }
 
@@ -174,6 +175,14 @@ static void note(struct far *far, size_t came)
     far->marks[far->mark_count++] =
         (struct far_mark){far->came, far->tx.length, far_world.serial++};
     far->came = came;
+}
+
+void far_note_retry(size_t client)
+{
+    far_world.retries =
+        realloc(far_world.retries, (far_world.retry_count + 1) * sizeof(*far_world.retries));
+    REQUIRE(far_world.retries != NULL);
+    far_world.retries[far_world.retry_count++] = (struct far_retry){client, far_world.serial++};
 }
 
 static void pull(struct far *far)

@@ -39,9 +39,17 @@ struct far {
     size_t mark_count;
 };
 
+/* The program asked for another connection, to send a request of this client's once more. */
+struct far_retry {
+    size_t client;
+    unsigned serial;
+};
+
 struct far_world {
     struct far clients[FAR_CLIENTS], upstreams[FAR_UPSTREAMS];
     size_t client_count, upstream_count;
+    struct far_retry *retries;
+    size_t retry_count;
     struct far *heard; /* the upstream that received something last */
     bool small_buffers;
     unsigned serial;
@@ -59,6 +67,8 @@ int far_open_upstream(void);
 void far_send(struct far *far, const char *data, size_t length);
 void far_finish(struct far *far); /* FIN; what is pending is dropped */
 void far_close(struct far *far);  /* without reading what is there: a reset then */
+
+void far_note_retry(size_t client);
 
 /* Sends and receives what it can. */
 void far_pump(void);

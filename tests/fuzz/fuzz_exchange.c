@@ -64,6 +64,11 @@ static char scratch[64 * 1024];
 static char compose[HTTP1_COMPOSE_MAX];
 static char name[] = "fuzz", host_upstream[] = "upstream", host_client[] = "client";
 
+/* The linker puts it in the place of the function (--wrap): where a connection is asked for, once
+ * some of the request had been sent on another one. */
+void __real_session_ask(struct session *session, bool fresh);
+void __wrap_session_ask(struct session *session, bool fresh);
+
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -76,6 +81,14 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     REQUIRE(log_open("/dev/null", LOG_LEVEL_ERROR) == 0);
     REQUIRE(log_access_open("/dev/null") == 0);
     return 0;
+}
+
+void __wrap_session_ask(struct session *session, bool fresh)
+{
+    const struct exchange *exchange = http_of(session)->exchange;
+    if (exchange->retried && exchange->begun)
+        far_note_retry((ntohl(session->peer.in.sin_addr.s_addr) & 0xff) - 1);
+    __real_session_ask(session, fresh);
 }
 
 static void turn(struct play *play)

@@ -1,5 +1,6 @@
 #include "judge.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,9 @@
 
 /* As the program's: a request with a longer body is passed on before it is whole. */
 #define AHEAD_MAX (64 * 1024)
+
+/* The same: a longer first line is none. */
+#define START_LINE_MAX 8192
 
 /* One request as an upstream received it. */
 struct delivery {
@@ -173,16 +177,54 @@ static void require_own_connection(const struct delivery *delivery)
                 before->client == delivery->client);
 }
 
+static bool was_retried(const struct delivery *last, const struct delivery *delivery)
+{
+    for (size_t i = 0; i < far_world.retry_count; i++) {
+        const struct far_retry *retry = &far_world.retries[i];
+        if (retry->client == delivery->client && retry->serial > last->serial &&
+            retry->serial < delivery->serial)
+            return true;
+    }
+    return false;
+}
+
+/* A first line that is none long before its end. */
+static bool is_no_status_line(const char *data, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        bool line_end = data[i] == '\r' && (i + 1 == length || data[i + 1] == '\n');
+        if (data[i] == '\n' || line_end)
+            return false;
+        if (i == START_LINE_MAX || (iscntrl((unsigned char)data[i]) && data[i] != '\t'))
+            return true;
+    }
+    return length == 0;
+}
+
+/* Nothing came back, or nothing but what may have been sent before. */
+static bool is_no_answer(const struct delivery *delivery)
+{
+    const struct answer_view *answer = &delivery->answer;
+    if (is_no_status_line(delivery->upstream->tx.data + delivery->tx_start,
+                          delivery->tx_end - delivery->tx_start))
+        return true;
+    if (answer->interims > 0)
+        return false;
+    return answer->status == 0 ? answer->verdict == REFERENCE_BAD
+                               : answer->status == 408 && answer->ends_connection;
+}
+
 /* Finds the request that was delivered. Each client's are passed on one after the other, so it is
- * the next one; or the last one again, when nothing came back. */
+ * the next one; or the last one again. */
 static void match(struct delivery *delivery)
 {
     const struct request_view *got = &delivery->request;
     size_t k = delivery->client = whose(delivery);
     require_own_connection(delivery);
     const struct delivery *last = clients[k].last;
-    delivery->again = last != NULL && last->tx_end == last->tx_start;
+    delivery->again = last != NULL && was_retried(last, delivery);
     if (delivery->again) {
+        REQUIRE(is_no_answer(last));
         REQUIRE(!last->again);
         REQUIRE(method_is_idempotent(got));
     }

@@ -2,7 +2,7 @@
  *
  *   - What an upstream received are requests that its clients sent, each client's in order, with
  *     the same method, target, body and trailer; nothing of a request that the reference refuses.
- *     A request went out twice only where that does no harm.
+ *     A request went out twice only where that does no harm, and where no answer to it had come.
  *   - A connection on which a request begins is at rest: every answer was read to its end, nothing
  *     more was sent, nobody said close, nobody else logged in, and the framing needed no repair.
  *   - What a client received are responses in order; each whole one is the answer that an upstream
