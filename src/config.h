@@ -68,6 +68,7 @@ struct config_listener {
     char *tls_ca_file, *tls_server_name, *tls_cert_file, *tls_key_file; /* "": not set */
     bool tls_verify;
     char *tls_min_version; /* "1.2" or "1.3" */
+    bool tls_close_notify; /* required */
 };
 
 struct config {

@@ -20,6 +20,7 @@ static struct tls_options options_of(const struct config_listener *listener)
         .key_file = listener->tls_key_file,
         .min_version = listener->tls_min_version != NULL ? listener->tls_min_version : "1.2",
         .http = endpoint_kind(&listener->upstream) == SCHEME_HTTPS,
+        .bare_end = !listener->tls_close_notify,
     };
     if (options.cert_file == NULL || options.key_file == NULL || *options.cert_file == '\0' ||
         *options.key_file == '\0')
@@ -30,9 +31,10 @@ static struct tls_options options_of(const struct config_listener *listener)
 /* Of the same endpoint, so that `http` is the same as well. */
 static bool same_options(const struct tls_options *a, const struct tls_options *b)
 {
-    return a->verify == b->verify && strcmp(a->server_name, b->server_name) == 0 &&
-           strcmp(a->ca_file, b->ca_file) == 0 && strcmp(a->cert_file, b->cert_file) == 0 &&
-           strcmp(a->key_file, b->key_file) == 0 && strcmp(a->min_version, b->min_version) == 0;
+    return a->verify == b->verify && a->bare_end == b->bare_end &&
+           strcmp(a->server_name, b->server_name) == 0 && strcmp(a->ca_file, b->ca_file) == 0 &&
+           strcmp(a->cert_file, b->cert_file) == 0 && strcmp(a->key_file, b->key_file) == 0 &&
+           strcmp(a->min_version, b->min_version) == 0;
 }
 
 /* An earlier listener's client that serves this one as well, or NULL. */

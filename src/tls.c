@@ -100,13 +100,28 @@ static int broken(struct tls *tls, int number)
     return -1;
 }
 
-static bool is_truncation(int error)
+/* OpenSSL takes a record's header, and holds nothing any more while it waits for the rest. */
+static bool is_inside_record(const struct tls *tls)
 {
+    return strcmp(SSL_rstate_string(tls->ssl), "RB") == 0;
+}
+
+/* Whether bytes from the socket wait in memory. */
+static bool holds_bytes(const struct tls *tls)
+{
+    return tls->input.left > 0 || SSL_has_pending(tls->ssl) == 1;
+}
+
+/* EOF without close_notify; with bare_end OpenSSL calls both the same. */
+static bool is_truncation(const struct tls *tls, int error)
+{
+    if (error == SSL_ERROR_ZERO_RETURN)
+        return tls->input.ended && (is_inside_record(tls) || holds_bytes(tls));
     return error == SSL_ERROR_SSL &&
            ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
 }
 
-/* What became of a call that did not succeed: 0 for close_notify; -1 with errno, EINTR: again. */
+/* What became of a call that did not succeed: 0 for the end; -1 with errno, EINTR: again. */
 static int end_call(struct tls *tls, int result)
 {
     int number = errno;
@@ -120,13 +135,13 @@ static int end_call(struct tls *tls, int result)
     case SSL_ERROR_WANT_WRITE:
         errno = number == EINTR ? EINTR : EAGAIN;
         return -1;
-    case SSL_ERROR_ZERO_RETURN:
-        return 0;
     case SSL_ERROR_SYSCALL:
         number = number != 0 ? number : ECONNRESET;
         break;
     default:
-        tls->truncated = is_truncation(error);
+        tls->truncated = is_truncation(tls, error);
+        if (error == SSL_ERROR_ZERO_RETURN && !tls->truncated)
+            return 0;
         number = tls->truncated ? ECONNRESET : EPROTO;
     }
     tls_text_failure(tls, error, error == SSL_ERROR_SYSCALL ? number : 0);
@@ -162,6 +177,8 @@ static enum tls_result finish_handshake(struct tls *tls)
         return fail_handshake(tls);
     }
     tls->open = true;
+    if (tls->client->bare_end)
+        SSL_set_options(tls->ssl, SSL_OP_IGNORE_UNEXPECTED_EOF);
     if (SSL_session_reused(tls->ssl))
         tls->client->stats.resumed++;
     else
@@ -219,12 +236,6 @@ static ssize_t read_record(struct tls *tls, void *buffer, size_t size)
         result = end_call(tls, result);
     } while (result < 0 && errno == EINTR);
     return result;
-}
-
-/* Whether bytes from the socket wait in memory. */
-static bool holds_bytes(const struct tls *tls)
-{
-    return tls->input.left > 0 || SSL_has_pending(tls->ssl) == 1;
 }
 
 /* `last` is what the last record read said. What could not be kept for want of memory leaves a hole
@@ -421,12 +432,6 @@ ssize_t tls_writev(struct tls *tls, const struct iovec *parts, int count)
 bool tls_is_blocked(const struct tls *tls)
 {
     return tls->blocked;
-}
-
-/* OpenSSL takes a record's header, and holds nothing any more while it waits for the rest. */
-static bool is_inside_record(const struct tls *tls)
-{
-    return strcmp(SSL_rstate_string(tls->ssl), "RB") == 0;
 }
 
 bool tls_has_pending(const struct tls *tls)

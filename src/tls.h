@@ -20,11 +20,16 @@ struct tls_client;
 struct tls_options {
     const char *server_name; /* SNI (not for an IP address), and the name or address to verify */
     bool verify;             /* chain and name */
-    const char *ca_file;     /* "": the system's store */
-    const char *cert_file;   /* client certificate and its chain, PEM; "": none */
+    /* Whom to trust: authorities, or others that signed the upstream's certificate or are it. "":
+     * the system's store, where only roots count. */
+    const char *ca_file;
+    /* Client certificate and its chain, PEM; "": none. Also for when an upstream asks for it later
+     * (RFC 8446 4.6.2). */
+    const char *cert_file;
     const char *key_file;    /* given with cert_file */
     const char *min_version; /* "1.2" or "1.3" */
     bool http;               /* offer http/1.1 by ALPN */
+    bool bare_end;           /* EOF without close_notify is an end like any other */
 };
 
 /* Which option a mistake is about. */
@@ -73,11 +78,12 @@ const char *tls_failure(const struct tls *tls);
 
 /* As recv and sendmsg on a non-blocking socket: bytes, 0 for close_notify (read), -1 with errno:
  * EAGAIN; EPROTO for broken TLS and for alerts; else the socket's. EOF without close_notify is
- * ECONNRESET: a truncation (RFC 8446 6.1). After a write that failed because of the socket, what
- * the upstream had sent before can still be read. A read takes what stands in memory, and reads
- * from the socket only if that makes no data, or ends within a record; the larger its buffer, the
- * more records come with one system call. After EAGAIN or a short count the next write must begin
- * with the bytes that are left, and have all of them: a record of them may be on its way. */
+ * ECONNRESET: a truncation (RFC 8446 6.1); with bare_end it is so only within a record. After a
+ * write that failed because of the socket, what the upstream had sent before can still be read. A
+ * read takes what stands in memory, and reads from the socket only if that makes no data, or ends
+ * within a record; the larger its buffer, the more records come with one system call. After EAGAIN
+ * or a short count the next write must begin with the bytes that are left, and have all of them: a
+ * record of them may be on its way. */
 MUST_CHECK ssize_t tls_read(struct tls *tls, void *buffer, size_t size);
 MUST_CHECK ssize_t tls_writev(struct tls *tls, const struct iovec *parts, int count);
 

@@ -64,6 +64,20 @@ static int set_up_protocol(SSL_CTX *context, const struct tls_options *options)
     return 0;
 }
 
+/* Called by OpenSSL with each verdict on a certificate; it stays as it is. */
+static int on_verdict(int good, X509_STORE_CTX *store)
+{
+    int error = X509_STORE_CTX_get_error(store);
+    const X509 *certificate = X509_STORE_CTX_get0_cert(store);
+    const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    if (!good &&
+        (error == X509_V_ERR_HOSTNAME_MISMATCH || error == X509_V_ERR_IP_ADDRESS_MISMATCH)) {
+        struct tls *tls = SSL_get_app_data(ssl);
+        tls->nameless = X509_get_ext_by_NID(certificate, NID_subject_alt_name, -1) < 0;
+    }
+    return good;
+}
+
 /* The certificate's subject is no place for a name (RFC 9525 6.3), only its SANs are. */
 static int set_up_name_check(const struct tls_client *client)
 {
@@ -86,12 +100,15 @@ static int set_up_verification(const struct tls_client *client, const struct tls
     if (*options->ca_file != '\0') {
         if (SSL_CTX_load_verify_file(client->context, options->ca_file) != 1)
             return fail_file(mistake, TLS_OPTION_CA_FILE, "certificate");
+        /* Whoever stands in a file of the operator's own is trusted, not only who signed himself.
+         */
+        X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(client->context), X509_V_FLAG_PARTIAL_CHAIN);
     } else if (options->verify && SSL_CTX_set_default_verify_paths(client->context) != 1) {
         return fail_inside(mistake);
     }
     if (!options->verify)
         return 0;
-    SSL_CTX_set_verify(client->context, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_verify(client->context, SSL_VERIFY_PEER, on_verdict);
     return set_up_name_check(client) < 0 ? fail_inside(mistake) : 0;
 }
 
@@ -134,6 +151,7 @@ static int load_identity(SSL_CTX *context, const struct tls_options *options,
     if (load_key(context, options->key_file, &asked, mistake) < 0)
         return -1;
     SSL_CTX_set_default_passwd_cb_userdata(context, NULL);
+    SSL_CTX_set_post_handshake_auth(context, 1);
     const X509 *certificate = SSL_CTX_get0_certificate(context);
     if (X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0)
         set_mistake(mistake, TLS_OPTION_CERT_FILE, "the certificate has expired");
@@ -150,6 +168,7 @@ struct tls_client *tls_client_new(const struct tls_options *options, struct tls_
     if (client == NULL)
         goto err_inside;
     client->http = options->http;
+    client->bare_end = options->bare_end;
     client->context = SSL_CTX_new(TLS_client_method());
     client->input = tls_input_method();
     if (client->context == NULL || client->input == NULL ||

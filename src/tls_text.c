@@ -28,7 +28,12 @@ static void say_verify_error(const struct tls *tls, char *text, size_t size)
 {
     long result = SSL_get_verify_result(tls->ssl);
     const char *words = X509_verify_cert_error_string(result);
-    if (result == X509_V_ERR_HOSTNAME_MISMATCH || result == X509_V_ERR_IP_ADDRESS_MISMATCH)
+    if (tls->nameless)
+        snprintf(text, size,
+                 "certificate verify failed: it has no subjectAltName, and its subject does not "
+                 "count (wanted %s)",
+                 tls->client->name);
+    else if (result == X509_V_ERR_HOSTNAME_MISMATCH || result == X509_V_ERR_IP_ADDRESS_MISMATCH)
         snprintf(text, size, "certificate verify failed: %s (wanted %s)", words, tls->client->name);
     else
         snprintf(text, size, "certificate verify failed: %s", words);

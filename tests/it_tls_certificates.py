@@ -92,6 +92,14 @@ def subject_only(t):
     check_bad(t, subject, r"[Hh]ostname mismatch \(wanted upstream\.test\)")
 
 
+@test("no name at all but in the subject: the text says so")
+def nameless(t):
+    nameless = authority().leaf("nameless.test", names=())
+    for name in "nameless.test", "127.0.0.1":
+        check_bad(t, nameless, r"it has no subjectAltName, and its subject does not count "
+                               r"\(wanted " + re.escape(name) + r"\)", tls_server_name=name)
+
+
 @test("a wildcard, for one label and no more")
 def wildcard(t):
     wild = authority().leaf("*.upstream.test", names=["DNS:*.upstream.test"])
@@ -127,6 +135,22 @@ def intermediate(t):
     below = authority().below_intermediate
     check_good(t, below)
     check_bad(t, below.without_chain(), "unable to get local issuer certificate")
+
+
+@test("tls_ca_file with the intermediate alone, or the certificate itself: no root is needed")
+def partial_chain(t):
+    below = authority().below_intermediate
+    check_good(t, below.without_chain(), tls_ca_file=authority().intermediate.alone)
+    check_good(t, below.without_chain(), tls_ca_file=below.alone)
+    check_good(t, authority().valid, tls_ca_file=authority().valid.alone)
+    check_bad(t, below.without_chain(), r"[Hh]ostname mismatch \(wanted other\.test\)",
+              tls_ca_file=below.alone, tls_server_name="other.test")
+
+
+@test("and what is trusted so is no authority, if its certificate does not say so")
+def trusted_leaf(t):
+    check_bad(t, authority().below_leaf, "invalid CA certificate",
+              tls_ca_file=authority().valid.alone)
 
 
 @test("issued by a certificate that is no authority's")

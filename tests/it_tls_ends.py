@@ -40,9 +40,9 @@ def passed_on(end):
     return function
 
 
-def check_cut(t, data, end):
+def check_cut(t, data, end, ends=("upstream_reset",), **options):
     """The client must see that the answer is not whole, in both versions."""
-    kaproxy = start(t, https_upstream(t, data, passed_on(end)))
+    kaproxy = start(t, https_upstream(t, data, passed_on(end)), **options)
     for number, version in enumerate(("1.1", "1.0"), 1):
         peer = client(t, kaproxy)
         peer.send(version=version)
@@ -52,7 +52,8 @@ def check_cut(t, data, end):
             pass
         else:
             t.check(False, f"HTTP/{version} took a broken answer for whole")
-        check_line(t, kaproxy, number, end="upstream_reset")
+        line = check_line(t, kaproxy, number)
+        t.check(line["end"] in ends, f"end in the log: {line['end']}")
     t.equal(kaproxy.counters()["idle"], 0, "idle connections")
 
 
@@ -69,6 +70,35 @@ def whole(t):
 def truncated(t):
     check_cut(t, answer_until_close(BODY), lambda c: c.cut())
     check_cut(t, answer_until_close(BODY), lambda c: c.drop())
+
+
+OPTIONAL = {"tls_close_notify": "optional"}
+
+
+@test("the same with tls_close_notify = optional: whole, whether or not it comes")
+def optional(t):
+    for end in lambda c: c.cut(), lambda c: c.drop(), lambda c: c.fin():
+        upstream = https_upstream(t, answer_until_close(BODY), passed_on(end))
+        kaproxy = start(t, upstream, listener=OPTIONAL)
+        for version in "1.0", "1.1":
+            t.equal(one_shot(t, kaproxy, version=version).body, BODY, f"body for HTTP/{version}")
+        check_line(t, kaproxy, 2, status=200, end="complete")
+        t.equal(kaproxy.counters()["discard_upstream_closed"], 2, "discarded")
+
+
+@test("but not where the framing shows a cut, nor within a record, nor after a reset")
+def optional_cut(t):
+    half = b"\x17\x03\x03\x00\x50half of a record"
+    cases = (
+        (head("HTTP/1.1 200 OK", [("Content-Length", len(BODY) + 1)]) + BODY, lambda c: c.cut()),
+        (head("HTTP/1.1 200 OK", [("Transfer-Encoding", "chunked")]) + chunk(BODY),
+         lambda c: c.cut()),
+        (answer_until_close(BODY), lambda c: (send_raw(c, half), c.cut())),
+        (answer_until_close(BODY), lambda c: (send_raw(c, half[:3]), c.cut())),
+        (answer_until_close(BODY), lambda c: c.reset()),
+    )
+    for data, end in cases:
+        check_cut(t, data, end, ("upstream_closed", "upstream_reset"), listener=OPTIONAL)
 
 
 @test("a body until a reset: cut")
@@ -153,6 +183,21 @@ def opaque_truncated(t):
         peer.send(b"now\n")
         t.equal(peer.read_end(), (b"", "reset"), "what the client read")
         t.equal(kaproxy.wait_session(peer)["end"], "upstream_reset", "end")
+
+
+@test("opaque, with tls_close_notify = optional: an end in order")
+def opaque_optional(t):
+    for end in lambda c: c.cut(), lambda c: c.drop():
+        def script(connection):
+            connection.send(b"%s\n" % connection.read_line())
+            end(connection)
+
+        kaproxy = start(t, t.own(TlsUpstream(script, keep=True)), listener=OPTIONAL)
+        peer = kaproxy.connect()
+        t.equal(peer.ask(b"x"), b"x", "answer")
+        t.equal(peer.read_end(), (b"", "eof"), "what the client read")
+        peer.close()
+        t.equal(kaproxy.wait_session(peer)["end"], "complete", "end")
 
 
 @test("opaque: the client's half-close is a close_notify, and the answer still comes")

@@ -8,8 +8,8 @@ import sys
 
 sys.path.insert(0, sys.path[0] + "/harness")
 from kaptest import ScriptedUpstream, main, test
-from kaptest.http import answer, check_line, client, one_shot
-from kaptest.tls import HttpsUpstream, Records, settings, start, upstream_context
+from kaptest.http import answer, check_line, client, describe, one_shot
+from kaptest.tls import HttpsUpstream, Records, handshakes, settings, start, upstream_context
 from kaptest.tls_ca import authority
 from kaptest.tls_peers import OpensslUpstream
 
@@ -168,6 +168,29 @@ def spares_without_certificate(t):
         kaproxy = start(t, t.own(HttpsUpstream(context=context)), pool={"min_idle": 1})
         kaproxy.wait_log('no spare connection: .* function=tls errno=0 error="alert from the '
                          'upstream: (certificate required|handshake failure)"')
+
+
+@test("a client certificate that is asked for after the handshake (RFC 8446 4.6.2)")
+def post_handshake(t):
+    seen = []
+
+    def handler(connection, message):
+        seen.append(connection.socket.getpeercert())
+        if message.target == "/private":
+            connection.socket.verify_client_post_handshake()  # goes out with the answer
+        return describe(connection, message)
+
+    certificate = authority().leaf("client")
+    context = upstream_context(version=ssl.TLSVersion.TLSv1_3, clients=authority().root)
+    context.post_handshake_auth = True
+    upstream = t.own(HttpsUpstream(handler, context=context))
+    kaproxy = start(t, upstream, listener={"tls_cert_file": certificate.file,
+                                           "tls_key_file": certificate.key})
+    for target in "/public", "/private", "/private", "/more":
+        t.equal(one_shot(t, kaproxy, "GET", target).body, f"1 GET {target} ".encode(), "answer")
+    t.equal([bool(shown) for shown in seen], [False, False, True, True], "certificate shown")
+    t.equal(seen[-1]["subject"], ((("commonName", "client"),),), "subject")
+    t.equal(handshakes(kaproxy), (1, 0, 0), "handshakes")
 
 
 @test("the right client certificate")

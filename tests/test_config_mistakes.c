@@ -398,6 +398,10 @@ static void test_tls_keys(void **state)
     assert_mistake(HTTPS_LISTENER "tls_server_name=*.a\n", 4, "is neither a host's name nor an IP");
     assert_mistake(HTTPS_LISTENER "tls_server_name=[::1]\n", 4, "is neither a host's name nor");
     assert_mistake(HTTPS_LISTENER "tls_min_version=\n", 4, "tls_min_version: the value is missing");
+    assert_mistake(HTTPS_LISTENER "tls_close_notify=no\n", 4,
+                   "tls_close_notify: \"no\" is not one of optional or required");
+    assert_mistake(HTTPS_LISTENER "tls_close_notify=\n", 4,
+                   "tls_close_notify: the value is missing");
 }
 
 /* A key that does nothing is a mistake, even with its default as value. */
@@ -412,9 +416,11 @@ static void test_keys_without_effect(void **state)
                     "8: header_timeout: has no effect on scheme tcp\n"
                     "9: forwarded: has no effect on scheme tcp\n"
                     "10: affinity_timeout: has no effect on scheme tcp\n");
-    assert_mistakes(HTTP_LISTENER "tls_server_name=x\ntls_min_version=1.2\n",
+    assert_mistakes(HTTP_LISTENER
+                    "tls_server_name=x\ntls_min_version=1.2\ntls_close_notify=required\n",
                     "4: tls_server_name: has no effect on scheme http\n"
-                    "5: tls_min_version: has no effect on scheme http\n");
+                    "5: tls_min_version: has no effect on scheme http\n"
+                    "6: tls_close_notify: has no effect on scheme http\n");
     assert_mistakes("[listener a]\nlisten=127.0.0.1:80\nupstream=tls+q://x:1\nreuse=never\n"
                     "host=client\ntls_verify=no\n",
                     "5: host: has no effect on scheme tls+q\n");

@@ -80,6 +80,7 @@ static void test_defaults(void **state)
     assert_string_equal(listener->tls_cert_file, "");
     assert_string_equal(listener->tls_key_file, "");
     assert_string_equal(listener->tls_min_version, "1.2");
+    assert_true(listener->tls_close_notify);
     assert_non_null(listener->upstream.tls);
     assert_int_equal(config->tls_client_count, 1);
     config_free(config);
@@ -103,7 +104,7 @@ static void test_print(void **state)
 {
     static const char keys[] =
         "tls_ca_file = ca.pem\ntls_verify = no\ntls_server_name = ::1\ntls_cert_file = good.pem\n"
-        "tls_key_file = good.key\ntls_min_version = 1.3\n";
+        "tls_key_file = good.key\ntls_min_version = 1.3\ntls_close_notify = optional\n";
     char source[400];
 
     (void)state;
@@ -111,6 +112,7 @@ static void test_print(void **state)
     struct config *config = ini_load(source);
     assert_string_equal(config->listeners[0].tls_server_name, "::1");
     assert_false(config->listeners[0].tls_verify);
+    assert_false(config->listeners[0].tls_close_notify);
     char *text = ini_print(config);
     assert_non_null(strstr(text, keys));
     config_free(config);
@@ -137,6 +139,8 @@ static void test_sharing(void **state)
         {"upstream=https://x\ntls_verify=no\n", false},
         {"upstream=https://x\ntls_ca_file=ca.pem\n", false},
         {"upstream=https://x\ntls_min_version=1.3\n", false},
+        {"upstream=https://x\ntls_close_notify=required\n", true},
+        {"upstream=https://x\ntls_close_notify=optional\n", false},
         {"upstream=https://x\ntls_cert_file=good.pem\ntls_key_file=good.key\n", false},
         {"upstream=https://x:444\n", false},
         {"upstream=https://y\ntls_server_name=x\n", false},

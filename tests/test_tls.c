@@ -25,6 +25,9 @@ struct name_case {
 
 #define MISMATCH "certificate verify failed: hostname mismatch (wanted %s)"
 #define NOT_IT   "certificate verify failed: IP address mismatch (wanted %s)"
+#define NAMELESS                                                                                   \
+    "certificate verify failed: it has no subjectAltName, and its subject does not count (wanted " \
+    "%s)"
 
 static const struct name_case names[] = {
     {"api.example.com", "DNS:api.example.com", "api.example.com", NULL},
@@ -38,7 +41,9 @@ static const struct name_case names[] = {
     {"api.example.com", "DNS:other.example.com", "api.example.com", MISMATCH},
     {"a.b.example.com", "DNS:*.example.com", "a.b.example.com", MISMATCH},
     {"api.example.com", "DNS:a*.example.com", "api.example.com", MISMATCH},
-    {"common.example.com", NULL, "common.example.com", MISMATCH}, /* the subject does not count */
+    {"common.example.com", "email:a@example.com", "common.example.com", MISMATCH},
+    {"common.example.com", NULL, "common.example.com", NAMELESS},
+    {"127.0.0.1", NULL, NULL, NAMELESS},
     {"127.0.0.1", "IP:127.0.0.2", NULL, NOT_IT},
     {"127.0.0.1", "DNS:127.0.0.1", NULL, NOT_IT},
     {"::1", "IP:::2", NULL, NOT_IT},
@@ -46,11 +51,9 @@ static const struct name_case names[] = {
 
 static void format_expected(char *text, size_t size, const struct name_case *name)
 {
-    snprintf(text, size,
-             strcmp(name->text, NOT_IT) == 0
-                 ? "certificate verify failed: IP address mismatch (wanted %s)"
-                 : "certificate verify failed: hostname mismatch (wanted %s)",
-             name->wanted);
+    size_t front = strcspn(name->text, "%");
+    snprintf(text, size, "%.*s%s%s", (int)front, name->text, name->wanted,
+             name->text + front + strlen("%s"));
 }
 
 static void test_names(void **state)
@@ -150,6 +153,67 @@ static void test_issuer_is_no_ca(void **state)
     struct fixture *f = *state;
     show_through(f, false, true);
     assert_refused(f, VERIFY "invalid CA certificate");
+}
+
+/* The file of trusted certificates holds this one alone. */
+static void trust(struct fixture *f, const struct identity *identity, char path[96])
+{
+    static int number;
+    char name[32];
+    snprintf(name, sizeof(name), "trusted-%d", ++number);
+    f->options.ca_file = world_path(&world, name, path);
+    identity_write_certificate(identity, path);
+    tls_client_free(f->client);
+    f->client = NULL;
+}
+
+/* What stands in tls_ca_file is trusted, whoever signed it: no certificate above it is needed. */
+static void test_trusted_intermediate(void **state)
+{
+    struct fixture *f = *state;
+    struct identity between, leaf;
+    char path[96];
+    const struct identity_options issuer = {.name = "Between", .ca = true, .issuer = &world.ca};
+    identity_make(&between, &issuer);
+    identity_make(&leaf, &(struct identity_options){
+                             .name = "x", .sans = "DNS:api.example.com", .issuer = &between});
+    f->context = peer_context(&leaf, NULL);
+    trust(f, &between, path);
+    visit(f);
+    trust(f, &leaf, path);
+    visit(f);
+    f->options.server_name = "other.example.com"; /* the name counts all the same */
+    trust(f, &leaf, path);
+    assert_refused(f, "certificate verify failed: hostname mismatch (wanted other.example.com)");
+    f->options.server_name = "api.example.com";
+    trust(f, &world.good, path);
+    assert_refused(f, VERIFY "unable to get local issuer certificate");
+    identity_clear(&leaf);
+    identity_clear(&between);
+}
+
+/* Trusted it may be, but no authority. */
+static void test_trusted_issuer_is_no_ca(void **state)
+{
+    struct fixture *f = *state;
+    char path[96];
+    show(f, &(struct identity_options){
+                .name = "x", .sans = "DNS:api.example.com", .issuer = &world.good});
+    trust(f, &world.good, path);
+    assert_refused(f, VERIFY "invalid CA certificate");
+}
+
+/* In the system's store it takes a root. */
+static void test_intermediate_in_the_system_store(void **state)
+{
+    struct fixture *f = *state;
+    char path[96];
+    trust(f, &world.good, path);
+    f->options.ca_file = "";
+    assert_int_equal(setenv("SSL_CERT_FILE", path, 1), 0);
+    start(f);
+    unsetenv("SSL_CERT_FILE");
+    assert_refused(f, VERIFY "unable to get local issuer certificate");
 }
 
 /* The system's store does not know the tests' CA; the variable stands for the system. */
@@ -355,6 +419,9 @@ int main(void)
         TEST(test_intermediate),
         TEST(test_intermediate_missing),
         TEST(test_issuer_is_no_ca),
+        TEST(test_trusted_intermediate),
+        TEST(test_trusted_issuer_is_no_ca),
+        TEST(test_intermediate_in_the_system_store),
         TEST(test_system_store),
         TEST(test_no_verification),
         TEST(test_versions),

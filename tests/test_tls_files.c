@@ -76,6 +76,37 @@ static void test_client_certificate(void **state)
     assert_shows_certificate(f);
 }
 
+/* RFC 8446 4.6.2: an upstream may ask when it sees what is wanted of it. */
+static void test_client_certificate_after_the_handshake(void **state)
+{
+    struct fixture *f = *state;
+    write_client("later.pem", "later.key", 0, 0);
+    use_certificate(f, "later.pem", "later.key");
+    f->context = peer_context(&world.good, NULL);
+    SSL_CTX_set_verify(f->context, SSL_VERIFY_PEER | SSL_VERIFY_POST_HANDSHAKE, accept_any);
+    connect_ok(f);
+    assert_null(SSL_get0_peer_certificate(f->pair.peer));
+    assert_int_equal(SSL_verify_client_post_handshake(f->pair.peer), 1);
+    assert_int_equal(SSL_do_handshake(f->pair.peer), 1);
+    peer_send(&f->pair, "who is it?");
+    pair_expect(&f->pair, "who is it?"); /* which reads on through the question */
+    assert_int_equal(stream_write(&f->pair.stream, "me", 2), 2);
+    peer_expect(&f->pair, "me");
+    assert_non_null(SSL_get0_peer_certificate(f->pair.peer));
+    pair_clear(&f->pair);
+}
+
+/* Who has no certificate does not say that it can be asked. */
+static void test_no_client_certificate_after_the_handshake(void **state)
+{
+    struct fixture *f = *state;
+    f->context = peer_context(&world.good, NULL);
+    SSL_CTX_set_verify(f->context, SSL_VERIFY_PEER | SSL_VERIFY_POST_HANDSHAKE, accept_any);
+    connect_ok(f);
+    assert_int_equal(SSL_verify_client_post_handshake(f->pair.peer), 0);
+    pair_clear(&f->pair);
+}
+
 static void test_client_certificate_not_insisted_on(void **state)
 {
     struct fixture *f = *state;
@@ -227,6 +258,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_client_certificate),
+        TEST(test_client_certificate_after_the_handshake),
+        TEST(test_no_client_certificate_after_the_handshake),
         TEST(test_client_certificate_not_insisted_on),
         TEST(test_client_certificate_missing_1_2),
         TEST(test_client_certificate_missing_1_3),

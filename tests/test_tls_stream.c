@@ -259,6 +259,60 @@ static void test_end_in_the_middle_of_a_record(void **state)
     assert_end_follows(f, -1, ECONNRESET);
 }
 
+/* The same with bare_end: what is not within a record is an end. */
+static void test_bare_end(void **state)
+{
+    struct fixture *f = *state;
+    begin_bare(f, TLS1_3_VERSION);
+    peer_send(&f->pair, "abc");
+    peer_close(&f->pair);
+    pair_await(&f->pair);
+    assert_end_follows(f, 0, 0);
+    assert_int_equal(stream_look(&f->pair.stream), LOOK_EOF);
+    assert_string_equal(stream_failure(&f->pair.stream), "");
+}
+
+static void check_bare_end_in_a_record(struct fixture *f, size_t size)
+{
+    begin_bare(f, TLS1_3_VERSION);
+    peer_send(&f->pair, "abc");
+    assert_int_equal(SSL_write(f->pair.peer, "def", 3), 3);
+    assert_int_equal(peer_put(&f->pair, size), size);
+    peer_close(&f->pair);
+    pair_await(&f->pair);
+    assert_end_follows(f, -1, ECONNRESET);
+    assert_int_equal(stream_look(&f->pair.stream), LOOK_EOF);
+    assert_string_equal(stream_failure(&f->pair.stream), "the upstream closed the connection");
+}
+
+static void test_bare_end_in_a_record(void **state)
+{
+    check_bare_end_in_a_record(*state, 10);
+}
+
+static void test_bare_end_in_a_header(void **state)
+{
+    check_bare_end_in_a_record(*state, 3);
+}
+
+static void test_bare_end_behind_a_header(void **state)
+{
+    check_bare_end_in_a_record(*state, SSL3_RT_HEADER_LENGTH);
+}
+
+static void test_close_notify_before_a_bare_end(void **state)
+{
+    struct fixture *f = *state;
+    begin_bare(f, TLS1_3_VERSION);
+    peer_send(&f->pair, "abc");
+    SSL_shutdown(f->pair.peer);
+    peer_flush(&f->pair);
+    put_raw(f, "xyz", 3);
+    peer_close(&f->pair);
+    pair_await(&f->pair);
+    assert_end_follows(f, 0, 0);
+}
+
 static void test_reset_by_the_peer(void **state)
 {
     struct fixture *f = *state;
@@ -507,6 +561,11 @@ int main(void)
         TEST(test_close_notify_is_the_end),
         TEST(test_end_without_close_notify_is_a_truncation),
         TEST(test_end_in_the_middle_of_a_record),
+        TEST(test_bare_end),
+        TEST(test_bare_end_in_a_record),
+        TEST(test_bare_end_in_a_header),
+        TEST(test_bare_end_behind_a_header),
+        TEST(test_close_notify_before_a_bare_end),
         TEST(test_reset_by_the_peer),
         TEST(test_write_to_a_broken_connection),
         TEST(test_garbage),

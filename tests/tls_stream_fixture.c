@@ -109,24 +109,31 @@ int __wrap_SSL_write_ex(SSL *ssl, const void *data, size_t size, size_t *written
     return result;
 }
 
+static struct tls_client *make_client(const struct fixture *f, bool bare_end)
+{
+    const struct tls_options options = {.server_name = "api.example.com",
+                                        .verify = true,
+                                        .ca_file = f->world.ca_file,
+                                        .cert_file = "",
+                                        .key_file = "",
+                                        .min_version = "1.2",
+                                        .bare_end = bare_end};
+    struct tls_mistake mistake;
+    struct tls_client *client = tls_client_new(&options, &mistake);
+    assert_non_null(client);
+    return client;
+}
+
 int tls_fixture_setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
-    struct tls_mistake mistake;
     alarm(PATIENCE);
     interruptions = 0;
     watched_fd = -1;
     full = pretend_ktls = false;
     pending = NULL;
     world_make(&f->world);
-    f->client = tls_client_new(&(struct tls_options){.server_name = "api.example.com",
-                                                     .verify = true,
-                                                     .ca_file = f->world.ca_file,
-                                                     .cert_file = "",
-                                                     .key_file = "",
-                                                     .min_version = "1.2"},
-                               &mistake);
-    assert_non_null(f->client);
+    f->client = make_client(f, false);
     f->context = peer_context(&f->world.good, NULL);
     SSL_CTX_set_num_tickets(f->context, 0);
     *state = f;
@@ -155,6 +162,13 @@ void begin(struct fixture *f, int version)
     assert_int_equal(stream_look(&f->pair.stream), LOOK_QUIET);
     assert_false(f->pair.stream.readable);
     watched_fd = f->pair.stream.fd;
+}
+
+void begin_bare(struct fixture *f, int version)
+{
+    tls_client_free(f->client);
+    f->client = make_client(f, true);
+    begin(f, version);
 }
 
 ssize_t take(struct fixture *f, size_t size)

@@ -28,6 +28,7 @@ extern unsigned repeated;   /* so many were */
 int tls_fixture_setup(void **state);
 int tls_fixture_teardown(void **state);
 void begin(struct fixture *f, int version);
+void begin_bare(struct fixture *f, int version); /* with bare_end */
 ssize_t take(struct fixture *f, size_t size);
 void assert_fails(ssize_t result, int error);
 void assert_look_after_event(struct fixture *f, enum stream_look look);

@@ -100,8 +100,8 @@ class Authority:
     def leaf(self, name, *, names=("DNS:upstream.test", "IP:127.0.0.1"), issuer=None,
              period=PLAUSIBLE):
         """For an upstream or a client; `names` are its subjectAltName."""
-        return self._make(name, issuer or self.root,
-                          LEAF + f"subjectAltName={','.join(names)}\n", period)
+        sans = f"subjectAltName={','.join(names)}\n" if names else ""
+        return self._make(name, issuer or self.root, LEAF + sans, period)
 
     @property
     def valid(self):
