@@ -4,7 +4,8 @@
 
 enum { STAGE_START_LINE, STAGE_FIELDS, STAGE_DONE, STAGE_BAD };
 
-/* How a line ends: with so many bytes. In http1_head.line_ends these are bits. */
+/* How a line ends: with so many bytes. In http1_head.line_ends these are bits; CRLF counts there
+ * only where it does not stand in the bytes any more. */
 enum line_end { LINE_OPEN = 0, LINE_LF = 1, LINE_CRLF = 2, LINE_BAD = 4 };
 
 static void begin(struct http1_head *head, enum http1_kind kind)
@@ -94,7 +95,7 @@ static enum http1_result parse_request_line(struct http1_head *head, const char 
 
     const char *version = target ? memchr(target + 1, ' ', (size_t)(end - target - 1)) : NULL;
 
-    if (line == end)
+    if (!version && line == end)
         return http1_bad(head, 400, "too many empty lines before a request (RFC 9112 2.2)");
     if (!version)
         return http1_bad(head, 400, "the request line has not three parts (RFC 9112 3)");
@@ -180,14 +181,16 @@ static ALWAYS_INLINE enum http1_result add_field(struct http1_head *head, const 
         return http1_bad(head, 431, "too many fields (RFC 6585 5)");
 
     struct http1_field *field = &head->fields[head->field_count++];
-    enum http1_name id = http1_name_find(data + line.start, line.length);
 
     field->name.start = (uint16_t)line.start;
     field->name.length = (uint16_t)line.length;
+    trim(&field->value, data, line.value, line.end);
+
+    enum http1_name id = http1_name_find(data + line.start, line.length);
+
     field->id = (uint8_t)id;
     field->drop = http1_name_is_in(id, head->kind == HTTP1_KIND_TRAILER ? ~HTTP1_NAMES_IN_TRAILER
                                                                         : HTTP1_NAMES_HOP_BY_HOP);
-    trim(&field->value, data, line.value, line.end);
     return HTTP1_MORE;
 }
 
@@ -217,8 +220,10 @@ static enum http1_result unfold(struct http1_head *head, char *data, size_t line
 
     struct http1_field *field = &head->fields[head->field_count - 1];
 
-    if (data[line - 2] == '\r')
+    if (data[line - 2] == '\r') {
         data[line - 2] = ' ';
+        head->line_ends |= LINE_CRLF;
+    }
     data[line - 1] = ' ';
     trim(&field->value, data, field->value.start, end);
     return HTTP1_MORE;
@@ -309,7 +314,8 @@ static enum line_end judge_stop(struct http1_head *head, const char *data, size_
 
 static void take_line(struct http1_head *head, enum line_end end)
 {
-    head->line_ends |= (uint8_t)end;
+    if (end == LINE_LF)
+        head->line_ends |= LINE_LF;
     head->line = head->scanned = (uint16_t)(head->scanned + end);
 }
 
@@ -356,8 +362,6 @@ static ALWAYS_INLINE enum http1_result parse_lines(struct http1_head *head, char
         if (result != HTTP1_MORE)
             break;
     }
-    if (line != head->line)
-        head->line_ends |= LINE_CRLF;
     head->line = (uint16_t)line;
     head->scanned = (uint16_t)at;
     return result;
@@ -417,10 +421,11 @@ static enum http1_result parse_fields(struct http1_head *head, char *data, size_
 
 /* RFC 9112 2.2 lets us take LF alone for a line's end. But a head in which both occur is the work
  * of two, who may not agree on where it ends: a request is refused, and behind a response nothing
- * is to be read. */
-static bool judge_line_ends(struct http1_head *head)
+ * is to be read. Some line did not end as usual; CR stands nowhere but before LF. */
+static COLD bool judge_line_ends(struct http1_head *head, const char *data)
 {
-    bool mixed = head->line_ends == (LINE_LF | LINE_CRLF);
+    bool mixed = head->line_ends == (LINE_LF | LINE_CRLF) ||
+                 (head->line_ends == LINE_LF && memchr(data, '\r', head->length) != NULL);
 
     if (mixed && head->kind == HTTP1_KIND_REQUEST)
         http1_bad(head, 400, "lines end with LF alone and with CRLF (RFC 9112 2.2)");
@@ -449,7 +454,9 @@ enum http1_result http1_head_parse(struct http1_head *head, char *data, size_t l
     if (result != HTTP1_DONE)
         return result;
     head->length = head->scanned;
-    if (!judge_line_ends(head) || !http1_facts_derive(head, data))
+    if (head->line_ends != 0 && !judge_line_ends(head, data))
+        return HTTP1_BAD;
+    if (!http1_facts_derive(head, data))
         return HTTP1_BAD;
     head->stage = STAGE_DONE;
     return HTTP1_DONE;
