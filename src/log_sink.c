@@ -278,7 +278,8 @@ static void report_loss(struct log_sink *sink)
 enum log_sink_state log_sink_flush(struct log_sink *sink, size_t mark)
 {
     size_t pending;
-    while ((pending = mark - atomic_load(&sink->ring.taken)) > 0) {
+    /* Without the thread, what is logged from in here is written at once, perhaps past the mark. */
+    while ((pending = mark - atomic_load(&sink->ring.taken)) - 1 < sink->ring.size) {
         if (sink->kind == LOG_TO_NOTHING) {
             log_ring_take(&sink->ring, pending);
             break;

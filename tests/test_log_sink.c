@@ -209,6 +209,7 @@ static void test_line_longer_than_a_pipe(void **state)
 static void test_reader_leaves_in_mid_line(void **state)
 {
     char line[8001], got[8200];
+    struct stat st;
     struct fixture *f = *state;
     int reader = make_fifo(f->file);
     open_messages(f->other, LOG_LEVEL_NOTICE);
@@ -222,6 +223,8 @@ static void test_reader_leaves_in_mid_line(void **state)
     nudge();
     assert_matches(content(f, f->other),
                    "^[^\n]* error: the access log cannot be written: Broken pipe\n$");
+    assert_int_equal(stat(f->other, &st), 0);
+    assert_in_range(st.st_size, 1, 200); /* that, and nothing of what stood in the ring before */
     reader = open(f->file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     fcntl(reader, F_SETPIPE_SZ, 65536);
     access_line("next\n");
