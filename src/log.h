@@ -39,8 +39,9 @@ const char *log_open_error(int error);
 /* Starts the thread that writes, before other threads are. 0, or -1 with errno. */
 MUST_CHECK int log_start(void);
 
-/* Has files opened anew (SIGHUP), by the thread that writes. A message says whether that worked; a
- * file that cannot be opened stays as it was. */
+/* Has files opened anew (SIGHUP), by the thread that writes, once it has written to the old ones
+ * what was logged before, as far as they take it. A message says whether that worked; a file that
+ * cannot be opened stays as it was. */
 void log_reopen(void);
 
 /* Writes what is left, within 1 s at most, and ends the thread, when there are no others any more.

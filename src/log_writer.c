@@ -189,9 +189,12 @@ static void *run(void *arg)
     (void)arg;
     while (!atomic_load(&writer.stopping)) {
         struct round round;
-        if (atomic_exchange(&writer.reopening, false))
+        bool reopens = atomic_exchange(&writer.reopening, false);
+        go_round(&round, reopens); /* what was logged before goes to the old files */
+        if (reopens) {
             reopen();
-        go_round(&round, false);
+            go_round(&round, false);
+        }
         rest(&round);
     }
     finish();

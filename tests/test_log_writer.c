@@ -304,6 +304,29 @@ static void test_reopening_is_the_writers(void **state)
     close(reader);
 }
 
+/* What was logged before goes to the file that was there then, though it waits for more. */
+static void test_lines_from_before_a_reopening(void **state)
+{
+    struct fixture *f = *state;
+    int ends[2];
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    dup2(ends[1], STDERR_FILENO);
+    open_messages("stderr", LOG_LEVEL_NOTICE);
+    open_accesses(f->file);
+    start();
+    access_line("first\n");
+    while (content(f, f->file)[0] == '\0')
+        usleep(100);
+    access_line("second\n");
+    assert_int_equal(rename(f->file, f->other), 0);
+    log_reopen();
+    assert_matches(read_line(ends[0], f->text, sizeof(f->text)), "logs are open anew");
+    assert_string_equal(content(f, f->other), "first\nsecond\n");
+    assert_string_equal(content(f, f->file), "");
+    close(ends[0]);
+    close(ends[1]);
+}
+
 /* The thread */
 
 /* The signals that the writer's thread blocks, as a mask; 0: there is no such thread. */
@@ -469,6 +492,7 @@ int main(void)
         LOG_TEST(test_full_disk_is_tried_again),
         LOG_TEST(test_full_disk_of_messages_is_tried_again),
         LOG_TEST(test_reopening_is_the_writers),
+        LOG_TEST(test_lines_from_before_a_reopening),
         LOG_TEST(test_signals_are_not_the_writers),
         LOG_TEST(test_no_thread),
         LOG_TEST(test_the_end_writes_what_is_left),
