@@ -68,8 +68,7 @@ static const struct config_key listener_keys[] = {
     KEY("tls_cert_file", text, tls_cert_file, "", .schemes = KEY_FOR_TLS),
     KEY("tls_key_file", text, tls_key_file, "", .schemes = KEY_FOR_TLS),
     KEY("tls_min_version", tls_version, tls_min_version, "1.2", .schemes = KEY_FOR_TLS),
-    KEY("tls_close_notify", tls_close_notify, tls_close_notify, "required",
-        .schemes = KEY_FOR_TLS),
+    KEY("tls_close_notify", tls_close_notify, tls_close_notify, "required", .schemes = KEY_FOR_TLS),
 };
 #undef SECTION
 

@@ -156,8 +156,9 @@ void http1_trailer_begin(struct http1_head *head);
 /* Looks at the first `length` bytes of the message, in one piece. After HTTP1_MORE call again with
  * the same bytes and more behind them; only the new ones are read. Fewer bytes than were looked at
  * are HTTP1_BAD: they are not the same. Bytes behind the head are left alone: the body's begin at
- * head->length. Empty lines before a request are skipped (RFC 9112 2.2), so a buffer of just CRLF is no started request: see http1_head_started. No bytes at all are
- * HTTP1_MORE; then `data` may be NULL, here and below.
+ * head->length. Empty lines before a request are skipped (RFC 9112 2.2), so a buffer of just CRLF
+ * is no started request: see http1_head_started. No bytes at all are HTTP1_MORE; then `data` may be
+ * NULL, here and below.
  *
  * In a response's fields control characters and folded lines become spaces, in `data` itself, so
  * that whoever reads a value reads the same. */

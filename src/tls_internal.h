@@ -48,7 +48,7 @@ struct tls {
     int write_error;                              /* of what broke writing alone */
     enum { END_OPEN, END_PENDING, END_SENT } end; /* our close_notify */
     bool truncated;                               /* EOF without close_notify broke it */
-    bool nameless; /* the upstream's certificate was refused, and has no subjectAltName */
+    bool nameless;  /* the upstream's certificate was refused, and has no subjectAltName */
     unsigned steps; /* of messages of TLS's own, in the present call from outside */
     char *record;   /* kTLS: bytes of a write that is to be repeated, or NULL */
     size_t record_length;
