@@ -36,7 +36,7 @@ def large(t):
 @test("timeouts strike everywhere")
 def timeouts(t):
     _, outcomes, further = exchange(
-        t, 1500, {"max_per_host": 8, "timeout": "200ms", "keep_alive": "20ms"}, ["timeouts"],
+        t, 5000, {"max_per_host": 8, "timeout": "200ms", "keep_alive": "20ms"}, ["timeouts"],
         authority().valid, idle_timeout="100ms", header_timeout="50ms")
     t.at_least(outcomes["whole"], 100, "whole answers")
     t.at_least(further["timeouts"], 1, "timeouts")
