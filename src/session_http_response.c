@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "http1_compose.h"
@@ -158,6 +159,14 @@ static void settle_hold(struct http_session *http)
         pool_unhold(lease);
 }
 
+/* However wrong it goes on, such a beginning is a status line of HTTP/1, and answers something. */
+static bool begins_as_response(const struct exchange *exchange)
+{
+    static const char name[] = "HTTP/1.";
+    return buffer_length(&exchange->answer) >= strlen(name) &&
+           memcmp(buffer_data(&exchange->answer), name, strlen(name)) == 0;
+}
+
 /* What is no response, or a 408 that ends the connection (RFC 9110 15.5.9), may have been sent
  * before the request came, because the connection had been idle for too long. Its name, or NULL. */
 static const char *stray(const struct exchange *exchange, enum http1_result result)
@@ -166,7 +175,7 @@ static const char *stray(const struct exchange *exchange, enum http1_result resu
     if (exchange->interim)
         return NULL;
     if (result == HTTP1_BAD)
-        return head->status == 0 ? head->bad_text : NULL;
+        return begins_as_response(exchange) ? NULL : head->bad_text;
     return head->status == 408 && !head->persistent ? "408 (Request Timeout)" : NULL;
 }
 

@@ -148,6 +148,7 @@ def not_stray(t):
     cases = (("POST", STRAY["no HTTP"], 502), ("POST", TIMEOUT, 408), ("GET", kept, 408),
              ("GET", interim + TIMEOUT, 408), ("GET", interim + STRAY["no HTTP"], 502),
              ("GET", head("HTTP/1.1 408 x", [("Content-Length", "x")]), 502),
+             ("GET", head("HTTP/1.1 051 x"), 502), ("GET", head("HTTP/1.1 x"), 502),
              ("GET", answer(b"x", [("Connection", "close")], 503), 503))
     for method, reply, status in cases:
         for version in "1.0", "1.1":

@@ -205,13 +205,13 @@ static bool is_no_status_line(const char *data, size_t length)
 static bool is_no_answer(const struct delivery *delivery)
 {
     const struct answer_view *answer = &delivery->answer;
-    if (is_no_status_line(delivery->upstream->tx.data + delivery->tx_start,
-                          delivery->tx_end - delivery->tx_start))
+    const char *data = delivery->upstream->tx.data + delivery->tx_start;
+    size_t length = delivery->tx_end - delivery->tx_start;
+    if (length == 0)
         return true;
-    if (answer->interims > 0)
-        return false;
-    return answer->status == 0 ? answer->verdict == REFERENCE_BAD
-                               : answer->status == 408 && answer->ends_connection;
+    if (length >= strlen("HTTP/1.") && memcmp(data, "HTTP/1.", strlen("HTTP/1.")) == 0)
+        return answer->interims == 0 && answer->status == 408 && answer->ends_connection;
+    return is_no_status_line(data, length) || answer->verdict == REFERENCE_BAD;
 }
 
 /* Finds the request that was delivered. Each client's are passed on one after the other, so it is
