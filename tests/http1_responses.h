@@ -49,6 +49,8 @@ static const struct http1_case http1_responses[] = {
     R_PASS_ONCE("9112 2.2", GET, "HTTP/1.1 200 OK\nContent-Length: 2\n\r\nok", LENGTH, "ok"),
     R_PASS_ONCE("9112 2.2", GET, OK11 "Content-Length: 2\r\n\nok", LENGTH, "ok"),
     R_PASS_ONCE("9112 2.2", GET, OK11 "X: a\n b\r\nContent-Length: 0\r\n\r\n", LENGTH, ""),
+    R_PASS_ONCE("9112 2.2", GET, "HTTP/1.1 200 OK\nX: a\r\n b\nContent-Length: 0\n\n", LENGTH, ""),
+    R_PASS("9112 2.2", GET, "HTTP/1.1 200 OK\nX: a\n b\nContent-Length: 0\n\n", LENGTH, ""),
     R_FAIL_BODY("9112 7.1", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nok\n0\n\n", ""),
     CASE(RESPONSE("9112 7.1.2", GET, R_TE "0\r\nX: y\n\n"), .outcome = TRAILER_BAD, .status = 400,
          BODY(CHUNKED, "")),
