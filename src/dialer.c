@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "loopback.h"
+#include "span.h"
 
 /* One address's try. The first uses the dial's stream, and so does any later one that finds it
  * free; `own` is for those that run beside it. */
@@ -206,13 +207,28 @@ static void on_stagger(struct timer *timer)
     advance(container_of(timer, struct dial, stagger));
 }
 
+void dial_time_is_up(const struct dial *dial, const char *key, usec_t limit,
+                     struct failure *failure)
+{
+    char time[SPAN_TEXT_MAX];
+    const char *what = "no connection";
+    failure->function = "connect";
+    failure->number = ETIMEDOUT;
+    if (lookup_is_under_way(&dial->lookup)) {
+        failure->function = "resolve";
+        what = "no answer from the name servers";
+    } else if (dial->handshake.ready != NULL) {
+        failure->function = "tls";
+        what = "handshake not finished";
+    }
+    snprintf(failure->text, sizeof(failure->text), "%s within %s = %s", what, key,
+             span_format(limit, time));
+}
+
 static void on_deadline(struct timer *timer)
 {
     struct dial *dial = container_of(timer, struct dial, deadline);
-    if (lookup_is_under_way(&dial->lookup))
-        record_text(dial, "resolve", ETIMEDOUT, "no answer from DNS within connect_timeout");
-    else
-        record(dial, "connect", ETIMEDOUT);
+    dial_time_is_up(dial, "connect_timeout", dial->options.connect_timeout, &dial->failure);
     settle(dial);
 }
 

@@ -21,7 +21,7 @@
 
 /* Why a dial, or an allocation, came to nothing. */
 struct failure {
-    const char *function; /* "resolve", "connect", "socket", "bind", ...; static */
+    const char *function; /* "queue", "resolve", "connect", "tls", "socket", ...; static */
     int number;           /* errno, 0 where there is none */
     char text[160];       /* for people */
 };
@@ -38,9 +38,9 @@ struct dial;
  * itself is gone when this is called. With failure NULL the stream given to dial_start is
  * connected, watched on the loop, TCP_NODELAY and keep-alive probes are set; its handler is not.
  * Else the stream is closed and failure, valid during the call, tells why the last attempt failed:
- * function "resolve" with number 0 and the resolver's text; ETIMEDOUT when connect_timeout is up,
- * with "resolve" while an answer of the resolver's is awaited, else "connect"; or the function that
- * failed with its errno. */
+ * function "resolve" with number 0 and the resolver's text; "tls" with number 0 and the text of the
+ * handshake's failure; ETIMEDOUT when connect_timeout is up, as dial_time_is_up says it; or the
+ * function that failed with its errno. */
 struct dial_handler {
     union address address; /* set by the dial: whom the stream is connected to */
     void (*done)(struct dial_handler *handler, const struct failure *failure);
@@ -56,6 +56,12 @@ struct dial *dial_start(struct loop *loop, struct resolver *resolver,
 
 /* Ends a dial in any stage, and closes its stream. NULL is harmless. */
 void dial_cancel(struct dial *dial);
+
+/* Why a dial has brought no connection when a time limit is up: ETIMEDOUT, with the function that
+ * it is at, and a text that names the limit's key and value ("no connection within timeout = 3 s").
+ */
+void dial_time_is_up(const struct dial *dial, const char *key, usec_t limit,
+                     struct failure *failure);
 
 /* True once a TCP connection stands, even if `done` was not called yet. Asks the kernel. */
 bool dial_is_connected(struct dial *dial);

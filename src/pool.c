@@ -84,6 +84,15 @@ void pool_fail(struct allocation *allocation, const char *function, int number, 
     pool_answer(allocation);
 }
 
+void pool_fail_as(struct allocation *allocation, const struct failure *failure)
+{
+    struct failure *copy = malloc(sizeof(*copy));
+    if (copy != NULL)
+        *copy = *failure;
+    allocation->failure = copy != NULL ? copy : &out_of_memory;
+    pool_answer(allocation);
+}
+
 /* Takes a posted answer back, before its owner saw it. */
 static void withdraw_answer(struct allocation *allocation)
 {
@@ -245,10 +254,11 @@ static void on_deadline(struct timer *timer)
     struct allocation *allocation = container_of(timer, struct allocation, deadline);
     struct pool *pool = allocation->pool;
     struct pool_host *host = allocation->host;
-    const char *where = allocation->covered ? "while connecting" : "waiting for a free connection";
+    struct failure failure;
+    host_explain_timeout(host, allocation, &failure);
     host_remove_waiter(host, allocation);
     host_trim(host);
-    pool_fail(allocation, "connect", ETIMEDOUT, "%s (%s)", strerror(ETIMEDOUT), where);
+    pool_fail_as(allocation, &failure);
     pool_serve(pool);
 }
 
@@ -278,16 +288,17 @@ static struct pool_conn *find_idle(struct pool_host *host, const struct allocati
 /* Puts an allocation into its host's queue and lets the pool do what it can. 0 or -1, ENOMEM. */
 static int wait_in_queue(struct pool *pool, struct pool_host *host, struct allocation *allocation)
 {
-    usec_t timeout = allocation->timeout != 0 ? allocation->timeout : pool->limits.timeout;
+    usec_t until = loop_now(pool->loop) + allocation_timeout(allocation);
     allocation->deadline = (struct timer){.fire = on_deadline};
-    if (timer_set(pool->loop, &allocation->deadline, loop_now(pool->loop) + timeout) < 0)
+    if (timer_set(pool->loop, &allocation->deadline, until) < 0)
         return -1;
     host_add_waiter(host, allocation);
     pool_serve(pool);
     if (allocation->state == ALLOCATION_WAITING && !allocation->covered &&
         pool->limits.max_waiting != 0 && pool->stats.queued > pool->limits.max_waiting) {
         host_remove_waiter(host, allocation);
-        pool_fail(allocation, "allocate", EAGAIN, "too many waiting");
+        pool_fail(allocation, "allocate", EAGAIN, "too many waiting (max_waiting = %u)",
+                  pool->limits.max_waiting);
     }
     return 0;
 }
@@ -307,7 +318,7 @@ int pool_allocate(struct pool *pool, struct allocation *allocation)
     allocation->failure = NULL;
     allocation->reused = false;
     if (allocation->timeout < 0) {
-        pool_fail(allocation, "connect", ETIMEDOUT, "%s", strerror(ETIMEDOUT));
+        pool_fail(allocation, "queue", ETIMEDOUT, "the time to wait was over before it began");
         return 0;
     }
     struct pool_host *host = allocation->pinned;

@@ -135,7 +135,9 @@ struct pool_host *pool_pin(struct pool *pool, const struct endpoint *endpoint);
 
 /* Asks for a connection. 0: `answered` will be called, later, unless cancelled. -1 with errno
  * ESHUTDOWN after a shutdown, ENOMEM: it will not. A full queue is answered with function
- * allocate, EAGAIN, "too many waiting" [15]. */
+ * allocate, EAGAIN, "too many waiting (max_waiting = 1024)" [15]; an allocation whose time is over
+ * with ETIMEDOUT [20] and function resolve, connect or tls, which is what a dial for it was at, or
+ * else queue, with the limit that held it up. */
 MUST_CHECK int pool_allocate(struct pool *pool, struct allocation *allocation);
 
 /* Takes an allocation back in any stage before its answer [28]. */

@@ -123,7 +123,7 @@ static void on_dial_failed(struct pool_conn *conn, const struct failure *failure
     host_back_off(host);
     if (oldest != NULL) {
         host_remove_waiter(host, oldest);
-        pool_fail(oldest, failure->function, failure->number, "%s", failure->text);
+        pool_fail_as(oldest, failure);
     } else {
         warn_no_spare(host, failure);
     }

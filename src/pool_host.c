@@ -2,9 +2,11 @@
 #include <errno.h>
 #include <event2/util.h>
 #include <search.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "pool_internal.h"
+#include "span.h"
 
 #define BACKOFF_MIN (1 * USEC_PER_SEC)
 #define BACKOFF_MAX (30 * USEC_PER_SEC)
@@ -156,6 +158,44 @@ static bool is_hungry(const struct pool_host *host)
     if (host_open(host) < host->pool->limits.max_per_host)
         return true;
     return host->uncovered->fresh && host->count[CONN_IDLE] > 0;
+}
+
+/* What waiters wait for that no dial is under way for: a limit, of the host or of the pool, and how
+ * many wait there. */
+struct hold_up {
+    const char *key;
+    unsigned value, waiting;
+};
+
+static struct hold_up hold_up(const struct pool_host *host)
+{
+    const struct pool *pool = host->pool;
+    const struct pool_limits *limits = &pool->limits;
+    unsigned queued = host->waiting - host->covered;
+    if (host_open(host) >= limits->max_per_host)
+        return (struct hold_up){"max_per_host", limits->max_per_host, queued};
+    if (!host_may_dial(host))
+        return (struct hold_up){"max_connecting", limits->max_connecting, queued};
+    return (struct hold_up){"max_open", limits->max_open, pool->stats.queued};
+}
+
+/* Dials are not tied to waiters: the oldest one speaks for all whom a dial covers. */
+void host_explain_timeout(const struct pool_host *host, const struct allocation *waiter,
+                          struct failure *failure)
+{
+    usec_t timeout = allocation_timeout(waiter);
+    char time[SPAN_TEXT_MAX];
+    if (waiter->covered) {
+        const struct pool_conn *oldest = TAILQ_LAST(&host->conns[CONN_CONNECTING], conn_list);
+        dial_time_is_up(oldest->dial, "timeout", timeout, failure);
+        return;
+    }
+    struct hold_up why = hold_up(host);
+    failure->function = "queue";
+    failure->number = ETIMEDOUT;
+    snprintf(failure->text, sizeof(failure->text),
+             "no connection became free within %s (%s = %u, %u waiting)",
+             span_format(timeout, time), why.key, why.value, why.waiting);
 }
 
 static bool wants_spares(const struct pool_host *host)

@@ -140,6 +140,11 @@ static inline unsigned host_surplus(const struct pool_host *host)
     return host->count[CONN_CONNECTING] - host->covered;
 }
 
+static inline usec_t allocation_timeout(const struct allocation *allocation)
+{
+    return allocation->timeout != 0 ? allocation->timeout : allocation->pool->limits.timeout;
+}
+
 /* pool_conn.c */
 
 /* Starts a dial for a host that may dial. 0, or -1 with ENOMEM. */
@@ -171,6 +176,9 @@ void host_remove_waiter(struct pool_host *host, struct allocation *allocation);
 /* The oldest waiter that this connection can be given to, or NULL. It may be one that needs a fresh
  * one and has no dial yet: then the connection's place is for it. */
 struct allocation *host_waiter_for(const struct pool_host *host, const struct pool_conn *conn);
+/* Says why a waiter of the host's has not been answered within its time [20]. */
+void host_explain_timeout(const struct pool_host *host, const struct allocation *waiter,
+                          struct failure *failure);
 /* Brings coverage and the pool's lists of hosts up to date; to be called after every change. */
 void host_update(struct pool_host *host);
 /* Cancels dials that nobody waits for and that are no spares. */
@@ -196,9 +204,10 @@ void conn_check_address(struct pool_conn *conn);
 /* pool.c */
 
 void pool_answer(struct allocation *allocation);
-/* Decides an allocation's answer as a failure. The text is formatted. */
+/* Decides an allocation's answer as a failure. The text is formatted, or all of it is copied. */
 void pool_fail(struct allocation *allocation, const char *function, int number, const char *format,
                ...) PRINTF(4, 5);
+void pool_fail_as(struct allocation *allocation, const struct failure *failure);
 /* A connection stands ready, dialled or released: to the oldest waiter, or idle. */
 void pool_place(struct pool_conn *conn, enum from_cache from_cache);
 void pool_serve(struct pool *pool);

@@ -194,7 +194,9 @@ void caller_assert_failure(const struct caller *caller, const char *function, in
     assert_true(caller->failed);
     assert_string_equal(caller->failure.function, function);
     assert_int_equal(caller->failure.number, number);
-    if (number != 0 && number != EAFNOSUPPORT && strcmp(function, "resolve") != 0)
+    if (number == ETIMEDOUT)
+        assert_non_null(strstr(caller->failure.text, " within connect_timeout = "));
+    else if (number != 0 && number != EAFNOSUPPORT && strcmp(function, "resolve") != 0)
         assert_string_equal(caller->failure.text, strerror(number));
 }
 

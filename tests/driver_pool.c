@@ -92,11 +92,17 @@ static void take_success(struct request *request)
           driver_label(driver, request->conn), request->after);
 }
 
+/* The origin calls all of an allocation's time by one name; the pool tells what it was spent on. */
+static const char *origin_function(const struct failure *failure)
+{
+    return failure->number == ETIMEDOUT ? "connect" : failure->function;
+}
+
 static void take_failure(struct request *request, const struct failure *failure)
 {
     const char *number = failure->number != 0 ? strerrorname_np(failure->number) : "-";
     request->state = REQUEST_ERROR;
-    snprintf(request->function, sizeof(request->function), "%s", failure->function);
+    snprintf(request->function, sizeof(request->function), "%s", origin_function(failure));
     snprintf(request->text, sizeof(request->text), "%s", failure->text);
     if (number != NULL)
         snprintf(request->number, sizeof(request->number), "%s", number);

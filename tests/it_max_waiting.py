@@ -23,7 +23,7 @@ def max_waiting(t):
     t.at_most(time.monotonic() - started, 10, "seconds until the reset")
     session = kaproxy.wait_sessions(1)[0]
     t.equal((session["function"], session["errno"], session["error"]),
-            ("allocate", "11", "too many waiting"), "access-log line")
+            ("allocate", "11", "too many waiting (max_waiting = 2)"), "access-log line")
     t.equal(len(kaproxy.wait_log("main.*too many waiting")), 1, "log lines")
 
     t.equal(busy.end(), "eof", "end of the first")

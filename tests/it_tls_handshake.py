@@ -104,11 +104,21 @@ def alpn(t):
 @test("a handshake that stalls ends with connect_timeout: 504")
 def stalls(t):
     upstream = t.own(ScriptedUpstream(after_hello(lambda c: c.read_end())))
-    kaproxy = check_failure(t, upstream, ".*timed out", status=504, function="connect",
-                            pool={"connect_timeout": "200ms"})
+    kaproxy = check_failure(t, upstream, "handshake not finished within connect_timeout = 200 ms",
+                            status=504, pool={"connect_timeout": "200ms"})
     for line in kaproxy.sessions():
+        t.equal(line["errno"], "110", "errno")
         t.at_least(float(line["wait_ms"]), 200, "milliseconds waited")
         t.at_most(float(line["wait_ms"]), 5000, "milliseconds waited")
+
+
+@test("a handshake that stalls, and the client's own timeout ends its wait: 504")
+def stalls_beyond_timeout(t):
+    upstream = t.own(ScriptedUpstream(after_hello(lambda c: c.read_end())))
+    kaproxy = start(t, f"https://127.0.0.1:{upstream.port}", pool={"timeout": "200ms"})
+    t.equal(one_shot(t, kaproxy).status, 504, "status")
+    check_line(t, kaproxy, function="tls", errno=110,
+               error="handshake not finished within timeout = 200 ms")
 
 
 @test("one that stalls holds nobody up but those who wait for it, and none is left at the end")

@@ -208,7 +208,7 @@ static void clock_covers_queue_and_look_up(void **state)
     fixture_warp(f, 900 * USEC_PER_MSEC);
     claim_pending(queued);
     fixture_warp(f, 200 * USEC_PER_MSEC);
-    claim_failed(queued, "connect", ETIMEDOUT);
+    claim_failed(queued, "resolve", ETIMEDOUT);
 }
 
 /* [20] An allocation's own timeout goes before the pool's, and is its own alone. */
@@ -254,7 +254,7 @@ static void negative_timeout_dials_nothing(void **state)
     claim_pending(late);
     claim_stats(f, 0, 0, 0, 0);
     fixture_turn(f);
-    claim_failed(late, "connect", ETIMEDOUT);
+    claim_failed(late, "queue", ETIMEDOUT);
     pool_get_stats(f->pool, &stats);
     assert_int_equal(stats.dials, 0);
     peer_accept(&f->a);

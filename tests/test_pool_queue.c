@@ -329,7 +329,7 @@ static void who_gave_up_holds_up_nobody(void **state)
     ask_cancel(cancelled);
     claim_stats(f, 1, 0, 0, 2);
     fixture_warp(f, USEC_PER_SEC);
-    claim_failed(timed_out, "connect", ETIMEDOUT);
+    claim_failed(timed_out, "queue", ETIMEDOUT);
     claim_stats(f, 1, 0, 0, 1);
     ask_release(holder);
     ask_wait(last);
@@ -362,7 +362,7 @@ static void too_many_waiting(void **state)
     struct ask *third = ask(f, &f->a);
     fixture_turn(f);
     claim_failed(third, "allocate", EAGAIN);
-    assert_string_equal(third->failure.text, "too many waiting");
+    assert_string_equal(third->failure.text, "too many waiting (max_waiting = 2)");
     claim_pending(first);
     claim_pending(second);
     claim_stats(f, 1, 0, 0, 2);
