@@ -3,10 +3,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "endpoint.h"
+#include "log_line.h"
 
 /* An interface's name or number (RFC 4007 section 11.2); 0 for neither. */
 static unsigned scope_parse(const char *text)
@@ -50,6 +52,30 @@ bool address_parse(union address *address, const char *text)
 socklen_t address_length(const union address *address)
 {
     return address->sa.sa_family == AF_INET6 ? sizeof(address->in6) : sizeof(address->in);
+}
+
+/* The usual one, and in every line of the access log. */
+static void format_in(char *text, const struct sockaddr_in *in)
+{
+    const unsigned char *bytes = (const unsigned char *)&in->sin_addr;
+    for (int i = 0; i < 4; i++) {
+        text = log_digits(text, bytes[i]);
+        *text++ = i < 3 ? '.' : ':';
+    }
+    text = log_digits(text, ntohs(in->sin_port));
+    *text = '\0';
+}
+
+char *address_format(const union address *address, char text[ADDRESS_TEXT_MAX])
+{
+    char addr[INET6_ADDRSTRLEN] = "";
+    if (address->sa.sa_family == AF_INET) {
+        format_in(text, &address->in);
+    } else {
+        inet_ntop(AF_INET6, &address->in6.sin6_addr, addr, sizeof(addr));
+        snprintf(text, ADDRESS_TEXT_MAX, "[%s]:%u", addr, ntohs(address->in6.sin6_port));
+    }
+    return text;
 }
 
 in_port_t *address_port(union address *address)

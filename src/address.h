@@ -27,6 +27,10 @@ bool address_parse_port(union address *address, const char *text, size_t length,
  * them cannot be read or has a scope. */
 int address_parse_list(union address *addresses, size_t size, const char *text, uint16_t port);
 
+/* ADDR:PORT or [V6]:PORT, without a scope; returns text. */
+#define ADDRESS_TEXT_MAX 56
+char *address_format(const union address *address, char text[ADDRESS_TEXT_MAX]);
+
 /* The port of a socket's address, in network order. */
 in_port_t *address_port(union address *address);
 

@@ -30,6 +30,7 @@ struct dial {
     struct timer deadline;  /* connect_timeout */
     struct timer stagger;   /* the next attempt */
     struct task task;       /* posted to begin, and to tell the owner once the end is known */
+    usec_t step_began;      /* the first attempt, then the handshake */
     bool connected;         /* the dial's stream is, TLS included */
     struct tls_client *tls; /* NULL: plain */
     struct stream_handler handshake;
@@ -281,6 +282,7 @@ static void go_on_with_handshake(struct dial *dial)
         return;
     case TLS_DONE:
         stream_set_handler(dial->stream, NULL);
+        dial->handler->handshake_time = loop_now(dial->loop) - dial->step_began;
         dial->connected = true;
         break;
     case TLS_FAILED:
@@ -329,6 +331,8 @@ static void on_ready(struct stream_handler *handler, struct stream *stream)
     }
     stream_set_handler(stream, NULL);
     dial->handler->address = attempt->address;
+    dial->handler->connect_time = loop_now(dial->loop) - dial->step_began;
+    dial->step_began += dial->handler->connect_time;
     bool adopted = stream == dial->stream || adopt(dial, stream) == 0;
     if (adopted && dial->tls != NULL) {
         start_handshake(dial);
@@ -418,6 +422,7 @@ static void connect_to(struct dial *dial, const union address *addresses, size_t
     dial->started = 0;
     for (size_t i = 0; i < dial->count; i++)
         attempt_init(dial, i, order[i]);
+    dial->step_began = loop_now(dial->loop);
     advance(dial);
 }
 

@@ -42,7 +42,10 @@ struct dial;
  * handshake's failure; ETIMEDOUT when connect_timeout is up, as dial_time_is_up says it; or the
  * function that failed with its errno. */
 struct dial_handler {
-    union address address; /* set by the dial: whom the stream is connected to */
+    /* Set by the dial: whom the stream is connected to, and how long that took from the first
+     * attempt on (the look-up is over by then), and TLS after it; 0 without TLS. */
+    union address address;
+    usec_t connect_time, handshake_time;
     void (*done)(struct dial_handler *handler, const struct failure *failure);
 };
 

@@ -26,8 +26,9 @@ struct loop {
     bool watches_base;
     bool stopped;
     uint64_t turns;
-    usec_t now;  /* 0: to be read */
-    usec_t skew; /* loop_warp */
+    uint64_t number; /* loop_number gave last */
+    usec_t now;      /* 0: to be read */
+    usec_t skew;     /* loop_warp */
     struct heap timers;
     int alarm; /* a timerfd: ends a wait */
     struct watch alarm_watch;
@@ -195,6 +196,11 @@ usec_t loop_now(struct loop *loop)
 uint64_t loop_turns(const struct loop *loop)
 {
     return loop->turns;
+}
+
+uint64_t loop_number(struct loop *loop)
+{
+    return ++loop->number;
 }
 
 void loop_warp(struct loop *loop, usec_t by)

@@ -45,6 +45,9 @@ usec_t loop_now(struct loop *loop);
 /* Counts the turns: what was seen in the present one is as new as anything the loop knows. */
 uint64_t loop_turns(const struct loop *loop);
 
+/* A number that this loop has not given before, from 1 on: tells things apart in logs. */
+uint64_t loop_number(struct loop *loop);
+
 /* Test seam: moves the loop's clock ahead; due timers run in the next turn. */
 void loop_warp(struct loop *loop, usec_t by);
 

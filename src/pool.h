@@ -143,6 +143,15 @@ MUST_CHECK int pool_allocate(struct pool *pool, struct allocation *allocation);
 /* Takes an allocation back in any stage before its answer [28]. */
 void pool_cancel(struct allocation *allocation);
 
+/* What is known of a lease's connection, for logs. */
+struct conn_info {
+    uint64_t number;       /* no other connection on the loop has it; 0: there is none */
+    unsigned uses;         /* leases so far, this one included */
+    union address address; /* the upstream's */
+    usec_t connect_time, handshake_time; /* as a dial tells them */
+};
+void pool_describe(const struct allocation *lease, struct conn_info *info);
+
 /* Ends a lease. release: the connection is fit for reuse as far as its user knows; the pool looks
  * for itself [18]. discard: it is to be closed, in order or (reset) with RST. A lease ended
  * twice is a programming error [29]. */

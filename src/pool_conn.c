@@ -1,6 +1,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <event2/util.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,9 +80,9 @@ static void set_state(struct pool_conn *conn, enum conn_state to, const char *wh
 
     if (log_enabled(LOG_LEVEL_DEBUG)) {
         char text[ENDPOINT_TEXT_MAX];
-        log_debug("pool=%s endpoint=%s fd=%d %s -> %s (%s)", pool->name,
-                  endpoint_format(&host->endpoint, text), conn->stream.fd, state_names[from],
-                  state_names[to], why);
+        log_debug("pool=%s endpoint=%s conn=%" PRIu64 " fd=%d %s -> %s (%s)", pool->name,
+                  endpoint_format(&host->endpoint, text), conn->number, conn->stream.fd,
+                  state_names[from], state_names[to], why);
     }
     host_update(host);
 }
@@ -180,6 +181,7 @@ int conn_dial(struct pool_host *host, bool spare)
         free(conn);
         return -1;
     }
+    conn->number = loop_number(pool->loop);
     pool->stats.dials++;
     if (spare)
         pool->stats.spares++;
@@ -199,6 +201,17 @@ void conn_lease(struct pool_conn *conn, struct allocation *allocation, enum from
     allocation->reused = conn->uses > 1;
     set_state(conn, CONN_BUSY, from_cache_name(from_cache));
     pool_answer(allocation);
+}
+
+void pool_describe(const struct allocation *lease, struct conn_info *info)
+{
+    const struct pool_conn *conn = lease->conn;
+    assert(lease->state == ALLOCATION_LEASED);
+    *info = (struct conn_info){.number = conn->number,
+                               .uses = conn->uses,
+                               .address = conn->dial_handler.address,
+                               .connect_time = conn->dial_handler.connect_time,
+                               .handshake_time = conn->dial_handler.handshake_time};
 }
 
 bool conn_reserve_hold(struct pool_conn *conn)

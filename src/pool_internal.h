@@ -31,6 +31,7 @@ TAILQ_HEAD(host_list, pool_host);
 struct pool_conn {
     struct pool *pool;
     struct pool_host *host;
+    uint64_t number; /* in logs */
     enum conn_state state;
     unsigned uses;            /* leases so far, the present one included */
     struct allocation *lease; /* BUSY, HELD */

@@ -1,6 +1,5 @@
 #include "session.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -48,36 +47,20 @@ void session_set_state(struct session *session, enum session_state to)
               session->client.fd, names[from], names[to]);
 }
 
-/* The usual one, and in every line of the access log. */
-static void put_ipv4(char text[SESSION_PEER_MAX], const struct sockaddr_in *peer)
-{
-    const unsigned char *bytes = (const unsigned char *)&peer->sin_addr;
-    char *at = text;
-    for (int i = 0; i < 4; i++) {
-        at = log_digits(at, bytes[i]);
-        *at++ = i < 3 ? '.' : ':';
-    }
-    at = log_digits(at, ntohs(peer->sin_port));
-    *at = '\0';
-}
-
 char *session_peer(const struct session *session, char text[SESSION_PEER_MAX])
 {
-    const union address *peer = &session->peer;
-    char addr[INET6_ADDRSTRLEN] = "";
-    switch (peer->sa.sa_family) {
-    case AF_INET:
-        put_ipv4(text, &peer->in);
-        break;
-    case AF_INET6:
-        inet_ntop(AF_INET6, &peer->in6.sin6_addr, addr, sizeof(addr));
-        snprintf(text, SESSION_PEER_MAX, "[%s]:%u", addr, ntohs(peer->in6.sin6_port));
-        break;
-    default:
-        snprintf(text, SESSION_PEER_MAX, "unix:");
-        break;
-    }
+    if (session->peer.sa.sa_family != AF_UNIX)
+        return address_format(&session->peer, text);
+    snprintf(text, SESSION_PEER_MAX, "unix:");
     return text;
+}
+
+void session_note_conn(struct session *session)
+{
+    const struct session_kind *kind = session->kind;
+    struct conn_info *info = kind->conn_info != NULL ? kind->conn_info(session) : NULL;
+    if (info != NULL && log_access_enabled())
+        pool_describe(&session->allocation, info);
 }
 
 static void log_failure(const struct session *session)
@@ -90,6 +73,32 @@ static void log_failure(const struct session *session)
     log_warning("no connection: listener=%s client=%s upstream=%s function=%s errno=%d error=%s",
                 session->service->config->name, peer, session->service->upstream, failure->function,
                 failure->number, error);
+}
+
+/* Times of a connection that was made for this are told; others have nothing to do with it. */
+static void put_conn(struct session *session, struct log_line *line)
+{
+    const struct session_kind *kind = session->kind;
+    const struct conn_info *info = kind->conn_info != NULL ? kind->conn_info(session) : NULL;
+    char address[ADDRESS_TEXT_MAX];
+    if (info == NULL || info->number == 0) {
+        LOG_LINE_PUT(line, " conn=- uses=- addr=-");
+        return;
+    }
+    LOG_LINE_PUT(line, " conn=");
+    log_line_number(line, info->number);
+    LOG_LINE_PUT(line, " uses=");
+    log_line_number(line, info->uses);
+    LOG_LINE_PUT(line, " addr=");
+    log_line_text(line, address_format(&info->address, address));
+    if (!session->access.was_answered || session->access.from_cache != FROM_NONE)
+        return;
+    LOG_LINE_PUT(line, " connect_ms=");
+    log_line_ms(line, info->connect_time);
+    if (session->service->config->upstream.tls == NULL)
+        return;
+    LOG_LINE_PUT(line, " tls_ms=");
+    log_line_ms(line, info->handshake_time);
 }
 
 /* One access-log line. Every part is bounded, and their sum is below LOG_LINE_MAX. */
@@ -112,6 +121,7 @@ static void write_line(struct session *session, enum session_end end)
     log_line_text(&line, access->was_answered ? from_cache_name(access->from_cache) : "-");
     LOG_LINE_PUT(&line, " wait_ms=");
     log_line_ms(&line, access->waited);
+    put_conn(session, &line);
     LOG_LINE_PUT(&line, " duration_ms=");
     log_line_ms(&line, loop_now(session->service->loop) - access->started);
     LOG_LINE_PUT(&line, " bytes_up=");
@@ -134,6 +144,16 @@ static void write_line(struct session *session, enum session_end end)
     log_access(line.text, line.length);
 }
 
+/* The pool has answered, or is not to any more. */
+static void end_wait(struct session *session)
+{
+    struct access *access = &session->access;
+    if (access->asked == 0)
+        return;
+    access->waited += loop_now(session->service->loop) - access->asked;
+    access->asked = 0;
+}
+
 void session_log(struct session *session, enum session_end end)
 {
     struct service_stats *stats = &session->service->stats;
@@ -141,6 +161,7 @@ void session_log(struct session *session, enum session_end end)
     if (!access->open)
         return;
     access->open = false;
+    end_wait(session);
     stats->ends[end]++;
     stats->bytes_up += access->bytes_up;
     stats->bytes_down += access->bytes_down;
@@ -352,9 +373,8 @@ static void on_answered(struct allocation *allocation, const struct failure *fai
 {
     struct session *session = container_of(allocation, struct session, allocation);
     struct access *access = &session->access;
-    usec_t now = loop_now(session->service->loop);
-    access->waited += now - access->asked;
-    session->moved_at = now;
+    end_wait(session);
+    session->moved_at = loop_now(session->service->loop);
     session->unacked_at = 0;
     if (failure != NULL) {
         access->failure = *failure;
@@ -363,6 +383,7 @@ static void on_answered(struct allocation *allocation, const struct failure *fai
     }
     access->was_answered = true;
     access->from_cache = allocation->from_cache;
+    session_note_conn(session);
     stream_set_handler(allocation->stream, &session->upstream_handler);
     session_set_state(session, SESSION_RELAYING);
     session->kind->answered(session, NULL);

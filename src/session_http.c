@@ -385,11 +385,21 @@ static void http_drain(struct session *session)
         http_work(session);
 }
 
+static struct conn_info *http_conn_info(struct session *session)
+{
+    struct exchange *exchange = http_of(session)->exchange;
+    return exchange != NULL ? &exchange->conn : NULL;
+}
+
 static void http_describe(struct session *session, struct log_line *line)
 {
     const struct exchange *exchange = http_of(session)->exchange;
     if (exchange == NULL)
         return;
+    if (exchange->first_byte_at != 0) {
+        LOG_LINE_PUT(line, " first_byte_ms=");
+        log_line_ms(line, exchange->sent_at != 0 ? exchange->first_byte_at - exchange->sent_at : 0);
+    }
     LOG_LINE_PUT(line, " status=");
     if (exchange->status != 0)
         log_line_number(line, exchange->status);
@@ -425,6 +435,7 @@ const struct session_kind session_http_kind = {
     .timed_out = http_timed_out,
     .unacked = on_unacked,
     .drain = http_drain,
+    .conn_info = http_conn_info,
     .describe = http_describe,
     .clear = http_clear,
     .clear_service = http_clear_service,

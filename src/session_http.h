@@ -90,6 +90,9 @@ struct exchange {
     bool surplus;    /* the upstream sent more than its answer */
     bool repaired;   /* its answer, or an interim one, so that nothing more is to be read */
     bool retried;
+    struct conn_info conn;
+    usec_t sent_at;       /* when some of the request was sent last; 0: none was */
+    usec_t first_byte_at; /* when the response began; 0: it has not */
     char method[24];
     char *target;  /* for the access log; NULL: unknown */
     char *upgrade; /* Upgrade as it is sent; NULL: none is */

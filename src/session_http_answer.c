@@ -148,6 +148,7 @@ static void send_again(struct http_session *http, enum pool_discard reason)
     exchange->up_failed = exchange->up_reset = false;
     exchange->begun = exchange->heard = false;
     exchange->up_sent = 0;
+    exchange->sent_at = exchange->first_byte_at = 0;
 }
 
 enum step http_retry(struct http_session *http, enum pool_discard reason)

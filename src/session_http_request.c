@@ -320,6 +320,7 @@ static enum step ask(struct http_session *http)
         http->session.limit_at = 0;
         http->session.allocation.stream->readable = true;
         session_set_state(&http->session, SESSION_RELAYING);
+        session_note_conn(&http->session);
         return STEP_AGAIN;
     }
     session_ask(&http->session, http->session.service->config->reuse == REUSE_NEVER);
@@ -426,6 +427,7 @@ static void sent(struct http_session *http, uint64_t length)
     http->exchange->begun = true;
     http->session.access.bytes_up += length;
     http_moved(http);
+    http->exchange->sent_at = http->session.moved_at;
     session_sent(&http->session);
 }
 

@@ -97,6 +97,8 @@ static int pass_interim(struct http_session *http)
     }
     buffer_consume(&exchange->answer, head->length);
     begin_response(exchange);
+    if (buffer_length(&exchange->answer) == 0) /* it is not the one that is waited for */
+        exchange->first_byte_at = 0;
     return 0;
 }
 
@@ -392,6 +394,8 @@ enum step http_relay_response(struct http_session *http)
     if (!exchange->begun && (http->session.allocation.reused || http->affinity))
         return http_retry(http, DISCARD_UNREAD_DATA); /* about another request */
     http_took(http, (size_t)n);
+    if (exchange->first_byte_at == 0)
+        exchange->first_byte_at = http->session.moved_at;
     if (!exchange->heard) {
         exchange->heard = true;
         begin_response(exchange);

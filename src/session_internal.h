@@ -51,6 +51,8 @@ struct session_kind {
     void (*unacked)(struct session *session);
     /* kaproxy is stopping: what has no work under way ends. NULL: goes on. */
     void (*drain)(struct session *session);
+    /* Where to note what the access log tells of the connection; NULL: nowhere. */
+    struct conn_info *(*conn_info)(struct session *session);
     /* More fields for the access log, each with a blank before it. */
     void (*describe)(struct session *session, struct log_line *line);
     /* Frees what the kind holds, for a session and for a service (NULL: nothing). */
@@ -67,8 +69,8 @@ struct access {
     bool was_answered;          /* from_cache holds */
     enum from_cache from_cache; /* of the last answer */
     usec_t started;
-    usec_t asked;
-    usec_t waited; /* for the pool's answer */
+    usec_t asked;  /* when the pool was, as long as it has not answered; else 0 */
+    usec_t waited; /* for the pool's answers */
     uint64_t bytes_up, bytes_down;
     struct failure failure; /* of the allocation; function NULL: none. The last member */
 };
@@ -99,6 +101,9 @@ void session_set_state(struct session *session, enum session_state to);
 /* Asks the pool for a connection; `answered` is called later, whatever happens. The state becomes
  * WAITING unless it is. */
 void session_ask(struct session *session, bool fresh);
+
+/* Notes, for the access log, which connection is leased now. */
+void session_note_conn(struct session *session);
 
 /* Watches the client, if not done yet. 0, or -1: it cannot be, and the session must end. */
 MUST_CHECK int session_watch_client(struct session *session);

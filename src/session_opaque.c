@@ -4,6 +4,7 @@
 struct opaque_session {
     struct session session;
     struct duplex duplex;
+    struct conn_info conn;
 };
 
 static struct opaque_session *opaque_of(struct session *session)
@@ -61,6 +62,11 @@ static void opaque_unacked(struct session *session)
     duplex_unacked(session, &opaque_of(session)->duplex);
 }
 
+static struct conn_info *opaque_conn_info(struct session *session)
+{
+    return &opaque_of(session)->conn;
+}
+
 static void opaque_clear(struct session *session)
 {
     duplex_clear(&opaque_of(session)->duplex);
@@ -74,5 +80,6 @@ const struct session_kind session_opaque_kind = {
     .work = opaque_work,
     .timed_out = opaque_timed_out,
     .unacked = opaque_unacked,
+    .conn_info = opaque_conn_info,
     .clear = opaque_clear,
 };

@@ -18,7 +18,10 @@ def reset_in_queue(t):
     waiter.send(b"c\n")
     t.check(leaver.is_silent(0.1), "somebody waiting got something")
     leaver.reset()
-    kaproxy.wait_sessions(1)
+    line = kaproxy.wait_sessions(1)[0]
+    t.equal((line["end"], line["from_cache"], line["conn"], line["uses"], line["addr"]),
+            ("client_left", "-", "-", "-", "-"), "access-log line")
+    t.at_least(float(line["wait_ms"]), 90, "wait_ms")
     busy.end()
     t.equal(waiter.read_line(), b"1 c", "the waiter's answer")
     t.equal(waiter.end(), "eof", "end")
@@ -36,7 +39,8 @@ def during_connect(t):
         client.reset()
     for client in clients[5:]:
         client.close()
-    kaproxy.wait_sessions(10)
+    for line in kaproxy.wait_sessions(10):
+        t.at_least(float(line["wait_ms"]), 190, "wait_ms")
     t.at_most(kaproxy.descriptors(), before, "descriptors")
 
 

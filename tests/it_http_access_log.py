@@ -5,7 +5,7 @@ import re
 import sys
 
 sys.path.insert(0, sys.path[0] + "/harness")
-from kaptest import main, test, wait_until
+from kaptest import ReservedPort, main, test, wait_until
 from kaptest.http import HttpUpstream, answer, check_line, client, one_shot, start
 
 
@@ -35,6 +35,63 @@ def several(t):
     t.equal((down[0], down[1] - down[0]), (down[2], 992), "bytes_down")
     t.equal([line["from_cache"] for line in lines], ["none", "immediate", "immediate"],
             "from_cache")
+    t.equal([line["uses"] for line in lines], ["1", "2", "3"], "uses")
+    t.equal(len({(line["conn"], line["addr"]) for line in lines}), 1, "connections")
+    t.equal(["connect_ms" in line for line in lines], [True, False, False], "connect_ms")
+
+
+@test("which connection it was, and how long its parts took, in their order")
+def connection(t):
+    upstream = t.own(HttpUpstream())
+    kaproxy = start(t, upstream)
+    t.equal(one_shot(t, kaproxy).status, 200, "status")
+    check_line(t, kaproxy, conn=1, uses=1, addr=f"127.0.0.1:{upstream.port}")
+    raw = kaproxy.access_file.read_text()
+    t.equal(re.findall(r"(\w+)=", raw),
+            "ts listener client upstream from_cache wait_ms conn uses addr connect_ms duration_ms "
+            "bytes_up bytes_down first_byte_ms status method target end".split(), "fields")
+    t.equal(re.findall(r" (?:connect_ms|first_byte_ms)=(?!\d+\.\d )", raw), [], "malformed times")
+
+
+@test("the number of a connection is no other's, in all pools; a preconnected one is not used yet")
+def numbers(t):
+    upstream = t.own(HttpUpstream())
+    more = {"pool p": {"min_idle": 1},
+            "listener other": {"listen": "127.0.0.1:{port}", "upstream": upstream.endpoint,
+                               "pool": "p"}}
+    kaproxy = start(t, upstream, more=more, pool={"max_uses": 1})
+    kaproxy.wait_idle(1, pool="p")
+    for listener in "main", "main", "other":
+        one_shot(t, kaproxy, listener=listener)
+    lines = kaproxy.wait_sessions(3)
+    t.equal(len({line["conn"] for line in lines}), 3, "connections")
+    t.equal([(line["from_cache"], line["uses"], "connect_ms" in line) for line in lines],
+            [("none", "1", True), ("none", "1", True), ("immediate", "1", False)], "reuse")
+
+
+@test("nothing was heard of the upstream: no first byte; refused: no connection")
+def no_answer(t):
+    port = t.own(ReservedPort())
+    kaproxy = start(t, port)
+    one_shot(t, kaproxy)
+    line = check_line(t, kaproxy, conn="-", uses="-", addr="-", from_cache="-", status=502)
+    t.check("connect_ms" not in line and "first_byte_ms" not in line, f"times in {line}")
+    t.own(HttpUpstream(lambda connection, message: None, listener=port.socket))
+    one_shot(t, kaproxy)
+    line = check_line(t, kaproxy, 2, uses=1, addr=f"127.0.0.1:{port.port}", status=502)
+    t.check("first_byte_ms" not in line, f"first_byte_ms in {line}")
+
+
+@test("a request that is sent again: the second connection's fields")
+def again(t):
+    def handler(connection, message):
+        return None if message.target == "/close" and connection.number == 1 else answer(b"x")
+
+    kaproxy = start(t, t.own(HttpUpstream(handler)))
+    one_shot(t, kaproxy)
+    t.equal(one_shot(t, kaproxy, "GET", "/close").status, 200, "status")
+    line = check_line(t, kaproxy, 2, retried=1, from_cache="none", conn=2, uses=1)
+    t.check("connect_ms" in line and "first_byte_ms" in line, f"times in {line}")
 
 
 @test("nothing that a client sends breaks a line: quotes, controls, spaces, very long targets")

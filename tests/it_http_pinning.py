@@ -77,6 +77,11 @@ def ntlm(t):
         t.equal(peer.ask("GET", "/private").body, b"1 logged in", "the client's own")
     t.equal(upstream.accepted, 2, "connections")
     t.equal(kaproxy.counters()["held"], 1, "held connections")
+    lines = [(line["from_cache"], line["conn"], line["uses"], line["addr"].split(":")[0])
+             for line in kaproxy.wait_sessions(10) if line["target"] == "/private"]
+    t.equal(lines[:2] + lines[-1:], [("none", "1", "1", "127.0.0.1"),
+                                     ("-", "1", "2", "127.0.0.1"), ("-", "1", "2", "127.0.0.1")],
+            "the client's own connection in the access log")
 
 
 @test("Negotiate in one step, whichever field the last token comes in")

@@ -144,13 +144,33 @@ static void test_compare(void **state)
     assert_int_equal(address_compare(&a, &b), 0);
 }
 
+static void test_format(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "127.0.0.1:80",
+        "0.0.0.0:1",
+        "255.255.255.255:65535",
+        "[::1]:53",
+        "[1111:2222:3333:4444:5555:6666:7777:8888]:65535",
+        "[::ffff:192.0.2.255]:65535",
+    };
+    char text[ADDRESS_TEXT_MAX];
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        union address address;
+        assert_true(address_parse_port(&address, texts[i], strlen(texts[i]), 1));
+        assert_ptr_equal(address_format(&address, text), text);
+        assert_string_equal(text, texts[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parse_in),    cmocka_unit_test(test_parse_in6),
         cmocka_unit_test(test_parse_scope), cmocka_unit_test(test_parse_names),
         cmocka_unit_test(test_parse_port),  cmocka_unit_test(test_parse_list),
-        cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_compare),     cmocka_unit_test(test_format),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

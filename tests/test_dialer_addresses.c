@@ -83,6 +83,26 @@ static void test_stagger(void **state)
     caller_assert_connected(world, &caller, "127.0.0.1");
 }
 
+/* Connecting counts from the first attempt on, and not from the look-up. */
+static void test_connect_time(void **state)
+{
+    struct world *world = *state;
+    struct caller caller = {0};
+    uint16_t port = world_free_port(world);
+    world_open_blackhole(world, "127.0.0.2", &port);
+    world_open_upstream(world, "127.0.0.1", &port);
+    caller_start(world, &caller, "name.test", port);
+    loop_warp(world->loop, 10000 * USEC_PER_SEC);
+    world_idle(world);
+    world_answer(world, "127.0.0.2 127.0.0.1");
+    loop_turn(world->loop, 0);
+    world_warp_stagger(world);
+    caller_wait(world, &caller);
+    assert_in_range(caller.handler.connect_time, DIAL_STAGGER, 5000 * USEC_PER_SEC);
+    assert_int_equal(caller.handler.handshake_time, 0);
+    caller_assert_connected(world, &caller, "127.0.0.1");
+}
+
 /* A failed attempt's place is taken, while an earlier one still waits for an answer. */
 static void test_fallback_beside_a_pending_attempt(void **state)
 {
@@ -263,6 +283,7 @@ int main(void)
         TEST(test_last_failure_counts),
         TEST(test_failed_attempt_is_closed),
         TEST(test_stagger),
+        TEST(test_connect_time),
         TEST(test_fallback_beside_a_pending_attempt),
         TEST(test_waits_for_the_pending_attempt),
         TEST(test_families_interleaved),
