@@ -55,12 +55,14 @@ size_t log_value(char *out, size_t size, const char *text, size_t length)
 
 char *log_digits(char *at, uint64_t number)
 {
-    char digits[LOG_DIGITS_MAX], *const end = digits + sizeof(digits), *first = end;
+    char *end = at + 1;
+    for (uint64_t rest = number; rest >= 10; rest /= 10)
+        end++;
+    at = end;
     do
-        *--first = (char)('0' + number % 10);
+        *--at = (char)('0' + number % 10);
     while ((number /= 10) > 0);
-    memcpy(at, first, (size_t)(end - first));
-    return at + (end - first);
+    return end;
 }
 
 /* What does not change within a second is composed once. */

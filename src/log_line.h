@@ -36,13 +36,17 @@ static inline void log_line_start(struct log_line *line)
     line->length = 0;
 }
 
-static inline void log_line_put(struct log_line *line, const char *text, size_t length)
+/* Where the length is known to the compiler, this is a few stores. */
+static ALWAYS_INLINE void log_line_put(struct log_line *line, const char *text, size_t length)
 {
     size_t room = sizeof(line->text) - 1 - line->length;
-    if (length > room)
-        length = room;
-    memcpy(line->text + line->length, text, length);
-    line->length += length;
+    if (length <= room) {
+        memcpy(line->text + line->length, text, length);
+        line->length += length;
+    } else {
+        memcpy(line->text + line->length, text, room);
+        line->length += room;
+    }
 }
 
 /* A text that the compiler knows. */

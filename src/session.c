@@ -57,9 +57,10 @@ char *session_peer(const struct session *session, char text[SESSION_PEER_MAX])
 
 void session_note_conn(struct session *session)
 {
-    const struct session_kind *kind = session->kind;
-    struct conn_info *info = kind->conn_info != NULL ? kind->conn_info(session) : NULL;
-    if (info != NULL && log_access_enabled())
+    struct conn_info *info = NULL;
+    if (log_access_enabled() && session->kind->conn_info != NULL)
+        info = session->kind->conn_info(session);
+    if (info != NULL)
         pool_describe(&session->allocation, info);
 }
 
@@ -144,14 +145,13 @@ static void write_line(struct session *session, enum session_end end)
     log_access(line.text, line.length);
 }
 
-/* The pool has answered, or is not to any more. */
-static void end_wait(struct session *session)
+/* The pool has answered, or is not to any more. Returns the time. */
+static usec_t end_wait(struct session *session)
 {
-    struct access *access = &session->access;
-    if (access->asked == 0)
-        return;
-    access->waited += loop_now(session->service->loop) - access->asked;
-    access->asked = 0;
+    usec_t now = loop_now(session->service->loop);
+    session->access.waited += now - session->access.asked;
+    session->access.asked = 0;
+    return now;
 }
 
 void session_log(struct session *session, enum session_end end)
@@ -161,7 +161,8 @@ void session_log(struct session *session, enum session_end end)
     if (!access->open)
         return;
     access->open = false;
-    end_wait(session);
+    if (access->asked != 0)
+        (void)end_wait(session);
     stats->ends[end]++;
     stats->bytes_up += access->bytes_up;
     stats->bytes_down += access->bytes_down;
@@ -373,8 +374,7 @@ static void on_answered(struct allocation *allocation, const struct failure *fai
 {
     struct session *session = container_of(allocation, struct session, allocation);
     struct access *access = &session->access;
-    end_wait(session);
-    session->moved_at = loop_now(session->service->loop);
+    session->moved_at = end_wait(session);
     session->unacked_at = 0;
     if (failure != NULL) {
         access->failure = *failure;

@@ -63,6 +63,7 @@ struct exchange *http_exchange_new(struct http_session *http)
     memset(exchange, 0, offsetof(struct exchange, request));
     memset(&exchange->request_body, 0, sizeof(*exchange) - offsetof(struct exchange, request_body));
     http1_request_begin(&exchange->request);
+    exchange->conn.number = 0;
     http->exchange = exchange;
     session_open_access(&http->session);
     return exchange;

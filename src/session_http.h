@@ -65,6 +65,7 @@ struct exchange {
     enum message_stage request_stage, response_stage;
     /* Each direction has its own, for both are read at the same time. */
     struct http1_head request, response, request_trailer, response_trailer;
+    struct conn_info conn; /* for the access log; number 0: none is noted yet */
     struct http1_body request_body, response_body;
     struct buffer head;  /* the request's head, while its body is read ahead */
     struct buffer ahead; /* its payload read ahead */
@@ -90,7 +91,6 @@ struct exchange {
     bool surplus;    /* the upstream sent more than its answer */
     bool repaired;   /* its answer, or an interim one, so that nothing more is to be read */
     bool retried;
-    struct conn_info conn;
     usec_t sent_at;       /* when some of the request was sent last; 0: none was */
     usec_t first_byte_at; /* when the response began; 0: it has not */
     char method[24];
