@@ -2,15 +2,20 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
 #include <syslog.h>
 #include <unistd.h>
 
 #include "log_internal.h"
 
 #define MESSAGE_MAX 2048
+#define HEAD_MAX    96
 
 static size_t tell_lost_messages(char line[LOG_LOSS_MAX], unsigned long lost);
 static size_t tell_lost_accesses(char line[LOG_LOSS_MAX], unsigned long lost);
@@ -39,8 +44,29 @@ struct log_sink log_sinks[LOG_SINKS] = {
 
 enum log_level log_threshold = LOG_LEVEL_NOTICE;
 
+static atomic_bool ready; /* log_ready was called */
+
 static const char *const level_names[] = {"error", "warning", "notice", "info", "debug"};
 static const int severities[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
+
+/* Asked for once: a line costs no system call. */
+int log_process_id(void)
+{
+    static atomic_int pid;
+    if (atomic_load(&pid) == 0)
+        atomic_store(&pid, (int)getpid());
+    return atomic_load(&pid);
+}
+
+/* What stands before a message on a descriptor; returns its length. */
+static size_t put_plain_head(char *text, size_t size, enum log_level level, bool journal)
+{
+    if (journal) /* sd-daemon(3); journald knows the time and the process */
+        return (size_t)snprintf(text, size, "<%d>", severities[level]);
+    size_t n = log_timestamp(text);
+    return n + (size_t)snprintf(text + n, size - n, " kaproxy[%d] %s: ", log_process_id(),
+                                level_names[level]);
+}
 
 /* What stands before a message; returns its length. */
 static size_t put_head(char *text, size_t size, enum log_level level)
@@ -48,10 +74,7 @@ static size_t put_head(char *text, size_t size, enum log_level level)
     const struct log_sink *sink = &log_sinks[LOG_MESSAGES];
     if (sink->kind == LOG_TO_SYSLOG)
         return log_syslog_head(text, size, severities[level]);
-    if (sink->journal) /* sd-daemon(3); journald knows the time */
-        return (size_t)snprintf(text, size, "<%d>", severities[level]);
-    size_t n = log_timestamp(text);
-    return n + (size_t)snprintf(text + n, size - n, " %s: ", level_names[level]);
+    return put_plain_head(text, size, level, sink->journal);
 }
 
 /* The same for a line of the access log, which has its time in it. */
@@ -91,14 +114,31 @@ int log_access_open(const char *target)
     return log_sink_open(&log_sinks[LOG_ACCESSES], target);
 }
 
-const char *log_open_error(int error)
+int log_check(const char *target)
 {
-    return error == ENXIO ? "a FIFO that nobody reads, or a socket" : strerror(error);
+    return log_sink_check(target);
+}
+
+const char *log_open_error(const char *path, int error)
+{
+    struct stat st;
+    if (error != ENXIO || stat(path, &st) < 0)
+        return strerror(error);
+    if (S_ISFIFO(st.st_mode))
+        return "a FIFO that nobody reads";
+    if (S_ISSOCK(st.st_mode))
+        return "a socket";
+    return "a terminal or device that is not there";
 }
 
 int log_start(void)
 {
     return log_writer_start();
+}
+
+void log_ready(void)
+{
+    atomic_store(&ready, true);
 }
 
 void log_reopen(void)
@@ -116,6 +156,7 @@ void log_close(void)
     log_sink_init(&log_sinks[LOG_ACCESSES], access_bytes, sizeof(access_bytes));
     log_sinks[LOG_MESSAGES].kind = LOG_TO_STANDARD;
     log_sinks[LOG_MESSAGES].fd = STDERR_FILENO;
+    atomic_store(&ready, false);
 }
 
 bool log_access_enabled(void)
@@ -125,29 +166,50 @@ bool log_access_enabled(void)
 
 /* Lines */
 
-void log_message(enum log_level level, const char *format, ...)
+/* Writes a message and its newline behind the head of n bytes; returns the line's length. */
+static PRINTF(3, 0) size_t
+    put_text(char line[MESSAGE_MAX], size_t n, const char *format, va_list args)
 {
-    char line[MESSAGE_MAX];
-    if (!log_enabled(level))
-        return;
-    size_t n = put_head(line, sizeof(line), level);
-    va_list args;
-    va_start(args, format);
-    int length = vsnprintf(line + n, sizeof(line) - n - 1, format, args);
-    va_end(args);
-    if (length < 0)
-        return;
-    size_t end = n + (size_t)length;
-    if (end > sizeof(line) - 2)
-        end = sizeof(line) - 2;
+    int length = vsnprintf(line + n, MESSAGE_MAX - n - 1, format, args);
+    size_t end = n + (length < 0 ? 0 : (size_t)length);
+    if (end > MESSAGE_MAX - 2)
+        end = MESSAGE_MAX - 2;
     for (; n < end; n++) {
         unsigned char c = (unsigned char)line[n];
         if (c < 0x20 || c == 0x7f)
             line[n] = '?';
     }
     line[end++] = '\n';
-    log_sink_put(&log_sinks[LOG_MESSAGES], line, end);
-    log_writer_notice(&log_sinks[LOG_MESSAGES]);
+    return end;
+}
+
+/* Whoever waits for the start sees standard error, and not the log. */
+static void repeat_on_stderr(enum log_level level, char *text, size_t length)
+{
+    char head[HEAD_MAX];
+    struct pollfd pollfd = {.fd = STDERR_FILENO, .events = POLLOUT};
+    size_t n = put_plain_head(head, sizeof(head), level, log_is_journal(STDERR_FILENO));
+    const struct iovec parts[] = {{head, n}, {text, length}};
+    if (poll(&pollfd, 1, 0) > 0 && writev(STDERR_FILENO, parts, ARRAY_LEN(parts)) < 0)
+        return; /* there is nobody to tell */
+}
+
+void log_message(enum log_level level, const char *format, ...)
+{
+    struct log_sink *sink = &log_sinks[LOG_MESSAGES];
+    char line[MESSAGE_MAX];
+    va_list args;
+    if (!log_enabled(level))
+        return;
+    size_t head = put_head(line, sizeof(line), level);
+    va_start(args, format);
+    size_t end = put_text(line, head, format, args);
+    va_end(args);
+    log_sink_put(sink, line, end);
+    log_writer_notice(sink);
+    if (level == LOG_LEVEL_ERROR && !atomic_load(&ready) &&
+        !log_sink_is_open_on(sink, STDERR_FILENO))
+        repeat_on_stderr(level, line + head, end - head);
 }
 
 void log_access(const char *text, size_t length)

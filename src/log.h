@@ -29,15 +29,23 @@ enum log_level {
 /* Target of a log: "stderr", "stdout", "syslog", "off" (access log), or a file's path. /dev/stderr
  * and /dev/stdout are the descriptors 2 and 1, and these are never changed: they are shared with
  * other processes. 0, or -1 with errno (for log_open_error) when a file cannot be opened; the log
- * then stays what it was. */
+ * then stays what it was. Until one is opened messages go to standard error. */
 MUST_CHECK int log_open(const char *target, enum log_level level);
 MUST_CHECK int log_access_open(const char *target);
 
+/* Whether they would be opened, by who we are now; a file that is not there is not made. Whether
+ * somebody reads a FIFO cannot be known without an end for him. 0, or -1 with errno. */
+MUST_CHECK int log_check(const char *target);
+
 /* What errno says of a file that cannot be opened as a log. */
-const char *log_open_error(int error);
+const char *log_open_error(const char *path, int error);
 
 /* Starts the thread that writes, before other threads are. 0, or -1 with errno. */
 MUST_CHECK int log_start(void);
+
+/* The start is over. Until then each error is written to standard error too, for whoever started
+ * us, unless that is where messages go. */
+void log_ready(void);
 
 /* Has files opened anew (SIGHUP), by the thread that writes, once it has written to the old ones
  * what was logged before, as far as they take it. A message says whether that worked; a file that

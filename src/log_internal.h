@@ -87,6 +87,18 @@ enum log_sink_state log_sink_flush(struct log_sink *sink, size_t mark);
 /* Who writes. Opens a file anew; when that fails the old one stays, and a message says so. */
 MUST_CHECK int log_sink_reopen(struct log_sink *sink);
 
+/* Whose lines they are. */
+int log_process_id(void);
+
+/* Does the descriptor lead to journald? systemd.exec(5), JOURNAL_STREAM. */
+bool log_is_journal(int fd);
+
+/* Is the sink open on the same file as the descriptor? */
+bool log_sink_is_open_on(const struct log_sink *sink, int fd);
+
+/* As log_sink_open would open it, but creates nothing and opens no FIFO. 0, or -1 with errno. */
+MUST_CHECK int log_sink_check(const char *target);
+
 /* A connection to the system's log, or -1 with errno. *packets: a line a packet, without its
  * newline. */
 MUST_CHECK int log_syslog_connect(bool *packets);

@@ -61,13 +61,14 @@ static int standard_descriptor(const char *target)
 
 /* Our own descriptions of files do not block; that changes nothing for regular ones, and lets the
  * open of a FIFO that nobody reads fail with ENXIO. */
+#define OPEN_FLAGS (O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
+
 static int open_file(const char *path)
 {
-    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+    return open(path, OPEN_FLAGS | O_CREAT, 0640);
 }
 
-/* Whether the descriptor leads to journald: systemd.exec(5), JOURNAL_STREAM. */
-static bool is_journal(int fd)
+bool log_is_journal(int fd)
 {
     const char *text = getenv("JOURNAL_STREAM");
     uintmax_t dev, ino;
@@ -75,6 +76,15 @@ static bool is_journal(int fd)
     struct stat st;
     return text != NULL && sscanf(text, "%ju:%ju%n", &dev, &ino, &end) == 2 && text[end] == '\0' &&
            fstat(fd, &st) == 0 && dev == st.st_dev && ino == st.st_ino;
+}
+
+bool log_sink_is_open_on(const struct log_sink *sink, int fd)
+{
+    struct stat st;
+    if (sink->kind == LOG_TO_SYSLOG) /* its descriptor comes and goes */
+        return false;
+    return sink->fd == fd ||
+           (fstat(fd, &st) == 0 && st.st_dev == sink->dev && st.st_ino == sink->ino);
 }
 
 static void set_descriptor(struct log_sink *sink, int fd)
@@ -127,8 +137,48 @@ int log_sink_open(struct log_sink *sink, const char *target)
     sink->kind = kind;
     sink->path = path;
     sink->packets = packets;
-    sink->journal = kind == LOG_TO_STANDARD && is_journal(fd);
+    sink->journal = kind == LOG_TO_STANDARD && log_is_journal(fd);
     set_descriptor(sink, fd);
+    return 0;
+}
+
+/* Whether the effective user may do that; the file itself is left alone. 0, or -1 with errno. */
+static int may(const char *path, int how)
+{
+    return faccessat(AT_FDCWD, path, how, AT_EACCESS);
+}
+
+/* Whether a file that is not there could be created. 0, or -1 with errno. */
+static int check_directory(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL)
+        return may(".", W_OK | X_OK);
+    char *directory = strndup(path, (size_t)(slash - path) + 1);
+    if (directory == NULL)
+        return -1;
+    int result = may(directory, W_OK | X_OK);
+    int error = errno;
+    free(directory);
+    errno = error;
+    return result;
+}
+
+/* A FIFO is not opened: to be the only writer and to leave is the end for whoever reads it. */
+int log_sink_check(const char *target)
+{
+    struct stat st;
+    if (standard_descriptor(target) >= 0 || strcmp(target, "off") == 0 ||
+        strcmp(target, "syslog") == 0)
+        return 0;
+    if (stat(target, &st) < 0)
+        return errno == ENOENT ? check_directory(target) : -1;
+    if (S_ISFIFO(st.st_mode))
+        return may(target, W_OK);
+    int fd = open(target, OPEN_FLAGS);
+    if (fd < 0)
+        return -1;
+    close(fd);
     return 0;
 }
 
@@ -138,7 +188,8 @@ int log_sink_reopen(struct log_sink *sink)
         return 0;
     int fd = open_file(sink->path);
     if (fd < 0) {
-        log_error("cannot open %s anew: %s", sink->path, log_open_error(errno));
+        log_error("cannot open the %s %s again, still writing to the old file: %s", sink->name,
+                  sink->path, log_open_error(sink->path, errno));
         return -1;
     }
     close(sink->fd);

@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <paths.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -38,15 +37,6 @@ int log_syslog_connect(bool *packets)
     return connect_as(SOCK_STREAM);
 }
 
-/* Asked for once: a line costs no system call. */
-static int process_id(void)
-{
-    static atomic_int pid;
-    if (atomic_load(&pid) == 0)
-        atomic_store(&pid, (int)getpid());
-    return atomic_load(&pid);
-}
-
 size_t log_syslog_head(char *text, size_t size, int severity)
 {
     char date[32];
@@ -54,6 +44,7 @@ size_t log_syslog_head(char *text, size_t size, int severity)
     time_t now = time(NULL);
     localtime_r(&now, &tm);
     strftime(date, sizeof(date), "%b %e %T", &tm);
-    int n = snprintf(text, size, "<%d>%s kaproxy[%d]: ", LOG_DAEMON | severity, date, process_id());
+    int n =
+        snprintf(text, size, "<%d>%s kaproxy[%d]: ", LOG_DAEMON | severity, date, log_process_id());
     return n < 0 ? 0 : (size_t)n;
 }

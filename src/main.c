@@ -85,7 +85,7 @@ static int open_log(const char *what, const char *target, const struct user *use
 {
     if (result == 0)
         return 0;
-    const char *reason = log_open_error(errno);
+    const char *reason = log_open_error(target, errno);
     if (user->name == NULL)
         log_error("cannot open the %s %s: %s", what, target, reason);
     else

@@ -252,6 +252,7 @@ int worker_run(struct worker *worker)
         if (listener->reuse == REUSE_NEVER && (kind == SCHEME_TCP || kind == SCHEME_TLS))
             pool_expect_greeting(worker->pools[listener->pool], &listener->upstream);
     }
+    log_ready();
     log_notice("ready");
     loop_run(worker->loop);
     log_notice("stopped");

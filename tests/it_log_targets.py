@@ -3,6 +3,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 
@@ -28,6 +29,22 @@ def cannot_open(t):
         t.check("No such file" in text, f"the message gives no reason: {text!r}")
 
 
+@test("a start that fails says why on standard error, wherever messages go, and once")
+def failing_start(t):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        for target in t.folder / "kaproxy.log", "syslog", "stderr", "stdout":
+            kaproxy = Kaproxy(t, "tcp://127.0.0.1:1", listen=listen, main={"log": target})
+            status, text = kaproxy.start_failing()
+            t.equal(status, 1, "exit status")
+            error = rf"^\S+Z kaproxy\[\d+\] error: .*cannot listen on {listen}: Address already in use"
+            t.equal(len(re.findall(error, text, flags=re.M)), 1, f"log = {target}: errors in {text!r}")
+    file = (t.folder / "kaproxy.log").read_text()
+    t.check("Address already in use" in file, f"not in the log: {file!r}")
+
+
 @test("access_log = stderr puts lines between the messages")
 def access_on_stderr(t):
     kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint, main={"access_log": "stderr"})
@@ -41,7 +58,7 @@ def standard_output(t):
                         main={"log": "stdout", "access_log": "stdout"})
     use(t, kaproxy)
     kaproxy.wait_log(r"^ts=\S+ listener=main .*end=complete$")
-    kaproxy.wait_log(r"^\S+Z notice: ready$")
+    kaproxy.wait_log(rf"^\S+Z kaproxy\[{kaproxy.pid}\] notice: ready$")
 
 
 @test("under journald messages have a priority and no time, access lines are as ever")

@@ -13,6 +13,7 @@
 
 #include "log.h"
 
+#define HEAD TIME " kaproxy\\[[0-9]+\\]" /* of a message */
 #define TIME "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z"
 
 struct fixture {

@@ -4,10 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 /* The form of a line */
@@ -22,8 +25,8 @@ static void test_line_of_each_level(void **state)
     log_info("four%%");
     log_debug("five");
     assert_matches(content(f, f->file),
-                   "^" TIME " error: one\n" TIME " warning: two\n" TIME " notice: 3\n" TIME
-                   " info: four%\n" TIME " debug: five\n$");
+                   "^" HEAD " error: one\n" HEAD " warning: two\n" HEAD " notice: 3\n" HEAD
+                   " info: four%\n" HEAD " debug: five\n$");
 }
 
 static void test_long_line_is_cut(void **state)
@@ -36,7 +39,7 @@ static void test_long_line_is_cut(void **state)
     log_notice("%s", long_text);
     log_notice("next");
     assert_matches(content(f, f->file),
-                   "^" TIME " notice: xxxxxxxxxxxx*\n" TIME " notice: next\n$");
+                   "^" HEAD " notice: xxxxxxxxxxxx*\n" HEAD " notice: next\n$");
     assert_in_range(strchr(f->text, '\n') - f->text, 1000, 2047);
 }
 
@@ -46,7 +49,7 @@ static void test_message_is_one_line(void **state)
     open_messages(f->file, LOG_LEVEL_NOTICE);
     log_notice("two\nlines\t\x1b[31m\x7f, %s", "\xc3\xa9");
     assert_matches(content(f, f->file),
-                   "^" TIME " notice: two\\?lines\\?\\?\\[31m\\?, \xc3\xa9\n$");
+                   "^" HEAD " notice: two\\?lines\\?\\?\\[31m\\?, \xc3\xa9\n$");
 }
 
 /* Levels and targets */
@@ -69,7 +72,7 @@ static void test_level_decides(void **state)
     log_notice("unheard");
     log_debug("%d", evaluated());
     assert_int_equal(evaluations, 0);
-    assert_matches(content(f, f->file), "^" TIME " warning: heard\n$");
+    assert_matches(content(f, f->file), "^" HEAD " warning: heard\n$");
 }
 
 static void test_starts_with_standard_error(void **state)
@@ -80,7 +83,7 @@ static void test_starts_with_standard_error(void **state)
     log_info("not at this level");
     assert_false(log_access_enabled());
     access_line("off\n");
-    assert_matches(content(f, f->file), "^" TIME " notice: before any log is open\n$");
+    assert_matches(content(f, f->file), "^" HEAD " notice: before any log is open\n$");
 }
 
 static void test_standard_error_survives_a_close(void **state)
@@ -94,7 +97,7 @@ static void test_standard_error_survives_a_close(void **state)
     log_close();
     assert_false(log_access_enabled());
     log_notice("three");
-    assert_matches(content(f, f->file), "^" TIME " notice: one\ntwo\n" TIME " notice: three\n$");
+    assert_matches(content(f, f->file), "^" HEAD " notice: one\ntwo\n" HEAD " notice: three\n$");
 }
 
 /* How many descriptors are open that a program started now would inherit, or not. */
@@ -144,10 +147,98 @@ static void test_fifo_that_nobody_reads(void **state)
     struct fixture *f = *state;
     close(make_fifo(f->file));
     assert_int_equal(log_access_open(f->file), -1);
-    assert_string_equal(log_open_error(errno), "a FIFO that nobody reads, or a socket");
-    assert_string_equal(log_open_error(EACCES), strerror(EACCES));
+    assert_string_equal(log_open_error(f->file, errno), "a FIFO that nobody reads");
+    assert_string_equal(log_open_error(f->file, EACCES), strerror(EACCES));
     assert_false(log_access_enabled());
     assert_int_equal(log_open(f->file, LOG_LEVEL_NOTICE), -1);
+}
+
+/* ENXIO has a text for each kind of file, and /dev/tty is no FIFO. */
+static void test_places_without_anybody(void **state)
+{
+    struct fixture *f = *state;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(strlen(f->file) < sizeof(address.sun_path));
+    memcpy(address.sun_path, f->file, strlen(f->file));
+    assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(log_access_open(f->file), -1);
+    assert_string_equal(log_open_error(f->file, errno), "a socket");
+    assert_int_equal(log_check(f->file), -1);
+    assert_int_equal(errno, ENXIO);
+    close(fd);
+    assert_string_equal(log_open_error("/dev/tty", ENXIO),
+                        "a terminal or device that is not there");
+}
+
+/* What log_open would say, without a new file, and without an end for who reads a FIFO. */
+static void test_check(void **state)
+{
+    struct fixture *f = *state;
+    char inside[100], folder[100];
+    struct stat st;
+    snprintf(inside, sizeof(inside), "%s/deeper", f->file);
+    snprintf(folder, sizeof(folder), "%s/", f->folder);
+    assert_int_equal(log_check("stderr"), 0);
+    assert_int_equal(log_check("off"), 0);
+    assert_int_equal(log_check("syslog"), 0);
+    assert_int_equal(log_check(f->file), 0);
+    assert_int_equal(stat(f->file, &st), -1);
+    assert_int_equal(log_check(inside), -1);
+    assert_int_equal(errno, ENOENT);
+    assert_int_equal(log_check(folder), -1);
+    assert_int_equal(errno, EISDIR);
+    int reader = make_fifo(f->file);
+    assert_int_equal(log_check(f->file), 0);
+    struct pollfd pollfd = {.fd = reader, .events = POLLIN};
+    assert_int_equal(poll(&pollfd, 1, 0), 0); /* POLLHUP, had somebody come and gone */
+    close(reader);
+    assert_int_equal(unlink(f->file), 0);
+    redirect(STDERR_FILENO, f->file);
+    assert_int_equal(log_check(inside), -1);
+    assert_int_equal(errno, ENOTDIR);
+}
+
+/* Errors of a start are for whoever started us, wherever messages go. */
+static void test_start_errors_on_stderr(void **state)
+{
+    struct fixture *f = *state;
+    redirect(STDERR_FILENO, f->file);
+    open_messages(f->other, LOG_LEVEL_NOTICE);
+    log_notice("no error");
+    log_error("one %d\n", 1);
+    log_ready();
+    log_error("two");
+    assert_matches(content(f, f->file), "^" HEAD " error: one 1\\?\n$");
+    assert_matches(content(f, f->other),
+                   "^" HEAD " notice: no error\n" HEAD " error: one 1\\?\n" HEAD " error: two\n$");
+}
+
+/* Nor are they there twice, whatever leads there. */
+static void test_start_errors_once(void **state)
+{
+    struct fixture *f = *state;
+    const char *const targets[] = {"stderr", "stdout", f->file};
+    redirect(STDERR_FILENO, f->file);
+    redirect(STDOUT_FILENO, f->file);
+    for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
+        assert_int_equal(truncate(f->file, 0), 0);
+        open_messages(targets[i], LOG_LEVEL_NOTICE);
+        log_error("once");
+        assert_matches(content(f, f->file), "^" HEAD " error: once\n$");
+        log_close();
+    }
+    dup2(f->standard_output, STDOUT_FILENO);
+}
+
+static void test_process_id(void **state)
+{
+    struct fixture *f = *state;
+    char pattern[60];
+    open_messages(f->file, LOG_LEVEL_NOTICE);
+    log_notice("who");
+    snprintf(pattern, sizeof(pattern), "^[^ ]+Z kaproxy\\[%d\\] notice: who\n$", (int)getpid());
+    assert_matches(content(f, f->file), pattern);
 }
 
 /* systemd.exec(5): JOURNAL_STREAM names what journald reads from. */
@@ -191,7 +282,7 @@ static void test_not_the_journal(void **state)
         assert_int_equal(truncate(f->file, 0), 0);
         open_messages("stderr", LOG_LEVEL_NOTICE);
         log_notice("message");
-        assert_matches(content(f, f->file), "^" TIME " notice: message\n$");
+        assert_matches(content(f, f->file), "^" HEAD " notice: message\n$");
     }
     unsetenv("JOURNAL_STREAM");
 }
@@ -215,7 +306,7 @@ static void test_access_log_is_apart(void **state)
     open_accesses(f->other);
     log_notice("message");
     access_line("access\n");
-    assert_matches(content(f, f->file), "^" TIME " notice: message\n$");
+    assert_matches(content(f, f->file), "^" HEAD " notice: message\n$");
     assert_string_equal(content(f, f->other), "access\n");
 }
 
@@ -246,7 +337,7 @@ static void test_file_that_cannot_be_opened(void **state)
     assert_false(log_enabled(LOG_LEVEL_DEBUG));
     log_notice("still here");
     access_line("here too\n");
-    assert_matches(content(f, f->file), "^" TIME " notice: still here\n$");
+    assert_matches(content(f, f->file), "^" HEAD " notice: still here\n$");
     assert_string_equal(content(f, f->other), "here too\n");
 }
 
@@ -291,7 +382,7 @@ static void test_both_logs_are_reopened(void **state)
     log_notice("message");
     access_line("access\n");
     assert_matches(content(f, f->file),
-                   "^" TIME " notice: logs are open anew\n" TIME " notice: message\n$");
+                   "^" HEAD " notice: logs are open anew\n" HEAD " notice: message\n$");
     assert_string_equal(content(f, f->other), "access\n");
 }
 
@@ -308,7 +399,9 @@ static void test_reopen_that_fails_keeps_the_old_file(void **state)
     access_line("still here\n");
     assert_string_equal(content(f, moved), "still here\n");
     assert_matches(content(f, f->other),
-                   "^" TIME " error: cannot open .*/file anew: Is a dir.*\n$");
+                   "^" HEAD
+                   " error: cannot open the access log .*/file again, still writing to the "
+                   "old file: Is a dir.*\n$");
     assert_int_equal(rmdir(f->file), 0);
     assert_int_equal(unlink(moved), 0);
 }
@@ -326,7 +419,7 @@ static void test_full_disk(void **state)
     redirect(STDERR_FILENO, f->file);
     log_notice("three");
     assert_matches(content(f, f->file),
-                   "^" TIME " notice: one\n" TIME " notice: two\n" TIME " notice: three\n$");
+                   "^" HEAD " notice: one\n" HEAD " notice: two\n" HEAD " notice: three\n$");
 }
 
 /* The access log's is reported, once. */
@@ -339,7 +432,7 @@ static void test_full_disk_for_accesses(void **state)
     access_line("one\n");
     access_line("two\n");
     assert_matches(content(f, f->other),
-                   "^" TIME " error: the access log cannot be written: No space left on device\n$");
+                   "^" HEAD " error: the access log cannot be written: No space left on device\n$");
     assert_int_equal(unlink(f->file), 0);
     log_reopen();
     access_line("three\n");
@@ -367,7 +460,7 @@ static void test_lost_access_lines_are_counted(void **state)
     access_line("lost\n");
     access_line("lost\n");
     assert_matches(content(f, f->other),
-                   "^[^\n]* cannot be written[^\n]*\n" TIME
+                   "^[^\n]* cannot be written[^\n]*\n" HEAD
                    " warning: the access log takes no more lines: they are dropped and counted\n$");
     assert_int_equal(unlink(f->file), 0);
     log_reopen();
@@ -396,8 +489,8 @@ static void test_lost_messages_are_counted(void **state)
     unsigned long kept = 0, lost = 0;
     while (fgets(f->text, sizeof(f->text), file) != NULL && strstr(f->text, "xxx") != NULL)
         kept++;
-    assert_matches(f->text, "^" TIME " error: [0-9]+ log lines could not be written\n$");
-    lost = strtoul(strchr(f->text, ' ') + sizeof("error: "), NULL, 10);
+    assert_matches(f->text, "^" HEAD " error: [0-9]+ log lines could not be written\n$");
+    lost = strtoul(strstr(f->text, "error: ") + strlen("error: "), NULL, 10);
     assert_int_equal(kept + lost, 1101); /* with the one that found no room for itself yet */
     fclose(file);
 }
@@ -414,6 +507,11 @@ int main(void)
         LOG_TEST(test_standard_output),
         LOG_TEST(test_names_of_standard_descriptors),
         LOG_TEST(test_fifo_that_nobody_reads),
+        LOG_TEST(test_places_without_anybody),
+        LOG_TEST(test_check),
+        LOG_TEST(test_start_errors_on_stderr),
+        LOG_TEST(test_start_errors_once),
+        LOG_TEST(test_process_id),
         LOG_TEST(test_journal),
         LOG_TEST(test_not_the_journal),
         LOG_TEST(test_off),

@@ -112,7 +112,7 @@ static void test_message_is_written(void **state)
     start();
     for (unsigned i = 0; i < 5; i++) {
         log_notice("message");
-        assert_matches(read_line(reader, f->text, sizeof(f->text)), "^" TIME " notice: message\n$");
+        assert_matches(read_line(reader, f->text, sizeof(f->text)), "^" HEAD " notice: message\n$");
     }
     close(reader);
 }
@@ -279,7 +279,7 @@ static void test_full_disk_of_messages_is_tried_again(void **state)
     while (atomic_load(&writes) == before)
         usleep(100);
     expect_tried_again(f);
-    assert_matches(f->text, "^" TIME " notice: kept\n$");
+    assert_matches(f->text, "^" HEAD " notice: kept\n$");
 }
 
 /* Files that are opened anew */
@@ -378,7 +378,7 @@ static void test_no_thread(void **state)
     assert_int_equal(result, -1);
     assert_int_equal(errno, EAGAIN);
     log_error("what the start ends with");
-    assert_matches(content(f, f->file), "^" TIME " error: what the start ends with\n$");
+    assert_matches(content(f, f->file), "^" HEAD " error: what the start ends with\n$");
 }
 
 static void test_the_end_writes_what_is_left(void **state)
