@@ -45,7 +45,8 @@ static void close_quietly(int fd)
     errno = error;
 }
 
-/* Opens the directory of an absolute path. A descriptor, or -1 with errno. */
+/* Opens the directory of an absolute path, for reading, as a lock on it takes. A descriptor, or -1
+ * with errno. */
 static int open_directory(const char *path)
 {
     char directory[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
@@ -69,13 +70,19 @@ static int lock(int fd)
     return 0;
 }
 
+/* For what open_directory failed with. */
+static const char *directory_error(int error)
+{
+    return error == EACCES ? "its directory cannot be locked, as it cannot be read"
+                           : strerror(error);
+}
+
 /* Locks the directory of a path, until the descriptor is closed; -1 with *error. */
 static int lock_directory(const char *path, const char **error)
 {
     int fd = open_directory(path);
     if (fd < 0) {
-        *error = errno == EACCES ? "its directory cannot be locked, as it cannot be read"
-                                 : strerror(errno);
+        *error = directory_error(errno);
         return -1;
     }
     if (lock(fd) == 0)
@@ -249,6 +256,45 @@ int bound_socket_open(struct bound_socket *bound, const struct config_address *a
     if (directory >= 0)
         close(directory);
     return result;
+}
+
+/* Binding tells all that keeps from it, before it tells that somebody else is there. It disturbs
+ * nobody: with SO_REUSEADDR two sockets may be bound to an address as long as none listens. */
+static int check_inet(const struct bound_socket *bound, const char **error)
+{
+    const struct sockaddr *sa = address_of(bound);
+    int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool good = fd >= 0 && set_options(fd, sa->sa_family) == 0 &&
+                (bind(fd, sa, bound->address->length) == 0 || errno == EADDRINUSE);
+    if (!good)
+        *error = strerror(errno);
+    if (fd >= 0)
+        close(fd);
+    return good ? 0 : -1;
+}
+
+/* The directory must be readable, for its lock, and writable; at the path may be a socket alone. */
+static int check_path(const struct bound_socket *bound, const char **error)
+{
+    struct stat st;
+    int directory = open_directory(path_of(bound));
+    *error = NULL;
+    if (directory < 0) {
+        *error = directory_error(errno);
+        return -1;
+    }
+    if (lstat(path_of(bound), &st) == 0 && !S_ISSOCK(st.st_mode))
+        *error = strerror(EEXIST);
+    else if (faccessat(directory, ".", W_OK | X_OK, AT_EACCESS) < 0)
+        *error = strerror(errno);
+    close(directory);
+    return *error == NULL ? 0 : -1;
+}
+
+int bound_socket_check(const struct config_address *address, const char **error)
+{
+    const struct bound_socket bound = {.fd = -1, .address = address};
+    return is_unix(&bound) ? check_path(&bound, error) : check_inet(&bound, error);
 }
 
 /* Nobody takes the file for stale before the socket is closed. The lock keeps out him as well who

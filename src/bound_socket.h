@@ -30,6 +30,11 @@ struct bound_socket {
 MUST_CHECK int bound_socket_open(struct bound_socket *bound, const struct config_address *address,
                                  const struct config_socket *file, const char **error);
 
+/* Whether it could be opened by who we are now, as far as that can be seen without doing it:
+ * nothing is created or removed, and it is no mistake when somebody listens there already. 0, or -1
+ * with *error, as above. */
+MUST_CHECK int bound_socket_check(const struct config_address *address, const char **error);
+
 /* Closes it and removes a unix socket's file, unless somebody has put another one there. Waits for
  * nobody. Harmless when it is closed. */
 void bound_socket_close(struct bound_socket *bound);

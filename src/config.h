@@ -76,6 +76,7 @@ struct config {
     char *log;
     enum log_level log_level;
     char *access_log;
+    int log_line, access_log_line; /* where they are set; 0: nowhere */
     unsigned max_clients;
     usec_t shutdown_timeout;
     char *user;                /* "": stay who we are */

@@ -343,8 +343,6 @@ int listeners_add(struct listeners *listeners, const struct config_listener *con
         log_notice("listening on %s (listener %s, upstream %s)", address->text, config->name,
                    listener->service.upstream);
     }
-    if (config->upstream.tls != NULL && !config->tls_verify)
-        log_warning("listener %s: tls_verify = no, anybody can pose as the upstream", config->name);
     TAILQ_INSERT_TAIL(&listeners->list, listener, link);
     return 0;
 

@@ -1,12 +1,10 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "config-build.h"
@@ -14,9 +12,8 @@
 #include <malloc.h>
 #endif
 #include "config.h"
-#include "descriptors.h"
 #include "log.h"
-#include "user.h"
+#include "start.h"
 #include "worker.h"
 
 struct arguments {
@@ -70,8 +67,21 @@ static struct arguments parse_arguments(int argc, char **argv)
     return arguments;
 }
 
+/* 0, or -1 with what was found written. */
+static int check_start(const struct config *config)
+{
+    struct config_errors findings;
+    config_errors_init(&findings);
+    int result = start_check(config, &findings);
+    config_errors_write(&findings, config->file, stderr);
+    config_errors_clear(&findings);
+    return result;
+}
+
 static int check(const struct config *config, bool verbose)
 {
+    if (check_start(config) < 0)
+        return EXIT_FAILURE;
     printf("%s: ok\n", config->file);
     if (verbose)
         config_print(config, stdout);
@@ -79,68 +89,6 @@ static int check(const struct config *config, bool verbose)
         return EXIT_SUCCESS;
     fprintf(stderr, "kaproxy: standard output: %s\n", strerror(errno));
     return EXIT_FAILURE;
-}
-
-static int open_log(const char *what, const char *target, const struct user *user, int result)
-{
-    if (result == 0)
-        return 0;
-    const char *reason = log_open_error(target, errno);
-    if (user->name == NULL)
-        log_error("cannot open the %s %s: %s", what, target, reason);
-    else
-        log_error("cannot open the %s %s as user %s: %s", what, target, user->name, reason);
-    return -1;
-}
-
-/* With the rights of the user that we are to become: what a path leads to must not depend on
- * root's, and files are opened anew by that user. 0, or -1; then it was logged. */
-static int open_logs(const struct config *config, struct user *user)
-{
-    if (user_pose(user) < 0)
-        return -1;
-    int result = open_log("log", config->log, user, log_open(config->log, config->log_level));
-    if (result == 0)
-        result =
-            open_log("access log", config->access_log, user, log_access_open(config->access_log));
-    return user_unpose(user) < 0 ? -1 : result;
-}
-
-/* Raises the limit of descriptors as far as we may; returns it. */
-static uint64_t raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return UINT64_MAX;
-    if (limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
-            log_warning("cannot raise the limit of descriptors: %s", strerror(errno));
-            getrlimit(RLIMIT_NOFILE, &limit);
-        }
-    }
-    return limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
-}
-
-/* How many clients the limit of descriptors allows, 0: not a single one, and that was logged; and
- * how many pipes beside them. */
-static unsigned share_descriptors(const struct config *config, unsigned *pipes)
-{
-    uint64_t limit = raise_descriptor_limit();
-    struct descriptors needed = descriptors_needed(config);
-    unsigned clients = descriptors_clients(config, &needed, limit);
-    uint64_t connections = descriptors_connections(&needed, clients);
-    if (clients == 0)
-        log_error("the limit of %" PRIu64 " descriptors leaves none for clients: connections to "
-                  "upstreams can take %" PRIu64 " and kaproxy itself %" PRIu64,
-                  limit, connections, needed.own);
-    else if (clients < config->max_clients)
-        log_warning("max_clients is lowered from %u to %u by the limit of %" PRIu64
-                    " descriptors: connections to upstreams can take %" PRIu64
-                    " and kaproxy itself %" PRIu64,
-                    config->max_clients, clients, limit, connections, needed.own);
-    *pipes = descriptors_pipes(config, &needed, limit);
-    return clients;
 }
 
 /* With 0 to 2 closed, a socket could become standard error. */
@@ -182,25 +130,25 @@ static int start_log(void)
 static int serve(const struct config *config)
 {
     int status = EXIT_FAILURE;
-    struct user user = {.name = NULL};
+    struct start start = {.config = config};
     struct worker *worker = NULL;
     signal(SIGPIPE, SIG_IGN);
     keep_free_memory();
-    if (log_open("stderr", config->log_level) < 0 || user_find(&user, config->user) < 0 ||
-        open_logs(config, &user) < 0)
+    if (log_open("stderr", config->log_level) < 0 || start_init(&start, config) < 0 ||
+        start_open_logs(&start) < 0)
         goto out;
     log_notice("kaproxy " PACKAGE_VERSION " starts with %s", config->file);
-    if (config->user[0] != '\0' && user.name == NULL)
-        log_warning("user = %s is ignored: not started as root", config->user);
-    unsigned max_pipes, max_clients = share_descriptors(config, &max_pipes);
+    start_warn(&start);
+    unsigned max_pipes, max_clients = start_share_descriptors(&start, &max_pipes);
     if (max_clients > 0)
         worker = worker_new(config, max_clients, max_pipes);
-    if (worker != NULL && user_become(&user) == 0 && start_log() == 0 && worker_run(worker) == 0)
+    if (worker != NULL && user_become(&start.user) == 0 && start_log() == 0 &&
+        worker_run(worker) == 0)
         status = EXIT_SUCCESS;
     worker_free(worker);
 out:
     log_close();
-    user_clear(&user);
+    start_clear(&start);
     return status;
 }
 

@@ -2,18 +2,21 @@
 """Goal of this test: the command line does what the manual says, with the right exit status."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 
 sys.path.insert(0, sys.path[0] + "/harness")
-from kaptest import Skip, main, test
+from kaptest import Skip, answer_lines, main, test
 from kaptest.kaproxy import PROGRAM
+from kaptest.peers import need
+from kaptest.ports import free_port
 from kaptest.tls_ca import authority
 
 GOOD = """\
 [listener main]
-listen = 127.0.0.1:1
+listen = 127.0.0.1:6380
 upstream = tcp://127.0.0.1:2
 reuse = quiet
 """
@@ -31,7 +34,7 @@ tls_min_version = 1.1
 
 TLS = """\
 [listener main]
-listen = 127.0.0.1:1
+listen = 127.0.0.1:6380
 upstream = https://example.com
 tls_ca_file = {ca}
 tls_cert_file = {cert}
@@ -39,8 +42,8 @@ tls_key_file = {key}
 """
 
 
-def run(*arguments):
-    done = subprocess.run([PROGRAM, *arguments], stdin=subprocess.DEVNULL,
+def run(*arguments, wrap=()):
+    done = subprocess.run([*wrap, PROGRAM, *arguments], stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=30, check=False)
     return done.returncode, done.stdout, done.stderr
 
@@ -59,7 +62,7 @@ def help_and_version(t):
 @test("-t on a good file: ok, status 0, and nothing is opened")
 def good(t):
     file = t.folder / "good.ini"
-    file.write_text(GOOD)  # port 1 could not be bound by most
+    file.write_text(GOOD)
     t.equal(run("-t", "-c", str(file)), (0, f"{file}: ok\n", ""), "-t")
 
 
@@ -94,6 +97,100 @@ def bad(t):
                 f"not among {lines}")
 
 
+def errors(t, file, wrap=()):
+    """What -t and a start find, each without what stands before the text."""
+    status, out, err = run("-t", "-c", str(file), wrap=wrap)
+    t.equal((status, out), (1, ""), "-t: status and standard output")
+    checked = [re.sub(rf"^{re.escape(str(file))}:(\d+:)? ", "", line) for line in err.splitlines()]
+    status, _, err = run("-c", str(file), wrap=wrap)
+    t.equal(status, 1, "status of the start")
+    started = [line.partition(" error: ")[2] for line in err.splitlines() if " error: " in line]
+    return [line for line in checked if not line.startswith("warning: ")], started
+
+
+@test("what keeps a start from succeeding -t finds, in the same words, and creates nothing")
+def same_as_start(t):
+    file = t.folder / "start.ini"
+    (t.folder / "file").touch()
+    for text, why in (("[kaproxy]\nlog = {folder}/none/a.log\naccess_log = {folder}/file/b.log\n",
+                       ["cannot open the log {folder}/none/a.log: No such file or directory",
+                        "cannot open the access log {folder}/file/b.log: Not a directory"]),
+                      ("[kaproxy]\naccess_log = {folder}\n",
+                       ["cannot open the access log {folder}: Is a directory"]),
+                      ("[listener u]\nlisten = unix:{folder}/none/k\nupstream = http://localhost\n",
+                       ["listener u: cannot listen on unix:{folder}/none/k: No such file or "
+                        "directory"]),
+                      ("[listener u]\nlisten = unix:{folder}/file\nupstream = http://localhost\n",
+                       ["listener u: cannot listen on unix:{folder}/file: File exists"])):
+        file.write_text(text.format(folder=t.folder) + GOOD.replace("6380", str(free_port())))
+        before = sorted(t.folder.iterdir())
+        checked, started = errors(t, file)
+        t.equal(checked, [line.format(folder=t.folder) for line in why], "what -t finds")
+        t.equal(started, checked, "what the start finds")
+        t.equal(sorted(t.folder.iterdir()), before, "files")
+
+
+@test("-t finds a limit of descriptors that is too low, as the start does")
+def descriptors(t):
+    file = t.folder / "start.ini"
+    file.write_text("[pool]\nmax_per_host = 40\n" + GOOD)
+    checked, started = errors(t, file, wrap=[need("prlimit"), "--nofile=70"])
+    t.check(checked[0].startswith("the limit of 70 descriptors leaves none for clients") and
+            checked[0].endswith(" raise it (LimitNOFILE, ulimit -n) or lower max_open"),
+            f"what -t finds: {checked}")
+    t.equal(started, checked, "what the start finds")
+    status, out, err = run("-t", "-c", str(file), wrap=[need("prlimit"), "--nofile=100"])
+    t.equal((status, out), (0, f"{file}: ok\n"), "-t where fewer clients fit")
+    t.check("warning: max_clients is lowered from 4096 to " in err, f"what it warns of: {err!r}")
+
+
+@test("-t warns of an address that is not this machine's, and of tls_verify = no")
+def warnings(t):
+    file = t.folder / "warned.ini"
+    file.write_text(GOOD.replace("127.0.0.1:6380", "192.0.2.1:6380").replace(
+        "tcp://", "tls://") + "tls_verify = no\n")
+    status, out, err = run("-t", "-c", str(file))
+    t.equal((status, out), (0, f"{file}: ok\n"), "-t")
+    t.equal(err.splitlines(), [
+        f"{file}:1: warning: listener main: tls_verify = no, anybody can pose as the upstream",
+        f"{file}:2: warning: listener main: cannot listen on 192.0.2.1:6380: Cannot assign "
+        "requested address"], "warnings")
+
+
+@test("-t beside a process that runs with the same file: ok, and both logs and sockets stay its own")
+def beside(t):
+    fifo = t.folder / "access.fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    t.callback(os.close, reader)
+    kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint, main={"access_log": fifo},
+                        listen=f"127.0.0.1:{{port}} unix:{t.folder}/k.sock")
+    t.equal(run("-t", "-c", str(kaproxy.file)), (0, f"{kaproxy.file}: ok\n", ""), "-t")
+    for index in 0, 1:
+        t.equal(kaproxy.connect(index=index).ask(b"a")[-2:], b" a", "answer")
+
+
+@test("the same as root: as the user that the start would become")
+def as_user(t):
+    if os.geteuid() != 0:
+        raise Skip("only root can change its user")
+    t.folder.chmod(0o755)
+    logs, file = t.folder / "logs", t.folder / "start.ini"
+    logs.mkdir(0o755)
+    mine = t.folder / "precious"
+    mine.touch(0o600)
+    for path in logs / "a.log", mine:
+        file.write_text(f"[kaproxy]\nuser = nobody\nlog = {path}\n" + GOOD)
+        checked, started = errors(t, file)
+        t.equal(checked, [f"cannot open the log {path} as user nobody: Permission denied"],
+                "what -t finds")
+        t.equal(started, checked, "what the start finds")
+    shutil.chown(logs, "nobody")
+    file.write_text(f"[kaproxy]\nuser = nobody\nlog = {logs}/a.log\n" + GOOD)
+    t.equal(run("-t", "-c", str(file)), (0, f"{file}: ok\n", ""), "-t")
+    t.equal(list(logs.iterdir()), [], "files")
+
+
 @test("-t with certificates: ok for good ones, a warning for an expired one, and else its mistake")
 def certificates(t):
     file = t.folder / "tls.ini"
@@ -118,7 +215,7 @@ def start(t):
     t.equal(len(kaproxy.find_log("warning: listener main: tls_verify = no")), 1, "tls_verify")
     t.equal(len(kaproxy.find_log(r"ini:\d+: warning: tls_cert_file: .* has expired$")), 1,
             "certificate")
-    quiet = t.kaproxy("tls://127.0.0.1:1")
+    quiet = t.kaproxy("tls://localhost:1")
     t.equal(quiet.find_log("warning: .*(tls|certificate)"), [], "warnings of another one")
 
 

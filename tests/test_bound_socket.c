@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -269,6 +270,79 @@ static void test_a_file_of_others_is_not_removed(void **state)
     leave_stale_file(f);
     bound_socket_close(&f->bound);
     assert_true(file_exists(f));
+}
+
+/* Looking only */
+
+static int check(struct fixture *f)
+{
+    f->error = "";
+    return bound_socket_check(&f->address, &f->error);
+}
+
+static void assert_found(struct fixture *f, const char *error)
+{
+    int before = sockets_count();
+    assert_int_equal(check(f), -1);
+    assert_string_equal(f->error, error);
+    assert_int_equal(sockets_count(), before);
+}
+
+/* Whoever is there is left alone, and so is what he has left. */
+static void test_check_of_a_path(void **state)
+{
+    struct fixture *f = *state;
+    int before = sockets_count();
+    assert_int_equal(check(f), 0);
+    assert_false(file_exists(f));
+    int other = bind_file(f, SOCK_STREAM | SOCK_NONBLOCK);
+    assert_int_equal(__real_listen(other, 1), 0);
+    assert_int_equal(check(f), 0);
+    assert_int_equal(accept(other, NULL, NULL), -1); /* nobody has connected */
+    close(other);
+    assert_int_equal(check(f), 0);
+    assert_true(file_exists(f));
+    assert_int_equal(sockets_count(), before);
+}
+
+static void test_check_finds_what_is_in_the_way(void **state)
+{
+    struct fixture *f = *state;
+    close(__real_open(f->path, O_CREAT | O_WRONLY, 0600));
+    assert_found(f, strerror(EEXIST));
+    __real_unlink(f->path);
+    may_open = false;
+    assert_found(f, "its directory cannot be locked, as it cannot be read");
+    may_open = true;
+    assert_int_equal(rmdir(f->folder), 0);
+    assert_found(f, strerror(ENOENT));
+    assert_int_equal(mkdir(f->folder, 0700), 0);
+}
+
+static void set_address(struct fixture *f, const char *text)
+{
+    const char *error;
+    config_address_clear(&f->address);
+    assert_int_equal(config_address_parse(&f->address, text, strlen(text), &error), 0);
+}
+
+static void test_check_of_an_address(void **state)
+{
+    struct fixture *f = *state;
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof(in);
+    char text[64];
+    int other = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(other, (const struct sockaddr *)&in, sizeof(in)), 0);
+    assert_int_equal(getsockname(other, (struct sockaddr *)&in, &length), 0);
+    snprintf(text, sizeof(text), "127.0.0.1:%u", (unsigned)ntohs(in.sin_port));
+    set_address(f, text);
+    assert_int_equal(__real_listen(other, 1), 0);
+    assert_int_equal(check(f), 0); /* in use, and not for us to judge */
+    close(other);
+    assert_int_equal(check(f), 0);
+    set_address(f, "192.0.2.1:80"); /* RFC 5737: nobody's */
+    assert_found(f, strerror(EADDRNOTAVAIL));
 }
 
 /* The lock */
@@ -581,6 +655,9 @@ int main(void)
         TEST(test_no_directory),
         TEST(test_failure_leaves_no_file),
         TEST(test_a_file_of_others_is_not_removed),
+        TEST(test_check_of_a_path),
+        TEST(test_check_finds_what_is_in_the_way),
+        TEST(test_check_of_an_address),
         TEST(test_locked_for_good),
         TEST(test_locked_for_a_moment),
         TEST(test_lock_is_not_waited_for_at_the_end),
