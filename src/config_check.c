@@ -14,6 +14,18 @@ static bool scheme_is_opaque(enum scheme_kind kind)
     return kind == SCHEME_TCP || kind == SCHEME_TLS;
 }
 
+/* Defaults are not meant to fit every max_open. */
+static void warn_beyond_max_open(struct config_parts *parts, const struct config_part *part,
+                                 const char *key, unsigned value)
+{
+    unsigned max_open = parts->config->pools[part->index].limits.max_open;
+    bool known = config_part_line(part, "max_open") == 0 || config_part_is_valid(part, "max_open");
+
+    if (known && config_part_is_valid(part, key) && value > max_open)
+        config_errors_warn(&parts->errors, config_part_line(part, key),
+                           "%s: %u is more than max_open allows (%u)", key, value, max_open);
+}
+
 static void check_pool(struct config_parts *parts, const struct config_part *part)
 {
     const struct pool_limits *limits = &parts->config->pools[part->index].limits;
@@ -24,6 +36,8 @@ static void check_pool(struct config_parts *parts, const struct config_part *par
         config_errors_add(&parts->errors, config_part_line(part, "min_idle"),
                           "min_idle: %u is more than max_per_host and max_open leave room for (%u)",
                           limits->min_idle, most);
+    warn_beyond_max_open(parts, part, "max_per_host", limits->max_per_host);
+    warn_beyond_max_open(parts, part, "max_tunnels", limits->max_tunnels);
 }
 
 static void check_required(struct config_parts *parts, const struct config_part *part)
@@ -123,15 +137,25 @@ static void check_certificate(struct config_parts *parts, const struct config_li
                           "tls_key_file: tls_cert_file must be given as well");
 }
 
+/* Where the upstream's scheme is not known, files that are given are taken to be for TLS. */
+static bool takes_tls(const struct config_listener *listener, const struct config_part *part)
+{
+    if (*listener->upstream.scheme != '\0')
+        return (KEY_FOR_TLS & KEY_FOR(endpoint_kind(&listener->upstream))) != 0;
+    return config_part_is_valid(part, "tls_ca_file") ||
+           config_part_is_valid(part, "tls_cert_file") ||
+           config_part_is_valid(part, "tls_key_file");
+}
+
+/* An upstream that is missing, or wrong, hides no mistake that can be found without it. */
 static void check_upstream(struct config_parts *parts, struct config_listener *listener,
                            const struct config_part *part)
 {
-    if (!config_part_is_valid(part, "upstream"))
-        return; /* all the rest depends on its scheme */
-    enum scheme_kind kind = endpoint_kind(&listener->upstream);
-    check_reuse(parts, listener, part);
-    check_effect(parts, listener, part);
-    if ((KEY_FOR_TLS & KEY_FOR(kind)) != 0) {
+    if (*listener->upstream.scheme != '\0') {
+        check_reuse(parts, listener, part);
+        check_effect(parts, listener, part);
+    }
+    if (takes_tls(listener, part)) {
         check_certificate(parts, listener, part);
         config_tls_load(parts, part);
     }
@@ -199,13 +223,21 @@ static void check_listener(struct config_parts *parts, const struct config_part 
     resolve_socket(parts->config, &listener->socket);
 }
 
+static void note_lines(struct config *config, const struct config_part *part)
+{
+    config->log_line = config_part_line(part, "log");
+    config->access_log_line = config_part_line(part, "access_log");
+}
+
 void config_check(struct config_parts *parts)
 {
     for (size_t i = 0; i < parts->count; i++) {
         const struct config_part *part = &parts->list[i];
         if (part->mistaken)
             continue;
-        if (part->kind == SECTION_POOL)
+        if (part->kind == SECTION_KAPROXY)
+            note_lines(parts->config, part);
+        else if (part->kind == SECTION_POOL)
             check_pool(parts, part);
         else if (part->kind == SECTION_LISTENER)
             check_listener(parts, part);

@@ -5,21 +5,28 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "address.h"
 #include "tls.h"
+
+static bool has_server_name(const struct config_listener *listener)
+{
+    return listener->tls_server_name != NULL && *listener->tls_server_name != '\0';
+}
 
 /* What a listener's keys ask for. Where a value was refused, and that was told already, the default
  * stands in for it, so that the other keys are checked all the same. */
 static struct tls_options options_of(const struct config_listener *listener)
 {
-    const char *name = listener->tls_server_name;
+    const struct endpoint *upstream = &listener->upstream;
+    const char *name = has_server_name(listener) ? listener->tls_server_name : upstream->addr;
     struct tls_options options = {
-        .server_name = name != NULL && *name != '\0' ? name : listener->upstream.addr,
-        .verify = listener->tls_verify,
+        .server_name = name,
+        .verify = listener->tls_verify && *name != '\0', /* there is none of a wrong upstream */
         .ca_file = listener->tls_ca_file != NULL ? listener->tls_ca_file : "",
         .cert_file = listener->tls_cert_file,
         .key_file = listener->tls_key_file,
         .min_version = listener->tls_min_version != NULL ? listener->tls_min_version : "1.2",
-        .http = endpoint_kind(&listener->upstream) == SCHEME_HTTPS,
+        .http = *upstream->scheme != '\0' && endpoint_kind(upstream) == SCHEME_HTTPS,
         .bare_end = !listener->tls_close_notify,
     };
     if (options.cert_file == NULL || options.key_file == NULL || *options.cert_file == '\0' ||
@@ -128,11 +135,42 @@ static struct tls_client *make_client(struct config_parts *parts, const struct c
     return NULL;
 }
 
+static bool is_address(const char *addr)
+{
+    union address address;
+    return address_parse(&address, addr);
+}
+
+/* What is right as such, but seldom meant so, with an upstream that is written as an address. */
+static void warn_about_address(struct config_parts *parts, const struct config_part *part)
+{
+    const struct config_listener *listener = &parts->config->listeners[part->index];
+    const struct endpoint *upstream = &listener->upstream;
+    char authority[ENDPOINT_TEXT_MAX];
+    if (!is_address(upstream->addr))
+        return;
+    if (!has_server_name(listener)) {
+        if (listener->tls_verify)
+            config_errors_warn(&parts->errors, config_part_line(part, "upstream"),
+                               "upstream: its certificate must be for the IP address %s; if it is "
+                               "for a name, set tls_server_name",
+                               upstream->addr);
+        return;
+    }
+    if (endpoint_kind(upstream) == SCHEME_HTTPS && !is_address(listener->tls_server_name) &&
+        listener->host != NULL && strcmp(listener->host, "upstream") == 0)
+        config_errors_warn(&parts->errors, config_part_line(part, "tls_server_name"),
+                           "tls_server_name: the upstream gets its address, %s, as Host; for the "
+                           "name set host = %s",
+                           endpoint_authority(upstream, authority), listener->tls_server_name);
+}
+
 void config_tls_load(struct config_parts *parts, const struct config_part *part)
 {
     struct config *config = parts->config;
     struct config_listener *listener = &config->listeners[part->index];
     const struct tls_options options = options_of(listener);
+    warn_about_address(parts, part);
     struct tls_client *client = find_client(config, listener, &options);
     if (client == NULL) {
         client = make_client(parts, part, options);

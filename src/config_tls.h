@@ -7,7 +7,8 @@
 /* Gives the upstream of a listener, whose other keys were checked, its TLS client: a new one or
  * that of an earlier listener with the same endpoint and the same settings. Every mistake in the
  * files, and every warning, goes to parts->errors, at the line of the key; with a mistake there is
- * no client. */
+ * no client. An upstream that was refused, or is missing, has no scheme or no addr: then the files
+ * alone are checked. */
 void config_tls_load(struct config_parts *parts, const struct config_part *part);
 
 #endif

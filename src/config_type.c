@@ -391,9 +391,11 @@ static int parse_endpoint(struct config_input *input, void *field)
 {
     const char *error;
 
-    if (endpoint_parse(field, input->text, &error) == -1)
-        return refuse(input, "\"%s\": %s", input->text, error);
-    return 0;
+    if (endpoint_parse(field, input->text, &error) == 0)
+        return 0;
+    if (endpoint_parse_scheme(field, input->text) == -1) /* what the other keys are checked by */
+        *(struct endpoint *)field = (struct endpoint){0};
+    return refuse(input, "\"%s\": %s", input->text, error);
 }
 
 static const char *format_endpoint(const void *field, char buffer[CONFIG_VALUE_MAX])

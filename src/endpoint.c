@@ -188,6 +188,17 @@ int endpoint_parse(struct endpoint *endpoint, const char *text, const char **err
     return 0;
 }
 
+int endpoint_parse_scheme(struct endpoint *endpoint, const char *text)
+{
+    struct endpoint parsed = {0};
+    const char *mark = strstr(text, "://");
+
+    if (mark == NULL || parse_scheme(&parsed, text, (size_t)(mark - text)) != NULL)
+        return -1;
+    *endpoint = parsed;
+    return 0;
+}
+
 char *endpoint_format(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_MAX])
 {
     bool ipv6 = strchr(endpoint->addr, ':') != NULL;

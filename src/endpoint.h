@@ -31,6 +31,9 @@ enum scheme_kind { SCHEME_HTTP, SCHEME_HTTPS, SCHEME_TCP, SCHEME_TLS };
  * '.'). 0, or -1 with *error pointing to a static sentence. */
 MUST_CHECK int endpoint_parse(struct endpoint *endpoint, const char *text, const char **error);
 
+/* The scheme alone, of a text that is perhaps no endpoint. 0, with all else empty, or -1. */
+MUST_CHECK int endpoint_parse_scheme(struct endpoint *endpoint, const char *text);
+
 /* The parts by themselves. An addr is a name or a numeric address, IPv6 without brackets (a scope
  * is allowed); a port is 1 to 65535; a name of a scheme, pool or listener has letters, digits,
  * '-', '_', '.'. */

@@ -100,7 +100,7 @@ static void test_http_values(void **state)
 
 static void test_values(void **state)
 {
-    struct config *config = ini_load(
+    struct config *config = ini_load_warned(
         "[listener b]\nlisten = 127.0.0.1:81 [::1]:82 unix:/run/x\nupstream = tcp+q://[::2]:9\n"
         "pool = slow\nreuse = never\nidle_timeout = 0\n"
         "[kaproxy]\nlog = syslog\nlog_level = debug\naccess_log = ./a.log\n"
@@ -109,7 +109,8 @@ static void test_values(void **state)
         "[pool slow]\nmax_per_host = 2\nmax_open = 3\nkeep_alive = 2s\ntimeout = 5m\n"
         "connect_timeout = 1h\nunacked_timeout = 1500ms\n"
         "max_connecting = 3\nmax_waiting = 0\nmax_age = 31536000\n"
-        "max_uses = 8\nmax_tunnels = 1000000\nmin_idle = 1\nbind_address = 127.0.0.2\n");
+        "max_uses = 8\nmax_tunnels = 1000000\nmin_idle = 1\nbind_address = 127.0.0.2\n",
+        "26: warning: max_tunnels: 1000000 is more than max_open allows (3)\n");
     const struct config_listener *listener = &config->listeners[0];
     const struct pool_limits *limits = &config->pools[1].limits;
 

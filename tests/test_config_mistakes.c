@@ -335,8 +335,36 @@ static void test_missing_keys(void **state)
                     "3: listener b: the key upstream is missing\n");
     assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=tcp:x\n", 3,
                    "upstream: \"tcp:x\": not of the form scheme://addr:port");
-    assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=tcp://x:1/path\n", 3,
+    assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=tcp://x:1/path\nreuse=never\n", 3,
                    "a path is not allowed");
+}
+
+/* What can be found without the upstream is: with its scheme, or without even that. */
+static void test_behind_a_bad_upstream(void **state)
+{
+    (void)state;
+    assert_mistakes(
+        "[listener a]\nlisten=127.0.0.1\nupstream=http://x:1/path\ntimeout=x\n"
+        "tls_verify=no\nsocket_mode=9\npool=p\nreuse=quiet\n",
+        "2: listen: \"127.0.0.1\": the port is missing: write addr:port, [v6]:port or "
+        "unix:/path\n"
+        "3: upstream: \"http://x:1/path\": a path is not allowed, just "
+        "scheme://addr:port\n"
+        "4: timeout: \"x\" is not a time: a whole number of seconds, or with a unit: "
+        "500ms, 2s, 5m, 1h\n"
+        "5: tls_verify: has no effect on scheme http\n"
+        "6: socket_mode: \"9\" is not an octal number, such as 0660\n"
+        "7: pool: there is no section [pool p]\n"
+        "8: reuse: quiet is for opaque schemes, scheme http has message boundaries: use "
+        "framed or never\n");
+    assert_mistakes("[listener a]\nlisten=127.0.0.1:80\nupstream=htp://x\nreuse=maybe\n"
+                    "tls_cert_file=none\nhost=a b\nnonsense=1\n",
+                    "3: upstream: \"htp://x\": unknown scheme, not one of http, https, tcp, tls, "
+                    "tcp+NAME, tls+NAME\n"
+                    "4: reuse: \"maybe\" is not one of framed, quiet or never\n"
+                    "5: tls_cert_file: tls_key_file must be given as well\n"
+                    "6: host: \"a b\" is not upstream, client, or addr or addr:port\n"
+                    "7: unknown key \"nonsense\" in [listener]\n");
 }
 
 static void test_reuse(void **state)
@@ -365,6 +393,23 @@ static void test_reuse(void **state)
                    "use framed or never");
     /* The value is the mistake, whatever the scheme. */
     assert_mistake(HTTP_LISTENER "reuse=yes\n", 4, "reuse: \"yes\" is not one of framed, quiet or");
+}
+
+/* Defaults are not meant to fit every max_open, but what is written has to count. */
+static void test_beyond_max_open(void **state)
+{
+    (void)state;
+    config_free(ini_load("[pool]\nmax_open = 1\n" LISTENER));
+    config_free(ini_load("[pool]\nmax_open = 8\nmax_per_host = 8\nmax_tunnels = 8\n" LISTENER));
+    config_free(
+        ini_load_warned("[pool]\nmax_open = 8\nmax_per_host = 9\nmax_tunnels = 10\n" LISTENER,
+                        "3: warning: max_per_host: 9 is more than max_open allows (8)\n"
+                        "4: warning: max_tunnels: 10 is more than max_open allows (8)\n"));
+    config_free(
+        ini_load_warned("[pool a]\nmax_per_host = 200\n" LISTENER,
+                        "2: warning: max_per_host: 200 is more than max_open allows (128)\n"));
+    assert_mistakes("[pool]\nmax_open = x\nmax_per_host = 200\n" LISTENER,
+                    "2: max_open: \"x\" is not a whole number\n");
 }
 
 static void test_pools(void **state)
@@ -491,7 +536,9 @@ int main(void)
         cmocka_unit_test(test_unix_path_length),
         cmocka_unit_test(test_address_of_two_listeners),
         cmocka_unit_test(test_missing_keys),
+        cmocka_unit_test(test_behind_a_bad_upstream),
         cmocka_unit_test(test_reuse),
+        cmocka_unit_test(test_beyond_max_open),
         cmocka_unit_test(test_pools),
         cmocka_unit_test(test_tls_keys),
         cmocka_unit_test(test_keys_without_effect),

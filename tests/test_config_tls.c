@@ -281,9 +281,24 @@ static void test_beside_bad_values(void **state)
                     "5: tls_min_version: \"1.1\" is not one of 1.2 or 1.3\n"
                     "6: tls_verify: \"maybe\" is not one of no or yes\n"
                     "7: tls_ca_file: none: No such file or directory\n");
-    /* With no scheme there is nothing to check the files for. */
-    assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=https:/x\ntls_ca_file=none\n", 3,
-                   "upstream: \"https:/x\"");
+    /* The files are checked whatever becomes of the upstream. */
+    static const char *const upstreams[] = {"https:/x", "https://x/path", "htps://x"};
+    for (size_t i = 0; i < ARRAY_LEN(upstreams); i++) {
+        char text[300], *said;
+        snprintf(text, sizeof(text),
+                 "[listener a]\nlisten=127.0.0.1:80\nupstream=%s\ntls_ca_file=none\n"
+                 "tls_key_file=other.key\ntls_cert_file=good.pem\n",
+                 upstreams[i]);
+        assert_null(ini_load_bytes(text, strlen(text), &said));
+        assert_memory_equal(said, "3: upstream: ", strlen("3: upstream: "));
+        assert_string_equal(strchr(said, '\n'),
+                            "\n4: tls_ca_file: none: No such file or directory\n"
+                            "5: tls_key_file: other.key: does not match the certificate\n");
+        free(said);
+    }
+    assert_mistakes("[listener a]\nlisten=127.0.0.1:80\ntls_ca_file=none\n",
+                    "1: listener a: the key upstream is missing\n"
+                    "3: tls_ca_file: none: No such file or directory\n");
     assert_mistake(HTTP_LISTENER "tls_ca_file=none\n", 4, "tls_ca_file: has no effect on scheme");
 }
 
@@ -316,6 +331,28 @@ static void test_warnings(void **state)
                     "5: warning: tls_cert_file: old.pem: the certificate has expired\n");
 }
 
+#define TO(upstream) "[listener a]\nlisten=127.0.0.1:80\nupstream=" upstream "\n"
+
+/* Few certificates are for an address, and few upstreams go by one. */
+static void test_upstream_is_an_address(void **state)
+{
+    static const char nameless[] = "3: warning: upstream: its certificate must be for the IP "
+                                   "address ::1; if it is for a name, set tls_server_name\n";
+    (void)state;
+    config_free(ini_load_warned(TO("https://[::1]"), nameless));
+    config_free(ini_load_warned(TO("tls://[::1]:1") "reuse=never\n", nameless));
+    config_free(ini_load(TO("https://[::1]") "tls_verify=no\n"));
+    config_free(ini_load(TO("https://localhost") "tls_server_name=x\n"));
+    config_free(ini_load_warned(
+        TO("https://127.0.0.1:8443") "tls_server_name=api.example.com\n",
+        "4: warning: tls_server_name: the upstream gets its address, 127.0.0.1:8443, as Host; for "
+        "the name set host = api.example.com\n"));
+    config_free(ini_load(TO("https://[::1]") "tls_server_name=x\nhost=x\n"));
+    config_free(ini_load(TO("https://[::1]") "tls_server_name=x\nhost=client\n"));
+    config_free(ini_load(TO("https://[::1]") "tls_server_name=::2\n"));
+    config_free(ini_load(TO("tls://[::1]:1") "tls_server_name=x\nreuse=never\n"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -329,6 +366,7 @@ int main(void)
         cmocka_unit_test(test_all_in_one_go),
         cmocka_unit_test(test_beside_bad_values),
         cmocka_unit_test(test_warnings),
+        cmocka_unit_test(test_upstream_is_an_address),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

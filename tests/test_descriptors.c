@@ -62,7 +62,7 @@ static void test_tunnels(void **state)
     assert_held("[pool]\nmax_tunnels=10\n" HTTP("a", "[::1]:1", "") NUMERIC("b", "[::1]:2", "")
                     HTTP("c", "[::1]:3", ""),
                 3 * 4, 2 * 10);
-    assert_held("[listener a]\nlisten=[::1]:1\nupstream=https://127.0.0.1\n", 4, 64);
+    assert_held("[listener a]\nlisten=[::1]:1\nupstream=https://localhost\n", 4, 64);
     assert_held(NUMERIC("a", "[::1]:1", ""), 4, 0);
 }
 
