@@ -23,7 +23,7 @@
 struct failure {
     const char *function; /* "queue", "resolve", "connect", "tls", "socket", ...; static */
     int number;           /* errno, 0 where there is none */
-    char text[160];       /* for people */
+    char text[256];       /* for people */
 };
 
 struct dial_options {

@@ -116,9 +116,10 @@ static enum step answer_unacked(struct http_session *http)
 
 static enum step answer_ended(struct http_session *http, enum pool_discard reason)
 {
-    const char *tls = stream_failure(http->session.allocation.stream);
+    const struct session *session = &http->session;
+    const char *tls = stream_failure(session->allocation.stream);
     if (tls[0] != '\0') { /* in TLS 1.3 a client's certificate is refused only now */
-        char text[256];
+        char text[sizeof(session->access.failure.text) + 32];
         snprintf(text, sizeof(text), "tls: %s", tls);
         return http_answer(http, 502, text, SESSION_UPSTREAM_RESET, reason);
     }

@@ -71,9 +71,9 @@ enum tls_result {
 MUST_CHECK enum tls_result tls_handshake(struct tls *tls);
 
 /* Why the handshake, or the connection after it, failed, for people ("certificate verify failed:
- * hostname mismatch (wanted api.example.com)"); "" while it has not. In TLS 1.3 an upstream refuses
- * a client's certificate only after the client's handshake, so that a read fails. Valid until
- * tls_free. */
+ * certificate has expired (CN=api.example.com on 2026-11-01)"); "" while it has not. In TLS 1.3 an
+ * upstream refuses a client's certificate only after the client's handshake, so that a read fails.
+ * Valid until tls_free. */
 const char *tls_failure(const struct tls *tls);
 
 /* As recv and sendmsg on a non-blocking socket: bytes, 0 for close_notify (read), -1 with errno:

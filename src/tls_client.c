@@ -64,20 +64,6 @@ static int set_up_protocol(SSL_CTX *context, const struct tls_options *options)
     return 0;
 }
 
-/* Called by OpenSSL with each verdict on a certificate; it stays as it is. */
-static int on_verdict(int good, X509_STORE_CTX *store)
-{
-    int error = X509_STORE_CTX_get_error(store);
-    const X509 *certificate = X509_STORE_CTX_get0_cert(store);
-    const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
-    if (!good &&
-        (error == X509_V_ERR_HOSTNAME_MISMATCH || error == X509_V_ERR_IP_ADDRESS_MISMATCH)) {
-        struct tls *tls = SSL_get_app_data(ssl);
-        tls->nameless = X509_get_ext_by_NID(certificate, NID_subject_alt_name, -1) < 0;
-    }
-    return good;
-}
-
 /* The certificate's subject is no place for a name (RFC 9525 6.3), only its SANs are. */
 static int set_up_name_check(const struct tls_client *client)
 {
@@ -108,7 +94,7 @@ static int set_up_verification(const struct tls_client *client, const struct tls
     }
     if (!options->verify)
         return 0;
-    SSL_CTX_set_verify(client->context, SSL_VERIFY_PEER, on_verdict);
+    SSL_CTX_set_verify(client->context, SSL_VERIFY_PEER, tls_verdict);
     return set_up_name_check(client) < 0 ? fail_inside(mistake) : 0;
 }
 

@@ -48,11 +48,10 @@ struct tls {
     int write_error;                              /* of what broke writing alone */
     enum { END_OPEN, END_PENDING, END_SENT } end; /* our close_notify */
     bool truncated;                               /* EOF without close_notify broke it */
-    bool nameless;  /* the upstream's certificate was refused, and has no subjectAltName */
     unsigned steps; /* of messages of TLS's own, in the present call from outside */
     char *record;   /* kTLS: bytes of a write that is to be repeated, or NULL */
     size_t record_length;
-    char failure[160];
+    char failure[256];
 };
 
 /* tls_input.c: the socket as OpenSSL reads it. With a reader's memory at hand, which its plain text
@@ -77,6 +76,11 @@ void tls_session_collect(struct tls_client *client);
 /* The session to offer, now the caller's; NULL: none. */
 SSL_SESSION *tls_session_take(struct tls_client *client);
 void tls_session_forget_all(struct tls_client *client);
+
+/* tls_verdict.c: OpenSSL's callback for its verdict on a certificate, which stays as it is. Of one
+ * that is refused it writes why into tls->failure, with what in it is wrong. */
+int tls_verdict(int good, X509_STORE_CTX *store);
+#define TLS_TEXT_VERDICT "certificate verify failed: "
 
 /* tls_text.c: words for people. Both take what stands in OpenSSL's error queue, and empty it. */
 

@@ -24,19 +24,12 @@ static void say_error(char *text, size_t size, unsigned long error)
         snprintf(text, size, "OpenSSL error %lx", error);
 }
 
+/* The verdict stands there already, unless it came to none. */
 static void say_verify_error(const struct tls *tls, char *text, size_t size)
 {
     long result = SSL_get_verify_result(tls->ssl);
-    const char *words = X509_verify_cert_error_string(result);
-    if (tls->nameless)
-        snprintf(text, size,
-                 "certificate verify failed: it has no subjectAltName, and its subject does not "
-                 "count (wanted %s)",
-                 tls->client->name);
-    else if (result == X509_V_ERR_HOSTNAME_MISMATCH || result == X509_V_ERR_IP_ADDRESS_MISMATCH)
-        snprintf(text, size, "certificate verify failed: %s (wanted %s)", words, tls->client->name);
-    else
-        snprintf(text, size, "certificate verify failed: %s", words);
+    if (strncmp(tls->failure, TLS_TEXT_VERDICT, strlen(TLS_TEXT_VERDICT)) != 0)
+        snprintf(text, size, TLS_TEXT_VERDICT "%s", X509_verify_cert_error_string(result));
 }
 
 /* OpenSSL calls an alert "tlsv13 alert certificate required", or now and then leaves "alert" out:

@@ -55,7 +55,7 @@ struct request {
     char after[24];
     struct peer_conn *conn; /* what the far side sees of the connection; kept after the lease */
     const char *from_cache;
-    char function[32], number[32], text[160];
+    char function[32], number[32], text[256];
 };
 
 /* "on NAME COMMAND" */

@@ -11,6 +11,7 @@
 
 #include <openssl/err.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "tls_fixture.h"
 #include "tls_internal.h"
@@ -23,8 +24,11 @@ struct name_case {
     const char *text; /* NULL: accepted */
 };
 
-#define MISMATCH "certificate verify failed: hostname mismatch (wanted %s)"
-#define NOT_IT   "certificate verify failed: IP address mismatch (wanted %s)"
+#define MISMATCH(names)                                                                            \
+    "certificate verify failed: hostname mismatch (wanted %s; the certificate is for " names ")"
+#define NO_HOST "certificate verify failed: hostname mismatch (wanted %s)"
+#define NOT_IT(names)                                                                              \
+    "certificate verify failed: IP address mismatch (wanted %s; the certificate is for " names ")"
 #define NAMELESS                                                                                   \
     "certificate verify failed: it has no subjectAltName, and its subject does not count (wanted " \
     "%s)"
@@ -38,15 +42,16 @@ static const struct name_case names[] = {
     {"127.0.0.1", "IP:127.0.0.1", NULL, NULL},
     {"::1", "IP:::1", NULL, NULL},
     {"fe80::1%lo", "IP:fe80::1", NULL, NULL},
-    {"api.example.com", "DNS:other.example.com", "api.example.com", MISMATCH},
-    {"a.b.example.com", "DNS:*.example.com", "a.b.example.com", MISMATCH},
-    {"api.example.com", "DNS:a*.example.com", "api.example.com", MISMATCH},
-    {"common.example.com", "email:a@example.com", "common.example.com", MISMATCH},
+    {"api.example.com", "DNS:other.example.com,IP:::1,DNS:b.example.com", "api.example.com",
+     MISMATCH("other.example.com, ::1, b.example.com")},
+    {"a.b.example.com", "DNS:*.example.com", "a.b.example.com", MISMATCH("*.example.com")},
+    {"api.example.com", "DNS:a*.example.com", "api.example.com", MISMATCH("a*.example.com")},
+    {"common.example.com", "email:a@example.com", "common.example.com", NO_HOST},
     {"common.example.com", NULL, "common.example.com", NAMELESS},
     {"127.0.0.1", NULL, NULL, NAMELESS},
-    {"127.0.0.1", "IP:127.0.0.2", NULL, NOT_IT},
-    {"127.0.0.1", "DNS:127.0.0.1", NULL, NOT_IT},
-    {"::1", "IP:::2", NULL, NOT_IT},
+    {"127.0.0.1", "IP:127.0.0.2", NULL, NOT_IT("127.0.0.2")},
+    {"127.0.0.1", "DNS:127.0.0.1", NULL, NOT_IT("127.0.0.1")},
+    {"::1", "IP:::2", NULL, NOT_IT("::2")},
 };
 
 static void format_expected(char *text, size_t size, const struct name_case *name)
@@ -61,7 +66,7 @@ static void test_names(void **state)
     struct fixture *f = *state;
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         const struct name_case *name = &names[i];
-        char text[160];
+        char text[256];
         show(f, &(struct identity_options){
                     .name = "common.example.com", .sans = name->sans, .issuer = &world.ca});
         f->options.server_name = name->wanted;
@@ -85,27 +90,63 @@ static void test_names(void **state)
 }
 
 #define VERIFY "certificate verify failed: "
+#define UNKNOWN(issuer)                                                                            \
+    VERIFY "unable to get local issuer certificate (issuer CN=" issuer "): check tls_ca_file"
+
+/* What is written for people has an end, and no control characters, whatever the certificate says.
+ */
+static void test_odd_names(void **state)
+{
+    struct fixture *f = *state;
+    char sans[1000] = "";
+    for (int i = 0; i < 30; i++)
+        strcat(sans, i == 0 ? "DNS:0.example.com" : ",DNS:further.example.com");
+    show(f, &(struct identity_options){.name = "x", .sans = sans, .issuer = &world.ca});
+    assert_refused(f, VERIFY "hostname mismatch (wanted api.example.com; the certificate is for "
+                             "0.example.com, further.example.com, further.example.com, "
+                             "further.example.com, further.example.com, further.example.com, "
+                             "further.example.com, ...)");
+    show(f, &(struct identity_options){
+                .name = "x", .sans = "DNS:a\033[31m\377.com", .issuer = &world.ca});
+    assert_refused(f, VERIFY "hostname mismatch (wanted api.example.com; the certificate is for "
+                             "a?[31m?.com)");
+    show(f, &(struct identity_options){.name = "a\nb", .sans = "DNS:api.example.com"});
+    assert_refused(f, VERIFY "self-signed certificate (issuer CN=a\\0Ab): check tls_ca_file");
+}
+
+/* The text ends with a date of the peer's certificate. */
+static void assert_refused_with_date(struct fixture *f, const char *front,
+                                     const ASN1_TIME *(*get)(const X509 *certificate))
+{
+    char text[256], date[32];
+    struct tm tm;
+    assert_int_equal(ASN1_TIME_to_tm(get(SSL_CTX_get0_certificate(f->context)), &tm), 1);
+    assert_true(strftime(date, sizeof(date), "%Y-%m-%d", &tm) > 0);
+    snprintf(text, sizeof(text), "%s%s)", front, date);
+    assert_refused(f, text);
+}
 
 static void test_certificate_is_out_of_its_time(void **state)
 {
     struct fixture *f = *state;
     struct identity_options options = {
         .name = "x", .sans = "DNS:api.example.com", .issuer = &world.ca};
-    options.from = -3;
-    options.to = -1;
+    options.from = -900;
+    options.to = -400;
     show(f, &options);
-    assert_refused(f, VERIFY "certificate has expired");
-    options.from = 1;
-    options.to = 3;
+    assert_refused_with_date(f, VERIFY "certificate has expired (CN=x on ", X509_get0_notAfter);
+    options.from = 400;
+    options.to = 900;
     show(f, &options);
-    assert_refused(f, VERIFY "certificate is not yet valid");
+    assert_refused_with_date(f, VERIFY "certificate is not yet valid (CN=x before ",
+                             X509_get0_notBefore);
 }
 
 static void test_self_signed(void **state)
 {
     struct fixture *f = *state;
     show(f, &(struct identity_options){.name = "x", .sans = "DNS:api.example.com"});
-    assert_refused(f, VERIFY "self-signed certificate");
+    assert_refused(f, VERIFY "self-signed certificate (issuer CN=x): check tls_ca_file");
 }
 
 static void test_chain_that_begins_elsewhere(void **state)
@@ -115,7 +156,7 @@ static void test_chain_that_begins_elsewhere(void **state)
     identity_make(&other, &(struct identity_options){.name = "Other CA", .ca = true});
     show(f,
          &(struct identity_options){.name = "x", .sans = "DNS:api.example.com", .issuer = &other});
-    assert_refused(f, VERIFY "unable to get local issuer certificate");
+    assert_refused(f, UNKNOWN("Other CA"));
     identity_clear(&other);
 }
 
@@ -145,7 +186,7 @@ static void test_intermediate_missing(void **state)
 {
     struct fixture *f = *state;
     show_through(f, true, false);
-    assert_refused(f, VERIFY "unable to get local issuer certificate");
+    assert_refused(f, UNKNOWN("Between"));
 }
 
 static void test_issuer_is_no_ca(void **state)
@@ -184,10 +225,11 @@ static void test_trusted_intermediate(void **state)
     visit(f);
     f->options.server_name = "other.example.com"; /* the name counts all the same */
     trust(f, &leaf, path);
-    assert_refused(f, "certificate verify failed: hostname mismatch (wanted other.example.com)");
+    assert_refused(f, "certificate verify failed: hostname mismatch (wanted other.example.com; "
+                      "the certificate is for api.example.com)");
     f->options.server_name = "api.example.com";
     trust(f, &world.good, path);
-    assert_refused(f, VERIFY "unable to get local issuer certificate");
+    assert_refused(f, UNKNOWN("Between"));
     identity_clear(&leaf);
     identity_clear(&between);
 }
@@ -213,7 +255,7 @@ static void test_intermediate_in_the_system_store(void **state)
     assert_int_equal(setenv("SSL_CERT_FILE", path, 1), 0);
     start(f);
     unsetenv("SSL_CERT_FILE");
-    assert_refused(f, VERIFY "unable to get local issuer certificate");
+    assert_refused(f, UNKNOWN("Test CA"));
 }
 
 /* The system's store does not know the tests' CA; the variable stands for the system. */
@@ -221,7 +263,7 @@ static void test_system_store(void **state)
 {
     struct fixture *f = *state;
     f->options.ca_file = "";
-    assert_refused(f, VERIFY "unable to get local issuer certificate");
+    assert_refused(f, UNKNOWN("Test CA"));
     tls_client_free(f->client);
     assert_int_equal(setenv("SSL_CERT_FILE", world.ca_file, 1), 0);
     start(f);
@@ -413,6 +455,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_names),
+        TEST(test_odd_names),
         TEST(test_certificate_is_out_of_its_time),
         TEST(test_self_signed),
         TEST(test_chain_that_begins_elsewhere),
