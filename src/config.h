@@ -60,9 +60,10 @@ struct config_listener {
     char *pool_name; /* "" for the default pool */
     usec_t timeout;  /* of its allocations; the pool's when it has none of its own */
     enum config_reuse reuse;
-    usec_t idle_timeout;     /* 0: none */
-    usec_t header_timeout;   /* http: for a request's header; 0: none */
-    usec_t affinity_timeout; /* http: a client with a connection of its own is idle; 0: none */
+    usec_t idle_timeout;      /* 0: none */
+    usec_t header_timeout;    /* http: for a request's header; 0: none */
+    usec_t client_keep_alive; /* http: a client is between two requests; 0: none */
+    usec_t affinity_timeout;  /* http: the same with a connection of its own; 0: none */
     enum config_forwarded forwarded;
     char *host; /* "upstream", "client" or a literal */
     char *tls_ca_file, *tls_server_name, *tls_cert_file, *tls_key_file; /* "": not set */

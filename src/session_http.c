@@ -181,6 +181,12 @@ void http_limit_reading(struct http_session *http, usec_t limit)
     http->session.limit_at = until != 0 && (limit == 0 || until < limit) ? until : limit;
 }
 
+void http_limit_header(struct http_session *http, usec_t from)
+{
+    usec_t header_timeout = http->session.service->config->header_timeout;
+    http_limit_reading(http, header_timeout > 0 ? from + header_timeout : 0);
+}
+
 /* Between two requests nothing comes on a connection with affinity but its end, and what it stood
  * for ends with it. Why; POOL_DISCARD_COUNT: it has not ended. */
 static enum pool_discard affinity_end(const struct http_session *http)
@@ -296,6 +302,7 @@ static void http_work(struct session *session)
 
 static void http_begin(struct session *session)
 {
+    http_limit_header(http_of(session), session->access.started);
     session_wake(session);
 }
 
@@ -380,7 +387,9 @@ static void http_drain(struct session *session)
     if (session->state != SESSION_READING || http->exchange != NULL)
         return;
     /* A client that has just come has its request on the way. */
-    session->limit_at = loop_now(session->service->loop) + HTTP_DRAIN_GRACE;
+    usec_t until = loop_now(session->service->loop) + HTTP_DRAIN_GRACE;
+    if (session->limit_at == 0 || until < session->limit_at)
+        session->limit_at = until;
     bool waits = !http->served && session_start_timer(session) == 0;
     if (!waits && http_end_client(http) != STEP_GONE)
         http_work(session);

@@ -171,6 +171,8 @@ enum step http_flush(struct http_session *http);
 
 /* READING: sets the time limit, 0 for none; that of the connection rules where it is nearer. */
 void http_limit_reading(struct http_session *http, usec_t limit);
+/* The same for a header that is to be complete header_timeout after `from`. */
+void http_limit_header(struct http_session *http, usec_t from);
 
 /* session_http_request.c */
 

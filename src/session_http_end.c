@@ -32,14 +32,17 @@ enum step http_cut(struct http_session *http, enum session_end end)
     return http_end_exchange(http, end);
 }
 
-/* The client is idle, and so is the connection, if it has one. */
-static void begin_affinity_timeout(struct http_session *http)
+/* The client is idle, and so is the connection, if it has one: then that one's time rules, which the
+ * next request does not lengthen. */
+static void begin_idle_time(struct http_session *http)
 {
     const struct service *service = http->session.service;
-    usec_t timeout = service->config->affinity_timeout;
-    bool ends = http_is_leased(http) && timeout > 0;
-    http->affinity_until = ends ? loop_now(service->loop) + timeout : 0;
-    http_limit_reading(http, 0);
+    const struct config_listener *config = service->config;
+    bool leased = http_is_leased(http);
+    usec_t timeout = leased ? config->affinity_timeout : config->client_keep_alive;
+    usec_t until = timeout > 0 ? loop_now(service->loop) + timeout : 0;
+    http->affinity_until = leased ? until : 0;
+    http_limit_reading(http, until);
 }
 
 enum step http_drain_step(struct http_session *http)
@@ -51,7 +54,7 @@ enum step http_drain_step(struct http_session *http)
         return http_end_client(http);
     close_exchange(http);
     session_set_state(&http->session, SESSION_READING);
-    begin_affinity_timeout(http);
+    begin_idle_time(http);
     return STEP_AGAIN;
 }
 

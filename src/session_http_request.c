@@ -343,11 +343,13 @@ static enum step read_on(struct http_session *http)
     return STEP_AGAIN;
 }
 
-/* Between requests: the first bytes of the next one begin an exchange. */
+/* Between requests: the first bytes of the next one begin an exchange. Its header has its time from
+ * now on; a client's first one has it from the accept on, which `started` still tells here. */
 static enum step begin_exchange(struct http_session *http)
 {
     struct session *session = &http->session;
     const struct service *service = session->service;
+    usec_t started = session->access.started;
     if (buffer_length(&http->in) == 0) {
         if (service->draining && http->served)
             return http_end_client(http);
@@ -357,8 +359,7 @@ static enum step begin_exchange(struct http_session *http)
     }
     if (http_exchange_new(http) == NULL)
         return http_finish(http, SESSION_ERROR);
-    usec_t header_timeout = service->config->header_timeout;
-    http_limit_reading(http, header_timeout > 0 ? loop_now(service->loop) + header_timeout : 0);
+    http_limit_header(http, http->served ? loop_now(service->loop) : started);
     return STEP_AGAIN;
 }
 

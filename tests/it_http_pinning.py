@@ -188,13 +188,19 @@ def timeout(t):
     t.equal(len(kaproxy.sessions()), 6, "lines of the access log")
 
 
-@test("and a client without one stays")
+@test("and a client without one stays for client_keep_alive, which rules nobody who has one")
 def others_stay(t):
-    kaproxy = start(t, t.own(Origin()), listener=SHORT)
+    kaproxy = start(t, t.own(Origin()), listener={**SHORT, "client_keep_alive": "60s"})
     other = client(t, kaproxy)
     t.equal(other.ask().body, b"1 -", "answer")
     t.equal(tied(t, kaproxy).channel.read_end(), (b"", "eof"), "end of the one that has one")
     t.equal(other.ask().body, b"2 -", "next answer")
+    kaproxy = start(t, t.own(Origin()),
+                    listener={"affinity_timeout": "60s", "client_keep_alive": "1500ms"})
+    peer, other = tied(t, kaproxy), client(t, kaproxy)
+    t.equal(other.ask().body, b"2 -", "answer")
+    t.equal(other.channel.read_end(), (b"", "eof"), "end of the one that has none")
+    t.equal(peer.ask().body, b"1 challenged", "answer to the one that has one")
 
 
 @test("an answer may take longer")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Goal of this test: header_timeout and idle_timeout end an exchange with 408 or 504, and a client
-that is silent between requests without a word."""
+"""Goal of this test: header_timeout and idle_timeout end an exchange with 408 or 504, and they and
+client_keep_alive end a client without a request, and without a word."""
 
 import sys
 import time
@@ -12,6 +12,7 @@ from kaptest.http import (LAST_CHUNK, Cut, HttpUpstream, answer, check_line, chu
 
 SHORT = {"header_timeout": "1500ms", "idle_timeout": "60s"}
 IDLE = {"header_timeout": "60s", "idle_timeout": "1500ms"}
+KEPT = {"header_timeout": "60s", "client_keep_alive": "1500ms"}
 HALF_POST = head("POST /x HTTP/1.1", [("Host", "h"), ("Content-Length", 10)]) + b"12345"
 
 
@@ -37,7 +38,36 @@ def header(t):
         t.equal(upstream.accepted, 0, "connections")
 
 
-@test("header_timeout counts from the header's first byte, however it dribbles in")
+@test("a client that sends nothing within header_timeout: a silent end, not logged")
+def nothing(t):
+    kaproxy = start(t, t.own(HttpUpstream()), listener=SHORT)
+    silent, empty = client(t, kaproxy), client(t, kaproxy)
+    empty.channel.send(b"\r\n")
+    for peer in silent, empty:
+        t.equal(peer.channel.read_end(), (b"", "eof"), "end")
+    kaproxy.stop()
+    t.equal(kaproxy.sessions(), [], "lines of the access log")
+
+
+@test("a first request's header_timeout counts from the accept, a later one's from its first byte")
+def from_accept(t):
+    """Who comes later and begins earlier is later; a served client begins anew."""
+    kaproxy = start(t, t.own(HttpUpstream()), listener=SHORT)
+    served, first = client(t, kaproxy), client(t, kaproxy)
+    t.equal(served.ask().status, 200, "status")
+    t.check(first.channel.is_silent(0.3), "the first client's connection ended early")
+    second = client(t, kaproxy)
+    for peer in second, first:
+        peer.channel.send(b"GET /x HTTP/1.1\r\n")
+        kaproxy.counters()  # it has had a turn since
+    for peer in first, second:
+        t.equal(peer.response().status, 408, "status")
+    clients = [line["client"] for line in kaproxy.wait_sessions(3)[1:]]
+    t.equal(clients, ["%s:%d" % peer.channel.name for peer in (first, second)], "order of the ends")
+    t.equal(served.ask().status, 200, "status after more than header_timeout")
+
+
+@test("however a header dribbles in")
 def dribble(t):
     peer = client(t, start(t, t.own(HttpUpstream()), listener=SHORT))
     peer.channel.send(b"GET /x HTTP/1.1\r\nX: ")
@@ -66,7 +96,8 @@ def only_header(t):
 def no_limits(t):
     upstream = t.own(HttpUpstream())
     other = {"listener other": {"listen": "127.0.0.1:{port}", "upstream": upstream.endpoint, **IDLE}}
-    kaproxy = start(t, upstream, listener={"header_timeout": 0, "idle_timeout": 0}, more=other)
+    none = {"header_timeout": 0, "idle_timeout": 0, "client_keep_alive": 0}
+    kaproxy = start(t, upstream, listener=none, more=other)
     begun, half, silent, served = (client(t, kaproxy) for _ in range(4))
     t.equal(served.ask().status, 200, "status of the first")
     begun.channel.send(b"GET /x HTTP/1.1\r\nHost: h\r\nX: ")
@@ -197,6 +228,35 @@ def between(t):
         t.equal(peer.channel.read_end(), (b"", "eof"), "end")
     kaproxy.stop()
     t.equal(len(kaproxy.sessions()), 1, "lines of the access log")
+
+
+@test("idle for client_keep_alive between two requests: a silent end, not logged")
+def kept(t):
+    kaproxy = start(t, t.own(HttpUpstream()), listener=KEPT)
+    peer, new, begun, unread = (client(t, kaproxy) for _ in range(4))
+    unread.channel.send(b"GET /x HTTP/1.1\r\n")
+    for _ in range(3):  # each exchange begins it anew
+        t.equal(peer.ask().status, 200, "status")
+        t.check(peer.channel.is_silent(0.6), "the client's connection ended early")
+    t.equal([p.ask().status for p in (peer, begun)], [200] * 2, "status")
+    begun.channel.send(b"GET /x HTTP/1.1\r\n")
+    t.equal(peer.channel.read_end(), (b"", "eof"), "end")
+    begun.channel.send(b"Host: h\r\n\r\n")
+    t.equal(begun.response().status, 200, "status where the next header had begun")
+    unread.channel.send(b"Host: h\r\n\r\n")
+    t.equal([new.ask().status, unread.response().status], [200] * 2, "status of a first request")
+    lines = len(kaproxy.wait_sessions(8))
+    kaproxy.stop()
+    t.equal((lines, len(kaproxy.sessions())), (8, 8), "lines of the access log")
+
+
+@test("client_keep_alive = 0, or longer than idle_timeout: that one rules")
+def kept_longer(t):
+    for value in "0", "60s":
+        kaproxy = start(t, t.own(HttpUpstream()), listener={**IDLE, "client_keep_alive": value})
+        peer = client(t, kaproxy)
+        t.equal(peer.ask().status, 200, "status")
+        t.equal(peer.channel.read_end(), (b"", "eof"), "end")
 
 
 main()

@@ -59,6 +59,7 @@ static void test_http_defaults(void **state)
     assert_int_equal(listener->reuse, REUSE_FRAMED);
     assert_int_equal(listener->idle_timeout, 300 * USEC_PER_SEC);
     assert_int_equal(listener->header_timeout, 30 * USEC_PER_SEC);
+    assert_int_equal(listener->client_keep_alive, 60 * USEC_PER_SEC);
     assert_int_equal(listener->affinity_timeout, 60 * USEC_PER_SEC);
     assert_int_equal(listener->forwarded, FORWARDED_OFF);
     assert_string_equal(listener->host, "upstream");
@@ -91,8 +92,9 @@ static void test_http_values(void **state)
         config_free(config);
     }
     struct config *config = ini_load(HTTP_LISTENER "header_timeout=0\naffinity_timeout=0\n"
-                                                   "reuse=framed\n");
+                                                   "client_keep_alive=0\nreuse=framed\n");
     assert_int_equal(config->listeners[0].header_timeout, 0);
+    assert_int_equal(config->listeners[0].client_keep_alive, 0);
     assert_int_equal(config->listeners[0].affinity_timeout, 0);
     assert_int_equal(config->listeners[0].reuse, REUSE_FRAMED);
     config_free(config);
@@ -260,11 +262,11 @@ static void test_print_http(void **state)
 {
     static const char expected[] =
         "\n[listener a]\nlisten = 127.0.0.1:80\nupstream = http://x:80\npool =\ntimeout = 120\n"
-        "reuse = framed\nidle_timeout = 300\nheader_timeout = 500ms\naffinity_timeout = 90\n"
-        "forwarded = forwarded\nhost = client\n";
+        "reuse = framed\nidle_timeout = 300\nheader_timeout = 500ms\nclient_keep_alive = 120\n"
+        "affinity_timeout = 90\nforwarded = forwarded\nhost = client\n";
     struct config *config =
         ini_load(HTTP_LISTENER "host=client\nforwarded=forwarded\nheader_timeout=500ms\n"
-                               "affinity_timeout=90s\n");
+                               "client_keep_alive=2m\naffinity_timeout=90s\n");
     char *text = ini_print(config);
     const char *listener = strstr(text, "\n[listener");
 
@@ -329,7 +331,8 @@ static void test_print_reads_back(void **state)
              "socket_mode=7\nsocket_user=root\nsocket_group=root\npool=p\ntimeout=9\nreuse="
              "never\nidle_timeout=10\n"
              "[listener b]\nlisten=[::1]:4\nupstream=HTTP://[::1]\nreuse=never\n"
-             "header_timeout=11\naffinity_timeout=13\nforwarded=x-forwarded-for\nhost=a:12\n",
+             "header_timeout=11\nclient_keep_alive=12\naffinity_timeout=13\n"
+             "forwarded=x-forwarded-for\nhost=a:12\n",
              path);
     struct config *first = ini_load(source);
     char *text = ini_print(first);
@@ -343,6 +346,7 @@ static void test_print_reads_back(void **state)
         assert_int_equal(
             endpoint_compare(&first->listeners[i].upstream, &second->listeners[i].upstream), 0);
     assert_int_equal(second->listeners[1].header_timeout, 11 * USEC_PER_SEC);
+    assert_int_equal(second->listeners[1].client_keep_alive, 12 * USEC_PER_SEC);
     assert_int_equal(second->listeners[1].affinity_timeout, 13 * USEC_PER_SEC);
     assert_int_equal(second->listeners[1].forwarded, FORWARDED_X_FORWARDED_FOR);
     assert_string_equal(second->listeners[1].host, "a:12");
@@ -393,6 +397,7 @@ static void test_random_bytes(void **state)
         "\xef\xbb\xbf",
         "host=",
         "header_timeout=",
+        "client_keep_alive=",
         "affinity_timeout=",
         "forwarded=",
         "log=",
