@@ -40,7 +40,7 @@ def header(t):
 
 @test("a client that sends nothing within header_timeout: a silent end, not logged")
 def nothing(t):
-    kaproxy = start(t, t.own(HttpUpstream()), listener=SHORT)
+    kaproxy = start(t, t.own(HttpUpstream()), listener={**SHORT, "idle_timeout": 0})
     silent, empty = client(t, kaproxy), client(t, kaproxy)
     empty.channel.send(b"\r\n")
     for peer in silent, empty:
