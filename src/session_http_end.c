@@ -32,8 +32,8 @@ enum step http_cut(struct http_session *http, enum session_end end)
     return http_end_exchange(http, end);
 }
 
-/* The client is idle, and so is the connection, if it has one: then that one's time rules, which the
- * next request does not lengthen. */
+/* The client is idle, and so is the connection, if it has one: then that one's time rules, which
+ * the next request does not lengthen. */
 static void begin_idle_time(struct http_session *http)
 {
     const struct service *service = http->session.service;

@@ -1,6 +1,7 @@
 #include "stub_dialer.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
@@ -69,6 +70,16 @@ void dial_cancel(struct dial *dial)
     loop_unpost(dial->loop, &dial->task);
     TAILQ_REMOVE(&held, dial, link);
     free(dial);
+}
+
+void dial_time_is_up(const struct dial *dial, const char *key, usec_t limit,
+                     struct failure *failure)
+{
+    (void)dial;
+    (void)limit;
+    failure->function = "connect";
+    failure->number = ETIMEDOUT;
+    snprintf(failure->text, sizeof(failure->text), "no connection within %s", key);
 }
 
 bool dial_is_connected(struct dial *dial)
