@@ -47,6 +47,7 @@ static void record_text(struct dial *dial, const char *function, int number, con
 {
     dial->failure.function = function;
     dial->failure.number = number;
+    dial->failure.fault = TLS_FAULT_NONE;
     snprintf(dial->failure.text, sizeof(dial->failure.text), "%s", text);
 }
 
@@ -215,6 +216,7 @@ void dial_time_is_up(const struct dial *dial, const char *key, usec_t limit,
     const char *what = "no connection";
     failure->function = "connect";
     failure->number = ETIMEDOUT;
+    failure->fault = TLS_FAULT_NONE;
     if (lookup_is_under_way(&dial->lookup)) {
         failure->function = "resolve";
         what = "no answer from the name servers";
@@ -287,6 +289,7 @@ static void go_on_with_handshake(struct dial *dial)
         break;
     case TLS_FAILED:
         record_text(dial, "tls", 0, stream_failure(dial->stream));
+        dial->failure.fault = stream_fault(dial->stream);
         break;
     }
     settle(dial);

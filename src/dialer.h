@@ -23,6 +23,7 @@
 struct failure {
     const char *function; /* "queue", "resolve", "connect", "tls", "socket", ...; static */
     int number;           /* errno, 0 where there is none */
+    enum tls_fault fault; /* of a handshake that failed */
     char text[256];       /* for people */
 };
 

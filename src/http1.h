@@ -104,6 +104,7 @@ struct http1_head {
     enum http1_kind kind;
     const char *bad_text; /* static; names the rule */
     uint16_t bad_status;  /* 400, 414, 417, 431, 501 or 505; responses: 502; trailers: 400, 431 */
+    uint16_t bad_class;   /* the same, but of a response as if it were a request */
 
     uint16_t length; /* bytes of the head, from the buffer's start to the last CRLF's end */
     uint8_t field_count;

@@ -500,6 +500,11 @@ ssize_t http1_compose_answer(char *buffer, size_t size, const struct http1_answe
     put_date(&out, answer->now);
     PUT(&out, "Content-Type: text/plain\r\n");
     put_framing(&out, HTTP1_LENGTH, length);
+    if (answer->proxy_status != NULL) {
+        PUT(&out, "Proxy-Status: ");
+        put_text(&out, answer->proxy_status);
+        PUT(&out, "\r\n");
+    }
     if (answer->retry_after > 0)
         put_number(&out, "Retry-After: ", answer->retry_after, 10);
     PUT(&out, "Connection: close\r\n\r\n");

@@ -69,11 +69,12 @@ MUST_CHECK ssize_t http1_compose_last_chunk(char *buffer, size_t size,
 
 /* An answer of our own, text/plain, with Connection: close. */
 struct http1_answer {
-    unsigned status;      /* 400 to 599 */
-    const char *text;     /* what happened; control characters are replaced */
-    bool head_only;       /* it answers HEAD: the body is left out, its length is not */
-    unsigned retry_after; /* seconds; 0: none */
-    time_t now;           /* for Date; 0: none */
+    unsigned status;          /* 400 to 599 */
+    const char *text;         /* what happened; control characters are replaced */
+    const char *proxy_status; /* Proxy-Status' value; NULL: none */
+    bool head_only;           /* it answers HEAD: the body is left out, its length is not */
+    unsigned retry_after;     /* seconds; 0: none */
+    time_t now;               /* for Date; 0: none */
 };
 MUST_CHECK ssize_t http1_compose_answer(char *buffer, size_t size,
                                         const struct http1_answer *answer);

@@ -48,6 +48,7 @@ bool http1_head_is_interim(const struct http1_head *head)
 enum http1_result http1_bad(struct http1_head *head, uint16_t status, const char *text)
 {
     head->stage = STAGE_BAD;
+    head->bad_class = status;
     head->bad_status = head->kind == HTTP1_KIND_RESPONSE ? 502 : status;
     head->bad_text = text;
     return HTTP1_BAD;

@@ -9,7 +9,8 @@
 #include "pool_internal.h"
 
 /* The answer where there is no memory for one. */
-static struct failure out_of_memory = {"allocate", ENOMEM, "Cannot allocate memory"};
+static struct failure out_of_memory = {
+    .function = "allocate", .number = ENOMEM, .text = "Cannot allocate memory"};
 
 const char *from_cache_name(enum from_cache from_cache)
 {
@@ -77,6 +78,7 @@ void pool_fail(struct allocation *allocation, const char *function, int number, 
         va_start(args, format);
         failure->function = function;
         failure->number = number;
+        failure->fault = TLS_FAULT_NONE;
         vsnprintf(failure->text, sizeof(failure->text), format, args);
         va_end(args);
     }

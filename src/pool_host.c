@@ -193,6 +193,7 @@ void host_explain_timeout(const struct pool_host *host, const struct allocation 
     struct hold_up why = hold_up(host);
     failure->function = "queue";
     failure->number = ETIMEDOUT;
+    failure->fault = TLS_FAULT_NONE;
     snprintf(failure->text, sizeof(failure->text),
              "no connection became free within %s (%s = %u, %u waiting)",
              span_format(timeout, time), why.key, why.value, why.waiting);

@@ -240,6 +240,7 @@ static void fail_later(struct session *session, const char *function, int number
     session->failing = true;
     failure->function = function;
     failure->number = number;
+    failure->fault = TLS_FAULT_NONE;
     snprintf(failure->text, sizeof(failure->text), "%s", strerror(number));
     loop_post(session->service->loop, &session->task);
 }

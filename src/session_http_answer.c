@@ -6,19 +6,40 @@
 
 #include "http1_compose.h"
 #include "log.h"
+#include "proxy_status.h"
 #include "session_http.h"
 
 /* Seconds until it makes sense to ask again when too many wait. */
 #define RETRY_AFTER 1
 
+/* To be called as long as the connection is there that is to blame. */
+static void explain(const struct http_session *http, const struct proxy_cause *known,
+                    const char *text, char value[PROXY_STATUS_MAX])
+{
+    const struct exchange *exchange = http->exchange;
+    struct proxy_cause cause = *known;
+    if (http->session.access.failure.function != NULL)
+        cause.failure = &http->session.access.failure;
+    if (http_is_leased(http))
+        cause.fault = stream_fault(http->session.allocation.stream);
+    cause.heard = exchange->heard;
+    if (exchange->heard) {
+        cause.response_status = exchange->response.status;
+        cause.response_bad = exchange->response.bad_class;
+    }
+    proxy_status_format(value, &cause, text);
+}
+
 /* Composes the answer. 0, or -1 with ENOMEM. */
-static int compose(struct http_session *http, unsigned status, const char *text)
+static int compose(struct http_session *http, unsigned status, const char *text,
+                   const char *proxy_status)
 {
     struct scratch scratch = http->session.service->compose;
     struct exchange *exchange = http->exchange;
     const struct http1_answer answer = {
         .status = status,
         .text = text,
+        .proxy_status = proxy_status,
         .head_only = exchange->request.method == HTTP1_HEAD,
         .retry_after = status == 503 ? RETRY_AFTER : 0,
         .now = time(NULL),
@@ -48,14 +69,17 @@ enum step http_answer(struct http_session *http, unsigned status, const char *te
 {
     struct session *session = &http->session;
     struct exchange *exchange = http->exchange;
+    const struct proxy_cause cause = {.status = status, .end = end, .reason = reason};
+    char proxy_status[PROXY_STATUS_MAX];
     note_answer(http, status, text, end);
+    explain(http, &cause, text, proxy_status);
     if (http_is_leased(http))
         pool_discard(&session->allocation, reason, true);
     if (exchange->told)
         return http_cut(http, end);
     if (exchange->status != 0) /* a head that was composed, but not sent */
         buffer_clear(&http->down);
-    if (compose(http, status, text) < 0)
+    if (compose(http, status, text, proxy_status) < 0)
         return http_finish(http, SESSION_ERROR);
     exchange->status = (uint16_t)status;
     return http_end_exchange(http, end);
@@ -89,6 +113,7 @@ enum step http_answer_no_tunnel(struct http_session *http)
     struct failure *failure = &session->access.failure;
     failure->function = "allocate";
     failure->number = EAGAIN;
+    failure->fault = TLS_FAULT_NONE;
     snprintf(failure->text, sizeof(failure->text),
              "clients hold as many connections as they may (max_tunnels = %u)",
              pool_get_limits(session->service->pool)->max_tunnels);

@@ -175,6 +175,11 @@ const char *stream_failure(const struct stream *stream)
     return stream->tls != NULL ? tls_failure(stream->tls) : "";
 }
 
+enum tls_fault stream_fault(const struct stream *stream)
+{
+    return stream->tls != NULL ? tls_fault(stream->tls) : TLS_FAULT_NONE;
+}
+
 /* Here it is not the count that tells whether there is more: bytes may wait in memory, or the end
  * behind them. */
 static ssize_t read_tls(struct stream *stream, void *buffer, size_t size)

@@ -78,6 +78,7 @@ static inline bool stream_is_tls(const struct stream *stream)
 
 /* What TLS has against it, for people; "" for nothing. Valid until the stream is closed. */
 const char *stream_failure(const struct stream *stream);
+enum tls_fault stream_fault(const struct stream *stream);
 
 /* As recv and send: bytes, 0 for EOF (read), or -1 with errno; EAGAIN clears the readiness flag,
  * EINTR never shows. A short count clears it as well where it stands for EAGAIN, and only there:

@@ -81,6 +81,13 @@ const char *tls_failure(const struct tls *tls)
     return tls->failure;
 }
 
+enum tls_fault tls_fault(const struct tls *tls)
+{
+    if (tls->failure[0] == '\0')
+        return TLS_FAULT_NONE;
+    return tls->fault != TLS_FAULT_NONE ? tls->fault : TLS_FAULT_PROTOCOL;
+}
+
 /* OpenSSL's errors are told by its queue and by errno, which must be clean before a call. The queue
  * nearly always is, for who finds errors takes them out; and to look costs less than to clear. */
 static void begin_call(void)

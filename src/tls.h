@@ -76,6 +76,16 @@ MUST_CHECK enum tls_result tls_handshake(struct tls *tls);
  * Valid until tls_free. */
 const char *tls_failure(const struct tls *tls);
 
+/* The same for programs. */
+enum tls_fault {
+    TLS_FAULT_NONE,
+    TLS_FAULT_PROTOCOL,    /* it is no TLS, or none that is accepted here */
+    TLS_FAULT_CERTIFICATE, /* the upstream's was refused */
+    TLS_FAULT_ALERT,       /* the upstream refused */
+    TLS_FAULT_ENDED        /* the connection ended without any of these */
+};
+enum tls_fault tls_fault(const struct tls *tls);
+
 /* As recv and sendmsg on a non-blocking socket: bytes, 0 for close_notify (read), -1 with errno:
  * EAGAIN; EPROTO for broken TLS and for alerts; else the socket's. EOF without close_notify is
  * ECONNRESET: a truncation (RFC 8446 6.1); with bare_end it is so only within a record. After a

@@ -52,6 +52,7 @@ struct tls {
     char *record;   /* kTLS: bytes of a write that is to be repeated, or NULL */
     size_t record_length;
     char failure[256];
+    enum tls_fault fault; /* NONE with a failure: PROTOCOL */
 };
 
 /* tls_input.c: the socket as OpenSSL reads it. With a reader's memory at hand, which its plain text

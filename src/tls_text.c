@@ -101,9 +101,24 @@ static void say_ssl_error(const struct tls *tls, unsigned long error, char *text
         say_error(text, size, error);
 }
 
+static enum tls_fault fault_of(int error, unsigned long first)
+{
+    int reason = ERR_GET_REASON(first);
+    if (error != SSL_ERROR_SSL || first == 0)
+        return TLS_FAULT_ENDED;
+    if (ERR_GET_LIB(first) != ERR_LIB_SSL)
+        return TLS_FAULT_PROTOCOL;
+    if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+        return TLS_FAULT_ENDED;
+    if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
+        return TLS_FAULT_CERTIFICATE;
+    return is_alert(reason) ? TLS_FAULT_ALERT : TLS_FAULT_PROTOCOL;
+}
+
 void tls_text_failure(struct tls *tls, int error, int number)
 {
     unsigned long first = ERR_peek_error();
+    tls->fault = fault_of(error, first);
     char *text = tls->failure;
     size_t size = sizeof(tls->failure);
     if (error != SSL_ERROR_SSL || first == 0)
@@ -118,6 +133,7 @@ void tls_text_failure(struct tls *tls, int error, int number)
 void tls_text_alert(struct tls *tls, int number)
 {
     unsigned long error = ERR_PACK(ERR_LIB_SSL, 0, SSL_AD_REASON_OFFSET + number);
+    tls->fault = TLS_FAULT_ALERT;
     say_alert(number, ERR_reason_error_string(error), tls->failure, sizeof(tls->failure));
 }
 

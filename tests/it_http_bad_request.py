@@ -6,7 +6,7 @@ import sys
 
 sys.path.insert(0, sys.path[0] + "/harness")
 from kaptest import main, test
-from kaptest.http import HttpUpstream, client, read_response, start
+from kaptest.http import HttpUpstream, client, proxy_status, read_response, start
 
 HOST = b"Host: h\r\n"
 POST = b"POST /x HTTP/1.1\r\n" + HOST
@@ -79,6 +79,9 @@ def check_refused(t, kaproxy, number, case, pieces):
     t.equal((got.status, got.closes()), (status, True), f"answer to {what}")
     t.check(got.body.startswith(b"%d " % status) and b"RFC" in got.body,
             f"the text does not name the rule: {got.body!r}")
+    told = proxy_status(got)
+    t.equal((told["error"], told["status-code"]), ("http_request_error", str(status)),
+            f"Proxy-Status after {what}")
     t.equal(peer.channel.end(), "eof", f"end after {what}")
     line = kaproxy.wait_sessions(number)[number - 1]
     t.equal((line["status"], line["end"], line["from_cache"], line["bytes_up"]),

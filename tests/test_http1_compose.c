@@ -478,9 +478,11 @@ static void test_answer(void **state)
     answer.head_only = true;
     answer.retry_after = 0;
     answer.now = 784111777;
+    answer.proxy_status = "kaproxy; error=x";
     assert_out(http1_compose_answer(out, sizeof(out), &answer),
                "HTTP/1.1 503 Service Unavailable\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
-               "Content-Type: text/plain\r\nContent-Length: 33\r\nConnection: close\r\n\r\n");
+               "Content-Type: text/plain\r\nContent-Length: 33\r\n"
+               "Proxy-Status: kaproxy; error=x\r\nConnection: close\r\n\r\n");
 }
 
 /* Each status we answer with has its phrase. */

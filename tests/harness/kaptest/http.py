@@ -320,6 +320,16 @@ def wait_line(kaproxy, count=1):
     return kaproxy.wait_sessions(count)[count - 1]
 
 
+def proxy_status(message):
+    """The parameters of a local reply's Proxy-Status (RFC 9209); another one's is a failure."""
+    value = message.get("Proxy-Status")
+    parameter = r'; ([a-z-]+)=([a-z_]+|[0-9]+|"(?:[ !#-\[\]-~]|\\["\\])*")'
+    if not value or not re.fullmatch(f"kaproxy(?:{parameter})+", value):
+        raise Failure(f"not a local reply's Proxy-Status: {value!r}")
+    return {key: re.sub(r"\\(.)", r"\1", got[1:-1]) if got.startswith('"') else got
+            for key, got in re.findall(parameter, value)}
+
+
 def check_line(t, kaproxy, count=1, **wanted):
     """Checks fields of that line."""
     line = wait_line(kaproxy, count)
