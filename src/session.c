@@ -47,12 +47,36 @@ void session_set_state(struct session *session, enum session_state to)
               session->client.fd, names[from], names[to]);
 }
 
+/* The process at the other end of a unix socket, as it was when it connected. */
+static bool ask_process(const struct session *session, struct ucred *process)
+{
+    socklen_t length = sizeof(*process);
+    return getsockopt(session->client.fd, SOL_SOCKET, SO_PEERCRED, process, &length) == 0;
+}
+
 char *session_peer(const struct session *session, char text[SESSION_PEER_MAX])
 {
+    struct ucred process = session->unix_peer.process;
     if (session->peer.sa.sa_family != AF_UNIX)
         return address_format(&session->peer, text);
-    snprintf(text, SESSION_PEER_MAX, "unix:");
+    char *at = stpcpy(text, "unix:");
+    if (session->unix_peer.known || ask_process(session, &process)) {
+        at = log_digits(stpcpy(at, "uid:"), process.uid);
+        at = log_digits(stpcpy(at, ",pid:"), (uint64_t)process.pid);
+        *at = '\0';
+    }
     return text;
+}
+
+/* A unix client's process can be asked for as long as the client is connected; a line may be
+ * written later, and there may be many. */
+static void learn_process(struct session *session)
+{
+    const struct access *access = &session->access;
+    if (session->peer.sa.sa_family != AF_UNIX || session->unix_peer.known || !access->open)
+        return;
+    if (log_access_enabled() || access->failure.function != NULL)
+        session->unix_peer.known = ask_process(session, &session->unix_peer.process);
 }
 
 void session_note_conn(struct session *session)
@@ -160,6 +184,7 @@ void session_log(struct session *session, enum session_end end)
     struct access *access = &session->access;
     if (!access->open)
         return;
+    learn_process(session);
     access->open = false;
     if (access->asked != 0)
         (void)end_wait(session);
@@ -222,6 +247,7 @@ void session_finish(struct session *session, enum session_end end)
         pool_cancel(&session->allocation);
     timer_clear(service->loop, &session->timer);
     loop_unpost(service->loop, &session->task);
+    learn_process(session);
     if (in_order)
         stream_close(&session->client);
     else
@@ -425,6 +451,8 @@ int session_start(struct service *service, int fd, const union address *peer)
     session->service = service;
     session->state = kind->first;
     session->peer = *peer;
+    if (peer->sa.sa_family == AF_UNIX)
+        session->unix_peer.known = false;
     session->moved_at = session->access.started = loop_now(service->loop);
     session->client_handler.ready = on_client_ready;
     session->upstream_handler.ready = on_upstream_ready;

@@ -8,6 +8,8 @@
 #ifndef KAPROXY_SESSION_INTERNAL_H
 #define KAPROXY_SESSION_INTERNAL_H
 
+#include <sys/socket.h>
+
 #include "log_line.h"
 #include "opaque.h"
 #include "session.h"
@@ -91,7 +93,14 @@ struct session {
     usec_t limit_at;   /* the kind's own time limit, or 0 */
     usec_t unacked_at; /* when what was sent upstream must be acknowledged, or 0: nothing was */
     struct access access;
-    union address peer;
+    union {
+        union address peer;
+        struct {
+            sa_family_t family; /* peer's: AF_UNIX */
+            bool known;         /* the process stands here; only a log line wants it */
+            struct ucred process;
+        } unix_peer;
+    };
     TAILQ_ENTRY(session) link;
 };
 
@@ -127,7 +136,8 @@ void session_wake(struct session *session);
  * piece, when others had their turn. */
 void session_pause(struct session *session, uint64_t moved, bool more);
 
-/* The client's address as text; returns text. */
+/* The client's address as text, or of a unix client its process, as unix:uid:UID,pid:PID; returns
+ * text. */
 #define SESSION_PEER_MAX 64
 char *session_peer(const struct session *session, char text[SESSION_PEER_MAX]);
 

@@ -30,6 +30,16 @@ struct fixture {
     int client; /* blocking */
 };
 
+static unsigned process_questions;
+int __real_getsockopt(int fd, int level, int name, void *value, socklen_t *length);
+int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *length);
+
+int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *length)
+{
+    process_questions += level == SOL_SOCKET && name == SO_PEERCRED;
+    return __real_getsockopt(fd, level, name, value, length);
+}
+
 static void on_ended(struct service *service)
 {
     (void)service;
@@ -61,11 +71,9 @@ static int teardown(void **state)
     return 0;
 }
 
-static void start_client(struct fixture *f, const char *scheme, const char *lines)
+static void prepare(struct fixture *f, const char *scheme, const char *lines)
 {
     struct world *world = f->world;
-    union address peer = {.in = {.sin_family = AF_INET}};
-    int fd;
     world_configure(world, scheme, "127.0.0.1:1", lines);
     f->service = (struct service){.config = world->listener,
                                   .loop = world->loop,
@@ -75,8 +83,26 @@ static void start_client(struct fixture *f, const char *scheme, const char *line
                                   .pipes = &world->pipes,
                                   .ended = on_ended};
     assert_int_equal(service_init(&f->service), 0);
+}
+
+static void start_client(struct fixture *f, const char *scheme, const char *lines)
+{
+    union address peer = {.in = {.sin_family = AF_INET}};
+    int fd;
+    prepare(f, scheme, lines);
     sockets_connect(&f->client, &fd);
     assert_int_equal(session_start(&f->service, fd, &peer), 0);
+}
+
+static void start_unix_client(struct fixture *f)
+{
+    union address peer = {.sa = {.sa_family = AF_UNIX}};
+    int fds[2];
+    prepare(f, "http", LINES);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+    f->client = fds[0];
+    process_questions = 0;
+    assert_int_equal(session_start(&f->service, fds[1], &peer), 0);
 }
 
 static void client_sends(const struct fixture *f, const char *data, size_t length)
@@ -248,6 +274,47 @@ static void test_first_byte_after_interim(void **state)
     assert_time(await_line(f), "first_byte_ms", 2 * HOUR);
 }
 
+#define REQUEST  "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+#define RESPONSE "HTTP/1.1 204 No Content\r\n\r\n"
+
+static void exchange_once(struct fixture *f)
+{
+    char byte;
+    client_sends(f, REQUEST, strlen(REQUEST));
+    struct peer_conn *conn = accept_upstream(f);
+    upstream_reads(f, conn, 1);
+    while (recv(conn->fd, &byte, 1, MSG_DONTWAIT) == 1)
+        ;
+    upstream_sends(conn, RESPONSE);
+    for (size_t left = strlen(RESPONSE); left > 0;) {
+        loop_turn(f->world->loop, USEC_PER_MSEC);
+        left -= recv(f->client, &byte, 1, MSG_DONTWAIT) == 1;
+    }
+}
+
+/* However many lines it has. */
+static void test_unix_client_is_asked_for_once(void **state)
+{
+    struct fixture *f = *state;
+    char client[64];
+    start_unix_client(f);
+    for (int i = 0; i < 3; i++)
+        exchange_once(f);
+    assert_int_equal(process_questions, 1);
+    snprintf(client, sizeof(client), " client=unix:uid:%u,pid:%d ", getuid(), getpid());
+    assert_has(await_line(f), client);
+}
+
+static void test_unix_client_without_lines_is_not_asked_for(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(log_access_open("off"), 0);
+    start_unix_client(f);
+    exchange_once(f);
+    service_abort(&f->service);
+    assert_int_equal(process_questions, 0);
+}
+
 #define ACCESS_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -257,6 +324,8 @@ int main(void)
         ACCESS_TEST(test_wait_is_over_with_the_answer),
         ACCESS_TEST(test_first_byte),
         ACCESS_TEST(test_first_byte_after_interim),
+        ACCESS_TEST(test_unix_client_is_asked_for_once),
+        ACCESS_TEST(test_unix_client_without_lines_is_not_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
