@@ -296,11 +296,14 @@ static int wait_in_queue(struct pool *pool, struct pool_host *host, struct alloc
         return -1;
     host_add_waiter(host, allocation);
     pool_serve(pool);
-    if (allocation->state == ALLOCATION_WAITING && !allocation->covered &&
-        pool->limits.max_waiting != 0 && pool->stats.queued > pool->limits.max_waiting) {
+    if (allocation->state != ALLOCATION_WAITING || allocation->covered)
+        return 0;
+    if (pool->limits.max_waiting != 0 && pool->stats.queued > pool->limits.max_waiting) {
         host_remove_waiter(host, allocation);
         pool_fail(allocation, "allocate", EAGAIN, "too many waiting (max_waiting = %u)",
                   pool->limits.max_waiting);
+    } else {
+        host_note_wait(host, allocation);
     }
     return 0;
 }

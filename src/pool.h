@@ -104,7 +104,8 @@ struct allocation {
         ALLOCATION_ANSWERED, /* the answer is posted */
         ALLOCATION_LEASED
     } state;
-    bool covered; /* a dial is under way for it */
+    bool covered;      /* a dial is under way for it */
+    usec_t held_up_at; /* since when a limit makes it wait; 0: none does */
     int64_t serial;
     struct pool *pool;
     struct pool_host *host;

@@ -26,12 +26,13 @@ static unsigned count_conns(const struct pool_host *host, enum conn_state state,
 /* The waiters of a host: counts, order, and which are covered. */
 static const char *check_waiters(const struct pool_host *host)
 {
-    unsigned waiting = 0, covered = 0;
+    unsigned waiting = 0, covered = 0, held_up = 0;
     int64_t serial = 0;
     const struct allocation *waiter, *uncovered = NULL;
     TAILQ_FOREACH (waiter, &host->waiters, link) {
         waiting++;
         covered += waiter->covered;
+        held_up += waiter->held_up_at != 0;
         if (waiter->serial <= serial || waiter->state != ALLOCATION_WAITING)
             return "a waiter is out of order";
         if (!timer_is_set(&waiter->deadline))
@@ -48,6 +49,8 @@ static const char *check_waiters(const struct pool_host *host)
     if (waiting != host->waiting || covered != host->covered ||
         covered != (dials < waiting ? dials : waiting) || uncovered != host->uncovered)
         return "waiters are miscounted";
+    if (held_up != host->held_up.waiting)
+        return "waiters that a limit holds up are miscounted";
     return NULL;
 }
 

@@ -71,6 +71,7 @@ void host_free(struct pool_host *host)
     assert(host_is_empty(host));
     heap_remove(&pool->hungry, &host->hungry);
     timer_clear(pool->loop, &host->retry_timer);
+    host_end_reports(host);
     host_unwatch_name(host);
     if (host->wants_spares)
         TAILQ_REMOVE(&pool->wanting, host, wanting);
@@ -89,6 +90,7 @@ void host_add_waiter(struct pool_host *host, struct allocation *allocation)
     allocation->state = ALLOCATION_WAITING;
     allocation->host = host;
     allocation->covered = false;
+    allocation->held_up_at = 0;
     TAILQ_INSERT_TAIL(&host->waiters, allocation, link);
     TAILQ_INSERT_TAIL(&host->pool->waiters, allocation, arrival);
     host->waiting++;
@@ -107,6 +109,8 @@ void host_remove_waiter(struct pool_host *host, struct allocation *allocation)
         host->covered--;
     else
         host->pool->stats.queued--;
+    if (allocation->held_up_at != 0)
+        host_note_wait_over(host, allocation);
     TAILQ_REMOVE(&host->waiters, allocation, link);
     TAILQ_REMOVE(&host->pool->waiters, allocation, arrival);
     host->waiting--;

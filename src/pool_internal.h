@@ -4,6 +4,7 @@
  *   pool_conn.c   a connection: its transitions, its dial, its end
  *   pool_host.c   a host: its waiters, which of them a dial covers, its spares
  *   pool_names.c  a host's name: what follows when it stands for other addresses
+ *   pool_report.c what the log says of a host: clients have to wait
  *   pool.c        the pool: what users call, the queue, the clocks
  *   pool_check.c  counts against lists, for tests
  *
@@ -50,6 +51,20 @@ struct pool_conn {
     struct stream stream;
 };
 
+/* A time in which clients have to wait because of a limit. */
+struct held_up {
+    unsigned limits;  /* which limits they met, a bit each; 0: none */
+    unsigned waiting; /* allocations with held_up_at, most: the most at a time */
+    unsigned most;
+    uint64_t waited; /* how many there were */
+    usec_t began;
+    usec_t last;    /* when one of them left the queue */
+    usec_t longest; /* wait */
+    usec_t quiet;   /* how long nobody must have waited for it to be over */
+    usec_t ended;   /* no limit holds: when the last time was over, 0: there was none */
+    struct timer timer;
+};
+
 struct pool_host {
     struct pool *pool;
     struct endpoint endpoint;
@@ -73,6 +88,7 @@ struct pool_host {
     struct timer retry_timer; /* set: no dials for spares */
     struct name_watch watch;  /* of endpoint.addr, unless that is numeric */
     struct task name_task;    /* posted: to look for addresses that are missing or gone */
+    struct held_up held_up;
     TAILQ_ENTRY(pool_host) hosts;
     TAILQ_ENTRY(pool_host) wanting;
     TAILQ_ENTRY(pool_host) surplus;
@@ -201,6 +217,15 @@ void host_keep_name_fresh(struct pool_host *host);
 /* Finds out whether a connection's address is gone from its name; one that is missing is asked for
  * again. */
 void conn_check_address(struct pool_conn *conn);
+
+/* pool_report.c */
+
+/* This waiter has no dial, because of a limit: a warning, if it is the first one. */
+void host_note_wait(struct pool_host *host, struct allocation *allocation);
+/* It leaves the queue. */
+void host_note_wait_over(struct pool_host *host, struct allocation *allocation);
+/* The host is about to be freed: reports what is over by that. */
+void host_end_reports(struct pool_host *host);
 
 /* pool.c */
 

@@ -1,0 +1,130 @@
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "log.h"
+#include "pool_internal.h"
+
+/* A limit's time is over when nobody has waited for so long. When the next one begins soon after
+ * that, it takes longer: clients that come in bursts leave a few lines an hour, and not a pair for
+ * each burst. */
+#define QUIET      (10 * USEC_PER_SEC)
+#define QUIET_LONG (60 * USEC_PER_SEC)
+
+enum limit { LIMIT_MAX_PER_HOST, LIMIT_MAX_CONNECTING, LIMIT_MAX_OPEN, LIMIT_COUNT };
+
+/* "max_per_host=4", or several. */
+#define LIMITS_TEXT_MAX (LIMIT_COUNT * 32)
+
+/* Which limit keeps the host's next waiter from a dial of its own. */
+static enum limit holding_limit(const struct pool_host *host)
+{
+    if (host_open(host) >= host->pool->limits.max_per_host)
+        return LIMIT_MAX_PER_HOST;
+    return host_may_dial(host) ? LIMIT_MAX_OPEN : LIMIT_MAX_CONNECTING;
+}
+
+static const char *format_limits(const struct pool *pool, unsigned limits,
+                                 char text[LIMITS_TEXT_MAX])
+{
+    const struct {
+        const char *name;
+        unsigned value;
+    } known[LIMIT_COUNT] = {
+        [LIMIT_MAX_PER_HOST] = {"max_per_host", pool->limits.max_per_host},
+        [LIMIT_MAX_CONNECTING] = {"max_connecting", pool->limits.max_connecting},
+        [LIMIT_MAX_OPEN] = {"max_open", pool->limits.max_open},
+    };
+    size_t n = 0;
+    for (int i = 0; i < LIMIT_COUNT; i++) {
+        if ((limits & 1u << i) != 0)
+            n += (size_t)snprintf(text + n, LIMITS_TEXT_MAX - n, "%s%s=%u", n > 0 ? " " : "",
+                                  known[i].name, known[i].value);
+    }
+    return text;
+}
+
+static void report_wait(const struct pool_host *host)
+{
+    char text[ENDPOINT_TEXT_MAX], limits[LIMITS_TEXT_MAX];
+    log_warning("clients have to wait: pool=%s upstream=%s %s waiting=%u", host->pool->name,
+                endpoint_format(&host->endpoint, text),
+                format_limits(host->pool, host->held_up.limits, limits), host->held_up.waiting);
+}
+
+static void report_no_wait(const struct pool_host *host)
+{
+    const struct held_up *held_up = &host->held_up;
+    char text[ENDPOINT_TEXT_MAX], limits[LIMITS_TEXT_MAX];
+    log_notice("clients wait no longer: pool=%s upstream=%s %s lasted_s=%.1f waited=%" PRIu64
+               " most_waiting=%u longest_wait_ms=%.1f",
+               host->pool->name, endpoint_format(&host->endpoint, text),
+               format_limits(host->pool, held_up->limits, limits),
+               (double)(held_up->last - held_up->began) / USEC_PER_SEC, held_up->waited,
+               held_up->most, (double)held_up->longest / USEC_PER_MSEC);
+}
+
+static void end_wait(struct pool_host *host)
+{
+    report_no_wait(host);
+    timer_clear(host->pool->loop, &host->held_up.timer);
+    host->held_up.limits = 0;
+    host->held_up.ended = loop_now(host->pool->loop);
+}
+
+/* Wakes once in the quiet time, and not with every waiter. */
+static void on_quiet(struct timer *timer)
+{
+    struct pool_host *host = container_of(timer, struct pool_host, held_up.timer);
+    struct held_up *held_up = &host->held_up;
+    usec_t now = loop_now(host->pool->loop);
+    usec_t due = (held_up->waiting > 0 ? now : held_up->last) + held_up->quiet;
+    if (due <= now || timer_set(host->pool->loop, timer, due) < 0)
+        end_wait(host);
+}
+
+/* False where memory is short: the next waiter tries again. */
+static bool begin_wait(struct pool_host *host)
+{
+    struct held_up *held_up = &host->held_up;
+    usec_t now = loop_now(host->pool->loop), ended = held_up->ended;
+    usec_t quiet = ended != 0 && now - ended < QUIET_LONG ? QUIET_LONG : QUIET;
+    *held_up = (struct held_up){.waiting = held_up->waiting,
+                                .began = now,
+                                .quiet = quiet,
+                                .ended = ended,
+                                .timer.fire = on_quiet};
+    return timer_set(host->pool->loop, &held_up->timer, now + quiet) == 0;
+}
+
+void host_note_wait(struct pool_host *host, struct allocation *allocation)
+{
+    struct held_up *held_up = &host->held_up;
+    bool first = held_up->limits == 0;
+    if (first && !begin_wait(host))
+        return;
+    allocation->held_up_at = loop_now(host->pool->loop);
+    held_up->limits |= 1u << holding_limit(host);
+    held_up->waited++;
+    held_up->waiting++;
+    if (held_up->most < held_up->waiting)
+        held_up->most = held_up->waiting;
+    if (first)
+        report_wait(host);
+}
+
+void host_note_wait_over(struct pool_host *host, struct allocation *allocation)
+{
+    struct held_up *held_up = &host->held_up;
+    usec_t now = loop_now(host->pool->loop), wait = now - allocation->held_up_at;
+    allocation->held_up_at = 0;
+    held_up->waiting--;
+    held_up->last = now;
+    if (held_up->longest < wait)
+        held_up->longest = wait;
+}
+
+void host_end_reports(struct pool_host *host)
+{
+    if (host->held_up.limits != 0)
+        end_wait(host);
+}
