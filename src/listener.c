@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -98,19 +99,30 @@ static int start_accepting(struct listeners *listeners)
     return 0;
 }
 
+static void report(struct listeners *listeners, enum log_level level, const char *what, int error)
+{
+    const char *text = error != 0 ? strerror(error) : "";
+    const struct repeat_key key = {.place = what, .function = "", .number = error, .text = text};
+    char rest[160];
+    if (!repeats_admit(&listeners->repeats, level, &key))
+        return;
+    snprintf(rest, sizeof(rest), "%s%s%u clients are connected", text, error != 0 ? "; " : "",
+             listeners->clients);
+    repeats_log(&listeners->repeats, level, &key, what, NULL, rest);
+}
+
 /* No client can be accepted, for want of descriptors as a rule: clients wait in the backlog. One
  * message until all of them were accepted again. */
 static void pause_accepting(struct listeners *listeners, int error)
 {
     if (!listeners->starved) {
-        log_error("accepting pauses: %s; %u clients are connected", strerror(error),
-                  listeners->clients);
+        report(listeners, LOG_LEVEL_ERROR, "accepting pauses:", error);
         listeners->starved = true;
         listeners->pauses++;
     }
     stop_accepting(listeners);
     if (timer_set(listeners->loop, &listeners->retry, loop_now(listeners->loop) + PAUSE) < 0)
-        log_error("cannot set a timer: %s", strerror(errno));
+        report(listeners, LOG_LEVEL_ERROR, "cannot set a timer:", errno);
 }
 
 static void caught_up(struct listeners *listeners)
@@ -118,7 +130,7 @@ static void caught_up(struct listeners *listeners)
     if (!listeners->starved)
         return;
     listeners->starved = false;
-    log_notice("accepting goes on; %u clients are connected", listeners->clients);
+    report(listeners, LOG_LEVEL_NOTICE, "accepting goes on;", 0);
 }
 
 enum accept_result { ACCEPTED, ACCEPT_NEXT, ACCEPT_NONE, ACCEPT_SHORTAGE };
@@ -247,10 +259,10 @@ static void resume(struct listeners *listeners)
         return;
     int result = start_accepting(listeners);
     if (result < 0)
-        log_error("cannot watch the listening sockets: %s", strerror(errno));
+        report(listeners, LOG_LEVEL_ERROR, "cannot watch the listening sockets:", errno);
     if ((result < 0 || listeners->starved) &&
         timer_set(listeners->loop, &listeners->retry, loop_now(listeners->loop) + PAUSE) < 0)
-        log_error("cannot set a timer: %s", strerror(errno));
+        report(listeners, LOG_LEVEL_ERROR, "cannot set a timer:", errno);
 }
 
 /* To see the backlog's end without an event: nobody may come any more. */
@@ -429,6 +441,7 @@ void listeners_init(struct listeners *listeners)
     listeners->retry.fire = on_retry;
     listeners->backlog_task.run = on_backlog;
     listeners->drained_task.run = on_drained;
+    repeats_init(&listeners->repeats, listeners->loop);
     TAILQ_INIT(&listeners->list);
 }
 
@@ -461,6 +474,7 @@ void listeners_clear(struct listeners *listeners)
         service_clear(&listener->service);
         free(listener);
     }
+    repeats_clear(&listeners->repeats);
     timer_clear(listeners->loop, &listeners->retry);
     loop_unpost(listeners->loop, &listeners->backlog_task);
     loop_unpost(listeners->loop, &listeners->drained_task);

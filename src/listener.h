@@ -10,6 +10,7 @@
 #include "loop.h"
 #include "pool.h"
 #include "relay.h"
+#include "repeats.h"
 #include "session.h"
 #include "util.h"
 
@@ -33,6 +34,7 @@ struct listeners {
     bool closed;        /* no socket is open any more */
     bool starved;       /* accept ran out of descriptors or memory, and has not caught up since */
     struct timer retry; /* ends the pause */
+    struct repeats repeats;
     struct task backlog_task; /* queued: takes clients from the backlog, without an event */
     struct task drained_task;
     uint64_t pauses; /* how often accepting paused for want of descriptors */

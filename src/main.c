@@ -145,7 +145,9 @@ static int serve(const struct config *config)
     if (worker != NULL && user_become(&start.user) == 0 && start_log() == 0 &&
         worker_run(worker) == 0)
         status = EXIT_SUCCESS;
-    worker_free(worker);
+    worker_free(worker); /* which reports what was not yet */
+    if (status == EXIT_SUCCESS)
+        log_notice("stopped");
 out:
     log_close();
     start_clear(&start);

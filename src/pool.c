@@ -258,6 +258,8 @@ static void on_deadline(struct timer *timer)
     struct pool_host *host = allocation->host;
     struct failure failure;
     host_explain_timeout(host, allocation, &failure);
+    if (allocation->covered && allocation->held_up_at == 0)
+        host_note_failure(host); /* its dial had all of the time */
     host_remove_waiter(host, allocation);
     host_trim(host);
     pool_fail_as(allocation, &failure);

@@ -134,6 +134,10 @@ void pool_set_name(struct pool *pool, const char *name);
  * again and again. NULL with ENOMEM. */
 struct pool_host *pool_pin(struct pool *pool, const struct endpoint *endpoint);
 
+/* How often the log was told that this host is reachable again: what fails from then on is news,
+ * whatever failed before. Once in 10 s at most. */
+unsigned pool_recoveries(const struct pool_host *host);
+
 /* Asks for a connection. 0: `answered` will be called, later, unless cancelled. -1 with errno
  * ESHUTDOWN after a shutdown, ENOMEM: it will not. A full queue is answered with function
  * allocate, EAGAIN, "too many waiting (max_waiting = 1024)" [15]; an allocation whose time is over

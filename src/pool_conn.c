@@ -106,27 +106,18 @@ static void on_stay_over(struct timer *timer)
     pool_serve(pool);
 }
 
-/* Nobody waits who could be told. */
-static void warn_no_spare(const struct pool_host *host, const struct failure *failure)
-{
-    char text[ENDPOINT_TEXT_MAX], error[2 * sizeof(failure->text)];
-    log_quote(error, sizeof(error), failure->text, strlen(failure->text));
-    log_warning("no spare connection: pool=%s upstream=%s function=%s errno=%d error=%s",
-                host->pool->name, endpoint_format(&host->endpoint, text), failure->function,
-                failure->number, error);
-}
-
 /* A failed dial fails the oldest waiter of its host, and only that one. */
 static void on_dial_failed(struct pool_conn *conn, const struct failure *failure)
 {
     struct pool_host *host = conn->host;
     struct allocation *oldest = TAILQ_FIRST(&host->waiters);
     host_back_off(host);
+    host_note_failure(host);
     if (oldest != NULL) {
         host_remove_waiter(host, oldest);
         pool_fail_as(oldest, failure);
     } else {
-        warn_no_spare(host, failure);
+        host_warn_no_spare(host, failure);
     }
     conn_close(conn, DISCARD_DIAL_FAILED, false);
 }
@@ -154,6 +145,7 @@ static void on_dial_done(struct dial_handler *handler, const struct failure *fai
     if (failure != NULL) {
         on_dial_failed(conn, failure);
     } else {
+        host_note_connected(conn->host);
         conn->born = loop_now(pool->loop);
         conn->max_age = choose_max_age(pool);
         conn_check_address(conn);
@@ -311,7 +303,7 @@ static void on_stillborn(const struct pool_conn *conn, enum pool_discard reason)
     }
     snprintf(failure.text, sizeof(failure.text), "%s", tls);
     if (conn->host->keeps_spares)
-        warn_no_spare(conn->host, &failure);
+        host_warn_no_spare(conn->host, &failure);
     host_back_off(conn->host);
 }
 

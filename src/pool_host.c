@@ -45,6 +45,7 @@ struct pool_host *host_get(struct pool *pool, const struct endpoint *endpoint)
     host->pool = pool;
     host->endpoint = *endpoint;
     host->retry_timer.fire = on_retry;
+    host_begin_reports(host);
     TAILQ_INIT(&host->waiters);
     for (int state = 0; state < CONN_STATES; state++)
         TAILQ_INIT(&host->conns[state]);

@@ -4,7 +4,7 @@
  *   pool_conn.c   a connection: its transitions, its dial, its end
  *   pool_host.c   a host: its waiters, which of them a dial covers, its spares
  *   pool_names.c  a host's name: what follows when it stands for other addresses
- *   pool_report.c what the log says of a host: clients have to wait
+ *   pool_report.c what the log says of a host: clients have to wait, it cannot be reached
  *   pool.c        the pool: what users call, the queue, the clocks
  *   pool_check.c  counts against lists, for tests
  *
@@ -14,6 +14,7 @@
 #define KAPROXY_POOL_INTERNAL_H
 
 #include "pool.h"
+#include "repeats.h"
 
 enum conn_state {
     CONN_NEW,
@@ -65,6 +66,16 @@ struct held_up {
     struct timer timer;
 };
 
+/* A time in which dials fail. */
+struct outage {
+    uint64_t failures;   /* 0: there is none */
+    usec_t began;        /* with the first of them */
+    usec_t ended;        /* a dial went well, which is not reported yet; 0: none did */
+    usec_t reported;     /* when the log was told last that it is over; 0: never */
+    unsigned recoveries; /* how often it was */
+    struct timer timer;  /* ended: until it is reported */
+};
+
 struct pool_host {
     struct pool *pool;
     struct endpoint endpoint;
@@ -89,6 +100,8 @@ struct pool_host {
     struct name_watch watch;  /* of endpoint.addr, unless that is numeric */
     struct task name_task;    /* posted: to look for addresses that are missing or gone */
     struct held_up held_up;
+    struct outage outage;
+    struct repeats repeats; /* of failures that no waiter hears of */
     TAILQ_ENTRY(pool_host) hosts;
     TAILQ_ENTRY(pool_host) wanting;
     TAILQ_ENTRY(pool_host) surplus;
@@ -224,6 +237,12 @@ void conn_check_address(struct pool_conn *conn);
 void host_note_wait(struct pool_host *host, struct allocation *allocation);
 /* It leaves the queue. */
 void host_note_wait_over(struct pool_host *host, struct allocation *allocation);
+/* A dial failed, or went well. */
+void host_note_failure(struct pool_host *host);
+void host_note_connected(struct pool_host *host);
+/* Nobody waits who could be told. */
+void host_warn_no_spare(struct pool_host *host, const struct failure *failure);
+void host_begin_reports(struct pool_host *host);
 /* The host is about to be freed: reports what is over by that. */
 void host_end_reports(struct pool_host *host);
 

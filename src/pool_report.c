@@ -1,5 +1,6 @@
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "log.h"
 #include "pool_internal.h"
@@ -123,8 +124,84 @@ void host_note_wait_over(struct pool_host *host, struct allocation *allocation)
         held_up->longest = wait;
 }
 
+/* Dials that fail. What fails is logged where it is noticed; here it is counted, to say when the
+ * upstream can be reached again: at once, but where that comes and goes, once in a span. */
+
+static void report_reachable(struct pool_host *host)
+{
+    struct outage *outage = &host->outage;
+    char text[ENDPOINT_TEXT_MAX];
+    log_notice("reachable again: pool=%s upstream=%s failed_for_s=%.1f failures=%" PRIu64,
+               host->pool->name, endpoint_format(&host->endpoint, text),
+               (double)(outage->ended - outage->began) / USEC_PER_SEC, outage->failures);
+    timer_clear(host->pool->loop, &outage->timer);
+    outage->failures = 0;
+    outage->ended = 0;
+    outage->reported = loop_now(host->pool->loop);
+    outage->recoveries++;
+}
+
+static void on_reachable(struct timer *timer)
+{
+    report_reachable(container_of(timer, struct pool_host, outage.timer));
+}
+
+void host_note_failure(struct pool_host *host)
+{
+    struct outage *outage = &host->outage;
+    if (outage->failures++ == 0)
+        outage->began = loop_now(host->pool->loop);
+    outage->ended = 0;
+    timer_clear(host->pool->loop, &outage->timer);
+}
+
+void host_note_connected(struct pool_host *host)
+{
+    struct outage *outage = &host->outage;
+    usec_t now = loop_now(host->pool->loop), due = outage->reported + REPEATS_SPAN;
+    if (outage->failures == 0 || outage->ended != 0)
+        return;
+    outage->ended = now;
+    if (outage->reported == 0 || due <= now || timer_set(host->pool->loop, &outage->timer, due) < 0)
+        report_reachable(host);
+}
+
+unsigned pool_recoveries(const struct pool_host *host)
+{
+    return host->outage.recoveries;
+}
+
+void host_warn_no_spare(struct pool_host *host, const struct failure *failure)
+{
+    const struct repeat_key key = {.place = "no spare connection",
+                                   .function = failure->function,
+                                   .number = failure->number,
+                                   .round = host->outage.recoveries,
+                                   .text = failure->text};
+    char head[256], upstream[ENDPOINT_TEXT_MAX], error[2 * sizeof(failure->text)];
+    char rest[sizeof(upstream) + sizeof(error) + 128];
+    if (!repeats_admit(&host->repeats, LOG_LEVEL_WARNING, &key))
+        return;
+    log_quote(error, sizeof(error), failure->text, strlen(failure->text));
+    snprintf(head, sizeof(head), "%s: pool=%s", key.place, host->pool->name);
+    snprintf(rest, sizeof(rest), "upstream=%s function=%s errno=%d error=%s",
+             endpoint_format(&host->endpoint, upstream), failure->function, failure->number, error);
+    repeats_log(&host->repeats, LOG_LEVEL_WARNING, &key, head, NULL, rest);
+}
+
+/* All of them */
+
+void host_begin_reports(struct pool_host *host)
+{
+    repeats_init(&host->repeats, host->pool->loop);
+    host->outage.timer.fire = on_reachable;
+}
+
 void host_end_reports(struct pool_host *host)
 {
     if (host->held_up.limits != 0)
         end_wait(host);
+    if (host->outage.ended != 0)
+        report_reachable(host);
+    repeats_clear(&host->repeats);
 }

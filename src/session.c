@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,16 +89,40 @@ void session_note_conn(struct session *session)
         pool_describe(&session->allocation, info);
 }
 
+bool session_admit(const struct session *session, enum log_level level,
+                   const struct repeat_key *key)
+{
+    return repeats_admit(&session->service->repeats, level, key);
+}
+
+void session_report(const struct session *session, enum log_level level,
+                    const struct repeat_key *key, const char *format, ...)
+{
+    struct service *service = session->service;
+    char head[256], rest[1024], peer[SESSION_PEER_MAX];
+    snprintf(head, sizeof(head), "%slistener=%s", key->place, service->config->name);
+    int n = snprintf(rest, sizeof(rest), "upstream=%s ", service->upstream);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(rest + n, sizeof(rest) - (size_t)n, format, args);
+    va_end(args);
+    repeats_log(&service->repeats, level, key, head, session_peer(session, peer), rest);
+}
+
 static void log_failure(const struct session *session)
 {
-    char peer[SESSION_PEER_MAX];
     const struct failure *failure = &session->access.failure;
+    const struct repeat_key key = {.place = "no connection: ",
+                                   .function = failure->function,
+                                   .number = failure->number,
+                                   .round = pool_recoveries(session->service->pool_host),
+                                   .text = failure->text};
     char error[2 * sizeof(failure->text)];
-    session_peer(session, peer);
+    if (!session_admit(session, LOG_LEVEL_WARNING, &key))
+        return;
     log_quote(error, sizeof(error), failure->text, strlen(failure->text));
-    log_warning("no connection: listener=%s client=%s upstream=%s function=%s errno=%d error=%s",
-                session->service->config->name, peer, session->service->upstream, failure->function,
-                failure->number, error);
+    session_report(session, LOG_LEVEL_WARNING, &key, "function=%s errno=%d error=%s",
+                   failure->function, failure->number, error);
 }
 
 /* Times of a connection that was made for this are told; others have nothing to do with it. */
@@ -485,6 +510,7 @@ int service_init(struct service *service)
     service->host = service->config->host;
     if (service->client_host || strcmp(service->host, "upstream") == 0)
         service->host = endpoint_authority(&service->config->upstream, service->authority);
+    repeats_init(&service->repeats, service->loop);
     TAILQ_INIT(&service->sessions);
     TAILQ_INIT(&service->spares);
     return 0;
@@ -499,6 +525,7 @@ void service_clear(struct service *service)
         TAILQ_REMOVE(&service->spares, session, link);
         free(session);
     }
+    repeats_clear(&service->repeats);
     if (service->kind->clear_service != NULL)
         service->kind->clear_service(service);
 }

@@ -10,6 +10,7 @@
 #include "loop.h"
 #include "pool.h"
 #include "relay.h"
+#include "repeats.h"
 #include "util.h"
 
 struct session;
@@ -69,6 +70,7 @@ struct service {
     unsigned spare_count;
     struct exchange *spare_exchanges; /* http: the same */
     unsigned spare_exchange_count;
+    struct repeats repeats; /* of what is logged about its sessions */
     struct service_stats stats;
 };
 

@@ -97,17 +97,19 @@ static void upstream_is_gone(struct session *session, struct duplex *duplex,
 static void upstream_broke(struct session *session, struct duplex *duplex)
 {
     const char *tls = stream_failure(session->allocation.stream);
-    if (*tls != '\0')
-        log_warning("listener=%s upstream=%s function=tls error=\"%s\"",
-                    session->service->config->name, session->service->upstream, tls);
+    const struct repeat_key key = {.place = "", .function = "tls", .text = tls};
+    if (*tls != '\0' && session_admit(session, LOG_LEVEL_WARNING, &key))
+        session_report(session, LOG_LEVEL_WARNING, &key, "function=tls error=\"%s\"", tls);
     upstream_is_gone(session, duplex, DISCARD_UPSTREAM_ERROR);
 }
 
 void duplex_unacked(struct session *session, struct duplex *duplex)
 {
-    log_warning("listener=%s upstream=%s function=send errno=%d error=\"%s: not acknowledged\"",
-                session->service->config->name, session->service->upstream, ETIMEDOUT,
-                strerror(ETIMEDOUT));
+    const struct repeat_key key = {
+        .place = "", .function = "send", .number = ETIMEDOUT, .text = "not acknowledged"};
+    if (session_admit(session, LOG_LEVEL_WARNING, &key))
+        session_report(session, LOG_LEVEL_WARNING, &key, "function=send errno=%d error=\"%s: %s\"",
+                       key.number, strerror(key.number), key.text);
     upstream_is_gone(session, duplex, DISCARD_UNACKED);
 }
 

@@ -56,12 +56,11 @@ static void note_answer(const struct http_session *http, unsigned status, const 
     const struct session *session = &http->session;
     enum log_level level =
         end == SESSION_BAD_REQUEST || status == 408 ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
-    char peer[SESSION_PEER_MAX];
-    if (session->access.failure.function == NULL && log_enabled(level))
-        log_message(level, "listener=%s client=%s upstream=%s %s %u: %s",
-                    session->service->config->name, session_peer(session, peer),
-                    session->service->upstream,
-                    http->exchange->told ? "cut short instead of" : "answered", status, text);
+    const char *what = http->exchange->told ? "cut short instead of" : "answered";
+    const struct repeat_key key = {
+        .place = "", .function = what, .number = (int)status, .text = text};
+    if (session->access.failure.function == NULL && session_admit(session, level, &key))
+        session_report(session, level, &key, "%s %u: %s", what, status, text);
 }
 
 enum step http_answer(struct http_session *http, unsigned status, const char *text,
@@ -193,12 +192,12 @@ enum step http_unacked(struct http_session *http)
 bool http_replay(struct http_session *http, const char *what)
 {
     const struct session *session = &http->session;
-    char peer[SESSION_PEER_MAX];
+    const struct repeat_key key = {.place = "", .function = "sent again", .text = what};
     if (!may_retry(http))
         return false;
-    log_notice("listener=%s client=%s upstream=%s sent again; a used connection brought: %s",
-               session->service->config->name, session_peer(session, peer),
-               session->service->upstream, what);
+    if (session_admit(session, LOG_LEVEL_NOTICE, &key))
+        session_report(session, LOG_LEVEL_NOTICE, &key, "sent again; a used connection brought: %s",
+                       what);
     send_again(http, DISCARD_PROTOCOL_ERROR);
     return true;
 }

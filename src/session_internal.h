@@ -141,6 +141,14 @@ void session_pause(struct session *session, uint64_t moved, bool more);
 #define SESSION_PEER_MAX 64
 char *session_peer(const struct session *session, char text[SESSION_PEER_MAX]);
 
+/* A message about a session is logged unless one of its kind was lately (repeats.h): first ask
+ * whether to, then report. The line begins with the key's place, then come listener, client and
+ * upstream, and then what is given. */
+MUST_CHECK bool session_admit(const struct session *session, enum log_level level,
+                              const struct repeat_key *key);
+void session_report(const struct session *session, enum log_level level,
+                    const struct repeat_key *key, const char *format, ...) PRINTF(4, 5);
+
 /* From here on there is something to log. */
 void session_open_access(struct session *session);
 

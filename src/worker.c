@@ -255,7 +255,6 @@ int worker_run(struct worker *worker)
     log_ready();
     log_notice("ready");
     loop_run(worker->loop);
-    log_notice("stopped");
     return 0;
 
 err:

@@ -11,7 +11,7 @@ from kaptest import ReservedPort, answer_lines, main, test
 @test("connection refused")
 def refused(t):
     port = t.own(ReservedPort())
-    kaproxy = t.kaproxy(port.endpoint)
+    kaproxy = t.kaproxy(port.endpoint, main={"log_level": "debug"})  # which logs each
     for number in range(1, 4):
         client = kaproxy.connect()
         if number > 1:
@@ -23,7 +23,7 @@ def refused(t):
                   "function": "connect", "errno": "111", "error": "Connection refused",
                   "bytes_up": "0", "bytes_down": "0"}
         t.equal({key: session.get(key) for key in wanted}, wanted, "access-log line")
-        lines = kaproxy.wait_log("main.*Connection refused", number)
+        lines = kaproxy.wait_log("no connection: .*main.*Connection refused", number)
         t.equal(len(lines), number, "log lines")
         for word in port.endpoint, "connect", "main":
             t.check(word in lines[-1], f"{word} is not in {lines[-1]!r}")

@@ -1,9 +1,11 @@
-/* What the log says of a host: when clients have to wait because of a limit, and when that is over;
- * each once, however often it happens. */
+/* What the log says of a host: when clients have to wait because of a limit, when it cannot be
+ * reached, and when that is over; each once, however often it happens. */
+#include <errno.h>
 #include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -28,6 +30,8 @@ static int teardown(void **state)
     unlink(log_file);
     return fixture_teardown(state);
 }
+
+#define UPSTREAM "pool=test upstream=tcp://127\\.0\\.0\\.1:[0-9]+ "
 
 #define REPORT_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
@@ -56,8 +60,6 @@ static void claim_lines(unsigned waits, unsigned ends)
 }
 
 /* Clients that have to wait */
-
-#define UPSTREAM "pool=test upstream=tcp://127\\.0\\.0\\.1:[0-9]+ "
 
 /* One client has the only connection, and another one waits for it. */
 static struct ask *hold_up(struct fixture *f)
@@ -201,13 +203,133 @@ static void end_of_a_host_is_an_end(void **state)
     claim_lines(1, 1);
 }
 
+/* Upstreams that cannot be reached */
+
+static void fail_dial(struct fixture *f)
+{
+    struct ask *failed = ask(f, &f->refusing);
+    ask_wait(failed);
+    claim_failed(failed, "connect", ECONNREFUSED);
+}
+
+static void succeed(struct fixture *f)
+{
+    ask_discard(ask_get(f, &f->refusing, FROM_NONE), false);
+}
+
+static void start_outage(struct fixture *f)
+{
+    fixture_pool(f, NULL);
+    pool_set_name(f->pool, "test");
+    fail_dial(f);
+    assert_non_null(pool_pin(f->pool, &f->asks[0].endpoint));
+    fail_dial(f);
+}
+
+/* The port of the peer that refuses begins to listen. */
+static void come_back(struct fixture *f)
+{
+    assert_int_equal(listen(f->refusing.fd, 16), 0);
+    succeed(f);
+}
+
+#define AGAIN "notice: reachable again: " UPSTREAM
+
+static void reachable_again(void **state)
+{
+    struct fixture *f = *state;
+    start_outage(f);
+    fail_dial(f);
+    fixture_warp(f, 5 * USEC_PER_SEC);
+    assert_int_equal(lines(AGAIN), 0);
+    come_back(f);
+    assert_int_equal(lines(AGAIN "failed_for_s=[5-9]\\.[0-9] failures=2$"), 1);
+    succeed(f);
+    assert_int_equal(lines(AGAIN), 1);
+}
+
+static void set_reachable(struct fixture *f, bool reachable)
+{
+    names_set(f->names, "x.test", reachable ? "127.0.0.1" : NULL, reachable ? NULL : "no", 0);
+}
+
+static struct ask *ask_x(struct fixture *f)
+{
+    struct ask *asked = ask_name(f, "x.test", &f->a);
+    ask_wait(asked);
+    return asked;
+}
+
+/* An upstream that comes and goes: a line in 10 s at most, none of the failures forgotten, and the
+ * last line is what is. */
+static void reachable_now_and_then(void **state)
+{
+    struct fixture *f = *state;
+    fixture_pool(f, NULL);
+    set_reachable(f, false);
+    const struct pool_host *host = pool_pin(f->pool, &ask_x(f)->endpoint);
+    assert_non_null(host);
+    ask_x(f);
+    for (int i = 0; i < 4; i++) {
+        set_reachable(f, true);
+        ask_discard(ask_x(f), false);
+        assert_int_equal(pool_recoveries(host), 1);
+        set_reachable(f, false);
+        ask_x(f);
+    }
+    fixture_warp(f, 11 * USEC_PER_SEC);
+    assert_int_equal(lines("reachable again: "), 1);
+    set_reachable(f, true);
+    ask_discard(ask_x(f), false);
+    assert_int_equal(lines("reachable again: .* failures=1$"), 1);
+    assert_int_equal(lines("reachable again: .* failures=4$"), 1);
+}
+
+/* An allocation's time is over before that of its dial. */
+static void dial_that_takes_too_long_is_a_failure(void **state)
+{
+    struct fixture *f = *state;
+    fixture_pool(f, &(struct pool_limits){.timeout = USEC_PER_SEC});
+    struct peer *blackhole = fixture_blackhole(f);
+    struct ask *failed = ask(f, blackhole);
+    assert_non_null(pool_pin(f->pool, &failed->endpoint));
+    fixture_warp(f, 2 * USEC_PER_SEC);
+    claim_failed(failed, "connect", ETIMEDOUT);
+    peer_unblock(blackhole);
+    ask_get(f, blackhole, FROM_NONE);
+    assert_int_equal(lines("reachable again: .* failures=1$"), 1);
+}
+
+static void spares_that_fail_are_summed_up(void **state)
+{
+    struct fixture *f = *state;
+    struct ask *prepared = ask_prepare(f, &f->refusing);
+    fixture_pool(f, &(struct pool_limits){.min_idle = 2});
+    pool_set_name(f->pool, "test");
+    assert_int_equal(pool_keep_spares(f->pool, &prepared->endpoint), 0);
+    fixture_turn(f);
+    fixture_warp(f, 2 * USEC_PER_SEC);
+#define NO_SPARE "warning: no spare connection: " UPSTREAM "function=connect errno=111 error="
+    assert_int_equal(lines(NO_SPARE), 1);
+    fixture_warp(f, 10 * USEC_PER_SEC);
+    assert_int_equal(lines(NO_SPARE "\"Connection refused\" \\([0-9]+ more like this in 1[0-9] s"),
+                     1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        REPORT_TEST(wait_is_reported_once),   REPORT_TEST(wait_lasts_until_it_is_quiet),
-        REPORT_TEST(long_wait_is_not_over),   REPORT_TEST(bursts_are_one_time),
-        REPORT_TEST(dial_is_no_limit),        REPORT_TEST(other_limits_have_names),
+        REPORT_TEST(wait_is_reported_once),
+        REPORT_TEST(wait_lasts_until_it_is_quiet),
+        REPORT_TEST(long_wait_is_not_over),
+        REPORT_TEST(bursts_are_one_time),
+        REPORT_TEST(dial_is_no_limit),
+        REPORT_TEST(other_limits_have_names),
         REPORT_TEST(end_of_a_host_is_an_end),
+        REPORT_TEST(reachable_again),
+        REPORT_TEST(reachable_now_and_then),
+        REPORT_TEST(dial_that_takes_too_long_is_a_failure),
+        REPORT_TEST(spares_that_fail_are_summed_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
