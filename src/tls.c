@@ -177,6 +177,12 @@ static enum tls_result fail_handshake(struct tls *tls)
     return TLS_FAILED;
 }
 
+static void finish_full_handshake(struct tls *tls)
+{
+    tls->client->stats.full++;
+    tls_expiry_handshake(tls);
+}
+
 static enum tls_result finish_handshake(struct tls *tls)
 {
     if (chose_other_protocol(tls)) {
@@ -189,7 +195,7 @@ static enum tls_result finish_handshake(struct tls *tls)
     if (SSL_session_reused(tls->ssl))
         tls->client->stats.resumed++;
     else
-        tls->client->stats.full++;
+        finish_full_handshake(tls);
     return TLS_DONE;
 }
 

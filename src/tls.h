@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #include "util.h"
 
@@ -41,8 +42,8 @@ struct tls_mistake {
 };
 
 /* Loads and checks everything. NULL with the mistake filled in. A client certificate that has
- * expired or is not valid yet is no mistake but a warning: the mistake is filled in, and the client
- * returned all the same. */
+ * expired, ends soon or is not valid yet is no mistake but a warning: the mistake is filled in, and
+ * the client returned all the same. */
 struct tls_client *tls_client_new(const struct tls_options *options, struct tls_mistake *mistake);
 void tls_client_free(struct tls_client *client); /* NULL is harmless */
 
@@ -51,6 +52,31 @@ struct tls_stats {
     uint64_t failed;        /* not those that were given up in between */
 };
 void tls_client_get_stats(const struct tls_client *client, struct tls_stats *stats);
+
+/* When a certificate ends, or the first of those above it. */
+#define TLS_EXPIRY_DAYS 14
+struct tls_expiry {
+    time_t end;        /* 0: not known */
+    time_t seen;       /* when it was known to be in use */
+    time_t warned;     /* 0: never */
+    char subject[128]; /* once the end is near; cut where it is longer */
+};
+enum tls_whose { TLS_OURS, TLS_UPSTREAMS };
+
+/* Not NULL when it is time to warn that the client certificate, or that of the upstream as the last
+ * full handshake showed it, ends within TLS_EXPIRY_DAYS or has ended: once in 24 hours. */
+const struct tls_expiry *tls_client_expiring(struct tls_client *client, enum tls_whose whose,
+                                             time_t now);
+
+/* Days until the end; negative: it has ended. */
+long tls_expiry_days(const struct tls_expiry *expiry, time_t now);
+
+/* Called from inside a full handshake that has shown a certificate which ends soon. Must not touch
+ * connections; NULL ends it. */
+struct tls_expiry_watch {
+    void (*seen)(struct tls_expiry_watch *watch, struct tls_client *client);
+};
+void tls_client_watch_expiry(struct tls_client *client, struct tls_expiry_watch *watch);
 
 /* One connection's TLS, over a non-blocking socket that stays its owner's. */
 struct tls;

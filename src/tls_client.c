@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "tls_internal.h"
 
@@ -123,6 +124,25 @@ static int load_key(SSL_CTX *context, const char *file, const bool *asked,
     return -1;
 }
 
+/* The certificate that is shown, and those above it. */
+static void warn_of_end(struct tls_client *client, struct tls_mistake *mistake)
+{
+    struct tls_expiry *expiry = &client->expiries[TLS_OURS];
+    STACK_OF(X509) *chain = NULL;
+    char text[64], date[16];
+    struct tm tm;
+    time_t now = time(NULL);
+    SSL_CTX_get0_chain_certs(client->context, &chain);
+    tls_expiry_note(expiry, SSL_CTX_get0_certificate(client->context), chain, now);
+    if (mistake->text[0] != '\0' || !tls_expiry_is_soon(expiry, now))
+        return;
+    strftime(date, sizeof(date), "%Y-%m-%d", gmtime_r(&expiry->end, &tm));
+    snprintf(text, sizeof(text), "%s on %s", expiry->end <= now ? "has expired" : "ends", date);
+    mistake->option = TLS_OPTION_CERT_FILE;
+    snprintf(mistake->text, sizeof(mistake->text), "the certificate of %s %s", expiry->subject,
+             text);
+}
+
 /* A warning may stand in the mistake. */
 static int load_identity(SSL_CTX *context, const struct tls_options *options,
                          struct tls_mistake *mistake)
@@ -164,6 +184,8 @@ struct tls_client *tls_client_new(const struct tls_options *options, struct tls_
     if (set_up_verification(client, options, mistake) < 0 ||
         load_identity(client->context, options, mistake) < 0)
         goto err_client;
+    if (*options->cert_file != '\0')
+        warn_of_end(client, mistake);
     return client;
 
 err_inside:

@@ -20,6 +20,8 @@ struct tls_client {
     SSL_SESSION *sessions[TLS_SESSIONS_MAX]; /* the newest last */
     size_t session_count;
     struct tls_stats stats;
+    struct tls_expiry expiries[TLS_UPSTREAMS + 1];
+    struct tls_expiry_watch *expiry_watch;
 };
 
 /* Bytes from the socket on their way to OpenSSL. */
@@ -82,6 +84,17 @@ void tls_session_forget_all(struct tls_client *client);
  * that is refused it writes why into tls->failure, with what in it is wrong. */
 int tls_verdict(int good, X509_STORE_CTX *store);
 #define TLS_TEXT_VERDICT "certificate verify failed: "
+
+/* tls_expiry.c: certificates that end */
+
+/* Notes the end that comes first; leaf may be NULL, and so may the chain. */
+void tls_expiry_note(struct tls_expiry *expiry, const X509 *leaf, const STACK_OF(X509) * chain,
+                     time_t now);
+bool tls_expiry_is_soon(const struct tls_expiry *expiry, time_t now);
+/* True when it is time to warn, which the caller does. */
+bool tls_expiry_is_due(struct tls_expiry *expiry, time_t now);
+/* A full handshake is done. */
+void tls_expiry_handshake(struct tls *tls);
 
 /* tls_text.c: words for people. Both take what stands in OpenSSL's error queue, and empty it. */
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certificates.h"
 #include "http1_compose.h"
 #include "listener.h"
 #include "log.h"
@@ -31,6 +32,7 @@ struct worker {
     struct pool **pools; /* one for each of the config */
     struct listeners listeners;
     struct pipes pipes;
+    struct certificates certificates;
     struct timer deadline; /* shutdown_timeout */
     bool stopping;
     size_t signal_count;
@@ -229,6 +231,7 @@ void worker_free(struct worker *worker)
         for (size_t i = 0; i < worker->signal_count; i++)
             event_del(&worker->signal_events[i]);
         timer_clear(worker->loop, &worker->deadline);
+        certificates_stop(&worker->certificates);
     }
     for (size_t i = 0; worker->pools != NULL && i < worker->config->pool_count; i++)
         pool_free(worker->pools[i]);
@@ -242,7 +245,8 @@ void worker_free(struct worker *worker)
 int worker_run(struct worker *worker)
 {
     const struct config *config = worker->config;
-    if (listeners_start(&worker->listeners) < 0)
+    if (listeners_start(&worker->listeners) < 0 ||
+        certificates_start(&worker->certificates, worker->loop, config) < 0)
         goto err;
     for (size_t i = 0; i < config->listener_count; i++) {
         const struct config_listener *listener = &config->listeners[i];

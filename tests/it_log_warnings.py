@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Goal of this test: the log says what an operator has to know, once: the first failure and how many
-there were, an upstream that is back, a host at its limit."""
+there were, an upstream that is back, a host at its limit, a certificate that ends."""
 
 import re
 import sys
@@ -8,6 +8,8 @@ import sys
 sys.path.insert(0, sys.path[0] + "/harness")
 from kaptest import ReservedPort, answer_lines, main, test
 from kaptest.http import HttpUpstream, client
+from kaptest.tls import HttpsUpstream, handshakes, start, upstream_context
+from kaptest.tls_ca import authority
 
 FAILED = 'no connection: listener=main client={} upstream={} function=connect errno=111 ' \
          'error="Connection refused"'
@@ -99,6 +101,43 @@ def limit(t):
     kaproxy.wait_log("notice: clients wait no longer: " + where + r"lasted_s=\d+\.\d waited=3 "
                      r"most_waiting=3 longest_wait_ms=\d+\.\d$")
     t.equal(len(kaproxy.find_log("clients have to wait")), 1, "warnings")
+
+
+ENDS = r'subject="?CN=until {0}"? ends=\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ days_left={0}$'
+
+
+@test("an upstream's certificate that ends soon: a warning with the first handshake that shows it")
+def upstream_certificate(t):
+    upstream = t.own(HttpsUpstream(context=upstream_context(authority().until(5), no_tickets=True)))
+    kaproxy = start(t, upstream, pool={"max_uses": 1})
+    t.equal(kaproxy.find_log("certificate"), [], "warnings before")
+    for _ in range(2):
+        t.equal(client(t, kaproxy).ask("GET", "/").status, 200, "status")
+    t.equal(handshakes(kaproxy), (2, 0, 0), "handshakes")
+    pattern = f"warning: certificate ends soon: listener=main upstream={upstream.endpoint} "
+    t.equal(len(kaproxy.wait_log(pattern + ENDS.format(5))), 1, "warnings")
+    t.equal(len(kaproxy.find_log("certificate")), 1, "all warnings")
+
+
+@test("one that ends later: none")
+def later_certificate(t):
+    upstream = t.own(HttpsUpstream(context=upstream_context(authority().until(20))))
+    kaproxy = start(t, upstream)
+    t.equal(client(t, kaproxy).ask("GET", "/").status, 200, "status")
+    kaproxy.stop()
+    t.equal(kaproxy.find_log("certificate"), [], "warnings")
+
+
+@test("a certificate of ours that ends soon, or has ended: a warning at the start, and by -t")
+def own_certificate(t):
+    for own, text, when in ((authority().until(3), "ends soon", ENDS.format(3)),
+                            (authority().expired, "has expired", r".* days_left=-\d+$")):
+        upstream = t.own(HttpsUpstream())
+        kaproxy = start(t, upstream, listener={"tls_cert_file": own.file, "tls_key_file": own.key})
+        kaproxy.wait_log(f"warning: certificate {text}: listener=main tls_cert_file={own.file} "
+                         + when)
+        t.check(re.search(rf"\.ini:\d+: warning: tls_cert_file: {own.file}: the certificate ",
+                          kaproxy.stderr()), "no warning with file and line")
 
 
 main()

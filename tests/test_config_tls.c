@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ini_text.h"
@@ -26,8 +27,13 @@ static void write_files(void)
 {
     const struct identity_options old = {.name = "old", .from = -9, .to = -2, .issuer = &world.ca};
     const struct identity_options young = {.name = "young", .from = 2, .to = 9};
+    const struct identity_options ending = {.name = "ending", .from = -9, .to = 5};
     struct identity identity;
 
+    identity_make(&identity, &ending);
+    identity_write_certificate(&identity, "ending.pem");
+    identity_write_key(&identity, "ending.key", NULL);
+    identity_clear(&identity);
     identity_write_certificate(&world.good, "good.pem");
     identity_write_key(&world.good, "good.key", NULL);
     identity_write_certificate(&world.good, "both.pem");
@@ -316,6 +322,14 @@ static void test_warnings(void **state)
     config_free(ini_load_warned(HTTPS_LISTENER "tls_cert_file=young.pem\ntls_key_file=young.key\n",
                                 "4: warning: tls_cert_file: young.pem: the certificate is not "
                                 "valid yet\n"));
+    char ends[16], warning[128];
+    time_t end = time(NULL) + 5 * 86400;
+    strftime(ends, sizeof(ends), "%Y-%m-%d", gmtime(&end));
+    snprintf(warning, sizeof(warning),
+             "4: warning: tls_cert_file: ending.pem: the certificate of CN=ending ends on %s\n",
+             ends);
+    config_free(ini_load_warned(
+        HTTPS_LISTENER "tls_cert_file=ending.pem\ntls_key_file=ending.key\n", warning));
     /* The order is that of the lines; a mistake remains one. */
     snprintf(text, sizeof(text), "%stls_key_file=old.key\ntls_cert_file=old.pem\ntimeout=x\n%s",
              HTTPS_LISTENER, "[pool]\nmax_open=x\n");

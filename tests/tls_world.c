@@ -62,7 +62,7 @@ void identity_make(struct identity *identity, const struct identity_options *opt
     X509_set_version(certificate, X509_VERSION_3);
     ASN1_INTEGER_set(X509_get_serialNumber(certificate), ++serial);
     X509_gmtime_adj(X509_getm_notBefore(certificate), (today ? -1 : options->from) * DAY);
-    X509_gmtime_adj(X509_getm_notAfter(certificate), (today ? 1 : options->to) * DAY);
+    X509_gmtime_adj(X509_getm_notAfter(certificate), (today ? 365 : options->to) * DAY);
     X509_set_pubkey(certificate, key);
     X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)options->name, -1,
                                -1, 0);

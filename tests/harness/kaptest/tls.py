@@ -13,14 +13,17 @@ from .upstream import ScriptedUpstream
 NAME = "upstream.test"
 
 
-def upstream_context(certificate=None, *, version=None, clients=None):
+def upstream_context(certificate=None, *, version=None, clients=None, no_tickets=False):
     """What an upstream's connections share. `version` is the only one spoken; `clients` the
-    certificate that must have signed those of the clients."""
+    certificate that must have signed those of the clients. `no_tickets`: none is resumed."""
     certificate = certificate or authority().valid
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.file, certificate.key)
     if version is not None:
         context.minimum_version = context.maximum_version = version
+    if no_tickets:
+        context.num_tickets = 0
+        context.options |= ssl.OP_NO_TICKET
     if clients is not None:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(clients.alone)

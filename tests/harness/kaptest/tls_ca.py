@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+import time
 
 from .peers import need
 from .tap import Failure
@@ -110,6 +111,12 @@ class Authority:
     @property
     def expired(self):
         return self.leaf("expired", period=("20200101000000Z", "20210101000000Z"))
+
+    def until(self, days):
+        """Ends in so many days, and some hours."""
+        end = time.gmtime(time.time() + days * 86400 + 6 * 3600)
+        return self.leaf(f"until {days}", period=(PLAUSIBLE[0],
+                                                  time.strftime("%Y%m%d%H%M%SZ", end)))
 
     @property
     def not_yet_valid(self):
