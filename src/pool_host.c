@@ -165,25 +165,6 @@ static bool is_hungry(const struct pool_host *host)
     return host->uncovered->fresh && host->count[CONN_IDLE] > 0;
 }
 
-/* What waiters wait for that no dial is under way for: a limit, of the host or of the pool, and how
- * many wait there. */
-struct hold_up {
-    const char *key;
-    unsigned value, waiting;
-};
-
-static struct hold_up hold_up(const struct pool_host *host)
-{
-    const struct pool *pool = host->pool;
-    const struct pool_limits *limits = &pool->limits;
-    unsigned queued = host->waiting - host->covered;
-    if (host_open(host) >= limits->max_per_host)
-        return (struct hold_up){"max_per_host", limits->max_per_host, queued};
-    if (!host_may_dial(host))
-        return (struct hold_up){"max_connecting", limits->max_connecting, queued};
-    return (struct hold_up){"max_open", limits->max_open, pool->stats.queued};
-}
-
 /* Dials are not tied to waiters: the oldest one speaks for all whom a dial covers. */
 void host_explain_timeout(const struct pool_host *host, const struct allocation *waiter,
                           struct failure *failure)
@@ -195,13 +176,16 @@ void host_explain_timeout(const struct pool_host *host, const struct allocation 
         dial_time_is_up(oldest->dial, "timeout", timeout, failure);
         return;
     }
-    struct hold_up why = hold_up(host);
+    enum limit limit = host_limit(host);
+    unsigned waiting =
+        limit == LIMIT_MAX_OPEN ? host->pool->stats.queued : host->waiting - host->covered;
     failure->function = "queue";
     failure->number = ETIMEDOUT;
     failure->fault = TLS_FAULT_NONE;
     snprintf(failure->text, sizeof(failure->text),
              "no connection became free within %s (%s = %u, %u waiting)",
-             span_format(timeout, time), why.key, why.value, why.waiting);
+             span_format(timeout, time), limit_name(limit), limit_value(host->pool, limit),
+             waiting);
 }
 
 static bool wants_spares(const struct pool_host *host)

@@ -233,6 +233,12 @@ void conn_check_address(struct pool_conn *conn);
 
 /* pool_report.c */
 
+/* What a waiter waits for that no dial is under way for: a limit of its host, or of the pool. */
+enum limit { LIMIT_MAX_PER_HOST, LIMIT_MAX_CONNECTING, LIMIT_MAX_OPEN, LIMIT_COUNT };
+enum limit host_limit(const struct pool_host *host);
+const char *limit_name(enum limit limit);
+unsigned limit_value(const struct pool *pool, enum limit limit);
+
 /* This waiter has no dial, because of a limit: a warning, if it is the first one. */
 void host_note_wait(struct pool_host *host, struct allocation *allocation);
 /* It leaves the queue. */

@@ -11,35 +11,40 @@
 #define QUIET      (10 * USEC_PER_SEC)
 #define QUIET_LONG (60 * USEC_PER_SEC)
 
-enum limit { LIMIT_MAX_PER_HOST, LIMIT_MAX_CONNECTING, LIMIT_MAX_OPEN, LIMIT_COUNT };
-
 /* "max_per_host=4", or several. */
 #define LIMITS_TEXT_MAX (LIMIT_COUNT * 32)
 
-/* Which limit keeps the host's next waiter from a dial of its own. */
-static enum limit holding_limit(const struct pool_host *host)
+enum limit host_limit(const struct pool_host *host)
 {
     if (host_open(host) >= host->pool->limits.max_per_host)
         return LIMIT_MAX_PER_HOST;
     return host_may_dial(host) ? LIMIT_MAX_OPEN : LIMIT_MAX_CONNECTING;
 }
 
+const char *limit_name(enum limit limit)
+{
+    static const char *const names[LIMIT_COUNT] = {[LIMIT_MAX_PER_HOST] = "max_per_host",
+                                                   [LIMIT_MAX_CONNECTING] = "max_connecting",
+                                                   [LIMIT_MAX_OPEN] = "max_open"};
+    return names[limit];
+}
+
+unsigned limit_value(const struct pool *pool, enum limit limit)
+{
+    const unsigned values[LIMIT_COUNT] = {[LIMIT_MAX_PER_HOST] = pool->limits.max_per_host,
+                                          [LIMIT_MAX_CONNECTING] = pool->limits.max_connecting,
+                                          [LIMIT_MAX_OPEN] = pool->limits.max_open};
+    return values[limit];
+}
+
 static const char *format_limits(const struct pool *pool, unsigned limits,
                                  char text[LIMITS_TEXT_MAX])
 {
-    const struct {
-        const char *name;
-        unsigned value;
-    } known[LIMIT_COUNT] = {
-        [LIMIT_MAX_PER_HOST] = {"max_per_host", pool->limits.max_per_host},
-        [LIMIT_MAX_CONNECTING] = {"max_connecting", pool->limits.max_connecting},
-        [LIMIT_MAX_OPEN] = {"max_open", pool->limits.max_open},
-    };
     size_t n = 0;
-    for (int i = 0; i < LIMIT_COUNT; i++) {
-        if ((limits & 1u << i) != 0)
+    for (enum limit limit = 0; limit < LIMIT_COUNT; limit++) {
+        if ((limits & 1u << limit) != 0)
             n += (size_t)snprintf(text + n, LIMITS_TEXT_MAX - n, "%s%s=%u", n > 0 ? " " : "",
-                                  known[i].name, known[i].value);
+                                  limit_name(limit), limit_value(pool, limit));
     }
     return text;
 }
@@ -104,7 +109,7 @@ void host_note_wait(struct pool_host *host, struct allocation *allocation)
     if (first && !begin_wait(host))
         return;
     allocation->held_up_at = loop_now(host->pool->loop);
-    held_up->limits |= 1u << holding_limit(host);
+    held_up->limits |= 1u << host_limit(host);
     held_up->waited++;
     held_up->waiting++;
     if (held_up->most < held_up->waiting)
