@@ -76,10 +76,13 @@ def no_answer(t):
     one_shot(t, kaproxy)
     line = check_line(t, kaproxy, conn="-", uses="-", addr="-", from_cache="-", status=502)
     t.check("connect_ms" not in line and "first_byte_ms" not in line, f"times in {line}")
-    t.own(HttpUpstream(lambda connection, message: None, listener=port.socket))
+    upstream = t.own(HttpUpstream(lambda connection, message: None, listener=port.socket))
     one_shot(t, kaproxy)
     line = check_line(t, kaproxy, 2, uses=1, addr=f"127.0.0.1:{port.port}", status=502)
     t.check("first_byte_ms" not in line, f"first_byte_ms in {line}")
+    upstream.close()
+    one_shot(t, kaproxy)
+    check_line(t, kaproxy, 3, conn="-", uses="-", addr="-", from_cache="-", status=502)
 
 
 @test("a request that is sent again: the second connection's fields")

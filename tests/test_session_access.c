@@ -292,6 +292,32 @@ static void exchange_once(struct fixture *f)
     }
 }
 
+/* Sent again, what counts is the second connection; the first one's answer was none. */
+static void test_first_byte_of_a_second_connection(void **state)
+{
+    struct fixture *f = *state;
+    struct peer *upstream = &f->world->upstream;
+    start_client(f, "http", LINES);
+    exchange_once(f);
+    struct peer_conn *first = accept_upstream(f);
+    assert_int_equal(truncate(f->path, 0), 0);
+    client_sends(f, REQUEST, strlen(REQUEST));
+    upstream_reads(f, first, strlen(REQUEST));
+    upstream_sends(first, "no HTTP\r\n");
+    while (TAILQ_NEXT(first, link) == NULL) {
+        loop_turn(f->world->loop, USEC_PER_MSEC);
+        peer_accept(upstream);
+    }
+    struct peer_conn *second = TAILQ_NEXT(first, link);
+    upstream_reads(f, second, strlen(REQUEST));
+    warp(f, 2 * HOUR);
+    upstream_sends(second, RESPONSE);
+    const char *line = await_line(f);
+    assert_has(line, " conn=2 uses=1 ");
+    assert_has(line, " retried=1 ");
+    assert_time(line, "first_byte_ms", 2 * HOUR);
+}
+
 /* However many lines it has. */
 static void test_unix_client_is_asked_for_once(void **state)
 {
@@ -324,6 +350,7 @@ int main(void)
         ACCESS_TEST(test_wait_is_over_with_the_answer),
         ACCESS_TEST(test_first_byte),
         ACCESS_TEST(test_first_byte_after_interim),
+        ACCESS_TEST(test_first_byte_of_a_second_connection),
         ACCESS_TEST(test_unix_client_is_asked_for_once),
         ACCESS_TEST(test_unix_client_without_lines_is_not_asked_for),
     };

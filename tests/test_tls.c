@@ -432,21 +432,37 @@ static void test_trouble_of_our_own(void **state)
     static const struct {
         int reason;
         const char *text;
+        enum tls_fault fault;
     } cases[] = {
-        {ERR_R_MALLOC_FAILURE, "malloc failure"},
-        {ERR_R_INTERNAL_ERROR, "internal error"},
-        {ERR_R_EVP_LIB, "EVP lib"},
-        {SSL_AD_REASON_OFFSET + SSL_AD_INTERNAL_ERROR, "alert from the upstream: internal error"},
-        {SSL_AD_REASON_OFFSET + UINT8_MAX, "alert from the upstream: number 255"},
+        {ERR_R_MALLOC_FAILURE, "malloc failure", TLS_FAULT_PROTOCOL},
+        {ERR_R_INTERNAL_ERROR, "internal error", TLS_FAULT_PROTOCOL},
+        {ERR_R_EVP_LIB, "EVP lib", TLS_FAULT_PROTOCOL},
+        {SSL_AD_REASON_OFFSET + SSL_AD_INTERNAL_ERROR, "alert from the upstream: internal error",
+         TLS_FAULT_ALERT},
+        {SSL_AD_REASON_OFFSET + UINT8_MAX, "alert from the upstream: number 255", TLS_FAULT_ALERT},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct tls tls = {0};
+        assert_int_equal(tls_fault(&tls), TLS_FAULT_NONE);
         ERR_raise(ERR_LIB_SSL, cases[i].reason);
         tls_text_failure(&tls, SSL_ERROR_SSL, 0);
         assert_string_equal(tls.failure, cases[i].text);
+        assert_int_equal(tls_fault(&tls), cases[i].fault);
         assert_int_equal(ERR_peek_error(), 0);
     }
+}
+
+/* What the kernel says of a connection that the upstream refused first is not all there is. */
+static void test_alert_behind_an_end(void **state)
+{
+    struct tls tls = {0};
+    (void)state;
+    tls_text_failure(&tls, SSL_ERROR_SYSCALL, ECONNRESET);
+    assert_int_equal(tls_fault(&tls), TLS_FAULT_ENDED);
+    tls_text_alert(&tls, SSL_AD_UNKNOWN_CA);
+    assert_string_equal(tls.failure, "alert from the upstream: unknown ca");
+    assert_int_equal(tls_fault(&tls), TLS_FAULT_ALERT);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, tls_fixture_setup, tls_fixture_teardown)
@@ -455,6 +471,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_names),
+        TEST(test_alert_behind_an_end),
         TEST(test_odd_names),
         TEST(test_certificate_is_out_of_its_time),
         TEST(test_self_signed),
