@@ -137,7 +137,8 @@ enum address_state resolver_find_address(const struct name_watch *watch,
 void resolver_recheck(struct name_watch *watch, const union address *address);
 
 /* For back ends: the answer to a query, which is gone afterwards, and which is not kept. error NULL
- * with count 0 means "no address"; with an error, a text that stays, the addresses do not count. */
+ * with count 0 means "no address"; with an error, a text that stays as long as the query, the
+ * addresses do not count. */
 void query_answer(struct query *query, const union address *addresses, size_t count,
                   const char *error);
 

@@ -3,6 +3,7 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -169,6 +170,31 @@ static int set_servers(struct channel *channel)
     return ares_set_servers_ports(channel->ares, nodes);
 }
 
+/* Writes who is asked, as far as it has room. */
+static void note_servers(struct channel *channel)
+{
+    struct ares_addr_port_node *nodes = NULL;
+    char *at = channel->servers, *end = at + sizeof(channel->servers);
+    if (ares_get_servers_ports(channel->ares, &nodes) != ARES_SUCCESS)
+        return;
+    for (const struct ares_addr_port_node *node = nodes; node != NULL; node = node->next) {
+        union address address = {.sa.sa_family = (sa_family_t)node->family};
+        char text[ADDRESS_TEXT_MAX];
+        if (node->family == AF_INET)
+            address.in.sin_addr = node->addr.addr4;
+        else
+            memcpy(&address.in6.sin6_addr, &node->addr.addr6, sizeof(node->addr.addr6));
+        *address_port(&address) = htons(node->udp_port != 0 ? (uint16_t)node->udp_port : DNS_PORT);
+        address_format(&address, text);
+        bool fits = strlen(text) + sizeof(", , ...") <= (size_t)(end - at);
+        at += snprintf(at, (size_t)(end - at), "%s%s", node == nodes ? "" : ", ",
+                       fits ? text : "...");
+        if (!fits)
+            break;
+    }
+    ares_free_data(nodes);
+}
+
 /* What the system's configuration has for `timeout`, unless that is too long; an ARES_ status.
  * Newer versions of c-ares do not tell it. */
 static int read_timeout(struct ares_options *options, int mask)
@@ -232,6 +258,8 @@ static int channel_new(struct backend *backend)
     number = errno_of(status);
     if (status != ARES_SUCCESS)
         goto err_ares;
+    note_servers(channel);
+    channel_watch_answers(channel);
     TAILQ_INSERT_HEAD(&backend->channels, channel, link);
     return 0;
 

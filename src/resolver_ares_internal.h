@@ -1,7 +1,8 @@
 /* What the files of the back end that asks c-ares share; for them alone.
  *
  *   resolver_ares.c          channels: c-ares with one configuration, on the loop
- *   resolver_ares_request.c  one query: the hosts file, then the search list, both families */
+ *   resolver_ares_request.c  one query: the hosts file, then the search list, both families
+ *   resolver_ares_socket.c   c-ares' system calls, to see which server answers with a failure */
 #ifndef KAPROXY_RESOLVER_ARES_INTERNAL_H
 #define KAPROXY_RESOLVER_ARES_INTERNAL_H
 
@@ -18,6 +19,7 @@ struct channel {
     struct backend *backend;
     ares_channel ares; /* asks DNS alone, for full names */
     struct search_list search;
+    char servers[128];  /* for messages: who is asked */
     struct timer timer; /* c-ares' next time-out */
     TAILQ_HEAD(, channel_socket) sockets;
     unsigned users;  /* requests, pairs of queries, and the backend of the first one */
@@ -46,7 +48,15 @@ void channel_put(struct channel *channel);
 /* To be called after each call of c-ares' that may have changed its time-outs. */
 void channel_update_timer(struct channel *channel);
 
+/* resolver_ares_socket.c */
+
+/* From now on requests learn what servers answer that say a failure. */
+void channel_watch_answers(struct channel *channel);
+
 /* resolver_ares_request.c */
+
+/* A server has answered a question for this name and type of record with this code (RCODE). */
+void requests_note_code(const struct channel *channel, const char *name, int type, unsigned code);
 
 /* Begins to answer a query. 0, or -1 with errno. */
 MUST_CHECK int request_start(struct backend *backend, struct query *query, const char *name);

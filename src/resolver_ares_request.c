@@ -1,10 +1,15 @@
 #include <errno.h>
 #include <limits.h>
 #include <netdb.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "resolver_ares_internal.h"
+
+/* A text that says why, for people. */
+#define ERROR_MAX 224
 
 /* What c-ares has found. */
 struct finding {
@@ -19,6 +24,7 @@ struct finding {
 struct pair {
     struct request *request; /* NULL: nobody waits for them any more */
     struct channel *channel;
+    char name[SEARCH_NAME_MAX];
     unsigned pending;
     struct half {
         struct pair *pair;
@@ -26,10 +32,16 @@ struct pair {
         bool pending;
         bool told; /* the resolver has it */
         struct finding finding;
+        unsigned code;         /* RCODE of a failure that a server answered; 0: none */
+        char error[ERROR_MAX]; /* what the resolver has */
     } halves[2];
 };
 
 enum { IN4, IN6 };
+
+/* RFC 1035, 3596 */
+#define TYPE_A    1
+#define TYPE_AAAA 28
 
 /* A query under way. The task takes the next step: c-ares also answers from inside
  * ares_getaddrinfo, and must not be entered anew from inside its callbacks. */
@@ -42,6 +54,7 @@ struct request {
     size_t place;      /* in the search list, of the next name */
     struct pair *pair; /* NULL: the hosts file comes first */
     bool no_data;      /* one of the names so far exists, without addresses */
+    bool asked;        /* a server, and not only the hosts file */
     int status;        /* ARES_, of the last name */
     struct task task;
     struct timer delay; /* set: the rest of the pair is waited for */
@@ -164,6 +177,34 @@ static bool is_absent(const struct half *half)
     return status == ARES_ENOTFOUND || status == ARES_ENODATA || status == ARES_EBADNAME;
 }
 
+/* RFC 1035 section 4.1.1 */
+static const char *code_name(unsigned code)
+{
+    static const char *const names[] = {
+        [1] = "FORMERR", [2] = "SERVFAIL", [4] = "NOTIMP", [5] = "REFUSED"};
+    const char *name = code < ARRAY_LEN(names) ? names[code] : NULL;
+    return name != NULL ? name : "a failure";
+}
+
+/* Why there is nothing. With a code that a server has answered: that, whatever became of the other
+ * servers, and of the other tries. */
+static void describe(const struct request *request, int status, unsigned code, char text[ERROR_MAX])
+{
+    const char *servers = request->channel->servers;
+    if (!request->asked)
+        snprintf(text, ERROR_MAX, "%s", ares_strerror(status));
+    else if (status == ARES_ENOTFOUND || status == ARES_ENODATA || status == ARES_ENOMEM)
+        snprintf(text, ERROR_MAX, "%s (asked %s)", ares_strerror(status), servers);
+    else if (code != 0)
+        snprintf(text, ERROR_MAX, "a name server answered %s (asked %s)", code_name(code), servers);
+    else if (status == ARES_ETIMEOUT)
+        snprintf(text, ERROR_MAX, "no answer from the name servers (asked %s)", servers);
+    else if (status == ARES_ECONNREFUSED)
+        snprintf(text, ERROR_MAX, "the name servers cannot be reached (asked %s)", servers);
+    else
+        snprintf(text, ERROR_MAX, "%s (asked %s)", ares_strerror(status), servers);
+}
+
 /* The request goes first: nothing of it is to be touched once the askers were told. */
 static void end_without(struct request *request, const char *error)
 {
@@ -172,13 +213,20 @@ static void end_without(struct request *request, const char *error)
     query_answer(query, NULL, 0, error);
 }
 
+static void end_with_failure(struct request *request, int status, unsigned code)
+{
+    char error[ERROR_MAX];
+    describe(request, status, code, error);
+    end_without(request, error);
+}
+
 /* A name that is for this machine alone is not asked for (RFC 6761 section 6.3). */
 static bool is_localhost(const char *name)
 {
     return strcmp(name, "localhost") == 0 || strcmp(name, "localhost.") == 0;
 }
 
-static struct pair *pair_new(struct request *request)
+static struct pair *pair_new(struct request *request, const char *name)
 {
     struct pair *pair = calloc(1, sizeof(*pair));
     if (pair == NULL)
@@ -186,6 +234,7 @@ static struct pair *pair_new(struct request *request)
     pair->request = request;
     pair->channel = request->channel;
     pair->channel->users++;
+    memcpy(pair->name, name, strlen(name) + 1);
     pair->pending = 2;
     for (int i = 0; i < 2; i++) {
         pair->halves[i].pair = pair;
@@ -203,14 +252,18 @@ static void ask_next(struct request *request)
     leave_pair(request);
     if (is_localhost(request->name) ||
         !search_list_name(&channel->search, request->name, request->place++, full)) {
-        end_without(request, request->no_data ? NULL : ares_strerror(request->status));
+        if (request->no_data)
+            end_without(request, NULL);
+        else
+            end_with_failure(request, request->status, 0);
         return;
     }
-    struct pair *pair = request->pair = pair_new(request);
+    struct pair *pair = request->pair = pair_new(request, full);
     if (pair == NULL) {
         end_without(request, ares_strerror(ARES_ENOMEM));
         return;
     }
+    request->asked = true;
     for (int i = 0; i < 2; i++) {
         const struct ares_addrinfo_hints hints = {.ai_family = pair->halves[i].family,
                                                   .ai_socktype = SOCK_STREAM};
@@ -221,6 +274,7 @@ static void ask_next(struct request *request)
 
 static void tell_half(struct query *query, struct half *half)
 {
+    /* The resolver keeps the text of a failure until it has both halves. */
     const struct finding *finding = &half->finding;
     half->told = true;
     if (finding->count > 0)
@@ -228,7 +282,7 @@ static void tell_half(struct query *query, struct half *half)
     else if (is_absent(half))
         query_answer_family(query, half->family, NULL, 0, 0);
     else
-        query_fail_family(query, half->family, ares_strerror(finding->status));
+        query_fail_family(query, half->family, half->error);
 }
 
 /* The name has addresses: it is the one. */
@@ -236,6 +290,9 @@ static void end_with_pair(struct request *request)
 {
     struct query *query = request->query;
     struct pair *pair = request->pair;
+    for (int i = 0; i < 2; i++)
+        describe(request, pair->halves[i].finding.status, pair->halves[i].code,
+                 pair->halves[i].error);
     request->pair = NULL;
     request_free(request);
     for (int i = 0; i < 2; i++) {
@@ -263,7 +320,8 @@ static void end_pair(struct request *request)
     if (status4 == ARES_ENOTFOUND || (is_absent(in4) && is_absent(in6)))
         ask_next(request);
     else
-        end_without(request, ares_strerror(is_absent(in4) ? status6 : status4));
+        end_with_failure(request, is_absent(in4) ? status6 : status4,
+                         is_absent(in4) ? in6->code : in4->code);
 }
 
 /* One half has come. */
@@ -333,6 +391,27 @@ int request_start(struct backend *backend, struct query *query, const char *name
         .ai_socktype = SOCK_STREAM};
     ares_getaddrinfo(backend->hosts, name, NULL, &hints, on_hosts, request);
     return 0;
+}
+
+/* Names are compared without their final dots, and as DNS does: RFC 4343. */
+static bool is_same_name(const char *a, const char *b)
+{
+    size_t length = strlen(a), other = strlen(b);
+    length -= length > 0 && a[length - 1] == '.';
+    other -= other > 0 && b[other - 1] == '.';
+    return length == other && strncasecmp(a, b, length) == 0;
+}
+
+void requests_note_code(const struct channel *channel, const char *name, int type, unsigned code)
+{
+    struct request *request;
+    TAILQ_FOREACH (request, &channel->backend->requests, link) {
+        struct pair *pair = request->pair;
+        if (request->channel != channel || pair == NULL || !is_same_name(pair->name, name))
+            continue;
+        if (type == TYPE_A || type == TYPE_AAAA)
+            pair->halves[type == TYPE_A ? IN4 : IN6].code = code;
+    }
 }
 
 void requests_end(struct backend *backend)

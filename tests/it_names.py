@@ -73,7 +73,7 @@ def not_found(t):
     t.equal(one_shot(t, kaproxy).status, 502, "status")
     line = kaproxy.wait_sessions(1)[0]
     t.equal((line["function"], line["errno"], line["error"]),
-            ("resolve", "0", "Domain name not found"), "failure")
+            ("resolve", "0", f"Domain name not found (asked {dns.resolver})"), "failure")
     dns.set(NAME, HERE)
     t.equal(one_shot(t, kaproxy).status, 200, "status")
     t.equal(kaproxy.find_log("look-up"), [], "log")
@@ -109,7 +109,7 @@ def servfail(t):
     kaproxy = start_named(t, dns, here.port, pool={"min_idle": 1, "max_uses": 1})
     here.wait_accepted(1)
     dns.set(NAME, status=SERVFAIL)
-    kaproxy.wait_log(f"name={NAME} look-up failed")
+    kaproxy.wait_log(f"name={NAME} look-up failed: .*SERVFAIL")
     use(kaproxy)
     dns.set(NAME, THERE)
     kaproxy.wait_log(f"name={NAME} look-ups work again")
@@ -126,7 +126,9 @@ def servfail_first(t):
     kaproxy = start_named(t, dns, 9)
     client = kaproxy.connect()
     t.equal(client.read_end(), (b"", "reset"), "end")
-    t.equal(kaproxy.wait_session(client)["function"], "resolve", "function")
+    line = kaproxy.wait_session(client)
+    t.equal((line["function"], line["error"]),
+            ("resolve", f"a name server answered SERVFAIL (asked {dns.resolver})"), "failure")
 
 
 @test("DNS that does not answer: clients wait 2 seconds for it, then for nothing")

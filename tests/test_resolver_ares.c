@@ -69,6 +69,12 @@ static void on_question(evutil_socket_t fd, short what, void *arg)
         return;
     if (memcmp(label, "gone", 4) == 0)
         packet[3] |= 3; /* NXDOMAIN */
+    if (memcmp(label, "sick", 4) == 0)
+        packet[3] |= 2; /* SERVFAIL */
+    if (strncasecmp((const char *)label, "refused", 7) == 0)
+        packet[3] |= 5; /* REFUSED */
+    if (memcmp(label, "lazy", 4) == 0)
+        packet[3] |= 4; /* NOTIMP */
     if (memcmp(label, "both", 4) == 0 && type == 1) {
         length = append_record(packet, length, AF_INET, "127.0.0.1", 30);
         length = append_record(packet, length, AF_INET, "127.0.0.2", 30);
@@ -115,7 +121,7 @@ struct asker {
     unsigned answers;
     size_t count;
     union address addresses[8];
-    char error[80];
+    char error[200];
     const struct dns *dns; /* may be NULL */
     unsigned asked;        /* it, by the time of the answer */
 };
@@ -190,6 +196,14 @@ static void wait_for(struct world *world, const struct asker *asker)
         loop_turn(world->loop, -1);
 }
 
+/* Behind the text is who was asked. */
+static void assert_told(const struct world *world, const struct asker *asker, const char *text)
+{
+    char whole[200];
+    snprintf(whole, sizeof(whole), "%s (asked %s)", text, world->servers);
+    assert_string_equal(asker->error, whole);
+}
+
 static bool has_address(const struct asker *asker, const char *text)
 {
     union address wanted;
@@ -232,7 +246,7 @@ static void test_not_found(void **state)
     struct asker a = {0};
     ask(world, &a, "gone.test");
     wait_for(world, &a);
-    assert_string_equal(a.error, "Domain name not found");
+    assert_told(world, &a, "Domain name not found");
 }
 
 static void test_no_address(void **state)
@@ -268,7 +282,48 @@ static void test_server_down(void **state)
     world->dns.fd = -1;
     ask(world, &a, "both.test");
     wait_for(world, &a);
-    assert_string_equal(a.error, "Could not contact DNS servers");
+    assert_told(world, &a, "the name servers cannot be reached");
+}
+
+/* A server that fails has answered, and is told from one that is silent or not there. */
+static void test_server_fails(void **state)
+{
+    struct world *world = *state;
+    struct asker sick = {0}, refused = {0}, lazy = {0};
+    ask(world, &sick, "sick.test");
+    ask(world, &refused, "Refused.test");
+    ask(world, &lazy, "lazy.test");
+    wait_for(world, &sick);
+    wait_for(world, &refused);
+    wait_for(world, &lazy);
+    assert_told(world, &sick, "a name server answered SERVFAIL");
+    assert_told(world, &refused, "a name server answered REFUSED");
+    assert_told(world, &lazy, "a name server answered NOTIMP");
+}
+
+/* All of them are named, as far as there is room. */
+static void test_many_servers(void **state)
+{
+    struct world *world = *state;
+    struct asker asker = {0};
+    char servers[400], expected[400];
+    snprintf(servers, sizeof(servers), "%s [::1]:%s", world->servers,
+             strchr(world->servers, ':') + 1);
+    snprintf(expected, sizeof(expected), "Domain name not found (asked %s, [::1]:%s",
+             world->servers, strchr(world->servers, ':') + 1);
+    for (int i = 0; i < 10; i++)
+        snprintf(servers + strlen(servers), sizeof(servers) - strlen(servers), " 127.100.100.%d",
+                 i);
+    for (int i = 0; i < 5; i++)
+        snprintf(expected + strlen(expected), sizeof(expected) - strlen(expected),
+                 ", 127.100.100.%d:53", i);
+    strcat(expected, ", ...)");
+    resolver_free(world->resolver);
+    world->options.servers = servers;
+    make_resolver(world);
+    ask(world, &asker, "gone.test");
+    wait_for(world, &asker);
+    assert_string_equal(asker.error, expected);
 }
 
 /* c-ares asks again by itself after a time-out, which runs on the loop. */
@@ -407,7 +462,7 @@ static void test_resolv_conf_is_read_anew(void **state)
     assert_true(has_address(&after, "127.0.0.3"));
     assert_int_equal(unlink(file), 0);
     wait_for(world, &slow);
-    assert_string_equal(slow.error, "Timeout while contacting DNS servers");
+    assert_told(world, &slow, "no answer from the name servers");
 
     struct asker gone = {0}; /* without the file all stays */
     loop_warp(world->loop, 3 * USEC_PER_SEC);
@@ -499,6 +554,8 @@ int main(void)
         TEST(test_no_address),
         TEST(test_bad_name),
         TEST(test_server_down),
+        TEST(test_server_fails),
+        TEST(test_many_servers),
         TEST(test_asks_again),
         TEST(test_dropped_query),
         TEST(test_freed_with_query_under_way),
