@@ -53,7 +53,7 @@ static void record_text(struct dial *dial, const char *function, int number, con
 
 static void record(struct dial *dial, const char *function, int number)
 {
-    record_text(dial, function, number, strerror(number));
+    record_text(dial, function, number, error_text(number));
 }
 
 static struct attempt *attempt_at(struct dial *dial, size_t index)

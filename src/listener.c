@@ -101,7 +101,7 @@ static int start_accepting(struct listeners *listeners)
 
 static void report(struct listeners *listeners, enum log_level level, const char *what, int error)
 {
-    const char *text = error != 0 ? strerror(error) : "";
+    const char *text = error != 0 ? error_text(error) : "";
     const struct repeat_key key = {.place = what, .function = "", .number = error, .text = text};
     char rest[160];
     if (!repeats_admit(&listeners->repeats, level, &key))
@@ -391,7 +391,7 @@ static int empty_backlog(struct listening *listening, int most)
         end_backlog(listening, NULL);
         break;
     case ACCEPT_SHORTAGE:
-        end_backlog(listening, strerror(errno));
+        end_backlog(listening, error_text(errno));
         break;
     case ACCEPTED:
     case ACCEPT_NEXT:

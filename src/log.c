@@ -123,7 +123,7 @@ const char *log_open_error(const char *path, int error)
 {
     struct stat st;
     if (error != ENXIO || stat(path, &st) < 0)
-        return strerror(error);
+        return error_text(error);
     if (S_ISFIFO(st.st_mode))
         return "a FIFO that nobody reads";
     if (S_ISSOCK(st.st_mode))

@@ -2,8 +2,10 @@
 #ifndef KAPROXY_UTIL_H
 #define KAPROXY_UTIL_H
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* A time or a span in microseconds. A time is read from the loop's monotonic clock. */
 typedef int64_t usec_t;
@@ -20,6 +22,13 @@ typedef int64_t usec_t;
 #define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define ALWAYS_INLINE     inline __attribute__((always_inline))
 #define COLD              __attribute__((cold)) /* seldom called: kept out of the way */
+
+/* strerror(3), and what to do about it where that is for the operator. */
+static inline const char *error_text(int number)
+{
+    return number == EMFILE ? "Too many open files: raise LimitNOFILE or lower max_open"
+                            : strerror(number);
+}
 
 /* How many objects of a kind are kept to be used again. None where AddressSanitizer is to see who
  * uses one after its end. */

@@ -197,7 +197,7 @@ void caller_assert_failure(const struct caller *caller, const char *function, in
     if (number == ETIMEDOUT)
         assert_non_null(strstr(caller->failure.text, " within connect_timeout = "));
     else if (number != 0 && number != EAFNOSUPPORT && strcmp(function, "resolve") != 0)
-        assert_string_equal(caller->failure.text, strerror(number));
+        assert_string_equal(caller->failure.text, error_text(number));
 }
 
 void caller_assert_connected(struct world *world, struct caller *caller, const char *text)

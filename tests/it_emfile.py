@@ -9,7 +9,7 @@ import time
 sys.path.insert(0, sys.path[0] + "/harness")
 from kaptest import answer_lines, main, test
 
-MESSAGE = r"accept.*Too many open files"
+MESSAGE = r"accept.*Too many open files: raise LimitNOFILE or lower max_open"
 
 
 def exhaust(kaproxy):

@@ -141,6 +141,7 @@ static void test_no_descriptor(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
     caller_wait(world, &caller);
     caller_assert_failure(&caller, "socket", EMFILE);
+    assert_non_null(strstr(caller.failure.text, "raise LimitNOFILE or lower max_open"));
 }
 
 /* The connection stands, but TLS cannot begin on it. */
