@@ -34,12 +34,13 @@ def reopened(t):
     t.equal(kaproxy.stderr(), "", "what it wrote to standard error")
 
 
-@test("a file that cannot be opened: logging goes on in the old one, and a message says so")
+@test("a file that cannot be opened: logging goes on in the old one, and a message says so, once")
 def cannot_open(t):
     folder = t.folder / "logs"
     folder.mkdir()
     kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint,
-                        main={"access_log": folder / "access.log"})
+                        main={"access_log": folder / "access.log",
+                              "log": t.folder / "kaproxy.log"})
     use(kaproxy)
     folder.rename(t.folder / "moved")
     kaproxy.signal(signal.SIGHUP)
@@ -47,6 +48,7 @@ def cannot_open(t):
     use(kaproxy)
     wait_until(lambda: (t.folder / "moved" / "access.log").read_text().count("\n") == 2,
                "the second line in the old file")
+    t.equal(kaproxy.stderr(), "", "what it wrote to standard error")
 
 
 main()

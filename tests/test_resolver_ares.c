@@ -289,7 +289,8 @@ static void test_server_down(void **state)
 static void test_server_fails(void **state)
 {
     struct world *world = *state;
-    struct asker sick = {0}, refused = {0}, lazy = {0};
+    struct asker sick = {0}, refused = {0}, lazy = {0}, mute = {0};
+    ask(world, &mute, "mute.test");
     ask(world, &sick, "sick.test");
     ask(world, &refused, "Refused.test");
     ask(world, &lazy, "lazy.test");
@@ -299,6 +300,8 @@ static void test_server_fails(void **state)
     assert_told(world, &sick, "a name server answered SERVFAIL");
     assert_told(world, &refused, "a name server answered REFUSED");
     assert_told(world, &lazy, "a name server answered NOTIMP");
+    wait_for(world, &mute);
+    assert_told(world, &mute, "no answer from the name servers");
 }
 
 /* All of them are named, as far as there is room. */
