@@ -61,6 +61,7 @@ struct config_listener {
     usec_t timeout;  /* of its allocations; the pool's when it has none of its own */
     enum config_reuse reuse;
     usec_t idle_timeout;      /* 0: none */
+    usec_t response_timeout;  /* http: for a response to begin; 0: none */
     usec_t header_timeout;    /* http: for a request's header; 0: none */
     usec_t client_keep_alive; /* http: a client is between two requests; 0: none */
     usec_t affinity_timeout;  /* http: the same with a connection of its own; 0: none */

@@ -217,6 +217,8 @@ static void check_listener(struct config_parts *parts, const struct config_part 
 
     check_required(parts, part);
     resolve_pool(parts, listener, part);
+    if (listener->response_timeout == CONFIG_TIME_UNSET)
+        listener->response_timeout = listener->idle_timeout;
     check_upstream(parts, listener, part);
     check_addresses(parts, part);
     check_unix(parts, listener, part);

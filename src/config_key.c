@@ -58,6 +58,7 @@ static const struct config_key listener_keys[] = {
     KEY("timeout", time, timeout, "", .max = YEAR, .zero_is_default = true),
     KEY("reuse", reuse, reuse, ""),
     KEY("idle_timeout", time, idle_timeout, "300", .max = YEAR),
+    KEY("response_timeout", own_time, response_timeout, "", .max = YEAR, .schemes = KEY_FOR_HTTP),
     KEY("header_timeout", time, header_timeout, "30", .max = YEAR, .schemes = KEY_FOR_HTTP),
     KEY("client_keep_alive", time, client_keep_alive, "60", .max = YEAR, .schemes = KEY_FOR_HTTP),
     KEY("affinity_timeout", time, affinity_timeout, "60", .max = YEAR, .schemes = KEY_FOR_HTTP),

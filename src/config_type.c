@@ -142,6 +142,15 @@ static int parse_time(struct config_input *input, void *field)
     return 0;
 }
 
+/* One for which 0 is a value, and empty is none. */
+static int parse_own_time(struct config_input *input, void *field)
+{
+    if (*input->text != '\0')
+        return parse_time(input, field);
+    *(usec_t *)field = CONFIG_TIME_UNSET;
+    return 0;
+}
+
 static const char *format_time(const void *field, char buffer[CONFIG_VALUE_MAX])
 {
     usec_t time = *(const usec_t *)field;
@@ -494,6 +503,7 @@ static const char *format_addresses(const void *field, char buffer[CONFIG_VALUE_
 
 const struct config_type config_type_count = {parse_count, format_count, NULL};
 const struct config_type config_type_time = {parse_time, format_time, NULL};
+const struct config_type config_type_own_time = {parse_own_time, format_time, NULL};
 const struct config_type config_type_bool = {parse_bool, format_bool, NULL};
 const struct config_type config_type_text = {parse_text, format_text, clear_text};
 const struct config_type config_type_log = {parse_log, format_text, clear_text};

@@ -1,5 +1,6 @@
 #include "log_line.h"
 
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <time.h>
@@ -51,6 +52,14 @@ size_t log_value(char *out, size_t size, const char *text, size_t length)
     memcpy(out, text, length);
     out[length] = '\0';
     return length;
+}
+
+const char *log_limit(char text[LOG_LIMIT_MAX], usec_t limit)
+{
+    bool whole = limit % USEC_PER_SEC == 0;
+    snprintf(text, LOG_LIMIT_MAX, "%" PRId64 "%s", limit / (whole ? USEC_PER_SEC : USEC_PER_MSEC),
+             whole ? "s" : "ms");
+    return text;
 }
 
 char *log_digits(char *at, uint64_t number)

@@ -20,6 +20,10 @@ size_t log_value(char *out, size_t size, const char *text, size_t length);
 #define LOG_TIMESTAMP_MAX 40
 size_t log_timestamp(char text[LOG_TIMESTAMP_MAX]);
 
+/* A time limit with its unit, as it could stand in kaproxy.ini: 30s, 1500ms. Returns text. */
+#define LOG_LIMIT_MAX 32
+const char *log_limit(char text[LOG_LIMIT_MAX], usec_t limit);
+
 /* Writes a number's digits, LOG_DIGITS_MAX at most, without a NUL; returns their end. */
 #define LOG_DIGITS_MAX 20
 char *log_digits(char *at, uint64_t number);

@@ -69,6 +69,15 @@ char *session_peer(const struct session *session, char text[SESSION_PEER_MAX])
     return text;
 }
 
+const char *session_unacked_text(const struct session *session, char text[SESSION_UNACKED_MAX])
+{
+    char limit[LOG_LIMIT_MAX];
+    snprintf(text, SESSION_UNACKED_MAX,
+             "the upstream did not acknowledge what it was sent within unacked_timeout=%s",
+             log_limit(limit, session->service->unacked_timeout));
+    return text;
+}
+
 /* A unix client's process can be asked for as long as the client is connected; a line may be
  * written later, and there may be many. */
 static void learn_process(struct session *session)
@@ -360,8 +369,7 @@ static usec_t earlier(usec_t a, usec_t b)
 /* When the timer is due, as things stand; 0: never. */
 static usec_t timer_due(const struct session *session)
 {
-    usec_t idle_timeout = session->service->config->idle_timeout;
-    usec_t due = idle_timeout > 0 ? session->moved_at + idle_timeout : 0;
+    usec_t due = session->quiet_max > 0 ? session->moved_at + session->quiet_max : 0;
     return earlier(earlier(due, session->limit_at), session->unacked_at);
 }
 
@@ -479,6 +487,7 @@ int session_start(struct service *service, int fd, const union address *peer)
     if (peer->sa.sa_family == AF_UNIX)
         session->unix_peer.known = false;
     session->moved_at = session->access.started = loop_now(service->loop);
+    session->quiet_max = service->config->idle_timeout;
     session->client_handler.ready = on_client_ready;
     session->upstream_handler.ready = on_upstream_ready;
     session->timer.fire = on_timer;

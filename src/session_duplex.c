@@ -97,19 +97,22 @@ static void upstream_is_gone(struct session *session, struct duplex *duplex,
 static void upstream_broke(struct session *session, struct duplex *duplex)
 {
     const char *tls = stream_failure(session->allocation.stream);
-    const struct repeat_key key = {.place = "", .function = "tls", .text = tls};
+    const struct repeat_key key = {.place = "connection broken: ", .function = "tls", .text = tls};
     if (*tls != '\0' && session_admit(session, LOG_LEVEL_WARNING, &key))
-        session_report(session, LOG_LEVEL_WARNING, &key, "function=tls error=\"%s\"", tls);
+        session_report(session, LOG_LEVEL_WARNING, &key, "function=tls errno=0 error=\"%s\"", tls);
     upstream_is_gone(session, duplex, DISCARD_UPSTREAM_ERROR);
 }
 
 void duplex_unacked(struct session *session, struct duplex *duplex)
 {
-    const struct repeat_key key = {
-        .place = "", .function = "send", .number = ETIMEDOUT, .text = "not acknowledged"};
+    char text[SESSION_UNACKED_MAX];
+    const struct repeat_key key = {.place = "connection broken: ",
+                                   .function = "send",
+                                   .number = ETIMEDOUT,
+                                   .text = session_unacked_text(session, text)};
     if (session_admit(session, LOG_LEVEL_WARNING, &key))
-        session_report(session, LOG_LEVEL_WARNING, &key, "function=send errno=%d error=\"%s: %s\"",
-                       key.number, strerror(key.number), key.text);
+        session_report(session, LOG_LEVEL_WARNING, &key, "function=send errno=%d error=\"%s\"",
+                       key.number, text);
     upstream_is_gone(session, duplex, DISCARD_UNACKED);
 }
 

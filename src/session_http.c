@@ -175,18 +175,6 @@ static enum step relay_step(struct http_session *http)
     return http_send_request(http);
 }
 
-void http_limit_reading(struct http_session *http, usec_t limit)
-{
-    usec_t until = http->affinity_until;
-    http->session.limit_at = until != 0 && (limit == 0 || until < limit) ? until : limit;
-}
-
-void http_limit_header(struct http_session *http, usec_t from)
-{
-    usec_t header_timeout = http->session.service->config->header_timeout;
-    http_limit_reading(http, header_timeout > 0 ? from + header_timeout : 0);
-}
-
 /* Between two requests nothing comes on a connection with affinity but its end, and what it stood
  * for ends with it. Why; POOL_DISCARD_COUNT: it has not ended. */
 static enum pool_discard affinity_end(const struct http_session *http)
@@ -265,6 +253,7 @@ static bool needs_client(const struct http_session *http)
 static int wait_for_more(struct http_session *http)
 {
     struct session *session = &http->session;
+    session->quiet_max = http_quiet_max(http);
     if (needs_client(http)) {
         if (session_watch_client(session) < 0)
             return -1;
@@ -318,47 +307,6 @@ static void http_answered(struct session *session, const struct failure *failure
         http_work(session);
 }
 
-/* Nothing has begun that would have to be answered. */
-static bool is_between_requests(const struct http_session *http)
-{
-    const struct exchange *exchange = http->exchange;
-    return exchange == NULL ||
-           (exchange->request_stage == MESSAGE_HEAD && !http1_head_started(&exchange->request));
-}
-
-/* A client without a request ends in order, and nothing is logged. If it has a connection, either
- * one's time may be over: both are of no use without the other. */
-static enum step end_between_requests(struct http_session *http)
-{
-    http->session.access.open = false;
-    if (http_is_leased(http))
-        pool_discard(&http->session.allocation, DISCARD_IDLE_TIMEOUT, false);
-    http_exchange_free(http);
-    buffer_clear(&http->in);
-    return http_end_client(http);
-}
-
-static enum step time_is_over(struct http_session *http)
-{
-    const struct exchange *exchange = http->exchange;
-    if (http->session.state == SESSION_LINGERING)
-        return http_linger_timed_out(http);
-    if (is_between_requests(http))
-        return end_between_requests(http);
-    if (http->tunnel != NULL) {
-        duplex_timed_out(&http->session, http->tunnel);
-        return STEP_GONE; /* or not, as in relay_step */
-    }
-    /* Where something stands for the client, it is the client that takes nothing. */
-    if (http->session.state == SESSION_DRAINING || http_has_down(http))
-        return http_finish(http, SESSION_IDLE_TIMEOUT);
-    if (exchange->request_stage != MESSAGE_READ && !exchange->heard && http_up_is_sent(exchange))
-        return http_answer(http, 408, "the request did not arrive in time", SESSION_IDLE_TIMEOUT,
-                           DISCARD_CLIENT_ABORT);
-    return http_answer(http, 504, "the upstream did not answer in time", SESSION_IDLE_TIMEOUT,
-                       DISCARD_IDLE_TIMEOUT);
-}
-
 static void http_timed_out(struct session *session)
 {
     struct http_session *http = http_of(session);
@@ -368,7 +316,7 @@ static void http_timed_out(struct session *session)
             session_finish(session, SESSION_ERROR);
         return;
     }
-    if (time_is_over(http) != STEP_GONE)
+    if (http_time_is_over(http) != STEP_GONE)
         http_work(session);
 }
 

@@ -1,6 +1,7 @@
 /* What the files of the http session share; for session_http*.c alone.
  *
- *   session_http.c           one client: its exchanges one after another, time limits
+ *   session_http.c           one client: its exchanges one after another
+ *   session_http_time.c      time limits
  *   session_http_request.c   client to upstream: reads a request ahead, asks, sends
  *   session_http_response.c  upstream to client: passes the answer on, gives the connection back
  *   session_http_body.c      payload, in either direction
@@ -169,10 +170,16 @@ bool http_has_down(const struct http_session *http);
 /* Writes what stands for the client. STEP_AGAIN: all of it is written. */
 enum step http_flush(struct http_session *http);
 
+/* session_http_time.c */
+
 /* READING: sets the time limit, 0 for none; that of the connection rules where it is nearer. */
 void http_limit_reading(struct http_session *http, usec_t limit);
 /* The same for a header that is to be complete header_timeout after `from`. */
 void http_limit_header(struct http_session *http, usec_t from);
+/* How long nothing may move, as things stand; 0: any time. */
+usec_t http_quiet_max(const struct http_session *http);
+/* Nothing moved for so long, or a limit is over: answers, or ends the client. */
+enum step http_time_is_over(struct http_session *http);
 
 /* session_http_request.c */
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "http1_compose.h"
@@ -49,18 +50,23 @@ static int compose(struct http_session *http, unsigned status, const char *text,
 }
 
 /* Tells why. A failed allocation has a line of its own, and what a client does wrong is its affair.
- */
+ * The status is what the client has seen, or is to see. */
 static void note_answer(const struct http_session *http, unsigned status, const char *text,
                         enum session_end end)
 {
     const struct session *session = &http->session;
+    const struct exchange *exchange = http->exchange;
     enum log_level level =
         end == SESSION_BAD_REQUEST || status == 408 ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
-    const char *what = http->exchange->told ? "cut short instead of" : "answered";
-    const struct repeat_key key = {
-        .place = "", .function = what, .number = (int)status, .text = text};
-    if (session->access.failure.function == NULL && session_admit(session, level, &key))
-        session_report(session, level, &key, "%s %u: %s", what, status, text);
+    const struct repeat_key key = {.place = exchange->told ? "cut short: " : "answered: ",
+                                   .function = "",
+                                   .number = exchange->told ? exchange->status : (int)status,
+                                   .text = text};
+    char error[512];
+    if (session->access.failure.function != NULL || !session_admit(session, level, &key))
+        return;
+    log_quote(error, sizeof(error), text, strlen(text));
+    session_report(session, level, &key, "status=%d error=%s", key.number, error);
 }
 
 enum step http_answer(struct http_session *http, unsigned status, const char *text,
@@ -134,7 +140,8 @@ static bool may_retry(const struct http_session *http)
 
 static enum step answer_unacked(struct http_session *http)
 {
-    return http_answer(http, 504, "the upstream does not acknowledge what it is sent",
+    char text[SESSION_UNACKED_MAX];
+    return http_answer(http, 504, session_unacked_text(&http->session, text),
                        SESSION_UPSTREAM_RESET, DISCARD_UNACKED);
 }
 
@@ -192,11 +199,11 @@ enum step http_unacked(struct http_session *http)
 bool http_replay(struct http_session *http, const char *what)
 {
     const struct session *session = &http->session;
-    const struct repeat_key key = {.place = "", .function = "sent again", .text = what};
+    const struct repeat_key key = {.place = "sent again: ", .function = "", .text = what};
     if (!may_retry(http))
         return false;
     if (session_admit(session, LOG_LEVEL_NOTICE, &key))
-        session_report(session, LOG_LEVEL_NOTICE, &key, "sent again; a used connection brought: %s",
+        session_report(session, LOG_LEVEL_NOTICE, &key, "error=\"a used connection brought: %s\"",
                        what);
     send_again(http, DISCARD_PROTOCOL_ERROR);
     return true;
@@ -211,6 +218,7 @@ enum step http_open_tunnel(struct http_session *http)
         return http_finish(http, SESSION_ERROR);
     http->tunnel = tunnel;
     session->limit_at = 0;
+    session->quiet_max = session->service->config->idle_timeout;
     http_count_answer(http);
     if (relay_put(&tunnel->down, buffer_data(&http->down), buffer_length(&http->down)) < 0 ||
         relay_put(&tunnel->down, buffer_data(&exchange->answer), buffer_length(&exchange->answer)) <

@@ -47,7 +47,7 @@ struct session_kind {
     /* A stream became ready, or it is time for more: one bounded piece of work. Ends with
      * session_pause unless it ends the session. */
     void (*work)(struct session *session);
-    /* Nothing moved for idle_timeout, or limit_at is over. NULL: the session ends. */
+    /* Nothing moved for quiet_max, or limit_at is over. NULL: the session ends. */
     void (*timed_out)(struct session *session);
     /* The connection is dead: for unacked_timeout nothing of what was sent was acknowledged. */
     void (*unacked)(struct session *session);
@@ -87,9 +87,11 @@ struct session {
     struct stream_handler client_handler;
     struct stream_handler upstream_handler;
     struct allocation allocation;
-    struct timer timer; /* idle_timeout, and shorter ones of the kind */
+    struct timer timer; /* quiet_max, and shorter ones of the kind */
     struct task task;
     usec_t moved_at;   /* when a byte moved last */
+    usec_t quiet_max;  /* how long nothing may move now: idle_timeout, unless the kind has another
+                          limit for what it waits for; 0: any time */
     usec_t limit_at;   /* the kind's own time limit, or 0 */
     usec_t unacked_at; /* when what was sent upstream must be acknowledged, or 0: nothing was */
     struct access access;
@@ -117,7 +119,7 @@ void session_note_conn(struct session *session);
 /* Watches the client, if not done yet. 0, or -1: it cannot be, and the session must end. */
 MUST_CHECK int session_watch_client(struct session *session);
 
-/* Starts the timer that looks for idle_timeout, limit_at and unacked_timeout; to be called when any
+/* Starts the timer that looks for quiet_max, limit_at and unacked_timeout; to be called when any
  * of them may have come nearer. 0, or -1 with ENOMEM. */
 MUST_CHECK int session_start_timer(struct session *session);
 
@@ -148,6 +150,10 @@ MUST_CHECK bool session_admit(const struct session *session, enum log_level leve
                               const struct repeat_key *key);
 void session_report(const struct session *session, enum log_level level,
                     const struct repeat_key *key, const char *format, ...) PRINTF(4, 5);
+
+/* What is said of a connection on which nothing was acknowledged; returns text. */
+#define SESSION_UNACKED_MAX 128
+const char *session_unacked_text(const struct session *session, char text[SESSION_UNACKED_MAX]);
 
 /* From here on there is something to log. */
 void session_open_access(struct session *session);

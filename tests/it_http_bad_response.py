@@ -48,7 +48,7 @@ def heads(t):
         t.equal((got.status, got.closes()), (502, True), f"answer to {what}")
         t.check(b"RFC" in got.body, f"the text does not name the rule: {got.body!r}")
         check_line(t, kaproxy, number, status=502, end="bad_response")
-        kaproxy.wait_log(r"answered 502: .*RFC", number)
+        kaproxy.wait_log(r'answered: listener=.* status=502 error=".*RFC.*"$', number)
     t.equal(upstream.accepted, len(BAD_HEADS), "connections")
     t.equal(kaproxy.counters().get("discard_protocol_error"), len(BAD_HEADS), "discarded")
 

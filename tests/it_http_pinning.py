@@ -222,6 +222,7 @@ def half_a_request(t):
         peer.channel.send(data)
         got = peer.response()
         t.equal((got.status, got.closes()), (408, True), "answer")
+        t.check(b"the request was not complete within affinity_timeout=1500ms" in got.body, "reason")
         check_line(t, kaproxy, 2, status=408, end="idle_timeout")
         t.equal(kaproxy.counters()["held"], 0, "held connections")
 

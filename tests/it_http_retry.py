@@ -137,8 +137,8 @@ def stray(t):
         check_line(t, kaproxy, 2, retried=1, status=200, end="complete", from_cache="none")
         t.equal([r.method for r in upstream.requests[1:]], ["PUT"] * 2, "what was sent")
         t.equal(kaproxy.counters()["discard_protocol_error"], 1, "discarded")
-        kaproxy.wait_log("sent again; a used connection brought: " + (
-            r"408 \(Request Timeout\)" if b"408" in reply else ".*RFC"))
+        kaproxy.wait_log('sent again: listener=main client=.* error="a used connection brought: ' + (
+            r'408 \(Request Timeout\)"' if b"408" in reply else '.*RFC.*"'))
 
 
 @test("but not where it could do harm, where it says something else, or behind a 1xx")

@@ -1,19 +1,29 @@
 #!/usr/bin/env python3
-"""Goal of this test: header_timeout and idle_timeout end an exchange with 408 or 504, and they and
-client_keep_alive end a client without a request, and without a word."""
+"""Goal of this test: header_timeout, idle_timeout and response_timeout end an exchange with 408 or
+504 that names them; a client without a request is ended without a word, by client_keep_alive too."""
 
 import sys
+import threading
 import time
 
 sys.path.insert(0, sys.path[0] + "/harness")
-from kaptest import ScriptedUpstream, main, test
-from kaptest.http import (LAST_CHUNK, Cut, HttpUpstream, answer, check_line, chunk, client, head,
-                          read_request, request, start)
+from kaptest import PATIENCE, ScriptedUpstream, main, test
+from kaptest.http import (LAST_CHUNK, Cut, HttpUpstream, answer, check_line, chunk, client,
+                          describe, head, read_request, request, start)
 
 SHORT = {"header_timeout": "1500ms", "idle_timeout": "60s"}
 IDLE = {"header_timeout": "60s", "idle_timeout": "1500ms"}
 KEPT = {"header_timeout": "60s", "client_keep_alive": "1500ms"}
+RESPONSE = {"response_timeout": "1500ms", "idle_timeout": "60s"}
+INFO = {"log_level": "info"}
 HALF_POST = head("POST /x HTTP/1.1", [("Host", "h"), ("Content-Length", 10)]) + b"12345"
+
+
+def why(t, kaproxy, got, text, number=1):
+    """Both the answer and the log give this reason."""
+    t.equal(got.body.split(b"\n")[1:2], [text.encode()], "reason")
+    kaproxy.wait_log(r"(answered|cut short): listener=main client=127\.0\.0\.1:\d+ "
+                     rf'upstream=http://\S+ status={got.status} error="{text}"$', number)
 
 
 def timed(t, peer):
@@ -30,10 +40,12 @@ def timed(t, peer):
 def header(t):
     for listener in SHORT, {**SHORT, "idle_timeout": 0}:
         upstream = t.own(HttpUpstream())
-        kaproxy = start(t, upstream, listener=listener)
+        kaproxy = start(t, upstream, listener=listener, main=INFO)
         peer = client(t, kaproxy)
         peer.channel.send(b"GET /x HTTP/1.1\r\nHost: h\r\n")
-        t.equal(timed(t, peer).status, 408, "status")
+        got = timed(t, peer)
+        t.equal(got.status, 408, "status")
+        why(t, kaproxy, got, "the header was not complete within header_timeout=1500ms")
         check_line(t, kaproxy, status=408, end="idle_timeout", from_cache="-")
         t.equal(upstream.accepted, 0, "connections")
 
@@ -116,10 +128,12 @@ def no_limits(t):
 @test("idle_timeout in the middle of a small body, nothing asked yet: 408")
 def body(t):
     upstream = t.own(HttpUpstream())
-    kaproxy = start(t, upstream, listener=IDLE)
+    kaproxy = start(t, upstream, listener=IDLE, main=INFO)
     peer = client(t, kaproxy)
     peer.channel.send(HALF_POST)
-    t.equal(timed(t, peer).status, 408, "status")
+    got = timed(t, peer)
+    t.equal(got.status, 408, "status")
+    why(t, kaproxy, got, "nothing more of the request came within idle_timeout=1500ms")
     t.equal(upstream.accepted, 0, "connections")
     check_line(t, kaproxy, status=408, end="idle_timeout", method="POST", target="/x")
 
@@ -148,18 +162,111 @@ def upstream_stuck(t):
         peer.channel.socket.settimeout(20)
     got = peer.response()
     t.equal(got.status, 504, "status")
+    why(t, kaproxy, got, "the upstream took nothing more of the request within idle_timeout=1500ms")
     t.equal(kaproxy.counters().get("discard_idle_timeout"), 1, "discarded")
 
 
-@test("idle_timeout while an answer is awaited: 504")
+@test("response_timeout while a response is awaited: 504; it is idle_timeout's value by default")
 def awaiting(t):
+    for listener in RESPONSE, {**RESPONSE, "idle_timeout": 0}, IDLE:
+        kaproxy = start(t, t.own(HttpUpstream(lambda c, m: b"")), listener=listener)
+        peer = client(t, kaproxy)
+        peer.send("GET", "/x")
+        got = timed(t, peer)
+        t.equal(got.status, 504, "status")
+        why(t, kaproxy, got, "the upstream did not begin its response within response_timeout=1500ms")
+        check_line(t, kaproxy, status=504, end="idle_timeout")
+        t.equal(kaproxy.counters().get("discard_idle_timeout"), 1, "discarded")
+
+
+def late(go, first=b""):
+    """Sends this, then answers when it is told to."""
+    def handler(connection, message):
+        connection.send(first)
+        go.wait(PATIENCE)
+        return describe(connection, message)
+    return handler
+
+
+def end_another(t, kaproxy):
+    """The other listener's limit strikes: whatever began before had as much time."""
+    peer = client(t, kaproxy, "other")
+    peer.channel.send(HALF_POST)
+    t.equal(timed(t, peer).status, 408, "status where there is a limit")
+
+
+@test("a response may take longer than idle_timeout to begin, or as long as it likes: 0")
+def longer(t):
+    for value in "60s", "0":
+        go = threading.Event()
+        t.callback(go.set)
+        upstream = t.own(HttpUpstream(late(go)))
+        other = {"listener other": {"listen": "127.0.0.1:{port}", "upstream": upstream.endpoint,
+                                    **IDLE}}
+        kaproxy = start(t, upstream, listener={**IDLE, "response_timeout": value}, more=other)
+        peer = client(t, kaproxy)
+        peer.send("GET", "/x")
+        upstream.wait_requests(1)
+        end_another(t, kaproxy)
+        go.set()
+        t.equal(peer.response().body, b"1 GET /x ", "answer")
+
+
+@test("response_timeout counts from the last byte of the request on")
+def from_request(t):
+    """The one whose request is longer under way is the later one."""
     upstream = t.own(HttpUpstream(lambda c, m: b""))
-    kaproxy = start(t, upstream, listener=IDLE)
+    kaproxy = start(t, upstream, listener=RESPONSE)
+    slow, quick = client(t, kaproxy), client(t, kaproxy)
+    slow.channel.send(request("POST", "/slow", body=b"x" * 100_000)[:-1])
+    upstream.wait_accepted(1)
+    t.check(slow.channel.is_silent(0.3), "something came in the middle of the body")
+    quick.send("GET", "/quick")
+    upstream.wait_requests(1)
+    slow.channel.send(b"x")
+    t.equal([peer.response().status for peer in (quick, slow)], [504, 504], "status")
+    t.equal([line["target"] for line in kaproxy.wait_sessions(2)], ["/quick", "/slow"], "order")
+
+
+@test("an interim response begins it anew; the first byte of a response ends it")
+def interim(t):
+    go = threading.Event()
+    upstream = t.own(HttpUpstream(late(go, head("HTTP/1.1 103 Early"))))
+    t.callback(go.set)
+    kaproxy = start(t, upstream, listener=RESPONSE)
     peer = client(t, kaproxy)
-    peer.send("GET", "/x")
-    t.equal(timed(t, peer).status, 504, "status")
-    check_line(t, kaproxy, status=504, end="idle_timeout")
-    t.equal(kaproxy.counters().get("discard_idle_timeout"), 1, "discarded")
+    peer.send()
+    got = timed(t, peer)
+    t.equal([m.status for m in (*got.interim, got)], [103, 504], "status")
+    why(t, kaproxy, got, "the upstream did not begin its response within response_timeout=1500ms")
+
+    for first in answer(b"x" * 10)[:5], answer(b"x" * 10)[:-1]:
+        go = threading.Event()
+        t.callback(go.set)
+        upstream = t.own(HttpUpstream(lambda c, m, f=first, g=go: c.send(f) or g.wait(PATIENCE)
+                                      and answer(b"x" * 10)[len(f):]))
+        other = {"listener other": {"listen": "127.0.0.1:{port}", "upstream": upstream.endpoint,
+                                    **IDLE}}
+        kaproxy = start(t, upstream, listener=RESPONSE, more=other)
+        peer = client(t, kaproxy)
+        peer.send()
+        upstream.wait_requests(1)
+        end_another(t, kaproxy)
+        go.set()
+        t.equal(peer.response().body, b"x" * 10, "answer")
+
+
+@test("a client that stops behind a 100: 408, since that is its fault")
+def behind_continue(t):
+    kaproxy = start(t, t.own(HttpUpstream(
+        with_body=lambda c, m: c.send(head("HTTP/1.1 100 Continue")) or True)),
+        listener=IDLE, main=INFO)
+    peer = client(t, kaproxy)
+    peer.send("PUT", "/x", [("Expect", "100-continue"), ("Content-Length", 10)])
+    t.equal(peer.response(interim=False).status, 100, "first status")
+    got = timed(t, peer)
+    t.equal(got.status, 408, "status")
+    why(t, kaproxy, got, "nothing more of the request came within idle_timeout=1500ms")
 
 
 @test("idle_timeout in the middle of an answer: the client sees that it is cut")
@@ -173,6 +280,8 @@ def in_answer(t):
             t.check(False, "a broken answer was taken for whole")
         except Cut as cut:
             t.equal(cut.end, "eof", "end")
+        kaproxy.wait_log(r'cut short: listener=main .* status=200 error="nothing more of the response '
+                         r'came within idle_timeout=1500ms"$')
         check_line(t, kaproxy, status=200, end="idle_timeout")
         t.equal(kaproxy.counters().get("discard_idle_timeout"), 1, "discarded")
 

@@ -58,6 +58,7 @@ static void test_http_defaults(void **state)
     assert_int_equal(listener->upstream.port, 80);
     assert_int_equal(listener->reuse, REUSE_FRAMED);
     assert_int_equal(listener->idle_timeout, 300 * USEC_PER_SEC);
+    assert_int_equal(listener->response_timeout, 300 * USEC_PER_SEC);
     assert_int_equal(listener->header_timeout, 30 * USEC_PER_SEC);
     assert_int_equal(listener->client_keep_alive, 60 * USEC_PER_SEC);
     assert_int_equal(listener->affinity_timeout, 60 * USEC_PER_SEC);
@@ -98,6 +99,32 @@ static void test_http_values(void **state)
     assert_int_equal(config->listeners[0].affinity_timeout, 0);
     assert_int_equal(config->listeners[0].reuse, REUSE_FRAMED);
     config_free(config);
+}
+
+/* It is idle_timeout's, wherever that stands, unless it has a value of its own, of which 0 is one. */
+static void test_response_timeout(void **state)
+{
+    static const struct {
+        const char *text;
+        usec_t value;
+    } cases[] = {
+        {"", 300 * USEC_PER_SEC},
+        {"response_timeout=\n", 300 * USEC_PER_SEC},
+        {"idle_timeout=0\n", 0},
+        {"idle_timeout=7\n", 7 * USEC_PER_SEC},
+        {"response_timeout=\nidle_timeout=7\n", 7 * USEC_PER_SEC},
+        {"response_timeout=0\nidle_timeout=7\n", 0},
+        {"response_timeout=1500ms\n", 1500 * USEC_PER_MSEC},
+    };
+    char text[200];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        snprintf(text, sizeof(text), HTTP_LISTENER "%s", cases[i].text);
+        struct config *config = ini_load(text);
+        assert_int_equal(config->listeners[0].response_timeout, cases[i].value);
+        config_free(config);
+    }
 }
 
 static void test_values(void **state)
@@ -262,7 +289,7 @@ static void test_print_http(void **state)
 {
     static const char expected[] =
         "\n[listener a]\nlisten = 127.0.0.1:80\nupstream = http://x:80\npool =\ntimeout = 120\n"
-        "reuse = framed\nidle_timeout = 300\nheader_timeout = 500ms\nclient_keep_alive = 120\n"
+        "reuse = framed\nidle_timeout = 300\nresponse_timeout = 300\nheader_timeout = 500ms\nclient_keep_alive = 120\n"
         "affinity_timeout = 90\nforwarded = forwarded\nhost = client\n";
     struct config *config =
         ini_load(HTTP_LISTENER "host=client\nforwarded=forwarded\nheader_timeout=500ms\n"
@@ -331,7 +358,7 @@ static void test_print_reads_back(void **state)
              "socket_mode=7\nsocket_user=root\nsocket_group=root\npool=p\ntimeout=9\nreuse="
              "never\nidle_timeout=10\n"
              "[listener b]\nlisten=[::1]:4\nupstream=HTTP://[::1]\nreuse=never\n"
-             "header_timeout=11\nclient_keep_alive=12\naffinity_timeout=13\n"
+             "response_timeout=0\nheader_timeout=11\nclient_keep_alive=12\naffinity_timeout=13\n"
              "forwarded=x-forwarded-for\nhost=a:12\n",
              path);
     struct config *first = ini_load(source);
@@ -346,6 +373,7 @@ static void test_print_reads_back(void **state)
         assert_int_equal(
             endpoint_compare(&first->listeners[i].upstream, &second->listeners[i].upstream), 0);
     assert_int_equal(second->listeners[1].header_timeout, 11 * USEC_PER_SEC);
+    assert_int_equal(second->listeners[1].response_timeout, 0);
     assert_int_equal(second->listeners[1].client_keep_alive, 12 * USEC_PER_SEC);
     assert_int_equal(second->listeners[1].affinity_timeout, 13 * USEC_PER_SEC);
     assert_int_equal(second->listeners[1].forwarded, FORWARDED_X_FORWARDED_FOR);
@@ -396,6 +424,7 @@ static void test_random_bytes(void **state)
         "resolver=",
         "\xef\xbb\xbf",
         "host=",
+        "response_timeout=",
         "header_timeout=",
         "client_keep_alive=",
         "affinity_timeout=",
@@ -435,6 +464,7 @@ int main(void)
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_http_defaults),
         cmocka_unit_test(test_http_values),
+        cmocka_unit_test(test_response_timeout),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_zero_is_default),

@@ -251,6 +251,16 @@ static void test_value_has_quotes_where_it_needs_them(void **state)
     assert_value("12345", 5, "\"12\"");
 }
 
+static void test_limits(void **state)
+{
+    char text[LOG_LIMIT_MAX];
+    (void)state;
+    assert_string_equal(log_limit(text, 30 * USEC_PER_SEC), "30s");
+    assert_string_equal(log_limit(text, 1500 * USEC_PER_MSEC), "1500ms");
+    assert_string_equal(log_limit(text, 31536000 * USEC_PER_SEC), "31536000s");
+    assert_string_equal(log_limit(text, 0), "0s");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -258,6 +268,7 @@ int main(void)
         cmocka_unit_test(test_time_goes_on_and_back),
         cmocka_unit_test(test_digits),
         cmocka_unit_test(test_spans),
+        cmocka_unit_test(test_limits),
         cmocka_unit_test(test_whole_line),
         cmocka_unit_test(test_full_line),
         cmocka_unit_test(test_quoting),
