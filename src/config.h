@@ -65,6 +65,7 @@ struct config_listener {
     usec_t header_timeout;    /* http: for a request's header; 0: none */
     usec_t client_keep_alive; /* http: a client is between two requests; 0: none */
     usec_t affinity_timeout;  /* http: the same with a connection of its own; 0: none */
+    bool request_buffering;   /* http: of what is read of a body before a connection is asked for */
     enum config_forwarded forwarded;
     char *host; /* "upstream", "client" or a literal */
     char *tls_ca_file, *tls_server_name, *tls_cert_file, *tls_key_file; /* "": not set */

@@ -196,6 +196,23 @@ static const char *format_bool(const void *field, char buffer[CONFIG_VALUE_MAX])
     return bool_words[*(const bool *)field ? 1 : 0];
 }
 
+static const char *const on_off_words[] = {"off", "on", NULL};
+
+static int parse_on_off(struct config_input *input, void *field)
+{
+    int word = find_word(input, on_off_words);
+    if (word == -1)
+        return -1;
+    *(bool *)field = word == 1;
+    return 0;
+}
+
+static const char *format_on_off(const void *field, char buffer[CONFIG_VALUE_MAX])
+{
+    (void)buffer;
+    return on_off_words[*(const bool *)field ? 1 : 0];
+}
+
 static const char *const level_words[] = {
     [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARNING] = "warning", [LOG_LEVEL_NOTICE] = "notice",
     [LOG_LEVEL_INFO] = "info",   [LOG_LEVEL_DEBUG] = "debug",     [LOG_LEVEL_DEBUG + 1] = NULL,
@@ -505,6 +522,7 @@ const struct config_type config_type_count = {parse_count, format_count, NULL};
 const struct config_type config_type_time = {parse_time, format_time, NULL};
 const struct config_type config_type_own_time = {parse_own_time, format_time, NULL};
 const struct config_type config_type_bool = {parse_bool, format_bool, NULL};
+const struct config_type config_type_on_off = {parse_on_off, format_on_off, NULL};
 const struct config_type config_type_text = {parse_text, format_text, clear_text};
 const struct config_type config_type_log = {parse_log, format_text, clear_text};
 const struct config_type config_type_access_log = {parse_access_log, format_text, clear_text};

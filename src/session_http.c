@@ -162,6 +162,15 @@ static bool client_is_gone(struct http_session *http)
     return stream_error(client) != 0;
 }
 
+/* Does the request go on while its response does? Then neither may keep the other waiting. */
+static bool is_two_way(const struct http_session *http)
+{
+    const struct exchange *exchange = http->exchange;
+    return http->session.state == SESSION_RELAYING && http->tunnel == NULL &&
+           exchange->response_stage != MESSAGE_HEAD && !exchange->up_failed &&
+           !http_request_is_sent(exchange);
+}
+
 /* RELAYING: the answer first, for it may make sending the rest of the request pointless. */
 static enum step relay_step(struct http_session *http)
 {
@@ -169,10 +178,13 @@ static enum step relay_step(struct http_session *http)
         duplex_work(&http->session, http->tunnel, false);
         return STEP_GONE; /* or not, but duplex_work has done all there is to do */
     }
-    enum step step = http_relay_response(http);
-    if (step != STEP_BLOCKED)
-        return step;
-    return http_send_request(http);
+    enum step down = http_relay_response(http);
+    if (down == STEP_GONE || (down != STEP_BLOCKED && !is_two_way(http)))
+        return down;
+    enum step up = http_send_request(http);
+    if (up == STEP_GONE || down == STEP_BLOCKED)
+        return up;
+    return up == STEP_YIELD ? up : down;
 }
 
 /* Between two requests nothing comes on a connection with affinity but its end, and what it stood

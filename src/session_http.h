@@ -18,7 +18,8 @@
 #include "http1.h"
 #include "session_internal.h"
 
-/* Request body read ahead before a connection is asked for. */
+/* Request body read ahead before a connection is asked for; without request_buffering: held while
+ * it is sent, in case it has to be sent again. */
 #define HTTP_AHEAD_MAX (64 * 1024)
 
 /* Answer held for a slow client before the upstream has to wait. */
@@ -70,8 +71,8 @@ struct exchange {
     struct http1_body request_body, response_body;
     struct buffer head;  /* the request's head, while its body is read ahead */
     struct buffer ahead; /* its payload read ahead */
-    /* For the upstream, one after the other: the head and what follows it, `ahead`, the end of a
-     * chunked body. The whole request while it may be sent again. */
+    /* For the upstream, one after the other: the head and what follows it, `ahead`, what came after
+     * that and the end of a chunked body. All of the request so far while it may be sent again. */
     struct buffer up, tail;
     size_t up_sent;                  /* of all three */
     struct buffer last_chunk;        /* the end of a chunked request that has a trailer */
@@ -81,7 +82,7 @@ struct exchange {
     uint16_t status; /* the client is told; 0: none yet */
     bool chunked_up; /* how the body goes to the upstream */
     bool composed;   /* `up` begins with the head */
-    bool whole;      /* all of the request is held, from its first byte on */
+    bool whole;      /* all that was sent of the request is held, from its first byte on */
     bool begun;      /* some of it was sent on the present connection */
     bool heard;      /* the upstream has sent something */
     bool interim;    /* a 1xx of it, in order */
@@ -211,6 +212,8 @@ enum step http_answer_no_tunnel(struct http_session *http);
 enum step http_retry(struct http_session *http, enum pool_discard reason);
 /* The connection is dead: once more, or 504. */
 enum step http_unacked(struct http_session *http);
+/* Could the request, as far as it was sent, be sent once more? */
+bool http_may_retry(const struct http_session *http);
 /* `what` is all that the upstream has answered, and may be about something before this request:
  * sends it once more, if it may be. */
 bool http_replay(struct http_session *http, const char *what);
@@ -249,7 +252,8 @@ struct http_payload {
 };
 
 /* Writes the backlog and then the payload, in one call, as far as the stream takes them; the rest
- * is the new backlog. How many bytes were written, or -1 with errno, ENOMEM included. */
+ * is the new backlog. How many bytes were written, or -1 with errno, ENOMEM included. Without a
+ * stream all is only put in the backlog. */
 MUST_CHECK ssize_t http_pass(struct stream *to, struct buffer *backlog,
                              const struct http_payload *payload);
 

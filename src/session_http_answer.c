@@ -129,7 +129,7 @@ enum step http_answer_no_tunnel(struct http_session *http)
 
 /* May the request go to another connection? Yes when none of it was sent, or when it does no harm
  * twice (RFC 9110 9.2.2), on a connection that may have been closed just before it was used. */
-static bool may_retry(const struct http_session *http)
+bool http_may_retry(const struct http_session *http)
 {
     const struct allocation *allocation = &http->session.allocation;
     const struct exchange *exchange = http->exchange;
@@ -185,7 +185,7 @@ static void send_again(struct http_session *http, enum pool_discard reason)
 
 enum step http_retry(struct http_session *http, enum pool_discard reason)
 {
-    if (!may_retry(http))
+    if (!http_may_retry(http))
         return answer_ended(http, reason);
     send_again(http, reason);
     return STEP_AGAIN;
@@ -200,7 +200,7 @@ bool http_replay(struct http_session *http, const char *what)
 {
     const struct session *session = &http->session;
     const struct repeat_key key = {.place = "sent again: ", .function = "", .text = what};
-    if (!may_retry(http))
+    if (!http_may_retry(http))
         return false;
     if (session_admit(session, LOG_LEVEL_NOTICE, &key))
         session_report(session, LOG_LEVEL_NOTICE, &key, "error=\"a used connection brought: %s\"",

@@ -55,7 +55,7 @@ static int hold_back(struct buffer *backlog, const struct iovec *parts, int coun
 /* Writes as far as the stream takes it; what was written, or -1 with errno. */
 static ssize_t write_parts(struct stream *to, const struct iovec *parts, int count)
 {
-    if (count == 0 || !to->writable)
+    if (count == 0 || to == NULL || !to->writable)
         return 0;
     ssize_t n = stream_writev(to, parts, count);
     return n < 0 && errno == EAGAIN ? 0 : n;

@@ -47,14 +47,29 @@ static enum step read_client(struct http_session *http, char *data, size_t size,
     return STEP_AGAIN;
 }
 
-/* Reads what is to be parsed. Of a request no more than a head needs as a rule: a body that comes
- * with it would be copied. */
+static size_t up_length(const struct exchange *exchange)
+{
+    return buffer_length(&exchange->up) + buffer_length(&exchange->ahead) +
+           buffer_length(&exchange->tail);
+}
+
+/* How much is to be read of what is parsed. Of a request no more than a head needs as a rule: a
+ * body that comes with it would be copied. */
+static size_t fill_size(const struct http_session *http)
+{
+    const struct exchange *exchange = http->exchange;
+    size_t size = http_read_max(http), room = size;
+    if (http->session.state == SESSION_READING)
+        room = FIRST_READ;
+    else if (exchange->whole && up_length(exchange) < HTTP_AHEAD_MAX)
+        room = HTTP_AHEAD_MAX - up_length(exchange);
+    return size < room ? size : room;
+}
+
 static enum step fill(struct http_session *http)
 {
     struct scratch scratch = http->session.service->scratch;
-    size_t size = http_read_max(http), length;
-    if (http->session.state == SESSION_READING && size > FIRST_READ)
-        size = FIRST_READ;
+    size_t size = fill_size(http), length;
     if (http_keep(http) < 0)
         return http_finish(http, SESSION_ERROR);
     enum step step = read_client(http, scratch.data, size, &length);
@@ -164,7 +179,7 @@ static enum step compose(struct http_session *http, const char *data)
     if (n < 0)
         return refuse(http, 431, "the request's header is too large to pass on");
     exchange->chunked_up = head->framing == HTTP1_CHUNKED && !options.known_length;
-    exchange->whole = read;
+    exchange->whole = read || !service->config->request_buffering;
     exchange->composed = true;
     if (buffer_append(&exchange->up, scratch.data, (size_t)n) < 0 || wrap_ahead(exchange) < 0 ||
         (read && end_body(exchange) < 0))
@@ -294,15 +309,18 @@ static enum step take_trailer(struct http_session *http)
     return refuse(http, trailer->bad_status, trailer->bad_text);
 }
 
-/* Read far enough ahead to ask for a connection? A client that waits for 100 (Continue) gets it, or
- * a refusal, from the upstream. */
-static bool is_ready(const struct http_session *http)
+/* Read far enough ahead to ask for a connection? Without request_buffering what came along with the
+ * head is enough. A client that waits for 100 (Continue) gets it, or a refusal, from the upstream.
+ * `step` is that of the last read of what stood in `in`. */
+static bool is_ready(const struct http_session *http, enum step step)
 {
     const struct exchange *exchange = http->exchange;
     if (exchange->request_stage == MESSAGE_READ)
         return true;
     if (exchange->request_stage == MESSAGE_HEAD)
         return false;
+    if (!http->session.service->config->request_buffering)
+        return step == STEP_BLOCKED || buffer_length(&http->in) == 0;
     if (buffer_length(&exchange->ahead) >= HTTP_AHEAD_MAX)
         return true;
     return exchange->request.expect_continue && buffer_length(&exchange->ahead) == 0 &&
@@ -371,19 +389,13 @@ enum step http_read_request(struct http_session *http)
     step = read_on(http);
     if (step == STEP_GONE || http->session.state != SESSION_READING)
         return step;
-    if (is_ready(http))
+    if (is_ready(http, step))
         return ask(http);
     if (step == STEP_AGAIN)
         return STEP_AGAIN;
     bool known = http->exchange->request_stage == MESSAGE_BODY &&
                  http->exchange->request.framing == HTTP1_LENGTH;
     return known ? fill_ahead(http) : fill(http);
-}
-
-static size_t up_length(const struct exchange *exchange)
-{
-    return buffer_length(&exchange->up) + buffer_length(&exchange->ahead) +
-           buffer_length(&exchange->tail);
 }
 
 bool http_up_is_sent(const struct exchange *exchange)
@@ -445,6 +457,16 @@ static enum step write_bulk(struct http_session *http)
     return result == RELAY_BLOCKED ? STEP_BLOCKED : STEP_AGAIN;
 }
 
+/* All that was composed is sent, and not to be sent again. */
+static void drop_sent(struct exchange *exchange)
+{
+    buffer_clear(&exchange->up);
+    buffer_clear(&exchange->ahead);
+    buffer_clear(&exchange->tail);
+    exchange->up_sent = 0;
+    exchange->whole = false;
+}
+
 /* STEP_AGAIN: everything that stands is written, or up_failed. */
 static enum step write_up(struct http_session *http)
 {
@@ -467,19 +489,26 @@ static enum step write_up(struct http_session *http)
         exchange->up_sent += (size_t)n;
         sent(http, (size_t)n);
     }
-    if (!exchange->whole) {
-        buffer_clear(&exchange->up);
-        buffer_clear(&exchange->ahead);
-        buffer_clear(&exchange->tail);
-        exchange->up_sent = 0;
-    }
+    if (!exchange->whole)
+        drop_sent(exchange);
     return STEP_AGAIN;
 }
 
-/* Sends what stands of the body as it came; what the upstream does not take now stays in `up`. */
+/* All that stands is sent. Shall what comes next be held, too, so that it can be sent again? */
+static bool goes_on_holding(const struct http_session *http)
+{
+    const struct exchange *exchange = http->exchange;
+    return exchange->whole && exchange->response_stage == MESSAGE_HEAD && http_may_retry(http) &&
+           up_length(exchange) < HTTP_AHEAD_MAX;
+}
+
+/* Sends what stands of the body as it came; what the upstream does not take now stays in `up`.
+ * While the request is held it only joins what is. */
 static enum step pass_body(struct http_session *http)
 {
     struct exchange *exchange = http->exchange;
+    struct stream *upstream = exchange->whole ? NULL : http->session.allocation.stream;
+    struct buffer *backlog = exchange->whole ? &exchange->tail : &exchange->up;
     char *data = buffer_data(&http->in);
     size_t length = buffer_length(&http->in), consumed;
     if (length == 0)
@@ -487,7 +516,7 @@ static enum step pass_body(struct http_session *http)
     enum http1_result result = http_squeeze(&exchange->request_body, &data, &length, &consumed);
     const struct http_payload payload = {
         .chunked = exchange->chunked_up, .data = data, .length = length};
-    ssize_t n = http_pass(http->session.allocation.stream, &exchange->up, &payload);
+    ssize_t n = http_pass(upstream, backlog, &payload);
     if (n < 0 && errno == ENOMEM)
         return http_finish(http, SESSION_ERROR);
     if (n < 0)
@@ -544,7 +573,9 @@ enum step http_send_request(struct http_session *http)
         return step;
     if (exchange->request_stage == MESSAGE_READ)
         return STEP_BLOCKED;
-    if (is_bulk(http, &bulk))
+    if (exchange->whole && !goes_on_holding(http))
+        drop_sent(exchange);
+    if (!exchange->whole && is_bulk(http, &bulk))
         return send_bulk(http, &bulk);
     if (exchange->request_stage == MESSAGE_BODY)
         step = pass_body(http);
@@ -554,7 +585,7 @@ enum step http_send_request(struct http_session *http)
         return step;
     if (exchange->request_stage == MESSAGE_READ && end_body(exchange) < 0)
         return http_finish(http, SESSION_ERROR);
-    if (step == STEP_AGAIN || exchange->up_failed || up_length(exchange) > 0)
+    if (step == STEP_AGAIN || exchange->up_failed || !http_up_is_sent(exchange))
         return STEP_AGAIN;
     return fill(http);
 }

@@ -44,6 +44,7 @@ static void end_response(struct http_session *http)
 {
     struct session *session = &http->session;
     const struct http1_head *head = &http->exchange->response;
+    http->last |= http->exchange->request_stage != MESSAGE_READ;
     enum pool_discard reason = verdict(http);
     if (reason != POOL_DISCARD_COUNT) {
         pool_discard(&session->allocation, reason,
@@ -102,11 +103,20 @@ static int pass_interim(struct http_session *http)
     return 0;
 }
 
+/* Is a request read to its end, or may it be by the end of this response? One that is refused, or
+ * that was to be sent as a whole, may not. */
+static bool may_be_read(const struct http_session *http)
+{
+    const struct exchange *exchange = http->exchange;
+    return exchange->request_stage == MESSAGE_READ ||
+           (!http->session.service->config->request_buffering && exchange->response.status < 300);
+}
+
 /* Does the client's connection outlive this answer? */
 static bool client_stays(const struct http_session *http)
 {
     const struct exchange *exchange = http->exchange;
-    return exchange->request.persistent && exchange->request_stage == MESSAGE_READ &&
+    return exchange->request.persistent && may_be_read(http) &&
            exchange->down_framing != HTTP1_UNTIL_CLOSE &&
            (!http->client_ended || buffer_length(&http->in) > 0) &&
            (!http->affinity || exchange->response.persistent) && !http->session.service->draining;

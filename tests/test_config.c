@@ -62,6 +62,7 @@ static void test_http_defaults(void **state)
     assert_int_equal(listener->header_timeout, 30 * USEC_PER_SEC);
     assert_int_equal(listener->client_keep_alive, 60 * USEC_PER_SEC);
     assert_int_equal(listener->affinity_timeout, 60 * USEC_PER_SEC);
+    assert_true(listener->request_buffering);
     assert_int_equal(listener->forwarded, FORWARDED_OFF);
     assert_string_equal(listener->host, "upstream");
     config_free(config);
@@ -92,8 +93,10 @@ static void test_http_values(void **state)
         assert_int_equal(listener->forwarded, cases[i].value);
         config_free(config);
     }
-    struct config *config = ini_load(HTTP_LISTENER "header_timeout=0\naffinity_timeout=0\n"
-                                                   "client_keep_alive=0\nreuse=framed\n");
+    struct config *config =
+        ini_load(HTTP_LISTENER "header_timeout=0\naffinity_timeout=0\nclient_keep_alive=0\n"
+                               "reuse=framed\nrequest_buffering=on\n");
+    assert_true(config->listeners[0].request_buffering);
     assert_int_equal(config->listeners[0].header_timeout, 0);
     assert_int_equal(config->listeners[0].client_keep_alive, 0);
     assert_int_equal(config->listeners[0].affinity_timeout, 0);
@@ -101,7 +104,8 @@ static void test_http_values(void **state)
     config_free(config);
 }
 
-/* It is idle_timeout's, wherever that stands, unless it has a value of its own, of which 0 is one. */
+/* It is idle_timeout's, wherever that stands, unless it has a value of its own, of which 0 is one.
+ */
 static void test_response_timeout(void **state)
 {
     static const struct {
@@ -289,8 +293,9 @@ static void test_print_http(void **state)
 {
     static const char expected[] =
         "\n[listener a]\nlisten = 127.0.0.1:80\nupstream = http://x:80\npool =\ntimeout = 120\n"
-        "reuse = framed\nidle_timeout = 300\nresponse_timeout = 300\nheader_timeout = 500ms\nclient_keep_alive = 120\n"
-        "affinity_timeout = 90\nforwarded = forwarded\nhost = client\n";
+        "reuse = framed\nidle_timeout = 300\nresponse_timeout = 300\nheader_timeout = "
+        "500ms\nclient_keep_alive = 120\n"
+        "affinity_timeout = 90\nrequest_buffering = on\nforwarded = forwarded\nhost = client\n";
     struct config *config =
         ini_load(HTTP_LISTENER "host=client\nforwarded=forwarded\nheader_timeout=500ms\n"
                                "client_keep_alive=2m\naffinity_timeout=90s\n");
@@ -359,7 +364,7 @@ static void test_print_reads_back(void **state)
              "never\nidle_timeout=10\n"
              "[listener b]\nlisten=[::1]:4\nupstream=HTTP://[::1]\nreuse=never\n"
              "response_timeout=0\nheader_timeout=11\nclient_keep_alive=12\naffinity_timeout=13\n"
-             "forwarded=x-forwarded-for\nhost=a:12\n",
+             "request_buffering=off\nforwarded=x-forwarded-for\nhost=a:12\n",
              path);
     struct config *first = ini_load(source);
     char *text = ini_print(first);
@@ -376,6 +381,7 @@ static void test_print_reads_back(void **state)
     assert_int_equal(second->listeners[1].response_timeout, 0);
     assert_int_equal(second->listeners[1].client_keep_alive, 12 * USEC_PER_SEC);
     assert_int_equal(second->listeners[1].affinity_timeout, 13 * USEC_PER_SEC);
+    assert_false(second->listeners[1].request_buffering);
     assert_int_equal(second->listeners[1].forwarded, FORWARDED_X_FORWARDED_FOR);
     assert_string_equal(second->listeners[1].host, "a:12");
     assert_int_equal(second->listeners[0].socket.mode, 07);
@@ -425,6 +431,8 @@ static void test_random_bytes(void **state)
         "\xef\xbb\xbf",
         "host=",
         "response_timeout=",
+        "request_buffering=",
+        "off",
         "header_timeout=",
         "client_keep_alive=",
         "affinity_timeout=",

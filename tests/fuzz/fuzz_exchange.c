@@ -43,7 +43,8 @@ enum option {
     OPTION_CLIENT_HOST = 8,
     OPTION_SMALL_BUFFERS = 16,
     OPTION_SPARE = 32,
-    OPTION_ABORT = 128 /* sessions are cut off at the end */
+    OPTION_STREAMING = 64, /* no request_buffering */
+    OPTION_ABORT = 128     /* sessions are cut off at the end */
 };
 
 struct play {
@@ -337,7 +338,10 @@ static void begin(struct play *play, uint8_t options)
         .reuse = (options & OPTION_FRESH) != 0 ? REUSE_NEVER : REUSE_FRAMED,
         .forwarded = FORWARDED_X_FORWARDED_FOR,
         .idle_timeout = 60 * USEC_PER_SEC,
+        .response_timeout = 60 * USEC_PER_SEC,
+        .request_buffering = (options & OPTION_STREAMING) == 0,
         .header_timeout = 30 * USEC_PER_SEC,
+        .client_keep_alive = 60 * USEC_PER_SEC,
         .affinity_timeout = 20 * USEC_PER_SEC,
     };
     REQUIRE(endpoint_parse(&config->upstream, "http://192.0.2.1", &error) == 0);
