@@ -29,6 +29,9 @@ enum config_reuse {
     REUSE_UNSET /* not in a struct that config_load returned */
 };
 
+/* When a client that has left ends its request; half-closed ones have not left. */
+enum config_abort { ABORT_QUEUED, ABORT_ALWAYS, ABORT_NEVER };
+
 /* Whether the upstream is told the client's address, and in which field. */
 enum config_forwarded { FORWARDED_OFF, FORWARDED_X_FORWARDED_FOR, FORWARDED_FORWARDED };
 
@@ -66,6 +69,7 @@ struct config_listener {
     usec_t client_keep_alive; /* http: a client is between two requests; 0: none */
     usec_t affinity_timeout;  /* http: the same with a connection of its own; 0: none */
     bool request_buffering;   /* http: of what is read of a body before a connection is asked for */
+    enum config_abort abort_on_close;
     enum config_forwarded forwarded;
     char *host; /* "upstream", "client" or a literal */
     char *tls_ca_file, *tls_server_name, *tls_cert_file, *tls_key_file; /* "": not set */

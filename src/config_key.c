@@ -63,6 +63,7 @@ static const struct config_key listener_keys[] = {
     KEY("client_keep_alive", time, client_keep_alive, "60", .max = YEAR, .schemes = KEY_FOR_HTTP),
     KEY("affinity_timeout", time, affinity_timeout, "60", .max = YEAR, .schemes = KEY_FOR_HTTP),
     KEY("request_buffering", on_off, request_buffering, "on", .schemes = KEY_FOR_HTTP),
+    KEY("abort_on_close", abort, abort_on_close, "queued", .schemes = KEY_FOR_HTTP),
     KEY("forwarded", forwarded, forwarded, "off", .schemes = KEY_FOR_HTTP),
     KEY("host", host, host, "upstream", .schemes = KEY_FOR_HTTP),
     KEY("tls_ca_file", text, tls_ca_file, "", .schemes = KEY_FOR_TLS),

@@ -255,6 +255,28 @@ static const char *format_forwarded(const void *field, char buffer[CONFIG_VALUE_
     return forwarded_words[*(const enum config_forwarded *)field];
 }
 
+static const char *const abort_words[] = {
+    [ABORT_QUEUED] = "queued",
+    [ABORT_ALWAYS] = "always",
+    [ABORT_NEVER] = "never",
+    NULL,
+};
+
+static int parse_abort(struct config_input *input, void *field)
+{
+    int word = find_word(input, abort_words);
+    if (word == -1)
+        return -1;
+    *(enum config_abort *)field = (enum config_abort)word;
+    return 0;
+}
+
+static const char *format_abort(const void *field, char buffer[CONFIG_VALUE_MAX])
+{
+    (void)buffer;
+    return abort_words[*(const enum config_abort *)field];
+}
+
 static const char *const reuse_words[] = {
     [REUSE_FRAMED] = "framed",
     [REUSE_QUIET] = "quiet",
@@ -532,6 +554,7 @@ const struct config_type config_type_group = {parse_group, format_text, clear_te
 const struct config_type config_type_mode = {parse_mode, format_mode, NULL};
 const struct config_type config_type_resolver = {parse_resolver, format_text, clear_text};
 const struct config_type config_type_forwarded = {parse_forwarded, format_forwarded, NULL};
+const struct config_type config_type_abort = {parse_abort, format_abort, NULL};
 const struct config_type config_type_reuse = {parse_reuse, format_reuse, NULL};
 const struct config_type config_type_addresses = {parse_addresses, format_addresses,
                                                   clear_addresses};

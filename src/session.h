@@ -18,8 +18,8 @@ struct session_kind;
 
 /* How a session ended; each is counted. */
 #define SESSION_ENDS(X)                                                                            \
-    X(SESSION_COMPLETE, "complete")               /* both sides ended in order */                  \
-    X(SESSION_CLIENT_LEFT, "client_left")         /* gone before it got a connection */            \
+    X(SESSION_COMPLETE, "complete")       /* both sides ended in order */                          \
+    X(SESSION_CLIENT_LEFT, "client_left") /* gone before it got a connection, or abort_on_close */ \
     X(SESSION_CLIENT_RESET, "client_reset")       /* the client broke the connection */            \
     X(SESSION_UPSTREAM_RESET, "upstream_reset")   /* the upstream broke the connection */          \
     X(SESSION_UPSTREAM_CLOSED, "upstream_closed") /* http: it ended before the answer was whole */ \

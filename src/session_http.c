@@ -30,6 +30,7 @@ void http_told(struct http_session *http, uint64_t length)
     http->session.access.bytes_down += length;
     if (http->exchange->status != 0) /* not yet so with interim responses */
         http->exchange->told = true;
+    http->answered = true;
     http->told_much = http->told_much || http->session.access.bytes_down > HTTP_MUCH;
     http_moved(http);
 }
@@ -140,28 +141,6 @@ enum step http_flush(struct http_session *http)
     return STEP_AGAIN;
 }
 
-/* A client that broke its connection is gone. One that only ended its direction may still read:
- * its request is served. */
-static bool client_is_gone(struct http_session *http)
-{
-    struct stream *client = &http->session.client;
-    if (client->broken && stream_error(client) != 0)
-        return true;
-    if (!client->hangup || http->client_ended)
-        return false;
-    switch (stream_look(client)) {
-    case LOOK_ERROR:
-        return true;
-    case LOOK_EOF:
-        http->client_ended = true;
-        return false;
-    case LOOK_DATA:
-    case LOOK_QUIET:
-        break;
-    }
-    return stream_error(client) != 0;
-}
-
 /* Does the request go on while its response does? Then neither may keep the other waiting. */
 static bool is_two_way(const struct http_session *http)
 {
@@ -223,8 +202,8 @@ static enum step next_step(struct http_session *http)
         return reading_step(http);
     if (state == SESSION_LINGERING)
         return http_linger_step(http);
-    if (http->tunnel == NULL && client_is_gone(http))
-        return http_finish(http, SESSION_CLIENT_RESET);
+    if (http->tunnel == NULL && http_check_client(http) == STEP_GONE)
+        return STEP_GONE;
     switch (state) {
     case SESSION_RELAYING:
         return relay_step(http);
@@ -243,11 +222,12 @@ static enum step next_step(struct http_session *http)
 /* Does the next step depend on the client? */
 static bool needs_client(const struct http_session *http)
 {
+    bool ends = http->session.service->config->abort_on_close == ABORT_ALWAYS;
     switch (http->session.state) {
     case SESSION_WAITING:
-        return false;
+        return ends;
     case SESSION_RELAYING:
-        return http->tunnel != NULL || http->exchange->request_stage != MESSAGE_READ ||
+        return ends || http->tunnel != NULL || http->exchange->request_stage != MESSAGE_READ ||
                http_has_down(http);
     case SESSION_READING:
     case SESSION_DRAINING:
@@ -267,10 +247,12 @@ static int wait_for_more(struct http_session *http)
     struct session *session = &http->session;
     session->quiet_max = http_quiet_max(http);
     if (needs_client(http)) {
+        if (!stream_is_watched(&session->client))
+            http_note_watch(http);
         if (session_watch_client(session) < 0)
             return -1;
     } else if (!stream_is_watched(&session->client) && session->limit_at == 0) {
-        http->watch_at = loop_now(session->service->loop) + HTTP_WATCH_AFTER;
+        http->watch_at = loop_now(session->service->loop) + http_watch_after(http);
         session->limit_at = http->watch_at;
     }
     return session_start_timer(session);
@@ -303,6 +285,7 @@ static void http_work(struct session *session)
 
 static void http_begin(struct session *session)
 {
+    http_of(session)->read_at = session->access.started;
     http_limit_header(http_of(session), session->access.started);
     session_wake(session);
 }
@@ -313,6 +296,8 @@ static void http_answered(struct session *session, const struct failure *failure
     enum step step = STEP_AGAIN;
     if (failure != NULL)
         step = http_answer_failure(http, failure);
+    else if (http_check_granted(http) == STEP_GONE)
+        step = STEP_GONE;
     else if (http_may_hold(&http->exchange->request) && !pool_reserve_hold(&session->allocation))
         step = http_answer_no_tunnel(http);
     if (step != STEP_GONE)
@@ -324,6 +309,8 @@ static void http_timed_out(struct session *session)
     struct http_session *http = http_of(session);
     if (watch_is_due(http)) {
         session->limit_at = 0;
+        if (http_check_unwatched(http) == STEP_GONE)
+            return;
         if (session_watch_client(session) < 0 || session_start_timer(session) < 0)
             session_finish(session, SESSION_ERROR);
         return;

@@ -8,6 +8,7 @@
  *   session_http_bulk.c      much of it
  *   session_http_answer.c    answers of our own, sending it again, tunnels
  *   session_http_end.c       the end of an exchange, and of its client
+ *   session_http_leave.c     a client that leaves in the middle of one
  *
  * A step works on one session. It says STEP_GONE when it has ended it: then nothing of it may be
  * touched any more. */
@@ -15,6 +16,7 @@
 #define KAPROXY_SESSION_HTTP_H
 
 #include "buffer.h"
+#include "departure.h"
 #include "http1.h"
 #include "session_internal.h"
 
@@ -34,7 +36,7 @@
 /* How much of a target the access log shows. */
 #define HTTP_LOG_TARGET_MAX 1024
 
-/* How long a client that nothing depends on is not watched. */
+/* How long a client that nothing depends on is not watched, as a rule. */
 #define HTTP_WATCH_AFTER (1 * USEC_PER_SEC)
 
 /* How long a client that has sent nothing yet may begin its request when kaproxy stops. */
@@ -111,14 +113,18 @@ struct http_session {
         usec_t linger_until;   /* LINGERING */
         usec_t affinity_until; /* READING with a connection: when that ends; 0: at no such time */
     };
-    uint32_t taken;       /* bytes read in this run */
-    uint32_t linger_left; /* LINGERING: how many bytes may still be thrown away */
-    enum session_end end; /* how the exchange ended; other than COMPLETE only the last one */
-    bool served;          /* had an exchange before */
-    bool told_much;       /* had an answer of more than HTTP_MUCH bytes */
-    bool affinity;        /* NTLM, Negotiate: the connection is this client's until it ends */
-    bool client_ended;    /* the client's EOF was seen; it may still read */
-    bool last;            /* the client's connection ends with this exchange */
+    usec_t read_at;           /* when something of the client's was read last */
+    enum departure departure; /* what its end means; NONE: not noticed, or not asked */
+    uint32_t taken;           /* bytes read in this run */
+    uint32_t linger_left;     /* LINGERING: how many bytes may still be thrown away */
+    enum session_end end;     /* how the exchange ended; other than COMPLETE only the last one */
+    bool served;              /* had an exchange before */
+    bool told_much;           /* had an answer of more than HTTP_MUCH bytes */
+    bool affinity;            /* NTLM, Negotiate: the connection is this client's until it ends */
+    bool client_ended;        /* the client's EOF was seen; it may still read */
+    bool sees_end;            /* since right after read_at an end of it would have been noticed */
+    bool answered;            /* something was written to it since read_at */
+    bool last;                /* the client's connection ends with this exchange */
 };
 
 static inline struct http_session *http_of(struct session *session)
@@ -219,6 +225,21 @@ bool http_may_retry(const struct http_session *http);
 bool http_replay(struct http_session *http, const char *what);
 /* From here on bytes in both directions: the exchange switched protocols. */
 enum step http_open_tunnel(struct http_session *http);
+
+/* session_http_leave.c. These end the session if the client broke its connection, or has left and
+ * abort_on_close says so; else STEP_AGAIN. */
+
+/* While a request is under way, after events. */
+enum step http_check_client(struct http_session *http);
+/* The client was not watched so far, and is to be from now on. */
+enum step http_check_unwatched(struct http_session *http);
+/* A connection was granted, and nothing is sent yet. Costs nothing where the request is so young
+ * that no end could count. */
+enum step http_check_granted(struct http_session *http);
+/* The client is watched from now on, without that. */
+void http_note_watch(struct http_session *http);
+/* How long a client that nothing depends on is not watched now. */
+usec_t http_watch_after(const struct http_session *http);
 
 /* session_http_end.c */
 

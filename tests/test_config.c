@@ -63,6 +63,7 @@ static void test_http_defaults(void **state)
     assert_int_equal(listener->client_keep_alive, 60 * USEC_PER_SEC);
     assert_int_equal(listener->affinity_timeout, 60 * USEC_PER_SEC);
     assert_true(listener->request_buffering);
+    assert_int_equal(listener->abort_on_close, ABORT_QUEUED);
     assert_int_equal(listener->forwarded, FORWARDED_OFF);
     assert_string_equal(listener->host, "upstream");
     config_free(config);
@@ -102,6 +103,23 @@ static void test_http_values(void **state)
     assert_int_equal(config->listeners[0].affinity_timeout, 0);
     assert_int_equal(config->listeners[0].reuse, REUSE_FRAMED);
     config_free(config);
+}
+
+static void test_abort_on_close(void **state)
+{
+    static const struct {
+        const char *text;
+        enum config_abort value;
+    } cases[] = {{"queued", ABORT_QUEUED}, {"always", ABORT_ALWAYS}, {"never", ABORT_NEVER}};
+    char text[200];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        snprintf(text, sizeof(text), HTTP_LISTENER "abort_on_close=%s\n", cases[i].text);
+        struct config *config = ini_load(text);
+        assert_int_equal(config->listeners[0].abort_on_close, cases[i].value);
+        config_free(config);
+    }
 }
 
 /* It is idle_timeout's, wherever that stands, unless it has a value of its own, of which 0 is one.
@@ -295,7 +313,8 @@ static void test_print_http(void **state)
         "\n[listener a]\nlisten = 127.0.0.1:80\nupstream = http://x:80\npool =\ntimeout = 120\n"
         "reuse = framed\nidle_timeout = 300\nresponse_timeout = 300\nheader_timeout = "
         "500ms\nclient_keep_alive = 120\n"
-        "affinity_timeout = 90\nrequest_buffering = on\nforwarded = forwarded\nhost = client\n";
+        "affinity_timeout = 90\nrequest_buffering = on\nabort_on_close = queued\n"
+        "forwarded = forwarded\nhost = client\n";
     struct config *config =
         ini_load(HTTP_LISTENER "host=client\nforwarded=forwarded\nheader_timeout=500ms\n"
                                "client_keep_alive=2m\naffinity_timeout=90s\n");
@@ -364,7 +383,7 @@ static void test_print_reads_back(void **state)
              "never\nidle_timeout=10\n"
              "[listener b]\nlisten=[::1]:4\nupstream=HTTP://[::1]\nreuse=never\n"
              "response_timeout=0\nheader_timeout=11\nclient_keep_alive=12\naffinity_timeout=13\n"
-             "request_buffering=off\nforwarded=x-forwarded-for\nhost=a:12\n",
+             "request_buffering=off\nabort_on_close=never\nforwarded=x-forwarded-for\nhost=a:12\n",
              path);
     struct config *first = ini_load(source);
     char *text = ini_print(first);
@@ -382,6 +401,7 @@ static void test_print_reads_back(void **state)
     assert_int_equal(second->listeners[1].client_keep_alive, 12 * USEC_PER_SEC);
     assert_int_equal(second->listeners[1].affinity_timeout, 13 * USEC_PER_SEC);
     assert_false(second->listeners[1].request_buffering);
+    assert_int_equal(second->listeners[1].abort_on_close, ABORT_NEVER);
     assert_int_equal(second->listeners[1].forwarded, FORWARDED_X_FORWARDED_FOR);
     assert_string_equal(second->listeners[1].host, "a:12");
     assert_int_equal(second->listeners[0].socket.mode, 07);
@@ -432,6 +452,8 @@ static void test_random_bytes(void **state)
         "host=",
         "response_timeout=",
         "request_buffering=",
+        "abort_on_close=",
+        "always",
         "off",
         "header_timeout=",
         "client_keep_alive=",
@@ -472,6 +494,7 @@ int main(void)
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_http_defaults),
         cmocka_unit_test(test_http_values),
+        cmocka_unit_test(test_abort_on_close),
         cmocka_unit_test(test_response_timeout),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_addresses),

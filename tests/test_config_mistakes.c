@@ -455,7 +455,7 @@ static void test_keys_without_effect(void **state)
     (void)state;
     assert_mistakes(LISTENER "tls_verify=yes\ntls_cert_file=c\nhost=client\nheader_timeout=30\n"
                              "forwarded=off\naffinity_timeout=60\nclient_keep_alive=60\n"
-                             "response_timeout=\nrequest_buffering=on\n",
+                             "response_timeout=\nrequest_buffering=on\nabort_on_close=queued\n",
                     "5: tls_verify: has no effect on scheme tcp\n"
                     "6: tls_cert_file: has no effect on scheme tcp\n"
                     "7: host: has no effect on scheme tcp\n"
@@ -464,7 +464,8 @@ static void test_keys_without_effect(void **state)
                     "10: affinity_timeout: has no effect on scheme tcp\n"
                     "11: client_keep_alive: has no effect on scheme tcp\n"
                     "12: response_timeout: has no effect on scheme tcp\n"
-                    "13: request_buffering: has no effect on scheme tcp\n");
+                    "13: request_buffering: has no effect on scheme tcp\n"
+                    "14: abort_on_close: has no effect on scheme tcp\n");
     assert_mistakes(HTTP_LISTENER
                     "tls_server_name=x\ntls_min_version=1.2\ntls_close_notify=required\n",
                     "4: tls_server_name: has no effect on scheme http\n"
@@ -519,6 +520,9 @@ static void test_http_keys(void **state)
                    "affinity_timeout: the value is missing");
     assert_mistake(HTTP_LISTENER "request_buffering = yes\n", 4,
                    "request_buffering: \"yes\" is not one of off or on");
+    assert_mistake(HTTP_LISTENER "abort_on_close = on\n", 4,
+                   "abort_on_close: \"on\" is not one of queued, always or never");
+    assert_mistake(HTTP_LISTENER "abort_on_close =\n", 4, "abort_on_close: the value is missing");
     assert_mistake(HTTP_LISTENER "request_buffering =\n", 4,
                    "request_buffering: the value is missing");
     assert_mistake(HTTP_LISTENER "response_timeout = 9000h\n", 4,

@@ -52,6 +52,7 @@ struct far_world {
     size_t retry_count;
     struct far *heard; /* the upstream that received something last */
     bool small_buffers;
+    bool streams; /* the program passes a request on before it is whole, however short it is */
     unsigned serial;
     unsigned long activity; /* counts whatever happens */
 };

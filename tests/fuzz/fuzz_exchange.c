@@ -40,7 +40,7 @@
 enum option {
     OPTION_LIMIT = 3, /* max_per_host, 0 for 4 */
     OPTION_FRESH = 4,
-    OPTION_CLIENT_HOST = 8,
+    OPTION_CLIENT_HOST = 8, /* and abort_on_close = always */
     OPTION_SMALL_BUFFERS = 16,
     OPTION_SPARE = 32,
     OPTION_STREAMING = 64, /* no request_buffering */
@@ -336,6 +336,7 @@ static void begin(struct play *play, uint8_t options)
         .name = name,
         .host = (options & OPTION_CLIENT_HOST) != 0 ? host_client : host_upstream,
         .reuse = (options & OPTION_FRESH) != 0 ? REUSE_NEVER : REUSE_FRAMED,
+        .abort_on_close = (options & OPTION_CLIENT_HOST) != 0 ? ABORT_ALWAYS : ABORT_QUEUED,
         .forwarded = FORWARDED_X_FORWARDED_FOR,
         .idle_timeout = 60 * USEC_PER_SEC,
         .response_timeout = 60 * USEC_PER_SEC,
@@ -346,6 +347,7 @@ static void begin(struct play *play, uint8_t options)
     };
     REQUIRE(endpoint_parse(&config->upstream, "http://192.0.2.1", &error) == 0);
     far_world.small_buffers = (options & OPTION_SMALL_BUFFERS) != 0;
+    far_world.streams = (options & OPTION_STREAMING) != 0;
     stub_dialer_set(STUB_CONNECT);
     make_pool(play, options);
     play->service = (struct service){
