@@ -34,7 +34,7 @@ static void manual_stop(struct resolver_backend *base)
     (void)base;
 }
 
-int world_setup(void **state)
+int dial_world_setup(void **state)
 {
     struct world *world = calloc(1, sizeof(*world));
     world->loop = loop_new();
@@ -46,7 +46,7 @@ int world_setup(void **state)
     return world->loop != NULL && world->resolver != NULL ? 0 : -1;
 }
 
-int world_teardown(void **state)
+int dial_world_teardown(void **state)
 {
     struct world *world = *state;
     for (size_t i = 0; i < world->socket_count; i++)

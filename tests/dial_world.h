@@ -42,8 +42,8 @@ struct caller {
 
 /* cmocka fixtures. Every test ends with its streams closed; what is still open then was leaked, and
  * fails it. */
-int world_setup(void **state);
-int world_teardown(void **state);
+int dial_world_setup(void **state);
+int dial_world_teardown(void **state);
 
 /* Closes a socket with the test; returns it. */
 int world_keep(struct world *world, int fd);

@@ -31,8 +31,8 @@ struct world {
 };
 
 /* cmocka fixtures. A descriptor that is still open at the end was leaked, and fails the test. */
-int world_setup(void **state);
-int world_teardown(void **state);
+int service_world_setup(void **state);
+int service_world_teardown(void **state);
 
 /* The listener: a scheme, addresses to listen on, further lines. */
 void world_configure(struct world *world, const char *scheme, const char *listen,

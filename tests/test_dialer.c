@@ -422,7 +422,7 @@ static void test_no_descriptors(void **state)
 
 int main(void)
 {
-#define TEST(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+#define TEST(test) cmocka_unit_test_setup_teardown(test, dial_world_setup, dial_world_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_numeric),
         TEST(test_numeric_in6),

@@ -276,7 +276,7 @@ static void test_bind_address_of_the_wrong_family_in6(void **state)
 
 int main(void)
 {
-#define TEST(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+#define TEST(test) cmocka_unit_test_setup_teardown(test, dial_world_setup, dial_world_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_next_address_after_failure),
         TEST(test_all_addresses_refused),

@@ -169,7 +169,7 @@ static void test_bind_address_of_the_late_family(void **state)
 
 int main(void)
 {
-#define TEST(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+#define TEST(test) cmocka_unit_test_setup_teardown(test, dial_world_setup, dial_world_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_late_family_is_for_the_next_dial),
         TEST(test_late_family_beside_a_pending_attempt),

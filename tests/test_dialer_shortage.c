@@ -22,14 +22,14 @@
 static int setup(void **state)
 {
     alarm(PATIENCE);
-    return world_setup(state);
+    return dial_world_setup(state);
 }
 
 static int teardown(void **state)
 {
     shortage_of_epoll_ctl(0);
     shortage_of_calloc(0);
-    return world_teardown(state);
+    return dial_world_teardown(state);
 }
 
 static void test_socket_cannot_be_watched(void **state)

@@ -39,7 +39,7 @@ static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     char listen[160];
-    world_setup((void **)&f->world);
+    service_world_setup((void **)&f->world);
     for (int i = 0; i < SOCKETS; i++)
         snprintf(f->paths[i], sizeof(f->paths[i]), "%s/%d", f->world->folder, i);
     snprintf(listen, sizeof(listen), "unix:%s unix:%s", f->paths[0], f->paths[1]);
@@ -61,7 +61,7 @@ static int teardown(void **state)
     struct fixture *f = *state;
     listeners_abort(&f->listeners);
     listeners_clear(&f->listeners);
-    world_teardown((void **)&f->world);
+    service_world_teardown((void **)&f->world);
     free(f);
     return 0;
 }

@@ -38,7 +38,7 @@ static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     assert_non_null(f);
-    world_setup((void **)&f->world);
+    service_world_setup((void **)&f->world);
     f->client = -1;
     *state = f;
     return 0;
@@ -52,7 +52,7 @@ static int teardown(void **state)
     service_clear(&f->service);
     if (f->client >= 0)
         close(f->client);
-    world_teardown((void **)&f->world);
+    service_world_teardown((void **)&f->world);
     free(f);
     return 0;
 }

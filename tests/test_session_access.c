@@ -49,7 +49,7 @@ static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     assert_non_null(f);
-    world_setup((void **)&f->world);
+    service_world_setup((void **)&f->world);
     snprintf(f->path, sizeof(f->path), "%s/access.log", f->world->folder);
     assert_int_equal(log_access_open(f->path), 0);
     f->client = -1;
@@ -66,7 +66,7 @@ static int teardown(void **state)
         close(f->client);
     assert_int_equal(log_access_open("off"), 0);
     assert_int_equal(unlink(f->path), 0);
-    world_teardown((void **)&f->world);
+    service_world_teardown((void **)&f->world);
     free(f);
     return 0;
 }

@@ -170,7 +170,7 @@ static void show_through(struct fixture *f, bool issuer_is_ca, bool with_issuer)
         .name = "x", .sans = "DNS:api.example.com", .issuer = &between};
     identity_make(&between, &issuer);
     identity_make(&leaf, &options);
-    f->context = peer_context(&leaf, with_issuer ? &between : NULL);
+    f->context = tls_peer_context(&leaf, with_issuer ? &between : NULL);
     identity_clear(&leaf);
     identity_clear(&between);
 }
@@ -218,7 +218,7 @@ static void test_trusted_intermediate(void **state)
     identity_make(&between, &issuer);
     identity_make(&leaf, &(struct identity_options){
                              .name = "x", .sans = "DNS:api.example.com", .issuer = &between});
-    f->context = peer_context(&leaf, NULL);
+    f->context = tls_peer_context(&leaf, NULL);
     trust(f, &between, path);
     visit(f);
     trust(f, &leaf, path);
@@ -397,7 +397,7 @@ static void test_closed_in_the_handshake(void **state)
 {
     struct fixture *f = *state;
     begin_raw(f);
-    peer_close(&f->pair);
+    tls_peer_close(&f->pair);
     assert_raw_end(f, "the upstream closed the connection during the handshake");
 }
 
@@ -405,7 +405,7 @@ static void test_reset_in_the_handshake(void **state)
 {
     struct fixture *f = *state;
     begin_raw(f);
-    peer_reset(&f->pair);
+    tls_peer_reset(&f->pair);
     assert_raw_end(f, "Connection reset by peer during the handshake");
 }
 

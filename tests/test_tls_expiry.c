@@ -142,7 +142,7 @@ static void test_first_of_the_chain_counts(void **state)
                                                     .from = -1,
                                                     .to = 9,
                                                     .issuer = &between});
-    f->context = peer_context(&leaf, &between);
+    f->context = tls_peer_context(&leaf, &between);
     watch(f, &watcher);
     connect_ok(f);
     pair_clear(&f->pair);

@@ -24,7 +24,7 @@ static int accept_any(int ok, X509_STORE_CTX *store)
 
 static void ask_certificate(struct fixture *f, int version, bool insist)
 {
-    f->context = peer_context(&world.good, NULL);
+    f->context = tls_peer_context(&world.good, NULL);
     SSL_CTX_set_max_proto_version(f->context, version);
     SSL_CTX_set_verify(f->context, SSL_VERIFY_PEER | (insist ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
                        accept_any);
@@ -82,16 +82,16 @@ static void test_client_certificate_after_the_handshake(void **state)
     struct fixture *f = *state;
     write_client("later.pem", "later.key", 0, 0);
     use_certificate(f, "later.pem", "later.key");
-    f->context = peer_context(&world.good, NULL);
+    f->context = tls_peer_context(&world.good, NULL);
     SSL_CTX_set_verify(f->context, SSL_VERIFY_PEER | SSL_VERIFY_POST_HANDSHAKE, accept_any);
     connect_ok(f);
     assert_null(SSL_get0_peer_certificate(f->pair.peer));
     assert_int_equal(SSL_verify_client_post_handshake(f->pair.peer), 1);
     assert_int_equal(SSL_do_handshake(f->pair.peer), 1);
-    peer_send(&f->pair, "who is it?");
+    tls_peer_send(&f->pair, "who is it?");
     pair_expect(&f->pair, "who is it?"); /* which reads on through the question */
     assert_int_equal(stream_write(&f->pair.stream, "me", 2), 2);
-    peer_expect(&f->pair, "me");
+    tls_peer_expect(&f->pair, "me");
     assert_non_null(SSL_get0_peer_certificate(f->pair.peer));
     pair_clear(&f->pair);
 }
@@ -100,7 +100,7 @@ static void test_client_certificate_after_the_handshake(void **state)
 static void test_no_client_certificate_after_the_handshake(void **state)
 {
     struct fixture *f = *state;
-    f->context = peer_context(&world.good, NULL);
+    f->context = tls_peer_context(&world.good, NULL);
     SSL_CTX_set_verify(f->context, SSL_VERIFY_PEER | SSL_VERIFY_POST_HANDSHAKE, accept_any);
     connect_ok(f);
     assert_int_equal(SSL_verify_client_post_handshake(f->pair.peer), 0);
@@ -129,7 +129,7 @@ static void test_client_certificate_missing_1_3(void **state)
     ssize_t n;
     ask_certificate(f, TLS1_3_VERSION, true);
     connect_ok(f);
-    peer_flush(&f->pair);
+    tls_peer_flush(&f->pair);
     while ((n = stream_read(&f->pair.stream, &byte, 1)) < 0 && errno == EAGAIN)
         pair_await(&f->pair);
     assert_int_equal(errno, EPROTO);

@@ -90,7 +90,7 @@ static void test_resumption_after_truncation(void **state)
     for (int i = 0; i < 4; i++) {
         SSL_CTX_set_max_proto_version(f->context, TLS1_2_VERSION);
         connect_ok(f);
-        peer_close(&f->pair);
+        tls_peer_close(&f->pair);
         while (stream_read(&f->pair.stream, &byte, 1) < 0 && errno == EAGAIN)
             pair_await(&f->pair);
         pair_clear(&f->pair);
@@ -106,7 +106,7 @@ static void test_newest_tickets_are_kept(void **state)
     SSL_CTX_set_num_tickets(f->context, 100);
     visit(f);
     SSL_CTX_free(f->context); /* an upstream with other keys: one ticket is lost on it */
-    f->context = peer_context(&world.good, NULL);
+    f->context = tls_peer_context(&world.good, NULL);
     visit(f);
     SSL_CTX_set_num_tickets(f->context, 0);
     for (int i = 0; i < 3; i++)
@@ -167,7 +167,7 @@ static void test_ticket_not_accepted(void **state)
     struct fixture *f = *state;
     visit(f);
     SSL_CTX_free(f->context);
-    f->context = peer_context(&world.good, NULL);
+    f->context = tls_peer_context(&world.good, NULL);
     visit(f);
     visit(f);
     assert_stats(f, 2, 1, 0);
@@ -180,7 +180,7 @@ static void fail_with_session(struct fixture *f, int version)
     visit(f);
     pair_make(&f->pair, f->client, f->context);
     assert_int_equal(stream_handshake(&f->pair.stream), TLS_WANTS_READ);
-    peer_close(&f->pair);
+    tls_peer_close(&f->pair);
     enum tls_result result = TLS_WANTS_READ;
     while (result == TLS_WANTS_READ) {
         pair_await(&f->pair);
@@ -218,7 +218,7 @@ static void test_failure_without_session_keeps_them(void **state)
     f->pair = early;
     assert_int_equal(stream_watch(&f->pair.stream, f->pair.loop), 0);
     assert_int_equal(stream_handshake(&f->pair.stream), TLS_WANTS_READ);
-    peer_reset(&f->pair);
+    tls_peer_reset(&f->pair);
     assert_int_equal(stream_handshake(&f->pair.stream), TLS_FAILED);
     pair_clear(&f->pair);
     visit(f);
@@ -233,7 +233,7 @@ static void visit_mixed(struct fixture *f, SSL_CTX *wrong, int i)
     SSL_CTX_set_max_proto_version(f->context, i % 2 == 0 ? TLS1_2_VERSION : TLS1_3_VERSION);
     pair_make(&f->pair, f->client, i % 5 == 1 ? wrong : f->context);
     if (i % 5 == 2) {
-        peer_close(&f->pair);
+        tls_peer_close(&f->pair);
     } else if (i % 5 == 3) {
         assert_int_equal(send(f->pair.fd, "HTTP/1.1 400 Bad\r\n", 18, 0), 18);
         while (stream_handshake(&f->pair.stream) == TLS_WANTS_READ)

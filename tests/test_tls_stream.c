@@ -22,7 +22,7 @@ static void test_nothing_to_read(void **state)
     assert_true(stream_is_tls(&f->pair.stream));
     assert_fails(take(f, 1), EAGAIN);
     assert_false(f->pair.stream.readable);
-    peer_send(&f->pair, "abc");
+    tls_peer_send(&f->pair, "abc");
     pair_await(&f->pair);
     assert_true(f->pair.stream.readable);
     pair_expect(&f->pair, "abc");
@@ -33,7 +33,7 @@ static void test_bytes_in_memory_keep_it_readable(void **state)
 {
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
-    peer_send(&f->pair, "abcd");
+    tls_peer_send(&f->pair, "abcd");
     pair_await(&f->pair);
     assert_int_equal(take(f, 1), 1);
     assert_true(stream_has_pending(&f->pair.stream));
@@ -53,7 +53,7 @@ static void send_key_updates(struct fixture *f, int count)
         assert_int_equal(SSL_key_update(f->pair.peer, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
         assert_int_equal(SSL_do_handshake(f->pair.peer), 1);
     }
-    peer_send(&f->pair, "abc");
+    tls_peer_send(&f->pair, "abc");
     pair_await(&f->pair);
 }
 
@@ -94,7 +94,7 @@ static void test_read_ahead(void **state)
     begin(f, TLS1_3_VERSION);
     for (int i = 0; i < 20; i++)
         assert_int_equal(SSL_write(f->pair.peer, block, sizeof(block)), sizeof(block));
-    peer_flush(&f->pair);
+    tls_peer_flush(&f->pair);
     pair_await(&f->pair);
     reads = 0;
     assert_int_equal(take(f, sizeof(f->buffer)), 20 * sizeof(block));
@@ -126,7 +126,7 @@ static void test_large_read(void **state)
     reads = 0;
     int taken = 0;
     while (size < sent) {
-        peer_flush(&f->pair);
+        tls_peer_flush(&f->pair);
         while (!f->pair.stream.readable)
             pair_await(&f->pair);
         ssize_t n = stream_read(&f->pair.stream, got + size, sizeof(got) - size);
@@ -146,16 +146,16 @@ static void test_drained(void **state)
 {
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
-    peer_send(&f->pair, "abc");
+    tls_peer_send(&f->pair, "abc");
     send_ticket(f);
-    peer_flush(&f->pair);
+    tls_peer_flush(&f->pair);
     pair_await(&f->pair);
     reads = 0;
     assert_int_equal(take(f, 10), 3);
     assert_int_equal(reads, 1);
     assert_false(f->pair.stream.readable);
     assert_true(stream_is_drained(&f->pair.stream));
-    peer_send(&f->pair, "def");
+    tls_peer_send(&f->pair, "def");
     pair_await(&f->pair);
     assert_false(stream_is_drained(&f->pair.stream));
     pair_expect(&f->pair, "def");
@@ -170,13 +170,13 @@ static void test_not_drained(void **state)
         assert_int_equal(SSL_write(f->pair.peer, "abc", 3), 3);
         size_t record = (size_t)BIO_pending(f->pair.to_stream);
         assert_int_equal(SSL_write(f->pair.peer, "def", 3), 3);
-        assert_int_equal(peer_put(&f->pair, record + 10), record + 10);
+        assert_int_equal(tls_peer_put(&f->pair, record + 10), record + 10);
         pair_await(&f->pair);
         assert_int_equal(take(f, size), size < 3 ? size : 3);
         assert_int_equal(f->pair.stream.readable, size < 3);
         assert_false(stream_is_drained(&f->pair.stream));
         pair_expect(&f->pair, size < 3 ? "c" : "");
-        peer_flush(&f->pair);
+        tls_peer_flush(&f->pair);
         pair_expect(&f->pair, "def");
     }
 }
@@ -186,8 +186,8 @@ static void test_not_drained_before_the_end(void **state)
 {
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
-    peer_send(&f->pair, "abc");
-    peer_close(&f->pair);
+    tls_peer_send(&f->pair, "abc");
+    tls_peer_close(&f->pair);
     while (!f->pair.stream.hangup)
         pair_await(&f->pair);
     assert_int_equal(take(f, 10), 3);
@@ -200,12 +200,12 @@ static void test_record_in_pieces(void **state)
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
     assert_int_equal(SSL_write(f->pair.peer, "abc", 3), 3);
-    assert_int_equal(peer_put(&f->pair, 10), 10);
+    assert_int_equal(tls_peer_put(&f->pair, 10), 10);
     pair_await(&f->pair);
     assert_fails(take(f, 10), EAGAIN);
     assert_false(f->pair.stream.readable);
     assert_true(stream_has_pending(&f->pair.stream));
-    peer_flush(&f->pair);
+    tls_peer_flush(&f->pair);
     pair_expect(&f->pair, "abc");
 }
 
@@ -226,7 +226,7 @@ static void test_close_notify_is_the_end(void **state)
     begin(f, TLS1_3_VERSION);
     assert_int_equal(SSL_write(f->pair.peer, "abc", 3), 3);
     SSL_shutdown(f->pair.peer);
-    peer_flush(&f->pair);
+    tls_peer_flush(&f->pair);
     pair_await(&f->pair);
     assert_int_equal(take(f, 10), 3); /* the end behind it waits in memory */
     assert_true(f->pair.stream.readable);
@@ -240,8 +240,8 @@ static void test_end_without_close_notify_is_a_truncation(void **state)
 {
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
-    peer_send(&f->pair, "abc");
-    peer_close(&f->pair);
+    tls_peer_send(&f->pair, "abc");
+    tls_peer_close(&f->pair);
     pair_await(&f->pair);
     assert_end_follows(f, -1, ECONNRESET);
     assert_string_equal(stream_failure(&f->pair.stream), "the upstream closed the connection");
@@ -251,10 +251,10 @@ static void test_end_in_the_middle_of_a_record(void **state)
 {
     struct fixture *f = *state;
     begin(f, TLS1_2_VERSION);
-    peer_send(&f->pair, "abc");
+    tls_peer_send(&f->pair, "abc");
     assert_int_equal(SSL_write(f->pair.peer, "def", 3), 3);
-    assert_int_equal(peer_put(&f->pair, 10), 10);
-    peer_close(&f->pair);
+    assert_int_equal(tls_peer_put(&f->pair, 10), 10);
+    tls_peer_close(&f->pair);
     pair_await(&f->pair);
     assert_end_follows(f, -1, ECONNRESET);
 }
@@ -264,8 +264,8 @@ static void test_bare_end(void **state)
 {
     struct fixture *f = *state;
     begin_bare(f, TLS1_3_VERSION);
-    peer_send(&f->pair, "abc");
-    peer_close(&f->pair);
+    tls_peer_send(&f->pair, "abc");
+    tls_peer_close(&f->pair);
     pair_await(&f->pair);
     assert_end_follows(f, 0, 0);
     assert_int_equal(stream_look(&f->pair.stream), LOOK_EOF);
@@ -275,10 +275,10 @@ static void test_bare_end(void **state)
 static void check_bare_end_in_a_record(struct fixture *f, size_t size)
 {
     begin_bare(f, TLS1_3_VERSION);
-    peer_send(&f->pair, "abc");
+    tls_peer_send(&f->pair, "abc");
     assert_int_equal(SSL_write(f->pair.peer, "def", 3), 3);
-    assert_int_equal(peer_put(&f->pair, size), size);
-    peer_close(&f->pair);
+    assert_int_equal(tls_peer_put(&f->pair, size), size);
+    tls_peer_close(&f->pair);
     pair_await(&f->pair);
     assert_end_follows(f, -1, ECONNRESET);
     assert_int_equal(stream_look(&f->pair.stream), LOOK_EOF);
@@ -304,11 +304,11 @@ static void test_close_notify_before_a_bare_end(void **state)
 {
     struct fixture *f = *state;
     begin_bare(f, TLS1_3_VERSION);
-    peer_send(&f->pair, "abc");
+    tls_peer_send(&f->pair, "abc");
     SSL_shutdown(f->pair.peer);
-    peer_flush(&f->pair);
+    tls_peer_flush(&f->pair);
     put_raw(f, "xyz", 3);
-    peer_close(&f->pair);
+    tls_peer_close(&f->pair);
     pair_await(&f->pair);
     assert_end_follows(f, 0, 0);
 }
@@ -317,7 +317,7 @@ static void test_reset_by_the_peer(void **state)
 {
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
-    peer_reset(&f->pair);
+    tls_peer_reset(&f->pair);
     pair_await(&f->pair);
     assert_fails(take(f, 1), ECONNRESET);
     assert_string_equal(stream_failure(&f->pair.stream), "Connection reset by peer");
@@ -328,7 +328,7 @@ static void test_write_to_a_broken_connection(void **state)
 {
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
-    peer_reset(&f->pair);
+    tls_peer_reset(&f->pair);
     ssize_t n = stream_write(&f->pair.stream, "x", 1);
     assert_true(n < 0 && (errno == ECONNRESET || errno == EPIPE));
     assert_false(f->pair.stream.writable);
@@ -353,7 +353,7 @@ static void test_old_errors_are_no_verdict(void **state)
     begin(f, TLS1_3_VERSION);
     ERR_raise(ERR_LIB_SSL, SSL_R_BAD_LENGTH);
     assert_fails(take(f, 1), EAGAIN);
-    peer_send(&f->pair, "abc");
+    tls_peer_send(&f->pair, "abc");
     pair_await(&f->pair);
     ERR_raise(ERR_LIB_SSL, SSL_R_BAD_LENGTH);
     assert_int_equal(stream_look(&f->pair.stream), LOOK_DATA);
@@ -368,13 +368,13 @@ static void test_interrupted_calls_are_repeated(void **state)
 {
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
-    peer_send(&f->pair, "abc");
+    tls_peer_send(&f->pair, "abc");
     pair_await(&f->pair);
     interruptions = 2;
     assert_int_equal(take(f, 10), 3);
     interruptions = 2;
     assert_int_equal(stream_write(&f->pair.stream, "x", 1), 1);
-    peer_send(&f->pair, "abc");
+    tls_peer_send(&f->pair, "abc");
     interruptions = 2;
     assert_int_equal(stream_look(&f->pair.stream), LOOK_DATA);
     interruptions = 2;
@@ -388,7 +388,7 @@ static void test_look_at_data(void **state)
 {
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
-    peer_send(&f->pair, "abc");
+    tls_peer_send(&f->pair, "abc");
     assert_look_after_event(f, LOOK_DATA);
     assert_int_equal(stream_look(&f->pair.stream), LOOK_DATA);
     pair_expect(&f->pair, "abc");
@@ -405,7 +405,7 @@ static void test_look_tells_of_what_it_took(void **state)
         assert_true(stream_write(&f->pair.stream, block, sizeof(block)) > 0 || errno == EAGAIN);
     loop_turn(f->pair.loop, 0);
     assert_false(f->pair.stream.writable);
-    peer_send(&f->pair, "abc");
+    tls_peer_send(&f->pair, "abc");
     assert_int_equal(stream_look(&f->pair.stream), LOOK_DATA);
     assert_true(f->pair.stream.readable);
     pair_await(&f->pair);
@@ -427,13 +427,13 @@ static void test_tickets_leave_it_quiet(void **state)
     begin(f, TLS1_3_VERSION);
     for (int i = 0; i < 3; i++) {
         send_ticket(f);
-        peer_flush(&f->pair);
+        tls_peer_flush(&f->pair);
         assert_look_after_event(f, LOOK_QUIET);
         assert_false(f->pair.stream.readable);
     }
     assert_works(f);
     send_ticket(f);
-    peer_send(&f->pair, "abc");
+    tls_peer_send(&f->pair, "abc");
     assert_look_after_event(f, LOOK_DATA);
 }
 
@@ -444,7 +444,7 @@ static void test_key_updates_leave_it_quiet(void **state)
     for (int type = 0; type <= 1; type++) { /* not requested, requested */
         assert_int_equal(SSL_key_update(f->pair.peer, type), 1);
         assert_int_equal(SSL_do_handshake(f->pair.peer), 1);
-        peer_flush(&f->pair);
+        tls_peer_flush(&f->pair);
         assert_look_after_event(f, LOOK_QUIET);
         assert_works(f);
         assert_works(f);
@@ -457,9 +457,9 @@ static void test_renegotiation_is_refused(void **state)
     begin(f, TLS1_2_VERSION);
     assert_int_equal(SSL_renegotiate(f->pair.peer), 1);
     assert_int_equal(SSL_do_handshake(f->pair.peer), 1); /* HelloRequest */
-    peer_flush(&f->pair);
+    tls_peer_flush(&f->pair);
     assert_look_after_event(f, LOOK_QUIET);
-    assert_int_equal(peer_read(&f->pair, f->buffer, 1), -1);
+    assert_int_equal(tls_peer_read(&f->pair, f->buffer, 1), -1);
     assert_int_equal(ERR_GET_REASON(ERR_peek_error()), SSL_R_NO_RENEGOTIATION);
 }
 
@@ -468,7 +468,7 @@ static void test_look_at_close_notify(void **state)
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
     SSL_shutdown(f->pair.peer);
-    peer_flush(&f->pair);
+    tls_peer_flush(&f->pair);
     assert_look_after_event(f, LOOK_EOF);
     assert_int_equal(stream_look(&f->pair.stream), LOOK_EOF);
 }
@@ -477,7 +477,7 @@ static void test_look_at_end_without_close_notify(void **state)
 {
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
-    peer_close(&f->pair);
+    tls_peer_close(&f->pair);
     assert_look_after_event(f, LOOK_EOF);
     assert_int_equal(stream_look(&f->pair.stream), LOOK_EOF);
     assert_fails(take(f, 1), ECONNRESET);
@@ -487,7 +487,7 @@ static void test_look_at_reset(void **state)
 {
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
-    peer_reset(&f->pair);
+    tls_peer_reset(&f->pair);
     assert_look_after_event(f, LOOK_ERROR);
     assert_int_equal(errno, ECONNRESET);
 }
@@ -498,7 +498,7 @@ static void test_look_at_alert(void **state)
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
     BIO_write(f->pair.from_stream, "\x17\x03\x03\x00\x20 thirty-two bytes that are none..", 5 + 32);
-    assert_int_equal(peer_read(&f->pair, f->buffer, 1), -1);
+    assert_int_equal(tls_peer_read(&f->pair, f->buffer, 1), -1);
     assert_look_after_event(f, LOOK_ERROR);
     assert_int_equal(errno, EPROTO);
     assert_string_equal(stream_failure(&f->pair.stream), "alert from the upstream: bad record mac");
@@ -521,10 +521,10 @@ static void test_look_at_part_of_a_record(void **state)
     begin(f, TLS1_3_VERSION);
     assert_false(stream_has_pending(&f->pair.stream));
     assert_int_equal(SSL_write(f->pair.peer, "abc", 3), 3);
-    assert_int_equal(peer_put(&f->pair, 10), 10);
+    assert_int_equal(tls_peer_put(&f->pair, 10), 10);
     assert_look_after_event(f, LOOK_QUIET);
     assert_true(stream_has_pending(&f->pair.stream));
-    peer_flush(&f->pair);
+    tls_peer_flush(&f->pair);
     assert_look_after_event(f, LOOK_DATA);
 }
 
@@ -534,10 +534,10 @@ static void test_look_at_the_header_of_a_record(void **state)
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
     assert_int_equal(SSL_write(f->pair.peer, "abc", 3), 3);
-    assert_int_equal(peer_put(&f->pair, SSL3_RT_HEADER_LENGTH), SSL3_RT_HEADER_LENGTH);
+    assert_int_equal(tls_peer_put(&f->pair, SSL3_RT_HEADER_LENGTH), SSL3_RT_HEADER_LENGTH);
     assert_look_after_event(f, LOOK_QUIET);
     assert_true(stream_has_pending(&f->pair.stream));
-    peer_flush(&f->pair);
+    tls_peer_flush(&f->pair);
     pair_await(&f->pair);
     pair_expect(&f->pair, "abc");
     assert_false(stream_has_pending(&f->pair.stream));

@@ -27,7 +27,7 @@ static void test_parts_share_a_record(void **state)
     begin(f, TLS1_3_VERSION);
     assert_int_equal(stream_writev(&f->pair.stream, parts, ARRAY_LEN(parts)), 14);
     assert_true(f->pair.stream.writable);
-    peer_expect(&f->pair, "GET / HTTP/1.1");
+    tls_peer_expect(&f->pair, "GET / HTTP/1.1");
     assert_int_equal(stream_writev(&f->pair.stream, parts, 1), 0);
     assert_fails(recv(f->pair.fd, f->buffer, 1, MSG_DONTWAIT), EAGAIN);
 }
@@ -98,7 +98,7 @@ static uint64_t fill(struct fixture *f, uint64_t from)
 static uint64_t peer_check(struct fixture *f, uint64_t from)
 {
     int n;
-    while ((n = peer_read(&f->pair, f->buffer, sizeof(f->buffer))) > 0) {
+    while ((n = tls_peer_read(&f->pair, f->buffer, sizeof(f->buffer))) > 0) {
         for (int i = 0; i < n; i++)
             assert_int_equal(f->buffer[i], byte_at(from + (uint64_t)i));
         from += (uint64_t)n;
@@ -179,7 +179,7 @@ static void peer_work(struct fixture *f, struct transfer *t)
         assert_int_equal(SSL_write(f->pair.peer, block, (int)size), size);
         t->peer_sent += size;
     }
-    peer_put(&f->pair, t->peer_share);
+    tls_peer_put(&f->pair, t->peer_share);
     ssize_t n =
         recv(f->pair.fd, f->buffer,
              t->peer_share < sizeof(f->buffer) ? t->peer_share : sizeof(f->buffer), MSG_DONTWAIT);
@@ -289,7 +289,7 @@ static size_t send_part_of_ticket(struct fixture *f)
     SSL_set_max_send_fragment(f->pair.peer, 512);
     send_ticket(f);
     assert_true(BIO_pending(f->pair.to_stream) > 2 * 534);
-    assert_int_equal(peer_put(&f->pair, 534), 534); /* 512, header, type, tag */
+    assert_int_equal(tls_peer_put(&f->pair, 534), 534); /* 512, header, type, tag */
     return (size_t)BIO_pending(f->pair.to_stream);
 }
 
@@ -300,7 +300,7 @@ static void test_ticket_in_pieces(void **state)
     send_part_of_ticket(f);
     assert_look_after_event(f, LOOK_QUIET);
     assert_true(stream_has_pending(&f->pair.stream));
-    peer_flush(&f->pair);
+    tls_peer_flush(&f->pair);
     assert_look_after_event(f, LOOK_QUIET);
     assert_false(stream_has_pending(&f->pair.stream));
     assert_works(f);
@@ -322,7 +322,7 @@ static void test_write_waits_for_the_rest(void **state)
     begin_blocked_write(f);
     assert_fails(stream_write(&f->pair.stream, "ping", 4), EAGAIN);
     assert_false(f->pair.stream.writable);
-    peer_flush(&f->pair);
+    tls_peer_flush(&f->pair);
     pair_await(&f->pair);
     assert_true(f->pair.stream.writable);
     assert_works(f);
@@ -333,13 +333,13 @@ static void test_write_tells_of_what_it_read(void **state)
 {
     struct fixture *f = *state;
     begin_blocked_write(f);
-    peer_send(&f->pair, "pong");
+    tls_peer_send(&f->pair, "pong");
     assert_false(f->pair.stream.readable);
     assert_int_equal(stream_write(&f->pair.stream, "ping", 4), 4);
     assert_true(f->pair.stream.readable);
     pair_await(&f->pair);
     pair_expect(&f->pair, "pong");
-    peer_expect(&f->pair, "ping");
+    tls_peer_expect(&f->pair, "ping");
 }
 
 /* The read takes the rest before there was an event for the write that waits for it. */
@@ -348,7 +348,7 @@ static void test_read_wakes_the_write(void **state)
     struct fixture *f = *state;
     begin_blocked_write(f);
     assert_fails(stream_write(&f->pair.stream, "ping", 4), EAGAIN);
-    peer_flush(&f->pair);
+    tls_peer_flush(&f->pair);
     assert_fails(take(f, 1), EAGAIN);
     assert_true(f->pair.stream.writable);
     pair_await(&f->pair);
@@ -360,7 +360,7 @@ static void test_look_wakes_the_write(void **state)
     struct fixture *f = *state;
     begin_blocked_write(f);
     assert_fails(stream_write(&f->pair.stream, "ping", 4), EAGAIN);
-    peer_flush(&f->pair);
+    tls_peer_flush(&f->pair);
     assert_int_equal(stream_look(&f->pair.stream), LOOK_QUIET);
     assert_true(f->pair.stream.writable);
     pair_await(&f->pair);
@@ -378,7 +378,7 @@ static void request_key_update(struct fixture *f)
 {
     assert_int_equal(SSL_key_update(f->pair.peer, SSL_KEY_UPDATE_REQUESTED), 1);
     assert_int_equal(SSL_do_handshake(f->pair.peer), 1);
-    peer_flush(&f->pair);
+    tls_peer_flush(&f->pair);
 }
 
 /* The answer to a key update is in the way of our bytes, and both find no room at first. */
@@ -391,7 +391,7 @@ static void test_key_update_on_a_full_connection(void **state)
     assert_look_after_event(f, LOOK_QUIET);
     assert_fails(stream_write(&f->pair.stream, "ping", 4), EAGAIN);
     assert_false(f->pair.stream.writable);
-    peer_send(&f->pair, "abc");
+    tls_peer_send(&f->pair, "abc");
     pair_await(&f->pair);
     ssize_t n = take(f, 3); /* may have to wait for the answer */
     make_room(f);
@@ -418,7 +418,7 @@ static void test_write_wakes_the_read(void **state)
     assert_int_equal(stream_write(&f->pair.stream, "ping", 4), 4);
     assert_true(f->pair.stream.readable);
     pair_await(&f->pair);
-    peer_expect(&f->pair, "ping");
+    tls_peer_expect(&f->pair, "ping");
     assert_works(f);
 }
 
@@ -427,7 +427,7 @@ static void test_wake_ends_with_the_watch(void **state)
 {
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
-    peer_send(&f->pair, "abc");
+    tls_peer_send(&f->pair, "abc");
     assert_int_equal(stream_look(&f->pair.stream), LOOK_DATA);
     unsigned calls = f->pair.calls;
     stream_unwatch(&f->pair.stream);
@@ -443,8 +443,8 @@ static void test_wake_ends_with_the_watch(void **state)
 static void assert_peer_end(struct fixture *f, bool close_notify)
 {
     while (!f->pair.ended)
-        peer_take(&f->pair);
-    assert_int_equal(peer_read(&f->pair, f->buffer, 1), close_notify ? 0 : -1);
+        tls_peer_take(&f->pair);
+    assert_int_equal(tls_peer_read(&f->pair, f->buffer, 1), close_notify ? 0 : -1);
 }
 
 static void test_close_sends_close_notify(void **state)
@@ -480,10 +480,10 @@ static void test_reset_sends_no_close_notify(void **state)
 /* It reads close_notify, and behind it TCP's end. */
 static void assert_peer_half_closed(struct fixture *f)
 {
-    while (peer_read(&f->pair, f->buffer, 1) != 0)
+    while (tls_peer_read(&f->pair, f->buffer, 1) != 0)
         ;
     while (!f->pair.ended)
-        peer_take(&f->pair);
+        tls_peer_take(&f->pair);
 }
 
 static void half_close(struct fixture *f, int version)
@@ -493,12 +493,12 @@ static void half_close(struct fixture *f, int version)
     assert_int_equal(stream_end_write(&f->pair.stream), 0);
     assert_int_equal(stream_end_write(&f->pair.stream), 0);
     assert_fails(stream_write(&f->pair.stream, "x", 1), EPIPE);
-    peer_expect(&f->pair, "ping");
+    tls_peer_expect(&f->pair, "ping");
     assert_peer_half_closed(f);
-    peer_send(&f->pair, "pong"); /* the other direction goes on */
+    tls_peer_send(&f->pair, "pong"); /* the other direction goes on */
     pair_expect(&f->pair, "pong");
     SSL_shutdown(f->pair.peer);
-    peer_flush(&f->pair);
+    tls_peer_flush(&f->pair);
     assert_look_after_event(f, LOOK_EOF);
 }
 
@@ -519,12 +519,12 @@ static void test_half_close_with_tickets(void **state)
     begin(f, TLS1_3_VERSION);
     assert_int_equal(stream_end_write(&f->pair.stream), 0);
     send_ticket(f);
-    peer_send(&f->pair, "pong");
+    tls_peer_send(&f->pair, "pong");
     pair_expect(&f->pair, "pong");
     send_ticket(f);
-    peer_flush(&f->pair);
+    tls_peer_flush(&f->pair);
     assert_look_after_event(f, LOOK_QUIET);
-    peer_send(&f->pair, "pong");
+    tls_peer_send(&f->pair, "pong");
     pair_expect(&f->pair, "pong");
 }
 
@@ -536,12 +536,12 @@ static void test_half_close_with_key_updates(void **state)
     assert_int_equal(stream_end_write(&f->pair.stream), 0);
     for (int i = 0; i < 2; i++) {
         request_key_update(f);
-        peer_send(&f->pair, "pong");
+        tls_peer_send(&f->pair, "pong");
         pair_expect(&f->pair, "pong");
     }
     assert_peer_half_closed(f);
     SSL_shutdown(f->pair.peer);
-    peer_flush(&f->pair);
+    tls_peer_flush(&f->pair);
     assert_look_after_event(f, LOOK_EOF);
 }
 
@@ -553,12 +553,12 @@ static void half_close_when_full(struct fixture *f, int version)
     full = true;
     assert_int_equal(stream_end_write(&f->pair.stream), 0);
     f->pair.stream.watch.ready(&f->pair.stream.watch, EPOLLOUT); /* for nothing */
-    peer_expect(&f->pair, "ping");
-    assert_int_equal(peer_read(&f->pair, f->buffer, 1), -1);
+    tls_peer_expect(&f->pair, "ping");
+    assert_int_equal(tls_peer_read(&f->pair, f->buffer, 1), -1);
     assert_false(f->pair.ended);
     make_room(f);
     assert_peer_half_closed(f);
-    peer_send(&f->pair, "pong");
+    tls_peer_send(&f->pair, "pong");
     pair_expect(&f->pair, "pong");
 }
 
@@ -578,8 +578,8 @@ static void test_half_close_in_the_middle_of_a_ticket(void **state)
     struct fixture *f = *state;
     begin_blocked_write(f);
     assert_int_equal(stream_end_write(&f->pair.stream), 0);
-    assert_int_equal(peer_read(&f->pair, f->buffer, 1), -1);
-    peer_send(&f->pair, "pong");
+    assert_int_equal(tls_peer_read(&f->pair, f->buffer, 1), -1);
+    tls_peer_send(&f->pair, "pong");
     assert_false(f->pair.ended);
     while (take(f, 4) != 4) /* and no event comes in between */
         assert_int_equal(errno, EAGAIN);

@@ -67,7 +67,7 @@ void prepare(struct fixture *f)
     if (f->client == NULL)
         start(f);
     if (f->context == NULL)
-        f->context = peer_context(&world.good, NULL);
+        f->context = tls_peer_context(&world.good, NULL);
 }
 
 void assert_stats(struct fixture *f, unsigned full, unsigned resumed, unsigned failed)
@@ -93,7 +93,7 @@ void connect_ok(struct fixture *f)
 void visit(struct fixture *f)
 {
     connect_ok(f);
-    peer_send(&f->pair, "hello");
+    tls_peer_send(&f->pair, "hello");
     pair_expect(&f->pair, "hello");
     pair_clear(&f->pair);
 }
@@ -114,6 +114,6 @@ void show(struct fixture *f, const struct identity_options *options)
     struct identity identity;
     identity_make(&identity, options);
     SSL_CTX_free(f->context);
-    f->context = peer_context(&identity, NULL);
+    f->context = tls_peer_context(&identity, NULL);
     identity_clear(&identity);
 }

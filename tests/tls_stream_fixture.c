@@ -134,7 +134,7 @@ int tls_fixture_setup(void **state)
     pending = NULL;
     world_make(&f->world);
     f->client = make_client(f, false);
-    f->context = peer_context(&f->world.good, NULL);
+    f->context = tls_peer_context(&f->world.good, NULL);
     SSL_CTX_set_num_tickets(f->context, 0);
     *state = f;
     return 0;
@@ -199,8 +199,8 @@ void put_raw(struct fixture *f, const void *data, size_t size)
 void assert_works(struct fixture *f)
 {
     assert_int_equal(stream_write(&f->pair.stream, "ping", 4), 4);
-    peer_expect(&f->pair, "ping");
-    peer_send(&f->pair, "pong");
+    tls_peer_expect(&f->pair, "ping");
+    tls_peer_send(&f->pair, "pong");
     pair_expect(&f->pair, "pong");
 }
 

@@ -138,7 +138,7 @@ const char *world_path(const struct world *world, const char *name, char path[96
     return path;
 }
 
-SSL_CTX *peer_context(const struct identity *identity, const struct identity *between)
+SSL_CTX *tls_peer_context(const struct identity *identity, const struct identity *between)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
     assert_non_null(context);
@@ -191,7 +191,7 @@ void pair_clear(struct pair *pair)
     ERR_clear_error();
 }
 
-void peer_take(struct pair *pair)
+void tls_peer_take(struct pair *pair)
 {
     char block[16 * 1024];
     ssize_t n;
@@ -203,7 +203,7 @@ void peer_take(struct pair *pair)
     }
 }
 
-size_t peer_put(struct pair *pair, size_t size)
+size_t tls_peer_put(struct pair *pair, size_t size)
 {
     static char sink[64 * 1024];
     char *data;
@@ -221,24 +221,24 @@ size_t peer_put(struct pair *pair, size_t size)
     return (size_t)n;
 }
 
-void peer_flush(struct pair *pair)
+void tls_peer_flush(struct pair *pair)
 {
-    while (peer_put(pair, SIZE_MAX) > 0)
+    while (tls_peer_put(pair, SIZE_MAX) > 0)
         ;
 }
 
-void peer_send(struct pair *pair, const char *text)
+void tls_peer_send(struct pair *pair, const char *text)
 {
     assert_int_equal(SSL_write(pair->peer, text, (int)strlen(text)), strlen(text));
-    peer_flush(pair);
+    tls_peer_flush(pair);
 }
 
-int peer_read(struct pair *pair, void *buffer, int size)
+int tls_peer_read(struct pair *pair, void *buffer, int size)
 {
-    peer_take(pair);
+    tls_peer_take(pair);
     ERR_clear_error();
     int n = SSL_read(pair->peer, buffer, size);
-    peer_flush(pair); /* what reading made it answer */
+    tls_peer_flush(pair); /* what reading made it answer */
     if (n > 0)
         return n;
     return SSL_get_error(pair->peer, n) == SSL_ERROR_ZERO_RETURN ? 0 : -1;
@@ -250,11 +250,11 @@ static void peer_wait(const struct pair *pair)
     assert_true(poll(&wait, 1, -1) > 0);
 }
 
-void peer_expect(struct pair *pair, const char *text)
+void tls_peer_expect(struct pair *pair, const char *text)
 {
     char buffer[1024];
     int n;
-    while ((n = peer_read(pair, buffer, sizeof(buffer))) < 0) {
+    while ((n = tls_peer_read(pair, buffer, sizeof(buffer))) < 0) {
         assert_int_equal(SSL_get_error(pair->peer, n), SSL_ERROR_WANT_READ);
         peer_wait(pair);
     }
@@ -262,14 +262,14 @@ void peer_expect(struct pair *pair, const char *text)
     assert_memory_equal(buffer, text, strlen(text));
 }
 
-void peer_close(struct pair *pair)
+void tls_peer_close(struct pair *pair)
 {
-    peer_take(pair);
+    tls_peer_take(pair);
     close(pair->fd);
     pair->fd = -1;
 }
 
-void peer_reset(struct pair *pair)
+void tls_peer_reset(struct pair *pair)
 {
     const struct linger hard = {.l_onoff = 1, .l_linger = 0};
     assert_int_equal(setsockopt(pair->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)), 0);
@@ -291,11 +291,11 @@ static bool peer_is_shaking(const struct pair *pair)
 
 static void peer_step(struct pair *pair)
 {
-    peer_take(pair);
+    tls_peer_take(pair);
     ERR_clear_error();
     SSL_do_handshake(pair->peer);
     ERR_clear_error();
-    peer_flush(pair);
+    tls_peer_flush(pair);
 }
 
 /* Nobody reads or writes yet: the flags are left to the handshake. */

@@ -48,7 +48,7 @@ void world_clear(struct world *world);
 const char *world_path(const struct world *world, const char *name, char path[96]);
 
 /* The settings of a test's peer: `identity`, and any certificate between it and the CA. */
-SSL_CTX *peer_context(const struct identity *identity, const struct identity *between);
+SSL_CTX *tls_peer_context(const struct identity *identity, const struct identity *between);
 
 /* A stream with TLS, watched, and its peer, joined by TCP. The peer's bytes pass through memory:
  * nothing of them moves by itself. */
@@ -71,19 +71,19 @@ void pair_clear(struct pair *pair);
 enum tls_result pair_handshake(struct pair *pair);
 
 /* Moves what the peer was sent into its memory. */
-void peer_take(struct pair *pair);
+void tls_peer_take(struct pair *pair);
 /* Sends at most so many bytes of what the peer wants to send; returns how many. */
-size_t peer_put(struct pair *pair, size_t size);
+size_t tls_peer_put(struct pair *pair, size_t size);
 /* Everything. */
-void peer_flush(struct pair *pair);
+void tls_peer_flush(struct pair *pair);
 /* Lets the peer send text, or read it: all of it, as one record. */
-void peer_send(struct pair *pair, const char *text);
-void peer_expect(struct pair *pair, const char *text);
+void tls_peer_send(struct pair *pair, const char *text);
+void tls_peer_expect(struct pair *pair, const char *text);
 /* SSL_read of the peer; bytes, 0 for close_notify, -1: nothing stands there, or TLS is broken. */
-int peer_read(struct pair *pair, void *buffer, int size);
+int tls_peer_read(struct pair *pair, void *buffer, int size);
 /* Ends the connection. */
-void peer_close(struct pair *pair);
-void peer_reset(struct pair *pair);
+void tls_peer_close(struct pair *pair);
+void tls_peer_reset(struct pair *pair);
 
 /* Waits for the handler's next call. */
 void pair_await(struct pair *pair);
