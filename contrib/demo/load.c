@@ -10,7 +10,7 @@
 #include <time.h>
 
 #include "common.h"
-#include "http1.h"
+#include "http1/http1.h"
 #include "secure.h"
 #include "upstream.h"
 

@@ -14,8 +14,8 @@
 #include <time.h>
 
 #include "common.h"
-#include "http1.h"
-#include "http1_compose.h"
+#include "http1/http1.h"
+#include "http1/http1_compose.h"
 #include "secure.h"
 
 #define INPUT_MAX    (2 * HTTP1_HEAD_MAX) /* unread bytes that suspend reading */

@@ -18,7 +18,7 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "harness")]
+sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 from kapbench import proxies  # noqa: E402
 from kapbench.report import Report  # noqa: E402
 from kapbench.rig import Broken, Missing, missing, need, use, version  # noqa: E402

@@ -17,8 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "loop.h"
-#include "pool.h"
+#include "net/loop.h"
+#include "pool/pool.h"
 
 #define RUNS       10
 #define OPERATIONS 30000

@@ -8,8 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "loop.h"
-#include "stream.h"
+#include "net/loop.h"
+#include "net/stream.h"
 
 struct far_world far_world;
 

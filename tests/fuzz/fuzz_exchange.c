@@ -26,10 +26,10 @@
 #include <string.h>
 
 #include "far.h"
-#include "http1_compose.h"
+#include "http1/http1_compose.h"
 #include "judge.h"
-#include "session.h"
-#include "session_http.h"
+#include "session/http/http.h"
+#include "session/session.h"
 #include "stub_dialer.h"
 
 /* Far above what any input needs. */

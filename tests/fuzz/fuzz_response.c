@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "http1_compose.h"
+#include "http1/http1_compose.h"
 #include "message.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "http1_compose.h"
+#include "http1/http1_compose.h"
 
 void require_failed(const char *file, int line, const char *condition)
 {

@@ -3,7 +3,7 @@
 #ifndef KAPROXY_FUZZ_MESSAGE_H
 #define KAPROXY_FUZZ_MESSAGE_H
 
-#include "http1.h"
+#include "http1/http1.h"
 #include "reference.h"
 
 #define REQUIRE(condition)                                                                         \

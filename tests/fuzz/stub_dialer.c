@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <sys/queue.h>
 
-#include "dialer.h"
 #include "far.h"
+#include "net/dialer.h"
 
 struct dial {
     struct loop *loop;

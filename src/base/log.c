@@ -1,0 +1,233 @@
+#include "base/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "base/log_internal.h"
+
+#define MESSAGE_MAX 2048
+#define HEAD_MAX    96
+
+static size_t tell_lost_messages(char line[LOG_LOSS_MAX], unsigned long lost);
+static size_t tell_lost_accesses(char line[LOG_LOSS_MAX], unsigned long lost);
+
+static char message_bytes[LOG_RING_SIZE], access_bytes[LOG_RING_SIZE];
+
+/* As log_sink_init makes them; messages go to standard error until they are told otherwise. */
+#define SINK(memory)                                                                               \
+    .ring = {.bytes = (memory), .size = sizeof(memory)}, .putting = PTHREAD_MUTEX_INITIALIZER,     \
+    .wake_at = SIZE_MAX
+
+struct log_sink log_sinks[LOG_SINKS] = {
+    [LOG_MESSAGES] = {.name = "log",
+                      .tell_loss = tell_lost_messages,
+                      .enough = 1,
+                      .kind = LOG_TO_STANDARD,
+                      .fd = STDERR_FILENO,
+                      SINK(message_bytes)},
+    [LOG_ACCESSES] = {.name = "access log",
+                      .tell_loss = tell_lost_accesses,
+                      .enough = 64 * 1024,
+                      .kind = LOG_TO_NOTHING,
+                      .fd = -1,
+                      SINK(access_bytes)},
+};
+
+enum log_level log_threshold = LOG_LEVEL_NOTICE;
+
+static atomic_bool ready; /* log_ready was called */
+
+static const char *const level_names[] = {"error", "warning", "notice", "info", "debug"};
+static const int severities[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
+
+/* Asked for once: a line costs no system call. */
+int log_process_id(void)
+{
+    static atomic_int pid;
+    if (atomic_load(&pid) == 0)
+        atomic_store(&pid, (int)getpid());
+    return atomic_load(&pid);
+}
+
+/* What stands before a message on a descriptor; returns its length. */
+static size_t put_plain_head(char *text, size_t size, enum log_level level, bool journal)
+{
+    if (journal) /* sd-daemon(3); journald knows the time and the process */
+        return (size_t)snprintf(text, size, "<%d>", severities[level]);
+    size_t n = log_timestamp(text);
+    return n + (size_t)snprintf(text + n, size - n, " kaproxy[%d] %s: ", log_process_id(),
+                                level_names[level]);
+}
+
+/* What stands before a message; returns its length. */
+static size_t put_head(char *text, size_t size, enum log_level level)
+{
+    const struct log_sink *sink = &log_sinks[LOG_MESSAGES];
+    if (sink->kind == LOG_TO_SYSLOG)
+        return log_syslog_head(text, size, severities[level]);
+    return put_plain_head(text, size, level, sink->journal);
+}
+
+/* The same for a line of the access log, which has its time in it. */
+static size_t put_access_head(char *text, size_t size)
+{
+    bool syslog = log_sinks[LOG_ACCESSES].kind == LOG_TO_SYSLOG;
+    return syslog ? log_syslog_head(text, size, LOG_INFO) : 0;
+}
+
+static size_t tell_lost_messages(char line[LOG_LOSS_MAX], unsigned long lost)
+{
+    size_t n = put_head(line, LOG_LOSS_MAX, LOG_LEVEL_ERROR);
+    return n + (size_t)snprintf(line + n, LOG_LOSS_MAX - n, "%lu log lines could not be written\n",
+                                lost);
+}
+
+static size_t tell_lost_accesses(char line[LOG_LOSS_MAX], unsigned long lost)
+{
+    size_t n = put_access_head(line, LOG_LOSS_MAX);
+    memcpy(line + n, "ts=", 3);
+    n += 3 + log_timestamp(line + n + 3);
+    return n + (size_t)snprintf(line + n, LOG_LOSS_MAX - n, " lost_lines=%lu\n", lost);
+}
+
+/* Opening and closing */
+
+int log_open(const char *target, enum log_level level)
+{
+    if (log_sink_open(&log_sinks[LOG_MESSAGES], target) < 0)
+        return -1;
+    log_threshold = level;
+    return 0;
+}
+
+int log_access_open(const char *target)
+{
+    return log_sink_open(&log_sinks[LOG_ACCESSES], target);
+}
+
+int log_check(const char *target)
+{
+    return log_sink_check(target);
+}
+
+const char *log_open_error(const char *path, int error)
+{
+    struct stat st;
+    if (error != ENXIO || stat(path, &st) < 0)
+        return error_text(error);
+    if (S_ISFIFO(st.st_mode))
+        return "a FIFO that nobody reads";
+    if (S_ISSOCK(st.st_mode))
+        return "a socket";
+    return "a terminal or device that is not there";
+}
+
+int log_start(void)
+{
+    return log_writer_start();
+}
+
+void log_ready(void)
+{
+    atomic_store(&ready, true);
+}
+
+void log_reopen(void)
+{
+    log_writer_reopen();
+}
+
+void log_close(void)
+{
+    if (!log_writer_stop())
+        return; /* a disk holds it up, and this is the end of the process */
+    log_sink_close(&log_sinks[LOG_MESSAGES]);
+    log_sink_close(&log_sinks[LOG_ACCESSES]);
+    log_sink_init(&log_sinks[LOG_MESSAGES], message_bytes, sizeof(message_bytes));
+    log_sink_init(&log_sinks[LOG_ACCESSES], access_bytes, sizeof(access_bytes));
+    log_sinks[LOG_MESSAGES].kind = LOG_TO_STANDARD;
+    log_sinks[LOG_MESSAGES].fd = STDERR_FILENO;
+    atomic_store(&ready, false);
+}
+
+bool log_access_enabled(void)
+{
+    return log_sinks[LOG_ACCESSES].kind != LOG_TO_NOTHING;
+}
+
+/* Lines */
+
+/* Writes a message and its newline behind the head of n bytes; returns the line's length. */
+static PRINTF(3, 0) size_t
+    put_text(char line[MESSAGE_MAX], size_t n, const char *format, va_list args)
+{
+    int length = vsnprintf(line + n, MESSAGE_MAX - n - 1, format, args);
+    size_t end = n + (length < 0 ? 0 : (size_t)length);
+    if (end > MESSAGE_MAX - 2)
+        end = MESSAGE_MAX - 2;
+    for (; n < end; n++) {
+        unsigned char c = (unsigned char)line[n];
+        if (c < 0x20 || c == 0x7f)
+            line[n] = '?';
+    }
+    line[end++] = '\n';
+    return end;
+}
+
+/* Whoever waits for the start sees standard error, and not the log. */
+static void repeat_on_stderr(enum log_level level, char *text, size_t length)
+{
+    char head[HEAD_MAX];
+    struct pollfd pollfd = {.fd = STDERR_FILENO, .events = POLLOUT};
+    size_t n = put_plain_head(head, sizeof(head), level, log_is_journal(STDERR_FILENO));
+    const struct iovec parts[] = {{head, n}, {text, length}};
+    if (poll(&pollfd, 1, 0) > 0 && writev(STDERR_FILENO, parts, ARRAY_LEN(parts)) < 0)
+        return; /* there is nobody to tell */
+}
+
+void log_message(enum log_level level, const char *format, ...)
+{
+    struct log_sink *sink = &log_sinks[LOG_MESSAGES];
+    char line[MESSAGE_MAX];
+    va_list args;
+    if (!log_enabled(level))
+        return;
+    size_t head = put_head(line, sizeof(line), level);
+    va_start(args, format);
+    size_t end = put_text(line, head, format, args);
+    va_end(args);
+    log_sink_put(sink, line, end);
+    log_writer_notice(sink);
+    if (level == LOG_LEVEL_ERROR && !atomic_load(&ready) &&
+        !log_sink_is_open_on(sink, STDERR_FILENO))
+        repeat_on_stderr(level, line + head, end - head);
+}
+
+void log_access(const char *text, size_t length)
+{
+    struct log_sink *sink = &log_sinks[LOG_ACCESSES];
+    bool begins_to_lose;
+    if (sink->kind == LOG_TO_NOTHING)
+        return;
+    if (sink->kind == LOG_TO_SYSLOG) {
+        char line[LOG_LOSS_MAX + LOG_LINE_MAX];
+        size_t n = put_access_head(line, LOG_LOSS_MAX);
+        assert(length <= LOG_LINE_MAX);
+        memcpy(line + n, text, length);
+        begins_to_lose = log_sink_put(sink, line, n + length);
+    } else {
+        begins_to_lose = log_sink_put(sink, text, length);
+    }
+    if (begins_to_lose)
+        log_warning("the access log takes no more lines: they are dropped and counted");
+    log_writer_notice(sink);
+}

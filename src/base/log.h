@@ -1,0 +1,86 @@
+/* Messages for the operator, and the access log. The logs are the program's only mutable globals:
+ * they are opened while there is one thread, and any thread may write to them.
+ *
+ * Nobody who logs ever waits. Once log_start was called, lines go through a ring of 1 MiB for each
+ * log to a thread that writes them; it wakes for a message at once, and for the access log when 64
+ * KiB of lines stand there, or 100 ms after it wrote the ones before. Until then lines are written
+ * at once, as far as their target takes them at the time.
+ *
+ * What cannot be written (a reader that stopped, a full disk) waits in the ring, and is tried
+ * again. Lines that do not fit are dropped, and a line tells how many as soon as there is room
+ * again. The lines of each log stay in order. */
+#ifndef KAPROXY_LOG_H
+#define KAPROXY_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/log_line.h"
+#include "base/util.h"
+
+enum log_level {
+    LOG_LEVEL_ERROR,
+    LOG_LEVEL_WARNING,
+    LOG_LEVEL_NOTICE,
+    LOG_LEVEL_INFO,
+    LOG_LEVEL_DEBUG
+};
+
+/* Target of a log: "stderr", "stdout", "syslog", "off" (access log), or a file's path. /dev/stderr
+ * and /dev/stdout are the descriptors 2 and 1, and these are never changed: they are shared with
+ * other processes. 0, or -1 with errno (for log_open_error) when a file cannot be opened; the log
+ * then stays what it was. Until one is opened messages go to standard error. */
+MUST_CHECK int log_open(const char *target, enum log_level level);
+MUST_CHECK int log_access_open(const char *target);
+
+/* Whether they would be opened, by who we are now; a file that is not there is not made. Whether
+ * somebody reads a FIFO cannot be known without an end for him. 0, or -1 with errno. */
+MUST_CHECK int log_check(const char *target);
+
+/* What errno says of a file that cannot be opened as a log. */
+const char *log_open_error(const char *path, int error);
+
+/* Starts the thread that writes, before other threads are. 0, or -1 with errno. */
+MUST_CHECK int log_start(void);
+
+/* The start is over. Until then each error is written to standard error too, for whoever started
+ * us, unless that is where messages go. */
+void log_ready(void);
+
+/* Has files opened anew (SIGHUP), by the thread that writes, once it has written to the old ones
+ * what was logged before, as far as they take it. A message says whether that worked; a file that
+ * cannot be opened stays as it was. */
+void log_reopen(void);
+
+/* Writes what is left, within 1 s at most, and ends the thread, when there are no others any more.
+ * Messages go to standard error then. */
+void log_close(void);
+
+/* Asked many times for each exchange. */
+extern enum log_level log_threshold; /* for log_enabled */
+static inline bool log_enabled(enum log_level level)
+{
+    return level <= log_threshold;
+}
+
+bool log_access_enabled(void);
+
+/* One line, without a final newline; control characters become question marks. */
+void log_message(enum log_level level, const char *format, ...) PRINTF(2, 3);
+
+/* A finished access-log line of LOG_LINE_MAX bytes at most, with its final newline, the only one.
+ */
+void log_access(const char *text, size_t length);
+
+#define log_error(...)   log_message(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_warning(...) log_message(LOG_LEVEL_WARNING, __VA_ARGS__)
+#define log_notice(...)  log_message(LOG_LEVEL_NOTICE, __VA_ARGS__)
+#define log_info(...)    log_message(LOG_LEVEL_INFO, __VA_ARGS__)
+/* Arguments are evaluated only when the level is on. */
+#define log_debug(...)                                                                             \
+    do {                                                                                           \
+        if (log_enabled(LOG_LEVEL_DEBUG))                                                          \
+            log_message(LOG_LEVEL_DEBUG, __VA_ARGS__);                                             \
+    } while (0)
+
+#endif

@@ -1,0 +1,124 @@
+/* What the log's files share; for log*.c alone.
+ *
+ *   log.c          levels, what a line looks like, the two logs
+ *   log_line.c     values of a line
+ *   log_ring.c     lines on their way from those who log to who writes
+ *   log_sink.c     one log: where it goes, what stands in its ring, what was lost
+ *   log_syslog.c   the system's log
+ *   log_writer.c   the thread that writes, and what becomes of lines without it
+ */
+#ifndef KAPROXY_LOG_INTERNAL_H
+#define KAPROXY_LOG_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/log_ring.h"
+#include "base/util.h"
+
+#define LOG_RING_SIZE (1024 * 1024)
+#define LOG_LOSS_MAX  160 /* a line that tells of losses */
+
+enum log_kind { LOG_TO_NOTHING, LOG_TO_STANDARD, LOG_TO_SYSLOG, LOG_TO_FILE };
+
+/* One log. Lines are put into its ring by any thread, one after the other, and written by one,
+ * which is that of log_writer.c once it runs. What does not fit is dropped and counted; the count
+ * is put in the dropped lines' place as soon as there is room again. Lines that cannot be written
+ * stay in the ring, so that nothing is lost before that is full. */
+struct log_sink {
+    const char *name;
+    /* Composes the line that tells of so many lost ones. */
+    size_t (*tell_loss)(char line[LOG_LOSS_MAX], unsigned long lost);
+    /* So many bytes are worth waking the writer for while it rests after others. */
+    size_t enough;
+
+    /* Fixed while there are several threads. */
+    enum log_kind kind;
+    bool journal; /* LOG_TO_STANDARD: it leads to journald */
+    char *path;   /* LOG_TO_FILE */
+
+    /* Of those who put lines. The lock is held while a line is copied, and never across a system
+     * call; the writer takes it for a line of its own only, and not to empty the ring. So nobody
+     * waits longer than others take to copy a line. */
+    pthread_mutex_t putting;
+    atomic_ulong lost; /* lines since the last one that was put */
+    bool lost_before;  /* and some before it, since the ring was empty last */
+    struct log_ring ring;
+    atomic_size_t wake_at; /* who finds so many bytes in the ring wakes the writer */
+
+    /* Of who writes. */
+    int fd;    /* -1: syslog without a connection */
+    dev_t dev; /* what it is open on, unless that is syslog */
+    ino_t ino;
+    bool bulk;    /* a regular file, which takes everything at once and is always ready */
+    bool packets; /* LOG_TO_SYSLOG: a line a packet */
+    size_t begun; /* bytes that are out of a first line that is not out */
+    bool failing;
+    usec_t retry_at; /* while it is failing */
+};
+
+enum log_sink_index { LOG_MESSAGES, LOG_ACCESSES, LOG_SINKS };
+extern struct log_sink log_sinks[LOG_SINKS];
+
+/* A sink that is off, with an empty ring; for one that was never used, or was closed. */
+void log_sink_init(struct log_sink *sink, char *bytes, size_t size);
+
+/* While there is one thread. What was put already goes to the new target. The system's log need not
+ * be there yet. 0, or -1 with errno; then the sink stays what it was. */
+MUST_CHECK int log_sink_open(struct log_sink *sink, const char *target);
+void log_sink_close(struct log_sink *sink);
+
+/* Any thread. True when the line was dropped and is the first since the ring was empty. */
+bool log_sink_put(struct log_sink *sink, const char *line, size_t length);
+
+enum log_sink_state {
+    LOG_SINK_DONE,    /* what was to be written is out */
+    LOG_SINK_BLOCKED, /* fd takes no more at present: poll(2) for POLLOUT */
+    LOG_SINK_FAILING, /* it cannot be written, which was logged */
+};
+
+/* Who writes. Writes the lines that were put before `mark`, a value of ring.put, as far as that
+ * goes without waiting (but for a disk). */
+enum log_sink_state log_sink_flush(struct log_sink *sink, size_t mark);
+
+/* Who writes. Opens a file anew; when that fails the old one stays, and a message says so. */
+MUST_CHECK int log_sink_reopen(struct log_sink *sink);
+
+/* Whose lines they are. */
+int log_process_id(void);
+
+/* Does the descriptor lead to journald? systemd.exec(5), JOURNAL_STREAM. */
+bool log_is_journal(int fd);
+
+/* Is the sink open on the same file as the descriptor? */
+bool log_sink_is_open_on(const struct log_sink *sink, int fd);
+
+/* As log_sink_open would open it, but creates nothing and opens no FIFO. 0, or -1 with errno. */
+MUST_CHECK int log_sink_check(const char *target);
+
+/* A connection to the system's log, or -1 with errno. *packets: a line a packet, without its
+ * newline. */
+MUST_CHECK int log_syslog_connect(bool *packets);
+
+/* What stands before a line in the system's log, for a severity of syslog(3); returns its length.
+ */
+size_t log_syslog_head(char *text, size_t size, int severity);
+
+/* Starts the thread. 0, or -1 with errno. */
+MUST_CHECK int log_writer_start(void);
+
+/* Something was put into the sink. Without the thread it is written at once, as far as that goes
+ * without waiting; with it, the thread is woken when it is time. */
+void log_writer_notice(struct log_sink *sink);
+
+/* Has the files opened anew, by the thread if there is one. */
+void log_writer_reopen(void);
+
+/* Writes what there is, for 1 s at most, and ends the thread. False: the thread is still at it, and
+ * the sinks are its for ever. */
+bool log_writer_stop(void);
+
+#endif

@@ -1,0 +1,297 @@
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/log_internal.h"
+
+/* How long lines wait for more that are written together with them. */
+#define REST (100 * USEC_PER_MSEC)
+
+/* How long until a log that failed is tried again. */
+#define RETRY USEC_PER_SEC
+
+/* At the end: how long the writer tries, and how long it is waited for. */
+#define FINISH   (900 * USEC_PER_MSEC)
+#define PATIENCE USEC_PER_SEC
+
+#define STACK_SIZE (256 * 1024)
+
+/* Who puts a line learns from the sink's wake_at whether the writer is to be told. While the writer
+ * is awake, or waits for a log that takes no more, that is never. It is the first byte when the
+ * writer sleeps; after lines of the access log it rests with one eye open, and then 64 KiB are
+ * worth it. So a line costs a system call when none was written for a while, and no other one: with
+ * many lines a second the writer wakes ten times a second by itself. Before it sleeps it says at
+ * how many bytes to wake it, and then looks once more: one of the two sees the other. */
+#define NEVER SIZE_MAX
+
+static struct {
+    pthread_t thread;
+    bool running;     /* fixed while there are several threads */
+    int bell;         /* eventfd, read by the writer */
+    int ended;        /* eventfd, written by the writer as the last thing it does */
+    atomic_bool rung; /* since the writer woke last: once is enough */
+    atomic_bool stopping, reopening;
+} writer = {.bell = -1, .ended = -1};
+
+/* Who waits, and what for: at the end of a round over the sinks. */
+struct round {
+    struct pollfd blocked[LOG_SINKS + 1]; /* with a place for the bell */
+    nfds_t count;
+    usec_t wait; /* at most so long; -1: as long as it takes */
+    size_t wake_at[LOG_SINKS];
+};
+
+static usec_t now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * USEC_PER_SEC + time.tv_nsec / 1000;
+}
+
+static void wait_at_most(struct round *round, usec_t wait)
+{
+    if (round->wait < 0 || wait < round->wait)
+        round->wait = wait;
+}
+
+static void write_sink(struct round *round, size_t index, size_t mark, bool at_once)
+{
+    struct log_sink *sink = &log_sinks[index];
+    bool any = log_ring_used(&sink->ring) > 0;
+    round->wake_at[index] = NEVER;
+    if (any && sink->failing && !at_once && sink->retry_at > now()) {
+        wait_at_most(round, sink->retry_at - now());
+        return;
+    }
+    switch (log_sink_flush(sink, mark)) {
+    case LOG_SINK_DONE:
+        round->wake_at[index] = any && !at_once ? sink->enough : 1;
+        if (round->wake_at[index] > 1)
+            wait_at_most(round, REST);
+        break;
+    case LOG_SINK_BLOCKED:
+        round->blocked[round->count++] = (struct pollfd){.fd = sink->fd, .events = POLLOUT};
+        break;
+    case LOG_SINK_FAILING:
+        sink->retry_at = now() + RETRY;
+        wait_at_most(round, RETRY);
+        break;
+    }
+}
+
+/* Has another log written a part of a line to where this one goes, and not the rest? */
+static bool is_inside_line(const struct log_sink *sink)
+{
+    for (size_t i = 0; i < LOG_SINKS; i++) {
+        const struct log_sink *other = &log_sinks[i];
+        if (other != sink && other->begun > 0 && other->dev == sink->dev && other->ino == sink->ino)
+            return true;
+    }
+    return false;
+}
+
+/* Writes what stands in the rings, as far as that goes without waiting; lines that were begun
+ * first. A message that was put before a line of the access log is not written after it. With
+ * at_once, failing sinks are tried again before their time. */
+static void go_round(struct round *round, bool at_once)
+{
+    size_t marks[LOG_SINKS];
+    *round = (struct round){.wait = -1};
+    for (size_t i = LOG_SINKS; i-- > 0;)
+        marks[i] = atomic_load(&log_sinks[i].ring.put);
+    bool begun[LOG_SINKS];
+    for (size_t i = 0; i < LOG_SINKS; i++) {
+        begun[i] = log_sinks[i].begun > 0;
+        if (begun[i])
+            write_sink(round, i, marks[i], at_once);
+    }
+    for (size_t i = 0; i < LOG_SINKS; i++) {
+        round->wake_at[i] = begun[i] ? round->wake_at[i] : NEVER;
+        if (!begun[i] && !is_inside_line(&log_sinks[i]))
+            write_sink(round, i, marks[i], at_once);
+    }
+}
+
+/* Whether there is something to write already, by what the round says. */
+static bool is_due(const struct round *round)
+{
+    for (size_t i = 0; i < LOG_SINKS; i++) {
+        if (log_ring_used(&log_sinks[i].ring) >= round->wake_at[i])
+            return true;
+    }
+    return false;
+}
+
+static int milliseconds(usec_t time)
+{
+    return time < 0 ? -1 : (int)((time + USEC_PER_MSEC - 1) / USEC_PER_MSEC);
+}
+
+static void set_wake_at(const size_t at[LOG_SINKS])
+{
+    for (size_t i = 0; i < LOG_SINKS; i++)
+        atomic_store(&log_sinks[i].wake_at, at[i]);
+}
+
+static void rest(struct round *round)
+{
+    static const size_t awake[LOG_SINKS] = {NEVER, NEVER};
+    eventfd_t count;
+    struct pollfd *bell = &round->blocked[round->count];
+    *bell = (struct pollfd){.fd = writer.bell, .events = POLLIN};
+    set_wake_at(round->wake_at);
+    if (!is_due(round))
+        poll(round->blocked, round->count + 1, milliseconds(round->wait));
+    set_wake_at(awake);
+    if (bell->revents != 0)
+        eventfd_read(writer.bell, &count);
+    atomic_store(&writer.rung, false); /* before the rings and orders are looked at */
+}
+
+static void ring_bell(void)
+{
+    if (!atomic_exchange(&writer.rung, true))
+        eventfd_write(writer.bell, 1);
+}
+
+static void reopen(void)
+{
+    int result = 0;
+    for (size_t i = 0; i < LOG_SINKS; i++)
+        result |= log_sink_reopen(&log_sinks[i]);
+    if (result == 0)
+        log_notice("logs are open anew");
+}
+
+/* Until all is out that can be, or FINISH is over. */
+static void finish(void)
+{
+    usec_t deadline = now() + FINISH;
+    struct round round;
+    for (;;) {
+        go_round(&round, true);
+        usec_t left = deadline - now();
+        bool due = is_due(&round);
+        if (left <= 0 || (round.count == 0 && !due))
+            return;
+        if (!due)
+            poll(round.blocked, round.count, milliseconds(left));
+    }
+}
+
+static void *run(void *arg)
+{
+    (void)arg;
+    while (!atomic_load(&writer.stopping)) {
+        struct round round;
+        bool reopens = atomic_exchange(&writer.reopening, false);
+        go_round(&round, reopens); /* what was logged before goes to the old files */
+        if (reopens) {
+            reopen();
+            go_round(&round, false);
+        }
+        rest(&round);
+    }
+    finish();
+    eventfd_write(writer.ended, 1);
+    return NULL;
+}
+
+/* With all signals blocked, which the thread inherits: they are for who handles them. 0, or an
+ * error number. */
+static int create_thread(void)
+{
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    int error = pthread_attr_init(&attributes);
+    if (error != 0)
+        return error;
+    error = pthread_attr_setstacksize(&attributes, STACK_SIZE);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (error == 0)
+        error = pthread_create(&writer.thread, &attributes, run, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return error;
+}
+
+static void close_descriptors(void)
+{
+    if (writer.bell >= 0)
+        close(writer.bell);
+    if (writer.ended >= 0)
+        close(writer.ended);
+    writer.bell = writer.ended = -1;
+}
+
+int log_writer_start(void)
+{
+    atomic_store(&writer.stopping, false);
+    atomic_store(&writer.reopening, false);
+    atomic_store(&writer.rung, false);
+    writer.bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    writer.ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int error = writer.bell < 0 || writer.ended < 0 ? errno : 0;
+    if (error == 0) {
+        writer.running = true; /* for the thread, too */
+        error = create_thread();
+    }
+    if (error == 0) {
+        pthread_setname_np(writer.thread, "kaproxy-log");
+        return 0;
+    }
+    writer.running = false;
+    close_descriptors();
+    errno = error;
+    return -1;
+}
+
+void log_writer_notice(struct log_sink *sink)
+{
+    struct round round;
+    if (!writer.running) {
+        do
+            go_round(&round, true);
+        while (is_due(&round));
+    } else if (log_ring_used(&sink->ring) >= atomic_load(&sink->wake_at)) {
+        ring_bell();
+    }
+}
+
+void log_writer_reopen(void)
+{
+    if (!writer.running) {
+        reopen();
+        return;
+    }
+    atomic_store(&writer.reopening, true);
+    ring_bell();
+}
+
+bool log_writer_stop(void)
+{
+    struct pollfd ended = {.fd = writer.ended, .events = POLLIN};
+    usec_t deadline = now() + PATIENCE;
+    if (!writer.running) {
+        finish();
+        return true;
+    }
+    atomic_store(&writer.stopping, true);
+    ring_bell();
+    for (usec_t left = PATIENCE; left > 0 && ended.revents == 0; left = deadline - now())
+        poll(&ended, 1, milliseconds(left));
+    if (ended.revents == 0) {
+        pthread_detach(writer.thread);
+        return false;
+    }
+    pthread_join(writer.thread, NULL); /* it has nothing left to do */
+    writer.running = false;
+    close_descriptors();
+    return true;
+}

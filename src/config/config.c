@@ -1,0 +1,125 @@
+#include "config/config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/config_check.h"
+#include "config/config_ini.h"
+#include "config/config_key.h"
+#include "config/config_parts.h"
+#include "config/config_record.h"
+#include "tls/tls.h"
+
+void config_free(struct config *config)
+{
+    if (config == NULL)
+        return;
+    for (size_t i = 0; i < config->listener_count; i++) {
+        free(config->listeners[i].name);
+        config_record_clear(&config->listeners[i], SECTION_LISTENER);
+    }
+    for (size_t i = 0; i < config->pool_count; i++) {
+        free(config->pools[i].name);
+        config_record_clear(&config->pools[i], SECTION_POOL);
+    }
+    for (size_t i = 0; i < config->tls_client_count; i++)
+        tls_client_free(config->tls_clients[i]);
+    free(config->tls_clients);
+    config_record_clear(config, SECTION_KAPROXY);
+    free(config->listeners);
+    free(config->pools);
+    free(config->file);
+    free(config);
+}
+
+/* 0, or -1 with errno when the file could not be read to its end. */
+static int read_file(struct config_parts *parts, const char *name)
+{
+    FILE *file = fopen(name, "re");
+    if (file == NULL)
+        return -1;
+    int result = config_parts_read(parts, file);
+    int error = errno;
+    fclose(file);
+    errno = error;
+    return result;
+}
+
+/* Fills an empty config. 0, or -1 after the mistakes were written. */
+static int load(struct config *config, FILE *errors)
+{
+    struct config_parts parts;
+    int result = config_parts_init(&parts, config);
+
+    if (result == 0)
+        result = read_file(&parts, config->file);
+    if (result == -1)
+        config_errors_add(&parts.errors, 0, "%s", strerror(errno));
+    else
+        config_check(&parts);
+    config_errors_write(&parts.errors, config->file, errors);
+    if (config_errors_any(&parts.errors))
+        result = -1;
+    config_parts_clear(&parts);
+    return result;
+}
+
+struct config *config_load(const char *file, FILE *errors)
+{
+    struct config *config = calloc(1, sizeof(*config));
+
+    if (config == NULL || (config->file = strdup(file)) == NULL)
+        fprintf(errors, "%s: %s\n", file, strerror(ENOMEM));
+    else if (load(config, errors) == 0)
+        return config;
+    config_free(config);
+    return NULL;
+}
+
+/* A long line does without blanks, lest it cannot be read back. */
+static void print_pair(const char *key, const char *value, FILE *out)
+{
+    if (*value == '\0')
+        fprintf(out, "%s =\n", key);
+    else if (strlen(key) + strlen(value) + strlen(" = ") <= CONFIG_INI_LINE_MAX)
+        fprintf(out, "%s = %s\n", key, value);
+    else
+        fprintf(out, "%s=%s\n", key, value);
+}
+
+static bool has_effect(const struct config_listener *listener, const struct config_key *key)
+{
+    unsigned scheme = KEY_FOR(endpoint_kind(&listener->upstream));
+    if (key->for_unix && !config_listener_is_unix(listener))
+        return false;
+    return key->schemes == 0 || (key->schemes & scheme) != 0;
+}
+
+static void print_record(const struct config *config, enum config_kind kind, size_t index,
+                         FILE *out)
+{
+    const struct config_section *section = &config_sections[kind];
+    const char *name = config_record_name(config, kind, index);
+    char buffer[CONFIG_VALUE_MAX];
+
+    fprintf(out, "[%s%s%s]\n", section->name, *name != '\0' ? " " : "", name);
+    for (size_t i = 0; i < section->key_count; i++) {
+        const struct config_key *key = &section->keys[i];
+        if (kind == SECTION_LISTENER && !has_effect(&config->listeners[index], key))
+            continue;
+        const char *value = config_record_format(config, kind, index, key, buffer);
+        print_pair(key->name, value, out);
+    }
+}
+
+void config_print(const struct config *config, FILE *out)
+{
+    for (enum config_kind kind = 0; kind < CONFIG_KIND_COUNT; kind++) {
+        for (size_t i = 0; i < config_record_count(config, kind); i++) {
+            if (kind != SECTION_KAPROXY)
+                fputc('\n', out);
+            print_record(config, kind, i, out);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+/* kaproxy.ini, read once into one immutable, validated struct. */
+#ifndef KAPROXY_CONFIG_H
+#define KAPROXY_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/un.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "net/endpoint.h"
+#include "pool/pool.h"
+
+/* One address to listen on. */
+struct config_address {
+    struct sockaddr_storage sa;
+    socklen_t length;
+    char *text; /* as written */
+    int line;
+};
+
+enum config_reuse {
+    REUSE_FRAMED,
+    REUSE_QUIET,
+    REUSE_NEVER,
+    REUSE_UNSET /* not in a struct that config_load returned */
+};
+
+/* When a client that has left ends its request; half-closed ones have not left. */
+enum config_abort { ABORT_QUEUED, ABORT_ALWAYS, ABORT_NEVER };
+
+/* Whether the upstream is told the client's address, and in which field. */
+enum config_forwarded { FORWARDED_OFF, FORWARDED_X_FORWARDED_FOR, FORWARDED_FORWARDED };
+
+/* In what follows strings are never NULL, and the struct owns them. */
+
+struct config_pool {
+    char *name; /* "" for the default pool */
+    int line;
+    struct pool_limits limits;
+};
+
+/* Who may connect to a listener's unix sockets: what their files are to be. */
+struct config_socket {
+    unsigned mode;
+    char *user, *group; /* "": not set */
+    uid_t uid;          /* what follows from these and [kaproxy]'s user; CONFIG_OURS: who we are */
+    gid_t gid;
+};
+#define CONFIG_OURS ((uid_t)-1)
+
+struct config_listener {
+    char *name;
+    int line;
+    struct config_address *addresses;
+    size_t address_count;
+    struct config_socket socket;
+    struct endpoint upstream;
+    size_t pool;     /* index into config.pools */
+    char *pool_name; /* "" for the default pool */
+    usec_t timeout;  /* of its allocations; the pool's when it has none of its own */
+    enum config_reuse reuse;
+    usec_t idle_timeout;      /* 0: none */
+    usec_t response_timeout;  /* http: for a response to begin; 0: none */
+    usec_t header_timeout;    /* http: for a request's header; 0: none */
+    usec_t client_keep_alive; /* http: a client is between two requests; 0: none */
+    usec_t affinity_timeout;  /* http: the same with a connection of its own; 0: none */
+    bool request_buffering;   /* http: of what is read of a body before a connection is asked for */
+    enum config_abort abort_on_close;
+    enum config_forwarded forwarded;
+    char *host; /* "upstream", "client" or a literal */
+    char *tls_ca_file, *tls_server_name, *tls_cert_file, *tls_key_file; /* "": not set */
+    bool tls_verify;
+    char *tls_min_version; /* "1.2" or "1.3" */
+    bool tls_close_notify; /* required */
+};
+
+struct config {
+    char *file;
+    char *log;
+    enum log_level log_level;
+    char *access_log;
+    int log_line, access_log_line; /* where they are set; 0: nowhere */
+    unsigned max_clients;
+    usec_t shutdown_timeout;
+    char *user;                /* "": stay who we are */
+    char *resolver;            /* as in resolver_ares_options.servers; "": the system's */
+    struct config_pool *pools; /* pools[0] is the default pool */
+    size_t pool_count;
+    struct config_listener *listeners;
+    size_t listener_count;
+    struct tls_client **tls_clients; /* what the listeners' upstreams point to */
+    size_t tls_client_count;
+};
+
+/* Reads and validates a file, and the certificates that it names. Every mistake is written to
+ * `errors` as one line FILE:LINE: text, in the order of the lines and all of them in one go; FILE:
+ * text when the file cannot be read. NULL when there was one. Warnings stand among them, marked. */
+struct config *config_load(const char *file, FILE *errors);
+void config_free(struct config *config); /* NULL is harmless */
+
+/* Writes the effective values in the form of an INI file that config_load reads back alike. */
+void config_print(const struct config *config, FILE *out);
+
+#endif

@@ -1,0 +1,11 @@
+/* The rules that tie keys and sections together. */
+#ifndef KAPROXY_CONFIG_CHECK_H
+#define KAPROXY_CONFIG_CHECK_H
+
+#include "config/config_parts.h"
+
+/* Adds what is wrong to parts->errors, and fills in what depends on other keys: a listener's pool,
+ * timeout and reuse. */
+void config_check(struct config_parts *parts);
+
+#endif

@@ -1,0 +1,110 @@
+#include "config/config_record.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void *config_record(struct config *config, enum config_kind kind, size_t index)
+{
+    if (kind == SECTION_POOL)
+        return &config->pools[index];
+    if (kind == SECTION_LISTENER)
+        return &config->listeners[index];
+    return config;
+}
+
+void *config_record_field(void *record, const struct config_key *key)
+{
+    return (char *)record + key->offset;
+}
+
+const char *config_record_format(const struct config *config, enum config_kind kind, size_t index,
+                                 const struct config_key *key, char buffer[CONFIG_VALUE_MAX])
+{
+    const void *record = config;
+
+    if (kind == SECTION_POOL)
+        record = &config->pools[index];
+    else if (kind == SECTION_LISTENER)
+        record = &config->listeners[index];
+    return key->type->format((const char *)record + key->offset, buffer);
+}
+
+const char *config_record_name(const struct config *config, enum config_kind kind, size_t index)
+{
+    if (kind == SECTION_POOL)
+        return config->pools[index].name;
+    if (kind == SECTION_LISTENER)
+        return config->listeners[index].name;
+    return "";
+}
+
+size_t config_record_count(const struct config *config, enum config_kind kind)
+{
+    if (kind == SECTION_POOL)
+        return config->pool_count;
+    if (kind == SECTION_LISTENER)
+        return config->listener_count;
+    return 1;
+}
+
+bool config_listener_is_unix(const struct config_listener *listener)
+{
+    for (size_t i = 0; i < listener->address_count; i++) {
+        if (listener->addresses[i].sa.ss_family == AF_UNIX)
+            return true;
+    }
+    return false;
+}
+
+int config_record_set_defaults(void *record, enum config_kind kind)
+{
+    const struct config_section *section = &config_sections[kind];
+
+    for (size_t i = 0; i < section->key_count; i++) {
+        const struct config_key *key = &section->keys[i];
+        struct config_input input = {.key = key, .text = key->initial};
+        if (key->initial != NULL &&
+            key->type->parse(&input, config_record_field(record, key)) == -1)
+            return -1;
+    }
+    return 0;
+}
+
+void config_record_clear(void *record, enum config_kind kind)
+{
+    const struct config_section *section = &config_sections[kind];
+
+    for (size_t i = 0; i < section->key_count; i++) {
+        const struct config_key *key = &section->keys[i];
+        if (key->type->clear != NULL)
+            key->type->clear(config_record_field(record, key));
+    }
+}
+
+static int add_pool(struct config *config, const char *name, int line)
+{
+    struct config_pool *pools = reallocarray(config->pools, config->pool_count + 1, sizeof(*pools));
+    if (pools == NULL)
+        return -1;
+    config->pools = pools;
+    struct config_pool *pool = &pools[config->pool_count++];
+    *pool = (struct config_pool){.name = strdup(name), .line = line};
+    return pool->name == NULL ? -1 : config_record_set_defaults(pool, SECTION_POOL);
+}
+
+static int add_listener(struct config *config, const char *name, int line)
+{
+    struct config_listener *listeners =
+        reallocarray(config->listeners, config->listener_count + 1, sizeof(*listeners));
+    if (listeners == NULL)
+        return -1;
+    config->listeners = listeners;
+    struct config_listener *listener = &listeners[config->listener_count++];
+    *listener = (struct config_listener){.name = strdup(name), .line = line};
+    return listener->name == NULL ? -1 : config_record_set_defaults(listener, SECTION_LISTENER);
+}
+
+int config_record_add(struct config *config, enum config_kind kind, const char *name, int line)
+{
+    return kind == SECTION_POOL ? add_pool(config, name, line) : add_listener(config, name, line);
+}

@@ -1,0 +1,184 @@
+#include "config/config_tls.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "net/address.h"
+#include "tls/tls.h"
+
+static bool has_server_name(const struct config_listener *listener)
+{
+    return listener->tls_server_name != NULL && *listener->tls_server_name != '\0';
+}
+
+/* What a listener's keys ask for. Where a value was refused, and that was told already, the default
+ * stands in for it, so that the other keys are checked all the same. */
+static struct tls_options options_of(const struct config_listener *listener)
+{
+    const struct endpoint *upstream = &listener->upstream;
+    const char *name = has_server_name(listener) ? listener->tls_server_name : upstream->addr;
+    struct tls_options options = {
+        .server_name = name,
+        .verify = listener->tls_verify && *name != '\0', /* there is none of a wrong upstream */
+        .ca_file = listener->tls_ca_file != NULL ? listener->tls_ca_file : "",
+        .cert_file = listener->tls_cert_file,
+        .key_file = listener->tls_key_file,
+        .min_version = listener->tls_min_version != NULL ? listener->tls_min_version : "1.2",
+        .http = *upstream->scheme != '\0' && endpoint_kind(upstream) == SCHEME_HTTPS,
+        .bare_end = !listener->tls_close_notify,
+    };
+    if (options.cert_file == NULL || options.key_file == NULL || *options.cert_file == '\0' ||
+        *options.key_file == '\0')
+        options.cert_file = options.key_file = "";
+    return options;
+}
+
+/* Of the same endpoint, so that `http` is the same as well. */
+static bool same_options(const struct tls_options *a, const struct tls_options *b)
+{
+    return a->verify == b->verify && a->bare_end == b->bare_end &&
+           strcmp(a->server_name, b->server_name) == 0 && strcmp(a->ca_file, b->ca_file) == 0 &&
+           strcmp(a->cert_file, b->cert_file) == 0 && strcmp(a->key_file, b->key_file) == 0 &&
+           strcmp(a->min_version, b->min_version) == 0;
+}
+
+/* An earlier listener's client that serves this one as well, or NULL. */
+static struct tls_client *find_client(const struct config *config,
+                                      const struct config_listener *listener,
+                                      const struct tls_options *options)
+{
+    for (const struct config_listener *other = config->listeners; other < listener; other++) {
+        if (other->upstream.tls == NULL ||
+            endpoint_compare_address(&other->upstream, &listener->upstream) != 0)
+            continue;
+        struct tls_options others = options_of(other);
+        if (same_options(&others, options))
+            return other->upstream.tls;
+    }
+    return NULL;
+}
+
+/* Keeps a client for config_free. 0, or -1 with ENOMEM. */
+static int keep_client(struct config *config, struct tls_client *client)
+{
+    struct tls_client **clients = reallocarray(config->tls_clients, config->tls_client_count + 1,
+                                               sizeof(struct tls_client *));
+    if (clients == NULL)
+        return -1;
+    config->tls_clients = clients;
+    clients[config->tls_client_count++] = client;
+    return 0;
+}
+
+/* To OpenSSL a directory is an empty file, but one of certificates does hold some. */
+static const char *explain(const struct tls_mistake *mistake, const char *file)
+{
+    struct stat st;
+    bool folder = mistake->option != TLS_OPTION_NONE && stat(file, &st) == 0 && S_ISDIR(st.st_mode);
+    return folder ? strerror(EISDIR) : mistake->text;
+}
+
+static void report(struct config_parts *parts, const struct config_part *part,
+                   const struct tls_mistake *mistake, bool warning)
+{
+    const struct config_listener *listener = &parts->config->listeners[part->index];
+    const struct {
+        const char *key, *value;
+    } places[] = {
+        [TLS_OPTION_NONE] = {"upstream", listener->upstream.addr},
+        [TLS_OPTION_CA_FILE] = {"tls_ca_file", listener->tls_ca_file},
+        [TLS_OPTION_CERT_FILE] = {"tls_cert_file", listener->tls_cert_file},
+        [TLS_OPTION_KEY_FILE] = {"tls_key_file", listener->tls_key_file},
+    };
+    const char *key = places[mistake->option].key;
+    const char *value = places[mistake->option].value;
+    const char *text = explain(mistake, value);
+    int line = config_part_line(part, key);
+    if (warning)
+        config_errors_warn(&parts->errors, line, "%s: %s: %s", key, value, text);
+    else
+        config_errors_add(&parts->errors, line, "%s: %s: %s", key, value, text);
+}
+
+/* Takes a mistaken option out, so that the others can be checked too. False: there is none. */
+static bool leave_out(struct tls_options *options, enum tls_option option)
+{
+    if (option == TLS_OPTION_NONE)
+        return false;
+    if (option == TLS_OPTION_CA_FILE)
+        options->ca_file = "";
+    else
+        options->cert_file = options->key_file = "";
+    return true;
+}
+
+/* A client with these options, or NULL after all their mistakes were reported. */
+static struct tls_client *make_client(struct config_parts *parts, const struct config_part *part,
+                                      struct tls_options options)
+{
+    struct tls_client *client;
+    struct tls_mistake mistake;
+    bool mistaken = false;
+    for (;;) {
+        client = tls_client_new(&options, &mistake);
+        if (mistake.text[0] != '\0')
+            report(parts, part, &mistake, client != NULL);
+        if (client != NULL || !leave_out(&options, mistake.option))
+            break;
+        mistaken = true;
+    }
+    if (!mistaken)
+        return client;
+    tls_client_free(client);
+    return NULL;
+}
+
+static bool is_address(const char *addr)
+{
+    union address address;
+    return address_parse(&address, addr);
+}
+
+/* What is right as such, but seldom meant so, with an upstream that is written as an address. */
+static void warn_about_address(struct config_parts *parts, const struct config_part *part)
+{
+    const struct config_listener *listener = &parts->config->listeners[part->index];
+    const struct endpoint *upstream = &listener->upstream;
+    char authority[ENDPOINT_TEXT_MAX];
+    if (!is_address(upstream->addr))
+        return;
+    if (!has_server_name(listener)) {
+        if (listener->tls_verify)
+            config_errors_warn(&parts->errors, config_part_line(part, "upstream"),
+                               "upstream: its certificate must be for the IP address %s; if it is "
+                               "for a name, set tls_server_name",
+                               upstream->addr);
+        return;
+    }
+    if (endpoint_kind(upstream) == SCHEME_HTTPS && !is_address(listener->tls_server_name) &&
+        listener->host != NULL && strcmp(listener->host, "upstream") == 0)
+        config_errors_warn(&parts->errors, config_part_line(part, "tls_server_name"),
+                           "tls_server_name: the upstream gets its address, %s, as Host; for the "
+                           "name set host = %s",
+                           endpoint_authority(upstream, authority), listener->tls_server_name);
+}
+
+void config_tls_load(struct config_parts *parts, const struct config_part *part)
+{
+    struct config *config = parts->config;
+    struct config_listener *listener = &config->listeners[part->index];
+    const struct tls_options options = options_of(listener);
+    warn_about_address(parts, part);
+    struct tls_client *client = find_client(config, listener, &options);
+    if (client == NULL) {
+        client = make_client(parts, part, options);
+        if (client != NULL && keep_client(config, client) < 0) {
+            tls_client_free(client);
+            client = NULL;
+            config_errors_add(&parts->errors, part->line, "%s", strerror(ENOMEM));
+        }
+    }
+    listener->upstream.tls = client;
+}

@@ -1,0 +1,567 @@
+#include "config/config_type.h"
+
+#include <assert.h>
+#include <grp.h>
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "config/config.h"
+#include "config/config_address.h"
+#include "net/endpoint.h"
+
+#define BLANKS " \t"
+
+static PRINTF(2, 3) int refuse(const struct config_input *input, const char *format, ...)
+{
+    char mistake[CONFIG_ERROR_MAX];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(mistake, sizeof(mistake), format, args);
+    va_end(args);
+    if (input->errors != NULL)
+        config_errors_add(input->errors, input->line, "%s: %s", input->key->name, mistake);
+    return -1;
+}
+
+/* Numbers: a count, or a time with its unit. */
+
+/* Reads the digits at the start of a text; false without any. Too large a number becomes
+ * UINT64_MAX, which every range excludes. */
+static bool read_digits(const char *text, uint64_t *number, const char **end)
+{
+    char *after;
+
+    if (*text < '0' || *text > '9')
+        return false;
+    *number = strtoull(text, &after, 10);
+    *end = after;
+    return true;
+}
+
+/* For a 0 that means the default; which is itself not 0. */
+static int parse_default(struct config_input *input, void *field)
+{
+    input->text = input->key->initial;
+    return input->key->type->parse(input, field);
+}
+
+static int parse_count(struct config_input *input, void *field)
+{
+    const struct config_key *key = input->key;
+    uint64_t number;
+    const char *end;
+
+    if (!read_digits(input->text, &number, &end) || *end != '\0')
+        return refuse(input, "\"%s\" is not a whole number", input->text);
+    if (number < (uint64_t)key->min || number > (uint64_t)key->max)
+        return refuse(input, "%s is out of range, %" PRId64 " to %" PRId64 " are allowed",
+                      input->text, key->min, key->max);
+    if (number == 0 && key->zero_is_default)
+        return parse_default(input, field);
+    *(unsigned *)field = (unsigned)number;
+    return 0;
+}
+
+static const char *format_count(const void *field, char buffer[CONFIG_VALUE_MAX])
+{
+    snprintf(buffer, CONFIG_VALUE_MAX, "%u", *(const unsigned *)field);
+    return buffer;
+}
+
+/* As chmod(1) reads it. */
+static int parse_mode(struct config_input *input, void *field)
+{
+    const struct config_key *key = input->key;
+    const char *text = input->text;
+
+    if (*text == '\0' || text[strspn(text, "01234567")] != '\0')
+        return refuse(input, "\"%s\" is not an octal number, such as 0660", text);
+    unsigned long long mode = strtoull(text, NULL, 8);
+    if (mode > (unsigned long long)key->max)
+        return refuse(input, "%s is out of range, 0 to %04" PRIo64 " are allowed", text,
+                      (uint64_t)key->max);
+    *(unsigned *)field = (unsigned)mode;
+    return 0;
+}
+
+static const char *format_mode(const void *field, char buffer[CONFIG_VALUE_MAX])
+{
+    snprintf(buffer, CONFIG_VALUE_MAX, "%04o", *(const unsigned *)field);
+    return buffer;
+}
+
+struct unit {
+    const char *name;
+    usec_t length;
+};
+
+static const struct unit units[] = {
+    {"ms", USEC_PER_MSEC},    {"", USEC_PER_SEC},         {"s", USEC_PER_SEC},
+    {"m", 60 * USEC_PER_SEC}, {"h", 3600 * USEC_PER_SEC},
+};
+
+static const struct unit *find_unit(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        if (strcmp(units[i].name, name) == 0)
+            return &units[i];
+    }
+    return NULL;
+}
+
+static int parse_time(struct config_input *input, void *field)
+{
+    const struct config_key *key = input->key;
+    const struct unit *unit = NULL;
+    uint64_t number;
+    const char *end;
+
+    if (*input->text == '\0') /* allowed where the default is empty */
+        return 0;
+    if (read_digits(input->text, &number, &end))
+        unit = find_unit(end);
+    if (unit == NULL)
+        return refuse(input,
+                      "\"%s\" is not a time: a whole number of seconds, or with a unit: "
+                      "500ms, 2s, 5m, 1h",
+                      input->text);
+    if (number > (uint64_t)(key->max * USEC_PER_SEC / unit->length) ||
+        ((usec_t)number * unit->length < key->min * USEC_PER_SEC && !(number == 0 && key->or_zero)))
+        return refuse(input, "%s is out of range, %s%" PRId64 " to %" PRId64 " seconds are allowed",
+                      input->text, key->or_zero ? "0 or " : "", key->min, key->max);
+    if (number == 0 && key->zero_is_default)
+        return parse_default(input, field);
+    *(usec_t *)field = (usec_t)number * unit->length;
+    return 0;
+}
+
+/* One for which 0 is a value, and empty is none. */
+static int parse_own_time(struct config_input *input, void *field)
+{
+    if (*input->text != '\0')
+        return parse_time(input, field);
+    *(usec_t *)field = CONFIG_TIME_UNSET;
+    return 0;
+}
+
+static const char *format_time(const void *field, char buffer[CONFIG_VALUE_MAX])
+{
+    usec_t time = *(const usec_t *)field;
+
+    if (time % USEC_PER_SEC == 0)
+        snprintf(buffer, CONFIG_VALUE_MAX, "%" PRId64, time / USEC_PER_SEC);
+    else
+        snprintf(buffer, CONFIG_VALUE_MAX, "%" PRId64 "ms", time / USEC_PER_MSEC);
+    return buffer;
+}
+
+/* Words: one of a list. */
+
+/* The index of a word in a list that ends with NULL; -1, and a refusal, when it is not there. */
+static int find_word(struct config_input *input, const char *const *words)
+{
+    char list[100] = "";
+    size_t length = 0;
+
+    for (int i = 0; words[i] != NULL; i++) {
+        if (strcmp(words[i], input->text) == 0)
+            return i;
+        const char *comma = i == 0 ? "" : words[i + 1] == NULL ? " or " : ", ";
+        length += (size_t)snprintf(list + length, sizeof(list) - length, "%s%s", comma, words[i]);
+    }
+    return refuse(input, "\"%s\" is not one of %s", input->text, list);
+}
+
+static const char *const bool_words[] = {"no", "yes", NULL};
+
+static int parse_bool(struct config_input *input, void *field)
+{
+    int word = find_word(input, bool_words);
+    if (word == -1)
+        return -1;
+    *(bool *)field = word == 1;
+    return 0;
+}
+
+static const char *format_bool(const void *field, char buffer[CONFIG_VALUE_MAX])
+{
+    (void)buffer;
+    return bool_words[*(const bool *)field ? 1 : 0];
+}
+
+static const char *const on_off_words[] = {"off", "on", NULL};
+
+static int parse_on_off(struct config_input *input, void *field)
+{
+    int word = find_word(input, on_off_words);
+    if (word == -1)
+        return -1;
+    *(bool *)field = word == 1;
+    return 0;
+}
+
+static const char *format_on_off(const void *field, char buffer[CONFIG_VALUE_MAX])
+{
+    (void)buffer;
+    return on_off_words[*(const bool *)field ? 1 : 0];
+}
+
+static const char *const level_words[] = {
+    [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARNING] = "warning", [LOG_LEVEL_NOTICE] = "notice",
+    [LOG_LEVEL_INFO] = "info",   [LOG_LEVEL_DEBUG] = "debug",     [LOG_LEVEL_DEBUG + 1] = NULL,
+};
+
+static int parse_log_level(struct config_input *input, void *field)
+{
+    int word = find_word(input, level_words);
+    if (word == -1)
+        return -1;
+    *(enum log_level *)field = (enum log_level)word;
+    return 0;
+}
+
+static const char *format_log_level(const void *field, char buffer[CONFIG_VALUE_MAX])
+{
+    (void)buffer;
+    return level_words[*(const enum log_level *)field];
+}
+
+static const char *const forwarded_words[] = {
+    [FORWARDED_OFF] = "off",
+    [FORWARDED_X_FORWARDED_FOR] = "x-forwarded-for",
+    [FORWARDED_FORWARDED] = "forwarded",
+    NULL,
+};
+
+static int parse_forwarded(struct config_input *input, void *field)
+{
+    int word = find_word(input, forwarded_words);
+    if (word == -1)
+        return -1;
+    *(enum config_forwarded *)field = (enum config_forwarded)word;
+    return 0;
+}
+
+static const char *format_forwarded(const void *field, char buffer[CONFIG_VALUE_MAX])
+{
+    (void)buffer;
+    return forwarded_words[*(const enum config_forwarded *)field];
+}
+
+static const char *const abort_words[] = {
+    [ABORT_QUEUED] = "queued",
+    [ABORT_ALWAYS] = "always",
+    [ABORT_NEVER] = "never",
+    NULL,
+};
+
+static int parse_abort(struct config_input *input, void *field)
+{
+    int word = find_word(input, abort_words);
+    if (word == -1)
+        return -1;
+    *(enum config_abort *)field = (enum config_abort)word;
+    return 0;
+}
+
+static const char *format_abort(const void *field, char buffer[CONFIG_VALUE_MAX])
+{
+    (void)buffer;
+    return abort_words[*(const enum config_abort *)field];
+}
+
+static const char *const reuse_words[] = {
+    [REUSE_FRAMED] = "framed",
+    [REUSE_QUIET] = "quiet",
+    [REUSE_NEVER] = "never",
+    [REUSE_UNSET] = NULL,
+};
+
+static int parse_reuse(struct config_input *input, void *field)
+{
+    int word = *input->text == '\0' ? REUSE_UNSET : find_word(input, reuse_words);
+    if (word == -1)
+        return -1;
+    *(enum config_reuse *)field = (enum config_reuse)word;
+    return 0;
+}
+
+static const char *format_reuse(const void *field, char buffer[CONFIG_VALUE_MAX])
+{
+    enum config_reuse reuse = *(const enum config_reuse *)field;
+
+    (void)buffer;
+    return reuse == REUSE_UNSET ? "" : reuse_words[reuse];
+}
+
+/* Texts: what is allowed in them differs, their keeping does not. */
+
+static int parse_text(struct config_input *input, void *field)
+{
+    char *text = strdup(input->text);
+    if (text == NULL)
+        return refuse(input, "out of memory");
+    *(char **)field = text;
+    return 0;
+}
+
+static const char *format_text(const void *field, char buffer[CONFIG_VALUE_MAX])
+{
+    (void)buffer;
+    return *(char *const *)field;
+}
+
+static void clear_text(void *field)
+{
+    char **text = field;
+
+    free(*text);
+    *text = NULL;
+}
+
+/* A bare word would become a file of that name: `access_log = on`, `log = stdrr`. */
+static bool is_file(const char *text)
+{
+    return strpbrk(text, "/.") != NULL;
+}
+
+static bool is_log(const char *text)
+{
+    return strcmp(text, "stderr") == 0 || strcmp(text, "stdout") == 0 ||
+           strcmp(text, "syslog") == 0 || is_file(text);
+}
+
+#define LOG_WORDS "stderr, stdout, syslog or a file (with a '/' or '.' in it)"
+
+static int parse_log(struct config_input *input, void *field)
+{
+    if (!is_log(input->text))
+        return refuse(input, "\"%s\" is not " LOG_WORDS, input->text);
+    return parse_text(input, field);
+}
+
+static int parse_access_log(struct config_input *input, void *field)
+{
+    if (strcmp(input->text, "off") != 0 && !is_log(input->text))
+        return refuse(input, "\"%s\" is not off, " LOG_WORDS, input->text);
+    return parse_text(input, field);
+}
+
+static int parse_group(struct config_input *input, void *field)
+{
+    if (*input->text != '\0' && getgrnam(input->text) == NULL)
+        return refuse(input, "there is no group \"%s\" here", input->text);
+    return parse_text(input, field);
+}
+
+static int parse_user(struct config_input *input, void *field)
+{
+    if (*input->text != '\0' && getpwnam(input->text) == NULL)
+        return refuse(input, "there is no user \"%s\" here", input->text);
+    return parse_text(input, field);
+}
+
+static int parse_resolver(struct config_input *input, void *field)
+{
+    union address servers[RESOLVER_SERVERS_MAX];
+
+    if (address_parse_list(servers, RESOLVER_SERVERS_MAX, input->text, 53) == -1)
+        return refuse(input,
+                      "\"%s\" is not a list of numeric addresses, each with or without a port, "
+                      "such as 192.0.2.53 [2001:db8::53]:5353, at most %d of them",
+                      input->text, RESOLVER_SERVERS_MAX);
+    return parse_text(input, field);
+}
+
+static int parse_host(struct config_input *input, void *field)
+{
+    struct endpoint endpoint;
+    char url[CONFIG_VALUE_MAX];
+    const char *error;
+
+    if (strcmp(input->text, "upstream") != 0 && strcmp(input->text, "client") != 0) {
+        snprintf(url, sizeof(url), "http://%s", input->text);
+        if (endpoint_parse(&endpoint, url, &error) == -1)
+            return refuse(input, "\"%s\" is not upstream, client, or addr or addr:port",
+                          input->text);
+        if (strchr(endpoint.addr, '%') != NULL)
+            return refuse(input, "\"%s\" has a scope, which means nothing to the upstream",
+                          input->text);
+    }
+    return parse_text(input, field);
+}
+
+static int parse_host_name(struct config_input *input, void *field)
+{
+    if (*input->text != '\0' && !endpoint_addr_is_valid(input->text))
+        return refuse(input, "\"%s\" is neither a host's name nor an IP address", input->text);
+    return parse_text(input, field);
+}
+
+static int parse_tls_version(struct config_input *input, void *field)
+{
+    static const char *const words[] = {"1.2", "1.3", NULL};
+
+    return find_word(input, words) == -1 ? -1 : parse_text(input, field);
+}
+
+static const char *const close_notify_words[] = {
+    [false] = "optional",
+    [true] = "required",
+    NULL,
+};
+
+static int parse_tls_close_notify(struct config_input *input, void *field)
+{
+    int word = find_word(input, close_notify_words);
+    if (word == -1)
+        return -1;
+    *(bool *)field = word;
+    return 0;
+}
+
+static const char *format_tls_close_notify(const void *field, char buffer[CONFIG_VALUE_MAX])
+{
+    (void)buffer;
+    return close_notify_words[*(const bool *)field];
+}
+
+/* Addresses and endpoints. */
+
+static int parse_endpoint(struct config_input *input, void *field)
+{
+    const char *error;
+
+    if (endpoint_parse(field, input->text, &error) == 0)
+        return 0;
+    if (endpoint_parse_scheme(field, input->text) == -1) /* what the other keys are checked by */
+        *(struct endpoint *)field = (struct endpoint){0};
+    return refuse(input, "\"%s\": %s", input->text, error);
+}
+
+static const char *format_endpoint(const void *field, char buffer[CONFIG_VALUE_MAX])
+{
+    static_assert(ENDPOINT_TEXT_MAX <= CONFIG_VALUE_MAX, "CONFIG_VALUE_MAX");
+    return endpoint_format(field, buffer);
+}
+
+static int parse_bind_address(struct config_input *input, void *field)
+{
+    if (*input->text != '\0' && config_address_parse_numeric(field, input->text) == -1)
+        return refuse(input, "\"%s\" is not a numeric IPv4 or IPv6 address", input->text);
+    if (config_address_is_mapped(field)) {
+        *(union address *)field = (union address){0};
+        return refuse(input, "\"%s\" is IPv4 written as IPv6: write the IPv4 address", input->text);
+    }
+    return 0;
+}
+
+static const char *format_bind_address(const void *field, char buffer[CONFIG_VALUE_MAX])
+{
+    const union address *address = field;
+
+    if (address->sa.sa_family == AF_UNSPEC)
+        return "";
+    return config_address_format_numeric(address, buffer, CONFIG_VALUE_MAX);
+}
+
+/* The field is a listener's `addresses`; its address_count goes with it. */
+static void clear_addresses(void *field)
+{
+    struct config_listener *listener = container_of(field, struct config_listener, addresses);
+
+    for (size_t i = 0; i < listener->address_count; i++)
+        config_address_clear(&listener->addresses[i]);
+    free(listener->addresses);
+    listener->addresses = NULL;
+    listener->address_count = 0;
+}
+
+static int add_address(struct config_listener *listener, struct config_input *input,
+                       const char *word, size_t length)
+{
+    struct config_address address;
+    const char *error;
+
+    if (config_address_parse(&address, word, length, &error) == -1)
+        return refuse(input, "\"%.*s\": %s", (int)length, word, error);
+    address.line = input->line;
+    for (size_t i = 0; i < listener->address_count; i++) {
+        if (config_address_overlaps(&listener->addresses[i], &address)) {
+            refuse(input, "%s and %s exclude each other", listener->addresses[i].text,
+                   address.text);
+            config_address_clear(&address);
+            return -1;
+        }
+    }
+    struct config_address *grown =
+        reallocarray(listener->addresses, listener->address_count + 1, sizeof(*grown));
+    if (grown == NULL) {
+        config_address_clear(&address);
+        return refuse(input, "out of memory");
+    }
+    listener->addresses = grown;
+    listener->addresses[listener->address_count++] = address;
+    return 0;
+}
+
+static int parse_addresses(struct config_input *input, void *field)
+{
+    struct config_listener *listener = container_of(field, struct config_listener, addresses);
+    const char *word = input->text;
+    int result = 0;
+
+    while (*(word += strspn(word, BLANKS)) != '\0') {
+        size_t length = strcspn(word, BLANKS);
+        if (add_address(listener, input, word, length) == -1)
+            result = -1;
+        word += length;
+    }
+    return result;
+}
+
+static const char *format_addresses(const void *field, char buffer[CONFIG_VALUE_MAX])
+{
+    const char *start = (const char *)field - offsetof(struct config_listener, addresses);
+    const struct config_listener *listener = (const void *)start;
+    size_t length = 0;
+
+    buffer[0] = '\0';
+    for (size_t i = 0; i < listener->address_count && length < CONFIG_VALUE_MAX; i++)
+        length += (size_t)snprintf(buffer + length, CONFIG_VALUE_MAX - length, "%s%s",
+                                   i == 0 ? "" : " ", listener->addresses[i].text);
+    return buffer;
+}
+
+const struct config_type config_type_count = {parse_count, format_count, NULL};
+const struct config_type config_type_time = {parse_time, format_time, NULL};
+const struct config_type config_type_own_time = {parse_own_time, format_time, NULL};
+const struct config_type config_type_bool = {parse_bool, format_bool, NULL};
+const struct config_type config_type_on_off = {parse_on_off, format_on_off, NULL};
+const struct config_type config_type_text = {parse_text, format_text, clear_text};
+const struct config_type config_type_log = {parse_log, format_text, clear_text};
+const struct config_type config_type_access_log = {parse_access_log, format_text, clear_text};
+const struct config_type config_type_log_level = {parse_log_level, format_log_level, NULL};
+const struct config_type config_type_user = {parse_user, format_text, clear_text};
+const struct config_type config_type_group = {parse_group, format_text, clear_text};
+const struct config_type config_type_mode = {parse_mode, format_mode, NULL};
+const struct config_type config_type_resolver = {parse_resolver, format_text, clear_text};
+const struct config_type config_type_forwarded = {parse_forwarded, format_forwarded, NULL};
+const struct config_type config_type_abort = {parse_abort, format_abort, NULL};
+const struct config_type config_type_reuse = {parse_reuse, format_reuse, NULL};
+const struct config_type config_type_addresses = {parse_addresses, format_addresses,
+                                                  clear_addresses};
+const struct config_type config_type_endpoint = {parse_endpoint, format_endpoint, NULL};
+const struct config_type config_type_bind_address = {parse_bind_address, format_bind_address, NULL};
+const struct config_type config_type_host = {parse_host, format_text, clear_text};
+const struct config_type config_type_host_name = {parse_host_name, format_text, clear_text};
+const struct config_type config_type_tls_version = {parse_tls_version, format_text, clear_text};
+const struct config_type config_type_tls_close_notify = {parse_tls_close_notify,
+                                                         format_tls_close_notify, NULL};

@@ -1,0 +1,84 @@
+#include "config/descriptors.h"
+
+#include "net/address.h"
+#include "net/pipes.h"
+
+/* Standard input, output and error, two logs with a new one while it is opened anew and two more
+ * for their writer, two epoll descriptors, signals; the rest are the resolver's sockets and files.
+ */
+#define OWN 32
+
+static uint64_t min(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static bool is_name(const struct endpoint *endpoint)
+{
+    union address address;
+    return !address_parse(&address, endpoint->addr);
+}
+
+/* Only HTTP has clients that hold connections apart from max_per_host. */
+static bool is_http(const struct endpoint *endpoint)
+{
+    enum scheme_kind kind = endpoint_kind(endpoint);
+    return kind == SCHEME_HTTP || kind == SCHEME_HTTPS;
+}
+
+/* Only what the listeners name is ever dialled, hence no more hosts than listeners. A dial's first
+ * attempt is counted among the connections, one more for each; further ones run only while several
+ * addresses of a name are silent. */
+static void add_pool(struct descriptors *needed, const struct config *config, size_t index)
+{
+    const struct pool_limits *limits = &config->pools[index].limits;
+    uint64_t connecting = limits->max_connecting == 0
+                              ? limits->max_per_host
+                              : min(limits->max_connecting, limits->max_per_host);
+    uint64_t hosts = 0, names = 0, holding = 0;
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const struct config_listener *listener = &config->listeners[i];
+        if (listener->pool == index) {
+            hosts++;
+            names += is_name(&listener->upstream);
+            holding += is_http(&listener->upstream);
+        }
+    }
+    uint64_t others = min(limits->max_open, hosts * limits->max_per_host);
+    needed->connections += others;
+    needed->held += min(limits->max_open - others, holding * limits->max_tunnels);
+    needed->attempts += min(limits->max_open, names * connecting);
+}
+
+struct descriptors descriptors_needed(const struct config *config)
+{
+    struct descriptors needed = {.own = OWN};
+    for (size_t i = 0; i < config->listener_count; i++)
+        needed.own += config->listeners[i].address_count;
+    for (size_t i = 0; i < config->pool_count; i++)
+        add_pool(&needed, config, i);
+    return needed;
+}
+
+uint64_t descriptors_connections(const struct descriptors *needed, uint64_t clients)
+{
+    return needed->connections + needed->attempts + min(needed->held, clients);
+}
+
+unsigned descriptors_clients(const struct config *config, const struct descriptors *needed,
+                             uint64_t limit)
+{
+    uint64_t others = descriptors_connections(needed, 0) + needed->own;
+    uint64_t left = limit <= others ? 0 : limit - others;
+    /* Each client may hold a connection, as long as not all are held. */
+    left -= min(needed->held, left - left / 2);
+    return (unsigned)min(config->max_clients, left);
+}
+
+unsigned descriptors_pipes(const struct config *config, const struct descriptors *needed,
+                           uint64_t limit)
+{
+    uint64_t clients = config->max_clients;
+    uint64_t others = descriptors_connections(needed, clients) + needed->own + clients;
+    return limit <= others ? 0 : (unsigned)min(PIPES_MAX, (limit - others) / PIPE_DESCRIPTORS);
+}

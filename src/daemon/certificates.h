@@ -1,0 +1,29 @@
+/* Warns of certificates that end soon, or have ended: once a day each, ours from the start on, and
+ * those of upstreams once a handshake has shown them. */
+#ifndef KAPROXY_CERTIFICATES_H
+#define KAPROXY_CERTIFICATES_H
+
+#include "config/config.h"
+#include "net/loop.h"
+#include "tls/tls.h"
+
+/* Embedded in its owner. */
+struct certificates {
+    const struct config *config;
+    struct loop *loop;
+    struct timer timer;
+    struct tls_expiry_watch watch;
+};
+
+/* Warns of what is known, and from now on. Does nothing where there is no TLS. The config is
+ * borrowed. 0, or -1 with ENOMEM. */
+MUST_CHECK int certificates_start(struct certificates *certificates, struct loop *loop,
+                                  const struct config *config);
+
+/* Harmless if it was not started. */
+void certificates_stop(struct certificates *certificates);
+
+/* Test seam: warns of what is due at this time. */
+void certificates_check(const struct certificates *certificates, time_t now);
+
+#endif

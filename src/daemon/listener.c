@@ -1,0 +1,490 @@
+#include "daemon/listener.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "net/bound_socket.h"
+
+/* Clients taken from one socket at once, at most. */
+#define BURST_MAX 64
+
+/* Turns of the loop with less than this between them belong to one burst. */
+#define AT_ONCE (2 * USEC_PER_MSEC)
+
+/* How many bursts as large as expected are taken, at most, before more are expected. */
+#define PATIENCE_MAX 64
+
+/* How long accepting pauses when there are no descriptors. A session that ends sooner ends the
+ * pause. */
+#define PAUSE (100 * USEC_PER_MSEC)
+
+/* How long clients are taken from the backlog at a stop, where they come without an end. */
+#define BACKLOG_TIME USEC_PER_SEC
+
+struct listening {
+    struct listener *listener;
+    struct bound_socket socket;
+    int burst;        /* how many clients to expect when it is readable */
+    int filled;       /* how often in a row that many came */
+    int patience;     /* how often they must, before more are expected */
+    usec_t filled_at; /* when they came last */
+    struct watch watch;
+    bool watched;
+};
+
+struct listener {
+    struct listeners *all;
+    struct service service;
+    TAILQ_ENTRY(listener) link;
+    size_t count;
+    struct listening sockets[];
+};
+
+static void unwatch(struct listening *listening)
+{
+    if (listening->watched)
+        loop_unwatch(listening->listener->all->loop, &listening->watch, listening->socket.fd,
+                     false);
+    listening->watched = false;
+}
+
+static void stop_accepting(struct listeners *listeners)
+{
+    struct listener *listener;
+    if (!listeners->accepting)
+        return;
+    listeners->accepting = false;
+    TAILQ_FOREACH (listener, &listeners->list, link) {
+        for (size_t i = 0; i < listener->count; i++)
+            unwatch(&listener->sockets[i]);
+    }
+}
+
+/* Level-triggered: clients that are not taken now are reported again. 0, or -1 with errno. */
+static int watch(struct listening *listening)
+{
+    struct loop *loop = listening->listener->all->loop;
+    if (loop_watch(loop, &listening->watch, listening->socket.fd, EPOLLIN) < 0)
+        return -1;
+    listening->watched = true;
+    return 0;
+}
+
+static int start_accepting(struct listeners *listeners)
+{
+    struct listener *listener;
+    if (listeners->accepting || listeners->stopped)
+        return 0;
+    listeners->accepting = true;
+    timer_clear(listeners->loop, &listeners->retry);
+    TAILQ_FOREACH (listener, &listeners->list, link) {
+        for (size_t i = 0; i < listener->count; i++) {
+            if (watch(&listener->sockets[i]) < 0) {
+                int error = errno;
+                stop_accepting(listeners);
+                errno = error;
+                return -1;
+            }
+        }
+    }
+    return 0;
+}
+
+static void report(struct listeners *listeners, enum log_level level, const char *what, int error)
+{
+    const char *text = error != 0 ? error_text(error) : "";
+    const struct repeat_key key = {.place = what, .function = "", .number = error, .text = text};
+    char rest[160];
+    if (!repeats_admit(&listeners->repeats, level, &key))
+        return;
+    snprintf(rest, sizeof(rest), "%s%s%u clients are connected", text, error != 0 ? "; " : "",
+             listeners->clients);
+    repeats_log(&listeners->repeats, level, &key, what, NULL, rest);
+}
+
+/* No client can be accepted, for want of descriptors as a rule: clients wait in the backlog. One
+ * message until all of them were accepted again. */
+static void pause_accepting(struct listeners *listeners, int error)
+{
+    if (!listeners->starved) {
+        report(listeners, LOG_LEVEL_ERROR, "accepting pauses:", error);
+        listeners->starved = true;
+        listeners->pauses++;
+    }
+    stop_accepting(listeners);
+    if (timer_set(listeners->loop, &listeners->retry, loop_now(listeners->loop) + PAUSE) < 0)
+        report(listeners, LOG_LEVEL_ERROR, "cannot set a timer:", errno);
+}
+
+static void caught_up(struct listeners *listeners)
+{
+    if (!listeners->starved)
+        return;
+    listeners->starved = false;
+    report(listeners, LOG_LEVEL_NOTICE, "accepting goes on;", 0);
+}
+
+enum accept_result { ACCEPTED, ACCEPT_NEXT, ACCEPT_NONE, ACCEPT_SHORTAGE };
+
+static enum accept_result accept_one(struct listening *listening)
+{
+    struct listener *listener = listening->listener;
+    union address peer = {.sa.sa_family = AF_UNIX};
+    socklen_t length = sizeof(peer);
+    bool is_unix = listening->socket.address->sa.ss_family == AF_UNIX;
+    int fd = accept4(listening->socket.fd, is_unix ? NULL : &peer.sa, is_unix ? NULL : &length,
+                     SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+        switch (errno) {
+        case EAGAIN:
+            return ACCEPT_NONE;
+        case ECONNABORTED: /* the client has left already */
+        case EINTR:
+        case EPROTO: /* and what accept(2) says to take for that */
+        case ENETDOWN:
+        case ENOPROTOOPT:
+        case EHOSTDOWN:
+        case ENONET:
+        case EHOSTUNREACH:
+        case EOPNOTSUPP:
+        case ENETUNREACH:
+            return ACCEPT_NEXT;
+        default: /* no descriptors, no memory, or a refusal by the system */
+            return ACCEPT_SHORTAGE;
+        }
+    }
+    if (session_start(&listener->service, fd, &peer) < 0) {
+        int error = errno;
+        struct stream client;
+        stream_init(&client, fd);
+        stream_reset(&client);
+        errno = error;
+        return ACCEPT_SHORTAGE;
+    }
+    listener->all->clients++;
+    return ACCEPTED;
+}
+
+/* How many clients to take now: as many as came at once lately, and now and then more. One accept
+ * too many costs a system call for nothing, one too few a turn of the loop; so the more often more
+ * were expected in vain, the longer it takes until that is tried again. After a shortage all are
+ * taken, to see the backlog's end. */
+static int next_burst(struct listening *listening)
+{
+    struct listeners *listeners = listening->listener->all;
+    if (listeners->starved)
+        return BURST_MAX;
+    if (loop_now(listeners->loop) - listening->filled_at >= AT_ONCE) {
+        listening->burst = listening->patience = 1;
+        listening->filled = 0;
+    } else if (listening->filled >= listening->patience && listening->burst < BURST_MAX) {
+        listening->burst *= 2;
+        listening->filled = 0;
+    }
+    return listening->burst;
+}
+
+static void filled_burst(struct listening *listening)
+{
+    if (listening->burst > 1 && listening->filled == 0)
+        listening->patience = 1;
+    listening->filled++;
+    listening->filled_at = loop_now(listening->listener->all->loop);
+}
+
+static void missed_burst(struct listening *listening, int count)
+{
+    listening->burst = count < 1 ? 1 : count < BURST_MAX ? count : BURST_MAX;
+    listening->filled = 0;
+    if (listening->patience < PATIENCE_MAX)
+        listening->patience *= 2;
+    if (count > 0)
+        listening->filled_at = loop_now(listening->listener->all->loop);
+}
+
+/* Takes up to `most` clients, as far as max_clients allows; *count: those that came, and went
+ * again. ACCEPTED: more may stand there. */
+static enum accept_result accept_some(struct listening *listening, int most, int *count)
+{
+    const struct listeners *listeners = listening->listener->all;
+    for (*count = 0; *count < most && listeners->clients < listeners->max_clients; (*count)++) {
+        enum accept_result result = accept_one(listening);
+        if (result == ACCEPT_NONE || result == ACCEPT_SHORTAGE)
+            return result;
+    }
+    return ACCEPTED;
+}
+
+/* When more than a burst stand there, the socket is readable again at once. */
+static void accept_burst(struct listening *listening, int burst)
+{
+    struct listeners *listeners = listening->listener->all;
+    int count;
+    enum accept_result result = accept_some(listening, burst, &count);
+    if (result == ACCEPT_SHORTAGE) {
+        pause_accepting(listeners, errno);
+    } else if (result == ACCEPT_NONE) {
+        caught_up(listeners);
+        missed_burst(listening, count);
+    } else {
+        filled_burst(listening);
+    }
+    if (listeners->accepting && listeners->clients >= listeners->max_clients) {
+        listeners->full++;
+        stop_accepting(listeners);
+    }
+}
+
+static void on_readable(struct watch *watch, uint32_t events)
+{
+    struct listening *listening = container_of(watch, struct listening, watch);
+    (void)events;
+    accept_burst(listening, next_burst(listening));
+}
+
+/* Accepts again. After a shortage the backlog's end is looked for a little later, to say that all
+ * is well even when nobody else comes. */
+static void resume(struct listeners *listeners)
+{
+    if (listeners->clients >= listeners->max_clients)
+        return;
+    int result = start_accepting(listeners);
+    if (result < 0)
+        report(listeners, LOG_LEVEL_ERROR, "cannot watch the listening sockets:", errno);
+    if ((result < 0 || listeners->starved) &&
+        timer_set(listeners->loop, &listeners->retry, loop_now(listeners->loop) + PAUSE) < 0)
+        report(listeners, LOG_LEVEL_ERROR, "cannot set a timer:", errno);
+}
+
+/* To see the backlog's end without an event: nobody may come any more. */
+static void look_for_end(struct listeners *listeners)
+{
+    struct listener *listener;
+    TAILQ_FOREACH (listener, &listeners->list, link) {
+        for (size_t i = 0; listeners->accepting && i < listener->count; i++)
+            accept_burst(&listener->sockets[i], BURST_MAX);
+    }
+}
+
+static void on_retry(struct timer *timer)
+{
+    struct listeners *listeners = container_of(timer, struct listeners, retry);
+    if (listeners->accepting && listeners->starved)
+        look_for_end(listeners);
+    else
+        resume(listeners);
+}
+
+static void check_drained(struct listeners *listeners)
+{
+    if (listeners->closed && listeners->clients == 0)
+        loop_post(listeners->loop, &listeners->drained_task);
+}
+
+static void on_session_ended(struct service *service)
+{
+    struct listener *listener = container_of(service, struct listener, service);
+    struct listeners *listeners = listener->all;
+    listeners->clients--;
+    if (listeners->stopped) {
+        check_drained(listeners);
+    } else if (!listeners->accepting) {
+        resume(listeners);
+    }
+}
+
+static void on_drained(struct task *task)
+{
+    struct listeners *listeners = container_of(task, struct listeners, drained_task);
+    listeners->drained(listeners);
+}
+
+static void close_socket(struct listening *listening)
+{
+    unwatch(listening);
+    bound_socket_close(&listening->socket);
+}
+
+static void close_sockets(struct listener *listener)
+{
+    for (size_t i = 0; i < listener->count; i++)
+        close_socket(&listener->sockets[i]);
+}
+
+int listeners_add(struct listeners *listeners, const struct config_listener *config,
+                  struct pool *pool)
+{
+    struct listener *listener =
+        calloc(1, sizeof(*listener) + config->address_count * sizeof(struct listening));
+    if (listener == NULL) {
+        log_error("listener %s: %s", config->name, strerror(errno));
+        return -1;
+    }
+    listener->all = listeners;
+    listener->service.config = config;
+    listener->service.loop = listeners->loop;
+    listener->service.pool = pool;
+    listener->service.scratch = listeners->scratch;
+    listener->service.compose = listeners->compose;
+    listener->service.pipes = listeners->pipes;
+    listener->service.ended = on_session_ended;
+    if (service_init(&listener->service) < 0) {
+        log_error("listener %s: %s", config->name, strerror(errno));
+        goto err_sockets;
+    }
+    for (size_t i = 0; i < config->address_count; i++) {
+        struct listening *listening = &listener->sockets[i];
+        listening->listener = listener;
+        const struct config_address *address = &config->addresses[i];
+        const char *error;
+        listening->watch.ready = on_readable;
+        if (bound_socket_open(&listening->socket, address, &config->socket, &error) < 0) {
+            log_error("listener %s: cannot listen on %s: %s", config->name, address->text, error);
+            goto err_sockets;
+        }
+        listener->count++;
+        log_notice("listening on %s (listener %s, upstream %s)", address->text, config->name,
+                   listener->service.upstream);
+    }
+    TAILQ_INSERT_TAIL(&listeners->list, listener, link);
+    return 0;
+
+err_sockets:
+    close_sockets(listener);
+    free(listener);
+    return -1;
+}
+
+int listeners_start(struct listeners *listeners)
+{
+    return start_accepting(listeners);
+}
+
+/* Closes a socket, and says so where clients stand there whom nobody serves any more. */
+static void end_backlog(struct listening *listening, const char *why)
+{
+    struct pollfd pollfd = {.fd = listening->socket.fd, .events = POLLIN};
+    if (why != NULL && poll(&pollfd, 1, 0) > 0)
+        log_warning("listener %s: clients that wait at %s are cut off: %s",
+                    listening->listener->service.config->name, listening->socket.address->text,
+                    why);
+    close_socket(listening);
+}
+
+/* Takes clients from the backlog of a socket that nobody watches any more, at most `most`, and
+ * closes it when that was all, or when there is an end to it. Returns how many came. */
+static int empty_backlog(struct listening *listening, int most)
+{
+    struct listeners *listeners = listening->listener->all;
+    int count;
+    switch (accept_some(listening, most, &count)) {
+    case ACCEPT_NONE:
+        end_backlog(listening, NULL);
+        break;
+    case ACCEPT_SHORTAGE:
+        end_backlog(listening, error_text(errno));
+        break;
+    case ACCEPTED:
+    case ACCEPT_NEXT:
+        if (listeners->clients >= listeners->max_clients)
+            end_backlog(listening, "max_clients");
+        else if (loop_now(listeners->loop) >= listeners->stopped_at + BACKLOG_TIME)
+            end_backlog(listening, "they come without an end");
+        break;
+    }
+    return count;
+}
+
+/* A piece of that, of as many sockets as it takes. True: all are closed. */
+static bool empty_backlogs(struct listeners *listeners)
+{
+    struct listener *listener;
+    int left = BURST_MAX;
+    TAILQ_FOREACH (listener, &listeners->list, link) {
+        for (size_t i = 0; i < listener->count; i++) {
+            if (left <= 0)
+                return false;
+            if (listener->sockets[i].socket.fd >= 0)
+                left -= empty_backlog(&listener->sockets[i], left);
+            if (listener->sockets[i].socket.fd >= 0)
+                return false;
+        }
+    }
+    return true;
+}
+
+static void on_backlog(struct task *task)
+{
+    struct listeners *listeners = container_of(task, struct listeners, backlog_task);
+    struct listener *listener;
+    if (!empty_backlogs(listeners)) {
+        loop_queue(listeners->loop, &listeners->backlog_task);
+        return;
+    }
+    listeners->closed = true;
+    TAILQ_FOREACH (listener, &listeners->list, link)
+        service_drain(&listener->service);
+    check_drained(listeners);
+}
+
+void listeners_init(struct listeners *listeners)
+{
+    listeners->retry.fire = on_retry;
+    listeners->backlog_task.run = on_backlog;
+    listeners->drained_task.run = on_drained;
+    repeats_init(&listeners->repeats, listeners->loop);
+    TAILQ_INIT(&listeners->list);
+}
+
+void listeners_stop(struct listeners *listeners)
+{
+    if (listeners->stopped)
+        return;
+    stop_accepting(listeners);
+    timer_clear(listeners->loop, &listeners->retry);
+    listeners->stopped = true;
+    listeners->stopped_at = loop_now(listeners->loop);
+    loop_queue(listeners->loop, &listeners->backlog_task);
+}
+
+void listeners_abort(struct listeners *listeners)
+{
+    struct listener *listener;
+    loop_unpost(listeners->loop, &listeners->backlog_task); /* nobody else comes in */
+    TAILQ_FOREACH (listener, &listeners->list, link)
+        service_abort(&listener->service);
+}
+
+void listeners_clear(struct listeners *listeners)
+{
+    struct listener *listener;
+    assert(listeners->clients == 0);
+    while ((listener = TAILQ_FIRST(&listeners->list)) != NULL) {
+        TAILQ_REMOVE(&listeners->list, listener, link);
+        close_sockets(listener);
+        service_clear(&listener->service);
+        free(listener);
+    }
+    repeats_clear(&listeners->repeats);
+    timer_clear(listeners->loop, &listeners->retry);
+    loop_unpost(listeners->loop, &listeners->backlog_task);
+    loop_unpost(listeners->loop, &listeners->drained_task);
+}
+
+void listeners_log_stats(const struct listeners *listeners)
+{
+    struct listener *listener;
+    log_notice("stats clients=%u accept_pauses=%" PRIu64 " max_clients_reached=%" PRIu64,
+               listeners->clients, listeners->pauses, listeners->full);
+    TAILQ_FOREACH (listener, &listeners->list, link)
+        service_log_stats(&listener->service);
+}

@@ -1,0 +1,68 @@
+/* Listening sockets: accept, back-off when descriptors run out, the limit of clients. */
+#ifndef KAPROXY_LISTENER_H
+#define KAPROXY_LISTENER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "base/util.h"
+#include "config/config.h"
+#include "net/loop.h"
+#include "net/relay.h"
+#include "net/repeats.h"
+#include "pool/pool.h"
+#include "session/session.h"
+
+struct listener;
+
+/* The listeners of one loop, which share the limit of clients. Embedded in its owner, who sets the
+ * first group before listeners_init. */
+struct listeners {
+    struct loop *loop;
+    unsigned max_clients;
+    struct scratch scratch; /* borrowed, as are compose and pipes; see struct service */
+    struct scratch compose;
+    struct pipes *pipes;
+    /* After listeners_stop: the last session has ended. Called once, from the loop. */
+    void (*drained)(struct listeners *listeners);
+
+    unsigned clients;
+    bool accepting;     /* the listening sockets are watched */
+    bool stopped;       /* listeners_stop was called */
+    usec_t stopped_at;  /* when that was */
+    bool closed;        /* no socket is open any more */
+    bool starved;       /* accept ran out of descriptors or memory, and has not caught up since */
+    struct timer retry; /* ends the pause */
+    struct repeats repeats;
+    struct task backlog_task; /* queued: takes clients from the backlog, without an event */
+    struct task drained_task;
+    uint64_t pauses; /* how often accepting paused for want of descriptors */
+    uint64_t full;   /* how often max_clients was reached */
+    TAILQ_HEAD(, listener) list;
+};
+
+void listeners_init(struct listeners *listeners);
+
+/* Binds and listens on all addresses of a listener. 0, or -1; then it was logged, and what was
+ * bound is closed again. */
+MUST_CHECK int listeners_add(struct listeners *listeners, const struct config_listener *config,
+                             struct pool *pool);
+
+/* Accepts from now on. 0, or -1 with errno. */
+MUST_CHECK int listeners_start(struct listeners *listeners);
+
+/* Takes who stands in the backlog, as far as max_clients allows, for they have a connection as far
+ * as they know, and closes the listening sockets, piece by piece; sessions go on. */
+void listeners_stop(struct listeners *listeners);
+
+/* Ends every session at once, and takes no one in any more. To be called after listeners_stop. */
+void listeners_abort(struct listeners *listeners);
+
+/* Frees all; no session may be left. */
+void listeners_clear(struct listeners *listeners);
+
+/* Writes a line of counters for each listener to the log, and one for all. */
+void listeners_log_stats(const struct listeners *listeners);
+
+#endif

@@ -1,0 +1,181 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config-build.h"
+#ifdef HAVE_MALLOPT
+#include <malloc.h>
+#endif
+#include "base/log.h"
+#include "config/config.h"
+#include "daemon/start.h"
+#include "daemon/worker.h"
+
+struct arguments {
+    const char *file;
+    bool check;
+    bool verbose;
+};
+
+static const char usage[] = "usage: kaproxy [-c FILE] [-t [-v]] [-V] [-h]\n"
+                            "  -c FILE  configuration (default: " KAPROXY_INI ")\n"
+                            "  -t       check the configuration and exit\n"
+                            "  -v       with -t: print the effective values\n"
+                            "  -V       print the version and exit\n"
+                            "  -h       print this help and exit\n";
+
+/* Does not return where the command line alone decides. */
+static struct arguments parse_arguments(int argc, char **argv)
+{
+    struct arguments arguments = {.file = KAPROXY_INI};
+    int option;
+    while ((option = getopt(argc, argv, "c:tvVh")) != -1) {
+        switch (option) {
+        case 'c':
+            arguments.file = optarg;
+            break;
+        case 't':
+            arguments.check = true;
+            break;
+        case 'v':
+            arguments.verbose = true;
+            break;
+        case 'V':
+            puts("kaproxy " PACKAGE_VERSION);
+            exit(EXIT_SUCCESS);
+        case 'h':
+            fputs(usage, stdout);
+            exit(EXIT_SUCCESS);
+        default:
+            fputs(usage, stderr);
+            exit(EXIT_FAILURE);
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "kaproxy: unexpected argument: %s\n%s", argv[optind], usage);
+        exit(EXIT_FAILURE);
+    }
+    if (arguments.verbose && !arguments.check) {
+        fprintf(stderr, "kaproxy: -v goes with -t\n%s", usage);
+        exit(EXIT_FAILURE);
+    }
+    return arguments;
+}
+
+/* 0, or -1 with what was found written. */
+static int check_start(const struct config *config)
+{
+    struct config_errors findings;
+    config_errors_init(&findings);
+    int result = start_check(config, &findings);
+    config_errors_write(&findings, config->file, stderr);
+    config_errors_clear(&findings);
+    return result;
+}
+
+static int check(const struct config *config, bool verbose)
+{
+    if (check_start(config) < 0)
+        return EXIT_FAILURE;
+    printf("%s: ok\n", config->file);
+    if (verbose)
+        config_print(config, stdout);
+    if (fflush(stdout) == 0)
+        return EXIT_SUCCESS;
+    fprintf(stderr, "kaproxy: standard output: %s\n", strerror(errno));
+    return EXIT_FAILURE;
+}
+
+/* With 0 to 2 closed, a socket could become standard error. */
+static int fill_standard_descriptors(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd < 0)
+        return -1;
+    close(fd);
+    return 0;
+}
+
+/* How much free memory malloc keeps for what comes next. */
+#define FREE_MEMORY (2 * 1024 * 1024)
+
+/* Left to itself malloc gives the memory of a large body back to the kernel, page by page, only to
+ * ask for it again when the next body comes. */
+static void keep_free_memory(void)
+{
+#ifdef HAVE_MALLOPT
+    mallopt(M_TRIM_THRESHOLD, FREE_MEMORY);
+    mallopt(M_MMAP_THRESHOLD, FREE_MEMORY);
+#endif
+}
+
+/* When there are no privileges left that the writer's thread would keep. 0, or -1; then it was
+ * logged. */
+static int start_log(void)
+{
+    if (log_start() == 0)
+        return 0;
+    log_error("cannot start the thread that writes the logs: %s", strerror(errno));
+    return -1;
+}
+
+static int serve(const struct config *config)
+{
+    int status = EXIT_FAILURE;
+    struct start start = {.config = config};
+    struct worker *worker = NULL;
+    signal(SIGPIPE, SIG_IGN);
+    keep_free_memory();
+    if (log_open("stderr", config->log_level) < 0 || start_init(&start, config) < 0 ||
+        start_open_logs(&start) < 0)
+        goto out;
+    log_notice("kaproxy " PACKAGE_VERSION " starts with %s", config->file);
+    start_warn(&start);
+    unsigned max_pipes, max_clients = start_share_descriptors(&start, &max_pipes);
+    if (max_clients > 0)
+        worker = worker_new(config, max_clients, max_pipes);
+    if (worker != NULL && user_become(&start.user) == 0 && start_log() == 0 &&
+        worker_run(worker) == 0)
+        status = EXIT_SUCCESS;
+    worker_free(worker); /* which reports what was not yet */
+    if (status == EXIT_SUCCESS)
+        log_notice("stopped");
+out:
+    log_close();
+    start_clear(&start);
+    return status;
+}
+
+/* Signals that would end us and have another meaning, until that can be heeded. The others do end
+ * us, until there may be a file to remove. */
+static void hold_signals(void)
+{
+    sigset_t held;
+    sigemptyset(&held);
+    sigaddset(&held, SIGHUP);
+    sigaddset(&held, SIGUSR1);
+    sigaddset(&held, SIGUSR2);
+    sigprocmask(SIG_BLOCK, &held, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    hold_signals();
+    if (fill_standard_descriptors() < 0)
+        return EXIT_FAILURE;
+    struct arguments arguments = parse_arguments(argc, argv);
+    struct config *config = config_load(arguments.file, stderr);
+    if (config == NULL)
+        return EXIT_FAILURE;
+    int status = arguments.check ? check(config, arguments.verbose) : serve(config);
+    config_free(config);
+    return status;
+}

@@ -1,0 +1,157 @@
+#include "daemon/start.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/log.h"
+#include "config/descriptors.h"
+#include "net/bound_socket.h"
+
+#define FINDING_MAX 1024
+
+/* The line is for a check, 0: none. */
+static PRINTF(4, 5) void report(const struct start *start, enum log_level level, int line,
+                                const char *format, ...)
+{
+    char text[FINDING_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    if (start->findings == NULL)
+        log_message(level, "%s", text);
+    else if (level == LOG_LEVEL_ERROR)
+        config_errors_add(start->findings, line, "%s", text);
+    else
+        config_errors_warn(start->findings, line, "%s", text);
+}
+
+int start_init(struct start *start, const struct config *config)
+{
+    *start = (struct start){.config = config};
+    return user_find(&start->user, config->user);
+}
+
+void start_clear(struct start *start)
+{
+    user_clear(&start->user);
+}
+
+/* Passes on how opening a log went, and with -1 says why. */
+static int note_log(const struct start *start, const char *what, const char *target, int line,
+                    int result)
+{
+    const char *user = start->user.name;
+    if (result == 0)
+        return 0;
+    const char *reason = log_open_error(target, errno);
+    if (user == NULL)
+        report(start, LOG_LEVEL_ERROR, line, "cannot open the %s %s: %s", what, target, reason);
+    else
+        report(start, LOG_LEVEL_ERROR, line, "cannot open the %s %s as user %s: %s", what, target,
+               user, reason);
+    return -1;
+}
+
+int start_open_logs(struct start *start)
+{
+    const struct config *config = start->config;
+    bool check = start->findings != NULL;
+    if (user_pose(&start->user) < 0)
+        return -1;
+    int result =
+        note_log(start, "log", config->log, config->log_line,
+                 check ? log_check(config->log) : log_open(config->log, config->log_level));
+    result |= note_log(start, "access log", config->access_log, config->access_log_line,
+                       check ? log_check(config->access_log) : log_access_open(config->access_log));
+    return user_unpose(&start->user) < 0 ? -1 : result;
+}
+
+void start_warn(const struct start *start)
+{
+    const struct config *config = start->config;
+    if (config->user[0] != '\0' && start->user.name == NULL)
+        report(start, LOG_LEVEL_WARNING, 0, "user = %s is ignored: not started as root",
+               config->user);
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const struct config_listener *listener = &config->listeners[i];
+        if (listener->upstream.tls != NULL && !listener->tls_verify)
+            report(start, LOG_LEVEL_WARNING, listener->line,
+                   "listener %s: tls_verify = no, anybody can pose as the upstream",
+                   listener->name);
+    }
+}
+
+static uint64_t raise_descriptor_limit(const struct start *start)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return UINT64_MAX;
+    if (limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
+            report(start, LOG_LEVEL_WARNING, 0, "cannot raise the limit of descriptors: %s",
+                   strerror(errno));
+            getrlimit(RLIMIT_NOFILE, &limit);
+        }
+    }
+    return limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
+}
+
+#define REMEDY "raise it (LimitNOFILE, ulimit -n) or lower max_open"
+
+unsigned start_share_descriptors(const struct start *start, unsigned *pipes)
+{
+    const struct config *config = start->config;
+    uint64_t limit = raise_descriptor_limit(start);
+    struct descriptors needed = descriptors_needed(config);
+    unsigned clients = descriptors_clients(config, &needed, limit);
+    uint64_t connections = descriptors_connections(&needed, clients);
+    if (clients == 0)
+        report(start, LOG_LEVEL_ERROR, 0,
+               "the limit of %" PRIu64 " descriptors leaves none for clients: connections to "
+               "upstreams can take %" PRIu64 " and kaproxy itself %" PRIu64 ": " REMEDY,
+               limit, connections, needed.own);
+    else if (clients < config->max_clients)
+        report(start, LOG_LEVEL_WARNING, 0,
+               "max_clients is lowered from %u to %u by the limit of %" PRIu64
+               " descriptors: connections to upstreams can take %" PRIu64
+               " and kaproxy itself %" PRIu64 ": " REMEDY,
+               config->max_clients, clients, limit, connections, needed.own);
+    *pipes = descriptors_pipes(config, &needed, limit);
+    return clients;
+}
+
+/* What is wrong with an address or a port here need not be so where the file is going to be used:
+ * that is a warning. A socket's directory is like a log's. */
+static void check_addresses(const struct start *start, const struct config_listener *listener)
+{
+    for (size_t i = 0; i < listener->address_count; i++) {
+        const struct config_address *address = &listener->addresses[i];
+        bool is_unix = address->sa.ss_family == AF_UNIX;
+        const char *error;
+        if (bound_socket_check(address, &error) < 0)
+            report(start, is_unix ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, address->line,
+                   "listener %s: cannot listen on %s: %s", listener->name, address->text, error);
+    }
+}
+
+int start_check(const struct config *config, struct config_errors *findings)
+{
+    struct start start;
+    unsigned pipes;
+    int result = start_init(&start, config);
+    start.findings = findings;
+    if (result == 0) {
+        result = start_open_logs(&start);
+        start_warn(&start);
+        for (size_t i = 0; i < config->listener_count; i++)
+            check_addresses(&start, &config->listeners[i]);
+        start_share_descriptors(&start, &pipes);
+    }
+    start_clear(&start);
+    return config_errors_any(findings) ? -1 : result;
+}

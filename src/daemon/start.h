@@ -1,0 +1,39 @@
+/* What a start takes of the system before there is a worker: the user to become, the log files, a
+ * share of the descriptors. A check (-t) goes through the same functions, and takes nothing: so it
+ * finds what a start would, and says it in the same words. For the time when there is one thread.
+ */
+#ifndef KAPROXY_START_H
+#define KAPROXY_START_H
+
+#include "base/util.h"
+#include "config/config.h"
+#include "config/config_errors.h"
+#include "daemon/user.h"
+
+struct start {
+    const struct config *config;
+    struct user user;
+    struct config_errors *findings; /* of a check; NULL: what is found is logged */
+};
+
+/* Finds out who to become. The config is borrowed. 0, or -1: then it was logged. */
+MUST_CHECK int start_init(struct start *start, const struct config *config);
+void start_clear(struct start *start);
+
+/* Opens both logs, with the rights of the user to become: what a path leads to must not depend on
+ * root's, and it is that user who opens files again. 0, or -1: then it was logged. */
+MUST_CHECK int start_open_logs(struct start *start);
+
+/* Logs what is right as such and hardly meant so. */
+void start_warn(const struct start *start);
+
+/* Raises the limit of descriptors as far as we may. How many clients it allows, 0: not a single
+ * one, and that was logged; and how many pipes beside them. */
+unsigned start_share_descriptors(const struct start *start, unsigned *pipes);
+
+/* Finds what would keep a start from succeeding here and now, and what it would warn of. Nothing is
+ * created, and what another process has in use, as one that runs already, is no finding. 0, or -1
+ * when it would not succeed: found, or logged. */
+MUST_CHECK int start_check(const struct config *config, struct config_errors *findings);
+
+#endif

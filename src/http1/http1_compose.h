@@ -1,0 +1,85 @@
+/* The heads that we send: HTTP/1.1 always, made from parsed facts, never from raw bytes.
+ *
+ * Each function writes into the caller's buffer and returns the length, or -1 with errno ENOSPC.
+ * HTTP1_COMPOSE_MAX bytes are enough for any parsed head with a host of up to 512 bytes and a via
+ * of up to 64. `data` is the buffer that `head` was parsed from. */
+#ifndef KAPROXY_HTTP1_COMPOSE_H
+#define KAPROXY_HTTP1_COMPOSE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include "base/util.h"
+#include "http1/http1.h"
+
+#define HTTP1_COMPOSE_MAX (HTTP1_HEAD_MAX + 2048)
+
+enum http1_forwarded { HTTP1_FORWARDED_OFF, HTTP1_FORWARDED_X, HTTP1_FORWARDED_RFC7239 };
+
+struct http1_request_options {
+    const char *host;  /* Host's value: the upstream's authority or a literal */
+    bool client_host;  /* send the client's Host; `host` when it sent none */
+    bool pass_expect;  /* pass 100-continue on; else the caller answers it */
+    bool known_length; /* chunked, but read to its end: send `length` instead, no trailer */
+    uint64_t length;
+    enum http1_forwarded forwarded;
+    const char *client; /* the client's numeric address for `forwarded`; NULL: unknown */
+    const char *via;    /* our pseudonym for Via, or NULL */
+};
+
+/* A request for the upstream: target in origin-form, hop-by-hop fields dropped, framing and Host
+ * rewritten; Connection and Upgrade only with head->upgrade. */
+MUST_CHECK ssize_t http1_compose_request(char *buffer, size_t size, const struct http1_head *head,
+                                         const char *data,
+                                         const struct http1_request_options *options);
+
+/* The value of Upgrade in what is composed of a head with `upgrade`: its protocols, as far as they
+ * are passed on. */
+MUST_CHECK ssize_t http1_compose_upgrade(char *buffer, size_t size, const struct http1_head *head,
+                                         const char *data);
+
+enum http1_connection { HTTP1_SAY_NOTHING, HTTP1_SAY_CLOSE, HTTP1_SAY_KEEP_ALIVE };
+
+struct http1_response_options {
+    enum http1_framing framing;       /* how the body goes to the client, when there is one */
+    uint64_t length;                  /* for HTTP1_LENGTH */
+    enum http1_connection connection; /* not said in interim responses */
+    time_t now;                       /* for Date where the upstream sent none; 0: add none */
+};
+
+/* A response for the client. head->framing HTTP1_NO_BODY overrides options->framing. */
+MUST_CHECK ssize_t http1_compose_response(char *buffer, size_t size, const struct http1_head *head,
+                                          const char *data,
+                                          const struct http1_response_options *options);
+
+/* The line before a chunk of `length` > 0 payload bytes; HTTP1_CHUNK_END follows the payload. */
+#define HTTP1_CHUNK_LINE_MAX 18
+#define HTTP1_CHUNK_END      "\r\n"
+#define HTTP1_LAST_CHUNK     "0\r\n\r\n" /* the end of a chunked body without trailer fields */
+MUST_CHECK ssize_t http1_compose_chunk_line(char *buffer, size_t size, uint64_t length);
+
+/* The last chunk with those trailer fields that may be passed on. `trailer` is HTTP1_DONE. */
+MUST_CHECK ssize_t http1_compose_last_chunk(char *buffer, size_t size,
+                                            const struct http1_head *trailer, const char *data);
+
+/* "HTTP/1.1 100 Continue", for a client that waits for it. */
+#define HTTP1_CONTINUE "HTTP/1.1 100 Continue\r\n\r\n"
+
+/* An answer of our own, text/plain, with Connection: close. */
+struct http1_answer {
+    unsigned status;          /* 400 to 599 */
+    const char *text;         /* what happened; control characters are replaced */
+    const char *proxy_status; /* Proxy-Status' value; NULL: none */
+    bool head_only;           /* it answers HEAD: the body is left out, its length is not */
+    unsigned retry_after;     /* seconds; 0: none */
+    time_t now;               /* for Date; 0: none */
+};
+MUST_CHECK ssize_t http1_compose_answer(char *buffer, size_t size,
+                                        const struct http1_answer *answer);
+
+/* The standard phrase for a status that we answer with; "Error" for any other. */
+const char *http1_reason(unsigned status);
+
+#endif

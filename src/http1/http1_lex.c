@@ -1,0 +1,121 @@
+#include "http1/http1_internal.h"
+
+enum {
+    TOKEN = HTTP1_CLASS_TOKEN,
+    LINE = HTTP1_CLASS_LINE,
+    PATH = HTTP1_CLASS_PATH,
+    HOST = HTTP1_CLASS_HOST,
+    DIGIT = HTTP1_CLASS_DIGIT
+};
+
+/* Letters and digits are in all classes of interest. */
+#define WORD  (TOKEN | LINE | PATH | HOST)
+#define PLAIN (TOKEN | LINE | PATH) /* may stand in a token, too */
+
+/* RFC 3986 3.3 wants many of these percent-encoded in a path or query, and "%" in front of two
+ * digits. But they are sent as they are, no peer frames a message by them, and we pass them on as
+ * they came. Only "#" is an end, of what is none of the upstream's business.
+ *
+ * In registered names RFC 3986 also allows sub-delims and percent encoding. No resolver knows such
+ * names; they serve to be read as two different hosts by two peers. */
+const uint8_t http1_classes[256] = {
+    ['\t'] = LINE,
+    [' '] = LINE,
+    ['"'] = LINE | PATH,
+    ['('] = LINE | PATH,
+    [')'] = LINE | PATH,
+    [','] = LINE | PATH,
+    ['/'] = LINE | PATH,
+    [':'] = LINE | PATH,
+    [';'] = LINE | PATH,
+    ['='] = LINE | PATH,
+    ['@'] = LINE | PATH,
+    ['<'] = LINE | PATH,
+    ['>'] = LINE | PATH,
+    ['\\'] = LINE | PATH,
+    ['?'] = LINE | PATH,
+    ['['] = LINE | PATH,
+    [']'] = LINE | PATH,
+    ['{'] = LINE | PATH,
+    ['}'] = LINE | PATH,
+    ['#'] = LINE | TOKEN,
+    ['|'] = PLAIN,
+    ['^'] = PLAIN,
+    ['`'] = PLAIN,
+    ['%'] = PLAIN,
+    ['!'] = PLAIN,
+    ['$'] = PLAIN,
+    ['&'] = PLAIN,
+    ['\''] = PLAIN,
+    ['*'] = PLAIN,
+    ['+'] = PLAIN,
+    ['-'] = WORD,
+    ['.'] = WORD,
+    ['_'] = WORD,
+    ['~'] = WORD,
+    ['0' ... '9'] = WORD | DIGIT,
+    ['A' ... 'Z'] = WORD,
+    ['a' ... 'z'] = WORD,
+    [0x80 ... 0xff] = LINE | PATH,
+};
+
+int http1_hex_value(unsigned char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+bool http1_parse_number(const char *text, size_t length, uint64_t *number)
+{
+    int64_t value = 0;
+
+    for (size_t i = 0; i < length; i++) {
+        unsigned digit = (unsigned)text[i] - '0';
+
+        if (digit > 9 || __builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, digit, &value))
+            return false;
+    }
+    *number = (uint64_t)value;
+    return length > 0;
+}
+
+/* The comma that ends the member at `at`, or `end`. */
+static const char *member_end(const char *at, const char *end)
+{
+    bool quoted = false;
+
+    at += http1_token_length(at, (size_t)(end - at)); /* most are just a token */
+    for (; at < end; at++) {
+        if (*at == '"')
+            quoted = !quoted;
+        else if (quoted && *at == '\\' && at + 1 < end)
+            at++;
+        else if (*at == ',' && !quoted)
+            break;
+    }
+    return at;
+}
+
+bool http1_list_next(struct http1_list *list, const char **member, size_t *length)
+{
+    if (!list->more)
+        return false;
+
+    const char *start = list->at, *comma = member_end(start, list->end), *end = comma;
+
+    list->more = comma < list->end;
+    list->at = list->more ? comma + 1 : comma;
+    while (start < end && http1_is_space(*start))
+        start++;
+    while (end > start && http1_is_space(end[-1]))
+        end--;
+    *member = start;
+    *length = (size_t)(end - start);
+    return true;
+}

@@ -1,0 +1,146 @@
+#include "net/address.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log_line.h"
+#include "net/endpoint.h"
+
+/* An interface's name or number (RFC 4007 section 11.2); 0 for neither. */
+static unsigned scope_parse(const char *text)
+{
+    unsigned scope = if_nametoindex(text);
+    if (scope != 0 || *text < '0' || *text > '9')
+        return scope;
+    char *end;
+    errno = 0;
+    unsigned long number = strtoul(text, &end, 10);
+    return errno == 0 && *end == '\0' && number <= UINT32_MAX ? (unsigned)number : 0;
+}
+
+static bool address_parse_in6(struct sockaddr_in6 *in6, const char *text)
+{
+    char bare[INET6_ADDRSTRLEN];
+    size_t length = strcspn(text, "%");
+    if (length >= sizeof(bare))
+        return false;
+    memcpy(bare, text, length);
+    bare[length] = '\0';
+    *in6 = (struct sockaddr_in6){.sin6_family = AF_INET6};
+    if (inet_pton(AF_INET6, bare, &in6->sin6_addr) != 1)
+        return false;
+    if (text[length] == '\0')
+        return true;
+    in6->sin6_scope_id = scope_parse(text + length + 1);
+    return in6->sin6_scope_id != 0;
+}
+
+bool address_parse(union address *address, const char *text)
+{
+    memset(address, 0, sizeof(*address));
+    if (inet_pton(AF_INET, text, &address->in.sin_addr) == 1) {
+        address->in.sin_family = AF_INET;
+        return true;
+    }
+    return address_parse_in6(&address->in6, text);
+}
+
+socklen_t address_length(const union address *address)
+{
+    return address->sa.sa_family == AF_INET6 ? sizeof(address->in6) : sizeof(address->in);
+}
+
+/* The usual one, and in every line of the access log. */
+static void format_in(char *text, const struct sockaddr_in *in)
+{
+    const unsigned char *bytes = (const unsigned char *)&in->sin_addr;
+    for (int i = 0; i < 4; i++) {
+        text = log_digits(text, bytes[i]);
+        *text++ = i < 3 ? '.' : ':';
+    }
+    text = log_digits(text, ntohs(in->sin_port));
+    *text = '\0';
+}
+
+char *address_format(const union address *address, char text[ADDRESS_TEXT_MAX])
+{
+    char addr[INET6_ADDRSTRLEN] = "";
+    if (address->sa.sa_family == AF_INET) {
+        format_in(text, &address->in);
+    } else {
+        inet_ntop(AF_INET6, &address->in6.sin6_addr, addr, sizeof(addr));
+        snprintf(text, ADDRESS_TEXT_MAX, "[%s]:%u", addr, ntohs(address->in6.sin6_port));
+    }
+    return text;
+}
+
+in_port_t *address_port(union address *address)
+{
+    return address->sa.sa_family == AF_INET6 ? &address->in6.sin6_port : &address->in.sin_port;
+}
+
+/* Cuts the text where the port begins; NULL: there is none. */
+static char *cut_port(char *text, char **addr)
+{
+    *addr = text;
+    char *end = strchr(text, ':');
+    if (*text == '[') {
+        end = strchr(text, ']');
+        if (end == NULL || (end[1] != ':' && end[1] != '\0'))
+            return NULL;
+        *addr = text + 1;
+        *end++ = '\0';
+    } else if (end == NULL || strchr(end + 1, ':') != NULL) {
+        return NULL; /* two colons: an IPv6 address without its port */
+    }
+    if (*end == '\0')
+        return NULL;
+    *end = '\0';
+    return end + 1;
+}
+
+bool address_parse_port(union address *address, const char *text, size_t length, uint16_t port)
+{
+    char copy[INET6_ADDRSTRLEN + IF_NAMESIZE + sizeof("[]%:65535")], *addr;
+    if (length >= sizeof(copy))
+        return false;
+    memcpy(copy, text, length);
+    copy[length] = '\0';
+    const char *number = cut_port(copy, &addr);
+    if (number != NULL && endpoint_parse_port(&port, number) < 0)
+        return false;
+    if (!address_parse(address, addr) || (*text == '[' && address->sa.sa_family != AF_INET6))
+        return false;
+    *address_port(address) = htons(port);
+    return true;
+}
+
+int address_parse_list(union address *addresses, size_t size, const char *text, uint16_t port)
+{
+    size_t count = 0;
+    while (*(text += strspn(text, " \t")) != '\0') {
+        size_t length = strcspn(text, " \t");
+        if (count == size || memchr(text, '%', length) != NULL ||
+            !address_parse_port(&addresses[count], text, length, port))
+            return -1;
+        count++;
+        text += length;
+    }
+    return (int)count;
+}
+
+int address_compare(const union address *a, const union address *b)
+{
+    if (a->sa.sa_family != b->sa.sa_family)
+        return a->sa.sa_family < b->sa.sa_family ? -1 : 1;
+    if (a->sa.sa_family == AF_INET)
+        return memcmp(&a->in.sin_addr, &b->in.sin_addr, sizeof(a->in.sin_addr));
+    int order = memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, sizeof(a->in6.sin6_addr));
+    if (order != 0 || a->in6.sin6_scope_id == b->in6.sin6_scope_id)
+        return order;
+    return a->in6.sin6_scope_id < b->in6.sin6_scope_id ? -1 : 1;
+}

@@ -1,0 +1,320 @@
+#include "net/bound_socket.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "net/loopback.h"
+
+/* Who opens a socket keeps the directory locked for a moment. But whoever can read it can lock it
+ * for as long as he likes: the start fails then, and does not hang. */
+#define LOCK_TRIES 500
+#define LOCK_PAUSE (10 * USEC_PER_MSEC)
+
+static const struct sockaddr *address_of(const struct bound_socket *bound)
+{
+    return (const struct sockaddr *)&bound->address->sa;
+}
+
+static bool is_unix(const struct bound_socket *bound)
+{
+    return bound->address->sa.ss_family == AF_UNIX;
+}
+
+static const char *path_of(const struct bound_socket *bound)
+{
+    return ((const struct sockaddr_un *)&bound->address->sa)->sun_path;
+}
+
+/* Keeps errno. */
+static void close_quietly(int fd)
+{
+    int error = errno;
+    close(fd);
+    errno = error;
+}
+
+/* Opens the directory of an absolute path, for reading, as a lock on it takes. A descriptor, or -1
+ * with errno. */
+static int open_directory(const char *path)
+{
+    char directory[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+    size_t length = (size_t)(strrchr(path, '/') - path) + 1;
+    memcpy(directory, path, length);
+    directory[length] = '\0';
+    return open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* 0, or -1 with errno: EWOULDBLOCK when others keep it locked, EINTR when a signal asks for the
+ * end. */
+static int lock(int fd)
+{
+    const struct timespec pause = {.tv_nsec = LOCK_PAUSE * 1000};
+    for (int tries = 1; flock(fd, LOCK_EX | LOCK_NB) < 0; tries++) {
+        if (errno != EWOULDBLOCK || tries == LOCK_TRIES)
+            return -1;
+        if (nanosleep(&pause, NULL) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* For what open_directory failed with. */
+static const char *directory_error(int error)
+{
+    return error == EACCES ? "its directory cannot be locked, as it cannot be read"
+                           : strerror(error);
+}
+
+/* Locks the directory of a path, until the descriptor is closed; -1 with *error. */
+static int lock_directory(const char *path, const char **error)
+{
+    int fd = open_directory(path);
+    if (fd < 0) {
+        *error = directory_error(errno);
+        return -1;
+    }
+    if (lock(fd) == 0)
+        return fd;
+    *error =
+        errno == EWOULDBLOCK ? "its directory is kept locked by another process" : strerror(errno);
+    close(fd);
+    return -1;
+}
+
+/* Does anybody listen on a socket's file? 0: no; -1 with errno, EADDRINUSE: yes. */
+static int knock(const struct bound_socket *bound)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    int result = connect(fd, address_of(bound), bound->address->length);
+    close_quietly(fd);
+    if (result < 0 && (errno == ECONNREFUSED || errno == ENOENT))
+        return 0;
+    if (result == 0 || errno == EAGAIN)
+        errno = EADDRINUSE;
+    return -1;
+}
+
+/* A socket file that nobody listens on any more is in the way; anything else is not ours to touch.
+ * 0, or -1 with errno. */
+static int remove_stale_file(const struct bound_socket *bound)
+{
+    struct stat st;
+    if (lstat(path_of(bound), &st) < 0)
+        return errno == ENOENT ? 0 : -1;
+    if (!S_ISSOCK(st.st_mode)) {
+        errno = EEXIST;
+        return -1;
+    }
+    if (knock(bound) < 0)
+        return -1;
+    return unlink(path_of(bound)) == 0 || errno == ENOENT ? 0 : -1;
+}
+
+/* Options that accepted sockets inherit, so that they cost no call for each client. */
+static int set_options(int fd, int family)
+{
+    int on = 1;
+    if (family == AF_UNIX)
+        return 0;
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)) < 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0)
+        return -1;
+    if (family == AF_INET6)
+        return setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+    return 0;
+}
+
+static void note_file(struct bound_socket *bound)
+{
+    struct stat st;
+    if (is_unix(bound) && lstat(path_of(bound), &st) == 0) {
+        bound->dev = st.st_dev;
+        bound->ino = st.st_ino;
+    }
+}
+
+/* Removes a unix socket's file, unless somebody has put another one there. */
+static void remove_file(const struct bound_socket *bound)
+{
+    struct stat st;
+    if (is_unix(bound) && lstat(path_of(bound), &st) == 0 && st.st_dev == bound->dev &&
+        st.st_ino == bound->ino)
+        unlink(path_of(bound));
+}
+
+static bool is_our_file(const struct bound_socket *bound, const struct stat *st)
+{
+    return S_ISSOCK(st->st_mode) && st->st_nlink == 1 && st->st_dev == bound->dev &&
+           st->st_ino == bound->ino;
+}
+
+/* 0, or -1 with errno. */
+static int set_mode(int file, const struct stat *st, mode_t mode)
+{
+    char path[32];
+    if ((st->st_mode & 07777) == mode)
+        return 0;
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", file); /* fchmod(2) takes no O_PATH */
+    return chmod(path, mode);
+}
+
+/* 0, or -1 with errno. */
+static int set_owner(int file, const struct stat *st, const struct config_socket *wanted)
+{
+    bool is_user = wanted->uid == CONFIG_OURS || wanted->uid == st->st_uid;
+    bool is_group = wanted->gid == CONFIG_OURS || wanted->gid == st->st_gid;
+    if (is_user && is_group)
+        return 0;
+    return fchownat(file, "", wanted->uid, wanted->gid, AT_EMPTY_PATH);
+}
+
+/* Who may connect. By a descriptor: whoever can write to the directory could put something else at
+ * the path. The mode comes first, as long as the file is ours. 0, or -1 with *error. */
+static int set_access(const struct bound_socket *bound, const struct config_socket *wanted,
+                      const char **error)
+{
+    struct stat st;
+    int result = -1;
+    int file = open(path_of(bound), O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    *error = NULL;
+    if (file < 0 || fstat(file, &st) < 0)
+        *error = strerror(errno);
+    else if (!is_our_file(bound, &st))
+        *error = "another process has put something else there";
+    else if (set_mode(file, &st, wanted->mode) < 0)
+        *error = errno == ENOENT ? "its mode cannot be set without /proc" : strerror(errno);
+    else if (set_owner(file, &st, wanted) < 0)
+        *error = errno == EPERM ? "its owner must not be set by this user" : strerror(errno);
+    else
+        result = 0;
+    if (file >= 0)
+        close(file);
+    return result;
+}
+
+/* 0, or -1 with *error. */
+static int bind_and_listen(struct bound_socket *bound, const struct config_socket *file,
+                           const char **error)
+{
+    const struct sockaddr *sa = address_of(bound);
+    int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        goto err;
+    if (!is_unix(bound))
+        loopback_unpace(fd, sa);
+    if (set_options(fd, sa->sa_family) < 0 || bind(fd, sa, bound->address->length) < 0)
+        goto err;
+    note_file(bound);
+    if (is_unix(bound) && set_access(bound, file, error) < 0)
+        goto err_file;
+    if (listen(fd, INT_MAX) < 0) { /* the kernel lowers the backlog to net.core.somaxconn */
+        *error = strerror(errno);
+        goto err_file;
+    }
+    bound->fd = fd;
+    return 0;
+
+err:
+    *error = strerror(errno);
+    if (fd >= 0)
+        close(fd);
+    return -1;
+err_file:
+    remove_file(bound);
+    close(fd);
+    return -1;
+}
+
+int bound_socket_open(struct bound_socket *bound, const struct config_address *address,
+                      const struct config_socket *file, const char **error)
+{
+    int directory = -1;
+    *bound = (struct bound_socket){.fd = -1, .address = address};
+    if (is_unix(bound) && (directory = lock_directory(path_of(bound), error)) < 0)
+        return -1;
+    int result = is_unix(bound) ? remove_stale_file(bound) : 0;
+    if (result < 0)
+        *error = strerror(errno);
+    else
+        result = bind_and_listen(bound, file, error);
+    if (directory >= 0)
+        close(directory);
+    return result;
+}
+
+/* Binding tells all that keeps from it, before it tells that somebody else is there. It disturbs
+ * nobody: with SO_REUSEADDR two sockets may be bound to an address as long as none listens. */
+static int check_inet(const struct bound_socket *bound, const char **error)
+{
+    const struct sockaddr *sa = address_of(bound);
+    int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool good = fd >= 0 && set_options(fd, sa->sa_family) == 0 &&
+                (bind(fd, sa, bound->address->length) == 0 || errno == EADDRINUSE);
+    if (!good)
+        *error = strerror(errno);
+    if (fd >= 0)
+        close(fd);
+    return good ? 0 : -1;
+}
+
+/* The directory must be readable, for its lock, and writable; at the path may be a socket alone. */
+static int check_path(const struct bound_socket *bound, const char **error)
+{
+    struct stat st;
+    int directory = open_directory(path_of(bound));
+    *error = NULL;
+    if (directory < 0) {
+        *error = directory_error(errno);
+        return -1;
+    }
+    if (lstat(path_of(bound), &st) == 0 && !S_ISSOCK(st.st_mode))
+        *error = strerror(EEXIST);
+    else if (faccessat(directory, ".", W_OK | X_OK, AT_EACCESS) < 0)
+        *error = strerror(errno);
+    close(directory);
+    return *error == NULL ? 0 : -1;
+}
+
+int bound_socket_check(const struct config_address *address, const char **error)
+{
+    const struct bound_socket bound = {.fd = -1, .address = address};
+    return is_unix(&bound) ? check_path(&bound, error) : check_inet(&bound, error);
+}
+
+/* Nobody takes the file for stale before the socket is closed. The lock keeps out him as well who
+ * replaces a file that was removed by hand; sessions are served by now, so it is not waited for. */
+static void remove_file_locked(const struct bound_socket *bound)
+{
+    int directory = open_directory(path_of(bound));
+    if (directory >= 0)
+        flock(directory, LOCK_EX | LOCK_NB);
+    remove_file(bound);
+    if (directory >= 0)
+        close(directory);
+}
+
+void bound_socket_close(struct bound_socket *bound)
+{
+    if (bound->fd < 0)
+        return;
+    if (is_unix(bound))
+        remove_file_locked(bound);
+    close(bound->fd);
+    bound->fd = -1;
+}

@@ -1,0 +1,514 @@
+#include "net/dialer.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/span.h"
+#include "net/loopback.h"
+
+/* One address's try. The first uses the dial's stream, and so does any later one that finds it
+ * free; `own` is for those that run beside it. */
+struct attempt {
+    struct dial *dial;
+    union address address;
+    struct stream_handler handler;
+    struct stream own;
+};
+
+struct dial {
+    struct loop *loop;
+    struct resolver *resolver;
+    struct dial_options options;
+    struct stream *stream;
+    struct dial_handler *handler;
+    uint16_t port;
+    struct lookup lookup;
+    struct timer deadline;  /* connect_timeout */
+    struct timer stagger;   /* the next attempt */
+    struct task task;       /* posted to begin, and to tell the owner once the end is known */
+    usec_t step_began;      /* the first attempt, then the handshake */
+    bool connected;         /* the dial's stream is, TLS included */
+    struct tls_client *tls; /* NULL: plain */
+    struct stream_handler handshake;
+    struct failure failure; /* else: of the attempt that failed last */
+    size_t count;           /* attempts to make, of those that the look-up brought */
+    size_t started;
+    size_t pending;         /* started, but not ended */
+    struct attempt first;   /* spares the usual single address an allocation */
+    struct attempt *others; /* count - 1 */
+    char addr[ENDPOINT_ADDR_MAX + 1];
+};
+
+static void record_text(struct dial *dial, const char *function, int number, const char *text)
+{
+    dial->failure.function = function;
+    dial->failure.number = number;
+    dial->failure.fault = TLS_FAULT_NONE;
+    snprintf(dial->failure.text, sizeof(dial->failure.text), "%s", text);
+}
+
+static void record(struct dial *dial, const char *function, int number)
+{
+    record_text(dial, function, number, error_text(number));
+}
+
+static struct attempt *attempt_at(struct dial *dial, size_t index)
+{
+    return index == 0 ? &dial->first : &dial->others[index - 1];
+}
+
+static void close_attempts(struct dial *dial)
+{
+    for (size_t i = 0; i < dial->started; i++)
+        stream_close(&attempt_at(dial, i)->own);
+}
+
+/* Ends everything under way but the dial's own stream. */
+static void quiesce(struct dial *dial)
+{
+    resolver_cancel(dial->resolver, &dial->lookup);
+    timer_clear(dial->loop, &dial->deadline);
+    timer_clear(dial->loop, &dial->stagger);
+    close_attempts(dial);
+}
+
+static void dial_free(struct dial *dial)
+{
+    free(dial->others);
+    free(dial);
+}
+
+static void tell(struct task *task)
+{
+    struct dial *dial = container_of(task, struct dial, task);
+    struct dial_handler *handler = dial->handler;
+    struct failure failure = dial->failure;
+    bool connected = dial->connected;
+    dial_free(dial);
+    handler->done(handler, connected ? NULL : &failure);
+}
+
+/* The end is known. It is posted, as telling the owner is the last thing to do. */
+static void settle(struct dial *dial)
+{
+    quiesce(dial);
+    if (!dial->connected)
+        stream_close(dial->stream);
+    dial->task.run = tell;
+    loop_post(dial->loop, &dial->task);
+}
+
+/* The local address to bind to, or NULL. */
+static const union address *local_address(const struct dial *dial)
+{
+    const union address *local = dial->options.bind_address;
+    return local != NULL && local->sa.sa_family != AF_UNSPEC ? local : NULL;
+}
+
+/* A peer that is gone without a word is noticed within a minute of silence, by the kernel. (What
+ * was sent and is not acknowledged stops these probes, and is its user's to notice.) */
+static void keep_alive(int fd)
+{
+    const int on = 1, idle = 30, interval = 10, count = 3;
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
+}
+
+/* A socket that is ready to connect; -1 with the failure recorded. */
+static int open_socket(struct dial *dial, const union address *to)
+{
+    const int on = 1;
+    int fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+    if (fd < 0) {
+        record(dial, "socket", errno);
+        return -1;
+    }
+    /* None can fail on a TCP socket, and a connection works without them. */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    keep_alive(fd);
+    setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)); /* urgent data is data as well */
+    loopback_unpace(fd, &to->sa);
+    const union address *local = local_address(dial);
+    if (local == NULL)
+        return fd;
+    /* The port is chosen at connect, when the far side is known, so that ports do not run out. */
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+    if (bind(fd, &local->sa, address_length(local)) < 0) {
+        record(dial, "bind", errno);
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* Begins to connect; -1 with the failure recorded. A connection that stands at once is noticed
+ * when its stream is watched, as any other. */
+static int attempt_start(struct attempt *attempt)
+{
+    struct dial *dial = attempt->dial;
+    stream_init(&attempt->own, -1);
+    int fd = open_socket(dial, &attempt->address);
+    if (fd < 0)
+        return -1;
+    struct stream *stream = dial->stream->fd < 0 ? dial->stream : &attempt->own;
+    stream_init(stream, fd);
+    stream->readable = stream->writable = false; /* until it is connected */
+    stream_set_handler(stream, &attempt->handler);
+    if (connect(fd, &attempt->address.sa, address_length(&attempt->address)) < 0 &&
+        errno != EINPROGRESS) {
+        record(dial, "connect", errno);
+        stream_close(stream);
+        return -1;
+    }
+    if (stream_watch(stream, dial->loop) < 0) {
+        record(dial, "epoll_ctl", errno);
+        stream_close(stream);
+        return -1;
+    }
+    dial->pending++;
+    return 0;
+}
+
+/* No address is left: that is the end, unless a family was late. */
+static void run_out(struct dial *dial)
+{
+    struct lookup *lookup = &dial->lookup;
+    if (lookup->partial && !lookup->whole) {
+        lookup->whole = true;
+        if (resolver_lookup(dial->resolver, lookup, dial->addr) == 0)
+            return;
+    }
+    settle(dial);
+}
+
+/* Goes on to the next address; when none is left and none is pending, they have run out. */
+static void advance(struct dial *dial)
+{
+    timer_clear(dial->loop, &dial->stagger);
+    while (dial->started < dial->count) {
+        struct attempt *attempt = attempt_at(dial, dial->started++);
+        if (attempt_start(attempt) < 0)
+            continue;
+        usec_t next = loop_now(dial->loop) + DIAL_STAGGER;
+        /* Without memory for a timer the next one does not wait. */
+        if (dial->started == dial->count || timer_set(dial->loop, &dial->stagger, next) == 0)
+            return;
+    }
+    if (dial->pending == 0)
+        run_out(dial);
+}
+
+static void on_stagger(struct timer *timer)
+{
+    advance(container_of(timer, struct dial, stagger));
+}
+
+void dial_time_is_up(const struct dial *dial, const char *key, usec_t limit,
+                     struct failure *failure)
+{
+    char time[SPAN_TEXT_MAX];
+    const char *what = "no connection";
+    failure->function = "connect";
+    failure->number = ETIMEDOUT;
+    failure->fault = TLS_FAULT_NONE;
+    if (lookup_is_under_way(&dial->lookup)) {
+        failure->function = "resolve";
+        what = "no answer from the name servers";
+    } else if (dial->handshake.ready != NULL) {
+        failure->function = "tls";
+        what = "handshake not finished";
+    }
+    snprintf(failure->text, sizeof(failure->text), "%s within %s = %s", what, key,
+             span_format(limit, time));
+}
+
+static void on_deadline(struct timer *timer)
+{
+    struct dial *dial = container_of(timer, struct dial, deadline);
+    dial_time_is_up(dial, "connect_timeout", dial->options.connect_timeout, &dial->failure);
+    settle(dial);
+}
+
+/* The port of a socket's address, in network order. */
+static in_port_t *port_of(union address *address)
+{
+    return address->sa.sa_family == AF_INET6 ? &address->in6.sin6_port : &address->in.sin_port;
+}
+
+static bool same_address(const union address *a, const union address *b)
+{
+    if (a->sa.sa_family == AF_INET6)
+        return memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, sizeof(a->in6.sin6_addr)) == 0;
+    return a->in.sin_addr.s_addr == b->in.sin_addr.s_addr;
+}
+
+/* A connection to a local port on which nobody listens succeeds when the kernel happens to choose
+ * just that port as the local one: TCP's simultaneous open with itself. */
+static bool is_self_connected(struct attempt *attempt, int fd)
+{
+    union address local, peer;
+    socklen_t length = sizeof(local);
+    if (getsockname(fd, &local.sa, &length) < 0)
+        return false;
+    if (*port_of(&local) != *port_of(&attempt->address)) /* nearly always */
+        return false;
+    length = sizeof(peer);
+    return getpeername(fd, &peer.sa, &length) == 0 && same_address(&local, &peer);
+}
+
+/* Moves a connected stream to where the owner wants it. 0, or -1 with the failure recorded. */
+static int adopt(struct dial *dial, struct stream *own)
+{
+    int fd = own->fd;
+    stream_unwatch(own);
+    own->fd = -1;
+    stream_close(dial->stream);
+    stream_init(dial->stream, fd);
+    if (stream_watch(dial->stream, dial->loop) == 0)
+        return 0;
+    record(dial, "epoll_ctl", errno);
+    return -1;
+}
+
+static void go_on_with_handshake(struct dial *dial)
+{
+    switch (stream_handshake(dial->stream)) {
+    case TLS_WANTS_READ:
+    case TLS_WANTS_WRITE:
+        return;
+    case TLS_DONE:
+        stream_set_handler(dial->stream, NULL);
+        dial->handler->handshake_time = loop_now(dial->loop) - dial->step_began;
+        dial->connected = true;
+        break;
+    case TLS_FAILED:
+        record_text(dial, "tls", 0, stream_failure(dial->stream));
+        dial->failure.fault = stream_fault(dial->stream);
+        break;
+    }
+    settle(dial);
+}
+
+static void on_handshake_ready(struct stream_handler *handler, struct stream *stream)
+{
+    (void)stream;
+    go_on_with_handshake(container_of(handler, struct dial, handshake));
+}
+
+/* A connection stands: the other attempts end, and TLS begins on it. */
+static void start_handshake(struct dial *dial)
+{
+    timer_clear(dial->loop, &dial->stagger);
+    close_attempts(dial);
+    dial->handshake.ready = on_handshake_ready;
+    stream_set_handler(dial->stream, &dial->handshake);
+    if (stream_start_tls(dial->stream, dial->tls) == 0) {
+        go_on_with_handshake(dial);
+        return;
+    }
+    record(dial, "tls", errno);
+    settle(dial);
+}
+
+static void on_ready(struct stream_handler *handler, struct stream *stream)
+{
+    struct attempt *attempt = container_of(handler, struct attempt, handler);
+    struct dial *dial = attempt->dial;
+    if (!stream->writable && !stream->hangup)
+        return;
+    int error = stream_error(stream);
+    if (error == 0 && is_self_connected(attempt, stream->fd))
+        error = ECONNREFUSED;
+    if (error != 0) {
+        record(dial, "connect", error);
+        stream_close(stream);
+        dial->pending--;
+        advance(dial);
+        return;
+    }
+    stream_set_handler(stream, NULL);
+    dial->handler->address = attempt->address;
+    dial->handler->connect_time = loop_now(dial->loop) - dial->step_began;
+    dial->step_began += dial->handler->connect_time;
+    bool adopted = stream == dial->stream || adopt(dial, stream) == 0;
+    if (adopted && dial->tls != NULL) {
+        start_handshake(dial);
+        return;
+    }
+    dial->connected = adopted;
+    settle(dial);
+}
+
+static void attempt_init(struct dial *dial, size_t index, const union address *address)
+{
+    struct attempt *attempt = attempt_at(dial, index);
+    attempt->dial = dial;
+    attempt->address = *address;
+    *port_of(&attempt->address) = htons(dial->port);
+    attempt->handler.ready = on_ready;
+}
+
+static bool was_tried(struct dial *dial, const union address *address)
+{
+    for (size_t i = 0; i < dial->started; i++) {
+        if (address_compare(&attempt_at(dial, i)->address, address) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The first address of a family, from *position on, that was not tried yet; *position is moved
+ * behind it. NULL: none. */
+static const union address *next_of_family(struct dial *dial, const union address *addresses,
+                                           size_t count, size_t *position, sa_family_t family)
+{
+    while (*position < count) {
+        const union address *address = &addresses[(*position)++];
+        if (address->sa.sa_family == family && !was_tried(dial, address))
+            return address;
+    }
+    return NULL;
+}
+
+/* Orders the addresses as in RFC 8305 section 4: families take turns, each in the order given,
+ * that of the first address first. With a local address its family alone counts. Returns how many
+ * of them are in order, at most DIAL_ADDRESSES_MAX. */
+static size_t interleave(struct dial *dial, const union address *addresses, size_t count,
+                         const union address *order[DIAL_ADDRESSES_MAX])
+{
+    const union address *local = local_address(dial);
+    sa_family_t families[2] = {addresses[0].sa.sa_family};
+    families[1] = families[0] == AF_INET ? AF_INET6 : AF_INET;
+    if (local != NULL)
+        families[0] = families[1] = local->sa.sa_family;
+    size_t positions[2] = {0, local != NULL ? count : 0};
+    size_t ordered = 0;
+    for (size_t turn = 0; ordered < DIAL_ADDRESSES_MAX; turn = 1 - turn) {
+        const union address *next =
+            next_of_family(dial, addresses, count, &positions[turn], families[turn]);
+        if (next != NULL)
+            order[ordered++] = next;
+        else if (positions[1 - turn] == count)
+            break;
+    }
+    return ordered;
+}
+
+static void record_wrong_family(struct dial *dial)
+{
+    bool in6 = local_address(dial)->sa.sa_family == AF_INET6;
+    record_text(dial, "bind", EAFNOSUPPORT,
+                in6 ? "bind_address is IPv6, the upstream has IPv4 addresses only"
+                    : "bind_address is IPv4, the upstream has IPv6 addresses only");
+}
+
+/* Tries these addresses; those that came before have all been tried. */
+static void connect_to(struct dial *dial, const union address *addresses, size_t count)
+{
+    const union address *order[DIAL_ADDRESSES_MAX];
+    size_t ordered = interleave(dial, addresses, count, order);
+    if (ordered == 0) {
+        if (dial->failure.function == NULL)
+            record_wrong_family(dial);
+        run_out(dial);
+        return;
+    }
+    free(dial->others);
+    dial->others = ordered > 1 ? calloc(ordered - 1, sizeof(*dial->others)) : NULL;
+    dial->count = dial->others != NULL ? ordered : 1; /* short of memory: better one than none */
+    dial->started = 0;
+    for (size_t i = 0; i < dial->count; i++)
+        attempt_init(dial, i, order[i]);
+    dial->step_began = loop_now(dial->loop);
+    advance(dial);
+}
+
+static void on_lookup(struct lookup *lookup, const union address *addresses, size_t count,
+                      const char *error)
+{
+    struct dial *dial = container_of(lookup, struct dial, lookup);
+    if (error == NULL) {
+        connect_to(dial, addresses, count);
+        return;
+    }
+    if (dial->failure.function == NULL)
+        record_text(dial, "resolve", 0, error);
+    settle(dial);
+}
+
+/* A numeric address needs no look-up. */
+static void begin(struct task *task)
+{
+    struct dial *dial = container_of(task, struct dial, task);
+    union address address;
+    if (address_parse(&address, dial->addr)) {
+        connect_to(dial, &address, 1);
+    } else if (resolver_lookup(dial->resolver, &dial->lookup, dial->addr) < 0) {
+        record(dial, "resolve", errno);
+        settle(dial);
+    }
+}
+
+struct dial *dial_start(struct loop *loop, struct resolver *resolver,
+                        const struct endpoint *endpoint, const struct dial_options *options,
+                        struct stream *stream, struct dial_handler *handler)
+{
+    struct dial *dial = calloc(1, sizeof(*dial));
+    if (dial == NULL)
+        return NULL;
+    dial->loop = loop;
+    dial->resolver = resolver;
+    dial->options = *options;
+    dial->stream = stream;
+    dial->handler = handler;
+    dial->port = endpoint->port;
+    dial->tls = endpoint->tls;
+    dial->lookup.done = on_lookup;
+    dial->deadline.fire = on_deadline;
+    dial->stagger.fire = on_stagger;
+    dial->task.run = begin;
+    memcpy(dial->addr, endpoint->addr, strlen(endpoint->addr) + 1);
+    stream_init(stream, -1);
+    usec_t limit = options->connect_timeout;
+    if (limit > 0 && timer_set(loop, &dial->deadline, loop_now(loop) + limit) < 0) {
+        dial_free(dial);
+        return NULL;
+    }
+    loop_post(loop, &dial->task);
+    return dial;
+}
+
+void dial_cancel(struct dial *dial)
+{
+    if (dial == NULL)
+        return;
+    quiesce(dial);
+    stream_close(dial->stream);
+    loop_unpost(dial->loop, &dial->task);
+    dial_free(dial);
+}
+
+/* The kernel may have completed a connection that the loop has not reported yet. */
+static bool is_established(const struct stream *stream)
+{
+    union address peer;
+    socklen_t length = sizeof(peer);
+    return stream->fd >= 0 && getpeername(stream->fd, &peer.sa, &length) == 0;
+}
+
+bool dial_is_connected(struct dial *dial)
+{
+    if (dial->connected || is_established(dial->stream))
+        return true;
+    for (size_t i = 0; i < dial->started; i++) {
+        if (is_established(&attempt_at(dial, i)->own))
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,73 @@
+/* Makes one connection: resolve, connect to the addresses in RFC 8305 order. Knows no pool.
+ *
+ * The next address is tried after DIAL_STAGGER, or at once when an attempt fails; the first that
+ * connects wins and the others are closed. A family of the name that is late is for the next dial,
+ * unless all of the other one fails: then it is waited for. */
+#ifndef KAPROXY_DIALER_H
+#define KAPROXY_DIALER_H
+
+#include <stdbool.h>
+
+#include "base/util.h"
+#include "net/endpoint.h"
+#include "net/loop.h"
+#include "net/resolver.h"
+#include "net/stream.h"
+
+#define DIAL_STAGGER (250 * USEC_PER_MSEC) /* RFC 8305 section 5: Connection Attempt Delay */
+
+/* So many of a name's addresses are tried, counted after the families were interleaved. */
+#define DIAL_ADDRESSES_MAX 16
+
+/* Why a dial, or an allocation, came to nothing. */
+struct failure {
+    const char *function; /* "queue", "resolve", "connect", "tls", "socket", ...; static */
+    int number;           /* errno, 0 where there is none */
+    enum tls_fault fault; /* of a handshake that failed */
+    char text[256];       /* for people */
+};
+
+struct dial_options {
+    usec_t connect_timeout; /* look-up, connect and handshake together; 0: no limit */
+    /* Local address; NULL or AF_UNSPEC: any. Addresses of the other family are not tried. */
+    const union address *bind_address;
+};
+
+struct dial;
+
+/* Told once how a dial ended, never from inside dial_start, and not at all once cancelled. The dial
+ * itself is gone when this is called. With failure NULL the stream given to dial_start is
+ * connected, watched on the loop, TCP_NODELAY and keep-alive probes are set; its handler is not.
+ * Else the stream is closed and failure, valid during the call, tells why the last attempt failed:
+ * function "resolve" with number 0 and the resolver's text; "tls" with number 0 and the text of the
+ * handshake's failure; ETIMEDOUT when connect_timeout is up, as dial_time_is_up says it; or the
+ * function that failed with its errno. */
+struct dial_handler {
+    /* Set by the dial: whom the stream is connected to, and how long that took from the first
+     * attempt on (the look-up is over by then), and TLS after it; 0 without TLS. */
+    union address address;
+    usec_t connect_time, handshake_time;
+    void (*done)(struct dial_handler *handler, const struct failure *failure);
+};
+
+/* Starts a dial, which begins with the loop's next step: one that is cancelled before that connects
+ * nowhere and asks for no name (POOL 30). Endpoint and options are copied; bind_address, the
+ * resolver and the handler are borrowed until the end, and the stream belongs to the dial until
+ * then. NULL with errno ENOMEM, and done is not called. */
+struct dial *dial_start(struct loop *loop, struct resolver *resolver,
+                        const struct endpoint *endpoint, const struct dial_options *options,
+                        struct stream *stream, struct dial_handler *handler);
+
+/* Ends a dial in any stage, and closes its stream. NULL is harmless. */
+void dial_cancel(struct dial *dial);
+
+/* Why a dial has brought no connection when a time limit is up: ETIMEDOUT, with the function that
+ * it is at, and a text that names the limit's key and value ("no connection within timeout = 3 s").
+ */
+void dial_time_is_up(const struct dial *dial, const char *key, usec_t limit,
+                     struct failure *failure);
+
+/* True once a TCP connection stands, even if `done` was not called yet. Asks the kernel. */
+bool dial_is_connected(struct dial *dial);
+
+#endif

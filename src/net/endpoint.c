@@ -1,0 +1,244 @@
+#include "net/endpoint.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DIGITS     "0123456789"
+#define NAME_CHARS DIGITS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_."
+
+#define LABEL_MAX 63 /* RFC 1035 section 2.3.4 */
+
+struct scheme {
+    const char *name;
+    enum scheme_kind kind;
+    uint16_t port; /* 0: none by default, and the scheme may carry +NAME */
+};
+
+static const struct scheme schemes[] = {
+    {"http", SCHEME_HTTP, 80},
+    {"https", SCHEME_HTTPS, 443},
+    {"tcp", SCHEME_TCP, 0},
+    {"tls", SCHEME_TLS, 0},
+};
+
+bool endpoint_name_is_valid(const char *name)
+{
+    return *name != '\0' && name[strspn(name, NAME_CHARS)] == '\0';
+}
+
+/* ASCII only, whatever the locale. */
+static void copy_lower(char *to, const char *from, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        to[i] = (char)(from[i] >= 'A' && from[i] <= 'Z' ? from[i] - 'A' + 'a' : from[i]);
+    to[length] = '\0';
+}
+
+/* In lower case, but for a scope: interfaces may differ by case alone. */
+static void copy_addr(char *to, const char *from, size_t length)
+{
+    const char *scope = memchr(from, '%', length);
+    size_t lower = scope != NULL ? (size_t)(scope - from) : length;
+
+    copy_lower(to, from, lower);
+    memcpy(to + lower, from + lower, length - lower);
+    to[length] = '\0';
+}
+
+/* The entry for a lower-case scheme, which may carry +NAME; NULL when there is none. */
+static const struct scheme *find_scheme(const char *text)
+{
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
+        size_t length = strlen(schemes[i].name);
+        if (strncmp(text, schemes[i].name, length) != 0)
+            continue;
+        if (text[length] == '\0' || (text[length] == '+' && schemes[i].port == 0))
+            return &schemes[i];
+    }
+    return NULL;
+}
+
+static const char *parse_scheme(struct endpoint *endpoint, const char *text, size_t length)
+{
+    if (length > ENDPOINT_SCHEME_MAX)
+        return "the scheme is longer than 31 characters";
+    copy_lower(endpoint->scheme, text, length);
+    if (find_scheme(endpoint->scheme) == NULL)
+        return "unknown scheme, not one of http, https, tcp, tls, tcp+NAME, tls+NAME";
+    const char *plus = strchr(endpoint->scheme, '+');
+    if (plus != NULL && !endpoint_name_is_valid(plus + 1))
+        return "a scheme's NAME consists of letters, digits, '-', '_' and '.'";
+    return NULL;
+}
+
+/* An IPv6 address, perhaps with a scope: fe80::1%eth0. */
+static bool is_ipv6(const char *addr)
+{
+    char number[INET6_ADDRSTRLEN];
+    struct in6_addr in6;
+    size_t length = strcspn(addr, "%");
+
+    if (length >= sizeof(number))
+        return false;
+    memcpy(number, addr, length);
+    number[length] = '\0';
+    if (inet_pton(AF_INET6, number, &in6) != 1)
+        return false;
+    return addr[length] == '\0' || endpoint_name_is_valid(addr + length + 1);
+}
+
+static const char *check_name(const char *addr)
+{
+    const char *last = addr;
+
+    if (!endpoint_name_is_valid(addr))
+        return "an addr consists of letters, digits, '-', '_' and '.', or is an IPv6 address";
+    for (const char *label = addr; *label != '\0';) {
+        size_t length = strcspn(label, ".");
+        if (length == 0 || length > LABEL_MAX)
+            return "each part of a name between dots has 1 to 63 characters";
+        last = label;
+        label += length + (label[length] == '.');
+    }
+    /* A last label of digits is no top-level domain: this is meant to be an IPv4 address. */
+    struct in_addr in;
+    if (last[strspn(last, DIGITS ".")] == '\0' && inet_pton(AF_INET, addr, &in) != 1)
+        return "not a valid IPv4 address";
+    return NULL;
+}
+
+bool endpoint_addr_is_valid(const char *addr)
+{
+    return strlen(addr) <= ENDPOINT_ADDR_MAX && (is_ipv6(addr) || check_name(addr) == NULL);
+}
+
+static const char *parse_addr(struct endpoint *endpoint, const char *text, size_t length,
+                              bool bracketed)
+{
+    if (length == 0)
+        return "the addr is missing";
+    if (length > ENDPOINT_ADDR_MAX)
+        return "the addr is longer than 253 characters";
+    copy_addr(endpoint->addr, text, length);
+    if (!bracketed)
+        return check_name(endpoint->addr);
+    return is_ipv6(endpoint->addr) ? NULL : "not a valid IPv6 address between the brackets";
+}
+
+int endpoint_parse_port(uint16_t *port, const char *text)
+{
+    size_t length = strspn(text, DIGITS);
+    if (length == 0 || length > 5 || text[length] != '\0')
+        return -1;
+    unsigned long number = strtoul(text, NULL, 10);
+    if (number == 0 || number > UINT16_MAX)
+        return -1;
+    *port = (uint16_t)number;
+    return 0;
+}
+
+static const char *parse_port(struct endpoint *endpoint, const char *text)
+{
+    if (*text == '\0') {
+        endpoint->port = find_scheme(endpoint->scheme)->port;
+        return endpoint->port != 0 ? NULL : "the port is missing";
+    }
+    if (endpoint_parse_port(&endpoint->port, text + 1) == -1)
+        return "a port is a number from 1 to 65535";
+    return NULL;
+}
+
+static const char *parse_authority(struct endpoint *endpoint, const char *text)
+{
+    const char *error;
+
+    if (text[strcspn(text, "/?#")] != '\0')
+        return "a path is not allowed, just scheme://addr:port";
+    if (strchr(text, '@') != NULL)
+        return "a user name is not allowed, just scheme://addr:port";
+    if (*text == '[') {
+        const char *close = strchr(text, ']');
+        if (close == NULL || (close[1] != '\0' && close[1] != ':'))
+            return "an IPv6 address is written [addr]:port";
+        error = parse_addr(endpoint, text + 1, (size_t)(close - text - 1), true);
+        return error != NULL ? error : parse_port(endpoint, close + 1);
+    }
+    size_t length = strcspn(text, ":");
+    if (text[length] == ':' && strchr(text + length + 1, ':') != NULL)
+        return "an IPv6 address is written [addr]:port";
+    error = parse_addr(endpoint, text, length, false);
+    return error != NULL ? error : parse_port(endpoint, text + length);
+}
+
+int endpoint_parse(struct endpoint *endpoint, const char *text, const char **error)
+{
+    struct endpoint parsed = {0};
+    const char *mark = strstr(text, "://");
+
+    if (mark == NULL)
+        *error = "not of the form scheme://addr:port";
+    else if ((*error = parse_scheme(&parsed, text, (size_t)(mark - text))) == NULL)
+        *error = parse_authority(&parsed, mark + 3);
+    if (*error != NULL)
+        return -1;
+    *endpoint = parsed;
+    return 0;
+}
+
+int endpoint_parse_scheme(struct endpoint *endpoint, const char *text)
+{
+    struct endpoint parsed = {0};
+    const char *mark = strstr(text, "://");
+
+    if (mark == NULL || parse_scheme(&parsed, text, (size_t)(mark - text)) != NULL)
+        return -1;
+    *endpoint = parsed;
+    return 0;
+}
+
+char *endpoint_format(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_MAX])
+{
+    bool ipv6 = strchr(endpoint->addr, ':') != NULL;
+
+    snprintf(text, ENDPOINT_TEXT_MAX, "%s://%s%s%s:%u", endpoint->scheme, ipv6 ? "[" : "",
+             endpoint->addr, ipv6 ? "]" : "", (unsigned)endpoint->port);
+    return text;
+}
+
+char *endpoint_authority(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_MAX])
+{
+    bool ipv6 = strchr(endpoint->addr, ':') != NULL;
+    int addr = (int)strcspn(endpoint->addr, "%");
+    int length = snprintf(text, ENDPOINT_TEXT_MAX, "%s%.*s%s", ipv6 ? "[" : "", addr,
+                          endpoint->addr, ipv6 ? "]" : "");
+    if (endpoint->port != find_scheme(endpoint->scheme)->port)
+        snprintf(text + length, ENDPOINT_TEXT_MAX - (size_t)length, ":%u",
+                 (unsigned)endpoint->port);
+    return text;
+}
+
+int endpoint_compare_address(const struct endpoint *a, const struct endpoint *b)
+{
+    int order = strcmp(a->addr, b->addr);
+    if (order == 0)
+        order = (a->port > b->port) - (a->port < b->port);
+    return order != 0 ? order : strcmp(a->scheme, b->scheme);
+}
+
+int endpoint_compare(const struct endpoint *a, const struct endpoint *b)
+{
+    int order = endpoint_compare_address(a, b);
+    uintptr_t tls_a = (uintptr_t)a->tls, tls_b = (uintptr_t)b->tls;
+    return order != 0 ? order : (tls_a > tls_b) - (tls_a < tls_b);
+}
+
+enum scheme_kind endpoint_kind(const struct endpoint *endpoint)
+{
+    const struct scheme *scheme = find_scheme(endpoint->scheme);
+
+    assert(scheme != NULL);
+    return scheme->kind;
+}

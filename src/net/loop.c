@@ -1,0 +1,392 @@
+#include "net/loop.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Events taken from the epoll set at once. */
+#define BATCH 64
+
+/* How many tasks may follow one from another in one turn: accepted, allocated, answered. */
+#define CHAIN 4
+
+/* How long a turn waits at most where libevent's base cannot be watched, but must be asked. */
+#define ASK_BASE (50 * USEC_PER_MSEC)
+
+struct loop {
+    struct event_base *base;
+    struct watch base_watch;
+    bool watches_base;
+    bool stopped;
+    uint64_t turns;
+    uint64_t number; /* loop_number gave last */
+    usec_t now;      /* 0: to be read */
+    usec_t skew;     /* loop_warp */
+    struct heap timers;
+    int alarm; /* a timerfd: ends a wait */
+    struct watch alarm_watch;
+    usec_t alarm_at; /* 0: not set */
+    struct task_list tasks;
+    struct task marker;     /* in tasks while run_tasks is at work */
+    struct task_list queue; /* loop_queue */
+    int epoll;
+    struct epoll_event batch[BATCH];
+    int batch_next, batch_end; /* of the batch, what is still to be reported */
+};
+
+/* The alarm only ends the wait; timers run at the end of each turn. */
+static void on_alarm(struct watch *watch, uint32_t events)
+{
+    struct loop *loop = container_of(watch, struct loop, alarm_watch);
+    (void)events;
+    loop->alarm_at = 0;
+}
+
+/* 0, or -1 with errno. Edge-triggered: nobody has to read it. */
+static int add_alarm(struct loop *loop)
+{
+    loop->alarm = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    loop->alarm_watch.ready = on_alarm;
+    if (loop->alarm < 0)
+        return -1;
+    if (loop_watch(loop, &loop->alarm_watch, loop->alarm, EPOLLIN | EPOLLET) == 0)
+        return 0;
+    close(loop->alarm);
+    return -1;
+}
+
+static void run_base(struct loop *loop)
+{
+    event_base_loop(loop->base, EVLOOP_ONCE | EVLOOP_NONBLOCK | EVLOOP_NO_EXIT_ON_EMPTY);
+}
+
+static void on_base_ready(struct watch *watch, uint32_t events)
+{
+    (void)events;
+    run_base(container_of(watch, struct loop, base_watch));
+}
+
+/* The descriptor that the next open will be given, which is the lowest free one; -1: none. */
+static int next_descriptor(void)
+{
+    int fd = eventfd(0, EFD_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    return fd;
+}
+
+static bool is_readable(int fd)
+{
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+    return poll(&poll_fd, 1, 0) == 1 && poll_fd.revents == POLLIN;
+}
+
+static void on_probe(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    (void)arg;
+}
+
+/* Is this the epoll set of libevent's base? If so it is readable as long as an event of the base is
+ * due. */
+static bool stands_for_base(const struct loop *loop, int fd)
+{
+    struct event event;
+    int due = eventfd(1, EFD_CLOEXEC);
+    if (due < 0)
+        return false;
+    event_assign(&event, loop->base, due, EV_READ, on_probe, NULL);
+    bool before = is_readable(fd);
+    bool during = event_add(&event, NULL) == 0 && is_readable(fd);
+    event_del(&event);
+    bool after = is_readable(fd);
+    close(due);
+    return !before && during && !after;
+}
+
+/* Makes the base and watches its epoll set, for which libevent has no name. It is what libevent
+ * opens first; where that should not hold (another backend, say), the base is asked in every turn.
+ * 0, or -1 with errno. */
+static int add_base(struct loop *loop)
+{
+    /* Nothing here is shared between threads, and the clock is ours. */
+    struct event_config *config = event_config_new();
+    if (config == NULL)
+        return -1;
+    event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+    int fd = next_descriptor();
+    loop->base = event_base_new_with_config(config);
+    event_config_free(config);
+    if (loop->base == NULL)
+        return -1;
+    loop->base_watch.ready = on_base_ready;
+    loop->watches_base = fd >= 0 && stands_for_base(loop, fd) &&
+                         loop_watch(loop, &loop->base_watch, fd, EPOLLIN) == 0;
+    return 0;
+}
+
+struct loop *loop_new(void)
+{
+    struct loop *loop = calloc(1, sizeof(*loop));
+    if (loop == NULL)
+        return NULL;
+    TAILQ_INIT(&loop->tasks);
+    TAILQ_INIT(&loop->queue);
+    loop->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (loop->epoll < 0)
+        goto err_loop;
+    if (add_alarm(loop) < 0)
+        goto err_epoll;
+    if (add_base(loop) < 0)
+        goto err_alarm;
+    return loop;
+
+err_alarm:
+    close(loop->alarm);
+err_epoll:
+    close(loop->epoll);
+err_loop:
+    free(loop);
+    return NULL;
+}
+
+void loop_free(struct loop *loop)
+{
+    if (loop == NULL)
+        return;
+    close(loop->epoll);
+    close(loop->alarm);
+    event_base_free(loop->base);
+    heap_clear(&loop->timers);
+    free(loop);
+}
+
+struct event_base *loop_base(struct loop *loop)
+{
+    return loop->base;
+}
+
+bool loop_watches_base(const struct loop *loop)
+{
+    return loop->watches_base;
+}
+
+static usec_t read_clock(const struct loop *loop)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / 1000 + loop->skew;
+}
+
+usec_t loop_now(struct loop *loop)
+{
+    if (loop->now == 0)
+        loop->now = read_clock(loop);
+    return loop->now;
+}
+
+uint64_t loop_turns(const struct loop *loop)
+{
+    return loop->turns;
+}
+
+uint64_t loop_number(struct loop *loop)
+{
+    return ++loop->number;
+}
+
+void loop_warp(struct loop *loop, usec_t by)
+{
+    loop->skew += by;
+    loop->now = 0;
+    loop->alarm_at = 0;
+}
+
+static int control(struct loop *loop, int operation, struct watch *watch, int fd, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.ptr = watch};
+    return epoll_ctl(loop->epoll, operation, fd, &event);
+}
+
+int loop_watch(struct loop *loop, struct watch *watch, int fd, uint32_t events)
+{
+    return control(loop, EPOLL_CTL_ADD, watch, fd, events);
+}
+
+int loop_rewatch(struct loop *loop, struct watch *watch, int fd, uint32_t events)
+{
+    return control(loop, EPOLL_CTL_MOD, watch, fd, events);
+}
+
+void loop_unwatch(struct loop *loop, struct watch *watch, int fd, bool closing)
+{
+    if (!closing)
+        control(loop, EPOLL_CTL_DEL, watch, fd, 0);
+    for (int i = loop->batch_next; i < loop->batch_end; i++) {
+        if (loop->batch[i].data.ptr == watch)
+            loop->batch[i].data.ptr = NULL;
+    }
+}
+
+int timer_set(struct loop *loop, struct timer *timer, usec_t when)
+{
+    heap_remove(&loop->timers, &timer->node);
+    return heap_insert(&loop->timers, &timer->node, when);
+}
+
+void timer_clear(struct loop *loop, struct timer *timer)
+{
+    heap_remove(&loop->timers, &timer->node);
+}
+
+static void post(struct task_list *list, struct task *task)
+{
+    if (task->list != NULL)
+        return;
+    task->list = list;
+    TAILQ_INSERT_TAIL(list, task, link);
+}
+
+void loop_post(struct loop *loop, struct task *task)
+{
+    post(&loop->tasks, task);
+}
+
+void loop_queue(struct loop *loop, struct task *task)
+{
+    post(&loop->queue, task);
+}
+
+void loop_unpost(struct loop *loop, struct task *task)
+{
+    (void)loop;
+    if (task->list == NULL)
+        return;
+    TAILQ_REMOVE(task->list, task, link);
+    task->list = NULL;
+}
+
+/* Sets the alarm so that a wait ends no later than the first timer. One that is early does no harm
+ * and is left alone, since most timers are cleared long before they are due: so a wait costs no
+ * timer of the kernel's. 0, or -1 with errno. */
+static int set_alarm(struct loop *loop)
+{
+    struct heap_node *first = heap_first(&loop->timers);
+    if (first == NULL || (loop->alarm_at != 0 && loop->alarm_at <= first->key))
+        return 0;
+    usec_t wait = first->key - loop_now(loop);
+    if (wait <= 0) /* 0 would take the alarm back */
+        wait = 1;
+    const struct itimerspec when = {
+        .it_value = {.tv_sec = wait / USEC_PER_SEC, .tv_nsec = wait % USEC_PER_SEC * 1000}};
+    if (timerfd_settime(loop->alarm, 0, &when, NULL) < 0)
+        return -1;
+    loop->alarm_at = first->key;
+    return 0;
+}
+
+/* How long the epoll set may wait, in its milliseconds; -1: until something happens. */
+static int wait_time(struct loop *loop, usec_t max_wait)
+{
+    if (!TAILQ_EMPTY(&loop->tasks) || !TAILQ_EMPTY(&loop->queue) || max_wait == 0)
+        return 0;
+    if (!loop->watches_base && (max_wait < 0 || max_wait > ASK_BASE))
+        max_wait = ASK_BASE;
+    if (set_alarm(loop) < 0) /* cannot be; the loop goes on, if busily */
+        return 1;
+    if (max_wait < 0)
+        return -1;
+    usec_t wait = (max_wait + USEC_PER_MSEC - 1) / USEC_PER_MSEC;
+    return wait < INT32_MAX ? (int)wait : INT32_MAX;
+}
+
+static void run_events(struct loop *loop, int count)
+{
+    loop->batch_end = count < 0 ? 0 : count;
+    loop->batch_next = 0;
+    while (loop->batch_next < loop->batch_end) {
+        struct epoll_event *event = &loop->batch[loop->batch_next++];
+        struct watch *watch = event->data.ptr;
+        if (watch != NULL)
+            watch->ready(watch, event->events);
+    }
+    if (!loop->watches_base)
+        run_base(loop);
+}
+
+static void run_timers(struct loop *loop)
+{
+    struct heap_node *node;
+    while ((node = heap_first(&loop->timers)) != NULL && node->key <= loop_now(loop)) {
+        heap_remove(&loop->timers, node);
+        struct timer *timer = container_of(node, struct timer, node);
+        timer->fire(timer);
+    }
+}
+
+/* Runs the tasks that stand now; what they post themselves is behind the marker. */
+static void run_posted(struct loop *loop)
+{
+    struct task *task;
+    post(&loop->tasks, &loop->marker);
+    while ((task = TAILQ_FIRST(&loop->tasks)) != &loop->marker) {
+        loop_unpost(loop, task);
+        task->run(task);
+    }
+    loop_unpost(loop, &loop->marker);
+}
+
+static void run_tasks(struct loop *loop)
+{
+    for (int i = 0; i < CHAIN && !TAILQ_EMPTY(&loop->tasks); i++)
+        run_posted(loop);
+}
+
+static void run_queue(struct loop *loop)
+{
+    struct task *task = TAILQ_FIRST(&loop->queue);
+    if (task == NULL)
+        return;
+    usec_t end = read_clock(loop) + LOOP_SLICE;
+    for (int i = 0; i < LOOP_PIECES && task != NULL; i++) {
+        loop_unpost(loop, task);
+        task->run(task);
+        task = read_clock(loop) < end ? TAILQ_FIRST(&loop->queue) : NULL;
+    }
+}
+
+void loop_turn(struct loop *loop, usec_t max_wait)
+{
+    loop->now = 0; /* what the last turn took is not to be waited for once more */
+    int wait = wait_time(loop, max_wait);
+    int count = epoll_wait(loop->epoll, loop->batch, BATCH, wait);
+    if (count < 0 && errno == EINTR) /* perhaps after a stop: events come before the timers */
+        count = epoll_wait(loop->epoll, loop->batch, BATCH, 0);
+    loop->turns++;
+    if (wait != 0)
+        loop->now = 0; /* who asks first reads the clock anew */
+    run_events(loop, count);
+    run_timers(loop);
+    run_tasks(loop);
+    run_queue(loop);
+}
+
+void loop_run(struct loop *loop)
+{
+    loop->stopped = false;
+    while (!loop->stopped)
+        loop_turn(loop, -1);
+}
+
+void loop_stop(struct loop *loop)
+{
+    loop->stopped = true;
+}

@@ -1,0 +1,111 @@
+/* One event loop: watched descriptors, a clock that is read once a turn, timers, posted tasks, and
+ * a libevent base as its guest.
+ *
+ * Sockets are watched in an epoll set of the loop's own: libevent reports an error as plain
+ * readiness, so that a reader cannot know that it must read on to meet it, and takes an epoll_ctl
+ * to forget a descriptor that is about to be closed anyway. Signals and c-ares are ordinary events
+ * of libevent's base, whose own epoll set is one of the watched descriptors: so a turn waits once.
+ *
+ * Everything here belongs to the thread that runs the loop. */
+#ifndef KAPROXY_LOOP_H
+#define KAPROXY_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "base/heap.h"
+#include "base/util.h"
+
+struct event_base;
+struct loop;
+
+/* NULL with errno on failure. Timers and tasks that are still set when the loop is freed are
+ * forgotten, not run. */
+struct loop *loop_new(void);
+void loop_free(struct loop *loop);
+
+/* For signal events and libraries that bring events of their own. An event's timeout is noticed
+ * only when the loop wakes for something else: use a struct timer. */
+struct event_base *loop_base(struct loop *loop);
+
+/* Whether the loop knows how to watch that base. If not, it wakes twenty times a second to ask. */
+bool loop_watches_base(const struct loop *loop);
+
+/* Runs until loop_stop. */
+void loop_run(struct loop *loop);
+void loop_stop(struct loop *loop);
+
+/* One turn: waits for at most max_wait (negative: as long as it takes), runs what is due. */
+void loop_turn(struct loop *loop, usec_t max_wait);
+
+/* Monotonic time, read from the system once a turn. */
+usec_t loop_now(struct loop *loop);
+
+/* Counts the turns: what was seen in the present one is as new as anything the loop knows. */
+uint64_t loop_turns(const struct loop *loop);
+
+/* A number that this loop has not given before, from 1 on: tells things apart in logs. */
+uint64_t loop_number(struct loop *loop);
+
+/* Test seam: moves the loop's clock ahead; due timers run in the next turn. */
+void loop_warp(struct loop *loop, usec_t by);
+
+/* A watched descriptor, embedded in its owner, who sets `ready`. */
+struct watch {
+    void (*ready)(struct watch *watch, uint32_t events); /* EPOLLIN and its kin */
+};
+
+/* Reports readiness for these events of epoll_ctl(2)'s. 0, or -1 with errno. */
+MUST_CHECK int loop_watch(struct loop *loop, struct watch *watch, int fd, uint32_t events);
+
+/* Watches for other events from now on; those that stand are reported anew. 0, or -1 with errno. */
+MUST_CHECK int loop_rewatch(struct loop *loop, struct watch *watch, int fd, uint32_t events);
+
+/* Ends a watch; events that were collected already are not reported. With `closing` the descriptor
+ * is about to be closed by its only owner, which takes it out of the epoll set. */
+void loop_unwatch(struct loop *loop, struct watch *watch, int fd, bool closing);
+
+/* A one-shot timer, embedded in its owner. The owner sets fire before timer_set and clears the
+ * timer before it dies. fire runs with the timer cleared already, and may set it again. */
+struct timer {
+    struct heap_node node;
+    void (*fire)(struct timer *timer);
+};
+
+/* Sets or moves a timer to a time of loop_now's clock. 0, or -1 with ENOMEM (then it is clear). */
+MUST_CHECK int timer_set(struct loop *loop, struct timer *timer, usec_t when);
+void timer_clear(struct loop *loop, struct timer *timer);
+
+static inline bool timer_is_set(const struct timer *timer)
+{
+    return heap_contains(&timer->node);
+}
+
+TAILQ_HEAD(task_list, task);
+
+/* Work to do soon, but not inside the present call. Tasks run in the order they were posted. */
+struct task {
+    TAILQ_ENTRY(task) link;
+    struct task_list *list; /* where it is posted or queued; NULL: it is not */
+    void (*run)(struct task *task);
+};
+
+/* Posting a task that is posted already changes nothing. A task runs in the same turn, also when a
+ * task posted it; but a chain of tasks goes on in the next turn when it is long, so that events
+ * have their chance. */
+void loop_post(struct loop *loop, struct task *task);
+
+/* Work that moves much, of which a task does one bounded piece whenever it runs, and queues itself
+ * when there is more. Queued tasks run one after another, round robin, once all else that was due
+ * has run: at most LOOP_PIECES of them in a turn, and no further one after LOOP_SLICE. The turn
+ * after that does not wait. So nobody's bulk holds up somebody else's small exchange for longer
+ * than one such slice. Queueing a task that is queued or posted already changes nothing. */
+#define LOOP_PIECES 16
+#define LOOP_SLICE  (1 * USEC_PER_MSEC)
+void loop_queue(struct loop *loop, struct task *task);
+
+/* Takes a task back that was posted or queued; one that was not is left alone. */
+void loop_unpost(struct loop *loop, struct task *task);
+
+#endif

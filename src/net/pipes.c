@@ -1,0 +1,87 @@
+#include "net/pipes.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* How many are kept for the next one who needs one. A relay that is not blocked empties its pipe
+ * before another relay has its turn, so most of the time one is enough. */
+#define IDLE_MAX 8
+
+void pipes_init(struct pipes *pipes, unsigned limit)
+{
+    *pipes = (struct pipes){.limit = limit < PIPES_MAX ? limit : PIPES_MAX};
+    TAILQ_INIT(&pipes->idle);
+}
+
+static void close_pipe(struct pipe *pipe)
+{
+    pipe->pipes->count--;
+    close(pipe->in);
+    close(pipe->out);
+    free(pipe);
+}
+
+void pipes_clear(struct pipes *pipes)
+{
+    struct pipe *pipe;
+    while ((pipe = TAILQ_FIRST(&pipes->idle)) != NULL) {
+        TAILQ_REMOVE(&pipes->idle, pipe, link);
+        pipes->idle_count--;
+        close_pipe(pipe);
+    }
+    assert(pipes->count == 0);
+}
+
+/* Bytes of room, as near to PIPE_SIZE as the system grants. */
+static size_t enlarge(int fd)
+{
+    for (int size = PIPE_SIZE; size >= PIPE_SIZE_MIN; size /= 2) {
+        int got = fcntl(fd, F_SETPIPE_SZ, size);
+        if (got >= 0)
+            return (size_t)got;
+    }
+    return 0;
+}
+
+static struct pipe *make_pipe(struct pipes *pipes)
+{
+    struct pipe *pipe = malloc(sizeof(*pipe));
+    int fds[2];
+    if (pipe == NULL)
+        return NULL;
+    if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0) {
+        free(pipe);
+        return NULL;
+    }
+    *pipe = (struct pipe){.in = fds[1], .out = fds[0], .size = enlarge(fds[1]), .pipes = pipes};
+    pipes->count++;
+    if (pipe->size > 0)
+        return pipe;
+    close_pipe(pipe);
+    return NULL;
+}
+
+struct pipe *pipes_take(struct pipes *pipes)
+{
+    if (pipes == NULL)
+        return NULL;
+    struct pipe *pipe = TAILQ_FIRST(&pipes->idle);
+    if (pipe == NULL)
+        return pipes->count < pipes->limit ? make_pipe(pipes) : NULL;
+    TAILQ_REMOVE(&pipes->idle, pipe, link);
+    pipes->idle_count--;
+    return pipe;
+}
+
+void pipes_give(struct pipe *pipe)
+{
+    struct pipes *pipes = pipe->pipes;
+    if (pipe->held > 0 || pipes->idle_count == IDLE_MAX) {
+        close_pipe(pipe);
+        return;
+    }
+    TAILQ_INSERT_HEAD(&pipes->idle, pipe, link);
+    pipes->idle_count++;
+}

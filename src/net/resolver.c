@@ -1,0 +1,331 @@
+#include <errno.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "net/resolver_internal.h"
+
+static int compare_names(const void *a, const void *b)
+{
+    const struct name *left = a, *right = b;
+    return strcmp(left->text, right->text);
+}
+
+struct resolver *resolver_new(struct loop *loop, struct resolver_backend *backend)
+{
+    struct resolver *resolver = calloc(1, sizeof(*resolver));
+    if (resolver == NULL)
+        return NULL;
+    resolver->loop = loop;
+    resolver->backend = backend;
+    TAILQ_INIT(&resolver->names);
+    TAILQ_INIT(&resolver->unused);
+    return resolver;
+}
+
+static void name_use(struct name *name)
+{
+    if (!name->unused)
+        return;
+    TAILQ_REMOVE(&name->resolver->unused, name, unused_link);
+    name->resolver->unused_count--;
+    name->unused = false;
+}
+
+static void name_free(struct name *name)
+{
+    struct resolver *resolver = name->resolver;
+    name_use(name);
+    loop_unpost(resolver->loop, &name->serve_task);
+    timer_clear(resolver->loop, &name->patience);
+    timer_clear(resolver->loop, &name->delay);
+    timer_clear(resolver->loop, &name->renewal);
+    tdelete(name, &resolver->tree, compare_names);
+    TAILQ_REMOVE(&resolver->names, name, names);
+    free(name);
+}
+
+void resolver_free(struct resolver *resolver)
+{
+    if (resolver == NULL)
+        return;
+    resolver->backend->stop(resolver->backend);
+    struct name *name;
+    while ((name = TAILQ_FIRST(&resolver->names)) != NULL)
+        name_free(name);
+    free(resolver);
+}
+
+static bool is_looked_up(const struct name *name)
+{
+    return !TAILQ_EMPTY(&name->lookups) || !TAILQ_EMPTY(&name->whole);
+}
+
+/* Frees a name that nothing needs any more, or puts it aside with its answer. To be called, last of
+ * all, by whatever takes away a reason to have it. */
+static void name_settle(struct name *name)
+{
+    struct resolver *resolver = name->resolver;
+    if (name->asked || name->telling || name->unused || is_looked_up(name) ||
+        !TAILQ_EMPTY(&name->watches))
+        return;
+    if (!answer_exists(name)) {
+        name_free(name);
+        return;
+    }
+    TAILQ_INSERT_TAIL(&resolver->unused, name, unused_link);
+    name->unused = true;
+    if (++resolver->unused_count > RESOLVER_UNUSED_MAX)
+        name_free(TAILQ_FIRST(&resolver->unused));
+}
+
+static struct lookup_list *list_of(struct name *name, const struct lookup *lookup)
+{
+    return lookup->whole ? &name->whole : &name->lookups;
+}
+
+void name_tell(struct name *name, enum told told, const union address *addresses, size_t count,
+               const char *error)
+{
+    uint64_t last = name->resolver->serial;
+    bool partial = answer_is_partial(name);
+    struct lookup *lookup;
+    loop_unpost(name->resolver->loop, &name->serve_task);
+    timer_clear(name->resolver->loop, &name->patience);
+    name->telling = true;
+    for (int i = 0; i <= (told == TOLD_ALL); i++) {
+        struct lookup_list *list = i == 0 ? &name->lookups : &name->whole;
+        while ((lookup = TAILQ_FIRST(list)) != NULL && lookup->serial <= last) {
+            TAILQ_REMOVE(list, lookup, link);
+            lookup->name = NULL;
+            lookup->partial = partial;
+            lookup->done(lookup, addresses, count, error);
+        }
+    }
+    name->telling = false;
+    name_settle(name);
+}
+
+void name_tell_watches(struct name *name)
+{
+    struct name_watch *watch;
+    TAILQ_FOREACH (watch, &name->watches, link)
+        watch->changed(watch);
+}
+
+static void on_serve(struct task *task)
+{
+    struct name *name = container_of(task, struct name, serve_task);
+    answer_tell(name, name->asked ? TOLD_MOST : TOLD_ALL);
+}
+
+void name_schedule_renewal(struct name *name)
+{
+    struct loop *loop = name->resolver->loop;
+    usec_t when = name->recheck_at;
+    timer_clear(loop, &name->renewal);
+    if (name->asked)
+        return;
+    if (name->keepers > 0 && answer_was_given(name) && (when == 0 || answer_due_at(name) < when))
+        when = answer_due_at(name);
+    if (when != 0 && timer_set(loop, &name->renewal, when) < 0)
+        log_error("name=%s no memory for the timer that renews it", name->text);
+}
+
+static void on_patience(struct timer *timer)
+{
+    struct name *name = container_of(timer, struct name, patience);
+    answer_note_failure(name, "no answer in time");
+    answer_tell(name, TOLD_MOST);
+}
+
+static int ask(struct name *name)
+{
+    struct resolver_backend *backend = name->resolver->backend;
+    name->recheck_at = 0;
+    if (backend->start(backend, &name->query, name->text) < 0) {
+        int number = errno;
+        answer_note_failure(name, strerror(number));
+        errno = number;
+        return -1;
+    }
+    name->asked = true;
+    answer_await(name);
+    timer_clear(name->resolver->loop, &name->renewal);
+    return 0;
+}
+
+/* Asks for an answer whose time is over, unless that is under way, or has just failed. 0 or -1. */
+static int renew(struct name *name)
+{
+    return answer_is_due(name) ? ask(name) : 0;
+}
+
+static void on_renewal(struct timer *timer)
+{
+    struct name *name = container_of(timer, struct name, renewal);
+    bool recheck = name->recheck_at != 0 && loop_now(name->resolver->loop) >= name->recheck_at;
+    if ((recheck ? ask(name) : renew(name)) < 0)
+        name_tell_watches(name); /* an address may still be missing */
+    name_schedule_renewal(name);
+}
+
+static struct name *name_find(struct resolver *resolver, const char *text)
+{
+    struct name key = {.text = text};
+    struct name **found = tfind(&key, &resolver->tree, compare_names);
+    return found == NULL ? NULL : *found;
+}
+
+static struct name *name_get(struct resolver *resolver, const char *text)
+{
+    struct name *name = name_find(resolver, text);
+    if (name != NULL) {
+        name_use(name);
+        return name;
+    }
+    size_t size = strlen(text) + 1;
+    name = calloc(1, sizeof(*name) + size);
+    if (name == NULL)
+        return NULL;
+    memcpy(name->buffer, text, size);
+    name->text = name->buffer;
+    name->resolver = resolver;
+    name->query.name = name;
+    name->serve_task.run = on_serve;
+    name->patience.fire = on_patience;
+    name->renewal.fire = on_renewal;
+    answer_init(name);
+    TAILQ_INIT(&name->lookups);
+    TAILQ_INIT(&name->whole);
+    TAILQ_INIT(&name->watches);
+    if (tsearch(name, &resolver->tree, compare_names) == NULL) {
+        free(name);
+        errno = ENOMEM;
+        return NULL;
+    }
+    TAILQ_INSERT_TAIL(&resolver->names, name, names);
+    return name;
+}
+
+/* Sees to it that an answer will come. 0, or -1 with errno. */
+static int prepare(struct name *name, const struct lookup *lookup)
+{
+    struct loop *loop = name->resolver->loop;
+    if (renew(name) < 0 && !answer_exists(name))
+        return -1;
+    if (lookup->whole && name->asked)
+        return 0;
+    if (answer_is_ready(name))
+        loop_post(loop, &name->serve_task);
+    else if (answer_exists(name) && !timer_is_set(&name->patience) &&
+             timer_set(loop, &name->patience, loop_now(loop) + RESOLVER_PATIENCE) < 0)
+        loop_post(loop, &name->serve_task);
+    return 0;
+}
+
+int resolver_lookup(struct resolver *resolver, struct lookup *lookup, const char *text)
+{
+    struct name *name = name_get(resolver, text);
+    if (name == NULL)
+        return -1;
+    if (prepare(name, lookup) < 0) {
+        int number = errno;
+        name_settle(name);
+        errno = number;
+        return -1;
+    }
+    lookup->name = name;
+    lookup->serial = ++resolver->serial;
+    TAILQ_INSERT_TAIL(list_of(name, lookup), lookup, link);
+    return 0;
+}
+
+void resolver_cancel(struct resolver *resolver, struct lookup *lookup)
+{
+    struct name *name = lookup->name;
+    if (name == NULL)
+        return;
+    TAILQ_REMOVE(list_of(name, lookup), lookup, link);
+    lookup->name = NULL;
+    if (!is_looked_up(name)) {
+        timer_clear(resolver->loop, &name->patience);
+        loop_unpost(resolver->loop, &name->serve_task);
+    }
+    name_settle(name);
+}
+
+int resolver_watch(struct resolver *resolver, struct name_watch *watch, const char *text)
+{
+    struct name *name = name_get(resolver, text);
+    if (name == NULL)
+        return -1;
+    watch->name = name;
+    TAILQ_INSERT_TAIL(&name->watches, watch, link);
+    return 0;
+}
+
+void resolver_unwatch(struct name_watch *watch)
+{
+    struct name *name = watch->name;
+    if (name == NULL)
+        return;
+    resolver_keep_fresh(watch, false);
+    TAILQ_REMOVE(&name->watches, watch, link);
+    watch->name = NULL;
+    if (TAILQ_EMPTY(&name->watches)) {
+        name->recheck_at = 0;
+        name_schedule_renewal(name);
+    }
+    name_settle(name);
+}
+
+void resolver_refresh(struct name_watch *watch)
+{
+    struct name *name = watch->name;
+    if (answer_was_given(name) && renew(name) < 0)
+        log_debug("name=%s could not be asked for", name->text);
+}
+
+void resolver_keep_fresh(struct name_watch *watch, bool keep)
+{
+    struct name *name = watch->name;
+    if (keep == watch->keeps_fresh)
+        return;
+    watch->keeps_fresh = keep;
+    if (keep)
+        name->keepers++;
+    else
+        name->keepers--;
+    name_schedule_renewal(name);
+}
+
+enum address_state resolver_find_address(const struct name_watch *watch,
+                                         const union address *address)
+{
+    const struct address_book *book = &watch->name->book;
+    const struct address_entry *entry = address_book_find(book, address);
+    if (book->count == 0)
+        return ADDRESS_CURRENT;
+    if (entry == NULL)
+        return ADDRESS_GONE;
+    return entry->missed > 0 ? ADDRESS_MISSING : ADDRESS_CURRENT;
+}
+
+void resolver_recheck(struct name_watch *watch, const union address *address)
+{
+    struct name *name = watch->name;
+    const struct address_entry *entry = address_book_find(&name->book, address);
+    usec_t now = loop_now(name->resolver->loop);
+    if (entry == NULL || entry->missed == 0)
+        return;
+    usec_t when =
+        entry->missing_since + (entry->missed == 1 ? RESOLVER_RECHECK : ADDRESS_GONE_TIME);
+    if (when <= now) /* that has failed */
+        when = now + RESOLVER_RETRY;
+    if (name->recheck_at != 0 && name->recheck_at <= when)
+        return;
+    name->recheck_at = when;
+    name_schedule_renewal(name);
+}

@@ -1,0 +1,155 @@
+/* Names to addresses, on the loop. Look-ups of one name that run at the same time share one
+ * query; one that is cancelled is not lost to the others (POOL 22).
+ *
+ * A query asks for both families, which come, or fail, each by itself. Once one has come with
+ * addresses the other one is waited for no longer than RESOLVER_DELAY (RFC 8305 section 3); when it
+ * comes later it is for later look-ups. A family that has failed, or is late, keeps its last good
+ * addresses, and is not waited for until it has come again.
+ *
+ * What has come is kept for its TTL, within RESOLVER_TTL_MIN and _MAX. After that it is asked for
+ * anew; while this fails (in whatever way, "no such name" included) or takes longer than
+ * RESOLVER_PATIENCE, the last good answer serves for RESOLVER_STALE_MAX more (RFC 8767), and the
+ * name is asked for once in RESOLVER_RETRY. The log is told when that begins and when it ends.
+ *
+ * An answer that lacks an address does not say that it is gone: see address_book.h. */
+#ifndef KAPROXY_RESOLVER_H
+#define KAPROXY_RESOLVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "base/util.h"
+#include "net/address.h"
+#include "net/loop.h"
+
+#define RESOLVER_TTL_MIN   (1 * USEC_PER_SEC)
+#define RESOLVER_TTL_MAX   (3600 * USEC_PER_SEC)
+#define RESOLVER_STALE_MAX (3600 * USEC_PER_SEC)
+#define RESOLVER_PATIENCE  (2 * USEC_PER_SEC)
+#define RESOLVER_RETRY     (5 * USEC_PER_SEC)
+#define RESOLVER_DELAY     (50 * USEC_PER_MSEC) /* RFC 8305 section 3: Resolution Delay */
+
+/* When a missing address is asked for: so long after the first answer that lacked it, and then
+ * once it can be told to be gone. */
+#define RESOLVER_RECHECK (10 * USEC_PER_SEC)
+
+#define RESOLVER_SERVERS_MAX 16
+
+/* So many answers are kept of names that nobody looks up or watches just now. */
+#define RESOLVER_UNUSED_MAX 256
+
+struct resolver;
+struct query;
+struct name;
+
+/* One asker's look-up, embedded in the asker, who sets `done` and leaves the rest zero. */
+struct lookup {
+    void (*done)(struct lookup *lookup, const union address *addresses, size_t count,
+                 const char *error);
+    bool whole;   /* set by an asker who does not want to be told before both families
+                     are known */
+    bool partial; /* set before done is called: a family of which nothing is known is still
+                     awaited */
+    TAILQ_ENTRY(lookup) link; /* the resolver's, as what follows */
+    struct name *name;
+    uint64_t serial;
+};
+
+/* Somebody's interest in what a name stands for, embedded in its owner, who sets `changed` and
+ * leaves the rest zero. changed is told that an answer brought other addresses than the one before,
+ * that one is missing or gone, or that a missing one could not be asked for; it must not watch,
+ * unwatch or look up from inside. */
+struct name_watch {
+    void (*changed)(struct name_watch *watch);
+    TAILQ_ENTRY(name_watch) link; /* the resolver's, as what follows */
+    struct name *name;
+    bool keeps_fresh;
+};
+
+/* What answers queries. start begins one, whose name stays until it is answered, and calls the
+ * functions at the end of this file, later, never from inside start; 0, or -1 with errno and no
+ * answer comes. stop is called when the resolver is freed: unanswered queries are then dropped (the
+ * back end must not answer them any more). */
+struct resolver_backend {
+    int (*start)(struct resolver_backend *backend, struct query *query, const char *name);
+    void (*stop)(struct resolver_backend *backend);
+};
+
+/* The resolver owns the back end from here on: resolver_free calls its stop. NULL with errno (the
+ * back end is then still the caller's). */
+struct resolver *resolver_new(struct loop *loop, struct resolver_backend *backend);
+
+/* No look-up may be under way and nothing be watched; not from inside a callback. */
+void resolver_free(struct resolver *resolver);
+
+/* The system's resolver: the hosts file, then DNS by c-ares. */
+struct resolver_ares_options {
+    /* DNS servers to ask instead of resolv.conf's, as address_parse_list reads them, at most
+     * RESOLVER_SERVERS_MAX. NULL or "": those of resolv.conf. */
+    const char *servers;
+    const char *resolv_conf;   /* NULL: the system's. It is read anew when it has changed. */
+    bool hosts_by_environment; /* for tests: CARES_HOSTS has the name of the hosts file */
+};
+
+/* The options are borrowed until the resolver is freed. NULL with errno; EINVAL: servers cannot be
+ * read. */
+struct resolver_backend *resolver_ares_new(struct loop *loop,
+                                           const struct resolver_ares_options *options);
+
+/* Starts a look-up. `done` is called once, never from inside this call, unless cancelled: with
+ * addresses (in the order to try: the family that RFC 6724 prefers comes first; valid only during
+ * the call), or count 0 and error, a text for people ("Host has no address." where the name exists
+ * but has none, POOL 23). 0, or -1 with errno, and done is not called. */
+MUST_CHECK int resolver_lookup(struct resolver *resolver, struct lookup *lookup, const char *name);
+
+/* Takes a look-up back; one that is not under way is left alone. Its query goes on, for the others
+ * or for a look-up still to come. */
+void resolver_cancel(struct resolver *resolver, struct lookup *lookup);
+
+static inline bool lookup_is_under_way(const struct lookup *lookup)
+{
+    return lookup->name != NULL;
+}
+
+/* Watches a name, without asking for it. 0, or -1 with ENOMEM. */
+MUST_CHECK int resolver_watch(struct resolver *resolver, struct name_watch *watch,
+                              const char *name);
+void resolver_unwatch(struct name_watch *watch);
+
+/* Asks for a watched name in the background when the answer kept for it is over; cheap when not.
+ * With no answer kept there is nothing to refresh. */
+void resolver_refresh(struct name_watch *watch);
+
+/* Whether this is done each time the answer is over, as long as anybody wants so. */
+void resolver_keep_fresh(struct name_watch *watch, bool keep);
+
+/* What the answers so far say of an address (its port does not count). Without any, or where they
+ * are not kept, it is CURRENT. */
+enum address_state { ADDRESS_CURRENT, ADDRESS_MISSING, ADDRESS_GONE };
+enum address_state resolver_find_address(const struct name_watch *watch,
+                                         const union address *address);
+
+/* For who uses an address that is missing: the name is asked for RESOLVER_RECHECK after the answer
+ * that lacked it first, whatever the TTL. To be called again each time that `changed` is called, as
+ * long as it is missing and in use. */
+void resolver_recheck(struct name_watch *watch, const union address *address);
+
+/* For back ends: the answer to a query, which is gone afterwards, and which is not kept. error NULL
+ * with count 0 means "no address"; with an error, a text that stays as long as the query, the
+ * addresses do not count. */
+void query_answer(struct query *query, const union address *addresses, size_t count,
+                  const char *error);
+
+/* The same for addresses that may be kept for ttl. */
+void query_answer_kept(struct query *query, const union address *addresses, size_t count,
+                       usec_t ttl);
+
+/* Or each family by itself, in any order. The query is gone once both were answered. count 0: the
+ * name has no address of this family. A ttl does not count then. */
+void query_answer_family(struct query *query, sa_family_t family, const union address *addresses,
+                         size_t count, usec_t ttl);
+void query_fail_family(struct query *query, sa_family_t family, const char *error);
+
+#endif

@@ -1,0 +1,387 @@
+/* The back end that asks c-ares, whose sockets and time-outs it puts on the loop. */
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "net/resolver_ares_internal.h"
+
+#define RESOLV_CONF "/etc/resolv.conf"
+#define DNS_PORT    53
+
+/* How often the file is looked at. */
+#define LOOK_INTERVAL (2 * USEC_PER_SEC)
+
+/* The time, in milliseconds, after which a DNS server is asked again, at most; it doubles with each
+ * try. In c-ares before 1.20 it is 5 s: then a lost packet costs half of connect_timeout, and a
+ * name is not known for 75 s where queries for AAAA are dropped, as some servers do. */
+#define QUERY_TIMEOUT 500
+
+/* One socket of c-ares. */
+struct channel_socket {
+    TAILQ_ENTRY(channel_socket) link;
+    ares_socket_t fd;
+    struct channel *channel;
+    struct event event;
+};
+
+void channel_update_timer(struct channel *channel)
+{
+    struct loop *loop = channel->backend->loop;
+    struct timeval tv;
+    if (ares_timeout(channel->ares, NULL, &tv) == NULL) {
+        timer_clear(loop, &channel->timer);
+        return;
+    }
+    /* c-ares cuts to whole milliseconds; one more, or the last one is spent spinning. */
+    usec_t wait = tv.tv_sec * USEC_PER_SEC + tv.tv_usec + USEC_PER_MSEC;
+    /* A query that could not time out might never be answered. */
+    if (timer_set(loop, &channel->timer, loop_now(loop) + wait) < 0)
+        ares_cancel(channel->ares);
+}
+
+static void on_timer(struct timer *timer)
+{
+    struct channel *channel = container_of(timer, struct channel, timer);
+    ares_process_fd(channel->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    channel_update_timer(channel);
+}
+
+static void on_event(evutil_socket_t fd, short what, void *arg)
+{
+    /* c-ares may close the socket and so free what arg points to. */
+    struct channel *channel = ((struct channel_socket *)arg)->channel;
+    ares_process_fd(channel->ares, what & EV_READ ? fd : ARES_SOCKET_BAD,
+                    what & EV_WRITE ? fd : ARES_SOCKET_BAD);
+    channel_update_timer(channel);
+}
+
+/* The list is short: c-ares has two sockets a DNS server at most. */
+static struct channel_socket *socket_find(const struct channel *channel, ares_socket_t fd)
+{
+    struct channel_socket *socket;
+    TAILQ_FOREACH (socket, &channel->sockets, link) {
+        if (socket->fd == fd)
+            return socket;
+    }
+    return NULL;
+}
+
+static struct channel_socket *socket_new(struct channel *channel, ares_socket_t fd)
+{
+    struct channel_socket *socket = calloc(1, sizeof(*socket));
+    if (socket == NULL)
+        return NULL;
+    socket->fd = fd;
+    socket->channel = channel;
+    TAILQ_INSERT_TAIL(&channel->sockets, socket, link);
+    return socket;
+}
+
+static void socket_free(struct channel_socket *socket)
+{
+    TAILQ_REMOVE(&socket->channel->sockets, socket, link);
+    free(socket);
+}
+
+/* c-ares tells what it wants to know of a socket; nothing more before it closes it. A socket that
+ * cannot be watched is dealt with as a server that does not answer: its time-out strikes. */
+static void on_socket_state(void *data, ares_socket_t fd, int readable, int writable)
+{
+    struct channel *channel = data;
+    struct channel_socket *socket = socket_find(channel, fd);
+    if (socket != NULL)
+        event_del(&socket->event);
+    else if ((socket = socket_new(channel, fd)) == NULL)
+        return;
+    if (!readable && !writable) {
+        socket_free(socket);
+        return;
+    }
+    int what = EV_PERSIST | (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0);
+    event_assign(&socket->event, loop_base(channel->backend->loop), fd, (short)what, on_event,
+                 socket);
+    event_add(&socket->event, NULL);
+}
+
+static void channel_free(struct channel *channel)
+{
+    struct loop *loop = channel->backend->loop;
+    if (channel->ares != NULL) /* closes the sockets, which empties their list */
+        ares_destroy(channel->ares);
+    search_list_clear(&channel->search);
+    timer_clear(loop, &channel->timer);
+    loop_unpost(loop, &channel->end);
+    TAILQ_REMOVE(&channel->backend->channels, channel, link);
+    free(channel);
+}
+
+static void on_end(struct task *task)
+{
+    channel_free(container_of(task, struct channel, end));
+}
+
+void channel_put(struct channel *channel)
+{
+    if (--channel->users == 0)
+        loop_post(channel->backend->loop, &channel->end);
+}
+
+static int errno_of(int status)
+{
+    switch (status) {
+    case ARES_SUCCESS:
+        return 0;
+    case ARES_ENOMEM:
+        return ENOMEM;
+    case ARES_EBADSTR:
+        return EINVAL;
+    default:
+        return EIO;
+    }
+}
+
+/* Sets the servers of the options; an ARES_ status. */
+static int set_servers(struct channel *channel)
+{
+    struct ares_addr_port_node nodes[RESOLVER_SERVERS_MAX] = {0};
+    union address servers[RESOLVER_SERVERS_MAX];
+    const char *text = channel->backend->options.servers;
+    if (text == NULL || *text == '\0')
+        return ARES_SUCCESS;
+    int count = address_parse_list(servers, RESOLVER_SERVERS_MAX, text, DNS_PORT);
+    if (count <= 0)
+        return ARES_EBADSTR;
+    for (int i = 0; i < count; i++) {
+        struct ares_addr_port_node *node = &nodes[i];
+        node->next = i + 1 < count ? node + 1 : NULL;
+        node->family = servers[i].sa.sa_family;
+        node->udp_port = node->tcp_port = ntohs(*address_port(&servers[i]));
+        if (node->family == AF_INET)
+            node->addr.addr4 = servers[i].in.sin_addr;
+        else
+            memcpy(&node->addr.addr6, &servers[i].in6.sin6_addr, sizeof(node->addr.addr6));
+    }
+    return ares_set_servers_ports(channel->ares, nodes);
+}
+
+/* Writes who is asked, as far as it has room. */
+static void note_servers(struct channel *channel)
+{
+    struct ares_addr_port_node *nodes = NULL;
+    char *at = channel->servers, *end = at + sizeof(channel->servers);
+    if (ares_get_servers_ports(channel->ares, &nodes) != ARES_SUCCESS)
+        return;
+    for (const struct ares_addr_port_node *node = nodes; node != NULL; node = node->next) {
+        union address address = {.sa.sa_family = (sa_family_t)node->family};
+        char text[ADDRESS_TEXT_MAX];
+        if (node->family == AF_INET)
+            address.in.sin_addr = node->addr.addr4;
+        else
+            memcpy(&address.in6.sin6_addr, &node->addr.addr6, sizeof(node->addr.addr6));
+        *address_port(&address) = htons(node->udp_port != 0 ? (uint16_t)node->udp_port : DNS_PORT);
+        address_format(&address, text);
+        bool fits = strlen(text) + sizeof(", , ...") <= (size_t)(end - at);
+        at += snprintf(at, (size_t)(end - at), "%s%s", node == nodes ? "" : ", ",
+                       fits ? text : "...");
+        if (!fits)
+            break;
+    }
+    ares_free_data(nodes);
+}
+
+/* What the system's configuration has for `timeout`, unless that is too long; an ARES_ status.
+ * Newer versions of c-ares do not tell it. */
+static int read_timeout(struct ares_options *options, int mask)
+{
+    struct ares_options all = {0};
+    ares_channel ares;
+    int all_mask;
+    int status = ares_init_options(&ares, options, mask);
+    if (status != ARES_SUCCESS)
+        return status;
+    status = ares_save_options(ares, &all, &all_mask);
+    bool known = status == ARES_SUCCESS && (all_mask & ARES_OPT_TIMEOUTMS) != 0;
+    options->timeout = known && all.timeout < QUERY_TIMEOUT ? all.timeout : QUERY_TIMEOUT;
+    ares_destroy_options(&all);
+    ares_destroy(ares);
+    return status;
+}
+
+/* Begins to use c-ares with the system's configuration, but for a time-out that is too long and
+ * the cache of c-ares 1.31: the resolver keeps answers itself, and asks before they are over when
+ * it wants to know more. An ARES_ status. */
+static int init_ares(struct channel *channel)
+{
+    int mask = ARES_OPT_SOCK_STATE_CB | ARES_OPT_RESOLVCONF | ARES_OPT_LOOKUPS;
+#ifdef ARES_OPT_QUERY_CACHE
+    mask |= ARES_OPT_QUERY_CACHE; /* with a time of 0 */
+#endif
+    char *file = strdup(channel->backend->options.resolv_conf), lookups[] = "b"; /* DNS alone */
+    struct ares_options options = {.sock_state_cb = on_socket_state,
+                                   .sock_state_cb_data = channel,
+                                   .resolvconf_path = file,
+                                   .lookups = lookups};
+    int status = file == NULL ? ARES_ENOMEM : read_timeout(&options, mask);
+    if (status == ARES_SUCCESS)
+        status = ares_init_options(&channel->ares, &options, mask | ARES_OPT_TIMEOUTMS);
+    free(file);
+    return status;
+}
+
+/* Makes a channel that takes new requests from now on. 0, or -1 with errno. */
+static int channel_new(struct backend *backend)
+{
+    struct channel *channel = calloc(1, sizeof(*channel));
+    if (channel == NULL)
+        return -1;
+    channel->backend = backend;
+    channel->users = 1;
+    channel->timer.fire = on_timer;
+    channel->end.run = on_end;
+    TAILQ_INIT(&channel->sockets);
+    int number, status;
+    if (search_list_read(&channel->search, backend->options.resolv_conf) < 0) {
+        number = errno;
+        goto err_channel;
+    }
+    status = init_ares(channel);
+    number = errno_of(status);
+    if (status != ARES_SUCCESS)
+        goto err_search;
+    status = set_servers(channel);
+    number = errno_of(status);
+    if (status != ARES_SUCCESS)
+        goto err_ares;
+    note_servers(channel);
+    channel_watch_answers(channel);
+    TAILQ_INSERT_HEAD(&backend->channels, channel, link);
+    return 0;
+
+err_ares:
+    ares_destroy(channel->ares);
+err_search:
+    search_list_clear(&channel->search);
+err_channel:
+    free(channel);
+    errno = number;
+    return -1;
+}
+
+static bool is_same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* Whether the file, which is seen now, is another one than that which was read last. One that
+ * cannot be opened has not changed: c-ares would go on without any servers, and not tell. */
+static bool has_changed(struct backend *backend, struct stat *now)
+{
+    if (loop_now(backend->loop) < backend->look_at)
+        return false;
+    backend->look_at = loop_now(backend->loop) + LOOK_INTERVAL;
+    int fd = open(backend->options.resolv_conf, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    bool seen = fstat(fd, now) == 0;
+    close(fd);
+    return seen && !is_same_file(now, &backend->seen);
+}
+
+/* Takes up the file's change. With a new channel that cannot be made the old one works on, until
+ * the next look. */
+static void follow_file(struct backend *backend)
+{
+    struct stat now;
+    if (!has_changed(backend, &now))
+        return;
+    struct channel *old = TAILQ_FIRST(&backend->channels);
+    if (channel_new(backend) < 0) {
+        log_error("cannot read %s anew: %s", backend->options.resolv_conf, strerror(errno));
+        return;
+    }
+    backend->seen = now;
+    channel_put(old);
+    log_info("%s has changed and was read anew", backend->options.resolv_conf);
+}
+
+struct channel *channel_get(struct backend *backend)
+{
+    follow_file(backend);
+    struct channel *channel = TAILQ_FIRST(&backend->channels);
+    channel->users++;
+    return channel;
+}
+
+static int backend_start(struct resolver_backend *base, struct query *query, const char *name)
+{
+    return request_start(container_of(base, struct backend, base), query, name);
+}
+
+static void backend_stop(struct resolver_backend *base)
+{
+    struct backend *backend = container_of(base, struct backend, base);
+    struct channel *channel;
+    /* What is under way is answered by this. Those answers are posted, and go with their requests.
+     */
+    ares_destroy(backend->hosts);
+    TAILQ_FOREACH (channel, &backend->channels, link) {
+        ares_destroy(channel->ares);
+        channel->ares = NULL;
+    }
+    requests_end(backend);
+    while ((channel = TAILQ_FIRST(&backend->channels)) != NULL)
+        channel_free(channel);
+    free(backend);
+    ares_library_cleanup();
+}
+
+/* The hosts file is read for each query, or when it has changed, by c-ares. An ARES_ status. */
+static int init_hosts(struct backend *backend)
+{
+    char lookups[] = "f";
+    struct ares_options options = {.lookups = lookups};
+    return ares_init_options(&backend->hosts, &options, ARES_OPT_LOOKUPS);
+}
+
+struct resolver_backend *resolver_ares_new(struct loop *loop,
+                                           const struct resolver_ares_options *options)
+{
+    struct backend *backend = calloc(1, sizeof(*backend));
+    if (backend == NULL)
+        return NULL;
+    backend->base = (struct resolver_backend){.start = backend_start, .stop = backend_stop};
+    backend->loop = loop;
+    backend->options = *options;
+    if (backend->options.resolv_conf == NULL)
+        backend->options.resolv_conf = RESOLV_CONF;
+    TAILQ_INIT(&backend->channels);
+    TAILQ_INIT(&backend->requests);
+    int number = errno_of(ares_library_init(ARES_LIB_INIT_ALL));
+    if (number != 0)
+        goto err_backend;
+    number = errno_of(init_hosts(backend));
+    if (number != 0)
+        goto err_library;
+    has_changed(backend, &backend->seen); /* notes what it is now */
+    if (channel_new(backend) < 0) {
+        number = errno;
+        goto err_hosts;
+    }
+    return &backend->base;
+
+err_hosts:
+    ares_destroy(backend->hosts);
+err_library:
+    ares_library_cleanup();
+err_backend:
+    free(backend);
+    errno = number;
+    return NULL;
+}

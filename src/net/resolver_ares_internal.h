@@ -1,0 +1,67 @@
+/* What the files of the back end that asks c-ares share; for them alone.
+ *
+ *   resolver_ares.c          channels: c-ares with one configuration, on the loop
+ *   resolver_ares_request.c  one query: the hosts file, then the search list, both families
+ *   resolver_ares_socket.c   c-ares' system calls, to see which server answers with a failure */
+#ifndef KAPROXY_RESOLVER_ARES_INTERNAL_H
+#define KAPROXY_RESOLVER_ARES_INTERNAL_H
+
+#include <ares.h>
+#include <sys/stat.h>
+
+#include "net/resolver.h"
+#include "net/search_list.h"
+
+/* c-ares with the configuration of one moment. It cannot take up another one (before 1.22), so a
+ * change makes a new channel, and the old one goes with its last user. */
+struct channel {
+    TAILQ_ENTRY(channel) link;
+    struct backend *backend;
+    ares_channel ares; /* asks DNS alone, for full names */
+    struct search_list search;
+    char servers[128];  /* for messages: who is asked */
+    struct timer timer; /* c-ares' next time-out */
+    TAILQ_HEAD(, channel_socket) sockets;
+    unsigned users;  /* requests, pairs of queries, and the backend of the first one */
+    struct task end; /* posted: the last user has gone */
+};
+
+struct backend {
+    struct resolver_backend base;
+    struct loop *loop;
+    struct resolver_ares_options options;
+    ares_channel hosts;             /* reads the hosts file alone */
+    TAILQ_HEAD(, channel) channels; /* the first one takes new requests */
+    TAILQ_HEAD(, request) requests;
+    struct stat seen; /* the file as it was just before the first channel was made */
+    usec_t look_at;   /* again, not before */
+};
+
+/* resolver_ares.c */
+
+/* The channel for a new request; it has one more user. */
+struct channel *channel_get(struct backend *backend);
+
+/* It has one less, and may be gone. Not from inside c-ares. */
+void channel_put(struct channel *channel);
+
+/* To be called after each call of c-ares' that may have changed its time-outs. */
+void channel_update_timer(struct channel *channel);
+
+/* resolver_ares_socket.c */
+
+/* From now on requests learn what servers answer that say a failure. */
+void channel_watch_answers(struct channel *channel);
+
+/* resolver_ares_request.c */
+
+/* A server has answered a question for this name and type of record with this code (RCODE). */
+void requests_note_code(const struct channel *channel, const char *name, int type, unsigned code);
+
+/* Begins to answer a query. 0, or -1 with errno. */
+MUST_CHECK int request_start(struct backend *backend, struct query *query, const char *name);
+
+/* Drops all that is under way. c-ares must have answered all, with its channels destroyed. */
+void requests_end(struct backend *backend);
+
+#endif

@@ -1,0 +1,212 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "pool/pool_internal.h"
+
+/* A limit's time is over when nobody has waited for so long. When the next one begins soon after
+ * that, it takes longer: clients that come in bursts leave a few lines an hour, and not a pair for
+ * each burst. */
+#define QUIET      (10 * USEC_PER_SEC)
+#define QUIET_LONG (60 * USEC_PER_SEC)
+
+/* "max_per_host=4", or several. */
+#define LIMITS_TEXT_MAX (LIMIT_COUNT * 32)
+
+enum limit host_limit(const struct pool_host *host)
+{
+    if (host_open(host) >= host->pool->limits.max_per_host)
+        return LIMIT_MAX_PER_HOST;
+    return host_may_dial(host) ? LIMIT_MAX_OPEN : LIMIT_MAX_CONNECTING;
+}
+
+const char *limit_name(enum limit limit)
+{
+    static const char *const names[LIMIT_COUNT] = {[LIMIT_MAX_PER_HOST] = "max_per_host",
+                                                   [LIMIT_MAX_CONNECTING] = "max_connecting",
+                                                   [LIMIT_MAX_OPEN] = "max_open"};
+    return names[limit];
+}
+
+unsigned limit_value(const struct pool *pool, enum limit limit)
+{
+    const unsigned values[LIMIT_COUNT] = {[LIMIT_MAX_PER_HOST] = pool->limits.max_per_host,
+                                          [LIMIT_MAX_CONNECTING] = pool->limits.max_connecting,
+                                          [LIMIT_MAX_OPEN] = pool->limits.max_open};
+    return values[limit];
+}
+
+static const char *format_limits(const struct pool *pool, unsigned limits,
+                                 char text[LIMITS_TEXT_MAX])
+{
+    size_t n = 0;
+    for (enum limit limit = 0; limit < LIMIT_COUNT; limit++) {
+        if ((limits & 1u << limit) != 0)
+            n += (size_t)snprintf(text + n, LIMITS_TEXT_MAX - n, "%s%s=%u", n > 0 ? " " : "",
+                                  limit_name(limit), limit_value(pool, limit));
+    }
+    return text;
+}
+
+static void report_wait(const struct pool_host *host)
+{
+    char text[ENDPOINT_TEXT_MAX], limits[LIMITS_TEXT_MAX];
+    log_warning("clients have to wait: pool=%s upstream=%s %s waiting=%u", host->pool->name,
+                endpoint_format(&host->endpoint, text),
+                format_limits(host->pool, host->held_up.limits, limits), host->held_up.waiting);
+}
+
+static void report_no_wait(const struct pool_host *host)
+{
+    const struct held_up *held_up = &host->held_up;
+    char text[ENDPOINT_TEXT_MAX], limits[LIMITS_TEXT_MAX];
+    log_notice("clients wait no longer: pool=%s upstream=%s %s lasted_s=%.1f waited=%" PRIu64
+               " most_waiting=%u longest_wait_ms=%.1f",
+               host->pool->name, endpoint_format(&host->endpoint, text),
+               format_limits(host->pool, held_up->limits, limits),
+               (double)(held_up->last - held_up->began) / USEC_PER_SEC, held_up->waited,
+               held_up->most, (double)held_up->longest / USEC_PER_MSEC);
+}
+
+static void end_wait(struct pool_host *host)
+{
+    report_no_wait(host);
+    timer_clear(host->pool->loop, &host->held_up.timer);
+    host->held_up.limits = 0;
+    host->held_up.ended = loop_now(host->pool->loop);
+}
+
+/* Wakes once in the quiet time, and not with every waiter. */
+static void on_quiet(struct timer *timer)
+{
+    struct pool_host *host = container_of(timer, struct pool_host, held_up.timer);
+    struct held_up *held_up = &host->held_up;
+    usec_t now = loop_now(host->pool->loop);
+    usec_t due = (held_up->waiting > 0 ? now : held_up->last) + held_up->quiet;
+    if (due <= now || timer_set(host->pool->loop, timer, due) < 0)
+        end_wait(host);
+}
+
+/* False where memory is short: the next waiter tries again. */
+static bool begin_wait(struct pool_host *host)
+{
+    struct held_up *held_up = &host->held_up;
+    usec_t now = loop_now(host->pool->loop), ended = held_up->ended;
+    usec_t quiet = ended != 0 && now - ended < QUIET_LONG ? QUIET_LONG : QUIET;
+    *held_up = (struct held_up){.waiting = held_up->waiting,
+                                .began = now,
+                                .quiet = quiet,
+                                .ended = ended,
+                                .timer.fire = on_quiet};
+    return timer_set(host->pool->loop, &held_up->timer, now + quiet) == 0;
+}
+
+void host_note_wait(struct pool_host *host, struct allocation *allocation)
+{
+    struct held_up *held_up = &host->held_up;
+    bool first = held_up->limits == 0;
+    if (first && !begin_wait(host))
+        return;
+    allocation->held_up_at = loop_now(host->pool->loop);
+    held_up->limits |= 1u << host_limit(host);
+    held_up->waited++;
+    held_up->waiting++;
+    if (held_up->most < held_up->waiting)
+        held_up->most = held_up->waiting;
+    if (first)
+        report_wait(host);
+}
+
+void host_note_wait_over(struct pool_host *host, struct allocation *allocation)
+{
+    struct held_up *held_up = &host->held_up;
+    usec_t now = loop_now(host->pool->loop), wait = now - allocation->held_up_at;
+    allocation->held_up_at = 0;
+    held_up->waiting--;
+    held_up->last = now;
+    if (held_up->longest < wait)
+        held_up->longest = wait;
+}
+
+/* Dials that fail. What fails is logged where it is noticed; here it is counted, to say when the
+ * upstream can be reached again: at once, but where that comes and goes, once in a span. */
+
+static void report_reachable(struct pool_host *host)
+{
+    struct outage *outage = &host->outage;
+    char text[ENDPOINT_TEXT_MAX];
+    log_notice("reachable again: pool=%s upstream=%s failed_for_s=%.1f failures=%" PRIu64,
+               host->pool->name, endpoint_format(&host->endpoint, text),
+               (double)(outage->ended - outage->began) / USEC_PER_SEC, outage->failures);
+    timer_clear(host->pool->loop, &outage->timer);
+    outage->failures = 0;
+    outage->ended = 0;
+    outage->reported = loop_now(host->pool->loop);
+    outage->recoveries++;
+}
+
+static void on_reachable(struct timer *timer)
+{
+    report_reachable(container_of(timer, struct pool_host, outage.timer));
+}
+
+void host_note_failure(struct pool_host *host)
+{
+    struct outage *outage = &host->outage;
+    if (outage->failures++ == 0)
+        outage->began = loop_now(host->pool->loop);
+    outage->ended = 0;
+    timer_clear(host->pool->loop, &outage->timer);
+}
+
+void host_note_connected(struct pool_host *host)
+{
+    struct outage *outage = &host->outage;
+    usec_t now = loop_now(host->pool->loop), due = outage->reported + REPEATS_SPAN;
+    if (outage->failures == 0 || outage->ended != 0)
+        return;
+    outage->ended = now;
+    if (outage->reported == 0 || due <= now || timer_set(host->pool->loop, &outage->timer, due) < 0)
+        report_reachable(host);
+}
+
+unsigned pool_recoveries(const struct pool_host *host)
+{
+    return host->outage.recoveries;
+}
+
+void host_warn_no_spare(struct pool_host *host, const struct failure *failure)
+{
+    const struct repeat_key key = {.place = "no spare connection",
+                                   .function = failure->function,
+                                   .number = failure->number,
+                                   .round = host->outage.recoveries,
+                                   .text = failure->text};
+    char head[256], upstream[ENDPOINT_TEXT_MAX], error[2 * sizeof(failure->text)];
+    char rest[sizeof(upstream) + sizeof(error) + 128];
+    if (!repeats_admit(&host->repeats, LOG_LEVEL_WARNING, &key))
+        return;
+    log_quote(error, sizeof(error), failure->text, strlen(failure->text));
+    snprintf(head, sizeof(head), "%s: pool=%s", key.place, host->pool->name);
+    snprintf(rest, sizeof(rest), "upstream=%s function=%s errno=%d error=%s",
+             endpoint_format(&host->endpoint, upstream), failure->function, failure->number, error);
+    repeats_log(&host->repeats, LOG_LEVEL_WARNING, &key, head, NULL, rest);
+}
+
+/* All of them */
+
+void host_begin_reports(struct pool_host *host)
+{
+    repeats_init(&host->repeats, host->pool->loop);
+    host->outage.timer.fire = on_reachable;
+}
+
+void host_end_reports(struct pool_host *host)
+{
+    if (host->held_up.limits != 0)
+        end_wait(host);
+    if (host->outage.ended != 0)
+        report_reachable(host);
+    repeats_clear(&host->repeats);
+}

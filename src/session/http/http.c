@@ -1,0 +1,399 @@
+/* Sessions of http listeners: one client, whose exchanges follow one another. */
+#include "session/http/http.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+
+/* Steps of one run at most. */
+#define STEPS_MAX 32
+
+/* Exchanges that a service keeps for the next ones: they are too large for malloc to have at hand.
+ */
+#define SPARES_MAX SPARES(16)
+
+void http_moved(struct http_session *http)
+{
+    http->session.moved_at = loop_now(http->session.service->loop);
+}
+
+void http_took(struct http_session *http, uint64_t length)
+{
+    http->taken += (uint32_t)length;
+    http_moved(http);
+}
+
+void http_told(struct http_session *http, uint64_t length)
+{
+    http->session.access.bytes_down += length;
+    if (http->exchange->status != 0) /* not yet so with interim responses */
+        http->exchange->told = true;
+    http->answered = true;
+    http->told_much = http->told_much || http->session.access.bytes_down > HTTP_MUCH;
+    http_moved(http);
+}
+
+int http_keep(struct http_session *http)
+{
+    if (buffer_keep(&http->in) < 0)
+        return -1;
+    return http->exchange == NULL ? 0 : buffer_keep(&http->exchange->answer);
+}
+
+enum step http_finish(struct http_session *http, enum session_end end)
+{
+    if (http->exchange != NULL && http->exchange->cut) /* whatever became of the client then */
+        session_log(&http->session, http->end);
+    session_finish(&http->session, end);
+    return STEP_GONE;
+}
+
+struct exchange *http_exchange_new(struct http_session *http)
+{
+    struct service *service = http->session.service;
+    struct exchange *exchange = service->spare_exchanges;
+    if (exchange != NULL) {
+        service->spare_exchanges = exchange->next_spare;
+        service->spare_exchange_count--;
+    } else if ((exchange = malloc(sizeof(*exchange))) == NULL) {
+        return NULL;
+    }
+    /* The heads' tables of fields are large, and begin functions set what counts of them. */
+    memset(exchange, 0, offsetof(struct exchange, request));
+    memset(&exchange->request_body, 0, sizeof(*exchange) - offsetof(struct exchange, request_body));
+    http1_request_begin(&exchange->request);
+    exchange->conn.number = 0;
+    http->exchange = exchange;
+    session_open_access(&http->session);
+    return exchange;
+}
+
+void http_exchange_free(struct http_session *http)
+{
+    struct service *service = http->session.service;
+    struct exchange *exchange = http->exchange;
+    if (exchange == NULL)
+        return;
+    http->exchange = NULL;
+    buffer_clear(&exchange->head);
+    buffer_clear(&exchange->ahead);
+    buffer_clear(&exchange->up);
+    buffer_clear(&exchange->tail);
+    buffer_clear(&exchange->last_chunk);
+    buffer_clear(&exchange->answer);
+    relay_clear(&exchange->bulk_up);
+    relay_clear(&exchange->bulk_down);
+    free(exchange->target);
+    free(exchange->upgrade);
+    if (service->spare_exchange_count == SPARES_MAX) {
+        free(exchange);
+        return;
+    }
+    exchange->next_spare = service->spare_exchanges;
+    service->spare_exchanges = exchange;
+    service->spare_exchange_count++;
+}
+
+static void http_clear_service(struct service *service)
+{
+    struct exchange *exchange;
+    while ((exchange = service->spare_exchanges) != NULL) {
+        service->spare_exchanges = exchange->next_spare;
+        free(exchange);
+    }
+}
+
+bool http_has_down(const struct http_session *http)
+{
+    return buffer_length(&http->down) > 0 || relay_keeps(&http->exchange->bulk_down);
+}
+
+/* What comes before `down`. */
+static enum step flush_bulk(struct http_session *http)
+{
+    struct relay *relay = &http->exchange->bulk_down;
+    uint64_t before = relay->moved;
+    enum relay_result result = relay_flush(relay, &http->session.client);
+    if (relay->moved != before)
+        http_told(http, relay->moved - before);
+    if (result == RELAY_WRITE_FAILED)
+        return http_finish(http, SESSION_CLIENT_RESET);
+    return result == RELAY_BLOCKED ? STEP_BLOCKED : STEP_AGAIN;
+}
+
+enum step http_flush(struct http_session *http)
+{
+    struct stream *client = &http->session.client;
+    enum step step = flush_bulk(http);
+    if (step != STEP_AGAIN)
+        return step;
+    while (buffer_length(&http->down) > 0) {
+        if (!client->writable)
+            return STEP_BLOCKED;
+        ssize_t n = stream_write(client, buffer_data(&http->down), buffer_length(&http->down));
+        if (n < 0)
+            return errno == EAGAIN ? STEP_BLOCKED : http_finish(http, SESSION_CLIENT_RESET);
+        buffer_consume(&http->down, (size_t)n);
+        http_told(http, (size_t)n);
+    }
+    return STEP_AGAIN;
+}
+
+/* Does the request go on while its response does? Then neither may keep the other waiting. */
+static bool is_two_way(const struct http_session *http)
+{
+    const struct exchange *exchange = http->exchange;
+    return http->session.state == SESSION_RELAYING && http->tunnel == NULL &&
+           exchange->response_stage != MESSAGE_HEAD && !exchange->up_failed &&
+           !http_request_is_sent(exchange);
+}
+
+/* RELAYING: the answer first, for it may make sending the rest of the request pointless. */
+static enum step relay_step(struct http_session *http)
+{
+    if (http->tunnel != NULL) {
+        duplex_work(&http->session, http->tunnel, false);
+        return STEP_GONE; /* or not, but duplex_work has done all there is to do */
+    }
+    enum step down = http_relay_response(http);
+    if (down == STEP_GONE || (down != STEP_BLOCKED && !is_two_way(http)))
+        return down;
+    enum step up = http_send_request(http);
+    if (up == STEP_GONE || down == STEP_BLOCKED)
+        return up;
+    return up == STEP_YIELD ? up : down;
+}
+
+/* Between two requests nothing comes on a connection with affinity but its end, and what it stood
+ * for ends with it. Why; POOL_DISCARD_COUNT: it has not ended. */
+static enum pool_discard affinity_end(const struct http_session *http)
+{
+    struct stream *upstream = http->session.allocation.stream;
+    if (http->exchange != NULL || !http_is_leased(http) || !upstream->readable)
+        return POOL_DISCARD_COUNT;
+    switch (stream_look(upstream)) {
+    case LOOK_DATA:
+        return DISCARD_UNREAD_DATA;
+    case LOOK_EOF:
+        return DISCARD_UPSTREAM_CLOSED;
+    case LOOK_ERROR:
+        return DISCARD_UPSTREAM_ERROR;
+    case LOOK_QUIET:
+        break;
+    }
+    return POOL_DISCARD_COUNT;
+}
+
+static enum step reading_step(struct http_session *http)
+{
+    enum pool_discard reason = affinity_end(http);
+    if (reason == POOL_DISCARD_COUNT)
+        return http_read_request(http);
+    pool_discard(&http->session.allocation, reason, reason == DISCARD_UNREAD_DATA);
+    return http_end_client(http);
+}
+
+static enum step next_step(struct http_session *http)
+{
+    enum session_state state = http->session.state;
+    if (state == SESSION_READING)
+        return reading_step(http);
+    if (state == SESSION_LINGERING)
+        return http_linger_step(http);
+    if (http->tunnel == NULL && http_check_client(http) == STEP_GONE)
+        return STEP_GONE;
+    switch (state) {
+    case SESSION_RELAYING:
+        return relay_step(http);
+    case SESSION_DRAINING:
+        return http->tunnel != NULL ? relay_step(http) : http_drain_step(http);
+    case SESSION_READING:
+    case SESSION_WAITING:
+    case SESSION_LINGERING:
+    case SESSION_CLOSED:
+    case SESSION_STATES:
+        break;
+    }
+    return STEP_BLOCKED;
+}
+
+/* Does the next step depend on the client? */
+static bool needs_client(const struct http_session *http)
+{
+    bool ends = http->session.service->config->abort_on_close == ABORT_ALWAYS;
+    switch (http->session.state) {
+    case SESSION_WAITING:
+        return ends;
+    case SESSION_RELAYING:
+        return ends || http->tunnel != NULL || http->exchange->request_stage != MESSAGE_READ ||
+               http_has_down(http);
+    case SESSION_READING:
+    case SESSION_DRAINING:
+    case SESSION_LINGERING:
+    case SESSION_CLOSED:
+    case SESSION_STATES:
+        break;
+    }
+    return true;
+}
+
+/* Makes sure that somebody comes back to this session. A client on which nothing depends is
+ * watched only when the wait takes long, to notice that it left: of a one-shot client's exchange
+ * nothing may be left by then. 0, or -1 with errno. */
+static int wait_for_more(struct http_session *http)
+{
+    struct session *session = &http->session;
+    session->quiet_max = http_quiet_max(http);
+    if (needs_client(http)) {
+        if (!stream_is_watched(&session->client))
+            http_note_watch(http);
+        if (session_watch_client(session) < 0)
+            return -1;
+    } else if (!stream_is_watched(&session->client) && session->limit_at == 0) {
+        http->watch_at = loop_now(session->service->loop) + http_watch_after(http);
+        session->limit_at = http->watch_at;
+    }
+    return session_start_timer(session);
+}
+
+/* All that is over is the time without a watch on the client, which may have one by now. */
+static bool watch_is_due(const struct http_session *http)
+{
+    usec_t limit = http->session.limit_at;
+    bool may_watch =
+        http->session.state != SESSION_READING && http->session.state != SESSION_LINGERING;
+    return may_watch && limit != 0 && limit == http->watch_at &&
+           limit <= loop_now(http->session.service->loop);
+}
+
+static void http_work(struct session *session)
+{
+    struct http_session *http = http_of(session);
+    enum step step = STEP_AGAIN;
+    http->taken = 0;
+    for (int i = 0; step == STEP_AGAIN && i < STEPS_MAX && http->taken < HTTP_PIECE; i++)
+        step = next_step(http);
+    if (step == STEP_GONE)
+        return;
+    if (http_keep(http) < 0 || (step == STEP_BLOCKED && wait_for_more(http) < 0))
+        session_finish(session, SESSION_ERROR);
+    else
+        session_pause(session, http->taken, step != STEP_BLOCKED);
+}
+
+static void http_begin(struct session *session)
+{
+    http_of(session)->read_at = session->access.started;
+    http_limit_header(http_of(session), session->access.started);
+    session_wake(session);
+}
+
+static void http_answered(struct session *session, const struct failure *failure)
+{
+    struct http_session *http = http_of(session);
+    enum step step = STEP_AGAIN;
+    if (failure != NULL)
+        step = http_answer_failure(http, failure);
+    else if (http_check_granted(http) == STEP_GONE)
+        step = STEP_GONE;
+    else if (http_may_hold(&http->exchange->request) && !pool_reserve_hold(&session->allocation))
+        step = http_answer_no_tunnel(http);
+    if (step != STEP_GONE)
+        http_work(session);
+}
+
+static void http_timed_out(struct session *session)
+{
+    struct http_session *http = http_of(session);
+    if (watch_is_due(http)) {
+        session->limit_at = 0;
+        if (http_check_unwatched(http) == STEP_GONE)
+            return;
+        if (session_watch_client(session) < 0 || session_start_timer(session) < 0)
+            session_finish(session, SESSION_ERROR);
+        return;
+    }
+    if (http_time_is_over(http) != STEP_GONE)
+        http_work(session);
+}
+
+static void on_unacked(struct session *session)
+{
+    struct http_session *http = http_of(session);
+    if (http->tunnel != NULL)
+        duplex_unacked(session, http->tunnel);
+    else if (http_unacked(http) != STEP_GONE)
+        http_work(session);
+}
+
+static void http_drain(struct session *session)
+{
+    struct http_session *http = http_of(session);
+    if (session->state != SESSION_READING || http->exchange != NULL)
+        return;
+    /* A client that has just come has its request on the way. */
+    usec_t until = loop_now(session->service->loop) + HTTP_DRAIN_GRACE;
+    if (session->limit_at == 0 || until < session->limit_at)
+        session->limit_at = until;
+    bool waits = !http->served && session_start_timer(session) == 0;
+    if (!waits && http_end_client(http) != STEP_GONE)
+        http_work(session);
+}
+
+static struct conn_info *http_conn_info(struct session *session)
+{
+    struct exchange *exchange = http_of(session)->exchange;
+    return exchange != NULL ? &exchange->conn : NULL;
+}
+
+static void http_describe(struct session *session, struct log_line *line)
+{
+    const struct exchange *exchange = http_of(session)->exchange;
+    if (exchange == NULL)
+        return;
+    if (exchange->first_byte_at != 0) {
+        LOG_LINE_PUT(line, " first_byte_ms=");
+        log_line_ms(line, exchange->sent_at != 0 ? exchange->first_byte_at - exchange->sent_at : 0);
+    }
+    LOG_LINE_PUT(line, " status=");
+    if (exchange->status != 0)
+        log_line_number(line, exchange->status);
+    else
+        LOG_LINE_PUT(line, "-");
+    LOG_LINE_PUT(line, " method=");
+    log_line_text(line, exchange->method[0] != '\0' ? exchange->method : "-");
+    LOG_LINE_PUT(line, " target=");
+    const char *target = exchange->target != NULL ? exchange->target : "-";
+    log_line_value(line, target, strlen(target));
+    if (exchange->retried)
+        LOG_LINE_PUT(line, " retried=1");
+}
+
+static void http_clear(struct session *session)
+{
+    struct http_session *http = http_of(session);
+    http_exchange_free(http);
+    buffer_clear(&http->in);
+    buffer_clear(&http->down);
+    if (http->tunnel != NULL)
+        duplex_clear(http->tunnel);
+    free(http->tunnel);
+}
+
+const struct session_kind session_http_kind = {
+    .size = sizeof(struct http_session),
+    .watches_late = true,
+    .first = SESSION_READING,
+    .begin = http_begin,
+    .answered = http_answered,
+    .work = http_work,
+    .timed_out = http_timed_out,
+    .unacked = on_unacked,
+    .drain = http_drain,
+    .conn_info = http_conn_info,
+    .describe = http_describe,
+    .clear = http_clear,
+    .clear_service = http_clear_service,
+};

@@ -1,0 +1,233 @@
+/* Answers of our own, sending a request once more, tunnels. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "http1/http1_compose.h"
+#include "session/http/http.h"
+#include "session/http/proxy_status.h"
+
+/* Seconds until it makes sense to ask again when too many wait. */
+#define RETRY_AFTER 1
+
+/* To be called as long as the connection is there that is to blame. */
+static void explain(const struct http_session *http, const struct proxy_cause *known,
+                    const char *text, char value[PROXY_STATUS_MAX])
+{
+    const struct exchange *exchange = http->exchange;
+    struct proxy_cause cause = *known;
+    if (http->session.access.failure.function != NULL)
+        cause.failure = &http->session.access.failure;
+    if (http_is_leased(http))
+        cause.fault = stream_fault(http->session.allocation.stream);
+    cause.heard = exchange->heard;
+    if (exchange->heard) {
+        cause.response_status = exchange->response.status;
+        cause.response_bad = exchange->response.bad_class;
+    }
+    proxy_status_format(value, &cause, text);
+}
+
+/* Composes the answer. 0, or -1 with ENOMEM. */
+static int compose(struct http_session *http, unsigned status, const char *text,
+                   const char *proxy_status)
+{
+    struct scratch scratch = http->session.service->compose;
+    struct exchange *exchange = http->exchange;
+    const struct http1_answer answer = {
+        .status = status,
+        .text = text,
+        .proxy_status = proxy_status,
+        .head_only = exchange->request.method == HTTP1_HEAD,
+        .retry_after = status == 503 ? RETRY_AFTER : 0,
+        .now = time(NULL),
+    };
+    ssize_t n = http1_compose_answer(scratch.data, scratch.size, &answer);
+    return n < 0 ? -1 : buffer_append(&http->down, scratch.data, (size_t)n);
+}
+
+/* Tells why. A failed allocation has a line of its own, and what a client does wrong is its affair.
+ * The status is what the client has seen, or is to see. */
+static void note_answer(const struct http_session *http, unsigned status, const char *text,
+                        enum session_end end)
+{
+    const struct session *session = &http->session;
+    const struct exchange *exchange = http->exchange;
+    enum log_level level =
+        end == SESSION_BAD_REQUEST || status == 408 ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
+    const struct repeat_key key = {.place = exchange->told ? "cut short: " : "answered: ",
+                                   .function = "",
+                                   .number = exchange->told ? exchange->status : (int)status,
+                                   .text = text};
+    char error[512];
+    if (session->access.failure.function != NULL || !session_admit(session, level, &key))
+        return;
+    log_quote(error, sizeof(error), text, strlen(text));
+    session_report(session, level, &key, "status=%d error=%s", key.number, error);
+}
+
+enum step http_answer(struct http_session *http, unsigned status, const char *text,
+                      enum session_end end, enum pool_discard reason)
+{
+    struct session *session = &http->session;
+    struct exchange *exchange = http->exchange;
+    const struct proxy_cause cause = {.status = status, .end = end, .reason = reason};
+    char proxy_status[PROXY_STATUS_MAX];
+    note_answer(http, status, text, end);
+    explain(http, &cause, text, proxy_status);
+    if (http_is_leased(http))
+        pool_discard(&session->allocation, reason, true);
+    if (exchange->told)
+        return http_cut(http, end);
+    if (exchange->status != 0) /* a head that was composed, but not sent */
+        buffer_clear(&http->down);
+    if (compose(http, status, text, proxy_status) < 0)
+        return http_finish(http, SESSION_ERROR);
+    exchange->status = (uint16_t)status;
+    return http_end_exchange(http, end);
+}
+
+static unsigned failure_status(const struct failure *failure)
+{
+    switch (failure->number) {
+    case ETIMEDOUT:
+        return 504;
+    case EAGAIN:
+    case ECANCELED:
+    case ESHUTDOWN:
+        return 503;
+    default:
+        return 502;
+    }
+}
+
+enum step http_answer_failure(struct http_session *http, const struct failure *failure)
+{
+    char text[sizeof(failure->text) + 32];
+    snprintf(text, sizeof(text), "%s: %s", failure->function, failure->text);
+    return http_answer(http, failure_status(failure), text, SESSION_ALLOC_FAILED,
+                       DISCARD_NOT_REUSABLE);
+}
+
+enum step http_answer_no_tunnel(struct http_session *http)
+{
+    struct session *session = &http->session;
+    struct failure *failure = &session->access.failure;
+    failure->function = "allocate";
+    failure->number = EAGAIN;
+    failure->fault = TLS_FAULT_NONE;
+    snprintf(failure->text, sizeof(failure->text),
+             "clients hold as many connections as they may (max_tunnels = %u)",
+             pool_get_limits(session->service->pool)->max_tunnels);
+    if (session->service->config->reuse != REUSE_NEVER)
+        pool_release(&session->allocation);
+    return http_answer_failure(http, failure);
+}
+
+/* May the request go to another connection? Yes when none of it was sent, or when it does no harm
+ * twice (RFC 9110 9.2.2), on a connection that may have been closed just before it was used. */
+bool http_may_retry(const struct http_session *http)
+{
+    const struct allocation *allocation = &http->session.allocation;
+    const struct exchange *exchange = http->exchange;
+    bool stale = allocation->reused || allocation->from_cache == FROM_IMMEDIATE;
+    bool harmless = exchange->whole && http1_method_is_idempotent(exchange->request.method);
+    return stale && !exchange->retried && !http->affinity && (!exchange->begun || harmless);
+}
+
+static enum step answer_unacked(struct http_session *http)
+{
+    char text[SESSION_UNACKED_MAX];
+    return http_answer(http, 504, session_unacked_text(&http->session, text),
+                       SESSION_UPSTREAM_RESET, DISCARD_UNACKED);
+}
+
+static enum step answer_ended(struct http_session *http, enum pool_discard reason)
+{
+    const struct session *session = &http->session;
+    const char *tls = stream_failure(session->allocation.stream);
+    if (tls[0] != '\0') { /* in TLS 1.3 a client's certificate is refused only now */
+        char text[sizeof(session->access.failure.text) + 32];
+        snprintf(text, sizeof(text), "tls: %s", tls);
+        return http_answer(http, 502, text, SESSION_UPSTREAM_RESET, reason);
+    }
+    switch (reason) {
+    case DISCARD_UPSTREAM_CLOSED:
+        return http_answer(http, 502, "the upstream closed the connection without an answer",
+                           SESSION_UPSTREAM_CLOSED, reason);
+    case DISCARD_UNREAD_DATA:
+        return http_answer(http, 502, "the upstream sent something before the request",
+                           SESSION_BAD_RESPONSE, reason);
+    case DISCARD_UNACKED:
+        return answer_unacked(http);
+    default:
+        return http_answer(http, 502, "the upstream reset the connection without an answer",
+                           SESSION_UPSTREAM_RESET, reason);
+    }
+}
+
+static void send_again(struct http_session *http, enum pool_discard reason)
+{
+    struct session *session = &http->session;
+    struct exchange *exchange = http->exchange;
+    pool_discard(&session->allocation, reason, reason == DISCARD_UNACKED);
+    exchange->retried = true;
+    session->service->stats.retries++;
+    session_ask(session, true);
+    exchange->up_failed = exchange->up_reset = false;
+    exchange->begun = exchange->heard = false;
+    exchange->up_sent = 0;
+    exchange->sent_at = exchange->first_byte_at = 0;
+}
+
+enum step http_retry(struct http_session *http, enum pool_discard reason)
+{
+    if (!http_may_retry(http))
+        return answer_ended(http, reason);
+    send_again(http, reason);
+    return STEP_AGAIN;
+}
+
+enum step http_unacked(struct http_session *http)
+{
+    return http->exchange->heard ? answer_unacked(http) : http_retry(http, DISCARD_UNACKED);
+}
+
+bool http_replay(struct http_session *http, const char *what)
+{
+    const struct session *session = &http->session;
+    const struct repeat_key key = {.place = "sent again: ", .function = "", .text = what};
+    if (!http_may_retry(http))
+        return false;
+    if (session_admit(session, LOG_LEVEL_NOTICE, &key))
+        session_report(session, LOG_LEVEL_NOTICE, &key, "error=\"a used connection brought: %s\"",
+                       what);
+    send_again(http, DISCARD_PROTOCOL_ERROR);
+    return true;
+}
+
+enum step http_open_tunnel(struct http_session *http)
+{
+    struct session *session = &http->session;
+    struct exchange *exchange = http->exchange;
+    struct duplex *tunnel = calloc(1, sizeof(*tunnel));
+    if (tunnel == NULL)
+        return http_finish(http, SESSION_ERROR);
+    http->tunnel = tunnel;
+    session->limit_at = 0;
+    session->quiet_max = session->service->config->idle_timeout;
+    http_count_answer(http);
+    if (relay_put(&tunnel->down, buffer_data(&http->down), buffer_length(&http->down)) < 0 ||
+        relay_put(&tunnel->down, buffer_data(&exchange->answer), buffer_length(&exchange->answer)) <
+            0 ||
+        relay_put(&tunnel->up, buffer_data(&http->in), buffer_length(&http->in)) < 0 ||
+        session_watch_client(session) < 0)
+        return http_finish(http, SESSION_ERROR);
+    buffer_clear(&http->down);
+    buffer_clear(&exchange->answer);
+    buffer_clear(&http->in);
+    return STEP_AGAIN;
+}

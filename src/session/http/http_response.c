@@ -1,0 +1,414 @@
+/* From the upstream to the client. */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "http1/http1_compose.h"
+#include "session/http/http.h"
+
+static enum step bad_response(struct http_session *http, const char *text)
+{
+    return http_answer(http, 502, text, SESSION_BAD_RESPONSE, DISCARD_PROTOCOL_ERROR);
+}
+
+/* How a connection that has brought its answer goes back; POOL_DISCARD_COUNT: released. */
+static enum pool_discard verdict(const struct http_session *http)
+{
+    const struct exchange *exchange = http->exchange;
+    const struct http1_head *head = &exchange->response;
+    if (!http_request_is_sent(exchange))
+        return DISCARD_EARLY_RESPONSE;
+    if (exchange->repaired)
+        return DISCARD_PROTOCOL_ERROR;
+    if (exchange->surplus)
+        return DISCARD_UNREAD_DATA;
+    if (head->framing == HTTP1_UNTIL_CLOSE)
+        return DISCARD_UPSTREAM_CLOSED;
+    if (!head->persistent)
+        return DISCARD_NOT_REUSABLE;
+    if (http->affinity) /* it stays with its client, as long as that stays */
+        return http->last ? DISCARD_NOT_REUSABLE : POOL_DISCARD_COUNT;
+    if (exchange->request.connection_auth) /* perhaps it is logged in */
+        return DISCARD_NOT_REUSABLE;
+    /* With a hint of a second or less there is no time left to use it again. */
+    if ((head->keep_alive_timeout >= 0 && head->keep_alive_timeout <= 1) ||
+        http->session.service->config->reuse == REUSE_NEVER)
+        return DISCARD_NOT_REUSABLE;
+    return POOL_DISCARD_COUNT;
+}
+
+/* The answer's last byte was read: the connection goes back before the client has it all. */
+static void end_response(struct http_session *http)
+{
+    struct session *session = &http->session;
+    const struct http1_head *head = &http->exchange->response;
+    http->last |= http->exchange->request_stage != MESSAGE_READ;
+    enum pool_discard reason = verdict(http);
+    if (reason != POOL_DISCARD_COUNT) {
+        pool_discard(&session->allocation, reason,
+                     reason == DISCARD_UNREAD_DATA || reason == DISCARD_EARLY_RESPONSE);
+        http->last |= http->affinity;
+    } else if (!http->affinity) {
+        if (head->keep_alive_timeout > 1)
+            pool_set_stay(&session->allocation, (head->keep_alive_timeout - 1) * USEC_PER_SEC);
+        pool_release_drained(&session->allocation);
+    }
+    session->unacked_at = 0; /* nobody waits for a connection that the client keeps */
+    session_set_state(session, SESSION_DRAINING);
+}
+
+static int append_last_chunk(struct http_session *http, const struct http1_head *trailer)
+{
+    struct exchange *exchange = http->exchange;
+    struct scratch compose = http->session.service->compose;
+    if (exchange->down_framing != HTTP1_CHUNKED)
+        return 0;
+    if (trailer == NULL)
+        return buffer_append(&http->down, HTTP1_LAST_CHUNK, sizeof(HTTP1_LAST_CHUNK) - 1);
+    ssize_t n = http1_compose_last_chunk(compose.data, compose.size, trailer,
+                                         buffer_data(&exchange->answer));
+    return n < 0 ? -1 : buffer_append(&http->down, compose.data, (size_t)n);
+}
+
+static void begin_response(struct exchange *exchange)
+{
+    const struct http1_asked asked = {
+        .method = exchange->request.method,
+        .upgrade = exchange->upgrade,
+        .upgrade_left_out = exchange->request.upgrade_left_out,
+    };
+    http1_response_begin(&exchange->response, &asked);
+}
+
+/* An interim response is passed on, to who can understand it (RFC 9110 15.2). */
+static int pass_interim(struct http_session *http)
+{
+    struct exchange *exchange = http->exchange;
+    struct scratch compose = http->session.service->compose;
+    struct http1_head *head = &exchange->response;
+    const struct http1_response_options options = {.framing = HTTP1_NO_BODY};
+    exchange->interim = true;
+    if (exchange->request.minor > 0) {
+        ssize_t n = http1_compose_response(compose.data, compose.size, head,
+                                           buffer_data(&exchange->answer), &options);
+        if (n < 0 || buffer_append(&http->down, compose.data, (size_t)n) < 0)
+            return -1;
+    }
+    buffer_consume(&exchange->answer, head->length);
+    begin_response(exchange);
+    if (buffer_length(&exchange->answer) == 0) /* it is not the one that is waited for */
+        exchange->first_byte_at = 0;
+    return 0;
+}
+
+/* Is a request read to its end, or may it be by the end of this response? One that is refused, or
+ * that was to be sent as a whole, may not. */
+static bool may_be_read(const struct http_session *http)
+{
+    const struct exchange *exchange = http->exchange;
+    return exchange->request_stage == MESSAGE_READ ||
+           (!http->session.service->config->request_buffering && exchange->response.status < 300);
+}
+
+/* Does the client's connection outlive this answer? */
+static bool client_stays(const struct http_session *http)
+{
+    const struct exchange *exchange = http->exchange;
+    return exchange->request.persistent && may_be_read(http) &&
+           exchange->down_framing != HTTP1_UNTIL_CLOSE &&
+           (!http->client_ended || buffer_length(&http->in) > 0) &&
+           (!http->affinity || exchange->response.persistent) && !http->session.service->draining;
+}
+
+static bool is_tunnel(const struct http1_head *head)
+{
+    return head->upgrade || (head->method == HTTP1_CONNECT && head->status / 100 == 2);
+}
+
+/* Composes the final response's head for the client. 0, or -1 with ENOMEM. */
+static int compose_head(struct http_session *http)
+{
+    struct exchange *exchange = http->exchange;
+    struct scratch compose = http->session.service->compose;
+    const struct http1_head *head = &exchange->response;
+    exchange->status = head->status;
+    /* Interim responses that were sent in part leave no room for another answer. */
+    exchange->told = buffer_length(&http->down) > 0;
+    exchange->down_framing = head->framing;
+    /* A chunked body shows whether it is whole, and lets the client's connection stay. */
+    if (head->framing == HTTP1_CHUNKED || head->framing == HTTP1_UNTIL_CLOSE)
+        exchange->down_framing = exchange->request.minor > 0 ? HTTP1_CHUNKED : HTTP1_UNTIL_CLOSE;
+    struct http1_response_options options = {
+        .framing = exchange->down_framing,
+        .length = head->content_length,
+        .now = time(NULL),
+    };
+    http->last = !client_stays(http);
+    if (!is_tunnel(head)) {
+        if (http->last)
+            options.connection = HTTP1_SAY_CLOSE;
+        else if (exchange->request.minor == 0)
+            options.connection = HTTP1_SAY_KEEP_ALIVE;
+    }
+    ssize_t n = http1_compose_response(compose.data, compose.size, head,
+                                       buffer_data(&exchange->answer), &options);
+    if (n < 0 || buffer_append(&http->down, compose.data, (size_t)n) < 0)
+        return -1;
+    buffer_consume(&exchange->answer, head->length);
+    return 0;
+}
+
+/* It is known now whether the client may keep the connection. What was reserved for that is given
+ * back if not, whatever else may follow. */
+static void settle_hold(struct http_session *http)
+{
+    struct allocation *lease = &http->session.allocation;
+    if (http->affinity || is_tunnel(&http->exchange->response))
+        pool_hold(lease);
+    else if (http_may_hold(&http->exchange->request))
+        pool_unhold(lease);
+}
+
+/* However wrong it goes on, such a beginning is a status line of HTTP/1, and answers something. */
+static bool begins_as_response(const struct exchange *exchange)
+{
+    static const char name[] = "HTTP/1.";
+    return buffer_length(&exchange->answer) >= strlen(name) &&
+           memcmp(buffer_data(&exchange->answer), name, strlen(name)) == 0;
+}
+
+/* What is no response, or a 408 that ends the connection (RFC 9110 15.5.9), may have been sent
+ * before the request came, because the connection had been idle for too long. Its name, or NULL. */
+static const char *stray(const struct exchange *exchange, enum http1_result result)
+{
+    const struct http1_head *head = &exchange->response;
+    if (exchange->interim)
+        return NULL;
+    if (result == HTTP1_BAD)
+        return begins_as_response(exchange) ? NULL : head->bad_text;
+    return head->status == 408 && !head->persistent ? "408 (Request Timeout)" : NULL;
+}
+
+static enum step take_head(struct http_session *http)
+{
+    struct exchange *exchange = http->exchange;
+    struct http1_head *head = &exchange->response;
+    enum http1_result result =
+        http1_head_parse(head, buffer_data(&exchange->answer), buffer_length(&exchange->answer));
+    if (result == HTTP1_MORE)
+        return STEP_BLOCKED;
+    const char *what = stray(exchange, result);
+    if (what != NULL && http_replay(http, what))
+        return STEP_AGAIN;
+    if (result != HTTP1_DONE)
+        return bad_response(http, head->bad_text);
+    exchange->repaired |= head->repaired;
+    if (http1_head_is_interim(head))
+        return pass_interim(http) < 0 ? http_finish(http, SESSION_ERROR) : STEP_AGAIN;
+    if (is_tunnel(head) && !http_request_is_sent(exchange))
+        return bad_response(http, "the upstream switched before it had the whole request");
+    /* NTLM and Negotiate log a connection in, in several exchanges, of which the last one's
+     * response may have nothing to say of it. An offer is no login, and anybody can send
+     * credentials. */
+    http->affinity |= exchange->request.connection_auth && head->connection_auth;
+    settle_hold(http);
+    if (compose_head(http) < 0)
+        return http_finish(http, SESSION_ERROR);
+    if (is_tunnel(head))
+        return http_open_tunnel(http);
+    http1_body_begin(&exchange->response_body, head->kind, head->framing, head->content_length);
+    bool empty = head->framing == HTTP1_NO_BODY ||
+                 (head->framing == HTTP1_LENGTH && head->content_length == 0);
+    exchange->response_stage = empty ? MESSAGE_READ : MESSAGE_BODY;
+    return STEP_AGAIN;
+}
+
+/* Passes payload on to the client; what it does not take now is kept in `down`. */
+static enum step pass_payload(struct http_session *http, const struct http_payload *payload)
+{
+    /* What a relay holds goes first: it does so because the client takes nothing now. */
+    assert(!relay_keeps(&http->exchange->bulk_down) || !http->session.client.writable);
+    ssize_t n = http_pass(&http->session.client, &http->down, payload);
+    if (n < 0)
+        return http_finish(http, errno == ENOMEM ? SESSION_ERROR : SESSION_CLIENT_RESET);
+    if (n > 0)
+        http_told(http, (size_t)n);
+    return STEP_AGAIN;
+}
+
+/* Takes what stands of the body in `answer`. */
+static enum step take_body(struct http_session *http)
+{
+    struct exchange *exchange = http->exchange;
+    char *data = buffer_data(&exchange->answer);
+    size_t length = buffer_length(&exchange->answer), used, all = length;
+    enum http1_result result = http_squeeze(&exchange->response_body, &data, &length, &used);
+    if (result == HTTP1_BAD && !exchange->told)
+        return bad_response(http, exchange->response_body.bad_text);
+    const struct http_payload payload = {.chunked = exchange->down_framing == HTTP1_CHUNKED,
+                                         .data = data,
+                                         .length = length,
+                                         .last = result == HTTP1_DONE};
+    if (result == HTTP1_TRAILER) {
+        exchange->response_stage = MESSAGE_TRAILER;
+        http1_trailer_begin(&exchange->response_trailer);
+    } else if (result == HTTP1_DONE) {
+        exchange->surplus = used < all;
+        end_response(http); /* before the client's turn: others may wait for the connection */
+    }
+    enum step step = pass_payload(http, &payload);
+    if (step == STEP_AGAIN && result == HTTP1_BAD)
+        return bad_response(http, exchange->response_body.bad_text);
+    if (step == STEP_AGAIN)
+        buffer_consume(&exchange->answer, used);
+    return step;
+}
+
+static enum step take_trailer(struct http_session *http)
+{
+    struct exchange *exchange = http->exchange;
+    struct http1_head *trailer = &exchange->response_trailer;
+    enum http1_result result =
+        http1_head_parse(trailer, buffer_data(&exchange->answer), buffer_length(&exchange->answer));
+    if (result == HTTP1_MORE)
+        return STEP_BLOCKED;
+    if (result != HTTP1_DONE)
+        return bad_response(http, trailer->bad_text);
+    if (append_last_chunk(http, trailer) < 0)
+        return http_finish(http, SESSION_ERROR);
+    buffer_consume(&exchange->answer, trailer->length);
+    exchange->response_stage = MESSAGE_READ;
+    return STEP_AGAIN;
+}
+
+/* Takes what stands in `answer`, once. STEP_BLOCKED: more must come. */
+static enum step take(struct http_session *http)
+{
+    struct exchange *exchange = http->exchange;
+    switch (exchange->response_stage) {
+    case MESSAGE_HEAD:
+        return take_head(http);
+    case MESSAGE_BODY:
+        return buffer_length(&exchange->answer) > 0 ? take_body(http) : STEP_BLOCKED;
+    case MESSAGE_TRAILER:
+        return take_trailer(http);
+    case MESSAGE_READ:
+        break;
+    }
+    exchange->surplus = buffer_length(&exchange->answer) > 0;
+    end_response(http);
+    return STEP_AGAIN;
+}
+
+/* Takes bytes just read, which stand in scratch memory. STEP_AGAIN: there may be more. */
+static enum step take_all(struct http_session *http, char *data, size_t length)
+{
+    struct exchange *exchange = http->exchange;
+    enum step step = STEP_AGAIN;
+    if (buffer_length(&exchange->answer) == 0)
+        buffer_lend(&exchange->answer, data, length);
+    else if (buffer_append(&exchange->answer, data, length) < 0)
+        return http_finish(http, SESSION_ERROR);
+    while (step == STEP_AGAIN && http->session.state == SESSION_RELAYING && http->tunnel == NULL)
+        step = take(http);
+    if (step == STEP_GONE)
+        return STEP_GONE;
+    if (http->session.state != SESSION_RELAYING)
+        buffer_clear(&exchange->answer); /* surplus, of which no more than that is to be known */
+    return STEP_AGAIN;
+}
+
+/* The upstream's connection has ended, in order or not. */
+static enum step upstream_ended(struct http_session *http, bool in_order)
+{
+    struct exchange *exchange = http->exchange;
+    in_order = in_order && !exchange->up_reset;
+    enum pool_discard reason = in_order ? DISCARD_UPSTREAM_CLOSED : DISCARD_UPSTREAM_ERROR;
+    if (!exchange->heard)
+        return http_retry(http, reason);
+    if (in_order && exchange->response_stage == MESSAGE_BODY &&
+        http1_body_whole_at_close(&exchange->response_body)) {
+        if (append_last_chunk(http, NULL) < 0)
+            return http_finish(http, SESSION_ERROR);
+        end_response(http);
+        return STEP_AGAIN;
+    }
+    char text[256] = "the upstream closed the connection in the middle of its answer";
+    const char *tls = stream_failure(http->session.allocation.stream);
+    if (*tls != '\0')
+        snprintf(text, sizeof(text), "tls: in the middle of the answer: %s", tls);
+    return http_answer(http, 502, text, in_order ? SESSION_UPSTREAM_CLOSED : SESSION_UPSTREAM_RESET,
+                       reason);
+}
+
+static bool is_bulk(struct http_session *http, struct http_bulk *bulk)
+{
+    struct exchange *exchange = http->exchange;
+    *bulk = (struct http_bulk){.relay = &exchange->bulk_down,
+                               .body = &exchange->response_body,
+                               .from = http->session.allocation.stream,
+                               .to = &http->session.client};
+    return exchange->response_stage == MESSAGE_BODY && exchange->down_framing == HTTP1_LENGTH &&
+           http_is_bulk(bulk);
+}
+
+static enum step relay_bulk(struct http_session *http, const struct http_bulk *bulk)
+{
+    struct relay *relay = bulk->relay;
+    uint64_t before = relay->moved;
+    if (buffer_length(&http->down) > 0)
+        return STEP_BLOCKED;
+    enum relay_result result = http_move_bulk(http, bulk);
+    if (relay->moved != before)
+        http_told(http, relay->moved - before);
+    if (result == RELAY_READ_FAILED || relay->from_ended)
+        return upstream_ended(http, relay->from_ended);
+    if (result == RELAY_WRITE_FAILED)
+        return http_finish(http, SESSION_CLIENT_RESET);
+    if (result == RELAY_NO_MEMORY)
+        return http_finish(http, SESSION_ERROR);
+    return http_after_bulk(relay, result);
+}
+
+/* How much is worth to be read now: 0 while nearly all is held that may be. */
+static size_t read_size(const struct http_session *http)
+{
+    size_t size = http_read_max(http), held = buffer_length(&http->down);
+    if (held > HTTP_DOWN_MAX - HTTP_DOWN_STEP)
+        return 0;
+    return size < HTTP_DOWN_MAX - held ? size : HTTP_DOWN_MAX - held;
+}
+
+enum step http_relay_response(struct http_session *http)
+{
+    struct http_bulk bulk;
+    struct exchange *exchange = http->exchange;
+    struct stream *upstream = http->session.allocation.stream;
+    struct scratch scratch = http->session.service->scratch;
+    if (http_flush(http) == STEP_GONE)
+        return STEP_GONE;
+    if (is_bulk(http, &bulk))
+        return relay_bulk(http, &bulk);
+    size_t size = read_size(http);
+    if (!upstream->readable || size == 0)
+        return STEP_BLOCKED;
+    if (http_keep(http) < 0)
+        return http_finish(http, SESSION_ERROR);
+    ssize_t n = stream_read(upstream, scratch.data, size);
+    if (n < 0 && errno == EAGAIN)
+        return STEP_BLOCKED;
+    if (n <= 0)
+        return upstream_ended(http, n == 0);
+    if (!exchange->begun && (http->session.allocation.reused || http->affinity))
+        return http_retry(http, DISCARD_UNREAD_DATA); /* about another request */
+    http_took(http, (size_t)n);
+    if (exchange->first_byte_at == 0)
+        exchange->first_byte_at = http->session.moved_at;
+    if (!exchange->heard) {
+        exchange->heard = true;
+        begin_response(exchange);
+    }
+    return take_all(http, scratch.data, (size_t)n);
+}

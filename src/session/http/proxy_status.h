@@ -1,0 +1,32 @@
+/* Proxy-Status (RFC 9209) of local replies: tells programs that it was us who spoke, and why. */
+#ifndef KAPROXY_PROXY_STATUS_H
+#define KAPROXY_PROXY_STATUS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "net/dialer.h"
+#include "pool/pool.h"
+#include "session/session.h"
+
+/* What led to a local reply. What does not apply is 0. */
+struct proxy_cause {
+    unsigned status; /* the reply's */
+    enum session_end end;
+    enum pool_discard reason;      /* of the connection, if there was one */
+    const struct failure *failure; /* why there was none; NULL: there was one, or none was needed */
+    enum tls_fault fault;          /* of the connection */
+    bool heard;                    /* something came of the response */
+    uint16_t response_status;      /* the upstream's, as far as it is known */
+    uint16_t response_bad;         /* bad_class of its head */
+};
+
+/* The error type of RFC 9209, section 2.3. */
+const char *proxy_status_error(const struct proxy_cause *cause);
+
+/* The field's value, with the text as details. Returns value. */
+#define PROXY_STATUS_MAX 512
+const char *proxy_status_format(char value[PROXY_STATUS_MAX], const struct proxy_cause *cause,
+                                const char *text);
+
+#endif

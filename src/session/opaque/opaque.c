@@ -1,0 +1,85 @@
+/* Sessions of opaque listeners: a connection for the whole of the client's stay. */
+#include "session/session_internal.h"
+
+struct opaque_session {
+    struct session session;
+    struct duplex duplex;
+    struct conn_info conn;
+};
+
+static struct opaque_session *opaque_of(struct session *session)
+{
+    return container_of(session, struct opaque_session, session);
+}
+
+static void opaque_begin(struct session *session)
+{
+    session_open_access(session);
+    session_ask(session, session->service->config->reuse == REUSE_NEVER);
+}
+
+/* While it waits, a client that left is not worth a connection: one that broke the connection, or
+ * ended it before it sent anything. Bytes and then an EOF are a request that wants its answer. */
+static void check_waiting_client(struct session *session)
+{
+    enum stream_look look = stream_look(&session->client);
+    if (look == LOOK_ERROR || look == LOOK_EOF)
+        session_finish(session, SESSION_CLIENT_LEFT);
+    else if (look == LOOK_DATA && session->client.hangup && stream_error(&session->client) != 0)
+        session_finish(session, SESSION_CLIENT_LEFT);
+}
+
+static void opaque_work(struct session *session)
+{
+    if (session->state == SESSION_WAITING) {
+        check_waiting_client(session);
+        return;
+    }
+    bool may_reuse = session->service->config->reuse == REUSE_QUIET;
+    duplex_work(session, &opaque_of(session)->duplex, may_reuse);
+}
+
+static void opaque_answered(struct session *session, const struct failure *failure)
+{
+    if (failure != NULL)
+        session_finish(session, SESSION_ALLOC_FAILED);
+    else if (session_watch_client(session) < 0)
+        session_finish(session, SESSION_ERROR);
+    else
+        opaque_work(session);
+}
+
+static void opaque_timed_out(struct session *session)
+{
+    if (session->state == SESSION_WAITING)
+        session_finish(session, SESSION_IDLE_TIMEOUT);
+    else
+        duplex_timed_out(session, &opaque_of(session)->duplex);
+}
+
+static void opaque_unacked(struct session *session)
+{
+    duplex_unacked(session, &opaque_of(session)->duplex);
+}
+
+static struct conn_info *opaque_conn_info(struct session *session)
+{
+    return &opaque_of(session)->conn;
+}
+
+static void opaque_clear(struct session *session)
+{
+    duplex_clear(&opaque_of(session)->duplex);
+}
+
+const struct session_kind session_opaque_kind = {
+    .size = sizeof(struct opaque_session),
+    .first = SESSION_WAITING,
+    .begin = opaque_begin,
+    .answered = opaque_answered,
+    .work = opaque_work,
+    .timed_out = opaque_timed_out,
+    .unacked = opaque_unacked,
+    .conn_info = opaque_conn_info,
+    .clear = opaque_clear,
+};

@@ -1,0 +1,96 @@
+/* One client's stay: asks the pool for a connection, relays, gives it back, ends. */
+#ifndef KAPROXY_SESSION_H
+#define KAPROXY_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "base/util.h"
+#include "config/config.h"
+#include "net/loop.h"
+#include "net/relay.h"
+#include "net/repeats.h"
+#include "pool/pool.h"
+
+struct session;
+struct session_kind;
+
+/* How a session ended; each is counted. */
+#define SESSION_ENDS(X)                                                                            \
+    X(SESSION_COMPLETE, "complete")       /* both sides ended in order */                          \
+    X(SESSION_CLIENT_LEFT, "client_left") /* gone before it got a connection, or abort_on_close */ \
+    X(SESSION_CLIENT_RESET, "client_reset")       /* the client broke the connection */            \
+    X(SESSION_UPSTREAM_RESET, "upstream_reset")   /* the upstream broke the connection */          \
+    X(SESSION_UPSTREAM_CLOSED, "upstream_closed") /* http: it ended before the answer was whole */ \
+    X(SESSION_BAD_REQUEST, "bad_request")         /* http: refused, with an answer of our own */   \
+    X(SESSION_BAD_RESPONSE, "bad_response")       /* http: the upstream broke the framing */       \
+    X(SESSION_ALLOC_FAILED, "alloc_failed")       /* no connection could be had */                 \
+    X(SESSION_IDLE_TIMEOUT, "idle_timeout")       /* nothing moved for too long */                 \
+    X(SESSION_SHUTDOWN, "shutdown")               /* cut off at the end of shutdown_timeout */     \
+    X(SESSION_ERROR, "error")                     /* a shortage of our own: memory */
+
+enum session_end {
+#define X(name, text) name,
+    SESSION_ENDS(X)
+#undef X
+        SESSION_END_COUNT
+};
+const char *session_end_name(enum session_end end);
+
+struct service_stats {
+    uint64_t accepted;
+    uint64_t bytes_up, bytes_down;
+    uint64_t ends[SESSION_END_COUNT]; /* of sessions, or exchanges (http) */
+    uint64_t retries;                 /* requests sent once more */
+    uint64_t answers[6];              /* http: by the status' first digit; 0: beyond 599 */
+};
+
+/* What the sessions of one listener share; the listener's, who sets the first group. */
+struct service {
+    const struct config_listener *config;
+    struct loop *loop;
+    struct pool *pool;
+    struct scratch scratch;
+    struct scratch compose; /* http: HTTP1_COMPOSE_MAX bytes */
+    struct pipes *pipes;    /* NULL: nothing is spliced */
+    /* A session has ended and is gone. */
+    void (*ended)(struct service *service);
+
+    const struct session_kind *kind;
+    struct pool_host *pool_host; /* the upstream's, pinned */
+    usec_t unacked_timeout;      /* the pool's */
+    bool draining;               /* kaproxy is stopping: sessions end as soon as they can */
+    const char *host;            /* http: the Host that the upstream is told */
+    bool client_host;            /* http: the client's instead, if it sent one */
+    char authority[ENDPOINT_TEXT_MAX];
+    char upstream[ENDPOINT_TEXT_MAX];
+    TAILQ_HEAD(, session) sessions;
+    TAILQ_HEAD(, session) spares; /* ended ones, to be used again */
+    unsigned spare_count;
+    struct exchange *spare_exchanges; /* http: the same */
+    unsigned spare_exchange_count;
+    struct repeats repeats; /* of what is logged about its sessions */
+    struct service_stats stats;
+};
+
+/* Prepares a service whose first group is set. 0, or -1 with ENOMEM. */
+MUST_CHECK int service_init(struct service *service);
+
+/* Frees what it keeps; no session may be left. */
+void service_clear(struct service *service);
+
+/* Takes over an accepted, non-blocking descriptor. A failure ends the session, with its line in the
+ * logs. `ended` is never called from inside. -1 with ENOMEM: fd is the caller's still. */
+MUST_CHECK int session_start(struct service *service, int fd, const union address *peer);
+
+/* Writes a line of counters to the log. */
+void service_log_stats(const struct service *service);
+
+/* For a soft stop: sessions without work under way end, the others when theirs is done. */
+void service_drain(struct service *service);
+
+/* Ends all sessions at once, each client seeing a reset. */
+void service_abort(struct service *service);
+
+#endif

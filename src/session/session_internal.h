@@ -1,0 +1,184 @@
+/* What the kinds of session share; for session*.c alone.
+ *
+ *   session.c          every session: its states, its allocation, its end, its line in the log
+ *   session_duplex.c   bytes in both directions, whatever they mean
+ *   session_opaque.c   tcp and tcp+NAME listeners
+ *   session_http.c     http listeners; see session_http.h
+ */
+#ifndef KAPROXY_SESSION_INTERNAL_H
+#define KAPROXY_SESSION_INTERNAL_H
+
+#include <sys/socket.h>
+
+#include "base/log_line.h"
+#include "session/opaque.h"
+#include "session/session.h"
+
+/*  READING    http: waits for a request, or reads one; no allocation
+ *  WAITING    an allocation is under way
+ *  RELAYING   leases a connection
+ *  DRAINING   opaque: one direction has ended, or the upstream broke the connection and the client
+ *             takes what had come; http: the answer is being written, no connection
+ *  LINGERING  http: nothing is to be written any more; what the client still sends is thrown away,
+ *             so that no reset destroys the answer
+ *  CLOSED     ended, about to be freed
+ */
+enum session_state {
+    SESSION_READING,
+    SESSION_WAITING,
+    SESSION_RELAYING,
+    SESSION_DRAINING,
+    SESSION_LINGERING,
+    SESSION_CLOSED,
+    SESSION_STATES
+};
+
+/* What differs between kinds. None of these is called once the session is CLOSED. */
+struct session_kind {
+    size_t size; /* of the struct that begins with a struct session */
+    /* While it waits, the client need not be watched from the first moment on. Most waits are over
+     * before watching has paid for its system call. */
+    bool watches_late;
+    enum session_state first;
+    /* The client was accepted; must not end the session (session_wake comes back to work). */
+    void (*begin)(struct session *session);
+    /* The allocation was answered: the lease has begun, or failure says why not. */
+    void (*answered)(struct session *session, const struct failure *failure);
+    /* A stream became ready, or it is time for more: one bounded piece of work. Ends with
+     * session_pause unless it ends the session. */
+    void (*work)(struct session *session);
+    /* Nothing moved for quiet_max, or limit_at is over. NULL: the session ends. */
+    void (*timed_out)(struct session *session);
+    /* The connection is dead: for unacked_timeout nothing of what was sent was acknowledged. */
+    void (*unacked)(struct session *session);
+    /* kaproxy is stopping: what has no work under way ends. NULL: goes on. */
+    void (*drain)(struct session *session);
+    /* Where to note what the access log tells of the connection; NULL: nowhere. */
+    struct conn_info *(*conn_info)(struct session *session);
+    /* More fields for the access log, each with a blank before it. */
+    void (*describe)(struct session *session, struct log_line *line);
+    /* Frees what the kind holds, for a session and for a service (NULL: nothing). */
+    void (*clear)(struct session *session);
+    void (*clear_service)(struct service *service);
+};
+
+extern const struct session_kind session_opaque_kind;
+extern const struct session_kind session_http_kind;
+
+/* What the access log tells of a session, or of one exchange of it. */
+struct access {
+    bool open;                  /* something is to be logged */
+    bool was_answered;          /* from_cache holds */
+    enum from_cache from_cache; /* of the last answer */
+    usec_t started;
+    usec_t asked;  /* when the pool was, as long as it has not answered; else 0 */
+    usec_t waited; /* for the pool's answers */
+    uint64_t bytes_up, bytes_down;
+    struct failure failure; /* of the allocation; function NULL: none. The last member */
+};
+
+struct session {
+    const struct session_kind *kind;
+    struct service *service;
+    enum session_state state;
+    bool failing; /* `answered` is to be called with access.failure in the next turn */
+    bool bulk;    /* its last run moved much: events only queue it */
+    struct stream client;
+    struct stream_handler client_handler;
+    struct stream_handler upstream_handler;
+    struct allocation allocation;
+    struct timer timer; /* quiet_max, and shorter ones of the kind */
+    struct task task;
+    usec_t moved_at;   /* when a byte moved last */
+    usec_t quiet_max;  /* how long nothing may move now: idle_timeout, unless the kind has another
+                          limit for what it waits for; 0: any time */
+    usec_t limit_at;   /* the kind's own time limit, or 0 */
+    usec_t unacked_at; /* when what was sent upstream must be acknowledged, or 0: nothing was */
+    struct access access;
+    union {
+        union address peer;
+        struct {
+            sa_family_t family; /* peer's: AF_UNIX */
+            bool known;         /* the process stands here; only a log line wants it */
+            struct ucred process;
+        } unix_peer;
+    };
+    TAILQ_ENTRY(session) link;
+};
+
+/* Makes the one change of state, checked against the table. */
+void session_set_state(struct session *session, enum session_state to);
+
+/* Asks the pool for a connection; `answered` is called later, whatever happens. The state becomes
+ * WAITING unless it is. */
+void session_ask(struct session *session, bool fresh);
+
+/* Notes, for the access log, which connection is leased now. */
+void session_note_conn(struct session *session);
+
+/* Watches the client, if not done yet. 0, or -1: it cannot be, and the session must end. */
+MUST_CHECK int session_watch_client(struct session *session);
+
+/* Starts the timer that looks for quiet_max, limit_at and unacked_timeout; to be called when any
+ * of them may have come nearer. 0, or -1 with ENOMEM. */
+MUST_CHECK int session_start_timer(struct session *session);
+
+/* Something was sent to the upstream just now, when moved_at was set. */
+static inline void session_sent(struct session *session)
+{
+    const struct service *service = session->service;
+    if (session->unacked_at == 0 && service->unacked_timeout > 0)
+        session->unacked_at = session->moved_at + service->unacked_timeout;
+}
+
+/* Comes back to `work` in this turn. */
+void session_wake(struct session *session);
+
+/* A run of `work` is over, in which so many bytes were read. With `more` it is queued for another
+ * piece, when others had their turn. */
+void session_pause(struct session *session, uint64_t moved, bool more);
+
+/* The client's address as text, or of a unix client its process, as unix:uid:UID,pid:PID; returns
+ * text. */
+#define SESSION_PEER_MAX 64
+char *session_peer(const struct session *session, char text[SESSION_PEER_MAX]);
+
+/* A message about a session is logged unless one of its kind was lately (repeats.h): first ask
+ * whether to, then report. The line begins with the key's place, then come listener, client and
+ * upstream, and then what is given. */
+MUST_CHECK bool session_admit(const struct session *session, enum log_level level,
+                              const struct repeat_key *key);
+void session_report(const struct session *session, enum log_level level,
+                    const struct repeat_key *key, const char *format, ...) PRINTF(4, 5);
+
+/* What is said of a connection on which nothing was acknowledged; returns text. */
+#define SESSION_UNACKED_MAX 128
+const char *session_unacked_text(const struct session *session, char text[SESSION_UNACKED_MAX]);
+
+/* From here on there is something to log. */
+void session_open_access(struct session *session);
+
+/* Writes the line for what access tells, when it is open, and closes it. */
+void session_log(struct session *session, enum session_end end);
+
+/* Ends a session in any state and frees it. What it still leases is discarded; who wants it
+ * released does so before. A client whose session did not end well sees a reset, as far as its kind
+ * of socket knows one (a unix socket does not, unless bytes of the client's are unread). */
+void session_finish(struct session *session, enum session_end end);
+
+/* Bytes in both directions. */
+struct duplex {
+    struct opaque opaque;
+    struct relay up, down;
+};
+
+/* Moves a piece in each direction, and ends the session when both have ended. With may_reuse a
+ * client's end at rest gives the connection back. */
+void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse);
+/* The session's timer: ends it, or looks whether it can be ended now. */
+void duplex_timed_out(struct session *session, struct duplex *duplex);
+/* Ends the session, whose connection is dead, when the client has what had come. */
+void duplex_unacked(struct session *session, struct duplex *duplex);
+void duplex_clear(struct duplex *duplex);
+
+#endif

@@ -1,0 +1,554 @@
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "tls/tls_internal.h"
+
+/* More steps than any upstream has reason for at once; a ticket or a key update takes up to three.
+ */
+#define STEPS_MAX 1000
+
+/* Called by OpenSSL at each step of a handshake, and of a message of TLS's own after it. OpenSSL
+ * reads on until there is data, as long as there are such messages: an upstream that sends them
+ * without end would hold up everybody. What it takes for the end of the connection stops it. */
+static void on_step(const SSL *ssl, int where, int result)
+{
+    struct tls *tls = SSL_get_app_data(ssl);
+    (void)result;
+    if (tls->open && (where & SSL_CB_LOOP) != 0 && ++tls->steps > STEPS_MAX)
+        SSL_set_shutdown(tls->ssl, SSL_RECEIVED_SHUTDOWN);
+}
+
+/* Reading goes through tls_input.c. Writing does not: only the BIO of OpenSSL's own can leave
+ * encryption to the kernel, and to gather records in front of the socket saves no more than a cork
+ * in it. */
+static int attach(struct tls *tls)
+{
+    BIO *bio = tls_input_bio(&tls->input, tls->client->input);
+    if (bio == NULL)
+        return -1;
+    SSL_set0_rbio(tls->ssl, bio);
+    return SSL_set_wfd(tls->ssl, tls->fd) == 1 ? 0 : -1;
+}
+
+struct tls *tls_new(struct tls_client *client, int fd)
+{
+    struct tls *tls = calloc(1, sizeof(*tls));
+    if (tls == NULL)
+        return NULL;
+    tls->client = client;
+    tls->fd = tls->input.fd = fd;
+    ERR_clear_error();
+    tls->ssl = SSL_new(client->context);
+    if (tls->ssl == NULL || attach(tls) < 0 || SSL_set_app_data(tls->ssl, tls) != 1)
+        goto err_tls;
+    SSL_set_info_callback(tls->ssl, on_step);
+    if (!client->is_address && *client->name != '\0' &&
+        SSL_set_tlsext_host_name(tls->ssl, client->name) != 1)
+        goto err_tls;
+    SSL_SESSION *session = tls_session_take(client);
+    if (session != NULL) {
+        tls->offered = SSL_set_session(tls->ssl, session) == 1;
+        SSL_SESSION_free(session);
+    }
+    return tls;
+
+err_tls:
+    ERR_clear_error();
+    tls_free(tls);
+    errno = ENOMEM;
+    return NULL;
+}
+
+void tls_free(struct tls *tls)
+{
+    if (tls == NULL)
+        return;
+    SSL_free(tls->ssl);
+    tls_input_drop(&tls->input);
+    free(tls->record);
+    free(tls);
+}
+
+const char *tls_failure(const struct tls *tls)
+{
+    return tls->failure;
+}
+
+enum tls_fault tls_fault(const struct tls *tls)
+{
+    if (tls->failure[0] == '\0')
+        return TLS_FAULT_NONE;
+    return tls->fault != TLS_FAULT_NONE ? tls->fault : TLS_FAULT_PROTOCOL;
+}
+
+/* OpenSSL's errors are told by its queue and by errno, which must be clean before a call. The queue
+ * nearly always is, for who finds errors takes them out; and to look costs less than to clear. */
+static void begin_call(void)
+{
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
+    errno = 0;
+}
+
+static int broken(struct tls *tls, int number)
+{
+    tls->error = number;
+    /* RFC 5246 7.2.2: what belongs to a connection that failed must be forgotten. */
+    if (number == EPROTO)
+        tls_session_forget_all(tls->client);
+    errno = number;
+    return -1;
+}
+
+/* OpenSSL takes a record's header, and holds nothing any more while it waits for the rest. */
+static bool is_inside_record(const struct tls *tls)
+{
+    return strcmp(SSL_rstate_string(tls->ssl), "RB") == 0;
+}
+
+/* Whether bytes from the socket wait in memory. */
+static bool holds_bytes(const struct tls *tls)
+{
+    return tls->input.left > 0 || SSL_has_pending(tls->ssl) == 1;
+}
+
+/* EOF without close_notify; with bare_end OpenSSL calls both the same. */
+static bool is_truncation(const struct tls *tls, int error)
+{
+    if (error == SSL_ERROR_ZERO_RETURN)
+        return tls->input.ended && (is_inside_record(tls) || holds_bytes(tls));
+    return error == SSL_ERROR_SSL &&
+           ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
+}
+
+/* What became of a call that did not succeed: 0 for the end; -1 with errno, EINTR: again. */
+static int end_call(struct tls *tls, int result)
+{
+    int number = errno;
+    int error = SSL_get_error(tls->ssl, result);
+    if (tls->steps > STEPS_MAX) {
+        snprintf(tls->failure, sizeof(tls->failure), TLS_TEXT_FLOOD);
+        return broken(tls, EPROTO);
+    }
+    switch (error) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+        errno = number == EINTR ? EINTR : EAGAIN;
+        return -1;
+    case SSL_ERROR_SYSCALL:
+        number = number != 0 ? number : ECONNRESET;
+        break;
+    default:
+        tls->truncated = is_truncation(tls, error);
+        if (error == SSL_ERROR_ZERO_RETURN && !tls->truncated)
+            return 0;
+        number = tls->truncated ? ECONNRESET : EPROTO;
+    }
+    tls_text_failure(tls, error, error == SSL_ERROR_SYSCALL ? number : 0);
+    return broken(tls, number);
+}
+
+/* An upstream that answers an offer of http/1.1 with something else is going to speak that. */
+static bool chose_other_protocol(struct tls *tls)
+{
+    const unsigned char *name;
+    unsigned length;
+    SSL_get0_alpn_selected(tls->ssl, &name, &length);
+    if (!tls->client->http || length == 0)
+        return false;
+    if (length == strlen("http/1.1") && memcmp(name, "http/1.1", length) == 0)
+        return false;
+    snprintf(tls->failure, sizeof(tls->failure), TLS_TEXT_ALPN);
+    return true;
+}
+
+static enum tls_result fail_handshake(struct tls *tls)
+{
+    tls->client->stats.failed++;
+    if (tls->offered)
+        tls_session_forget_all(tls->client);
+    return TLS_FAILED;
+}
+
+static void finish_full_handshake(struct tls *tls)
+{
+    tls->client->stats.full++;
+    tls_expiry_handshake(tls);
+}
+
+static enum tls_result finish_handshake(struct tls *tls)
+{
+    if (chose_other_protocol(tls)) {
+        broken(tls, EPROTO);
+        return fail_handshake(tls);
+    }
+    tls->open = true;
+    if (tls->client->bare_end)
+        SSL_set_options(tls->ssl, SSL_OP_IGNORE_UNEXPECTED_EOF);
+    if (SSL_session_reused(tls->ssl))
+        tls->client->stats.resumed++;
+    else
+        finish_full_handshake(tls);
+    return TLS_DONE;
+}
+
+/* An upstream that refuses us sends an alert and closes. Then it may be a write that fails, and
+ * OpenSSL does not read on; until the keys are in use, the alert can be read without it. */
+static void find_alert(struct tls *tls)
+{
+    unsigned char record[SSL3_RT_HEADER_LENGTH + 2];
+    ssize_t n = recv(tls->fd, record, sizeof(record), MSG_DONTWAIT);
+    if (n == sizeof(record) && record[0] == SSL3_RT_ALERT && record[4] == 2)
+        tls_text_alert(tls, record[6]);
+}
+
+enum tls_result tls_handshake(struct tls *tls)
+{
+    if (tls->open || tls->error != 0)
+        return tls->open ? TLS_DONE : TLS_FAILED;
+    int result;
+    do {
+        begin_call();
+        result = SSL_connect(tls->ssl);
+        if (result == 1)
+            return finish_handshake(tls);
+        result = end_call(tls, result);
+    } while (result < 0 && errno == EINTR);
+    if (result < 0 && errno == EAGAIN)
+        return SSL_want_write(tls->ssl) ? TLS_WANTS_WRITE : TLS_WANTS_READ;
+    if (result == 0) { /* close_notify */
+        tls_text_failure(tls, SSL_ERROR_ZERO_RETURN, 0);
+        broken(tls, ECONNRESET);
+    }
+    if (tls->error == ECONNRESET || tls->error == EPIPE)
+        find_alert(tls);
+    return fail_handshake(tls);
+}
+
+/* One record's data at most: its size, 0 for close_notify, -1 with errno. */
+static ssize_t read_record(struct tls *tls, void *buffer, size_t size)
+{
+    int result;
+    if (tls->error != 0) {
+        errno = tls->error;
+        return -1;
+    }
+    do {
+        size_t got;
+        begin_call();
+        result = SSL_read_ex(tls->ssl, buffer, size, &got);
+        if (result == 1)
+            return (ssize_t)got;
+        result = end_call(tls, result);
+    } while (result < 0 && errno == EINTR);
+    return result;
+}
+
+/* `last` is what the last record read said. What could not be kept for want of memory leaves a hole
+ * that nobody can read past. */
+static void end_read(struct tls *tls, ssize_t last)
+{
+    int error = errno;
+    if (last == 0 || tls->error != 0)
+        tls_input_drop(&tls->input);
+    if (tls_input_keep(&tls->input) < 0)
+        broken(tls, ENOMEM);
+    bool all = last > 0 ? !holds_bytes(tls) : last < 0 && !tls_is_busy(tls);
+    tls->drained = tls->input.drained && tls->error == 0 && all;
+    errno = error;
+}
+
+/* What ends or breaks the connection behind some bytes is found again by the next read. */
+ssize_t tls_read(struct tls *tls, void *buffer, size_t size)
+{
+    char *bytes = buffer;
+    size_t sum = 0;
+    ssize_t n;
+    tls->steps = 0;
+    tls->input.drained = false;
+    do {
+        tls_input_lend(&tls->input, bytes + sum, size - sum, sum > 0);
+        n = read_record(tls, bytes + sum, size - sum);
+        if (n > 0)
+            sum += (size_t)n;
+    } while (n > 0 && sum < size && holds_bytes(tls));
+    end_read(tls, n);
+    return sum > 0 ? (ssize_t)sum : n;
+}
+
+bool tls_is_drained(const struct tls *tls)
+{
+    return tls->drained;
+}
+
+/* A write has failed: where the socket is why, what came before can be read all the same. */
+static void spare_reads(struct tls *tls)
+{
+    if (tls->error == 0 || tls->error == EPROTO)
+        return;
+    tls->write_error = tls->error;
+    tls->error = 0;
+}
+
+/* As many bytes as one record takes, or part of them; -1 with errno. */
+static ssize_t write_some(struct tls *tls, const void *data, size_t size)
+{
+    int result;
+    do {
+        size_t taken;
+        begin_call();
+        result = SSL_write_ex(tls->ssl, data, size, &taken);
+        if (result == 1)
+            return (ssize_t)taken;
+        result = end_call(tls, result);
+    } while (result < 0 && errno == EINTR);
+    if (result == 0) /* cannot be, for a write */
+        errno = EPIPE;
+    tls->blocked = errno == EAGAIN;
+    spare_reads(tls);
+    return -1;
+}
+
+/* With kTLS OpenSSL goes on with the memory of the first try when a write is repeated, whatever
+ * SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER says, and it writes from there and not from a copy. */
+static ssize_t write_from_own_memory(struct tls *tls, const void *data, size_t size)
+{
+    if (tls->record == NULL) {
+        tls->record_length = size < SSL3_RT_MAX_PLAIN_LENGTH ? size : SSL3_RT_MAX_PLAIN_LENGTH;
+        tls->record = malloc(tls->record_length);
+        if (tls->record == NULL)
+            return -1;
+        memcpy(tls->record, data, tls->record_length);
+    }
+    ssize_t n = write_some(tls, tls->record, tls->record_length);
+    if (n < 0 && errno == EAGAIN)
+        return -1;
+    int error = errno;
+    free(tls->record);
+    tls->record = NULL;
+    errno = error;
+    return n;
+}
+
+static ssize_t write_record(struct tls *tls, const void *data, size_t size)
+{
+    if (tls->record != NULL || BIO_get_ktls_send(SSL_get_wbio(tls->ssl)))
+        return write_from_own_memory(tls, data, size);
+    return write_some(tls, data, size);
+}
+
+/* Where a write stands in its parts. */
+struct cursor {
+    const struct iovec *parts;
+    int count;
+    size_t offset; /* in the first part */
+};
+
+static void advance(struct cursor *cursor, size_t size)
+{
+    while (cursor->count > 0 && size >= cursor->parts->iov_len - cursor->offset) {
+        size -= cursor->parts->iov_len - cursor->offset;
+        cursor->offset = 0;
+        cursor->parts++;
+        cursor->count--;
+    }
+    cursor->offset += size;
+}
+
+/* Copies as much as fits; returns how much. */
+static size_t gather(const struct cursor *cursor, char *buffer, size_t size)
+{
+    struct cursor from = *cursor;
+    size_t sum = 0;
+    while (from.count > 0 && sum < size) {
+        size_t part = from.parts->iov_len - from.offset;
+        if (part > size - sum)
+            part = size - sum;
+        if (part > 0)
+            memcpy(buffer + sum, (const char *)from.parts->iov_base + from.offset, part);
+        sum += part;
+        advance(&from, part);
+    }
+    return sum;
+}
+
+/* Small parts share a record, for each record costs a message on the wire and a system call. */
+static ssize_t write_next(struct tls *tls, const struct cursor *cursor)
+{
+    char record[SSL3_RT_MAX_PLAIN_LENGTH];
+    size_t first = cursor->parts->iov_len - cursor->offset;
+    if (cursor->count == 1 || first >= sizeof(record))
+        return write_record(tls, (const char *)cursor->parts->iov_base + cursor->offset, first);
+    return write_record(tls, record, gather(cursor, record, sizeof(record)));
+}
+
+/* All that the cursor has, or as much as the socket takes; -1 with errno where that is nothing. */
+static ssize_t write_all(struct tls *tls, struct cursor *cursor)
+{
+    size_t sum = 0;
+    while (cursor->count > 0) {
+        ssize_t n = write_next(tls, cursor);
+        if (n < 0)
+            return sum > 0 ? (ssize_t)sum : -1;
+        sum += (size_t)n;
+        advance(cursor, (size_t)n);
+    }
+    return (ssize_t)sum;
+}
+
+/* While it is on, records wait in the kernel to leave together. */
+static void cork(struct tls *tls, int on)
+{
+    int error = errno;
+    setsockopt(tls->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+    errno = error;
+}
+
+/* OpenSSL writes record by record: each would be a packet of its own, and wake the upstream. */
+static ssize_t write_corked(struct tls *tls, struct cursor *cursor)
+{
+    cork(tls, 1);
+    ssize_t n = write_all(tls, cursor);
+    cork(tls, 0);
+    return n;
+}
+
+static bool takes_records(const struct cursor *cursor)
+{
+    size_t size = 0;
+    for (int i = 0; i < cursor->count; i++)
+        size += cursor->parts[i].iov_len;
+    return size > SSL3_RT_MAX_PLAIN_LENGTH;
+}
+
+ssize_t tls_writev(struct tls *tls, const struct iovec *parts, int count)
+{
+    struct cursor cursor = {.parts = parts, .count = count};
+    tls->steps = 0;
+    tls->blocked = false;
+    int error = tls->error != 0 ? tls->error : tls->write_error;
+    if (error != 0 || tls->end != END_OPEN) {
+        errno = error != 0 ? error : EPIPE;
+        return -1;
+    }
+    advance(&cursor, 0); /* past empty parts */
+    return takes_records(&cursor) ? write_corked(tls, &cursor) : write_all(tls, &cursor);
+}
+
+bool tls_is_blocked(const struct tls *tls)
+{
+    return tls->blocked;
+}
+
+bool tls_has_pending(const struct tls *tls)
+{
+    return holds_bytes(tls) || is_inside_record(tls) || tls_is_busy(tls);
+}
+
+bool tls_is_busy(const struct tls *tls)
+{
+    return tls->open && tls->error == 0 && SSL_in_init(tls->ssl);
+}
+
+/* True when the socket has nothing at all, or has broken: cheaper than to ask OpenSSL, which would
+ * get a buffer first. */
+static bool socket_is_empty(struct tls *tls)
+{
+    char byte;
+    if (recv(tls->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno == EINTR)
+        return false;
+    if (errno != EAGAIN && errno != EWOULDBLOCK) {
+        int number = errno; /* which the next call would not find any more */
+        tls_text_failure(tls, SSL_ERROR_SYSCALL, number);
+        broken(tls, number);
+    }
+    return true;
+}
+
+/* 1: bytes can be read; 0: close_notify; -1 with errno. */
+static int peek(struct tls *tls)
+{
+    char byte;
+    int result;
+    do {
+        size_t got;
+        begin_call();
+        result = SSL_peek_ex(tls->ssl, &byte, 1, &got);
+        if (result != 1)
+            result = end_call(tls, result);
+    } while (result < 0 && errno == EINTR);
+    return result;
+}
+
+/* Whether OpenSSL holds nothing that a look would find. */
+static bool memory_is_empty(const struct tls *tls)
+{
+    return !tls_has_pending(tls) && (SSL_get_shutdown(tls->ssl) & SSL_RECEIVED_SHUTDOWN) == 0;
+}
+
+int tls_look(struct tls *tls)
+{
+    int found = -1;
+    tls->steps = 0;
+    if (tls->error == 0 && (!memory_is_empty(tls) || !socket_is_empty(tls)))
+        found = peek(tls);
+    if (found > 0)
+        return 1;
+    if (found < 0 && tls->error == 0)
+        return 0;
+    errno = found == 0 || tls->truncated ? 0 : tls->error;
+    return -1;
+}
+
+int tls_end_write(struct tls *tls)
+{
+    if (!tls->open || tls->error != 0 || tls->write_error != 0 || tls->end == END_SENT)
+        return 0;
+    tls->end = END_PENDING;
+    if (tls_is_busy(tls)) {
+        errno = EAGAIN;
+        return -1;
+    }
+    int result;
+    do {
+        begin_call();
+        result = SSL_shutdown(tls->ssl);
+        if (result >= 0) {
+            tls->end = END_SENT;
+            return 0;
+        }
+        result = end_call(tls, result);
+    } while (result < 0 && errno == EINTR);
+    spare_reads(tls);
+    return result;
+}
+
+bool tls_is_ending(const struct tls *tls)
+{
+    return tls->end == END_PENDING && tls->error == 0 && tls->write_error == 0;
+}
+
+bool tls_has_ended(const struct tls *tls)
+{
+    return tls->end == END_SENT;
+}
+
+/* OpenSSL would take the answer's failure for one of the connection, and read no more. */
+int tls_mute(struct tls *tls)
+{
+    BIO *sink = BIO_new(BIO_s_null());
+    if (sink == NULL) {
+        ERR_clear_error();
+        errno = ENOMEM;
+        return -1;
+    }
+    SSL_set0_wbio(tls->ssl, sink);
+    return 0;
+}

@@ -1,0 +1,110 @@
+/* For tls*.c alone. */
+#ifndef KAPROXY_TLS_INTERNAL_H
+#define KAPROXY_TLS_INTERNAL_H
+
+#include <openssl/ssl.h>
+
+#include "tls/tls.h"
+
+/* Sessions kept for resumption: a few more than max_per_host's default, as TLS 1.3's are for a
+ * single use and upstreams give two with each full handshake. */
+#define TLS_SESSIONS_MAX 8
+
+struct tls_client {
+    SSL_CTX *context;
+    BIO_METHOD *input; /* tls_input_method */
+    char *name;        /* SNI and verification */
+    bool is_address;   /* an IP address: no SNI */
+    bool http;
+    bool bare_end;
+    SSL_SESSION *sessions[TLS_SESSIONS_MAX]; /* the newest last */
+    size_t session_count;
+    struct tls_stats stats;
+    struct tls_expiry expiries[TLS_UPSTREAMS + 1];
+    struct tls_expiry_watch *expiry_watch;
+};
+
+/* Bytes from the socket on their way to OpenSSL. */
+struct tls_input {
+    int fd;
+    char *room; /* memory that is lent, NULL: none */
+    size_t room_size;
+    bool enough;      /* no more is to be read from the socket */
+    const char *next; /* what waits: in the lent memory, or kept */
+    size_t left;
+    char *kept;   /* the memory of what waits longer than the loan, or NULL */
+    bool drained; /* the last call took all that the socket had */
+    bool ended;   /* EOF */
+};
+
+struct tls {
+    struct tls_client *client;
+    SSL *ssl;
+    int fd;
+    struct tls_input input;
+    bool drained;                                 /* tls_is_drained */
+    bool blocked;                                 /* tls_is_blocked */
+    bool offered;                                 /* a kept session */
+    bool open;                                    /* the handshake is done */
+    int error;                                    /* errno of what broke it, for good; 0: nothing */
+    int write_error;                              /* of what broke writing alone */
+    enum { END_OPEN, END_PENDING, END_SENT } end; /* our close_notify */
+    bool truncated;                               /* EOF without close_notify broke it */
+    unsigned steps; /* of messages of TLS's own, in the present call from outside */
+    char *record;   /* kTLS: bytes of a write that is to be repeated, or NULL */
+    size_t record_length;
+    char failure[256];
+    enum tls_fault fault; /* NONE with a failure: PROTOCOL */
+};
+
+/* tls_input.c: the socket as OpenSSL reads it. With a reader's memory at hand, which its plain text
+ * will fill anyway, one system call brings many records, although OpenSSL takes them one by one. */
+
+/* NULL with ENOMEM. */
+BIO_METHOD *tls_input_method(void);
+BIO *tls_input_bio(struct tls_input *input, const BIO_METHOD *method);
+
+/* To be called before each record is read, with the memory that its data is to go to and all of
+ * what follows; what waits there is safe from that data, as long as it goes to the front. */
+void tls_input_lend(struct tls_input *input, void *memory, size_t size, bool enough);
+
+/* Ends the loan. What waits, which it seldom does, is kept. 0, or -1 with ENOMEM: it is lost. */
+MUST_CHECK int tls_input_keep(struct tls_input *input);
+void tls_input_drop(struct tls_input *input);
+
+/* tls_session.c: what a client keeps for resumption */
+
+/* Makes the client keep the sessions that its connections are given. */
+void tls_session_collect(struct tls_client *client);
+/* The session to offer, now the caller's; NULL: none. */
+SSL_SESSION *tls_session_take(struct tls_client *client);
+void tls_session_forget_all(struct tls_client *client);
+
+/* tls_verdict.c: OpenSSL's callback for its verdict on a certificate, which stays as it is. Of one
+ * that is refused it writes why into tls->failure, with what in it is wrong. */
+int tls_verdict(int good, X509_STORE_CTX *store);
+#define TLS_TEXT_VERDICT "certificate verify failed: "
+
+/* tls_expiry.c: certificates that end */
+
+/* Notes the end that comes first; leaf may be NULL, and so may the chain. */
+void tls_expiry_note(struct tls_expiry *expiry, const X509 *leaf, const STACK_OF(X509) * chain,
+                     time_t now);
+bool tls_expiry_is_soon(const struct tls_expiry *expiry, time_t now);
+/* True when it is time to warn, which the caller does. */
+bool tls_expiry_is_due(struct tls_expiry *expiry, time_t now);
+/* A full handshake is done. */
+void tls_expiry_handshake(struct tls *tls);
+
+/* tls_text.c: words for people. Both take what stands in OpenSSL's error queue, and empty it. */
+
+/* Writes why a call failed into tls->failure. `error` is SSL_get_error's, `number` errno. */
+void tls_text_failure(struct tls *tls, int error, int number);
+#define TLS_TEXT_FLOOD "the upstream sends messages of TLS's own without end"
+#define TLS_TEXT_ALPN  "the upstream chose a protocol other than http/1.1"
+/* Writes into tls->failure that the upstream sent this alert. */
+void tls_text_alert(struct tls *tls, int number);
+/* Why a file was not loaded; `what` it should hold. */
+void tls_text_file(const char *what, char *text, size_t size);
+
+#endif

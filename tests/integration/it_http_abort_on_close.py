@@ -1,0 +1,262 @@
+#!/usr/bin/env python3
+"""Goal of this test: abort_on_close says whether a client that has left takes its request with it,
+which still waits for a connection or is under way; one that only half-closed right behind its request
+is served."""
+
+import sys
+import threading
+
+sys.path.insert(0, sys.path[0] + "/../support")
+from kaptest import PATIENCE, ScriptedUpstream, main, test, wait_until
+from kaptest.http import (HttpUpstream, check_line, chunk, client, head, held, one_shot,
+                          read_request, request, start)
+
+WHILE = 0.4  # so many seconds behind its last byte an end is no half-close, even on a busy machine
+ONE = {"max_per_host": 1}
+
+
+def begin(t, mode=None, upstream=None, unix=False, **listener):
+    """A kaproxy with this abort_on_close, on a unix socket or not."""
+    listener |= {"abort_on_close": mode} if mode else {}
+    options = {"listen": f"unix:{t.folder}/{mode}"} if unix else {}
+    return start(t, upstream, pool=ONE, listener=listener, **options)
+
+
+def queue(t, mode=None, unix=False, **listener):
+    """A kaproxy whose only connection is taken until the event is set, and a POST that waits for it:
+    (kaproxy, upstream, event, the POST's client, the one that has the connection)."""
+    upstream, go = held(t, "/held")
+    kaproxy = begin(t, mode, upstream, unix, **listener)
+    holder = client(t, kaproxy)
+    holder.send("GET", "/held")
+    upstream.wait_requests(1)
+    peer = client(t, kaproxy)
+    peer.send("POST", "/x", body=b"order")
+    return kaproxy, upstream, go, peer, holder
+
+
+def wait_waiting(kaproxy):
+    wait_until(lambda: kaproxy.counters()["waiting"] >= 1, "one who waits for a connection")
+
+
+def check_dropped(t, kaproxy, upstream, go, holder):
+    """The POST is gone: the upstream never sees it, and the connection is the next one's."""
+    check_line(t, kaproxy, 1, target="/x", status="-", end="client_left", from_cache="-")
+    t.equal(kaproxy.counters()["waiting"], 0, "waiting")
+    go.set()
+    t.equal(holder.response().body, b"1 GET /held ", "answer of the one that had the connection")
+    t.equal(one_shot(t, kaproxy, "GET", "/y").body, b"1 GET /y ", "the next one's answer")
+    t.equal([r.target for r in upstream.requests], ["/held", "/y"], "what the upstream saw")
+
+
+@test("queued, always: a client that leaves while its request is queued takes it along")
+def leaves(t):
+    for mode in None, "queued", "always":
+        for unix in False, True:
+            for silent in WHILE, 1.5:  # before and after the client is watched
+                kaproxy, upstream, go, peer, holder = queue(t, mode, unix)
+                wait_waiting(kaproxy)
+                t.check(peer.channel.is_silent(silent), "something came")
+                peer.channel.close()
+                check_dropped(t, kaproxy, upstream, go, holder)
+                kaproxy.stop()
+                upstream.close()
+
+
+@test("and when the connection is granted before anybody has noticed: it goes to who comes next")
+def granted(t):
+    """All within the first second, in which a client is not watched; unless the machine stalls."""
+    for reuse in "framed", "never":
+        kaproxy, upstream, go, peer, holder = queue(t, "queued", reuse=reuse)
+        wait_waiting(kaproxy)
+        t.check(peer.channel.is_silent(WHILE), "something came")
+        peer.channel.close()
+        go.set()
+        t.equal(holder.response().body, b"1 GET /held ", "answer of the one that had the connection")
+        ends = sorted((line["target"], line["end"]) for line in kaproxy.wait_sessions(2))
+        t.equal(ends, [("/held", "complete"), ("/x", "client_left")], "ends")
+        got = one_shot(t, kaproxy, "GET", "/y").body
+        t.check(got.endswith(b" GET /y "), f"the next answer: {got!r}")
+        t.equal(got == b"1 GET /y ", reuse == "framed", "the connection was used again")
+        t.equal([r.target for r in upstream.requests], ["/held", "/y"], "what the upstream saw")
+
+
+@test("one whose request waits with a part of its body unread")
+def unread_body(t):
+    """What is not read ahead stands in the kernel, and the end behind it, as far as there is room."""
+    for silent in WHILE, 1.5:
+        kaproxy, upstream, go, peer, holder = queue(t)
+        big = client(t, kaproxy)
+        big.channel.send(request("POST", "/big", body=b"x" * 90_000))
+        peer.channel.fin()  # a half-close, which is served
+        t.check(big.channel.is_silent(silent), "something came")
+        big.channel.close()
+        go.set()
+        t.equal(holder.response().body, b"1 GET /held ", "answer of the one that had the connection")
+        t.equal(peer.response().body, b"1 POST /x order", "answer of the one before it")
+        ends = {line["target"]: line["end"] for line in kaproxy.wait_sessions(3)}
+        t.equal(ends["/big"], "client_left", "end")
+        t.equal([r.target for r in upstream.requests], ["/held", "/x"], "what the upstream saw")
+
+
+@test("a half-close right behind the request is served in every mode, however long it waits")
+def half_closed(t):
+    for mode in "queued", "always", "never":
+        for unix in False, True:
+            for silent in 0.3, 1.5:
+                kaproxy, upstream, go, peer, holder = queue(t, mode, unix)
+                peer.channel.fin()
+                t.check(peer.channel.is_silent(silent), "something came")
+                go.set()
+                t.equal(holder.response().body, b"1 GET /held ", "answer of the first")
+                t.equal(peer.response().body, b"1 POST /x order", "answer")
+                t.equal(peer.channel.read_end(), (b"", "eof"), "end")
+                kaproxy.stop()
+                upstream.close()
+
+
+@test("so is the second of two requests that came together with it")
+def pipelined(t):
+    """It is queued anew, when an answer was acknowledged long after the client's end."""
+    for mode in "queued", "always":
+        def handler(connection, message):
+            if message.target == "/a":
+                connection.is_silent(0.4)
+            if message.target == "/held":
+                go.wait(PATIENCE)
+            return b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + message.target.encode()[:2]
+
+        go = threading.Event()
+        t.callback(go.set)
+        upstream = t.own(HttpUpstream(handler))
+        kaproxy = begin(t, mode, upstream)
+        peer, other = client(t, kaproxy), client(t, kaproxy)
+        peer.channel.send(request("GET", "/a") + request("GET", "/b"))
+        peer.channel.fin()
+        upstream.wait_requests(1)
+        other.send("GET", "/held")
+        t.equal(peer.response().body, b"/a", "first answer")
+        upstream.wait_requests(2)
+        t.check(peer.channel.is_silent(0.4), "something came")
+        go.set()
+        t.equal(peer.response().body, b"/b", "second answer")
+        t.equal(other.response().body, b"/h", "the other one's answer")
+
+
+@test("never: a client that left is served, unless it broke its connection")
+def never(t):
+    for leave in "fin", "reset":
+        for silent in WHILE, 1.5:
+            kaproxy, upstream, go, peer, holder = queue(t, "never")
+            wait_waiting(kaproxy)
+            t.check(peer.channel.is_silent(silent), "something came")
+            getattr(peer.channel, leave)()
+            kaproxy.counters()
+            go.set()
+            t.equal(holder.response().body, b"1 GET /held ", "answer of the first")
+            ends = {line["target"]: line["end"] for line in kaproxy.wait_sessions(2)}
+            if leave == "fin":
+                t.equal(peer.response().body, b"1 POST /x order", "answer")
+                t.equal(ends["/x"], "complete", "end")
+            else:
+                t.equal(ends["/x"], "client_reset", "end")
+                t.equal(len(upstream.requests), 1, "requests")
+
+
+@test("a reset while it is queued is no half-close, and never sent, however early it came")
+def reset(t):
+    for mode in "queued", "always":
+        kaproxy, upstream, go, peer, holder = queue(t, mode)
+        wait_waiting(kaproxy)
+        peer.channel.reset()
+        t.check(holder.channel.is_silent(WHILE), "something came")
+        go.set()
+        t.equal(holder.response().body, b"1 GET /held ", "answer of the first")
+        ends = {line["target"]: line["end"] for line in kaproxy.wait_sessions(2)}
+        t.equal(ends["/x"], "client_reset", "end")
+        t.equal([r.target for r in upstream.requests], ["/held"], "what the upstream saw")
+
+
+def under_way(t, mode, unix=False):
+    upstream, go = held(t, "/held")
+    kaproxy = begin(t, mode, upstream, unix)
+    peer = client(t, kaproxy)
+    peer.send("POST", "/held", body=b"order")
+    upstream.wait_requests(1)
+    return kaproxy, upstream, go, peer
+
+
+@test("always: one that leaves while its request is under way ends that, and the connection")
+def leaves_under_way(t):
+    for unix in False, True:
+        kaproxy, upstream, go, peer = under_way(t, "always", unix)
+        t.check(peer.channel.is_silent(WHILE), "something came")
+        peer.channel.close()
+        check_line(t, kaproxy, status="-", end="client_left", from_cache="none")
+        t.equal(kaproxy.counters()["discard_client_abort"], 1, "discarded")
+        go.set()
+        t.equal(one_shot(t, kaproxy, "GET", "/y").body, b"2 GET /y ", "the next one's answer")
+        kaproxy.stop()
+
+
+@test("queued, never: such a request goes on")
+def goes_on(t):
+    for mode in "queued", "never":
+        kaproxy, upstream, go, peer = under_way(t, mode)
+        t.check(peer.channel.is_silent(WHILE), "something came")
+        peer.channel.fin()
+        kaproxy.counters()
+        go.set()
+        t.equal(peer.response().body, b"1 POST /held order", "answer")
+        check_line(t, kaproxy, status=200, end="complete")
+
+
+@test("always: a half-close right behind a request that is under way is served")
+def half_closed_under_way(t):
+    for unix in False, True:
+        upstream, go = held(t, "/held")
+        kaproxy = begin(t, "always", upstream, unix)
+        for target in "/x", "/held":  # the latter of a client that is watched since long
+            peer = client(t, kaproxy)
+            if target == "/held":
+                t.equal(peer.ask("GET", "/y").status, 200, "status")
+                t.check(peer.channel.is_silent(WHILE), "something came")
+            peer.send("POST", target, body=b"order")
+            peer.channel.fin()
+            if target == "/held":
+                t.check(peer.channel.is_silent(1.5), "something came")
+                go.set()
+            t.equal(peer.response().body, b"1 POST %s order" % target.encode(), "answer")
+            t.equal(peer.channel.read_end(), (b"", "eof"), "end")
+        kaproxy.stop()
+
+
+def trickle(connection):
+    """An answer without an end; it has one when the connection has."""
+    read_request(connection)
+    connection.send(head("HTTP/1.1 200 OK", [("Transfer-Encoding", "chunked")]))
+    try:
+        while connection.is_silent(0.05):
+            connection.send(chunk(b"x"))
+    except OSError:
+        pass
+
+
+@test("always: while the answer comes, too; with a half-close it goes on coming")
+def in_answer(t):
+    kaproxy = begin(t, "always", t.own(ScriptedUpstream(trickle)))
+    peer = client(t, kaproxy)
+    peer.send("GET", "/x")
+    peer.channel.read(1000)  # takes seconds
+    peer.channel.fin()
+    check_line(t, kaproxy, status=200, end="client_left")
+    t.equal(kaproxy.counters()["discard_client_abort"], 1, "discarded")
+    half = client(t, kaproxy)
+    half.send("GET", "/y")
+    half.channel.fin()
+    half.channel.read(1000)
+    half.channel.reset()
+    check_line(t, kaproxy, 2, status=200, end="client_reset", target="/y")
+
+
+main()

@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""Goal of this test: an upstream may answer before it has the whole request: the client sees the
+answer and no reset, and the connection is not used again."""
+
+import sys
+
+sys.path.insert(0, sys.path[0] + "/../support")
+from kaptest import ScriptedUpstream, main, test
+from kaptest.http import answer, check_line, client, head, read_request, request, start
+
+LENGTH = 10_000_000
+ANSWER = answer(b"too much", status=413)
+
+
+def early(then):
+    """Answers as soon as the header is there; then it does what `then` says."""
+    def script(connection):
+        read_request(connection, with_body=lambda _: False)
+        connection.send(ANSWER)
+        then(connection)
+    return script
+
+
+def check(t, then):
+    upstream = t.own(ScriptedUpstream(early(then)))
+    kaproxy = start(t, upstream)
+    peer = client(t, kaproxy)
+    peer.channel.send(head("POST /x HTTP/1.1", [("Host", "h"), ("Content-Length", LENGTH)]))
+    for _ in range(LENGTH // 100_000):
+        peer.channel.send(b"x" * 100_000)
+    got = peer.response()
+    t.equal((got.status, got.body, got.closes()), (413, b"too much", True), "answer")
+    t.equal(peer.channel.end(), "eof", "end")
+    check_line(t, kaproxy, status=413, end="complete")
+    t.equal(kaproxy.counters()["idle"], 0, "idle connections")
+
+
+@test("and goes on reading")
+def reads(t):
+    check(t, lambda connection: connection.read_end())
+
+
+@test("and reads no more")
+def stops(t):
+    check(t, lambda connection: connection.is_silent(0.3))
+
+
+@test("and closes: with bytes unread, that is a reset")
+def closes(t):
+    check(t, lambda connection: connection.close())
+
+
+@test("a whole request that is still being sent: the client's connection stays")
+def client_stays(t):
+    """The body is read ahead, but the upstream takes only a part of it."""
+    size = 60_000
+    upstream = t.own(ScriptedUpstream(early(lambda connection: connection.is_silent(0.3)),
+                                      receive_buffer=2048))
+    kaproxy = start(t, upstream)
+    peer = client(t, kaproxy)
+    peer.channel.send(request("POST", "/x", body=b"x" * size))
+    got = peer.response()
+    t.equal((got.status, got.body), (413, b"too much"), "answer")
+    # A GET, which may be sent again: where the kernel took the whole body, the connection counts as
+    # sound until its end is seen.
+    t.equal(peer.ask("GET", "/y").status, 413, "status of the next answer on the same connection")
+
+
+main()

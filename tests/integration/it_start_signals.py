@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""Goal of this test: signals that come while kaproxy starts are heeded as soon as they can be, and do
+not end it before; SIGTERM and SIGINT do, as long as there is nothing to remove."""
+
+import os
+import signal
+import sys
+import threading
+
+sys.path.insert(0, sys.path[0] + "/../support")
+from kaptest import PATIENCE, Kaproxy, answer_lines, main, spawn, test, wait_until
+from kaptest.kaproxy import PROGRAM
+from kaptest.tls import settings
+
+HELD = signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2
+
+# Starts the program with the configuration of a FIFO in place of its file.
+FROM_FIFO = ["sh", "-c", 'fifo=$1 program=$2; exec "$program" -c "$fifo"', "sh"]
+
+# Starts it with all signals blocked, and one of them waiting.
+ALL_BLOCKED = [sys.executable, "-c", """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+os.kill(os.getpid(), signal.SIGUSR1)
+os.execv(sys.argv[1], sys.argv[1:])
+"""]
+
+
+def tls_listeners(count):
+    """Many of them take their time to be read."""
+    return {f"listener tls{number}": {
+        "listen": "127.0.0.1:{port}", "upstream": "https://127.0.0.1:1", **settings()}
+        for number in range(count)}
+
+
+def serves(t, kaproxy):
+    channel = kaproxy.connect()
+    t.equal(channel.ask(b"a"), b"1 a", "answer")
+    t.equal(channel.end(), "eof", "end")
+
+
+@test("SIGHUP, SIGUSR1 and SIGUSR2, again and again from the first moment on: kaproxy serves")
+def storm(t):
+    fifo = t.folder / "kaproxy.fifo"
+    os.mkfifo(fifo)
+    kaproxy = t.own(Kaproxy(t, t.upstream(answer_lines).endpoint, more=tls_listeners(40),
+                            wrap=[*FROM_FIFO, fifo]))
+    ready = threading.Event()
+
+    def send_signals():
+        while not ready.is_set():  # once, unless a port got taken
+            with open(fifo, "w", encoding="ascii") as file:  # returns when kaproxy reads
+                wait_until(lambda: kaproxy.process, "the process")
+                for number in HELD:
+                    kaproxy.signal(number)
+                file.write(kaproxy.file.read_text())
+            while kaproxy.is_running() and not ready.wait(0.001):
+                for number in HELD:
+                    kaproxy.signal(number)
+
+    thread = threading.Thread(target=send_signals, daemon=True)
+    thread.start()
+    t.callback(thread.join, PATIENCE)
+    t.callback(ready.set)
+    kaproxy.start()
+    ready.set()
+    serves(t, kaproxy)
+    for what in "stats listener=main", "logs are open anew", "SIGUSR2: it has no meaning":
+        kaproxy.wait_log(what)
+
+
+def heed_interrupts():
+    """As they are not where this test runs in a shell's background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@test("SIGTERM and SIGINT end it before it has bound anything")
+def ended(t):
+    fifo = t.folder / "kaproxy.fifo"
+    os.mkfifo(fifo)
+    for number in signal.SIGTERM, signal.SIGINT:
+        process = spawn([PROGRAM, "-c", str(fifo)], preexec_fn=heed_interrupts)
+        with open(fifo, "w", encoding="ascii"):
+            process.send_signal(number)
+            t.equal(process.wait(PATIENCE), -number, "status")
+
+
+@test("signals that its parent has blocked, one of them pending, are heeded all the same")
+def inherited(t):
+    kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint, wrap=ALL_BLOCKED)
+    kaproxy.wait_log("stats listener=main")
+    kaproxy.signal(signal.SIGHUP)
+    kaproxy.wait_log("logs are open anew")
+    serves(t, kaproxy)
+    kaproxy.stop()
+
+
+@test("SIGUSR2 says that it has no meaning, and does nothing")
+def without_meaning(t):
+    kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint)
+    kaproxy.signal(signal.SIGUSR2)
+    kaproxy.wait_log("notice: SIGUSR2: it has no meaning in this version")
+    serves(t, kaproxy)
+
+
+main()

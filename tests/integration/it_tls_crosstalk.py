@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+"""Goal of this test: over https as well, nobody ever gets anything of somebody else's exchange, or
+takes a part of an answer for the whole, not even where only TLS can tell; and nothing of it all
+stays behind."""
+
+import sys
+
+sys.path.insert(0, sys.path[0] + "/../support")
+from kaptest import main, test
+from kaptest.crosstalk import exchange, mostly_whole
+from kaptest.tls_ca import authority
+
+
+@test("32 clients, one connection")
+def one(t):
+    mostly_whole(t, *exchange(t, 2500, {"max_per_host": 1}, certificate=authority().valid))
+
+
+@test("32 clients, four connections")
+def four(t):
+    mostly_whole(t, *exchange(t, 4500, {"max_per_host": 4}, certificate=authority().valid))
+
+
+@test("32 clients, as many connections as they like")
+def many(t):
+    mostly_whole(t, *exchange(t, 3500, {"max_per_host": 64}, certificate=authority().valid))
+
+
+@test("large bodies")
+def large(t):
+    counts = exchange(t, 600, {"max_per_host": 8}, ["large"], authority().valid)
+    mostly_whole(t, *counts)
+    t.equal(counts[2]["spliced"], 0, "bytes spliced")
+
+
+@test("timeouts strike everywhere")
+def timeouts(t):
+    _, outcomes, further = exchange(
+        t, 5000, {"max_per_host": 8, "timeout": "200ms", "keep_alive": "20ms"}, ["timeouts"],
+        authority().valid, idle_timeout="100ms", header_timeout="50ms")
+    t.at_least(outcomes["whole"], 100, "whole answers")
+    t.at_least(further["timeouts"], 1, "timeouts")
+
+
+main()

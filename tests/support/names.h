@@ -1,0 +1,33 @@
+/* A resolver back end for tests: names with scripted answers, delays and a count of queries. */
+#ifndef KAPROXY_NAMES_H
+#define KAPROXY_NAMES_H
+
+#include "net/loop.h"
+#include "net/resolver.h"
+
+struct names;
+
+/* Never answers. */
+#define NAMES_NEVER INT64_MAX
+
+/* Owned by the resolver that names_backend is given to; resolver_free frees it. */
+struct names *names_new(struct loop *loop);
+struct resolver_backend *names_backend(struct names *names);
+
+/* What a name's next queries are answered: addresses (separated by commas; NULL or "": none), or
+ * the error where it is not NULL, after a delay. A name without a script is not known. */
+void names_set(struct names *names, const char *name, const char *addresses, const char *error,
+               usec_t delay);
+
+/* The TTL of a name's next answers; 0, as without this: they are not to be kept. */
+void names_set_ttl(struct names *names, const char *name, usec_t ttl);
+
+/* The look-up of this family's addresses fails from now on; 0: of none. Of the others the TTL
+ * counts.
+ */
+void names_lose_family(struct names *names, const char *name, sa_family_t family);
+
+/* How many queries for this name there were. */
+unsigned names_count(const struct names *names, const char *name);
+
+#endif

@@ -1,0 +1,119 @@
+#include "support/tls_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include <unistd.h>
+
+/* Ends a test that waits for ever. */
+#define PATIENCE 120
+
+struct world world;
+
+int tls_make_world(void **state)
+{
+    (void)state;
+    world_make(&world);
+    return 0;
+}
+
+int tls_clear_world(void **state)
+{
+    (void)state;
+    world_clear(&world);
+    return 0;
+}
+
+int tls_fixture_setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    alarm(PATIENCE);
+    f->options = (struct tls_options){.server_name = "api.example.com",
+                                      .verify = true,
+                                      .ca_file = world.ca_file,
+                                      .cert_file = "",
+                                      .key_file = "",
+                                      .min_version = "1.2",
+                                      .http = true};
+    *state = f;
+    return 0;
+}
+
+int tls_fixture_teardown(void **state)
+{
+    struct fixture *f = *state;
+    tls_client_free(f->client);
+    SSL_CTX_free(f->context);
+    free(f);
+    return 0;
+}
+
+void start(struct fixture *f)
+{
+    struct tls_mistake mistake;
+    f->client = tls_client_new(&f->options, &mistake);
+    assert_string_equal(mistake.text, "");
+    assert_non_null(f->client);
+}
+
+/* Makes client and peer as far as the test has not. */
+void prepare(struct fixture *f)
+{
+    if (f->client == NULL)
+        start(f);
+    if (f->context == NULL)
+        f->context = tls_peer_context(&world.good, NULL);
+}
+
+void assert_stats(struct fixture *f, unsigned full, unsigned resumed, unsigned failed)
+{
+    struct tls_stats stats;
+    tls_client_get_stats(f->client, &stats);
+    assert_int_equal(stats.full, full);
+    assert_int_equal(stats.resumed, resumed);
+    assert_int_equal(stats.failed, failed);
+}
+
+/* Connects, and leaves the pair open. */
+void connect_ok(struct fixture *f)
+{
+    prepare(f);
+    pair_make(&f->pair, f->client, f->context);
+    enum tls_result result = pair_handshake(&f->pair);
+    assert_string_equal(stream_failure(&f->pair.stream), "");
+    assert_int_equal(result, TLS_DONE);
+}
+
+/* A whole connection: the tickets behind the handshake are taken. */
+void visit(struct fixture *f)
+{
+    connect_ok(f);
+    tls_peer_send(&f->pair, "hello");
+    pair_expect(&f->pair, "hello");
+    pair_clear(&f->pair);
+}
+
+void assert_refused(struct fixture *f, const char *text)
+{
+    prepare(f);
+    pair_make(&f->pair, f->client, f->context);
+    assert_int_equal(pair_handshake(&f->pair), TLS_FAILED);
+    assert_string_equal(stream_failure(&f->pair.stream), text);
+    assert_int_equal(stream_handshake(&f->pair.stream), TLS_FAILED);
+    pair_clear(&f->pair);
+}
+
+/* The peer shows this certificate from now on. */
+void show(struct fixture *f, const struct identity_options *options)
+{
+    struct identity identity;
+    identity_make(&identity, options);
+    SSL_CTX_free(f->context);
+    f->context = tls_peer_context(&identity, NULL);
+    identity_clear(&identity);
+}

@@ -1,0 +1,645 @@
+/* Random steps against two pools, real sockets, a simulated clock, and a model of what the pools
+ * owe their users. The seed is the first argument or KAPROXY_SEED, else the clock's; it is printed.
+ * It repeats the choices; the course depends on the real clock and the kernel as well.
+ * KAPROXY_STEPS changes how many steps are taken. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "net/loop.h"
+#include "net/resolver.h"
+#include "pool/pool.h"
+#include "support/names.h"
+#include "support/peer.h"
+#include "support/sockets.h"
+
+#define STEPS       120000
+#define ROUND_STEPS 4000 /* then the pools end, and others with other limits begin */
+#define POOLS       2
+#define PEERS       4
+#define SLOTS       48
+
+/* What is allocated for. `peer` is where connections arrive: one of the accepting peers, or one of
+ * the two that never accept. */
+enum { TO_REFUSING = PEERS, TO_BLACKHOLE };
+static const struct {
+    const char *scheme, *addr;
+    int peer;
+} hosts[] = {
+    {"tcp", "127.0.0.1", 0},           {"tcp", "127.0.0.1", 1},
+    {"tcp", "127.0.0.1", 2},           {"tcp", "127.0.0.1", 3},
+    {"tcp+x", "127.0.0.1", 0},         {"tcp", "quick.test", 0},
+    {"tcp", "slow.test", 1},           {"tcp", "bad.test", 2},
+    {"tcp", "empty.test", 2},          {"tcp", "never.test", 2},
+    {"tcp", "127.0.0.1", TO_REFUSING}, {"tcp", "127.0.0.1", TO_BLACKHOLE},
+};
+#define HOSTS ARRAY_LEN(hosts)
+
+/* The pools bind to addresses of their own, so that peers can tell whose connection they see. */
+static const char *const bind_addresses[POOLS] = {"127.0.0.11", "127.0.0.12"};
+
+/* One user of the pools. */
+struct slot {
+    enum { SLOT_FREE, SLOT_WAITING, SLOT_LEASED } state;
+    int pool;
+    size_t host;
+    usec_t deadline;
+    struct allocation allocation;
+    enum { HOLDS_NOT, MAY_HOLD, HOLDS } hold; /* LEASED */
+};
+
+struct world {
+    uint64_t random;
+    unsigned long step;
+    struct loop *loop;
+    struct names *names;
+    struct resolver *resolver;
+    struct peer peers[PEERS + 2];
+    struct endpoint endpoints[HOSTS];
+    struct pool *pools[POOLS];
+    struct pool_limits limits[POOLS];
+    bool closing; /* nobody allocates any more */
+    struct slot slots[SLOTS];
+    /* Of this round, by pool. */
+    unsigned allocated[POOLS], succeeded[POOLS], failed[POOLS], cancelled[POOLS];
+    struct pool_stats totals; /* since the start */
+};
+
+static uint64_t seed;
+static unsigned long steps = STEPS;
+
+#define CLAIM(world, truth, ...)                                                                   \
+    do {                                                                                           \
+        if (!(truth)) {                                                                            \
+            print_error("# seed %llu step %lu: ", (unsigned long long)seed, (world)->step);        \
+            fail_msg(__VA_ARGS__);                                                                 \
+        }                                                                                          \
+    } while (0)
+
+/* splitmix64 */
+static uint64_t next_random(struct world *w)
+{
+    uint64_t z = w->random += 0x9e3779b97f4a7c15;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+}
+
+static unsigned below(struct world *w, unsigned limit)
+{
+    return (unsigned)(next_random(w) % limit);
+}
+
+static bool percent(struct world *w, unsigned chance)
+{
+    return below(w, 100) < chance;
+}
+
+/* A random slot in a state, or NULL. */
+static struct slot *pick_slot(struct world *w, int state)
+{
+    unsigned start = below(w, SLOTS);
+    for (unsigned i = 0; i < SLOTS; i++) {
+        struct slot *slot = &w->slots[(start + i) % SLOTS];
+        if ((int)slot->state == state)
+            return slot;
+    }
+    return NULL;
+}
+
+/* A random connection that a peer holds, or NULL. */
+static struct peer_conn *pick_conn(struct world *w, struct peer **peer)
+{
+    *peer = &w->peers[below(w, PEERS)];
+    struct peer_conn *conn, *chosen = NULL;
+    unsigned seen = 0;
+    TAILQ_FOREACH (conn, &(*peer)->conns, link) {
+        if (below(w, ++seen) == 0)
+            chosen = conn;
+    }
+    return chosen;
+}
+
+/* The users. */
+
+static struct world *the_world; /* for answers */
+
+static void user_release(struct world *w, struct slot *slot)
+{
+    (void)w;
+    slot->state = SLOT_FREE;
+    pool_release(&slot->allocation);
+}
+
+static void user_discard(struct world *w, struct slot *slot)
+{
+    slot->state = SLOT_FREE;
+    pool_discard(&slot->allocation, DISCARD_NOT_REUSABLE, percent(w, 50));
+}
+
+static void user_cancel(struct world *w, struct slot *slot)
+{
+    slot->state = SLOT_FREE;
+    w->cancelled[slot->pool]++;
+    pool_cancel(&slot->allocation);
+}
+
+static void check_lease(const struct world *w, const struct slot *slot)
+{
+    struct sockaddr_in far;
+    socklen_t length = sizeof(far);
+    const struct allocation *allocation = &slot->allocation;
+    CLAIM(w, !allocation->fresh || !allocation->reused, "fresh, but used before");
+    CLAIM(w, (allocation->from_cache == FROM_DEFERRED) <= allocation->reused,
+          "deferred, but never used");
+    for (const struct slot *other = w->slots; other < w->slots + SLOTS; other++) {
+        CLAIM(w,
+              other == slot || other->state != SLOT_LEASED ||
+                  other->allocation.stream != allocation->stream,
+              "one connection has two users");
+        CLAIM(w,
+              other->allocation.state != ALLOCATION_WAITING || other->pool != slot->pool ||
+                  other->host != slot->host || other->allocation.serial > allocation->serial ||
+                  (other->allocation.fresh && allocation->reused),
+              "an older waiter of the host was passed over");
+    }
+    /* Fails where the peer has reset it meanwhile. */
+    if (getpeername(allocation->stream->fd, (struct sockaddr *)&far, &length) == 0)
+        CLAIM(w, ntohs(far.sin_port) == w->endpoints[slot->host].port, "a wrong connection");
+}
+
+static void user_allocate(struct world *w);
+
+static void on_answered(struct allocation *allocation, const struct failure *failure)
+{
+    struct world *w = the_world;
+    struct slot *slot = container_of(allocation, struct slot, allocation);
+    CLAIM(w, slot->state == SLOT_WAITING, "an answer that nobody waits for");
+    if (failure != NULL) {
+        slot->state = SLOT_FREE;
+        w->failed[slot->pool]++;
+        CLAIM(w, failure->number != 0 || strcmp(failure->function, "resolve") == 0,
+              "%s failed without a number", failure->function);
+        CLAIM(w, failure->number != EAGAIN || w->limits[slot->pool].max_waiting != 0,
+              "refused without a limit");
+    } else {
+        slot->state = SLOT_LEASED;
+        slot->hold = HOLDS_NOT;
+        w->succeeded[slot->pool]++;
+        check_lease(w, slot);
+    }
+    /* What users do from inside an answer. */
+    if (slot->state == SLOT_LEASED && percent(w, 20))
+        user_release(w, slot);
+    else if (slot->state == SLOT_LEASED && percent(w, 5))
+        user_discard(w, slot);
+    if (percent(w, 20))
+        user_allocate(w);
+    struct slot *other;
+    if (percent(w, 5) && (other = pick_slot(w, SLOT_WAITING)) != NULL)
+        user_cancel(w, other);
+}
+
+static void user_allocate(struct world *w)
+{
+    struct slot *slot = pick_slot(w, SLOT_FREE);
+    if (slot == NULL || w->closing)
+        return;
+    slot->pool = (int)below(w, POOLS);
+    /* Mostly hosts that work. */
+    slot->host = percent(w, 75) ? below(w, 7) : below(w, HOSTS);
+    usec_t timeout = 0;
+    if (percent(w, 20))
+        timeout = 1 + (usec_t)below(w, 3000) * USEC_PER_MSEC;
+    else if (percent(w, 2))
+        timeout = -1;
+    slot->allocation = (struct allocation){.endpoint = &w->endpoints[slot->host],
+                                           .timeout = timeout,
+                                           .fresh = percent(w, 10),
+                                           .answered = on_answered};
+    slot->deadline = loop_now(w->loop) + (timeout != 0 ? timeout : w->limits[slot->pool].timeout);
+    slot->state = SLOT_WAITING;
+    w->allocated[slot->pool]++;
+    CLAIM(w, pool_allocate(w->pools[slot->pool], &slot->allocation) == 0, "allocate: %s",
+          strerror(errno));
+    CLAIM(w, slot->state == SLOT_WAITING, "answered from inside allocate");
+}
+
+/* The steps. */
+
+static void step_release(struct world *w)
+{
+    struct slot *slot = pick_slot(w, SLOT_LEASED);
+    if (slot != NULL)
+        user_release(w, slot);
+}
+
+static void step_discard(struct world *w)
+{
+    struct slot *slot = pick_slot(w, SLOT_LEASED);
+    if (slot != NULL)
+        user_discard(w, slot);
+}
+
+static void step_offer(struct world *w)
+{
+    struct slot *slot = pick_slot(w, SLOT_LEASED);
+    if (slot != NULL && pool_offer(&slot->allocation))
+        slot->state = SLOT_FREE;
+}
+
+static void step_cancel(struct world *w)
+{
+    struct slot *slot = pick_slot(w, SLOT_WAITING);
+    if (slot != NULL)
+        user_cancel(w, slot);
+}
+
+/* How many of max_tunnels a slot's host has taken. */
+static unsigned count_tunnels(const struct world *w, const struct slot *of)
+{
+    unsigned n = 0;
+    for (const struct slot *slot = w->slots; slot < w->slots + SLOTS; slot++)
+        n += slot->state == SLOT_LEASED && slot->hold != HOLDS_NOT && slot->pool == of->pool &&
+             slot->host == of->host;
+    return n;
+}
+
+static void step_reserve(struct world *w)
+{
+    struct slot *slot = pick_slot(w, SLOT_LEASED);
+    if (slot == NULL)
+        return;
+    bool free =
+        slot->hold != HOLDS_NOT || count_tunnels(w, slot) < w->limits[slot->pool].max_tunnels;
+    CLAIM(w, pool_reserve_hold(&slot->allocation) == free, "max_tunnels is miscounted");
+    if (free && slot->hold == HOLDS_NOT)
+        slot->hold = MAY_HOLD;
+}
+
+static void step_hold(struct world *w)
+{
+    struct slot *slot = pick_slot(w, SLOT_LEASED);
+    if (slot == NULL || slot->hold == HOLDS_NOT)
+        return;
+    pool_hold(&slot->allocation);
+    slot->hold = HOLDS;
+}
+
+static void step_unhold(struct world *w)
+{
+    struct slot *slot = pick_slot(w, SLOT_LEASED);
+    if (slot == NULL)
+        return;
+    bool done = pool_unhold(&slot->allocation);
+    CLAIM(w, done || slot->hold == HOLDS, "what is not held need not move back");
+    if (done)
+        slot->hold = HOLDS_NOT;
+}
+
+static void step_stay(struct world *w)
+{
+    struct slot *slot = pick_slot(w, SLOT_LEASED);
+    if (slot != NULL)
+        pool_set_stay(&slot->allocation, 1 + (usec_t)below(w, 4000) * USEC_PER_MSEC);
+}
+
+static void step_peer_closes(struct world *w)
+{
+    struct peer *peer;
+    struct peer_conn *conn = pick_conn(w, &peer);
+    if (conn != NULL)
+        peer_conn_forget(peer, conn);
+}
+
+static void step_peer_resets(struct world *w)
+{
+    struct peer *peer;
+    struct peer_conn *conn = pick_conn(w, &peer);
+    if (conn == NULL)
+        return;
+    peer_conn_reset(conn);
+    peer_conn_forget(peer, conn);
+}
+
+static void step_peer_sends(struct world *w)
+{
+    struct peer *peer;
+    const struct peer_conn *conn = pick_conn(w, &peer);
+    if (conn != NULL)
+        peer_conn_send(conn);
+}
+
+static void step_time_passes(struct world *w)
+{
+    usec_t most = USEC_PER_MSEC << below(w, 13);
+    loop_warp(w->loop, (usec_t)(next_random(w) % (uint64_t)most));
+}
+
+/* Names whose answers are kept: each stands for one of two addresses, or fails. */
+static void step_name_moves(struct world *w)
+{
+    const char *name = percent(w, 50) ? "quick.test" : "slow.test";
+    const char *address = percent(w, 50) ? "127.0.0.1" : "127.0.0.2,127.0.0.3";
+    usec_t delay = *name == 'q' ? 0 : 700 * USEC_PER_MSEC;
+    names_set(w->names, name, address, percent(w, 20) ? "Timeout" : NULL, delay);
+    names_set_ttl(w->names, name, (usec_t)below(w, 5) * USEC_PER_SEC);
+}
+
+static void step_turn(struct world *w)
+{
+    loop_turn(w->loop, 0);
+    for (const struct slot *slot = w->slots; slot < w->slots + SLOTS; slot++)
+        CLAIM(w, slot->allocation.state != ALLOCATION_WAITING || slot->deadline > loop_now(w->loop),
+              "a waiter's time is over, and it still waits");
+}
+
+static const struct {
+    unsigned weight;
+    void (*run)(struct world *world);
+} kinds[] = {
+    {30, user_allocate},  {18, step_release},    {6, step_discard},     {6, step_cancel},
+    {4, step_offer},      {2, step_stay},        {3, step_peer_closes}, {2, step_peer_resets},
+    {2, step_peer_sends}, {8, step_time_passes}, {1, step_name_moves},  {30, step_turn},
+    {8, step_reserve},    {8, step_hold},        {3, step_unhold},
+};
+
+static void take_step(struct world *w)
+{
+    unsigned total = 0;
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        total += kinds[i].weight;
+    unsigned chosen = below(w, total);
+    size_t i = 0;
+    while (chosen >= kinds[i].weight)
+        chosen -= kinds[i++].weight;
+    kinds[i].run(w);
+}
+
+/* The model. */
+
+/* What peers see: how many connections of each pool are open at each of them. A peer's record ends
+ * when the client's end was closed. */
+static void check_from_outside(struct world *w)
+{
+    unsigned open[POOLS] = {0};
+    for (int p = 0; p < PEERS; p++) {
+        struct peer *peer = &w->peers[p];
+        unsigned here[POOLS] = {0}, hosts_here = 0;
+        struct peer_conn *conn, *next;
+        peer_accept(peer);
+        for (conn = TAILQ_FIRST(&peer->conns); conn != NULL; conn = next) {
+            next = TAILQ_NEXT(conn, link);
+            enum peer_look look = peer_conn_look(conn);
+            if (look == PEER_OPEN)
+                here[(ntohl(conn->client.sin_addr.s_addr) & 0xff) - 11]++;
+            else
+                peer_conn_forget(peer, conn);
+        }
+        for (size_t h = 0; h < HOSTS; h++)
+            hosts_here += hosts[h].peer == p;
+        for (int i = 0; i < POOLS; i++) {
+            open[i] += here[i];
+            CLAIM(w, here[i] <= hosts_here * (w->limits[i].max_per_host + w->limits[i].max_tunnels),
+                  "a peer sees more than max_per_host and max_tunnels");
+        }
+    }
+    for (int i = 0; i < POOLS; i++)
+        CLAIM(w, open[i] <= w->limits[i].max_open, "peers see more than max_open");
+}
+
+static void check_pool(const struct world *w, int i)
+{
+    const struct pool_limits *limits = &w->limits[i];
+    struct pool_stats stats;
+    unsigned waiting = 0, busy = 0, held = 0, leased[HOSTS] = {0}, tunnels[HOSTS] = {0};
+    const char *wrong = pool_check(w->pools[i]);
+    CLAIM(w, wrong == NULL, "pool_check: %s", wrong);
+    for (const struct slot *slot = w->slots; slot < w->slots + SLOTS; slot++) {
+        if (slot->state == SLOT_FREE || slot->pool != i)
+            continue;
+        bool holds = slot->state == SLOT_LEASED && slot->hold == HOLDS;
+        waiting += slot->allocation.state == ALLOCATION_WAITING;
+        held += holds;
+        tunnels[slot->host] += holds;
+        busy += slot->allocation.conn != NULL && !holds;
+        leased[slot->host] += slot->allocation.conn != NULL && !holds;
+    }
+    pool_get_stats(w->pools[i], &stats);
+    CLAIM(w, stats.waiting == waiting, "%u wait, the pool says %u", waiting, stats.waiting);
+    CLAIM(w, stats.busy == busy, "%u are leased, the pool says %u", busy, stats.busy);
+    CLAIM(w, stats.held == held, "%u are held, the pool says %u", held, stats.held);
+    CLAIM(w, stats.queued <= stats.waiting, "more are queued than wait");
+    CLAIM(w, stats.busy + stats.held + stats.connecting + stats.idle <= limits->max_open,
+          "over max_open");
+    for (size_t h = 0; h < HOSTS; h++) {
+        CLAIM(w, leased[h] <= limits->max_per_host, "over max_per_host");
+        CLAIM(w, tunnels[h] <= limits->max_tunnels, "over max_tunnels");
+    }
+    CLAIM(w,
+          stats.answers[FROM_NONE] + stats.answers[FROM_IMMEDIATE] + stats.answers[FROM_DEFERRED] ==
+                  w->succeeded[i] &&
+              stats.failures == w->failed[i] && stats.cancelled == w->cancelled[i],
+          "answers are miscounted");
+}
+
+static void check_world(struct world *w)
+{
+    check_from_outside(w);
+    for (int i = 0; i < POOLS; i++)
+        check_pool(w, i);
+}
+
+/* Rounds. */
+
+static void begin_round(struct world *w)
+{
+    for (int i = 0; i < POOLS; i++) {
+        struct pool_limits limits = {
+            .max_per_host = 1 + below(w, 4),
+            .max_open = 1 + below(w, 10),
+            .keep_alive = (usec_t)(1 + below(w, 10)) * USEC_PER_SEC,
+            .timeout = (usec_t)(1 + below(w, 10)) * USEC_PER_SEC,
+        };
+        if (percent(w, 50))
+            limits.connect_timeout = (usec_t)(1 + below(w, 3)) * USEC_PER_SEC;
+        if (percent(w, 50))
+            limits.max_waiting = 1 + below(w, 20);
+        if (percent(w, 30))
+            limits.max_age = (usec_t)(1 + below(w, 20)) * USEC_PER_SEC;
+        if (percent(w, 30))
+            limits.max_connecting = 1 + below(w, 2);
+        if (percent(w, 30))
+            limits.max_uses = 1 + below(w, 5);
+        if (percent(w, 60))
+            limits.max_tunnels = 1 + below(w, 4);
+        if (percent(w, 60))
+            limits.min_idle = 1 + below(w, 3);
+        assert_true(address_parse(&limits.bind_address, bind_addresses[i]));
+        w->limits[i] = limits;
+        w->pools[i] = pool_new(w->loop, w->resolver, &limits);
+        assert_non_null(w->pools[i]);
+        for (int spares = 0; spares < 3; spares++) {
+            size_t host = percent(w, 70) ? below(w, 7) : below(w, HOSTS);
+            assert_int_equal(pool_keep_spares(w->pools[i], &w->endpoints[host]), 0);
+            if (percent(w, 30))
+                pool_expect_greeting(w->pools[i], &w->endpoints[host]);
+        }
+        w->allocated[i] = w->succeeded[i] = w->failed[i] = w->cancelled[i] = 0;
+    }
+    w->closing = false;
+}
+
+/* Takes steps until every slot is free. Nobody allocates; leases end one by one. */
+static void drain_slots(struct world *w, bool impatient)
+{
+    struct slot *slot;
+    for (unsigned round = 0; round < 100000; round++) {
+        if ((slot = pick_slot(w, SLOT_LEASED)) != NULL && percent(w, 50))
+            user_release(w, slot);
+        if (!impatient)
+            step_time_passes(w);
+        step_turn(w);
+        check_world(w);
+        if (pick_slot(w, SLOT_LEASED) == NULL && pick_slot(w, SLOT_WAITING) == NULL)
+            return;
+    }
+    CLAIM(w, false, "somebody was never answered");
+}
+
+/* Everybody is answered, everything is closed, and each connection's end has its reason. */
+static void end_round(struct world *w)
+{
+    w->closing = true;
+    unsigned how = below(w, 3);
+    for (int i = 0; i < POOLS; i++) {
+        if (how == 1)
+            pool_shutdown(w->pools[i]);
+        else if (how == 2)
+            pool_drain(w->pools[i]);
+    }
+    drain_slots(w, how == 1);
+    for (int i = 0; i < POOLS; i++) {
+        struct pool_stats stats;
+        uint64_t discards = 0;
+        pool_shutdown(w->pools[i]);
+        pool_get_stats(w->pools[i], &stats);
+        CLAIM(w, stats.busy + stats.held + stats.connecting + stats.idle + stats.waiting == 0,
+              "left at the end: %u busy, %u held, %u connecting, %u idle, %u waiting", stats.busy,
+              stats.held, stats.connecting, stats.idle, stats.waiting);
+        for (int reason = 0; reason < POOL_DISCARD_COUNT; reason++) {
+            discards += stats.discards[reason];
+            w->totals.discards[reason] += stats.discards[reason];
+        }
+        for (int kind = 0; kind <= FROM_DEFERRED; kind++)
+            w->totals.answers[kind] += stats.answers[kind];
+        w->totals.failures += stats.failures;
+        w->totals.cancelled += stats.cancelled;
+        CLAIM(w, stats.dials == discards, "connections ended without a reason");
+        CLAIM(w, w->allocated[i] == w->succeeded[i] + w->failed[i] + w->cancelled[i],
+              "answers are missing");
+        pool_free(w->pools[i]);
+    }
+    check_from_outside(w);
+    for (int p = 0; p < PEERS; p++)
+        CLAIM(w, TAILQ_EMPTY(&w->peers[p].conns), "a connection is left open");
+}
+
+static void open_world(struct world *w)
+{
+    w->random = seed;
+    the_world = w;
+    w->loop = loop_new();
+    assert_non_null(w->loop);
+    w->names = names_new(w->loop);
+    w->resolver = resolver_new(w->loop, names_backend(w->names));
+    assert_non_null(w->resolver);
+    for (int p = 0; p < PEERS; p++) /* the first two have all the addresses of their names */
+        assert_int_equal(peer_open(&w->peers[p], p < 2 ? "0.0.0.0" : "127.0.0.1", PEER_ACCEPT), 0);
+    assert_int_equal(peer_open(&w->peers[TO_REFUSING], "127.0.0.1", PEER_REFUSE), 0);
+    assert_int_equal(peer_open(&w->peers[TO_BLACKHOLE], "127.0.0.1", PEER_BLACKHOLE), 0);
+    names_set(w->names, "quick.test", "127.0.0.1", NULL, 0);
+    names_set(w->names, "slow.test", "127.0.0.1", NULL, 700 * USEC_PER_MSEC);
+    names_set(w->names, "bad.test", NULL, "No such name", 100 * USEC_PER_MSEC);
+    names_set(w->names, "empty.test", NULL, NULL, 100 * USEC_PER_MSEC);
+    names_set(w->names, "never.test", NULL, NULL, NAMES_NEVER);
+    for (size_t h = 0; h < HOSTS; h++) {
+        struct endpoint *endpoint = &w->endpoints[h];
+        snprintf(endpoint->scheme, sizeof(endpoint->scheme), "%s", hosts[h].scheme);
+        snprintf(endpoint->addr, sizeof(endpoint->addr), "%s", hosts[h].addr);
+        endpoint->port = ntohs(w->peers[hosts[h].peer].address.sin_port);
+    }
+}
+
+/* Says what the steps came to. A kind of end that never came would be a gap in the test. */
+static void report(const struct world *w)
+{
+    print_message("# failures %llu cancelled %llu\n", (unsigned long long)w->totals.failures,
+                  (unsigned long long)w->totals.cancelled);
+    for (int kind = 0; kind <= FROM_DEFERRED; kind++) {
+        print_message("# from_cache=%s %llu\n", from_cache_name((enum from_cache)kind),
+                      (unsigned long long)w->totals.answers[kind]);
+        CLAIM(w, steps < STEPS || w->totals.answers[kind] > 0, "none of a kind");
+    }
+    for (int reason = 0; reason < POOL_DISCARD_COUNT; reason++) {
+        print_message("# discard=%s %llu\n", pool_discard_name((enum pool_discard)reason),
+                      (unsigned long long)w->totals.discards[reason]);
+        bool sessions = reason == DISCARD_CLIENT_ABORT || reason == DISCARD_PROTOCOL_ERROR ||
+                        reason == DISCARD_IDLE_TIMEOUT || reason == DISCARD_EARLY_RESPONSE ||
+                        reason == DISCARD_UNACKED;
+        CLAIM(w, sessions || steps < STEPS || w->totals.discards[reason] > 0, "none of a kind");
+    }
+}
+
+static void random_steps(void **state)
+{
+    (void)state;
+    struct world *w = calloc(1, sizeof(*w));
+    assert_non_null(w);
+    int before = sockets_count();
+    open_world(w);
+    int rest = sockets_count();
+    while (w->step < steps) {
+        begin_round(w);
+        for (int i = 0; i < ROUND_STEPS && w->step < steps; i++) {
+            w->step++;
+            take_step(w);
+            check_world(w);
+        }
+        end_round(w);
+        CLAIM(w, sockets_count() == rest, "descriptors leaked");
+    }
+    report(w);
+    resolver_free(w->resolver);
+    loop_free(w->loop);
+    for (int p = 0; p < PEERS + 2; p++)
+        peer_close(&w->peers[p]);
+    CLAIM(w, sockets_count() == before, "descriptors leaked");
+    free(w);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(random_steps)};
+    const char *text = argc > 1 ? argv[1] : getenv("KAPROXY_SEED");
+    const char *count = getenv("KAPROXY_STEPS");
+    seed = text != NULL ? strtoull(text, NULL, 0) : (uint64_t)time(NULL);
+    if (count != NULL)
+        steps = strtoul(count, NULL, 0);
+    if (log_open("stderr", LOG_LEVEL_ERROR) < 0)
+        return 1;
+    printf("# seed %llu\n", (unsigned long long)seed);
+    fflush(stdout);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,575 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <ares.h>
+#include <arpa/inet.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "net/resolver.h"
+#include "support/sockets.h"
+
+/* A DNS server of a few names, all of which say by their first label what is to happen. */
+struct dns {
+    int fd;
+    struct event event;
+    unsigned asked;
+};
+
+/* Appends an address to the reply; its TTL is a number of seconds. */
+static size_t append_record(unsigned char *reply, size_t length, int family, const char *text,
+                            unsigned char ttl)
+{
+    unsigned char head[12] = {0xc0, 12, 0, family == AF_INET ? 1 : 28, 0, 1, 0, 0, 0, ttl, 0};
+    unsigned char size = family == AF_INET ? 4 : 16;
+    head[11] = size;
+    memcpy(reply + length, head, sizeof(head));
+    assert_int_equal(inet_pton(family, text, reply + length + sizeof(head)), 1);
+    reply[7]++; /* ANCOUNT */
+    return length + sizeof(head) + size;
+}
+
+/* Appends an alias, "a." and its address. */
+static size_t append_alias(unsigned char *reply, size_t length, unsigned char ttl)
+{
+    const unsigned char alias[] = {0xc0, 12, 0, 5, 0, 1, 0, 0, 0, ttl, 0, 3, 1, 'a', 0};
+    const unsigned char address[] = {1, 'a', 0, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1};
+    memcpy(reply + length, alias, sizeof(alias));
+    memcpy(reply + length + sizeof(alias), address, sizeof(address));
+    reply[7] += 2;
+    return length + sizeof(alias) + sizeof(address);
+}
+
+static void on_question(evutil_socket_t fd, short what, void *arg)
+{
+    struct dns *dns = arg;
+    unsigned char packet[1024];
+    struct sockaddr_in from;
+    socklen_t from_length = sizeof(from);
+    (void)what;
+    ssize_t n = recvfrom(fd, packet, 512, 0, (struct sockaddr *)&from, &from_length);
+    assert_true(n > 17);
+    dns->asked++;
+    size_t length = (size_t)n;
+    unsigned char type = packet[length - 3];
+    const unsigned char *label = packet + 13;
+    packet[2] = 0x81; /* a response, recursion desired */
+    packet[3] = 0x80; /* no error, recursion available */
+    if (memcmp(label, "mute", 4) == 0)
+        return;
+    if (memcmp(label, "gone", 4) == 0)
+        packet[3] |= 3; /* NXDOMAIN */
+    if (memcmp(label, "sick", 4) == 0)
+        packet[3] |= 2; /* SERVFAIL */
+    if (strncasecmp((const char *)label, "refused", 7) == 0)
+        packet[3] |= 5; /* REFUSED */
+    if (memcmp(label, "lazy", 4) == 0)
+        packet[3] |= 4; /* NOTIMP */
+    if (memcmp(label, "both", 4) == 0 && type == 1) {
+        length = append_record(packet, length, AF_INET, "127.0.0.1", 30);
+        length = append_record(packet, length, AF_INET, "127.0.0.2", 30);
+    }
+    if (memcmp(label, "both", 4) == 0 && type == 28)
+        length = append_record(packet, length, AF_INET6, "::1", 20);
+    if (memcmp(label, "half", 4) == 0 && type == 28)
+        return;
+    if ((memcmp(label, "zero", 4) == 0 || memcmp(label, "half", 4) == 0) && type == 1)
+        length = append_record(packet, length, AF_INET, "127.0.0.1", 0);
+    if (memcmp(label, "alias", 5) == 0 && type == 1)
+        length = append_alias(packet, length, 10);
+    if (memcmp(label, "host", 4) == 0 && label[5] == 'n' && type == 1) /* host.new */
+        length = append_record(packet, length, AF_INET, "127.0.0.3", 1);
+    sendto(fd, packet, length, 0, (struct sockaddr *)&from, from_length);
+}
+
+/* So many calls from now on find no memory. */
+static unsigned no_memory;
+
+int __wrap_ares_init_options(ares_channel *channel, struct ares_options *options, int mask);
+int __real_ares_init_options(ares_channel *channel, struct ares_options *options, int mask);
+
+int __wrap_ares_init_options(ares_channel *channel, struct ares_options *options, int mask)
+{
+    if (no_memory == 0)
+        return __real_ares_init_options(channel, options, mask);
+    no_memory--;
+    return ARES_ENOMEM;
+}
+
+struct world {
+    struct loop *loop;
+    struct resolver *resolver;
+    struct dns dns;
+    char servers[64];
+    struct resolver_ares_options options;
+    int descriptors; /* open before the resolver was made */
+};
+
+/* An asker that notes what it is told. */
+struct asker {
+    struct lookup lookup;
+    unsigned answers;
+    size_t count;
+    union address addresses[8];
+    char error[200];
+    const struct dns *dns; /* may be NULL */
+    unsigned asked;        /* it, by the time of the answer */
+};
+
+static void on_done(struct lookup *lookup, const union address *addresses, size_t count,
+                    const char *error)
+{
+    struct asker *asker = container_of(lookup, struct asker, lookup);
+    asker->answers++;
+    asker->asked = asker->dns != NULL ? asker->dns->asked : 0;
+    asker->count = count;
+    assert_true(count <= ARRAY_LEN(asker->addresses));
+    if (count > 0)
+        memcpy(asker->addresses, addresses, count * sizeof(*addresses));
+    snprintf(asker->error, sizeof(asker->error), "%s", error == NULL ? "" : error);
+}
+
+static void ask(struct world *world, struct asker *asker, const char *name)
+{
+    asker->lookup.done = on_done;
+    assert_int_equal(resolver_lookup(world->resolver, &asker->lookup, name), 0);
+    assert_int_equal(asker->answers, 0); /* never from inside the call */
+}
+
+static void make_resolver(struct world *world)
+{
+    struct resolver_backend *backend = resolver_ares_new(world->loop, &world->options);
+    assert_non_null(backend);
+    world->resolver = resolver_new(world->loop, backend);
+    assert_non_null(world->resolver);
+}
+
+static int setup(void **state)
+{
+    struct world *world = calloc(1, sizeof(*world));
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof(in);
+    /* c-ares before 1.22 knows retrans, in milliseconds; later ones take the last of the two. */
+    setenv("RES_OPTIONS", "retrans:200 timeout:1", 1);
+    world->loop = loop_new();
+    world->dns.fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(world->dns.fd, (struct sockaddr *)&in, length), 0);
+    assert_int_equal(getsockname(world->dns.fd, (struct sockaddr *)&in, &length), 0);
+    event_assign(&world->dns.event, loop_base(world->loop), world->dns.fd, EV_READ | EV_PERSIST,
+                 on_question, &world->dns);
+    event_add(&world->dns.event, NULL);
+    world->descriptors = sockets_count();
+
+    snprintf(world->servers, sizeof(world->servers), "127.0.0.1:%u", ntohs(in.sin_port));
+    world->options.servers = world->servers;
+    make_resolver(world);
+    *state = world;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *world = *state;
+    resolver_free(world->resolver);
+    loop_turn(world->loop, 0); /* what was posted is gone */
+    assert_int_equal(sockets_count(), world->descriptors);
+    event_del(&world->dns.event);
+    close(world->dns.fd);
+    loop_free(world->loop);
+    free(world);
+    return 0;
+}
+
+static void wait_for(struct world *world, const struct asker *asker)
+{
+    while (asker->answers == 0)
+        loop_turn(world->loop, -1);
+}
+
+/* Behind the text is who was asked. */
+static void assert_told(const struct world *world, const struct asker *asker, const char *text)
+{
+    char whole[200];
+    snprintf(whole, sizeof(whole), "%s (asked %s)", text, world->servers);
+    assert_string_equal(asker->error, whole);
+}
+
+static bool has_address(const struct asker *asker, const char *text)
+{
+    union address wanted;
+    assert_true(address_parse(&wanted, text));
+    for (size_t i = 0; i < asker->count; i++) {
+        if (memcmp(&asker->addresses[i], &wanted, address_length(&wanted)) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* From /etc/hosts, which c-ares reads and answers from inside the call that asks. */
+static void test_localhost(void **state)
+{
+    struct world *world = *state;
+    struct asker a = {0};
+    ask(world, &a, "localhost");
+    wait_for(world, &a);
+    assert_true(has_address(&a, "127.0.0.1") || has_address(&a, "::1"));
+}
+
+static void test_both_families(void **state)
+{
+    struct world *world = *state;
+    struct asker a = {0}, b = {0};
+    ask(world, &a, "both.test");
+    ask(world, &b, "both.test");
+    wait_for(world, &a);
+    assert_int_equal(a.count, 3);
+    assert_true(has_address(&a, "127.0.0.1"));
+    assert_true(has_address(&a, "127.0.0.2"));
+    assert_true(has_address(&a, "::1"));
+    assert_int_equal(b.answers, 1);
+    assert_int_equal(world->dns.asked, 2); /* A, AAAA */
+}
+
+static void test_not_found(void **state)
+{
+    struct world *world = *state;
+    struct asker a = {0};
+    ask(world, &a, "gone.test");
+    wait_for(world, &a);
+    assert_told(world, &a, "Domain name not found");
+}
+
+static void test_no_address(void **state)
+{
+    struct world *world = *state;
+    struct asker a = {0};
+    ask(world, &a, "none.test");
+    wait_for(world, &a);
+    assert_string_equal(a.error, "Host has no address.");
+}
+
+/* A name that c-ares refuses without asking anybody. */
+static void test_bad_name(void **state)
+{
+    struct world *world = *state;
+    struct asker a = {0};
+    char name[256];
+    memset(name, 'x', sizeof(name)); /* a label has 63 characters at most */
+    snprintf(name + 100, sizeof(name) - 100, ".test");
+    ask(world, &a, name);
+    wait_for(world, &a);
+    assert_true(strlen(a.error) > 0);
+    assert_int_equal(world->dns.asked, 0);
+}
+
+static void test_server_down(void **state)
+{
+    struct world *world = *state;
+    struct asker a = {0};
+    event_del(&world->dns.event);
+    close(world->dns.fd); /* the port now answers with ICMP */
+    world->descriptors--;
+    world->dns.fd = -1;
+    ask(world, &a, "both.test");
+    wait_for(world, &a);
+    assert_told(world, &a, "the name servers cannot be reached");
+}
+
+/* A server that fails has answered, and is told from one that is silent or not there. */
+static void test_server_fails(void **state)
+{
+    struct world *world = *state;
+    struct asker sick = {0}, refused = {0}, lazy = {0}, mute = {0};
+    ask(world, &mute, "mute.test");
+    ask(world, &sick, "sick.test");
+    ask(world, &refused, "Refused.test");
+    ask(world, &lazy, "lazy.test");
+    wait_for(world, &sick);
+    wait_for(world, &refused);
+    wait_for(world, &lazy);
+    assert_told(world, &sick, "a name server answered SERVFAIL");
+    assert_told(world, &refused, "a name server answered REFUSED");
+    assert_told(world, &lazy, "a name server answered NOTIMP");
+    wait_for(world, &mute);
+    assert_told(world, &mute, "no answer from the name servers");
+}
+
+/* All of them are named, as far as there is room. */
+static void test_many_servers(void **state)
+{
+    struct world *world = *state;
+    struct asker asker = {0};
+    char servers[400], expected[400];
+    snprintf(servers, sizeof(servers), "%s [::1]:%s", world->servers,
+             strchr(world->servers, ':') + 1);
+    snprintf(expected, sizeof(expected), "Domain name not found (asked %s, [::1]:%s",
+             world->servers, strchr(world->servers, ':') + 1);
+    for (int i = 0; i < 10; i++)
+        snprintf(servers + strlen(servers), sizeof(servers) - strlen(servers), " 127.100.100.%d",
+                 i);
+    for (int i = 0; i < 5; i++)
+        snprintf(expected + strlen(expected), sizeof(expected) - strlen(expected),
+                 ", 127.100.100.%d:53", i);
+    strcat(expected, ", ...)");
+    resolver_free(world->resolver);
+    world->options.servers = servers;
+    make_resolver(world);
+    ask(world, &asker, "gone.test");
+    wait_for(world, &asker);
+    assert_string_equal(asker.error, expected);
+}
+
+/* c-ares asks again by itself after a time-out, which runs on the loop. */
+static void test_asks_again(void **state)
+{
+    struct world *world = *state;
+    struct asker a = {0};
+    ask(world, &a, "mute.test");
+    while (world->dns.asked < 3)
+        loop_turn(world->loop, -1);
+    assert_int_equal(a.answers, 0);
+    resolver_cancel(world->resolver, &a.lookup);
+}
+
+/* A query that is dropped, as some servers do with those for AAAA, holds nobody up; it is asked
+ * again soon, whatever c-ares and the system's configuration would do. */
+static void test_dropped_query(void **state)
+{
+    struct world *world = *state;
+    struct asker a = {.dns = &world->dns};
+    resolver_free(world->resolver);
+    setenv("RES_OPTIONS", "retrans:3600000 retry:2 timeout:3600 attempts:2", 1);
+    make_resolver(world);
+    ask(world, &a, "half.test");
+    wait_for(world, &a);
+    assert_true(has_address(&a, "127.0.0.1"));
+    assert_int_equal(a.asked, 2);                           /* not yet */
+    usec_t end = loop_now(world->loop) + 60 * USEC_PER_SEC; /* else it would be an hour */
+    while (world->dns.asked < 1 + 2 && loop_now(world->loop) < end)
+        loop_turn(world->loop, USEC_PER_SEC);
+    assert_int_equal(world->dns.asked, 1 + 2);
+}
+
+/* The rest is teardown: the sockets are closed, and nothing is leaked or told. */
+static void test_freed_with_query_under_way(void **state)
+{
+    struct world *world = *state;
+    struct asker a = {0};
+    ask(world, &a, "mute.test");
+    while (world->dns.asked < 2)
+        loop_turn(world->loop, -1);
+    assert_true(sockets_count() > world->descriptors);
+    resolver_cancel(world->resolver, &a.lookup);
+}
+
+/* The same with an answer that is posted already. */
+static void test_freed_with_answer_posted(void **state)
+{
+    struct world *world = *state;
+    struct asker a = {0};
+    ask(world, &a, "localhost");
+    resolver_cancel(world->resolver, &a.lookup);
+}
+
+static void test_bad_servers(void **state)
+{
+    (void)state;
+    struct loop *loop = loop_new();
+    struct resolver_ares_options options = {.servers = "nonsense"};
+    assert_null(resolver_ares_new(loop, &options));
+    assert_int_equal(errno, EINVAL);
+    options.servers = " ";
+    assert_null(resolver_ares_new(loop, &options));
+    loop_free(loop);
+}
+
+/* Asks twice, with so much time between, and claims whether the second one made a query. */
+static void assert_kept(struct world *world, const char *name, usec_t later, bool kept)
+{
+    struct asker first = {0}, second = {0};
+    ask(world, &first, name);
+    wait_for(world, &first);
+    assert_true(first.count > 0);
+    unsigned asked = world->dns.asked;
+    loop_warp(world->loop, later);
+    ask(world, &second, name);
+    wait_for(world, &second);
+    assert_int_equal(second.count, first.count);
+    assert_true((world->dns.asked == asked) == kept);
+}
+
+/* The shortest TTL counts: here that of AAAA. */
+static void test_kept_for_ttl(void **state)
+{
+    assert_kept(*state, "both.test", 19 * USEC_PER_SEC, true);
+    assert_kept(*state, "both.test", 2 * USEC_PER_SEC, false);
+}
+
+static void test_kept_for_an_alias_ttl(void **state)
+{
+    assert_kept(*state, "alias.test", 9 * USEC_PER_SEC, true);
+    assert_kept(*state, "alias.test", 2 * USEC_PER_SEC, false);
+}
+
+/* DNS servers that forbid to keep an answer are not asked for each connection. */
+static void test_kept_for_a_second_at_least(void **state)
+{
+    assert_kept(*state, "zero.test", USEC_PER_SEC * 9 / 10, true);
+    assert_kept(*state, "zero.test", USEC_PER_SEC * 2 / 10, false);
+}
+
+static void write_file(const char *file, const char *text)
+{
+    FILE *stream = fopen(file, "w");
+    assert_non_null(stream);
+    fputs(text, stream);
+    fclose(stream);
+}
+
+/* A name with search domains; `search` stands in resolv.conf alone. */
+static void test_resolv_conf_is_read_anew(void **state)
+{
+    struct world *world = *state;
+    char folder[] = "/tmp/kaproxy-test-XXXXXX", file[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(file, sizeof(file), "%s/resolv.conf", folder);
+    write_file(file, "search old\n");
+    resolver_free(world->resolver);
+    world->options.resolv_conf = file;
+    make_resolver(world);
+
+    struct asker before = {0}, slow = {0}, soon = {0}, after = {0};
+    ask(world, &before, "host");
+    wait_for(world, &before);
+    assert_int_equal(before.count, 0);
+    ask(world, &slow, "mute.test"); /* on the channel that goes */
+
+    write_file(file, "search example new\n");
+    ask(world, &soon, "host"); /* the last look is no two seconds ago */
+    wait_for(world, &soon);
+    assert_int_equal(soon.count, 0);
+    loop_warp(world->loop, 3 * USEC_PER_SEC);
+    ask(world, &after, "host");
+    wait_for(world, &after);
+    assert_int_equal(after.count, 1);
+    assert_true(has_address(&after, "127.0.0.3"));
+    assert_int_equal(unlink(file), 0);
+    wait_for(world, &slow);
+    assert_told(world, &slow, "no answer from the name servers");
+
+    struct asker gone = {0}; /* without the file all stays */
+    loop_warp(world->loop, 3 * USEC_PER_SEC);
+    ask(world, &gone, "host");
+    wait_for(world, &gone);
+    assert_int_equal(gone.count, 1);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+/* The lowest descriptor that is free: the limit that leaves none. */
+static rlim_t lowest_descriptor(void)
+{
+    int fd = dup(STDERR_FILENO);
+    assert_true(fd >= 0);
+    close(fd);
+    return (rlim_t)fd;
+}
+
+/* A change that cannot be read, as no descriptor or no memory is left, is read later. Without this
+ * c-ares would know neither servers nor search domains until the next change. */
+static void test_resolv_conf_in_a_shortage(void **state)
+{
+    struct world *world = *state;
+    char file[] = "/tmp/kaproxy-test-XXXXXX";
+    int fd = mkstemp(file);
+    assert_true(fd >= 0);
+    close(fd);
+    resolver_free(world->resolver);
+    world->options.resolv_conf = file;
+    make_resolver(world);
+    write_file(file, "search new\n");
+    loop_warp(world->loop, 3 * USEC_PER_SEC);
+
+    struct asker before = {0}, between = {0}, after = {0};
+    struct rlimit usual, none;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &usual), 0);
+    none = usual;
+    none.rlim_cur = lowest_descriptor();
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    ask(world, &before, "host");
+    wait_for(world, &before);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &usual), 0);
+    assert_int_equal(before.count, 0);
+
+    loop_warp(world->loop, 3 * USEC_PER_SEC);
+    no_memory = 1;
+    ask(world, &between, "host");
+    wait_for(world, &between);
+    assert_int_equal(no_memory, 0);
+    assert_int_equal(between.count, 0);
+
+    loop_warp(world->loop, 3 * USEC_PER_SEC);
+    ask(world, &after, "host");
+    wait_for(world, &after);
+    assert_int_equal(after.count, 1);
+    assert_int_equal(unlink(file), 0);
+}
+
+/* The rest is teardown: both channels go, with what they have under way. */
+static void test_freed_with_two_channels(void **state)
+{
+    struct world *world = *state;
+    char file[] = "/tmp/kaproxy-test-XXXXXX";
+    int fd = mkstemp(file);
+    assert_true(fd >= 0);
+    close(fd);
+    resolver_free(world->resolver);
+    world->options.resolv_conf = file;
+    make_resolver(world);
+    struct asker old = {0}, new = {0};
+    ask(world, &old, "mute.test");
+    write_file(file, "search example\n");
+    loop_warp(world->loop, 3 * USEC_PER_SEC);
+    ask(world, &new, "mute.example");
+    while (world->dns.asked < 4)
+        loop_turn(world->loop, -1);
+    resolver_cancel(world->resolver, &old.lookup);
+    resolver_cancel(world->resolver, &new.lookup);
+    assert_int_equal(unlink(file), 0);
+}
+
+int main(void)
+{
+#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_localhost),
+        TEST(test_both_families),
+        TEST(test_not_found),
+        TEST(test_no_address),
+        TEST(test_bad_name),
+        TEST(test_server_down),
+        TEST(test_server_fails),
+        TEST(test_many_servers),
+        TEST(test_asks_again),
+        TEST(test_dropped_query),
+        TEST(test_freed_with_query_under_way),
+        TEST(test_freed_with_answer_posted),
+        TEST(test_kept_for_ttl),
+        TEST(test_kept_for_an_alias_ttl),
+        TEST(test_kept_for_a_second_at_least),
+        TEST(test_resolv_conf_is_read_anew),
+        TEST(test_resolv_conf_in_a_shortage),
+        TEST(test_freed_with_two_channels),
+        cmocka_unit_test(test_bad_servers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
