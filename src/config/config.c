@@ -90,10 +90,9 @@ static void print_pair(const char *key, const char *value, FILE *out)
 
 static bool has_effect(const struct config_listener *listener, const struct config_key *key)
 {
-    unsigned scheme = KEY_FOR(endpoint_kind(&listener->upstream));
     if (key->for_unix && !config_listener_is_unix(listener))
         return false;
-    return key->schemes == 0 || (key->schemes & scheme) != 0;
+    return config_key_suits(key, endpoint_scheme(&listener->upstream));
 }
 
 static void print_record(const struct config *config, enum config_kind kind, size_t index,

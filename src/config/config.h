@@ -22,13 +22,6 @@ struct config_address {
     int line;
 };
 
-enum config_reuse {
-    REUSE_FRAMED,
-    REUSE_QUIET,
-    REUSE_NEVER,
-    REUSE_UNSET /* not in a struct that config_load returned */
-};
-
 /* When a client that has left ends its request; half-closed ones have not left. */
 enum config_abort { ABORT_QUEUED, ABORT_ALWAYS, ABORT_NEVER };
 
@@ -59,10 +52,10 @@ struct config_listener {
     size_t address_count;
     struct config_socket socket;
     struct endpoint upstream;
-    size_t pool;     /* index into config.pools */
-    char *pool_name; /* "" for the default pool */
-    usec_t timeout;  /* of its allocations; the pool's when it has none of its own */
-    enum config_reuse reuse;
+    size_t pool;              /* index into config.pools */
+    char *pool_name;          /* "" for the default pool */
+    usec_t timeout;           /* of its allocations; the pool's when it has none of its own */
+    enum reuse reuse;         /* never REUSE_UNSET after config_load */
     usec_t idle_timeout;      /* 0: none */
     usec_t response_timeout;  /* http: for a response to begin; 0: none */
     usec_t header_timeout;    /* http: for a request's header; 0: none */

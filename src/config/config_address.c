@@ -5,28 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/endpoint.h"
-
 #define UNIX_PREFIX "unix:"
-
-int config_address_parse_numeric(union address *address, const char *text)
-{
-    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST, .ai_family = AF_INET6};
-    struct addrinfo *found;
-    union address parsed = {0};
-
-    if (inet_pton(AF_INET, text, &parsed.in.sin_addr) == 1) {
-        parsed.in.sin_family = AF_INET;
-    } else {
-        /* inet_pton knows no scopes. */
-        if (getaddrinfo(text, NULL, &hints, &found) != 0)
-            return -1;
-        memcpy(&parsed.in6, found->ai_addr, sizeof(parsed.in6));
-        freeaddrinfo(found);
-    }
-    *address = parsed;
-    return 0;
-}
 
 bool config_address_is_mapped(const union address *address)
 {
@@ -104,12 +83,11 @@ static const char *parse_inet(struct config_address *address, char *text)
     const char *error = split(text, &host, &port_text);
     if (error != NULL)
         return error;
-    if (config_address_parse_numeric(&numeric, host) == -1 ||
-        (numeric.sa.sa_family == AF_INET6) != bracketed)
+    if (!address_parse(&numeric, host) || (numeric.sa.sa_family == AF_INET6) != bracketed)
         return "the addr is not numeric, such as 127.0.0.1, 0.0.0.0 or [::1]";
     if (config_address_is_mapped(&numeric))
         return "this is IPv4 written as IPv6: write the IPv4 address, such as 127.0.0.1:80";
-    if (endpoint_parse_port(&port, port_text) == -1)
+    if (address_parse_port_number(&port, port_text) < 0)
         return "a port is a number from 1 to 65535";
     set_numeric(address, &numeric, port);
     return NULL;

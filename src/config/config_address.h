@@ -18,9 +18,6 @@ void config_address_clear(struct config_address *address);
 /* True when one socket listening on a leaves no room for one on b. */
 bool config_address_overlaps(const struct config_address *a, const struct config_address *b);
 
-/* Numeric IPv4 or IPv6, without brackets and port; a scope is allowed. 0 or -1. */
-MUST_CHECK int config_address_parse_numeric(union address *address, const char *text);
-
 /* True for an IPv4-mapped address, ::ffff:127.0.0.1. Our IPv6 sockets never carry IPv4, so it is of
  * no use with them. */
 bool config_address_is_mapped(const union address *address);

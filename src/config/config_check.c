@@ -9,11 +9,6 @@
 #include "config/config_record.h"
 #include "config/config_tls.h"
 
-static bool scheme_is_opaque(enum scheme_kind kind)
-{
-    return kind == SCHEME_TCP || kind == SCHEME_TLS;
-}
-
 /* Defaults are not meant to fit every max_open. */
 static void warn_beyond_max_open(struct config_parts *parts, const struct config_part *part,
                                  const char *key, unsigned value)
@@ -69,8 +64,9 @@ static void resolve_pool(struct config_parts *parts, struct config_listener *lis
         listener->timeout = parts->config->pools[pool->index].limits.timeout;
 }
 
-static void check_reuse_opaque(struct config_parts *parts, const struct config_listener *listener,
-                               const struct config_part *part)
+/* Says why the choice is not the scheme's, or that there must be one. */
+static void refuse_reuse(struct config_parts *parts, const struct config_listener *listener,
+                         const struct config_part *part)
 {
     int line = config_part_line(part, "reuse");
     const char *scheme = listener->upstream.scheme;
@@ -88,24 +84,25 @@ static void check_reuse_opaque(struct config_parts *parts, const struct config_l
                           "reuse: framed is for http and https, the bytes of scheme %s carry no "
                           "boundary: use quiet or never",
                           scheme);
+    else
+        config_errors_add(&parts->errors, line,
+                          "reuse: quiet is for opaque schemes, scheme %s has message boundaries: "
+                          "use framed or never",
+                          scheme);
 }
 
 static void check_reuse(struct config_parts *parts, struct config_listener *listener,
                         const struct config_part *part)
 {
+    const struct scheme *scheme = endpoint_scheme(&listener->upstream);
     int line = config_part_line(part, "reuse");
 
     if (line != 0 && !config_part_is_valid(part, "reuse"))
         return;
-    if (scheme_is_opaque(endpoint_kind(&listener->upstream)))
-        check_reuse_opaque(parts, listener, part);
-    else if (listener->reuse == REUSE_QUIET)
-        config_errors_add(&parts->errors, line,
-                          "reuse: quiet is for opaque schemes, scheme %s has message boundaries: "
-                          "use framed or never",
-                          listener->upstream.scheme);
-    else if (listener->reuse == REUSE_UNSET)
-        listener->reuse = REUSE_FRAMED;
+    if (listener->reuse == REUSE_UNSET)
+        listener->reuse = scheme->reuse_default;
+    if ((scheme->reuse & REUSE_SET(listener->reuse)) == 0)
+        refuse_reuse(parts, listener, part);
 }
 
 /* Keys that the upstream's scheme leaves without an effect. */
@@ -113,11 +110,11 @@ static void check_effect(struct config_parts *parts, const struct config_listene
                          const struct config_part *part)
 {
     const struct config_section *section = &config_sections[part->kind];
-    enum scheme_kind kind = endpoint_kind(&listener->upstream);
+    const struct scheme *scheme = endpoint_scheme(&listener->upstream);
 
     for (size_t i = 0; i < section->key_count; i++) {
         const struct config_key *key = &section->keys[i];
-        if (part->lines[i] != 0 && key->schemes != 0 && (key->schemes & KEY_FOR(kind)) == 0)
+        if (part->lines[i] != 0 && !config_key_suits(key, scheme))
             config_errors_add(&parts->errors, part->lines[i], "%s: has no effect on scheme %s",
                               key->name, listener->upstream.scheme);
     }
@@ -140,8 +137,9 @@ static void check_certificate(struct config_parts *parts, const struct config_li
 /* Where the upstream's scheme is not known, files that are given are taken to be for TLS. */
 static bool takes_tls(const struct config_listener *listener, const struct config_part *part)
 {
-    if (*listener->upstream.scheme != '\0')
-        return (KEY_FOR_TLS & KEY_FOR(endpoint_kind(&listener->upstream))) != 0;
+    const struct scheme *scheme = endpoint_scheme(&listener->upstream);
+    if (scheme != NULL)
+        return scheme->tls;
     return config_part_is_valid(part, "tls_ca_file") ||
            config_part_is_valid(part, "tls_cert_file") ||
            config_part_is_valid(part, "tls_key_file");
@@ -151,7 +149,7 @@ static bool takes_tls(const struct config_listener *listener, const struct confi
 static void check_upstream(struct config_parts *parts, struct config_listener *listener,
                            const struct config_part *part)
 {
-    if (*listener->upstream.scheme != '\0') {
+    if (endpoint_scheme(&listener->upstream) != NULL) {
         check_reuse(parts, listener, part);
         check_effect(parts, listener, part);
     }

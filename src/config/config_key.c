@@ -5,9 +5,12 @@
 
 #include "config/config.h"
 #include "config/config_type.h"
+#include "net/scheme.h"
 
 #define MANY 1000000  /* connections, clients, allocations */
 #define YEAR 31536000 /* seconds */
+
+#define HTTP KEY_FOR(PROTOCOL_HTTP)
 
 /* A key of SECTION, the struct it is kept in. */
 #define KEY(key, what, member, text, ...)                                                          \
@@ -58,21 +61,21 @@ static const struct config_key listener_keys[] = {
     KEY("timeout", time, timeout, "", .max = YEAR, .zero_is_default = true),
     KEY("reuse", reuse, reuse, ""),
     KEY("idle_timeout", time, idle_timeout, "300", .max = YEAR),
-    KEY("response_timeout", own_time, response_timeout, "", .max = YEAR, .schemes = KEY_FOR_HTTP),
-    KEY("header_timeout", time, header_timeout, "30", .max = YEAR, .schemes = KEY_FOR_HTTP),
-    KEY("client_keep_alive", time, client_keep_alive, "60", .max = YEAR, .schemes = KEY_FOR_HTTP),
-    KEY("affinity_timeout", time, affinity_timeout, "60", .max = YEAR, .schemes = KEY_FOR_HTTP),
-    KEY("request_buffering", on_off, request_buffering, "on", .schemes = KEY_FOR_HTTP),
-    KEY("abort_on_close", abort, abort_on_close, "queued", .schemes = KEY_FOR_HTTP),
-    KEY("forwarded", forwarded, forwarded, "off", .schemes = KEY_FOR_HTTP),
-    KEY("host", host, host, "upstream", .schemes = KEY_FOR_HTTP),
-    KEY("tls_ca_file", text, tls_ca_file, "", .schemes = KEY_FOR_TLS),
-    KEY("tls_verify", bool, tls_verify, "yes", .schemes = KEY_FOR_TLS),
-    KEY("tls_server_name", host_name, tls_server_name, "", .schemes = KEY_FOR_TLS),
-    KEY("tls_cert_file", text, tls_cert_file, "", .schemes = KEY_FOR_TLS),
-    KEY("tls_key_file", text, tls_key_file, "", .schemes = KEY_FOR_TLS),
-    KEY("tls_min_version", tls_version, tls_min_version, "1.2", .schemes = KEY_FOR_TLS),
-    KEY("tls_close_notify", tls_close_notify, tls_close_notify, "required", .schemes = KEY_FOR_TLS),
+    KEY("response_timeout", own_time, response_timeout, "", .max = YEAR, .protocols = HTTP),
+    KEY("header_timeout", time, header_timeout, "30", .max = YEAR, .protocols = HTTP),
+    KEY("client_keep_alive", time, client_keep_alive, "60", .max = YEAR, .protocols = HTTP),
+    KEY("affinity_timeout", time, affinity_timeout, "60", .max = YEAR, .protocols = HTTP),
+    KEY("request_buffering", on_off, request_buffering, "on", .protocols = HTTP),
+    KEY("abort_on_close", abort, abort_on_close, "queued", .protocols = HTTP),
+    KEY("forwarded", forwarded, forwarded, "off", .protocols = HTTP),
+    KEY("host", host, host, "upstream", .protocols = HTTP),
+    KEY("tls_ca_file", text, tls_ca_file, "", .for_tls = true),
+    KEY("tls_verify", bool, tls_verify, "yes", .for_tls = true),
+    KEY("tls_server_name", host_name, tls_server_name, "", .for_tls = true),
+    KEY("tls_cert_file", text, tls_cert_file, "", .for_tls = true),
+    KEY("tls_key_file", text, tls_key_file, "", .for_tls = true),
+    KEY("tls_min_version", tls_version, tls_min_version, "1.2", .for_tls = true),
+    KEY("tls_close_notify", tls_close_notify, tls_close_notify, "required", .for_tls = true),
 };
 #undef SECTION
 
@@ -85,6 +88,12 @@ const struct config_section config_sections[CONFIG_KIND_COUNT] = {
     [SECTION_POOL] = {"pool", pool_keys, ARRAY_LEN(pool_keys)},
     [SECTION_LISTENER] = {"listener", listener_keys, ARRAY_LEN(listener_keys)},
 };
+
+bool config_key_suits(const struct config_key *key, const struct scheme *scheme)
+{
+    return (scheme->tls || !key->for_tls) &&
+           (key->protocols == 0 || (key->protocols & KEY_FOR(scheme->protocol)) != 0);
+}
 
 int config_key_find(const struct config_section *section, const char *name)
 {

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 struct config_type;
+struct scheme;
 
 struct config_key {
     const char *name;
@@ -16,15 +17,13 @@ struct config_key {
     const char *initial; /* the default, as text; NULL: the key must be given */
     int64_t min, max;    /* counts as they are, times in seconds */
     bool zero_is_default;
-    bool or_zero;     /* 0 is allowed beside the range */
-    bool for_unix;    /* has an effect on unix sockets alone */
-    unsigned schemes; /* KEY_FOR_*: the upstreams it has an effect on; 0: all */
+    bool or_zero;       /* 0 is allowed beside the range */
+    bool for_unix;      /* has an effect on unix sockets alone */
+    bool for_tls;       /* on upstreams with TLS alone */
+    unsigned protocols; /* on these alone, a set of KEY_FOR; 0: all */
 };
 
-/* Sets of enum scheme_kind. */
-#define KEY_FOR(kind) (1u << (kind))
-#define KEY_FOR_HTTP  (KEY_FOR(SCHEME_HTTP) | KEY_FOR(SCHEME_HTTPS))
-#define KEY_FOR_TLS   (KEY_FOR(SCHEME_HTTPS) | KEY_FOR(SCHEME_TLS))
+#define KEY_FOR(protocol) (1U << (protocol))
 
 enum config_kind { SECTION_KAPROXY, SECTION_POOL, SECTION_LISTENER, CONFIG_KIND_COUNT };
 
@@ -37,6 +36,9 @@ struct config_section {
 #define CONFIG_KEYS_MAX 32
 
 extern const struct config_section config_sections[CONFIG_KIND_COUNT];
+
+/* Has it an effect on such an upstream? */
+bool config_key_suits(const struct config_key *key, const struct scheme *scheme);
 
 /* A key's index in its section, or -1. */
 int config_key_find(const struct config_section *section, const char *name);

@@ -18,6 +18,7 @@ static bool has_server_name(const struct config_listener *listener)
 static struct tls_options options_of(const struct config_listener *listener)
 {
     const struct endpoint *upstream = &listener->upstream;
+    const struct scheme *scheme = endpoint_scheme(upstream);
     const char *name = has_server_name(listener) ? listener->tls_server_name : upstream->addr;
     struct tls_options options = {
         .server_name = name,
@@ -26,7 +27,7 @@ static struct tls_options options_of(const struct config_listener *listener)
         .cert_file = listener->tls_cert_file,
         .key_file = listener->tls_key_file,
         .min_version = listener->tls_min_version != NULL ? listener->tls_min_version : "1.2",
-        .http = *upstream->scheme != '\0' && endpoint_kind(upstream) == SCHEME_HTTPS,
+        .alpn = scheme != NULL ? scheme->alpn : NULL,
         .bare_end = !listener->tls_close_notify,
     };
     if (options.cert_file == NULL || options.key_file == NULL || *options.cert_file == '\0' ||
@@ -35,7 +36,7 @@ static struct tls_options options_of(const struct config_listener *listener)
     return options;
 }
 
-/* Of the same endpoint, so that `http` is the same as well. */
+/* Of the same endpoint, so that `alpn` is the same as well. */
 static bool same_options(const struct tls_options *a, const struct tls_options *b)
 {
     return a->verify == b->verify && a->bare_end == b->bare_end &&
@@ -157,8 +158,9 @@ static void warn_about_address(struct config_parts *parts, const struct config_p
                                upstream->addr);
         return;
     }
-    if (endpoint_kind(upstream) == SCHEME_HTTPS && !is_address(listener->tls_server_name) &&
-        listener->host != NULL && strcmp(listener->host, "upstream") == 0)
+    if (endpoint_scheme(upstream)->protocol == PROTOCOL_HTTP &&
+        !is_address(listener->tls_server_name) && listener->host != NULL &&
+        strcmp(listener->host, "upstream") == 0)
         config_errors_warn(&parts->errors, config_part_line(part, "tls_server_name"),
                            "tls_server_name: the upstream gets its address, %s, as Host; for the "
                            "name set host = %s",

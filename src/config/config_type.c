@@ -289,13 +289,13 @@ static int parse_reuse(struct config_input *input, void *field)
     int word = *input->text == '\0' ? REUSE_UNSET : find_word(input, reuse_words);
     if (word == -1)
         return -1;
-    *(enum config_reuse *)field = (enum config_reuse)word;
+    *(enum reuse *)field = (enum reuse)word;
     return 0;
 }
 
 static const char *format_reuse(const void *field, char buffer[CONFIG_VALUE_MAX])
 {
-    enum config_reuse reuse = *(const enum config_reuse *)field;
+    enum reuse reuse = *(const enum reuse *)field;
 
     (void)buffer;
     return reuse == REUSE_UNSET ? "" : reuse_words[reuse];
@@ -454,7 +454,7 @@ static const char *format_endpoint(const void *field, char buffer[CONFIG_VALUE_M
 
 static int parse_bind_address(struct config_input *input, void *field)
 {
-    if (*input->text != '\0' && config_address_parse_numeric(field, input->text) == -1)
+    if (*input->text != '\0' && !address_parse(field, input->text))
         return refuse(input, "\"%s\" is not a numeric IPv4 or IPv6 address", input->text);
     if (config_address_is_mapped(field)) {
         *(union address *)field = (union address){0};

@@ -22,8 +22,7 @@ static bool is_name(const struct endpoint *endpoint)
 /* Only HTTP has clients that hold connections apart from max_per_host. */
 static bool is_http(const struct endpoint *endpoint)
 {
-    enum scheme_kind kind = endpoint_kind(endpoint);
-    return kind == SCHEME_HTTP || kind == SCHEME_HTTPS;
+    return endpoint_scheme(endpoint)->protocol == PROTOCOL_HTTP;
 }
 
 /* Only what the listeners name is ever dialled, hence no more hosts than listeners. A dial's first

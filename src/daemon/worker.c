@@ -252,8 +252,8 @@ int worker_run(struct worker *worker)
         const struct config_listener *listener = &config->listeners[i];
         if (pool_keep_spares(worker->pools[listener->pool], &listener->upstream) < 0)
             goto err;
-        enum scheme_kind kind = endpoint_kind(&listener->upstream);
-        if (listener->reuse == REUSE_NEVER && (kind == SCHEME_TCP || kind == SCHEME_TLS))
+        enum protocol protocol = endpoint_scheme(&listener->upstream)->protocol;
+        if (listener->reuse == REUSE_NEVER && protocol == PROTOCOL_OPAQUE)
             pool_expect_greeting(worker->pools[listener->pool], &listener->upstream);
     }
     log_ready();

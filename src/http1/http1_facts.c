@@ -397,6 +397,11 @@ static bool check_switch(struct facts *facts)
     return true;
 }
 
+bool http1_head_is_interim(const struct http1_head *head)
+{
+    return head->kind == HTTP1_KIND_RESPONSE && head->status < 200 && head->status != 101;
+}
+
 /* RFC 9112 6.3. A length of 0 in a 1xx or 204 is forbidden too, but common and not ambiguous. With
  * anything else there may come a body: behind 1xx that is fatal, for the final response is due; 204
  * is the end in any case, if nothing more is read; and a tunnel has no end. */

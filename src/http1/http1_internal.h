@@ -6,6 +6,12 @@
 
 #include "http1/http1.h"
 
+/* http1_head.stage */
+enum { STAGE_START_LINE, STAGE_FIELDS, STAGE_DONE, STAGE_BAD };
+
+/* Refuses a head: sets bad_* and returns HTTP1_BAD. `text` must be static. */
+enum http1_result http1_bad(struct http1_head *head, uint16_t status, const char *text);
+
 /* Character classes: bits of http1_classes. */
 enum {
     HTTP1_CLASS_TOKEN = 1, /* RFC 9110 5.6.2 */
@@ -163,8 +169,5 @@ const char *http1_authority_check(const char *text, size_t length, bool port_nee
 
 /* Once all fields are read: what they mean. False: bad_* are set. */
 MUST_CHECK bool http1_facts_derive(struct http1_head *head, const char *data);
-
-/* Sets bad_* and returns HTTP1_BAD. `text` must be static. */
-enum http1_result http1_bad(struct http1_head *head, uint16_t status, const char *text);
 
 #endif

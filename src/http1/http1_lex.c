@@ -119,3 +119,12 @@ bool http1_list_next(struct http1_list *list, const char **member, size_t *lengt
     *length = (size_t)(end - start);
     return true;
 }
+
+enum http1_result http1_bad(struct http1_head *head, uint16_t status, const char *text)
+{
+    head->stage = STAGE_BAD;
+    head->bad_class = status;
+    head->bad_status = head->kind == HTTP1_KIND_RESPONSE ? 502 : status;
+    head->bad_text = text;
+    return HTTP1_BAD;
+}

@@ -2,8 +2,6 @@
 #include "http1/http1_internal.h"
 #include "http1/http1_scan.h"
 
-enum { STAGE_START_LINE, STAGE_FIELDS, STAGE_DONE, STAGE_BAD };
-
 /* How a line ends: with so many bytes. In http1_head.line_ends these are bits; CRLF counts there
  * only where it does not stand in the bytes any more. */
 enum line_end { LINE_OPEN = 0, LINE_LF = 1, LINE_CRLF = 2, LINE_BAD = 4 };
@@ -38,20 +36,6 @@ void http1_trailer_begin(struct http1_head *head)
 bool http1_head_started(const struct http1_head *head)
 {
     return head->stage != STAGE_START_LINE || head->scanned > head->line;
-}
-
-bool http1_head_is_interim(const struct http1_head *head)
-{
-    return head->kind == HTTP1_KIND_RESPONSE && head->status < 200 && head->status != 101;
-}
-
-enum http1_result http1_bad(struct http1_head *head, uint16_t status, const char *text)
-{
-    head->stage = STAGE_BAD;
-    head->bad_class = status;
-    head->bad_status = head->kind == HTTP1_KIND_RESPONSE ? 502 : status;
-    head->bad_text = text;
-    return HTTP1_BAD;
 }
 
 static enum http1_result too_large(struct http1_head *head)

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base/log_line.h"
-#include "net/endpoint.h"
 
 /* An interface's name or number (RFC 4007 section 11.2); 0 for neither. */
 static unsigned scope_parse(const char *text)
@@ -22,7 +21,7 @@ static unsigned scope_parse(const char *text)
     return errno == 0 && *end == '\0' && number <= UINT32_MAX ? (unsigned)number : 0;
 }
 
-static bool address_parse_in6(struct sockaddr_in6 *in6, const char *text)
+bool address_parse_ipv6(struct in6_addr *in6, const char *text, const char **scope)
 {
     char bare[INET6_ADDRSTRLEN];
     size_t length = strcspn(text, "%");
@@ -30,23 +29,30 @@ static bool address_parse_in6(struct sockaddr_in6 *in6, const char *text)
         return false;
     memcpy(bare, text, length);
     bare[length] = '\0';
+    *scope = text[length] == '%' ? text + length + 1 : NULL;
+    return inet_pton(AF_INET6, bare, in6) == 1;
+}
+
+static bool parse_in6(struct sockaddr_in6 *in6, const char *text)
+{
+    const char *scope;
     *in6 = (struct sockaddr_in6){.sin6_family = AF_INET6};
-    if (inet_pton(AF_INET6, bare, &in6->sin6_addr) != 1)
+    if (!address_parse_ipv6(&in6->sin6_addr, text, &scope))
         return false;
-    if (text[length] == '\0')
-        return true;
-    in6->sin6_scope_id = scope_parse(text + length + 1);
-    return in6->sin6_scope_id != 0;
+    if (scope != NULL)
+        in6->sin6_scope_id = scope_parse(scope);
+    return scope == NULL || in6->sin6_scope_id != 0;
 }
 
 bool address_parse(union address *address, const char *text)
 {
-    memset(address, 0, sizeof(*address));
-    if (inet_pton(AF_INET, text, &address->in.sin_addr) == 1) {
-        address->in.sin_family = AF_INET;
-        return true;
-    }
-    return address_parse_in6(&address->in6, text);
+    union address parsed = {0};
+    if (inet_pton(AF_INET, text, &parsed.in.sin_addr) == 1)
+        parsed.in.sin_family = AF_INET;
+    else if (!parse_in6(&parsed.in6, text))
+        return false;
+    *address = parsed;
+    return true;
 }
 
 socklen_t address_length(const union address *address)
@@ -103,6 +109,18 @@ static char *cut_port(char *text, char **addr)
     return end + 1;
 }
 
+int address_parse_port_number(uint16_t *port, const char *text)
+{
+    size_t length = strspn(text, "0123456789");
+    if (length == 0 || length > 5 || text[length] != '\0')
+        return -1;
+    unsigned long number = strtoul(text, NULL, 10);
+    if (number == 0 || number > UINT16_MAX)
+        return -1;
+    *port = (uint16_t)number;
+    return 0;
+}
+
 bool address_parse_port(union address *address, const char *text, size_t length, uint16_t port)
 {
     char copy[INET6_ADDRSTRLEN + IF_NAMESIZE + sizeof("[]%:65535")], *addr;
@@ -111,7 +129,7 @@ bool address_parse_port(union address *address, const char *text, size_t length,
     memcpy(copy, text, length);
     copy[length] = '\0';
     const char *number = cut_port(copy, &addr);
-    if (number != NULL && endpoint_parse_port(&port, number) < 0)
+    if (number != NULL && address_parse_port_number(&port, number) < 0)
         return false;
     if (!address_parse(address, addr) || (*text == '[' && address->sa.sa_family != AF_INET6))
         return false;

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "base/util.h"
+
 union address {
     struct sockaddr sa;
     struct sockaddr_in in;
@@ -15,8 +17,16 @@ union address {
 };
 
 /* Reads a numeric IPv4 or IPv6 address (with a scope, fe80::1%eth0); false for a name. The port is
- * 0. */
+ * 0, and what cannot be read changes nothing. */
 bool address_parse(union address *address, const char *text);
+
+/* Reads an IPv6 address alone, in which *scope is set to what follows a '%', or to NULL: that may
+ * be anything. */
+bool address_parse_ipv6(struct in6_addr *in6, const char *text, const char **scope);
+
+/* Reads a port's number, 1 to 65535. 0 or -1. */
+MUST_CHECK int address_parse_port_number(uint16_t *port, const char *text);
+
 socklen_t address_length(const union address *address);
 
 /* Reads ADDR, ADDR:PORT, [V6] or [V6]:PORT, `length` bytes of text; a port that is not there is

@@ -1,28 +1,16 @@
 #include "net/endpoint.h"
 
 #include <arpa/inet.h>
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "net/address.h"
 
 #define DIGITS     "0123456789"
 #define NAME_CHARS DIGITS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_."
 
 #define LABEL_MAX 63 /* RFC 1035 section 2.3.4 */
-
-struct scheme {
-    const char *name;
-    enum scheme_kind kind;
-    uint16_t port; /* 0: none by default, and the scheme may carry +NAME */
-};
-
-static const struct scheme schemes[] = {
-    {"http", SCHEME_HTTP, 80},
-    {"https", SCHEME_HTTPS, 443},
-    {"tcp", SCHEME_TCP, 0},
-    {"tls", SCHEME_TLS, 0},
-};
 
 bool endpoint_name_is_valid(const char *name)
 {
@@ -48,46 +36,26 @@ static void copy_addr(char *to, const char *from, size_t length)
     to[length] = '\0';
 }
 
-/* The entry for a lower-case scheme, which may carry +NAME; NULL when there is none. */
-static const struct scheme *find_scheme(const char *text)
-{
-    for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
-        size_t length = strlen(schemes[i].name);
-        if (strncmp(text, schemes[i].name, length) != 0)
-            continue;
-        if (text[length] == '\0' || (text[length] == '+' && schemes[i].port == 0))
-            return &schemes[i];
-    }
-    return NULL;
-}
-
 static const char *parse_scheme(struct endpoint *endpoint, const char *text, size_t length)
 {
     if (length > ENDPOINT_SCHEME_MAX)
         return "the scheme is longer than 31 characters";
     copy_lower(endpoint->scheme, text, length);
-    if (find_scheme(endpoint->scheme) == NULL)
-        return "unknown scheme, not one of http, https, tcp, tls, tcp+NAME, tls+NAME";
+    if (scheme_find(endpoint->scheme) == NULL)
+        return "unknown scheme, not one of " SCHEME_NAMES;
     const char *plus = strchr(endpoint->scheme, '+');
     if (plus != NULL && !endpoint_name_is_valid(plus + 1))
         return "a scheme's NAME consists of letters, digits, '-', '_' and '.'";
     return NULL;
 }
 
-/* An IPv6 address, perhaps with a scope: fe80::1%eth0. */
+/* An IPv6 address, perhaps with a scope, whose interface need not exist: fe80::1%eth0. */
 static bool is_ipv6(const char *addr)
 {
-    char number[INET6_ADDRSTRLEN];
+    const char *scope;
     struct in6_addr in6;
-    size_t length = strcspn(addr, "%");
-
-    if (length >= sizeof(number))
-        return false;
-    memcpy(number, addr, length);
-    number[length] = '\0';
-    if (inet_pton(AF_INET6, number, &in6) != 1)
-        return false;
-    return addr[length] == '\0' || endpoint_name_is_valid(addr + length + 1);
+    return address_parse_ipv6(&in6, addr, &scope) &&
+           (scope == NULL || endpoint_name_is_valid(scope));
 }
 
 static const char *check_name(const char *addr)
@@ -128,25 +96,13 @@ static const char *parse_addr(struct endpoint *endpoint, const char *text, size_
     return is_ipv6(endpoint->addr) ? NULL : "not a valid IPv6 address between the brackets";
 }
 
-int endpoint_parse_port(uint16_t *port, const char *text)
-{
-    size_t length = strspn(text, DIGITS);
-    if (length == 0 || length > 5 || text[length] != '\0')
-        return -1;
-    unsigned long number = strtoul(text, NULL, 10);
-    if (number == 0 || number > UINT16_MAX)
-        return -1;
-    *port = (uint16_t)number;
-    return 0;
-}
-
 static const char *parse_port(struct endpoint *endpoint, const char *text)
 {
     if (*text == '\0') {
-        endpoint->port = find_scheme(endpoint->scheme)->port;
+        endpoint->port = scheme_find(endpoint->scheme)->port;
         return endpoint->port != 0 ? NULL : "the port is missing";
     }
-    if (endpoint_parse_port(&endpoint->port, text + 1) == -1)
+    if (address_parse_port_number(&endpoint->port, text + 1) < 0)
         return "a port is a number from 1 to 65535";
     return NULL;
 }
@@ -214,7 +170,7 @@ char *endpoint_authority(const struct endpoint *endpoint, char text[ENDPOINT_TEX
     int addr = (int)strcspn(endpoint->addr, "%");
     int length = snprintf(text, ENDPOINT_TEXT_MAX, "%s%.*s%s", ipv6 ? "[" : "", addr,
                           endpoint->addr, ipv6 ? "]" : "");
-    if (endpoint->port != find_scheme(endpoint->scheme)->port)
+    if (endpoint->port != scheme_find(endpoint->scheme)->port)
         snprintf(text + length, ENDPOINT_TEXT_MAX - (size_t)length, ":%u",
                  (unsigned)endpoint->port);
     return text;
@@ -235,10 +191,7 @@ int endpoint_compare(const struct endpoint *a, const struct endpoint *b)
     return order != 0 ? order : (tls_a > tls_b) - (tls_a < tls_b);
 }
 
-enum scheme_kind endpoint_kind(const struct endpoint *endpoint)
+const struct scheme *endpoint_scheme(const struct endpoint *endpoint)
 {
-    const struct scheme *scheme = find_scheme(endpoint->scheme);
-
-    assert(scheme != NULL);
-    return scheme->kind;
+    return scheme_find(endpoint->scheme);
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/util.h"
+#include "net/scheme.h"
 
 /* RFC 1035 section 2.3.4: a name has at most 253 characters as text. */
 #define ENDPOINT_ADDR_MAX   253
@@ -23,9 +24,6 @@ struct endpoint {
     struct tls_client *tls; /* how TLS is spoken to it, borrowed; NULL: not */
 };
 
-/* What a scheme stands for. */
-enum scheme_kind { SCHEME_HTTP, SCHEME_HTTPS, SCHEME_TCP, SCHEME_TLS };
-
 /* Parses scheme://addr:port. http and https may leave the port out (80, 443); a path is an
  * error. Schemes are http, https, tcp, tls, tcp+NAME, tls+NAME (NAME: letters, digits, '-', '_',
  * '.'). 0, or -1 with *error pointing to a static sentence. */
@@ -35,11 +33,9 @@ MUST_CHECK int endpoint_parse(struct endpoint *endpoint, const char *text, const
 MUST_CHECK int endpoint_parse_scheme(struct endpoint *endpoint, const char *text);
 
 /* The parts by themselves. An addr is a name or a numeric address, IPv6 without brackets (a scope
- * is allowed); a port is 1 to 65535; a name of a scheme, pool or listener has letters, digits,
- * '-', '_', '.'. */
+ * is allowed); a name of a scheme, pool or listener has letters, digits, '-', '_', '.'. */
 bool endpoint_addr_is_valid(const char *addr);
 bool endpoint_name_is_valid(const char *name);
-MUST_CHECK int endpoint_parse_port(uint16_t *port, const char *text); /* 0 or -1 */
 
 /* Writes scheme://addr:port, an IPv6 addr in brackets; returns text. */
 char *endpoint_format(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_MAX]);
@@ -56,7 +52,7 @@ int endpoint_compare(const struct endpoint *a, const struct endpoint *b);
 /* The same, but for the TLS settings. */
 int endpoint_compare_address(const struct endpoint *a, const struct endpoint *b);
 
-/* The kind of a parsed endpoint's scheme. */
-enum scheme_kind endpoint_kind(const struct endpoint *endpoint);
+/* What a parsed endpoint's scheme stands for; NULL: nothing was parsed. */
+const struct scheme *endpoint_scheme(const struct endpoint *endpoint);
 
 #endif

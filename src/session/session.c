@@ -512,8 +512,7 @@ int service_init(struct service *service)
         return -1;
     service->unacked_timeout = pool_unacked_timeout(service->pool);
     endpoint_format(&service->config->upstream, service->upstream);
-    enum scheme_kind kind = endpoint_kind(&service->config->upstream);
-    bool http = kind == SCHEME_HTTP || kind == SCHEME_HTTPS;
+    bool http = endpoint_scheme(&service->config->upstream)->protocol == PROTOCOL_HTTP;
     service->kind = http ? &session_http_kind : &session_opaque_kind;
     service->client_host = strcmp(service->config->host, "client") == 0;
     service->host = service->config->host;

@@ -155,15 +155,16 @@ static int end_call(struct tls *tls, int result)
     return broken(tls, number);
 }
 
-/* An upstream that answers an offer of http/1.1 with something else is going to speak that. */
+/* An upstream that answers an offer with something else is going to speak that. */
 static bool chose_other_protocol(struct tls *tls)
 {
     const unsigned char *name;
     unsigned length;
     SSL_get0_alpn_selected(tls->ssl, &name, &length);
-    if (!tls->client->http || length == 0)
+    const char *offered = tls->client->alpn;
+    if (offered == NULL || length == 0)
         return false;
-    if (length == strlen("http/1.1") && memcmp(name, "http/1.1", length) == 0)
+    if (length == strlen(offered) && memcmp(name, offered, length) == 0)
         return false;
     snprintf(tls->failure, sizeof(tls->failure), TLS_TEXT_ALPN);
     return true;

@@ -29,7 +29,7 @@ struct tls_options {
     const char *cert_file;
     const char *key_file;    /* given with cert_file */
     const char *min_version; /* "1.2" or "1.3" */
-    bool http;               /* offer http/1.1 by ALPN */
+    const char *alpn;        /* static: the protocol to offer (RFC 7301); NULL: none */
     bool bare_end;           /* EOF without close_notify is an end like any other */
 };
 

@@ -1,4 +1,5 @@
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -48,9 +49,19 @@ static int set_name(struct tls_client *client, const char *name)
     return 0;
 }
 
+/* As RFC 7301 3.1 has it, each name with its length before it; there is one. 0 or -1. */
+static int offer_protocol(SSL_CTX *context, const char *name)
+{
+    unsigned char list[1 + UINT8_MAX];
+    size_t length = strlen(name);
+    assert(length > 0 && length <= UINT8_MAX);
+    list[0] = (unsigned char)length;
+    memcpy(list + 1, name, length);
+    return SSL_CTX_set_alpn_protos(context, list, (unsigned)length + 1) == 0 ? 0 : -1;
+}
+
 static int set_up_protocol(SSL_CTX *context, const struct tls_options *options)
 {
-    static const unsigned char http[] = "\x08http/1.1";
     int version = strcmp(options->min_version, "1.3") == 0 ? TLS1_3_VERSION : TLS1_2_VERSION;
     SSL_CTX_set_options(context,
                         SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_ENABLE_KTLS);
@@ -60,9 +71,7 @@ static int set_up_protocol(SSL_CTX *context, const struct tls_options *options)
     if (SSL_CTX_set_min_proto_version(context, version) != 1 ||
         SSL_CTX_set_max_proto_version(context, 0) != 1)
         return -1;
-    if (options->http && SSL_CTX_set_alpn_protos(context, http, sizeof(http) - 1) != 0)
-        return -1;
-    return 0;
+    return options->alpn == NULL ? 0 : offer_protocol(context, options->alpn);
 }
 
 /* The certificate's subject is no place for a name (RFC 9525 6.3), only its SANs are. */
@@ -173,7 +182,7 @@ struct tls_client *tls_client_new(const struct tls_options *options, struct tls_
     struct tls_client *client = calloc(1, sizeof(*client));
     if (client == NULL)
         goto err_inside;
-    client->http = options->http;
+    client->alpn = options->alpn;
     client->bare_end = options->bare_end;
     client->context = SSL_CTX_new(TLS_client_method());
     client->input = tls_input_method();

@@ -15,7 +15,7 @@ struct tls_client {
     BIO_METHOD *input; /* tls_input_method */
     char *name;        /* SNI and verification */
     bool is_address;   /* an IP address: no SNI */
-    bool http;
+    const char *alpn;  /* NULL: none was offered */
     bool bare_end;
     SSL_SESSION *sessions[TLS_SESSIONS_MAX]; /* the newest last */
     size_t session_count;

@@ -39,7 +39,7 @@ int tls_fixture_setup(void **state)
                                       .cert_file = "",
                                       .key_file = "",
                                       .min_version = "1.2",
-                                      .http = true};
+                                      .alpn = "http/1.1"};
     *state = f;
     return 0;
 }

@@ -96,14 +96,19 @@ static void test_authority(void **state)
     assert_authority(text, text + 7);
 }
 
-static void test_kinds(void **state)
+static void test_schemes(void **state)
 {
     static const struct {
-        const char *text;
-        enum scheme_kind kind;
+        const char *text, *name;
+        enum protocol protocol;
+        bool tls;
     } cases[] = {
-        {"http://a", SCHEME_HTTP},   {"https://a", SCHEME_HTTPS}, {"tcp://a:1", SCHEME_TCP},
-        {"tcp+x://a:1", SCHEME_TCP}, {"tls://a:1", SCHEME_TLS},   {"tls+http://a:1", SCHEME_TLS},
+        {"http://a", "http", PROTOCOL_HTTP, false},
+        {"https://a", "https", PROTOCOL_HTTP, true},
+        {"tcp://a:1", "tcp", PROTOCOL_OPAQUE, false},
+        {"tcp+x://a:1", "tcp", PROTOCOL_OPAQUE, false},
+        {"tls://a:1", "tls", PROTOCOL_OPAQUE, true},
+        {"tls+http://a:1", "tls", PROTOCOL_OPAQUE, true},
     };
 
     (void)state;
@@ -111,7 +116,11 @@ static void test_kinds(void **state)
         struct endpoint endpoint;
         const char *error;
         assert_int_equal(endpoint_parse(&endpoint, cases[i].text, &error), 0);
-        assert_int_equal(endpoint_kind(&endpoint), cases[i].kind);
+        const struct scheme *scheme = endpoint_scheme(&endpoint);
+        assert_string_equal(scheme->name, cases[i].name);
+        assert_int_equal(scheme->protocol, cases[i].protocol);
+        assert_int_equal(scheme->tls, cases[i].tls);
+        assert_non_null(strstr(SCHEME_NAMES, scheme->name));
     }
 }
 
@@ -290,7 +299,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parts),           cmocka_unit_test(test_accepted),
-        cmocka_unit_test(test_authority),       cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_authority),       cmocka_unit_test(test_schemes),
         cmocka_unit_test(test_schemes_refused), cmocka_unit_test(test_addrs_refused),
         cmocka_unit_test(test_lengths),         cmocka_unit_test(test_ports_refused),
         cmocka_unit_test(test_rest_refused),    cmocka_unit_test(test_failure_leaves_endpoint),

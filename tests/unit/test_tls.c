@@ -354,7 +354,7 @@ static void test_alpn(void **state)
 static void test_no_alpn_for_opaque_bytes(void **state)
 {
     struct fixture *f = *state;
-    f->options.http = false;
+    f->options.alpn = NULL;
     prepare(f);
     SSL_CTX_set_alpn_select_cb(f->context, choose_protocol, NULL); /* not asked */
     wanted_protocol = NULL;

@@ -73,7 +73,7 @@ static const struct tls_options name_options = {.server_name = "api.example.com"
                                                 .cert_file = "",
                                                 .key_file = "",
                                                 .min_version = "1.2",
-                                                .http = true};
+                                                .alpn = "http/1.1"};
 
 static int setup(void **state)
 {

@@ -1,0 +1,38 @@
+/* What the schemes stand for, as data. Nothing else knows a scheme by its name: a new one is a row
+ * here, and a protocol in daemon/protocols.c if it needs one of its own. */
+#ifndef KAPROXY_SCHEME_H
+#define KAPROXY_SCHEME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What the bytes on its connections mean. */
+enum protocol { PROTOCOL_HTTP, PROTOCOL_OPAQUE, PROTOCOL_COUNT };
+
+/* When a connection is fit for reuse. */
+enum reuse {
+    REUSE_FRAMED, /* when the protocol's framing proves it */
+    REUSE_QUIET,  /* when the client ended first, in order, and the upstream had the last word */
+    REUSE_NEVER,
+    REUSE_UNSET /* not said */
+};
+#define REUSE_SET(reuse) (1U << (reuse))
+
+struct scheme {
+    const char *name;
+    enum protocol protocol;
+    bool tls;
+    bool may_have_name;       /* scheme+NAME keeps its connections apart */
+    uint16_t port;            /* the default; 0: it must be given */
+    const char *alpn;         /* the protocol that TLS offers (RFC 7301); NULL: none */
+    unsigned reuse;           /* REUSE_SET of what is allowed */
+    enum reuse reuse_default; /* where none is given; REUSE_UNSET: one must be */
+};
+
+/* For messages; in the order of the table. */
+#define SCHEME_NAMES "http, https, tcp, tls, tcp+NAME, tls+NAME"
+
+/* What a scheme in lower case stands for, which may have its +NAME; NULL: there is none such. */
+const struct scheme *scheme_find(const char *text);
+
+#endif
