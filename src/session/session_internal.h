@@ -1,9 +1,9 @@
 /* What the kinds of session share; for session*.c alone.
  *
  *   session.c          every session: its states, its allocation, its end, its line in the log
- *   session_duplex.c   bytes in both directions, whatever they mean
- *   session_opaque.c   tcp and tcp+NAME listeners
- *   session_http.c     http listeners; see session_http.h
+ *   duplex.c   bytes in both directions, whatever they mean
+ *   opaque.c   tcp and tcp+NAME listeners
+ *   http.c     http listeners; see http_internal.h
  */
 #ifndef KAPROXY_SESSION_INTERNAL_H
 #define KAPROXY_SESSION_INTERNAL_H

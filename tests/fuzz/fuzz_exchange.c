@@ -28,7 +28,7 @@
 #include "far.h"
 #include "http1/http1_compose.h"
 #include "judge.h"
-#include "session/http/http.h"
+#include "session/http/http_internal.h"
 #include "session/session.h"
 #include "stub_dialer.h"
 

@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "session/http/http.h"
+#include "session/http/http_internal.h"
 #include "session/session.h"
 #include "support/service_world.h"
 #include "support/shortage.h"

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "session/http/http.h"
+#include "session/http/http_internal.h"
 #include "support/service_world.h"
 #include "support/sockets.h"
 

@@ -1,5 +1,5 @@
 /* Sessions of http listeners: one client, whose exchanges follow one another. */
-#include "session/http/http.h"
+#include "session/http/http_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "http1/http1_compose.h"
-#include "session/http/http.h"
+#include "session/http/http_internal.h"
 #include "session/http/proxy_status.h"
 
 /* Seconds until it makes sense to ask again when too many wait. */

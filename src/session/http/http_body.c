@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "http1/http1_compose.h"
-#include "session/http/http.h"
+#include "session/http/http_internal.h"
 
 enum http1_result http_squeeze(struct http1_body *body, char **data, size_t *length,
                                size_t *consumed)

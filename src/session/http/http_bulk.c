@@ -1,5 +1,5 @@
 /* Most of a large body of known length: moved by a relay, without a look at it. */
-#include "session/http/http.h"
+#include "session/http/http_internal.h"
 
 /* Less than that is moved like a small body. */
 #define BULK_MIN (256 * 1024)

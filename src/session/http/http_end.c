@@ -1,5 +1,5 @@
 /* The end of an exchange, and of a client: by none of it an answer may be lost. */
-#include "session/http/http.h"
+#include "session/http/http_internal.h"
 
 #include <errno.h>
 

@@ -1,5 +1,5 @@
 /* Whether a client whose request is under way has left, and what abort_on_close says to that. */
-#include "session/http/http.h"
+#include "session/http/http_internal.h"
 
 static usec_t silence(const struct http_session *http)
 {

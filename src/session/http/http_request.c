@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "http1/http1_compose.h"
-#include "session/http/http.h"
+#include "session/http/http_internal.h"
 
 /* How much is read at first of a request. */
 #define FIRST_READ (16 * 1024)

@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "http1/http1_compose.h"
-#include "session/http/http.h"
+#include "session/http/http_internal.h"
 
 static enum step bad_response(struct http_session *http, const char *text)
 {

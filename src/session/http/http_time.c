@@ -1,5 +1,5 @@
 /* Time limits, and what is said when one is over. */
-#include "session/http/http.h"
+#include "session/http/http_internal.h"
 
 #include <stdio.h>
 

@@ -1,19 +1,19 @@
-/* What the files of the http session share; for session_http*.c alone.
+/* What the files of the http session share; for http*.c alone.
  *
- *   session_http.c           one client: its exchanges one after another
- *   session_http_time.c      time limits
- *   session_http_request.c   client to upstream: reads a request ahead, asks, sends
- *   session_http_response.c  upstream to client: passes the answer on, gives the connection back
- *   session_http_body.c      payload, in either direction
- *   session_http_bulk.c      much of it
- *   session_http_answer.c    answers of our own, sending it again, tunnels
- *   session_http_end.c       the end of an exchange, and of its client
- *   session_http_leave.c     a client that leaves in the middle of one
+ *   http.c           one client: its exchanges one after another
+ *   http_time.c      time limits
+ *   http_request.c   client to upstream: reads a request ahead, asks, sends
+ *   http_response.c  upstream to client: passes the answer on, gives the connection back
+ *   http_body.c      payload, in either direction
+ *   http_bulk.c      much of it
+ *   http_answer.c    answers of our own, sending it again, tunnels
+ *   http_end.c       the end of an exchange, and of its client
+ *   http_leave.c     a client that leaves in the middle of one
  *
  * A step works on one session. It says STEP_GONE when it has ended it: then nothing of it may be
  * touched any more. */
-#ifndef KAPROXY_SESSION_HTTP_H
-#define KAPROXY_SESSION_HTTP_H
+#ifndef KAPROXY_HTTP_INTERNAL_H
+#define KAPROXY_HTTP_INTERNAL_H
 
 #include "base/buffer.h"
 #include "http1/http1.h"
@@ -158,7 +158,7 @@ static inline void http_count_answer(struct http_session *http)
         http->session.service->stats.answers[status < 600 ? status / 100 : 0]++;
 }
 
-/* session_http.c */
+/* http.c */
 
 void http_moved(struct http_session *http);
 /* So many bytes were read, from either side. */
@@ -177,7 +177,7 @@ bool http_has_down(const struct http_session *http);
 /* Writes what stands for the client. STEP_AGAIN: all of it is written. */
 enum step http_flush(struct http_session *http);
 
-/* session_http_time.c */
+/* http_time.c */
 
 /* READING: sets the time limit, 0 for none; that of the connection rules where it is nearer. */
 void http_limit_reading(struct http_session *http, usec_t limit);
@@ -188,7 +188,7 @@ usec_t http_quiet_max(const struct http_session *http);
 /* Nothing moved for so long, or a limit is over: answers, or ends the client. */
 enum step http_time_is_over(struct http_session *http);
 
-/* session_http_request.c */
+/* http_request.c */
 
 /* READING: until the request is ready to be sent, then asks for a connection. */
 enum step http_read_request(struct http_session *http);
@@ -198,12 +198,12 @@ enum step http_send_request(struct http_session *http);
 bool http_up_is_sent(const struct exchange *exchange);
 bool http_request_is_sent(const struct exchange *exchange);
 
-/* session_http_response.c */
+/* http_response.c */
 
 /* RELAYING: reads the answer and passes it on. */
 enum step http_relay_response(struct http_session *http);
 
-/* session_http_answer.c */
+/* http_answer.c */
 
 /* Answers in the upstream's place and ends the exchange. What is leased is discarded for `reason`.
  * An answer of which the client was told something already is cut. */
@@ -226,7 +226,7 @@ bool http_replay(struct http_session *http, const char *what);
 /* From here on bytes in both directions: the exchange switched protocols. */
 enum step http_open_tunnel(struct http_session *http);
 
-/* session_http_leave.c. These end the session if the client broke its connection, or has left and
+/* http_leave.c. These end the session if the client broke its connection, or has left and
  * abort_on_close says so; else STEP_AGAIN. */
 
 /* While a request is under way, after events. */
@@ -241,7 +241,7 @@ void http_note_watch(struct http_session *http);
 /* How long a client that nothing depends on is not watched now. */
 usec_t http_watch_after(const struct http_session *http);
 
-/* session_http_end.c */
+/* http_end.c */
 
 /* What stands for the client is its last answer; it goes out, and the client ends. */
 enum step http_end_exchange(struct http_session *http, enum session_end end);
@@ -257,7 +257,7 @@ enum step http_drain_step(struct http_session *http);
 enum step http_linger_step(struct http_session *http);
 enum step http_linger_timed_out(struct http_session *http);
 
-/* session_http_body.c */
+/* http_body.c */
 
 /* Squeezes the payload of a body's bytes together, to the front of *data. The result is
  * http1_body_feed's; *data and *length become the payload, *consumed what was used up. */
@@ -278,7 +278,7 @@ struct http_payload {
 MUST_CHECK ssize_t http_pass(struct stream *to, struct buffer *backlog,
                              const struct http_payload *payload);
 
-/* session_http_bulk.c */
+/* http_bulk.c */
 
 /* The middle of a large body of known length goes through a relay, without a look at it. Its end is
  * taken as that of any other body. */
