@@ -46,7 +46,7 @@ def http(t):
     peer.channel.send(b"nonsense\r\n\r\n")
     t.equal(peer.response().status, 400, "status")
     t.equal([line["client"] for line in kaproxy.wait_sessions(3)], [name()] * 3, "clients")
-    kaproxy.wait_log(f"client={name()} .* answered 400")
+    kaproxy.wait_log(f"answered: .* client={name()} .* status=400 ")
 
 
 @test("without an access log: in messages, of opaque clients and of http")
