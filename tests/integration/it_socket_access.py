@@ -18,7 +18,7 @@ sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import PATIENCE, Kaproxy, Skip, answer_lines, main, test
 from kaptest.kaproxy import PROGRAM
 
-PAGE = pathlib.Path(sys.path[0]).parent.parent.parent / "man/kaproxy.ini.5"
+PAGE = pathlib.Path(__file__).resolve().parents[2] / "man/kaproxy.ini.5"
 STRANGER, OTHER = 54321, 54322  # ids that nobody needs to have
 
 def need_root():
