@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
+#include "daemon/protocols.h"
 #include "net/bound_socket.h"
 
 /* Clients taken from one socket at once, at most. */
@@ -43,7 +44,7 @@ struct listening {
 
 struct listener {
     struct listeners *all;
-    struct service service;
+    struct listener_context context;
     TAILQ_ENTRY(listener) link;
     size_t count;
     struct listening sockets[];
@@ -52,7 +53,7 @@ struct listener {
 static void unwatch(struct listening *listening)
 {
     if (listening->watched)
-        loop_unwatch(listening->listener->all->loop, &listening->watch, listening->socket.fd,
+        loop_unwatch(listening->listener->all->worker.loop, &listening->watch, listening->socket.fd,
                      false);
     listening->watched = false;
 }
@@ -72,7 +73,7 @@ static void stop_accepting(struct listeners *listeners)
 /* Level-triggered: clients that are not taken now are reported again. 0, or -1 with errno. */
 static int watch(struct listening *listening)
 {
-    struct loop *loop = listening->listener->all->loop;
+    struct loop *loop = listening->listener->all->worker.loop;
     if (loop_watch(loop, &listening->watch, listening->socket.fd, EPOLLIN) < 0)
         return -1;
     listening->watched = true;
@@ -85,7 +86,7 @@ static int start_accepting(struct listeners *listeners)
     if (listeners->accepting || listeners->stopped)
         return 0;
     listeners->accepting = true;
-    timer_clear(listeners->loop, &listeners->retry);
+    timer_clear(listeners->worker.loop, &listeners->retry);
     TAILQ_FOREACH (listener, &listeners->list, link) {
         for (size_t i = 0; i < listener->count; i++) {
             if (watch(&listener->sockets[i]) < 0) {
@@ -121,7 +122,8 @@ static void pause_accepting(struct listeners *listeners, int error)
         listeners->pauses++;
     }
     stop_accepting(listeners);
-    if (timer_set(listeners->loop, &listeners->retry, loop_now(listeners->loop) + PAUSE) < 0)
+    if (timer_set(listeners->worker.loop, &listeners->retry,
+                  loop_now(listeners->worker.loop) + PAUSE) < 0)
         report(listeners, LOG_LEVEL_ERROR, "cannot set a timer:", errno);
 }
 
@@ -162,7 +164,7 @@ static enum accept_result accept_one(struct listening *listening)
             return ACCEPT_SHORTAGE;
         }
     }
-    if (session_start(&listener->service, fd, &peer) < 0) {
+    if (session_start(&listener->context, fd, &peer) < 0) {
         int error = errno;
         struct stream client;
         stream_init(&client, fd);
@@ -183,7 +185,7 @@ static int next_burst(struct listening *listening)
     struct listeners *listeners = listening->listener->all;
     if (listeners->starved)
         return BURST_MAX;
-    if (loop_now(listeners->loop) - listening->filled_at >= AT_ONCE) {
+    if (loop_now(listeners->worker.loop) - listening->filled_at >= AT_ONCE) {
         listening->burst = listening->patience = 1;
         listening->filled = 0;
     } else if (listening->filled >= listening->patience && listening->burst < BURST_MAX) {
@@ -198,7 +200,7 @@ static void filled_burst(struct listening *listening)
     if (listening->burst > 1 && listening->filled == 0)
         listening->patience = 1;
     listening->filled++;
-    listening->filled_at = loop_now(listening->listener->all->loop);
+    listening->filled_at = loop_now(listening->listener->all->worker.loop);
 }
 
 static void missed_burst(struct listening *listening, int count)
@@ -208,7 +210,7 @@ static void missed_burst(struct listening *listening, int count)
     if (listening->patience < PATIENCE_MAX)
         listening->patience *= 2;
     if (count > 0)
-        listening->filled_at = loop_now(listening->listener->all->loop);
+        listening->filled_at = loop_now(listening->listener->all->worker.loop);
 }
 
 /* Takes up to `most` clients, as far as max_clients allows; *count: those that came, and went
@@ -261,7 +263,8 @@ static void resume(struct listeners *listeners)
     if (result < 0)
         report(listeners, LOG_LEVEL_ERROR, "cannot watch the listening sockets:", errno);
     if ((result < 0 || listeners->starved) &&
-        timer_set(listeners->loop, &listeners->retry, loop_now(listeners->loop) + PAUSE) < 0)
+        timer_set(listeners->worker.loop, &listeners->retry,
+                  loop_now(listeners->worker.loop) + PAUSE) < 0)
         report(listeners, LOG_LEVEL_ERROR, "cannot set a timer:", errno);
 }
 
@@ -287,12 +290,12 @@ static void on_retry(struct timer *timer)
 static void check_drained(struct listeners *listeners)
 {
     if (listeners->closed && listeners->clients == 0)
-        loop_post(listeners->loop, &listeners->drained_task);
+        loop_post(listeners->worker.loop, &listeners->drained_task);
 }
 
-static void on_session_ended(struct service *service)
+static void on_session_ended(struct listener_context *context)
 {
-    struct listener *listener = container_of(service, struct listener, service);
+    struct listener *listener = container_of(context, struct listener, context);
     struct listeners *listeners = listener->all;
     listeners->clients--;
     if (listeners->stopped) {
@@ -330,14 +333,12 @@ int listeners_add(struct listeners *listeners, const struct config_listener *con
         return -1;
     }
     listener->all = listeners;
-    listener->service.config = config;
-    listener->service.loop = listeners->loop;
-    listener->service.pool = pool;
-    listener->service.scratch = listeners->scratch;
-    listener->service.compose = listeners->compose;
-    listener->service.pipes = listeners->pipes;
-    listener->service.ended = on_session_ended;
-    if (service_init(&listener->service) < 0) {
+    listener->context.config = config;
+    listener->context.protocol = protocols_find(endpoint_scheme(&config->upstream)->protocol);
+    listener->context.worker = listeners->worker;
+    listener->context.pool = pool;
+    listener->context.ended = on_session_ended;
+    if (listener_context_init(&listener->context) < 0) {
         log_error("listener %s: %s", config->name, strerror(errno));
         goto err_sockets;
     }
@@ -353,7 +354,7 @@ int listeners_add(struct listeners *listeners, const struct config_listener *con
         }
         listener->count++;
         log_notice("listening on %s (listener %s, upstream %s)", address->text, config->name,
-                   listener->service.upstream);
+                   listener->context.upstream);
     }
     TAILQ_INSERT_TAIL(&listeners->list, listener, link);
     return 0;
@@ -375,7 +376,7 @@ static void end_backlog(struct listening *listening, const char *why)
     struct pollfd pollfd = {.fd = listening->socket.fd, .events = POLLIN};
     if (why != NULL && poll(&pollfd, 1, 0) > 0)
         log_warning("listener %s: clients that wait at %s are cut off: %s",
-                    listening->listener->service.config->name, listening->socket.address->text,
+                    listening->listener->context.config->name, listening->socket.address->text,
                     why);
     close_socket(listening);
 }
@@ -397,7 +398,7 @@ static int empty_backlog(struct listening *listening, int most)
     case ACCEPT_NEXT:
         if (listeners->clients >= listeners->max_clients)
             end_backlog(listening, "max_clients");
-        else if (loop_now(listeners->loop) >= listeners->stopped_at + BACKLOG_TIME)
+        else if (loop_now(listeners->worker.loop) >= listeners->stopped_at + BACKLOG_TIME)
             end_backlog(listening, "they come without an end");
         break;
     }
@@ -427,12 +428,12 @@ static void on_backlog(struct task *task)
     struct listeners *listeners = container_of(task, struct listeners, backlog_task);
     struct listener *listener;
     if (!empty_backlogs(listeners)) {
-        loop_queue(listeners->loop, &listeners->backlog_task);
+        loop_queue(listeners->worker.loop, &listeners->backlog_task);
         return;
     }
     listeners->closed = true;
     TAILQ_FOREACH (listener, &listeners->list, link)
-        service_drain(&listener->service);
+        listener_context_drain(&listener->context);
     check_drained(listeners);
 }
 
@@ -441,7 +442,7 @@ void listeners_init(struct listeners *listeners)
     listeners->retry.fire = on_retry;
     listeners->backlog_task.run = on_backlog;
     listeners->drained_task.run = on_drained;
-    repeats_init(&listeners->repeats, listeners->loop);
+    repeats_init(&listeners->repeats, listeners->worker.loop);
     TAILQ_INIT(&listeners->list);
 }
 
@@ -450,18 +451,18 @@ void listeners_stop(struct listeners *listeners)
     if (listeners->stopped)
         return;
     stop_accepting(listeners);
-    timer_clear(listeners->loop, &listeners->retry);
+    timer_clear(listeners->worker.loop, &listeners->retry);
     listeners->stopped = true;
-    listeners->stopped_at = loop_now(listeners->loop);
-    loop_queue(listeners->loop, &listeners->backlog_task);
+    listeners->stopped_at = loop_now(listeners->worker.loop);
+    loop_queue(listeners->worker.loop, &listeners->backlog_task);
 }
 
 void listeners_abort(struct listeners *listeners)
 {
     struct listener *listener;
-    loop_unpost(listeners->loop, &listeners->backlog_task); /* nobody else comes in */
+    loop_unpost(listeners->worker.loop, &listeners->backlog_task); /* nobody else comes in */
     TAILQ_FOREACH (listener, &listeners->list, link)
-        service_abort(&listener->service);
+        listener_context_abort(&listener->context);
 }
 
 void listeners_clear(struct listeners *listeners)
@@ -471,13 +472,13 @@ void listeners_clear(struct listeners *listeners)
     while ((listener = TAILQ_FIRST(&listeners->list)) != NULL) {
         TAILQ_REMOVE(&listeners->list, listener, link);
         close_sockets(listener);
-        service_clear(&listener->service);
+        listener_context_clear(&listener->context);
         free(listener);
     }
     repeats_clear(&listeners->repeats);
-    timer_clear(listeners->loop, &listeners->retry);
-    loop_unpost(listeners->loop, &listeners->backlog_task);
-    loop_unpost(listeners->loop, &listeners->drained_task);
+    timer_clear(listeners->worker.loop, &listeners->retry);
+    loop_unpost(listeners->worker.loop, &listeners->backlog_task);
+    loop_unpost(listeners->worker.loop, &listeners->drained_task);
 }
 
 void listeners_log_stats(const struct listeners *listeners)
@@ -486,5 +487,5 @@ void listeners_log_stats(const struct listeners *listeners)
     log_notice("stats clients=%u accept_pauses=%" PRIu64 " max_clients_reached=%" PRIu64,
                listeners->clients, listeners->pauses, listeners->full);
     TAILQ_FOREACH (listener, &listeners->list, link)
-        service_log_stats(&listener->service);
+        listener_context_log_stats(&listener->context);
 }

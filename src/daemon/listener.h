@@ -19,11 +19,8 @@ struct listener;
 /* The listeners of one loop, which share the limit of clients. Embedded in its owner, who sets the
  * first group before listeners_init. */
 struct listeners {
-    struct loop *loop;
+    struct session_worker worker;
     unsigned max_clients;
-    struct scratch scratch; /* borrowed, as are compose and pipes; see struct service */
-    struct scratch compose;
-    struct pipes *pipes;
     /* After listeners_stop: the last session has ended. Called once, from the loop. */
     void (*drained)(struct listeners *listeners);
 

@@ -194,11 +194,11 @@ struct worker *worker_new(const struct config *config, unsigned max_clients, uns
     worker->loop = loop_new();
     if (worker->loop == NULL)
         goto err;
-    worker->listeners.loop = worker->loop;
+    worker->listeners.worker.loop = worker->loop;
     worker->listeners.max_clients = max_clients;
-    worker->listeners.scratch = (struct scratch){worker->scratch, sizeof(worker->scratch)};
-    worker->listeners.compose = (struct scratch){worker->compose, sizeof(worker->compose)};
-    worker->listeners.pipes = &worker->pipes;
+    worker->listeners.worker.scratch = (struct scratch){worker->scratch, sizeof(worker->scratch)};
+    worker->listeners.worker.compose = (struct scratch){worker->compose, sizeof(worker->compose)};
+    worker->listeners.worker.pipes = &worker->pipes;
     worker->listeners.drained = on_drained;
     listeners_init(&worker->listeners);
     /* Before anything is bound: a signal must not leave a socket's file behind. */
@@ -252,7 +252,7 @@ int worker_run(struct worker *worker)
         const struct config_listener *listener = &config->listeners[i];
         if (pool_keep_spares(worker->pools[listener->pool], &listener->upstream) < 0)
             goto err;
-        enum protocol protocol = endpoint_scheme(&listener->upstream)->protocol;
+        enum protocol_id protocol = endpoint_scheme(&listener->upstream)->protocol;
         if (listener->reuse == REUSE_NEVER && protocol == PROTOCOL_OPAQUE)
             pool_expect_greeting(worker->pools[listener->pool], &listener->upstream);
     }

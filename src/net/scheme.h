@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* What the bytes on its connections mean. */
-enum protocol { PROTOCOL_HTTP, PROTOCOL_OPAQUE, PROTOCOL_COUNT };
+enum protocol_id { PROTOCOL_HTTP, PROTOCOL_OPAQUE, PROTOCOL_COUNT };
 
 /* When a connection is fit for reuse. */
 enum reuse {
@@ -20,7 +20,7 @@ enum reuse {
 
 struct scheme {
     const char *name;
-    enum protocol protocol;
+    enum protocol_id protocol;
     bool tls;
     bool may_have_name;       /* scheme+NAME keeps its connections apart */
     uint16_t port;            /* the default; 0: it must be given */

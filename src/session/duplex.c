@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "session/session_internal.h"
+#include "session/protocol.h"
 
 /* How long a client may still send what nobody wants any more. */
 #define SINK_TIME (5 * USEC_PER_SEC)
@@ -16,11 +16,12 @@ static enum relay_result move(struct session *session, struct relay *relay, stru
                               struct stream *to, uint64_t *bytes)
 {
     uint64_t before = relay->moved;
-    const struct service *service = session->service;
-    enum relay_result result = relay_move(relay, from, to, service->scratch, service->pipes);
+    const struct listener_context *context = session->context;
+    enum relay_result result =
+        relay_move(relay, from, to, context->worker.scratch, context->worker.pipes);
     if (relay->moved != before) {
         *bytes += relay->moved - before;
-        session->moved_at = loop_now(service->loop);
+        session->moved_at = loop_now(context->worker.loop);
     }
     return result;
 }
@@ -67,8 +68,8 @@ static void stop_sending(struct session *session, struct duplex *duplex, int err
  * what came: until then the session goes on without one. */
 static void deliver(struct session *session, struct duplex *duplex)
 {
-    usec_t now = loop_now(session->service->loop);
-    usec_t idle_timeout = session->service->config->idle_timeout;
+    usec_t now = loop_now(session->context->worker.loop);
+    usec_t idle_timeout = session->context->config->idle_timeout;
     uint64_t before = duplex->down.moved;
     enum relay_result flushed = relay_flush(&duplex->down, &session->client);
     if (duplex->down.moved != before)
@@ -134,13 +135,13 @@ void duplex_timed_out(struct session *session, struct duplex *duplex)
  * passed on. True when the session is over. */
 static bool client_ended(struct session *session, const struct duplex *duplex, bool may_reuse)
 {
-    if (may_reuse && !relay_keeps(&duplex->down) && opaque_at_rest(&duplex->opaque) &&
+    if (may_reuse && !relay_keeps(&duplex->down) && quiet_at_rest(&duplex->quiet) &&
         pool_offer(&session->allocation)) {
         session_finish(session, SESSION_COMPLETE);
         return true;
     }
     stream_end_write(session->allocation.stream);
-    session->moved_at = loop_now(session->service->loop);
+    session->moved_at = loop_now(session->context->worker.loop);
     session_sent(session);
     session_set_state(session, SESSION_DRAINING);
     return false;
@@ -200,7 +201,7 @@ void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
      * it is a half-close and no goodbye. */
     bool answering = duplex->down.taken != before;
     if (answering)
-        opaque_upstream_sent(&duplex->opaque);
+        quiet_upstream_sent(&duplex->quiet);
     before = duplex->up.moved; /* its last word is what was written last, not what was read */
     enum relay_result up = move(session, &duplex->up, client, upstream, &access->bytes_up);
     if (up == RELAY_WRITE_FAILED) {
@@ -208,13 +209,13 @@ void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
         up = RELAY_MORE;
     }
     if (duplex->up.moved != before) {
-        opaque_client_sent(&duplex->opaque);
+        quiet_client_sent(&duplex->quiet);
         session_sent(session);
     }
     if (down == RELAY_ENDED && upstream->broken && stream_error(upstream) != 0)
         stop_sending(session, duplex, EPIPE); /* its end was read before */
     if (down == RELAY_ENDED && duplex->up.sink && session->limit_at == 0)
-        session->limit_at = loop_now(session->service->loop) + SINK_TIME;
+        session->limit_at = loop_now(session->context->worker.loop) + SINK_TIME;
 
     enum session_end end = end_after(session, duplex, up, down);
     if (end == SESSION_UPSTREAM_RESET)

@@ -13,8 +13,8 @@
 #include "net/repeats.h"
 #include "pool/pool.h"
 
+struct protocol;
 struct session;
-struct session_kind;
 
 /* How a session ended; each is counted. */
 #define SESSION_ENDS(X)                                                                            \
@@ -38,59 +38,62 @@ enum session_end {
 };
 const char *session_end_name(enum session_end end);
 
-struct service_stats {
+struct listener_stats {
     uint64_t accepted;
     uint64_t bytes_up, bytes_down;
     uint64_t ends[SESSION_END_COUNT]; /* of sessions, or exchanges (http) */
-    uint64_t retries;                 /* requests sent once more */
-    uint64_t answers[6];              /* http: by the status' first digit; 0: beyond 599 */
 };
 
-/* What the sessions of one listener share; the listener's, who sets the first group. */
-struct service {
-    const struct config_listener *config;
+/* What a worker has for all of its sessions; borrowed. */
+struct session_worker {
     struct loop *loop;
-    struct pool *pool;
     struct scratch scratch;
     struct scratch compose; /* http: HTTP1_COMPOSE_MAX bytes */
     struct pipes *pipes;    /* NULL: nothing is spliced */
-    /* A session has ended and is gone. */
-    void (*ended)(struct service *service);
+};
 
-    const struct session_kind *kind;
+/* What the sessions of one listener share. */
+struct listener_context {
+    /* Constant. The listener sets these, but for the last one. */
+    const struct config_listener *config;
+    const struct protocol *protocol;
+    /* A session has ended and is gone. */
+    void (*ended)(struct listener_context *context);
+    char upstream[ENDPOINT_TEXT_MAX];
+
+    /* The worker's: the listener sets the first two. */
+    struct session_worker worker;
+    struct pool *pool;
     struct pool_host *pool_host; /* the upstream's, pinned */
     usec_t unacked_timeout;      /* the pool's */
     bool draining;               /* kaproxy is stopping: sessions end as soon as they can */
-    const char *host;            /* http: the Host that the upstream is told */
-    bool client_host;            /* http: the client's instead, if it sent one */
-    char authority[ENDPOINT_TEXT_MAX];
-    char upstream[ENDPOINT_TEXT_MAX];
     TAILQ_HEAD(, session) sessions;
     TAILQ_HEAD(, session) spares; /* ended ones, to be used again */
     unsigned spare_count;
-    struct exchange *spare_exchanges; /* http: the same */
-    unsigned spare_exchange_count;
     struct repeats repeats; /* of what is logged about its sessions */
-    struct service_stats stats;
+    struct listener_stats stats;
+
+    /* The protocol's, made by its listener_init. */
+    void *of_protocol;
 };
 
-/* Prepares a service whose first group is set. 0, or -1 with ENOMEM. */
-MUST_CHECK int service_init(struct service *service);
+/* Prepares a context of which the listener has set its part. 0, or -1 with ENOMEM. */
+MUST_CHECK int listener_context_init(struct listener_context *context);
 
-/* Frees what it keeps; no session may be left. */
-void service_clear(struct service *service);
+/* Frees what it keeps; no session may be left. Harmless when it was not initialized. */
+void listener_context_clear(struct listener_context *context);
 
 /* Takes over an accepted, non-blocking descriptor. A failure ends the session, with its line in the
  * logs. `ended` is never called from inside. -1 with ENOMEM: fd is the caller's still. */
-MUST_CHECK int session_start(struct service *service, int fd, const union address *peer);
+MUST_CHECK int session_start(struct listener_context *context, int fd, const union address *peer);
 
 /* Writes a line of counters to the log. */
-void service_log_stats(const struct service *service);
+void listener_context_log_stats(const struct listener_context *context);
 
 /* For a soft stop: sessions without work under way end, the others when theirs is done. */
-void service_drain(struct service *service);
+void listener_context_drain(struct listener_context *context);
 
 /* Ends all sessions at once, each client seeing a reset. */
-void service_abort(struct service *service);
+void listener_context_abort(struct listener_context *context);
 
 #endif

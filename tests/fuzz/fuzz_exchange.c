@@ -53,7 +53,7 @@ struct play {
     struct resolver *resolver;
     struct pool *pool;
     struct config_listener config;
-    struct service service;
+    struct listener_context context;
     struct far *client, *upstream;
     bool to_upstream;
     bool runs; /* text is followed by turns */
@@ -134,7 +134,7 @@ static void add_client(struct play *play)
         return;
     play->client = &far_world.clients[far_world.client_count - 1];
     peer.in.sin_addr.s_addr = htonl(0x0a000000U + (uint32_t)far_world.client_count);
-    REQUIRE(session_start(&play->service, fd, &peer) == 0);
+    REQUIRE(session_start(&play->context, fd, &peer) == 0);
 }
 
 static void say(struct play *play, const char *data, size_t length)
@@ -233,7 +233,7 @@ static void command(struct play *play, uint8_t letter)
         fill(play, argument(play));
         break;
     case 'd':
-        service_drain(&play->service);
+        listener_context_drain(&play->context);
         break;
     case 0xff:
         say(play, "\xff", 1);
@@ -277,10 +277,10 @@ static void end(struct play *play, bool abort_sessions)
 {
     struct pool_stats stats;
     if (abort_sessions)
-        service_abort(&play->service);
-    for (int i = 0; i < 40 && !TAILQ_EMPTY(&play->service.sessions); i++)
+        listener_context_abort(&play->context);
+    for (int i = 0; i < 40 && !TAILQ_EMPTY(&play->context.sessions); i++)
         pass_time(play, 61 * USEC_PER_SEC);
-    REQUIRE(TAILQ_EMPTY(&play->service.sessions));
+    REQUIRE(TAILQ_EMPTY(&play->context.sessions));
     stub_dialer_set(STUB_REFUSE);
     pool_shutdown(play->pool);
     run_until_quiet(play);
@@ -289,9 +289,9 @@ static void end(struct play *play, bool abort_sessions)
     judge(JUDGE_OVER, 0);
 }
 
-static void session_ended(struct service *service)
+static void session_ended(struct listener_context *context)
 {
-    (void)service;
+    (void)context;
     far_world.activity++;
 }
 
@@ -350,15 +350,16 @@ static void begin(struct play *play, uint8_t options)
     far_world.streams = (options & OPTION_STREAMING) != 0;
     stub_dialer_set(STUB_CONNECT);
     make_pool(play, options);
-    play->service = (struct service){
+    play->context = (struct listener_context){
         .config = config,
-        .loop = play->loop,
+        .protocol = &http_protocol,
+        .worker = {.loop = play->loop,
+                   .scratch = {scratch, sizeof(scratch)},
+                   .compose = {compose, sizeof(compose)}},
         .pool = play->pool,
-        .scratch = {scratch, sizeof(scratch)},
-        .compose = {compose, sizeof(compose)},
         .ended = session_ended,
     };
-    REQUIRE(service_init(&play->service) == 0);
+    REQUIRE(listener_context_init(&play->context) == 0);
     if ((options & OPTION_SPARE) != 0)
         REQUIRE(pool_keep_spares(play->pool, &config->upstream) == 0);
     add_client(play);

@@ -100,7 +100,7 @@ static void test_schemes(void **state)
 {
     static const struct {
         const char *text, *name;
-        enum protocol protocol;
+        enum protocol_id protocol;
         bool tls;
     } cases[] = {
         {"http://a", "http", PROTOCOL_HTTP, false},

@@ -44,11 +44,11 @@ static int setup(void **state)
         snprintf(f->paths[i], sizeof(f->paths[i]), "%s/%d", f->world->folder, i);
     snprintf(listen, sizeof(listen), "unix:%s unix:%s", f->paths[0], f->paths[1]);
     world_configure(f->world, "tcp", listen, "reuse=quiet\n");
-    f->listeners.loop = f->world->loop;
+    f->listeners.worker.loop = f->world->loop;
     f->listeners.max_clients = 1;
-    f->listeners.scratch = f->world->scratch;
-    f->listeners.compose = f->world->compose;
-    f->listeners.pipes = &f->world->pipes;
+    f->listeners.worker.scratch = f->world->scratch;
+    f->listeners.worker.compose = f->world->compose;
+    f->listeners.worker.pipes = &f->world->pipes;
     f->listeners.drained = on_drained;
     listeners_init(&f->listeners);
     assert_int_equal(listeners_add(&f->listeners, f->world->listener, f->world->pool), 0);

@@ -277,9 +277,8 @@ static void test_server_down(void **state)
     struct world *world = *state;
     struct asker a = {0};
     /* Connected to somebody else, the port answers with ICMP, and no other process can take it. */
-    struct sockaddr_in nobody = {.sin_family = AF_INET,
-                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1),
-                                 .sin_port = htons(1)};
+    struct sockaddr_in nobody = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1), .sin_port = htons(1)};
     event_del(&world->dns.event);
     assert_int_equal(connect(world->dns.fd, (struct sockaddr *)&nobody, sizeof(nobody)), 0);
     ask(world, &a, "both.test");

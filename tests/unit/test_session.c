@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/protocols.h"
 #include "session/http/http_internal.h"
 #include "session/session.h"
 #include "support/service_world.h"
@@ -24,14 +25,14 @@
 
 struct fixture {
     struct world *world;
-    struct service service;
+    struct listener_context context;
     unsigned ended;
     int client; /* blocking */
 };
 
-static void on_ended(struct service *service)
+static void on_ended(struct listener_context *context)
 {
-    container_of(service, struct fixture, service)->ended++;
+    container_of(context, struct fixture, context)->ended++;
 }
 
 static int setup(void **state)
@@ -47,9 +48,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    if (f->service.kind != NULL)
-        service_abort(&f->service);
-    service_clear(&f->service);
+    if (f->context.pool_host != NULL)
+        listener_context_abort(&f->context);
+    listener_context_clear(&f->context);
     if (f->client >= 0)
         close(f->client);
     service_world_teardown((void **)&f->world);
@@ -61,14 +62,16 @@ static void prepare(struct fixture *f, const char *scheme, const char *lines)
 {
     struct world *world = f->world;
     world_configure(world, scheme, "127.0.0.1:1", lines);
-    f->service = (struct service){.config = world->listener,
-                                  .loop = world->loop,
-                                  .pool = world->pool,
-                                  .scratch = world->scratch,
-                                  .compose = world->compose,
-                                  .pipes = &world->pipes,
-                                  .ended = on_ended};
-    assert_int_equal(service_init(&f->service), 0);
+    f->context = (struct listener_context){
+        .config = world->listener,
+        .protocol = protocols_find(endpoint_scheme(&world->listener->upstream)->protocol),
+        .worker = {.loop = world->loop,
+                   .scratch = world->scratch,
+                   .compose = world->compose,
+                   .pipes = &world->pipes},
+        .pool = world->pool,
+        .ended = on_ended};
+    assert_int_equal(listener_context_init(&f->context), 0);
 }
 
 /* A client that has sent something already. Returns the descriptor that was accepted. */
@@ -85,7 +88,7 @@ static int connect_client(struct fixture *f, const char *text)
 static int start(struct fixture *f, int fd)
 {
     union address peer = {.in = {.sin_family = AF_INET}};
-    return session_start(&f->service, fd, &peer);
+    return session_start(&f->context, fd, &peer);
 }
 
 static void start_client(struct fixture *f, const char *text)
@@ -122,8 +125,8 @@ static void assert_ended(struct fixture *f, enum session_end end)
     assert_false(world_receive(f->world, f->client, text, sizeof(text)));
     assert_string_equal(text, "");
     assert_int_equal(f->ended, 1);
-    assert_int_equal(f->service.stats.ends[end], 1);
-    assert_true(TAILQ_EMPTY(&f->service.sessions));
+    assert_int_equal(f->context.stats.ends[end], 1);
+    assert_true(TAILQ_EMPTY(&f->context.sessions));
     pool_get_stats(f->world->pool, &stats);
     assert_int_equal(stats.busy, 0);
     assert_int_equal(stats.waiting, 0);
@@ -139,8 +142,8 @@ static void test_no_memory(void **state)
     errno = 0;
     assert_int_equal(start(f, fd), -1);
     assert_int_equal(errno, ENOMEM);
-    assert_true(TAILQ_EMPTY(&f->service.sessions));
-    assert_int_equal(f->service.stats.accepted, 0);
+    assert_true(TAILQ_EMPTY(&f->context.sessions));
+    assert_int_equal(f->context.stats.accepted, 0);
     world_turn(f->world);
     assert_int_equal(f->ended, 0);
     assert_int_equal(recv(fd, &byte, 1, 0), 1); /* it is the caller's still */
@@ -164,7 +167,7 @@ static void probe_answered(struct session *session, const struct failure *failur
 {
     struct probe *probe = container_of(session, struct probe, session);
     assert_non_null(failure);
-    assert_ptr_equal(failure, &session->access.failure);
+    assert_ptr_equal(failure, session->access.failure);
     probe->answers++;
     probe->failure = *failure;
 }
@@ -180,18 +183,18 @@ static void probe_clear(struct session *session)
     (void)session;
 }
 
-static const struct session_kind probe_kind = {.size = sizeof(struct probe),
-                                               .first = SESSION_WAITING,
-                                               .begin = probe_begin,
-                                               .answered = probe_answered,
-                                               .work = probe_work,
-                                               .clear = probe_clear};
+static const struct protocol probe_kind = {.session_size = sizeof(struct probe),
+                                           .first_state = SESSION_WAITING,
+                                           .start = probe_begin,
+                                           .on_connection = probe_answered,
+                                           .run = probe_work,
+                                           .destroy = probe_clear};
 
 /* The failure is told once, and later. */
 static void assert_told(struct fixture *f, const char *function, int number)
 {
     struct pool_stats stats;
-    struct session *session = TAILQ_FIRST(&f->service.sessions);
+    struct session *session = TAILQ_FIRST(&f->context.sessions);
     struct probe *probe = container_of(session, struct probe, session);
     assert_true(shortage_came());
     assert_int_equal(probe->answers, 0);
@@ -208,7 +211,7 @@ static void test_waiting_client_cannot_be_watched(void **state)
 {
     struct fixture *f = *state;
     prepare(f, "tcp", "reuse=quiet\n");
-    f->service.kind = &probe_kind;
+    f->context.protocol = &probe_kind;
     shortage_of_epoll_ctl(1); /* a dial begins later */
     start_client(f, "x");
     assert_told(f, "epoll_ctl", ENOMEM);
@@ -218,7 +221,7 @@ static void test_pool_refuses(void **state)
 {
     struct fixture *f = *state;
     prepare(f, "tcp", "reuse=quiet\n");
-    f->service.kind = &probe_kind;
+    f->context.protocol = &probe_kind;
     pool_shutdown(f->world->pool);
     start_client(f, "x");
     assert_told(f, "allocate", ESHUTDOWN);
@@ -247,7 +250,7 @@ static void test_opaque_client_cannot_be_watched_later(void **state)
     shutdown(f->client, SHUT_WR);
     while (f->ended == 0)
         loop_turn(f->world->loop, USEC_PER_MSEC);
-    assert_int_equal(f->service.stats.ends[SESSION_COMPLETE], 1);
+    assert_int_equal(f->context.stats.ends[SESSION_COMPLETE], 1);
     f->ended = 0;
     shortage_of_epoll_ctl(1);
     start_client(f, "x");
@@ -267,7 +270,7 @@ static void test_http_pool_refuses(void **state)
     assert_non_null(strstr(text, "\r\nRetry-After: "));
     assert_non_null(strstr(text, "\nallocate: "));
     assert_non_null(strstr(text, strerror(ESHUTDOWN)));
-    assert_int_equal(f->service.stats.ends[SESSION_ALLOC_FAILED], 1);
+    assert_int_equal(f->context.stats.ends[SESSION_ALLOC_FAILED], 1);
     assert_int_equal(f->ended, 0);
     shutdown(f->client, SHUT_WR);
     world_turn(f->world);
@@ -291,7 +294,7 @@ static void test_http_client_cannot_be_watched_later(void **state)
     start_client(f, GET);
     await_request(f);
     world_turn(f->world);
-    assert_false(stream_is_watched(&TAILQ_FIRST(&f->service.sessions)->client));
+    assert_false(stream_is_watched(&TAILQ_FIRST(&f->context.sessions)->client));
     shortage_of_epoll_ctl(1);
     loop_warp(f->world->loop, HTTP_WATCH_AFTER);
     assert_ended(f, SESSION_ERROR);
@@ -307,7 +310,7 @@ static void test_http_client_that_takes_nothing_is_watched(void **state)
     start_client(f, GET);
     struct peer_conn *conn = await_request(f);
     answer(conn, "HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n");
-    struct session *session = TAILQ_FIRST(&f->service.sessions);
+    struct session *session = TAILQ_FIRST(&f->context.sessions);
     struct http_session *http = container_of(session, struct http_session, session);
     while (session->client.writable || !relay_keeps(&http->exchange->bulk_down)) {
         (void)!send(conn->fd, block, sizeof(block), MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -330,10 +333,11 @@ static void test_http_no_memory_for_a_tunnel(void **state)
 }
 
 /* A request that is so long once it is composed for the upstream. */
-static const char *long_request(const struct service *service, size_t length)
+static const char *long_request(const struct listener_context *context, size_t length)
 {
+    const struct http_listener *listener = context->of_protocol;
     static char request[2048], filler[1024];
-    size_t rest = strlen("GET / HTTP/1.1\r\nHost: \r\nX: \r\n\r\n") + strlen(service->host);
+    size_t rest = strlen("GET / HTTP/1.1\r\nHost: \r\nX: \r\n\r\n") + strlen(listener->host);
     memset(filler, 'y', sizeof(filler));
     snprintf(request, sizeof(request), "GET / HTTP/1.1\r\nHost: a\r\nX:%.*s\r\n\r\n",
              (int)(length - rest), filler);
@@ -346,17 +350,18 @@ static void test_http_header_does_not_fit(void **state)
     struct fixture *f = *state;
     char text[1024];
     prepare(f, "http", "");
-    f->service.compose.size = 1000;
-    start_client(f, long_request(&f->service, 1000));
+    f->context.worker.compose.size = 1000;
+    start_client(f, long_request(&f->context, 1000));
     await_request(f);
-    service_abort(&f->service);
+    listener_context_abort(&f->context);
     f->ended = 0;
-    start_client(f, long_request(&f->service, 1001));
+    start_client(f, long_request(&f->context, 1001));
     assert_true(world_receive(f->world, f->client, text, sizeof(text)));
     assert_non_null(strstr(text, "HTTP/1.1 431 Request Header Fields Too Large\r\n"));
     assert_non_null(strstr(text, "too large to pass on"));
-    assert_int_equal(f->service.stats.ends[SESSION_BAD_REQUEST], 1);
-    assert_int_equal(f->service.stats.answers[4], 1);
+    assert_int_equal(f->context.stats.ends[SESSION_BAD_REQUEST], 1);
+    const struct http_listener *listener = f->context.of_protocol;
+    assert_int_equal(listener->answers[4], 1);
 }
 
 #define SESSION_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)

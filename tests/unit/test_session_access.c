@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "daemon/protocols.h"
 #include "session/http/http_internal.h"
 #include "support/service_world.h"
 #include "support/sockets.h"
@@ -24,7 +25,7 @@
 
 struct fixture {
     struct world *world;
-    struct service service;
+    struct listener_context context;
     char path[64]; /* the access log */
     char line[LOG_LINE_MAX + 1];
     int client; /* blocking */
@@ -40,9 +41,9 @@ int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *lengt
     return __real_getsockopt(fd, level, name, value, length);
 }
 
-static void on_ended(struct service *service)
+static void on_ended(struct listener_context *context)
 {
-    (void)service;
+    (void)context;
 }
 
 static int setup(void **state)
@@ -60,8 +61,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    service_abort(&f->service);
-    service_clear(&f->service);
+    listener_context_abort(&f->context);
+    listener_context_clear(&f->context);
     if (f->client >= 0)
         close(f->client);
     assert_int_equal(log_access_open("off"), 0);
@@ -75,14 +76,16 @@ static void prepare(struct fixture *f, const char *scheme, const char *lines)
 {
     struct world *world = f->world;
     world_configure(world, scheme, "127.0.0.1:1", lines);
-    f->service = (struct service){.config = world->listener,
-                                  .loop = world->loop,
-                                  .pool = world->pool,
-                                  .scratch = world->scratch,
-                                  .compose = world->compose,
-                                  .pipes = &world->pipes,
-                                  .ended = on_ended};
-    assert_int_equal(service_init(&f->service), 0);
+    f->context = (struct listener_context){
+        .config = world->listener,
+        .protocol = protocols_find(endpoint_scheme(&world->listener->upstream)->protocol),
+        .worker = {.loop = world->loop,
+                   .scratch = world->scratch,
+                   .compose = world->compose,
+                   .pipes = &world->pipes},
+        .pool = world->pool,
+        .ended = on_ended};
+    assert_int_equal(listener_context_init(&f->context), 0);
 }
 
 static void start_client(struct fixture *f, const char *scheme, const char *lines)
@@ -91,7 +94,7 @@ static void start_client(struct fixture *f, const char *scheme, const char *line
     int fd;
     prepare(f, scheme, lines);
     sockets_connect(&f->client, &fd);
-    assert_int_equal(session_start(&f->service, fd, &peer), 0);
+    assert_int_equal(session_start(&f->context, fd, &peer), 0);
 }
 
 static void start_unix_client(struct fixture *f)
@@ -102,7 +105,7 @@ static void start_unix_client(struct fixture *f)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
     f->client = fds[0];
     process_questions = 0;
-    assert_int_equal(session_start(&f->service, fds[1], &peer), 0);
+    assert_int_equal(session_start(&f->context, fds[1], &peer), 0);
 }
 
 static void client_sends(const struct fixture *f, const char *data, size_t length)
@@ -119,7 +122,7 @@ static void warp(struct fixture *f, usec_t by)
 
 static struct session *only_session(const struct fixture *f)
 {
-    return TAILQ_FIRST(&f->service.sessions);
+    return TAILQ_FIRST(&f->context.sessions);
 }
 
 static void await_state(struct fixture *f, enum session_state state)
@@ -193,7 +196,7 @@ static void test_wait_that_ends_without_a_connection(void **state)
     struct fixture *f = *state;
     start_client(f, "tcp", "reuse=quiet\n" LINES);
     loop_warp(f->world->loop, 2 * HOUR); /* the dial has not begun */
-    service_abort(&f->service);
+    listener_context_abort(&f->context);
     const char *line = await_line(f);
     assert_has(line, " from_cache=- ");
     assert_has(line, " conn=- uses=- addr=- ");
@@ -209,7 +212,7 @@ static void test_wait_is_over_with_the_answer(void **state)
     start_client(f, "tcp", "reuse=quiet\n" LINES);
     await_state(f, SESSION_RELAYING);
     warp(f, 2 * HOUR);
-    service_abort(&f->service);
+    listener_context_abort(&f->context);
     const char *line = await_line(f);
     char addr[32];
     snprintf(addr, sizeof(addr), " addr=127.0.0.1:%u ",
@@ -337,7 +340,7 @@ static void test_unix_client_without_lines_is_not_asked_for(void **state)
     assert_int_equal(log_access_open("off"), 0);
     start_unix_client(f);
     exchange_once(f);
-    service_abort(&f->service);
+    listener_context_abort(&f->context);
     assert_int_equal(process_questions, 0);
 }
 

@@ -1,145 +1,16 @@
 /* Sessions of http listeners: one client, whose exchanges follow one another. */
-#include "session/http/http_internal.h"
+#include "session/http/http.h"
 
-#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "session/http/http_internal.h"
 
 /* Steps of one run at most. */
 #define STEPS_MAX 32
-
-/* Exchanges that a service keeps for the next ones: they are too large for malloc to have at hand.
- */
-#define SPARES_MAX SPARES(16)
-
-void http_moved(struct http_session *http)
-{
-    http->session.moved_at = loop_now(http->session.service->loop);
-}
-
-void http_took(struct http_session *http, uint64_t length)
-{
-    http->taken += (uint32_t)length;
-    http_moved(http);
-}
-
-void http_told(struct http_session *http, uint64_t length)
-{
-    http->session.access.bytes_down += length;
-    if (http->exchange->status != 0) /* not yet so with interim responses */
-        http->exchange->told = true;
-    http->answered = true;
-    http->told_much = http->told_much || http->session.access.bytes_down > HTTP_MUCH;
-    http_moved(http);
-}
-
-int http_keep(struct http_session *http)
-{
-    if (buffer_keep(&http->in) < 0)
-        return -1;
-    return http->exchange == NULL ? 0 : buffer_keep(&http->exchange->answer);
-}
-
-enum step http_finish(struct http_session *http, enum session_end end)
-{
-    if (http->exchange != NULL && http->exchange->cut) /* whatever became of the client then */
-        session_log(&http->session, http->end);
-    session_finish(&http->session, end);
-    return STEP_GONE;
-}
-
-struct exchange *http_exchange_new(struct http_session *http)
-{
-    struct service *service = http->session.service;
-    struct exchange *exchange = service->spare_exchanges;
-    if (exchange != NULL) {
-        service->spare_exchanges = exchange->next_spare;
-        service->spare_exchange_count--;
-    } else if ((exchange = malloc(sizeof(*exchange))) == NULL) {
-        return NULL;
-    }
-    /* The heads' tables of fields are large, and begin functions set what counts of them. */
-    memset(exchange, 0, offsetof(struct exchange, request));
-    memset(&exchange->request_body, 0, sizeof(*exchange) - offsetof(struct exchange, request_body));
-    http1_request_begin(&exchange->request);
-    exchange->conn.number = 0;
-    http->exchange = exchange;
-    session_open_access(&http->session);
-    return exchange;
-}
-
-void http_exchange_free(struct http_session *http)
-{
-    struct service *service = http->session.service;
-    struct exchange *exchange = http->exchange;
-    if (exchange == NULL)
-        return;
-    http->exchange = NULL;
-    buffer_clear(&exchange->head);
-    buffer_clear(&exchange->ahead);
-    buffer_clear(&exchange->up);
-    buffer_clear(&exchange->tail);
-    buffer_clear(&exchange->last_chunk);
-    buffer_clear(&exchange->answer);
-    relay_clear(&exchange->bulk_up);
-    relay_clear(&exchange->bulk_down);
-    free(exchange->target);
-    free(exchange->upgrade);
-    if (service->spare_exchange_count == SPARES_MAX) {
-        free(exchange);
-        return;
-    }
-    exchange->next_spare = service->spare_exchanges;
-    service->spare_exchanges = exchange;
-    service->spare_exchange_count++;
-}
-
-static void http_clear_service(struct service *service)
-{
-    struct exchange *exchange;
-    while ((exchange = service->spare_exchanges) != NULL) {
-        service->spare_exchanges = exchange->next_spare;
-        free(exchange);
-    }
-}
-
-bool http_has_down(const struct http_session *http)
-{
-    return buffer_length(&http->down) > 0 || relay_keeps(&http->exchange->bulk_down);
-}
-
-/* What comes before `down`. */
-static enum step flush_bulk(struct http_session *http)
-{
-    struct relay *relay = &http->exchange->bulk_down;
-    uint64_t before = relay->moved;
-    enum relay_result result = relay_flush(relay, &http->session.client);
-    if (relay->moved != before)
-        http_told(http, relay->moved - before);
-    if (result == RELAY_WRITE_FAILED)
-        return http_finish(http, SESSION_CLIENT_RESET);
-    return result == RELAY_BLOCKED ? STEP_BLOCKED : STEP_AGAIN;
-}
-
-enum step http_flush(struct http_session *http)
-{
-    struct stream *client = &http->session.client;
-    enum step step = flush_bulk(http);
-    if (step != STEP_AGAIN)
-        return step;
-    while (buffer_length(&http->down) > 0) {
-        if (!client->writable)
-            return STEP_BLOCKED;
-        ssize_t n = stream_write(client, buffer_data(&http->down), buffer_length(&http->down));
-        if (n < 0)
-            return errno == EAGAIN ? STEP_BLOCKED : http_finish(http, SESSION_CLIENT_RESET);
-        buffer_consume(&http->down, (size_t)n);
-        http_told(http, (size_t)n);
-    }
-    return STEP_AGAIN;
-}
 
 /* Does the request go on while its response does? Then neither may keep the other waiting. */
 static bool is_two_way(const struct http_session *http)
@@ -222,7 +93,7 @@ static enum step next_step(struct http_session *http)
 /* Does the next step depend on the client? */
 static bool needs_client(const struct http_session *http)
 {
-    bool ends = http->session.service->config->abort_on_close == ABORT_ALWAYS;
+    bool ends = http->session.context->config->abort_on_close == ABORT_ALWAYS;
     switch (http->session.state) {
     case SESSION_WAITING:
         return ends;
@@ -252,7 +123,7 @@ static int wait_for_more(struct http_session *http)
         if (session_watch_client(session) < 0)
             return -1;
     } else if (!stream_is_watched(&session->client) && session->limit_at == 0) {
-        http->watch_at = loop_now(session->service->loop) + http_watch_after(http);
+        http->watch_at = loop_now(session->context->worker.loop) + http_watch_after(http);
         session->limit_at = http->watch_at;
     }
     return session_start_timer(session);
@@ -265,10 +136,10 @@ static bool watch_is_due(const struct http_session *http)
     bool may_watch =
         http->session.state != SESSION_READING && http->session.state != SESSION_LINGERING;
     return may_watch && limit != 0 && limit == http->watch_at &&
-           limit <= loop_now(http->session.service->loop);
+           limit <= loop_now(http->session.context->worker.loop);
 }
 
-static void http_work(struct session *session)
+static void http_run(struct session *session)
 {
     struct http_session *http = http_of(session);
     enum step step = STEP_AGAIN;
@@ -283,14 +154,14 @@ static void http_work(struct session *session)
         session_pause(session, http->taken, step != STEP_BLOCKED);
 }
 
-static void http_begin(struct session *session)
+static void http_start(struct session *session)
 {
     http_of(session)->read_at = session->access.started;
     http_limit_header(http_of(session), session->access.started);
     session_wake(session);
 }
 
-static void http_answered(struct session *session, const struct failure *failure)
+static void http_on_connection(struct session *session, const struct failure *failure)
 {
     struct http_session *http = http_of(session);
     enum step step = STEP_AGAIN;
@@ -301,10 +172,10 @@ static void http_answered(struct session *session, const struct failure *failure
     else if (http_may_hold(&http->exchange->request) && !pool_reserve_hold(&session->allocation))
         step = http_answer_no_tunnel(http);
     if (step != STEP_GONE)
-        http_work(session);
+        http_run(session);
 }
 
-static void http_timed_out(struct session *session)
+static void http_on_timeout(struct session *session)
 {
     struct http_session *http = http_of(session);
     if (watch_is_due(http)) {
@@ -316,16 +187,16 @@ static void http_timed_out(struct session *session)
         return;
     }
     if (http_time_is_over(http) != STEP_GONE)
-        http_work(session);
+        http_run(session);
 }
 
-static void on_unacked(struct session *session)
+static void http_on_unacked(struct session *session)
 {
     struct http_session *http = http_of(session);
     if (http->tunnel != NULL)
         duplex_unacked(session, http->tunnel);
     else if (http_unacked(http) != STEP_GONE)
-        http_work(session);
+        http_run(session);
 }
 
 static void http_drain(struct session *session)
@@ -334,12 +205,12 @@ static void http_drain(struct session *session)
     if (session->state != SESSION_READING || http->exchange != NULL)
         return;
     /* A client that has just come has its request on the way. */
-    usec_t until = loop_now(session->service->loop) + HTTP_DRAIN_GRACE;
+    usec_t until = loop_now(session->context->worker.loop) + HTTP_DRAIN_GRACE;
     if (session->limit_at == 0 || until < session->limit_at)
         session->limit_at = until;
     bool waits = !http->served && session_start_timer(session) == 0;
     if (!waits && http_end_client(http) != STEP_GONE)
-        http_work(session);
+        http_run(session);
 }
 
 static struct conn_info *http_conn_info(struct session *session)
@@ -348,7 +219,7 @@ static struct conn_info *http_conn_info(struct session *session)
     return exchange != NULL ? &exchange->conn : NULL;
 }
 
-static void http_describe(struct session *session, struct log_line *line)
+static void http_log_fields(struct session *session, struct log_line *line)
 {
     const struct exchange *exchange = http_of(session)->exchange;
     if (exchange == NULL)
@@ -371,7 +242,7 @@ static void http_describe(struct session *session, struct log_line *line)
         LOG_LINE_PUT(line, " retried=1");
 }
 
-static void http_clear(struct session *session)
+static void http_destroy(struct session *session)
 {
     struct http_session *http = http_of(session);
     http_exchange_free(http);
@@ -382,18 +253,31 @@ static void http_clear(struct session *session)
     free(http->tunnel);
 }
 
-const struct session_kind session_http_kind = {
-    .size = sizeof(struct http_session),
+static size_t http_stats(const struct listener_context *context, char *text, size_t size)
+{
+    const struct http_listener *listener = context->of_protocol;
+    size_t n = (size_t)snprintf(text, size, " retries=%" PRIu64, listener->retries);
+    for (size_t class = 1; class < ARRAY_LEN(listener->answers); class ++)
+        n += (size_t)snprintf(text + n, size - n, " answers_%zuxx=%" PRIu64, class,
+                              listener->answers[class]);
+    n += (size_t)snprintf(text + n, size - n, " answers_other=%" PRIu64, listener->answers[0]);
+    return n;
+}
+
+const struct protocol http_protocol = {
+    .session_size = sizeof(struct http_session),
     .watches_late = true,
-    .first = SESSION_READING,
-    .begin = http_begin,
-    .answered = http_answered,
-    .work = http_work,
-    .timed_out = http_timed_out,
-    .unacked = on_unacked,
+    .first_state = SESSION_READING,
+    .listener_init = http_listener_init,
+    .listener_free = http_listener_free,
+    .start = http_start,
+    .on_connection = http_on_connection,
+    .run = http_run,
+    .on_timeout = http_on_timeout,
+    .on_unacked = http_on_unacked,
     .drain = http_drain,
     .conn_info = http_conn_info,
-    .describe = http_describe,
-    .clear = http_clear,
-    .clear_service = http_clear_service,
+    .log_fields = http_log_fields,
+    .destroy = http_destroy,
+    .stats = http_stats,
 };

@@ -19,8 +19,7 @@ static void explain(const struct http_session *http, const struct proxy_cause *k
 {
     const struct exchange *exchange = http->exchange;
     struct proxy_cause cause = *known;
-    if (http->session.access.failure.function != NULL)
-        cause.failure = &http->session.access.failure;
+    cause.failure = http->session.access.failure;
     if (http_is_leased(http))
         cause.fault = stream_fault(http->session.allocation.stream);
     cause.heard = exchange->heard;
@@ -35,7 +34,7 @@ static void explain(const struct http_session *http, const struct proxy_cause *k
 static int compose(struct http_session *http, unsigned status, const char *text,
                    const char *proxy_status)
 {
-    struct scratch scratch = http->session.service->compose;
+    struct scratch scratch = http->session.context->worker.compose;
     struct exchange *exchange = http->exchange;
     const struct http1_answer answer = {
         .status = status,
@@ -63,7 +62,7 @@ static void note_answer(const struct http_session *http, unsigned status, const 
                                    .number = exchange->told ? exchange->status : (int)status,
                                    .text = text};
     char error[512];
-    if (session->access.failure.function != NULL || !session_admit(session, level, &key))
+    if (session->access.failure != NULL || !session_admit(session, level, &key))
         return;
     log_quote(error, sizeof(error), text, strlen(text));
     session_report(session, level, &key, "status=%d error=%s", key.number, error);
@@ -115,16 +114,14 @@ enum step http_answer_failure(struct http_session *http, const struct failure *f
 enum step http_answer_no_tunnel(struct http_session *http)
 {
     struct session *session = &http->session;
-    struct failure *failure = &session->access.failure;
-    failure->function = "allocate";
-    failure->number = EAGAIN;
-    failure->fault = TLS_FAULT_NONE;
-    snprintf(failure->text, sizeof(failure->text),
+    struct failure failure = {.function = "allocate", .number = EAGAIN};
+    snprintf(failure.text, sizeof(failure.text),
              "clients hold as many connections as they may (max_tunnels = %u)",
-             pool_get_limits(session->service->pool)->max_tunnels);
-    if (session->service->config->reuse != REUSE_NEVER)
+             pool_get_limits(session->context->pool)->max_tunnels);
+    if (session->context->config->reuse != REUSE_NEVER)
         pool_release(&session->allocation);
-    return http_answer_failure(http, failure);
+    session_set_failure(session, &failure);
+    return http_answer_failure(http, session->access.failure);
 }
 
 /* May the request go to another connection? Yes when none of it was sent, or when it does no harm
@@ -150,7 +147,7 @@ static enum step answer_ended(struct http_session *http, enum pool_discard reaso
     const struct session *session = &http->session;
     const char *tls = stream_failure(session->allocation.stream);
     if (tls[0] != '\0') { /* in TLS 1.3 a client's certificate is refused only now */
-        char text[sizeof(session->access.failure.text) + 32];
+        char text[sizeof(session->access.failure->text) + 32];
         snprintf(text, sizeof(text), "tls: %s", tls);
         return http_answer(http, 502, text, SESSION_UPSTREAM_RESET, reason);
     }
@@ -175,7 +172,7 @@ static void send_again(struct http_session *http, enum pool_discard reason)
     struct exchange *exchange = http->exchange;
     pool_discard(&session->allocation, reason, reason == DISCARD_UNACKED);
     exchange->retried = true;
-    session->service->stats.retries++;
+    http_listener_of(http)->retries++;
     session_ask(session, true);
     exchange->up_failed = exchange->up_reset = false;
     exchange->begun = exchange->heard = false;
@@ -218,7 +215,7 @@ enum step http_open_tunnel(struct http_session *http)
         return http_finish(http, SESSION_ERROR);
     http->tunnel = tunnel;
     session->limit_at = 0;
-    session->quiet_max = session->service->config->idle_timeout;
+    session->quiet_max = session->context->config->idle_timeout;
     http_count_answer(http);
     if (relay_put(&tunnel->down, buffer_data(&http->down), buffer_length(&http->down)) < 0 ||
         relay_put(&tunnel->down, buffer_data(&exchange->answer), buffer_length(&exchange->answer)) <

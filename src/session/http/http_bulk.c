@@ -17,7 +17,7 @@ bool http_is_bulk(const struct http_bulk *bulk)
 
 enum relay_result http_move_bulk(struct http_session *http, const struct http_bulk *bulk)
 {
-    const struct service *service = http->session.service;
+    const struct listener_context *context = http->session.context;
     struct relay *relay = bulk->relay;
     uint64_t before = relay->taken;
     if (http_keep(http) < 0)
@@ -27,7 +27,7 @@ enum relay_result http_move_bulk(struct http_session *http, const struct http_bu
         relay->streak = RELAY_BULK; /* no need to wait and see */
     }
     enum relay_result result =
-        relay_move(relay, bulk->from, bulk->to, service->scratch, service->pipes);
+        relay_move(relay, bulk->from, bulk->to, context->worker.scratch, context->worker.pipes);
     http1_body_skip(bulk->body, relay->taken - before);
     if (relay->taken != before)
         http_took(http, relay->taken - before);

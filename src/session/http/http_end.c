@@ -36,11 +36,11 @@ enum step http_cut(struct http_session *http, enum session_end end)
  * the next request does not lengthen. */
 static void begin_idle_time(struct http_session *http)
 {
-    const struct service *service = http->session.service;
-    const struct config_listener *config = service->config;
+    const struct listener_context *context = http->session.context;
+    const struct config_listener *config = context->config;
     bool leased = http_is_leased(http);
     usec_t timeout = leased ? config->affinity_timeout : config->client_keep_alive;
-    usec_t until = timeout > 0 ? loop_now(service->loop) + timeout : 0;
+    usec_t until = timeout > 0 ? loop_now(context->worker.loop) + timeout : 0;
     http->affinity_until = leased ? until : 0;
     http_limit_reading(http, until);
 }
@@ -100,7 +100,7 @@ static bool may_lose(const struct http_session *http)
 static int set_linger_limit(struct http_session *http, bool sending)
 {
     struct session *session = &http->session;
-    usec_t look_at = loop_now(session->service->loop) + HTTP_LINGER_LOOK;
+    usec_t look_at = loop_now(session->context->worker.loop) + HTTP_LINGER_LOOK;
     bool looks = !sending && look_at < http->linger_until;
     session->limit_at = looks ? look_at : http->linger_until;
     return session_start_timer(session);
@@ -109,7 +109,7 @@ static int set_linger_limit(struct http_session *http, bool sending)
 static enum step begin_to_linger(struct http_session *http, bool sending)
 {
     struct session *session = &http->session;
-    usec_t idle_timeout = session->service->config->idle_timeout;
+    usec_t idle_timeout = session->context->config->idle_timeout;
     bool is_shorter = idle_timeout > 0 && idle_timeout < HTTP_LINGER;
     stream_end_write(&session->client);
     session_set_state(session, SESSION_LINGERING);
@@ -139,7 +139,7 @@ enum step http_end_client(struct http_session *http)
 enum step http_linger_step(struct http_session *http)
 {
     struct session *session = &http->session;
-    struct scratch scratch = session->service->scratch;
+    struct scratch scratch = session->context->worker.scratch;
     if (!session->client.readable)
         return STEP_BLOCKED;
     /* Nothing is lent any more. */
@@ -157,7 +157,7 @@ enum step http_linger_step(struct http_session *http)
 enum step http_linger_timed_out(struct http_session *http)
 {
     const struct session *session = &http->session;
-    if (http->linger_until <= loop_now(session->service->loop) ||
+    if (http->linger_until <= loop_now(session->context->worker.loop) ||
         stream_is_delivered(&session->client) || set_linger_limit(http, false) < 0)
         return http_finish(http, SESSION_COMPLETE);
     return STEP_AGAIN;

@@ -1,6 +1,7 @@
 /* What the files of the http session share; for http*.c alone.
  *
  *   http.c           one client: its exchanges one after another
+ *   http_exchange.c  what all parts of an exchange need: its struct, bytes for the client
  *   http_time.c      time limits
  *   http_request.c   client to upstream: reads a request ahead, asks, sends
  *   http_response.c  upstream to client: passes the answer on, gives the connection back
@@ -18,7 +19,7 @@
 #include "base/buffer.h"
 #include "http1/http1.h"
 #include "net/departure.h"
-#include "session/session_internal.h"
+#include "session/protocol.h"
 
 /* Request body read ahead before a connection is asked for; without request_buffering: held while
  * it is sent, in case it has to be sent again. */
@@ -102,6 +103,17 @@ struct exchange {
     char *upgrade; /* Upgrade as it is sent; NULL: none is */
 };
 
+/* What the http sessions of a listener share. */
+struct http_listener {
+    const char *host; /* the Host that the upstream gets */
+    bool client_host; /* the client's instead, if it sent one */
+    char authority[ENDPOINT_TEXT_MAX];
+    struct exchange *spare_exchanges; /* to be used again */
+    unsigned spare_exchange_count;
+    uint64_t retries;    /* requests that were sent again */
+    uint64_t answers[6]; /* by the status' first digit; 0: beyond 599 */
+};
+
 struct http_session {
     struct session session;
     struct buffer in;          /* the client's bytes that are not parsed yet */
@@ -132,6 +144,11 @@ static inline struct http_session *http_of(struct session *session)
     return container_of(session, struct http_session, session);
 }
 
+static inline struct http_listener *http_listener_of(const struct http_session *http)
+{
+    return http->session.context->of_protocol;
+}
+
 static inline bool http_is_leased(const struct http_session *http)
 {
     return http->session.allocation.state == ALLOCATION_LEASED;
@@ -146,7 +163,7 @@ static inline bool http_may_hold(const struct http1_head *request)
 /* How much one read takes at most. */
 static inline size_t http_read_max(const struct http_session *http)
 {
-    size_t size = http->session.service->scratch.size;
+    size_t size = http->session.context->worker.scratch.size;
     return size < HTTP_PIECE ? size : HTTP_PIECE;
 }
 
@@ -155,10 +172,14 @@ static inline void http_count_answer(struct http_session *http)
 {
     unsigned status = http->exchange->status;
     if (status != 0)
-        http->session.service->stats.answers[status < 600 ? status / 100 : 0]++;
+        http_listener_of(http)->answers[status < 600 ? status / 100 : 0]++;
 }
 
-/* http.c */
+/* http_exchange.c */
+
+/* A listener's part of this protocol. */
+MUST_CHECK int http_listener_init(struct listener_context *context);
+void http_listener_free(struct listener_context *context);
 
 void http_moved(struct http_session *http);
 /* So many bytes were read, from either side. */

@@ -3,7 +3,7 @@
 
 static usec_t silence(const struct http_session *http)
 {
-    return loop_now(http->session.service->loop) - http->read_at;
+    return loop_now(http->session.context->worker.loop) - http->read_at;
 }
 
 /* What the client's end means, if it has come. Of a unix socket the kernel tells no times, and
@@ -32,7 +32,7 @@ static enum departure departure_of(struct http_session *http)
 /* Does its end, unless it is a half-close, end a request that waits, or one that does not? */
 static bool ends_request(const struct http_session *http, bool waits)
 {
-    switch (http->session.service->config->abort_on_close) {
+    switch (http->session.context->config->abort_on_close) {
     case ABORT_QUEUED:
         return waits;
     case ABORT_ALWAYS:
@@ -49,7 +49,7 @@ static enum step abandon(struct http_session *http, enum session_end end)
 {
     struct session *session = &http->session;
     const struct exchange *exchange = http->exchange;
-    bool reusable = session->service->config->reuse != REUSE_NEVER && !http->affinity;
+    bool reusable = session->context->config->reuse != REUSE_NEVER && !http->affinity;
     if (http_is_leased(http) && !exchange->begun && reusable)
         pool_release(&session->allocation);
     else if (http_is_leased(http))

@@ -77,7 +77,7 @@ static size_t fill_size(const struct http_session *http)
 
 static enum step fill(struct http_session *http)
 {
-    struct scratch scratch = http->session.service->scratch;
+    struct scratch scratch = http->session.context->worker.scratch;
     size_t size = fill_size(http), length;
     if (http_keep(http) < 0)
         return http_finish(http, SESSION_ERROR);
@@ -154,7 +154,7 @@ static int wrap_ahead(struct exchange *exchange)
 static int note_upgrade(struct http_session *http, const char *data)
 {
     struct exchange *exchange = http->exchange;
-    struct scratch scratch = http->session.service->compose;
+    struct scratch scratch = http->session.context->worker.compose;
     if (!exchange->request.upgrade)
         return 0;
     ssize_t n = http1_compose_upgrade(scratch.data, scratch.size, &exchange->request, data);
@@ -165,20 +165,20 @@ static int note_upgrade(struct http_session *http, const char *data)
 /* Composes the request for the upstream, as far as it was read, from its head at `data`. */
 static enum step compose(struct http_session *http, const char *data)
 {
-    const struct service *service = http->session.service;
+    const struct listener_context *context = http->session.context;
     struct exchange *exchange = http->exchange;
     const struct http1_head *head = &exchange->request;
-    struct scratch scratch = service->compose;
+    struct scratch scratch = context->worker.compose;
     bool read = exchange->request_stage == MESSAGE_READ;
     bool has_trailer = buffer_length(&exchange->last_chunk) > 0;
     char addr[INET6_ADDRSTRLEN];
     struct http1_request_options options = {
-        .host = service->host,
-        .client_host = service->client_host,
+        .host = http_listener_of(http)->host,
+        .client_host = http_listener_of(http)->client_host,
         .pass_expect = !read && buffer_length(&exchange->ahead) == 0,
         .known_length = head->framing == HTTP1_CHUNKED && read && !has_trailer,
         .length = buffer_length(&exchange->ahead),
-        .forwarded = (enum http1_forwarded)service->config->forwarded,
+        .forwarded = (enum http1_forwarded)context->config->forwarded,
     };
     if (options.forwarded != HTTP1_FORWARDED_OFF)
         options.client = client_addr(&http->session, addr);
@@ -188,7 +188,7 @@ static enum step compose(struct http_session *http, const char *data)
     if (n < 0)
         return refuse(http, 431, "the request's header is too large to pass on");
     exchange->chunked_up = head->framing == HTTP1_CHUNKED && !options.known_length;
-    exchange->whole = read || !service->config->request_buffering;
+    exchange->whole = read || !context->config->request_buffering;
     exchange->composed = true;
     if (buffer_append(&exchange->up, scratch.data, (size_t)n) < 0 || wrap_ahead(exchange) < 0 ||
         (read && end_body(exchange) < 0))
@@ -297,7 +297,7 @@ static enum step take_trailer(struct http_session *http)
 {
     struct exchange *exchange = http->exchange;
     struct http1_head *trailer = &exchange->request_trailer;
-    struct scratch compose = http->session.service->compose;
+    struct scratch compose = http->session.context->worker.compose;
     char *data = buffer_data(&http->in);
     ssize_t n;
     switch (http1_head_parse(trailer, data, buffer_length(&http->in))) {
@@ -328,7 +328,7 @@ static bool is_ready(const struct http_session *http, enum step step)
         return true;
     if (exchange->request_stage == MESSAGE_HEAD)
         return false;
-    if (!http->session.service->config->request_buffering)
+    if (!http->session.context->config->request_buffering)
         return step == STEP_BLOCKED || buffer_length(&http->in) == 0;
     if (buffer_length(&exchange->ahead) >= HTTP_AHEAD_MAX)
         return true;
@@ -350,7 +350,7 @@ static enum step ask(struct http_session *http)
         session_note_conn(&http->session);
         return STEP_AGAIN;
     }
-    session_ask(&http->session, http->session.service->config->reuse == REUSE_NEVER);
+    session_ask(&http->session, http->session.context->config->reuse == REUSE_NEVER);
     return STEP_BLOCKED;
 }
 
@@ -375,10 +375,10 @@ static enum step read_on(struct http_session *http)
 static enum step begin_exchange(struct http_session *http)
 {
     struct session *session = &http->session;
-    const struct service *service = session->service;
+    const struct listener_context *context = session->context;
     usec_t started = session->access.started;
     if (buffer_length(&http->in) == 0) {
-        if (service->draining && http->served)
+        if (context->draining && http->served)
             return http_end_client(http);
         enum step step = fill(http);
         if (step != STEP_AGAIN)
@@ -386,7 +386,7 @@ static enum step begin_exchange(struct http_session *http)
     }
     if (http_exchange_new(http) == NULL)
         return http_finish(http, SESSION_ERROR);
-    http_limit_header(http, http->served ? loop_now(service->loop) : started);
+    http_limit_header(http, http->served ? loop_now(context->worker.loop) : started);
     return STEP_AGAIN;
 }
 

@@ -34,7 +34,7 @@ static enum pool_discard verdict(const struct http_session *http)
         return DISCARD_NOT_REUSABLE;
     /* With a hint of a second or less there is no time left to use it again. */
     if ((head->keep_alive_timeout >= 0 && head->keep_alive_timeout <= 1) ||
-        http->session.service->config->reuse == REUSE_NEVER)
+        http->session.context->config->reuse == REUSE_NEVER)
         return DISCARD_NOT_REUSABLE;
     return POOL_DISCARD_COUNT;
 }
@@ -62,7 +62,7 @@ static void end_response(struct http_session *http)
 static int append_last_chunk(struct http_session *http, const struct http1_head *trailer)
 {
     struct exchange *exchange = http->exchange;
-    struct scratch compose = http->session.service->compose;
+    struct scratch compose = http->session.context->worker.compose;
     if (exchange->down_framing != HTTP1_CHUNKED)
         return 0;
     if (trailer == NULL)
@@ -86,7 +86,7 @@ static void begin_response(struct exchange *exchange)
 static int pass_interim(struct http_session *http)
 {
     struct exchange *exchange = http->exchange;
-    struct scratch compose = http->session.service->compose;
+    struct scratch compose = http->session.context->worker.compose;
     struct http1_head *head = &exchange->response;
     const struct http1_response_options options = {.framing = HTTP1_NO_BODY};
     exchange->interim = true;
@@ -109,7 +109,7 @@ static bool may_be_read(const struct http_session *http)
 {
     const struct exchange *exchange = http->exchange;
     return exchange->request_stage == MESSAGE_READ ||
-           (!http->session.service->config->request_buffering && exchange->response.status < 300);
+           (!http->session.context->config->request_buffering && exchange->response.status < 300);
 }
 
 /* Does the client's connection outlive this answer? */
@@ -119,7 +119,7 @@ static bool client_stays(const struct http_session *http)
     return exchange->request.persistent && may_be_read(http) &&
            exchange->down_framing != HTTP1_UNTIL_CLOSE &&
            (!http->client_ended || buffer_length(&http->in) > 0) &&
-           (!http->affinity || exchange->response.persistent) && !http->session.service->draining;
+           (!http->affinity || exchange->response.persistent) && !http->session.context->draining;
 }
 
 static bool is_tunnel(const struct http1_head *head)
@@ -131,7 +131,7 @@ static bool is_tunnel(const struct http1_head *head)
 static int compose_head(struct http_session *http)
 {
     struct exchange *exchange = http->exchange;
-    struct scratch compose = http->session.service->compose;
+    struct scratch compose = http->session.context->worker.compose;
     const struct http1_head *head = &exchange->response;
     exchange->status = head->status;
     /* Interim responses that were sent in part leave no room for another answer. */
@@ -386,7 +386,7 @@ enum step http_relay_response(struct http_session *http)
     struct http_bulk bulk;
     struct exchange *exchange = http->exchange;
     struct stream *upstream = http->session.allocation.stream;
-    struct scratch scratch = http->session.service->scratch;
+    struct scratch scratch = http->session.context->worker.scratch;
     if (http_flush(http) == STEP_GONE)
         return STEP_GONE;
     if (is_bulk(http, &bulk))

@@ -11,7 +11,7 @@ void http_limit_reading(struct http_session *http, usec_t limit)
 
 void http_limit_header(struct http_session *http, usec_t from)
 {
-    usec_t header_timeout = http->session.service->config->header_timeout;
+    usec_t header_timeout = http->session.context->config->header_timeout;
     http_limit_reading(http, header_timeout > 0 ? from + header_timeout : 0);
 }
 
@@ -26,7 +26,7 @@ static bool awaits_response(const struct http_session *http)
 
 usec_t http_quiet_max(const struct http_session *http)
 {
-    const struct config_listener *config = http->session.service->config;
+    const struct config_listener *config = http->session.context->config;
     return awaits_response(http) ? config->response_timeout : config->idle_timeout;
 }
 
@@ -63,7 +63,7 @@ static enum step answer_late(struct http_session *http, unsigned status, const c
 /* The client did not go on with its request. */
 static enum step answer_late_request(struct http_session *http)
 {
-    const struct config_listener *config = http->session.service->config;
+    const struct config_listener *config = http->session.context->config;
     return answer_late(http, 408, "nothing more of the request came", "idle_timeout",
                        config->idle_timeout);
 }
@@ -71,8 +71,8 @@ static enum step answer_late_request(struct http_session *http)
 static enum step reading_is_over(struct http_session *http)
 {
     const struct session *session = &http->session;
-    const struct config_listener *config = session->service->config;
-    if (session->limit_at == 0 || session->limit_at > loop_now(session->service->loop))
+    const struct config_listener *config = session->context->config;
+    if (session->limit_at == 0 || session->limit_at > loop_now(session->context->worker.loop))
         return answer_late_request(http);
     if (session->limit_at == http->affinity_until)
         return answer_late(http, 408, "the request was not complete", "affinity_timeout",
@@ -85,7 +85,7 @@ static enum step reading_is_over(struct http_session *http)
 static enum step relaying_is_over(struct http_session *http)
 {
     const struct exchange *exchange = http->exchange;
-    const struct config_listener *config = http->session.service->config;
+    const struct config_listener *config = http->session.context->config;
     if (awaits_response(http))
         return answer_late(http, 504, "the upstream did not begin its response", "response_timeout",
                            config->response_timeout);

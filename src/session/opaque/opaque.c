@@ -1,5 +1,5 @@
 /* Sessions of opaque listeners: a connection for the whole of the client's stay. */
-#include "session/session_internal.h"
+#include "session/opaque/opaque.h"
 
 struct opaque_session {
     struct session session;
@@ -12,10 +12,10 @@ static struct opaque_session *opaque_of(struct session *session)
     return container_of(session, struct opaque_session, session);
 }
 
-static void opaque_begin(struct session *session)
+static void opaque_start(struct session *session)
 {
     session_open_access(session);
-    session_ask(session, session->service->config->reuse == REUSE_NEVER);
+    session_ask(session, session->context->config->reuse == REUSE_NEVER);
 }
 
 /* While it waits, a client that left is not worth a connection: one that broke the connection, or
@@ -29,27 +29,27 @@ static void check_waiting_client(struct session *session)
         session_finish(session, SESSION_CLIENT_LEFT);
 }
 
-static void opaque_work(struct session *session)
+static void opaque_run(struct session *session)
 {
     if (session->state == SESSION_WAITING) {
         check_waiting_client(session);
         return;
     }
-    bool may_reuse = session->service->config->reuse == REUSE_QUIET;
+    bool may_reuse = session->context->config->reuse == REUSE_QUIET;
     duplex_work(session, &opaque_of(session)->duplex, may_reuse);
 }
 
-static void opaque_answered(struct session *session, const struct failure *failure)
+static void opaque_on_connection(struct session *session, const struct failure *failure)
 {
     if (failure != NULL)
         session_finish(session, SESSION_ALLOC_FAILED);
     else if (session_watch_client(session) < 0)
         session_finish(session, SESSION_ERROR);
     else
-        opaque_work(session);
+        opaque_run(session);
 }
 
-static void opaque_timed_out(struct session *session)
+static void opaque_on_timeout(struct session *session)
 {
     if (session->state == SESSION_WAITING)
         session_finish(session, SESSION_IDLE_TIMEOUT);
@@ -57,7 +57,7 @@ static void opaque_timed_out(struct session *session)
         duplex_timed_out(session, &opaque_of(session)->duplex);
 }
 
-static void opaque_unacked(struct session *session)
+static void opaque_on_unacked(struct session *session)
 {
     duplex_unacked(session, &opaque_of(session)->duplex);
 }
@@ -67,19 +67,19 @@ static struct conn_info *opaque_conn_info(struct session *session)
     return &opaque_of(session)->conn;
 }
 
-static void opaque_clear(struct session *session)
+static void opaque_destroy(struct session *session)
 {
     duplex_clear(&opaque_of(session)->duplex);
 }
 
-const struct session_kind session_opaque_kind = {
-    .size = sizeof(struct opaque_session),
-    .first = SESSION_WAITING,
-    .begin = opaque_begin,
-    .answered = opaque_answered,
-    .work = opaque_work,
-    .timed_out = opaque_timed_out,
-    .unacked = opaque_unacked,
+const struct protocol opaque_protocol = {
+    .session_size = sizeof(struct opaque_session),
+    .first_state = SESSION_WAITING,
+    .start = opaque_start,
+    .on_connection = opaque_on_connection,
+    .run = opaque_run,
+    .on_timeout = opaque_on_timeout,
+    .on_unacked = opaque_on_unacked,
     .conn_info = opaque_conn_info,
-    .clear = opaque_clear,
+    .destroy = opaque_destroy,
 };

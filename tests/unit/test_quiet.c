@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/util.h"
-#include "session/opaque.h"
+#include "session/quiet.h"
 
 /* C: the client sent bytes, U: the upstream did. */
 struct row {
@@ -35,14 +35,14 @@ static void test_every_order(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct opaque opaque = {0};
+        struct quiet opaque = {0};
         for (const char *who = rows[i].order; *who != '\0'; who++) {
             if (*who == 'C')
-                opaque_client_sent(&opaque);
+                quiet_client_sent(&opaque);
             else
-                opaque_upstream_sent(&opaque);
+                quiet_upstream_sent(&opaque);
         }
-        if (opaque_at_rest(&opaque) != rows[i].at_rest)
+        if (quiet_at_rest(&opaque) != rows[i].at_rest)
             fail_msg("\"%s\" should%s be at rest", rows[i].order, rows[i].at_rest ? "" : " not");
     }
 }

@@ -1,17 +1,21 @@
-/* What the kinds of session share; for session*.c alone.
+/* What protocols are made of, and what they build on: a session as they see it. For protocols and
+ * the files of this folder.
  *
- *   session.c          every session: its states, its allocation, its end, its line in the log
- *   duplex.c   bytes in both directions, whatever they mean
- *   opaque.c   tcp and tcp+NAME listeners
- *   http.c     http listeners; see http_internal.h
+ *   session.c           every session: its states, its allocation, its timer, its end
+ *   session_log.c       what the logs tell of it
+ *   listener_context.c  what the sessions of one listener share
+ *   duplex.c            bytes in both directions, whatever they mean
+ *   quiet.h             when opaque bytes are at rest (reuse = quiet)
+ *   opaque/             tcp and tls: all bytes are alike
+ *   http/               http and https
  */
-#ifndef KAPROXY_SESSION_INTERNAL_H
-#define KAPROXY_SESSION_INTERNAL_H
+#ifndef KAPROXY_PROTOCOL_H
+#define KAPROXY_PROTOCOL_H
 
 #include <sys/socket.h>
 
 #include "base/log_line.h"
-#include "session/opaque.h"
+#include "session/quiet.h"
 #include "session/session.h"
 
 /*  READING    http: waits for a request, or reads one; no allocation
@@ -33,37 +37,40 @@ enum session_state {
     SESSION_STATES
 };
 
-/* What differs between kinds. None of these is called once the session is CLOSED. */
-struct session_kind {
-    size_t size; /* of the struct that begins with a struct session */
+/* What the bytes of a scheme's sessions mean is up to its protocol. None of these is called once
+ * the session is CLOSED. NULL where it says so. */
+struct protocol {
+    size_t session_size; /* of the struct that begins with a struct session */
     /* While it waits, the client need not be watched from the first moment on. Most waits are over
      * before watching has paid for its system call. */
     bool watches_late;
-    enum session_state first;
-    /* The client was accepted; must not end the session (session_wake comes back to work). */
-    void (*begin)(struct session *session);
-    /* The allocation was answered: the lease has begun, or failure says why not. */
-    void (*answered)(struct session *session, const struct failure *failure);
+    enum session_state first_state;
+    /* The protocol's part of a listener's context (context->of_protocol). 0, or -1 with ENOMEM.
+     * Both NULL: it has none. */
+    int (*listener_init)(struct listener_context *context);
+    void (*listener_free)(struct listener_context *context);
+    /* The client was accepted; must not end the session (session_wake comes back to run). */
+    void (*start)(struct session *session);
+    /* The pool has answered: the lease has begun, or failure says why not. */
+    void (*on_connection)(struct session *session, const struct failure *failure);
     /* A stream became ready, or it is time for more: one bounded piece of work. Ends with
      * session_pause unless it ends the session. */
-    void (*work)(struct session *session);
+    void (*run)(struct session *session);
     /* Nothing moved for quiet_max, or limit_at is over. NULL: the session ends. */
-    void (*timed_out)(struct session *session);
+    void (*on_timeout)(struct session *session);
     /* The connection is dead: for unacked_timeout nothing of what was sent was acknowledged. */
-    void (*unacked)(struct session *session);
+    void (*on_unacked)(struct session *session);
     /* kaproxy is stopping: what has no work under way ends. NULL: goes on. */
     void (*drain)(struct session *session);
     /* Where to note what the access log tells of the connection; NULL: nowhere. */
     struct conn_info *(*conn_info)(struct session *session);
-    /* More fields for the access log, each with a blank before it. */
-    void (*describe)(struct session *session, struct log_line *line);
-    /* Frees what the kind holds, for a session and for a service (NULL: nothing). */
-    void (*clear)(struct session *session);
-    void (*clear_service)(struct service *service);
+    /* More fields for the access log, each with a blank before it. NULL: none. */
+    void (*log_fields)(struct session *session, struct log_line *line);
+    /* Appends the protocol's counters, " NAME=VALUE" each; returns the length. NULL: none. */
+    size_t (*stats)(const struct listener_context *context, char *text, size_t size);
+    /* Frees what the protocol holds of a session. */
+    void (*destroy)(struct session *session);
 };
-
-extern const struct session_kind session_opaque_kind;
-extern const struct session_kind session_http_kind;
 
 /* What the access log tells of a session, or of one exchange of it. */
 struct access {
@@ -74,25 +81,25 @@ struct access {
     usec_t asked;  /* when the pool was, as long as it has not answered; else 0 */
     usec_t waited; /* for the pool's answers */
     uint64_t bytes_up, bytes_down;
-    struct failure failure; /* of the allocation; function NULL: none. The last member */
+    const struct failure *failure; /* of the allocation, by session_set_failure; NULL: none */
 };
 
 struct session {
-    const struct session_kind *kind;
-    struct service *service;
+    const struct protocol *protocol;
+    struct listener_context *context;
     enum session_state state;
-    bool failing; /* `answered` is to be called with access.failure in the next turn */
+    bool failing; /* on_connection is to be called with access.failure in the next turn */
     bool bulk;    /* its last run moved much: events only queue it */
     struct stream client;
     struct stream_handler client_handler;
     struct stream_handler upstream_handler;
     struct allocation allocation;
-    struct timer timer; /* quiet_max, and shorter ones of the kind */
+    struct timer timer; /* quiet_max, and shorter ones of the protocol */
     struct task task;
     usec_t moved_at;   /* when a byte moved last */
-    usec_t quiet_max;  /* how long nothing may move now: idle_timeout, unless the kind has another
-                          limit for what it waits for; 0: any time */
-    usec_t limit_at;   /* the kind's own time limit, or 0 */
+    usec_t quiet_max;  /* how long nothing may move now: idle_timeout, unless the protocol has
+                          another limit for what it waits for; 0: any time */
+    usec_t limit_at;   /* the protocol's own time limit, or 0 */
     usec_t unacked_at; /* when what was sent upstream must be acknowledged, or 0: nothing was */
     struct access access;
     union {
@@ -109,8 +116,8 @@ struct session {
 /* Makes the one change of state, checked against the table. */
 void session_set_state(struct session *session, enum session_state to);
 
-/* Asks the pool for a connection; `answered` is called later, whatever happens. The state becomes
- * WAITING unless it is. */
+/* Asks the pool for a connection; on_connection is called later, whatever happens. The state
+ * becomes WAITING unless it is. */
 void session_ask(struct session *session, bool fresh);
 
 /* Notes, for the access log, which connection is leased now. */
@@ -126,15 +133,15 @@ MUST_CHECK int session_start_timer(struct session *session);
 /* Something was sent to the upstream just now, when moved_at was set. */
 static inline void session_sent(struct session *session)
 {
-    const struct service *service = session->service;
-    if (session->unacked_at == 0 && service->unacked_timeout > 0)
-        session->unacked_at = session->moved_at + service->unacked_timeout;
+    const struct listener_context *context = session->context;
+    if (session->unacked_at == 0 && context->unacked_timeout > 0)
+        session->unacked_at = session->moved_at + context->unacked_timeout;
 }
 
-/* Comes back to `work` in this turn. */
+/* Comes back to `run` in this turn. */
 void session_wake(struct session *session);
 
-/* A run of `work` is over, in which so many bytes were read. With `more` it is queued for another
+/* A run is over, in which so many bytes were read. With `more` it is queued for another
  * piece, when others had their turn. */
 void session_pause(struct session *session, uint64_t moved, bool more);
 
@@ -155,6 +162,18 @@ void session_report(const struct session *session, enum log_level level,
 #define SESSION_UNACKED_MAX 128
 const char *session_unacked_text(const struct session *session, char text[SESSION_UNACKED_MAX]);
 
+/* Why no connection could be had; copied, and kept until the exchange, or the session, was logged.
+ */
+void session_set_failure(struct session *session, const struct failure *failure);
+void session_clear_failure(struct session *session);
+
+/* A unix client's process can be asked for as long as the client is connected; a line may be
+ * written later, and there may be many. */
+void session_learn_process(struct session *session);
+
+/* The pool has answered, or is not to any more. Returns the time. */
+usec_t session_end_wait(struct session *session);
+
 /* From here on there is something to log. */
 void session_open_access(struct session *session);
 
@@ -168,7 +187,7 @@ void session_finish(struct session *session, enum session_end end);
 
 /* Bytes in both directions. */
 struct duplex {
-    struct opaque opaque;
+    struct quiet quiet;
     struct relay up, down;
 };
 

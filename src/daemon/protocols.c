@@ -1,0 +1,14 @@
+/* The table of protocols. */
+#include "daemon/protocols.h"
+
+#include "session/http/http.h"
+#include "session/opaque/opaque.h"
+
+const struct protocol *protocols_find(enum protocol_id id)
+{
+    static const struct protocol *const protocols[PROTOCOL_COUNT] = {
+        [PROTOCOL_HTTP] = &http_protocol,
+        [PROTOCOL_OPAQUE] = &opaque_protocol,
+    };
+    return protocols[id];
+}

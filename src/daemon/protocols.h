@@ -1,0 +1,12 @@
+/* Which protocol serves a scheme. A new protocol is a row in protocols.c, one in net/scheme.c, and
+ * a folder of its own in src/session. */
+#ifndef KAPROXY_PROTOCOLS_H
+#define KAPROXY_PROTOCOLS_H
+
+#include "net/scheme.h"
+
+struct protocol;
+
+const struct protocol *protocols_find(enum protocol_id id);
+
+#endif

@@ -1,0 +1,9 @@
+/* The protocol of tcp and tls: bytes that nobody looks into. */
+#ifndef KAPROXY_OPAQUE_PROTOCOL_H
+#define KAPROXY_OPAQUE_PROTOCOL_H
+
+#include "session/protocol.h"
+
+extern const struct protocol opaque_protocol;
+
+#endif

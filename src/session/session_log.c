@@ -1,0 +1,228 @@
+/* What the logs tell of a session: its line in the access log, and messages about it. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "session/protocol.h"
+
+/* A failure that there is no memory for. */
+static const struct failure out_of_memory = {
+    .function = "allocate", .number = ENOMEM, .text = "Cannot allocate memory"};
+
+const char *session_end_name(enum session_end end)
+{
+    static const char *const names[] = {
+#define X(name, text) text,
+        SESSION_ENDS(X)
+#undef X
+    };
+    return names[end];
+}
+
+void session_set_failure(struct session *session, const struct failure *failure)
+{
+    struct failure *copy = malloc(sizeof(*copy));
+    session_clear_failure(session);
+    if (copy != NULL)
+        *copy = *failure;
+    session->access.failure = copy != NULL ? copy : &out_of_memory;
+}
+
+void session_clear_failure(struct session *session)
+{
+    const struct failure *failure = session->access.failure;
+    session->access.failure = NULL;
+    if (failure != &out_of_memory)
+        free((struct failure *)(uintptr_t)failure);
+}
+
+/* The process at the other end of a unix socket, as it was when it connected. */
+static bool ask_process(const struct session *session, struct ucred *process)
+{
+    socklen_t length = sizeof(*process);
+    return getsockopt(session->client.fd, SOL_SOCKET, SO_PEERCRED, process, &length) == 0;
+}
+
+char *session_peer(const struct session *session, char text[SESSION_PEER_MAX])
+{
+    struct ucred process = session->unix_peer.process;
+    if (session->peer.sa.sa_family != AF_UNIX)
+        return address_format(&session->peer, text);
+    char *at = stpcpy(text, "unix:");
+    if (session->unix_peer.known || ask_process(session, &process)) {
+        at = log_digits(stpcpy(at, "uid:"), process.uid);
+        at = log_digits(stpcpy(at, ",pid:"), (uint64_t)process.pid);
+        *at = '\0';
+    }
+    return text;
+}
+
+const char *session_unacked_text(const struct session *session, char text[SESSION_UNACKED_MAX])
+{
+    char limit[LOG_LIMIT_MAX];
+    snprintf(text, SESSION_UNACKED_MAX,
+             "the upstream did not acknowledge what it was sent within unacked_timeout=%s",
+             log_limit(limit, session->context->unacked_timeout));
+    return text;
+}
+
+void session_learn_process(struct session *session)
+{
+    const struct access *access = &session->access;
+    if (session->peer.sa.sa_family != AF_UNIX || session->unix_peer.known || !access->open)
+        return;
+    if (log_access_enabled() || access->failure != NULL)
+        session->unix_peer.known = ask_process(session, &session->unix_peer.process);
+}
+
+void session_note_conn(struct session *session)
+{
+    struct conn_info *info = NULL;
+    if (log_access_enabled() && session->protocol->conn_info != NULL)
+        info = session->protocol->conn_info(session);
+    if (info != NULL)
+        pool_describe(&session->allocation, info);
+}
+
+bool session_admit(const struct session *session, enum log_level level,
+                   const struct repeat_key *key)
+{
+    return repeats_admit(&session->context->repeats, level, key);
+}
+
+void session_report(const struct session *session, enum log_level level,
+                    const struct repeat_key *key, const char *format, ...)
+{
+    struct listener_context *context = session->context;
+    char head[256], rest[1024], peer[SESSION_PEER_MAX];
+    snprintf(head, sizeof(head), "%slistener=%s", key->place, context->config->name);
+    int n = snprintf(rest, sizeof(rest), "upstream=%s ", context->upstream);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(rest + n, sizeof(rest) - (size_t)n, format, args);
+    va_end(args);
+    repeats_log(&context->repeats, level, key, head, session_peer(session, peer), rest);
+}
+
+static void log_failure(const struct session *session)
+{
+    const struct failure *failure = session->access.failure;
+    const struct repeat_key key = {.place = "no connection: ",
+                                   .function = failure->function,
+                                   .number = failure->number,
+                                   .round = pool_recoveries(session->context->pool_host),
+                                   .text = failure->text};
+    char error[2 * sizeof(failure->text)];
+    if (!session_admit(session, LOG_LEVEL_WARNING, &key))
+        return;
+    log_quote(error, sizeof(error), failure->text, strlen(failure->text));
+    session_report(session, LOG_LEVEL_WARNING, &key, "function=%s errno=%d error=%s",
+                   failure->function, failure->number, error);
+}
+
+/* Times of a connection that was made for this are told; others have nothing to do with it. */
+static void put_conn(struct session *session, struct log_line *line)
+{
+    const struct protocol *protocol = session->protocol;
+    const struct conn_info *info =
+        protocol->conn_info != NULL ? protocol->conn_info(session) : NULL;
+    char address[ADDRESS_TEXT_MAX];
+    if (info == NULL || info->number == 0) {
+        LOG_LINE_PUT(line, " conn=- uses=- addr=-");
+        return;
+    }
+    LOG_LINE_PUT(line, " conn=");
+    log_line_number(line, info->number);
+    LOG_LINE_PUT(line, " uses=");
+    log_line_number(line, info->uses);
+    LOG_LINE_PUT(line, " addr=");
+    log_line_text(line, address_format(&info->address, address));
+    if (!session->access.was_answered || session->access.from_cache != FROM_NONE)
+        return;
+    LOG_LINE_PUT(line, " connect_ms=");
+    log_line_ms(line, info->connect_time);
+    if (session->context->config->upstream.tls == NULL)
+        return;
+    LOG_LINE_PUT(line, " tls_ms=");
+    log_line_ms(line, info->handshake_time);
+}
+
+/* One access-log line. Every part is bounded, and their sum is below LOG_LINE_MAX. */
+static void write_line(struct session *session, enum session_end end)
+{
+    struct log_line line;
+    char peer[SESSION_PEER_MAX];
+    const struct access *access = &session->access;
+    const struct failure *failure = access->failure;
+    log_line_start(&line);
+    LOG_LINE_PUT(&line, "ts=");
+    log_line_timestamp(&line);
+    LOG_LINE_PUT(&line, " listener=");
+    log_line_text(&line, session->context->config->name);
+    LOG_LINE_PUT(&line, " client=");
+    log_line_text(&line, session_peer(session, peer));
+    LOG_LINE_PUT(&line, " upstream=");
+    log_line_text(&line, session->context->upstream);
+    LOG_LINE_PUT(&line, " from_cache=");
+    log_line_text(&line, access->was_answered ? from_cache_name(access->from_cache) : "-");
+    LOG_LINE_PUT(&line, " wait_ms=");
+    log_line_ms(&line, access->waited);
+    put_conn(session, &line);
+    LOG_LINE_PUT(&line, " duration_ms=");
+    log_line_ms(&line, loop_now(session->context->worker.loop) - access->started);
+    LOG_LINE_PUT(&line, " bytes_up=");
+    log_line_number(&line, access->bytes_up);
+    LOG_LINE_PUT(&line, " bytes_down=");
+    log_line_number(&line, access->bytes_down);
+    if (session->protocol->log_fields != NULL)
+        session->protocol->log_fields(session, &line);
+    LOG_LINE_PUT(&line, " end=");
+    log_line_text(&line, session_end_name(end));
+    if (failure != NULL) {
+        LOG_LINE_PUT(&line, " function=");
+        log_line_text(&line, failure->function);
+        LOG_LINE_PUT(&line, " errno=");
+        log_line_number(&line, (uint64_t)failure->number);
+        LOG_LINE_PUT(&line, " error=");
+        log_line_quote(&line, failure->text, strlen(failure->text));
+    }
+    log_line_end(&line);
+    log_access(line.text, line.length);
+}
+
+usec_t session_end_wait(struct session *session)
+{
+    usec_t now = loop_now(session->context->worker.loop);
+    session->access.waited += now - session->access.asked;
+    session->access.asked = 0;
+    return now;
+}
+
+void session_log(struct session *session, enum session_end end)
+{
+    struct listener_stats *stats = &session->context->stats;
+    struct access *access = &session->access;
+    if (!access->open)
+        return;
+    session_learn_process(session);
+    access->open = false;
+    if (access->asked != 0)
+        session_end_wait(session);
+    stats->ends[end]++;
+    stats->bytes_up += access->bytes_up;
+    stats->bytes_down += access->bytes_down;
+    if (access->failure != NULL)
+        log_failure(session);
+    if (log_access_enabled())
+        write_line(session, end);
+}
+
+void session_open_access(struct session *session)
+{
+    session_clear_failure(session);
+    session->access =
+        (struct access){.open = true, .started = loop_now(session->context->worker.loop)};
+}
