@@ -361,6 +361,7 @@ int listeners_add(struct listeners *listeners, const struct config_listener *con
 
 err_sockets:
     close_sockets(listener);
+    listener_context_clear(&listener->context);
     free(listener);
     return -1;
 }

@@ -28,6 +28,7 @@
 #include "far.h"
 #include "http1/http1_compose.h"
 #include "judge.h"
+#include "session/http/http.h"
 #include "session/http/http_internal.h"
 #include "session/session.h"
 #include "stub_dialer.h"
@@ -87,7 +88,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 void __wrap_session_ask(struct session *session, bool fresh)
 {
     const struct exchange *exchange = http_of(session)->exchange;
-    if (exchange->retried && exchange->begun)
+    if (exchange->tries > 0 && exchange->sent_at != 0)
         far_note_retry((ntohl(session->peer.in.sin_addr.s_addr) & 0xff) - 1);
     __real_session_ask(session, fresh);
 }
@@ -281,6 +282,7 @@ static void end(struct play *play, bool abort_sessions)
     for (int i = 0; i < 40 && !TAILQ_EMPTY(&play->context.sessions); i++)
         pass_time(play, 61 * USEC_PER_SEC);
     REQUIRE(TAILQ_EMPTY(&play->context.sessions));
+    listener_context_clear(&play->context);
     stub_dialer_set(STUB_REFUSE);
     pool_shutdown(play->pool);
     run_until_quiet(play);

@@ -5,7 +5,7 @@ away in mid-exchange costs the upstream's connection, but never another client's
 import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import main, test
+from kaptest import main, test, wait_until
 from kaptest.http import HttpUpstream, answer, check_line, client, held, one_shot, request, start
 
 
@@ -94,7 +94,7 @@ def in_body(t):
         kaproxy = start(t, upstream)
         peer = client(t, kaproxy)
         peer.channel.send(request("PUT", "/x", body=b"x" * 300_000)[:-1])
-        upstream.wait_accepted(1)
+        wait_until(lambda: kaproxy.counters()["busy"] == 1, "the request to have a connection")
         getattr(peer.channel, leave)()
         line = check_line(t, kaproxy, status="-", method="PUT")
         t.check(line["end"] in ("client_left", "client_reset"), f"end={line['end']}")

@@ -270,7 +270,7 @@ static void test_first_byte_after_interim(void **state)
     upstream_sends(conn, "HTTP/1.1 103 Early Hints\r\n\r\n");
     struct exchange *exchange =
         container_of(only_session(f), struct http_session, session)->exchange;
-    while (!exchange->interim)
+    while (exchange->down_stage != DOWN_INTERIM)
         loop_turn(f->world->loop, USEC_PER_MSEC);
     warp(f, 2 * HOUR);
     upstream_sends(conn, "HTTP/1.1 204 No Content\r\n\r\n");

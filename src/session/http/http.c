@@ -17,7 +17,7 @@ static bool is_two_way(const struct http_session *http)
 {
     const struct exchange *exchange = http->exchange;
     return http->session.state == SESSION_RELAYING && http->tunnel == NULL &&
-           exchange->response_stage != MESSAGE_HEAD && !exchange->up_failed &&
+           exchange->response_stage != MESSAGE_HEAD && !http_up_failed(exchange) &&
            !http_request_is_sent(exchange);
 }
 
@@ -238,7 +238,7 @@ static void http_log_fields(struct session *session, struct log_line *line)
     LOG_LINE_PUT(line, " target=");
     const char *target = exchange->target != NULL ? exchange->target : "-";
     log_line_value(line, target, strlen(target));
-    if (exchange->retried)
+    if (exchange->tries > 0)
         LOG_LINE_PUT(line, " retried=1");
 }
 

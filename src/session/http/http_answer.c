@@ -22,8 +22,8 @@ static void explain(const struct http_session *http, const struct proxy_cause *k
     cause.failure = http->session.access.failure;
     if (http_is_leased(http))
         cause.fault = stream_fault(http->session.allocation.stream);
-    cause.heard = exchange->heard;
-    if (exchange->heard) {
+    cause.heard = http_response_started(exchange);
+    if (cause.heard) {
         cause.response_status = exchange->response.status;
         cause.response_bad = exchange->response.bad_class;
     }
@@ -57,10 +57,11 @@ static void note_answer(const struct http_session *http, unsigned status, const 
     const struct exchange *exchange = http->exchange;
     enum log_level level =
         end == SESSION_BAD_REQUEST || status == 408 ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
-    const struct repeat_key key = {.place = exchange->told ? "cut short: " : "answered: ",
-                                   .function = "",
-                                   .number = exchange->told ? exchange->status : (int)status,
-                                   .text = text};
+    const struct repeat_key key = {
+        .place = http_response_committed(exchange) ? "cut short: " : "answered: ",
+        .function = "",
+        .number = http_response_committed(exchange) ? exchange->status : (int)status,
+        .text = text};
     char error[512];
     if (session->access.failure != NULL || !session_admit(session, level, &key))
         return;
@@ -79,7 +80,7 @@ enum step http_answer(struct http_session *http, unsigned status, const char *te
     explain(http, &cause, text, proxy_status);
     if (http_is_leased(http))
         pool_discard(&session->allocation, reason, true);
-    if (exchange->told)
+    if (http_response_committed(exchange))
         return http_cut(http, end);
     if (exchange->status != 0) /* a head that was composed, but not sent */
         buffer_clear(&http->down);
@@ -131,8 +132,8 @@ bool http_may_retry(const struct http_session *http)
     const struct allocation *allocation = &http->session.allocation;
     const struct exchange *exchange = http->exchange;
     bool stale = allocation->reused || allocation->from_cache == FROM_IMMEDIATE;
-    bool harmless = exchange->whole && http1_method_is_idempotent(exchange->request.method);
-    return stale && !exchange->retried && !http->affinity && (!exchange->begun || harmless);
+    bool harmless = exchange->replayable && http1_method_is_idempotent(exchange->request.method);
+    return stale && exchange->tries == 0 && !http->affinity && (exchange->sent_at == 0 || harmless);
 }
 
 static enum step answer_unacked(struct http_session *http)
@@ -171,11 +172,11 @@ static void send_again(struct http_session *http, enum pool_discard reason)
     struct session *session = &http->session;
     struct exchange *exchange = http->exchange;
     pool_discard(&session->allocation, reason, reason == DISCARD_UNACKED);
-    exchange->retried = true;
+    exchange->tries++;
     http_listener_of(http)->retries++;
     session_ask(session, true);
-    exchange->up_failed = exchange->up_reset = false;
-    exchange->begun = exchange->heard = false;
+    http_set_up_stage(exchange, UP_QUEUED);
+    http_set_down_stage(exchange, DOWN_NONE);
     exchange->up_sent = 0;
     exchange->sent_at = exchange->first_byte_at = 0;
 }
@@ -190,7 +191,9 @@ enum step http_retry(struct http_session *http, enum pool_discard reason)
 
 enum step http_unacked(struct http_session *http)
 {
-    return http->exchange->heard ? answer_unacked(http) : http_retry(http, DISCARD_UNACKED);
+    if (http_response_started(http->exchange))
+        return answer_unacked(http);
+    return http_retry(http, DISCARD_UNACKED);
 }
 
 bool http_replay(struct http_session *http, const char *what)

@@ -5,7 +5,7 @@
 
 static void close_exchange(struct http_session *http)
 {
-    if (!http->exchange->cut)
+    if (http->exchange->down_stage != DOWN_CUT)
         http_count_answer(http);
     session_log(&http->session, http->end);
     http->served = true;
@@ -27,7 +27,7 @@ enum step http_cut(struct http_session *http, enum session_end end)
     struct exchange *exchange = http->exchange;
     if (exchange->down_framing == HTTP1_UNTIL_CLOSE)
         return http_finish(http, end);
-    exchange->cut = true;
+    http_set_down_stage(exchange, DOWN_CUT);
     buffer_clear(&exchange->answer);
     return http_end_exchange(http, end);
 }

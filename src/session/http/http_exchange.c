@@ -1,4 +1,5 @@
 /* What every part of an exchange needs: its struct, its bytes for the client, its end. */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +24,9 @@ void http_took(struct http_session *http, uint64_t length)
 void http_told(struct http_session *http, uint64_t length)
 {
     http->session.access.bytes_down += length;
-    if (http->exchange->status != 0) /* not yet so with interim responses */
-        http->exchange->told = true;
+    /* Not yet with interim responses. */
+    if (http->exchange->status != 0 && !http_response_committed(http->exchange))
+        http_set_down_stage(http->exchange, DOWN_COMMITTED);
     http->answered = true;
     http->told_much = http->told_much || http->session.access.bytes_down > HTTP_MUCH;
     http_moved(http);
@@ -39,10 +41,45 @@ int http_keep(struct http_session *http)
 
 enum step http_finish(struct http_session *http, enum session_end end)
 {
-    if (http->exchange != NULL && http->exchange->cut) /* whatever became of the client then */
+    if (http->exchange != NULL &&
+        http->exchange->down_stage == DOWN_CUT) /* whatever became of the client then */
         session_log(&http->session, http->end);
     session_finish(&http->session, end);
     return STEP_GONE;
+}
+
+void http_set_up_stage(struct exchange *exchange, enum up_stage to)
+{
+    static const bool legal[UP_STAGES][UP_STAGES] = {
+        /*              NONE   QUEUED START  FAILED RESET */
+        [UP_NONE] = {false, true, false, false, false},
+        [UP_QUEUED] = {false, true, true, true, true}, /* queued again: on another connection */
+        [UP_STARTED] = {false, true, false, true, true},
+        [UP_FAILED] = {false, true, false, false, false},
+        [UP_RESET] = {false, true, false, false, false},
+    };
+    assert(legal[exchange->up_stage][to]);
+    exchange->up_stage = to;
+}
+
+void http_set_down_stage(struct exchange *exchange, enum down_stage to)
+{
+    static const bool legal[DOWN_STAGES][DOWN_STAGES] = {
+        /*                 NONE   START  INTERI COMMIT CUT */
+        [DOWN_NONE] = {true, true, false, true, true},    /* committed: to a local reply */
+        [DOWN_STARTED] = {true, false, true, true, true}, /* none: sent again */
+        [DOWN_INTERIM] = {false, false, true, true, true},
+        [DOWN_COMMITTED] = {false, false, false, false, true},
+        [DOWN_CUT] = {false, false, false, false, false},
+    };
+    assert(legal[exchange->down_stage][to]);
+    exchange->down_stage = to;
+}
+
+void http_set_unfit(struct exchange *exchange, enum pool_discard reason)
+{
+    if (exchange->unfit == POOL_DISCARD_COUNT)
+        exchange->unfit = reason;
 }
 
 struct exchange *http_exchange_new(struct http_session *http)
@@ -60,6 +97,7 @@ struct exchange *http_exchange_new(struct http_session *http)
     memset(&exchange->request_body, 0, sizeof(*exchange) - offsetof(struct exchange, request_body));
     http1_request_begin(&exchange->request);
     exchange->conn.number = 0;
+    exchange->unfit = POOL_DISCARD_COUNT;
     http->exchange = exchange;
     session_open_access(&http->session);
     return exchange;

@@ -64,6 +64,27 @@ enum step {
 /* How far a message has been read. */
 enum message_stage { MESSAGE_HEAD, MESSAGE_BODY, MESSAGE_TRAILER, MESSAGE_READ };
 
+/* What the upstream has of the request. http_set_up_stage makes the moves, and its table has those
+ * that there are. */
+enum up_stage {
+    UP_NONE,    /* nothing: its head is not composed yet */
+    UP_QUEUED,  /* nothing, on the present connection */
+    UP_STARTED, /* some of it, or all: http_request_is_sent */
+    UP_FAILED,  /* it takes no more, and may have answered before */
+    UP_RESET,   /* the same, and its end is none in order */
+    UP_STAGES
+};
+
+/* What has come of the response; the same with http_set_down_stage. */
+enum down_stage {
+    DOWN_NONE,
+    DOWN_STARTED,   /* something */
+    DOWN_INTERIM,   /* a whole 1xx, in order */
+    DOWN_COMMITTED, /* bytes of the final one, or of a local reply, are with the client */
+    DOWN_CUT,       /* it breaks off */
+    DOWN_STAGES
+};
+
 /* One request with its response. */
 struct exchange {
     struct exchange *next_spare; /* while it is one */
@@ -81,22 +102,16 @@ struct exchange {
     struct buffer last_chunk;        /* the end of a chunked request that has a trailer */
     struct relay bulk_up, bulk_down; /* bodies; what they hold stands before `up` and `down` */
     struct buffer answer;            /* the upstream's bytes that are not parsed yet */
-    enum http1_framing down_framing;
-    uint16_t status; /* the client is told; 0: none yet */
-    bool chunked_up; /* how the body goes to the upstream */
-    bool composed;   /* `up` begins with the head */
-    bool whole;      /* all that was sent of the request is held, from its first byte on */
-    bool begun;      /* some of it was sent on the present connection */
-    bool heard;      /* the upstream has sent something */
-    bool interim;    /* a 1xx of it, in order */
-    bool up_failed;  /* the upstream takes no more; it may have answered before */
-    bool up_reset;   /* and its end is none in order */
-    bool told;       /* bytes of an answer went to the client */
-    bool cut;        /* the answer breaks off */
-    bool surplus;    /* the upstream sent more than its answer */
-    bool repaired;   /* its answer, or an interim one, so that nothing more is to be read */
-    bool retried;
-    usec_t sent_at;       /* when some of the request was sent last; 0: none was */
+    enum http1_framing up_framing, down_framing; /* how the bodies go on */
+    uint16_t status;                             /* the client is told; 0: none yet */
+    bool replayable; /* all that was sent of the request is held, from its first byte on */
+    uint8_t tries;   /* how often it was sent again */
+    enum up_stage up_stage;
+    enum down_stage down_stage;
+    /* Why the connection cannot go back to the pool, as far as the response has shown it so far;
+     * POOL_DISCARD_COUNT: nothing has. */
+    enum pool_discard unfit;
+    usec_t sent_at;       /* when some of it was sent last on the present connection; 0: none was */
     usec_t first_byte_at; /* when the response began; 0: it has not */
     char method[24];
     char *target;  /* for the access log; NULL: unknown */
@@ -167,6 +182,21 @@ static inline size_t http_read_max(const struct http_session *http)
     return size < HTTP_PIECE ? size : HTTP_PIECE;
 }
 
+static inline bool http_up_failed(const struct exchange *exchange)
+{
+    return exchange->up_stage >= UP_FAILED;
+}
+
+static inline bool http_response_started(const struct exchange *exchange)
+{
+    return exchange->down_stage >= DOWN_STARTED;
+}
+
+static inline bool http_response_committed(const struct exchange *exchange)
+{
+    return exchange->down_stage >= DOWN_COMMITTED;
+}
+
 /* Counts what the client was answered, by its status. */
 static inline void http_count_answer(struct http_session *http)
 {
@@ -189,6 +219,11 @@ void http_told(struct http_session *http, uint64_t length);
 /* Bytes that were read into scratch memory are lent to `in` and `answer`: to be called before that
  * memory is used again, and before others have their turn. 0, or -1 with ENOMEM. */
 MUST_CHECK int http_keep(struct http_session *http);
+/* Makes a move that its table has. */
+void http_set_up_stage(struct exchange *exchange, enum up_stage to);
+void http_set_down_stage(struct exchange *exchange, enum down_stage to);
+/* Notes why the connection cannot go back; the first reason counts. */
+void http_set_unfit(struct exchange *exchange, enum pool_discard reason);
 struct exchange *http_exchange_new(struct http_session *http); /* NULL: no memory */
 void http_exchange_free(struct http_session *http);            /* if there is one */
 /* Ends the session at once, as session_finish does. */

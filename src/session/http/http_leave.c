@@ -50,11 +50,11 @@ static enum step abandon(struct http_session *http, enum session_end end)
     struct session *session = &http->session;
     const struct exchange *exchange = http->exchange;
     bool reusable = session->context->config->reuse != REUSE_NEVER && !http->affinity;
-    if (http_is_leased(http) && !exchange->begun && reusable)
+    if (http_is_leased(http) && exchange->sent_at == 0 && reusable)
         pool_release(&session->allocation);
     else if (http_is_leased(http))
-        pool_discard(&session->allocation, DISCARD_CLIENT_ABORT, exchange->begun);
-    if (end == SESSION_CLIENT_RESET || exchange->told)
+        pool_discard(&session->allocation, DISCARD_CLIENT_ABORT, exchange->sent_at != 0);
+    if (end == SESSION_CLIENT_RESET || http_response_committed(exchange))
         return http_finish(http, end);
     session_log(session, end);
     return http_finish(http, SESSION_COMPLETE);

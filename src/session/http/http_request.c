@@ -70,7 +70,7 @@ static size_t fill_size(const struct http_session *http)
     size_t size = http_read_max(http), room = size;
     if (http->session.state == SESSION_READING)
         room = FIRST_READ;
-    else if (exchange->whole && up_length(exchange) < HTTP_AHEAD_MAX)
+    else if (exchange->replayable && up_length(exchange) < HTTP_AHEAD_MAX)
         room = HTTP_AHEAD_MAX - up_length(exchange);
     return size < room ? size : room;
 }
@@ -127,7 +127,7 @@ static const char *client_addr(const struct session *session, char text[INET6_AD
 /* The body is read to its end. 0, or -1 with ENOMEM. */
 static int end_body(struct exchange *exchange)
 {
-    if (!exchange->chunked_up)
+    if (exchange->up_framing != HTTP1_CHUNKED)
         return 0;
     if (buffer_length(&exchange->last_chunk) == 0)
         return buffer_append(&exchange->tail, HTTP1_LAST_CHUNK, sizeof(HTTP1_LAST_CHUNK) - 1);
@@ -142,7 +142,7 @@ static int wrap_ahead(struct exchange *exchange)
 {
     char line[HTTP1_CHUNK_LINE_MAX];
     size_t length = buffer_length(&exchange->ahead);
-    if (!exchange->chunked_up || length == 0)
+    if (exchange->up_framing != HTTP1_CHUNKED || length == 0)
         return 0;
     ssize_t n = http1_compose_chunk_line(line, sizeof(line), length);
     if (n < 0 || buffer_append(&exchange->up, line, (size_t)n) < 0)
@@ -187,9 +187,9 @@ static enum step compose(struct http_session *http, const char *data)
     ssize_t n = http1_compose_request(scratch.data, scratch.size, head, data, &options);
     if (n < 0)
         return refuse(http, 431, "the request's header is too large to pass on");
-    exchange->chunked_up = head->framing == HTTP1_CHUNKED && !options.known_length;
-    exchange->whole = read || !context->config->request_buffering;
-    exchange->composed = true;
+    exchange->up_framing = options.known_length ? HTTP1_LENGTH : head->framing;
+    exchange->replayable = read || !context->config->request_buffering;
+    http_set_up_stage(exchange, UP_QUEUED);
     if (buffer_append(&exchange->up, scratch.data, (size_t)n) < 0 || wrap_ahead(exchange) < 0 ||
         (read && end_body(exchange) < 0))
         return http_finish(http, SESSION_ERROR);
@@ -338,7 +338,7 @@ static bool is_ready(const struct http_session *http, enum step step)
 
 static enum step ask(struct http_session *http)
 {
-    if (!http->exchange->composed) {
+    if (http->exchange->up_stage == UP_NONE) {
         enum step step = compose(http, buffer_data(&http->exchange->head));
         if (step != STEP_AGAIN || http->session.state != SESSION_READING)
             return step;
@@ -409,13 +409,13 @@ enum step http_read_request(struct http_session *http)
 
 bool http_up_is_sent(const struct exchange *exchange)
 {
-    return !exchange->composed ||
+    return exchange->up_stage == UP_NONE ||
            (exchange->up_sent == up_length(exchange) && !relay_keeps(&exchange->bulk_up));
 }
 
 bool http_request_is_sent(const struct exchange *exchange)
 {
-    return exchange->request_stage == MESSAGE_READ && !exchange->up_failed &&
+    return exchange->request_stage == MESSAGE_READ && !http_up_failed(exchange) &&
            http_up_is_sent(exchange);
 }
 
@@ -439,14 +439,14 @@ static int unsent(const struct exchange *exchange, struct iovec parts[3])
  * it closed is told once, to the write or to the read: EPIPE is not news, but an end met before. */
 static void give_up_sending(struct http_session *http)
 {
-    http->exchange->up_failed = true;
-    http->exchange->up_reset = errno != EPIPE;
+    http_set_up_stage(http->exchange, errno == EPIPE ? UP_FAILED : UP_RESET);
     http->session.allocation.stream->readable = true;
 }
 
 static void sent(struct http_session *http, uint64_t length)
 {
-    http->exchange->begun = true;
+    if (http->exchange->up_stage == UP_QUEUED)
+        http_set_up_stage(http->exchange, UP_STARTED);
     http->session.access.bytes_up += length;
     http_moved(http);
     http->exchange->sent_at = http->session.moved_at;
@@ -473,10 +473,10 @@ static void drop_sent(struct exchange *exchange)
     buffer_clear(&exchange->ahead);
     buffer_clear(&exchange->tail);
     exchange->up_sent = 0;
-    exchange->whole = false;
+    exchange->replayable = false;
 }
 
-/* STEP_AGAIN: everything that stands is written, or up_failed. */
+/* STEP_AGAIN: everything that stands is written, or it takes no more. */
 static enum step write_up(struct http_session *http)
 {
     struct exchange *exchange = http->exchange;
@@ -485,7 +485,7 @@ static enum step write_up(struct http_session *http)
     enum step step = write_bulk(http);
     if (step != STEP_AGAIN)
         return step;
-    while (!exchange->up_failed && !http_up_is_sent(exchange)) {
+    while (!http_up_failed(exchange) && !http_up_is_sent(exchange)) {
         if (!upstream->writable)
             return STEP_BLOCKED;
         ssize_t n = stream_writev(upstream, parts, unsent(exchange, parts));
@@ -498,7 +498,7 @@ static enum step write_up(struct http_session *http)
         exchange->up_sent += (size_t)n;
         sent(http, (size_t)n);
     }
-    if (!exchange->whole)
+    if (!exchange->replayable)
         drop_sent(exchange);
     return STEP_AGAIN;
 }
@@ -507,8 +507,8 @@ static enum step write_up(struct http_session *http)
 static bool goes_on_holding(const struct http_session *http)
 {
     const struct exchange *exchange = http->exchange;
-    return exchange->whole && exchange->response_stage == MESSAGE_HEAD && http_may_retry(http) &&
-           up_length(exchange) < HTTP_AHEAD_MAX;
+    return exchange->replayable && exchange->response_stage == MESSAGE_HEAD &&
+           http_may_retry(http) && up_length(exchange) < HTTP_AHEAD_MAX;
 }
 
 /* Sends what stands of the body as it came; what the upstream does not take now stays in `up`.
@@ -516,15 +516,15 @@ static bool goes_on_holding(const struct http_session *http)
 static enum step pass_body(struct http_session *http)
 {
     struct exchange *exchange = http->exchange;
-    struct stream *upstream = exchange->whole ? NULL : http->session.allocation.stream;
-    struct buffer *backlog = exchange->whole ? &exchange->tail : &exchange->up;
+    struct stream *upstream = exchange->replayable ? NULL : http->session.allocation.stream;
+    struct buffer *backlog = exchange->replayable ? &exchange->tail : &exchange->up;
     char *data = buffer_data(&http->in);
     size_t length = buffer_length(&http->in), consumed;
     if (length == 0)
         return STEP_BLOCKED;
     enum http1_result result = http_squeeze(&exchange->request_body, &data, &length, &consumed);
     const struct http_payload payload = {
-        .chunked = exchange->chunked_up, .data = data, .length = length};
+        .chunked = exchange->up_framing == HTTP1_CHUNKED, .data = data, .length = length};
     ssize_t n = http_pass(upstream, backlog, &payload);
     if (n < 0 && errno == ENOMEM)
         return http_finish(http, SESSION_ERROR);
@@ -576,16 +576,16 @@ enum step http_send_request(struct http_session *http)
 {
     struct exchange *exchange = http->exchange;
     struct http_bulk bulk;
-    if (exchange->up_failed)
+    if (http_up_failed(exchange))
         return STEP_BLOCKED;
     enum step step = write_up(http);
-    if (step != STEP_AGAIN || exchange->up_failed)
+    if (step != STEP_AGAIN || http_up_failed(exchange))
         return step;
     if (exchange->request_stage == MESSAGE_READ)
         return STEP_BLOCKED;
-    if (exchange->whole && !goes_on_holding(http))
+    if (exchange->replayable && !goes_on_holding(http))
         drop_sent(exchange);
-    if (!exchange->whole && is_bulk(http, &bulk))
+    if (!exchange->replayable && is_bulk(http, &bulk))
         return send_bulk(http, &bulk);
     if (exchange->request_stage == MESSAGE_BODY)
         step = pass_body(http);
@@ -595,7 +595,7 @@ enum step http_send_request(struct http_session *http)
         return step;
     if (exchange->request_stage == MESSAGE_READ && end_body(exchange) < 0)
         return http_finish(http, SESSION_ERROR);
-    if (step == STEP_AGAIN || exchange->up_failed || !http_up_is_sent(exchange))
+    if (step == STEP_AGAIN || http_up_failed(exchange) || !http_up_is_sent(exchange))
         return STEP_AGAIN;
     return fill(http);
 }

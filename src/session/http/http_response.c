@@ -20,10 +20,8 @@ static enum pool_discard verdict(const struct http_session *http)
     const struct http1_head *head = &exchange->response;
     if (!http_request_is_sent(exchange))
         return DISCARD_EARLY_RESPONSE;
-    if (exchange->repaired)
-        return DISCARD_PROTOCOL_ERROR;
-    if (exchange->surplus)
-        return DISCARD_UNREAD_DATA;
+    if (exchange->unfit != POOL_DISCARD_COUNT)
+        return exchange->unfit;
     if (head->framing == HTTP1_UNTIL_CLOSE)
         return DISCARD_UPSTREAM_CLOSED;
     if (!head->persistent)
@@ -89,7 +87,7 @@ static int pass_interim(struct http_session *http)
     struct scratch compose = http->session.context->worker.compose;
     struct http1_head *head = &exchange->response;
     const struct http1_response_options options = {.framing = HTTP1_NO_BODY};
-    exchange->interim = true;
+    http_set_down_stage(exchange, DOWN_INTERIM);
     if (exchange->request.minor > 0) {
         ssize_t n = http1_compose_response(compose.data, compose.size, head,
                                            buffer_data(&exchange->answer), &options);
@@ -135,7 +133,8 @@ static int compose_head(struct http_session *http)
     const struct http1_head *head = &exchange->response;
     exchange->status = head->status;
     /* Interim responses that were sent in part leave no room for another answer. */
-    exchange->told = buffer_length(&http->down) > 0;
+    if (buffer_length(&http->down) > 0)
+        http_set_down_stage(exchange, DOWN_COMMITTED);
     exchange->down_framing = head->framing;
     /* A chunked body shows whether it is whole, and lets the client's connection stay. */
     if (head->framing == HTTP1_CHUNKED || head->framing == HTTP1_UNTIL_CLOSE)
@@ -184,7 +183,7 @@ static bool begins_as_response(const struct exchange *exchange)
 static const char *stray(const struct exchange *exchange, enum http1_result result)
 {
     const struct http1_head *head = &exchange->response;
-    if (exchange->interim)
+    if (exchange->down_stage == DOWN_INTERIM)
         return NULL;
     if (result == HTTP1_BAD)
         return begins_as_response(exchange) ? NULL : head->bad_text;
@@ -204,7 +203,8 @@ static enum step take_head(struct http_session *http)
         return STEP_AGAIN;
     if (result != HTTP1_DONE)
         return bad_response(http, head->bad_text);
-    exchange->repaired |= head->repaired;
+    if (head->repaired)
+        http_set_unfit(exchange, DISCARD_PROTOCOL_ERROR);
     if (http1_head_is_interim(head))
         return pass_interim(http) < 0 ? http_finish(http, SESSION_ERROR) : STEP_AGAIN;
     if (is_tunnel(head) && !http_request_is_sent(exchange))
@@ -245,7 +245,7 @@ static enum step take_body(struct http_session *http)
     char *data = buffer_data(&exchange->answer);
     size_t length = buffer_length(&exchange->answer), used, all = length;
     enum http1_result result = http_squeeze(&exchange->response_body, &data, &length, &used);
-    if (result == HTTP1_BAD && !exchange->told)
+    if (result == HTTP1_BAD && !http_response_committed(exchange))
         return bad_response(http, exchange->response_body.bad_text);
     const struct http_payload payload = {.chunked = exchange->down_framing == HTTP1_CHUNKED,
                                          .data = data,
@@ -255,7 +255,8 @@ static enum step take_body(struct http_session *http)
         exchange->response_stage = MESSAGE_TRAILER;
         http1_trailer_begin(&exchange->response_trailer);
     } else if (result == HTTP1_DONE) {
-        exchange->surplus = used < all;
+        if (used < all)
+            http_set_unfit(exchange, DISCARD_UNREAD_DATA);
         end_response(http); /* before the client's turn: others may wait for the connection */
     }
     enum step step = pass_payload(http, &payload);
@@ -297,7 +298,8 @@ static enum step take(struct http_session *http)
     case MESSAGE_READ:
         break;
     }
-    exchange->surplus = buffer_length(&exchange->answer) > 0;
+    if (buffer_length(&exchange->answer) > 0)
+        http_set_unfit(exchange, DISCARD_UNREAD_DATA);
     end_response(http);
     return STEP_AGAIN;
 }
@@ -324,9 +326,9 @@ static enum step take_all(struct http_session *http, char *data, size_t length)
 static enum step upstream_ended(struct http_session *http, bool in_order)
 {
     struct exchange *exchange = http->exchange;
-    in_order = in_order && !exchange->up_reset;
+    in_order = in_order && exchange->up_stage != UP_RESET;
     enum pool_discard reason = in_order ? DISCARD_UPSTREAM_CLOSED : DISCARD_UPSTREAM_ERROR;
-    if (!exchange->heard)
+    if (!http_response_started(exchange))
         return http_retry(http, reason);
     if (in_order && exchange->response_stage == MESSAGE_BODY &&
         http1_body_whole_at_close(&exchange->response_body)) {
@@ -401,13 +403,13 @@ enum step http_relay_response(struct http_session *http)
         return STEP_BLOCKED;
     if (n <= 0)
         return upstream_ended(http, n == 0);
-    if (!exchange->begun && (http->session.allocation.reused || http->affinity))
+    if (exchange->sent_at == 0 && (http->session.allocation.reused || http->affinity))
         return http_retry(http, DISCARD_UNREAD_DATA); /* about another request */
     http_took(http, (size_t)n);
     if (exchange->first_byte_at == 0)
         exchange->first_byte_at = http->session.moved_at;
-    if (!exchange->heard) {
-        exchange->heard = true;
+    if (!http_response_started(exchange)) {
+        http_set_down_stage(exchange, DOWN_STARTED);
         begin_response(exchange);
     }
     return take_all(http, scratch.data, (size_t)n);
