@@ -3,13 +3,14 @@
 which still waits for a connection or is under way; one that only half-closed right behind its request
 is served."""
 
+import signal
 import sys
 import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import PATIENCE, ScriptedUpstream, main, test, wait_until
-from kaptest.http import (HttpUpstream, check_line, chunk, client, head, held, one_shot,
-                          read_request, request, start)
+from kaptest.http import (LAST_CHUNK, HttpUpstream, answer, check_line, chunk, client, head, held,
+                          one_shot, read_request, request, start)
 
 WHILE = 0.4  # so many seconds behind its last byte an end is no half-close, even on a busy machine
 ONE = {"max_per_host": 1}
@@ -143,6 +144,38 @@ def pipelined(t):
         t.equal(other.response().body, b"/h", "the other one's answer")
 
 
+@test("or one after the other, and the first answer is acknowledged only while the second waits")
+def acknowledged_late(t):
+    def handler(connection, message):
+        if message.target == "/a":
+            connection.is_silent(0.1)
+            return answer(b"a" * 200_000)
+        if message.target == "/held":
+            go.wait(PATIENCE)
+        return answer(message.target.encode())
+
+    go = threading.Event()
+    t.callback(go.set)
+    upstream = t.own(HttpUpstream(handler))
+    kaproxy = begin(t, upstream=upstream)
+    kaproxy.signal(signal.SIGSTOP)  # the first request is there at once: its client is not watched
+    peer = client(t, kaproxy, receive_buffer=4096)
+    peer.channel.send(request("GET", "/a"))
+    kaproxy.signal(signal.SIGCONT)
+    upstream.wait_requests(1)
+    other = client(t, kaproxy)
+    other.send("GET", "/held")
+    peer.channel.send(request("GET", "/b"))
+    peer.channel.fin()
+    upstream.wait_requests(2)
+    t.check(other.channel.is_silent(0.3), "something came")
+    t.equal(len(peer.response().body), 200_000, "first answer")
+    t.check(other.channel.is_silent(0.05), "something came")
+    go.set()
+    t.equal(other.response().body, b"/held", "the other one's answer")
+    t.equal(peer.response().body, b"/b", "second answer")
+
+
 @test("never: a client that left is served, unless it broke its connection")
 def never(t):
     for leave in "fin", "reset":
@@ -257,6 +290,44 @@ def in_answer(t):
     half.channel.read(1000)
     half.channel.reset()
     check_line(t, kaproxy, 2, status=200, end="client_reset", target="/y")
+
+
+def unread(peer):
+    """How many of a client's bytes stand in the kernel at kaproxy's side."""
+    ends = [f"{port:04X}" for port in (peer.channel.socket.getpeername()[1],
+                                       peer.channel.socket.getsockname()[1])]
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        for fields in map(str.split, table):
+            if [address[-4:] for address in fields[1:3]] == ends:
+                return int(fields[4].split(":")[1], 16)
+    return 0
+
+
+@test("always: a half-close behind a body that is read long after it, while the answer comes")
+def read_later(t):
+    def handler(connection):
+        read_request(connection, with_body=lambda _: False)
+        connection.send(head("HTTP/1.1 200 OK", [("Transfer-Encoding", "chunked")]))
+        go.wait(PATIENCE)
+        for _ in range(8):
+            connection.send(chunk(b"x"))
+            pause.wait(0.05)
+        while size := int(connection.read_line(), 16):
+            connection.read(size + 2)
+        connection.send(LAST_CHUNK)
+
+    go, pause = threading.Event(), threading.Event()
+    t.callback(go.set)
+    kaproxy = begin(t, "always", t.own(ScriptedUpstream(handler)), request_buffering="off")
+    peer = client(t, kaproxy)
+    peer.channel.send(request("POST", "/x", [("Transfer-Encoding", "chunked")]))
+    while unread(peer) < 20_000 or peer.channel.is_silent(0.02) and unread(peer) < 20_000:
+        peer.channel.send(chunk(b"y" * 30_000))
+    peer.channel.send(LAST_CHUNK)
+    peer.channel.fin()
+    go.set()
+    t.equal(peer.response().body, b"x" * 8, "answer")
+    check_line(t, kaproxy, status=200, end="complete")
 
 
 main()

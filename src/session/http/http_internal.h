@@ -150,7 +150,7 @@ struct http_session {
     bool affinity;            /* NTLM, Negotiate: the connection is this client's until it ends */
     bool client_ended;        /* the client's EOF was seen; it may still read */
     bool sees_end;            /* since right after read_at an end of it would have been noticed */
-    bool answered;            /* something was written to it since read_at */
+    bool answered;            /* what was written to it may be acknowledged later than read_at */
     bool last;                /* the client's connection ends with this exchange */
 };
 
@@ -292,6 +292,10 @@ enum step http_check_unwatched(struct http_session *http);
 /* A connection was granted, and nothing is sent yet. Costs nothing where the request is so young
  * that no end could count. */
 enum step http_check_granted(struct http_session *http);
+/* Something of the client's was read. With it may have come its end, and both long ago, while an
+ * earlier answer went out: that is acknowledged later, and no end that comes with a request is
+ * late. */
+void http_note_read(struct http_session *http);
 /* The client is watched from now on, without that. */
 void http_note_watch(struct http_session *http);
 /* How long a client that nothing depends on is not watched now. */

@@ -62,10 +62,15 @@ static enum step abandon(struct http_session *http, enum session_end end)
 
 /* What an end means is found out once, when it is noticed: later the kernel may not know any more.
  */
-static enum step heed(struct http_session *http, bool waits)
+static void note_departure(struct http_session *http)
 {
     if (http->departure == DEPARTURE_NONE)
         http->departure = departure_of(http);
+}
+
+static enum step heed(struct http_session *http, bool waits)
+{
+    note_departure(http);
     if (http->departure == DEPARTURE_RESET)
         return abandon(http, SESSION_CLIENT_RESET);
     if (http->departure == DEPARTURE_LEFT && ends_request(http, waits))
@@ -85,9 +90,15 @@ enum step http_check_client(struct http_session *http)
             return http_finish(http, SESSION_CLIENT_RESET);
         http->client_ended = look == LOOK_EOF;
     }
-    /* An end behind a body that is still read is met by who reads it. */
-    bool read = waits || http->exchange->request_stage == MESSAGE_READ;
-    return client->hangup && read ? heed(http, waits) : STEP_AGAIN;
+    if (!client->hangup)
+        return STEP_AGAIN;
+    if (waits || http->exchange->request_stage == MESSAGE_READ)
+        return heed(http, waits);
+    /* An end behind a body that is still read is met by who reads it. A unix socket does not show
+     * it before. */
+    if (!client->local)
+        note_departure(http);
+    return STEP_AGAIN;
 }
 
 enum step http_check_unwatched(struct http_session *http)
@@ -98,6 +109,16 @@ enum step http_check_unwatched(struct http_session *http)
     return step;
 }
 
+void http_note_read(struct http_session *http)
+{
+    const struct stream *client = &http->session.client;
+    http->read_at = http->session.moved_at;
+    http->sees_end = stream_is_watched(client);
+    if (http->answered && client->hangup && http->departure == DEPARTURE_NONE)
+        http->departure = DEPARTURE_HALF;
+    http->answered = http->answered && !http->sees_end;
+}
+
 enum step http_check_granted(struct http_session *http)
 {
     return silence(http) < DEPARTURE_HALF_CLOSE ? STEP_AGAIN : heed(http, true);
@@ -105,7 +126,7 @@ enum step http_check_granted(struct http_session *http)
 
 void http_note_watch(struct http_session *http)
 {
-    http->sees_end = http->sees_end || silence(http) < DEPARTURE_HALF_CLOSE;
+    http->sees_end = http->sees_end || (!http->answered && silence(http) < DEPARTURE_HALF_CLOSE);
 }
 
 usec_t http_watch_after(const struct http_session *http)

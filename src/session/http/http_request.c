@@ -29,14 +29,6 @@ static enum step client_left(struct http_session *http)
     return http_finish(http, SESSION_COMPLETE);
 }
 
-/* For who may have to tell a half-close from a client that left. */
-static void note_read(struct http_session *http)
-{
-    http->read_at = http->session.moved_at;
-    http->sees_end = stream_is_watched(&http->session.client);
-    http->answered = false;
-}
-
 /* Reads once what the client has sent; *length is how much. STEP_AGAIN: something came; or nothing
  * did, and the exchange is cut. */
 static enum step read_client(struct http_session *http, char *data, size_t size, size_t *length)
@@ -51,7 +43,7 @@ static enum step read_client(struct http_session *http, char *data, size_t size,
     if (n == 0)
         return client_left(http);
     http_took(http, (size_t)n);
-    note_read(http);
+    http_note_read(http);
     *length = (size_t)n;
     return STEP_AGAIN;
 }
@@ -553,7 +545,7 @@ static enum step send_bulk(struct http_session *http, const struct http_bulk *bu
     enum relay_result result = http_move_bulk(http, bulk);
     if (relay->moved != before)
         sent(http, relay->moved - before);
-    note_read(http);
+    http_note_read(http);
     if (relay->from_ended)
         return client_left(http);
     switch (result) {
