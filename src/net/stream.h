@@ -103,10 +103,12 @@ bool stream_is_drained(const struct stream *stream);
  * tells which. With TLS, LOOK_EOF is the end with close_notify or without. */
 enum stream_look stream_look(struct stream *stream);
 
-/* True while bytes wait in TLS's memory. After LOOK_QUIET: a part of a record has come. */
+/* True while bytes wait in TLS's memory. After LOOK_QUIET: a part of a record has come; or the last
+ * write met a full socket, though it told of no byte: TLS may keep a record of what it was given,
+ * which the next write sends, whatever that is given. */
 static inline bool stream_has_pending(const struct stream *stream)
 {
-    return stream->tls != NULL && tls_has_pending(stream->tls);
+    return stream->tls != NULL && (tls_has_pending(stream->tls) || tls_is_blocked(stream->tls));
 }
 
 /* The pending error of the socket (SO_ERROR), which this clears; 0 when there is none. */

@@ -28,7 +28,7 @@ static PRINTF(2, 3) void add(struct text *text, const char *format, ...)
 /* The upstream has written them: whatever is not plain becomes a question mark. */
 static void add_bytes(struct text *text, const char *bytes, size_t length)
 {
-    for (size_t i = 0; i < length; i++) {
+    for (size_t i = 0; i < length && text->length + 1 < text->size; i++) {
         unsigned char c = (unsigned char)bytes[i];
         add(text, "%c", c > 0x20 && c < 0x7f ? c : c == ' ' ? ' ' : '?');
     }

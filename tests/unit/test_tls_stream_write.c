@@ -114,6 +114,7 @@ static void test_writable_again_when_the_peer_has_read(void **state)
     for (int i = 0; i < 3; i++) {
         sent = fill(f, sent);
         assert_true(sent > received);
+        assert_true(stream_has_pending(&f->pair.stream)); /* a record, for whoever writes next */
         while (!f->pair.stream.writable) {
             received = peer_check(f, received);
             loop_turn(f->pair.loop, USEC_PER_MSEC);
