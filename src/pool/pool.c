@@ -453,6 +453,11 @@ void pool_discard(struct allocation *lease, enum pool_discard reason, bool reset
     pool_serve(pool);
 }
 
+bool pool_can_hold(const struct pool_host *host)
+{
+    return host_tunnels(host) < host->pool->limits.max_tunnels;
+}
+
 bool pool_reserve_hold(struct allocation *lease)
 {
     assert(lease->state == ALLOCATION_LEASED);

@@ -176,11 +176,13 @@ MUST_CHECK bool pool_offer(struct allocation *lease);
  *
  * reserve: takes one of its host's max_tunnels for it, before anything is done that cannot be taken
  * back; the lease counts as before. False: none is free. hold: from now on it is held; it must have
- * reserved. Both may be called again for the same lease, and change nothing then.
+ * reserved. Both may be called again for the same lease, and change nothing then. can_hold: whether
+ * one is free now, for who need not wait for a connection that would be of no use.
  *
  * unhold: it is a lease as any other again, and nothing is reserved for it. False: max_per_host has
  * no room for it, and it stays held. The end of a lease is the end of both: a held one that is
  * released goes back when there is room, else it is closed (DISCARD_MAX_PER_HOST) [32]. */
+bool pool_can_hold(const struct pool_host *host);
 MUST_CHECK bool pool_reserve_hold(struct allocation *lease);
 void pool_hold(struct allocation *lease);
 bool pool_unhold(struct allocation *lease);

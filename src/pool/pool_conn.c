@@ -211,7 +211,7 @@ bool conn_reserve_hold(struct pool_conn *conn)
     struct pool_host *host = conn->host;
     if (conn->state == CONN_HELD || conn->may_hold)
         return true;
-    if (host_tunnels(host) >= conn->pool->limits.max_tunnels)
+    if (!pool_can_hold(host))
         return false;
     conn->may_hold = true;
     host->may_hold++;

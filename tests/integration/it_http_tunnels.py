@@ -108,7 +108,7 @@ def limit(t):
             check_line(t, kaproxy, number - (way != "NTLM"), status=503, end="alloc_failed",
                        function="allocate", errno=11)
         t.equal(len(upstream.requests), 1, "requests at the upstream")
-        t.equal(counts(kaproxy), (1, 0, 1), "held, busy, idle")
+        t.equal(counts(kaproxy), (1, 0, 0), "held, busy, idle: none was opened for a refusal")
         t.equal(one_shot(t, kaproxy).body, b"2 GET / ", "an ordinary request's answer")
         peer.channel.close()
         wait_until(lambda k=kaproxy: k.counters()["held"] == 0, "the connection to be closed")
@@ -125,13 +125,61 @@ def none(t):
     t.equal(len(upstream.requests), 1, "requests at the upstream")
 
 
+@test("which is said at once where no connection is free, and where none can be had")
+def at_once(t):
+    go = threading.Event()
+    t.callback(go.set)
+    upstream = t.own(HttpUpstream(lambda *_: go.wait(PATIENCE) and answer(b"")))
+    kaproxy = start(t, upstream, pool={"max_per_host": 1, "max_tunnels": 0})
+    busy = client(t, kaproxy)
+    busy.send()
+    upstream.wait_requests(1)
+    for way in WAYS:
+        refused(t, kaproxy, way, 0)
+    peer = client(t, kaproxy)
+    peer.send("POST", "/", [*UPGRADE, ("Content-Length", "4")], b"body")
+    t.equal(peer.response().status, 503, "status with a body")
+    check_line(t, kaproxy, len(WAYS) + 1, from_cache="-", wait_ms=0.0, conn="-", end="alloc_failed")
+    go.set()
+    t.equal(busy.response().status, 200, "status of the one under way")
+    upstream.close()
+    refused(t, kaproxy, limit=0)
+
+
+def in_vain(t, discarded, **options):
+    """Two wait for a connection while a place is free; the first to get one takes the place."""
+    go = threading.Event()
+    t.callback(go.set)
+
+    def handler(connection, message):
+        if message.target == "/busy":
+            go.wait(PATIENCE)
+        return upstream.grant(connection, message)
+
+    upstream = t.own(Origin())
+    upstream.handler = handler
+    kaproxy = start(t, upstream, pool={"max_per_host": 1, "max_tunnels": 1}, **options)
+    busy, first, second = [client(t, kaproxy) for _ in range(3)]
+    busy.send("GET", "/busy")
+    upstream.wait_requests(1)
+    for number, peer in enumerate((first, second), 1):
+        peer.send("GET", "/chat", UPGRADE)
+        wait_until(lambda n=number: kaproxy.counters()["waiting"] == n, "a client in the queue")
+    go.set()
+    t.equal(first.response().status, 101, "status of the first")
+    t.equal(second.response().status, 503, "status of the second")
+    t.equal([message.target for message in upstream.requests], ["/busy", "/chat"], "requests")
+    t.equal(counts(kaproxy), (1, 0, 1 - discarded), "held, busy, idle")
+
+
+@test("who waited for a connection while the last place was taken is refused, too")
+def taken_meanwhile(t):
+    in_vain(t, 0)
+
+
 @test("reuse = never: the connection that was had in vain is closed")
 def never(t):
-    upstream = t.own(Origin())
-    kaproxy = start(t, upstream, pool={"max_tunnels": 0}, reuse="never")
-    refused(t, kaproxy, limit=0)
-    counters = kaproxy.counters()
-    t.equal((counters["idle"], counters["discard_not_reusable"]), (0, 1), "idle, discarded")
+    in_vain(t, 1, reuse="never")
 
 
 @test("an Upgrade that is declined takes no place from the head of its answer on")

@@ -119,7 +119,7 @@ enum step http_answer_no_tunnel(struct http_session *http)
     snprintf(failure.text, sizeof(failure.text),
              "clients hold as many connections as they may (max_tunnels = %u)",
              pool_get_limits(session->context->pool)->max_tunnels);
-    if (session->context->config->reuse != REUSE_NEVER)
+    if (http_is_leased(http) && session->context->config->reuse != REUSE_NEVER)
         pool_release(&session->allocation);
     session_set_failure(session, &failure);
     return http_answer_failure(http, session->access.failure);

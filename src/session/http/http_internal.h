@@ -267,7 +267,7 @@ enum step http_answer(struct http_session *http, unsigned status, const char *te
                       enum session_end end, enum pool_discard reason);
 /* No connection could be had. */
 enum step http_answer_failure(struct http_session *http, const struct failure *failure);
-/* A connection was had, but the client may not hold one more: it goes back as it came. */
+/* The client may not hold one more. A connection that was had already goes back as it came. */
 enum step http_answer_no_tunnel(struct http_session *http);
 /* The upstream's connection ended before anything of the answer came, or it brought what cannot be
  * one: once more, or 502. */

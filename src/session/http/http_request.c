@@ -342,7 +342,10 @@ static enum step ask(struct http_session *http)
         session_note_conn(&http->session);
         return STEP_AGAIN;
     }
-    session_ask(&http->session, http->session.context->config->reuse == REUSE_NEVER);
+    const struct listener_context *context = http->session.context;
+    if (http_may_hold(&http->exchange->request) && !pool_can_hold(context->pool_host))
+        return http_answer_no_tunnel(http);
+    session_ask(&http->session, context->config->reuse == REUSE_NEVER);
     return STEP_BLOCKED;
 }
 
