@@ -224,8 +224,11 @@ void dial_time_is_up(const struct dial *dial, const char *key, usec_t limit,
         failure->function = "tls";
         what = "handshake not finished";
     }
-    snprintf(failure->text, sizeof(failure->text), "%s within %s = %s", what, key,
-             span_format(limit, time));
+    int n = snprintf(failure->text, sizeof(failure->text), "%s within %s = %s", what, key,
+                     span_format(limit, time));
+    const char *servers = resolver_servers(dial->resolver);
+    if (lookup_is_under_way(&dial->lookup) && *servers != '\0')
+        snprintf(failure->text + n, sizeof(failure->text) - (size_t)n, " (asked %s)", servers);
 }
 
 static void on_deadline(struct timer *timer)

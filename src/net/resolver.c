@@ -57,6 +57,12 @@ void resolver_free(struct resolver *resolver)
     free(resolver);
 }
 
+const char *resolver_servers(const struct resolver *resolver)
+{
+    struct resolver_backend *backend = resolver->backend;
+    return backend->servers != NULL ? backend->servers(backend) : "";
+}
+
 static bool is_looked_up(const struct name *name)
 {
     return !TAILQ_EMPTY(&name->lookups) || !TAILQ_EMPTY(&name->whole);

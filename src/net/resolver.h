@@ -71,10 +71,11 @@ struct name_watch {
 /* What answers queries. start begins one, whose name stays until it is answered, and calls the
  * functions at the end of this file, later, never from inside start; 0, or -1 with errno and no
  * answer comes. stop is called when the resolver is freed: unanswered queries are then dropped (the
- * back end must not answer them any more). */
+ * back end must not answer them any more). servers, or NULL, tells whom it asks, "" if nobody. */
 struct resolver_backend {
     int (*start)(struct resolver_backend *backend, struct query *query, const char *name);
     void (*stop)(struct resolver_backend *backend);
+    const char *(*servers)(struct resolver_backend *backend);
 };
 
 /* The resolver owns the back end from here on: resolver_free calls its stop. NULL with errno (the
@@ -107,6 +108,10 @@ MUST_CHECK int resolver_lookup(struct resolver *resolver, struct lookup *lookup,
 /* Takes a look-up back; one that is not under way is left alone. Its query goes on, for the others
  * or for a look-up still to come. */
 void resolver_cancel(struct resolver *resolver, struct lookup *lookup);
+
+/* The DNS servers that are asked, for messages: their addresses and ports, or "". Valid until the
+ * next look-up. */
+const char *resolver_servers(const struct resolver *resolver);
 
 static inline bool lookup_is_under_way(const struct lookup *lookup)
 {

@@ -342,6 +342,13 @@ static void backend_stop(struct resolver_backend *base)
     ares_library_cleanup();
 }
 
+static const char *backend_servers(struct resolver_backend *base)
+{
+    struct backend *backend = container_of(base, struct backend, base);
+    const struct channel *channel = TAILQ_FIRST(&backend->channels);
+    return channel != NULL ? channel->servers : "";
+}
+
 /* The hosts file is read for each query, or when it has changed, by c-ares. An ARES_ status. */
 static int init_hosts(struct backend *backend)
 {
@@ -356,7 +363,8 @@ struct resolver_backend *resolver_ares_new(struct loop *loop,
     struct backend *backend = calloc(1, sizeof(*backend));
     if (backend == NULL)
         return NULL;
-    backend->base = (struct resolver_backend){.start = backend_start, .stop = backend_stop};
+    backend->base = (struct resolver_backend){
+        .start = backend_start, .stop = backend_stop, .servers = backend_servers};
     backend->loop = loop;
     backend->options = *options;
     if (backend->options.resolv_conf == NULL)
