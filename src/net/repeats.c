@@ -60,12 +60,13 @@ static void say(const struct repeats *repeats, const struct repeat *repeat)
 {
     char last[48] = "";
     usec_t now = loop_now(repeats->loop), ago = (now - repeat->last) / USEC_PER_SEC;
+    usec_t span = (now - repeat->began + USEC_PER_SEC / 2) / USEC_PER_SEC; /* a timer is late */
     if (ago > 0)
         snprintf(last, sizeof(last), ", the last one %" PRId64 " s ago", ago);
     log_message(repeat->level, "%.*s (%" PRIu64 " more %s in %" PRId64 " s%s)", LINE_MAX_LENGTH,
                 repeat->line, repeat->count,
                 repeat == repeats->others ? "of this and other kinds" : "like this",
-                (now - repeat->began + USEC_PER_SEC - 1) / USEC_PER_SEC, last);
+                span > 0 ? span : 1, last);
 }
 
 static void drop(struct repeats *repeats, struct repeat *repeat)
