@@ -168,9 +168,7 @@ static int load_identity(SSL_CTX *context, const struct tls_options *options,
     SSL_CTX_set_default_passwd_cb_userdata(context, NULL);
     SSL_CTX_set_post_handshake_auth(context, 1);
     const X509 *certificate = SSL_CTX_get0_certificate(context);
-    if (X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0)
-        set_mistake(mistake, TLS_OPTION_CERT_FILE, "the certificate has expired");
-    else if (X509_cmp_current_time(X509_get0_notBefore(certificate)) > 0)
+    if (X509_cmp_current_time(X509_get0_notBefore(certificate)) > 0)
         set_mistake(mistake, TLS_OPTION_CERT_FILE, "the certificate is not valid yet");
     return 0;
 }
