@@ -84,6 +84,9 @@ enum log_sink_state {
  * goes without waiting (but for a disk). */
 enum log_sink_state log_sink_flush(struct log_sink *sink, size_t mark);
 
+/* Who writes. How many lines are not out yet, lost ones and one that is out in part included. */
+unsigned long log_sink_left(struct log_sink *sink);
+
 /* Who writes. Opens a file anew; when that fails the old one stays, and a message says so. */
 MUST_CHECK int log_sink_reopen(struct log_sink *sink);
 

@@ -348,3 +348,16 @@ enum log_sink_state log_sink_flush(struct log_sink *sink, size_t mark)
     }
     return LOG_SINK_DONE;
 }
+
+unsigned long log_sink_left(struct log_sink *sink)
+{
+    struct iovec parts[2];
+    unsigned long lines = atomic_load_explicit(&sink->lost, memory_order_relaxed);
+    int count = log_ring_peek(&sink->ring, 0, log_ring_used(&sink->ring), parts);
+    for (int i = 0; i < count; i++) {
+        const char *bytes = parts[i].iov_base;
+        for (size_t at = 0; at < parts[i].iov_len; at++)
+            lines += bytes[at] == '\n';
+    }
+    return lines;
+}

@@ -169,7 +169,7 @@ static void reopen(void)
 }
 
 /* Until all is out that can be, or FINISH is over. */
-static void finish(void)
+static void write_rest(void)
 {
     usec_t deadline = now() + FINISH;
     struct round round;
@@ -182,6 +182,18 @@ static void finish(void)
         if (!due)
             poll(round.blocked, round.count, milliseconds(left));
     }
+}
+
+/* What becomes of the access log can still be told where the messages go. */
+static void finish(void)
+{
+    struct round round;
+    write_rest();
+    unsigned long left = log_sink_left(&log_sinks[LOG_ACCESSES]);
+    if (left == 0)
+        return;
+    log_error("%lu lines of the access log could not be written", left);
+    go_round(&round, true);
 }
 
 static void *run(void *arg)

@@ -190,6 +190,20 @@ def dropped(t):
     kaproxy.stop()
 
 
+@test("lines that are left at the end are counted, too, where the messages go")
+def left(t):
+    fifo = t.folder / "access.fifo"
+    reader = open_fifo(t, fifo)
+    kaproxy = start(t, t.own(HttpUpstream()), main={"access_log": fifo})
+    ask(t, kaproxy, 1500, target="/{}" + LONG)
+    kaproxy.stop()
+    told = kaproxy.find_log(r"error: \d+ lines of the access log could not be written$")
+    t.equal(len(told), 1, "messages")
+    written = os.read(reader, 1 << 20).count(b"\n")
+    t.at_least(written, 1, "lines in the pipe")
+    t.equal(written + int(re.search(r"error: (\d+)", told[0])[1]), 1500, "lines")
+
+
 @test("a FIFO that nobody reads: an error at the start; at SIGHUP the old one stays, with a message")
 def fifo_without_reader(t):
     fifo = t.folder / "access.fifo"
