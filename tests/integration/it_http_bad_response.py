@@ -42,7 +42,7 @@ BAD_BODIES = {
 def heads(t):
     data = {}
     upstream = t.own(HttpUpstream(lambda c, m: data[m.target]))
-    kaproxy = start(t, upstream)
+    kaproxy = start(t, upstream, main={"log_level": "debug"})  # each is logged, and none summed up
     for number, (what, reply) in enumerate(BAD_HEADS.items(), 1):
         data[f"/{number}"] = reply
         got = client(t, kaproxy).ask("GET", f"/{number}")
