@@ -141,6 +141,8 @@ static int open_socket(struct dial *dial, const union address *to)
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
     if (bind(fd, &local->sa, address_length(local)) < 0) {
         record(dial, "bind", errno);
+        snprintf(dial->failure.text, sizeof(dial->failure.text), "bind_address: %s",
+                 error_text(dial->failure.number));
         close(fd);
         return -1;
     }

@@ -236,6 +236,7 @@ static void test_bind_address_not_ours(void **state)
     caller_start(world, &caller, "127.0.0.1", 9);
     caller_wait(world, &caller);
     caller_assert_failure(&caller, "bind", EADDRNOTAVAIL);
+    assert_string_equal(caller.failure.text, "bind_address: Cannot assign requested address");
 }
 
 static void test_bind_address_skips_the_other_family(void **state)
