@@ -5,20 +5,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <sys/socket.h>
-#include <sys/types.h>
-#include <sys/un.h>
 
 #include "base/log.h"
 #include "base/util.h"
+#include "net/bound_socket.h"
 #include "net/endpoint.h"
+#include "net/listen_address.h"
 #include "pool/pool.h"
 
-/* One address to listen on. */
 struct config_address {
-    struct sockaddr_storage sa;
-    socklen_t length;
-    char *text; /* as written */
+    struct listen_address address;
     int line;
 };
 
@@ -36,14 +32,11 @@ struct config_pool {
     struct pool_limits limits;
 };
 
-/* Who may connect to a listener's unix sockets: what their files are to be. */
+/* Who may connect to a listener's unix sockets. */
 struct config_socket {
-    unsigned mode;
-    char *user, *group; /* "": not set */
-    uid_t uid;          /* what follows from these and [kaproxy]'s user; CONFIG_OURS: who we are */
-    gid_t gid;
+    struct socket_file file; /* uid and gid follow from what is below and [kaproxy]'s user */
+    char *user, *group;      /* "": not set */
 };
-#define CONFIG_OURS ((uid_t)-1)
 
 struct config_listener {
     char *name;

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "config/config_address.h"
 #include "config/config_record.h"
 #include "config/config_tls.h"
 
@@ -170,10 +169,10 @@ static void check_addresses(struct config_parts *parts, const struct config_part
         for (size_t j = 0; j < listeners[i].address_count * mine->address_count; j++) {
             const struct config_address *a = &listeners[i].addresses[j / mine->address_count];
             const struct config_address *b = &mine->addresses[j % mine->address_count];
-            if (config_address_overlaps(a, b))
+            if (listen_address_overlaps(&a->address, &b->address))
                 config_errors_add(&parts->errors, b->line,
-                                  "listen: %s is taken by listener %s in line %d (%s)", b->text,
-                                  listeners[i].name, a->line, a->text);
+                                  "listen: %s is taken by listener %s in line %d (%s)",
+                                  b->address.text, listeners[i].name, a->line, a->address.text);
         }
     }
 }
@@ -195,18 +194,18 @@ static void check_unix(struct config_parts *parts, const struct config_listener 
 }
 
 /* Whose a unix socket is to be. Names that do not exist were refused already. */
-static void resolve_socket(const struct config *config, struct config_socket *file)
+static void resolve_socket(const struct config *config, struct config_socket *socket)
 {
-    const char *name = file->user;
+    const char *name = socket->user;
     if ((name == NULL || *name == '\0') && geteuid() == 0) /* else it stays without an effect */
         name = config->user;
     const struct passwd *user = name != NULL && *name != '\0' ? getpwnam(name) : NULL;
-    file->uid = user != NULL ? user->pw_uid : CONFIG_OURS;
-    file->gid = user != NULL ? user->pw_gid : CONFIG_OURS;
-    bool has_group = file->group != NULL && *file->group != '\0';
-    const struct group *group = has_group ? getgrnam(file->group) : NULL;
+    socket->file.uid = user != NULL ? user->pw_uid : SOCKET_FILE_OURS;
+    socket->file.gid = user != NULL ? user->pw_gid : SOCKET_FILE_OURS;
+    bool has_group = socket->group != NULL && *socket->group != '\0';
+    const struct group *group = has_group ? getgrnam(socket->group) : NULL;
     if (group != NULL)
-        file->gid = group->gr_gid;
+        socket->file.gid = group->gr_gid;
 }
 
 static void check_listener(struct config_parts *parts, const struct config_part *part)

@@ -53,7 +53,7 @@ static const struct config_key pool_keys[] = {
 #define SECTION struct config_listener
 static const struct config_key listener_keys[] = {
     KEY("listen", addresses, addresses, NULL),
-    KEY("socket_mode", mode, socket.mode, "0660", .max = 0777, .for_unix = true),
+    KEY("socket_mode", mode, socket.file.mode, "0660", .max = 0777, .for_unix = true),
     KEY("socket_user", user, socket.user, "", .for_unix = true),
     KEY("socket_group", group, socket.group, "", .for_unix = true),
     KEY("upstream", endpoint, upstream, NULL),

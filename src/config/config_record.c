@@ -50,7 +50,7 @@ size_t config_record_count(const struct config *config, enum config_kind kind)
 bool config_listener_is_unix(const struct config_listener *listener)
 {
     for (size_t i = 0; i < listener->address_count; i++) {
-        if (listener->addresses[i].sa.ss_family == AF_UNIX)
+        if (listener->addresses[i].address.sa.ss_family == AF_UNIX)
             return true;
     }
     return false;

@@ -12,8 +12,10 @@
 
 #include "base/log.h"
 #include "config/config.h"
-#include "config/config_address.h"
+#include "net/address.h"
 #include "net/endpoint.h"
+#include "net/listen_address.h"
+#include "net/resolver.h"
 
 #define BLANKS " \t"
 
@@ -456,7 +458,7 @@ static int parse_bind_address(struct config_input *input, void *field)
 {
     if (*input->text != '\0' && !address_parse(field, input->text))
         return refuse(input, "\"%s\" is not a numeric IPv4 or IPv6 address", input->text);
-    if (config_address_is_mapped(field)) {
+    if (address_is_mapped(field)) {
         *(union address *)field = (union address){0};
         return refuse(input, "\"%s\" is IPv4 written as IPv6: write the IPv4 address", input->text);
     }
@@ -469,7 +471,8 @@ static const char *format_bind_address(const void *field, char buffer[CONFIG_VAL
 
     if (address->sa.sa_family == AF_UNSPEC)
         return "";
-    return config_address_format_numeric(address, buffer, CONFIG_VALUE_MAX);
+    static_assert(ADDRESS_SCOPED_MAX <= CONFIG_VALUE_MAX, "CONFIG_VALUE_MAX");
+    return address_format_scoped(address, buffer);
 }
 
 /* The field is a listener's `addresses`; its address_count goes with it. */
@@ -478,7 +481,7 @@ static void clear_addresses(void *field)
     struct config_listener *listener = container_of(field, struct config_listener, addresses);
 
     for (size_t i = 0; i < listener->address_count; i++)
-        config_address_clear(&listener->addresses[i]);
+        listen_address_clear(&listener->addresses[i].address);
     free(listener->addresses);
     listener->addresses = NULL;
     listener->address_count = 0;
@@ -487,28 +490,27 @@ static void clear_addresses(void *field)
 static int add_address(struct config_listener *listener, struct config_input *input,
                        const char *word, size_t length)
 {
-    struct config_address address;
+    struct listen_address address;
     const char *error;
 
-    if (config_address_parse(&address, word, length, &error) == -1)
+    if (listen_address_parse(&address, word, length, &error) < 0)
         return refuse(input, "\"%.*s\": %s", (int)length, word, error);
-    address.line = input->line;
     for (size_t i = 0; i < listener->address_count; i++) {
-        if (config_address_overlaps(&listener->addresses[i], &address)) {
-            refuse(input, "%s and %s exclude each other", listener->addresses[i].text,
-                   address.text);
-            config_address_clear(&address);
+        const struct listen_address *other = &listener->addresses[i].address;
+        if (listen_address_overlaps(other, &address)) {
+            refuse(input, "%s and %s exclude each other", other->text, address.text);
+            listen_address_clear(&address);
             return -1;
         }
     }
     struct config_address *grown =
         reallocarray(listener->addresses, listener->address_count + 1, sizeof(*grown));
     if (grown == NULL) {
-        config_address_clear(&address);
+        listen_address_clear(&address);
         return refuse(input, "out of memory");
     }
     listener->addresses = grown;
-    listener->addresses[listener->address_count++] = address;
+    grown[listener->address_count++] = (struct config_address){address, input->line};
     return 0;
 }
 
@@ -536,7 +538,7 @@ static const char *format_addresses(const void *field, char buffer[CONFIG_VALUE_
     buffer[0] = '\0';
     for (size_t i = 0; i < listener->address_count && length < CONFIG_VALUE_MAX; i++)
         length += (size_t)snprintf(buffer + length, CONFIG_VALUE_MAX - length, "%s%s",
-                                   i == 0 ? "" : " ", listener->addresses[i].text);
+                                   i == 0 ? "" : " ", listener->addresses[i].address.text);
     return buffer;
 }
 

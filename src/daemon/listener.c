@@ -345,10 +345,10 @@ int listeners_add(struct listeners *listeners, const struct config_listener *con
     for (size_t i = 0; i < config->address_count; i++) {
         struct listening *listening = &listener->sockets[i];
         listening->listener = listener;
-        const struct config_address *address = &config->addresses[i];
+        const struct listen_address *address = &config->addresses[i].address;
         const char *error;
         listening->watch.ready = on_readable;
-        if (bound_socket_open(&listening->socket, address, &config->socket, &error) < 0) {
+        if (bound_socket_open(&listening->socket, address, &config->socket.file, &error) < 0) {
             log_error("listener %s: cannot listen on %s: %s", config->name, address->text, error);
             goto err_sockets;
         }

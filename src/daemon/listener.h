@@ -6,10 +6,10 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "base/scratch.h"
 #include "base/util.h"
 #include "config/config.h"
 #include "net/loop.h"
-#include "net/relay.h"
 #include "net/repeats.h"
 #include "pool/pool.h"
 #include "session/session.h"

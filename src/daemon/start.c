@@ -130,12 +130,13 @@ unsigned start_share_descriptors(const struct start *start, unsigned *pipes)
 static void check_addresses(const struct start *start, const struct config_listener *listener)
 {
     for (size_t i = 0; i < listener->address_count; i++) {
-        const struct config_address *address = &listener->addresses[i];
+        const struct listen_address *address = &listener->addresses[i].address;
         bool is_unix = address->sa.ss_family == AF_UNIX;
         const char *error;
         if (bound_socket_check(address, &error) < 0)
-            report(start, is_unix ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, address->line,
-                   "listener %s: cannot listen on %s: %s", listener->name, address->text, error);
+            report(start, is_unix ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING,
+                   listener->addresses[i].line, "listener %s: cannot listen on %s: %s",
+                   listener->name, address->text, error);
     }
 }
 

@@ -1,9 +1,10 @@
 /* Methods, request-targets and authorities. */
 #include "http1/http1_internal.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 #include <strings.h>
+
+#include "net/address.h"
 
 enum http1_method http1_method_find(const char *text, size_t length)
 {
@@ -46,6 +47,7 @@ static size_t ip_literal(const char *text, size_t length)
 {
     char address[INET6_ADDRSTRLEN];
     struct in6_addr parsed;
+    const char *scope; /* RFC 3986 3.2.2 has none */
     const char *close = memchr(text, ']', length);
     size_t inner = close ? (size_t)(close - text) - 1 : 0;
 
@@ -53,7 +55,7 @@ static size_t ip_literal(const char *text, size_t length)
         return 0;
     memcpy(address, text + 1, inner);
     address[inner] = '\0';
-    return inet_pton(AF_INET6, address, &parsed) == 1 ? inner + 2 : 0;
+    return address_parse_ipv6(&parsed, address, &scope) && scope == NULL ? inner + 2 : 0;
 }
 
 static const char *port_check(const char *text, size_t length, bool needed)

@@ -3,7 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
-#include <stdio.h>
+#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,6 +55,11 @@ bool address_parse(union address *address, const char *text)
     return true;
 }
 
+bool address_is_mapped(const union address *address)
+{
+    return address->sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&address->in6.sin6_addr);
+}
+
 socklen_t address_length(const union address *address)
 {
     return address->sa.sa_family == AF_INET6 ? sizeof(address->in6) : sizeof(address->in);
@@ -72,15 +77,38 @@ static void format_in(char *text, const struct sockaddr_in *in)
     *text = '\0';
 }
 
+static void format_in6(char *text, const struct sockaddr_in6 *in6)
+{
+    *text++ = '[';
+    inet_ntop(AF_INET6, &in6->sin6_addr, text, INET6_ADDRSTRLEN);
+    text = stpcpy(text + strlen(text), "]:");
+    text = log_digits(text, ntohs(in6->sin6_port));
+    *text = '\0';
+}
+
 char *address_format(const union address *address, char text[ADDRESS_TEXT_MAX])
 {
-    char addr[INET6_ADDRSTRLEN] = "";
-    if (address->sa.sa_family == AF_INET) {
+    if (address->sa.sa_family == AF_INET)
         format_in(text, &address->in);
-    } else {
-        inet_ntop(AF_INET6, &address->in6.sin6_addr, addr, sizeof(addr));
-        snprintf(text, ADDRESS_TEXT_MAX, "[%s]:%u", addr, ntohs(address->in6.sin6_port));
-    }
+    else
+        format_in6(text, &address->in6);
+    return text;
+}
+
+char *address_format_bare(const union address *address, char text[ADDRESS_TEXT_MAX])
+{
+    if (address->sa.sa_family == AF_INET)
+        inet_ntop(AF_INET, &address->in.sin_addr, text, ADDRESS_TEXT_MAX);
+    else
+        inet_ntop(AF_INET6, &address->in6.sin6_addr, text, ADDRESS_TEXT_MAX);
+    return text;
+}
+
+char *address_format_scoped(const union address *address, char text[ADDRESS_SCOPED_MAX])
+{
+    if (getnameinfo(&address->sa, address_length(address), text, ADDRESS_SCOPED_MAX, NULL, 0,
+                    NI_NUMERICHOST) != 0)
+        *text = '\0';
     return text;
 }
 

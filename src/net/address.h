@@ -37,9 +37,20 @@ bool address_parse_port(union address *address, const char *text, size_t length,
  * them cannot be read or has a scope. */
 int address_parse_list(union address *addresses, size_t size, const char *text, uint16_t port);
 
+/* True for an IPv4-mapped address, ::ffff:127.0.0.1. Our IPv6 sockets never carry IPv4, so it is of
+ * no use with them. */
+bool address_is_mapped(const union address *address);
+
 /* ADDR:PORT or [V6]:PORT, without a scope; returns text. */
 #define ADDRESS_TEXT_MAX 56
 char *address_format(const union address *address, char text[ADDRESS_TEXT_MAX]);
+
+/* The same without the port: ADDR, or V6 without brackets. */
+char *address_format_bare(const union address *address, char text[ADDRESS_TEXT_MAX]);
+
+/* The same with a scope, if it has one, as address_parse takes it: fe80::1%eth0. */
+#define ADDRESS_SCOPED_MAX 64
+char *address_format_scoped(const union address *address, char text[ADDRESS_SCOPED_MAX]);
 
 /* The port of a socket's address, in network order. */
 in_port_t *address_port(union address *address);

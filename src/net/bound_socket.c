@@ -175,10 +175,10 @@ static int set_mode(int file, const struct stat *st, mode_t mode)
 }
 
 /* 0, or -1 with errno. */
-static int set_owner(int file, const struct stat *st, const struct config_socket *wanted)
+static int set_owner(int file, const struct stat *st, const struct socket_file *wanted)
 {
-    bool is_user = wanted->uid == CONFIG_OURS || wanted->uid == st->st_uid;
-    bool is_group = wanted->gid == CONFIG_OURS || wanted->gid == st->st_gid;
+    bool is_user = wanted->uid == SOCKET_FILE_OURS || wanted->uid == st->st_uid;
+    bool is_group = wanted->gid == SOCKET_FILE_OURS || wanted->gid == st->st_gid;
     if (is_user && is_group)
         return 0;
     return fchownat(file, "", wanted->uid, wanted->gid, AT_EMPTY_PATH);
@@ -186,7 +186,7 @@ static int set_owner(int file, const struct stat *st, const struct config_socket
 
 /* Who may connect. By a descriptor: whoever can write to the directory could put something else at
  * the path. The mode comes first, as long as the file is ours. 0, or -1 with *error. */
-static int set_access(const struct bound_socket *bound, const struct config_socket *wanted,
+static int set_access(const struct bound_socket *bound, const struct socket_file *wanted,
                       const char **error)
 {
     struct stat st;
@@ -209,7 +209,7 @@ static int set_access(const struct bound_socket *bound, const struct config_sock
 }
 
 /* 0, or -1 with *error. */
-static int bind_and_listen(struct bound_socket *bound, const struct config_socket *file,
+static int bind_and_listen(struct bound_socket *bound, const struct socket_file *file,
                            const char **error)
 {
     const struct sockaddr *sa = address_of(bound);
@@ -241,8 +241,8 @@ err_file:
     return -1;
 }
 
-int bound_socket_open(struct bound_socket *bound, const struct config_address *address,
-                      const struct config_socket *file, const char **error)
+int bound_socket_open(struct bound_socket *bound, const struct listen_address *address,
+                      const struct socket_file *file, const char **error)
 {
     int directory = -1;
     *bound = (struct bound_socket){.fd = -1, .address = address};
@@ -291,7 +291,7 @@ static int check_path(const struct bound_socket *bound, const char **error)
     return *error == NULL ? 0 : -1;
 }
 
-int bound_socket_check(const struct config_address *address, const char **error)
+int bound_socket_check(const struct listen_address *address, const char **error)
 {
     const struct bound_socket bound = {.fd = -1, .address = address};
     return is_unix(&bound) ? check_path(&bound, error) : check_inet(&bound, error);

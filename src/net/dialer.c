@@ -240,19 +240,6 @@ static void on_deadline(struct timer *timer)
     settle(dial);
 }
 
-/* The port of a socket's address, in network order. */
-static in_port_t *port_of(union address *address)
-{
-    return address->sa.sa_family == AF_INET6 ? &address->in6.sin6_port : &address->in.sin_port;
-}
-
-static bool same_address(const union address *a, const union address *b)
-{
-    if (a->sa.sa_family == AF_INET6)
-        return memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, sizeof(a->in6.sin6_addr)) == 0;
-    return a->in.sin_addr.s_addr == b->in.sin_addr.s_addr;
-}
-
 /* A connection to a local port on which nobody listens succeeds when the kernel happens to choose
  * just that port as the local one: TCP's simultaneous open with itself. */
 static bool is_self_connected(struct attempt *attempt, int fd)
@@ -261,10 +248,10 @@ static bool is_self_connected(struct attempt *attempt, int fd)
     socklen_t length = sizeof(local);
     if (getsockname(fd, &local.sa, &length) < 0)
         return false;
-    if (*port_of(&local) != *port_of(&attempt->address)) /* nearly always */
+    if (*address_port(&local) != *address_port(&attempt->address)) /* nearly always */
         return false;
     length = sizeof(peer);
-    return getpeername(fd, &peer.sa, &length) == 0 && same_address(&local, &peer);
+    return getpeername(fd, &peer.sa, &length) == 0 && address_compare(&local, &peer) == 0;
 }
 
 /* Moves a connected stream to where the owner wants it. 0, or -1 with the failure recorded. */
@@ -355,7 +342,7 @@ static void attempt_init(struct dial *dial, size_t index, const union address *a
     struct attempt *attempt = attempt_at(dial, index);
     attempt->dial = dial;
     attempt->address = *address;
-    *port_of(&attempt->address) = htons(dial->port);
+    *address_port(&attempt->address) = htons(dial->port);
     attempt->handler.ready = on_ready;
 }
 

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include "base/failure.h"
 #include "base/util.h"
 #include "net/endpoint.h"
 #include "net/loop.h"
@@ -18,14 +19,6 @@
 
 /* So many of a name's addresses are tried, counted after the families were interleaved. */
 #define DIAL_ADDRESSES_MAX 16
-
-/* Why a dial, or an allocation, came to nothing. */
-struct failure {
-    const char *function; /* "queue", "resolve", "connect", "tls", "socket", ...; static */
-    int number;           /* errno, 0 where there is none */
-    enum tls_fault fault; /* of a handshake that failed */
-    char text[256];       /* for people */
-};
 
 struct dial_options {
     usec_t connect_timeout; /* look-up, connect and handshake together; 0: no limit */

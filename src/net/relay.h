@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/buffer.h"
+#include "base/scratch.h"
 #include "base/util.h"
 #include "net/pipes.h"
 #include "net/stream.h"
@@ -26,12 +27,6 @@
 /* What one call moves at most, before others have their turn: some hundred microseconds of work.
  * (In smaller pieces every byte costs more: with TLS a fifth at half of it.) */
 #define RELAY_PIECE (512 * 1024)
-
-/* Memory that the sessions of one loop read into, in turn. */
-struct scratch {
-    char *data;
-    size_t size;
-};
 
 /* All zero: nothing was moved yet. */
 struct relay {

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "base/failure.h"
 #include "base/util.h"
 #include "net/dialer.h"
 #include "net/endpoint.h"

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "base/scratch.h"
 #include "base/util.h"
 #include "config/config.h"
 #include "net/loop.h"

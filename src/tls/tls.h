@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 #include <time.h>
 
+#include "base/failure.h"
 #include "base/util.h"
 
 /* How to speak TLS to one endpoint: what listeners with the same endpoint and the same settings
@@ -103,13 +104,6 @@ MUST_CHECK enum tls_result tls_handshake(struct tls *tls);
 const char *tls_failure(const struct tls *tls);
 
 /* The same for programs. */
-enum tls_fault {
-    TLS_FAULT_NONE,
-    TLS_FAULT_PROTOCOL,    /* it is no TLS, or none that is accepted here */
-    TLS_FAULT_CERTIFICATE, /* the upstream's was refused */
-    TLS_FAULT_ALERT,       /* the upstream refused */
-    TLS_FAULT_ENDED        /* the connection ended without any of these */
-};
 enum tls_fault tls_fault(const struct tls *tls);
 
 /* As recv and sendmsg on a non-blocking socket: bytes, 0 for close_notify (read), -1 with errno:

@@ -23,7 +23,8 @@ static void on_task(struct task *task)
 {
     struct dial *dial = container_of(task, struct dial, task);
     struct dial_handler *handler = dial->handler;
-    const struct failure refused = {"connect", ECONNREFUSED, "Connection refused"};
+    const struct failure refused = {
+        .function = "connect", .number = ECONNREFUSED, .text = "Connection refused"};
     int fd = -1;
     if (answer == STUB_HOLD)
         return;

@@ -164,6 +164,51 @@ static void test_format(void **state)
     }
 }
 
+static void test_format_bare(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"192.0.2.255", "::1", "fe80::1"};
+    char text[ADDRESS_TEXT_MAX];
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        union address address = numeric(texts[i]);
+        *address_port(&address) = htons(80);
+        assert_ptr_equal(address_format_bare(&address, text), text);
+        assert_string_equal(text, texts[i]);
+    }
+    union address scoped = numeric("fe80::1%lo");
+    assert_string_equal(address_format_bare(&scoped, text), "fe80::1");
+}
+
+/* What comes out is what goes in. */
+static void test_format_scoped(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "192.0.2.255",
+        "::1",
+        "fe80::1%lo",
+        "2001:db8::1%7",
+        "1111:2222:3333:4444:5555:6666:7777:8888%4294967295",
+    };
+    char text[ADDRESS_SCOPED_MAX];
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        union address address = numeric(texts[i]);
+        assert_ptr_equal(address_format_scoped(&address, text), text);
+        assert_string_equal(text, texts[i]);
+    }
+}
+
+static void test_is_mapped(void **state)
+{
+    (void)state;
+    union address address = numeric("::ffff:127.0.0.1");
+    assert_true(address_is_mapped(&address));
+    address = numeric("::1");
+    assert_false(address_is_mapped(&address));
+    address = numeric("127.0.0.1");
+    assert_false(address_is_mapped(&address));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +216,8 @@ int main(void)
         cmocka_unit_test(test_parse_scope), cmocka_unit_test(test_parse_names),
         cmocka_unit_test(test_parse_port),  cmocka_unit_test(test_parse_list),
         cmocka_unit_test(test_compare),     cmocka_unit_test(test_format),
+        cmocka_unit_test(test_format_bare), cmocka_unit_test(test_format_scoped),
+        cmocka_unit_test(test_is_mapped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,15 +21,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "config/config_address.h"
 #include "net/bound_socket.h"
+#include "net/listen_address.h"
 #include "support/sockets.h"
 
 struct fixture {
     char folder[32];
     char path[48];
-    struct config_address address;
-    struct config_socket file;
+    struct listen_address address;
+    struct socket_file file;
     struct bound_socket bound;
     const char *error;
     /* Another process that opens the same path: what it reports, and what tells it to end. */
@@ -130,8 +130,8 @@ static int setup(void **state)
     assert_non_null(mkdtemp(f->folder));
     snprintf(f->path, sizeof(f->path), "%s/k.sock", f->folder);
     snprintf(text, sizeof(text), "unix:%s", f->path);
-    assert_int_equal(config_address_parse(&f->address, text, strlen(text), &error), 0);
-    f->file = (struct config_socket){.mode = 0660, .uid = CONFIG_OURS, .gid = CONFIG_OURS};
+    assert_int_equal(listen_address_parse(&f->address, text, strlen(text), &error), 0);
+    f->file = (struct socket_file){.mode = 0660, .uid = SOCKET_FILE_OURS, .gid = SOCKET_FILE_OURS};
     f->bound.fd = f->reports = f->orders = -1;
     *state = fixture = f;
     return 0;
@@ -141,7 +141,7 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
     bound_socket_close(&f->bound);
-    config_address_clear(&f->address);
+    listen_address_clear(&f->address);
     __real_unlink(f->path);
     assert_int_equal(rmdir(f->folder), 0);
     free(f);
@@ -322,8 +322,8 @@ static void test_check_finds_what_is_in_the_way(void **state)
 static void set_address(struct fixture *f, const char *text)
 {
     const char *error;
-    config_address_clear(&f->address);
-    assert_int_equal(config_address_parse(&f->address, text, strlen(text), &error), 0);
+    listen_address_clear(&f->address);
+    assert_int_equal(listen_address_parse(&f->address, text, strlen(text), &error), 0);
 }
 
 static void test_check_of_an_address(void **state)
@@ -506,8 +506,8 @@ static void assert_file(const struct fixture *f)
     struct stat st;
     assert_int_equal(lstat(f->path, &st), 0);
     assert_int_equal(st.st_mode, S_IFSOCK | f->file.mode);
-    assert_int_equal(st.st_uid, f->file.uid == CONFIG_OURS ? geteuid() : f->file.uid);
-    assert_int_equal(st.st_gid, f->file.gid == CONFIG_OURS ? getegid() : f->file.gid);
+    assert_int_equal(st.st_uid, f->file.uid == SOCKET_FILE_OURS ? geteuid() : f->file.uid);
+    assert_int_equal(st.st_gid, f->file.gid == SOCKET_FILE_OURS ? getegid() : f->file.gid);
 }
 
 /* The file is as it is to be, and nobody can connect yet. */
@@ -547,10 +547,10 @@ static void test_mode(void **state)
 static void test_owner(void **state)
 {
     struct fixture *f = *state;
-    static const struct config_socket files[] = {
+    static const struct socket_file files[] = {
         {.mode = 0660, .uid = 12345, .gid = 54321},
-        {.mode = 0600, .uid = 12345, .gid = CONFIG_OURS},
-        {.mode = 0060, .uid = CONFIG_OURS, .gid = 54321},
+        {.mode = 0600, .uid = 12345, .gid = SOCKET_FILE_OURS},
+        {.mode = 0060, .uid = SOCKET_FILE_OURS, .gid = 54321},
     };
     if (geteuid() != 0)
         skip(); /* nobody else can give a file away */
@@ -627,10 +627,10 @@ static void test_internet_address(void **state)
 {
     struct fixture *f = *state;
     const char text[] = "127.0.0.1:1", *error;
-    struct config_address address;
+    struct listen_address address;
     struct sockaddr_in name;
     socklen_t length = sizeof(name);
-    assert_int_equal(config_address_parse(&address, text, strlen(text), &error), 0);
+    assert_int_equal(listen_address_parse(&address, text, strlen(text), &error), 0);
     ((struct sockaddr_in *)&address.sa)->sin_port = 0;
     may_open = false;
     assert_int_equal(bound_socket_open(&f->bound, &address, &f->file, &error), 0);
@@ -640,7 +640,7 @@ static void test_internet_address(void **state)
     assert_int_equal(bound_socket_open(&second, &address, &f->file, &error), -1);
     assert_string_equal(error, strerror(EADDRINUSE));
     bound_socket_close(&f->bound);
-    config_address_clear(&address);
+    listen_address_clear(&address);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

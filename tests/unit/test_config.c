@@ -11,6 +11,7 @@
 
 #include <grp.h>
 #include <pwd.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "support/ini_text.h"
@@ -210,18 +211,18 @@ static void test_addresses(void **state)
 
     (void)state;
     assert_int_equal(config->listeners[0].address_count, 3);
-    assert_int_equal(address[0].sa.ss_family, AF_INET);
-    assert_int_equal(address[0].length, sizeof(struct sockaddr_in));
-    assert_int_equal(((const struct sockaddr_in *)&address[0].sa)->sin_port, htons(81));
-    assert_int_equal(((const struct sockaddr_in *)&address[0].sa)->sin_addr.s_addr,
+    assert_int_equal(address[0].address.sa.ss_family, AF_INET);
+    assert_int_equal(address[0].address.length, sizeof(struct sockaddr_in));
+    assert_int_equal(((const struct sockaddr_in *)&address[0].address.sa)->sin_port, htons(81));
+    assert_int_equal(((const struct sockaddr_in *)&address[0].address.sa)->sin_addr.s_addr,
                      htonl(INADDR_LOOPBACK));
-    assert_string_equal(address[0].text, "127.0.0.1:81");
+    assert_string_equal(address[0].address.text, "127.0.0.1:81");
     assert_int_equal(address[0].line, 3);
-    assert_int_equal(address[1].sa.ss_family, AF_INET6);
-    assert_int_equal(address[1].length, sizeof(struct sockaddr_in6));
-    assert_int_equal(((const struct sockaddr_in6 *)&address[1].sa)->sin6_port, htons(82));
-    assert_int_equal(address[2].sa.ss_family, AF_UNIX);
-    assert_string_equal(((const struct sockaddr_un *)&address[2].sa)->sun_path, "/run/x");
+    assert_int_equal(address[1].address.sa.ss_family, AF_INET6);
+    assert_int_equal(address[1].address.length, sizeof(struct sockaddr_in6));
+    assert_int_equal(((const struct sockaddr_in6 *)&address[1].address.sa)->sin6_port, htons(82));
+    assert_int_equal(address[2].address.sa.ss_family, AF_UNIX);
+    assert_string_equal(((const struct sockaddr_un *)&address[2].address.sa)->sun_path, "/run/x");
     config_free(config);
 }
 
@@ -331,7 +332,7 @@ static void test_print_http(void **state)
 static void assert_socket(const char *text, unsigned mode, uid_t uid, gid_t gid)
 {
     struct config *config = ini_load(text);
-    const struct config_socket *file = &config->listeners[0].socket;
+    const struct socket_file *file = &config->listeners[0].socket.file;
     assert_int_equal(file->mode, mode);
     assert_int_equal(file->uid, uid);
     assert_int_equal(file->gid, gid);
@@ -348,13 +349,13 @@ static void test_socket(void **state)
     (void)state;
     if (nobody == NULL || daemon == NULL)
         skip();
-    uid_t uid = nobody->pw_uid, user = geteuid() == 0 ? uid : CONFIG_OURS;
-    gid_t gid = nobody->pw_gid, users = geteuid() == 0 ? gid : CONFIG_OURS;
+    uid_t uid = nobody->pw_uid, user = geteuid() == 0 ? uid : SOCKET_FILE_OURS;
+    gid_t gid = nobody->pw_gid, users = geteuid() == 0 ? gid : SOCKET_FILE_OURS;
     gid_t group = daemon->gr_gid;
-    assert_socket(UNIX_LISTENER, 0660, CONFIG_OURS, CONFIG_OURS);
-    assert_socket(UNIX_LISTENER "socket_mode=0\n", 0, CONFIG_OURS, CONFIG_OURS);
-    assert_socket(UNIX_LISTENER "socket_mode=777\n", 0777, CONFIG_OURS, CONFIG_OURS);
-    assert_socket(UNIX_LISTENER "socket_group=daemon\n", 0660, CONFIG_OURS, group);
+    assert_socket(UNIX_LISTENER, 0660, SOCKET_FILE_OURS, SOCKET_FILE_OURS);
+    assert_socket(UNIX_LISTENER "socket_mode=0\n", 0, SOCKET_FILE_OURS, SOCKET_FILE_OURS);
+    assert_socket(UNIX_LISTENER "socket_mode=777\n", 0777, SOCKET_FILE_OURS, SOCKET_FILE_OURS);
+    assert_socket(UNIX_LISTENER "socket_group=daemon\n", 0660, SOCKET_FILE_OURS, group);
     assert_socket(UNIX_LISTENER "socket_user=nobody\n", 0660, uid, gid);
     assert_socket(UNIX_LISTENER "socket_user=nobody\nsocket_group=daemon\n", 0660, uid, group);
     assert_socket(UNIX_LISTENER "[kaproxy]\nuser=nobody\n", 0660, user, users);
@@ -404,7 +405,7 @@ static void test_print_reads_back(void **state)
     assert_int_equal(second->listeners[1].abort_on_close, ABORT_NEVER);
     assert_int_equal(second->listeners[1].forwarded, FORWARDED_X_FORWARDED_FOR);
     assert_string_equal(second->listeners[1].host, "a:12");
-    assert_int_equal(second->listeners[0].socket.mode, 07);
+    assert_int_equal(second->listeners[0].socket.file.mode, 07);
     assert_string_equal(second->listeners[0].socket.user, "root");
     assert_string_equal(second->listeners[0].socket.group, "root");
     free(text);

@@ -1,5 +1,4 @@
 /* From the client to the upstream. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +6,7 @@
 
 #include "base/log.h"
 #include "http1/http1_compose.h"
+#include "net/address.h"
 #include "session/http/http_internal.h"
 
 /* How much is read at first of a request. */
@@ -104,16 +104,11 @@ static void note_request_line(struct exchange *exchange, const char *data)
     exchange->target = strndup(data + head->target.start, length);
 }
 
-static const char *client_addr(const struct session *session, char text[INET6_ADDRSTRLEN])
+/* NULL: a unix socket's client has none. */
+static const char *client_addr(const struct session *session, char text[ADDRESS_TEXT_MAX])
 {
-    switch (session->peer.sa.sa_family) {
-    case AF_INET:
-        return inet_ntop(AF_INET, &session->peer.in.sin_addr, text, INET6_ADDRSTRLEN);
-    case AF_INET6:
-        return inet_ntop(AF_INET6, &session->peer.in6.sin6_addr, text, INET6_ADDRSTRLEN);
-    default:
-        return NULL;
-    }
+    bool is_unix = session->peer.sa.sa_family == AF_UNIX;
+    return is_unix ? NULL : address_format_bare(&session->peer, text);
 }
 
 /* The body is read to its end. 0, or -1 with ENOMEM. */
@@ -163,7 +158,7 @@ static enum step compose(struct http_session *http, const char *data)
     struct scratch scratch = context->worker.compose;
     bool read = exchange->request_stage == MESSAGE_READ;
     bool has_trailer = buffer_length(&exchange->last_chunk) > 0;
-    char addr[INET6_ADDRSTRLEN];
+    char addr[ADDRESS_TEXT_MAX];
     struct http1_request_options options = {
         .host = http_listener_of(http)->host,
         .client_host = http_listener_of(http)->client_host,

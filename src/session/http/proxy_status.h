@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "net/dialer.h"
+#include "base/failure.h"
 #include "pool/pool.h"
 #include "session/session.h"
 

@@ -1,28 +1,15 @@
-#include "config/config_address.h"
+#include "net/listen_address.h"
 
 #include <arpa/inet.h>
-#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
+
+#include "net/address.h"
 
 #define UNIX_PREFIX "unix:"
 
-bool config_address_is_mapped(const union address *address)
-{
-    return address->sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&address->in6.sin6_addr);
-}
-
-const char *config_address_format_numeric(const union address *address, char *text, size_t size)
-{
-    socklen_t length =
-        address->sa.sa_family == AF_INET ? sizeof(address->in) : sizeof(address->in6);
-
-    if (getnameinfo(&address->sa, length, text, (socklen_t)size, NULL, 0, NI_NUMERICHOST) != 0)
-        return "";
-    return text;
-}
-
-static const char *parse_unix(struct config_address *address, const char *path)
+static const char *parse_unix(struct listen_address *address, const char *path)
 {
     struct sockaddr_un *un = (struct sockaddr_un *)&address->sa;
     size_t length = strlen(path);
@@ -37,15 +24,10 @@ static const char *parse_unix(struct config_address *address, const char *path)
     return NULL;
 }
 
-static void set_numeric(struct config_address *address, union address *numeric, uint16_t port)
+static void set_numeric(struct listen_address *address, union address *numeric, uint16_t port)
 {
-    if (numeric->sa.sa_family == AF_INET) {
-        numeric->in.sin_port = htons(port);
-        address->length = sizeof(numeric->in);
-    } else {
-        numeric->in6.sin6_port = htons(port);
-        address->length = sizeof(numeric->in6);
-    }
+    *address_port(numeric) = htons(port);
+    address->length = address_length(numeric);
     memcpy(&address->sa, numeric, address->length);
 }
 
@@ -73,7 +55,7 @@ static const char *split(char *text, const char **host, const char **port)
     return NULL;
 }
 
-static const char *parse_inet(struct config_address *address, char *text)
+static const char *parse_inet(struct listen_address *address, char *text)
 {
     bool bracketed = *text == '[';
     const char *host, *port_text;
@@ -85,7 +67,7 @@ static const char *parse_inet(struct config_address *address, char *text)
         return error;
     if (!address_parse(&numeric, host) || (numeric.sa.sa_family == AF_INET6) != bracketed)
         return "the addr is not numeric, such as 127.0.0.1, 0.0.0.0 or [::1]";
-    if (config_address_is_mapped(&numeric))
+    if (address_is_mapped(&numeric))
         return "this is IPv4 written as IPv6: write the IPv4 address, such as 127.0.0.1:80";
     if (address_parse_port_number(&port, port_text) < 0)
         return "a port is a number from 1 to 65535";
@@ -93,11 +75,11 @@ static const char *parse_inet(struct config_address *address, char *text)
     return NULL;
 }
 
-int config_address_parse(struct config_address *address, const char *text, size_t length,
+int listen_address_parse(struct listen_address *address, const char *text, size_t length,
                          const char **error)
 {
     char *copy = strndup(text, length);
-    struct config_address parsed = {.text = strndup(text, length)};
+    struct listen_address parsed = {.text = strndup(text, length)};
 
     if (copy == NULL || parsed.text == NULL)
         *error = "out of memory";
@@ -107,14 +89,14 @@ int config_address_parse(struct config_address *address, const char *text, size_
         *error = parse_inet(&parsed, copy);
     free(copy);
     if (*error != NULL) {
-        config_address_clear(&parsed);
+        listen_address_clear(&parsed);
         return -1;
     }
     *address = parsed;
     return 0;
 }
 
-void config_address_clear(struct config_address *address)
+void listen_address_clear(struct listen_address *address)
 {
     free(address->text);
     address->text = NULL;
@@ -136,7 +118,7 @@ static bool overlaps_ipv6(const struct sockaddr_in6 *a, const struct sockaddr_in
     return IN6_ARE_ADDR_EQUAL(&a->sin6_addr, &b->sin6_addr) && a->sin6_scope_id == b->sin6_scope_id;
 }
 
-bool config_address_overlaps(const struct config_address *a, const struct config_address *b)
+bool listen_address_overlaps(const struct listen_address *a, const struct listen_address *b)
 {
     if (a->sa.ss_family != b->sa.ss_family)
         return false;

@@ -1,0 +1,27 @@
+/* What to listen on: a numeric address with its port, or a unix socket's path. Pure, but for the
+ * names of interfaces. */
+#ifndef KAPROXY_LISTEN_ADDRESS_H
+#define KAPROXY_LISTEN_ADDRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+#include "base/util.h"
+
+struct listen_address {
+    struct sockaddr_storage sa;
+    socklen_t length;
+    char *text; /* as written, its own */
+};
+
+/* Parses addr:port, [v6]:port or unix:/path, `length` bytes of text; the address then owns a copy
+ * of them. 0, or -1 with *error pointing to a static sentence. */
+MUST_CHECK int listen_address_parse(struct listen_address *address, const char *text, size_t length,
+                                    const char **error);
+void listen_address_clear(struct listen_address *address);
+
+/* True when one socket listening on a leaves no room for one on b. */
+bool listen_address_overlaps(const struct listen_address *a, const struct listen_address *b);
+
+#endif
