@@ -9,7 +9,6 @@
 #include "config/config_key.h"
 #include "config/config_parts.h"
 #include "config/config_record.h"
-#include "tls/tls.h"
 
 void config_free(struct config *config)
 {
@@ -23,9 +22,6 @@ void config_free(struct config *config)
         free(config->pools[i].name);
         config_record_clear(&config->pools[i], SECTION_POOL);
     }
-    for (size_t i = 0; i < config->tls_client_count; i++)
-        tls_client_free(config->tls_clients[i]);
-    free(config->tls_clients);
     config_record_clear(config, SECTION_KAPROXY);
     free(config->listeners);
     free(config->pools);

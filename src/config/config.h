@@ -1,4 +1,5 @@
-/* kaproxy.ini, read once into one immutable, validated struct. */
+/* kaproxy.ini, read once into one immutable, validated struct. Nothing that changes while kaproxy
+ * runs is in it. */
 #ifndef KAPROXY_CONFIG_H
 #define KAPROXY_CONFIG_H
 
@@ -44,7 +45,7 @@ struct config_listener {
     struct config_address *addresses;
     size_t address_count;
     struct config_socket socket;
-    struct endpoint upstream;
+    struct endpoint upstream; /* with the digest of its TLS settings */
     size_t pool;              /* index into config.pools */
     char *pool_name;          /* "" for the default pool */
     usec_t timeout;           /* of its allocations; the pool's when it has none of its own */
@@ -78,8 +79,6 @@ struct config {
     size_t pool_count;
     struct config_listener *listeners;
     size_t listener_count;
-    struct tls_client **tls_clients; /* what the listeners' upstreams point to */
-    size_t tls_client_count;
 };
 
 /* Reads and validates a file, and the certificates that it names. Every mistake is written to

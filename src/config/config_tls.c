@@ -1,6 +1,7 @@
 #include "config/config_tls.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,9 +14,9 @@ static bool has_server_name(const struct config_listener *listener)
     return listener->tls_server_name != NULL && *listener->tls_server_name != '\0';
 }
 
-/* What a listener's keys ask for. Where a value was refused, and that was told already, the default
- * stands in for it, so that the other keys are checked all the same. */
-static struct tls_options options_of(const struct config_listener *listener)
+/* Where a value was refused, and that was reported already, the default stands in for it, so that
+ * the other keys are checked all the same. */
+struct tls_options config_tls_options(const struct config_listener *listener)
 {
     const struct endpoint *upstream = &listener->upstream;
     const struct scheme *scheme = endpoint_scheme(upstream);
@@ -45,32 +46,20 @@ static bool same_options(const struct tls_options *a, const struct tls_options *
            strcmp(a->min_version, b->min_version) == 0;
 }
 
-/* An earlier listener's client that serves this one as well, or NULL. */
-static struct tls_client *find_client(const struct config *config,
-                                      const struct config_listener *listener,
-                                      const struct tls_options *options)
+/* An earlier listener whose TLS is spoken to the same upstream in the same way, or NULL. */
+static const struct config_listener *find_twin(const struct config *config,
+                                               const struct config_listener *listener,
+                                               const struct tls_options *options)
 {
     for (const struct config_listener *other = config->listeners; other < listener; other++) {
-        if (other->upstream.tls == NULL ||
+        if (!endpoint_has_tls(&other->upstream) ||
             endpoint_compare_address(&other->upstream, &listener->upstream) != 0)
             continue;
-        struct tls_options others = options_of(other);
+        struct tls_options others = config_tls_options(other);
         if (same_options(&others, options))
-            return other->upstream.tls;
+            return other;
     }
     return NULL;
-}
-
-/* Keeps a client for config_free. 0, or -1 with ENOMEM. */
-static int keep_client(struct config *config, struct tls_client *client)
-{
-    struct tls_client **clients = reallocarray(config->tls_clients, config->tls_client_count + 1,
-                                               sizeof(struct tls_client *));
-    if (clients == NULL)
-        return -1;
-    config->tls_clients = clients;
-    clients[config->tls_client_count++] = client;
-    return 0;
 }
 
 /* To OpenSSL a directory is an empty file, but one of certificates does hold some. */
@@ -81,26 +70,38 @@ static const char *explain(const struct tls_mistake *mistake, const char *file)
     return folder ? strerror(EISDIR) : mistake->text;
 }
 
+static const char *const keys[] = {
+    [TLS_OPTION_NONE] = "upstream",
+    [TLS_OPTION_CA_FILE] = "tls_ca_file",
+    [TLS_OPTION_CERT_FILE] = "tls_cert_file",
+    [TLS_OPTION_KEY_FILE] = "tls_key_file",
+};
+
+char *config_tls_format(const struct config_listener *listener, const struct tls_mistake *mistake,
+                        char text[CONFIG_TLS_TEXT_MAX])
+{
+    const char *const values[] = {
+        [TLS_OPTION_NONE] = listener->upstream.addr,
+        [TLS_OPTION_CA_FILE] = listener->tls_ca_file,
+        [TLS_OPTION_CERT_FILE] = listener->tls_cert_file,
+        [TLS_OPTION_KEY_FILE] = listener->tls_key_file,
+    };
+    const char *value = values[mistake->option];
+    snprintf(text, CONFIG_TLS_TEXT_MAX, "%s: %s: %s", keys[mistake->option], value,
+             explain(mistake, value));
+    return text;
+}
+
 static void report(struct config_parts *parts, const struct config_part *part,
                    const struct tls_mistake *mistake, bool warning)
 {
-    const struct config_listener *listener = &parts->config->listeners[part->index];
-    const struct {
-        const char *key, *value;
-    } places[] = {
-        [TLS_OPTION_NONE] = {"upstream", listener->upstream.addr},
-        [TLS_OPTION_CA_FILE] = {"tls_ca_file", listener->tls_ca_file},
-        [TLS_OPTION_CERT_FILE] = {"tls_cert_file", listener->tls_cert_file},
-        [TLS_OPTION_KEY_FILE] = {"tls_key_file", listener->tls_key_file},
-    };
-    const char *key = places[mistake->option].key;
-    const char *value = places[mistake->option].value;
-    const char *text = explain(mistake, value);
-    int line = config_part_line(part, key);
+    char text[CONFIG_TLS_TEXT_MAX];
+    int line = config_part_line(part, keys[mistake->option]);
+    config_tls_format(&parts->config->listeners[part->index], mistake, text);
     if (warning)
-        config_errors_warn(&parts->errors, line, "%s: %s: %s", key, value, text);
+        config_errors_warn(&parts->errors, line, "%s", text);
     else
-        config_errors_add(&parts->errors, line, "%s: %s: %s", key, value, text);
+        config_errors_add(&parts->errors, line, "%s", text);
 }
 
 /* Takes a mistaken option out, so that the others can be checked too. False: there is none. */
@@ -115,9 +116,10 @@ static bool leave_out(struct tls_options *options, enum tls_option option)
     return true;
 }
 
-/* A client with these options, or NULL after all their mistakes were reported. */
-static struct tls_client *make_client(struct config_parts *parts, const struct config_part *part,
-                                      struct tls_options options)
+/* Makes a client with these options, to see whether that can be done. 0, or -1 after all their
+ * mistakes were reported. */
+static int try_client(struct config_parts *parts, const struct config_part *part,
+                      struct tls_options options)
 {
     struct tls_client *client;
     struct tls_mistake mistake;
@@ -130,10 +132,25 @@ static struct tls_client *make_client(struct config_parts *parts, const struct c
             break;
         mistaken = true;
     }
-    if (!mistaken)
-        return client;
+    bool made = client != NULL;
     tls_client_free(client);
-    return NULL;
+    return made && !mistaken ? 0 : -1;
+}
+
+/* The digest of options that a client was made with, or none after all mistakes were reported. */
+static void make_digest(struct config_parts *parts, const struct config_part *part,
+                        struct tls_options options, unsigned char digest[TLS_DIGEST_SIZE])
+{
+    struct tls_mistake mistake;
+    bool mistaken = false;
+    while (tls_digest(&options, digest, &mistake) < 0) {
+        report(parts, part, &mistake, false);
+        mistaken = true;
+        if (!leave_out(&options, mistake.option))
+            break;
+    }
+    if (mistaken)
+        memset(digest, 0, TLS_DIGEST_SIZE);
 }
 
 static bool is_address(const char *addr)
@@ -169,18 +186,13 @@ static void warn_about_address(struct config_parts *parts, const struct config_p
 
 void config_tls_load(struct config_parts *parts, const struct config_part *part)
 {
-    struct config *config = parts->config;
-    struct config_listener *listener = &config->listeners[part->index];
-    const struct tls_options options = options_of(listener);
+    struct config_listener *listener = &parts->config->listeners[part->index];
+    unsigned char *digest = listener->upstream.tls_digest;
+    const struct tls_options options = config_tls_options(listener);
     warn_about_address(parts, part);
-    struct tls_client *client = find_client(config, listener, &options);
-    if (client == NULL) {
-        client = make_client(parts, part, options);
-        if (client != NULL && keep_client(config, client) < 0) {
-            tls_client_free(client);
-            client = NULL;
-            config_errors_add(&parts->errors, part->line, "%s", strerror(ENOMEM));
-        }
-    }
-    listener->upstream.tls = client;
+    const struct config_listener *twin = find_twin(parts->config, listener, &options);
+    if (twin != NULL)
+        memcpy(digest, twin->upstream.tls_digest, TLS_DIGEST_SIZE);
+    else if (try_client(parts, part, options) == 0)
+        make_digest(parts, part, options, digest);
 }

@@ -1,14 +1,23 @@
-/* The TLS side of a configuration: loads and checks what listeners need for https and tls. */
+/* The TLS side of a configuration: what listeners ask for with https and tls, checked. */
 #ifndef KAPROXY_CONFIG_TLS_H
 #define KAPROXY_CONFIG_TLS_H
 
 #include "config/config_parts.h"
+#include "tls/tls.h"
 
-/* Gives the upstream of a listener, whose other keys were checked, its TLS client: a new one or
- * that of an earlier listener with the same endpoint and the same settings. Every mistake in the
- * files, and every warning, goes to parts->errors, at the line of the key; with a mistake there is
- * no client. An upstream that was refused, or is missing, has no scheme or no addr: then the files
- * alone are checked. */
+/* Checks the TLS settings of a listener whose other keys were checked, and gives its upstream their
+ * digest: that of an earlier listener with the same endpoint and the same settings, or a new one.
+ * Every mistake in the files, and every warning, goes to parts->errors, at the line of the key;
+ * with a mistake there is no digest. An upstream that was refused, or is missing, has no scheme or
+ * no addr: then the files alone are checked. */
 void config_tls_load(struct config_parts *parts, const struct config_part *part);
+
+/* What a listener's keys ask for; the texts are the configuration's. */
+struct tls_options config_tls_options(const struct config_listener *listener);
+
+/* Writes a mistake in them as "KEY: VALUE: why"; returns text. */
+#define CONFIG_TLS_TEXT_MAX 1024
+char *config_tls_format(const struct config_listener *listener, const struct tls_mistake *mistake,
+                        char text[CONFIG_TLS_TEXT_MAX]);
 
 #endif

@@ -13,14 +13,17 @@
 #define NAMES_MAX 256
 
 /* Writes the names of the listeners with this client, "a,b"; returns the first of them. */
-static const struct config_listener *
-find_listeners(const struct config *config, const struct tls_client *client, char names[NAMES_MAX])
+static const struct config_listener *find_listeners(const struct certificates *certificates,
+                                                    const struct tls_client *client,
+                                                    char names[NAMES_MAX])
 {
+    const struct config *config = certificates->config;
     const struct config_listener *first = NULL;
     size_t n = 0;
     for (size_t i = 0; i < config->listener_count; i++) {
         const struct config_listener *listener = &config->listeners[i];
-        if (listener->upstream.tls != client || n >= NAMES_MAX)
+        if (n >= NAMES_MAX ||
+            tls_clients_find(certificates->clients, &listener->upstream) != client)
             continue;
         n += (size_t)snprintf(names + n, NAMES_MAX - n, "%s%s", n > 0 ? "," : "", listener->name);
         if (first == NULL)
@@ -29,12 +32,12 @@ find_listeners(const struct config *config, const struct tls_client *client, cha
     return first;
 }
 
-static void warn(const struct config *config, const struct tls_client *client, enum tls_whose whose,
-                 const struct tls_expiry *expiry, time_t now)
+static void warn(const struct certificates *certificates, const struct tls_client *client,
+                 enum tls_whose whose, const struct tls_expiry *expiry, time_t now)
 {
     char names[NAMES_MAX], upstream[ENDPOINT_TEXT_MAX], ends[32];
     char subject[2 * sizeof(expiry->subject) + 2];
-    const struct config_listener *listener = find_listeners(config, client, names);
+    const struct config_listener *listener = find_listeners(certificates, client, names);
     struct tm tm;
     if (listener == NULL)
         return;
@@ -53,15 +56,14 @@ static void check(const struct certificates *certificates, struct tls_client *cl
     for (enum tls_whose whose = TLS_OURS; whose <= TLS_UPSTREAMS; whose++) {
         const struct tls_expiry *expiry = tls_client_expiring(client, whose, now);
         if (expiry != NULL)
-            warn(certificates->config, client, whose, expiry, now);
+            warn(certificates, client, whose, expiry, now);
     }
 }
 
 void certificates_check(const struct certificates *certificates, time_t now)
 {
-    const struct config *config = certificates->config;
-    for (size_t i = 0; i < config->tls_client_count; i++)
-        check(certificates, config->tls_clients[i], now);
+    for (size_t i = 0; i < certificates->clients->count; i++)
+        check(certificates, certificates->clients->list[i].client, now);
 }
 
 static void on_seen(struct tls_expiry_watch *watch, struct tls_client *client)
@@ -84,14 +86,17 @@ static void on_interval(struct timer *timer)
 }
 
 int certificates_start(struct certificates *certificates, struct loop *loop,
-                       const struct config *config)
+                       const struct config *config, const struct tls_clients *clients)
 {
-    *certificates = (struct certificates){
-        .config = config, .loop = loop, .timer.fire = on_interval, .watch.seen = on_seen};
-    if (config->tls_client_count == 0)
+    *certificates = (struct certificates){.config = config,
+                                          .clients = clients,
+                                          .loop = loop,
+                                          .timer.fire = on_interval,
+                                          .watch.seen = on_seen};
+    if (clients->count == 0)
         return 0;
-    for (size_t i = 0; i < config->tls_client_count; i++)
-        tls_client_watch_expiry(config->tls_clients[i], &certificates->watch);
+    for (size_t i = 0; i < clients->count; i++)
+        tls_client_watch_expiry(clients->list[i].client, &certificates->watch);
     certificates_check(certificates, time(NULL));
     return set_timer(certificates);
 }
@@ -100,7 +105,7 @@ void certificates_stop(struct certificates *certificates)
 {
     if (certificates->loop == NULL)
         return;
-    for (size_t i = 0; i < certificates->config->tls_client_count; i++)
-        tls_client_watch_expiry(certificates->config->tls_clients[i], NULL);
+    for (size_t i = 0; i < certificates->clients->count; i++)
+        tls_client_watch_expiry(certificates->clients->list[i].client, NULL);
     timer_clear(certificates->loop, &certificates->timer);
 }

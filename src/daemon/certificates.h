@@ -4,21 +4,23 @@
 #define KAPROXY_CERTIFICATES_H
 
 #include "config/config.h"
+#include "daemon/tls_clients.h"
 #include "net/loop.h"
 #include "tls/tls.h"
 
 /* Embedded in its owner. */
 struct certificates {
     const struct config *config;
+    const struct tls_clients *clients;
     struct loop *loop;
     struct timer timer;
     struct tls_expiry_watch watch;
 };
 
-/* Warns of what is known, and from now on. Does nothing where there is no TLS. The config is
- * borrowed. 0, or -1 with ENOMEM. */
+/* Warns of what is known, and from now on. Does nothing where there is no TLS. The config and
+ * the clients of its listeners are borrowed. 0, or -1 with ENOMEM. */
 MUST_CHECK int certificates_start(struct certificates *certificates, struct loop *loop,
-                                  const struct config *config);
+                                  const struct config *config, const struct tls_clients *clients);
 
 /* Harmless if it was not started. */
 void certificates_stop(struct certificates *certificates);

@@ -324,7 +324,7 @@ static void close_sockets(struct listener *listener)
 }
 
 int listeners_add(struct listeners *listeners, const struct config_listener *config,
-                  struct pool *pool)
+                  struct pool *pool, struct tls_client *tls)
 {
     struct listener *listener =
         calloc(1, sizeof(*listener) + config->address_count * sizeof(struct listening));
@@ -337,6 +337,7 @@ int listeners_add(struct listeners *listeners, const struct config_listener *con
     listener->context.protocol = protocols_find(endpoint_scheme(&config->upstream)->protocol);
     listener->context.worker = listeners->worker;
     listener->context.pool = pool;
+    listener->context.tls = tls;
     listener->context.ended = on_session_ended;
     if (listener_context_init(&listener->context) < 0) {
         log_error("listener %s: %s", config->name, strerror(errno));

@@ -41,10 +41,11 @@ struct listeners {
 
 void listeners_init(struct listeners *listeners);
 
-/* Binds and listens on all addresses of a listener. 0, or -1; then it was logged, and what was
+/* Binds and listens on all addresses of a listener; its pool and how TLS is spoken to its upstream
+ * (NULL: not) are borrowed. 0, or -1; then it was logged, and what was
  * bound is closed again. */
 MUST_CHECK int listeners_add(struct listeners *listeners, const struct config_listener *config,
-                             struct pool *pool);
+                             struct pool *pool, struct tls_client *tls);
 
 /* Accepts from now on. 0, or -1 with errno. */
 MUST_CHECK int listeners_start(struct listeners *listeners);

@@ -78,7 +78,7 @@ void start_warn(const struct start *start)
                config->user);
     for (size_t i = 0; i < config->listener_count; i++) {
         const struct config_listener *listener = &config->listeners[i];
-        if (listener->upstream.tls != NULL && !listener->tls_verify)
+        if (endpoint_has_tls(&listener->upstream) && !listener->tls_verify)
             report(start, LOG_LEVEL_WARNING, listener->line,
                    "listener %s: tls_verify = no, anybody can pose as the upstream",
                    listener->name);

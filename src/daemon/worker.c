@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "daemon/certificates.h"
 #include "daemon/listener.h"
+#include "daemon/tls_clients.h"
 #include "http1/http1_compose.h"
 #include "net/loop.h"
 #include "net/pipes.h"
@@ -32,6 +33,7 @@ struct worker {
     struct pool **pools; /* one for each of the config */
     struct listeners listeners;
     struct pipes pipes;
+    struct tls_clients tls_clients;
     struct certificates certificates;
     struct timer deadline; /* shutdown_timeout */
     bool stopping;
@@ -204,9 +206,12 @@ struct worker *worker_new(const struct config *config, unsigned max_clients, uns
     /* Before anything is bound: a signal must not leave a socket's file behind. */
     if (watch_signals(worker) < 0 || start_resolver(worker) < 0 || add_pools(worker) < 0)
         goto err;
+    if (tls_clients_init(&worker->tls_clients, config) < 0)
+        goto err_logged;
     for (size_t i = 0; i < config->listener_count; i++) {
         const struct config_listener *listener = &config->listeners[i];
-        if (listeners_add(&worker->listeners, listener, worker->pools[listener->pool]) < 0)
+        if (listeners_add(&worker->listeners, listener, worker->pools[listener->pool],
+                          tls_clients_find(&worker->tls_clients, &listener->upstream)) < 0)
             goto err_logged;
     }
     return worker;
@@ -236,6 +241,7 @@ void worker_free(struct worker *worker)
     for (size_t i = 0; worker->pools != NULL && i < worker->config->pool_count; i++)
         pool_free(worker->pools[i]);
     free(worker->pools);
+    tls_clients_clear(&worker->tls_clients);
     pipes_clear(&worker->pipes);
     resolver_free(worker->resolver);
     loop_free(worker->loop);
@@ -246,7 +252,7 @@ int worker_run(struct worker *worker)
 {
     const struct config *config = worker->config;
     if (listeners_start(&worker->listeners) < 0 ||
-        certificates_start(&worker->certificates, worker->loop, config) < 0)
+        certificates_start(&worker->certificates, worker->loop, config, &worker->tls_clients) < 0)
         goto err;
     for (size_t i = 0; i < config->listener_count; i++) {
         const struct config_listener *listener = &config->listeners[i];

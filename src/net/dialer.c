@@ -1,5 +1,6 @@
 #include "net/dialer.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -27,12 +28,11 @@ struct dial {
     struct dial_handler *handler;
     uint16_t port;
     struct lookup lookup;
-    struct timer deadline;  /* connect_timeout */
-    struct timer stagger;   /* the next attempt */
-    struct task task;       /* posted to begin, and to tell the owner once the end is known */
-    usec_t step_began;      /* the first attempt, then the handshake */
-    bool connected;         /* the dial's stream is, TLS included */
-    struct tls_client *tls; /* NULL: plain */
+    struct timer deadline; /* connect_timeout */
+    struct timer stagger;  /* the next attempt */
+    struct task task;      /* posted to begin, and to tell the owner once the end is known */
+    usec_t step_began;     /* the first attempt, then the handshake */
+    bool connected;        /* the dial's stream is, TLS included */
     struct stream_handler handshake;
     struct failure failure; /* else: of the attempt that failed last */
     size_t count;           /* attempts to make, of those that the look-up brought */
@@ -300,7 +300,7 @@ static void start_handshake(struct dial *dial)
     close_attempts(dial);
     dial->handshake.ready = on_handshake_ready;
     stream_set_handler(dial->stream, &dial->handshake);
-    if (stream_start_tls(dial->stream, dial->tls) == 0) {
+    if (stream_start_tls(dial->stream, dial->options.tls) == 0) {
         go_on_with_handshake(dial);
         return;
     }
@@ -329,7 +329,7 @@ static void on_ready(struct stream_handler *handler, struct stream *stream)
     dial->handler->connect_time = loop_now(dial->loop) - dial->step_began;
     dial->step_began += dial->handler->connect_time;
     bool adopted = stream == dial->stream || adopt(dial, stream) == 0;
-    if (adopted && dial->tls != NULL) {
+    if (adopted && dial->options.tls != NULL) {
         start_handshake(dial);
         return;
     }
@@ -451,6 +451,7 @@ struct dial *dial_start(struct loop *loop, struct resolver *resolver,
                         const struct endpoint *endpoint, const struct dial_options *options,
                         struct stream *stream, struct dial_handler *handler)
 {
+    assert(options->tls != NULL || !endpoint_has_tls(endpoint));
     struct dial *dial = calloc(1, sizeof(*dial));
     if (dial == NULL)
         return NULL;
@@ -460,7 +461,6 @@ struct dial *dial_start(struct loop *loop, struct resolver *resolver,
     dial->stream = stream;
     dial->handler = handler;
     dial->port = endpoint->port;
-    dial->tls = endpoint->tls;
     dial->lookup.done = on_lookup;
     dial->deadline.fire = on_deadline;
     dial->stagger.fire = on_stagger;

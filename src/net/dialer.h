@@ -24,6 +24,7 @@ struct dial_options {
     usec_t connect_timeout; /* look-up, connect and handshake together; 0: no limit */
     /* Local address; NULL or AF_UNSPEC: any. Addresses of the other family are not tried. */
     const union address *bind_address;
+    struct tls_client *tls; /* borrowed; NULL: no TLS, which the endpoint must not have either */
 };
 
 struct dial;
@@ -44,7 +45,7 @@ struct dial_handler {
 };
 
 /* Starts a dial, which begins with the loop's next step: one that is cancelled before that connects
- * nowhere and asks for no name (POOL 30). Endpoint and options are copied; bind_address, the
+ * nowhere and asks for no name (POOL 30). Endpoint and options are copied; bind_address, tls, the
  * resolver and the handler are borrowed until the end, and the stream belongs to the dial until
  * then. NULL with errno ENOMEM, and done is not called. */
 struct dial *dial_start(struct loop *loop, struct resolver *resolver,

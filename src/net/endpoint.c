@@ -187,8 +187,13 @@ int endpoint_compare_address(const struct endpoint *a, const struct endpoint *b)
 int endpoint_compare(const struct endpoint *a, const struct endpoint *b)
 {
     int order = endpoint_compare_address(a, b);
-    uintptr_t tls_a = (uintptr_t)a->tls, tls_b = (uintptr_t)b->tls;
-    return order != 0 ? order : (tls_a > tls_b) - (tls_a < tls_b);
+    return order != 0 ? order : memcmp(a->tls_digest, b->tls_digest, sizeof(a->tls_digest));
+}
+
+bool endpoint_has_tls(const struct endpoint *endpoint)
+{
+    static const unsigned char none[TLS_DIGEST_SIZE];
+    return memcmp(endpoint->tls_digest, none, sizeof(none)) != 0;
 }
 
 const struct scheme *endpoint_scheme(const struct endpoint *endpoint)

@@ -1,4 +1,5 @@
-/* An upstream's scheme, addr and port: scheme://addr:port. Pure; no look-ups. */
+/* An upstream's scheme, addr and port: scheme://addr:port; and how TLS is spoken to it, as far as
+ * that sets it apart from others. A value, to be copied and compared. Pure; no look-ups. */
 #ifndef KAPROXY_ENDPOINT_H
 #define KAPROXY_ENDPOINT_H
 
@@ -8,6 +9,7 @@
 
 #include "base/util.h"
 #include "net/scheme.h"
+#include "tls/tls.h"
 
 /* RFC 1035 section 2.3.4: a name has at most 253 characters as text. */
 #define ENDPOINT_ADDR_MAX   253
@@ -15,13 +17,11 @@
 /* scheme "://" "[" addr "]" ":" port and the final NUL. */
 #define ENDPOINT_TEXT_MAX (ENDPOINT_SCHEME_MAX + 3 + ENDPOINT_ADDR_MAX + 2 + 6 + 1)
 
-struct tls_client;
-
 struct endpoint {
     char scheme[ENDPOINT_SCHEME_MAX + 1]; /* lower case, "tcp+NAME" included */
     char addr[ENDPOINT_ADDR_MAX + 1]; /* as written, lower case but for a scope, without brackets */
     uint16_t port;
-    struct tls_client *tls; /* how TLS is spoken to it, borrowed; NULL: not */
+    unsigned char tls_digest[TLS_DIGEST_SIZE]; /* of its TLS settings; all zero: no TLS */
 };
 
 /* Parses scheme://addr:port. http and https may leave the port out (80, 443); a path is an
@@ -51,6 +51,9 @@ int endpoint_compare(const struct endpoint *a, const struct endpoint *b);
 
 /* The same, but for the TLS settings. */
 int endpoint_compare_address(const struct endpoint *a, const struct endpoint *b);
+
+/* Are there TLS settings? */
+bool endpoint_has_tls(const struct endpoint *endpoint);
 
 /* What a parsed endpoint's scheme stands for; NULL: nothing was parsed. */
 const struct scheme *endpoint_scheme(const struct endpoint *endpoint);

@@ -342,11 +342,14 @@ int pool_allocate(struct pool *pool, struct allocation *allocation)
     return result;
 }
 
-struct pool_host *pool_pin(struct pool *pool, const struct endpoint *endpoint)
+struct pool_host *pool_pin(struct pool *pool, const struct endpoint *endpoint,
+                           struct tls_client *tls)
 {
     struct pool_host *host = host_get(pool, endpoint);
     if (host != NULL) {
+        assert(!host->pinned || host->tls == tls);
         host->pinned = true;
+        host->tls = tls;
         host_update(host);
     }
     return host;

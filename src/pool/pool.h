@@ -131,9 +131,12 @@ usec_t pool_unacked_timeout(const struct pool *pool);
 /* Names the pool in its log lines; borrowed. */
 void pool_set_name(struct pool *pool, const char *name);
 
-/* The host of an endpoint, which from now on stays as long as the pool, for who allocates from it
- * again and again. NULL with ENOMEM. */
-struct pool_host *pool_pin(struct pool *pool, const struct endpoint *endpoint);
+/* The host of an endpoint, which from now on stays as long as the pool, for callers that allocate
+ * from it again and again, and how TLS is spoken to it: borrowed, the same one each time, and NULL
+ * where it is not. An endpoint that has TLS must be pinned before anything else is asked of it.
+ * NULL with ENOMEM. */
+struct pool_host *pool_pin(struct pool *pool, const struct endpoint *endpoint,
+                           struct tls_client *tls);
 
 /* How often the log was told that this host is reachable again: what fails from then on is news,
  * whatever failed before. Once in 10 s at most. */

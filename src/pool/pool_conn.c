@@ -167,8 +167,10 @@ int conn_dial(struct pool_host *host, bool spare)
     conn->idle_handler.ready = on_idle_ready;
     conn->dial_handler.done = on_dial_done;
     conn->stay_timer.fire = on_stay_over;
-    conn->dial = dial_start(pool->loop, pool->resolver, &host->endpoint, &pool->dial_options,
-                            &conn->stream, &conn->dial_handler);
+    struct dial_options options = pool->dial_options;
+    options.tls = host->tls;
+    conn->dial = dial_start(pool->loop, pool->resolver, &host->endpoint, &options, &conn->stream,
+                            &conn->dial_handler);
     if (conn->dial == NULL) {
         free(conn);
         return -1;

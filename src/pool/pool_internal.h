@@ -79,6 +79,7 @@ struct outage {
 struct pool_host {
     struct pool *pool;
     struct endpoint endpoint;
+    struct tls_client *tls;              /* for its dials; NULL: none */
     struct conn_list conns[CONN_STATES]; /* IDLE and CONNECTING: newest first */
     unsigned count[CONN_STATES];
     unsigned may_hold;              /* connections with that mark */
@@ -115,7 +116,7 @@ struct pool {
     struct resolver *resolver;
     const char *name;
     struct pool_limits limits;
-    struct dial_options dial_options; /* borrowed by every dial */
+    struct dial_options dial_options; /* of every dial, but for tls */
     enum pool_phase phase;
     void *tree; /* tsearch(3): the endpoints of the hosts */
     struct host_list hosts;

@@ -13,7 +13,7 @@
 int listener_context_init(struct listener_context *context)
 {
     const struct endpoint *upstream = &context->config->upstream;
-    struct pool_host *host = pool_pin(context->pool, upstream);
+    struct pool_host *host = pool_pin(context->pool, upstream, context->tls);
     if (host == NULL)
         return -1;
     if (context->protocol->listener_init != NULL && context->protocol->listener_init(context) < 0)
@@ -58,9 +58,9 @@ void listener_context_log_stats(const struct listener_context *context)
     size_t n = put_ends(stats, text, sizeof(text));
     if (context->protocol->stats != NULL)
         n += context->protocol->stats(context, text + n, PROTOCOL_STATS_MAX);
-    if (context->config->upstream.tls != NULL) {
+    if (context->tls != NULL) {
         struct tls_stats tls;
-        tls_client_get_stats(context->config->upstream.tls, &tls);
+        tls_client_get_stats(context->tls, &tls);
         n += (size_t)snprintf(text + n, sizeof(text) - n,
                               " tls_full=%" PRIu64 " tls_resumed=%" PRIu64 " tls_failed=%" PRIu64,
                               tls.full, tls.resumed, tls.failed);

@@ -62,9 +62,10 @@ struct listener_context {
     void (*ended)(struct listener_context *context);
     char upstream[ENDPOINT_TEXT_MAX];
 
-    /* The worker's: the listener sets the first two. */
+    /* The worker's: the listener sets the first three. */
     struct session_worker worker;
     struct pool *pool;
+    struct tls_client *tls;      /* how TLS is spoken to the upstream; NULL: not */
     struct pool_host *pool_host; /* the upstream's, pinned */
     usec_t unacked_timeout;      /* the pool's */
     bool draining;               /* kaproxy is stopping: sessions end as soon as they can */

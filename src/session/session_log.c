@@ -144,7 +144,7 @@ static void put_conn(struct session *session, struct log_line *line)
         return;
     LOG_LINE_PUT(line, " connect_ms=");
     log_line_ms(line, info->connect_time);
-    if (session->context->config->upstream.tls == NULL)
+    if (session->context->tls == NULL)
         return;
     LOG_LINE_PUT(line, " tls_ms=");
     log_line_ms(line, info->handshake_time);

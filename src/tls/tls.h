@@ -19,6 +19,7 @@
  * share, the sessions kept for resumption included. Outlives its connections. */
 struct tls_client;
 
+/* A new one goes into tls_digest as well. */
 struct tls_options {
     const char *server_name; /* SNI (not for an IP address), and the name or address to verify */
     bool verify;             /* chain and name */
@@ -47,6 +48,13 @@ struct tls_mistake {
  * the client returned all the same. */
 struct tls_client *tls_client_new(const struct tls_options *options, struct tls_mistake *mistake);
 void tls_client_free(struct tls_client *client); /* NULL is harmless */
+
+/* What tells settings that were checked so from others, by value: SHA-256 of every option and of
+ * what the files hold. They are read once more for it, and so must be regular ones. 0, or -1 with
+ * the mistake. */
+#define TLS_DIGEST_SIZE 32
+MUST_CHECK int tls_digest(const struct tls_options *options, unsigned char digest[TLS_DIGEST_SIZE],
+                          struct tls_mistake *mistake);
 
 struct tls_stats {
     uint64_t full, resumed; /* handshakes that were finished */

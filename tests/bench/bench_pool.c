@@ -167,7 +167,7 @@ static void open_bench(struct bench *bench, size_t hosts, size_t users,
         struct user *user = &bench->users[i];
         user->bench = bench;
         user->allocation.endpoint = &bench->endpoints[i % hosts];
-        user->allocation.pinned = pool_pin(bench->pool, user->allocation.endpoint);
+        user->allocation.pinned = pool_pin(bench->pool, user->allocation.endpoint, NULL);
         if (user->allocation.pinned == NULL)
             die("pool_pin");
         user->allocation.answered = on_answered;

@@ -64,6 +64,7 @@ static void test_a_day_has_one_warning(void **state)
                                "tls_cert_file=ending.pem\ntls_key_file=ending.key\n"
                                "[listener c]\nlisten=127.0.0.1:3\nupstream=https://x\n";
     struct certificates certificates;
+    struct tls_clients clients;
     char *said;
     time_t now = time(NULL);
     (void)state;
@@ -73,7 +74,8 @@ static void test_a_day_has_one_warning(void **state)
     struct loop *loop = loop_new();
     assert_non_null(loop);
     assert_int_equal(log_open("log", LOG_LEVEL_NOTICE), 0);
-    assert_int_equal(certificates_start(&certificates, loop, config), 0);
+    assert_int_equal(tls_clients_init(&clients, config), 0);
+    assert_int_equal(certificates_start(&certificates, loop, config, &clients), 0);
     assert_int_equal(lines("warning: certificate ends soon: listener=a,b tls_cert_file=ending.pem "
                            "subject=\"CN=ending\" ends="),
                      1);
@@ -84,6 +86,7 @@ static void test_a_day_has_one_warning(void **state)
     assert_int_equal(lines("certificate ends soon: "), 5);
     assert_int_equal(lines("certificate has expired: "), 3);
     certificates_stop(&certificates);
+    tls_clients_clear(&clients);
     assert_int_equal(log_open("stderr", LOG_LEVEL_ERROR), 0);
     unlink("log");
     loop_free(loop);

@@ -1,5 +1,5 @@
 /* kaproxy.ini: the TLS of a listener's upstream. Files are loaded and checked, each mistake and
- * each warning stands at its line, and listeners share a TLS client as far as their keys agree. */
+ * each warning stands at its line, and upstreams are the same host as far as their keys agree. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,6 +20,9 @@
 #include "support/tls_world.h"
 
 #define NOBODY 65534
+
+/* Ends a test that waits for ever. */
+#define PATIENCE 60
 
 static struct world world;
 
@@ -58,6 +62,7 @@ static void write_files(void)
 static int set_up(void **state)
 {
     (void)state;
+    alarm(PATIENCE);
     world_make(&world);
     assert_int_equal(chdir(world.folder), 0);
     write_files();
@@ -87,8 +92,7 @@ static void test_defaults(void **state)
     assert_string_equal(listener->tls_key_file, "");
     assert_string_equal(listener->tls_min_version, "1.2");
     assert_true(listener->tls_close_notify);
-    assert_non_null(listener->upstream.tls);
-    assert_int_equal(config->tls_client_count, 1);
+    assert_true(endpoint_has_tls(&listener->upstream));
     config_free(config);
 }
 
@@ -99,10 +103,9 @@ static void test_plain(void **state)
                           "[listener c]\nlisten=127.0.0.1:82\nupstream=tls+c://x:1\nreuse=never\n");
 
     (void)state;
-    assert_null(config->listeners[0].upstream.tls);
-    assert_null(config->listeners[1].upstream.tls);
-    assert_non_null(config->listeners[2].upstream.tls);
-    assert_int_equal(config->tls_client_count, 1);
+    assert_false(endpoint_has_tls(&config->listeners[0].upstream));
+    assert_false(endpoint_has_tls(&config->listeners[1].upstream));
+    assert_true(endpoint_has_tls(&config->listeners[2].upstream));
     config_free(config);
 }
 
@@ -163,18 +166,15 @@ static void test_sharing(void **state)
         struct config *config = ini_load(text);
         const struct endpoint *first = &config->listeners[0].upstream;
         const struct endpoint *second = &config->listeners[1].upstream;
-        assert_non_null(first->tls);
-        assert_non_null(second->tls);
-        if ((first->tls == second->tls) != cases[i].shared)
+        assert_true(endpoint_has_tls(first));
+        assert_true(endpoint_has_tls(second));
+        if ((endpoint_compare(first, second) == 0) != cases[i].shared)
             fail_msg("%s: shared is not %d", cases[i].keys, cases[i].shared);
-        assert_int_equal(endpoint_compare(first, second) == 0, cases[i].shared);
-        assert_int_equal(config->tls_client_count, cases[i].shared ? 1 : 2);
         config_free(config);
     }
 }
 
-/* Each key counts, those of the client's certificate too; and the first match serves, wherever it
- * stands. */
+/* Each key counts, those of the client's certificate too. */
 static void test_sharing_certificates(void **state)
 {
     struct config *config =
@@ -188,12 +188,37 @@ static void test_sharing_certificates(void **state)
     const struct config_listener *listeners = config->listeners;
 
     (void)state;
-    assert_ptr_not_equal(listeners[0].upstream.tls, listeners[1].upstream.tls);
-    assert_ptr_not_equal(listeners[1].upstream.tls, listeners[2].upstream.tls);
-    assert_ptr_not_equal(listeners[0].upstream.tls, listeners[2].upstream.tls);
-    assert_ptr_equal(listeners[1].upstream.tls, listeners[3].upstream.tls);
-    assert_int_equal(config->tls_client_count, 3);
+    assert_int_not_equal(endpoint_compare(&listeners[0].upstream, &listeners[1].upstream), 0);
+    assert_int_not_equal(endpoint_compare(&listeners[1].upstream, &listeners[2].upstream), 0);
+    assert_int_not_equal(endpoint_compare(&listeners[0].upstream, &listeners[2].upstream), 0);
+    assert_int_equal(endpoint_compare(&listeners[1].upstream, &listeners[3].upstream), 0);
     config_free(config);
+}
+
+/* A file that is replaced makes another host of the upstream, in the next configuration; as it was,
+ * it is the same host again. */
+static void test_content(void **state)
+{
+    static const char text[] = HTTPS_LISTENER "tls_ca_file=content.pem\n";
+
+    (void)state;
+    identity_write_certificate(&world.ca, "content.pem");
+    struct config *first = ini_load(text), *second = ini_load(text);
+    assert_int_equal(
+        endpoint_compare(&first->listeners[0].upstream, &second->listeners[0].upstream), 0);
+    config_free(second);
+    identity_write_certificate(&world.good, "content.pem"); /* behind the other one */
+    second = ini_load(text);
+    assert_int_not_equal(
+        endpoint_compare(&first->listeners[0].upstream, &second->listeners[0].upstream), 0);
+    config_free(second);
+    unlink("content.pem");
+    identity_write_certificate(&world.ca, "content.pem");
+    second = ini_load(text);
+    assert_int_equal(
+        endpoint_compare(&first->listeners[0].upstream, &second->listeners[0].upstream), 0);
+    config_free(second);
+    config_free(first);
 }
 
 static void test_file_mistakes(void **state)
@@ -258,6 +283,26 @@ static void test_unreadable(void **state)
     assert_int_equal(chmod("good.key", 0600), 0);
 }
 
+/* What can be read just once leaves nothing for the worker to load; each such file is reported. */
+static void test_pipes(void **state)
+{
+    (void)state;
+    assert_int_equal(mkfifo("ca.fifo", 0600), 0);
+    assert_int_equal(mkfifo("good.fifo", 0600), 0);
+    pid_t writer = fork();
+    if (writer == 0) {
+        alarm(PATIENCE);
+        identity_write_certificate(&world.ca, "ca.fifo");
+        identity_write_certificate(&world.good, "good.fifo");
+        _exit(0);
+    }
+    assert_mistakes(HTTPS_LISTENER
+                    "tls_ca_file=ca.fifo\ntls_cert_file=good.fifo\ntls_key_file=good.key\n",
+                    "4: tls_ca_file: ca.fifo: is not a regular file\n"
+                    "5: tls_cert_file: good.fifo: is not a regular file\n");
+    assert_int_equal(waitpid(writer, NULL, 0), writer);
+}
+
 static void test_all_in_one_go(void **state)
 {
     (void)state;
@@ -320,7 +365,7 @@ static void test_warnings(void **state)
              gmtime(&ended));
     snprintf(text, sizeof(text), "%stls_key_file=old.key\ntls_cert_file=old.pem\n", HTTPS_LISTENER);
     struct config *config = ini_load_warned(text, expired);
-    assert_non_null(config->listeners[0].upstream.tls);
+    assert_true(endpoint_has_tls(&config->listeners[0].upstream));
     config_free(config);
     config_free(ini_load_warned(HTTPS_LISTENER "tls_cert_file=young.pem\ntls_key_file=young.key\n",
                                 "4: warning: tls_cert_file: young.pem: the certificate is not "
@@ -333,6 +378,12 @@ static void test_warnings(void **state)
              ends);
     config_free(ini_load_warned(
         HTTPS_LISTENER "tls_cert_file=ending.pem\ntls_key_file=ending.key\n", warning));
+    /* One is enough for listeners that are alike. */
+    config_free(ini_load_warned(HTTPS_LISTENER "tls_key_file=old.key\ntls_cert_file=old.pem\n"
+                                               "[listener b]\nlisten=127.0.0.1:81\n"
+                                               "upstream=https://x\n"
+                                               "tls_cert_file=old.pem\ntls_key_file=old.key\n",
+                                expired));
     /* The order is that of the lines; a mistake remains one. */
     snprintf(text, sizeof(text), "%stls_key_file=old.key\ntls_cert_file=old.pem\ntimeout=x\n%s",
              HTTPS_LISTENER, "[pool]\nmax_open=x\n");
@@ -377,8 +428,10 @@ int main(void)
         cmocka_unit_test(test_print),
         cmocka_unit_test(test_sharing),
         cmocka_unit_test(test_sharing_certificates),
+        cmocka_unit_test(test_content),
         cmocka_unit_test(test_file_mistakes),
         cmocka_unit_test(test_unreadable),
+        cmocka_unit_test(test_pipes),
         cmocka_unit_test(test_all_in_one_go),
         cmocka_unit_test(test_beside_bad_values),
         cmocka_unit_test(test_warnings),

@@ -156,7 +156,7 @@ static void test_tls_cannot_start(void **state)
     struct tls_mistake mistake;
     struct tls_client *client = tls_client_new(&options, &mistake);
     assert_non_null(client);
-    struct caller caller = {.endpoint.tls = client};
+    struct caller caller = {.options.tls = client};
     uint16_t port = 0;
     world_open_upstream(world, "127.0.0.1", &port);
     caller_start(world, &caller, "127.0.0.1", port);

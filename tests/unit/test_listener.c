@@ -51,7 +51,7 @@ static int setup(void **state)
     f->listeners.worker.pipes = &f->world->pipes;
     f->listeners.drained = on_drained;
     listeners_init(&f->listeners);
-    assert_int_equal(listeners_add(&f->listeners, f->world->listener, f->world->pool), 0);
+    assert_int_equal(listeners_add(&f->listeners, f->world->listener, f->world->pool, NULL), 0);
     *state = f;
     return 0;
 }

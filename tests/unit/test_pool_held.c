@@ -66,7 +66,7 @@ static void reservation_counts(void **state)
     struct ask *one = ask_get(f, &f->a, FROM_NONE);
     struct ask *two = ask_get(f, &f->a, FROM_NONE);
     struct ask *waiter = ask(f, &f->a);
-    const struct pool_host *host = pool_pin(f->pool, &one->endpoint);
+    const struct pool_host *host = pool_pin(f->pool, &one->endpoint, NULL);
     assert_true(pool_can_hold(host));
     assert_true(pool_reserve_hold(&one->allocation));
     assert_false(pool_can_hold(host));

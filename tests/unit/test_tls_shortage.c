@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/ssl.h>
 
 #include "support/shortage.h"
@@ -19,6 +20,7 @@
 
 /* The call that is denied; NULL: none. */
 static const char *denied;
+static unsigned granted_first; /* calls of it */
 
 /* Whether OpenSSL's queue tells of it. */
 static bool is_told;
@@ -27,6 +29,10 @@ static bool is_denied(const char *function)
 {
     if (denied == NULL || strcmp(denied, function) != 0)
         return false;
+    if (granted_first > 0) {
+        granted_first--;
+        return false;
+    }
     denied = NULL;
     if (is_told)
         ERR_raise(ERR_LIB_SSL, SSL_R_BAD_VALUE);
@@ -54,6 +60,13 @@ DENIABLE(int, X509_VERIFY_PARAM_set1_ip_asc, 0, (X509_VERIFY_PARAM * param, cons
          (param, text))
 DENIABLE(SSL *, SSL_new, NULL, (SSL_CTX * context), (context))
 DENIABLE(BIO *, BIO_new, NULL, (const BIO_METHOD *method), (method))
+DENIABLE(EVP_MD_CTX *, EVP_MD_CTX_new, NULL, (void), ())
+DENIABLE(int, EVP_DigestInit_ex, 0, (EVP_MD_CTX * hash, const EVP_MD *type, ENGINE *engine),
+         (hash, type, engine))
+DENIABLE(int, EVP_DigestUpdate, 0, (EVP_MD_CTX * hash, const void *data, size_t size),
+         (hash, data, size))
+DENIABLE(int, EVP_DigestFinal_ex, 0, (EVP_MD_CTX * hash, unsigned char *digest, unsigned *size),
+         (hash, digest, size))
 
 long __real_SSL_CTX_ctrl(SSL_CTX *context, int command, long number, void *data);
 long __wrap_SSL_CTX_ctrl(SSL_CTX *context, int command, long number, void *data);
@@ -79,6 +92,7 @@ static int setup(void **state)
 {
     (void)state;
     denied = NULL;
+    granted_first = 0;
     is_told = false;
     ERR_clear_error();
     return 0;
@@ -150,12 +164,47 @@ static void test_connection(void **state)
     tls_client_free(client);
 }
 
+/* At each of its calls. */
+static void test_digest(void **state)
+{
+    static const struct {
+        const char *function;
+        unsigned least; /* calls: for the whole, and for the file */
+    } cases[] = {
+        {"EVP_MD_CTX_new", 2},
+        {"EVP_DigestInit_ex", 2},
+        {"EVP_DigestUpdate", 16},
+        {"EVP_DigestFinal_ex", 2},
+    };
+    struct tls_options options = name_options;
+    unsigned char digest[TLS_DIGEST_SIZE];
+    struct tls_mistake mistake;
+    (void)state;
+    is_told = true;
+    options.ca_file = "/etc/passwd";
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        unsigned calls = 0;
+        for (;; calls++) {
+            denied = cases[i].function;
+            granted_first = calls;
+            if (tls_digest(&options, digest, &mistake) == 0)
+                break;
+            assert_null(denied);
+            assert_string_equal(mistake.text, strerror(ENOMEM));
+            assert_int_equal(ERR_peek_error(), 0);
+        }
+        assert_true(calls >= cases[i].least);
+        assert_string_equal(mistake.text, "");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_client, setup),
         cmocka_unit_test_setup(test_client_for_an_address, setup),
         cmocka_unit_test_setup(test_connection, setup),
+        cmocka_unit_test_setup(test_digest, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,94 @@
+/* TLS clients of the configuration's upstreams, for one worker. */
+#include "daemon/tls_clients.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "config/config_tls.h"
+
+static void log_mistake(const struct config_listener *listener, const struct tls_mistake *mistake)
+{
+    char text[CONFIG_TLS_TEXT_MAX];
+    log_error("listener %s: %s", listener->name, config_tls_format(listener, mistake, text));
+}
+
+/* One of the files that a digest is made of. */
+static void log_change(const struct config_listener *listener, const struct tls_options *options)
+{
+    const char *const files[] = {options->ca_file, options->cert_file, options->key_file};
+    char names[CONFIG_TLS_TEXT_MAX] = "";
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(files) && n < sizeof(names); i++) {
+        if (*files[i] != '\0')
+            n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s", n > 0 ? " or " : "",
+                                  files[i]);
+    }
+    log_error("listener %s: %s has changed since the configuration was read", listener->name,
+              names);
+}
+
+/* The client comes first and the digest after it, so that what the client has loaded is what the
+ * digest says, if it says what it said before. NULL: that was logged. */
+static struct tls_client *make_client(const struct config_listener *listener)
+{
+    const struct tls_options options = config_tls_options(listener);
+    unsigned char digest[TLS_DIGEST_SIZE];
+    struct tls_mistake mistake;
+    struct tls_client *client = tls_client_new(&options, &mistake);
+    if (client == NULL || tls_digest(&options, digest, &mistake) < 0) {
+        log_mistake(listener, &mistake);
+        goto err_client;
+    }
+    if (memcmp(digest, listener->upstream.tls_digest, sizeof(digest)) != 0) {
+        log_change(listener, &options);
+        goto err_client;
+    }
+    return client;
+
+err_client:
+    tls_client_free(client);
+    return NULL;
+}
+
+int tls_clients_init(struct tls_clients *clients, const struct config *config)
+{
+    *clients = (struct tls_clients){
+        .list = calloc(config->listener_count, sizeof(*clients->list)),
+    };
+    if (clients->list == NULL) {
+        log_error("cannot start: %s", strerror(errno));
+        return -1;
+    }
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const struct config_listener *listener = &config->listeners[i];
+        const struct endpoint *endpoint = &listener->upstream;
+        if (!endpoint_has_tls(endpoint) || tls_clients_find(clients, endpoint) != NULL)
+            continue;
+        struct tls_client *client = make_client(listener);
+        if (client == NULL)
+            return -1;
+        clients->list[clients->count++] = (struct tls_clients_entry){endpoint, client};
+    }
+    return 0;
+}
+
+void tls_clients_clear(struct tls_clients *clients)
+{
+    for (size_t i = 0; i < clients->count; i++)
+        tls_client_free(clients->list[i].client);
+    free(clients->list);
+    *clients = (struct tls_clients){0};
+}
+
+struct tls_client *tls_clients_find(const struct tls_clients *clients,
+                                    const struct endpoint *endpoint)
+{
+    for (size_t i = 0; i < clients->count; i++) {
+        if (endpoint_compare(clients->list[i].endpoint, endpoint) == 0)
+            return clients->list[i].client;
+    }
+    return NULL;
+}

@@ -1,0 +1,33 @@
+/* A worker's TLS clients: one for each of the upstreams of its listeners that differ, by value
+ * (endpoint_compare). They belong to the worker's thread, and with them their sessions, which are
+ * kept for resumption, and their counters; the configuration has neither. */
+#ifndef KAPROXY_TLS_CLIENTS_H
+#define KAPROXY_TLS_CLIENTS_H
+
+#include <stddef.h>
+
+#include "base/util.h"
+#include "config/config.h"
+#include "tls/tls.h"
+
+struct tls_clients {
+    struct tls_clients_entry {
+        const struct endpoint *endpoint;
+        struct tls_client *client;
+    } * list;
+    size_t count;
+};
+
+/* Makes them, of the same files as the configuration was checked with. It is borrowed. 0; -1 when
+ * they cannot be loaded any more, or when what they hold has changed since: then it was logged. In
+ * either case clear. */
+MUST_CHECK int tls_clients_init(struct tls_clients *clients, const struct config *config);
+
+/* None of their connections may be left. Harmless when all is zero. */
+void tls_clients_clear(struct tls_clients *clients);
+
+/* How TLS is spoken to this upstream of the configuration; NULL: it is not. */
+struct tls_client *tls_clients_find(const struct tls_clients *clients,
+                                    const struct endpoint *endpoint);
+
+#endif
