@@ -50,7 +50,7 @@ static int load(struct config *config, FILE *errors)
 
     if (result == 0)
         result = read_file(&parts, config->file);
-    if (result == -1)
+    if (result < 0)
         config_errors_add(&parts.errors, 0, "%s", strerror(errno));
     else
         config_check(&parts);

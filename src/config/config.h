@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "http1/http1_forwarded.h"
 #include "net/bound_socket.h"
 #include "net/endpoint.h"
 #include "net/listen_address.h"
@@ -21,9 +22,6 @@ struct config_address {
 
 /* When a client that has left ends its request; half-closed ones have not left. */
 enum config_abort { ABORT_QUEUED, ABORT_ALWAYS, ABORT_NEVER };
-
-/* Whether the upstream is told the client's address, and in which field. */
-enum config_forwarded { FORWARDED_OFF, FORWARDED_X_FORWARDED_FOR, FORWARDED_FORWARDED };
 
 /* In what follows strings are never NULL, and the struct owns them. */
 
@@ -57,7 +55,7 @@ struct config_listener {
     usec_t affinity_timeout;  /* http: the same with a connection of its own; 0: none */
     bool request_buffering;   /* http: of what is read of a body before a connection is asked for */
     enum config_abort abort_on_close;
-    enum config_forwarded forwarded;
+    enum http1_forwarded forwarded;
     char *host; /* "upstream", "client" or a literal */
     char *tls_ca_file, *tls_server_name, *tls_cert_file, *tls_key_file; /* "": not set */
     bool tls_verify;

@@ -52,7 +52,7 @@ static PRINTF(4, 0) void add(struct config_errors *errors, int line, const char 
         errors->out_of_memory = true;
         return;
     }
-    if (vasprintf(&error->text, format, args) == -1) {
+    if (vasprintf(&error->text, format, args) < 0) {
         errors->out_of_memory = true;
         free(error);
         return;

@@ -101,7 +101,7 @@ void config_ini_parse(struct config_ini_line *parsed, const char *line, size_t l
     if (length > 0 && line[length - 1] == '\r')
         length--;
     int control = find_control(line, length);
-    if (control != -1) {
+    if (control >= 0) {
         set_mistake(parsed, "control character (byte 0x%02x)", (unsigned)control);
         return;
     }

@@ -1,5 +1,6 @@
 #include "config/config_parts.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,10 +31,10 @@ int config_parts_init(struct config_parts *parts, struct config *config)
 {
     *parts = (struct config_parts){.config = config};
     config_errors_init(&parts->errors);
-    if (config_record_set_defaults(config, SECTION_KAPROXY) == -1 ||
-        config_record_add(config, SECTION_POOL, "", 0) == -1 ||
-        add_part(parts, &(struct config_part){.kind = SECTION_KAPROXY}) == -1 ||
-        add_part(parts, &(struct config_part){.kind = SECTION_POOL}) == -1)
+    if (config_record_set_defaults(config, SECTION_KAPROXY) < 0 ||
+        config_record_add(config, SECTION_POOL, "", 0) < 0 ||
+        add_part(parts, &(struct config_part){.kind = SECTION_KAPROXY}) < 0 ||
+        add_part(parts, &(struct config_part){.kind = SECTION_POOL}) < 0)
         return -1;
     parts->current = NO_SECTION;
     return 0;
@@ -58,14 +59,22 @@ struct config_part *config_parts_find(const struct config_parts *parts, enum con
     return NULL;
 }
 
+/* Of a key that a check knows by its name. */
+static int index_of(const struct config_part *part, const char *key)
+{
+    int index = config_key_find(&config_sections[part->kind], key);
+    assert(index >= 0);
+    return index;
+}
+
 int config_part_line(const struct config_part *part, const char *key)
 {
-    return part->lines[config_key_find(&config_sections[part->kind], key)];
+    return part->lines[index_of(part, key)];
 }
 
 bool config_part_is_valid(const struct config_part *part, const char *key)
 {
-    return part->valid[config_key_find(&config_sections[part->kind], key)];
+    return part->valid[index_of(part, key)];
 }
 
 static const char *check_name(enum config_kind kind, const char *name)
@@ -89,7 +98,7 @@ static int add_section(struct config_parts *parts, enum config_kind kind, const 
 
     if (kind != SECTION_KAPROXY) {
         part.index = config_record_count(parts->config, kind);
-        if (config_record_add(parts->config, kind, name, line) == -1)
+        if (config_record_add(parts->config, kind, name, line) < 0)
             return -1;
     }
     return add_part(parts, &part);
@@ -178,7 +187,7 @@ static void take_key(struct config_parts *parts, const struct config_ini_line *p
     struct config_part *part = &parts->list[parts->current];
     const struct config_section *section = &config_sections[part->kind];
     int index = config_key_find(section, parsed->name);
-    if (index == -1) {
+    if (index < 0) {
         config_errors_add(&parts->errors, line, "unknown key \"%s\" in [%s]", parsed->name,
                           section->name);
         return;
@@ -220,7 +229,7 @@ int config_parts_read(struct config_parts *parts, FILE *file)
     ssize_t length;
     int result = 0;
 
-    for (int line = 1; result == 0 && (length = getline(&text, &size, file)) != -1; line++) {
+    for (int line = 1; result == 0 && (length = getline(&text, &size, file)) >= 0; line++) {
         size_t skip = 0;
         if (line == 1 && (size_t)length >= sizeof(bom) && memcmp(text, bom, sizeof(bom)) == 0)
             skip = sizeof(bom);

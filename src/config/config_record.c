@@ -63,8 +63,7 @@ int config_record_set_defaults(void *record, enum config_kind kind)
     for (size_t i = 0; i < section->key_count; i++) {
         const struct config_key *key = &section->keys[i];
         struct config_input input = {.key = key, .text = key->initial};
-        if (key->initial != NULL &&
-            key->type->parse(&input, config_record_field(record, key)) == -1)
+        if (key->initial != NULL && key->type->parse(&input, config_record_field(record, key)) < 0)
             return -1;
     }
     return 0;

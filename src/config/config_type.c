@@ -186,7 +186,7 @@ static const char *const bool_words[] = {"no", "yes", NULL};
 static int parse_bool(struct config_input *input, void *field)
 {
     int word = find_word(input, bool_words);
-    if (word == -1)
+    if (word < 0)
         return -1;
     *(bool *)field = word == 1;
     return 0;
@@ -203,7 +203,7 @@ static const char *const on_off_words[] = {"off", "on", NULL};
 static int parse_on_off(struct config_input *input, void *field)
 {
     int word = find_word(input, on_off_words);
-    if (word == -1)
+    if (word < 0)
         return -1;
     *(bool *)field = word == 1;
     return 0;
@@ -223,7 +223,7 @@ static const char *const level_words[] = {
 static int parse_log_level(struct config_input *input, void *field)
 {
     int word = find_word(input, level_words);
-    if (word == -1)
+    if (word < 0)
         return -1;
     *(enum log_level *)field = (enum log_level)word;
     return 0;
@@ -236,25 +236,25 @@ static const char *format_log_level(const void *field, char buffer[CONFIG_VALUE_
 }
 
 static const char *const forwarded_words[] = {
-    [FORWARDED_OFF] = "off",
-    [FORWARDED_X_FORWARDED_FOR] = "x-forwarded-for",
-    [FORWARDED_FORWARDED] = "forwarded",
+    [HTTP1_FORWARDED_OFF] = "off",
+    [HTTP1_FORWARDED_X] = "x-forwarded-for",
+    [HTTP1_FORWARDED_RFC7239] = "forwarded",
     NULL,
 };
 
 static int parse_forwarded(struct config_input *input, void *field)
 {
     int word = find_word(input, forwarded_words);
-    if (word == -1)
+    if (word < 0)
         return -1;
-    *(enum config_forwarded *)field = (enum config_forwarded)word;
+    *(enum http1_forwarded *)field = (enum http1_forwarded)word;
     return 0;
 }
 
 static const char *format_forwarded(const void *field, char buffer[CONFIG_VALUE_MAX])
 {
     (void)buffer;
-    return forwarded_words[*(const enum config_forwarded *)field];
+    return forwarded_words[*(const enum http1_forwarded *)field];
 }
 
 static const char *const abort_words[] = {
@@ -267,7 +267,7 @@ static const char *const abort_words[] = {
 static int parse_abort(struct config_input *input, void *field)
 {
     int word = find_word(input, abort_words);
-    if (word == -1)
+    if (word < 0)
         return -1;
     *(enum config_abort *)field = (enum config_abort)word;
     return 0;
@@ -289,7 +289,7 @@ static const char *const reuse_words[] = {
 static int parse_reuse(struct config_input *input, void *field)
 {
     int word = *input->text == '\0' ? REUSE_UNSET : find_word(input, reuse_words);
-    if (word == -1)
+    if (word < 0)
         return -1;
     *(enum reuse *)field = (enum reuse)word;
     return 0;
@@ -374,7 +374,7 @@ static int parse_resolver(struct config_input *input, void *field)
 {
     union address servers[RESOLVER_SERVERS_MAX];
 
-    if (address_parse_list(servers, RESOLVER_SERVERS_MAX, input->text, 53) == -1)
+    if (address_parse_list(servers, RESOLVER_SERVERS_MAX, input->text, 53) < 0)
         return refuse(input,
                       "\"%s\" is not a list of numeric addresses, each with or without a port, "
                       "such as 192.0.2.53 [2001:db8::53]:5353, at most %d of them",
@@ -390,7 +390,7 @@ static int parse_host(struct config_input *input, void *field)
 
     if (strcmp(input->text, "upstream") != 0 && strcmp(input->text, "client") != 0) {
         snprintf(url, sizeof(url), "http://%s", input->text);
-        if (endpoint_parse(&endpoint, url, &error) == -1)
+        if (endpoint_parse(&endpoint, url, &error) < 0)
             return refuse(input, "\"%s\" is not upstream, client, or addr or addr:port",
                           input->text);
         if (strchr(endpoint.addr, '%') != NULL)
@@ -411,7 +411,7 @@ static int parse_tls_version(struct config_input *input, void *field)
 {
     static const char *const words[] = {"1.2", "1.3", NULL};
 
-    return find_word(input, words) == -1 ? -1 : parse_text(input, field);
+    return find_word(input, words) < 0 ? -1 : parse_text(input, field);
 }
 
 static const char *const close_notify_words[] = {
@@ -423,7 +423,7 @@ static const char *const close_notify_words[] = {
 static int parse_tls_close_notify(struct config_input *input, void *field)
 {
     int word = find_word(input, close_notify_words);
-    if (word == -1)
+    if (word < 0)
         return -1;
     *(bool *)field = word;
     return 0;
@@ -443,7 +443,7 @@ static int parse_endpoint(struct config_input *input, void *field)
 
     if (endpoint_parse(field, input->text, &error) == 0)
         return 0;
-    if (endpoint_parse_scheme(field, input->text) == -1) /* what the other keys are checked by */
+    if (endpoint_parse_scheme(field, input->text) < 0) /* what the other keys are checked by */
         *(struct endpoint *)field = (struct endpoint){0};
     return refuse(input, "\"%s\": %s", input->text, error);
 }
@@ -522,7 +522,7 @@ static int parse_addresses(struct config_input *input, void *field)
 
     while (*(word += strspn(word, BLANKS)) != '\0') {
         size_t length = strcspn(word, BLANKS);
-        if (add_address(listener, input, word, length) == -1)
+        if (add_address(listener, input, word, length) < 0)
             result = -1;
         word += length;
     }

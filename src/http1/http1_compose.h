@@ -13,10 +13,9 @@
 
 #include "base/util.h"
 #include "http1/http1.h"
+#include "http1/http1_forwarded.h"
 
 #define HTTP1_COMPOSE_MAX (HTTP1_HEAD_MAX + 2048)
-
-enum http1_forwarded { HTTP1_FORWARDED_OFF, HTTP1_FORWARDED_X, HTTP1_FORWARDED_RFC7239 };
 
 struct http1_request_options {
     const char *host;  /* Host's value: the upstream's authority or a literal */

@@ -339,7 +339,7 @@ static void begin(struct play *play, uint8_t options)
         .host = (options & OPTION_CLIENT_HOST) != 0 ? host_client : host_upstream,
         .reuse = (options & OPTION_FRESH) != 0 ? REUSE_NEVER : REUSE_FRAMED,
         .abort_on_close = (options & OPTION_CLIENT_HOST) != 0 ? ABORT_ALWAYS : ABORT_QUEUED,
-        .forwarded = FORWARDED_X_FORWARDED_FOR,
+        .forwarded = HTTP1_FORWARDED_X,
         .idle_timeout = 60 * USEC_PER_SEC,
         .response_timeout = 60 * USEC_PER_SEC,
         .request_buffering = (options & OPTION_STREAMING) == 0,

@@ -65,7 +65,7 @@ static void test_http_defaults(void **state)
     assert_int_equal(listener->affinity_timeout, 60 * USEC_PER_SEC);
     assert_true(listener->request_buffering);
     assert_int_equal(listener->abort_on_close, ABORT_QUEUED);
-    assert_int_equal(listener->forwarded, FORWARDED_OFF);
+    assert_int_equal(listener->forwarded, HTTP1_FORWARDED_OFF);
     assert_string_equal(listener->host, "upstream");
     config_free(config);
 }
@@ -74,11 +74,11 @@ static void test_http_values(void **state)
 {
     static const struct {
         const char *text;
-        enum config_forwarded value;
+        enum http1_forwarded value;
     } cases[] = {
-        {"off", FORWARDED_OFF},
-        {"x-forwarded-for", FORWARDED_X_FORWARDED_FOR},
-        {"forwarded", FORWARDED_FORWARDED},
+        {"off", HTTP1_FORWARDED_OFF},
+        {"x-forwarded-for", HTTP1_FORWARDED_X},
+        {"forwarded", HTTP1_FORWARDED_RFC7239},
     };
     char text[200];
 
@@ -403,7 +403,7 @@ static void test_print_reads_back(void **state)
     assert_int_equal(second->listeners[1].affinity_timeout, 13 * USEC_PER_SEC);
     assert_false(second->listeners[1].request_buffering);
     assert_int_equal(second->listeners[1].abort_on_close, ABORT_NEVER);
-    assert_int_equal(second->listeners[1].forwarded, FORWARDED_X_FORWARDED_FOR);
+    assert_int_equal(second->listeners[1].forwarded, HTTP1_FORWARDED_X);
     assert_string_equal(second->listeners[1].host, "a:12");
     assert_int_equal(second->listeners[0].socket.file.mode, 07);
     assert_string_equal(second->listeners[0].socket.user, "root");

@@ -165,7 +165,7 @@ static enum step compose(struct http_session *http, const char *data)
         .pass_expect = !read && buffer_length(&exchange->ahead) == 0,
         .known_length = head->framing == HTTP1_CHUNKED && read && !has_trailer,
         .length = buffer_length(&exchange->ahead),
-        .forwarded = (enum http1_forwarded)context->config->forwarded,
+        .forwarded = context->config->forwarded,
     };
     if (options.forwarded != HTTP1_FORWARDED_OFF)
         options.client = client_addr(&http->session, addr);
