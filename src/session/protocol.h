@@ -6,6 +6,7 @@
  *   listener_context.c  what the sessions of one listener share
  *   duplex.c            bytes in both directions, whatever they mean
  *   quiet.h             when opaque bytes are at rest (reuse = quiet)
+ *   exchange*.c         the engine of framed protocols
  *   opaque/             tcp and tls: all bytes are alike
  *   http/               http and https
  */

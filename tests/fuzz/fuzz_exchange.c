@@ -87,7 +87,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 void __wrap_session_ask(struct session *session, bool fresh)
 {
-    const struct exchange *exchange = http_of(session)->exchange;
+    const struct exchange *exchange = container_of(session, struct client, session)->exchange;
     if (exchange->tries > 0 && exchange->sent_at != 0)
         far_note_retry((ntohl(session->peer.in.sin_addr.s_addr) & 0xff) - 1);
     __real_session_ask(session, fresh);
@@ -120,7 +120,7 @@ static void run_until_quiet(struct play *play)
 /* First as much of it as makes the program watch a client. */
 static void pass_time(struct play *play, usec_t by)
 {
-    usec_t first = by < HTTP_WATCH_AFTER ? by : HTTP_WATCH_AFTER;
+    usec_t first = by < EXCHANGE_WATCH_AFTER ? by : EXCHANGE_WATCH_AFTER;
     loop_warp(play->loop, first);
     run_until_quiet(play);
     loop_warp(play->loop, by - first);

@@ -296,7 +296,7 @@ static void test_http_client_cannot_be_watched_later(void **state)
     world_turn(f->world);
     assert_false(stream_is_watched(&TAILQ_FIRST(&f->context.sessions)->client));
     shortage_of_epoll_ctl(1);
-    loop_warp(f->world->loop, HTTP_WATCH_AFTER);
+    loop_warp(f->world->loop, EXCHANGE_WATCH_AFTER);
     assert_ended(f, SESSION_ERROR);
     assert_true(shortage_came());
 }
@@ -311,12 +311,12 @@ static void test_http_client_that_takes_nothing_is_watched(void **state)
     struct peer_conn *conn = await_request(f);
     answer(conn, "HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n");
     struct session *session = TAILQ_FIRST(&f->context.sessions);
-    struct http_session *http = container_of(session, struct http_session, session);
-    while (session->client.writable || !relay_keeps(&http->exchange->bulk_down)) {
+    struct client *client = container_of(session, struct client, session);
+    while (session->client.writable || !relay_keeps(&client->exchange->bulk_down)) {
         (void)!send(conn->fd, block, sizeof(block), MSG_NOSIGNAL | MSG_DONTWAIT);
         loop_turn(f->world->loop, 0);
     }
-    assert_int_equal(buffer_length(&http->down), 0);
+    assert_int_equal(buffer_length(&client->down), 0);
     assert_true(stream_is_watched(&session->client));
 }
 

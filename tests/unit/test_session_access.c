@@ -242,9 +242,8 @@ static void test_first_byte(void **state)
     upstream_reads(f, conn, AHEAD);
     warp(f, 3 * HOUR);
     client_sends(f, body, REST);
-    struct exchange *exchange =
-        container_of(only_session(f), struct http_session, session)->exchange;
-    while (!http_request_is_sent(exchange))
+    struct exchange *exchange = container_of(only_session(f), struct client, session)->exchange;
+    while (!http_request_is_sent(container_of(exchange, struct http_exchange, base)))
         loop_turn(f->world->loop, USEC_PER_MSEC);
     warp(f, 2 * HOUR);
     upstream_sends(conn, "HTTP/1.1 200 OK\r\n");
@@ -268,8 +267,7 @@ static void test_first_byte_after_interim(void **state)
     struct peer_conn *conn = accept_upstream(f);
     upstream_reads(f, conn, 1);
     upstream_sends(conn, "HTTP/1.1 103 Early Hints\r\n\r\n");
-    struct exchange *exchange =
-        container_of(only_session(f), struct http_session, session)->exchange;
+    struct exchange *exchange = container_of(only_session(f), struct client, session)->exchange;
     while (exchange->down_stage != DOWN_INTERIM)
         loop_turn(f->world->loop, USEC_PER_MSEC);
     warp(f, 2 * HOUR);

@@ -15,9 +15,9 @@
 /* Does the request go on while its response does? Then neither may keep the other waiting. */
 static bool is_two_way(const struct http_session *http)
 {
-    const struct exchange *exchange = http->exchange;
-    return http->session.state == SESSION_RELAYING && http->tunnel == NULL &&
-           exchange->response_stage != MESSAGE_HEAD && !http_up_failed(exchange) &&
+    const struct http_exchange *exchange = http_exchange_of(http);
+    return http->client.session.state == SESSION_RELAYING && http->tunnel == NULL &&
+           exchange->response_stage != MESSAGE_HEAD && !exchange_up_failed(&exchange->base) &&
            !http_request_is_sent(exchange);
 }
 
@@ -25,7 +25,7 @@ static bool is_two_way(const struct http_session *http)
 static enum step relay_step(struct http_session *http)
 {
     if (http->tunnel != NULL) {
-        duplex_work(&http->session, http->tunnel, false);
+        duplex_work(&http->client.session, http->tunnel, false);
         return STEP_GONE; /* or not, but duplex_work has done all there is to do */
     }
     enum step down = http_relay_response(http);
@@ -41,8 +41,8 @@ static enum step relay_step(struct http_session *http)
  * for ends with it. Why; POOL_DISCARD_COUNT: it has not ended. */
 static enum pool_discard affinity_end(const struct http_session *http)
 {
-    struct stream *upstream = http->session.allocation.stream;
-    if (http->exchange != NULL || !http_is_leased(http) || !upstream->readable)
+    struct stream *upstream = http->client.session.allocation.stream;
+    if (http->client.exchange != NULL || !exchange_is_leased(&http->client) || !upstream->readable)
         return POOL_DISCARD_COUNT;
     switch (stream_look(upstream)) {
     case LOOK_DATA:
@@ -62,24 +62,24 @@ static enum step reading_step(struct http_session *http)
     enum pool_discard reason = affinity_end(http);
     if (reason == POOL_DISCARD_COUNT)
         return http_read_request(http);
-    pool_discard(&http->session.allocation, reason, reason == DISCARD_UNREAD_DATA);
-    return http_end_client(http);
+    pool_discard(&http->client.session.allocation, reason, reason == DISCARD_UNREAD_DATA);
+    return exchange_end_client(&http->client);
 }
 
 static enum step next_step(struct http_session *http)
 {
-    enum session_state state = http->session.state;
+    enum session_state state = http->client.session.state;
     if (state == SESSION_READING)
         return reading_step(http);
     if (state == SESSION_LINGERING)
-        return http_linger_step(http);
-    if (http->tunnel == NULL && http_check_client(http) == STEP_GONE)
+        return exchange_linger_step(&http->client);
+    if (http->tunnel == NULL && exchange_check_client(&http->client) == STEP_GONE)
         return STEP_GONE;
     switch (state) {
     case SESSION_RELAYING:
         return relay_step(http);
     case SESSION_DRAINING:
-        return http->tunnel != NULL ? relay_step(http) : http_drain_step(http);
+        return http->tunnel != NULL ? relay_step(http) : exchange_drain_step(&http->client);
     case SESSION_READING:
     case SESSION_WAITING:
     case SESSION_LINGERING:
@@ -93,13 +93,14 @@ static enum step next_step(struct http_session *http)
 /* Does the next step depend on the client? */
 static bool needs_client(const struct http_session *http)
 {
-    bool ends = http->session.context->config->abort_on_close == ABORT_ALWAYS;
-    switch (http->session.state) {
+    bool ends = http->client.session.context->config->abort_on_close == ABORT_ALWAYS;
+    switch (http->client.session.state) {
     case SESSION_WAITING:
         return ends;
     case SESSION_RELAYING:
-        return ends || http->tunnel != NULL || http->exchange->request_stage != MESSAGE_READ ||
-               http_has_down(http);
+        return ends || http->tunnel != NULL ||
+               http_exchange_of(http)->request_stage != MESSAGE_READ ||
+               exchange_has_down(&http->client);
     case SESSION_READING:
     case SESSION_DRAINING:
     case SESSION_LINGERING:
@@ -115,16 +116,17 @@ static bool needs_client(const struct http_session *http)
  * nothing may be left by then. 0, or -1 with errno. */
 static int wait_for_more(struct http_session *http)
 {
-    struct session *session = &http->session;
+    struct session *session = &http->client.session;
     session->quiet_max = http_quiet_max(http);
     if (needs_client(http)) {
         if (!stream_is_watched(&session->client))
-            http_note_watch(http);
+            exchange_note_watch(&http->client);
         if (session_watch_client(session) < 0)
             return -1;
     } else if (!stream_is_watched(&session->client) && session->limit_at == 0) {
-        http->watch_at = loop_now(session->context->worker.loop) + http_watch_after(http);
-        session->limit_at = http->watch_at;
+        http->client.watch_at =
+            loop_now(session->context->worker.loop) + exchange_watch_after(&http->client);
+        session->limit_at = http->client.watch_at;
     }
     return session_start_timer(session);
 }
@@ -132,31 +134,32 @@ static int wait_for_more(struct http_session *http)
 /* All that is over is the time without a watch on the client, which may have one by now. */
 static bool watch_is_due(const struct http_session *http)
 {
-    usec_t limit = http->session.limit_at;
-    bool may_watch =
-        http->session.state != SESSION_READING && http->session.state != SESSION_LINGERING;
-    return may_watch && limit != 0 && limit == http->watch_at &&
-           limit <= loop_now(http->session.context->worker.loop);
+    usec_t limit = http->client.session.limit_at;
+    bool may_watch = http->client.session.state != SESSION_READING &&
+                     http->client.session.state != SESSION_LINGERING;
+    return may_watch && limit != 0 && limit == http->client.watch_at &&
+           limit <= loop_now(http->client.session.context->worker.loop);
 }
 
 static void http_run(struct session *session)
 {
     struct http_session *http = http_of(session);
     enum step step = STEP_AGAIN;
-    http->taken = 0;
-    for (int i = 0; step == STEP_AGAIN && i < STEPS_MAX && http->taken < HTTP_PIECE; i++)
+    http->client.taken = 0;
+    for (int i = 0; step == STEP_AGAIN && i < STEPS_MAX && http->client.taken < EXCHANGE_PIECE; i++)
         step = next_step(http);
     if (step == STEP_GONE)
         return;
-    if (http_keep(http) < 0 || (step == STEP_BLOCKED && wait_for_more(http) < 0))
+    if (exchange_keep(&http->client) < 0 || (step == STEP_BLOCKED && wait_for_more(http) < 0))
         session_finish(session, SESSION_ERROR);
     else
-        session_pause(session, http->taken, step != STEP_BLOCKED);
+        session_pause(session, http->client.taken, step != STEP_BLOCKED);
 }
 
 static void http_start(struct session *session)
 {
-    http_of(session)->read_at = session->access.started;
+    http_of(session)->client.ops = &http_exchange_protocol;
+    http_of(session)->client.read_at = session->access.started;
     http_limit_header(http_of(session), session->access.started);
     session_wake(session);
 }
@@ -167,9 +170,10 @@ static void http_on_connection(struct session *session, const struct failure *fa
     enum step step = STEP_AGAIN;
     if (failure != NULL)
         step = http_answer_failure(http, failure);
-    else if (http_check_granted(http) == STEP_GONE)
+    else if (exchange_check_granted(&http->client) == STEP_GONE)
         step = STEP_GONE;
-    else if (http_may_hold(&http->exchange->request) && !pool_reserve_hold(&session->allocation))
+    else if (http_may_hold(&http_exchange_of(http)->request) &&
+             !pool_reserve_hold(&session->allocation))
         step = http_answer_no_tunnel(http);
     if (step != STEP_GONE)
         http_run(session);
@@ -180,7 +184,7 @@ static void http_on_timeout(struct session *session)
     struct http_session *http = http_of(session);
     if (watch_is_due(http)) {
         session->limit_at = 0;
-        if (http_check_unwatched(http) == STEP_GONE)
+        if (exchange_check_unwatched(&http->client) == STEP_GONE)
             return;
         if (session_watch_client(session) < 0 || session_start_timer(session) < 0)
             session_finish(session, SESSION_ERROR);
@@ -202,31 +206,33 @@ static void http_on_unacked(struct session *session)
 static void http_drain(struct session *session)
 {
     struct http_session *http = http_of(session);
-    if (session->state != SESSION_READING || http->exchange != NULL)
+    if (session->state != SESSION_READING || http->client.exchange != NULL)
         return;
     /* A client that has just come has its request on the way. */
     usec_t until = loop_now(session->context->worker.loop) + HTTP_DRAIN_GRACE;
     if (session->limit_at == 0 || until < session->limit_at)
         session->limit_at = until;
-    bool waits = !http->served && session_start_timer(session) == 0;
-    if (!waits && http_end_client(http) != STEP_GONE)
+    bool waits = !http->client.served && session_start_timer(session) == 0;
+    if (!waits && exchange_end_client(&http->client) != STEP_GONE)
         http_run(session);
 }
 
 static struct conn_info *http_conn_info(struct session *session)
 {
-    struct exchange *exchange = http_of(session)->exchange;
-    return exchange != NULL ? &exchange->conn : NULL;
+    struct http_exchange *exchange = http_exchange_of(http_of(session));
+    return exchange != NULL ? &exchange->base.conn : NULL;
 }
 
 static void http_log_fields(struct session *session, struct log_line *line)
 {
-    const struct exchange *exchange = http_of(session)->exchange;
+    const struct http_exchange *exchange = http_exchange_of(http_of(session));
     if (exchange == NULL)
         return;
-    if (exchange->first_byte_at != 0) {
+    if (exchange->base.first_byte_at != 0) {
         LOG_LINE_PUT(line, " first_byte_ms=");
-        log_line_ms(line, exchange->sent_at != 0 ? exchange->first_byte_at - exchange->sent_at : 0);
+        log_line_ms(line, exchange->base.sent_at != 0
+                              ? exchange->base.first_byte_at - exchange->base.sent_at
+                              : 0);
     }
     LOG_LINE_PUT(line, " status=");
     if (exchange->status != 0)
@@ -238,7 +244,7 @@ static void http_log_fields(struct session *session, struct log_line *line)
     LOG_LINE_PUT(line, " target=");
     const char *target = exchange->target != NULL ? exchange->target : "-";
     log_line_value(line, target, strlen(target));
-    if (exchange->tries > 0)
+    if (exchange->base.tries > 0)
         LOG_LINE_PUT(line, " retried=1");
 }
 
@@ -246,8 +252,8 @@ static void http_destroy(struct session *session)
 {
     struct http_session *http = http_of(session);
     http_exchange_free(http);
-    buffer_clear(&http->in);
-    buffer_clear(&http->down);
+    buffer_clear(&http->client.in);
+    buffer_clear(&http->client.down);
     if (http->tunnel != NULL)
         duplex_clear(http->tunnel);
     free(http->tunnel);

@@ -17,12 +17,12 @@
 static void explain(const struct http_session *http, const struct proxy_cause *known,
                     const char *text, char value[PROXY_STATUS_MAX])
 {
-    const struct exchange *exchange = http->exchange;
+    const struct http_exchange *exchange = http_exchange_of(http);
     struct proxy_cause cause = *known;
-    cause.failure = http->session.access.failure;
-    if (http_is_leased(http))
-        cause.fault = stream_fault(http->session.allocation.stream);
-    cause.heard = http_response_started(exchange);
+    cause.failure = http->client.session.access.failure;
+    if (exchange_is_leased(&http->client))
+        cause.fault = stream_fault(http->client.session.allocation.stream);
+    cause.heard = exchange_response_started(&exchange->base);
     if (cause.heard) {
         cause.response_status = exchange->response.status;
         cause.response_bad = exchange->response.bad_class;
@@ -34,8 +34,8 @@ static void explain(const struct http_session *http, const struct proxy_cause *k
 static int compose(struct http_session *http, unsigned status, const char *text,
                    const char *proxy_status)
 {
-    struct scratch scratch = http->session.context->worker.compose;
-    struct exchange *exchange = http->exchange;
+    struct scratch scratch = http->client.session.context->worker.compose;
+    struct http_exchange *exchange = http_exchange_of(http);
     const struct http1_answer answer = {
         .status = status,
         .text = text,
@@ -45,7 +45,7 @@ static int compose(struct http_session *http, unsigned status, const char *text,
         .now = time(NULL),
     };
     ssize_t n = http1_compose_answer(scratch.data, scratch.size, &answer);
-    return n < 0 ? -1 : buffer_append(&http->down, scratch.data, (size_t)n);
+    return n < 0 ? -1 : buffer_append(&http->client.down, scratch.data, (size_t)n);
 }
 
 /* Tells why. A failed allocation has a line of its own, and what a client does wrong is its affair.
@@ -53,14 +53,14 @@ static int compose(struct http_session *http, unsigned status, const char *text,
 static void note_answer(const struct http_session *http, unsigned status, const char *text,
                         enum session_end end)
 {
-    const struct session *session = &http->session;
-    const struct exchange *exchange = http->exchange;
+    const struct session *session = &http->client.session;
+    const struct http_exchange *exchange = http_exchange_of(http);
     enum log_level level =
         end == SESSION_BAD_REQUEST || status == 408 ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
     const struct repeat_key key = {
-        .place = http_response_committed(exchange) ? "cut short: " : "answered: ",
+        .place = exchange_response_committed(&exchange->base) ? "cut short: " : "answered: ",
         .function = "",
-        .number = http_response_committed(exchange) ? exchange->status : (int)status,
+        .number = exchange_response_committed(&exchange->base) ? exchange->status : (int)status,
         .text = text};
     char error[512];
     if (session->access.failure != NULL || !session_admit(session, level, &key))
@@ -69,25 +69,33 @@ static void note_answer(const struct http_session *http, unsigned status, const 
     session_report(session, level, &key, "status=%d error=%s", key.number, error);
 }
 
+enum step http_cut(struct http_session *http, enum session_end end)
+{
+    if (http_exchange_of(http)->down_framing == HTTP1_UNTIL_CLOSE)
+        return exchange_finish(&http->client, end);
+    return exchange_cut(&http->client, end);
+}
+
 enum step http_answer(struct http_session *http, unsigned status, const char *text,
                       enum session_end end, enum pool_discard reason)
 {
-    struct session *session = &http->session;
-    struct exchange *exchange = http->exchange;
+    struct session *session = &http->client.session;
+    struct http_exchange *exchange = http_exchange_of(http);
     const struct proxy_cause cause = {.status = status, .end = end, .reason = reason};
     char proxy_status[PROXY_STATUS_MAX];
     note_answer(http, status, text, end);
     explain(http, &cause, text, proxy_status);
-    if (http_is_leased(http))
+    if (exchange_is_leased(&http->client))
         pool_discard(&session->allocation, reason, true);
-    if (http_response_committed(exchange))
+    if (exchange_response_committed(&exchange->base))
         return http_cut(http, end);
-    if (exchange->status != 0) /* a head that was composed, but not sent */
-        buffer_clear(&http->down);
+    if (exchange->base.down_stage == DOWN_COMPOSED) /* a head that was not sent */
+        buffer_clear(&http->client.down);
     if (compose(http, status, text, proxy_status) < 0)
-        return http_finish(http, SESSION_ERROR);
+        return exchange_finish(&http->client, SESSION_ERROR);
     exchange->status = (uint16_t)status;
-    return http_end_exchange(http, end);
+    exchange_set_down_stage(&exchange->base, DOWN_COMPOSED);
+    return exchange_end(&http->client, end);
 }
 
 static unsigned failure_status(const struct failure *failure)
@@ -114,38 +122,28 @@ enum step http_answer_failure(struct http_session *http, const struct failure *f
 
 enum step http_answer_no_tunnel(struct http_session *http)
 {
-    struct session *session = &http->session;
+    struct session *session = &http->client.session;
     struct failure failure = {.function = "allocate", .number = EAGAIN};
     snprintf(failure.text, sizeof(failure.text),
              "clients hold as many connections as they may (max_tunnels = %u)",
              pool_get_limits(session->context->pool)->max_tunnels);
-    if (http_is_leased(http) && session->context->config->reuse != REUSE_NEVER)
+    if (exchange_is_leased(&http->client) && session->context->config->reuse != REUSE_NEVER)
         pool_release(&session->allocation);
     session_set_failure(session, &failure);
     return http_answer_failure(http, session->access.failure);
 }
 
-/* May the request go to another connection? Yes when none of it was sent, or when it does no harm
- * twice (RFC 9110 9.2.2), on a connection that may have been closed just before it was used. */
-bool http_may_retry(const struct http_session *http)
-{
-    const struct allocation *allocation = &http->session.allocation;
-    const struct exchange *exchange = http->exchange;
-    bool stale = allocation->reused || allocation->from_cache == FROM_IMMEDIATE;
-    bool harmless = exchange->replayable && http1_method_is_idempotent(exchange->request.method);
-    return stale && exchange->tries == 0 && !http->affinity && (exchange->sent_at == 0 || harmless);
-}
-
 static enum step answer_unacked(struct http_session *http)
 {
     char text[SESSION_UNACKED_MAX];
-    return http_answer(http, 504, session_unacked_text(&http->session, text),
+    return http_answer(http, 504, session_unacked_text(&http->client.session, text),
                        SESSION_UPSTREAM_RESET, DISCARD_UNACKED);
 }
 
-static enum step answer_ended(struct http_session *http, enum pool_discard reason)
+enum step http_upstream_failed(struct client *client, enum pool_discard reason)
 {
-    const struct session *session = &http->session;
+    struct http_session *http = container_of(client, struct http_session, client);
+    const struct session *session = &http->client.session;
     const char *tls = stream_failure(session->allocation.stream);
     if (tls[0] != '\0') { /* in TLS 1.3 a client's certificate is refused only now */
         char text[sizeof(session->access.failure->text) + 32];
@@ -167,67 +165,34 @@ static enum step answer_ended(struct http_session *http, enum pool_discard reaso
     }
 }
 
-static void send_again(struct http_session *http, enum pool_discard reason)
-{
-    struct session *session = &http->session;
-    struct exchange *exchange = http->exchange;
-    pool_discard(&session->allocation, reason, reason == DISCARD_UNACKED);
-    exchange->tries++;
-    http_listener_of(http)->retries++;
-    session_ask(session, true);
-    http_set_up_stage(exchange, UP_QUEUED);
-    http_set_down_stage(exchange, DOWN_NONE);
-    exchange->up_sent = 0;
-    exchange->sent_at = exchange->first_byte_at = 0;
-}
-
-enum step http_retry(struct http_session *http, enum pool_discard reason)
-{
-    if (!http_may_retry(http))
-        return answer_ended(http, reason);
-    send_again(http, reason);
-    return STEP_AGAIN;
-}
-
 enum step http_unacked(struct http_session *http)
 {
-    if (http_response_started(http->exchange))
+    if (exchange_response_started(http->client.exchange))
         return answer_unacked(http);
-    return http_retry(http, DISCARD_UNACKED);
-}
-
-bool http_replay(struct http_session *http, const char *what)
-{
-    const struct session *session = &http->session;
-    const struct repeat_key key = {.place = "sent again: ", .function = "", .text = what};
-    if (!http_may_retry(http))
-        return false;
-    if (session_admit(session, LOG_LEVEL_NOTICE, &key))
-        session_report(session, LOG_LEVEL_NOTICE, &key, "error=\"a used connection brought: %s\"",
-                       what);
-    send_again(http, DISCARD_PROTOCOL_ERROR);
-    return true;
+    return exchange_retry(&http->client, DISCARD_UNACKED);
 }
 
 enum step http_open_tunnel(struct http_session *http)
 {
-    struct session *session = &http->session;
-    struct exchange *exchange = http->exchange;
+    struct session *session = &http->client.session;
+    struct http_exchange *exchange = http_exchange_of(http);
     struct duplex *tunnel = calloc(1, sizeof(*tunnel));
     if (tunnel == NULL)
-        return http_finish(http, SESSION_ERROR);
+        return exchange_finish(&http->client, SESSION_ERROR);
     http->tunnel = tunnel;
     session->limit_at = 0;
     session->quiet_max = session->context->config->idle_timeout;
     http_count_answer(http);
-    if (relay_put(&tunnel->down, buffer_data(&http->down), buffer_length(&http->down)) < 0 ||
-        relay_put(&tunnel->down, buffer_data(&exchange->answer), buffer_length(&exchange->answer)) <
+    if (relay_put(&tunnel->down, buffer_data(&http->client.down),
+                  buffer_length(&http->client.down)) < 0 ||
+        relay_put(&tunnel->down, buffer_data(&exchange->base.answer),
+                  buffer_length(&exchange->base.answer)) < 0 ||
+        relay_put(&tunnel->up, buffer_data(&http->client.in), buffer_length(&http->client.in)) <
             0 ||
-        relay_put(&tunnel->up, buffer_data(&http->in), buffer_length(&http->in)) < 0 ||
         session_watch_client(session) < 0)
-        return http_finish(http, SESSION_ERROR);
-    buffer_clear(&http->down);
-    buffer_clear(&exchange->answer);
-    buffer_clear(&http->in);
+        return exchange_finish(&http->client, SESSION_ERROR);
+    buffer_clear(&http->client.down);
+    buffer_clear(&exchange->base.answer);
+    buffer_clear(&http->client.in);
     return STEP_AGAIN;
 }

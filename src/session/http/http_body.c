@@ -30,63 +30,37 @@ enum http1_result http_squeeze(struct http1_body *body, char **data, size_t *len
     return result;
 }
 
-/* The parts that one span of payload is sent in. */
-#define PARTS_MAX 5
-
-static void add_part(struct iovec *parts, int *count, const char *data, size_t length)
+static void add_piece(struct iovec *pieces, int *count, const char *data, size_t length)
 {
     if (length > 0)
-        parts[(*count)++] = (struct iovec){.iov_base = (void *)(uintptr_t)data, .iov_len = length};
-}
-
-/* What a stream has not taken of the parts. 0, or -1 with ENOMEM. */
-static int hold_back(struct buffer *backlog, const struct iovec *parts, int count, size_t written)
-{
-    for (int i = 0; i < count; i++) {
-        size_t skip = written < parts[i].iov_len ? written : parts[i].iov_len;
-        written -= skip;
-        if (buffer_append(backlog, (const char *)parts[i].iov_base + skip,
-                          parts[i].iov_len - skip) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-/* Writes as far as the stream takes it; what was written, or -1 with errno. */
-static ssize_t write_parts(struct stream *to, const struct iovec *parts, int count)
-{
-    if (count == 0 || to == NULL || !to->writable)
-        return 0;
-    ssize_t n = stream_writev(to, parts, count);
-    return n < 0 && errno == EAGAIN ? 0 : n;
+        pieces[(*count)++] = (struct iovec){.iov_base = (void *)(uintptr_t)data, .iov_len = length};
 }
 
 ssize_t http_pass(struct stream *to, struct buffer *backlog, const struct http_payload *payload)
 {
-    struct iovec parts[PARTS_MAX];
+    struct iovec pieces[EXCHANGE_PIECES_MAX];
     char line[HTTP1_CHUNK_LINE_MAX];
-    size_t behind = buffer_length(backlog);
     bool chunk = payload->chunked && payload->length > 0;
-    int count = 0, first;
-    add_part(parts, &count, buffer_data(backlog), behind);
-    first = count;
+    int count = 0;
     if (chunk) {
         ssize_t n = http1_compose_chunk_line(line, sizeof(line), payload->length);
         if (n < 0)
             return -1;
-        add_part(parts, &count, line, (size_t)n);
+        add_piece(pieces, &count, line, (size_t)n);
     }
-    add_part(parts, &count, payload->data, payload->length);
+    add_piece(pieces, &count, payload->data, payload->length);
     if (chunk)
-        add_part(parts, &count, HTTP1_CHUNK_END, sizeof(HTTP1_CHUNK_END) - 1);
+        add_piece(pieces, &count, HTTP1_CHUNK_END, sizeof(HTTP1_CHUNK_END) - 1);
     if (payload->chunked && payload->last)
-        add_part(parts, &count, HTTP1_LAST_CHUNK, sizeof(HTTP1_LAST_CHUNK) - 1);
-    ssize_t written = write_parts(to, parts, count);
-    if (written < 0)
-        return -1;
-    size_t of_backlog = (size_t)written < behind ? (size_t)written : behind;
-    buffer_consume(backlog, of_backlog);
-    if (hold_back(backlog, parts + first, count - first, (size_t)written - of_backlog) < 0)
-        return -1;
-    return written;
+        add_piece(pieces, &count, HTTP1_LAST_CHUNK, sizeof(HTTP1_LAST_CHUNK) - 1);
+    return exchange_pass(to, backlog, pieces, count);
+}
+
+enum relay_result http_move_bulk(struct http_session *http, const struct exchange_bulk *bulk,
+                                 struct http1_body *body)
+{
+    uint64_t before = bulk->relay->taken;
+    enum relay_result result = exchange_move(&http->client, bulk);
+    http1_body_skip(body, bulk->relay->taken - before);
+    return result;
 }

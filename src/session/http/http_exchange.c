@@ -1,6 +1,4 @@
-/* What every part of an exchange needs: its struct, its bytes for the client, its end. */
-#include <assert.h>
-#include <errno.h>
+/* What is http's of an exchange and of a listener: their structs, and what the engine asks. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,82 +8,10 @@
  */
 #define SPARES_MAX SPARES(16)
 
-void http_moved(struct http_session *http)
-{
-    http->session.moved_at = loop_now(http->session.context->worker.loop);
-}
-
-void http_took(struct http_session *http, uint64_t length)
-{
-    http->taken += (uint32_t)length;
-    http_moved(http);
-}
-
-void http_told(struct http_session *http, uint64_t length)
-{
-    http->session.access.bytes_down += length;
-    /* Not yet with interim responses. */
-    if (http->exchange->status != 0 && !http_response_committed(http->exchange))
-        http_set_down_stage(http->exchange, DOWN_COMMITTED);
-    http->answered = true;
-    http->told_much = http->told_much || http->session.access.bytes_down > HTTP_MUCH;
-    http_moved(http);
-}
-
-int http_keep(struct http_session *http)
-{
-    if (buffer_keep(&http->in) < 0)
-        return -1;
-    return http->exchange == NULL ? 0 : buffer_keep(&http->exchange->answer);
-}
-
-enum step http_finish(struct http_session *http, enum session_end end)
-{
-    if (http->exchange != NULL &&
-        http->exchange->down_stage == DOWN_CUT) /* whatever became of the client then */
-        session_log(&http->session, http->end);
-    session_finish(&http->session, end);
-    return STEP_GONE;
-}
-
-void http_set_up_stage(struct exchange *exchange, enum up_stage to)
-{
-    static const bool legal[UP_STAGES][UP_STAGES] = {
-        /*              NONE   QUEUED START  FAILED RESET */
-        [UP_NONE] = {false, true, false, false, false},
-        [UP_QUEUED] = {false, true, true, true, true}, /* queued again: on another connection */
-        [UP_STARTED] = {false, true, false, true, true},
-        [UP_FAILED] = {false, true, false, false, false},
-        [UP_RESET] = {false, true, false, false, false},
-    };
-    assert(legal[exchange->up_stage][to]);
-    exchange->up_stage = to;
-}
-
-void http_set_down_stage(struct exchange *exchange, enum down_stage to)
-{
-    static const bool legal[DOWN_STAGES][DOWN_STAGES] = {
-        /*                 NONE   START  INTERI COMMIT CUT */
-        [DOWN_NONE] = {true, true, false, true, true},    /* committed: to a local reply */
-        [DOWN_STARTED] = {true, false, true, true, true}, /* none: sent again */
-        [DOWN_INTERIM] = {false, false, true, true, true},
-        [DOWN_COMMITTED] = {false, false, false, false, true},
-        [DOWN_CUT] = {false, false, false, false, false},
-    };
-    assert(legal[exchange->down_stage][to]);
-    exchange->down_stage = to;
-}
-
-void http_set_unfit(struct exchange *exchange, enum pool_discard reason)
-{
-    if (exchange->unfit == POOL_DISCARD_COUNT)
-        exchange->unfit = reason;
-}
-
-struct exchange *http_exchange_new(struct http_session *http)
+struct http_exchange *http_exchange_new(struct http_session *http)
 {
     struct http_listener *listener = http_listener_of(http);
-    struct exchange *exchange = listener->spare_exchanges;
+    struct http_exchange *exchange = listener->spare_exchanges;
     if (exchange != NULL) {
         listener->spare_exchanges = exchange->next_spare;
         listener->spare_exchange_count--;
@@ -93,31 +19,24 @@ struct exchange *http_exchange_new(struct http_session *http)
         return NULL;
     }
     /* The heads' tables of fields are large, and begin functions set what counts of them. */
-    memset(exchange, 0, offsetof(struct exchange, request));
-    memset(&exchange->request_body, 0, sizeof(*exchange) - offsetof(struct exchange, request_body));
+    memset(exchange, 0, offsetof(struct http_exchange, request));
+    memset(&exchange->request_body, 0,
+           sizeof(*exchange) - offsetof(struct http_exchange, request_body));
     http1_request_begin(&exchange->request);
-    exchange->conn.number = 0;
-    exchange->unfit = POOL_DISCARD_COUNT;
-    http->exchange = exchange;
-    session_open_access(&http->session);
+    exchange_begin(&http->client, &exchange->base);
     return exchange;
 }
 
 void http_exchange_free(struct http_session *http)
 {
     struct http_listener *listener = http_listener_of(http);
-    struct exchange *exchange = http->exchange;
+    struct http_exchange *exchange = http_exchange_of(http);
     if (exchange == NULL)
         return;
-    http->exchange = NULL;
+    http->client.exchange = NULL;
+    exchange_clear(&exchange->base);
     buffer_clear(&exchange->head);
-    buffer_clear(&exchange->ahead);
-    buffer_clear(&exchange->up);
-    buffer_clear(&exchange->tail);
     buffer_clear(&exchange->last_chunk);
-    buffer_clear(&exchange->answer);
-    relay_clear(&exchange->bulk_up);
-    relay_clear(&exchange->bulk_down);
     free(exchange->target);
     free(exchange->upgrade);
     if (listener->spare_exchange_count == SPARES_MAX) {
@@ -146,7 +65,7 @@ int http_listener_init(struct listener_context *context)
 void http_listener_free(struct listener_context *context)
 {
     struct http_listener *listener = context->of_protocol;
-    struct exchange *exchange;
+    struct http_exchange *exchange;
     while ((exchange = listener->spare_exchanges) != NULL) {
         listener->spare_exchanges = exchange->next_spare;
         free(exchange);
@@ -155,38 +74,59 @@ void http_listener_free(struct listener_context *context)
     context->of_protocol = NULL;
 }
 
-bool http_has_down(const struct http_session *http)
+static unsigned traits(const struct client *client)
 {
-    return buffer_length(&http->down) > 0 || relay_keeps(&http->exchange->bulk_down);
+    const struct http_session *http = container_of_const(client, struct http_session, client);
+    const struct http_exchange *exchange = http_exchange_of(http);
+    unsigned found = 0;
+    if (exchange == NULL)
+        return client->served ? CLIENT_MAY_GO_ON : 0;
+    if (exchange->request_stage != MESSAGE_READ)
+        found |= CLIENT_IS_SENDING;
+    if (exchange->request.framing != HTTP1_NO_BODY)
+        found |= CLIENT_HAD_BODY;
+    if (exchange->request.persistent)
+        found |= CLIENT_MAY_GO_ON;
+    return found;
 }
 
-/* What comes before `down`. */
-static enum step flush_bulk(struct http_session *http)
+static bool is_idempotent(const struct exchange *exchange)
 {
-    struct relay *relay = &http->exchange->bulk_down;
-    uint64_t before = relay->moved;
-    enum relay_result result = relay_flush(relay, &http->session.client);
-    if (relay->moved != before)
-        http_told(http, relay->moved - before);
-    if (result == RELAY_WRITE_FAILED)
-        return http_finish(http, SESSION_CLIENT_RESET);
-    return result == RELAY_BLOCKED ? STEP_BLOCKED : STEP_AGAIN;
+    const struct http_exchange *http = container_of_const(exchange, struct http_exchange, base);
+    return http1_method_is_idempotent(http->request.method);
 }
 
-enum step http_flush(struct http_session *http)
+static void sent_again(struct client *client)
 {
-    struct stream *client = &http->session.client;
-    enum step step = flush_bulk(http);
-    if (step != STEP_AGAIN)
-        return step;
-    while (buffer_length(&http->down) > 0) {
-        if (!client->writable)
-            return STEP_BLOCKED;
-        ssize_t n = stream_write(client, buffer_data(&http->down), buffer_length(&http->down));
-        if (n < 0)
-            return errno == EAGAIN ? STEP_BLOCKED : http_finish(http, SESSION_CLIENT_RESET);
-        buffer_consume(&http->down, (size_t)n);
-        http_told(http, (size_t)n);
-    }
-    return STEP_AGAIN;
+    http_listener_of(container_of(client, struct http_session, client))->retries++;
 }
+
+static void ended(struct client *client)
+{
+    struct http_session *http = container_of(client, struct http_session, client);
+    if (client->exchange->down_stage != DOWN_CUT)
+        http_count_answer(http);
+    http_exchange_free(http);
+}
+
+/* The client is idle, and so is the connection, if it has one: then that one's time rules, which
+ * the next request does not lengthen. */
+static void idle(struct client *client)
+{
+    const struct listener_context *context = client->session.context;
+    const struct config_listener *config = context->config;
+    bool leased = exchange_is_leased(client);
+    usec_t timeout = leased ? config->affinity_timeout : config->client_keep_alive;
+    usec_t until = timeout > 0 ? loop_now(context->worker.loop) + timeout : 0;
+    client->affinity_until = leased ? until : 0;
+    exchange_limit_reading(client, until);
+}
+
+const struct exchange_protocol http_exchange_protocol = {
+    .traits = traits,
+    .is_idempotent = is_idempotent,
+    .sent_again = sent_again,
+    .upstream_failed = http_upstream_failed,
+    .ended = ended,
+    .idle = idle,
+};

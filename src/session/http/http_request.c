@@ -16,70 +16,65 @@
  * mid-exchange it may still read what there is of its answer, and of those before. */
 static enum step client_left(struct http_session *http)
 {
-    const struct exchange *exchange = http->exchange;
-    http->client_ended = true;
-    if (http->session.state == SESSION_RELAYING) {
-        pool_discard(&http->session.allocation, DISCARD_CLIENT_ABORT, true);
+    const struct http_exchange *exchange = http_exchange_of(http);
+    http->client.client_ended = true;
+    if (http->client.session.state == SESSION_RELAYING) {
+        pool_discard(&http->client.session.allocation, DISCARD_CLIENT_ABORT, true);
         return http_cut(http, SESSION_CLIENT_RESET);
     }
     if (exchange != NULL && exchange->request_stage == MESSAGE_HEAD &&
         !http1_head_started(&exchange->request))
-        http->session.access.open = false;
-    session_log(&http->session, SESSION_CLIENT_LEFT);
-    return http_finish(http, SESSION_COMPLETE);
+        http->client.session.access.open = false;
+    session_log(&http->client.session, SESSION_CLIENT_LEFT);
+    return exchange_finish(&http->client, SESSION_COMPLETE);
 }
 
 /* Reads once what the client has sent; *length is how much. STEP_AGAIN: something came; or nothing
  * did, and the exchange is cut. */
 static enum step read_client(struct http_session *http, char *data, size_t size, size_t *length)
 {
-    struct stream *client = &http->session.client;
+    struct stream *client = &http->client.session.client;
     *length = 0;
-    if (!client->readable && !http->client_ended)
+    if (!client->readable && !http->client.client_ended)
         return STEP_BLOCKED;
-    ssize_t n = http->client_ended ? 0 : stream_read(client, data, size);
+    ssize_t n = http->client.client_ended ? 0 : stream_read(client, data, size);
     if (n < 0)
-        return errno == EAGAIN ? STEP_BLOCKED : http_finish(http, SESSION_CLIENT_RESET);
+        return errno == EAGAIN ? STEP_BLOCKED
+                               : exchange_finish(&http->client, SESSION_CLIENT_RESET);
     if (n == 0)
         return client_left(http);
-    http_took(http, (size_t)n);
-    http_note_read(http);
+    exchange_took(&http->client, (size_t)n);
+    exchange_note_read(&http->client);
     *length = (size_t)n;
     return STEP_AGAIN;
-}
-
-static size_t up_length(const struct exchange *exchange)
-{
-    return buffer_length(&exchange->up) + buffer_length(&exchange->ahead) +
-           buffer_length(&exchange->tail);
 }
 
 /* How much is to be read of what is parsed. Of a request no more than a head needs as a rule: a
  * body that comes with it would be copied. */
 static size_t fill_size(const struct http_session *http)
 {
-    const struct exchange *exchange = http->exchange;
-    size_t size = http_read_max(http), room = size;
-    if (http->session.state == SESSION_READING)
+    const struct http_exchange *exchange = http_exchange_of(http);
+    size_t size = exchange_read_max(&http->client), room = size;
+    if (http->client.session.state == SESSION_READING)
         room = FIRST_READ;
-    else if (exchange->replayable && up_length(exchange) < HTTP_AHEAD_MAX)
-        room = HTTP_AHEAD_MAX - up_length(exchange);
+    else if (exchange->base.replayable && exchange_up_length(&exchange->base) < EXCHANGE_AHEAD_MAX)
+        room = EXCHANGE_AHEAD_MAX - exchange_up_length(&exchange->base);
     return size < room ? size : room;
 }
 
 static enum step fill(struct http_session *http)
 {
-    struct scratch scratch = http->session.context->worker.scratch;
+    struct scratch scratch = http->client.session.context->worker.scratch;
     size_t size = fill_size(http), length;
-    if (http_keep(http) < 0)
-        return http_finish(http, SESSION_ERROR);
+    if (exchange_keep(&http->client) < 0)
+        return exchange_finish(&http->client, SESSION_ERROR);
     enum step step = read_client(http, scratch.data, size, &length);
     if (step != STEP_AGAIN || length == 0)
         return step;
-    if (buffer_length(&http->in) == 0)
-        buffer_lend(&http->in, scratch.data, length);
-    else if (buffer_append(&http->in, scratch.data, length) < 0)
-        return http_finish(http, SESSION_ERROR);
+    if (buffer_length(&http->client.in) == 0)
+        buffer_lend(&http->client.in, scratch.data, length);
+    else if (buffer_append(&http->client.in, scratch.data, length) < 0)
+        return exchange_finish(&http->client, SESSION_ERROR);
     return STEP_AGAIN;
 }
 
@@ -89,7 +84,7 @@ static enum step refuse(struct http_session *http, unsigned status, const char *
 }
 
 /* What the access log is to tell of the request line. */
-static void note_request_line(struct exchange *exchange, const char *data)
+static void note_request_line(struct http_exchange *exchange, const char *data)
 {
     const struct http1_head *head = &exchange->request;
     size_t length = head->method_text.length;
@@ -112,36 +107,36 @@ static const char *client_addr(const struct session *session, char text[ADDRESS_
 }
 
 /* The body is read to its end. 0, or -1 with ENOMEM. */
-static int end_body(struct exchange *exchange)
+static int end_body(struct http_exchange *exchange)
 {
     if (exchange->up_framing != HTTP1_CHUNKED)
         return 0;
     if (buffer_length(&exchange->last_chunk) == 0)
-        return buffer_append(&exchange->tail, HTTP1_LAST_CHUNK, sizeof(HTTP1_LAST_CHUNK) - 1);
-    int result = buffer_append(&exchange->tail, buffer_data(&exchange->last_chunk),
+        return buffer_append(&exchange->base.tail, HTTP1_LAST_CHUNK, sizeof(HTTP1_LAST_CHUNK) - 1);
+    int result = buffer_append(&exchange->base.tail, buffer_data(&exchange->last_chunk),
                                buffer_length(&exchange->last_chunk));
     buffer_clear(&exchange->last_chunk);
     return result;
 }
 
 /* What was read ahead becomes the first chunk. 0, or -1 with ENOMEM. */
-static int wrap_ahead(struct exchange *exchange)
+static int wrap_ahead(struct http_exchange *exchange)
 {
     char line[HTTP1_CHUNK_LINE_MAX];
-    size_t length = buffer_length(&exchange->ahead);
+    size_t length = buffer_length(&exchange->base.ahead);
     if (exchange->up_framing != HTTP1_CHUNKED || length == 0)
         return 0;
     ssize_t n = http1_compose_chunk_line(line, sizeof(line), length);
-    if (n < 0 || buffer_append(&exchange->up, line, (size_t)n) < 0)
+    if (n < 0 || buffer_append(&exchange->base.up, line, (size_t)n) < 0)
         return -1;
-    return buffer_append(&exchange->tail, HTTP1_CHUNK_END, sizeof(HTTP1_CHUNK_END) - 1);
+    return buffer_append(&exchange->base.tail, HTTP1_CHUNK_END, sizeof(HTTP1_CHUNK_END) - 1);
 }
 
 /* Notes what the answer must be held against. 0, or -1 with ENOMEM. */
 static int note_upgrade(struct http_session *http, const char *data)
 {
-    struct exchange *exchange = http->exchange;
-    struct scratch scratch = http->session.context->worker.compose;
+    struct http_exchange *exchange = http_exchange_of(http);
+    struct scratch scratch = http->client.session.context->worker.compose;
     if (!exchange->request.upgrade)
         return 0;
     ssize_t n = http1_compose_upgrade(scratch.data, scratch.size, &exchange->request, data);
@@ -152,8 +147,8 @@ static int note_upgrade(struct http_session *http, const char *data)
 /* Composes the request for the upstream, as far as it was read, from its head at `data`. */
 static enum step compose(struct http_session *http, const char *data)
 {
-    const struct listener_context *context = http->session.context;
-    struct exchange *exchange = http->exchange;
+    const struct listener_context *context = http->client.session.context;
+    struct http_exchange *exchange = http_exchange_of(http);
     const struct http1_head *head = &exchange->request;
     struct scratch scratch = context->worker.compose;
     bool read = exchange->request_stage == MESSAGE_READ;
@@ -162,24 +157,24 @@ static enum step compose(struct http_session *http, const char *data)
     struct http1_request_options options = {
         .host = http_listener_of(http)->host,
         .client_host = http_listener_of(http)->client_host,
-        .pass_expect = !read && buffer_length(&exchange->ahead) == 0,
+        .pass_expect = !read && buffer_length(&exchange->base.ahead) == 0,
         .known_length = head->framing == HTTP1_CHUNKED && read && !has_trailer,
-        .length = buffer_length(&exchange->ahead),
+        .length = buffer_length(&exchange->base.ahead),
         .forwarded = context->config->forwarded,
     };
     if (options.forwarded != HTTP1_FORWARDED_OFF)
-        options.client = client_addr(&http->session, addr);
+        options.client = client_addr(&http->client.session, addr);
     if (note_upgrade(http, data) < 0)
-        return http_finish(http, SESSION_ERROR);
+        return exchange_finish(&http->client, SESSION_ERROR);
     ssize_t n = http1_compose_request(scratch.data, scratch.size, head, data, &options);
     if (n < 0)
         return refuse(http, 431, "the request's header is too large to pass on");
     exchange->up_framing = options.known_length ? HTTP1_LENGTH : head->framing;
-    exchange->replayable = read || !context->config->request_buffering;
-    http_set_up_stage(exchange, UP_QUEUED);
-    if (buffer_append(&exchange->up, scratch.data, (size_t)n) < 0 || wrap_ahead(exchange) < 0 ||
-        (read && end_body(exchange) < 0))
-        return http_finish(http, SESSION_ERROR);
+    exchange->base.replayable = read || !context->config->request_buffering;
+    exchange_set_up_stage(&exchange->base, UP_QUEUED);
+    if (buffer_append(&exchange->base.up, scratch.data, (size_t)n) < 0 ||
+        wrap_ahead(exchange) < 0 || (read && end_body(exchange) < 0))
+        return exchange_finish(&http->client, SESSION_ERROR);
     buffer_clear(&exchange->head);
     return STEP_AGAIN;
 }
@@ -188,29 +183,30 @@ static enum step compose(struct http_session *http, const char *data)
  * is known how much of the body comes along with it. */
 static enum step take_head(struct http_session *http)
 {
-    struct exchange *exchange = http->exchange;
+    struct http_exchange *exchange = http_exchange_of(http);
     const struct http1_head *head = &exchange->request;
     enum step step = STEP_AGAIN;
-    note_request_line(exchange, buffer_data(&http->in));
-    http_limit_reading(http, 0);
+    note_request_line(exchange, buffer_data(&http->client.in));
+    exchange_limit_reading(&http->client, 0);
     http1_body_begin(&exchange->request_body, head->kind, head->framing, head->content_length);
     bool empty = head->framing == HTTP1_NO_BODY ||
                  (head->framing == HTTP1_LENGTH && head->content_length == 0);
     exchange->request_stage = empty ? MESSAGE_READ : MESSAGE_BODY;
     if (empty)
-        step = compose(http, buffer_data(&http->in));
-    else if (buffer_append(&exchange->head, buffer_data(&http->in), head->length) < 0)
-        return http_finish(http, SESSION_ERROR);
+        step = compose(http, buffer_data(&http->client.in));
+    else if (buffer_append(&exchange->head, buffer_data(&http->client.in), head->length) < 0)
+        return exchange_finish(&http->client, SESSION_ERROR);
     if (step == STEP_AGAIN)
-        buffer_consume(&http->in, head->length);
+        buffer_consume(&http->client.in, head->length);
     return step;
 }
 
 static enum step parse_head(struct http_session *http)
 {
-    struct exchange *exchange = http->exchange;
+    struct http_exchange *exchange = http_exchange_of(http);
     struct http1_head *head = &exchange->request;
-    switch (http1_head_parse(head, buffer_data(&http->in), buffer_length(&http->in))) {
+    switch (
+        http1_head_parse(head, buffer_data(&http->client.in), buffer_length(&http->client.in))) {
     case HTTP1_DONE:
         return take_head(http);
     case HTTP1_MORE:
@@ -219,15 +215,15 @@ static enum step parse_head(struct http_session *http)
     case HTTP1_TRAILER:
         break;
     }
-    note_request_line(exchange, buffer_data(&http->in));
+    note_request_line(exchange, buffer_data(&http->client.in));
     return refuse(http, head->bad_status, head->bad_text);
 }
 
 /* So much of `in` was taken; what comes next? STEP_BLOCKED: more of the same. */
 static enum step took_body(struct http_session *http, enum http1_result result, size_t consumed)
 {
-    struct exchange *exchange = http->exchange;
-    buffer_consume(&http->in, consumed);
+    struct http_exchange *exchange = http_exchange_of(http);
+    buffer_consume(&http->client.in, consumed);
     switch (result) {
     case HTTP1_DONE:
         exchange->request_stage = MESSAGE_READ;
@@ -247,20 +243,20 @@ static enum step took_body(struct http_session *http, enum http1_result result, 
 /* A body of known length is read right to where it waits for a connection. */
 static enum step fill_ahead(struct http_session *http)
 {
-    struct exchange *exchange = http->exchange;
+    struct http_exchange *exchange = http_exchange_of(http);
     struct http1_piece piece;
-    size_t held = buffer_length(&exchange->ahead), size = HTTP_AHEAD_MAX - held, length;
+    size_t held = buffer_length(&exchange->base.ahead), size = EXCHANGE_AHEAD_MAX - held, length;
     if (held < FIRST_READ / 2 && size > FIRST_READ) /* who sends little gets little memory */
         size = FIRST_READ;
     if (size > exchange->request_body.left)
         size = (size_t)exchange->request_body.left;
-    char *room = buffer_reserve(&exchange->ahead, size);
+    char *room = buffer_reserve(&exchange->base.ahead, size);
     if (room == NULL)
-        return http_finish(http, SESSION_ERROR);
+        return exchange_finish(&http->client, SESSION_ERROR);
     enum step step = read_client(http, room, size, &length);
     if (step == STEP_GONE)
         return STEP_GONE;
-    buffer_extend(&exchange->ahead, length);
+    buffer_extend(&exchange->base.ahead, length);
     if (http1_body_feed(&exchange->request_body, room, length, &piece) == HTTP1_DONE)
         exchange->request_stage = MESSAGE_READ;
     return step;
@@ -269,31 +265,31 @@ static enum step fill_ahead(struct http_session *http)
 /* Puts what stands of the body where it waits for a connection. */
 static enum step read_body_ahead(struct http_session *http)
 {
-    struct exchange *exchange = http->exchange;
-    char *data = buffer_data(&http->in);
-    size_t length = buffer_length(&http->in), consumed;
+    struct http_exchange *exchange = http_exchange_of(http);
+    char *data = buffer_data(&http->client.in);
+    size_t length = buffer_length(&http->client.in), consumed;
     if (length == 0)
         return STEP_BLOCKED;
     enum http1_result result = http_squeeze(&exchange->request_body, &data, &length, &consumed);
-    if (buffer_append(&exchange->ahead, data, length) < 0)
-        return http_finish(http, SESSION_ERROR);
+    if (buffer_append(&exchange->base.ahead, data, length) < 0)
+        return exchange_finish(&http->client, SESSION_ERROR);
     return took_body(http, result, consumed);
 }
 
 static enum step take_trailer(struct http_session *http)
 {
-    struct exchange *exchange = http->exchange;
+    struct http_exchange *exchange = http_exchange_of(http);
     struct http1_head *trailer = &exchange->request_trailer;
-    struct scratch compose = http->session.context->worker.compose;
-    char *data = buffer_data(&http->in);
+    struct scratch compose = http->client.session.context->worker.compose;
+    char *data = buffer_data(&http->client.in);
     ssize_t n;
-    switch (http1_head_parse(trailer, data, buffer_length(&http->in))) {
+    switch (http1_head_parse(trailer, data, buffer_length(&http->client.in))) {
     case HTTP1_DONE:
         /* Composed now, for its bytes go; it is sent as the end of a chunked body. */
         n = http1_compose_last_chunk(compose.data, compose.size, trailer, data);
         if (n < 0 || buffer_append(&exchange->last_chunk, compose.data, (size_t)n) < 0)
-            return http_finish(http, SESSION_ERROR);
-        buffer_consume(&http->in, trailer->length);
+            return exchange_finish(&http->client, SESSION_ERROR);
+        buffer_consume(&http->client.in, trailer->length);
         exchange->request_stage = MESSAGE_READ;
         return STEP_AGAIN;
     case HTTP1_MORE:
@@ -310,43 +306,44 @@ static enum step take_trailer(struct http_session *http)
  * `step` is that of the last read of what stood in `in`. */
 static bool is_ready(const struct http_session *http, enum step step)
 {
-    const struct exchange *exchange = http->exchange;
+    const struct http_exchange *exchange = http_exchange_of(http);
     if (exchange->request_stage == MESSAGE_READ)
         return true;
     if (exchange->request_stage == MESSAGE_HEAD)
         return false;
-    if (!http->session.context->config->request_buffering)
-        return step == STEP_BLOCKED || buffer_length(&http->in) == 0;
-    if (buffer_length(&exchange->ahead) >= HTTP_AHEAD_MAX)
+    if (!http->client.session.context->config->request_buffering)
+        return step == STEP_BLOCKED || buffer_length(&http->client.in) == 0;
+    if (buffer_length(&exchange->base.ahead) >= EXCHANGE_AHEAD_MAX)
         return true;
-    return exchange->request.expect_continue && buffer_length(&exchange->ahead) == 0 &&
-           buffer_length(&http->in) == 0;
+    return exchange->request.expect_continue && buffer_length(&exchange->base.ahead) == 0 &&
+           buffer_length(&http->client.in) == 0;
 }
 
 static enum step ask(struct http_session *http)
 {
-    if (http->exchange->up_stage == UP_NONE) {
-        enum step step = compose(http, buffer_data(&http->exchange->head));
-        if (step != STEP_AGAIN || http->session.state != SESSION_READING)
+    if (http_exchange_of(http)->base.up_stage == UP_NONE) {
+        enum step step = compose(http, buffer_data(&http_exchange_of(http)->head));
+        if (step != STEP_AGAIN || http->client.session.state != SESSION_READING)
             return step;
     }
-    if (http_is_leased(http)) { /* affinity; look first what came on it in the meantime */
-        http->session.limit_at = 0;
-        http->session.allocation.stream->readable = true;
-        session_set_state(&http->session, SESSION_RELAYING);
-        session_note_conn(&http->session);
+    if (exchange_is_leased(
+            &http->client)) { /* affinity; look first what came on it in the meantime */
+        http->client.session.limit_at = 0;
+        http->client.session.allocation.stream->readable = true;
+        session_set_state(&http->client.session, SESSION_RELAYING);
+        session_note_conn(&http->client.session);
         return STEP_AGAIN;
     }
-    const struct listener_context *context = http->session.context;
-    if (http_may_hold(&http->exchange->request) && !pool_can_hold(context->pool_host))
+    const struct listener_context *context = http->client.session.context;
+    if (http_may_hold(&http_exchange_of(http)->request) && !pool_can_hold(context->pool_host))
         return http_answer_no_tunnel(http);
-    session_ask(&http->session, context->config->reuse == REUSE_NEVER);
+    session_ask(&http->client.session, context->config->reuse == REUSE_NEVER);
     return STEP_BLOCKED;
 }
 
 static enum step read_on(struct http_session *http)
 {
-    struct exchange *exchange = http->exchange;
+    struct http_exchange *exchange = http_exchange_of(http);
     switch (exchange->request_stage) {
     case MESSAGE_HEAD:
         return parse_head(http);
@@ -364,152 +361,64 @@ static enum step read_on(struct http_session *http)
  * now on; a client's first one has it from the accept on, which `started` still tells here. */
 static enum step begin_exchange(struct http_session *http)
 {
-    struct session *session = &http->session;
+    struct session *session = &http->client.session;
     const struct listener_context *context = session->context;
     usec_t started = session->access.started;
-    if (buffer_length(&http->in) == 0) {
-        if (context->draining && http->served)
-            return http_end_client(http);
+    if (buffer_length(&http->client.in) == 0) {
+        if (context->draining && http->client.served)
+            return exchange_end_client(&http->client);
         enum step step = fill(http);
         if (step != STEP_AGAIN)
             return step;
     }
     if (http_exchange_new(http) == NULL)
-        return http_finish(http, SESSION_ERROR);
-    http_limit_header(http, http->served ? loop_now(context->worker.loop) : started);
+        return exchange_finish(&http->client, SESSION_ERROR);
+    http_limit_header(http, http->client.served ? loop_now(context->worker.loop) : started);
     return STEP_AGAIN;
 }
 
 enum step http_read_request(struct http_session *http)
 {
-    enum step step = http->exchange == NULL ? begin_exchange(http) : STEP_AGAIN;
-    if (step != STEP_AGAIN || http->session.state != SESSION_READING)
+    enum step step = http->client.exchange == NULL ? begin_exchange(http) : STEP_AGAIN;
+    if (step != STEP_AGAIN || http->client.session.state != SESSION_READING)
         return step;
     step = read_on(http);
-    if (step == STEP_GONE || http->session.state != SESSION_READING)
+    if (step == STEP_GONE || http->client.session.state != SESSION_READING)
         return step;
     if (is_ready(http, step))
         return ask(http);
     if (step == STEP_AGAIN)
         return STEP_AGAIN;
-    bool known = http->exchange->request_stage == MESSAGE_BODY &&
-                 http->exchange->request.framing == HTTP1_LENGTH;
+    bool known = http_exchange_of(http)->request_stage == MESSAGE_BODY &&
+                 http_exchange_of(http)->request.framing == HTTP1_LENGTH;
     return known ? fill_ahead(http) : fill(http);
 }
 
-bool http_up_is_sent(const struct exchange *exchange)
+bool http_request_is_sent(const struct http_exchange *exchange)
 {
-    return exchange->up_stage == UP_NONE ||
-           (exchange->up_sent == up_length(exchange) && !relay_keeps(&exchange->bulk_up));
-}
-
-bool http_request_is_sent(const struct exchange *exchange)
-{
-    return exchange->request_stage == MESSAGE_READ && !http_up_failed(exchange) &&
-           http_up_is_sent(exchange);
-}
-
-/* What is still to be sent of the three buffers; returns how many parts that is. */
-static int unsent(const struct exchange *exchange, struct iovec parts[3])
-{
-    const struct buffer *buffers[] = {&exchange->up, &exchange->ahead, &exchange->tail};
-    size_t skip = exchange->up_sent;
-    int count = 0;
-    for (size_t i = 0; i < ARRAY_LEN(buffers); i++) {
-        size_t length = buffer_length(buffers[i]);
-        if (skip < length)
-            parts[count++] = (struct iovec){.iov_base = buffer_data(buffers[i]) + skip,
-                                            .iov_len = length - skip};
-        skip -= skip < length ? skip : length;
-    }
-    return count;
-}
-
-/* A write to the upstream failed, with errno. It may have answered before it closed: read that. Why
- * it closed is told once, to the write or to the read: EPIPE is not news, but an end met before. */
-static void give_up_sending(struct http_session *http)
-{
-    http_set_up_stage(http->exchange, errno == EPIPE ? UP_FAILED : UP_RESET);
-    http->session.allocation.stream->readable = true;
-}
-
-static void sent(struct http_session *http, uint64_t length)
-{
-    if (http->exchange->up_stage == UP_QUEUED)
-        http_set_up_stage(http->exchange, UP_STARTED);
-    http->session.access.bytes_up += length;
-    http_moved(http);
-    http->exchange->sent_at = http->session.moved_at;
-    session_sent(&http->session);
-}
-
-/* What comes before the buffers. */
-static enum step write_bulk(struct http_session *http)
-{
-    struct relay *relay = &http->exchange->bulk_up;
-    uint64_t before = relay->moved;
-    enum relay_result result = relay_flush(relay, http->session.allocation.stream);
-    if (relay->moved != before)
-        sent(http, relay->moved - before);
-    if (result == RELAY_WRITE_FAILED)
-        give_up_sending(http);
-    return result == RELAY_BLOCKED ? STEP_BLOCKED : STEP_AGAIN;
-}
-
-/* All that was composed is sent, and not to be sent again. */
-static void drop_sent(struct exchange *exchange)
-{
-    buffer_clear(&exchange->up);
-    buffer_clear(&exchange->ahead);
-    buffer_clear(&exchange->tail);
-    exchange->up_sent = 0;
-    exchange->replayable = false;
-}
-
-/* STEP_AGAIN: everything that stands is written, or it takes no more. */
-static enum step write_up(struct http_session *http)
-{
-    struct exchange *exchange = http->exchange;
-    struct stream *upstream = http->session.allocation.stream;
-    struct iovec parts[3];
-    enum step step = write_bulk(http);
-    if (step != STEP_AGAIN)
-        return step;
-    while (!http_up_failed(exchange) && !http_up_is_sent(exchange)) {
-        if (!upstream->writable)
-            return STEP_BLOCKED;
-        ssize_t n = stream_writev(upstream, parts, unsent(exchange, parts));
-        if (n < 0 && errno == EAGAIN)
-            return STEP_BLOCKED;
-        if (n < 0) {
-            give_up_sending(http);
-            return STEP_AGAIN;
-        }
-        exchange->up_sent += (size_t)n;
-        sent(http, (size_t)n);
-    }
-    if (!exchange->replayable)
-        drop_sent(exchange);
-    return STEP_AGAIN;
+    return exchange->request_stage == MESSAGE_READ && !exchange_up_failed(&exchange->base) &&
+           exchange_is_sent(&exchange->base);
 }
 
 /* All that stands is sent. Shall what comes next be held, too, so that it can be sent again? */
 static bool goes_on_holding(const struct http_session *http)
 {
-    const struct exchange *exchange = http->exchange;
-    return exchange->replayable && exchange->response_stage == MESSAGE_HEAD &&
-           http_may_retry(http) && up_length(exchange) < HTTP_AHEAD_MAX;
+    const struct http_exchange *exchange = http_exchange_of(http);
+    return exchange->base.replayable && exchange->response_stage == MESSAGE_HEAD &&
+           exchange_may_retry(&http->client) &&
+           exchange_up_length(&exchange->base) < EXCHANGE_AHEAD_MAX;
 }
 
 /* Sends what stands of the body as it came; what the upstream does not take now stays in `up`.
  * While the request is held it only joins what is. */
 static enum step pass_body(struct http_session *http)
 {
-    struct exchange *exchange = http->exchange;
-    struct stream *upstream = exchange->replayable ? NULL : http->session.allocation.stream;
-    struct buffer *backlog = exchange->replayable ? &exchange->tail : &exchange->up;
-    char *data = buffer_data(&http->in);
-    size_t length = buffer_length(&http->in), consumed;
+    struct http_exchange *exchange = http_exchange_of(http);
+    struct stream *upstream =
+        exchange->base.replayable ? NULL : http->client.session.allocation.stream;
+    struct buffer *backlog = exchange->base.replayable ? &exchange->base.tail : &exchange->base.up;
+    char *data = buffer_data(&http->client.in);
+    size_t length = buffer_length(&http->client.in), consumed;
     if (length == 0)
         return STEP_BLOCKED;
     enum http1_result result = http_squeeze(&exchange->request_body, &data, &length, &consumed);
@@ -517,75 +426,76 @@ static enum step pass_body(struct http_session *http)
         .chunked = exchange->up_framing == HTTP1_CHUNKED, .data = data, .length = length};
     ssize_t n = http_pass(upstream, backlog, &payload);
     if (n < 0 && errno == ENOMEM)
-        return http_finish(http, SESSION_ERROR);
+        return exchange_finish(&http->client, SESSION_ERROR);
     if (n < 0)
-        give_up_sending(http);
+        exchange_give_up_sending(&http->client);
     else if (n > 0)
-        sent(http, (size_t)n);
+        exchange_sent(&http->client, (size_t)n);
     return took_body(http, result, consumed);
 }
 
-static bool is_bulk(struct http_session *http, struct http_bulk *bulk)
+static bool is_bulk(struct http_session *http, struct exchange_bulk *bulk)
 {
-    struct exchange *exchange = http->exchange;
-    *bulk = (struct http_bulk){.relay = &exchange->bulk_up,
-                               .body = &exchange->request_body,
-                               .from = &http->session.client,
-                               .to = http->session.allocation.stream};
-    return exchange->request_stage == MESSAGE_BODY && buffer_length(&http->in) == 0 &&
-           http_is_bulk(bulk);
+    struct http_exchange *exchange = http_exchange_of(http);
+    *bulk = (struct exchange_bulk){.relay = &exchange->base.bulk_up,
+                                   .rest = http1_body_rest(&exchange->request_body),
+                                   .from = &http->client.session.client,
+                                   .to = http->client.session.allocation.stream};
+    return exchange->request_stage == MESSAGE_BODY && buffer_length(&http->client.in) == 0 &&
+           exchange_is_bulk(bulk->relay, bulk->rest);
 }
 
-static enum step send_bulk(struct http_session *http, const struct http_bulk *bulk)
+static enum step send_bulk(struct http_session *http, const struct exchange_bulk *bulk)
 {
     struct relay *relay = bulk->relay;
     uint64_t before = relay->moved;
-    enum relay_result result = http_move_bulk(http, bulk);
+    enum relay_result result = http_move_bulk(http, bulk, &http_exchange_of(http)->request_body);
     if (relay->moved != before)
-        sent(http, relay->moved - before);
-    http_note_read(http);
+        exchange_sent(&http->client, relay->moved - before);
+    exchange_note_read(&http->client);
     if (relay->from_ended)
         return client_left(http);
     switch (result) {
     case RELAY_READ_FAILED:
-        return http_finish(http, SESSION_CLIENT_RESET);
+        return exchange_finish(&http->client, SESSION_CLIENT_RESET);
     case RELAY_NO_MEMORY:
-        return http_finish(http, SESSION_ERROR);
+        return exchange_finish(&http->client, SESSION_ERROR);
     case RELAY_WRITE_FAILED:
-        give_up_sending(http);
+        exchange_give_up_sending(&http->client);
         return STEP_AGAIN;
     case RELAY_BLOCKED:
     case RELAY_MORE:
     case RELAY_ENDED:
         break;
     }
-    return http_after_bulk(relay, result);
+    return exchange_after_bulk(relay, result);
 }
 
 enum step http_send_request(struct http_session *http)
 {
-    struct exchange *exchange = http->exchange;
-    struct http_bulk bulk;
-    if (http_up_failed(exchange))
+    struct http_exchange *exchange = http_exchange_of(http);
+    struct exchange_bulk bulk;
+    if (exchange_up_failed(&exchange->base))
         return STEP_BLOCKED;
-    enum step step = write_up(http);
-    if (step != STEP_AGAIN || http_up_failed(exchange))
+    enum step step = exchange_send(&http->client);
+    if (step != STEP_AGAIN || exchange_up_failed(&exchange->base))
         return step;
     if (exchange->request_stage == MESSAGE_READ)
         return STEP_BLOCKED;
-    if (exchange->replayable && !goes_on_holding(http))
-        drop_sent(exchange);
-    if (!exchange->replayable && is_bulk(http, &bulk))
+    if (exchange->base.replayable && !goes_on_holding(http))
+        exchange_drop_sent(&exchange->base);
+    if (!exchange->base.replayable && is_bulk(http, &bulk))
         return send_bulk(http, &bulk);
     if (exchange->request_stage == MESSAGE_BODY)
         step = pass_body(http);
     else
         step = take_trailer(http);
-    if (step == STEP_GONE || http->session.state != SESSION_RELAYING)
+    if (step == STEP_GONE || http->client.session.state != SESSION_RELAYING)
         return step;
     if (exchange->request_stage == MESSAGE_READ && end_body(exchange) < 0)
-        return http_finish(http, SESSION_ERROR);
-    if (step == STEP_AGAIN || http_up_failed(exchange) || !http_up_is_sent(exchange))
+        return exchange_finish(&http->client, SESSION_ERROR);
+    if (step == STEP_AGAIN || exchange_up_failed(&exchange->base) ||
+        !exchange_is_sent(&exchange->base))
         return STEP_AGAIN;
     return fill(http);
 }

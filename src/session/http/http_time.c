@@ -3,37 +3,32 @@
 
 #include <stdio.h>
 
-void http_limit_reading(struct http_session *http, usec_t limit)
-{
-    usec_t until = http->affinity_until;
-    http->session.limit_at = until != 0 && (limit == 0 || until < limit) ? until : limit;
-}
-
 void http_limit_header(struct http_session *http, usec_t from)
 {
-    usec_t header_timeout = http->session.context->config->header_timeout;
-    http_limit_reading(http, header_timeout > 0 ? from + header_timeout : 0);
+    usec_t header_timeout = http->client.session.context->config->header_timeout;
+    exchange_limit_reading(&http->client, header_timeout > 0 ? from + header_timeout : 0);
 }
 
 /* The upstream has the whole request, and nothing of a response has come since, nor since the last
  * interim one. */
 static bool awaits_response(const struct http_session *http)
 {
-    const struct exchange *exchange = http->exchange;
-    return http->session.state == SESSION_RELAYING && exchange->response_stage == MESSAGE_HEAD &&
-           buffer_length(&exchange->answer) == 0 && http_request_is_sent(exchange);
+    const struct http_exchange *exchange = http_exchange_of(http);
+    return http->client.session.state == SESSION_RELAYING &&
+           exchange->response_stage == MESSAGE_HEAD && buffer_length(&exchange->base.answer) == 0 &&
+           http_request_is_sent(exchange);
 }
 
 usec_t http_quiet_max(const struct http_session *http)
 {
-    const struct config_listener *config = http->session.context->config;
+    const struct config_listener *config = http->client.session.context->config;
     return awaits_response(http) ? config->response_timeout : config->idle_timeout;
 }
 
 /* Nothing has begun that would have to be answered. */
 static bool is_between_requests(const struct http_session *http)
 {
-    const struct exchange *exchange = http->exchange;
+    const struct http_exchange *exchange = http_exchange_of(http);
     return exchange == NULL ||
            (exchange->request_stage == MESSAGE_HEAD && !http1_head_started(&exchange->request));
 }
@@ -42,12 +37,12 @@ static bool is_between_requests(const struct http_session *http)
  * one's time may be over: both are of no use without the other. */
 static enum step end_between_requests(struct http_session *http)
 {
-    http->session.access.open = false;
-    if (http_is_leased(http))
-        pool_discard(&http->session.allocation, DISCARD_IDLE_TIMEOUT, false);
+    http->client.session.access.open = false;
+    if (exchange_is_leased(&http->client))
+        pool_discard(&http->client.session.allocation, DISCARD_IDLE_TIMEOUT, false);
     http_exchange_free(http);
-    buffer_clear(&http->in);
-    return http_end_client(http);
+    buffer_clear(&http->client.in);
+    return exchange_end_client(&http->client);
 }
 
 /* Says what did not happen within which limit. */
@@ -63,18 +58,18 @@ static enum step answer_late(struct http_session *http, unsigned status, const c
 /* The client did not go on with its request. */
 static enum step answer_late_request(struct http_session *http)
 {
-    const struct config_listener *config = http->session.context->config;
+    const struct config_listener *config = http->client.session.context->config;
     return answer_late(http, 408, "nothing more of the request came", "idle_timeout",
                        config->idle_timeout);
 }
 
 static enum step reading_is_over(struct http_session *http)
 {
-    const struct session *session = &http->session;
+    const struct session *session = &http->client.session;
     const struct config_listener *config = session->context->config;
     if (session->limit_at == 0 || session->limit_at > loop_now(session->context->worker.loop))
         return answer_late_request(http);
-    if (session->limit_at == http->affinity_until)
+    if (session->limit_at == http->client.affinity_until)
         return answer_late(http, 408, "the request was not complete", "affinity_timeout",
                            config->affinity_timeout);
     return answer_late(http, 408, "the header was not complete", "header_timeout",
@@ -84,15 +79,15 @@ static enum step reading_is_over(struct http_session *http)
 /* Whose fault it is depends on who was to send, or to take, what comes next. */
 static enum step relaying_is_over(struct http_session *http)
 {
-    const struct exchange *exchange = http->exchange;
-    const struct config_listener *config = http->session.context->config;
+    const struct http_exchange *exchange = http_exchange_of(http);
+    const struct config_listener *config = http->client.session.context->config;
     if (awaits_response(http))
         return answer_late(http, 504, "the upstream did not begin its response", "response_timeout",
                            config->response_timeout);
-    if (exchange->response_stage != MESSAGE_HEAD || buffer_length(&exchange->answer) > 0)
+    if (exchange->response_stage != MESSAGE_HEAD || buffer_length(&exchange->base.answer) > 0)
         return answer_late(http, 504, "nothing more of the response came", "idle_timeout",
                            config->idle_timeout);
-    if (exchange->request_stage == MESSAGE_READ || !http_up_is_sent(exchange))
+    if (exchange->request_stage == MESSAGE_READ || !exchange_is_sent(&exchange->base))
         return answer_late(http, 504, "the upstream took nothing more of the request",
                            "idle_timeout", config->idle_timeout);
     return answer_late_request(http);
@@ -100,16 +95,17 @@ static enum step relaying_is_over(struct http_session *http)
 
 enum step http_time_is_over(struct http_session *http)
 {
-    if (http->session.state == SESSION_LINGERING)
-        return http_linger_timed_out(http);
+    if (http->client.session.state == SESSION_LINGERING)
+        return exchange_linger_timed_out(&http->client);
     if (is_between_requests(http))
         return end_between_requests(http);
     if (http->tunnel != NULL) {
-        duplex_timed_out(&http->session, http->tunnel);
+        duplex_timed_out(&http->client.session, http->tunnel);
         return STEP_GONE; /* or not, but duplex_timed_out has done all there is to do */
     }
     /* Where something stands for the client, it is the client that takes nothing. */
-    if (http->session.state == SESSION_DRAINING || http_has_down(http))
-        return http_finish(http, SESSION_IDLE_TIMEOUT);
-    return http->session.state == SESSION_READING ? reading_is_over(http) : relaying_is_over(http);
+    if (http->client.session.state == SESSION_DRAINING || exchange_has_down(&http->client))
+        return exchange_finish(&http->client, SESSION_IDLE_TIMEOUT);
+    return http->client.session.state == SESSION_READING ? reading_is_over(http)
+                                                         : relaying_is_over(http);
 }

@@ -1,0 +1,136 @@
+/* An exchange of a framed protocol: how far it is, and its bytes for the client. */
+#include "session/exchange.h"
+
+#include <assert.h>
+#include <errno.h>
+
+void exchange_moved(struct client *client)
+{
+    client->session.moved_at = loop_now(client->session.context->worker.loop);
+}
+
+void exchange_took(struct client *client, uint64_t length)
+{
+    client->taken += (uint32_t)length;
+    exchange_moved(client);
+}
+
+void exchange_told(struct client *client, uint64_t length)
+{
+    client->session.access.bytes_down += length;
+    if (client->exchange->down_stage == DOWN_COMPOSED) /* not yet with interim responses */
+        exchange_set_down_stage(client->exchange, DOWN_COMMITTED);
+    client->answered = true;
+    client->told_much = client->told_much || client->session.access.bytes_down > EXCHANGE_MUCH;
+    exchange_moved(client);
+}
+
+int exchange_keep(struct client *client)
+{
+    if (buffer_keep(&client->in) < 0)
+        return -1;
+    return client->exchange == NULL ? 0 : buffer_keep(&client->exchange->answer);
+}
+
+enum step exchange_finish(struct client *client, enum session_end end)
+{
+    if (client->exchange != NULL &&
+        client->exchange->down_stage == DOWN_CUT) /* whatever became of the client then */
+        session_log(&client->session, client->end);
+    session_finish(&client->session, end);
+    return STEP_GONE;
+}
+
+void exchange_set_up_stage(struct exchange *exchange, enum up_stage to)
+{
+    static const bool legal[UP_STAGES][UP_STAGES] = {
+        /*              NONE   QUEUED START  FAILED RESET */
+        [UP_NONE] = {false, true, false, false, false},
+        [UP_QUEUED] = {false, true, true, true, true}, /* queued again: on another connection */
+        [UP_STARTED] = {false, true, false, true, true},
+        [UP_FAILED] = {false, true, false, false, false},
+        [UP_RESET] = {false, true, false, false, false},
+    };
+    assert(legal[exchange->up_stage][to]);
+    exchange->up_stage = to;
+}
+
+void exchange_set_down_stage(struct exchange *exchange, enum down_stage to)
+{
+    static const bool legal[DOWN_STAGES][DOWN_STAGES] = {
+        /*                 NONE   START  INTERI COMPOS COMMIT CUT */
+        [DOWN_NONE] = {true, true, false, true, true, true},    /* composed: a local reply */
+        [DOWN_STARTED] = {true, false, true, true, true, true}, /* none: sent again */
+        [DOWN_INTERIM] = {false, false, true, true, true, true},
+        [DOWN_COMPOSED] = {false, false, false, true, true, true}, /* composed: a local reply */
+        [DOWN_COMMITTED] = {false, false, false, false, false, true},
+        [DOWN_CUT] = {false, false, false, false, false, false},
+    };
+    assert(legal[exchange->down_stage][to]);
+    exchange->down_stage = to;
+}
+
+void exchange_set_unfit(struct exchange *exchange, enum pool_discard reason)
+{
+    if (exchange->unfit == POOL_DISCARD_COUNT)
+        exchange->unfit = reason;
+}
+
+bool exchange_has_down(const struct client *client)
+{
+    return buffer_length(&client->down) > 0 || relay_keeps(&client->exchange->bulk_down);
+}
+
+/* What comes before `down`. */
+static enum step flush_bulk(struct client *client)
+{
+    struct relay *relay = &client->exchange->bulk_down;
+    uint64_t before = relay->moved;
+    enum relay_result result = relay_flush(relay, &client->session.client);
+    if (relay->moved != before)
+        exchange_told(client, relay->moved - before);
+    if (result == RELAY_WRITE_FAILED)
+        return exchange_finish(client, SESSION_CLIENT_RESET);
+    return result == RELAY_BLOCKED ? STEP_BLOCKED : STEP_AGAIN;
+}
+
+enum step exchange_flush(struct client *client)
+{
+    struct stream *stream = &client->session.client;
+    enum step step = flush_bulk(client);
+    if (step != STEP_AGAIN)
+        return step;
+    while (buffer_length(&client->down) > 0) {
+        if (!stream->writable)
+            return STEP_BLOCKED;
+        ssize_t n = stream_write(stream, buffer_data(&client->down), buffer_length(&client->down));
+        if (n < 0)
+            return errno == EAGAIN ? STEP_BLOCKED : exchange_finish(client, SESSION_CLIENT_RESET);
+        buffer_consume(&client->down, (size_t)n);
+        exchange_told(client, (size_t)n);
+    }
+    return STEP_AGAIN;
+}
+
+void exchange_limit_reading(struct client *client, usec_t limit)
+{
+    usec_t until = client->affinity_until;
+    client->session.limit_at = until != 0 && (limit == 0 || until < limit) ? until : limit;
+}
+
+void exchange_begin(struct client *client, struct exchange *exchange)
+{
+    exchange->unfit = POOL_DISCARD_COUNT;
+    client->exchange = exchange;
+    session_open_access(&client->session);
+}
+
+void exchange_clear(struct exchange *exchange)
+{
+    buffer_clear(&exchange->up);
+    buffer_clear(&exchange->ahead);
+    buffer_clear(&exchange->tail);
+    buffer_clear(&exchange->answer);
+    relay_clear(&exchange->bulk_up);
+    relay_clear(&exchange->bulk_down);
+}

@@ -1,0 +1,297 @@
+/* The engine of framed protocols: what their exchanges have in common. A client's exchanges follow
+ * one another; for each one it asks the pool for a connection, and gives it back when the framing
+ * says that request and response are over. The protocol parses, composes, and calls these
+ * functions; it is asked (struct exchange_protocol) for what only it can know, and never driven.
+ *
+ *   exchange.c        how far an exchange is; bytes for the client
+ *   exchange_send.c   bytes for the upstream; what is held to be sent again
+ *   exchange_bulk.c   much payload of known length
+ *   exchange_retry.c  sending a request again
+ *   exchange_leave.c  a client that leaves while its request is under way (abort_on_close)
+ *   exchange_end.c    the end of an exchange, and of its client
+ *
+ * A step works on one session. It says STEP_GONE when it has ended it: then nothing of it may be
+ * touched any more. */
+#ifndef KAPROXY_EXCHANGE_H
+#define KAPROXY_EXCHANGE_H
+
+#include <sys/uio.h>
+
+#include "base/buffer.h"
+#include "net/departure.h"
+#include "net/relay.h"
+#include "session/protocol.h"
+
+/* Request body read ahead before a connection is asked for; without request_buffering: held while
+ * it is sent, in case it has to be sent again. */
+#define EXCHANGE_AHEAD_MAX (64 * 1024)
+
+/* Answer held for a slow client before the upstream has to wait. */
+#define EXCHANGE_DOWN_MAX (256 * 1024)
+
+/* With less room than that left, nothing more is read. */
+#define EXCHANGE_DOWN_STEP (64 * 1024)
+
+/* Payload that is read in one run: no read takes more, and none follows once so much was read. */
+#define EXCHANGE_PIECE (256 * 1024)
+
+/* How long a client that nothing depends on is not watched, as a rule. */
+#define EXCHANGE_WATCH_AFTER (1 * USEC_PER_SEC)
+
+/* How long we read on after our last byte, so that a reset does not destroy it, and how much. */
+#define EXCHANGE_LINGER     (5 * USEC_PER_SEC)
+#define EXCHANGE_LINGER_MAX (256U * 1024 * 1024)
+
+/* An answer of more bytes than that may not have gone out when its last byte was written, though
+ * the socket was never full. */
+#define EXCHANGE_MUCH (16 * 1024)
+
+/* How often a client that sends nothing is looked after meanwhile: does it have all? */
+#define EXCHANGE_LINGER_LOOK (USEC_PER_SEC / 5)
+
+enum step {
+    STEP_AGAIN,   /* the state has changed; go on at once */
+    STEP_BLOCKED, /* until a stream becomes ready */
+    STEP_YIELD,   /* there is more to do, when others had their turn */
+    STEP_GONE     /* the session has ended */
+};
+
+/* What the upstream has of the request. exchange_set_up_stage makes the moves, and its table has
+ * those that there are. */
+enum up_stage {
+    UP_NONE,    /* nothing: its head is not composed yet */
+    UP_QUEUED,  /* nothing, on the present connection */
+    UP_STARTED, /* some of it, or all */
+    UP_FAILED,  /* it takes no more, and may have answered before */
+    UP_RESET,   /* the same, and its end is none in order */
+    UP_STAGES
+};
+
+/* What has come of the response; the same with exchange_set_down_stage. */
+enum down_stage {
+    DOWN_NONE,
+    DOWN_STARTED,   /* something */
+    DOWN_INTERIM,   /* a whole 1xx, in order */
+    DOWN_COMPOSED,  /* the final one, or a local reply, waits to be written */
+    DOWN_COMMITTED, /* bytes of it are with the client */
+    DOWN_CUT,       /* it breaks off */
+    DOWN_STAGES
+};
+
+/* One request with its response: the part that the engine knows. A protocol's own struct begins
+ * with it. */
+struct exchange {
+    /* For the upstream, one after the other: the head and what follows it, `ahead`, which was read
+     * before there was a connection, what came after that, and the end. All of the request so far
+     * while it may be sent again. */
+    struct buffer up, ahead, tail;
+    size_t up_sent;                  /* of all three */
+    struct relay bulk_up, bulk_down; /* bodies; what they hold comes before `up` and `down` */
+    struct buffer answer;            /* the upstream's bytes that are not parsed yet */
+    enum up_stage up_stage;
+    enum down_stage down_stage;
+    /* Why the connection cannot go back to the pool, as far as the response has shown it so far;
+     * POOL_DISCARD_COUNT: nothing has. */
+    enum pool_discard unfit;
+    bool replayable;      /* all that was sent of the request is held, from its first byte on */
+    uint8_t tries;        /* how often it was sent again */
+    usec_t sent_at;       /* when some of it was sent last on the present connection; 0: none was */
+    usec_t first_byte_at; /* when the response began; 0: it has not */
+    struct conn_info conn; /* for the access log; number 0: none is noted yet */
+};
+
+struct client;
+
+/* What a protocol knows of its client between two calls: a set of these. */
+enum {
+    CLIENT_IS_SENDING = 1, /* the rest of its request is to be read */
+    CLIENT_HAD_BODY = 2,   /* its request has, or had, a body */
+    CLIENT_MAY_GO_ON = 4   /* it would be no surprise if it sent another request */
+};
+
+/* What only the protocol knows. */
+struct exchange_protocol {
+    unsigned (*traits)(const struct client *client);
+    /* Does the request, as far as it was sent, do no harm twice? */
+    bool (*is_idempotent)(const struct exchange *exchange);
+    /* The exchange is sent again: counts that. */
+    void (*sent_again)(struct client *client);
+    /* The upstream's connection ended before anything of the response came, and the request is not
+     * to be sent again: a local reply. */
+    enum step (*upstream_failed)(struct client *client, enum pool_discard reason);
+    /* The exchange, if there is one, is over and logged: counts it, and frees it. */
+    void (*ended)(struct client *client);
+    /* READING again, between two requests: sets the time limit. */
+    void (*idle)(struct client *client);
+};
+
+/* A session whose exchanges follow one another. A protocol's own struct begins with it. */
+struct client {
+    struct session session;
+    const struct exchange_protocol *ops;
+    struct buffer in;          /* the client's bytes that are not parsed yet */
+    struct buffer down;        /* for the client */
+    struct exchange *exchange; /* NULL between requests */
+    union {
+        usec_t watch_at;       /* limit_at while it ends no more than the time without a watch */
+        usec_t linger_until;   /* LINGERING */
+        usec_t affinity_until; /* READING with a connection: when that ends; 0: at no such time */
+    };
+    usec_t read_at;           /* when something of the client's was read last */
+    enum departure departure; /* what its end means; NONE: not noticed, or not asked */
+    uint32_t taken;           /* bytes read in this run */
+    uint32_t linger_left;     /* LINGERING: how many bytes may still be thrown away */
+    enum session_end end;     /* how the exchange ended; other than COMPLETE only the last one */
+    bool served;              /* had an exchange before */
+    bool told_much;           /* had an answer of more than EXCHANGE_MUCH bytes */
+    bool affinity;            /* NTLM, Negotiate: the connection is this client's until it ends */
+    bool client_ended;        /* the client's EOF was seen; it may still read */
+    bool sees_end;            /* since right after read_at an end of it would have been noticed */
+    bool answered;            /* what was written to it may be acknowledged later than read_at */
+    bool last;                /* the client's connection ends with this exchange */
+};
+
+static inline bool exchange_is_leased(const struct client *client)
+{
+    return client->session.allocation.state == ALLOCATION_LEASED;
+}
+
+/* How much one read takes at most. */
+static inline size_t exchange_read_max(const struct client *client)
+{
+    size_t size = client->session.context->worker.scratch.size;
+    return size < EXCHANGE_PIECE ? size : EXCHANGE_PIECE;
+}
+
+static inline bool exchange_up_failed(const struct exchange *exchange)
+{
+    return exchange->up_stage >= UP_FAILED;
+}
+
+static inline bool exchange_response_started(const struct exchange *exchange)
+{
+    return exchange->down_stage >= DOWN_STARTED;
+}
+
+static inline bool exchange_response_committed(const struct exchange *exchange)
+{
+    return exchange->down_stage >= DOWN_COMMITTED;
+}
+
+/* exchange.c */
+
+/* An exchange of the protocol's, all zero, begins. */
+void exchange_begin(struct client *client, struct exchange *exchange);
+/* Frees what the engine's part holds. */
+void exchange_clear(struct exchange *exchange);
+
+/* Make a move that the table has. */
+void exchange_set_up_stage(struct exchange *exchange, enum up_stage to);
+void exchange_set_down_stage(struct exchange *exchange, enum down_stage to);
+/* Notes why the connection cannot go back; the first reason counts. */
+void exchange_set_unfit(struct exchange *exchange, enum pool_discard reason);
+
+void exchange_moved(struct client *client);
+/* So many bytes were read, from either side. */
+void exchange_took(struct client *client, uint64_t length);
+/* So many bytes for the client were written. */
+void exchange_told(struct client *client, uint64_t length);
+/* Bytes that were read into scratch memory are lent to `in` and `answer`: to be called before that
+ * memory is used again, and before others have their turn. 0, or -1 with ENOMEM. */
+MUST_CHECK int exchange_keep(struct client *client);
+/* Ends the session at once, as session_finish does. */
+enum step exchange_finish(struct client *client, enum session_end end);
+/* Is anything buffered for the client? */
+bool exchange_has_down(const struct client *client);
+/* Writes what is buffered for the client. STEP_AGAIN: all of it is written. */
+enum step exchange_flush(struct client *client);
+/* READING: sets the time limit, 0 for none; that of the connection rules where it is nearer. */
+void exchange_limit_reading(struct client *client, usec_t limit);
+
+/* exchange_send.c */
+
+/* What is buffered for the upstream, sent or not. */
+size_t exchange_up_length(const struct exchange *exchange);
+/* Is all that was composed for the upstream with its kernel? */
+bool exchange_is_sent(const struct exchange *exchange);
+/* Writes it. STEP_AGAIN: everything is written, or the upstream takes no more. */
+enum step exchange_send(struct client *client);
+/* So many bytes for the upstream were written otherwise. */
+void exchange_sent(struct client *client, uint64_t length);
+/* A write to the upstream failed, with errno. */
+void exchange_give_up_sending(struct client *client);
+/* All that was composed is sent, and not to be sent again. */
+void exchange_drop_sent(struct exchange *exchange);
+
+/* Writes the backlog and then the pieces, in one call, as far as the stream takes them; the rest is
+ * the new backlog. How many bytes were written, or -1 with errno, ENOMEM included. Without a stream
+ * all is only put in the backlog. */
+#define EXCHANGE_PIECES_MAX 4
+MUST_CHECK ssize_t exchange_pass(struct stream *to, struct buffer *backlog,
+                                 const struct iovec *pieces, int count);
+
+/* exchange_bulk.c */
+
+/* The middle of a large body of known length goes through a relay, unseen. Its end is taken as that
+ * of any other body. */
+struct exchange_bulk {
+    struct relay *relay;
+    uint64_t rest; /* so much of the body is to come */
+    struct stream *from, *to;
+};
+
+/* Is what comes next such a middle? It may be moved when nothing is buffered in front of it. */
+bool exchange_is_bulk(const struct relay *relay, uint64_t rest);
+/* Moves some of it; relay->taken tells how much. */
+enum relay_result exchange_move(struct client *client, const struct exchange_bulk *bulk);
+/* What is to be done after moving, where nothing ended or failed. */
+enum step exchange_after_bulk(const struct relay *relay, enum relay_result result);
+
+/* exchange_retry.c */
+
+/* Could the request, as far as it was sent, be sent again? */
+bool exchange_may_retry(const struct client *client);
+/* The upstream's connection ended before anything of the response came, or it brought what cannot
+ * be one: sends the request again, or the protocol replies. */
+enum step exchange_retry(struct client *client, enum pool_discard reason);
+/* `what` is all that the upstream has answered, and may be about something before this request:
+ * sends it again, if it may be. */
+bool exchange_replay(struct client *client, const char *what);
+
+/* exchange_leave.c. These end the session if the client broke its connection, or has left and
+ * abort_on_close says so; else STEP_AGAIN. */
+
+/* While a request is under way, after events. */
+enum step exchange_check_client(struct client *client);
+/* The client was not watched so far, and is to be from now on. */
+enum step exchange_check_unwatched(struct client *client);
+/* A connection was granted, and nothing is sent yet. Costs nothing where the request is so young
+ * that no end could count. */
+enum step exchange_check_granted(struct client *client);
+/* Something of the client's was read. With it may have come its end, and both long ago, while an
+ * earlier answer went out: that is acknowledged later, and no end that comes with a request is
+ * late. */
+void exchange_note_read(struct client *client);
+/* The client is watched from now on, without that. */
+void exchange_note_watch(struct client *client);
+/* How long a client that nothing depends on is not watched now. */
+usec_t exchange_watch_after(const struct client *client);
+
+/* exchange_end.c */
+
+/* What stands for the client is its last answer; it goes out, and the client ends. */
+enum step exchange_end(struct client *client, enum session_end end);
+/* The answer breaks off; nothing is leased any more. What came of it is delivered before the client
+ * ends, since its framing shows that it is not whole. One
+ * without framing is the protocol's to cut, by a reset. */
+enum step exchange_cut(struct client *client, enum session_end end);
+/* Ends a client in order that has, as far as we are concerned, all there is for it: closes at once,
+ * or lingers where a reset could follow. What is leased is discarded. */
+enum step exchange_end_client(struct client *client);
+/* DRAINING: the rest of the answer, then the next request, or the end. */
+enum step exchange_drain_step(struct client *client);
+/* LINGERING: throws away what the client still sends. */
+enum step exchange_linger_step(struct client *client);
+enum step exchange_linger_timed_out(struct client *client);
+
+#endif

@@ -1,0 +1,138 @@
+/* Whether a client whose request is under way has left, and what abort_on_close says to that. */
+#include "session/exchange.h"
+
+static usec_t silence(const struct client *client)
+{
+    return loop_now(client->session.context->worker.loop) - client->read_at;
+}
+
+/* What the client's end means, if it has come. Of a unix socket the kernel tells no times, and
+ * after an answer not those that count: then an end is late if it came just now, a while behind the
+ * last byte. */
+static enum departure departure_of(struct client *client)
+{
+    struct stream *stream = &client->session.client;
+    enum departure departure = DEPARTURE_NONE;
+    if (!stream->local && departure_ask(stream->fd, client->answered, &departure) == 0)
+        return departure == DEPARTURE_LEFT && client->answered && !client->sees_end ? DEPARTURE_HALF
+                                                                                    : departure;
+    switch (stream_look(stream)) {
+    case LOOK_ERROR:
+        return DEPARTURE_RESET;
+    case LOOK_EOF:
+        break;
+    case LOOK_DATA:
+    case LOOK_QUIET:
+        return DEPARTURE_NONE;
+    }
+    bool late = client->sees_end && silence(client) >= DEPARTURE_HALF_CLOSE;
+    return late ? DEPARTURE_LEFT : DEPARTURE_HALF;
+}
+
+/* Does its end, unless it is a half-close, end a request that waits, or one that does not? */
+static bool ends_request(const struct client *client, bool waits)
+{
+    switch (client->session.context->config->abort_on_close) {
+    case ABORT_QUEUED:
+        return waits;
+    case ABORT_ALWAYS:
+        return waits || client->session.state == SESSION_RELAYING;
+    case ABORT_NEVER:
+        break;
+    }
+    return false;
+}
+
+/* A connection on which nothing was sent goes back as it came, unless it is this client's. One that
+ * may still read sees an end in order, but no part of a response that could be taken for whole. */
+static enum step abandon(struct client *client, enum session_end end)
+{
+    struct session *session = &client->session;
+    const struct exchange *exchange = client->exchange;
+    bool reusable = session->context->config->reuse != REUSE_NEVER && !client->affinity;
+    if (exchange_is_leased(client) && exchange->sent_at == 0 && reusable)
+        pool_release(&session->allocation);
+    else if (exchange_is_leased(client))
+        pool_discard(&session->allocation, DISCARD_CLIENT_ABORT, exchange->sent_at != 0);
+    if (end == SESSION_CLIENT_RESET || exchange_response_committed(exchange))
+        return exchange_finish(client, end);
+    session_log(session, end);
+    return exchange_finish(client, SESSION_COMPLETE);
+}
+
+/* What an end means is found out once, when it is noticed: later the kernel may not know any more.
+ */
+static void note_departure(struct client *client)
+{
+    if (client->departure == DEPARTURE_NONE)
+        client->departure = departure_of(client);
+}
+
+static enum step heed(struct client *client, bool waits)
+{
+    note_departure(client);
+    if (client->departure == DEPARTURE_RESET)
+        return abandon(client, SESSION_CLIENT_RESET);
+    if (client->departure == DEPARTURE_LEFT && ends_request(client, waits))
+        return abandon(client, SESSION_CLIENT_LEFT);
+    return STEP_AGAIN;
+}
+
+enum step exchange_check_client(struct client *client)
+{
+    struct stream *stream = &client->session.client;
+    bool waits = client->session.state == SESSION_WAITING;
+    if (stream->broken && stream_error(stream) != 0)
+        return exchange_finish(client, SESSION_CLIENT_RESET);
+    if (stream->hangup && !client->client_ended) {
+        enum stream_look look = stream_look(stream);
+        if (look == LOOK_ERROR || (look != LOOK_EOF && stream_error(stream) != 0))
+            return exchange_finish(client, SESSION_CLIENT_RESET);
+        client->client_ended = look == LOOK_EOF;
+    }
+    if (!stream->hangup)
+        return STEP_AGAIN;
+    if (waits || (client->ops->traits(client) & CLIENT_IS_SENDING) == 0)
+        return heed(client, waits);
+    /* An end behind a body that is still read is met by who reads it. A unix socket does not show
+     * it before. */
+    if (!stream->local)
+        note_departure(client);
+    return STEP_AGAIN;
+}
+
+enum step exchange_check_unwatched(struct client *client)
+{
+    enum step step = heed(client, client->session.state == SESSION_WAITING);
+    if (step == STEP_AGAIN)
+        client->sees_end = true;
+    return step;
+}
+
+void exchange_note_read(struct client *client)
+{
+    const struct stream *stream = &client->session.client;
+    client->read_at = client->session.moved_at;
+    client->sees_end = stream_is_watched(stream);
+    if (client->answered && stream->hangup && client->departure == DEPARTURE_NONE)
+        client->departure = DEPARTURE_HALF;
+    client->answered = client->answered && !client->sees_end;
+}
+
+enum step exchange_check_granted(struct client *client)
+{
+    return silence(client) < DEPARTURE_HALF_CLOSE ? STEP_AGAIN : heed(client, true);
+}
+
+void exchange_note_watch(struct client *client)
+{
+    client->sees_end =
+        client->sees_end || (!client->answered && silence(client) < DEPARTURE_HALF_CLOSE);
+}
+
+usec_t exchange_watch_after(const struct client *client)
+{
+    bool soon = client->session.state == SESSION_WAITING && client->session.client.local &&
+                ends_request(client, true);
+    return soon ? DEPARTURE_HALF_CLOSE : EXCHANGE_WATCH_AFTER;
+}

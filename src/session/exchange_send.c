@@ -1,0 +1,144 @@
+/* From the client to the upstream: what is composed, what is held to be sent again, payload. */
+#include <errno.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "session/exchange.h"
+
+size_t exchange_up_length(const struct exchange *exchange)
+{
+    return buffer_length(&exchange->up) + buffer_length(&exchange->ahead) +
+           buffer_length(&exchange->tail);
+}
+
+bool exchange_is_sent(const struct exchange *exchange)
+{
+    return exchange->up_stage == UP_NONE ||
+           (exchange->up_sent == exchange_up_length(exchange) && !relay_keeps(&exchange->bulk_up));
+}
+
+/* What is still to be sent of the three buffers; returns how many parts that is. */
+static int unsent(const struct exchange *exchange, struct iovec parts[3])
+{
+    const struct buffer *buffers[] = {&exchange->up, &exchange->ahead, &exchange->tail};
+    size_t skip = exchange->up_sent;
+    int count = 0;
+    for (size_t i = 0; i < ARRAY_LEN(buffers); i++) {
+        size_t length = buffer_length(buffers[i]);
+        if (skip < length)
+            parts[count++] = (struct iovec){.iov_base = buffer_data(buffers[i]) + skip,
+                                            .iov_len = length - skip};
+        skip -= skip < length ? skip : length;
+    }
+    return count;
+}
+
+/* A write to the upstream failed, with errno. It may have answered before it closed: read that. Why
+ * it closed is told once, to the write or to the read: EPIPE is not news, but an end met before. */
+void exchange_give_up_sending(struct client *client)
+{
+    exchange_set_up_stage(client->exchange, errno == EPIPE ? UP_FAILED : UP_RESET);
+    client->session.allocation.stream->readable = true;
+}
+
+void exchange_sent(struct client *client, uint64_t length)
+{
+    if (client->exchange->up_stage == UP_QUEUED)
+        exchange_set_up_stage(client->exchange, UP_STARTED);
+    client->session.access.bytes_up += length;
+    exchange_moved(client);
+    client->exchange->sent_at = client->session.moved_at;
+    session_sent(&client->session);
+}
+
+/* What comes before the buffers. */
+static enum step write_bulk(struct client *client)
+{
+    struct relay *relay = &client->exchange->bulk_up;
+    uint64_t before = relay->moved;
+    enum relay_result result = relay_flush(relay, client->session.allocation.stream);
+    if (relay->moved != before)
+        exchange_sent(client, relay->moved - before);
+    if (result == RELAY_WRITE_FAILED)
+        exchange_give_up_sending(client);
+    return result == RELAY_BLOCKED ? STEP_BLOCKED : STEP_AGAIN;
+}
+
+/* All that was composed is sent, and not to be sent again. */
+void exchange_drop_sent(struct exchange *exchange)
+{
+    buffer_clear(&exchange->up);
+    buffer_clear(&exchange->ahead);
+    buffer_clear(&exchange->tail);
+    exchange->up_sent = 0;
+    exchange->replayable = false;
+}
+
+/* STEP_AGAIN: everything that stands is written, or it takes no more. */
+enum step exchange_send(struct client *client)
+{
+    struct exchange *exchange = client->exchange;
+    struct stream *upstream = client->session.allocation.stream;
+    struct iovec parts[3];
+    enum step step = write_bulk(client);
+    if (step != STEP_AGAIN)
+        return step;
+    while (!exchange_up_failed(exchange) && !exchange_is_sent(exchange)) {
+        if (!upstream->writable)
+            return STEP_BLOCKED;
+        ssize_t n = stream_writev(upstream, parts, unsent(exchange, parts));
+        if (n < 0 && errno == EAGAIN)
+            return STEP_BLOCKED;
+        if (n < 0) {
+            exchange_give_up_sending(client);
+            return STEP_AGAIN;
+        }
+        exchange->up_sent += (size_t)n;
+        exchange_sent(client, (size_t)n);
+    }
+    if (!exchange->replayable)
+        exchange_drop_sent(exchange);
+    return STEP_AGAIN;
+}
+
+/* What a stream has not taken of the parts. 0, or -1 with ENOMEM. */
+static int hold_back(struct buffer *backlog, const struct iovec *parts, int count, size_t written)
+{
+    for (int i = 0; i < count; i++) {
+        size_t skip = written < parts[i].iov_len ? written : parts[i].iov_len;
+        written -= skip;
+        if (buffer_append(backlog, (const char *)parts[i].iov_base + skip,
+                          parts[i].iov_len - skip) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Writes as far as the stream takes it; what was written, or -1 with errno. */
+static ssize_t write_parts(struct stream *to, const struct iovec *parts, int count)
+{
+    if (count == 0 || to == NULL || !to->writable)
+        return 0;
+    ssize_t n = stream_writev(to, parts, count);
+    return n < 0 && errno == EAGAIN ? 0 : n;
+}
+
+ssize_t exchange_pass(struct stream *to, struct buffer *backlog, const struct iovec *pieces,
+                      int count)
+{
+    struct iovec parts[1 + EXCHANGE_PIECES_MAX];
+    size_t behind = buffer_length(backlog);
+    int all = 0;
+    if (behind > 0)
+        parts[all++] = (struct iovec){.iov_base = buffer_data(backlog), .iov_len = behind};
+    for (int i = 0; i < count; i++)
+        parts[all++] = pieces[i];
+    ssize_t written = write_parts(to, parts, all);
+    if (written < 0)
+        return -1;
+    size_t of_backlog = (size_t)written < behind ? (size_t)written : behind;
+    buffer_consume(backlog, of_backlog);
+    if (hold_back(backlog, pieces, count, (size_t)written - of_backlog) < 0)
+        return -1;
+    return written;
+}
