@@ -95,9 +95,9 @@ static void log_pool_stats(const struct pool *pool, const char *name)
                " immediate=%" PRIu64 " deferred=%" PRIu64 " none=%" PRIu64 " failures=%" PRIu64
                " cancelled=%" PRIu64 " dials=%" PRIu64 " spares=%" PRIu64 " released=%" PRIu64 "%s",
                name, stats.busy, stats.held, stats.connecting, stats.idle, stats.waiting,
-               stats.queued, stats.answers[FROM_IMMEDIATE], stats.answers[FROM_DEFERRED],
-               stats.answers[FROM_NONE], stats.failures, stats.cancelled, stats.dials, stats.spares,
-               stats.released, discards);
+               stats.queued, stats.grants[FROM_IMMEDIATE], stats.grants[FROM_DEFERRED],
+               stats.grants[FROM_NONE], stats.failures, stats.cancelled, stats.dials,
+               stats.preconnects, stats.released, discards);
 }
 
 static const char *pool_name(const struct config_pool *pool)
@@ -256,7 +256,7 @@ int worker_run(struct worker *worker)
         goto err;
     for (size_t i = 0; i < config->listener_count; i++) {
         const struct config_listener *listener = &config->listeners[i];
-        if (pool_keep_spares(worker->pools[listener->pool], &listener->upstream) < 0)
+        if (pool_keep_preconnected(worker->pools[listener->pool], &listener->upstream) < 0)
             goto err;
         enum protocol_id protocol = endpoint_scheme(&listener->upstream)->protocol;
         if (listener->reuse == REUSE_NEVER && protocol == PROTOCOL_OPAQUE)

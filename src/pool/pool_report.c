@@ -1,3 +1,4 @@
+/* What the log says of a host: clients have to wait, it cannot be reached. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,37 +15,15 @@
 /* "max_per_host=4", or several. */
 #define LIMITS_TEXT_MAX (LIMIT_COUNT * 32)
 
-enum limit host_limit(const struct pool_host *host)
-{
-    if (host_open(host) >= host->pool->limits.max_per_host)
-        return LIMIT_MAX_PER_HOST;
-    return host_may_dial(host) ? LIMIT_MAX_OPEN : LIMIT_MAX_CONNECTING;
-}
-
-const char *limit_name(enum limit limit)
-{
-    static const char *const names[LIMIT_COUNT] = {[LIMIT_MAX_PER_HOST] = "max_per_host",
-                                                   [LIMIT_MAX_CONNECTING] = "max_connecting",
-                                                   [LIMIT_MAX_OPEN] = "max_open"};
-    return names[limit];
-}
-
-unsigned limit_value(const struct pool *pool, enum limit limit)
-{
-    const unsigned values[LIMIT_COUNT] = {[LIMIT_MAX_PER_HOST] = pool->limits.max_per_host,
-                                          [LIMIT_MAX_CONNECTING] = pool->limits.max_connecting,
-                                          [LIMIT_MAX_OPEN] = pool->limits.max_open};
-    return values[limit];
-}
-
 static const char *format_limits(const struct pool *pool, unsigned limits,
                                  char text[LIMITS_TEXT_MAX])
 {
     size_t n = 0;
-    for (enum limit limit = 0; limit < LIMIT_COUNT; limit++) {
+    for (enum pool_limit limit = 0; limit < LIMIT_COUNT; limit++) {
         if ((limits & 1u << limit) != 0)
             n += (size_t)snprintf(text + n, LIMITS_TEXT_MAX - n, "%s%s=%u", n > 0 ? " " : "",
-                                  limit_name(limit), limit_value(pool, limit));
+                                  pool_limit_name(limit),
+                                  pool_limit_value(&pool->core.limits, limit));
     }
     return text;
 }
@@ -53,7 +32,7 @@ static void report_wait(const struct pool_host *host)
 {
     char text[ENDPOINT_TEXT_MAX], limits[LIMITS_TEXT_MAX];
     log_warning("clients have to wait: pool=%s upstream=%s %s waiting=%u", host->pool->name,
-                endpoint_format(&host->endpoint, text),
+                endpoint_format(&host->core.endpoint, text),
                 format_limits(host->pool, host->held_up.limits, limits), host->held_up.waiting);
 }
 
@@ -63,7 +42,7 @@ static void report_no_wait(const struct pool_host *host)
     char text[ENDPOINT_TEXT_MAX], limits[LIMITS_TEXT_MAX];
     log_notice("clients wait no longer: pool=%s upstream=%s %s lasted_s=%.1f waited=%" PRIu64
                " most_waiting=%u longest_wait_ms=%.1f",
-               host->pool->name, endpoint_format(&host->endpoint, text),
+               host->pool->name, endpoint_format(&host->core.endpoint, text),
                format_limits(host->pool, held_up->limits, limits),
                (double)(held_up->last - held_up->began) / USEC_PER_SEC, held_up->waited,
                held_up->most, (double)held_up->longest / USEC_PER_MSEC);
@@ -102,14 +81,15 @@ static bool begin_wait(struct pool_host *host)
     return timer_set(host->pool->loop, &held_up->timer, now + quiet) == 0;
 }
 
-void host_note_wait(struct pool_host *host, struct allocation *allocation)
+void pool_report_wait(struct allocation *allocation)
 {
+    struct pool_host *host = allocation->host;
     struct held_up *held_up = &host->held_up;
     bool first = held_up->limits == 0;
     if (first && !begin_wait(host))
         return;
     allocation->held_up_at = loop_now(host->pool->loop);
-    held_up->limits |= 1u << host_limit(host);
+    held_up->limits |= 1u << pool_core_limit(&host->core);
     held_up->waited++;
     held_up->waiting++;
     if (held_up->most < held_up->waiting)
@@ -118,8 +98,9 @@ void host_note_wait(struct pool_host *host, struct allocation *allocation)
         report_wait(host);
 }
 
-void host_note_wait_over(struct pool_host *host, struct allocation *allocation)
+void pool_report_wait_over(struct allocation *allocation)
 {
+    struct pool_host *host = allocation->host;
     struct held_up *held_up = &host->held_up;
     usec_t now = loop_now(host->pool->loop), wait = now - allocation->held_up_at;
     allocation->held_up_at = 0;
@@ -137,7 +118,7 @@ static void report_reachable(struct pool_host *host)
     struct outage *outage = &host->outage;
     char text[ENDPOINT_TEXT_MAX];
     log_notice("reachable again: pool=%s upstream=%s failed_for_s=%.1f failures=%" PRIu64,
-               host->pool->name, endpoint_format(&host->endpoint, text),
+               host->pool->name, endpoint_format(&host->core.endpoint, text),
                (double)(outage->ended - outage->began) / USEC_PER_SEC, outage->failures);
     timer_clear(host->pool->loop, &outage->timer);
     outage->failures = 0;
@@ -151,7 +132,7 @@ static void on_reachable(struct timer *timer)
     report_reachable(container_of(timer, struct pool_host, outage.timer));
 }
 
-void host_note_failure(struct pool_host *host)
+void pool_report_failure(struct pool_host *host)
 {
     struct outage *outage = &host->outage;
     if (outage->failures++ == 0)
@@ -160,7 +141,7 @@ void host_note_failure(struct pool_host *host)
     timer_clear(host->pool->loop, &outage->timer);
 }
 
-void host_note_connected(struct pool_host *host)
+void pool_report_connected(struct pool_host *host)
 {
     struct outage *outage = &host->outage;
     usec_t now = loop_now(host->pool->loop), due = outage->reported + REPEATS_SPAN;
@@ -171,12 +152,7 @@ void host_note_connected(struct pool_host *host)
         report_reachable(host);
 }
 
-unsigned pool_recoveries(const struct pool_host *host)
-{
-    return host->outage.recoveries;
-}
-
-void host_warn_no_spare(struct pool_host *host, const struct failure *failure)
+void pool_report_not_preconnected(struct pool_host *host, const struct failure *failure)
 {
     const struct repeat_key key = {.place = "no spare connection",
                                    .function = failure->function,
@@ -190,23 +166,33 @@ void host_warn_no_spare(struct pool_host *host, const struct failure *failure)
     log_quote(error, sizeof(error), failure->text, strlen(failure->text));
     snprintf(head, sizeof(head), "%s: pool=%s", key.place, host->pool->name);
     snprintf(rest, sizeof(rest), "upstream=%s function=%s errno=%d error=%s",
-             endpoint_format(&host->endpoint, upstream), failure->function, failure->number, error);
+             endpoint_format(&host->core.endpoint, upstream), failure->function, failure->number,
+             error);
     repeats_log(&host->repeats, LOG_LEVEL_WARNING, &key, head, NULL, rest);
 }
 
 /* All of them */
 
-void host_begin_reports(struct pool_host *host)
+void pool_report_begin(struct pool_host *host)
 {
     repeats_init(&host->repeats, host->pool->loop);
     host->outage.timer.fire = on_reachable;
 }
 
-void host_end_reports(struct pool_host *host)
+void pool_report_end(struct pool_host *host)
 {
     if (host->held_up.limits != 0)
         end_wait(host);
     if (host->outage.ended != 0)
         report_reachable(host);
     repeats_clear(&host->repeats);
+}
+
+const char *pool_report_check(const struct pool_host *host)
+{
+    unsigned held_up = 0;
+    struct core_request *waiter;
+    TAILQ_FOREACH (waiter, &host->core.waiters, link)
+        held_up += container_of(waiter, struct allocation, request)->held_up_at != 0;
+    return held_up == host->held_up.waiting ? NULL : "waiters that a limit holds up are miscounted";
 }

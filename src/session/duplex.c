@@ -119,7 +119,7 @@ void duplex_unacked(struct session *session, struct duplex *duplex)
 
 void duplex_timed_out(struct session *session, struct duplex *duplex)
 {
-    if (session->allocation.state != ALLOCATION_LEASED) {
+    if (!pool_is_leased(&session->allocation)) {
         deliver(session, duplex);
     } else if (duplex->up.sink && duplex->down.from_ended) {
         /* The client has not ended, but may not have received all either: no reset. */
@@ -136,7 +136,7 @@ void duplex_timed_out(struct session *session, struct duplex *duplex)
 static bool client_ended(struct session *session, const struct duplex *duplex, bool may_reuse)
 {
     if (may_reuse && !relay_keeps(&duplex->down) && quiet_at_rest(&duplex->quiet) &&
-        pool_offer(&session->allocation)) {
+        pool_release(&session->allocation, RELEASE_IF_QUIET)) {
         session_finish(session, SESSION_COMPLETE);
         return true;
     }
@@ -190,7 +190,7 @@ void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
     struct stream *client = &session->client;
     struct stream *upstream = session->allocation.stream;
     struct access *access = &session->access;
-    if (session->allocation.state != ALLOCATION_LEASED) {
+    if (!pool_is_leased(&session->allocation)) {
         deliver(session, duplex);
         return;
     }

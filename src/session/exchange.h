@@ -153,7 +153,7 @@ struct client {
 
 static inline bool exchange_is_leased(const struct client *client)
 {
-    return client->session.allocation.state == ALLOCATION_LEASED;
+    return pool_is_leased(&client->session.allocation);
 }
 
 /* How much one read takes at most. */

@@ -51,7 +51,7 @@ static enum step abandon(struct client *client, enum session_end end)
     const struct exchange *exchange = client->exchange;
     bool reusable = session->context->config->reuse != REUSE_NEVER && !client->affinity;
     if (exchange_is_leased(client) && exchange->sent_at == 0 && reusable)
-        pool_release(&session->allocation);
+        pool_release(&session->allocation, RELEASE_PEEK);
     else if (exchange_is_leased(client))
         pool_discard(&session->allocation, DISCARD_CLIENT_ABORT, exchange->sent_at != 0);
     if (end == SESSION_CLIENT_RESET || exchange_response_committed(exchange))

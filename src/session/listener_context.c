@@ -13,7 +13,7 @@
 int listener_context_init(struct listener_context *context)
 {
     const struct endpoint *upstream = &context->config->upstream;
-    struct pool_host *host = pool_pin(context->pool, upstream, context->tls);
+    struct pool_host *host = pool_retain(context->pool, upstream, context->tls);
     if (host == NULL)
         return -1;
     if (context->protocol->listener_init != NULL && context->protocol->listener_init(context) < 0)

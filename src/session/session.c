@@ -78,7 +78,7 @@ void session_finish(struct session *session, enum session_end end)
     bool in_order = end == SESSION_COMPLETE;
 
     session_set_state(session, SESSION_CLOSED);
-    if (session->allocation.state == ALLOCATION_LEASED)
+    if (pool_is_leased(&session->allocation))
         pool_discard(&session->allocation, discard_reason(end), !in_order);
     else
         pool_cancel(&session->allocation);
@@ -192,7 +192,7 @@ static bool is_unacked(struct session *session)
     if (due == 0 || due > now)
         return false;
     session->unacked_at = 0;
-    if (session->allocation.state != ALLOCATION_LEASED)
+    if (!pool_is_leased(&session->allocation))
         return false;
     struct delivery_ages ages = {.last = now - session->moved_at,
                                  .limit = session->context->unacked_timeout};
@@ -263,7 +263,7 @@ void session_ask(struct session *session, bool fresh)
         return;
     }
     /* An answer that is on its way already comes before anything of the client's. */
-    if (allocation->state == ALLOCATION_WAITING && !session->protocol->watches_late &&
+    if (pool_is_waiting(allocation) && !session->protocol->watches_late &&
         session_watch_client(session) < 0) {
         int number = errno;
         pool_cancel(allocation);
@@ -295,9 +295,9 @@ int session_start(struct listener_context *context, int fd, const union address 
     session->timer.fire = on_timer;
     session->task.run = on_task;
     session->allocation.endpoint = &context->config->upstream;
-    session->allocation.pinned = context->pool_host;
+    session->allocation.retained = context->pool_host;
     session->allocation.timeout = context->config->timeout;
-    session->allocation.answered = on_answered;
+    session->allocation.on_connection = on_answered;
     stream_init(&session->client, fd);
     session->client.local = peer->sa.sa_family == AF_UNIX;
     stream_set_handler(&session->client, &session->client_handler);

@@ -66,7 +66,7 @@ struct listener_context {
     struct session_worker worker;
     struct pool *pool;
     struct tls_client *tls;      /* how TLS is spoken to the upstream; NULL: not */
-    struct pool_host *pool_host; /* the upstream's, pinned */
+    struct pool_host *pool_host; /* the upstream's, retained */
     usec_t unacked_timeout;      /* the pool's */
     bool draining;               /* kaproxy is stopping: sessions end as soon as they can */
     TAILQ_HEAD(, session) sessions;

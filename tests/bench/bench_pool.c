@@ -137,7 +137,7 @@ static void operate(struct bench *bench)
     struct user *user = bench->holders[bench->first];
     bench->first = (bench->first + 1) % bench->user_count;
     bench->held--;
-    pool_release(&user->allocation);
+    pool_release(&user->allocation, RELEASE_PEEK);
     user_allocate(user);
 }
 
@@ -167,10 +167,10 @@ static void open_bench(struct bench *bench, size_t hosts, size_t users,
         struct user *user = &bench->users[i];
         user->bench = bench;
         user->allocation.endpoint = &bench->endpoints[i % hosts];
-        user->allocation.pinned = pool_pin(bench->pool, user->allocation.endpoint, NULL);
-        if (user->allocation.pinned == NULL)
-            die("pool_pin");
-        user->allocation.answered = on_answered;
+        user->allocation.retained = pool_retain(bench->pool, user->allocation.endpoint, NULL);
+        if (user->allocation.retained == NULL)
+            die("pool_retain");
+        user->allocation.on_connection = on_answered;
         user->allocation.timeout = 3600 * USEC_PER_SEC;
         user_allocate(user);
     }

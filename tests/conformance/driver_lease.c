@@ -52,7 +52,7 @@ void command_free(struct driver *driver, const struct words *words)
     /* In the origin this drops a reference: doing it again is no error. */
     if (request->allocation.stream == NULL)
         return;
-    pool_release(&request->allocation);
+    pool_release(&request->allocation, RELEASE_PEEK);
     request->allocation.stream = NULL;
 }
 

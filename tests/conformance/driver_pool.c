@@ -175,7 +175,7 @@ void command_allocate(struct driver *driver, const struct words *words)
     request->started = now();
     request->allocation.endpoint = &request->endpoint;
     request->allocation.timeout = words_seconds(words, "timeout", 0);
-    request->allocation.answered = on_answered;
+    request->allocation.on_connection = on_answered;
     TAILQ_INSERT_TAIL(&driver->requests, request, link);
     if (manager != NULL && pool_allocate(manager->pool, &request->allocation) == 0)
         return;

@@ -363,7 +363,7 @@ static void begin(struct play *play, uint8_t options)
     };
     REQUIRE(listener_context_init(&play->context) == 0);
     if ((options & OPTION_SPARE) != 0)
-        REQUIRE(pool_keep_spares(play->pool, &config->upstream) == 0);
+        REQUIRE(pool_keep_preconnected(play->pool, &config->upstream) == 0);
     add_client(play);
 }
 

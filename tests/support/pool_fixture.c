@@ -124,7 +124,7 @@ struct ask *ask_prepare(struct fixture *f, const struct peer *peer)
     ask->endpoint = (struct endpoint){
         .scheme = "tcp", .addr = "127.0.0.1", .port = ntohs(peer->address.sin_port)};
     ask->allocation.endpoint = &ask->endpoint;
-    ask->allocation.answered = on_answered;
+    ask->allocation.on_connection = on_answered;
     return ask;
 }
 
@@ -188,7 +188,7 @@ void ask_release(struct ask *ask)
 {
     unsigned answers = ask->fixture->answers;
     ask->held = false;
-    pool_release(&ask->allocation);
+    pool_release(&ask->allocation, RELEASE_PEEK);
     assert_int_equal(ask->fixture->answers, answers);
     check(ask->fixture);
 }

@@ -66,7 +66,7 @@ static void reservation_counts(void **state)
     struct ask *one = ask_get(f, &f->a, FROM_NONE);
     struct ask *two = ask_get(f, &f->a, FROM_NONE);
     struct ask *waiter = ask(f, &f->a);
-    const struct pool_host *host = pool_pin(f->pool, &one->endpoint, NULL);
+    const struct pool_host *host = pool_retain(f->pool, &one->endpoint, NULL);
     assert_true(pool_can_hold(host));
     assert_true(pool_reserve_hold(&one->allocation));
     assert_false(pool_can_hold(host));
@@ -204,7 +204,7 @@ static void spares_take_the_place(void **state)
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.max_per_host = 1, .max_tunnels = 1, .min_idle = 1});
     struct ask *held = ask_get(f, &f->a, FROM_NONE);
-    assert_int_equal(pool_keep_spares(f->pool, &held->endpoint), 0);
+    assert_int_equal(pool_keep_preconnected(f->pool, &held->endpoint), 0);
     fixture_turn(f);
     claim_stats(f, 1, 0, 0, 0);
     ask_hold(held);

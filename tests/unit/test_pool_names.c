@@ -351,7 +351,7 @@ static void keep_spares(const struct moving *m, const struct peer *peer)
 {
     struct endpoint endpoint = ask_prepare(m->f, peer)->endpoint;
     snprintf(endpoint.addr, sizeof(endpoint.addr), NAME);
-    assert_int_equal(pool_keep_spares(m->f->pool, &endpoint), 0);
+    assert_int_equal(pool_keep_preconnected(m->f->pool, &endpoint), 0);
     fixture_turn(m->f);
 }
 

@@ -139,7 +139,7 @@ static void user_release(struct world *w, struct slot *slot)
 {
     (void)w;
     slot->state = SLOT_FREE;
-    pool_release(&slot->allocation);
+    pool_release(&slot->allocation, RELEASE_PEEK);
 }
 
 static void user_discard(struct world *w, struct slot *slot)
@@ -169,8 +169,9 @@ static void check_lease(const struct world *w, const struct slot *slot)
                   other->allocation.stream != allocation->stream,
               "one connection has two users");
         CLAIM(w,
-              other->allocation.state != ALLOCATION_WAITING || other->pool != slot->pool ||
-                  other->host != slot->host || other->allocation.serial > allocation->serial ||
+              !pool_is_waiting(&other->allocation) || other->pool != slot->pool ||
+                  other->host != slot->host ||
+                  other->allocation.request.serial > allocation->request.serial ||
                   (other->allocation.fresh && allocation->reused),
               "an older waiter of the host was passed over");
     }
@@ -227,7 +228,7 @@ static void user_allocate(struct world *w)
     slot->allocation = (struct allocation){.endpoint = &w->endpoints[slot->host],
                                            .timeout = timeout,
                                            .fresh = percent(w, 10),
-                                           .answered = on_answered};
+                                           .on_connection = on_answered};
     slot->deadline = loop_now(w->loop) + (timeout != 0 ? timeout : w->limits[slot->pool].timeout);
     slot->state = SLOT_WAITING;
     w->allocated[slot->pool]++;
@@ -255,7 +256,7 @@ static void step_discard(struct world *w)
 static void step_offer(struct world *w)
 {
     struct slot *slot = pick_slot(w, SLOT_LEASED);
-    if (slot != NULL && pool_offer(&slot->allocation))
+    if (slot != NULL && pool_release(&slot->allocation, RELEASE_IF_QUIET))
         slot->state = SLOT_FREE;
 }
 
@@ -312,7 +313,7 @@ static void step_stay(struct world *w)
 {
     struct slot *slot = pick_slot(w, SLOT_LEASED);
     if (slot != NULL)
-        pool_set_stay(&slot->allocation, 1 + (usec_t)below(w, 4000) * USEC_PER_MSEC);
+        pool_set_idle_hint(&slot->allocation, 1 + (usec_t)below(w, 4000) * USEC_PER_MSEC);
 }
 
 static void step_peer_closes(struct world *w)
@@ -361,7 +362,7 @@ static void step_turn(struct world *w)
 {
     loop_turn(w->loop, 0);
     for (const struct slot *slot = w->slots; slot < w->slots + SLOTS; slot++)
-        CLAIM(w, slot->allocation.state != ALLOCATION_WAITING || slot->deadline > loop_now(w->loop),
+        CLAIM(w, !pool_is_waiting(&slot->allocation) || slot->deadline > loop_now(w->loop),
               "a waiter's time is over, and it still waits");
 }
 
@@ -430,11 +431,11 @@ static void check_pool(const struct world *w, int i)
         if (slot->state == SLOT_FREE || slot->pool != i)
             continue;
         bool holds = slot->state == SLOT_LEASED && slot->hold == HOLDS;
-        waiting += slot->allocation.state == ALLOCATION_WAITING;
+        waiting += pool_is_waiting(&slot->allocation);
         held += holds;
         tunnels[slot->host] += holds;
-        busy += slot->allocation.conn != NULL && !holds;
-        leased[slot->host] += slot->allocation.conn != NULL && !holds;
+        busy += slot->allocation.request.conn != NULL && !holds;
+        leased[slot->host] += slot->allocation.request.conn != NULL && !holds;
     }
     pool_get_stats(w->pools[i], &stats);
     CLAIM(w, stats.waiting == waiting, "%u wait, the pool says %u", waiting, stats.waiting);
@@ -448,7 +449,7 @@ static void check_pool(const struct world *w, int i)
         CLAIM(w, tunnels[h] <= limits->max_tunnels, "over max_tunnels");
     }
     CLAIM(w,
-          stats.answers[FROM_NONE] + stats.answers[FROM_IMMEDIATE] + stats.answers[FROM_DEFERRED] ==
+          stats.grants[FROM_NONE] + stats.grants[FROM_IMMEDIATE] + stats.grants[FROM_DEFERRED] ==
                   w->succeeded[i] &&
               stats.failures == w->failed[i] && stats.cancelled == w->cancelled[i],
           "answers are miscounted");
@@ -492,7 +493,7 @@ static void begin_round(struct world *w)
         assert_non_null(w->pools[i]);
         for (int spares = 0; spares < 3; spares++) {
             size_t host = percent(w, 70) ? below(w, 7) : below(w, HOSTS);
-            assert_int_equal(pool_keep_spares(w->pools[i], &w->endpoints[host]), 0);
+            assert_int_equal(pool_keep_preconnected(w->pools[i], &w->endpoints[host]), 0);
             if (percent(w, 30))
                 pool_expect_greeting(w->pools[i], &w->endpoints[host]);
         }
@@ -543,7 +544,7 @@ static void end_round(struct world *w)
             w->totals.discards[reason] += stats.discards[reason];
         }
         for (int kind = 0; kind <= FROM_DEFERRED; kind++)
-            w->totals.answers[kind] += stats.answers[kind];
+            w->totals.grants[kind] += stats.grants[kind];
         w->totals.failures += stats.failures;
         w->totals.cancelled += stats.cancelled;
         CLAIM(w, stats.dials == discards, "connections ended without a reason");
@@ -589,8 +590,8 @@ static void report(const struct world *w)
                   (unsigned long long)w->totals.cancelled);
     for (int kind = 0; kind <= FROM_DEFERRED; kind++) {
         print_message("# from_cache=%s %llu\n", from_cache_name((enum from_cache)kind),
-                      (unsigned long long)w->totals.answers[kind]);
-        CLAIM(w, steps < STEPS || w->totals.answers[kind] > 0, "none of a kind");
+                      (unsigned long long)w->totals.grants[kind]);
+        CLAIM(w, steps < STEPS || w->totals.grants[kind] > 0, "none of a kind");
     }
     for (int reason = 0; reason < POOL_DISCARD_COUNT; reason++) {
         print_message("# discard=%s %llu\n", pool_discard_name((enum pool_discard)reason),

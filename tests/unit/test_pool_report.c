@@ -142,7 +142,7 @@ static void bursts_are_one_time(void **state)
 {
     struct fixture *f = *state;
     serve_all(f, hold_up(f));
-    assert_non_null(pool_pin(f->pool, &f->asks[0].endpoint, NULL));
+    assert_non_null(pool_retain(f->pool, &f->asks[0].endpoint, NULL));
     for (int i = 0; i < 9; i++) {
         fixture_warp(f, 11 * USEC_PER_SEC);
         struct ask *first = ask(f, &f->a);
@@ -222,7 +222,7 @@ static void start_outage(struct fixture *f)
     fixture_pool(f, NULL);
     pool_set_name(f->pool, "test");
     fail_dial(f);
-    assert_non_null(pool_pin(f->pool, &f->asks[0].endpoint, NULL));
+    assert_non_null(pool_retain(f->pool, &f->asks[0].endpoint, NULL));
     fail_dial(f);
 }
 
@@ -267,7 +267,7 @@ static void reachable_now_and_then(void **state)
     struct fixture *f = *state;
     fixture_pool(f, NULL);
     set_reachable(f, false);
-    const struct pool_host *host = pool_pin(f->pool, &ask_x(f)->endpoint, NULL);
+    const struct pool_host *host = pool_retain(f->pool, &ask_x(f)->endpoint, NULL);
     assert_non_null(host);
     ask_x(f);
     for (int i = 0; i < 4; i++) {
@@ -292,7 +292,7 @@ static void dial_that_takes_too_long_is_a_failure(void **state)
     fixture_pool(f, &(struct pool_limits){.timeout = USEC_PER_SEC});
     struct peer *blackhole = fixture_blackhole(f);
     struct ask *failed = ask(f, blackhole);
-    assert_non_null(pool_pin(f->pool, &failed->endpoint, NULL));
+    assert_non_null(pool_retain(f->pool, &failed->endpoint, NULL));
     fixture_warp(f, 2 * USEC_PER_SEC);
     claim_failed(failed, "connect", ETIMEDOUT);
     peer_unblock(blackhole);
@@ -306,7 +306,7 @@ static void spares_that_fail_are_summed_up(void **state)
     struct ask *prepared = ask_prepare(f, &f->refusing);
     fixture_pool(f, &(struct pool_limits){.min_idle = 2});
     pool_set_name(f->pool, "test");
-    assert_int_equal(pool_keep_spares(f->pool, &prepared->endpoint), 0);
+    assert_int_equal(pool_keep_preconnected(f->pool, &prepared->endpoint), 0);
     fixture_turn(f);
     fixture_warp(f, 2 * USEC_PER_SEC);
 #define NO_SPARE "warning: no spare connection: " UPSTREAM "function=connect errno=111 error="

@@ -257,8 +257,8 @@ static void hint_shortens_the_stay(void **state)
     fixture_pool(f, &(struct pool_limits){.keep_alive = 10 * USEC_PER_SEC});
     struct ask *to_a = ask_get(f, &f->a, FROM_NONE);
     struct ask *to_b = ask_get(f, &f->b, FROM_NONE);
-    pool_set_stay(&to_a->allocation, 4 * USEC_PER_SEC);
-    pool_set_stay(&to_b->allocation, 100 * USEC_PER_SEC);
+    pool_set_idle_hint(&to_a->allocation, 4 * USEC_PER_SEC);
+    pool_set_idle_hint(&to_b->allocation, 100 * USEC_PER_SEC);
     ask_release(to_a);
     ask_release(to_b);
     fixture_warp(f, 3 * USEC_PER_SEC);
@@ -271,7 +271,7 @@ static void hint_shortens_the_stay(void **state)
 
 static bool offer(struct ask *ask)
 {
-    bool taken = pool_offer(&ask->allocation);
+    bool taken = pool_release(&ask->allocation, RELEASE_IF_QUIET);
     ask->held = !taken;
     assert_null(pool_check(ask->pool));
     return taken;

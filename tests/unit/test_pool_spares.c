@@ -17,7 +17,7 @@ static struct pool_stats stats_of(const struct fixture *f)
 static void keep_spares(struct fixture *f, const struct peer *peer)
 {
     const struct ask *model = ask_prepare(f, peer);
-    assert_int_equal(pool_keep_spares(f->pool, &model->endpoint), 0);
+    assert_int_equal(pool_keep_preconnected(f->pool, &model->endpoint), 0);
     assert_null(pool_check(f->pool));
 }
 
@@ -82,7 +82,7 @@ static void spares_are_opened_ahead(void **state)
     claim_stats(f, 0, 2, 0, 0);
     fixture_turn(f);
     claim_stats(f, 0, 0, 2, 0);
-    assert_int_equal(stats_of(f).spares, 2);
+    assert_int_equal(stats_of(f).preconnects, 2);
     struct ask *hit = ask(f, &f->a);
     claim_stats(f, 1, 1, 1, 0);
     ask_wait(hit);
@@ -248,7 +248,7 @@ static void old_spares_are_replaced(void **state)
     fixture_warp(f, 10 * USEC_PER_SEC);
     claim_stats(f, 0, 0, 1, 0);
     claim_discards(f, DISCARD_KEEP_ALIVE, 1);
-    assert_int_equal(stats_of(f).spares, 2);
+    assert_int_equal(stats_of(f).preconnects, 2);
 }
 
 /* While the upstream is down the pauses grow from a second to half a minute, a quarter more or

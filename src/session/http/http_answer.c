@@ -128,7 +128,7 @@ enum step http_answer_no_tunnel(struct http_session *http)
              "clients hold as many connections as they may (max_tunnels = %u)",
              pool_get_limits(session->context->pool)->max_tunnels);
     if (exchange_is_leased(&http->client) && session->context->config->reuse != REUSE_NEVER)
-        pool_release(&session->allocation);
+        pool_release(&session->allocation, RELEASE_PEEK);
     session_set_failure(session, &failure);
     return http_answer_failure(http, session->access.failure);
 }

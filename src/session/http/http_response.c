@@ -50,8 +50,8 @@ static void end_response(struct http_session *http)
         http->client.last |= http->client.affinity;
     } else if (!http->client.affinity) {
         if (head->keep_alive_timeout > 1)
-            pool_set_stay(&session->allocation, (head->keep_alive_timeout - 1) * USEC_PER_SEC);
-        pool_release_drained(&session->allocation);
+            pool_set_idle_hint(&session->allocation, (head->keep_alive_timeout - 1) * USEC_PER_SEC);
+        pool_release(&session->allocation, RELEASE_DRAINED);
     }
     session->unacked_at = 0; /* nobody waits for a connection that the client keeps */
     session_set_state(session, SESSION_DRAINING);

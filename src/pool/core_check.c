@@ -1,0 +1,169 @@
+/* Compares the core's counts with its lists, for tests. */
+#include "pool/core_internal.h"
+
+static unsigned count_reserved(const struct core_host *host)
+{
+    unsigned n = 0;
+    const struct core_conn *conn;
+    TAILQ_FOREACH (conn, &host->conns[CONN_BUSY], link)
+        n += conn->may_hold;
+    return n;
+}
+
+/* Whom a connection belongs to. What is being peeked at may be nobody's. */
+static bool has_right_lease(const struct core_conn *conn)
+{
+    const struct core_request *lease = conn->lease;
+    if (conn->state != CONN_BUSY && conn->state != CONN_HELD)
+        return lease == NULL;
+    if (lease == NULL)
+        return conn->todo.kind == POOL_PEEK;
+    return lease->conn == conn &&
+           (lease->state == CORE_REQUEST_OFFERED) == (conn->todo.kind == POOL_PEEK);
+}
+
+static bool has_right_todo(const struct core_conn *conn)
+{
+    switch (conn->state) {
+    case CONN_CONNECTING:
+        return conn->todo.kind != POOL_CLOSE;
+    case CONN_IDLE:
+        return conn->todo.kind == POOL_NOTHING;
+    case CONN_CLOSING:
+        return conn->todo.kind == POOL_CLOSE;
+    default:
+        return conn->todo.kind == POOL_NOTHING || conn->todo.kind == POOL_PEEK;
+    }
+}
+
+static unsigned count_conns(const struct core_host *host, enum core_conn_state state, bool *right)
+{
+    unsigned n = 0;
+    const struct core_conn *conn;
+    TAILQ_FOREACH (conn, &host->conns[state], link) {
+        n++;
+        *right &= conn->state == state && conn->host == host;
+        *right &= has_right_lease(conn) && has_right_todo(conn);
+        *right &= !conn->may_hold || state == CONN_BUSY;
+        *right &= core_due_is_set(&conn->due) ==
+                  (state == CONN_IDLE &&
+                   conn->idle_until < conn->idle_since + host->core->limits.keep_alive);
+    }
+    return n;
+}
+
+/* The waiters of a host: counts, order, and which have a dial. */
+static const char *check_waiters(const struct core_host *host)
+{
+    unsigned waiting = 0, have_dial = 0;
+    int64_t serial = 0;
+    const struct core_request *waiter, *without_dial = NULL;
+    TAILQ_FOREACH (waiter, &host->waiters, link) {
+        waiting++;
+        have_dial += waiter->has_dial;
+        if (waiter->serial <= serial || waiter->state != CORE_REQUEST_WAITING)
+            return "a waiter is out of order";
+        if (!core_due_is_set(&waiter->due))
+            return "a waiter without a deadline";
+        if (without_dial == NULL && !waiter->has_dial)
+            without_dial = waiter;
+        if (without_dial != NULL && waiter->has_dial)
+            return "a younger waiter has a dial before an older one";
+        if (!waiter->fresh && host->count[CONN_IDLE] > 0)
+            return "a waiter beside an idle connection";
+        serial = waiter->serial;
+    }
+    unsigned dials = core_host_dials(host);
+    if (waiting != host->waiting || have_dial != host->have_dial ||
+        have_dial != (dials < waiting ? dials : waiting) || without_dial != host->without_dial)
+        return "waiters are miscounted";
+    return NULL;
+}
+
+static const char *check_host(const struct core_host *host)
+{
+    const struct pool_core *core = host->core;
+    bool right = true;
+    for (enum core_conn_state state = CONN_CONNECTING; state <= CONN_CLOSING; state++) {
+        if (count_conns(host, state, &right) != host->count[state])
+            return "a host's count differs from its list";
+    }
+    if (!right)
+        return "a connection stands in a wrong list";
+    if (core_host_open(host) > core->limits.max_per_host)
+        return "max_per_host is exceeded";
+    if (count_reserved(host) != host->may_hold)
+        return "reservations are miscounted";
+    if (core_host_tunnels(host) > core->limits.max_tunnels)
+        return "max_tunnels is exceeded";
+    if (core_host_dials(host) > core->limits.max_connecting)
+        return "max_connecting is exceeded";
+    if (core_host_is_empty(host) && !host->retained && !host->keeps_preconnected && !host->empty)
+        return "an empty host is not to be freed";
+    return check_waiters(host);
+}
+
+static const char *check_idle(const struct pool_core *core)
+{
+    usec_t since = 0;
+    unsigned idle = 0;
+    const struct core_conn *conn;
+    TAILQ_FOREACH (conn, &core->idle, lru) {
+        if (conn->idle_since < since)
+            return "the idle list is out of order";
+        since = conn->idle_since;
+        idle++;
+    }
+    if (idle > 0 && core->phase != POOL_OPEN)
+        return "an idle connection after the shutdown";
+    if (idle != core->count[CONN_IDLE])
+        return "idle connections are miscounted";
+    return NULL;
+}
+
+const char *pool_core_check(const struct pool_core *core)
+{
+    unsigned count[CONN_STATES] = {0}, waiting = 0, have_dial = 0, to_dial = 0, in_question = 0;
+    size_t hosts = 0;
+    const struct core_host *host;
+    TAILQ_FOREACH (host, &core->hosts, hosts) {
+        const char *wrong = check_host(host);
+        if (wrong != NULL)
+            return wrong;
+        for (enum core_conn_state state = CONN_CONNECTING; state <= CONN_CLOSING; state++)
+            count[state] += host->count[state];
+        waiting += host->waiting;
+        have_dial += host->have_dial;
+        to_dial += host->to_dial;
+        in_question += host->in_question;
+        hosts++;
+    }
+    for (enum core_conn_state state = CONN_CONNECTING; state <= CONN_CLOSING; state++) {
+        if (count[state] != core->count[state])
+            return "the pool's counts differ from its lists";
+    }
+    if (waiting != core->stats.waiting || waiting - have_dial != core->stats.queued ||
+        hosts != core->host_count || to_dial != core->to_dial || in_question != core->in_question)
+        return "the pool's waiters, hosts or dials are miscounted";
+    if (core_open(core) > core->limits.max_open)
+        return "max_open is exceeded";
+    return check_idle(core);
+}
+
+const char *pool_core_check_served(const struct pool_core *core)
+{
+    struct heap_node *needs = heap_first(&core->needs_dial);
+    if (!TAILQ_EMPTY(&core->todo))
+        return "something is left to do";
+    if (needs == NULL)
+        return TAILQ_EMPTY(&core->wanting) || core_open(core) >= core->limits.max_open
+                   ? NULL
+                   : "a preconnected connection is missing";
+    if (core_open(core) < core->limits.max_open)
+        return "a waiter is held up although there is room";
+    if (core->count[CONN_CLOSING] + core->in_question > 0) /* a place comes free */
+        return NULL;
+    return core_serve_victim(container_of(needs, struct core_host, needs_dial)) == NULL
+               ? NULL
+               : "a waiter is held up by an idle connection, or by a dial that nobody waits for";
+}

@@ -1,0 +1,187 @@
+/* A connection of the pool's core: its transitions, its limits, its end. */
+#include "pool/core_internal.h"
+
+/* Which transitions are legal: rows are "from". BUSY to BUSY is a release that goes straight to a
+ * waiter. */
+static const bool legal[CONN_STATES][CONN_STATES] = {
+    /*                  NEW    CONN   BUSY   HELD   IDLE   CLOSING CLOSED */
+    [CONN_NEW] = {false, true, false, false, false, false, false},
+    [CONN_CONNECTING] = {false, false, true, false, true, true, false},
+    [CONN_BUSY] = {false, false, true, true, true, true, false},
+    [CONN_HELD] = {false, false, true, false, true, true, false},
+    [CONN_IDLE] = {false, false, true, false, false, true, false},
+    [CONN_CLOSING] = {false, false, false, false, false, false, true},
+};
+
+static void drop_reservation(struct core_conn *conn)
+{
+    if (conn->may_hold)
+        conn->host->may_hold--;
+    conn->may_hold = false;
+}
+
+void core_conn_set_state(struct core_conn *conn, enum core_conn_state to)
+{
+    struct core_host *host = conn->host;
+    struct pool_core *core = host->core;
+    enum core_conn_state from = conn->state;
+    assert(legal[from][to]);
+
+    if (from != CONN_NEW) {
+        TAILQ_REMOVE(&host->conns[from], conn, link);
+        host->count[from]--;
+        core->count[from]--;
+    }
+    drop_reservation(conn);
+    if (from == CONN_IDLE) {
+        TAILQ_REMOVE(&core->idle, conn, lru);
+        if (core_due_is_set(&conn->due))
+            core_due_clear(core, &conn->due);
+    }
+    if (from == CONN_HELD)
+        host->closing_held += to == CONN_CLOSING;
+    else if (from == CONN_CLOSING)
+        host->closing_held -= conn->was == CONN_HELD;
+    conn->was = from;
+    conn->state = to;
+    if (to != CONN_CLOSED) {
+        TAILQ_INSERT_HEAD(&host->conns[to], conn, link);
+        host->count[to]++;
+        core->count[to]++;
+    }
+    if (to == CONN_IDLE)
+        TAILQ_INSERT_TAIL(&core->idle, conn, lru);
+    core_host_update(host);
+}
+
+void core_conn_close(struct core_conn *conn, enum pool_discard reason, bool reset)
+{
+    struct pool_core *core = conn->host->core;
+    conn->lease = NULL;
+    conn->reason = reason;
+    conn->reset = reset;
+    core->stats.discards[reason]++;
+    core_todo_set(core, &conn->todo, POOL_CLOSE);
+    core_conn_set_state(conn, CONN_CLOSING);
+}
+
+bool core_conn_reserve_hold(struct core_conn *conn)
+{
+    struct core_host *host = conn->host;
+    if (conn->state == CONN_HELD || conn->may_hold)
+        return true;
+    if (core_host_tunnels(host) >= host->core->limits.max_tunnels)
+        return false;
+    conn->may_hold = true;
+    host->may_hold++;
+    return true;
+}
+
+void core_conn_hold(struct core_conn *conn)
+{
+    if (conn->state == CONN_HELD)
+        return;
+    assert(conn->may_hold);
+    if (conn->may_hold) /* else a programming error, which must not exceed max_tunnels */
+        core_conn_set_state(conn, CONN_HELD);
+}
+
+bool core_conn_unhold(struct core_conn *conn)
+{
+    drop_reservation(conn);
+    if (!core_conn_has_place(conn))
+        return false;
+    if (conn->state == CONN_HELD)
+        core_conn_set_state(conn, CONN_BUSY);
+    return true;
+}
+
+/* An upstream that ends what it has just accepted, as with TLS 1.3 one that does not like our
+ * certificate, must not make us dial in circles, and not in silence. */
+static void note_end(struct core_conn *conn, usec_t now)
+{
+    conn->ended_unused = conn->uses == 0 && now - conn->born < USEC_PER_SEC;
+    if (conn->ended_unused)
+        core_host_back_off(conn->host, now);
+}
+
+/* What is found by a peek that is not quiet; POOL_DISCARD_COUNT: nothing is wrong. What a part of a
+ * record will be nobody knows; an idle connection may wait for the rest: it can be a ticket. */
+static enum pool_discard objection_of_peek(const struct core_conn *conn, enum pool_peek peek)
+{
+    switch (peek) {
+    case PEEK_DATA:
+        if (conn->uses == 0 && conn->host->greets)
+            break;
+        return DISCARD_UNREAD_DATA;
+    case PEEK_DATA_END:
+        return DISCARD_UNREAD_DATA;
+    case PEEK_EOF:
+        return DISCARD_UPSTREAM_CLOSED;
+    case PEEK_ERROR:
+        return DISCARD_UPSTREAM_ERROR;
+    case PEEK_QUIET:
+    case PEEK_DRAINED:
+    case PEEK_PARTIAL:
+        break;
+    }
+    return POOL_DISCARD_COUNT;
+}
+
+static enum pool_discard objection_of_limits(const struct core_conn *conn, usec_t now)
+{
+    const struct pool_limits *limits = &conn->host->core->limits;
+    if (conn->max_age > 0 && now - conn->born >= conn->max_age)
+        return DISCARD_MAX_AGE;
+    if (conn->address_gone)
+        return DISCARD_ADDRESS_GONE;
+    if (limits->max_uses > 0 && conn->uses >= limits->max_uses)
+        return DISCARD_MAX_USES;
+    if (now >= conn->idle_until)
+        return DISCARD_KEEP_ALIVE;
+    return POOL_DISCARD_COUNT;
+}
+
+/* All that is against using it once more; POOL_DISCARD_COUNT: nothing. */
+static enum pool_discard objection(struct core_conn *conn, enum pool_peek peek, usec_t now)
+{
+    if (peek <= PEEK_DRAINED)
+        return objection_of_limits(conn, now);
+    enum pool_discard reason = objection_of_peek(conn, peek);
+    if (reason != POOL_DISCARD_COUNT) {
+        note_end(conn, now);
+        return reason;
+    }
+    reason = objection_of_limits(conn, now);
+    bool may_wait = conn->state == CONN_IDLE || conn->state == CONN_CONNECTING;
+    if (reason == POOL_DISCARD_COUNT && peek == PEEK_PARTIAL && !may_wait)
+        return DISCARD_UNREAD_DATA;
+    return reason;
+}
+
+bool core_conn_is_fit(struct core_conn *conn, enum pool_peek peek, usec_t now)
+{
+    enum pool_discard reason = objection(conn, peek, now);
+    if (reason == POOL_DISCARD_COUNT)
+        return true;
+    core_conn_close(conn, reason, reason == DISCARD_UNREAD_DATA);
+    return false;
+}
+
+void core_conn_park(struct core_conn *conn, usec_t now)
+{
+    struct pool_core *core = conn->host->core;
+    usec_t keep_alive = core->limits.keep_alive;
+    if (core->phase != POOL_OPEN || conn->address_gone) {
+        core_conn_close(conn, conn->address_gone ? DISCARD_ADDRESS_GONE : DISCARD_SHUTDOWN, false);
+        return;
+    }
+    bool hinted = conn->idle_hint != 0 && conn->idle_hint < keep_alive;
+    conn->lease = NULL;
+    conn->idle_since = now;
+    conn->idle_until = now + (hinted ? conn->idle_hint : keep_alive);
+    core_conn_set_state(conn, CONN_IDLE);
+    core_note_time(core, now + keep_alive);
+    if (hinted)
+        core_due_set(core, &conn->due, conn->idle_until);
+}

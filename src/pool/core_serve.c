@@ -1,0 +1,176 @@
+/* Who gets what in the pool's core: connections go to waiters, places to dials. */
+#include "pool/core_internal.h"
+
+bool core_serve_offer(struct core_request *request)
+{
+    struct core_host *host = request->host;
+    struct core_conn *conn = TAILQ_FIRST(&host->conns[CONN_IDLE]);
+    while (conn != NULL && request->fresh && conn->uses > 0)
+        conn = TAILQ_NEXT(conn, link);
+    if (conn == NULL)
+        return false;
+    request->state = CORE_REQUEST_OFFERED;
+    request->conn = conn;
+    conn->lease = request;
+    core_conn_set_state(conn, CONN_BUSY);
+    core_todo_set(host->core, &conn->todo, POOL_PEEK);
+    return true;
+}
+
+struct core_request *core_serve_grant(struct core_conn *conn, struct core_request *request,
+                                      enum from_cache from_cache)
+{
+    if (conn->host->backoff != 0)
+        core_host_proved(conn->host);
+    conn->lease = request;
+    conn->uses++;
+    conn->idle_until = CORE_NEVER;
+    request->state = CORE_REQUEST_GRANTED;
+    request->conn = conn;
+    request->from_cache = from_cache;
+    return request;
+}
+
+void core_serve_fail(struct pool_core *core, struct core_request *request,
+                     enum core_request_failure failure)
+{
+    request->state = CORE_REQUEST_GRANTED;
+    request->host = NULL; /* which may go before its owner is told */
+    request->conn = NULL;
+    request->failure = failure;
+    core_todo_set(core, &request->todo, POOL_FAIL);
+}
+
+/* Whether fewer places come free by themselves than hosts wait for one. */
+static bool may_evict(const struct pool_core *core)
+{
+    return core->count[CONN_CLOSING] + core->in_question < core->needs_dial.count;
+}
+
+/* Is the place of this connection for somebody else? Who needs a dial now is held up by max_open
+ * alone. An older waiter of another host gets the place: fairness goes before reuse [12]. */
+static bool gives_way(const struct core_conn *conn, const struct core_request *waiter)
+{
+    const struct core_host *host = conn->host;
+    const struct pool_core *core = host->core;
+    if (waiter != NULL && waiter->fresh && conn->uses > 0)
+        return true;
+    if (!may_evict(core) || conn->state == CONN_CONNECTING)
+        return false;
+    const struct heap_node *needs = heap_first(&core->needs_dial);
+    return needs != &host->needs_dial && core_open(core) >= core->limits.max_open &&
+           (waiter == NULL || needs->key < waiter->serial);
+}
+
+struct core_request *core_serve_place(struct core_conn *conn, usec_t now)
+{
+    struct core_host *host = conn->host;
+    struct core_request *waiter = core_host_waiter_for(host, conn);
+    if (!core_conn_has_place(conn)) {
+        core_conn_close(conn, DISCARD_MAX_PER_HOST, false);
+        return NULL;
+    }
+    if (gives_way(conn, waiter)) {
+        core_conn_close(conn, DISCARD_EVICTED, false);
+        return NULL;
+    }
+    if (waiter != NULL) {
+        core_host_remove_waiter(waiter);
+        core_conn_set_state(conn, CONN_BUSY);
+        core_serve_grant(conn, waiter, conn->uses == 0 ? FROM_NONE : FROM_DEFERRED);
+    } else {
+        core_conn_park(conn, now);
+    }
+    if (host->has_excess)
+        core_serve_trim(host, TAILQ_FIRST(&host->conns[CONN_CONNECTING]));
+    return waiter;
+}
+
+void core_serve_trim(struct core_host *host, struct core_conn *from)
+{
+    struct pool_core *core = host->core;
+    unsigned keep = 0;
+    if (host->keeps_preconnected && core->phase == POOL_OPEN &&
+        host->count[CONN_IDLE] < core->limits.min_idle)
+        keep = core->limits.min_idle - host->count[CONN_IDLE];
+
+    struct core_conn *conn = from, *next;
+    for (; conn != NULL && core_host_excess(host) > keep + host->in_question; conn = next) {
+        next = TAILQ_NEXT(conn, link);
+        if (conn->todo.kind != POOL_NOTHING)
+            continue;
+        /* What is connected already finishes its handshake and becomes idle. */
+        if (core->phase == POOL_SHUT) {
+            core_conn_close(conn, DISCARD_DIAL_UNWANTED, false);
+        } else {
+            core_todo_set(core, &conn->todo, POOL_CANCEL_DIAL);
+            host->in_question++;
+            core->in_question++;
+        }
+    }
+}
+
+/* The newest dial that nobody waits for, or NULL. */
+static struct core_conn *excess_dial(const struct pool_core *core)
+{
+    struct core_host *host;
+    struct core_conn *conn;
+    TAILQ_FOREACH (host, &core->excess, excess) {
+        TAILQ_FOREACH (conn, &host->conns[CONN_CONNECTING], link) {
+            if (conn->todo.kind == POOL_NOTHING)
+                return conn;
+        }
+    }
+    return NULL;
+}
+
+struct core_conn *core_serve_victim(const struct core_host *host)
+{
+    const struct pool_core *core = host->core;
+    if (core_host_open(host) >= core->limits.max_per_host)
+        return TAILQ_LAST(&host->conns[CONN_IDLE], core_conn_list);
+    if (!TAILQ_EMPTY(&core->idle))
+        return TAILQ_FIRST(&core->idle);
+    return excess_dial(core);
+}
+
+static bool is_place_free(const struct core_host *host)
+{
+    const struct pool_core *core = host->core;
+    return core_host_open(host) < core->limits.max_per_host &&
+           core_open(core) < core->limits.max_open;
+}
+
+bool core_serve_has_place(const struct core_host *host)
+{
+    return heap_contains(&host->needs_dial) &&
+           (is_place_free(host) || core_serve_victim(host) != NULL);
+}
+
+static bool dial(struct core_host *host, bool preconnect, struct pool_action *action)
+{
+    host->to_dial++;
+    host->core->to_dial++;
+    core_host_update(host);
+    *action = (struct pool_action){.kind = POOL_DIAL, .preconnect = preconnect, .host = host};
+    return true;
+}
+
+bool core_serve_dial(struct pool_core *core, struct pool_action *action)
+{
+    struct heap_node *node = heap_first(&core->needs_dial);
+    if (node != NULL) {
+        struct core_host *host = container_of(node, struct core_host, needs_dial);
+        if (is_place_free(host))
+            return dial(host, false, action);
+        struct core_conn *victim = may_evict(core) ? core_serve_victim(host) : NULL;
+        if (victim != NULL)
+            core_conn_close(victim, DISCARD_EVICTED, false);
+        return false;
+    }
+    /* Preconnected ones take only what nobody waits for, and never push out another connection. */
+    struct core_host *host = TAILQ_FIRST(&core->wanting);
+    if (host == NULL || core_open(core) >= core->limits.max_open)
+        return false;
+    return dial(host, true, action);
+}

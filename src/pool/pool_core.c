@@ -1,0 +1,461 @@
+/* The events that the pool's core is told. */
+#include "pool/pool_core.h"
+
+#include <errno.h>
+
+#include "pool/core_internal.h"
+
+void pool_core_init(struct pool_core *core, const struct pool_limits *limits, uint64_t random)
+{
+    *core = (struct pool_core){.limits = *limits, .random = random, .next_time = CORE_NEVER};
+    struct pool_limits *effective = &core->limits;
+    if (effective->max_per_host == 0)
+        effective->max_per_host = POOL_MAX_PER_HOST;
+    if (effective->max_connecting == 0)
+        effective->max_connecting = effective->max_per_host;
+    if (effective->max_open == 0)
+        effective->max_open = POOL_MAX_OPEN;
+    if (effective->keep_alive == 0)
+        effective->keep_alive = POOL_KEEP_ALIVE;
+    if (effective->timeout == 0)
+        effective->timeout = POOL_TIMEOUT;
+    TAILQ_INIT(&core->hosts);
+    TAILQ_INIT(&core->idle);
+    TAILQ_INIT(&core->wanting);
+    TAILQ_INIT(&core->excess);
+    TAILQ_INIT(&core->empties);
+    TAILQ_INIT(&core->waiters);
+    TAILQ_INIT(&core->todo);
+}
+
+void pool_core_clear(struct pool_core *core)
+{
+    assert(TAILQ_EMPTY(&core->hosts));
+    heap_clear(&core->needs_dial);
+    heap_clear(&core->due);
+}
+
+static void take(struct core_todo *todo, struct pool_action *action)
+{
+    action->kind = todo->kind;
+    if (todo->kind == POOL_FAIL) {
+        action->request = container_of(todo, struct core_request, todo);
+        todo->kind = POOL_NOTHING;
+    } else {
+        action->conn = container_of(todo, struct core_conn, todo);
+    }
+}
+
+bool pool_core_take(struct pool_core *core, struct pool_action *action)
+{
+    if (TAILQ_EMPTY(&core->todo) && core_serve_dial(core, action))
+        return true;
+    struct core_todo *todo = TAILQ_FIRST(&core->todo);
+    if (todo == NULL)
+        return false;
+    TAILQ_REMOVE(&core->todo, todo, link);
+    take(todo, action);
+    return true;
+}
+
+static void trim(struct core_host *host)
+{
+    core_serve_trim(host, TAILQ_FIRST(&host->conns[CONN_CONNECTING]));
+}
+
+enum pool_limit pool_core_limit(const struct core_host *host)
+{
+    if (core_host_open(host) >= host->core->limits.max_per_host)
+        return LIMIT_MAX_PER_HOST;
+    return core_host_may_dial(host) ? LIMIT_MAX_OPEN : LIMIT_MAX_CONNECTING;
+}
+
+static void time_out(struct core_request *request)
+{
+    struct core_host *host = request->host;
+    request->limit = pool_core_limit(host);
+    request->queued = request->limit == LIMIT_MAX_OPEN ? host->core->stats.queued
+                                                       : host->waiting - host->have_dial;
+    core_host_remove_waiter(request);
+    core_serve_fail(host->core, request, CORE_REQUEST_TIMED_OUT);
+    trim(host);
+}
+
+static void run_due(struct core_due *due)
+{
+    switch (due->kind) {
+    case DUE_DEADLINE:
+        time_out(container_of(due, struct core_request, due));
+        break;
+    case DUE_IDLE_HINT:
+        core_conn_close(container_of(due, struct core_conn, due), DISCARD_KEEP_ALIVE, false);
+        break;
+    case DUE_RETRY:
+        core_host_update(container_of(due, struct core_host, retry));
+        break;
+    }
+}
+
+static usec_t next_time(const struct pool_core *core)
+{
+    const struct heap_node *due = heap_first(&core->due);
+    const struct core_conn *idle = TAILQ_FIRST(&core->idle);
+    usec_t next = due == NULL ? CORE_NEVER : due->key;
+    if (idle != NULL && idle->idle_since + core->limits.keep_alive < next)
+        next = idle->idle_since + core->limits.keep_alive;
+    return next;
+}
+
+void pool_core_tick(struct pool_core *core, usec_t now)
+{
+    struct heap_node *node;
+    while ((node = heap_first(&core->due)) != NULL && node->key <= now) {
+        heap_remove(&core->due, node);
+        run_due(container_of(node, struct core_due, node));
+    }
+    struct core_conn *conn;
+    while ((conn = TAILQ_FIRST(&core->idle)) != NULL &&
+           now - conn->idle_since >= core->limits.keep_alive)
+        core_conn_close(conn, DISCARD_KEEP_ALIVE, false);
+    core->next_time = next_time(core);
+}
+
+void pool_core_enter_phase(struct pool_core *core, enum pool_phase phase)
+{
+    if (phase <= core->phase)
+        return;
+    core->phase = phase;
+    struct core_request *waiter;
+    while (phase == POOL_SHUT && (waiter = TAILQ_FIRST(&core->waiters)) != NULL) {
+        core_host_remove_waiter(waiter);
+        core_serve_fail(core, waiter, CORE_REQUEST_SHUTDOWN);
+    }
+    struct core_conn *conn;
+    while ((conn = TAILQ_FIRST(&core->idle)) != NULL)
+        core_conn_close(conn, DISCARD_SHUTDOWN, false);
+    struct core_host *host;
+    TAILQ_FOREACH (host, &core->hosts, hosts) {
+        host->keeps_preconnected = false;
+        core_host_update(host);
+        trim(host);
+    }
+}
+
+void pool_core_get_stats(const struct pool_core *core, struct pool_stats *stats)
+{
+    *stats = core->stats;
+    stats->busy = core->count[CONN_BUSY];
+    stats->held = core->count[CONN_HELD];
+    stats->connecting = core->count[CONN_CONNECTING];
+    stats->idle = core->count[CONN_IDLE];
+}
+
+struct core_host *pool_core_find_host(const struct pool_core *core, const struct endpoint *endpoint)
+{
+    return core_host_find(core, endpoint);
+}
+
+int pool_core_add_host(struct pool_core *core, struct core_host *host)
+{
+    return core_host_add(core, host);
+}
+
+void pool_core_remove_host(struct core_host *host)
+{
+    core_host_remove(host);
+}
+
+void pool_core_retain_host(struct core_host *host, bool retain)
+{
+    host->retained = retain;
+    core_host_update(host);
+}
+
+void pool_core_keep_preconnected(struct core_host *host)
+{
+    const struct pool_core *core = host->core;
+    host->keeps_preconnected = core->phase == POOL_OPEN && core->limits.min_idle > 0;
+    core_host_update(host);
+}
+
+void pool_core_expect_greeting(struct core_host *host)
+{
+    host->greets = true;
+}
+
+/* Gives back the place of a dial that was to begin. */
+static void drop_to_dial(struct core_host *host)
+{
+    host->to_dial--;
+    host->core->to_dial--;
+}
+
+int pool_core_dialling(struct core_host *host, struct core_conn *conn, bool preconnect)
+{
+    struct pool_core *core = host->core;
+    if (core_add_member(core) < 0)
+        return -1;
+    conn->host = host;
+    conn->idle_until = CORE_NEVER;
+    conn->due.kind = DUE_IDLE_HINT;
+    core->stats.dials++;
+    core->stats.preconnects += preconnect;
+    drop_to_dial(host);
+    core_conn_set_state(conn, CONN_CONNECTING);
+    trim(host); /* who was to have it may have left */
+    return 0;
+}
+
+/* A waiter fails by a dial; its owner is told by the user, who knows how. */
+static void end_by_dial(struct core_request *waiter)
+{
+    core_host_remove_waiter(waiter);
+    waiter->state = CORE_REQUEST_GRANTED;
+    waiter->host = NULL;
+    waiter->conn = NULL;
+    waiter->failure = CORE_REQUEST_DIAL;
+}
+
+struct core_request *pool_core_dial_refused(struct core_host *host, bool preconnect, usec_t now)
+{
+    drop_to_dial(host);
+    core_host_update(host);
+    struct core_request *waiter = host->without_dial;
+    if (preconnect)
+        core_host_back_off(host, now);
+    if (preconnect || waiter == NULL)
+        return NULL;
+    end_by_dial(waiter);
+    return waiter;
+}
+
+/* Whether a dial should be cancelled is answered. */
+static void end_question(struct core_conn *conn)
+{
+    if (conn->todo.kind != POOL_CANCEL_DIAL)
+        return;
+    conn->host->in_question--;
+    conn->host->core->in_question--;
+}
+
+void pool_core_dial_kept(struct core_conn *conn)
+{
+    end_question(conn);
+    conn->todo.kind = POOL_NOTHING;
+    if (conn->host->core->phase == POOL_SHUT)
+        trim(conn->host);
+    else
+        core_serve_trim(conn->host, TAILQ_NEXT(conn, link));
+}
+
+/* The dial is over, and with it the question whether to cancel it. */
+static void end_dial(struct core_conn *conn)
+{
+    end_question(conn);
+    core_todo_clear(conn->host->core, &conn->todo);
+}
+
+struct core_request *pool_core_dial_failed(struct core_conn *conn, usec_t now)
+{
+    struct core_host *host = conn->host;
+    struct core_request *oldest = TAILQ_FIRST(&host->waiters);
+    end_dial(conn);
+    core_host_back_off(host, now);
+    if (oldest != NULL) {
+        end_by_dial(oldest);
+    }
+    core_conn_close(conn, DISCARD_DIAL_FAILED, false);
+    return oldest;
+}
+
+/* Up to 10 % less than max_age, so that many do not reconnect in step. */
+static usec_t choose_max_age(struct pool_core *core)
+{
+    return core->limits.max_age - core->limits.max_age / 10 * core_random(core) / UINT16_MAX;
+}
+
+/* What came right behind the connection may be its end. Whoever waits will find it by reading. */
+struct core_request *pool_core_connected(struct core_conn *conn, bool readable, usec_t now)
+{
+    struct pool_core *core = conn->host->core;
+    end_dial(conn);
+    conn->born = now;
+    conn->max_age = choose_max_age(core);
+    if (!readable || core_host_waiter_for(conn->host, conn) != NULL)
+        return core_serve_place(conn, now);
+    core_todo_set(core, &conn->todo, POOL_PEEK);
+    return NULL;
+}
+
+/* The request waits, or fails where it must not. */
+static void enqueue(struct core_request *request)
+{
+    struct core_host *host = request->host;
+    struct pool_core *core = host->core;
+    core_host_add_waiter(host, request);
+    bool full = core->limits.max_waiting != 0 && core->stats.queued > core->limits.max_waiting &&
+                !request->has_dial && !core_serve_has_place(host);
+    if (!full && core->phase != POOL_SHUT)
+        return;
+    core_host_remove_waiter(request);
+    core_serve_fail(core, request, full ? CORE_REQUEST_TOO_MANY : CORE_REQUEST_SHUTDOWN);
+}
+
+static void offer_or_enqueue(struct core_request *request)
+{
+    request->conn = NULL;
+    if (!core_serve_offer(request))
+        enqueue(request);
+}
+
+struct core_request *pool_core_peeked(struct core_conn *conn, enum pool_peek peek, usec_t now)
+{
+    struct core_request *request = conn->lease;
+    conn->todo.kind = POOL_NOTHING;
+    if (!core_conn_is_fit(conn, peek, now)) {
+        if (request != NULL)
+            offer_or_enqueue(request);
+        return NULL;
+    }
+    if (request == NULL)
+        return core_serve_place(conn, now);
+    conn->host->core->members--;
+    return core_serve_grant(conn, request, FROM_IMMEDIATE);
+}
+
+void pool_core_idle_event(struct core_conn *conn, enum pool_peek peek, usec_t now)
+{
+    if (conn->state == CONN_IDLE)
+        (void)core_conn_is_fit(conn, peek, now);
+}
+
+void pool_core_set_address_gone(struct core_conn *conn, bool gone)
+{
+    conn->address_gone = gone;
+    if (gone && conn->state == CONN_IDLE)
+        core_conn_close(conn, DISCARD_ADDRESS_GONE, false);
+}
+
+void pool_core_closed(struct core_conn *conn)
+{
+    struct pool_core *core = conn->host->core;
+    if (conn->todo.kind == POOL_CANCEL_DIAL) {
+        end_question(conn);
+        core->stats.discards[DISCARD_DIAL_UNWANTED]++;
+        core_conn_set_state(conn, CONN_CLOSING);
+    }
+    conn->todo.kind = POOL_NOTHING;
+    core->members--;
+    core_conn_set_state(conn, CONN_CLOSED);
+}
+
+int pool_core_request(struct core_host *host, struct core_request *request, bool fresh,
+                      usec_t timeout, usec_t now)
+{
+    struct pool_core *core = host->core;
+    assert(request->state == CORE_REQUEST_ENDED);
+    request->host = host;
+    request->conn = NULL;
+    request->fresh = fresh;
+    request->has_dial = false;
+    request->serial = ++core->serial;
+    if (timeout < 0) {
+        core_serve_fail(core, request, CORE_REQUEST_TOO_LATE);
+        return 0;
+    }
+    if (core_add_member(core) < 0)
+        return -1;
+    request->deadline = now + (timeout != 0 ? timeout : core->limits.timeout);
+    offer_or_enqueue(request);
+    return 0;
+}
+
+void pool_core_cancel(struct pool_core *core, struct core_request *request)
+{
+    struct core_conn *conn = request->conn;
+    switch (request->state) {
+    case CORE_REQUEST_WAITING:
+        core_host_remove_waiter(request);
+        trim(request->host);
+        break;
+    case CORE_REQUEST_OFFERED:
+        conn->lease = NULL;
+        core->members--;
+        break;
+    case CORE_REQUEST_GRANTED:
+        core_todo_clear(core, &request->todo);
+        if (conn == NULL)
+            break;
+        conn->lease = NULL;
+        conn->uses--;
+        core_todo_set(core, &conn->todo, POOL_PEEK);
+        break;
+    case CORE_REQUEST_LEASED:
+        assert(request->state != CORE_REQUEST_LEASED);
+        return;
+    case CORE_REQUEST_ENDED:
+        return;
+    }
+    request->conn = NULL;
+    request->state = CORE_REQUEST_ENDED;
+    core->stats.cancelled++;
+}
+
+struct core_conn *pool_core_leased(const struct core_request *lease)
+{
+    struct core_conn *conn = lease->conn;
+    bool leased = lease->state == CORE_REQUEST_LEASED && conn != NULL && conn->lease == lease;
+    assert(leased);
+    return leased ? conn : NULL;
+}
+
+static struct core_conn *end_lease(struct core_request *lease)
+{
+    struct core_conn *conn = lease->conn;
+    lease->state = CORE_REQUEST_ENDED;
+    lease->conn = NULL;
+    conn->lease = NULL;
+    return conn;
+}
+
+struct core_request *pool_core_release(struct core_request *lease, enum pool_peek peek, usec_t now)
+{
+    struct core_conn *conn = end_lease(lease);
+    struct pool_core *core = conn->host->core;
+    core->stats.released++;
+    if (peek == PEEK_DRAINED && core_host_waiter_for(conn->host, conn) != NULL) {
+        core_todo_set(core, &conn->todo, POOL_PEEK);
+        return NULL;
+    }
+    return core_conn_is_fit(conn, peek, now) ? core_serve_place(conn, now) : NULL;
+}
+
+void pool_core_discard(struct core_request *lease, enum pool_discard reason, bool reset)
+{
+    core_conn_close(end_lease(lease), reason, reset);
+}
+
+bool pool_core_can_hold(const struct core_host *host)
+{
+    return core_host_tunnels(host) < host->core->limits.max_tunnels;
+}
+
+bool pool_core_reserve_hold(struct core_request *lease)
+{
+    return core_conn_reserve_hold(lease->conn);
+}
+
+void pool_core_hold(struct core_request *lease)
+{
+    core_conn_hold(lease->conn);
+}
+
+bool pool_core_unhold(struct core_request *lease)
+{
+    return core_conn_unhold(lease->conn);
+}
+
+void pool_core_set_idle_hint(struct core_request *lease, usec_t idle_hint)
+{
+    lease->conn->idle_hint = idle_hint;
+}

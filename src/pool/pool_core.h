@@ -1,0 +1,359 @@
+/* The keep-alive manager's decisions, without its deeds: hosts, waiters, limits, order, counts.
+ * Numbers in brackets are statements of tests/conformance/POOL.
+ *
+ * The core is told events, with the time where it matters, and says what is to be done. It does
+ * nothing itself: no descriptor, no loop, no clock, no log, no callback, and no memory but that of
+ * its tables. Connections, hosts and requests are embedded in what its user, pool_io.c, has for
+ * them.
+ *
+ * After one or more events the user calls pool_core_next until nothing is left to do. It may
+ * collect actions and do them later (several loops are meant to share a core under one lock, and
+ * do the system calls outside): what is in its hands is left alone until it has reported, and a
+ * place is counted until close(2) was called.
+ *
+ *     DIAL         begin to connect to this host: pool_core_dialling, then pool_core_connected or
+ *                  pool_core_dial_failed. Or pool_core_dial_refused, where it cannot begin
+ *     CANCEL_DIAL  nobody needs this dial: end it, and pool_core_closed; but if its TCP connection
+ *                  stands already it is to finish: pool_core_dial_kept
+ *     PEEK         look at this connection's socket: pool_core_peeked
+ *     CLOSE        close it, in order or with a reset: pool_core_closed
+ *     FAIL         this request will have no connection: its owner is to be told
+ *
+ * A request is granted a connection, or fails by a dial, through an event of that connection, which
+ * returns it: its owner is to be told. Whoever tells it calls pool_core_delivered; until then it
+ * may be cancelled. */
+#ifndef KAPROXY_POOL_CORE_H
+#define KAPROXY_POOL_CORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "base/heap.h"
+#include "base/util.h"
+#include "net/endpoint.h"
+#include "pool/pool_types.h"
+
+enum core_conn_state {
+    CONN_NEW,
+    CONN_CONNECTING,
+    CONN_BUSY,
+    CONN_HELD, /* leased for as long as its user likes: not under max_per_host [31] */
+    CONN_IDLE,
+    CONN_CLOSING, /* to be closed: its place is not free yet */
+    CONN_CLOSED,
+    CONN_STATES
+};
+
+enum core_request_state {
+    CORE_REQUEST_ENDED,   /* not in use */
+    CORE_REQUEST_OFFERED, /* an idle connection is peeked at for it */
+    CORE_REQUEST_WAITING,
+    CORE_REQUEST_GRANTED, /* or failed: to be delivered */
+    CORE_REQUEST_LEASED
+};
+
+/* Why a request fails. */
+enum core_request_failure {
+    CORE_REQUEST_TOO_LATE,  /* its time was over when it came [21] */
+    CORE_REQUEST_TIMED_OUT, /* [20] */
+    CORE_REQUEST_TOO_MANY,  /* max_waiting [15] */
+    CORE_REQUEST_SHUTDOWN,  /* [27] */
+    CORE_REQUEST_DIAL       /* a dial failed: the user knows how */
+};
+
+enum pool_action_kind {
+    POOL_NOTHING,
+    POOL_DIAL,
+    POOL_CANCEL_DIAL,
+    POOL_PEEK,
+    POOL_CLOSE,
+    POOL_FAIL
+};
+
+struct pool_action {
+    enum pool_action_kind kind;
+    bool preconnect;              /* DIAL: ahead of any waiter */
+    struct core_host *host;       /* DIAL */
+    struct core_conn *conn;       /* CANCEL_DIAL, PEEK, CLOSE */
+    struct core_request *request; /* FAIL */
+};
+
+/* What a peek finds. */
+enum pool_peek {
+    PEEK_QUIET,
+    /* Not peeked: the last read took all there was. As good as quiet, unless somebody waits who
+     * would use the connection at once. */
+    PEEK_DRAINED,
+    PEEK_PARTIAL,  /* as quiet, but a part of a TLS record is in memory */
+    PEEK_DATA,     /* bytes, and no end behind them */
+    PEEK_DATA_END, /* bytes, and perhaps an end */
+    PEEK_EOF,
+    PEEK_ERROR
+};
+
+TAILQ_HEAD(core_conn_list, core_conn);
+TAILQ_HEAD(core_request_list, core_request);
+TAILQ_HEAD(core_host_list, core_host);
+TAILQ_HEAD(core_todo_list, core_todo);
+
+/* What the user is to do. A connection's stays until the user has reported. */
+struct core_todo {
+    enum pool_action_kind kind;
+    TAILQ_ENTRY(core_todo) link;
+};
+
+/* Something that is due at a time. */
+struct core_due {
+    struct heap_node node;
+    enum { DUE_DEADLINE, DUE_IDLE_HINT, DUE_RETRY } kind;
+};
+
+/* The fields below are the core's; users read those that the first group has. */
+
+struct core_request {
+    enum core_request_state state;
+    bool fresh;                 /* only a connection that nobody has used before */
+    bool has_dial;              /* WAITING: a dial is under way for it; as it was, when it failed */
+    enum from_cache from_cache; /* GRANTED, with conn */
+    enum core_request_failure failure; /* GRANTED, without */
+    enum pool_limit limit;             /* of one that timed out: what held it up, */
+    unsigned queued;                   /* and how many waited there, without a dial */
+    int64_t serial;                    /* in order of arrival */
+    struct core_host *host;            /* OFFERED, WAITING */
+    struct core_conn *conn;            /* OFFERED, GRANTED, LEASED */
+
+    usec_t deadline;
+    struct core_due due; /* WAITING */
+    struct core_todo todo;
+    TAILQ_ENTRY(core_request) link;    /* WAITING: in its host's waiters */
+    TAILQ_ENTRY(core_request) arrival; /* and in all of them */
+};
+
+struct core_conn {
+    struct core_host *host;
+    enum core_conn_state state, was; /* was: before its last change of state */
+    unsigned uses;                   /* grants so far, the present one included */
+    bool address_gone;               /* its address is gone from its name */
+    bool ended_unused;               /* CLOSING: by the upstream, as soon as it had begun */
+    bool reset;                      /* CLOSING: with a reset */
+    enum pool_discard reason;        /* CLOSING */
+
+    struct core_request *lease; /* BUSY, HELD */
+    bool may_hold;              /* BUSY: one of max_tunnels is reserved for it */
+    usec_t born;                /* when it was connected */
+    usec_t max_age;             /* the pool's, or up to 10 % less; 0: any age */
+    usec_t idle_hint;           /* the upstream's; 0: none */
+    usec_t idle_since, idle_until;
+    struct core_due due; /* IDLE with a hint shorter than keep_alive */
+    struct core_todo todo;
+    TAILQ_ENTRY(core_conn) link; /* in its host's list of its state */
+    TAILQ_ENTRY(core_conn) lru;  /* IDLE: in the pool's list, longest idle first */
+};
+
+struct core_host {
+    struct endpoint endpoint;
+    bool keeps_preconnected;
+
+    struct pool_core *core;
+    struct core_conn_list conns[CONN_STATES]; /* IDLE and CONNECTING: newest first */
+    unsigned count[CONN_STATES];
+    unsigned to_dial;                 /* places of dials that the user has not begun yet */
+    unsigned in_question;             /* dials with CANCEL_DIAL */
+    unsigned may_hold;                /* connections with that mark */
+    unsigned closing_held;            /* of those CLOSING: were held */
+    struct core_request_list waiters; /* oldest first */
+    unsigned waiting;
+    /* Dials are not tied to waiters, but each dial under way is for one: the oldest min(dials,
+     * waiters) have one, and the next one is the one that wants another dial. */
+    unsigned have_dial;
+    struct core_request *without_dial; /* the oldest waiter without one, or NULL */
+    struct heap_node needs_dial; /* in core->needs_dial while that one could use a free place */
+    bool retained;               /* stays when it is empty */
+    bool greets;                 /* early bytes on an unused connection are for its first user */
+    bool wants_preconnected;     /* in core->wanting */
+    bool has_excess;             /* in core->excess */
+    bool empty;                  /* in core->empties */
+    bool listed;                 /* in any of these, or in core->needs_dial */
+    usec_t backoff;              /* the last pause between dials for preconnected connections */
+    struct core_due retry;       /* set: such a pause */
+    TAILQ_ENTRY(core_host) hosts;
+    TAILQ_ENTRY(core_host) wanting;
+    TAILQ_ENTRY(core_host) excess;
+    TAILQ_ENTRY(core_host) empties;
+};
+
+enum pool_phase { POOL_OPEN, POOL_DRAINING, POOL_SHUT };
+
+struct pool_core {
+    struct pool_limits limits; /* those in effect, defaults included */
+    enum pool_phase phase;
+    struct core_host_list hosts;
+
+    uint64_t random;
+    void *tree; /* tsearch(3): the endpoints of the hosts */
+    size_t host_count;
+    int64_t serial; /* of the last request */
+    unsigned count[CONN_STATES];
+    unsigned to_dial, in_question; /* of all hosts */
+    struct core_conn_list idle;    /* longest idle first */
+    struct heap needs_dial;        /* hosts by the serial of their oldest waiter without a dial */
+    struct core_host_list wanting; /* hosts that want preconnected connections */
+    struct core_host_list excess;  /* hosts with dials that nobody waits for */
+    struct core_host_list empties; /* hosts to be freed */
+    struct core_request_list waiters; /* of all hosts, oldest first */
+    struct core_todo_list todo;
+    struct heap due;
+    usec_t next_time; /* no later than what is due, or idle for too long, first */
+    size_t members;   /* who may come to stand in it: hosts, connections, requests */
+    struct pool_stats stats;
+};
+
+/* The core. */
+
+/* `random` spreads what should not happen in step. */
+void pool_core_init(struct pool_core *core, const struct pool_limits *limits, uint64_t random);
+
+/* No host may be left. */
+void pool_core_clear(struct pool_core *core);
+
+/* What is to be done next; false: nothing, until there is another event. */
+bool pool_core_take(struct pool_core *core, struct pool_action *action);
+static inline bool pool_core_next(struct pool_core *core, struct pool_action *action)
+{
+    bool idle = TAILQ_EMPTY(&core->todo) && core->needs_dial.count == 0 &&
+                TAILQ_EMPTY(&core->wanting); /* mostly */
+    return !idle && pool_core_take(core, action);
+}
+
+/* When pool_core_tick is due, or some time before that; INT64_MAX: never. */
+static inline usec_t pool_core_next_time(const struct pool_core *core)
+{
+    return core->next_time;
+}
+
+/* Time has come to `now`. */
+void pool_core_tick(struct pool_core *core, usec_t now);
+
+/* Closes what is idle and keeps nothing idle from now on; with POOL_SHUT waiters fail as well,
+ * dials end, and requests are refused [27]. A phase is not left for an earlier one. */
+void pool_core_enter_phase(struct pool_core *core, enum pool_phase phase);
+
+void pool_core_get_stats(const struct pool_core *core, struct pool_stats *stats);
+
+/* Compares every count with the lists and every invariant; NULL, or what is wrong. */
+const char *pool_core_check(const struct pool_core *core);
+
+/* When pool_core_next says that nothing is left to do: has whoever could be served been served? */
+const char *pool_core_check_served(const struct pool_core *core);
+
+/* Hosts. */
+
+struct core_host *pool_core_find_host(const struct pool_core *core,
+                                      const struct endpoint *endpoint);
+
+/* Takes a host in whose `endpoint` is set and the rest is zero. 0, or -1 with ENOMEM. */
+MUST_CHECK int pool_core_add_host(struct pool_core *core, struct core_host *host);
+
+/* A host that nothing needs any more, for the user to remove and free; NULL: none. */
+static inline struct core_host *pool_core_empty_host(const struct pool_core *core)
+{
+    return TAILQ_FIRST(&core->empties);
+}
+void pool_core_remove_host(struct core_host *host);
+
+/* Whether it stays when it is empty. */
+void pool_core_retain_host(struct core_host *host, bool retain);
+
+/* Keeps min_idle preconnected connections to it from now on, as long as the pool is open. */
+void pool_core_keep_preconnected(struct core_host *host);
+void pool_core_expect_greeting(struct core_host *host);
+
+/* Which limit holds up those of its waiters that have no dial. */
+enum pool_limit pool_core_limit(const struct core_host *host);
+
+/* Dials. */
+
+/* A dial has begun, with this connection, all of which is zero. 0, or -1 with ENOMEM, and nothing
+ * has changed. */
+MUST_CHECK int pool_core_dialling(struct core_host *host, struct core_conn *conn, bool preconnect);
+
+/* It cannot begin. The waiter that fails by it, or NULL; its owner is to be told. */
+MUST_CHECK struct core_request *pool_core_dial_refused(struct core_host *host, bool preconnect,
+                                                       usec_t now);
+
+void pool_core_dial_kept(struct core_conn *conn);
+
+/* It has failed, which fails the oldest waiter of its host, and only that one: returned, or NULL;
+ * its owner is to be told. */
+MUST_CHECK struct core_request *pool_core_dial_failed(struct core_conn *conn, usec_t now);
+
+/* `readable`: something has come right behind the connection, of which no other event will tell.
+ * Returned is the request that has it now, or NULL. */
+MUST_CHECK struct core_request *pool_core_connected(struct core_conn *conn, bool readable,
+                                                    usec_t now);
+
+/* Connections. */
+
+/* Returned is the request that has it now, or NULL. */
+MUST_CHECK struct core_request *pool_core_peeked(struct core_conn *conn, enum pool_peek peek,
+                                                 usec_t now);
+
+/* Something happened on an idle connection, and this is what a peek found [19]. One that is not
+ * idle any more is left alone. */
+void pool_core_idle_event(struct core_conn *conn, enum pool_peek peek, usec_t now);
+
+/* Whether its address is gone from its name. If so it is not used again. */
+void pool_core_set_address_gone(struct core_conn *conn, bool gone);
+
+/* It is closed; the core knows it no longer. */
+void pool_core_closed(struct core_conn *conn);
+
+/* Requests. */
+
+/* Asks for a connection to a host. timeout 0: the pool's; negative: fails at once. 0, or -1 with
+ * ENOMEM. Not after POOL_SHUT. */
+MUST_CHECK int pool_core_request(struct core_host *host, struct core_request *request, bool fresh,
+                                 usec_t timeout, usec_t now);
+
+/* Takes it back in any stage before it is delivered [28]. What was granted is peeked at, and goes
+ * to the next one. */
+void pool_core_cancel(struct pool_core *core, struct core_request *request);
+
+/* Its owner is about to be told. */
+static inline void pool_core_delivered(struct pool_core *core, struct core_request *request)
+{
+    if (request->conn != NULL) {
+        request->state = CORE_REQUEST_LEASED;
+        core->stats.grants[request->from_cache]++;
+    } else {
+        request->state = CORE_REQUEST_ENDED;
+        core->stats.failures++;
+    }
+}
+
+/* The connection of a lease. NULL when there is none: a programming error [29], which must not end
+ * up as somebody else's connection. */
+struct core_conn *pool_core_leased(const struct core_request *lease);
+
+/* Whether a connection that comes back may be for somebody who waits: then PEEK_DRAINED will not
+ * do. */
+static inline bool pool_core_has_waiters(const struct core_conn *conn)
+{
+    return conn->host->waiting > 0;
+}
+
+/* The end of a lease: its connection is fit for reuse as far as its user knows, and as a peek says.
+ * Returned is the request that has it now, or NULL. */
+MUST_CHECK struct core_request *pool_core_release(struct core_request *lease, enum pool_peek peek,
+                                                  usec_t now);
+void pool_core_discard(struct core_request *lease, enum pool_discard reason, bool reset);
+
+/* As pool_can_hold, pool_reserve_hold, pool_hold, pool_unhold and pool_set_idle_hint in pool.h. */
+bool pool_core_can_hold(const struct core_host *host);
+MUST_CHECK bool pool_core_reserve_hold(struct core_request *lease);
+void pool_core_hold(struct core_request *lease);
+MUST_CHECK bool pool_core_unhold(struct core_request *lease);
+void pool_core_set_idle_hint(struct core_request *lease, usec_t idle_hint);
+
+#endif

@@ -1,0 +1,90 @@
+/* What the pool's users, its core and its I/O have in common: limits, reasons, counters. Numbers in
+ * brackets are statements of tests/conformance/POOL. */
+#ifndef KAPROXY_POOL_TYPES_H
+#define KAPROXY_POOL_TYPES_H
+
+#include <stdint.h>
+
+#include "base/util.h"
+#include "net/address.h"
+
+#define POOL_MAX_PER_HOST 4
+#define POOL_MAX_OPEN     128
+#define POOL_KEEP_ALIVE   (15 * USEC_PER_SEC)
+#define POOL_TIMEOUT      (120 * USEC_PER_SEC)
+
+struct pool_limits {
+    unsigned max_per_host;      /* open connections to one host; 0: POOL_MAX_PER_HOST [3] */
+    unsigned max_open;          /* open connections in all; 0: POOL_MAX_OPEN */
+    usec_t keep_alive;          /* how long a connection stays idle; 0: POOL_KEEP_ALIVE */
+    usec_t timeout;             /* an allocation's whole wait; 0: POOL_TIMEOUT */
+    usec_t connect_timeout;     /* one dial; 0: the allocation's timeout alone counts */
+    usec_t unacked_timeout;     /* for users: a connection on which something was sent and not
+                                   acknowledged for so long is dead; 0: none is */
+    unsigned max_waiting;       /* allocations in the queue; 0: no limit */
+    usec_t max_age;             /* a connection this old, or up to 10 % younger, is not used again;
+                                   0: any age */
+    unsigned max_uses;          /* leases of one connection; 0: any number */
+    unsigned max_connecting;    /* dials to one host at a time; 0: max_per_host */
+    unsigned max_tunnels;       /* held connections to one host, apart from max_per_host; 0: none */
+    unsigned min_idle;          /* preconnected connections for each host that keeps such */
+    union address bind_address; /* local address; family AF_UNSPEC: any */
+};
+
+enum from_cache {
+    FROM_NONE,      /* made for this host, by whoever's dial [7] */
+    FROM_IMMEDIATE, /* was idle when the allocation came [5] */
+    FROM_DEFERRED   /* another user had to release it first [6] */
+};
+const char *from_cache_name(enum from_cache from_cache);
+
+/* Why a connection was closed. Each is counted. */
+#define POOL_DISCARD_REASONS(X)                                                                    \
+    X(DISCARD_NOT_REUSABLE, "not_reusable")       /* the protocol or `reuse = never` says so */    \
+    X(DISCARD_UPSTREAM_CLOSED, "upstream_closed") /* EOF from the upstream */                      \
+    X(DISCARD_UPSTREAM_ERROR, "upstream_error")   /* a reset or another socket error */            \
+    X(DISCARD_UNREAD_DATA, "unread_data")         /* bytes that nobody asked for */                \
+    X(DISCARD_EARLY_RESPONSE, "early_response") /* it answered before it had the whole request */  \
+    X(DISCARD_CLIENT_ABORT, "client_abort")     /* the client went away in mid-exchange */         \
+    X(DISCARD_PROTOCOL_ERROR, "protocol_error") /* the upstream broke its protocol */              \
+    X(DISCARD_UNACKED, "unacked")               /* what was sent was not acknowledged */           \
+    X(DISCARD_IDLE_TIMEOUT, "idle_timeout")     /* the session's idle_timeout struck */            \
+    X(DISCARD_KEEP_ALIVE, "keep_alive")         /* idle for too long */                            \
+    X(DISCARD_MAX_AGE, "max_age")                                                                  \
+    X(DISCARD_MAX_USES, "max_uses")                                                                \
+    X(DISCARD_MAX_PER_HOST, "max_per_host") /* was held, and comes back to a full host [32] */     \
+    X(DISCARD_ADDRESS_GONE, "address_gone") /* its address is gone from its name */                \
+    X(DISCARD_EVICTED, "evicted")           /* made room for another host's waiter [12] */         \
+    X(DISCARD_DIAL_FAILED, "dial_failed")                                                          \
+    X(DISCARD_DIAL_UNWANTED, "dial_unwanted") /* nobody waits for it any more */                   \
+    X(DISCARD_SHUTDOWN, "shutdown")
+
+enum pool_discard {
+#define X(name, text) name,
+    POOL_DISCARD_REASONS(X)
+#undef X
+        POOL_DISCARD_COUNT
+};
+const char *pool_discard_name(enum pool_discard reason);
+
+/* What a waiter waits for that no dial is under way for: a limit of its host, or of the pool. */
+enum pool_limit { LIMIT_MAX_PER_HOST, LIMIT_MAX_CONNECTING, LIMIT_MAX_OPEN, LIMIT_COUNT };
+const char *pool_limit_name(enum pool_limit limit);
+unsigned pool_limit_value(const struct pool_limits *limits, enum pool_limit limit);
+
+struct pool_stats {
+    /* now */
+    unsigned busy, held, connecting, idle;
+    unsigned queued;  /* allocations that wait without a dial under way for them */
+    unsigned waiting; /* allocations that wait, dial or not */
+    /* since the start */
+    uint64_t grants[FROM_DEFERRED + 1]; /* connections, by from_cache */
+    uint64_t failures;                  /* allocations that failed */
+    uint64_t cancelled;                 /* allocations taken back */
+    uint64_t dials;                     /* dials started */
+    uint64_t preconnects;               /* of these, ahead of any waiter */
+    uint64_t released;                  /* leases that ended with a release */
+    uint64_t discards[POOL_DISCARD_COUNT];
+};
+
+#endif
