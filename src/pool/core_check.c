@@ -159,11 +159,10 @@ const char *pool_core_check_served(const struct pool_core *core)
         return TAILQ_EMPTY(&core->wanting) || core_open(core) >= core->limits.max_open
                    ? NULL
                    : "a preconnected connection is missing";
-    if (core_open(core) < core->limits.max_open)
+    const struct core_host *host = container_of(needs, struct core_host, needs_dial);
+    if (core_open(core) < core->limits.max_open && core_host_open(host) < core->limits.max_per_host)
         return "a waiter is held up although there is room";
-    if (core->count[CONN_CLOSING] + core->in_question > 0) /* a place comes free */
-        return NULL;
-    return core_serve_victim(container_of(needs, struct core_host, needs_dial)) == NULL
-               ? NULL
-               : "a waiter is held up by an idle connection, or by a dial that nobody waits for";
+    if (core_serve_victim(host) != NULL)
+        return "a waiter is held up by an idle connection, or by a dial that nobody waits for";
+    return NULL;
 }

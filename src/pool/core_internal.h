@@ -173,11 +173,11 @@ struct core_request *core_serve_place(struct core_conn *conn, usec_t now);
 /* The request will have no connection. */
 void core_serve_fail(struct pool_core *core, struct core_request *request,
                      enum core_request_failure failure);
-/* Ends dials, from this one on (newest first), that nobody waits for and that are for no
- * preconnected connection. */
-void core_serve_trim(struct core_host *host, struct core_conn *from);
+/* Ends dials, newest first, that nobody waits for and that are for no preconnected connection. */
+void core_serve_trim(struct core_host *host);
 /* Who goes for a dial of this host, where there is no place. At max_open the longest idle
- * connection, just one [12]; failing that, a dial for a preconnected one. NULL: nobody. */
+ * connection, just one [12]; failing that, a dial for a preconnected one. NULL: nobody, or nobody
+ * has to, since enough places come free anyway. */
 struct core_conn *core_serve_victim(const struct core_host *host);
 /* Whether a place for one more connection is free, or can be had. */
 bool core_serve_has_place(const struct core_host *host);

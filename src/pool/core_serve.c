@@ -82,11 +82,11 @@ struct core_request *core_serve_place(struct core_conn *conn, usec_t now)
         core_conn_park(conn, now);
     }
     if (host->has_excess)
-        core_serve_trim(host, TAILQ_FIRST(&host->conns[CONN_CONNECTING]));
+        core_serve_trim(host);
     return waiter;
 }
 
-void core_serve_trim(struct core_host *host, struct core_conn *from)
+void core_serve_trim(struct core_host *host)
 {
     struct pool_core *core = host->core;
     unsigned keep = 0;
@@ -94,15 +94,14 @@ void core_serve_trim(struct core_host *host, struct core_conn *from)
         host->count[CONN_IDLE] < core->limits.min_idle)
         keep = core->limits.min_idle - host->count[CONN_IDLE];
 
-    struct core_conn *conn = from, *next;
+    struct core_conn *conn = TAILQ_FIRST(&host->conns[CONN_CONNECTING]), *next;
     for (; conn != NULL && core_host_excess(host) > keep + host->in_question; conn = next) {
         next = TAILQ_NEXT(conn, link);
         if (conn->todo.kind != POOL_NOTHING)
             continue;
-        /* What is connected already finishes its handshake and becomes idle. */
         if (core->phase == POOL_SHUT) {
             core_conn_close(conn, DISCARD_DIAL_UNWANTED, false);
-        } else {
+        } else if (!conn->stands) { /* else it finishes its handshake and becomes idle */
             core_todo_set(core, &conn->todo, POOL_CANCEL_DIAL);
             host->in_question++;
             core->in_question++;
@@ -129,9 +128,9 @@ struct core_conn *core_serve_victim(const struct core_host *host)
     const struct pool_core *core = host->core;
     if (core_host_open(host) >= core->limits.max_per_host)
         return TAILQ_LAST(&host->conns[CONN_IDLE], core_conn_list);
-    if (!TAILQ_EMPTY(&core->idle))
-        return TAILQ_FIRST(&core->idle);
-    return excess_dial(core);
+    if (!may_evict(core))
+        return NULL;
+    return !TAILQ_EMPTY(&core->idle) ? TAILQ_FIRST(&core->idle) : excess_dial(core);
 }
 
 static bool is_place_free(const struct core_host *host)
@@ -144,7 +143,7 @@ static bool is_place_free(const struct core_host *host)
 bool core_serve_has_place(const struct core_host *host)
 {
     return heap_contains(&host->needs_dial) &&
-           (is_place_free(host) || core_serve_victim(host) != NULL);
+           (is_place_free(host) || !may_evict(host->core) || core_serve_victim(host) != NULL);
 }
 
 static bool dial(struct core_host *host, bool preconnect, struct pool_action *action)
@@ -163,7 +162,7 @@ bool core_serve_dial(struct pool_core *core, struct pool_action *action)
         struct core_host *host = container_of(node, struct core_host, needs_dial);
         if (is_place_free(host))
             return dial(host, false, action);
-        struct core_conn *victim = may_evict(core) ? core_serve_victim(host) : NULL;
+        struct core_conn *victim = core_serve_victim(host);
         if (victim != NULL)
             core_conn_close(victim, DISCARD_EVICTED, false);
         return false;

@@ -58,11 +58,6 @@ bool pool_core_take(struct pool_core *core, struct pool_action *action)
     return true;
 }
 
-static void trim(struct core_host *host)
-{
-    core_serve_trim(host, TAILQ_FIRST(&host->conns[CONN_CONNECTING]));
-}
-
 enum pool_limit pool_core_limit(const struct core_host *host)
 {
     if (core_host_open(host) >= host->core->limits.max_per_host)
@@ -78,7 +73,7 @@ static void time_out(struct core_request *request)
                                                        : host->waiting - host->have_dial;
     core_host_remove_waiter(request);
     core_serve_fail(host->core, request, CORE_REQUEST_TIMED_OUT);
-    trim(host);
+    core_serve_trim(host);
 }
 
 static void run_due(struct core_due *due)
@@ -137,7 +132,7 @@ void pool_core_enter_phase(struct pool_core *core, enum pool_phase phase)
     TAILQ_FOREACH (host, &core->hosts, hosts) {
         host->keeps_preconnected = false;
         core_host_update(host);
-        trim(host);
+        core_serve_trim(host);
     }
 }
 
@@ -202,7 +197,7 @@ int pool_core_dialling(struct core_host *host, struct core_conn *conn, bool prec
     core->stats.preconnects += preconnect;
     drop_to_dial(host);
     core_conn_set_state(conn, CONN_CONNECTING);
-    trim(host); /* who was to have it may have left */
+    core_serve_trim(host); /* who was to have it may have left */
     return 0;
 }
 
@@ -226,6 +221,7 @@ struct core_request *pool_core_dial_refused(struct core_host *host, bool preconn
     if (preconnect || waiter == NULL)
         return NULL;
     end_by_dial(waiter);
+    core_serve_trim(host);
     return waiter;
 }
 
@@ -242,10 +238,8 @@ void pool_core_dial_kept(struct core_conn *conn)
 {
     end_question(conn);
     conn->todo.kind = POOL_NOTHING;
-    if (conn->host->core->phase == POOL_SHUT)
-        trim(conn->host);
-    else
-        core_serve_trim(conn->host, TAILQ_NEXT(conn, link));
+    conn->stands = true;
+    core_serve_trim(conn->host);
 }
 
 /* The dial is over, and with it the question whether to cancel it. */
@@ -259,12 +253,15 @@ struct core_request *pool_core_dial_failed(struct core_conn *conn, usec_t now)
 {
     struct core_host *host = conn->host;
     struct core_request *oldest = TAILQ_FIRST(&host->waiters);
-    end_dial(conn);
     core_host_back_off(host, now);
+    if (conn->state == CONN_CLOSING)
+        return NULL;
+    end_dial(conn);
     if (oldest != NULL) {
         end_by_dial(oldest);
     }
     core_conn_close(conn, DISCARD_DIAL_FAILED, false);
+    core_serve_trim(host);
     return oldest;
 }
 
@@ -278,6 +275,8 @@ static usec_t choose_max_age(struct pool_core *core)
 struct core_request *pool_core_connected(struct core_conn *conn, bool readable, usec_t now)
 {
     struct pool_core *core = conn->host->core;
+    if (conn->state == CONN_CLOSING)
+        return NULL;
     end_dial(conn);
     conn->born = now;
     conn->max_age = choose_max_age(core);
@@ -376,7 +375,7 @@ void pool_core_cancel(struct pool_core *core, struct core_request *request)
     switch (request->state) {
     case CORE_REQUEST_WAITING:
         core_host_remove_waiter(request);
-        trim(request->host);
+        core_serve_trim(request->host);
         break;
     case CORE_REQUEST_OFFERED:
         conn->lease = NULL;

@@ -9,7 +9,8 @@
  * After one or more events the user calls pool_core_next until nothing is left to do. It may
  * collect actions and do them later (several loops are meant to share a core under one lock, and
  * do the system calls outside): what is in its hands is left alone until it has reported, and a
- * place is counted until close(2) was called.
+ * place is counted until close(2) was called. What still happens to a connection that is to be
+ * closed has no effect.
  *
  *     DIAL         begin to connect to this host: pool_core_dialling, then pool_core_connected or
  *                  pool_core_dial_failed. Or pool_core_dial_refused, where it cannot begin
@@ -139,6 +140,7 @@ struct core_conn {
     bool reset;                      /* CLOSING: with a reset */
     enum pool_discard reason;        /* CLOSING */
 
+    bool stands;                /* CONNECTING: as far as we know its TCP connection does */
     struct core_request *lease; /* BUSY, HELD */
     bool may_hold;              /* BUSY: one of max_tunnels is reserved for it */
     usec_t born;                /* when it was connected */

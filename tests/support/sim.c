@@ -1,0 +1,348 @@
+#include "support/sim.h"
+
+#include <stdlib.h>
+
+struct sim sim;
+
+/* splitmix64 */
+uint64_t sim_random(void)
+{
+    uint64_t z = sim.random += 0x9e3779b97f4a7c15;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+}
+
+unsigned sim_below(unsigned limit)
+{
+    return (unsigned)(sim_random() % limit);
+}
+
+bool sim_percent(unsigned chance)
+{
+    return sim_below(100) < chance;
+}
+
+static int number_of(const struct core_host *host)
+{
+    for (int i = 0; i < HOSTS; i++) {
+        if (sim.hosts[i] == host)
+            return i;
+    }
+    CLAIM(false, "an action for a host that is gone");
+    return -1;
+}
+
+struct slot *sim_pick_slot(int state)
+{
+    unsigned start = sim_below(SLOTS);
+    for (unsigned i = 0; i < SLOTS; i++) {
+        struct slot *slot = &sim.slots[(start + i) % SLOTS];
+        if ((int)slot->state == state)
+            return slot;
+    }
+    return NULL;
+}
+
+struct conn *sim_pick_conn(int state)
+{
+    unsigned start = sim_below(CONNS);
+    for (unsigned i = 0; i < CONNS; i++) {
+        struct conn *conn = &sim.conns[(start + i) % CONNS];
+        if ((int)conn->state == state)
+            return conn;
+    }
+    return NULL;
+}
+
+/* Is it in our hands? Then only what was asked of us may be reported. */
+bool sim_is_in_hand(const struct conn *conn)
+{
+    for (const struct hand *hand = sim.hands; hand < sim.hands + HANDS; hand++) {
+        if (hand->full && hand->action.conn == &conn->core)
+            return true;
+    }
+    return false;
+}
+
+/* The answers. */
+
+/* Nobody who came earlier to this host could have used the connection. */
+static void claim_in_turn(const struct slot *slot, const struct conn *conn)
+{
+    for (const struct slot *other = sim.slots; other < sim.slots + SLOTS; other++) {
+        bool waits = other->state == SLOT_ASKED && other->host == slot->host &&
+                     other->request.state == CORE_REQUEST_WAITING;
+        CLAIM(!waits || other->request.serial > slot->request.serial ||
+                  (other->fresh && conn->uses > 1),
+              "an older waiter of the host was passed over");
+    }
+}
+
+/* An event has given a connection to nobody. */
+static void note_idle(struct conn *conn)
+{
+    usec_t keep_alive = sim.core.limits.keep_alive, hint = conn->core.idle_hint;
+    if (conn->core.state != CONN_IDLE)
+        return;
+    conn->held = false;
+    conn->idle_end = sim.now + (hint != 0 && hint < keep_alive ? hint : keep_alive);
+}
+
+/* An event of a connection has returned a request: it has the connection. */
+void sim_granted(struct core_request *request, struct conn *conn)
+{
+    const struct pool_limits *limits = &sim.core.limits;
+    if (request == NULL) {
+        note_idle(conn);
+        return;
+    }
+    conn->held = false;
+    struct slot *slot = container_of(request, struct slot, request);
+    CLAIM(slot->state == SLOT_ASKED, "a grant that nobody waits for");
+    CLAIM(request->conn == &conn->core, "a grant of another connection");
+    CLAIM(conn->state == PLACE_OPEN && conn->user == NULL, "a connection has two users");
+    CLAIM(conn->host == slot->host, "a connection to a wrong host");
+    CLAIM(!conn->core.address_gone || conn->uses == 0, "its address is gone");
+    CLAIM(limits->max_uses == 0 || conn->uses < limits->max_uses, "max_uses is exceeded");
+    CLAIM(limits->max_age == 0 || conn->uses == 0 || sim.now - conn->born < limits->max_age,
+          "max_age is exceeded");
+    conn->uses++;
+    CLAIM(conn->uses == conn->core.uses, "uses are miscounted");
+    CLAIM(!slot->fresh || conn->uses == 1, "fresh, but used before");
+    CLAIM(request->from_cache == FROM_IMMEDIATE ||
+              (request->from_cache == FROM_NONE) == (conn->uses == 1),
+          "a wrong from_cache");
+    if (request->from_cache == FROM_IMMEDIATE) /* it was offered before anybody waited */
+        CLAIM(sim.now < conn->idle_end, "idle for too long");
+    else
+        claim_in_turn(slot, conn);
+    conn->user = slot;
+    slot->state = SLOT_TOLD;
+}
+
+void sim_failed(struct core_request *request)
+{
+    if (request == NULL)
+        return;
+    struct slot *slot = container_of(request, struct slot, request);
+    CLAIM(slot->state == SLOT_ASKED, "a failure that nobody waits for");
+    CLAIM(request->conn == NULL, "a failure with a connection");
+    CLAIM(request->failure != CORE_REQUEST_TIMED_OUT || slot->deadline <= sim.now, "too early");
+    CLAIM(request->failure != CORE_REQUEST_TOO_MANY || sim.core.limits.max_waiting > 0,
+          "refused without a limit");
+    slot->state = SLOT_TOLD;
+}
+
+/* What the core says is done. */
+
+static void do_dial(const struct pool_action *action)
+{
+    struct conn *conn = sim_pick_conn(PLACE_FREE);
+    int host = number_of(action->host);
+    CLAIM(conn != NULL, "more connections than may be open");
+    if (sim_percent(3)) {
+        sim_failed(pool_core_dial_refused(action->host, action->preconnect, sim.now));
+        return;
+    }
+    *conn = (struct conn){.state = PLACE_DIALLED, .host = host};
+    CLAIM(pool_core_dialling(action->host, &conn->core, action->preconnect) == 0, "no memory");
+}
+
+static void do_close(struct conn *conn)
+{
+    CLAIM(conn->user == NULL, "a connection is closed that somebody has");
+    conn->state = PLACE_FREE;
+    pool_core_closed(&conn->core);
+}
+
+enum pool_peek sim_peek(const struct conn *conn)
+{
+    return conn->far_side == PEEK_QUIET && sim_percent(2) ? PEEK_PARTIAL : conn->far_side;
+}
+
+static void do_peek(struct conn *conn)
+{
+    enum pool_peek found = sim_peek(conn);
+    struct core_request *request = pool_core_peeked(&conn->core, found, sim.now);
+    bool greeting = found == PEEK_DATA && conn->uses == 0;
+    CLAIM(request == NULL || found <= PEEK_DRAINED || greeting || found == PEEK_PARTIAL,
+          "a connection is granted that is of no use");
+    CLAIM(request == NULL || found != PEEK_PARTIAL || conn->core.was == CONN_CONNECTING,
+          "a part of a record is handed on");
+    sim_granted(request, conn);
+}
+
+static void do_action(const struct pool_action *action)
+{
+    switch (action->kind) {
+    case POOL_DIAL:
+        do_dial(action);
+        break;
+    case POOL_CANCEL_DIAL:
+        CLAIM(sim_conn_of(action->conn)->state == PLACE_DIALLED, "no dial to cancel");
+        if (sim_conn_of(action->conn)->stands)
+            pool_core_dial_kept(action->conn);
+        else
+            do_close(sim_conn_of(action->conn));
+        break;
+    case POOL_PEEK:
+        do_peek(sim_conn_of(action->conn));
+        break;
+    case POOL_CLOSE:
+        do_close(sim_conn_of(action->conn));
+        break;
+    case POOL_FAIL:
+        sim_failed(action->request);
+        break;
+    case POOL_NOTHING:
+        CLAIM(false, "nothing is to be done");
+    }
+}
+
+/* Connections as they are seen from outside, those that are about to be dialled included. */
+struct count {
+    unsigned open, idle;
+    unsigned here[HOSTS], dials[HOSTS], held[HOSTS], idle_here[HOSTS];
+};
+
+static struct count count_conns(void)
+{
+    struct count count = {0};
+    for (const struct hand *hand = sim.hands; hand < sim.hands + HANDS; hand++) {
+        if (!hand->full || hand->action.kind != POOL_DIAL)
+            continue;
+        int host = number_of(hand->action.host);
+        count.open++;
+        count.here[host]++;
+        count.dials[host]++;
+    }
+    for (const struct conn *conn = sim.conns; conn < sim.conns + CONNS; conn++) {
+        if (conn->state == PLACE_FREE)
+            continue;
+        bool idle = conn->core.state == CONN_IDLE;
+        count.open++;
+        count.idle += idle;
+        count.idle_here[conn->host] += idle;
+        count.here[conn->host] += !conn->held;
+        count.held[conn->host] += conn->held;
+        count.dials[conn->host] += conn->core.state == CONN_CONNECTING;
+    }
+    return count;
+}
+
+/* Dials that nobody waits for have ended, but for those whose connection stands. */
+static void claim_no_excess(const struct count *count)
+{
+    for (const struct conn *conn = sim.conns; conn < sim.conns + CONNS; conn++) {
+        if (conn->state != PLACE_DIALLED || conn->stands)
+            continue;
+        const struct core_host *host = sim.hosts[conn->host];
+        unsigned wanted = host->waiting, idle = count->idle_here[conn->host];
+        if (host->keeps_preconnected && idle < sim.core.limits.min_idle)
+            wanted += sim.core.limits.min_idle - idle;
+        CLAIM(count->dials[conn->host] <= wanted, "a dial that nobody waits for");
+    }
+}
+
+/* Nothing is left to do: does anybody wait for what is there? */
+static void claim_served(void)
+{
+    const struct pool_limits *limits = &sim.core.limits;
+    const char *wrong = pool_core_check_served(&sim.core);
+    CLAIM(wrong == NULL, "pool_core_check_served: %s", wrong);
+    for (const struct hand *hand = sim.hands; hand < sim.hands + HANDS; hand++) {
+        if (hand->full)
+            return;
+    }
+    struct count count = count_conns();
+    claim_no_excess(&count);
+    for (const struct slot *slot = sim.slots; slot < sim.slots + SLOTS; slot++) {
+        int host = slot->host;
+        if (slot->state != SLOT_ASKED || slot->request.has_dial)
+            continue;
+        CLAIM(slot->fresh || count.idle_here[host] == 0, "a waiter beside an idle connection");
+        bool may_dial =
+            count.here[host] < limits->max_per_host && count.dials[host] < limits->max_connecting;
+        CLAIM(!may_dial || (count.open == limits->max_open && count.idle == 0),
+              "a waiter could be dialled for");
+    }
+}
+
+/* Takes what the core says into a free hand, or does it. False: there is nothing to be done. */
+bool sim_take(void)
+{
+    struct pool_action action = {.kind = POOL_NOTHING};
+    struct hand *hand = sim.hands;
+    while (hand < sim.hands + HANDS && hand->full)
+        hand++;
+    if (hand == sim.hands + HANDS)
+        return false;
+    if (!pool_core_next(&sim.core, &action)) {
+        claim_served();
+        return false;
+    }
+    if (sim.eager || action.kind == POOL_FAIL)
+        do_action(&action);
+    else
+        *hand = (struct hand){.action = action, .full = true};
+    return true;
+}
+
+bool sim_do_one(void)
+{
+    unsigned start = sim_below(HANDS);
+    for (unsigned i = 0; i < HANDS; i++) {
+        struct hand *hand = &sim.hands[(start + i) % HANDS];
+        if (!hand->full)
+            continue;
+        hand->full = false;
+        do_action(&hand->action);
+        return true;
+    }
+    return false;
+}
+
+void sim_do_all(void)
+{
+    while (sim_take() || sim_do_one())
+        continue;
+}
+
+void sim_free_hosts(void)
+{
+    struct core_host *host;
+    while ((host = pool_core_empty_host(&sim.core)) != NULL) {
+        sim.hosts[number_of(host)] = NULL;
+        pool_core_remove_host(host);
+        free(host);
+    }
+}
+
+struct core_host *sim_get_host(int number)
+{
+    if (sim.hosts[number] != NULL)
+        return sim.hosts[number];
+    struct core_host *host = calloc(1, sizeof(*host));
+    assert_non_null(host);
+    host->endpoint.port = (uint16_t)(number + 1);
+    assert_null(pool_core_find_host(&sim.core, &host->endpoint));
+    assert_int_equal(pool_core_add_host(&sim.core, host), 0);
+    assert_ptr_equal(pool_core_find_host(&sim.core, &host->endpoint), host);
+    sim.hosts[number] = host;
+    return host;
+}
+
+void sim_check(void)
+{
+    const struct pool_limits *limits = &sim.core.limits;
+    const char *wrong = pool_core_check(&sim.core);
+    CLAIM(wrong == NULL, "pool_core_check: %s", wrong);
+    struct count count = count_conns();
+    CLAIM(count.open <= limits->max_open, "max_open is exceeded");
+    for (int host = 0; host < HOSTS; host++) {
+        CLAIM(count.here[host] <= limits->max_per_host, "max_per_host is exceeded");
+        CLAIM(count.held[host] <= limits->max_tunnels, "max_tunnels is exceeded");
+        CLAIM(count.dials[host] <= limits->max_connecting, "max_connecting is exceeded");
+    }
+}

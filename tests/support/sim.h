@@ -1,0 +1,111 @@
+/* A simulation around the pool's core alone: users, connections and their far sides, without a
+ * socket and without a loop, and the time is a number. It does what the core says, at once or later
+ * and in any order, as several loops would, and claims what the core owes. There is one of it. */
+#ifndef KAPROXY_TESTS_SIM_H
+#define KAPROXY_TESTS_SIM_H
+
+/* cmocka wants these four before it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdbool.h>
+
+#include "pool/pool_core.h"
+
+#define HOSTS 6
+#define SLOTS 24
+#define CONNS 64
+#define HANDS 8
+
+/* One user: a request and the lease it turns into. */
+struct slot {
+    struct core_request request;
+    enum { SLOT_FREE, SLOT_ASKED, SLOT_TOLD, SLOT_LEASED } state;
+    int host;
+    bool fresh, may_hold, holds;
+    usec_t deadline;
+};
+
+/* One connection, as its far side and the kernel have it. */
+struct conn {
+    struct core_conn core;
+    enum { PLACE_FREE, PLACE_DIALLED, PLACE_OPEN } state;
+    int host;
+    bool stands; /* DIALLED: TCP is connected */
+    bool held;
+    struct slot *user; /* whoever was told of it, or will be */
+    enum pool_peek far_side;
+    usec_t born, idle_end;
+    unsigned uses;
+};
+
+/* What the core has said, and is not done yet. */
+struct hand {
+    struct pool_action action;
+    bool full;
+};
+
+struct sim {
+    uint64_t seed, random;
+    unsigned long step;
+    usec_t now;
+    struct pool_core core;
+    struct core_host *hosts[HOSTS]; /* NULL: not made */
+    struct slot slots[SLOTS];
+    struct conn conns[CONNS];
+    struct hand hands[HANDS];
+    bool eager; /* does everything at once, in order */
+    bool closing;
+    uint64_t asked, granted, failed, cancelled; /* in this round */
+    struct pool_stats totals;
+};
+extern struct sim sim;
+
+#define CLAIM(truth, ...)                                                                          \
+    do {                                                                                           \
+        if (!(truth)) {                                                                            \
+            print_error("# seed %llu step %lu: ", (unsigned long long)sim.seed, sim.step);         \
+            fail_msg(__VA_ARGS__);                                                                 \
+        }                                                                                          \
+    } while (0)
+
+/* Chance, from sim.random on. */
+uint64_t sim_random(void);
+unsigned sim_below(unsigned limit);
+bool sim_percent(unsigned chance);
+/* Any slot or connection in this state, or NULL. */
+struct slot *sim_pick_slot(int state);
+struct conn *sim_pick_conn(int state);
+
+static inline struct conn *sim_conn_of(struct core_conn *conn)
+{
+    return container_of(conn, struct conn, core);
+}
+
+/* Is it in our hands? Then only what was asked of us may be reported. */
+bool sim_is_in_hand(const struct conn *conn);
+
+/* What events of a connection return: the request that has it, or that fails; NULL: none. */
+void sim_granted(struct core_request *request, struct conn *conn);
+void sim_failed(struct core_request *request);
+
+/* What a peek finds. */
+enum pool_peek sim_peek(const struct conn *conn);
+
+/* Takes what the core says into a free hand, or does it. False: there is nothing to be done, or no
+ * hand is free. */
+bool sim_take(void);
+/* Does what some hand has. False: all are empty. */
+bool sim_do_one(void);
+void sim_do_all(void);
+
+struct core_host *sim_get_host(int number);
+void sim_free_hosts(void);
+
+/* The core's own checks, and its limits as they are seen from outside. */
+void sim_check(void);
+
+#endif
