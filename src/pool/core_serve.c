@@ -55,7 +55,7 @@ static bool gives_way(const struct core_conn *conn, const struct core_request *w
     const struct pool_core *core = host->core;
     if (waiter != NULL && waiter->fresh && conn->uses > 0)
         return true;
-    if (!may_evict(core) || conn->state == CONN_CONNECTING)
+    if (core->needs_dial.count == 0 || !may_evict(core) || conn->state == CONN_CONNECTING)
         return false;
     const struct heap_node *needs = heap_first(&core->needs_dial);
     return needs != &host->needs_dial && core_open(core) >= core->limits.max_open &&
@@ -65,7 +65,7 @@ static bool gives_way(const struct core_conn *conn, const struct core_request *w
 struct core_request *core_serve_place(struct core_conn *conn, usec_t now)
 {
     struct core_host *host = conn->host;
-    struct core_request *waiter = core_host_waiter_for(host, conn);
+    struct core_request *waiter = host->waiting == 0 ? NULL : core_host_waiter_for(host, conn);
     if (!core_conn_has_place(conn)) {
         core_conn_close(conn, DISCARD_MAX_PER_HOST, false);
         return NULL;

@@ -51,7 +51,8 @@ void pool_io_placed(struct pool_conn *conn, struct core_request *request)
     allocation->stream = &conn->stream;
     allocation->from_cache = request->from_cache;
     allocation->reused = conn->core.uses > 1;
-    pool_io_log_state(conn, from_cache_name(request->from_cache));
+    if (log_enabled(LOG_LEVEL_DEBUG))
+        pool_io_log_state(conn, from_cache_name(request->from_cache));
     pool_grant_post(allocation);
 }
 
