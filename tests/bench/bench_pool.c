@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "net/loop.h"
 #include "pool/pool.h"
 
@@ -271,6 +272,8 @@ int main(int argc, char **argv)
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
     }
+    if (log_open("stderr", LOG_LEVEL_ERROR) < 0)
+        die("log_open");
     wire = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (wire < 0)
         die("socket");
