@@ -263,6 +263,9 @@ bool exchange_replay(struct client *client, const char *what);
 
 /* While a request is under way, after events. */
 enum step exchange_check_client(struct client *client);
+/* The request goes to the queue: the event that told of its last bytes may have told of the end,
+ * too, and no other one will. */
+enum step exchange_check_queued(struct client *client);
 /* The client was not watched so far, and is to be from now on. */
 enum step exchange_check_unwatched(struct client *client);
 /* A connection was granted, and nothing is sent yet. Costs nothing where the request is so young

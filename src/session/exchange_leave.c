@@ -13,6 +13,8 @@ static enum departure departure_of(struct client *client)
 {
     struct stream *stream = &client->session.client;
     enum departure departure = DEPARTURE_NONE;
+    if (stream->hangup && silence(client) < DEPARTURE_HALF_CLOSE)
+        return DEPARTURE_HALF; /* whenever exactly it came */
     if (!stream->local && departure_ask(stream->fd, client->answered, &departure) == 0)
         return departure == DEPARTURE_LEFT && client->answered && !client->sees_end ? DEPARTURE_HALF
                                                                                     : departure;
@@ -99,6 +101,14 @@ enum step exchange_check_client(struct client *client)
     if (!stream->local)
         note_departure(client);
     return STEP_AGAIN;
+}
+
+enum step exchange_check_queued(struct client *client)
+{
+    const struct session *session = &client->session;
+    bool noticed = session->client.hangup && client->departure == DEPARTURE_NONE;
+    return noticed && pool_is_waiting(&session->allocation) ? exchange_check_client(client)
+                                                            : STEP_AGAIN;
 }
 
 enum step exchange_check_unwatched(struct client *client)

@@ -338,7 +338,7 @@ static enum step ask(struct http_session *http)
     if (http_may_hold(&http_exchange_of(http)->request) && !pool_can_hold(context->pool_host))
         return http_answer_no_tunnel(http);
     session_ask(&http->client.session, context->config->reuse == REUSE_NEVER);
-    return STEP_BLOCKED;
+    return exchange_check_queued(&http->client) == STEP_GONE ? STEP_GONE : STEP_BLOCKED;
 }
 
 static enum step read_on(struct http_session *http)
