@@ -116,6 +116,26 @@ def half_closed(t):
                 upstream.close()
 
 
+@test("also when one event tells of the request and of the end")
+def one_event(t):
+    for unix in False, True:
+        upstream, go = held(t, "/held")
+        kaproxy = begin(t, "queued", upstream, unix)
+        peer, holder = client(t, kaproxy), client(t, kaproxy)
+        t.equal(peer.ask("GET", "/y").status, 200, "status")
+        holder.send("GET", "/held")
+        upstream.wait_requests(2)
+        kaproxy.signal(signal.SIGSTOP)
+        peer.send("POST", "/x", body=b"order")
+        peer.channel.fin()
+        kaproxy.signal(signal.SIGCONT)
+        t.check(peer.channel.is_silent(WHILE), "something came")
+        go.set()
+        t.equal(holder.response().body, b"1 GET /held ", "answer of the first")
+        t.equal(peer.response().body, b"1 POST /x order", "answer")
+        kaproxy.stop()
+
+
 @test("so is the second of two requests that came together with it")
 def pipelined(t):
     """It is queued anew, when an answer was acknowledged long after the client's end."""
