@@ -4,11 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_lent(const struct buffer *buffer)
-{
-    return buffer->size == 0;
-}
-
 /* Moves what is held to the front of memory of this size. 0, or -1 with ENOMEM. */
 static int move(struct buffer *buffer, size_t size)
 {
@@ -18,7 +13,7 @@ static int move(struct buffer *buffer, size_t size)
         return -1;
     if (length > 0)
         memcpy(memory, buffer_data(buffer), length);
-    if (!is_lent(buffer))
+    if (buffer->size > 0)
         free(buffer->memory);
     *buffer = (struct buffer){.memory = memory, .end = length, .size = size};
     return 0;
@@ -28,7 +23,7 @@ static int move(struct buffer *buffer, size_t size)
 static int make_room(struct buffer *buffer, size_t need)
 {
     size_t length = buffer_length(buffer);
-    if (is_lent(buffer) || buffer->size - length < need)
+    if (buffer->size == 0 || buffer->size - length < need)
         return move(buffer, buffer->size * 2 > length + need ? buffer->size * 2 : length + need);
     memmove(buffer->memory, buffer_data(buffer), length);
     buffer->start = 0;
@@ -38,7 +33,7 @@ static int make_room(struct buffer *buffer, size_t need)
 
 char *buffer_reserve(struct buffer *buffer, size_t length)
 {
-    if ((is_lent(buffer) || buffer->size - buffer->end < length) && make_room(buffer, length) < 0)
+    if ((buffer->size == 0 || buffer->size - buffer->end < length) && make_room(buffer, length) < 0)
         return NULL;
     return buffer->memory + buffer->end;
 }
@@ -72,7 +67,7 @@ void buffer_lend(struct buffer *buffer, char *data, size_t length)
 
 int buffer_keep(struct buffer *buffer)
 {
-    return buffer->memory == NULL || !is_lent(buffer) ? 0 : move(buffer, buffer_length(buffer));
+    return buffer_is_lent(buffer) ? move(buffer, buffer_length(buffer)) : 0;
 }
 
 void buffer_consume(struct buffer *buffer, size_t length)
@@ -85,7 +80,7 @@ void buffer_consume(struct buffer *buffer, size_t length)
 
 void buffer_clear(struct buffer *buffer)
 {
-    if (!is_lent(buffer))
+    if (buffer->size > 0)
         free(buffer->memory);
     *buffer = (struct buffer){0};
 }

@@ -25,6 +25,11 @@ static inline char *buffer_data(const struct buffer *buffer)
     return buffer->memory == NULL ? NULL : buffer->memory + buffer->start;
 }
 
+static inline bool buffer_is_lent(const struct buffer *buffer)
+{
+    return buffer->size == 0 && buffer->memory != NULL;
+}
+
 /* 0, or -1 with ENOMEM; then nothing was appended. */
 MUST_CHECK int buffer_append(struct buffer *buffer, const void *data, size_t length);
 

@@ -1,19 +1,26 @@
 /* An exchange of a framed protocol: how far it is, and its bytes for the client. */
 #include "session/exchange.h"
 
-#include <assert.h>
 #include <errno.h>
 
-void exchange_moved(struct client *client)
-{
-    client->session.moved_at = loop_now(client->session.context->worker.loop);
-}
+const bool exchange_up_moves[UP_STAGES][UP_STAGES] = {
+    /*              NONE   QUEUED START  FAILED RESET */
+    [UP_NONE] = {false, true, false, false, false},
+    [UP_QUEUED] = {false, true, true, true, true}, /* queued again: on another connection */
+    [UP_STARTED] = {false, true, false, true, true},
+    [UP_FAILED] = {false, true, false, false, false},
+    [UP_RESET] = {false, true, false, false, false},
+};
 
-void exchange_took(struct client *client, uint64_t length)
-{
-    client->taken += (uint32_t)length;
-    exchange_moved(client);
-}
+const bool exchange_down_moves[DOWN_STAGES][DOWN_STAGES] = {
+    /*                 NONE   START  INTERI COMPOS COMMIT CUT */
+    [DOWN_NONE] = {true, true, false, true, true, true},    /* composed: a local reply */
+    [DOWN_STARTED] = {true, false, true, true, true, true}, /* none: sent again */
+    [DOWN_INTERIM] = {false, false, true, true, true, true},
+    [DOWN_COMPOSED] = {false, false, false, true, true, true}, /* composed: a local reply */
+    [DOWN_COMMITTED] = {false, false, false, false, false, true},
+    [DOWN_CUT] = {false, false, false, false, false, false},
+};
 
 void exchange_told(struct client *client, uint64_t length)
 {
@@ -25,13 +32,6 @@ void exchange_told(struct client *client, uint64_t length)
     exchange_moved(client);
 }
 
-int exchange_keep(struct client *client)
-{
-    if (buffer_keep(&client->in) < 0)
-        return -1;
-    return client->exchange == NULL ? 0 : buffer_keep(&client->exchange->answer);
-}
-
 enum step exchange_finish(struct client *client, enum session_end end)
 {
     if (client->exchange != NULL &&
@@ -39,35 +39,6 @@ enum step exchange_finish(struct client *client, enum session_end end)
         session_log(&client->session, client->end);
     session_finish(&client->session, end);
     return STEP_GONE;
-}
-
-void exchange_set_up_stage(struct exchange *exchange, enum up_stage to)
-{
-    static const bool legal[UP_STAGES][UP_STAGES] = {
-        /*              NONE   QUEUED START  FAILED RESET */
-        [UP_NONE] = {false, true, false, false, false},
-        [UP_QUEUED] = {false, true, true, true, true}, /* queued again: on another connection */
-        [UP_STARTED] = {false, true, false, true, true},
-        [UP_FAILED] = {false, true, false, false, false},
-        [UP_RESET] = {false, true, false, false, false},
-    };
-    assert(legal[exchange->up_stage][to]);
-    exchange->up_stage = to;
-}
-
-void exchange_set_down_stage(struct exchange *exchange, enum down_stage to)
-{
-    static const bool legal[DOWN_STAGES][DOWN_STAGES] = {
-        /*                 NONE   START  INTERI COMPOS COMMIT CUT */
-        [DOWN_NONE] = {true, true, false, true, true, true},    /* composed: a local reply */
-        [DOWN_STARTED] = {true, false, true, true, true, true}, /* none: sent again */
-        [DOWN_INTERIM] = {false, false, true, true, true, true},
-        [DOWN_COMPOSED] = {false, false, false, true, true, true}, /* composed: a local reply */
-        [DOWN_COMMITTED] = {false, false, false, false, false, true},
-        [DOWN_CUT] = {false, false, false, false, false, false},
-    };
-    assert(legal[exchange->down_stage][to]);
-    exchange->down_stage = to;
 }
 
 void exchange_set_unfit(struct exchange *exchange, enum pool_discard reason)

@@ -15,6 +15,7 @@
 #ifndef KAPROXY_EXCHANGE_H
 #define KAPROXY_EXCHANGE_H
 
+#include <assert.h>
 #include <sys/uio.h>
 
 #include "base/buffer.h"
@@ -185,20 +186,51 @@ void exchange_begin(struct client *client, struct exchange *exchange);
 /* Frees what the engine's part holds. */
 void exchange_clear(struct exchange *exchange);
 
-/* Make a move that the table has. */
-void exchange_set_up_stage(struct exchange *exchange, enum up_stage to);
-void exchange_set_down_stage(struct exchange *exchange, enum down_stage to);
+/* The moves that there are: rows are "from". */
+extern const bool exchange_up_moves[UP_STAGES][UP_STAGES];
+extern const bool exchange_down_moves[DOWN_STAGES][DOWN_STAGES];
+
+static inline void exchange_set_up_stage(struct exchange *exchange, enum up_stage to)
+{
+    assert(exchange_up_moves[exchange->up_stage][to]);
+    exchange->up_stage = to;
+}
+
+static inline void exchange_set_down_stage(struct exchange *exchange, enum down_stage to)
+{
+    assert(exchange_down_moves[exchange->down_stage][to]);
+    exchange->down_stage = to;
+}
+
 /* Notes why the connection cannot go back; the first reason counts. */
 void exchange_set_unfit(struct exchange *exchange, enum pool_discard reason);
 
-void exchange_moved(struct client *client);
+static inline void exchange_moved(struct client *client)
+{
+    client->session.moved_at = loop_now(client->session.context->worker.loop);
+}
+
 /* So many bytes were read, from either side. */
-void exchange_took(struct client *client, uint64_t length);
+static inline void exchange_took(struct client *client, uint64_t length)
+{
+    client->taken += (uint32_t)length;
+    exchange_moved(client);
+}
+
 /* So many bytes for the client were written. */
 void exchange_told(struct client *client, uint64_t length);
 /* Bytes that were read into scratch memory are lent to `in` and `answer`: to be called before that
  * memory is used again, and before others have their turn. 0, or -1 with ENOMEM. */
-MUST_CHECK int exchange_keep(struct client *client);
+MUST_CHECK static inline int exchange_keep(struct client *client)
+{
+    struct exchange *exchange = client->exchange;
+    if (buffer_is_lent(&client->in) && buffer_keep(&client->in) < 0)
+        return -1;
+    if (exchange != NULL && buffer_is_lent(&exchange->answer))
+        return buffer_keep(&exchange->answer);
+    return 0;
+}
+
 /* Ends the session at once, as session_finish does. */
 enum step exchange_finish(struct client *client, enum session_end end);
 /* Is anything buffered for the client? */
@@ -211,9 +243,19 @@ void exchange_limit_reading(struct client *client, usec_t limit);
 /* exchange_send.c */
 
 /* What is buffered for the upstream, sent or not. */
-size_t exchange_up_length(const struct exchange *exchange);
+static inline size_t exchange_up_length(const struct exchange *exchange)
+{
+    return buffer_length(&exchange->up) + buffer_length(&exchange->ahead) +
+           buffer_length(&exchange->tail);
+}
+
 /* Is all that was composed for the upstream with its kernel? */
-bool exchange_is_sent(const struct exchange *exchange);
+static inline bool exchange_is_sent(const struct exchange *exchange)
+{
+    return exchange->up_stage == UP_NONE ||
+           (exchange->up_sent == exchange_up_length(exchange) && !relay_keeps(&exchange->bulk_up));
+}
+
 /* Writes it. STEP_AGAIN: everything is written, or the upstream takes no more. */
 enum step exchange_send(struct client *client);
 /* So many bytes for the upstream were written otherwise. */
@@ -225,10 +267,10 @@ void exchange_drop_sent(struct exchange *exchange);
 
 /* Writes the backlog and then the pieces, in one call, as far as the stream takes them; the rest is
  * the new backlog. How many bytes were written, or -1 with errno, ENOMEM included. Without a stream
- * all is only put in the backlog. */
+ * all is only put in the backlog. The first piece is left out: its place is for the backlog. */
 #define EXCHANGE_PIECES_MAX 4
 MUST_CHECK ssize_t exchange_pass(struct stream *to, struct buffer *backlog,
-                                 const struct iovec *pieces, int count);
+                                 struct iovec pieces[1 + EXCHANGE_PIECES_MAX], int count);
 
 /* exchange_bulk.c */
 
@@ -261,8 +303,15 @@ bool exchange_replay(struct client *client, const char *what);
 /* exchange_leave.c. These end the session if the client broke its connection, or has left and
  * abort_on_close says so; else STEP_AGAIN. */
 
+/* The client has ended, or its connection is broken. */
+enum step exchange_check_end(struct client *client);
 /* While a request is under way, after events. */
-enum step exchange_check_client(struct client *client);
+static inline enum step exchange_check_client(struct client *client)
+{
+    const struct stream *stream = &client->session.client;
+    return stream->broken || stream->hangup ? exchange_check_end(client) : STEP_AGAIN;
+}
+
 /* The request goes to the queue: the event that told of its last bytes may have told of the end,
  * too, and no other one will. */
 enum step exchange_check_queued(struct client *client);

@@ -80,7 +80,7 @@ static enum step heed(struct client *client, bool waits)
     return STEP_AGAIN;
 }
 
-enum step exchange_check_client(struct client *client)
+enum step exchange_check_end(struct client *client)
 {
     struct stream *stream = &client->session.client;
     bool waits = client->session.state == SESSION_WAITING;

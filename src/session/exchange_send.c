@@ -5,18 +5,6 @@
 
 #include "session/exchange.h"
 
-size_t exchange_up_length(const struct exchange *exchange)
-{
-    return buffer_length(&exchange->up) + buffer_length(&exchange->ahead) +
-           buffer_length(&exchange->tail);
-}
-
-bool exchange_is_sent(const struct exchange *exchange)
-{
-    return exchange->up_stage == UP_NONE ||
-           (exchange->up_sent == exchange_up_length(exchange) && !relay_keeps(&exchange->bulk_up));
-}
-
 /* What is still to be sent of the three buffers; returns how many parts that is. */
 static int unsent(const struct exchange *exchange, struct iovec parts[3])
 {
@@ -123,22 +111,19 @@ static ssize_t write_parts(struct stream *to, const struct iovec *parts, int cou
     return n < 0 && errno == EAGAIN ? 0 : n;
 }
 
-ssize_t exchange_pass(struct stream *to, struct buffer *backlog, const struct iovec *pieces,
-                      int count)
+ssize_t exchange_pass(struct stream *to, struct buffer *backlog,
+                      struct iovec pieces[1 + EXCHANGE_PIECES_MAX], int count)
 {
-    struct iovec parts[1 + EXCHANGE_PIECES_MAX];
     size_t behind = buffer_length(backlog);
-    int all = 0;
-    if (behind > 0)
-        parts[all++] = (struct iovec){.iov_base = buffer_data(backlog), .iov_len = behind};
-    for (int i = 0; i < count; i++)
-        parts[all++] = pieces[i];
-    ssize_t written = write_parts(to, parts, all);
+    pieces[0] = (struct iovec){.iov_base = buffer_data(backlog), .iov_len = behind};
+    ssize_t written =
+        behind > 0 ? write_parts(to, pieces, 1 + count) : write_parts(to, pieces + 1, count);
     if (written < 0)
         return -1;
     size_t of_backlog = (size_t)written < behind ? (size_t)written : behind;
-    buffer_consume(backlog, of_backlog);
-    if (hold_back(backlog, pieces, count, (size_t)written - of_backlog) < 0)
+    if (of_backlog > 0)
+        buffer_consume(backlog, of_backlog);
+    if (hold_back(backlog, pieces + 1, count, (size_t)written - of_backlog) < 0)
         return -1;
     return written;
 }

@@ -30,15 +30,16 @@ enum http1_result http_squeeze(struct http1_body *body, char **data, size_t *len
     return result;
 }
 
+/* Behind the place for the backlog. */
 static void add_piece(struct iovec *pieces, int *count, const char *data, size_t length)
 {
     if (length > 0)
-        pieces[(*count)++] = (struct iovec){.iov_base = (void *)(uintptr_t)data, .iov_len = length};
+        pieces[++*count] = (struct iovec){.iov_base = (void *)(uintptr_t)data, .iov_len = length};
 }
 
 ssize_t http_pass(struct stream *to, struct buffer *backlog, const struct http_payload *payload)
 {
-    struct iovec pieces[EXCHANGE_PIECES_MAX];
+    struct iovec pieces[1 + EXCHANGE_PIECES_MAX];
     char line[HTTP1_CHUNK_LINE_MAX];
     bool chunk = payload->chunked && payload->length > 0;
     int count = 0;

@@ -22,6 +22,8 @@ static bool awaits_response(const struct http_session *http)
 usec_t http_quiet_max(const struct http_session *http)
 {
     const struct config_listener *config = http->client.session.context->config;
+    if (config->response_timeout == config->idle_timeout)
+        return config->idle_timeout;
     return awaits_response(http) ? config->response_timeout : config->idle_timeout;
 }
 
