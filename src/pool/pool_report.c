@@ -39,13 +39,14 @@ static void report_wait(const struct pool_host *host)
 static void report_no_wait(const struct pool_host *host)
 {
     const struct held_up *held_up = &host->held_up;
+    usec_t last = held_up->waiting > 0 ? loop_now(host->pool->loop) : held_up->last;
     char text[ENDPOINT_TEXT_MAX], limits[LIMITS_TEXT_MAX];
     log_notice("clients wait no longer: pool=%s upstream=%s %s lasted_s=%.1f waited=%" PRIu64
                " most_waiting=%u longest_wait_ms=%.1f",
                host->pool->name, endpoint_format(&host->core.endpoint, text),
                format_limits(host->pool, held_up->limits, limits),
-               (double)(held_up->last - held_up->began) / USEC_PER_SEC, held_up->waited,
-               held_up->most, (double)held_up->longest / USEC_PER_MSEC);
+               (double)(last - held_up->began) / USEC_PER_SEC, held_up->waited, held_up->most,
+               (double)held_up->longest / USEC_PER_MSEC);
 }
 
 static void end_wait(struct pool_host *host)

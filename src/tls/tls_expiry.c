@@ -59,7 +59,8 @@ long tls_expiry_days(const struct tls_expiry *expiry, time_t now)
 bool tls_expiry_is_due(struct tls_expiry *expiry, time_t now)
 {
     bool outdated = expiry->end <= now && expiry->seen < expiry->end;
-    bool warned = expiry->warned != 0 && now - expiry->warned < DAY;
+    /* A clock that was set back begins a new day. */
+    bool warned = expiry->warned != 0 && now >= expiry->warned && now - expiry->warned < DAY;
     if (!tls_expiry_is_soon(expiry, now) || outdated || warned)
         return false;
     expiry->warned = now;

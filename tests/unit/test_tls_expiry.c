@@ -93,6 +93,16 @@ static void show_until(struct fixture *f, const char *name, long days)
                                        .issuer = &world.ca});
 }
 
+/* Else a clock that was wrong once would silence the warnings until it comes true. */
+static void test_clock_that_is_set_back(void **state)
+{
+    struct tls_expiry expiry = {.end = 1000 * DAY, .seen = 990 * DAY};
+    (void)state;
+    assert_true(tls_expiry_is_due(&expiry, 999 * DAY));
+    assert_true(tls_expiry_is_due(&expiry, 990 * DAY));
+    assert_false(tls_expiry_is_due(&expiry, 990 * DAY + 1));
+}
+
 static void test_handshakes_warn_once(void **state)
 {
     struct fixture *f = *state;
@@ -171,13 +181,10 @@ static void test_unverified_is_seen_too(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_once_a_day),
-        cmocka_unit_test(test_unknown_end),
-        cmocka_unit_test(test_not_seen_since_its_end),
-        cmocka_unit_test(test_days),
-        TEST(test_handshakes_warn_once),
-        TEST(test_far_end_is_silent),
-        TEST(test_first_of_the_chain_counts),
+        cmocka_unit_test(test_once_a_day),  cmocka_unit_test(test_clock_that_is_set_back),
+        cmocka_unit_test(test_unknown_end), cmocka_unit_test(test_not_seen_since_its_end),
+        cmocka_unit_test(test_days),        TEST(test_handshakes_warn_once),
+        TEST(test_far_end_is_silent),       TEST(test_first_of_the_chain_counts),
         TEST(test_unverified_is_seen_too),
     };
     return cmocka_run_group_tests(tests, tls_make_world, tls_clear_world);
