@@ -48,11 +48,11 @@ static bool is_sending(struct client *client)
     unsigned traits = client->ops->traits(client);
     if (buffer_length(&client->in) > 0 || (traits & CLIENT_IS_SENDING) != 0)
         return true;
-    /* A read that got all it had asked for does not tell. Nor would an event where the client is
-     * not watched: it may have sent its next request, or the CRLF that old ones send behind a body
-     * (RFC 9112 2.2). */
+    /* A read that got all it had asked for does not tell. Nor does it that no event came: the
+     * client may not be watched, or the event may be the next one. It may have sent its next
+     * request, or the CRLF that old ones send behind a body (RFC 9112 2.2). */
     bool may_send = (traits & (CLIENT_HAD_BODY | CLIENT_MAY_GO_ON)) != 0;
-    bool unsure = stream->readable || (!stream_is_watched(stream) && may_send);
+    bool unsure = stream->readable || may_send;
     return unsure && stream_look(stream) == LOOK_DATA;
 }
 

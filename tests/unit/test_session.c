@@ -332,6 +332,25 @@ static void test_http_no_memory_for_a_tunnel(void **state)
     assert_true(shortage_came());
 }
 
+/* Its next request has come, but no event has told of it yet: closing would reset the connection.
+ */
+static void test_http_stop_meets_an_unread_request(void **state)
+{
+    struct fixture *f = *state;
+    char text[256];
+    prepare(f, "http", "");
+    start_client(f, GET);
+    answer(await_request(f), "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    while (f->context.stats.ends[SESSION_COMPLETE] == 0)
+        loop_turn(f->world->loop, USEC_PER_MSEC);
+    while (recv(f->client, text, sizeof(text), MSG_DONTWAIT) > 0)
+        continue;
+    assert_int_equal(send(f->client, GET, strlen(GET), 0), (ssize_t)strlen(GET));
+    listener_context_drain(&f->context);
+    assert_true(world_receive(f->world, f->client, text, sizeof(text)));
+    assert_string_equal(text, "");
+}
+
 /* A request that is so long once it is composed for the upstream. */
 static const char *long_request(const struct listener_context *context, size_t length)
 {
@@ -379,6 +398,7 @@ int main(void)
         SESSION_TEST(test_http_client_cannot_be_watched_later),
         SESSION_TEST(test_http_client_that_takes_nothing_is_watched),
         SESSION_TEST(test_http_no_memory_for_a_tunnel),
+        SESSION_TEST(test_http_stop_meets_an_unread_request),
         SESSION_TEST(test_http_header_does_not_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
