@@ -140,10 +140,19 @@ static bool is_place_free(const struct core_host *host)
            core_open(core) < core->limits.max_open;
 }
 
+/* At a full host: are as many of its connections being closed as it has waiters without a dial? */
+static bool is_place_coming(const struct core_host *host)
+{
+    unsigned closing = host->count[CONN_CLOSING] - host->closing_held;
+    return core_host_may_dial(host) && host->waiting - host->have_dial <= closing &&
+           !may_evict(host->core);
+}
+
 bool core_serve_has_place(const struct core_host *host)
 {
-    return heap_contains(&host->needs_dial) &&
-           (is_place_free(host) || !may_evict(host->core) || core_serve_victim(host) != NULL);
+    if (!heap_contains(&host->needs_dial))
+        return is_place_coming(host);
+    return is_place_free(host) || !may_evict(host->core) || core_serve_victim(host) != NULL;
 }
 
 static bool dial(struct core_host *host, bool preconnect, struct pool_action *action)

@@ -17,6 +17,17 @@ static unsigned long steps = STEPS;
 
 /* The steps. */
 
+/* When all is done that was to be done: could one more dial to this host begin? */
+static bool has_room(const struct core_host *host)
+{
+    const struct pool_limits *limits = &sim.core.limits;
+    const unsigned *of_host = host->count, *of_all = sim.core.count;
+    unsigned open = of_host[CONN_CONNECTING] + of_host[CONN_BUSY] + of_host[CONN_IDLE];
+    unsigned all = of_all[CONN_CONNECTING] + of_all[CONN_BUSY] + of_all[CONN_HELD];
+    return open < limits->max_per_host && of_host[CONN_CONNECTING] < limits->max_connecting &&
+           all + of_all[CONN_IDLE] < limits->max_open;
+}
+
 static void step_request(void)
 {
     struct slot *slot = sim_pick_slot(SLOT_FREE);
@@ -37,9 +48,10 @@ static void step_request(void)
         sim_do_all();
     bool queues = slot->request.state == CORE_REQUEST_WAITING && !slot->request.has_dial;
     CLAIM(!sim.eager || !queues || most == 0 || queued < most, "max_waiting is exceeded");
-    CLAIM(slot->state != SLOT_TOLD || slot->request.failure != CORE_REQUEST_TOO_MANY ||
-              queued >= most,
-          "refused too early");
+    bool refused = slot->state == SLOT_TOLD && slot->request.failure == CORE_REQUEST_TOO_MANY;
+    CLAIM(!refused || queued >= most, "refused too early");
+    CLAIM(!refused || !sim.eager || !has_room(sim_get_host(slot->host)),
+          "refused although there is room");
 }
 
 /* Those who were told may cancel as well, before it was delivered. */
@@ -188,7 +200,7 @@ static void step_far_side(void)
     else
         conn->far_side =
             sim_percent(50) ? PEEK_QUIET : PEEK_DATA + sim_below(PEEK_ERROR - PEEK_DATA + 1);
-    if (conn->user == NULL)
+    if (conn->user == NULL && sim_percent(70)) /* else a peek comes before the event */
         pool_core_idle_event(&conn->core, conn->far_side, sim.now);
 }
 

@@ -375,6 +375,20 @@ static void too_many_waiting(void **state)
     claim_pending(fourth);
 }
 
+/* [15] Nor is who finds that its host's idle connection is stale: its place comes free. */
+static void place_of_a_stale_connection_is_no_wait(void **state)
+{
+    struct fixture *f = *state;
+    fixture_pool(f, &(struct pool_limits){
+                        .max_per_host = 1, .max_waiting = 1, .keep_alive = 10 * USEC_PER_SEC});
+    ask_get(f, &f->b, FROM_NONE);
+    struct ask *queued = ask(f, &f->b);
+    ask_release(ask_get(f, &f->a, FROM_NONE));
+    loop_warp(f->loop, 10 * USEC_PER_SEC);
+    ask_get(f, &f->a, FROM_NONE);
+    claim_pending(queued);
+}
+
 /* Late binding: whichever connection is ready first goes to the oldest waiter; the dial that
  * nobody waits for any more is cancelled. */
 static void released_overtakes_the_dial(void **state)
@@ -506,6 +520,7 @@ int main(void)
         FIXTURE_TEST(who_gave_up_holds_up_nobody),
         FIXTURE_TEST(oldest_of_all_gives_up),
         FIXTURE_TEST(too_many_waiting),
+        FIXTURE_TEST(place_of_a_stale_connection_is_no_wait),
         FIXTURE_TEST(released_overtakes_the_dial),
         FIXTURE_TEST(dial_is_kept_for_the_next_waiter),
         FIXTURE_TEST(max_connecting_holds_back_dials),
