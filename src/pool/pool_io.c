@@ -14,14 +14,20 @@
 /* How far ahead the timer is when nothing is due. */
 #define FAR (24 * 3600 * USEC_PER_SEC)
 
-void pool_io_log_state_now(const struct pool_conn *conn, const char *why)
+static void log_move(const struct pool_conn *conn, enum core_conn_state from,
+                     enum core_conn_state to, const char *why)
 {
     static const char *const names[CONN_STATES] = {"new",  "connecting", "busy",  "held",
                                                    "idle", "closed",     "closed"};
     char text[ENDPOINT_TEXT_MAX];
     log_debug("pool=%s endpoint=%s conn=%" PRIu64 " fd=%d %s -> %s (%s)", conn->pool->name,
               endpoint_format(&conn->core.host->endpoint, text), conn->number, conn->stream.fd,
-              names[conn->core.was], names[conn->core.state], why);
+              names[from], names[to], why);
+}
+
+void pool_io_log_state_now(const struct pool_conn *conn, const char *why)
+{
+    log_move(conn, conn->core.was, conn->core.state, why);
 }
 
 enum pool_peek pool_io_peek(struct pool_conn *conn)
@@ -154,10 +160,13 @@ static void end_conn(struct pool_conn *conn, bool reset)
 
 static void do_cancel_dial(struct pool_conn *conn)
 {
-    if (dial_is_connected(conn->dial))
+    if (dial_is_connected(conn->dial)) {
         pool_core_dial_kept(&conn->core);
-    else
-        end_conn(conn, false);
+        return;
+    }
+    if (log_enabled(LOG_LEVEL_DEBUG))
+        log_move(conn, CONN_CONNECTING, CONN_CLOSING, pool_discard_name(DISCARD_DIAL_UNWANTED));
+    end_conn(conn, false);
 }
 
 /* Not in silence: see core_conn.c. */

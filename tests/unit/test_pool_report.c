@@ -316,6 +316,23 @@ static void spares_that_fail_are_summed_up(void **state)
                      1);
 }
 
+/* Connections */
+
+/* Each move has a line, that of a dial which nobody needs any more included. */
+static void unwanted_dial_has_a_line(void **state)
+{
+    struct fixture *f = *state;
+    fixture_pool(f, NULL);
+    pool_set_name(f->pool, "test");
+    assert_int_equal(log_open(log_file, LOG_LEVEL_DEBUG), 0);
+    struct ask *gone = ask(f, fixture_blackhole(f));
+    fixture_turn(f);
+    ask_cancel(gone);
+#define CONN "debug: pool=test endpoint=tcp://127\\.0\\.0\\.1:[0-9]+ conn=[0-9]+ fd=-?[0-9]+ "
+    assert_int_equal(lines(CONN "new -> connecting \\(waiter\\)$"), 1);
+    assert_int_equal(lines(CONN "connecting -> closed \\(dial_unwanted\\)$"), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -330,6 +347,7 @@ int main(void)
         REPORT_TEST(reachable_now_and_then),
         REPORT_TEST(dial_that_takes_too_long_is_a_failure),
         REPORT_TEST(spares_that_fail_are_summed_up),
+        REPORT_TEST(unwanted_dial_has_a_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
