@@ -14,8 +14,8 @@
 #define RESOLV_CONF "/etc/resolv.conf"
 #define DNS_PORT    53
 
-/* How often the file is looked at. */
-#define LOOK_INTERVAL (2 * USEC_PER_SEC)
+/* How often the file is checked. */
+#define CHECK_INTERVAL (2 * USEC_PER_SEC)
 
 /* The time, in milliseconds, after which a DNS server is asked again, at most; it doubles with each
  * try. In c-ares before 1.20 it is 5 s: then a lost packet costs half of connect_timeout, and a
@@ -283,9 +283,9 @@ static bool is_same_file(const struct stat *a, const struct stat *b)
  * cannot be opened has not changed: c-ares would go on without any servers, and not tell. */
 static bool has_changed(struct backend *backend, struct stat *now)
 {
-    if (loop_now(backend->loop) < backend->look_at)
+    if (loop_now(backend->loop) < backend->check_at)
         return false;
-    backend->look_at = loop_now(backend->loop) + LOOK_INTERVAL;
+    backend->check_at = loop_now(backend->loop) + CHECK_INTERVAL;
     int fd = open(backend->options.resolv_conf, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return false;
@@ -295,7 +295,7 @@ static bool has_changed(struct backend *backend, struct stat *now)
 }
 
 /* Takes up the file's change. With a new channel that cannot be made the old one works on, until
- * the next look. */
+ * the next check. */
 static void follow_file(struct backend *backend)
 {
     struct stat now;

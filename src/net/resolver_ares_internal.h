@@ -34,7 +34,7 @@ struct backend {
     TAILQ_HEAD(, channel) channels; /* the first one takes new requests */
     TAILQ_HEAD(, request) requests;
     struct stat seen; /* the file as it was just before the first channel was made */
-    usec_t look_at;   /* again, not before */
+    usec_t check_at;  /* again, not before */
 };
 
 /* resolver_ares.c */

@@ -125,7 +125,7 @@ void stream_doze(struct stream *stream)
         stream->dozes = false; /* it works either way */
 }
 
-/* Before a read or a look. 0, or -1 with errno. */
+/* Before a read or a peek. 0, or -1 with errno. */
 static int end_doze(struct stream *stream)
 {
     if (!stream->dozes)
@@ -305,11 +305,11 @@ bool stream_is_drained(const struct stream *stream)
            stream->drained == loop_turns(stream->loop);
 }
 
-/* Bytes and ends that the look took off the socket bring no event any more. */
-static enum stream_look look_tls(struct stream *stream)
+/* Bytes and ends that the peek took off the socket bring no event any more. */
+static enum stream_peek peek_tls(struct stream *stream)
 {
     bool busy = tls_is_busy(stream->tls);
-    int found = tls_look(stream->tls);
+    int found = tls_peek(stream->tls);
     int error = errno;
     if (found == 0)
         stream->readable = false;
@@ -318,26 +318,26 @@ static enum stream_look look_tls(struct stream *stream)
     after_tls(stream, busy, &stream->writable);
     errno = error;
     if (found >= 0)
-        return found == 0 ? LOOK_QUIET : LOOK_DATA;
-    return error == 0 ? LOOK_EOF : LOOK_ERROR;
+        return found == 0 ? PEEK_QUIET : PEEK_DATA;
+    return error == 0 ? PEEK_EOF : PEEK_ERROR;
 }
 
-enum stream_look stream_look(struct stream *stream)
+enum stream_peek stream_peek(struct stream *stream)
 {
     if (stream->tls != NULL)
-        return look_tls(stream);
+        return peek_tls(stream);
     if (end_doze(stream) < 0)
-        return LOOK_ERROR;
+        return PEEK_ERROR;
     char byte;
     ssize_t n;
     do
         n = recv(stream->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
     if (n > 0)
-        return LOOK_DATA;
+        return PEEK_DATA;
     if (n == 0)
-        return LOOK_EOF;
-    return errno == EAGAIN || errno == EWOULDBLOCK ? LOOK_QUIET : LOOK_ERROR;
+        return PEEK_EOF;
+    return errno == EAGAIN || errno == EWOULDBLOCK ? PEEK_QUIET : PEEK_ERROR;
 }
 
 int stream_error(struct stream *stream)

@@ -41,8 +41,8 @@ struct stream {
     struct task wake; /* tells the handler what TLS found and no event will */
 };
 
-/* What a look at the socket shows, without taking anything from it. */
-enum stream_look { LOOK_QUIET, LOOK_DATA, LOOK_EOF, LOOK_ERROR };
+/* What a peek at the socket shows, without taking anything from it. */
+enum stream_peek { PEEK_QUIET, PEEK_DATA, PEEK_EOF, PEEK_ERROR };
 
 /* Makes a stream of a connected (or connecting), non-blocking descriptor, which it then owns.
  * Nothing is watched yet; readable and writable start true: try, then watch. */
@@ -90,20 +90,20 @@ MUST_CHECK ssize_t stream_write(struct stream *stream, const void *data, size_t 
 MUST_CHECK ssize_t stream_writev(struct stream *stream, const struct iovec *parts, int count);
 
 /* For a stream that is readable and whose bytes must wait, since the far side does not take those
- * before them: no event tells of more bytes until somebody reads or looks. Ends and errors are
+ * before them: no event tells of more bytes until somebody reads or peeks. Ends and errors are
  * told. Without effect with TLS, on a stream that is not watched, and on one that is not readable.
  */
 void stream_doze(struct stream *stream);
 
 /* Did a read in this very turn of the loop take all there was, with no end in sight? As good as a
- * look that finds LOOK_QUIET, but for free. With TLS nothing waits in memory either. */
+ * peek that finds PEEK_QUIET, but for free. With TLS nothing waits in memory either. */
 bool stream_is_drained(const struct stream *stream);
 
-/* One look, with MSG_PEEK where the stream is plain; no bytes are lost by it. With LOOK_ERROR errno
- * tells which. With TLS, LOOK_EOF is the end with close_notify or without. */
-enum stream_look stream_look(struct stream *stream);
+/* One peek, with MSG_PEEK where the stream is plain; no bytes are lost by it. With PEEK_ERROR errno
+ * tells which. With TLS, PEEK_EOF is the end with close_notify or without. */
+enum stream_peek stream_peek(struct stream *stream);
 
-/* True while bytes wait in TLS's memory. After LOOK_QUIET: a part of a record has come; or the last
+/* True while bytes wait in TLS's memory. After PEEK_QUIET: a part of a record has come; or the last
  * write met a full socket, though it told of no byte: TLS may keep a record of what it was given,
  * which the next write sends, whatever that is given. */
 static inline bool stream_has_pending(const struct stream *stream)

@@ -110,19 +110,19 @@ static void note_end(struct core_conn *conn, usec_t now)
 static enum pool_discard objection_of_peek(const struct core_conn *conn, enum pool_peek peek)
 {
     switch (peek) {
-    case PEEK_DATA:
+    case POOL_PEEK_DATA:
         if (conn->uses == 0 && conn->host->greets)
             break;
         return DISCARD_UNREAD_DATA;
-    case PEEK_DATA_END:
+    case POOL_PEEK_DATA_END:
         return DISCARD_UNREAD_DATA;
-    case PEEK_EOF:
+    case POOL_PEEK_EOF:
         return DISCARD_UPSTREAM_CLOSED;
-    case PEEK_ERROR:
+    case POOL_PEEK_ERROR:
         return DISCARD_UPSTREAM_ERROR;
-    case PEEK_QUIET:
-    case PEEK_DRAINED:
-    case PEEK_PARTIAL:
+    case POOL_PEEK_QUIET:
+    case POOL_PEEK_DRAINED:
+    case POOL_PEEK_PARTIAL:
         break;
     }
     return POOL_DISCARD_COUNT;
@@ -145,7 +145,7 @@ static enum pool_discard objection_of_limits(const struct core_conn *conn, usec_
 /* All that is against using it once more; POOL_DISCARD_COUNT: nothing. */
 static enum pool_discard objection(struct core_conn *conn, enum pool_peek peek, usec_t now)
 {
-    if (peek <= PEEK_DRAINED)
+    if (peek <= POOL_PEEK_DRAINED)
         return objection_of_limits(conn, now);
     enum pool_discard reason = objection_of_peek(conn, peek);
     if (reason != POOL_DISCARD_COUNT) {
@@ -154,7 +154,7 @@ static enum pool_discard objection(struct core_conn *conn, enum pool_peek peek, 
     }
     reason = objection_of_limits(conn, now);
     bool may_wait = conn->state == CONN_IDLE || conn->state == CONN_CONNECTING;
-    if (reason == POOL_DISCARD_COUNT && peek == PEEK_PARTIAL && !may_wait)
+    if (reason == POOL_DISCARD_COUNT && peek == POOL_PEEK_PARTIAL && !may_wait)
         return DISCARD_UNREAD_DATA;
     return reason;
 }

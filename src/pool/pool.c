@@ -133,11 +133,11 @@ bool pool_release(struct allocation *lease, enum pool_release release)
     if (core == NULL)
         return true;
     struct pool_conn *conn = pool_conn_of(core);
-    enum pool_peek peek = PEEK_DRAINED;
+    enum pool_peek peek = POOL_PEEK_DRAINED;
     if (release != RELEASE_DRAINED || pool_core_has_waiters(core) ||
         !stream_is_drained(&conn->stream))
         peek = pool_io_peek(conn);
-    if (release == RELEASE_IF_QUIET && peek > PEEK_PARTIAL)
+    if (release == RELEASE_IF_QUIET && peek > POOL_PEEK_PARTIAL)
         return false;
     pool_names_refresh(pool_host_of(core->host));
     lease->stream = NULL;

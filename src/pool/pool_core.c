@@ -422,7 +422,7 @@ struct core_request *pool_core_release(struct core_request *lease, enum pool_pee
     struct core_conn *conn = end_lease(lease);
     struct pool_core *core = conn->host->core;
     core->stats.released++;
-    if (peek == PEEK_DRAINED && core_host_waiter_for(conn->host, conn) != NULL) {
+    if (peek == POOL_PEEK_DRAINED && core_host_waiter_for(conn->host, conn) != NULL) {
         core_todo_set(core, &conn->todo, POOL_PEEK);
         return NULL;
     }

@@ -82,15 +82,15 @@ struct pool_action {
 
 /* What a peek finds. */
 enum pool_peek {
-    PEEK_QUIET,
+    POOL_PEEK_QUIET,
     /* Not peeked: the last read took all there was. As good as quiet, unless somebody waits who
      * would use the connection at once. */
-    PEEK_DRAINED,
-    PEEK_PARTIAL,  /* as quiet, but a part of a TLS record is in memory */
-    PEEK_DATA,     /* bytes, and no end behind them */
-    PEEK_DATA_END, /* bytes, and perhaps an end */
-    PEEK_EOF,
-    PEEK_ERROR
+    POOL_PEEK_DRAINED,
+    POOL_PEEK_PARTIAL,  /* as quiet, but a part of a TLS record is in memory */
+    POOL_PEEK_DATA,     /* bytes, and no end behind them */
+    POOL_PEEK_DATA_END, /* bytes, and perhaps an end */
+    POOL_PEEK_EOF,
+    POOL_PEEK_ERROR
 };
 
 TAILQ_HEAD(core_conn_list, core_conn);
@@ -338,8 +338,8 @@ static inline void pool_core_delivered(struct pool_core *core, struct core_reque
  * up as somebody else's connection. */
 struct core_conn *pool_core_leased(const struct core_request *lease);
 
-/* Whether a connection that comes back may be for somebody who waits: then PEEK_DRAINED will not
- * do. */
+/* Whether a connection that comes back may be for somebody who waits: then POOL_PEEK_DRAINED will
+ * not do. */
 static inline bool pool_core_has_waiters(const struct core_conn *conn)
 {
     return conn->host->waiting > 0;

@@ -32,16 +32,16 @@ void pool_io_log_state_now(const struct pool_conn *conn, const char *why)
 
 enum pool_peek pool_io_peek(struct pool_conn *conn)
 {
-    switch (stream_look(&conn->stream)) {
-    case LOOK_QUIET:
-        return stream_has_pending(&conn->stream) ? PEEK_PARTIAL : PEEK_QUIET;
-    case LOOK_DATA:
-        return conn->stream.hangup ? PEEK_DATA_END : PEEK_DATA;
-    case LOOK_EOF:
-        return PEEK_EOF;
-    case LOOK_ERROR:
+    switch (stream_peek(&conn->stream)) {
+    case PEEK_QUIET:
+        return stream_has_pending(&conn->stream) ? POOL_PEEK_PARTIAL : POOL_PEEK_QUIET;
+    case PEEK_DATA:
+        return conn->stream.hangup ? POOL_PEEK_DATA_END : POOL_PEEK_DATA;
+    case PEEK_EOF:
+        return POOL_PEEK_EOF;
+    case PEEK_ERROR:
     default:
-        return PEEK_ERROR;
+        return POOL_PEEK_ERROR;
     }
 }
 

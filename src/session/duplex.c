@@ -8,8 +8,8 @@
 /* How long a client may still send what nobody wants any more. */
 #define SINK_TIME (5 * USEC_PER_SEC)
 
-/* How often a client is looked after that is to be reset: does it have all? */
-#define DELIVERY_LOOK (USEC_PER_SEC / 5)
+/* How often a client that is to be reset is checked: does it have all? */
+#define DELIVERY_CHECK (USEC_PER_SEC / 5)
 
 /* Moves one direction and keeps the books. */
 static enum relay_result move(struct session *session, struct relay *relay, struct stream *from,
@@ -79,7 +79,7 @@ static void deliver(struct session *session, struct duplex *duplex)
     bool gone = flushed == RELAY_WRITE_FAILED ||
                 (session->client.broken && stream_error(&session->client) != 0);
     bool delivered = flushed == RELAY_ENDED && stream_is_delivered(&session->client);
-    session->limit_at = now + DELIVERY_LOOK;
+    session->limit_at = now + DELIVERY_CHECK;
     if (over || gone || delivered || session_start_timer(session) < 0)
         session_finish(session, SESSION_UPSTREAM_RESET);
     else

@@ -47,8 +47,8 @@
  * the socket was never full. */
 #define EXCHANGE_MUCH (16 * 1024)
 
-/* How often a client that sends nothing is looked after meanwhile: does it have all? */
-#define EXCHANGE_LINGER_LOOK (USEC_PER_SEC / 5)
+/* How often a client that sends nothing is checked meanwhile: does it have all? */
+#define EXCHANGE_LINGER_CHECK (USEC_PER_SEC / 5)
 
 enum step {
     STEP_AGAIN,   /* the state has changed; go on at once */

@@ -53,7 +53,7 @@ static bool is_sending(struct client *client)
      * request, or the CRLF that old ones send behind a body (RFC 9112 2.2). */
     bool may_send = (traits & (CLIENT_HAD_BODY | CLIENT_MAY_GO_ON)) != 0;
     bool unsure = stream->readable || may_send;
-    return unsure && stream_look(stream) == LOOK_DATA;
+    return unsure && stream_peek(stream) == PEEK_DATA;
 }
 
 /* Could the client, by what it still sends, lose some of what it was sent? One that is not expected
@@ -71,9 +71,9 @@ static bool may_lose(const struct client *client)
 static int set_linger_limit(struct client *client, bool sending)
 {
     struct session *session = &client->session;
-    usec_t look_at = loop_now(session->context->worker.loop) + EXCHANGE_LINGER_LOOK;
-    bool looks = !sending && look_at < client->linger_until;
-    session->limit_at = looks ? look_at : client->linger_until;
+    usec_t check_at = loop_now(session->context->worker.loop) + EXCHANGE_LINGER_CHECK;
+    bool checks = !sending && check_at < client->linger_until;
+    session->limit_at = checks ? check_at : client->linger_until;
     return session_start_timer(session);
 }
 

@@ -18,13 +18,13 @@ static enum departure departure_of(struct client *client)
     if (!stream->local && departure_ask(stream->fd, client->answered, &departure) == 0)
         return departure == DEPARTURE_LEFT && client->answered && !client->sees_end ? DEPARTURE_HALF
                                                                                     : departure;
-    switch (stream_look(stream)) {
-    case LOOK_ERROR:
+    switch (stream_peek(stream)) {
+    case PEEK_ERROR:
         return DEPARTURE_RESET;
-    case LOOK_EOF:
+    case PEEK_EOF:
         break;
-    case LOOK_DATA:
-    case LOOK_QUIET:
+    case PEEK_DATA:
+    case PEEK_QUIET:
         return DEPARTURE_NONE;
     }
     bool late = client->sees_end && silence(client) >= DEPARTURE_HALF_CLOSE;
@@ -87,10 +87,10 @@ enum step exchange_check_end(struct client *client)
     if (stream->broken && stream_error(stream) != 0)
         return exchange_finish(client, SESSION_CLIENT_RESET);
     if (stream->hangup && !client->client_ended) {
-        enum stream_look look = stream_look(stream);
-        if (look == LOOK_ERROR || (look != LOOK_EOF && stream_error(stream) != 0))
+        enum stream_peek peek = stream_peek(stream);
+        if (peek == PEEK_ERROR || (peek != PEEK_EOF && stream_error(stream) != 0))
             return exchange_finish(client, SESSION_CLIENT_RESET);
-        client->client_ended = look == LOOK_EOF;
+        client->client_ended = peek == PEEK_EOF;
     }
     if (!stream->hangup)
         return STEP_AGAIN;

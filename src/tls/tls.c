@@ -488,13 +488,13 @@ static int peek(struct tls *tls)
     return result;
 }
 
-/* Whether OpenSSL holds nothing that a look would find. */
+/* Whether OpenSSL holds nothing that a peek would find. */
 static bool memory_is_empty(const struct tls *tls)
 {
     return !tls_has_pending(tls) && (SSL_get_shutdown(tls->ssl) & SSL_RECEIVED_SHUTDOWN) == 0;
 }
 
-int tls_look(struct tls *tls)
+int tls_peek(struct tls *tls)
 {
     int found = -1;
     tls->steps = 0;

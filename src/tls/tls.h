@@ -137,7 +137,7 @@ bool tls_is_blocked(const struct tls *tls);
 /* Processes what is no application data (tickets, key updates), then: 1 when bytes can be read, 0
  * when there are none, -1 when the connection has ended (errno 0: EOF, with close_notify or
  * without) or is broken. */
-MUST_CHECK int tls_look(struct tls *tls);
+MUST_CHECK int tls_peek(struct tls *tls);
 
 /* True while bytes from the socket wait in memory, for which the socket will not report any more:
  * data, or only a part of a record. */

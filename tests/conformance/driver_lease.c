@@ -75,17 +75,17 @@ void command_probe(struct driver *driver, const struct words *words)
     const struct request *request = holder(driver, words_at(words, 1));
     const char *state = "closed";
     if (request != NULL && request->allocation.stream->fd >= 0) {
-        switch (stream_look(request->allocation.stream)) {
-        case LOOK_QUIET:
+        switch (stream_peek(request->allocation.stream)) {
+        case PEEK_QUIET:
             state = "open";
             break;
-        case LOOK_DATA:
+        case PEEK_DATA:
             state = "data";
             break;
-        case LOOK_EOF:
+        case PEEK_EOF:
             state = "eof";
             break;
-        case LOOK_ERROR:
+        case PEEK_ERROR:
             break;
         }
     }

@@ -82,7 +82,7 @@ void command_server_state(struct driver *driver, const struct words *words)
     size_t i = 0;
     TAILQ_FOREACH (conn, &peer->conns, link) {
         snprintf(states[i], sizeof(states[i]), "%s=%s", driver_label(driver, conn),
-                 peer_look_name(peer_conn_look(conn)));
+                 peer_peek_name(peer_conn_peek(conn)));
         texts[i] = states[i];
         i++;
     }
@@ -101,8 +101,8 @@ void command_open_total(struct driver *driver, const struct words *words)
         const struct peer_conn *conn;
         peer_accept(peer);
         TAILQ_FOREACH (conn, &peer->conns, link) {
-            enum peer_look look = peer_conn_look(conn);
-            if (look == PEER_OPEN || look == PEER_DATA)
+            enum peer_peek peek = peer_conn_peek(conn);
+            if (peek == PEER_OPEN || peek == PEER_DATA)
                 total++;
         }
     }

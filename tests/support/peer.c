@@ -12,13 +12,13 @@
 #define FILLER_MSEC  30
 #define ARRIVAL_MSEC 1000
 
-const char *peer_look_name(enum peer_look look)
+const char *peer_peek_name(enum peer_peek peek)
 {
     static const char *const names[] = {
         [PEER_OPEN] = "open",   [PEER_DATA] = "data",     [PEER_EOF] = "eof",
         [PEER_RESET] = "reset", [PEER_CLOSED] = "closed",
     };
-    return names[look];
+    return names[peek];
 }
 
 /* The client's end of a connection that takes a place in the backlog, or -1 once it is full. */
@@ -154,7 +154,7 @@ struct peer_conn *peer_find(struct peer *peer, const struct sockaddr_in *client)
     return conn;
 }
 
-enum peer_look peer_conn_look(const struct peer_conn *conn)
+enum peer_peek peer_conn_peek(const struct peer_conn *conn)
 {
     char byte;
     if (conn->fd < 0)

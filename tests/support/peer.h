@@ -17,8 +17,8 @@ enum peer_mode {
 };
 
 /* What the peer sees of one accepted connection. */
-enum peer_look { PEER_OPEN, PEER_DATA, PEER_EOF, PEER_RESET, PEER_CLOSED };
-const char *peer_look_name(enum peer_look look);
+enum peer_peek { PEER_OPEN, PEER_DATA, PEER_EOF, PEER_RESET, PEER_CLOSED };
+const char *peer_peek_name(enum peer_peek peek);
 
 struct peer_conn {
     TAILQ_ENTRY(peer_conn) link;
@@ -55,8 +55,8 @@ void peer_accept(struct peer *peer);
  * arrive, if need be. NULL when there is none. */
 struct peer_conn *peer_find(struct peer *peer, const struct sockaddr_in *client);
 
-/* One look with MSG_PEEK. A reset is seen once, then as EOF. */
-enum peer_look peer_conn_look(const struct peer_conn *conn);
+/* One peek with MSG_PEEK. A reset is seen once, then as EOF. */
+enum peer_peek peer_conn_peek(const struct peer_conn *conn);
 void peer_conn_send(const struct peer_conn *conn);
 void peer_conn_close(struct peer_conn *conn);
 void peer_conn_reset(struct peer_conn *conn);

@@ -209,9 +209,9 @@ struct peer_conn *ask_far_end(const struct ask *ask, struct peer *peer)
     return conn;
 }
 
-enum peer_look ask_far_look(const struct ask *ask, struct peer *peer)
+enum peer_peek ask_far_peek(const struct ask *ask, struct peer *peer)
 {
-    return peer_conn_look(ask_far_end(ask, peer));
+    return peer_conn_peek(ask_far_end(ask, peer));
 }
 
 void claim_ok(const struct ask *ask, enum from_cache from_cache)

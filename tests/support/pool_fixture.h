@@ -89,7 +89,7 @@ void ask_discard(struct ask *ask, bool reset);
 
 /* The peer's end of an ask's connection. */
 struct peer_conn *ask_far_end(const struct ask *ask, struct peer *peer);
-enum peer_look ask_far_look(const struct ask *ask, struct peer *peer);
+enum peer_peek ask_far_peek(const struct ask *ask, struct peer *peer);
 
 /* Claims. */
 void claim_ok(const struct ask *ask, enum from_cache from_cache);

@@ -158,17 +158,17 @@ static void do_close(struct conn *conn)
 
 enum pool_peek sim_peek(const struct conn *conn)
 {
-    return conn->far_side == PEEK_QUIET && sim_percent(2) ? PEEK_PARTIAL : conn->far_side;
+    return conn->far_side == POOL_PEEK_QUIET && sim_percent(2) ? POOL_PEEK_PARTIAL : conn->far_side;
 }
 
 static void do_peek(struct conn *conn)
 {
     enum pool_peek found = sim_peek(conn);
     struct core_request *request = pool_core_peeked(&conn->core, found, sim.now);
-    bool greeting = found == PEEK_DATA && conn->uses == 0;
-    CLAIM(request == NULL || found <= PEEK_DRAINED || greeting || found == PEEK_PARTIAL,
+    bool greeting = found == POOL_PEEK_DATA && conn->uses == 0;
+    CLAIM(request == NULL || found <= POOL_PEEK_DRAINED || greeting || found == POOL_PEEK_PARTIAL,
           "a connection is granted that is of no use");
-    CLAIM(request == NULL || found != PEEK_PARTIAL || conn->core.was == CONN_CONNECTING,
+    CLAIM(request == NULL || found != POOL_PEEK_PARTIAL || conn->core.was == CONN_CONNECTING,
           "a part of a record is handed on");
     sim_granted(request, conn);
 }

@@ -159,7 +159,7 @@ void begin(struct fixture *f, int version)
     assert_int_equal(pair_handshake(&f->pair), TLS_DONE);
     assert_true(f->pair.stream.readable && f->pair.stream.writable);
     loop_turn(f->pair.loop, 0);
-    assert_int_equal(stream_look(&f->pair.stream), LOOK_QUIET);
+    assert_int_equal(stream_peek(&f->pair.stream), PEEK_QUIET);
     assert_false(f->pair.stream.readable);
     watched_fd = f->pair.stream.fd;
 }
@@ -183,11 +183,11 @@ void assert_fails(ssize_t result, int error)
     assert_int_equal(number, error);
 }
 
-/* The handler is told, and then the look finds this. */
-void assert_look_after_event(struct fixture *f, enum stream_look look)
+/* The handler is told, and then the peek finds this. */
+void assert_peek_after_event(struct fixture *f, enum stream_peek peek)
 {
     pair_await(&f->pair);
-    assert_int_equal(stream_look(&f->pair.stream), look);
+    assert_int_equal(stream_peek(&f->pair.stream), peek);
 }
 
 void put_raw(struct fixture *f, const void *data, size_t size)

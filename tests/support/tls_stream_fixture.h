@@ -31,7 +31,7 @@ void begin(struct fixture *f, int version);
 void begin_bare(struct fixture *f, int version); /* with bare_end */
 ssize_t take(struct fixture *f, size_t size);
 void assert_fails(ssize_t result, int error);
-void assert_look_after_event(struct fixture *f, enum stream_look look);
+void assert_peek_after_event(struct fixture *f, enum stream_peek peek);
 void put_raw(struct fixture *f, const void *data, size_t size);
 void assert_works(struct fixture *f);
 void send_ticket(struct fixture *f); /* only into the peer's memory */

@@ -50,7 +50,7 @@ static void stream_leads_to_the_endpoint(void **state)
     fixture_pool(f, NULL);
     struct ask *to_b = ask_get(f, &f->b, FROM_NONE);
     assert_int_equal(stream_write(to_b->allocation.stream, &byte, 1), 1);
-    assert_int_equal(ask_far_look(to_b, &f->b), PEER_DATA);
+    assert_int_equal(ask_far_peek(to_b, &f->b), PEER_DATA);
 }
 
 /* [3] */

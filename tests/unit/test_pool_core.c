@@ -49,7 +49,7 @@ static int teardown(void **state)
     pool_core_enter_phase(&f->core, POOL_SHUT);
     while (pool_core_next(&f->core, &action)) {
         if (action.kind == POOL_PEEK)
-            assert_null(pool_core_peeked(action.conn, PEEK_EOF, NOW));
+            assert_null(pool_core_peeked(action.conn, POOL_PEEK_EOF, NOW));
     }
     for (unsigned i = 0; i < ARRAY_LEN(f->conns); i++) {
         if (f->conns[i].todo.kind != POOL_NOTHING)
@@ -115,7 +115,7 @@ static void lease(struct fixture *f, struct core_host *host, unsigned number)
 static void make_idle(struct fixture *f, struct core_host *host, unsigned number)
 {
     lease(f, host, number);
-    assert_null(pool_core_release(&f->requests[number], PEEK_QUIET, NOW));
+    assert_null(pool_core_release(&f->requests[number], POOL_PEEK_QUIET, NOW));
     assert_int_equal(f->conns[number].state, CONN_IDLE);
 }
 
@@ -142,8 +142,8 @@ static void one_is_evicted_for_one_waiter(void **state)
     open_core(f, &(struct pool_limits){.max_open = 2});
     lease(f, &f->a, 0);
     lease(f, &f->a, 1);
-    assert_null(pool_core_release(&f->requests[1], PEEK_QUIET, NOW));
-    assert_null(pool_core_release(&f->requests[0], PEEK_QUIET, NOW + 1));
+    assert_null(pool_core_release(&f->requests[1], POOL_PEEK_QUIET, NOW));
+    assert_null(pool_core_release(&f->requests[0], POOL_PEEK_QUIET, NOW + 1));
     ask(&f->b, &f->requests[2]);
     claim_action(f, POOL_CLOSE, &f->conns[1]);
     claim_action(f, POOL_NOTHING, NULL);
@@ -164,7 +164,7 @@ static void offered_is_nobody_elses(void **state)
     ask(&f->a, &f->requests[1]);
     ask(&f->b, &f->requests[2]);
     claim_action(f, POOL_NOTHING, NULL);
-    deliver(f, pool_core_peeked(&f->conns[0], PEEK_QUIET, NOW), &f->requests[0]);
+    deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[0]);
     assert_int_equal(f->requests[0].from_cache, FROM_IMMEDIATE);
 }
 
@@ -175,15 +175,15 @@ static void refused_offer_goes_on(void **state)
     open_core(f, &(struct pool_limits){.max_per_host = 2});
     lease(f, &f->a, 0);
     lease(f, &f->a, 1);
-    assert_null(pool_core_release(&f->requests[0], PEEK_QUIET, NOW));
-    assert_null(pool_core_release(&f->requests[1], PEEK_QUIET, NOW));
+    assert_null(pool_core_release(&f->requests[0], POOL_PEEK_QUIET, NOW));
+    assert_null(pool_core_release(&f->requests[1], POOL_PEEK_QUIET, NOW));
     ask(&f->a, &f->requests[0]);
     claim_action(f, POOL_PEEK, &f->conns[1]);
-    assert_null(pool_core_peeked(&f->conns[1], PEEK_EOF, NOW));
+    assert_null(pool_core_peeked(&f->conns[1], POOL_PEEK_EOF, NOW));
     assert_int_equal(f->conns[1].reason, DISCARD_UPSTREAM_CLOSED);
     claim_action(f, POOL_CLOSE, &f->conns[1]);
     claim_action(f, POOL_PEEK, &f->conns[0]);
-    assert_null(pool_core_peeked(&f->conns[0], PEEK_DATA, NOW));
+    assert_null(pool_core_peeked(&f->conns[0], POOL_PEEK_DATA, NOW));
     assert_int_equal(f->requests[0].state, CORE_REQUEST_WAITING);
     claim_action(f, POOL_CLOSE, &f->conns[0]);
     assert_true(f->conns[0].reset);
@@ -202,10 +202,10 @@ static void cancelled_goes_to_the_next(void **state)
     ask(&f->a, &f->requests[2]);
     claim_action(f, POOL_PEEK, &f->conns[0]);
     pool_core_cancel(&f->core, &f->requests[0]);
-    assert_ptr_equal(pool_core_peeked(&f->conns[0], PEEK_QUIET, NOW), &f->requests[1]);
+    assert_ptr_equal(pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[1]);
     pool_core_cancel(&f->core, &f->requests[1]);
     claim_action(f, POOL_PEEK, &f->conns[0]);
-    deliver(f, pool_core_peeked(&f->conns[0], PEEK_QUIET, NOW), &f->requests[2]);
+    deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[2]);
     assert_int_equal(f->requests[2].from_cache, FROM_DEFERRED);
     assert_int_equal(f->conns[0].uses, 2);
 }
@@ -219,7 +219,7 @@ static void fresh_is_passed_over(void **state)
     assert_int_equal(pool_core_request(&f->a, &f->requests[1], true, 0, NOW), 0);
     dial(f, &f->a, &f->conns[1]);
     ask(&f->a, &f->requests[2]);
-    deliver(f, pool_core_release(&f->requests[0], PEEK_QUIET, NOW), &f->requests[2]);
+    deliver(f, pool_core_release(&f->requests[0], POOL_PEEK_QUIET, NOW), &f->requests[2]);
     claim_action(f, POOL_NOTHING, NULL);
     deliver(f, pool_core_connected(&f->conns[1], false, NOW), &f->requests[1]);
 }
@@ -231,10 +231,10 @@ static void drained_is_peeked_at_for_a_waiter(void **state)
     open_core(f, &(struct pool_limits){.max_per_host = 1});
     lease(f, &f->a, 0);
     ask(&f->a, &f->requests[1]);
-    assert_null(pool_core_release(&f->requests[0], PEEK_DRAINED, NOW));
+    assert_null(pool_core_release(&f->requests[0], POOL_PEEK_DRAINED, NOW));
     claim_action(f, POOL_PEEK, &f->conns[0]);
-    deliver(f, pool_core_peeked(&f->conns[0], PEEK_QUIET, NOW), &f->requests[1]);
-    assert_null(pool_core_release(&f->requests[1], PEEK_DRAINED, NOW));
+    deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[1]);
+    assert_null(pool_core_release(&f->requests[1], POOL_PEEK_DRAINED, NOW));
     claim_action(f, POOL_NOTHING, NULL);
 }
 
@@ -300,7 +300,7 @@ static void next_time(void **state)
     lease(f, &f->a, 0);
     pool_core_tick(&f->core, NOW + 20);
     assert_true(pool_core_next_time(&f->core) == INT64_MAX);
-    assert_null(pool_core_release(&f->requests[0], PEEK_QUIET, NOW + 20));
+    assert_null(pool_core_release(&f->requests[0], POOL_PEEK_QUIET, NOW + 20));
     assert_int_equal(pool_core_next_time(&f->core), NOW + 30);
     pool_core_tick(&f->core, NOW + 29);
     claim_action(f, POOL_NOTHING, NULL);
@@ -310,7 +310,7 @@ static void next_time(void **state)
     lease(f, &f->b, 1);
     pool_core_set_idle_hint(&f->requests[1], 5);
     pool_core_tick(&f->core, NOW + 40);
-    assert_null(pool_core_release(&f->requests[1], PEEK_QUIET, NOW + 40));
+    assert_null(pool_core_release(&f->requests[1], POOL_PEEK_QUIET, NOW + 40));
     assert_int_equal(pool_core_next_time(&f->core), NOW + 45);
     pool_core_tick(&f->core, NOW + 45);
     claim_action(f, POOL_CLOSE, &f->conns[1]);

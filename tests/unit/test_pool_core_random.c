@@ -102,11 +102,11 @@ static void step_release(void)
         return;
     struct conn *conn = end_lease(slot);
     enum pool_peek found = sim_peek(conn);
-    if (found == PEEK_QUIET && sim_percent(50))
-        found = PEEK_DRAINED;
+    if (found == POOL_PEEK_QUIET && sim_percent(50))
+        found = POOL_PEEK_DRAINED;
     struct core_request *next = pool_core_release(&slot->request, found, sim.now);
-    CLAIM(next == NULL || found == PEEK_QUIET ||
-              (found == PEEK_DRAINED && sim.hosts[conn->host]->waiting == 0),
+    CLAIM(next == NULL || found == POOL_PEEK_QUIET ||
+              (found == POOL_PEEK_DRAINED && sim.hosts[conn->host]->waiting == 0),
           "a connection is granted that is of no use");
     sim_granted(next, conn);
 }
@@ -183,9 +183,11 @@ static void step_dial(void)
     } else {
         conn->state = PLACE_OPEN;
         conn->born = sim.now;
-        conn->far_side =
-            sim_percent(90) ? PEEK_QUIET : PEEK_DATA + sim_below(PEEK_ERROR - PEEK_DATA + 1);
-        sim_granted(pool_core_connected(&conn->core, conn->far_side != PEEK_QUIET, sim.now), conn);
+        conn->far_side = sim_percent(90)
+                             ? POOL_PEEK_QUIET
+                             : POOL_PEEK_DATA + sim_below(POOL_PEEK_ERROR - POOL_PEEK_DATA + 1);
+        sim_granted(pool_core_connected(&conn->core, conn->far_side != POOL_PEEK_QUIET, sim.now),
+                    conn);
     }
 }
 
@@ -196,10 +198,11 @@ static void step_far_side(void)
     if (conn == NULL || sim_is_in_hand(conn))
         return;
     if (conn->user != NULL && sim_percent(60))
-        conn->far_side = PEEK_QUIET;
+        conn->far_side = POOL_PEEK_QUIET;
     else
-        conn->far_side =
-            sim_percent(50) ? PEEK_QUIET : PEEK_DATA + sim_below(PEEK_ERROR - PEEK_DATA + 1);
+        conn->far_side = sim_percent(50)
+                             ? POOL_PEEK_QUIET
+                             : POOL_PEEK_DATA + sim_below(POOL_PEEK_ERROR - POOL_PEEK_DATA + 1);
     if (conn->user == NULL && sim_percent(70)) /* else a peek comes before the event */
         pool_core_idle_event(&conn->core, conn->far_side, sim.now);
 }

@@ -113,12 +113,12 @@ static void shutdown_closes_what_is_idle(void **state)
     ask_release(idle);
     pool_shutdown(f->pool);
     claim_stats(f, 1, 0, 0, 0);
-    assert_int_equal(ask_far_look(idle, &f->a), PEER_EOF);
-    assert_int_equal(ask_far_look(busy, &f->a), PEER_OPEN);
+    assert_int_equal(ask_far_peek(idle, &f->a), PEER_EOF);
+    assert_int_equal(ask_far_peek(busy, &f->a), PEER_OPEN);
     fixture_turn(f);
     ask_release(busy);
     claim_stats(f, 0, 0, 0, 0);
-    assert_int_equal(ask_far_look(busy, &f->a), PEER_EOF);
+    assert_int_equal(ask_far_peek(busy, &f->a), PEER_EOF);
     claim_discards(f, DISCARD_SHUTDOWN, 2);
 }
 

@@ -26,7 +26,7 @@ static void held_makes_room_in_its_host(void **state)
     claim_ok(third, FROM_NONE);
     claim_stats(f, 1, 0, 0, 0);
     claim_held(f, 2);
-    assert_int_equal(ask_far_look(first, &f->a), PEER_OPEN);
+    assert_int_equal(ask_far_peek(first, &f->a), PEER_OPEN);
 }
 
 /* [31] max_tunnels is hard, and counts for each host. */
@@ -158,7 +158,7 @@ static void held_finds_its_host_full(void **state)
     claim_held(f, 0);
     claim_stats(f, 1, 0, 0, 1);
     claim_discards(f, DISCARD_MAX_PER_HOST, 1);
-    assert_int_equal(ask_far_look(held, &f->a), PEER_EOF);
+    assert_int_equal(ask_far_peek(held, &f->a), PEER_EOF);
     ask_release(other);
     ask_wait(waiter);
     claim_same(waiter, other);
@@ -222,7 +222,7 @@ static void held_outlives_a_shutdown(void **state)
     pool_shutdown(f->pool);
     fixture_turn(f);
     claim_held(f, 1);
-    assert_int_equal(ask_far_look(held, &f->a), PEER_OPEN);
+    assert_int_equal(ask_far_peek(held, &f->a), PEER_OPEN);
     ask_release(held);
     claim_held(f, 0);
     claim_discards(f, DISCARD_SHUTDOWN, 1);

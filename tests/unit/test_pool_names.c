@@ -164,7 +164,7 @@ static void release_asks(void **state)
     wait_gone(&m);
     claim_stats(m.f, 0, 0, 0, 0);
     claim_discards(m.f, DISCARD_ADDRESS_GONE, 1);
-    assert_int_equal(ask_far_look(first, &m.f->a), PEER_EOF);
+    assert_int_equal(ask_far_peek(first, &m.f->a), PEER_EOF);
     end(&m);
 }
 
@@ -322,7 +322,7 @@ static void rotating(void **state)
     }
     claim_stats(m.f, 0, 0, 3, 0);
     claim_discards(m.f, DISCARD_ADDRESS_GONE, 1);
-    assert_int_equal(ask_far_look(asks[3], &more[1]), PEER_EOF);
+    assert_int_equal(ask_far_peek(asks[3], &more[1]), PEER_EOF);
     peer_close(&more[0]);
     peer_close(&more[1]);
     end(&m);

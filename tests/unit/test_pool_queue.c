@@ -134,8 +134,8 @@ static void longest_idle_makes_room(void **state)
     ask_get(f, &f->c, FROM_NONE);
     claim_stats(f, 1, 0, 1, 0);
     claim_discards(f, DISCARD_EVICTED, 1);
-    assert_int_equal(ask_far_look(to_a, &f->a), PEER_OPEN);
-    assert_int_equal(ask_far_look(to_b, &f->b), PEER_EOF);
+    assert_int_equal(ask_far_peek(to_a, &f->a), PEER_OPEN);
+    assert_int_equal(ask_far_peek(to_b, &f->b), PEER_EOF);
 }
 
 /* [12] Use renews the place in that order. */
@@ -149,8 +149,8 @@ static void use_saves_from_eviction(void **state)
     ask_release(to_b);
     ask_release(ask_get(f, &f->a, FROM_IMMEDIATE));
     ask_get(f, &f->c, FROM_NONE);
-    assert_int_equal(ask_far_look(to_a, &f->a), PEER_OPEN);
-    assert_int_equal(ask_far_look(to_b, &f->b), PEER_EOF);
+    assert_int_equal(ask_far_peek(to_a, &f->a), PEER_OPEN);
+    assert_int_equal(ask_far_peek(to_b, &f->b), PEER_EOF);
 }
 
 /* [12] A full host cannot use the room, so nothing is closed for it. */
@@ -177,7 +177,7 @@ static void handed_out_is_not_evicted(void **state)
     fixture_turn(f);
     claim_ok(hit, FROM_IMMEDIATE);
     claim_pending(other);
-    assert_int_equal(ask_far_look(hit, &f->a), PEER_OPEN);
+    assert_int_equal(ask_far_peek(hit, &f->a), PEER_OPEN);
     ask_release(hit);
     ask_wait(other);
     claim_ok(other, FROM_NONE);
@@ -197,7 +197,7 @@ static void older_waiter_goes_before_reuse(void **state)
     claim_ok(older, FROM_NONE);
     claim_pending(younger);
     claim_discards(f, DISCARD_EVICTED, 1);
-    assert_int_equal(ask_far_look(holder, &f->a), PEER_EOF);
+    assert_int_equal(ask_far_peek(holder, &f->a), PEER_EOF);
 }
 
 /* [12] The other way round the connection is used again. */
@@ -255,7 +255,7 @@ static void discard_wakes_the_queue(void **state)
     ask_discard(holder, false);
     ask_wait(queued);
     claim_ok(queued, FROM_NONE);
-    assert_int_equal(ask_far_look(holder, &f->a), PEER_EOF);
+    assert_int_equal(ask_far_peek(holder, &f->a), PEER_EOF);
 }
 
 /* [13] A connection that comes back unfit makes room as well. */

@@ -402,8 +402,8 @@ static void check_from_outside(struct world *w)
         peer_accept(peer);
         for (conn = TAILQ_FIRST(&peer->conns); conn != NULL; conn = next) {
             next = TAILQ_NEXT(conn, link);
-            enum peer_look look = peer_conn_look(conn);
-            if (look == PEER_OPEN)
+            enum peer_peek peek = peer_conn_peek(conn);
+            if (peek == PEER_OPEN)
                 here[(ntohl(conn->client.sin_addr.s_addr) & 0xff) - 11]++;
             else
                 peer_conn_forget(peer, conn);

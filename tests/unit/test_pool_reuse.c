@@ -64,7 +64,7 @@ static void keep_alive_starts_with_each_release(void **state)
     fixture_warp(f, 4 * USEC_PER_SEC);
     claim_stats(f, 0, 0, 0, 0);
     claim_discards(f, DISCARD_KEEP_ALIVE, 1);
-    assert_int_equal(ask_far_look(first, &f->a), PEER_EOF);
+    assert_int_equal(ask_far_peek(first, &f->a), PEER_EOF);
 }
 
 /* [17] One timer serves all: each connection is closed when its own time is over. */
@@ -83,7 +83,7 @@ static void keep_alive_ends_one_by_one(void **state)
     claim_stats(f, 0, 0, 3, 0);
     fixture_warp(f, 5 * USEC_PER_SEC);
     claim_stats(f, 0, 0, 2, 0);
-    assert_int_equal(ask_far_look(to_a, &f->a), PEER_EOF);
+    assert_int_equal(ask_far_peek(to_a, &f->a), PEER_EOF);
     fixture_warp(f, 3 * USEC_PER_SEC);
     claim_stats(f, 0, 0, 1, 0);
     fixture_warp(f, 3 * USEC_PER_SEC);
@@ -123,7 +123,7 @@ static void unread_data_is_not_kept(void **state)
     ask_release(first);
     claim_stats(f, 0, 0, 0, 0);
     claim_discards(f, DISCARD_UNREAD_DATA, 1);
-    assert_int_equal(ask_far_look(first, &f->a), PEER_RESET);
+    assert_int_equal(ask_far_peek(first, &f->a), PEER_RESET);
 }
 
 /* [18] */
@@ -138,7 +138,7 @@ static void reset_by_the_peer_is_not_kept(void **state)
     claim_discards(f, DISCARD_UPSTREAM_ERROR, 1);
 }
 
-/* [18] Before handing out the socket is looked at again: the next one is taken. */
+/* [18] Before handing out the socket is peeked at again: the next one is taken. */
 static void dead_idle_is_passed_over(void **state)
 {
     struct fixture *f = *state;
@@ -157,7 +157,7 @@ static void dead_idle_is_passed_over(void **state)
     ask_wait(next);
     claim_ok(next, FROM_IMMEDIATE);
     claim_same(next, one);
-    assert_int_equal(ask_far_look(two, &f->a), PEER_RESET);
+    assert_int_equal(ask_far_peek(two, &f->a), PEER_RESET);
 }
 
 /* [19] */
@@ -321,8 +321,8 @@ static void discard_can_reset(void **state)
     struct ask *two = ask_get(f, &f->a, FROM_NONE);
     ask_discard(one, false);
     ask_discard(two, true);
-    assert_int_equal(ask_far_look(one, &f->a), PEER_EOF);
-    assert_int_equal(ask_far_look(two, &f->a), PEER_RESET);
+    assert_int_equal(ask_far_peek(one, &f->a), PEER_EOF);
+    assert_int_equal(ask_far_peek(two, &f->a), PEER_RESET);
     claim_discards(f, DISCARD_NOT_REUSABLE, 2);
     claim_stats(f, 0, 0, 0, 0);
 }

@@ -52,7 +52,7 @@ static void fresh_replaces_a_used_one(void **state)
     struct ask *fresh = ask_fresh(f, &f->a);
     ask_wait(fresh);
     claim_ok(fresh, FROM_NONE);
-    assert_int_equal(ask_far_look(used, &f->a), PEER_EOF);
+    assert_int_equal(ask_far_peek(used, &f->a), PEER_EOF);
     claim_discards(f, DISCARD_EVICTED, 1);
 }
 

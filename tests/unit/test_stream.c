@@ -393,12 +393,12 @@ static void test_drained_stream_does_not_doze(void **state)
     assert_reads(f, "abcdef");
 }
 
-static void test_look_ends_a_doze(void **state)
+static void test_peek_ends_a_doze(void **state)
 {
     struct fixture *f = *state;
     watch(f);
     stream_doze(&f->stream); /* readable, as far as anybody knows */
-    assert_int_equal(stream_look(&f->stream), LOOK_QUIET);
+    assert_int_equal(stream_peek(&f->stream), PEEK_QUIET);
     peer_send(f, "abc");
     await_ready(f);
 }
@@ -432,7 +432,7 @@ static void test_interrupted_calls_are_repeated(void **state)
     interruptions = 2;
     assert_int_equal(stream_writev(&f->stream, parts, ARRAY_LEN(parts)), 2);
     interruptions = 2;
-    assert_int_equal(stream_look(&f->stream), LOOK_QUIET);
+    assert_int_equal(stream_peek(&f->stream), PEEK_QUIET);
     assert_int_equal(interruptions, 0);
 }
 
@@ -571,28 +571,28 @@ static void test_write_to_a_broken_connection(void **state)
 
 /* Looking */
 
-static void test_look_takes_nothing(void **state)
+static void test_peek_takes_nothing(void **state)
 {
     struct fixture *f = *state;
     watch(f);
-    assert_int_equal(stream_look(&f->stream), LOOK_QUIET);
+    assert_int_equal(stream_peek(&f->stream), PEEK_QUIET);
     peer_send(f, "abc");
     assert_int_equal(shutdown(f->peer, SHUT_WR), 0);
     await_ready(f);
-    assert_int_equal(stream_look(&f->stream), LOOK_DATA);
-    assert_int_equal(stream_look(&f->stream), LOOK_DATA);
+    assert_int_equal(stream_peek(&f->stream), PEEK_DATA);
+    assert_int_equal(stream_peek(&f->stream), PEEK_DATA);
     assert_reads(f, "abc");
-    assert_int_equal(stream_look(&f->stream), LOOK_EOF);
+    assert_int_equal(stream_peek(&f->stream), PEEK_EOF);
     assert_int_equal(take(f, 1), 0);
 }
 
-static void test_look_finds_a_reset(void **state)
+static void test_peek_finds_a_reset(void **state)
 {
     struct fixture *f = *state;
     peer_reset(f);
     watch(f);
     errno = 0;
-    assert_int_equal(stream_look(&f->stream), LOOK_ERROR);
+    assert_int_equal(stream_peek(&f->stream), PEEK_ERROR);
     assert_int_equal(errno, ECONNRESET);
 }
 
@@ -756,7 +756,7 @@ int main(void)
         STREAM_TEST(test_doze),
         STREAM_TEST(test_doze_is_for_bytes_alone),
         STREAM_TEST(test_drained_stream_does_not_doze),
-        STREAM_TEST(test_look_ends_a_doze),
+        STREAM_TEST(test_peek_ends_a_doze),
         STREAM_TEST(test_urgent_data_while_dozing),
         STREAM_TEST(test_writable_again_when_the_peer_has_read),
         STREAM_TEST(test_room_is_no_event_until_it_is_missed),
@@ -765,8 +765,8 @@ int main(void)
         STREAM_TEST(test_short_write_clears_writable),
         STREAM_TEST(test_writev_joins_its_parts),
         STREAM_TEST(test_write_to_a_broken_connection),
-        STREAM_TEST(test_look_takes_nothing),
-        STREAM_TEST(test_look_finds_a_reset),
+        STREAM_TEST(test_peek_takes_nothing),
+        STREAM_TEST(test_peek_finds_a_reset),
         STREAM_TEST(test_error_is_told_and_cleared),
         STREAM_TEST(test_end_write_is_half_a_close),
         STREAM_TEST(test_delivered_when_the_peer_has_it),

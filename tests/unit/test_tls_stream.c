@@ -1,4 +1,4 @@
-/* Streams with TLS: reading and looking, and what TLS does by itself in between. */
+/* Streams with TLS: reading and peeking, and what TLS does by itself in between. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -73,15 +73,15 @@ static void test_messages_without_end(void **state)
 }
 
 /* The same while the connection is idle. */
-static void test_look_at_messages_without_end(void **state)
+static void test_peek_at_messages_without_end(void **state)
 {
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
     send_key_updates(f, 50);
-    assert_int_equal(stream_look(&f->pair.stream), LOOK_DATA);
+    assert_int_equal(stream_peek(&f->pair.stream), PEEK_DATA);
     assert_int_equal(take(f, 3), 3);
     send_key_updates(f, 1100);
-    assert_int_equal(stream_look(&f->pair.stream), LOOK_ERROR);
+    assert_int_equal(stream_peek(&f->pair.stream), PEEK_ERROR);
     assert_int_equal(errno, EPROTO);
 }
 
@@ -141,7 +141,7 @@ static void test_large_read(void **state)
     assert_false(stream_has_pending(&f->pair.stream));
 }
 
-/* A read that takes all there was spares the next one, and a look. */
+/* A read that takes all there was spares the next one, and a peek. */
 static void test_drained(void **state)
 {
     struct fixture *f = *state;
@@ -161,7 +161,7 @@ static void test_drained(void **state)
     pair_expect(&f->pair, "def");
 }
 
-/* What is left in memory is more than a look must find. */
+/* What is left in memory is more than a peek must find. */
 static void test_not_drained(void **state)
 {
     struct fixture *f = *state;
@@ -268,7 +268,7 @@ static void test_bare_end(void **state)
     tls_peer_close(&f->pair);
     pair_await(&f->pair);
     assert_end_follows(f, 0, 0);
-    assert_int_equal(stream_look(&f->pair.stream), LOOK_EOF);
+    assert_int_equal(stream_peek(&f->pair.stream), PEEK_EOF);
     assert_string_equal(stream_failure(&f->pair.stream), "");
 }
 
@@ -281,7 +281,7 @@ static void check_bare_end_in_a_record(struct fixture *f, size_t size)
     tls_peer_close(&f->pair);
     pair_await(&f->pair);
     assert_end_follows(f, -1, ECONNRESET);
-    assert_int_equal(stream_look(&f->pair.stream), LOOK_EOF);
+    assert_int_equal(stream_peek(&f->pair.stream), PEEK_EOF);
     assert_string_equal(stream_failure(&f->pair.stream), "the upstream closed the connection");
 }
 
@@ -356,7 +356,7 @@ static void test_old_errors_are_no_verdict(void **state)
     tls_peer_send(&f->pair, "abc");
     pair_await(&f->pair);
     ERR_raise(ERR_LIB_SSL, SSL_R_BAD_LENGTH);
-    assert_int_equal(stream_look(&f->pair.stream), LOOK_DATA);
+    assert_int_equal(stream_peek(&f->pair.stream), PEEK_DATA);
     pair_expect(&f->pair, "abc");
     ERR_raise(ERR_LIB_SSL, SSL_R_BAD_LENGTH);
     full = true;
@@ -376,7 +376,7 @@ static void test_interrupted_calls_are_repeated(void **state)
     assert_int_equal(stream_write(&f->pair.stream, "x", 1), 1);
     tls_peer_send(&f->pair, "abc");
     interruptions = 2;
-    assert_int_equal(stream_look(&f->pair.stream), LOOK_DATA);
+    assert_int_equal(stream_peek(&f->pair.stream), PEEK_DATA);
     interruptions = 2;
     stream_end_write(&f->pair.stream);
     assert_int_equal(interruptions, 0);
@@ -384,19 +384,19 @@ static void test_interrupted_calls_are_repeated(void **state)
 
 /* Looking */
 
-static void test_look_at_data(void **state)
+static void test_peek_at_data(void **state)
 {
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
     tls_peer_send(&f->pair, "abc");
-    assert_look_after_event(f, LOOK_DATA);
-    assert_int_equal(stream_look(&f->pair.stream), LOOK_DATA);
+    assert_peek_after_event(f, PEEK_DATA);
+    assert_int_equal(stream_peek(&f->pair.stream), PEEK_DATA);
     pair_expect(&f->pair, "abc");
 }
 
-/* The look takes the bytes into memory before there was an event, and so there is none. A socket
+/* The peek takes the bytes into memory before there was an event, and so there is none. A socket
  * that is writable would report that instead: this one is not. */
-static void test_look_tells_of_what_it_took(void **state)
+static void test_peek_tells_of_what_it_took(void **state)
 {
     struct fixture *f = *state;
     static char block[64 * 1024];
@@ -406,18 +406,18 @@ static void test_look_tells_of_what_it_took(void **state)
     loop_turn(f->pair.loop, 0);
     assert_false(f->pair.stream.writable);
     tls_peer_send(&f->pair, "abc");
-    assert_int_equal(stream_look(&f->pair.stream), LOOK_DATA);
+    assert_int_equal(stream_peek(&f->pair.stream), PEEK_DATA);
     assert_true(f->pair.stream.readable);
     pair_await(&f->pair);
     pair_expect(&f->pair, "abc");
 }
 
-static void test_quiet_look_takes_no_buffer(void **state)
+static void test_quiet_peek_takes_no_buffer(void **state)
 {
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
     reads = 0;
-    assert_int_equal(stream_look(&f->pair.stream), LOOK_QUIET);
+    assert_int_equal(stream_peek(&f->pair.stream), PEEK_QUIET);
     assert_int_equal(reads, 0); /* OpenSSL was not asked */
 }
 
@@ -428,13 +428,13 @@ static void test_tickets_leave_it_quiet(void **state)
     for (int i = 0; i < 3; i++) {
         send_ticket(f);
         tls_peer_flush(&f->pair);
-        assert_look_after_event(f, LOOK_QUIET);
+        assert_peek_after_event(f, PEEK_QUIET);
         assert_false(f->pair.stream.readable);
     }
     assert_works(f);
     send_ticket(f);
     tls_peer_send(&f->pair, "abc");
-    assert_look_after_event(f, LOOK_DATA);
+    assert_peek_after_event(f, PEEK_DATA);
 }
 
 static void test_key_updates_leave_it_quiet(void **state)
@@ -445,7 +445,7 @@ static void test_key_updates_leave_it_quiet(void **state)
         assert_int_equal(SSL_key_update(f->pair.peer, type), 1);
         assert_int_equal(SSL_do_handshake(f->pair.peer), 1);
         tls_peer_flush(&f->pair);
-        assert_look_after_event(f, LOOK_QUIET);
+        assert_peek_after_event(f, PEEK_QUIET);
         assert_works(f);
         assert_works(f);
     }
@@ -458,84 +458,84 @@ static void test_renegotiation_is_refused(void **state)
     assert_int_equal(SSL_renegotiate(f->pair.peer), 1);
     assert_int_equal(SSL_do_handshake(f->pair.peer), 1); /* HelloRequest */
     tls_peer_flush(&f->pair);
-    assert_look_after_event(f, LOOK_QUIET);
+    assert_peek_after_event(f, PEEK_QUIET);
     assert_int_equal(tls_peer_read(&f->pair, f->buffer, 1), -1);
     assert_int_equal(ERR_GET_REASON(ERR_peek_error()), SSL_R_NO_RENEGOTIATION);
 }
 
-static void test_look_at_close_notify(void **state)
+static void test_peek_at_close_notify(void **state)
 {
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
     SSL_shutdown(f->pair.peer);
     tls_peer_flush(&f->pair);
-    assert_look_after_event(f, LOOK_EOF);
-    assert_int_equal(stream_look(&f->pair.stream), LOOK_EOF);
+    assert_peek_after_event(f, PEEK_EOF);
+    assert_int_equal(stream_peek(&f->pair.stream), PEEK_EOF);
 }
 
-static void test_look_at_end_without_close_notify(void **state)
+static void test_peek_at_end_without_close_notify(void **state)
 {
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
     tls_peer_close(&f->pair);
-    assert_look_after_event(f, LOOK_EOF);
-    assert_int_equal(stream_look(&f->pair.stream), LOOK_EOF);
+    assert_peek_after_event(f, PEEK_EOF);
+    assert_int_equal(stream_peek(&f->pair.stream), PEEK_EOF);
     assert_fails(take(f, 1), ECONNRESET);
 }
 
-static void test_look_at_reset(void **state)
+static void test_peek_at_reset(void **state)
 {
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
     tls_peer_reset(&f->pair);
-    assert_look_after_event(f, LOOK_ERROR);
+    assert_peek_after_event(f, PEEK_ERROR);
     assert_int_equal(errno, ECONNRESET);
 }
 
 /* The alert is what the peer's own TLS makes of garbage. */
-static void test_look_at_alert(void **state)
+static void test_peek_at_alert(void **state)
 {
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
     BIO_write(f->pair.from_stream, "\x17\x03\x03\x00\x20 thirty-two bytes that are none..", 5 + 32);
     assert_int_equal(tls_peer_read(&f->pair, f->buffer, 1), -1);
-    assert_look_after_event(f, LOOK_ERROR);
+    assert_peek_after_event(f, PEEK_ERROR);
     assert_int_equal(errno, EPROTO);
     assert_string_equal(stream_failure(&f->pair.stream), "alert from the upstream: bad record mac");
-    assert_int_equal(stream_look(&f->pair.stream), LOOK_ERROR);
+    assert_int_equal(stream_peek(&f->pair.stream), PEEK_ERROR);
 }
 
-static void test_look_at_garbage(void **state)
+static void test_peek_at_garbage(void **state)
 {
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
     put_raw(f, "HTTP/1.1 408 Request Timeout\r\n\r\n", 32);
-    assert_look_after_event(f, LOOK_ERROR);
+    assert_peek_after_event(f, PEEK_ERROR);
     assert_int_equal(errno, EPROTO);
 }
 
 /* Part of a record is neither data nor quiet for good. */
-static void test_look_at_part_of_a_record(void **state)
+static void test_peek_at_part_of_a_record(void **state)
 {
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
     assert_false(stream_has_pending(&f->pair.stream));
     assert_int_equal(SSL_write(f->pair.peer, "abc", 3), 3);
     assert_int_equal(tls_peer_put(&f->pair, 10), 10);
-    assert_look_after_event(f, LOOK_QUIET);
+    assert_peek_after_event(f, PEEK_QUIET);
     assert_true(stream_has_pending(&f->pair.stream));
     tls_peer_flush(&f->pair);
-    assert_look_after_event(f, LOOK_DATA);
+    assert_peek_after_event(f, PEEK_DATA);
 }
 
 /* OpenSSL has taken the header, and holds nothing any more. */
-static void test_look_at_the_header_of_a_record(void **state)
+static void test_peek_at_the_header_of_a_record(void **state)
 {
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
     assert_int_equal(SSL_write(f->pair.peer, "abc", 3), 3);
     assert_int_equal(tls_peer_put(&f->pair, SSL3_RT_HEADER_LENGTH), SSL3_RT_HEADER_LENGTH);
-    assert_look_after_event(f, LOOK_QUIET);
+    assert_peek_after_event(f, PEEK_QUIET);
     assert_true(stream_has_pending(&f->pair.stream));
     tls_peer_flush(&f->pair);
     pair_await(&f->pair);
@@ -551,7 +551,7 @@ int main(void)
         TEST(test_nothing_to_read),
         TEST(test_bytes_in_memory_keep_it_readable),
         TEST(test_messages_without_end),
-        TEST(test_look_at_messages_without_end),
+        TEST(test_peek_at_messages_without_end),
         TEST(test_read_ahead),
         TEST(test_large_read),
         TEST(test_drained),
@@ -571,19 +571,19 @@ int main(void)
         TEST(test_garbage),
         TEST(test_old_errors_are_no_verdict),
         TEST(test_interrupted_calls_are_repeated),
-        TEST(test_look_at_data),
-        TEST(test_look_tells_of_what_it_took),
-        TEST(test_quiet_look_takes_no_buffer),
+        TEST(test_peek_at_data),
+        TEST(test_peek_tells_of_what_it_took),
+        TEST(test_quiet_peek_takes_no_buffer),
         TEST(test_tickets_leave_it_quiet),
         TEST(test_key_updates_leave_it_quiet),
         TEST(test_renegotiation_is_refused),
-        TEST(test_look_at_close_notify),
-        TEST(test_look_at_end_without_close_notify),
-        TEST(test_look_at_reset),
-        TEST(test_look_at_alert),
-        TEST(test_look_at_garbage),
-        TEST(test_look_at_part_of_a_record),
-        TEST(test_look_at_the_header_of_a_record),
+        TEST(test_peek_at_close_notify),
+        TEST(test_peek_at_end_without_close_notify),
+        TEST(test_peek_at_reset),
+        TEST(test_peek_at_alert),
+        TEST(test_peek_at_garbage),
+        TEST(test_peek_at_part_of_a_record),
+        TEST(test_peek_at_the_header_of_a_record),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

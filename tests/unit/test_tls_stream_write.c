@@ -299,10 +299,10 @@ static void test_ticket_in_pieces(void **state)
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
     send_part_of_ticket(f);
-    assert_look_after_event(f, LOOK_QUIET);
+    assert_peek_after_event(f, PEEK_QUIET);
     assert_true(stream_has_pending(&f->pair.stream));
     tls_peer_flush(&f->pair);
-    assert_look_after_event(f, LOOK_QUIET);
+    assert_peek_after_event(f, PEEK_QUIET);
     assert_false(stream_has_pending(&f->pair.stream));
     assert_works(f);
 }
@@ -356,13 +356,13 @@ static void test_read_wakes_the_write(void **state)
     assert_works(f);
 }
 
-static void test_look_wakes_the_write(void **state)
+static void test_peek_wakes_the_write(void **state)
 {
     struct fixture *f = *state;
     begin_blocked_write(f);
     assert_fails(stream_write(&f->pair.stream, "ping", 4), EAGAIN);
     tls_peer_flush(&f->pair);
-    assert_int_equal(stream_look(&f->pair.stream), LOOK_QUIET);
+    assert_int_equal(stream_peek(&f->pair.stream), PEEK_QUIET);
     assert_true(f->pair.stream.writable);
     pair_await(&f->pair);
     assert_works(f);
@@ -389,7 +389,7 @@ static void test_key_update_on_a_full_connection(void **state)
     begin(f, TLS1_3_VERSION);
     request_key_update(f);
     full = true;
-    assert_look_after_event(f, LOOK_QUIET);
+    assert_peek_after_event(f, PEEK_QUIET);
     assert_fails(stream_write(&f->pair.stream, "ping", 4), EAGAIN);
     assert_false(f->pair.stream.writable);
     tls_peer_send(&f->pair, "abc");
@@ -410,7 +410,7 @@ static void test_write_wakes_the_read(void **state)
     begin(f, TLS1_3_VERSION);
     request_key_update(f);
     full = true;
-    assert_look_after_event(f, LOOK_QUIET);
+    assert_peek_after_event(f, PEEK_QUIET);
     assert_fails(stream_write(&f->pair.stream, "ping", 4), EAGAIN);
     assert_true(tls_is_busy(f->pair.stream.tls));
     assert_fails(take(f, 3), EAGAIN);
@@ -429,7 +429,7 @@ static void test_wake_ends_with_the_watch(void **state)
     struct fixture *f = *state;
     begin(f, TLS1_3_VERSION);
     tls_peer_send(&f->pair, "abc");
-    assert_int_equal(stream_look(&f->pair.stream), LOOK_DATA);
+    assert_int_equal(stream_peek(&f->pair.stream), PEEK_DATA);
     unsigned calls = f->pair.calls;
     stream_unwatch(&f->pair.stream);
     loop_turn(f->pair.loop, 0);
@@ -500,7 +500,7 @@ static void half_close(struct fixture *f, int version)
     pair_expect(&f->pair, "pong");
     SSL_shutdown(f->pair.peer);
     tls_peer_flush(&f->pair);
-    assert_look_after_event(f, LOOK_EOF);
+    assert_peek_after_event(f, PEEK_EOF);
 }
 
 static void test_half_close_1_3(void **state)
@@ -524,7 +524,7 @@ static void test_half_close_with_tickets(void **state)
     pair_expect(&f->pair, "pong");
     send_ticket(f);
     tls_peer_flush(&f->pair);
-    assert_look_after_event(f, LOOK_QUIET);
+    assert_peek_after_event(f, PEEK_QUIET);
     tls_peer_send(&f->pair, "pong");
     pair_expect(&f->pair, "pong");
 }
@@ -543,7 +543,7 @@ static void test_half_close_with_key_updates(void **state)
     assert_peer_half_closed(f);
     SSL_shutdown(f->pair.peer);
     tls_peer_flush(&f->pair);
-    assert_look_after_event(f, LOOK_EOF);
+    assert_peek_after_event(f, PEEK_EOF);
 }
 
 /* Our close_notify finds no room at first, and the FIN does not go before it. */
@@ -606,7 +606,7 @@ int main(void)
         TEST(test_write_waits_for_the_rest),
         TEST(test_write_tells_of_what_it_read),
         TEST(test_read_wakes_the_write),
-        TEST(test_look_wakes_the_write),
+        TEST(test_peek_wakes_the_write),
         TEST(test_key_update_on_a_full_connection),
         TEST(test_write_wakes_the_read),
         TEST(test_wake_ends_with_the_watch),

@@ -44,14 +44,14 @@ static enum pool_discard affinity_end(const struct http_session *http)
     struct stream *upstream = http->client.session.allocation.stream;
     if (http->client.exchange != NULL || !exchange_is_leased(&http->client) || !upstream->readable)
         return POOL_DISCARD_COUNT;
-    switch (stream_look(upstream)) {
-    case LOOK_DATA:
+    switch (stream_peek(upstream)) {
+    case PEEK_DATA:
         return DISCARD_UNREAD_DATA;
-    case LOOK_EOF:
+    case PEEK_EOF:
         return DISCARD_UPSTREAM_CLOSED;
-    case LOOK_ERROR:
+    case PEEK_ERROR:
         return DISCARD_UPSTREAM_ERROR;
-    case LOOK_QUIET:
+    case PEEK_QUIET:
         break;
     }
     return POOL_DISCARD_COUNT;

@@ -327,7 +327,7 @@ static enum step ask(struct http_session *http)
             return step;
     }
     if (exchange_is_leased(
-            &http->client)) { /* affinity; look first what came on it in the meantime */
+            &http->client)) { /* affinity; peek first: what came on it in the meantime */
         http->client.session.limit_at = 0;
         http->client.session.allocation.stream->readable = true;
         session_set_state(&http->client.session, SESSION_RELAYING);

@@ -22,10 +22,10 @@ static void opaque_start(struct session *session)
  * ended it before it sent anything. Bytes and then an EOF are a request that wants its answer. */
 static void check_waiting_client(struct session *session)
 {
-    enum stream_look look = stream_look(&session->client);
-    if (look == LOOK_ERROR || look == LOOK_EOF)
+    enum stream_peek peek = stream_peek(&session->client);
+    if (peek == PEEK_ERROR || peek == PEEK_EOF)
         session_finish(session, SESSION_CLIENT_LEFT);
-    else if (look == LOOK_DATA && session->client.hangup && stream_error(&session->client) != 0)
+    else if (peek == PEEK_DATA && session->client.hangup && stream_error(&session->client) != 0)
         session_finish(session, SESSION_CLIENT_LEFT);
 }
 
