@@ -120,7 +120,7 @@ enum relay_result relay_move(struct relay *relay, struct stream *from, struct st
     for (int reads = 0;; reads++) {
         enum relay_result result = relay_flush(relay, to);
         if (result == RELAY_BLOCKED)
-            stream_doze(from);
+            stream_pause_read(from);
         if (result != RELAY_ENDED || relay->from_ended || allowed(relay, 1) == 0)
             return result;
         uint64_t moved = relay->taken - before;

@@ -87,7 +87,7 @@ static void on_ready(struct watch *watch, uint32_t events)
  * once. Bytes that come are an event for who wants EPOLLPRI, too, whatever it then tells. */
 static uint32_t wanted_events(const struct stream *stream)
 {
-    uint32_t data = stream->dozes ? 0 : EPOLLIN | EPOLLPRI;
+    uint32_t data = stream->read_paused ? 0 : EPOLLIN | EPOLLPRI;
     uint32_t room = stream->watches_room ? EPOLLOUT : 0;
     return data | room | EPOLLRDHUP | EPOLLET;
 }
@@ -116,21 +116,21 @@ static int watch_room(struct stream *stream)
     return loop_rewatch(stream->loop, &stream->watch, stream->fd, wanted_events(stream));
 }
 
-void stream_doze(struct stream *stream)
+void stream_pause_read(struct stream *stream)
 {
-    if (!stream->readable || stream->dozes || stream->loop == NULL || stream->tls != NULL)
+    if (!stream->readable || stream->read_paused || stream->loop == NULL || stream->tls != NULL)
         return;
-    stream->dozes = true;
+    stream->read_paused = true;
     if (loop_rewatch(stream->loop, &stream->watch, stream->fd, wanted_events(stream)) < 0)
-        stream->dozes = false; /* it works either way */
+        stream->read_paused = false; /* it works either way */
 }
 
 /* Before a read or a peek. 0, or -1 with errno. */
-static int end_doze(struct stream *stream)
+static int resume_read(struct stream *stream)
 {
-    if (!stream->dozes)
+    if (!stream->read_paused)
         return 0;
-    stream->dozes = false;
+    stream->read_paused = false;
     return loop_rewatch(stream->loop, &stream->watch, stream->fd, wanted_events(stream));
 }
 
@@ -138,7 +138,7 @@ static void unwatch(struct stream *stream, bool closing)
 {
     if (stream->loop == NULL)
         return;
-    stream->dozes = false;
+    stream->read_paused = false;
     loop_unpost(stream->loop, &stream->wake);
     loop_unwatch(stream->loop, &stream->watch, stream->fd, closing);
     stream->loop = NULL;
@@ -214,7 +214,7 @@ ssize_t stream_read(struct stream *stream, void *buffer, size_t size)
     bool cut = false;
     if (stream->tls != NULL)
         return read_tls(stream, buffer, size);
-    if (end_doze(stream) < 0)
+    if (resume_read(stream) < 0)
         return -1;
     do
         n = stream->local ? receive_local(stream, buffer, size, &cut)
@@ -326,7 +326,7 @@ enum stream_peek stream_peek(struct stream *stream)
 {
     if (stream->tls != NULL)
         return peek_tls(stream);
-    if (end_doze(stream) < 0)
+    if (resume_read(stream) < 0)
         return PEEK_ERROR;
     char byte;
     ssize_t n;
@@ -399,7 +399,7 @@ ssize_t stream_splice_in(struct stream *stream, struct pipe *pipe, size_t most)
 {
     assert(stream->tls == NULL && pipe->held == 0);
     ssize_t n;
-    if (end_doze(stream) < 0)
+    if (resume_read(stream) < 0)
         return -1;
     do
         n = splice(stream->fd, NULL, pipe->in, NULL, most < pipe->size ? most : pipe->size,

@@ -32,7 +32,7 @@ struct stream {
     bool urgent; /* urgent data came: counts are short at its mark */
     bool local;  /* a unix socket: counts are short where descriptors were passed. The owner's */
     bool watches_room; /* events tell when it becomes writable */
-    bool dozes;        /* no event tells that it becomes readable; it is */
+    bool read_paused;  /* no event tells that it becomes readable; it is */
     struct loop *loop; /* that watches it, or NULL */
     uint64_t drained;  /* loop_turns when a read found that nothing is left */
     struct stream_handler *handler;
@@ -93,7 +93,7 @@ MUST_CHECK ssize_t stream_writev(struct stream *stream, const struct iovec *part
  * before them: no event tells of more bytes until somebody reads or peeks. Ends and errors are
  * told. Without effect with TLS, on a stream that is not watched, and on one that is not readable.
  */
-void stream_doze(struct stream *stream);
+void stream_pause_read(struct stream *stream);
 
 /* Did a read in this very turn of the loop take all there was, with no end in sight? As good as a
  * peek that finds PEEK_QUIET, but for free. With TLS nothing waits in memory either. */

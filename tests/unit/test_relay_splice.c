@@ -306,9 +306,9 @@ static void test_nothing_is_read_while_the_pipe_holds(void **state)
         assert_int_equal(move(f), RELAY_BLOCKED);
     assert_true(f->relay.taken == taken);
     assert_true(relay_keeps(&f->relay));
-    assert_true(f->from.dozes); /* more of them is no news */
+    assert_true(f->from.read_paused); /* more of them is no news */
     pass_on(f);
-    assert_false(f->from.dozes);
+    assert_false(f->from.read_paused);
     assert_false(relay_keeps(&f->relay));
 }
 

@@ -330,13 +330,13 @@ static void test_short_count_behind_a_passed_descriptor(void **state)
     close(fds[1]);
 }
 
-static void test_doze(void **state)
+static void test_pause_read(void **state)
 {
     struct fixture *f = *state;
     peer_send(f, "abc");
     watch(f);
     assert_true(f->stream.readable);
-    stream_doze(&f->stream);
+    stream_pause_read(&f->stream);
     unsigned before = f->calls;
     for (int i = 0; i < 10; i++) {
         peer_send(f, "def");
@@ -355,13 +355,13 @@ static void test_doze(void **state)
 }
 
 /* Room that is waited for, and the end, are told all the same, without the bytes. */
-static void test_doze_is_for_bytes_alone(void **state)
+static void test_pause_is_for_bytes_alone(void **state)
 {
     struct fixture *f = *state;
     f->stream.writable = false;
     peer_send(f, "abc");
     watch(f);
-    stream_doze(&f->stream);
+    stream_pause_read(&f->stream);
     turn(f);
     assert_true(f->stream.writable);
     unsigned before = f->calls;
@@ -375,17 +375,17 @@ static void test_doze_is_for_bytes_alone(void **state)
     assert_int_equal(take(f, 1), 0);
 }
 
-/* Nobody would come back to a stream that dozes with nothing to read. */
-static void test_drained_stream_does_not_doze(void **state)
+/* Nobody would come back to a paused stream with nothing to read. */
+static void test_drained_stream_is_not_paused(void **state)
 {
     struct fixture *f = *state;
-    stream_doze(&f->stream); /* not watched */
+    stream_pause_read(&f->stream); /* not watched */
     watch(f);
     assert_fails(take(f, 1), EAGAIN);
-    stream_doze(&f->stream);
+    stream_pause_read(&f->stream);
     peer_send(f, "abc");
     await_ready(f);
-    stream_doze(&f->stream);
+    stream_pause_read(&f->stream);
     stream_unwatch(&f->stream);
     watch(f);
     peer_send(f, "def");
@@ -393,11 +393,11 @@ static void test_drained_stream_does_not_doze(void **state)
     assert_reads(f, "abcdef");
 }
 
-static void test_peek_ends_a_doze(void **state)
+static void test_peek_ends_a_pause(void **state)
 {
     struct fixture *f = *state;
     watch(f);
-    stream_doze(&f->stream); /* readable, as far as anybody knows */
+    stream_pause_read(&f->stream); /* readable, as far as anybody knows */
     assert_int_equal(stream_peek(&f->stream), PEEK_QUIET);
     peer_send(f, "abc");
     await_ready(f);
@@ -408,7 +408,7 @@ static void test_urgent_data_while_dozing(void **state)
     struct fixture *f = *state;
     peer_send(f, "abc");
     watch(f);
-    stream_doze(&f->stream);
+    stream_pause_read(&f->stream);
     unsigned before = f->calls;
     assert_int_equal(send(f->peer, "!", 1, MSG_OOB), 1);
     turn(f);
@@ -753,10 +753,10 @@ int main(void)
         STREAM_TEST(test_short_count_at_urgent_data),
         STREAM_TEST(test_short_count_behind_a_passed_descriptor),
         STREAM_TEST(test_interrupted_calls_are_repeated),
-        STREAM_TEST(test_doze),
-        STREAM_TEST(test_doze_is_for_bytes_alone),
-        STREAM_TEST(test_drained_stream_does_not_doze),
-        STREAM_TEST(test_peek_ends_a_doze),
+        STREAM_TEST(test_pause_read),
+        STREAM_TEST(test_pause_is_for_bytes_alone),
+        STREAM_TEST(test_drained_stream_is_not_paused),
+        STREAM_TEST(test_peek_ends_a_pause),
         STREAM_TEST(test_urgent_data_while_dozing),
         STREAM_TEST(test_writable_again_when_the_peer_has_read),
         STREAM_TEST(test_room_is_no_event_until_it_is_missed),

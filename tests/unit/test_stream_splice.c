@@ -169,12 +169,12 @@ static void test_in_finds_nothing(void **state)
     assert_int_equal(stream_splice_in(&f->stream, f->pipe, SIZE_MAX), 3);
 }
 
-static void test_in_ends_a_doze(void **state)
+static void test_in_ends_a_pause(void **state)
 {
     struct fixture *f = *state;
     peer_send(f, "abc");
     await_ready(f);
-    stream_doze(&f->stream);
+    stream_pause_read(&f->stream);
     assert_int_equal(stream_splice_in(&f->stream, f->pipe, SIZE_MAX), 3);
     loop_turn(f->loop, 0);
     peer_send(f, "def");
@@ -341,7 +341,7 @@ int main(void)
         SPLICE_TEST(test_in),
         SPLICE_TEST(test_in_takes_no_more_than_asked_for),
         SPLICE_TEST(test_in_finds_nothing),
-        SPLICE_TEST(test_in_ends_a_doze),
+        SPLICE_TEST(test_in_ends_a_pause),
         SPLICE_TEST(test_in_at_the_end),
         SPLICE_TEST(test_in_after_a_reset),
         SPLICE_TEST(test_in_is_not_possible),
