@@ -83,13 +83,13 @@ static void on_ready(struct watch *watch, uint32_t events)
         stream->handler->ready(stream->handler, stream);
 }
 
-/* Most streams never have to wait until there is room: they are spared the event that says so at
- * once. Bytes that come are an event for who wants EPOLLPRI, too, whatever it then tells. */
+/* Most streams never have to wait until they are writable: they are spared the event that says so
+ * at once. Bytes that come are an event for who wants EPOLLPRI, too, whatever it then tells. */
 static uint32_t wanted_events(const struct stream *stream)
 {
-    uint32_t data = stream->read_paused ? 0 : EPOLLIN | EPOLLPRI;
-    uint32_t room = stream->watches_room ? EPOLLOUT : 0;
-    return data | room | EPOLLRDHUP | EPOLLET;
+    uint32_t read = stream->read_paused ? 0 : EPOLLIN | EPOLLPRI;
+    uint32_t write = stream->watches_writable ? EPOLLOUT : 0;
+    return read | write | EPOLLRDHUP | EPOLLET;
 }
 
 int stream_watch(struct stream *stream, struct loop *loop)
@@ -97,20 +97,20 @@ int stream_watch(struct stream *stream, struct loop *loop)
     if (stream->loop != NULL)
         return 0;
     stream->watch.ready = on_ready;
-    stream->watches_room = stream->watches_room || !stream->writable;
+    stream->watches_writable = stream->watches_writable || !stream->writable;
     if (loop_watch(loop, &stream->watch, stream->fd, wanted_events(stream)) < 0)
         return -1;
     stream->loop = loop;
     return 0;
 }
 
-/* From now on events tell of room. If there is some by now, the first one comes at once. 0, or -1
- * with errno. */
-static int watch_room(struct stream *stream)
+/* From now on events tell when it is writable. If it is by now, the first one comes at once. 0, or
+ * -1 with errno. */
+static int watch_writable(struct stream *stream)
 {
-    if (stream->watches_room)
+    if (stream->watches_writable)
         return 0;
-    stream->watches_room = true;
+    stream->watches_writable = true;
     if (stream->loop == NULL)
         return 0;
     return loop_rewatch(stream->loop, &stream->watch, stream->fd, wanted_events(stream));
@@ -159,7 +159,7 @@ int stream_start_tls(struct stream *stream, struct tls_client *client)
     stream->tls = tls_new(client, stream->fd);
     if (stream->tls == NULL)
         return -1;
-    return watch_room(stream); /* TLS writes at any time, also to be able to read */
+    return watch_writable(stream); /* TLS writes at any time, also to be able to read */
 }
 
 enum tls_result stream_handshake(struct stream *stream)
@@ -256,7 +256,7 @@ static ssize_t writev_tls(struct stream *stream, const struct iovec *parts, int 
 static ssize_t not_writable(struct stream *stream, ssize_t n, int error)
 {
     stream->writable = false;
-    if ((n >= 0 || error == EAGAIN) && watch_room(stream) < 0)
+    if ((n >= 0 || error == EAGAIN) && watch_writable(stream) < 0)
         return -1;
     errno = error;
     return n;

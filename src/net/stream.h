@@ -31,10 +31,10 @@ struct stream {
     bool broken; /* an error waits: stream_error */
     bool urgent; /* urgent data came: counts are short at its mark */
     bool local;  /* a unix socket: counts are short where descriptors were passed. The owner's */
-    bool watches_room; /* events tell when it becomes writable */
-    bool read_paused;  /* no event tells that it becomes readable; it is */
-    struct loop *loop; /* that watches it, or NULL */
-    uint64_t drained;  /* loop_turns when a read found that nothing is left */
+    bool watches_writable; /* events tell when it becomes writable */
+    bool read_paused;      /* no event tells that it becomes readable; it is */
+    struct loop *loop;     /* that watches it, or NULL */
+    uint64_t drained;      /* loop_turns when a read found that nothing is left */
     struct stream_handler *handler;
     struct watch watch;
     struct tls *tls;  /* NULL: plain */

@@ -63,7 +63,7 @@ static bool may_lose(const struct client *client)
 {
     unsigned traits = client->ops->traits(client);
     return (traits & (CLIENT_HAD_BODY | CLIENT_MAY_GO_ON)) != 0 || client->told_much ||
-           client->session.client.watches_room;
+           client->session.client.watches_writable;
 }
 
 /* How long a client lingers; one that sends nothing only until it is seen to have all. 0, or -1

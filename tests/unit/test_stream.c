@@ -354,7 +354,8 @@ static void test_pause_read(void **state)
     assert_reads(f, "x");
 }
 
-/* Room that is waited for, and the end, are told all the same, without the bytes. */
+/* That it is writable, if that is waited for, and the end, are told all the same, without the
+ * bytes. */
 static void test_pause_is_for_bytes_alone(void **state)
 {
     struct fixture *f = *state;
@@ -473,8 +474,8 @@ static void test_writable_again_when_the_peer_has_read(void **state)
     assert_true(f->stream.writable);
 }
 
-/* As long as there is room nobody is told of it. */
-static void test_room_is_no_event_until_it_is_missed(void **state)
+/* As long as it is writable nobody is told so. */
+static void test_writable_is_no_event_until_it_is_missed(void **state)
 {
     struct fixture *f = *state;
     static char block[64 * 1024];
@@ -493,7 +494,7 @@ static void test_room_is_no_event_until_it_is_missed(void **state)
 }
 
 /* The stream was full before anybody watched. */
-static void test_room_is_told_to_who_watches_late(void **state)
+static void test_writable_is_reported_to_a_late_watcher(void **state)
 {
     struct fixture *f = *state;
     static char block[64 * 1024];
@@ -759,8 +760,8 @@ int main(void)
         STREAM_TEST(test_peek_ends_a_pause),
         STREAM_TEST(test_urgent_data_while_dozing),
         STREAM_TEST(test_writable_again_when_the_peer_has_read),
-        STREAM_TEST(test_room_is_no_event_until_it_is_missed),
-        STREAM_TEST(test_room_is_told_to_who_watches_late),
+        STREAM_TEST(test_writable_is_no_event_until_it_is_missed),
+        STREAM_TEST(test_writable_is_reported_to_a_late_watcher),
         STREAM_TEST(test_drained_within_the_turn),
         STREAM_TEST(test_short_write_clears_writable),
         STREAM_TEST(test_writev_joins_its_parts),

@@ -277,7 +277,7 @@ static void test_out_blocks(void **state)
     static char block[64 * 1024];
     size_t sum = fill(f), received = 0;
     assert_false(f->stream.writable);
-    assert_true(f->stream.watches_room);
+    assert_true(f->stream.watches_writable);
     assert_true(f->pipe->held > 0);
     while (received < sum) {
         ssize_t n = recv(f->peer, block, sizeof(block), 0);
@@ -291,7 +291,7 @@ static void test_out_blocks(void **state)
     assert_int_equal(f->pipe->held, 0);
 }
 
-/* A signal ends a splice that has moved something: no event will ever tell of room that was there
+/* A signal ends a splice that has moved something: no event will ever tell of space that was there
  * all the time. */
 static void test_out_cut_short_by_a_signal(void **state)
 {
@@ -302,7 +302,7 @@ static void test_out_cut_short_by_a_signal(void **state)
     cut_at = 4096;
     assert_int_equal(stream_splice_out(&f->stream, f->pipe), 4096);
     assert_true(f->stream.writable);
-    assert_false(f->stream.watches_room);
+    assert_false(f->stream.watches_writable);
     cut_at = 0;
     assert_int_equal(stream_splice_out(&f->stream, f->pipe), sizeof(block) - 4096);
     assert_int_equal(f->pipe->held, 0);
