@@ -1,4 +1,4 @@
-/* One client's stay: asks the pool for a connection, relays, gives it back, ends. */
+/* One client from accept to close: asks the pool for a connection, relays, gives it back. */
 #ifndef KAPROXY_SESSION_H
 #define KAPROXY_SESSION_H
 

@@ -309,7 +309,7 @@ static void step_unhold(struct world *w)
         slot->hold = HOLDS_NOT;
 }
 
-static void step_stay(struct world *w)
+static void step_idle_hint(struct world *w)
 {
     struct slot *slot = pick_slot(w, SLOT_LEASED);
     if (slot != NULL)
@@ -371,7 +371,7 @@ static const struct {
     void (*run)(struct world *world);
 } kinds[] = {
     {30, user_allocate},  {18, step_release},    {6, step_discard},     {6, step_cancel},
-    {4, step_offer},      {2, step_stay},        {3, step_peer_closes}, {2, step_peer_resets},
+    {4, step_offer},      {2, step_idle_hint},   {3, step_peer_closes}, {2, step_peer_resets},
     {2, step_peer_sends}, {8, step_time_passes}, {1, step_name_moves},  {30, step_turn},
     {8, step_reserve},    {8, step_hold},        {3, step_unhold},
 };

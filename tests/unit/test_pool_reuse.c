@@ -251,7 +251,7 @@ static void taken_back_answer_is_no_use(void **state)
 }
 
 /* The upstream's hint shortens keep_alive for its connection, and never lengthens it. */
-static void hint_shortens_the_stay(void **state)
+static void idle_hint_shortens_keep_alive(void **state)
 {
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.keep_alive = 10 * USEC_PER_SEC});
@@ -345,7 +345,7 @@ int main(void)
         FIXTURE_TEST(max_age_differs),
         FIXTURE_TEST(max_uses_ends_a_connection),
         FIXTURE_TEST(taken_back_answer_is_no_use),
-        FIXTURE_TEST(hint_shortens_the_stay),
+        FIXTURE_TEST(idle_hint_shortens_keep_alive),
         FIXTURE_TEST(offer_of_a_quiet_connection),
         FIXTURE_TEST(offer_of_a_readable_connection),
         FIXTURE_TEST(discard_can_reset),

@@ -112,7 +112,7 @@ static bool may_be_read(const struct http_session *http)
 }
 
 /* Does the client's connection outlive this answer? */
-static bool client_stays(const struct http_session *http)
+static bool client_persists(const struct http_session *http)
 {
     const struct http_exchange *exchange = http_exchange_of(http);
     return exchange->request.persistent && may_be_read(http) &&
@@ -146,7 +146,7 @@ static int compose_head(struct http_session *http)
         .length = head->content_length,
         .now = time(NULL),
     };
-    http->client.last = !client_stays(http);
+    http->client.last = !client_persists(http);
     if (!is_tunnel(head)) {
         if (http->client.last)
             options.connection = HTTP1_SAY_CLOSE;

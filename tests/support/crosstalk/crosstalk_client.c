@@ -120,11 +120,11 @@ static enum outcome read_answer_body(struct client *client, const struct plan *p
     return OUTCOME_WHOLE;
 }
 
-/* Reads the answer. *stays: the connection goes on. */
-static enum outcome read_answer(struct client *client, const struct plan *plan, bool *stays)
+/* Reads the answer. *persists: the connection goes on. */
+static enum outcome read_answer(struct client *client, const struct plan *plan, bool *persists)
 {
     char head[HEAD_MAX];
-    *stays = false;
+    *persists = false;
     do {
         if (!wire_read_head(&client->wire, head))
             return OUTCOME_CUT;
@@ -142,9 +142,9 @@ static enum outcome read_answer(struct client *client, const struct plan *plan, 
     bool says_close = connection != NULL && strncmp(connection, "close", 5) == 0;
     bool says_keep = connection != NULL && strncmp(connection, "keep-alive", 10) == 0;
     enum outcome outcome = read_answer_body(client, plan, head);
-    *stays =
+    *persists =
         outcome == OUTCOME_WHOLE && !says_close && plan->keep_alive && (!plan->is_10 || says_keep);
-    if (outcome == OUTCOME_WHOLE && !*stays && !wire_is_at_end(&client->wire))
+    if (outcome == OUTCOME_WHOLE && !*persists && !wire_is_at_end(&client->wire))
         complain("exchange %lu: bytes after the last answer", plan->id);
     return outcome;
 }
@@ -182,15 +182,15 @@ static bool break_off(struct client *client, const struct plan *plan)
 static bool exchange(struct client *client, unsigned long id)
 {
     struct plan plan;
-    bool stays = false;
+    bool persists = false;
     plan_draw(&plan, &client->random, id);
     send_request(client, &plan);
     if (break_off(client, &plan)) {
         count_outcome(OUTCOME_ABORTED);
         return false;
     }
-    judge(&plan, read_answer(client, &plan, &stays));
-    return stays && plan.whim != WHIM_HALF_CLOSE;
+    judge(&plan, read_answer(client, &plan, &persists));
+    return persists && plan.whim != WHIM_HALF_CLOSE;
 }
 
 /* Several small requests at once, then their answers. */
@@ -198,19 +198,19 @@ static bool pipeline(struct client *client, unsigned long id)
 {
     struct plan plans[PIPELINE_MAX];
     size_t count = 0, wanted = 2 + random_below(&client->random, PIPELINE_MAX - 1);
-    bool stays = true;
+    bool persists = true;
     while (id != 0) {
         plan_draw_small(&plans[count], &client->random, id);
         send_request(client, &plans[count++]);
         id = count < wanted ? next_id() : 0;
     }
     for (size_t i = 0; i < count; i++) {
-        if (stays)
-            judge(&plans[i], read_answer(client, &plans[i], &stays));
+        if (persists)
+            judge(&plans[i], read_answer(client, &plans[i], &persists));
         else
             count_outcome(OUTCOME_UNANSWERED);
     }
-    return stays;
+    return persists;
 }
 
 void *client_run(void *number)
@@ -221,18 +221,18 @@ void *client_run(void *number)
     client->random.state = (run.seed + (uintptr_t)number * UINT64_C(0x9e3779b97f4a7c15)) | 1;
     random_next(&client->random);
     unsigned long id;
-    bool stays = false;
+    bool persists = false;
     while ((id = next_id()) != 0) {
-        if (!stays)
+        if (!persists)
             connect_to_kaproxy(client);
         if (random_below(&client->random, 10) == 0)
-            stays = pipeline(client, id);
+            persists = pipeline(client, id);
         else
-            stays = exchange(client, id);
-        if (!stays)
+            persists = exchange(client, id);
+        if (!persists)
             wire_close(&client->wire);
     }
-    if (stays)
+    if (persists)
         wire_close(&client->wire);
     free(client);
     return NULL;

@@ -170,7 +170,7 @@ def start_named(t, dns, port, *, scheme="tcp", main=None, name=NAME, **options):
 
 
 def use(kaproxy, listener="main"):
-    """One client's stay."""
+    """One client, from accept to close."""
     client = kaproxy.connect(listener)
     client.ask(b"x")
     client.end()
