@@ -58,16 +58,16 @@ int buffer_append(struct buffer *buffer, const void *data, size_t length)
     return 0;
 }
 
-void buffer_lend(struct buffer *buffer, char *data, size_t length)
+void buffer_borrow(struct buffer *buffer, char *data, size_t length)
 {
     assert(buffer->memory == NULL);
     if (length > 0)
         *buffer = (struct buffer){.memory = data, .end = length};
 }
 
-int buffer_keep(struct buffer *buffer)
+int buffer_own(struct buffer *buffer)
 {
-    return buffer_is_lent(buffer) ? move(buffer, buffer_length(buffer)) : 0;
+    return buffer_is_borrowed(buffer) ? move(buffer, buffer_length(buffer)) : 0;
 }
 
 void buffer_consume(struct buffer *buffer, size_t length)

@@ -11,7 +11,7 @@
 struct buffer {
     char *memory;
     size_t start, end; /* what is held */
-    size_t size;       /* of its own memory; 0: the bytes are lent */
+    size_t size;       /* of its own memory; 0: the bytes are borrowed */
 };
 
 static inline size_t buffer_length(const struct buffer *buffer)
@@ -25,7 +25,7 @@ static inline char *buffer_data(const struct buffer *buffer)
     return buffer->memory == NULL ? NULL : buffer->memory + buffer->start;
 }
 
-static inline bool buffer_is_lent(const struct buffer *buffer)
+static inline bool buffer_is_borrowed(const struct buffer *buffer)
 {
     return buffer->size == 0 && buffer->memory != NULL;
 }
@@ -39,11 +39,12 @@ MUST_CHECK char *buffer_reserve(struct buffer *buffer, size_t length);
 void buffer_extend(struct buffer *buffer, size_t length);
 
 /* Lets an empty buffer hold bytes that stay the caller's: they are not copied unless something is
- * appended. Whoever uses that memory for something else calls buffer_keep before. */
-void buffer_lend(struct buffer *buffer, char *data, size_t length);
+ * appended. Whoever uses that memory for something else calls buffer_own before. */
+void buffer_borrow(struct buffer *buffer, char *data, size_t length);
 
-/* What is left of lent bytes gets memory of its own. 0, or -1 with ENOMEM (they are lent still). */
-MUST_CHECK int buffer_keep(struct buffer *buffer);
+/* What is left of borrowed bytes gets memory of its own. 0, or -1 with ENOMEM (they are borrowed
+ * still). */
+MUST_CHECK int buffer_own(struct buffer *buffer);
 
 /* Drops bytes in front; memory is given back when nothing is left. */
 void buffer_consume(struct buffer *buffer, size_t length);

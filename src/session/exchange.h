@@ -219,15 +219,15 @@ static inline void exchange_took(struct client *client, uint64_t length)
 
 /* So many bytes for the client were written. */
 void exchange_told(struct client *client, uint64_t length);
-/* Bytes that were read into scratch memory are lent to `in` and `answer`: to be called before that
- * memory is used again, and before others have their turn. 0, or -1 with ENOMEM. */
-MUST_CHECK static inline int exchange_keep(struct client *client)
+/* Bytes that were read into scratch memory are borrowed by `in` and `answer`: to be called before
+ * that memory is used again, and before others have their turn. 0, or -1 with ENOMEM. */
+MUST_CHECK static inline int exchange_own_buffers(struct client *client)
 {
     struct exchange *exchange = client->exchange;
-    if (buffer_is_lent(&client->in) && buffer_keep(&client->in) < 0)
+    if (buffer_is_borrowed(&client->in) && buffer_own(&client->in) < 0)
         return -1;
-    if (exchange != NULL && buffer_is_lent(&exchange->answer))
-        return buffer_keep(&exchange->answer);
+    if (exchange != NULL && buffer_is_borrowed(&exchange->answer))
+        return buffer_own(&exchange->answer);
     return 0;
 }
 

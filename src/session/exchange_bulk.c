@@ -19,7 +19,7 @@ enum relay_result exchange_move(struct client *client, const struct exchange_bul
     const struct session_worker *worker = &client->session.context->worker;
     struct relay *relay = bulk->relay;
     uint64_t before = relay->taken;
-    if (exchange_keep(client) < 0)
+    if (exchange_own_buffers(client) < 0)
         return RELAY_NO_MEMORY;
     if (relay->limit == 0) {
         relay->limit = bulk->rest - TAIL;

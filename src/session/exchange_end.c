@@ -114,7 +114,7 @@ enum step exchange_linger_step(struct client *client)
     struct scratch scratch = session->context->worker.scratch;
     if (!session->client.readable)
         return STEP_BLOCKED;
-    /* Nothing is lent any more. */
+    /* Nothing is borrowed any more. */
     ssize_t n = stream_read(&session->client, scratch.data, exchange_read_max(client));
     if (n < 0 && errno == EAGAIN)
         return STEP_BLOCKED;

@@ -259,7 +259,7 @@ static void end_read(struct tls *tls, ssize_t last)
     int error = errno;
     if (last == 0 || tls->error != 0)
         tls_input_drop(&tls->input);
-    if (tls_input_keep(&tls->input) < 0)
+    if (tls_input_own(&tls->input) < 0)
         broken(tls, ENOMEM);
     bool all = last > 0 ? !holds_bytes(tls) : last < 0 && !tls_is_busy(tls);
     tls->drained = tls->input.drained && tls->error == 0 && all;
@@ -275,7 +275,7 @@ ssize_t tls_read(struct tls *tls, void *buffer, size_t size)
     tls->steps = 0;
     tls->input.drained = false;
     do {
-        tls_input_lend(&tls->input, bytes + sum, size - sum, sum > 0);
+        tls_input_borrow(&tls->input, bytes + sum, size - sum, sum > 0);
         n = read_record(tls, bytes + sum, size - sum);
         if (n > 0)
             sum += (size_t)n;

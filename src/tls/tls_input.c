@@ -24,7 +24,8 @@ static size_t give(struct tls_input *input, char *data, size_t size)
     return size;
 }
 
-/* One system call brings what OpenSSL asks for, and what stands behind that into the lent memory.
+/* One system call brings what OpenSSL asks for, and what stands behind that into the borrowed
+ * memory.
  *
  * OpenSSL writes plain text to the front of that memory before it has asked for the last of what
  * waits there, and must not write over it. It calls only when it lacks the rest of one record, of
@@ -98,16 +99,16 @@ BIO *tls_input_bio(struct tls_input *input, const BIO_METHOD *method)
     return bio;
 }
 
-void tls_input_lend(struct tls_input *input, void *memory, size_t size, bool enough)
+void tls_input_borrow(struct tls_input *input, void *memory, size_t size, bool enough)
 {
     input->room = memory;
     input->room_size = size;
     input->enough = enough;
 }
 
-int tls_input_keep(struct tls_input *input)
+int tls_input_own(struct tls_input *input)
 {
-    tls_input_lend(input, NULL, 0, false);
+    tls_input_borrow(input, NULL, 0, false);
     if (input->left == 0 || input->kept != NULL)
         return 0;
     input->kept = malloc(input->left);

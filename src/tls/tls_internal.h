@@ -27,10 +27,10 @@ struct tls_client {
 /* Bytes from the socket on their way to OpenSSL. */
 struct tls_input {
     int fd;
-    char *room; /* memory that is lent, NULL: none */
+    char *room; /* memory that is borrowed, NULL: none */
     size_t room_size;
     bool enough;      /* no more is to be read from the socket */
-    const char *next; /* what waits: in the lent memory, or kept */
+    const char *next; /* what waits: in the borrowed memory, or kept */
     size_t left;
     char *kept;   /* the memory of what waits longer than the loan, or NULL */
     bool drained; /* the last call took all that the socket had */
@@ -66,10 +66,10 @@ BIO *tls_input_bio(struct tls_input *input, const BIO_METHOD *method);
 
 /* To be called before each record is read, with the memory that its data is to go to and all of
  * what follows; what waits there is safe from that data, as long as it goes to the front. */
-void tls_input_lend(struct tls_input *input, void *memory, size_t size, bool enough);
+void tls_input_borrow(struct tls_input *input, void *memory, size_t size, bool enough);
 
 /* Ends the loan. What waits, which it seldom does, is kept. 0, or -1 with ENOMEM: it is lost. */
-MUST_CHECK int tls_input_keep(struct tls_input *input);
+MUST_CHECK int tls_input_own(struct tls_input *input);
 void tls_input_drop(struct tls_input *input);
 
 /* tls_session.c: what a client keeps for resumption */

@@ -174,14 +174,14 @@ static void test_written_in_place(void **state)
     buffer_clear(&buffer);
 }
 
-/* Lent bytes stay where they are until something comes behind them. */
-static void test_lent_bytes(void **state)
+/* Borrowed bytes stay where they are until something comes behind them. */
+static void test_borrowed_bytes(void **state)
 {
     struct buffer buffer = {0};
     char text[] = "abcdef";
 
     (void)state;
-    buffer_lend(&buffer, text, 6);
+    buffer_borrow(&buffer, text, 6);
     assert_ptr_equal(buffer_data(&buffer), text);
     buffer_consume(&buffer, 2);
     assert_ptr_equal(buffer_data(&buffer), text + 2);
@@ -191,31 +191,31 @@ static void test_lent_bytes(void **state)
     memset(text, '-', 6);
     assert_holds(&buffer, "cdefgh");
     buffer_clear(&buffer);
-    buffer_lend(&buffer, text, 6);
+    buffer_borrow(&buffer, text, 6);
     buffer_consume(&buffer, 6);
     assert_empty(&buffer);
-    buffer_lend(&buffer, text, 0);
+    buffer_borrow(&buffer, text, 0);
     assert_empty(&buffer);
-    buffer_lend(&buffer, text, 6);
+    buffer_borrow(&buffer, text, 6);
     buffer_clear(&buffer);
     assert_empty(&buffer);
 }
 
-static void test_lent_bytes_are_kept(void **state)
+static void test_borrowed_bytes_are_owned(void **state)
 {
     struct buffer buffer = {0};
     char text[] = "abcdef";
 
     (void)state;
-    assert_int_equal(buffer_keep(&buffer), 0);
+    assert_int_equal(buffer_own(&buffer), 0);
     assert_empty(&buffer);
-    buffer_lend(&buffer, text, 6);
+    buffer_borrow(&buffer, text, 6);
     buffer_consume(&buffer, 4);
-    assert_int_equal(buffer_keep(&buffer), 0);
+    assert_int_equal(buffer_own(&buffer), 0);
     memset(text, '-', 6);
     assert_holds(&buffer, "ef");
     const char *memory = buffer_data(&buffer);
-    assert_int_equal(buffer_keep(&buffer), 0);
+    assert_int_equal(buffer_own(&buffer), 0);
     assert_ptr_equal(buffer_data(&buffer), memory);
     append(&buffer, "g");
     assert_holds(&buffer, "efg");
@@ -261,8 +261,8 @@ int main(void)
         cmocka_unit_test(test_reuses_room),
         cmocka_unit_test(test_grows_in_few_steps),
         cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_lent_bytes),
-        cmocka_unit_test(test_lent_bytes_are_kept),
+        cmocka_unit_test(test_borrowed_bytes),
+        cmocka_unit_test(test_borrowed_bytes_are_owned),
         cmocka_unit_test(test_written_in_place),
         cmocka_unit_test(test_random),
     };

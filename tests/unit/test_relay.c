@@ -371,7 +371,7 @@ static void test_write_of_kept_bytes_fails(void **state)
     assert_int_equal(move(f), RELAY_WRITE_FAILED);
 }
 
-static void test_no_memory_to_keep(void **state)
+static void test_no_memory_to_own(void **state)
 {
     struct fixture *f = *state;
     enum relay_result result;
@@ -545,7 +545,7 @@ int main(void)
         RELAY_TEST(test_read_fails),
         RELAY_TEST(test_write_fails),
         RELAY_TEST(test_write_of_kept_bytes_fails),
-        RELAY_TEST(test_no_memory_to_keep),
+        RELAY_TEST(test_no_memory_to_own),
         RELAY_TEST(test_put_bytes_go_before_those_to_be_read),
         RELAY_TEST(test_no_memory_to_put),
         RELAY_TEST(test_clear_drops_what_is_kept),

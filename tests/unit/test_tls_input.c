@@ -97,11 +97,11 @@ static void test_without_a_loan(void **state)
     assert_true(f->input.drained);
 }
 
-static void test_more_waits_in_lent_memory(void **state)
+static void test_more_waits_in_borrowed_memory(void **state)
 {
     struct fixture *f = *state;
     send_bytes(f, 50000);
-    tls_input_lend(&f->input, f->room, sizeof(f->room), false);
+    tls_input_borrow(&f->input, f->room, sizeof(f->room), false);
     assert_int_equal(take(f, 0, 5), 5);
     assert_true(f->input.drained);
     assert_int_equal(f->input.left, 49995);
@@ -119,7 +119,7 @@ static void test_plain_text_does_not_reach_what_waits(void **state)
     struct fixture *f = *state;
     size_t held = RECORD - 1, taken = 0;
     send_bytes(f, 120000);
-    tls_input_lend(&f->input, f->room, sizeof(f->room), false);
+    tls_input_borrow(&f->input, f->room, sizeof(f->room), false);
     while (taken < 120000) {
         taken += take(f, taken, 16000);
         memset(f->room, 0, held + taken);
@@ -130,10 +130,10 @@ static void test_a_small_loan_is_of_no_use(void **state)
 {
     struct fixture *f = *state;
     send_bytes(f, 100);
-    tls_input_lend(&f->input, f->room, RECORD + 60, false);
+    tls_input_borrow(&f->input, f->room, RECORD + 60, false);
     assert_int_equal(take(f, 0, 60), 60);
     assert_int_equal(f->input.left, 0);
-    tls_input_lend(&f->input, f->room, RECORD + 31, false);
+    tls_input_borrow(&f->input, f->room, RECORD + 31, false);
     assert_int_equal(take(f, 60, 30), 30);
     assert_int_equal(f->input.left, 1);
 }
@@ -142,12 +142,12 @@ static void test_enough(void **state)
 {
     struct fixture *f = *state;
     send_bytes(f, 100);
-    tls_input_lend(&f->input, f->room, sizeof(f->room), true);
+    tls_input_borrow(&f->input, f->room, sizeof(f->room), true);
     assert_nothing(f);
     assert_false(f->input.drained); /* the socket was not asked */
-    tls_input_lend(&f->input, f->room, sizeof(f->room), false);
+    tls_input_borrow(&f->input, f->room, sizeof(f->room), false);
     assert_int_equal(take(f, 0, 60), 60);
-    tls_input_lend(&f->input, f->room, sizeof(f->room), true);
+    tls_input_borrow(&f->input, f->room, sizeof(f->room), true);
     assert_int_equal(take(f, 60, 60), 40); /* it was at hand */
 }
 
@@ -155,14 +155,14 @@ static void test_what_waits_outlives_the_loan(void **state)
 {
     struct fixture *f = *state;
     send_bytes(f, 50000);
-    tls_input_lend(&f->input, f->room, sizeof(f->room), false);
+    tls_input_borrow(&f->input, f->room, sizeof(f->room), false);
     assert_int_equal(take(f, 0, 60), 60);
-    assert_int_equal(tls_input_keep(&f->input), 0);
+    assert_int_equal(tls_input_own(&f->input), 0);
     memset(f->room, 0, sizeof(f->room));
     assert_int_equal(take(f, 60, 60), 60);
-    tls_input_lend(&f->input, f->room, sizeof(f->room), false); /* the next one */
+    tls_input_borrow(&f->input, f->room, sizeof(f->room), false); /* the next one */
     assert_int_equal(take(f, 120, 60), 60);
-    assert_int_equal(tls_input_keep(&f->input), 0);
+    assert_int_equal(tls_input_own(&f->input), 0);
     memset(f->room, 0, sizeof(f->room));
     for (size_t offset = 180; offset < 50000;)
         offset += take(f, offset, 16000);
@@ -174,9 +174,9 @@ static void test_drop(void **state)
 {
     struct fixture *f = *state;
     send_bytes(f, 50000);
-    tls_input_lend(&f->input, f->room, sizeof(f->room), false);
+    tls_input_borrow(&f->input, f->room, sizeof(f->room), false);
     assert_int_equal(take(f, 0, 60), 60);
-    assert_int_equal(tls_input_keep(&f->input), 0);
+    assert_int_equal(tls_input_own(&f->input), 0);
     tls_input_drop(&f->input);
     assert_nothing(f);
 }
@@ -211,7 +211,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_without_a_loan),
-        TEST(test_more_waits_in_lent_memory),
+        TEST(test_more_waits_in_borrowed_memory),
         TEST(test_plain_text_does_not_reach_what_waits),
         TEST(test_a_small_loan_is_of_no_use),
         TEST(test_enough),

@@ -150,7 +150,8 @@ static void http_run(struct session *session)
         step = next_step(http);
     if (step == STEP_GONE)
         return;
-    if (exchange_keep(&http->client) < 0 || (step == STEP_BLOCKED && wait_for_more(http) < 0))
+    if (exchange_own_buffers(&http->client) < 0 ||
+        (step == STEP_BLOCKED && wait_for_more(http) < 0))
         session_finish(session, SESSION_ERROR);
     else
         session_pause(session, http->client.taken, step != STEP_BLOCKED);

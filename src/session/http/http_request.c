@@ -66,13 +66,13 @@ static enum step fill(struct http_session *http)
 {
     struct scratch scratch = http->client.session.context->worker.scratch;
     size_t size = fill_size(http), length;
-    if (exchange_keep(&http->client) < 0)
+    if (exchange_own_buffers(&http->client) < 0)
         return exchange_finish(&http->client, SESSION_ERROR);
     enum step step = read_client(http, scratch.data, size, &length);
     if (step != STEP_AGAIN || length == 0)
         return step;
     if (buffer_length(&http->client.in) == 0)
-        buffer_lend(&http->client.in, scratch.data, length);
+        buffer_borrow(&http->client.in, scratch.data, length);
     else if (buffer_append(&http->client.in, scratch.data, length) < 0)
         return exchange_finish(&http->client, SESSION_ERROR);
     return STEP_AGAIN;

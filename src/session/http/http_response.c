@@ -314,7 +314,7 @@ static enum step take_all(struct http_session *http, char *data, size_t length)
     struct http_exchange *exchange = http_exchange_of(http);
     enum step step = STEP_AGAIN;
     if (buffer_length(&exchange->base.answer) == 0)
-        buffer_lend(&exchange->base.answer, data, length);
+        buffer_borrow(&exchange->base.answer, data, length);
     else if (buffer_append(&exchange->base.answer, data, length) < 0)
         return exchange_finish(&http->client, SESSION_ERROR);
     while (step == STEP_AGAIN && http->client.session.state == SESSION_RELAYING &&
@@ -402,7 +402,7 @@ enum step http_relay_response(struct http_session *http)
     size_t size = read_size(http);
     if (!upstream->readable || size == 0)
         return STEP_BLOCKED;
-    if (exchange_keep(&http->client) < 0)
+    if (exchange_own_buffers(&http->client) < 0)
         return exchange_finish(&http->client, SESSION_ERROR);
     ssize_t n = stream_read(upstream, scratch.data, size);
     if (n < 0 && errno == EAGAIN)
