@@ -53,9 +53,9 @@ struct log_sink {
     int fd;    /* -1: syslog without a connection */
     dev_t dev; /* what it is open on, unless that is syslog */
     ino_t ino;
-    bool bulk;    /* a regular file, which takes everything at once and is always ready */
-    bool packets; /* LOG_TO_SYSLOG: a line a packet */
-    size_t begun; /* bytes that are out of a first line that is not out */
+    bool bulk;      /* a regular file, which takes everything at once and is always ready */
+    bool packets;   /* LOG_TO_SYSLOG: a line a packet */
+    size_t started; /* bytes that are out of a first line that is not out */
     bool failing;
     usec_t retry_at; /* while it is failing */
 };

@@ -29,7 +29,7 @@ void log_sink_init(struct log_sink *sink, char *bytes, size_t size)
     log_ring_init(&sink->ring, bytes, size);
     sink->kind = LOG_TO_NOTHING;
     sink->fd = -1;
-    sink->begun = 0;
+    sink->started = 0;
     sink->failing = sink->lost_before = false;
     sink->retry_at = 0;
     atomic_init(&sink->lost, 0);
@@ -94,7 +94,7 @@ static void set_descriptor(struct log_sink *sink, int fd)
     sink->bulk = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
     sink->dev = st.st_dev;
     sink->ino = st.st_ino;
-    sink->begun = 0; /* a line that the old one has in part is written whole */
+    sink->started = 0; /* a line that the old one has in part is written whole */
     sink->failing = false;
     sink->retry_at = 0;
 }
@@ -249,11 +249,11 @@ static ssize_t write_piece(struct log_sink *sink, size_t pending)
 {
     struct log_ring *ring = &sink->ring;
     struct iovec parts[2];
-    size_t to = min(pending, sink->begun + (sink->bulk ? PIECE_BULK : PIECE_OTHER));
+    size_t to = min(pending, sink->started + (sink->bulk ? PIECE_BULK : PIECE_OTHER));
     size_t whole = log_ring_lines(ring, to);
-    if (whole > sink->begun)
+    if (whole > sink->started)
         to = whole;
-    int count = log_ring_peek(ring, sink->begun, to, parts);
+    int count = log_ring_peek(ring, sink->started, to, parts);
     if (!is_ready(sink)) {
         errno = EAGAIN;
         return -1;
@@ -261,10 +261,10 @@ static ssize_t write_piece(struct log_sink *sink, size_t pending)
     ssize_t n = writev(sink->fd, parts, count);
     if (n < 0)
         return -1;
-    size_t out = sink->begun + (size_t)n;
+    size_t out = sink->started + (size_t)n;
     whole = log_ring_lines(ring, out);
     log_ring_take(ring, whole);
-    sink->begun = out - whole;
+    sink->started = out - whole;
     return n;
 }
 
@@ -297,7 +297,7 @@ static ssize_t write_some(struct log_sink *sink, size_t pending)
         int error = errno;
         close(sink->fd);
         sink->fd = -1;
-        sink->begun = 0;
+        sink->started = 0;
         errno = error;
         if (is_new)
             return -1;
@@ -308,7 +308,7 @@ static ssize_t write_some(struct log_sink *sink, size_t pending)
 static void fail(struct log_sink *sink, int error)
 {
     if (error == EPIPE) /* whoever reads next has not seen the line's beginning */
-        sink->begun = 0;
+        sink->started = 0;
     if (sink->failing)
         return;
     sink->failing = true;

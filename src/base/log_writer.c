@@ -89,7 +89,8 @@ static bool is_inside_line(const struct log_sink *sink)
 {
     for (size_t i = 0; i < LOG_SINKS; i++) {
         const struct log_sink *other = &log_sinks[i];
-        if (other != sink && other->begun > 0 && other->dev == sink->dev && other->ino == sink->ino)
+        if (other != sink && other->started > 0 && other->dev == sink->dev &&
+            other->ino == sink->ino)
             return true;
     }
     return false;
@@ -104,15 +105,15 @@ static void go_round(struct round *round, bool at_once)
     *round = (struct round){.wait = -1};
     for (size_t i = LOG_SINKS; i-- > 0;)
         marks[i] = atomic_load(&log_sinks[i].ring.put);
-    bool begun[LOG_SINKS];
+    bool started[LOG_SINKS];
     for (size_t i = 0; i < LOG_SINKS; i++) {
-        begun[i] = log_sinks[i].begun > 0;
-        if (begun[i])
+        started[i] = log_sinks[i].started > 0;
+        if (started[i])
             write_sink(round, i, marks[i], at_once);
     }
     for (size_t i = 0; i < LOG_SINKS; i++) {
-        round->wake_at[i] = begun[i] ? round->wake_at[i] : NEVER;
-        if (!begun[i] && !is_inside_line(&log_sinks[i]))
+        round->wake_at[i] = started[i] ? round->wake_at[i] : NEVER;
+        if (!started[i] && !is_inside_line(&log_sinks[i]))
             write_sink(round, i, marks[i], at_once);
     }
 }

@@ -181,8 +181,8 @@ static int attempt_start(struct attempt *attempt)
 static void run_out(struct dial *dial)
 {
     struct lookup *lookup = &dial->lookup;
-    if (lookup->partial && !lookup->whole) {
-        lookup->whole = true;
+    if (lookup->partial && !lookup->both_families) {
+        lookup->both_families = true;
         if (resolver_lookup(dial->resolver, lookup, dial->addr) == 0)
             return;
     }

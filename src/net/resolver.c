@@ -65,7 +65,7 @@ const char *resolver_servers(const struct resolver *resolver)
 
 static bool is_looked_up(const struct name *name)
 {
-    return !TAILQ_EMPTY(&name->lookups) || !TAILQ_EMPTY(&name->whole);
+    return !TAILQ_EMPTY(&name->lookups) || !TAILQ_EMPTY(&name->both_families);
 }
 
 /* Frees a name that nothing needs any more, or puts it aside with its answer. To be called, last of
@@ -88,10 +88,10 @@ static void name_settle(struct name *name)
 
 static struct lookup_list *list_of(struct name *name, const struct lookup *lookup)
 {
-    return lookup->whole ? &name->whole : &name->lookups;
+    return lookup->both_families ? &name->both_families : &name->lookups;
 }
 
-void name_tell(struct name *name, enum told told, const union address *addresses, size_t count,
+void name_tell(struct name *name, enum askers askers, const union address *addresses, size_t count,
                const char *error)
 {
     uint64_t last = name->resolver->serial;
@@ -100,8 +100,8 @@ void name_tell(struct name *name, enum told told, const union address *addresses
     loop_unpost(name->resolver->loop, &name->serve_task);
     timer_clear(name->resolver->loop, &name->patience);
     name->telling = true;
-    for (int i = 0; i <= (told == TOLD_ALL); i++) {
-        struct lookup_list *list = i == 0 ? &name->lookups : &name->whole;
+    for (int i = 0; i <= (askers == ASKERS_ALL); i++) {
+        struct lookup_list *list = i == 0 ? &name->lookups : &name->both_families;
         while ((lookup = TAILQ_FIRST(list)) != NULL && lookup->serial <= last) {
             TAILQ_REMOVE(list, lookup, link);
             lookup->name = NULL;
@@ -123,7 +123,7 @@ void name_tell_watches(struct name *name)
 static void on_serve(struct task *task)
 {
     struct name *name = container_of(task, struct name, serve_task);
-    answer_tell(name, name->asked ? TOLD_MOST : TOLD_ALL);
+    answer_tell(name, name->asked ? ASKERS_MOST : ASKERS_ALL);
 }
 
 void name_schedule_renewal(struct name *name)
@@ -143,7 +143,7 @@ static void on_patience(struct timer *timer)
 {
     struct name *name = container_of(timer, struct name, patience);
     answer_note_failure(name, "no answer in time");
-    answer_tell(name, TOLD_MOST);
+    answer_tell(name, ASKERS_MOST);
 }
 
 static int ask(struct name *name)
@@ -204,7 +204,7 @@ static struct name *name_get(struct resolver *resolver, const char *text)
     name->renewal.fire = on_renewal;
     answer_init(name);
     TAILQ_INIT(&name->lookups);
-    TAILQ_INIT(&name->whole);
+    TAILQ_INIT(&name->both_families);
     TAILQ_INIT(&name->watches);
     if (tsearch(name, &resolver->tree, compare_names) == NULL) {
         free(name);
@@ -221,7 +221,7 @@ static int prepare(struct name *name, const struct lookup *lookup)
     struct loop *loop = name->resolver->loop;
     if (renew(name) < 0 && !answer_exists(name))
         return -1;
-    if (lookup->whole && name->asked)
+    if (lookup->both_families && name->asked)
         return 0;
     if (answer_is_ready(name))
         loop_post(loop, &name->serve_task);

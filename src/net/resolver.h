@@ -48,10 +48,10 @@ struct name;
 struct lookup {
     void (*done)(struct lookup *lookup, const union address *addresses, size_t count,
                  const char *error);
-    bool whole;   /* set by an asker who does not want to be told before both families
-                     are known */
-    bool partial; /* set before done is called: a family of which nothing is known is still
-                     awaited */
+    bool both_families; /* set by an asker who does not want to be told before both families
+                   are known */
+    bool partial;       /* set before done is called: a family of which nothing is known is still
+                           awaited */
     TAILQ_ENTRY(lookup) link; /* the resolver's, as what follows */
     struct name *name;
     uint64_t serial;

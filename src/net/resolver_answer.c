@@ -105,7 +105,7 @@ bool answer_is_partial(const struct name *name)
     return false;
 }
 
-void answer_tell(struct name *name, enum told told)
+void answer_tell(struct name *name, enum askers askers)
 {
     union address addresses[ADDRESS_BOOK_MAX];
     size_t count = 0;
@@ -114,7 +114,7 @@ void answer_tell(struct name *name, enum told told)
         if (has_addresses(name, family))
             count += address_book_list(&name->book, family->family, addresses + count);
     }
-    name_tell(name, told, addresses, count, count == 0 ? no_address : NULL);
+    name_tell(name, askers, addresses, count, count == 0 ? no_address : NULL);
 }
 
 /* Logs what fails from now on, unless that is known. */
@@ -169,9 +169,9 @@ static void fail(struct name *name, const char *error)
     if (address_book_lacks(&name->book))
         name_tell_watches(name);
     if (answer_exists(name))
-        answer_tell(name, TOLD_ALL);
+        answer_tell(name, ASKERS_ALL);
     else
-        name_tell(name, TOLD_ALL, NULL, 0, error);
+        name_tell(name, ASKERS_ALL, NULL, 0, error);
 }
 
 static void end_query(struct name *name)
@@ -198,7 +198,7 @@ static void succeed(struct name *name)
     name_schedule_renewal(name);
     if (failing != 0 && address_book_lacks(&name->book))
         name_tell_watches(name);
-    answer_tell(name, TOLD_ALL);
+    answer_tell(name, ASKERS_ALL);
 }
 
 /* The other family has taken its time: those who wait go without. */
@@ -210,14 +210,14 @@ void answer_on_delay(struct timer *timer)
         if (family->part == PART_AWAITED)
             family->waived = true;
     }
-    answer_tell(name, TOLD_MOST);
+    answer_tell(name, ASKERS_MOST);
 }
 
 /* One family has come, the other one is awaited. */
 static void give_it_time(struct name *name)
 {
     if (answer_is_ready(name)) {
-        answer_tell(name, TOLD_MOST);
+        answer_tell(name, ASKERS_MOST);
         return;
     }
     timer_clear(loop_of(name), &name->patience);
@@ -320,7 +320,7 @@ void query_answer(struct query *query, const union address *addresses, size_t co
     end_query(name);
     if (error == NULL && count > 0) {
         forget(name);
-        name_tell(name, TOLD_ALL, addresses, count, NULL);
+        name_tell(name, ASKERS_ALL, addresses, count, NULL);
         return;
     }
     fail(name, error != NULL ? error : no_address);

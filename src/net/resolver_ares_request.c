@@ -30,7 +30,7 @@ struct pair {
         struct pair *pair;
         sa_family_t family;
         bool pending;
-        bool told; /* the resolver has it */
+        bool reported; /* the resolver has it */
         struct finding finding;
         unsigned code;         /* RCODE of a failure that a server answered; 0: none */
         char error[ERROR_MAX]; /* what the resolver has */
@@ -276,7 +276,7 @@ static void tell_half(struct query *query, struct half *half)
 {
     /* The resolver keeps the text of a failure until it has both halves. */
     const struct finding *finding = &half->finding;
-    half->told = true;
+    half->reported = true;
     if (finding->count > 0)
         query_answer_family(query, half->family, finding->addresses, finding->count, finding->ttl);
     else if (is_absent(half))
@@ -296,7 +296,7 @@ static void end_with_pair(struct request *request)
     request->pair = NULL;
     request_free(request);
     for (int i = 0; i < 2; i++) {
-        if (!pair->halves[i].told)
+        if (!pair->halves[i].reported)
             tell_half(query, &pair->halves[i]);
     }
     pair_free(pair);
@@ -330,7 +330,7 @@ static void use_half(struct request *request)
     struct pair *pair = request->pair;
     struct loop *loop = pair->channel->backend->loop;
     struct half *half = &pair->halves[pair->halves[IN4].pending ? IN6 : IN4];
-    if (half->finding.count > 0 && !half->told)
+    if (half->finding.count > 0 && !half->reported)
         tell_half(request->query, half);
     if (half->family != AF_INET || half->finding.status != ARES_ENOTFOUND)
         return;

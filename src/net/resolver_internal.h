@@ -44,7 +44,7 @@ struct name {
     bool unused;                /* in resolver->unused */
     unsigned failing;           /* the families, in bits, of which the log knows that they fail */
     struct lookup_list lookups; /* by serial */
-    struct lookup_list whole;   /* those who want to know both families */
+    struct lookup_list both_families; /* those who want to know both families */
     TAILQ_HEAD(, name_watch) watches;
     unsigned keepers; /* watches that keep it fresh */
     struct family families[FAMILIES];
@@ -75,11 +75,11 @@ struct resolver {
 
 /* resolver.c */
 
-enum told { TOLD_MOST, TOLD_ALL }; /* most: not those who want to know both families */
+enum askers { ASKERS_MOST, ASKERS_ALL }; /* most: not those who want to know both families */
 
 /* Calls back those who wait now; those who ask from inside a callback are to get an answer of their
  * own. The name may be gone afterwards. */
-void name_tell(struct name *name, enum told told, const union address *addresses, size_t count,
+void name_tell(struct name *name, enum askers askers, const union address *addresses, size_t count,
                const char *error);
 void name_tell_watches(struct name *name);
 void name_schedule_renewal(struct name *name);
@@ -117,7 +117,7 @@ usec_t answer_due_at(const struct name *name);
 void answer_note_failure(struct name *name, const char *error);
 
 /* Gives the answer that there is to those who wait. */
-void answer_tell(struct name *name, enum told told);
+void answer_tell(struct name *name, enum askers askers);
 
 void answer_on_delay(struct timer *timer);
 

@@ -22,13 +22,13 @@ const bool exchange_down_moves[DOWN_STAGES][DOWN_STAGES] = {
     [DOWN_CUT] = {false, false, false, false, false, false},
 };
 
-void exchange_told(struct client *client, uint64_t length)
+void exchange_wrote_down(struct client *client, uint64_t length)
 {
     client->session.access.bytes_down += length;
     if (client->exchange->down_stage == DOWN_COMPOSED) /* not yet with interim responses */
         exchange_set_down_stage(client->exchange, DOWN_COMMITTED);
     client->answered = true;
-    client->told_much = client->told_much || client->session.access.bytes_down > EXCHANGE_MUCH;
+    client->wrote_much = client->wrote_much || client->session.access.bytes_down > EXCHANGE_MUCH;
     exchange_moved(client);
 }
 
@@ -59,7 +59,7 @@ static enum step flush_bulk(struct client *client)
     uint64_t before = relay->moved;
     enum relay_result result = relay_flush(relay, &client->session.client);
     if (relay->moved != before)
-        exchange_told(client, relay->moved - before);
+        exchange_wrote_down(client, relay->moved - before);
     if (result == RELAY_WRITE_FAILED)
         return exchange_finish(client, SESSION_CLIENT_RESET);
     return result == RELAY_BLOCKED ? STEP_BLOCKED : STEP_AGAIN;
@@ -78,7 +78,7 @@ enum step exchange_flush(struct client *client)
         if (n < 0)
             return errno == EAGAIN ? STEP_BLOCKED : exchange_finish(client, SESSION_CLIENT_RESET);
         buffer_consume(&client->down, (size_t)n);
-        exchange_told(client, (size_t)n);
+        exchange_wrote_down(client, (size_t)n);
     }
     return STEP_AGAIN;
 }

@@ -144,7 +144,7 @@ struct client {
     uint32_t linger_left;     /* LINGERING: how many bytes may still be thrown away */
     enum session_end end;     /* how the exchange ended; other than COMPLETE only the last one */
     bool served;              /* had an exchange before */
-    bool told_much;           /* had an answer of more than EXCHANGE_MUCH bytes */
+    bool wrote_much;          /* had an answer of more than EXCHANGE_MUCH bytes */
     bool affinity;            /* NTLM, Negotiate: the connection is this client's until it ends */
     bool client_ended;        /* the client's EOF was seen; it may still read */
     bool sees_end;            /* since right after read_at an end of it would have been noticed */
@@ -218,7 +218,7 @@ static inline void exchange_took(struct client *client, uint64_t length)
 }
 
 /* So many bytes for the client were written. */
-void exchange_told(struct client *client, uint64_t length);
+void exchange_wrote_down(struct client *client, uint64_t length);
 /* Bytes that were read into scratch memory are borrowed by `in` and `answer`: to be called before
  * that memory is used again, and before others have their turn. 0, or -1 with ENOMEM. */
 MUST_CHECK static inline int exchange_own_buffers(struct client *client)

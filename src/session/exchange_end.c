@@ -62,7 +62,7 @@ static bool is_sending(struct client *client)
 static bool may_lose(const struct client *client)
 {
     unsigned traits = client->ops->traits(client);
-    return (traits & (CLIENT_HAD_BODY | CLIENT_MAY_GO_ON)) != 0 || client->told_much ||
+    return (traits & (CLIENT_HAD_BODY | CLIENT_MAY_GO_ON)) != 0 || client->wrote_much ||
            client->session.client.watches_writable;
 }
 

@@ -200,7 +200,7 @@ static void pull(struct far *far)
         note(far, far->rx.length + (size_t)n);
         append(&far->rx, data, (size_t)n);
         if (far >= far_world.upstreams && far < far_world.upstreams + FAR_UPSTREAMS)
-            far_world.heard = far;
+            far_world.last_received = far;
     }
 }
 

@@ -50,7 +50,7 @@ struct far_world {
     size_t client_count, upstream_count;
     struct far_retry *retries;
     size_t retry_count;
-    struct far *heard; /* the upstream that received something last */
+    struct far *last_received; /* the upstream that received something last */
     bool small_buffers;
     bool streams; /* the program passes a request on before it is whole, however short it is */
     unsigned serial;

@@ -101,9 +101,9 @@ static void turn(struct play *play)
     if (wrong != NULL)
         fprintf(stderr, "pool: %s\n", wrong);
     REQUIRE(wrong == NULL);
-    if (far_world.heard != NULL)
-        play->upstream = far_world.heard;
-    far_world.heard = NULL;
+    if (far_world.last_received != NULL)
+        play->upstream = far_world.last_received;
+    far_world.last_received = NULL;
 }
 
 static void run_until_quiet(struct play *play)

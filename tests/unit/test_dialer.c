@@ -363,9 +363,9 @@ static void test_callback_cancels_a_sibling(void **state)
         loop_turn(world->loop, -1);
     world_idle(world);
     assert_int_equal(a.ended + b.ended, 1);
-    struct caller *told = a.ended ? &a : &b, *cancelled = a.ended ? &b : &a;
+    struct caller *called = a.ended ? &a : &b, *cancelled = a.ended ? &b : &a;
     assert_int_equal(cancelled->stream.fd, -1);
-    caller_assert_connected(world, told, "127.0.0.1");
+    caller_assert_connected(world, called, "127.0.0.1");
 }
 
 /* The local port is fixed to the upstream's, as the kernel may happen to choose it. */

@@ -15,17 +15,17 @@
 #include "base/log_line.h"
 
 /* What clock_gettime says, once it was told. */
-static struct timespec told;
-static bool is_told;
+static struct timespec set_time;
+static bool is_set;
 
 int __real_clock_gettime(clockid_t clock, struct timespec *time);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *time);
 
 int __wrap_clock_gettime(clockid_t clock, struct timespec *time)
 {
-    if (!is_told || clock != CLOCK_REALTIME)
+    if (!is_set || clock != CLOCK_REALTIME)
         return __real_clock_gettime(clock, time);
-    *time = told;
+    *time = set_time;
     return 0;
 }
 
@@ -69,12 +69,12 @@ static void test_time_goes_on_and_back(void **state)
     };
     char text[LOG_TIMESTAMP_MAX];
     (void)state;
-    is_told = true;
+    is_set = true;
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
-        told = (struct timespec){table[i].seconds, table[i].ms * 1000000 + 999999};
+        set_time = (struct timespec){table[i].seconds, table[i].ms * 1000000 + 999999};
         assert_string_equal(timestamp(text), table[i].text);
     }
-    is_told = false;
+    is_set = false;
 }
 
 /* Numbers */

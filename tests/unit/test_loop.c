@@ -178,7 +178,7 @@ static void test_warp_shortens_a_wait(void **state)
     assert_string_equal(story, "a");
 }
 
-static void test_turn_waits_no_longer_than_told(void **state)
+static void test_turn_waits_no_longer_than_allowed(void **state)
 {
     struct probe a = probe_of(*state, "a");
     usec_t before = real_now();
@@ -494,7 +494,7 @@ int main(void)
         PROBE_TEST(test_timer_cleared_by_one_due_with_it),
         PROBE_TEST(test_cleared_timer_does_not_replace_another),
         PROBE_TEST(test_warp_shortens_a_wait),
-        PROBE_TEST(test_turn_waits_no_longer_than_told),
+        PROBE_TEST(test_turn_waits_no_longer_than_allowed),
         PROBE_TEST(test_tasks_run_in_order_and_once),
         PROBE_TEST(test_unposted_task_does_not_run),
         PROBE_TEST(test_task_unposts_one_behind_it),

@@ -319,7 +319,7 @@ static void ask_both(struct fixture *f, struct ask *asks[2])
 }
 
 /* Nothing left this process for them, and nothing is left of them. */
-static void claim_never_begun(struct fixture *f)
+static void claim_never_started(struct fixture *f)
 {
     claim_stats(f, 0, 0, 0, 0);
     fixture_turn(f);
@@ -338,7 +338,7 @@ static void cancelled_at_once_dials_nothing(void **state)
     ask_both(f, asks);
     ask_cancel(asks[0]);
     ask_cancel(asks[1]);
-    claim_never_begun(f);
+    claim_never_started(f);
     claim_pending(asks[0]);
     claim_pending(asks[1]);
 }
@@ -350,7 +350,7 @@ static void shut_down_at_once_dials_nothing(void **state)
     struct ask *asks[2];
     ask_both(f, asks);
     pool_shutdown(f->pool);
-    claim_never_begun(f);
+    claim_never_started(f);
     claim_failed(asks[0], "shutdown", ECANCELED);
     claim_failed(asks[1], "shutdown", ECANCELED);
 }

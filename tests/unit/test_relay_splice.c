@@ -393,7 +393,7 @@ static void test_urgent_data(void **state)
 
 /* All of it comes after the loop has looked last: with the FIN behind it splice takes the mark for
  * the end of all. */
-static void test_urgent_data_nobody_told_of(void **state)
+static void test_urgent_data_that_was_not_reported(void **state)
 {
     struct fixture *f = *state;
     enum relay_result result;
@@ -470,7 +470,7 @@ int main(void)
         RELAY_TEST(test_write_fails),
         RELAY_TEST(test_sink_empties_the_pipe),
         RELAY_TEST(test_urgent_data),
-        RELAY_TEST(test_urgent_data_nobody_told_of),
+        RELAY_TEST(test_urgent_data_that_was_not_reported),
         RELAY_TEST(test_limit),
         RELAY_TEST(test_little_is_spliced_on_the_way_to_the_limit),
         RELAY_TEST(test_clear_drops_what_the_pipe_holds),

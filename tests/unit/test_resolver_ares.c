@@ -197,7 +197,7 @@ static void wait_for(struct world *world, const struct asker *asker)
 }
 
 /* Behind the text is who was asked. */
-static void assert_told(const struct world *world, const struct asker *asker, const char *text)
+static void assert_given(const struct world *world, const struct asker *asker, const char *text)
 {
     char whole[200];
     snprintf(whole, sizeof(whole), "%s (asked %s)", text, world->servers);
@@ -246,7 +246,7 @@ static void test_not_found(void **state)
     struct asker a = {0};
     ask(world, &a, "gone.test");
     wait_for(world, &a);
-    assert_told(world, &a, "Domain name not found");
+    assert_given(world, &a, "Domain name not found");
 }
 
 static void test_no_address(void **state)
@@ -283,7 +283,7 @@ static void test_server_down(void **state)
     assert_int_equal(connect(world->dns.fd, (struct sockaddr *)&nobody, sizeof(nobody)), 0);
     ask(world, &a, "both.test");
     wait_for(world, &a);
-    assert_told(world, &a, "the name servers cannot be reached");
+    assert_given(world, &a, "the name servers cannot be reached");
 }
 
 /* A server that fails has answered, and is told from one that is silent or not there. */
@@ -298,11 +298,11 @@ static void test_server_fails(void **state)
     wait_for(world, &sick);
     wait_for(world, &refused);
     wait_for(world, &lazy);
-    assert_told(world, &sick, "a name server answered SERVFAIL");
-    assert_told(world, &refused, "a name server answered REFUSED");
-    assert_told(world, &lazy, "a name server answered NOTIMP");
+    assert_given(world, &sick, "a name server answered SERVFAIL");
+    assert_given(world, &refused, "a name server answered REFUSED");
+    assert_given(world, &lazy, "a name server answered NOTIMP");
     wait_for(world, &mute);
-    assert_told(world, &mute, "no answer from the name servers");
+    assert_given(world, &mute, "no answer from the name servers");
 }
 
 /* All of them are named, as far as there is room. */
@@ -466,7 +466,7 @@ static void test_resolv_conf_is_read_anew(void **state)
     assert_true(has_address(&after, "127.0.0.3"));
     assert_int_equal(unlink(file), 0);
     wait_for(world, &slow);
-    assert_told(world, &slow, "no answer from the name servers");
+    assert_given(world, &slow, "no answer from the name servers");
 
     struct asker gone = {0}; /* without the file all stays */
     loop_warp(world->loop, 3 * USEC_PER_SEC);

@@ -154,7 +154,7 @@ static void assert_waits(struct world *world, const struct asker *asker)
     assert_int_equal(asker->answers, 0);
 }
 
-static void assert_told(struct world *world, const struct asker *asker, const char *text)
+static void assert_given(struct world *world, const struct asker *asker, const char *text)
 {
     turn(world);
     assert_int_equal(asker->answers, 1);
@@ -166,7 +166,7 @@ static void assert_known(struct world *world, const char *text, unsigned queries
 {
     struct asker asker = {0};
     ask(world, &asker);
-    assert_told(world, &asker, text);
+    assert_given(world, &asker, text);
     assert_int_equal(world->manual.started, queries);
 }
 
@@ -215,7 +215,7 @@ static void begin_with_both(struct world *world)
     ask(world, &asker);
     answer4(world, IN4);
     answer6(world, IN6);
-    assert_told(world, &asker, IN4 " " IN6);
+    assert_given(world, &asker, IN4 " " IN6);
     warp(world, 11 * SECOND);
 }
 
@@ -229,7 +229,7 @@ static void test_both_in_time(void **state)
     warp(world, RESOLVER_DELAY - 10 * USEC_PER_MSEC);
     assert_int_equal(asker.answers, 0);
     answer4(world, IN4);
-    assert_told(world, &asker, IN4 " " IN6);
+    assert_given(world, &asker, IN4 " " IN6);
     assert_false(asker.partial);
     warp(world, RESOLVER_DELAY);
     assert_known(world, IN4 " " IN6, 1);
@@ -244,10 +244,10 @@ static void test_does_not_wait_for_the_late_family(void **state)
     answer4(world, IN4);
     assert_waits(world, &first);
     warp(world, RESOLVER_DELAY);
-    assert_told(world, &first, IN4);
+    assert_given(world, &first, IN4);
     assert_true(first.partial);
     ask(world, &second); /* nor does the next one */
-    assert_told(world, &second, IN4);
+    assert_given(world, &second, IN4);
     assert_true(second.partial);
     answer6(world, IN6); /* is kept */
     assert_known(world, IN4 " " IN6, 1);
@@ -261,7 +261,7 @@ static void test_does_not_wait_for_late_in4(void **state)
     ask(world, &first);
     answer6(world, IN6);
     warp(world, RESOLVER_DELAY);
-    assert_told(world, &first, IN6);
+    assert_given(world, &first, IN6);
     answer4(world, IN4);
     assert_known(world, IN4 " " IN6, 1);
 }
@@ -276,7 +276,7 @@ static void test_one_family_alone(void **state)
     warp(world, 5 * SECOND); /* there is nothing to go without */
     assert_int_equal(asker.answers, 0);
     answer4(world, IN4);
-    assert_told(world, &asker, IN4);
+    assert_given(world, &asker, IN4);
     assert_false(asker.partial);
     assert_known(world, IN4, 1);
     warp(world, 11 * SECOND);
@@ -285,7 +285,7 @@ static void test_one_family_alone(void **state)
     assert_int_equal(world->manual.started, 2);
     answer4(world, IN4B);
     answer6(world, "");
-    assert_told(world, &asker, IN4B);
+    assert_given(world, &asker, IN4B);
 }
 
 static void test_neither(void **state)
@@ -295,21 +295,21 @@ static void test_neither(void **state)
     ask(world, &asker);
     answer6(world, "");
     answer4(world, "");
-    assert_told(world, &asker, "Host has no address.");
+    assert_given(world, &asker, "Host has no address.");
     ask(world, &asker);
     answer6(world, "");
     lose(world, AF_INET);
-    assert_told(world, &asker, LOST);
+    assert_given(world, &asker, LOST);
     ask(world, &asker);
     lose(world, AF_INET6);
     query_fail_family(world->manual.query, AF_INET, "DNS server returned general failure");
-    assert_told(world, &asker, "DNS server returned general failure");
+    assert_given(world, &asker, "DNS server returned general failure");
     assert_int_equal(count_logged(world, NAME), 0); /* the askers tell */
     ask(world, &asker);
     answer4(world, IN4);
     assert_waits(world, &asker); /* as the first time */
     answer6(world, IN6);
-    assert_told(world, &asker, IN4 " " IN6);
+    assert_given(world, &asker, IN4 " " IN6);
 }
 
 /* A family that failed keeps what it had, for dials and for connections, and is tried again. */
@@ -321,7 +321,7 @@ static void test_failed_family_keeps_its_addresses(void **state)
     ask(world, &asker);
     answer4(world, IN4B);
     lose(world, AF_INET6);
-    assert_told(world, &asker, IN4B " " IN6);
+    assert_given(world, &asker, IN4B " " IN6);
     assert_int_equal(find(world, IN6), ADDRESS_CURRENT);
     assert_int_equal(find(world, IN4), ADDRESS_MISSING);
     assert_int_equal(count_logged(world, "name=" NAME " look-up of IPv6 addresses failed: "
@@ -347,13 +347,13 @@ static void test_failed_family_has_a_limit(void **state)
         ask(world, &asker);
         answer6(world, IN6);
         lose(world, AF_INET);
-        assert_told(world, &asker, IN4 " " IN6);
+        assert_given(world, &asker, IN4 " " IN6);
         warp(world, 11 * SECOND);
     }
     ask(world, &asker);
     answer6(world, IN6);
     lose(world, AF_INET);
-    assert_told(world, &asker, IN6);
+    assert_given(world, &asker, IN6);
     assert_int_equal(find(world, IN4), ADDRESS_CURRENT); /* no answer says that it is gone */
     assert_int_equal(count_logged(world, "look-up of IPv4 addresses failed"), 1);
 }
@@ -368,14 +368,14 @@ static void test_empty_beside_failed(void **state)
     ask(world, &asker);
     answer4(world, "");
     lose(world, AF_INET6);
-    assert_told(world, &asker, IN4 " " IN6);
+    assert_given(world, &asker, IN4 " " IN6);
     assert_int_equal(find(world, IN4), ADDRESS_CURRENT);
     assert_int_equal(count_logged(world, "name=" NAME " look-up failed"), 1);
     warp(world, RESOLVER_RETRY);
     ask(world, &asker);
     answer4(world, "");
     answer6(world, IN6);
-    assert_told(world, &asker, IN6);
+    assert_given(world, &asker, IN6);
     assert_int_equal(find(world, IN4), ADDRESS_MISSING);
 }
 
@@ -387,7 +387,7 @@ static void test_lost_family_is_not_waited_for(void **state)
     ask(world, &asker);
     answer4(world, IN4);
     warp(world, RESOLVER_DELAY);
-    assert_told(world, &asker, IN4);
+    assert_given(world, &asker, IN4);
     lose(world, AF_INET6);
     assert_int_equal(count_logged(world, "look-up of IPv6 addresses failed: error=\"" LOST
                                          "\"; it is used without them"),
@@ -396,14 +396,14 @@ static void test_lost_family_is_not_waited_for(void **state)
     ask(world, &asker);
     assert_waits(world, &asker);
     answer4(world, IN4B);
-    assert_told(world, &asker, IN4B);
+    assert_given(world, &asker, IN4B);
     answer6(world, IN6); /* and comes again */
     warp(world, 11 * SECOND);
     ask(world, &asker);
     answer4(world, IN4);
     assert_waits(world, &asker);
     answer6(world, IN6);
-    assert_told(world, &asker, IN4 " " IN6);
+    assert_given(world, &asker, IN4 " " IN6);
 }
 
 /* A TTL that is shorter than the wait for the lost family: nobody waits with it, and once the query
@@ -417,7 +417,7 @@ static void test_short_ttl_beside_a_lost_family(void **state)
     ask(world, &asker);
     query_answer_family(world->manual.query, AF_INET, &address, 1, SECOND);
     warp(world, RESOLVER_DELAY);
-    assert_told(world, &asker, IN4);
+    assert_given(world, &asker, IN4);
     warp(world, 5 * SECOND);
     assert_known(world, IN4, 1);
     lose(world, AF_INET6);
@@ -425,7 +425,7 @@ static void test_short_ttl_beside_a_lost_family(void **state)
     assert_int_equal(world->manual.started, 2);
     assert_waits(world, &asker);
     answer4(world, IN4B);
-    assert_told(world, &asker, IN4B);
+    assert_given(world, &asker, IN4B);
 }
 
 /* Without any answer in time the old one serves, as a whole. */
@@ -437,7 +437,7 @@ static void test_patience(void **state)
     ask(world, &asker);
     answer6(world, "");
     warp(world, RESOLVER_PATIENCE);
-    assert_told(world, &asker, IN4 " " IN6);
+    assert_given(world, &asker, IN4 " " IN6);
     assert_int_equal(count_logged(world, "error=\"no answer in time\""), 1);
     assert_known(world, IN4 " " IN6, 2);
     answer4(world, IN4B);
@@ -456,45 +456,46 @@ static void test_patience_that_is_rewarded(void **state)
     warp(world, RESOLVER_DELAY / 2);
     assert_int_equal(asker.answers, 0);
     warp(world, RESOLVER_DELAY / 2);
-    assert_told(world, &asker, IN4B " " IN6);
+    assert_given(world, &asker, IN4B " " IN6);
     assert_int_equal(count_logged(world, NAME), 0);
 }
 
 /* Who needs it is told when both families are known, and not before. */
-static void test_whole(void **state)
+static void test_both_families(void **state)
 {
     struct world *world = *state;
-    struct asker early = {0}, late = {.lookup.whole = true}, cancelled = {.lookup.whole = true};
+    struct asker early = {0}, late = {.lookup.both_families = true},
+                 cancelled = {.lookup.both_families = true};
     ask(world, &early);
     ask(world, &late);
     ask(world, &cancelled);
     answer4(world, IN4);
     warp(world, RESOLVER_DELAY);
-    assert_told(world, &early, IN4);
+    assert_given(world, &early, IN4);
     assert_waits(world, &late);
     warp(world, 5 * SECOND);
     assert_known(world, IN4, 1);
     assert_int_equal(late.answers, 0);
     resolver_cancel(world->resolver, &cancelled.lookup);
     answer6(world, IN6);
-    assert_told(world, &late, IN4 " " IN6);
+    assert_given(world, &late, IN4 " " IN6);
     assert_false(late.partial);
     ask(world, &late);
-    assert_told(world, &late, IN4 " " IN6);
+    assert_given(world, &late, IN4 " " IN6);
     assert_int_equal(cancelled.answers, 0);
     assert_int_equal(world->manual.started, 1);
 }
 
-static void test_whole_without_the_other(void **state)
+static void test_both_families_without_the_other(void **state)
 {
     struct world *world = *state;
-    struct asker late = {.lookup.whole = true};
+    struct asker late = {.lookup.both_families = true};
     ask(world, &late);
     answer4(world, IN4);
     warp(world, 5 * SECOND);
     assert_int_equal(late.answers, 0);
     lose(world, AF_INET6);
-    assert_told(world, &late, IN4);
+    assert_given(world, &late, IN4);
     assert_int_equal(count_logged(world, NAME), 1);
     warp(world, 11 * SECOND);
     ask(world, &late);
@@ -502,7 +503,7 @@ static void test_whole_without_the_other(void **state)
     assert_int_equal(late.answers, 0); /* it has all that it needs */
     assert_int_equal(count_logged(world, NAME), 1);
     query_answer(world->manual.query, NULL, 0, LOST);
-    assert_told(world, &late, IN4);
+    assert_given(world, &late, IN4);
 }
 
 /* RFC 6724 over both: a comparison of the first of each, whichever comes first. */
@@ -516,12 +517,12 @@ static void test_order_of_families(void **state)
     turn(world);
     if (strncmp(asker.text, "127", 3) == 0) /* it has no route */
         skip();
-    assert_told(world, &asker, "::1 127.0.0.2 127.0.0.1");
+    assert_given(world, &asker, "::1 127.0.0.2 127.0.0.1");
     warp(world, 11 * SECOND);
     ask(world, &asker);
     answer6(world, "fd00:1::2 fd00:1::1");
     answer4(world, "127.0.0.1");
-    assert_told(world, &asker, "127.0.0.1 fd00:1::2 fd00:1::1");
+    assert_given(world, &asker, "127.0.0.1 fd00:1::2 fd00:1::1");
 }
 
 /* An address of the family that fails is missing: who uses it is told to ask for more. */
@@ -589,8 +590,8 @@ int main(void)
         TEST(test_short_ttl_beside_a_lost_family),
         TEST(test_patience),
         TEST(test_patience_that_is_rewarded),
-        TEST(test_whole),
-        TEST(test_whole_without_the_other),
+        TEST(test_both_families),
+        TEST(test_both_families_without_the_other),
         TEST(test_order_of_families),
         TEST(test_recheck_of_a_family_that_fails),
         TEST(test_recheck_while_the_other_is_awaited),

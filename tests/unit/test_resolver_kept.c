@@ -327,7 +327,7 @@ static enum address_state find(const struct world *world, const char *text)
     return resolver_find_address(&world->watch, &address);
 }
 
-static void test_watch_is_told_of_changes(void **state)
+static void test_changes_are_reported_to_the_watch(void **state)
 {
     struct world *world = *state;
     watch(world);
@@ -554,7 +554,7 @@ int main(void)
         TEST(test_works_again),
         TEST(test_has_no_patience_without_end),
         TEST(test_waits_for_the_first_answer),
-        TEST(test_watch_is_told_of_changes),
+        TEST(test_changes_are_reported_to_the_watch),
         TEST(test_refresh),
         TEST(test_kept_fresh),
         TEST(test_kept_fresh_beyond_the_limit),

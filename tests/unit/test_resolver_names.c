@@ -235,7 +235,7 @@ static void get(struct world *world, struct asker *asker, const char *name)
         loop_turn(world->loop, -1);
 }
 
-static void assert_told(struct world *world, const char *name, const char *text)
+static void assert_given(struct world *world, const char *name, const char *text)
 {
     struct asker asker = {0};
     get(world, &asker, name);
@@ -243,15 +243,15 @@ static void assert_told(struct world *world, const char *name, const char *text)
 }
 
 /* Behind the text is who was asked. */
-static void assert_told_of_servers(struct world *world, const char *name, const char *text)
+static void assert_given_with_servers(struct world *world, const char *name, const char *text)
 {
     char whole[200];
     snprintf(whole, sizeof(whole), "%s (asked %s)", text, world->servers);
-    assert_told(world, name, whole);
+    assert_given(world, name, whole);
 }
 
 /* ::1 and an IPv4 address of the loopback, in the order that RFC 6724 gives them. */
-static void assert_told_both(struct world *world, const char *name, const char *in4)
+static void assert_given_both(struct world *world, const char *name, const char *in4)
 {
     const struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
     char text[64];
@@ -260,7 +260,7 @@ static void assert_told_both(struct world *world, const char *name, const char *
     if (fd >= 0)
         close(fd);
     snprintf(text, sizeof(text), "%s %s", usable ? "::1" : in4, usable ? in4 : "::1");
-    assert_told(world, name, text);
+    assert_given(world, name, text);
 }
 
 static void write_file(const char *file, const char *text)
@@ -340,12 +340,12 @@ static void test_hosts(void **state)
 {
     struct world *world = *state;
     use_hosts(world);
-    assert_told(world, "pair", "127.0.0.1");
-    assert_told(world, "four", "127.0.0.1");
-    assert_told(world, "six", "::1");
-    assert_told_both(world, "both", "127.0.0.4");
+    assert_given(world, "pair", "127.0.0.1");
+    assert_given(world, "four", "127.0.0.1");
+    assert_given(world, "six", "::1");
+    assert_given_both(world, "both", "127.0.0.4");
     assert_string_equal(world->dns.asked, "");
-    assert_told(world, "itself", "127.0.0.3");
+    assert_given(world, "itself", "127.0.0.3");
 }
 
 /* It is read each time that the name is asked for. */
@@ -353,10 +353,10 @@ static void test_hosts_change(void **state)
 {
     struct world *world = *state;
     use_hosts(world);
-    assert_told(world, "four", "127.0.0.1");
+    assert_given(world, "four", "127.0.0.1");
     write_file(world->hosts, "127.0.0.44 four\n");
     loop_warp(world->loop, RESOLVER_TTL_MIN);
-    assert_told(world, "four", "127.0.0.44");
+    assert_given(world, "four", "127.0.0.44");
 }
 
 /* RFC 6761: with no hosts file as well. */
@@ -365,7 +365,7 @@ static void test_localhost_is_not_asked_for(void **state)
     struct world *world = *state;
     use_hosts(world);
     unlink(world->hosts);
-    assert_told(world, "localhost", "Domain name not found");
+    assert_given(world, "localhost", "Domain name not found");
     assert_string_equal(world->dns.asked, "");
     write_file(world->hosts, "");
 }
@@ -374,38 +374,38 @@ static void test_localhost_is_not_asked_for(void **state)
 static void test_first_name_with_an_address(void **state)
 {
     struct world *world = *state;
-    assert_told(world, "pair", "::1");
+    assert_given(world, "pair", "::1");
     assert_int_equal(count_asked(world, "A pair.two."), 0);
-    assert_told_both(world, "second", "127.0.0.2");
-    assert_told(world, "itself", "127.0.0.3");
+    assert_given_both(world, "second", "127.0.0.2");
+    assert_given(world, "itself", "127.0.0.3");
     assert_int_equal(count_asked(world, "AAAA itself.one."), 1);
     assert_int_equal(count_asked(world, "AAAA itself.two."), 1);
-    assert_told(world, "pair.two", "127.0.0.2");
+    assert_given(world, "pair.two", "127.0.0.2");
     assert_int_equal(count_asked(world, "A pair.two.one."), 0);
-    assert_told(world, "pair.two.", "127.0.0.2");
-    assert_told(world, "third", "Host has no address.");
-    assert_told_of_servers(world, "nowhere", "Domain name not found");
+    assert_given(world, "pair.two.", "127.0.0.2");
+    assert_given(world, "third", "Host has no address.");
+    assert_given_with_servers(world, "nowhere", "Domain name not found");
     assert_int_equal(count_asked(world, "A nowhere."), 1);
 }
 
 static void test_one_family_denies_the_name(void **state)
 {
     struct world *world = *state;
-    assert_told(world, "odd", "127.0.0.1");
-    assert_told(world, "odd6", "::1");
-    assert_told(world, "denied", "127.0.0.2");
-    assert_told_of_servers(world, "denied4",
-                           "a name server answered SERVFAIL"); /* AAAA alone is not believed */
+    assert_given(world, "odd", "127.0.0.1");
+    assert_given(world, "odd6", "::1");
+    assert_given(world, "denied", "127.0.0.2");
+    assert_given_with_servers(world, "denied4",
+                              "a name server answered SERVFAIL"); /* AAAA alone is not believed */
 }
 
 /* What is not known to have no address is not passed over. */
 static void test_failure_ends_the_search(void **state)
 {
     struct world *world = *state;
-    assert_told_of_servers(world, "sick", "a name server answered SERVFAIL");
-    assert_told_of_servers(world, "sick4", "a name server answered SERVFAIL");
-    assert_told_of_servers(world, "lost", "no answer from the name servers");
-    assert_told_of_servers(world, "lost4", "no answer from the name servers");
+    assert_given_with_servers(world, "sick", "a name server answered SERVFAIL");
+    assert_given_with_servers(world, "sick4", "a name server answered SERVFAIL");
+    assert_given_with_servers(world, "lost", "no answer from the name servers");
+    assert_given_with_servers(world, "lost4", "no answer from the name servers");
     assert_null(strstr(world->dns.asked, ".two."));
     assert_int_equal(count_asked(world, "AAAA lost.one."), 2);
     assert_int_equal(count_asked(world, "A lost4.one."), 2);
@@ -414,7 +414,7 @@ static void test_failure_ends_the_search(void **state)
 static void test_one_family_fails(void **state)
 {
     struct world *world = *state;
-    assert_told(world, "half", "127.0.0.1");
+    assert_given(world, "half", "127.0.0.1");
     assert_null(strstr(world->dns.asked, ".two."));
 }
 
@@ -428,8 +428,8 @@ static void test_denied_name_with_a_lost_family(void **state)
     assert_string_equal(asker.text, "127.0.0.2");
     assert_non_null(strstr(asker.asked, "AAAA next.one. "));
     assert_null(strstr(strstr(asker.asked, "AAAA next.one. ") + 1, "AAAA next.one. "));
-    assert_told(world, "late", "127.0.0.2");
-    assert_told_of_servers(world, "never", "Domain name not found");
+    assert_given(world, "late", "127.0.0.2");
+    assert_given_with_servers(world, "never", "Domain name not found");
 }
 
 /* The rest is teardown: pairs that were given up, and one that was not. */
@@ -447,10 +447,10 @@ static void test_freed_with_lost_pairs(void **state)
 static void test_lost_pair_on_an_old_channel(void **state)
 {
     struct world *world = *state;
-    assert_told(world, "next", "127.0.0.2");
+    assert_given(world, "next", "127.0.0.2");
     write_file(world->resolv_conf, "search two\n");
     loop_warp(world->loop, 3 * USEC_PER_SEC);
-    assert_told(world, "late", "127.0.0.2");
+    assert_given(world, "late", "127.0.0.2");
     assert_int_equal(count_asked(world, "A late.one."), 0);
     unsigned before = destroyed;
     usec_t end = loop_now(world->loop) + 60 * USEC_PER_SEC;

@@ -191,7 +191,7 @@ static const struct protocol probe_kind = {.session_size = sizeof(struct probe),
                                            .destroy = probe_clear};
 
 /* The failure is told once, and later. */
-static void assert_told(struct fixture *f, const char *function, int number)
+static void assert_given(struct fixture *f, const char *function, int number)
 {
     struct pool_stats stats;
     struct session *session = TAILQ_FIRST(&f->context.sessions);
@@ -214,7 +214,7 @@ static void test_waiting_client_cannot_be_watched(void **state)
     f->context.protocol = &probe_kind;
     shortage_of_epoll_ctl(1); /* a dial begins later */
     start_client(f, "x");
-    assert_told(f, "epoll_ctl", ENOMEM);
+    assert_given(f, "epoll_ctl", ENOMEM);
 }
 
 static void test_pool_refuses(void **state)
@@ -224,7 +224,7 @@ static void test_pool_refuses(void **state)
     f->context.protocol = &probe_kind;
     pool_shutdown(f->world->pool);
     start_client(f, "x");
-    assert_told(f, "allocate", ESHUTDOWN);
+    assert_given(f, "allocate", ESHUTDOWN);
 }
 
 static void test_opaque_client_cannot_be_watched(void **state)

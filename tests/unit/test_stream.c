@@ -597,7 +597,7 @@ static void test_peek_finds_a_reset(void **state)
     assert_int_equal(errno, ECONNRESET);
 }
 
-static void test_error_is_told_and_cleared(void **state)
+static void test_error_is_reported_and_cleared(void **state)
 {
     struct fixture *f = *state;
     assert_int_equal(stream_error(&f->stream), 0);
@@ -768,7 +768,7 @@ int main(void)
         STREAM_TEST(test_write_to_a_broken_connection),
         STREAM_TEST(test_peek_takes_nothing),
         STREAM_TEST(test_peek_finds_a_reset),
-        STREAM_TEST(test_error_is_told_and_cleared),
+        STREAM_TEST(test_error_is_reported_and_cleared),
         STREAM_TEST(test_end_write_is_half_a_close),
         STREAM_TEST(test_delivered_when_the_peer_has_it),
         STREAM_TEST(test_close_sends_eof),

@@ -23,7 +23,7 @@ static const char *denied;
 static unsigned granted_first; /* calls of it */
 
 /* Whether OpenSSL's queue tells of it. */
-static bool is_told;
+static bool is_set;
 
 static bool is_denied(const char *function)
 {
@@ -34,7 +34,7 @@ static bool is_denied(const char *function)
         return false;
     }
     denied = NULL;
-    if (is_told)
+    if (is_set)
         ERR_raise(ERR_LIB_SSL, SSL_R_BAD_VALUE);
     return true;
 }
@@ -93,7 +93,7 @@ static int setup(void **state)
     (void)state;
     denied = NULL;
     granted_first = 0;
-    is_told = false;
+    is_set = false;
     ERR_clear_error();
     return 0;
 }
@@ -120,10 +120,10 @@ static void test_client(void **state)
                                             "X509_VERIFY_PARAM_set1_host"};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(functions); i++) {
-        is_told = false;
+        is_set = false;
         denied = functions[i];
         assert_no_client(&name_options, strerror(ENOMEM));
-        is_told = true;
+        is_set = true;
         denied = functions[i];
         assert_no_client(&name_options, "bad value");
     }
@@ -149,7 +149,7 @@ static void test_connection(void **state)
     struct tls_client *client = tls_client_new(&name_options, &mistake);
     assert_non_null(client);
     for (size_t i = 0; i < ARRAY_LEN(functions); i++) {
-        is_told = true;
+        is_set = true;
         denied = functions[i];
         errno = 0;
         assert_null(tls_new(client, -1));
@@ -180,7 +180,7 @@ static void test_digest(void **state)
     unsigned char digest[TLS_DIGEST_SIZE];
     struct tls_mistake mistake;
     (void)state;
-    is_told = true;
+    is_set = true;
     options.ca_file = "/etc/passwd";
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         unsigned calls = 0;

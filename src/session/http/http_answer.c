@@ -22,8 +22,8 @@ static void explain(const struct http_session *http, const struct proxy_cause *k
     cause.failure = http->client.session.access.failure;
     if (exchange_is_leased(&http->client))
         cause.fault = stream_fault(http->client.session.allocation.stream);
-    cause.heard = exchange_response_started(&exchange->base);
-    if (cause.heard) {
+    cause.response_started = exchange_response_started(&exchange->base);
+    if (cause.response_started) {
         cause.response_status = exchange->response.status;
         cause.response_bad = exchange->response.bad_class;
     }

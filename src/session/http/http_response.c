@@ -238,7 +238,7 @@ static enum step pass_payload(struct http_session *http, const struct http_paylo
         return exchange_finish(&http->client,
                                errno == ENOMEM ? SESSION_ERROR : SESSION_CLIENT_RESET);
     if (n > 0)
-        exchange_told(&http->client, (size_t)n);
+        exchange_wrote_down(&http->client, (size_t)n);
     return STEP_AGAIN;
 }
 
@@ -370,7 +370,7 @@ static enum step relay_bulk(struct http_session *http, const struct exchange_bul
         return STEP_BLOCKED;
     enum relay_result result = http_move_bulk(http, bulk, &http_exchange_of(http)->response_body);
     if (relay->moved != before)
-        exchange_told(&http->client, relay->moved - before);
+        exchange_wrote_down(&http->client, relay->moved - before);
     if (result == RELAY_READ_FAILED || relay->from_ended)
         return upstream_ended(http, relay->from_ended);
     if (result == RELAY_WRITE_FAILED)

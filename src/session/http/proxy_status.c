@@ -88,7 +88,7 @@ static const char *end_error(const struct proxy_cause *cause)
 {
     if (cause->reason == DISCARD_UNACKED)
         return "connection_write_timeout";
-    if (cause->heard)
+    if (cause->response_started)
         return "http_response_incomplete";
     return cause->fault != TLS_FAULT_NONE ? tls_error(cause->fault) : "connection_terminated";
 }

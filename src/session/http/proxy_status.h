@@ -16,7 +16,7 @@ struct proxy_cause {
     enum pool_discard reason;      /* of the connection, if there was one */
     const struct failure *failure; /* why there was none; NULL: there was one, or none was needed */
     enum tls_fault fault;          /* of the connection */
-    bool heard;                    /* something came of the response */
+    bool response_started;         /* something came of the response */
     uint16_t response_status;      /* the upstream's, as far as it is known */
     uint16_t response_bad;         /* bad_class of its head */
 };
