@@ -36,13 +36,13 @@ static inline const char *error_text(int number)
  * uses one after its end. */
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
-#define SPARES(count) 0
+#define FREE_LIST(count) 0
 #endif
 #elif defined(__SANITIZE_ADDRESS__)
-#define SPARES(count) 0
+#define FREE_LIST(count) 0
 #endif
-#ifndef SPARES
-#define SPARES(count) (count)
+#ifndef FREE_LIST
+#define FREE_LIST(count) (count)
 #endif
 
 #endif

@@ -23,7 +23,7 @@ int listener_context_init(struct listener_context *context)
     endpoint_format(upstream, context->upstream);
     repeats_init(&context->repeats, context->worker.loop);
     TAILQ_INIT(&context->sessions);
-    TAILQ_INIT(&context->spares);
+    TAILQ_INIT(&context->free_sessions);
     return 0;
 }
 
@@ -32,8 +32,8 @@ void listener_context_clear(struct listener_context *context)
     struct session *session;
     if (context->pool_host == NULL) /* not initialized */
         return;
-    while ((session = TAILQ_FIRST(&context->spares)) != NULL) {
-        TAILQ_REMOVE(&context->spares, session, link);
+    while ((session = TAILQ_FIRST(&context->free_sessions)) != NULL) {
+        TAILQ_REMOVE(&context->free_sessions, session, link);
         free(session);
     }
     repeats_clear(&context->repeats);

@@ -10,7 +10,7 @@
 #include "session/protocol.h"
 
 /* Sessions that a listener keeps for the next clients: one is taken for every connection. */
-#define SPARES_MAX SPARES(64)
+#define FREE_LIST_MAX FREE_LIST(64)
 
 /* Which transitions are legal: rows are "from". */
 static const bool legal[SESSION_STATES][SESSION_STATES] = {
@@ -64,12 +64,12 @@ static enum pool_discard discard_reason(enum session_end end)
 /* Keeps a session that has ended for the next client. */
 static void set_aside(struct listener_context *context, struct session *session)
 {
-    if (context->spare_count == SPARES_MAX) {
+    if (context->free_session_count == FREE_LIST_MAX) {
         free(session);
         return;
     }
-    TAILQ_INSERT_HEAD(&context->spares, session, link);
-    context->spare_count++;
+    TAILQ_INSERT_HEAD(&context->free_sessions, session, link);
+    context->free_session_count++;
 }
 
 void session_finish(struct session *session, enum session_end end)
@@ -274,10 +274,10 @@ void session_ask(struct session *session, bool fresh)
 int session_start(struct listener_context *context, int fd, const union address *peer)
 {
     const struct protocol *protocol = context->protocol;
-    struct session *session = TAILQ_FIRST(&context->spares);
+    struct session *session = TAILQ_FIRST(&context->free_sessions);
     if (session != NULL) {
-        TAILQ_REMOVE(&context->spares, session, link);
-        context->spare_count--;
+        TAILQ_REMOVE(&context->free_sessions, session, link);
+        context->free_session_count--;
         memset(session, 0, protocol->session_size);
     } else if ((session = calloc(1, protocol->session_size)) == NULL) {
         return -1;

@@ -70,8 +70,8 @@ struct listener_context {
     usec_t unacked_timeout;      /* the pool's */
     bool draining;               /* kaproxy is stopping: sessions end as soon as they can */
     TAILQ_HEAD(, session) sessions;
-    TAILQ_HEAD(, session) spares; /* ended ones, to be used again */
-    unsigned spare_count;
+    TAILQ_HEAD(, session) free_sessions; /* ended ones, a free list */
+    unsigned free_session_count;
     struct repeats repeats; /* of what is logged about its sessions */
     struct listener_stats stats;
 

@@ -290,7 +290,7 @@ bool tls_is_drained(const struct tls *tls)
 }
 
 /* A write has failed: where the socket is why, what came before can be read all the same. */
-static void spare_reads(struct tls *tls)
+static void keep_reading(struct tls *tls)
 {
     if (tls->error == 0 || tls->error == EPROTO)
         return;
@@ -313,7 +313,7 @@ static ssize_t write_some(struct tls *tls, const void *data, size_t size)
     if (result == 0) /* cannot be, for a write */
         errno = EPIPE;
     tls->blocked = errno == EAGAIN;
-    spare_reads(tls);
+    keep_reading(tls);
     return -1;
 }
 
@@ -527,7 +527,7 @@ int tls_end_write(struct tls *tls)
         }
         result = end_call(tls, result);
     } while (result < 0 && errno == EINTR);
-    spare_reads(tls);
+    keep_reading(tls);
     return result;
 }
 

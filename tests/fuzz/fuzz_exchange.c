@@ -43,7 +43,7 @@ enum option {
     OPTION_FRESH = 4,
     OPTION_CLIENT_HOST = 8, /* and abort_on_close = always */
     OPTION_SMALL_BUFFERS = 16,
-    OPTION_SPARE = 32,
+    OPTION_PRECONNECT = 32,
     OPTION_STREAMING = 64, /* no request_buffering */
     OPTION_ABORT = 128     /* sessions are cut off at the end */
 };
@@ -318,7 +318,7 @@ static void make_pool(struct play *play, uint8_t options)
     const struct pool_limits limits = {
         .max_per_host = (options & OPTION_LIMIT) != 0 ? options & OPTION_LIMIT : 4,
         .max_tunnels = 2,
-        .min_idle = (options & OPTION_SPARE) != 0,
+        .min_idle = (options & OPTION_PRECONNECT) != 0,
         .timeout = 30 * USEC_PER_SEC,
     };
     play->loop = loop_new();
@@ -362,7 +362,7 @@ static void begin(struct play *play, uint8_t options)
         .ended = session_ended,
     };
     REQUIRE(listener_context_init(&play->context) == 0);
-    if ((options & OPTION_SPARE) != 0)
+    if ((options & OPTION_PRECONNECT) != 0)
         REQUIRE(pool_keep_preconnected(play->pool, &config->upstream) == 0);
     add_client(play);
 }

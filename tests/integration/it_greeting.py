@@ -15,7 +15,7 @@ def greet(connection):
         connection.send(b"250 %d %s\n" % (connection.number, line))
 
 
-@test("reuse = never with spares: the greeting waits in the spare for its client")
+@test("reuse = never with min_idle: the greeting waits in the connection for its client")
 def never(t):
     upstream = t.upstream(greet)
     kaproxy = t.kaproxy(upstream.endpoint, reuse="never", pool={"min_idle": 2})
@@ -34,7 +34,7 @@ def never(t):
     t.equal({s["from_cache"] for s in kaproxy.wait_sessions(10)}, {"immediate"}, "from_cache")
 
 
-@test("a greeting that arrives while the spare is idle belongs to its client, too")
+@test("a greeting that arrives while the preconnected connection is idle belongs to its client, too")
 def late_greeting(t):
     go, sent = threading.Event(), threading.Event()
     t.callback(go.set)
@@ -57,7 +57,7 @@ def late_greeting(t):
     t.equal(kaproxy.wait_session(client)["from_cache"], "immediate", "from_cache")
 
 
-@test("reuse = quiet with spares: greeted spares are unfit, and not replaced in a storm")
+@test("reuse = quiet with min_idle: greeted connections are unfit, and not replaced in a storm")
 def quiet(t):
     upstream = t.upstream(greet)
     kaproxy = t.kaproxy(upstream.endpoint, reuse="quiet", pool={"min_idle": 2})

@@ -175,7 +175,7 @@ def stray_once(t):
         check_line(t, kaproxy, 2, retried=1, status=status)
 
 
-@test("a spare connection, which was idle too, counts as used")
+@test("a preconnected connection, which was idle too, counts as used")
 def spare(t):
     def script(connection):
         if read_request(connection) is not None:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Goal of this test: min_idle spare connections are open before a client comes, and after."""
+"""Goal of this test: min_idle connections are open before a client comes, and after."""
 
 import sys
 import time
@@ -32,7 +32,7 @@ def replaced(t):
     t.equal(upstream.accepted, 8, "connections")
 
 
-@test("while clients hold connections, spares stand beside them within max_per_host")
+@test("while clients hold connections, preconnected ones are kept beside them within max_per_host")
 def beside_busy(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint, pool={"min_idle": 2, "max_per_host": 4})
@@ -48,7 +48,7 @@ def beside_busy(t):
     t.equal(upstream.accepted, 4, "connections in the end")
 
 
-@test("a spare that the upstream closes is replaced")
+@test("a preconnected connection that the upstream closes is replaced")
 def closed_by_upstream(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint, pool={"min_idle": 1})
@@ -57,7 +57,7 @@ def closed_by_upstream(t):
     wait_open(kaproxy, 1)
 
 
-@test("a spare that grows old is replaced, but not over and over")
+@test("a preconnected connection that grows old is replaced, but not over and over")
 def grows_old(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint, pool={"min_idle": 1, "keep_alive": "300ms"})

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Goal of this test: spares are tried seldom while the upstream is down, and come when it is up."""
+"""Goal of this test: preconnecting is tried seldom while the upstream is down, and succeeds when it is up."""
 
 import sys
 import time
@@ -8,7 +8,7 @@ sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import ReservedPort, answer_lines, main, test
 
 
-@test("few attempts while the upstream refuses, spares soon after it is up")
+@test("few attempts while the upstream refuses, connections soon after it is up")
 def backoff(t):
     port = t.own(ReservedPort())
     kaproxy = t.kaproxy(port.endpoint, pool={"min_idle": 2})

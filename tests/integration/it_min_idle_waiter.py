@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Goal of this test: a spare never takes the place of a waiting client."""
+"""Goal of this test: a preconnected connection never takes the place of a waiting client."""
 
 import concurrent.futures
 import sys
@@ -15,7 +15,7 @@ def start(t, **pool):
     return t.kaproxy(more=more, pool=pool), upstreams
 
 
-@test("a spare of one endpoint gives way to a client of another")
+@test("a preconnected connection of one endpoint gives way to a client of another")
 def gives_way(t):
     kaproxy, upstreams = start(t, min_idle=1, max_open=1, timeout="10s")
     upstreams["spare"].wait_accepted(1)
@@ -25,7 +25,7 @@ def gives_way(t):
         t.equal(client.end(), "eof", "end")
 
 
-@test("freed places go to the queue before they go to spares")
+@test("freed places go to the queue before connections are made ahead")
 def queue_first(t):
     kaproxy, _ = start(t, min_idle=2, max_open=2, timeout="15s")
     count = 200 if SLOW else 1000

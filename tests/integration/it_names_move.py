@@ -76,7 +76,7 @@ class Http:
 
 
 class Spares:
-    """min_idle spares follow the name, though no client comes by."""
+    """min_idle connections follow the name, though no client comes by."""
 
     def __init__(self, t, dns):
         self.t = t

@@ -171,7 +171,7 @@ def client_certificate(t):
             kaproxy.wait_idle(0)
 
 
-@test("a client certificate that is wanted, and only spares come by: the log tells")
+@test("a client certificate that is wanted, and connections are only made ahead: the log tells")
 def spares_without_certificate(t):
     for version in ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3:
         context = upstream_context(version=version, clients=authority().root)

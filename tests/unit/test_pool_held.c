@@ -198,8 +198,8 @@ static void held_for_a_while(void **state)
     claim_ok(waiter, FROM_NONE);
 }
 
-/* The place that one leaves is also for spares. */
-static void spares_take_the_place(void **state)
+/* The place that one leaves is also for a preconnected connection. */
+static void preconnected_take_the_place(void **state)
 {
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.max_per_host = 1, .max_tunnels = 1, .min_idle = 1});
@@ -269,7 +269,7 @@ int main(void)
         FIXTURE_TEST(held_counts_under_max_open),  FIXTURE_TEST(held_comes_back),
         FIXTURE_TEST(held_comes_back_to_a_waiter), FIXTURE_TEST(held_finds_its_host_full),
         FIXTURE_TEST(held_comes_back_unfit),       FIXTURE_TEST(held_for_a_while),
-        FIXTURE_TEST(spares_take_the_place),       FIXTURE_TEST(held_outlives_a_shutdown),
+        FIXTURE_TEST(preconnected_take_the_place), FIXTURE_TEST(held_outlives_a_shutdown),
         FIXTURE_TEST(hold_needs_a_reservation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -347,7 +347,7 @@ static void failed_refresh_changes_nothing(void **state)
     end(&m);
 }
 
-static void keep_spares(const struct moving *m, const struct peer *peer)
+static void keeps_preconnected(const struct moving *m, const struct peer *peer)
 {
     struct endpoint endpoint = ask_prepare(m->f, peer)->endpoint;
     snprintf(endpoint.addr, sizeof(endpoint.addr), NAME);
@@ -355,12 +355,12 @@ static void keep_spares(const struct moving *m, const struct peer *peer)
     fixture_turn(m->f);
 }
 
-/* Spares are replaced by some to the new address, though nobody comes by. */
-static void spares_follow(void **state)
+/* Preconnected connections are replaced by some to the new address, though nobody comes by. */
+static void preconnected_follow(void **state)
 {
     struct moving m;
     begin(&m, *state, &(struct pool_limits){.min_idle = 2, .keep_alive = 1000 * SECOND});
-    keep_spares(&m, &m.f->a);
+    keeps_preconnected(&m, &m.f->a);
     claim_stats(m.f, 0, 0, 2, 0);
     fail_lookups(&m);
     fixture_warp(m.f, 11 * SECOND);
@@ -373,7 +373,7 @@ static void spares_follow(void **state)
     claim_stats(m.f, 0, 0, 2, 0);
     claim_discards(m.f, DISCARD_ADDRESS_GONE, 2);
     claim_at(get(&m, FROM_IMMEDIATE), THERE);
-    pool_drain(m.f->pool); /* no spares: nothing is asked any more */
+    pool_drain(m.f->pool); /* none preconnected: nothing is asked any more */
     fixture_turn(m.f);
     unsigned queries = names_count(m.f->names, NAME);
     fixture_warp(m.f, 100 * SECOND);
@@ -381,7 +381,8 @@ static void spares_follow(void **state)
     end(&m);
 }
 
-/* A spare that was being dialled when the name moved, and then reaches the old address. */
+/* A connection that was being dialled ahead when the name moved, and then reaches the old address.
+ */
 static void dialled_to_an_old_address(void **state)
 {
     struct moving m;
@@ -389,7 +390,7 @@ static void dialled_to_an_old_address(void **state)
     begin(&m, *state, &(struct pool_limits){.min_idle = 1, .keep_alive = 1000 * SECOND});
     struct peer *here = fixture_blackhole(m.f);
     assert_int_equal(peer_open_port(&there, THERE, here->address.sin_port), 0);
-    keep_spares(&m, here);
+    keeps_preconnected(&m, here);
     move(&m, THERE);
     for (unsigned i = 0; i < 4; i++)
         fixture_warp(m.f, 11 * SECOND);
@@ -508,7 +509,7 @@ int main(void)
         FIXTURE_TEST(lost_family_keeps_its_connections),
         FIXTURE_TEST(rotating),
         FIXTURE_TEST(failed_refresh_changes_nothing),
-        FIXTURE_TEST(spares_follow),
+        FIXTURE_TEST(preconnected_follow),
         FIXTURE_TEST(dialled_to_an_old_address),
         FIXTURE_TEST(dialled_to_a_missing_address),
         FIXTURE_TEST(every_pool_follows),

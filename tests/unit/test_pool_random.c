@@ -491,7 +491,7 @@ static void begin_round(struct world *w)
         w->limits[i] = limits;
         w->pools[i] = pool_new(w->loop, w->resolver, &limits);
         assert_non_null(w->pools[i]);
-        for (int spares = 0; spares < 3; spares++) {
+        for (int preconnects = 0; preconnects < 3; preconnects++) {
             size_t host = percent(w, 70) ? below(w, 7) : below(w, HOSTS);
             assert_int_equal(pool_keep_preconnected(w->pools[i], &w->endpoints[host]), 0);
             if (percent(w, 30))

@@ -300,7 +300,7 @@ static void dial_that_takes_too_long_is_a_failure(void **state)
     assert_int_equal(lines("reachable again: .* failures=1$"), 1);
 }
 
-static void spares_that_fail_are_summed_up(void **state)
+static void preconnected_that_fail_are_summed_up(void **state)
 {
     struct fixture *f = *state;
     struct ask *prepared = ask_prepare(f, &f->refusing);
@@ -309,11 +309,12 @@ static void spares_that_fail_are_summed_up(void **state)
     assert_int_equal(pool_keep_preconnected(f->pool, &prepared->endpoint), 0);
     fixture_turn(f);
     fixture_warp(f, 2 * USEC_PER_SEC);
-#define NO_SPARE "warning: no spare connection: " UPSTREAM "function=connect errno=111 error="
-    assert_int_equal(lines(NO_SPARE), 1);
+#define NO_PRECONNECTED                                                                            \
+    "warning: no spare connection: " UPSTREAM "function=connect errno=111 error="
+    assert_int_equal(lines(NO_PRECONNECTED), 1);
     fixture_warp(f, 10 * USEC_PER_SEC);
-    assert_int_equal(lines(NO_SPARE "\"Connection refused\" \\([0-9]+ more like this in 1[0-9] s"),
-                     1);
+    assert_int_equal(
+        lines(NO_PRECONNECTED "\"Connection refused\" \\([0-9]+ more like this in 1[0-9] s"), 1);
 }
 
 /* Connections */
@@ -346,7 +347,7 @@ int main(void)
         REPORT_TEST(reachable_again),
         REPORT_TEST(reachable_now_and_then),
         REPORT_TEST(dial_that_takes_too_long_is_a_failure),
-        REPORT_TEST(spares_that_fail_are_summed_up),
+        REPORT_TEST(preconnected_that_fail_are_summed_up),
         REPORT_TEST(unwanted_dial_has_a_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

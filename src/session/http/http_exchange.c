@@ -6,15 +6,15 @@
 
 /* Exchanges that a listener keeps for the next ones: they are too large for malloc to have at hand.
  */
-#define SPARES_MAX SPARES(16)
+#define FREE_LIST_MAX FREE_LIST(16)
 
 struct http_exchange *http_exchange_new(struct http_session *http)
 {
     struct http_listener *listener = http_listener_of(http);
-    struct http_exchange *exchange = listener->spare_exchanges;
+    struct http_exchange *exchange = listener->free_exchanges;
     if (exchange != NULL) {
-        listener->spare_exchanges = exchange->next_spare;
-        listener->spare_exchange_count--;
+        listener->free_exchanges = exchange->next_free;
+        listener->free_exchange_count--;
     } else if ((exchange = malloc(sizeof(*exchange))) == NULL) {
         return NULL;
     }
@@ -39,13 +39,13 @@ void http_exchange_free(struct http_session *http)
     buffer_clear(&exchange->last_chunk);
     free(exchange->target);
     free(exchange->upgrade);
-    if (listener->spare_exchange_count == SPARES_MAX) {
+    if (listener->free_exchange_count == FREE_LIST_MAX) {
         free(exchange);
         return;
     }
-    exchange->next_spare = listener->spare_exchanges;
-    listener->spare_exchanges = exchange;
-    listener->spare_exchange_count++;
+    exchange->next_free = listener->free_exchanges;
+    listener->free_exchanges = exchange;
+    listener->free_exchange_count++;
 }
 
 int http_listener_init(struct listener_context *context)
@@ -66,8 +66,8 @@ void http_listener_free(struct listener_context *context)
 {
     struct http_listener *listener = context->of_protocol;
     struct http_exchange *exchange;
-    while ((exchange = listener->spare_exchanges) != NULL) {
-        listener->spare_exchanges = exchange->next_spare;
+    while ((exchange = listener->free_exchanges) != NULL) {
+        listener->free_exchanges = exchange->next_free;
         free(exchange);
     }
     free(listener);

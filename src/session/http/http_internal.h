@@ -28,7 +28,7 @@ enum message_stage { MESSAGE_HEAD, MESSAGE_BODY, MESSAGE_TRAILER, MESSAGE_READ }
 /* One request with its response. */
 struct http_exchange {
     struct exchange base;
-    struct http_exchange *next_spare; /* while it is one */
+    struct http_exchange *next_free; /* while it is one */
     enum message_stage request_stage, response_stage;
     /* Each direction has its own, for both are read at the same time. */
     struct http1_head request, response, request_trailer, response_trailer;
@@ -47,8 +47,8 @@ struct http_listener {
     const char *host; /* the Host that the upstream gets */
     bool client_host; /* the client's instead, if it sent one */
     char authority[ENDPOINT_TEXT_MAX];
-    struct http_exchange *spare_exchanges; /* to be used again */
-    unsigned spare_exchange_count;
+    struct http_exchange *free_exchanges; /* to be used again */
+    unsigned free_exchange_count;
     uint64_t retries;    /* requests that were sent again */
     uint64_t answers[6]; /* by the status' first digit; 0: beyond 599 */
 };

@@ -1,4 +1,4 @@
-/* Fresh connections and min_idle: what `reuse = never` and spare connections rest on. */
+/* Fresh connections and min_idle: what `reuse = never` and preconnected connections rest on. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +14,7 @@ static struct pool_stats stats_of(const struct fixture *f)
     return stats;
 }
 
-static void keep_spares(struct fixture *f, const struct peer *peer)
+static void keeps_preconnected(struct fixture *f, const struct peer *peer)
 {
     const struct ask *model = ask_prepare(f, peer);
     assert_int_equal(pool_keep_preconnected(f->pool, &model->endpoint), 0);
@@ -73,12 +73,12 @@ static void fresh_has_its_turn(void **state)
     claim_ok(other, FROM_DEFERRED);
 }
 
-/* Spares are opened without any waiter, and are an immediate hit that nobody used before. */
-static void spares_are_opened_ahead(void **state)
+/* Connections are opened without any waiter, and are an immediate hit that nobody used before. */
+static void preconnected_are_opened_ahead(void **state)
 {
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.min_idle = 2});
-    keep_spares(f, &f->a);
+    keeps_preconnected(f, &f->a);
     claim_stats(f, 0, 2, 0, 0);
     fixture_turn(f);
     claim_stats(f, 0, 0, 2, 0);
@@ -93,13 +93,13 @@ static void spares_are_opened_ahead(void **state)
 }
 
 /* max_connecting: one after the other. */
-static void spares_count_as_connecting(void **state)
+static void preconnected_count_as_connecting(void **state)
 {
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.min_idle = 3, .max_connecting = 1});
-    keep_spares(f, &f->a);
+    keeps_preconnected(f, &f->a);
     claim_stats(f, 0, 1, 0, 0);
-    struct ask *waiter = ask(f, &f->a); /* takes what the spare's dial brings */
+    struct ask *waiter = ask(f, &f->a); /* takes what the dial ahead brings */
     claim_stats(f, 0, 1, 0, 0);
     fixture_turn(f);
     claim_ok(waiter, FROM_NONE);
@@ -107,13 +107,14 @@ static void spares_count_as_connecting(void **state)
     claim_stats(f, 1, 0, 3, 0);
 }
 
-/* Nobody has used a spare: a fresh allocation takes it, past a used connection that lies newer. */
-static void fresh_takes_a_spare(void **state)
+/* Nobody has used a preconnected connection: a fresh allocation takes it, past a used connection
+ * that lies newer. */
+static void fresh_takes_a_preconnected_one(void **state)
 {
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.min_idle = 1});
     struct ask *used = ask_get(f, &f->a, FROM_NONE);
-    keep_spares(f, &f->a);
+    keeps_preconnected(f, &f->a);
     fixture_turn(f);
     ask_release(used);
     claim_stats(f, 0, 0, 2, 0);
@@ -132,13 +133,13 @@ static void all_send(struct peer *peer)
         peer_conn_send(conn);
 }
 
-/* A greeting stays unread for the first user of a spare. */
+/* A greeting stays unread for the first user of a preconnected connection. */
 static void greeting_waits_for_the_first_user(void **state)
 {
     struct fixture *f = *state;
     char bytes[8];
     fixture_pool(f, &(struct pool_limits){.min_idle = 1});
-    keep_spares(f, &f->a);
+    keeps_preconnected(f, &f->a);
     pool_expect_greeting(f->pool, &f->asks[0].endpoint);
     fixture_turn(f);
     all_send(&f->a);
@@ -152,12 +153,12 @@ static void greeting_waits_for_the_first_user(void **state)
     claim_discards(f, DISCARD_UNREAD_DATA, 1);
 }
 
-/* A greeting and then the end: the spare is of no use. */
-static void greeting_and_end_is_no_spare(void **state)
+/* A greeting and then the end: the connection is of no use. */
+static void greeting_and_end_is_of_no_use(void **state)
 {
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.min_idle = 1});
-    keep_spares(f, &f->a);
+    keeps_preconnected(f, &f->a);
     pool_expect_greeting(f->pool, &f->asks[0].endpoint);
     fixture_turn(f);
     all_send(&f->a);
@@ -166,12 +167,12 @@ static void greeting_and_end_is_no_spare(void **state)
     claim_stats(f, 0, 0, 0, 0);
 }
 
-/* Without the word of the host's owner early bytes end a spare. */
-static void unexpected_bytes_end_a_spare(void **state)
+/* Without the word of the host's owner early bytes end a preconnected connection. */
+static void unexpected_bytes_end_a_preconnected_one(void **state)
 {
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.min_idle = 1});
-    keep_spares(f, &f->a);
+    keeps_preconnected(f, &f->a);
     fixture_turn(f);
     all_send(&f->a);
     fixture_turn(f);
@@ -179,8 +180,8 @@ static void unexpected_bytes_end_a_spare(void **state)
     claim_discards(f, DISCARD_UNREAD_DATA, 1);
 }
 
-/* Only hosts that asked for them have spares. */
-static void other_hosts_have_no_spares(void **state)
+/* Only hosts that asked for them have preconnected connections. */
+static void other_hosts_have_none_preconnected(void **state)
 {
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.min_idle = 2});
@@ -189,13 +190,13 @@ static void other_hosts_have_no_spares(void **state)
     claim_stats(f, 0, 0, 0, 0);
 }
 
-/* The limits hold for spares as well. */
-static void spares_respect_the_limits(void **state)
+/* The limits hold for preconnected connections as well. */
+static void preconnected_respect_the_limits(void **state)
 {
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.min_idle = 3, .max_per_host = 2, .max_open = 3});
-    keep_spares(f, &f->a);
-    keep_spares(f, &f->b);
+    keeps_preconnected(f, &f->a);
+    keeps_preconnected(f, &f->b);
     fixture_turn(f);
     claim_stats(f, 0, 0, 3, 0);
     ask_get(f, &f->a, FROM_IMMEDIATE);
@@ -204,12 +205,13 @@ static void spares_respect_the_limits(void **state)
     claim_stats(f, 2, 0, 1, 0);
 }
 
-/* A spare is no obstacle: at max_open it goes for a waiter of another host, idle or not. */
-static void waiters_go_before_spares(void **state)
+/* A preconnected connection is no obstacle: at max_open it goes for a waiter of another host, idle
+ * or not. */
+static void waiters_go_before_preconnecting(void **state)
 {
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.min_idle = 2, .max_open = 2});
-    keep_spares(f, &f->a);
+    keeps_preconnected(f, &f->a);
     fixture_begin(f);
     struct ask *one = ask(f, &f->b);
     claim_stats(f, 0, 2, 0, 0);
@@ -223,12 +225,12 @@ static void waiters_go_before_spares(void **state)
     claim_stats(f, 2, 0, 0, 0);
 }
 
-/* A waiter takes the dial of a spare that is under way instead of one of its own. */
-static void waiter_takes_the_dial_of_a_spare(void **state)
+/* A waiter takes a dial ahead that is under way instead of one of its own. */
+static void waiter_takes_a_dial_ahead(void **state)
 {
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.min_idle = 1, .max_per_host = 1});
-    keep_spares(f, &f->a);
+    keeps_preconnected(f, &f->a);
     fixture_begin(f);
     claim_stats(f, 0, 1, 0, 0);
     struct ask *waiter = ask(f, &f->a);
@@ -238,12 +240,12 @@ static void waiter_takes_the_dial_of_a_spare(void **state)
     assert_int_equal(stats_of(f).dials, 1);
 }
 
-/* A spare that ages past keep_alive is replaced. */
-static void old_spares_are_replaced(void **state)
+/* A preconnected connection that ages past keep_alive is replaced. */
+static void old_preconnected_are_replaced(void **state)
 {
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.min_idle = 1, .keep_alive = 10 * USEC_PER_SEC});
-    keep_spares(f, &f->a);
+    keeps_preconnected(f, &f->a);
     fixture_turn(f);
     fixture_warp(f, 10 * USEC_PER_SEC);
     claim_stats(f, 0, 0, 1, 0);
@@ -253,11 +255,11 @@ static void old_spares_are_replaced(void **state)
 
 /* While the upstream is down the pauses grow from a second to half a minute, a quarter more or
  * less, and a waiter is not held up by them. */
-static void spares_back_off(void **state)
+static void preconnected_back_off(void **state)
 {
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.min_idle = 1});
-    keep_spares(f, &f->refusing);
+    keeps_preconnected(f, &f->refusing);
     fixture_turn(f);
     usec_t pause = USEC_PER_SEC;
     for (unsigned dials = 1; dials < 9; dials++) {
@@ -272,13 +274,13 @@ static void spares_back_off(void **state)
     claim_failed(waiter, "connect", ECONNREFUSED);
 }
 
-/* An upstream that closes spares at once is backed off from as well. */
-static void closed_spares_back_off(void **state)
+/* An upstream that closes preconnected connections at once is backed off from as well. */
+static void closed_preconnected_back_off(void **state)
 {
     struct fixture *f = *state;
     struct peer_conn *conn;
     fixture_pool(f, &(struct pool_limits){.min_idle = 1});
-    keep_spares(f, &f->a);
+    keeps_preconnected(f, &f->a);
     fixture_turn(f);
     peer_accept(&f->a);
     TAILQ_FOREACH (conn, &f->a.conns, link)
@@ -291,11 +293,11 @@ static void closed_spares_back_off(void **state)
 }
 
 /* The same when one event tells of the connection and of its end. */
-static void spares_closed_at_once_back_off(void **state)
+static void preconnected_closed_at_once_back_off(void **state)
 {
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.min_idle = 1});
-    keep_spares(f, &f->a);
+    keeps_preconnected(f, &f->a);
     fixture_begin(f);
     peer_accept(&f->a);
     peer_conn_close(TAILQ_FIRST(&f->a.conns));
@@ -307,21 +309,21 @@ static void spares_closed_at_once_back_off(void **state)
     claim_stats(f, 0, 0, 1, 0);
 }
 
-/* Neither a drained nor a shut pool keeps spares. */
-static void drained_pools_keep_no_spares(void **state)
+/* Neither a drained nor a shut pool keeps preconnected connections. */
+static void drained_pools_keep_none_preconnected(void **state)
 {
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.min_idle = 2});
-    keep_spares(f, &f->a);
+    keeps_preconnected(f, &f->a);
     fixture_turn(f);
-    keep_spares(f, fixture_blackhole(f));
+    keeps_preconnected(f, fixture_blackhole(f));
     fixture_begin(f);
     claim_stats(f, 0, 2, 2, 0);
     pool_drain(f->pool);
     claim_stats(f, 0, 0, 0, 0);
-    keep_spares(f, &f->b);
+    keeps_preconnected(f, &f->b);
     pool_shutdown(f->pool);
-    keep_spares(f, &f->c);
+    keeps_preconnected(f, &f->c);
     fixture_turn(f);
     claim_stats(f, 0, 0, 0, 0);
 }
@@ -329,15 +331,24 @@ static void drained_pools_keep_no_spares(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FIXTURE_TEST(fresh_takes_nothing_used),     FIXTURE_TEST(fresh_replaces_a_used_one),
-        FIXTURE_TEST(fresh_has_its_turn),           FIXTURE_TEST(spares_are_opened_ahead),
-        FIXTURE_TEST(fresh_takes_a_spare),          FIXTURE_TEST(greeting_waits_for_the_first_user),
-        FIXTURE_TEST(greeting_and_end_is_no_spare), FIXTURE_TEST(unexpected_bytes_end_a_spare),
-        FIXTURE_TEST(other_hosts_have_no_spares),   FIXTURE_TEST(spares_respect_the_limits),
-        FIXTURE_TEST(waiters_go_before_spares),     FIXTURE_TEST(waiter_takes_the_dial_of_a_spare),
-        FIXTURE_TEST(old_spares_are_replaced),      FIXTURE_TEST(spares_back_off),
-        FIXTURE_TEST(closed_spares_back_off),       FIXTURE_TEST(drained_pools_keep_no_spares),
-        FIXTURE_TEST(spares_count_as_connecting),   FIXTURE_TEST(spares_closed_at_once_back_off),
+        FIXTURE_TEST(fresh_takes_nothing_used),
+        FIXTURE_TEST(fresh_replaces_a_used_one),
+        FIXTURE_TEST(fresh_has_its_turn),
+        FIXTURE_TEST(preconnected_are_opened_ahead),
+        FIXTURE_TEST(fresh_takes_a_preconnected_one),
+        FIXTURE_TEST(greeting_waits_for_the_first_user),
+        FIXTURE_TEST(greeting_and_end_is_of_no_use),
+        FIXTURE_TEST(unexpected_bytes_end_a_preconnected_one),
+        FIXTURE_TEST(other_hosts_have_none_preconnected),
+        FIXTURE_TEST(preconnected_respect_the_limits),
+        FIXTURE_TEST(waiters_go_before_preconnecting),
+        FIXTURE_TEST(waiter_takes_a_dial_ahead),
+        FIXTURE_TEST(old_preconnected_are_replaced),
+        FIXTURE_TEST(preconnected_back_off),
+        FIXTURE_TEST(closed_preconnected_back_off),
+        FIXTURE_TEST(drained_pools_keep_none_preconnected),
+        FIXTURE_TEST(preconnected_count_as_connecting),
+        FIXTURE_TEST(preconnected_closed_at_once_back_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
