@@ -34,7 +34,7 @@ def check_spliced(t, kaproxy):
 
 
 @test("what stands behind a large answer is nobody's")
-def surplus(t):
+def excess(t):
     upstream = t.own(HttpUpstream(lambda c, m: answer(BODY) + answer(b"poison")))
     kaproxy = start(t, upstream, pool={"max_per_host": 1})
     peer = client(t, kaproxy)

@@ -272,7 +272,7 @@ def upstream_says_close(t):
 
 
 @test("and with one behind which more came, which is of nobody's asking")
-def surplus(t):
+def excess(t):
     def handler(_connection, message):
         reply = answer(b"", CHALLENGE, status=401)
         return reply + answer(b"poison") if message.target == "/two" else reply

@@ -324,7 +324,7 @@ static enum step take_all(struct http_session *http, char *data, size_t length)
         return STEP_GONE;
     if (http->client.session.state != SESSION_RELAYING)
         buffer_clear(
-            &exchange->base.answer); /* surplus, of which no more than that is to be known */
+            &exchange->base.answer); /* excess: that there is some is all there is to know */
     return STEP_AGAIN;
 }
 

@@ -71,7 +71,7 @@ enum trick {
     TRICK_PAUSE,                 /* stops for some milliseconds in mid-answer */
     TRICK_SAY_CLOSE,             /* says that the connection ends, and waits for that */
     TRICK_CLOSE_AFTER,           /* closes after its answer and does not say so */
-    TRICK_SURPLUS,               /* sends another answer behind it that nobody asked for */
+    TRICK_EXCESS,                /* sends another answer behind it that nobody asked for */
     TRICK_SPOILED,               /* from here on the exchange cannot succeed */
     TRICK_EARLY = TRICK_SPOILED, /* answers before it has read the body, and closes */
     TRICK_EARLY_STAYS,           /* answers before it has read the body, then reads it */

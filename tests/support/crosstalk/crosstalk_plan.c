@@ -6,8 +6,8 @@
 #define KIB ((size_t)1024)
 #define MIB (1024 * KIB)
 
-/* The surplus and the answer before it must come in one segment. */
-#define SURPLUS_BODY_MAX 600
+/* The excess bytes and the answer before it must come in one segment. */
+#define EXCESS_BODY_MAX 600
 
 uint64_t random_next(struct random *random)
 {
@@ -85,8 +85,8 @@ static void suit_trick(struct plan *plan, struct random *random)
     }
     if (plan->trick == TRICK_CUT)
         plan->answer_size += 1;
-    if (plan->trick == TRICK_SURPLUS) {
-        plan->answer_size %= SURPLUS_BODY_MAX;
+    if (plan->trick == TRICK_EXCESS) {
+        plan->answer_size %= EXCESS_BODY_MAX;
         plan->answer_framing = draw_framing(random);
     }
     if (plan->trick == TRICK_EARLY || plan->trick == TRICK_EARLY_STAYS) {

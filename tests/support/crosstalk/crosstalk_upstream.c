@@ -82,14 +82,14 @@ static bool send_interim(struct upstream *upstream)
 }
 
 /* The answer and one more in a single segment, which is there as a whole or not at all. */
-static void send_surplus(struct upstream *upstream)
+static void send_excess(struct upstream *upstream)
 {
-    static const char surplus[] =
+    static const char excess[] =
         "HTTP/1.1 200 OK\r\nX-Id: 18446744073709551615\r\nContent-Length: 3\r\n\r\nbad";
     int cork = 1;
     setsockopt(upstream->wire.fd, IPPROTO_TCP, TCP_CORK, &cork, sizeof(cork));
     if (send_head(upstream, "") && send_body(upstream, upstream->plan.answer_size))
-        wire_send(&upstream->wire, surplus, sizeof(surplus) - 1);
+        wire_send(&upstream->wire, excess, sizeof(excess) - 1);
     cork = 0;
     setsockopt(upstream->wire.fd, IPPROTO_TCP, TCP_CORK, &cork, sizeof(cork));
 }
@@ -151,8 +151,8 @@ static bool answer(struct upstream *upstream)
     case TRICK_PAUSE:
         pause_for(&upstream->random, 20);
         break;
-    case TRICK_SURPLUS:
-        send_surplus(upstream);
+    case TRICK_EXCESS:
+        send_excess(upstream);
         return true; /* kaproxy must end it */
     default:
         break;
@@ -226,7 +226,7 @@ static bool exchange(struct upstream *upstream)
     }
     if (!answer(upstream))
         return false;
-    if (plan->trick != TRICK_SURPLUS && plan->trick != TRICK_SAY_CLOSE)
+    if (plan->trick != TRICK_EXCESS && plan->trick != TRICK_SAY_CLOSE)
         return true;
     require_end(upstream);
     return false;
