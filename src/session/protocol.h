@@ -52,7 +52,7 @@ struct protocol {
     void (*listener_free)(struct listener_context *context);
     /* The client was accepted; must not end the session (session_wake comes back to run). */
     void (*start)(struct session *session);
-    /* The pool has answered: the lease has begun, or failure says why not. */
+    /* The pool has granted a lease, or failure says why not. */
     void (*on_connection)(struct session *session, const struct failure *failure);
     /* A stream became ready, or it is time for more: one bounded piece of work. Ends with
      * session_pause unless it ends the session. */
@@ -76,11 +76,11 @@ struct protocol {
 /* What the access log tells of a session, or of one exchange of it. */
 struct access {
     bool open;                  /* something is to be logged */
-    bool was_answered;          /* from_cache holds */
-    enum from_cache from_cache; /* of the last answer */
+    bool was_granted;           /* from_cache holds */
+    enum from_cache from_cache; /* of the last grant */
     usec_t started;
     usec_t asked;  /* when the pool was, as long as it has not answered; else 0 */
-    usec_t waited; /* for the pool's answers */
+    usec_t waited; /* for the pool's grants */
     uint64_t bytes_up, bytes_down;
     const struct failure *failure; /* of the allocation, by session_set_failure; NULL: none */
 };
@@ -172,7 +172,7 @@ void session_clear_failure(struct session *session);
  * written later, and there may be many. */
 void session_learn_process(struct session *session);
 
-/* The pool has answered, or is not to any more. Returns the time. */
+/* The pool has granted or refused, or is not to any more. Returns the time. */
 usec_t session_end_wait(struct session *session);
 
 /* From here on there is something to log. */

@@ -97,7 +97,7 @@ void session_finish(struct session *session, enum session_end end)
     context->ended(context);
 }
 
-/* Answers in the next turn, in the pool's place. */
+/* Fails in the next turn, in the pool's place. */
 static void fail_later(struct session *session, const char *function, int number)
 {
     struct failure failure = {.function = function, .number = number};
@@ -232,7 +232,7 @@ static void on_timer(struct timer *timer)
         session_finish(session, SESSION_IDLE_TIMEOUT);
 }
 
-static void on_answered(struct allocation *allocation, const struct failure *failure)
+static void on_granted(struct allocation *allocation, const struct failure *failure)
 {
     struct session *session = container_of(allocation, struct session, allocation);
     struct access *access = &session->access;
@@ -243,7 +243,7 @@ static void on_answered(struct allocation *allocation, const struct failure *fai
         session->protocol->on_connection(session, session->access.failure);
         return;
     }
-    access->was_answered = true;
+    access->was_granted = true;
     access->from_cache = allocation->from_cache;
     session_note_conn(session);
     stream_set_handler(allocation->stream, &session->upstream_handler);
@@ -262,7 +262,7 @@ void session_ask(struct session *session, bool fresh)
         fail_later(session, "allocate", errno);
         return;
     }
-    /* An answer that is on its way already comes before anything of the client's. */
+    /* A grant that is on its way already comes before anything of the client's. */
     if (pool_is_waiting(allocation) && !session->protocol->watches_late &&
         session_watch_client(session) < 0) {
         int number = errno;
@@ -297,7 +297,7 @@ int session_start(struct listener_context *context, int fd, const union address 
     session->allocation.endpoint = &context->config->upstream;
     session->allocation.retained = context->pool_host;
     session->allocation.timeout = context->config->timeout;
-    session->allocation.on_connection = on_answered;
+    session->allocation.on_connection = on_granted;
     stream_init(&session->client, fd);
     session->client.local = peer->sa.sa_family == AF_UNIX;
     stream_set_handler(&session->client, &session->client_handler);

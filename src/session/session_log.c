@@ -140,7 +140,7 @@ static void put_conn(struct session *session, struct log_line *line)
     log_line_number(line, info->uses);
     LOG_LINE_PUT(line, " addr=");
     log_line_text(line, address_format(&info->address, address));
-    if (!session->access.was_answered || session->access.from_cache != FROM_NONE)
+    if (!session->access.was_granted || session->access.from_cache != FROM_NONE)
         return;
     LOG_LINE_PUT(line, " connect_ms=");
     log_line_ms(line, info->connect_time);
@@ -167,7 +167,7 @@ static void write_line(struct session *session, enum session_end end)
     LOG_LINE_PUT(&line, " upstream=");
     log_line_text(&line, session->context->upstream);
     LOG_LINE_PUT(&line, " from_cache=");
-    log_line_text(&line, access->was_answered ? from_cache_name(access->from_cache) : "-");
+    log_line_text(&line, access->was_granted ? from_cache_name(access->from_cache) : "-");
     LOG_LINE_PUT(&line, " wait_ms=");
     log_line_ms(&line, access->waited);
     put_conn(session, &line);

@@ -220,7 +220,7 @@ struct size {
 };
 
 enum kind {
-    DEFERRED,  /* hosts have a connection, and waiters for it: a release is the next one's answer */
+    DEFERRED,  /* hosts have a connection, and waiters for it: a release is the next one's grant */
     IMMEDIATE, /* nobody waits: a release leaves the connection idle, and allocate finds it */
     FULL       /* half the hosts wait for room at max_open: a release closes the connection, and
                   the oldest waiter of all is dialled for */

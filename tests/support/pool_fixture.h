@@ -27,7 +27,7 @@ struct ask {
     struct pool *pool;
     struct endpoint endpoint;
     struct allocation allocation;
-    void (*then)(struct ask *ask); /* run inside the answer */
+    void (*then)(struct ask *ask); /* run inside the grant */
     unsigned answers;              /* how often it was answered */
     unsigned order;                /* the how manieth answer of all it was */
     bool succeeded;

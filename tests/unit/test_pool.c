@@ -23,7 +23,7 @@ static void answers_once_and_later(void **state)
     claim_ok(second, FROM_IMMEDIATE);
 }
 
-/* [2] The answer brings the caller's struct, which is the context, with what was asked for. */
+/* [2] The grant brings the caller's struct, which is the context, with what was asked for. */
 static void answer_echoes_the_question(void **state)
 {
     struct fixture *f = *state;
@@ -42,7 +42,7 @@ static void answer_echoes_the_question(void **state)
     assert_null(bad->allocation.stream);
 }
 
-/* [2] The stream that the answer brings is connected to the endpoint that was asked for. */
+/* [2] The stream that the grant brings is connected to the endpoint that was asked for. */
 static void stream_leads_to_the_endpoint(void **state)
 {
     struct fixture *f = *state;

@@ -1,4 +1,4 @@
-/* POOL 26 to 30: calls from inside an answer, shutdown, cancel, and a lease ended twice. */
+/* POOL 26 to 30: calls from inside a grant, shutdown, cancel, and a lease ended twice. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -47,7 +47,7 @@ static void cancel_the_next(struct ask *ask)
     ask_cancel(ask + 1);
 }
 
-/* [26] A callback may take back an answer that is posted behind its own. */
+/* [26] A callback may take back a grant that is posted behind its own. */
 static void cancel_inside_an_answer(void **state)
 {
     struct fixture *f = *state;
@@ -91,7 +91,7 @@ static void ask_again_inside(struct ask *asked)
     ask_start(asked);
 }
 
-/* [26] A struct may be used again from inside its answer. */
+/* [26] A struct may be used again from inside its grant. */
 static void struct_is_free_inside_a_failure(void **state)
 {
     struct fixture *f = *state;
@@ -157,7 +157,7 @@ static void shutdown_refuses_allocate(void **state)
     claim_pending(refused);
 }
 
-/* [27] An answer that is posted already is not taken back by a shutdown. */
+/* [27] A grant that is posted already is not taken back by a shutdown. */
 static void posted_answer_survives_shutdown(void **state)
 {
     struct fixture *f = *state;
@@ -240,7 +240,7 @@ static void cancel_while_connecting(void **state)
     assert_int_equal(stats.failures, 0);
 }
 
-/* [28] The answer is decided, but its owner has not seen it: the connection goes back, and not to
+/* [28] The grant is decided, but its owner has not seen it: the connection goes back, and not to
  * waste. */
 static void cancel_a_posted_answer(void **state)
 {
@@ -372,7 +372,7 @@ static void free_in_full_swing(void **state)
     struct ask *late = ask_prepare(f, &f->a);
     late->allocation.timeout = -1;
     ask_start(late);
-    /* An answer that was delivered meanwhile is a lease that has to end first. */
+    /* A grant that was delivered meanwhile is a lease that has to end first. */
     for (unsigned i = 0; i < f->ask_count; i++) {
         if (f->asks[i].held)
             ask_discard(&f->asks[i], false);

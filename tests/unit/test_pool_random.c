@@ -200,7 +200,7 @@ static void on_answered(struct allocation *allocation, const struct failure *fai
         w->succeeded[slot->pool]++;
         check_lease(w, slot);
     }
-    /* What users do from inside an answer. */
+    /* What users do from inside a grant. */
     if (slot->state == SLOT_LEASED && percent(w, 20))
         user_release(w, slot);
     else if (slot->state == SLOT_LEASED && percent(w, 5))

@@ -239,7 +239,7 @@ static void max_uses_ends_a_connection(void **state)
     ask_get(f, &f->a, FROM_NONE);
 }
 
-/* An answer that was taken back is no use. */
+/* A grant that was taken back is no use. */
 static void taken_back_answer_is_no_use(void **state)
 {
     struct fixture *f = *state;

@@ -1,4 +1,4 @@
-/* What the answer says when an allocation fails for want of time or of a place: which function had
+/* What is said when an allocation fails for want of time or of a place: which function had
  * the time, and which limit held it up. */
 #include "support/pool_fixture.h"
 

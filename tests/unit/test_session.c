@@ -150,7 +150,7 @@ static void test_no_memory(void **state)
     close(fd);
 }
 
-/* A kind that asks, and notes the answer. */
+/* A kind that asks, and notes the grant. */
 struct probe {
     struct session session;
     unsigned answers;
