@@ -65,9 +65,9 @@ static void visitor_begin_request(struct visitor *visitor)
 
 static void visitor_refuse(struct visitor *visitor, unsigned status, const char *text)
 {
-    const struct http1_answer answer = {.status = status, .text = text, .now = time(NULL)};
+    const struct http1_local_reply answer = {.status = status, .text = text, .now = time(NULL)};
     char message[1024];
-    ssize_t length = http1_compose_answer(message, sizeof(message), &answer);
+    ssize_t length = http1_compose_local_reply(message, sizeof(message), &answer);
 
     if (length > 0)
         bufferevent_write(visitor->stream, message, (size_t)length);

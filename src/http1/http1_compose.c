@@ -488,31 +488,31 @@ static void put_printable(struct out *out, const char *text)
     }
 }
 
-ssize_t http1_compose_answer(char *buffer, size_t size, const struct http1_answer *answer)
+ssize_t http1_compose_local_reply(char *buffer, size_t size, const struct http1_local_reply *reply)
 {
     struct out out = OUT(buffer, size);
-    const char *reason = http1_reason(answer->status);
+    const char *reason = http1_reason(reply->status);
     char status_text[4];
-    size_t length = sizeof("400 \n\n") - 1 + strlen(reason) + strlen(answer->text);
+    size_t length = sizeof("400 \n\n") - 1 + strlen(reason) + strlen(reply->text);
 
-    copy_status(status_text, answer->status);
-    put_status_line(&out, answer->status, reason, strlen(reason));
-    put_date(&out, answer->now);
+    copy_status(status_text, reply->status);
+    put_status_line(&out, reply->status, reason, strlen(reason));
+    put_date(&out, reply->now);
     PUT(&out, "Content-Type: text/plain\r\n");
     put_framing(&out, HTTP1_LENGTH, length);
-    if (answer->proxy_status != NULL) {
+    if (reply->proxy_status != NULL) {
         PUT(&out, "Proxy-Status: ");
-        put_text(&out, answer->proxy_status);
+        put_text(&out, reply->proxy_status);
         PUT(&out, "\r\n");
     }
-    if (answer->retry_after > 0)
-        put_number(&out, "Retry-After: ", answer->retry_after, 10);
+    if (reply->retry_after > 0)
+        put_number(&out, "Retry-After: ", reply->retry_after, 10);
     PUT(&out, "Connection: close\r\n\r\n");
-    if (!answer->head_only) {
+    if (!reply->head_only) {
         put(&out, status_text, sizeof(status_text));
         put_text(&out, reason);
         PUT(&out, "\n");
-        put_printable(&out, answer->text);
+        put_printable(&out, reply->text);
         PUT(&out, "\n");
     }
     return finish(&out);

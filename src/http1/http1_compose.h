@@ -66,8 +66,8 @@ MUST_CHECK ssize_t http1_compose_last_chunk(char *buffer, size_t size,
 /* "HTTP/1.1 100 Continue", for a client that waits for it. */
 #define HTTP1_CONTINUE "HTTP/1.1 100 Continue\r\n\r\n"
 
-/* An answer of our own, text/plain, with Connection: close. */
-struct http1_answer {
+/* A local reply, text/plain, with Connection: close. */
+struct http1_local_reply {
     unsigned status;          /* 400 to 599 */
     const char *text;         /* what happened; control characters are replaced */
     const char *proxy_status; /* Proxy-Status' value; NULL: none */
@@ -75,10 +75,10 @@ struct http1_answer {
     unsigned retry_after;     /* seconds; 0: none */
     time_t now;               /* for Date; 0: none */
 };
-MUST_CHECK ssize_t http1_compose_answer(char *buffer, size_t size,
-                                        const struct http1_answer *answer);
+MUST_CHECK ssize_t http1_compose_local_reply(char *buffer, size_t size,
+                                             const struct http1_local_reply *reply);
 
-/* The standard phrase for a status that we answer with; "Error" for any other. */
+/* The standard phrase for a status that we reply with; "Error" for any other. */
 const char *http1_reason(unsigned status);
 
 #endif

@@ -468,10 +468,10 @@ static void test_chunks(void **state)
 
 static void test_answer(void **state)
 {
-    struct http1_answer answer = {.status = 503, .text = "a\r\nb: %s", .retry_after = 2};
+    struct http1_local_reply answer = {.status = 503, .text = "a\r\nb: %s", .retry_after = 2};
 
     (void)state;
-    assert_out(http1_compose_answer(out, sizeof(out), &answer),
+    assert_out(http1_compose_local_reply(out, sizeof(out), &answer),
                "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\n"
                "Content-Length: 33\r\nRetry-After: 2\r\nConnection: close\r\n\r\n"
                "503 Service Unavailable\na??b: %s\n");
@@ -479,7 +479,7 @@ static void test_answer(void **state)
     answer.retry_after = 0;
     answer.now = 784111777;
     answer.proxy_status = "kaproxy; error=x";
-    assert_out(http1_compose_answer(out, sizeof(out), &answer),
+    assert_out(http1_compose_local_reply(out, sizeof(out), &answer),
                "HTTP/1.1 503 Service Unavailable\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
                "Content-Type: text/plain\r\nContent-Length: 33\r\n"
                "Proxy-Status: kaproxy; error=x\r\nConnection: close\r\n\r\n");

@@ -170,12 +170,12 @@ static void http_on_connection(struct session *session, const struct failure *fa
     struct http_session *http = http_of(session);
     enum step step = STEP_AGAIN;
     if (failure != NULL)
-        step = http_answer_failure(http, failure);
+        step = http_local_reply_failure(http, failure);
     else if (exchange_check_granted(&http->client) == STEP_GONE)
         step = STEP_GONE;
     else if (http_may_hold(&http_exchange_of(http)->request) &&
              !pool_reserve_hold(&session->allocation))
-        step = http_answer_no_tunnel(http);
+        step = http_local_reply_no_tunnel(http);
     if (step != STEP_GONE)
         http_run(session);
 }

@@ -6,7 +6,7 @@
  *   http_request.c   client to upstream: reads a request ahead, asks, sends
  *   http_response.c  upstream to client: passes the answer on, gives the connection back
  *   http_body.c      payload, in either direction
- *   http_answer.c    answers of our own, tunnels
+ *   http_local_reply.c    local replies, tunnels
  *
  * A step works on one session. It says STEP_GONE when it has ended it: then nothing of it may be
  * touched any more. */
@@ -105,7 +105,7 @@ void http_exchange_free(struct http_session *http);                 /* if there 
 void http_limit_header(struct http_session *http, usec_t from);
 /* How long nothing may move, as things stand; 0: any time. */
 usec_t http_quiet_max(const struct http_session *http);
-/* Nothing moved for so long, or a limit is over: answers, or ends the client. */
+/* Nothing moved for so long, or a limit is over: replies, or ends the client. */
 enum step http_time_is_over(struct http_session *http);
 
 /* http_request.c */
@@ -122,16 +122,16 @@ bool http_request_is_sent(const struct http_exchange *exchange);
 /* RELAYING: reads the answer and passes it on. */
 enum step http_relay_response(struct http_session *http);
 
-/* http_answer.c */
+/* http_local_reply.c */
 
-/* Answers in the upstream's place and ends the exchange. What is leased is discarded for `reason`.
+/* Replies in the upstream's place and ends the exchange. What is leased is discarded for `reason`.
  * An answer of which the client was told something already is cut. */
-enum step http_answer(struct http_session *http, unsigned status, const char *text,
-                      enum session_end end, enum pool_discard reason);
+enum step http_local_reply(struct http_session *http, unsigned status, const char *text,
+                           enum session_end end, enum pool_discard reason);
 /* No connection could be had. */
-enum step http_answer_failure(struct http_session *http, const struct failure *failure);
+enum step http_local_reply_failure(struct http_session *http, const struct failure *failure);
 /* The client may not hold one more. A connection that was had already goes back as it came. */
-enum step http_answer_no_tunnel(struct http_session *http);
+enum step http_local_reply_no_tunnel(struct http_session *http);
 /* The upstream's connection ended before anything of the response came: 502, or 504. */
 enum step http_upstream_failed(struct client *client, enum pool_discard reason);
 /* The connection is dead: once more, or 504. */

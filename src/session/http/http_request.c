@@ -80,7 +80,7 @@ static enum step fill(struct http_session *http)
 
 static enum step refuse(struct http_session *http, unsigned status, const char *text)
 {
-    return http_answer(http, status, text, SESSION_BAD_REQUEST, DISCARD_CLIENT_ABORT);
+    return http_local_reply(http, status, text, SESSION_BAD_REQUEST, DISCARD_CLIENT_ABORT);
 }
 
 /* What the access log is to tell of the request line. */
@@ -336,7 +336,7 @@ static enum step ask(struct http_session *http)
     }
     const struct listener_context *context = http->client.session.context;
     if (http_may_hold(&http_exchange_of(http)->request) && !pool_can_hold(context->pool_host))
-        return http_answer_no_tunnel(http);
+        return http_local_reply_no_tunnel(http);
     session_ask(&http->client.session, context->config->reuse == REUSE_NEVER);
     return exchange_check_queued(&http->client) == STEP_GONE ? STEP_GONE : STEP_BLOCKED;
 }

@@ -10,7 +10,7 @@
 
 static enum step bad_response(struct http_session *http, const char *text)
 {
-    return http_answer(http, 502, text, SESSION_BAD_RESPONSE, DISCARD_PROTOCOL_ERROR);
+    return http_local_reply(http, 502, text, SESSION_BAD_RESPONSE, DISCARD_PROTOCOL_ERROR);
 }
 
 /* How a connection that has brought its answer goes back; POOL_DISCARD_COUNT: released. */
@@ -347,8 +347,8 @@ static enum step upstream_ended(struct http_session *http, bool in_order)
     const char *tls = stream_failure(http->client.session.allocation.stream);
     if (*tls != '\0')
         snprintf(text, sizeof(text), "tls: in the middle of the answer: %s", tls);
-    return http_answer(http, 502, text, in_order ? SESSION_UPSTREAM_CLOSED : SESSION_UPSTREAM_RESET,
-                       reason);
+    return http_local_reply(http, 502, text,
+                            in_order ? SESSION_UPSTREAM_CLOSED : SESSION_UPSTREAM_RESET, reason);
 }
 
 static bool is_bulk(struct http_session *http, struct exchange_bulk *bulk)

@@ -48,21 +48,21 @@ static enum step end_between_requests(struct http_session *http)
 }
 
 /* Says what did not happen within which limit. */
-static enum step answer_late(struct http_session *http, unsigned status, const char *what,
-                             const char *key, usec_t limit)
+static enum step local_reply_late(struct http_session *http, unsigned status, const char *what,
+                                  const char *key, usec_t limit)
 {
     char text[128], length[LOG_LIMIT_MAX];
     snprintf(text, sizeof(text), "%s within %s=%s", what, key, log_limit(length, limit));
-    return http_answer(http, status, text, SESSION_IDLE_TIMEOUT,
-                       status == 408 ? DISCARD_CLIENT_ABORT : DISCARD_IDLE_TIMEOUT);
+    return http_local_reply(http, status, text, SESSION_IDLE_TIMEOUT,
+                            status == 408 ? DISCARD_CLIENT_ABORT : DISCARD_IDLE_TIMEOUT);
 }
 
 /* The client did not go on with its request. */
-static enum step answer_late_request(struct http_session *http)
+static enum step local_reply_late_request(struct http_session *http)
 {
     const struct config_listener *config = http->client.session.context->config;
-    return answer_late(http, 408, "nothing more of the request came", "idle_timeout",
-                       config->idle_timeout);
+    return local_reply_late(http, 408, "nothing more of the request came", "idle_timeout",
+                            config->idle_timeout);
 }
 
 static enum step reading_is_over(struct http_session *http)
@@ -70,12 +70,12 @@ static enum step reading_is_over(struct http_session *http)
     const struct session *session = &http->client.session;
     const struct config_listener *config = session->context->config;
     if (session->limit_at == 0 || session->limit_at > loop_now(session->context->worker.loop))
-        return answer_late_request(http);
+        return local_reply_late_request(http);
     if (session->limit_at == http->client.affinity_until)
-        return answer_late(http, 408, "the request was not complete", "affinity_timeout",
-                           config->affinity_timeout);
-    return answer_late(http, 408, "the header was not complete", "header_timeout",
-                       config->header_timeout);
+        return local_reply_late(http, 408, "the request was not complete", "affinity_timeout",
+                                config->affinity_timeout);
+    return local_reply_late(http, 408, "the header was not complete", "header_timeout",
+                            config->header_timeout);
 }
 
 /* Whose fault it is depends on who was to send, or to take, what comes next. */
@@ -84,15 +84,15 @@ static enum step relaying_is_over(struct http_session *http)
     const struct http_exchange *exchange = http_exchange_of(http);
     const struct config_listener *config = http->client.session.context->config;
     if (awaits_response(http))
-        return answer_late(http, 504, "the upstream did not begin its response", "response_timeout",
-                           config->response_timeout);
+        return local_reply_late(http, 504, "the upstream did not begin its response",
+                                "response_timeout", config->response_timeout);
     if (exchange->response_stage != MESSAGE_HEAD || buffer_length(&exchange->base.answer) > 0)
-        return answer_late(http, 504, "nothing more of the response came", "idle_timeout",
-                           config->idle_timeout);
+        return local_reply_late(http, 504, "nothing more of the response came", "idle_timeout",
+                                config->idle_timeout);
     if (exchange->request_stage == MESSAGE_READ || !exchange_is_sent(&exchange->base))
-        return answer_late(http, 504, "the upstream took nothing more of the request",
-                           "idle_timeout", config->idle_timeout);
-    return answer_late_request(http);
+        return local_reply_late(http, 504, "the upstream took nothing more of the request",
+                                "idle_timeout", config->idle_timeout);
+    return local_reply_late_request(http);
 }
 
 enum step http_time_is_over(struct http_session *http)

@@ -1,4 +1,4 @@
-/* Answers of our own, sending a request once more, tunnels. */
+/* Local replies, sending a request once more, tunnels. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,13 +30,13 @@ static void explain(const struct http_session *http, const struct proxy_cause *k
     proxy_status_format(value, &cause, text);
 }
 
-/* Composes the answer. 0, or -1 with ENOMEM. */
+/* Composes the reply. 0, or -1 with ENOMEM. */
 static int compose(struct http_session *http, unsigned status, const char *text,
                    const char *proxy_status)
 {
     struct scratch scratch = http->client.session.context->worker.compose;
     struct http_exchange *exchange = http_exchange_of(http);
-    const struct http1_answer answer = {
+    const struct http1_local_reply reply = {
         .status = status,
         .text = text,
         .proxy_status = proxy_status,
@@ -44,14 +44,14 @@ static int compose(struct http_session *http, unsigned status, const char *text,
         .retry_after = status == 503 ? RETRY_AFTER : 0,
         .now = time(NULL),
     };
-    ssize_t n = http1_compose_answer(scratch.data, scratch.size, &answer);
+    ssize_t n = http1_compose_local_reply(scratch.data, scratch.size, &reply);
     return n < 0 ? -1 : buffer_append(&http->client.down, scratch.data, (size_t)n);
 }
 
 /* Tells why. A failed allocation has a line of its own, and what a client does wrong is its affair.
  * The status is what the client has seen, or is to see. */
-static void note_answer(const struct http_session *http, unsigned status, const char *text,
-                        enum session_end end)
+static void note_local_reply(const struct http_session *http, unsigned status, const char *text,
+                             enum session_end end)
 {
     const struct session *session = &http->client.session;
     const struct http_exchange *exchange = http_exchange_of(http);
@@ -76,14 +76,14 @@ enum step http_cut(struct http_session *http, enum session_end end)
     return exchange_cut(&http->client, end);
 }
 
-enum step http_answer(struct http_session *http, unsigned status, const char *text,
-                      enum session_end end, enum pool_discard reason)
+enum step http_local_reply(struct http_session *http, unsigned status, const char *text,
+                           enum session_end end, enum pool_discard reason)
 {
     struct session *session = &http->client.session;
     struct http_exchange *exchange = http_exchange_of(http);
     const struct proxy_cause cause = {.status = status, .end = end, .reason = reason};
     char proxy_status[PROXY_STATUS_MAX];
-    note_answer(http, status, text, end);
+    note_local_reply(http, status, text, end);
     explain(http, &cause, text, proxy_status);
     if (exchange_is_leased(&http->client))
         pool_discard(&session->allocation, reason, true);
@@ -112,15 +112,15 @@ static unsigned failure_status(const struct failure *failure)
     }
 }
 
-enum step http_answer_failure(struct http_session *http, const struct failure *failure)
+enum step http_local_reply_failure(struct http_session *http, const struct failure *failure)
 {
     char text[sizeof(failure->text) + 32];
     snprintf(text, sizeof(text), "%s: %s", failure->function, failure->text);
-    return http_answer(http, failure_status(failure), text, SESSION_ALLOC_FAILED,
-                       DISCARD_NOT_REUSABLE);
+    return http_local_reply(http, failure_status(failure), text, SESSION_ALLOC_FAILED,
+                            DISCARD_NOT_REUSABLE);
 }
 
-enum step http_answer_no_tunnel(struct http_session *http)
+enum step http_local_reply_no_tunnel(struct http_session *http)
 {
     struct session *session = &http->client.session;
     struct failure failure = {.function = "allocate", .number = EAGAIN};
@@ -130,14 +130,14 @@ enum step http_answer_no_tunnel(struct http_session *http)
     if (exchange_is_leased(&http->client) && session->context->config->reuse != REUSE_NEVER)
         pool_release(&session->allocation, RELEASE_PEEK);
     session_set_failure(session, &failure);
-    return http_answer_failure(http, session->access.failure);
+    return http_local_reply_failure(http, session->access.failure);
 }
 
-static enum step answer_unacked(struct http_session *http)
+static enum step local_reply_unacked(struct http_session *http)
 {
     char text[SESSION_UNACKED_MAX];
-    return http_answer(http, 504, session_unacked_text(&http->client.session, text),
-                       SESSION_UPSTREAM_RESET, DISCARD_UNACKED);
+    return http_local_reply(http, 504, session_unacked_text(&http->client.session, text),
+                            SESSION_UPSTREAM_RESET, DISCARD_UNACKED);
 }
 
 enum step http_upstream_failed(struct client *client, enum pool_discard reason)
@@ -148,27 +148,27 @@ enum step http_upstream_failed(struct client *client, enum pool_discard reason)
     if (tls[0] != '\0') { /* in TLS 1.3 a client's certificate is refused only now */
         char text[sizeof(session->access.failure->text) + 32];
         snprintf(text, sizeof(text), "tls: %s", tls);
-        return http_answer(http, 502, text, SESSION_UPSTREAM_RESET, reason);
+        return http_local_reply(http, 502, text, SESSION_UPSTREAM_RESET, reason);
     }
     switch (reason) {
     case DISCARD_UPSTREAM_CLOSED:
-        return http_answer(http, 502, "the upstream closed the connection without an answer",
-                           SESSION_UPSTREAM_CLOSED, reason);
+        return http_local_reply(http, 502, "the upstream closed the connection without an answer",
+                                SESSION_UPSTREAM_CLOSED, reason);
     case DISCARD_UNREAD_DATA:
-        return http_answer(http, 502, "the upstream sent something before the request",
-                           SESSION_BAD_RESPONSE, reason);
+        return http_local_reply(http, 502, "the upstream sent something before the request",
+                                SESSION_BAD_RESPONSE, reason);
     case DISCARD_UNACKED:
-        return answer_unacked(http);
+        return local_reply_unacked(http);
     default:
-        return http_answer(http, 502, "the upstream reset the connection without an answer",
-                           SESSION_UPSTREAM_RESET, reason);
+        return http_local_reply(http, 502, "the upstream reset the connection without an answer",
+                                SESSION_UPSTREAM_RESET, reason);
     }
 }
 
 enum step http_unacked(struct http_session *http)
 {
     if (exchange_response_started(http->client.exchange))
-        return answer_unacked(http);
+        return local_reply_unacked(http);
     return exchange_retry(&http->client, DISCARD_UNACKED);
 }
 
