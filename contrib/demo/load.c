@@ -14,8 +14,8 @@
 #include "secure.h"
 #include "upstream.h"
 
-#define PATIENCE 10   /* seconds without an answer that make a client give up */
-#define TEXT_MAX 1024 /* the upstream's answers are shorter */
+#define PATIENCE 10   /* seconds without a response that make a client give up */
+#define TEXT_MAX 1024 /* the upstream's responses are shorter */
 
 struct client {
     struct load *load;
@@ -49,7 +49,7 @@ static double elapsed_ms(const struct timespec *start)
            (double)(now.tv_nsec - start->tv_nsec) / 1e6;
 }
 
-/* Takes an answer from a stream, once it is whole: the first line of its text. False with *problem
+/* Takes a response from a stream, once it is whole: the first line of its text. False with *problem
  * NULL: not yet. */
 static bool take_answer(struct bufferevent *stream, char text[TEXT_MAX], const char **problem)
 {

@@ -1,4 +1,4 @@
-/* The demonstration's clients: each connects, sends one HTTP/1.0 request, reads the answer, and
+/* The demonstration's clients: each connects, sends one HTTP/1.0 request, reads the response, and
  * goes. */
 #ifndef KAPROXY_DEMO_LOAD_H
 #define KAPROXY_DEMO_LOAD_H
@@ -22,7 +22,7 @@ struct load_options {
 
 /* Prints "CONNECTIONS FULL RESUMED MEDIAN PERCENTILE_99": how many connections the upstream
  * accepted for these clients, and with how many TLS handshakes; then the time that a client took
- * from connect to the end of its answer, in ms. The exit status: 0 when all were answered. */
+ * from connect to the end of its response, in ms. The exit status: 0 when all were answered. */
 int load_main(const struct load_options *options);
 
 #endif

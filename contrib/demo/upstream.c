@@ -40,10 +40,10 @@ struct visitor {
     enum stage stage;
     struct http1_head head;
     struct http1_body body;
-    /* From the request's head, for the answer. */
+    /* From the request's head, for the response. */
     char question[QUESTION_MAX];
     bool counts, bodiless, persistent, old;
-    bool last;  /* the last answer was given: nothing more is read */
+    bool last;  /* the last response was given: nothing more is read */
     bool ended; /* the peer has ended its direction */
     TAILQ_ENTRY(visitor) link;
 };
@@ -171,7 +171,7 @@ static bool visitor_step(struct visitor *visitor)
     return result != HTTP1_MORE || piece.consumed > 0;
 }
 
-/* One answer at a time: a peer that does not read its answers cannot make them pile up. */
+/* One response at a time: a peer that does not read its responses cannot make them pile up. */
 static void visitor_go(struct visitor *visitor)
 {
     const struct evbuffer *out = bufferevent_get_output(visitor->stream);

@@ -24,11 +24,11 @@ enum departure {
     DEPARTURE_RESET /* the connection is broken */
 };
 
-/* What the kernel's answer means. `answered`: something was sent to the client since its last byte,
- * so that the last acknowledgement may be that of it; then an end counts as of now. */
-enum departure departure_judge(const struct tcp_info *info, bool answered);
+/* What the kernel's answer means. `sent_since_read`: something was sent to the client since its
+ * last byte, so that the last acknowledgement may be that of it; then an end counts as of now. */
+enum departure departure_judge(const struct tcp_info *info, bool sent_since_read);
 
 /* Asks the kernel. 0, or -1 with errno: the socket is none of TCP's. */
-MUST_CHECK int departure_ask(int fd, bool answered, enum departure *departure);
+MUST_CHECK int departure_ask(int fd, bool sent_since_read, enum departure *departure);
 
 #endif

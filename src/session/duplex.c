@@ -184,7 +184,7 @@ static enum session_end end_after(struct session *session, const struct duplex *
 }
 
 /* The upstream's bytes are moved first: those that stand there now were sent before the upstream
- * can have seen the client's bytes of this turn, so they are no answer to them. */
+ * can have seen the client's bytes of this turn, so they are no response to them. */
 void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
 {
     struct stream *client = &session->client;
@@ -199,8 +199,8 @@ void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
     enum relay_result down = move(session, &duplex->down, upstream, client, &access->bytes_down);
     /* An end of the client's that stands there before these bytes are its: it has not seen them, so
      * it is a half-close and no goodbye. */
-    bool answering = duplex->down.taken != before;
-    if (answering)
+    bool responding = duplex->down.taken != before;
+    if (responding)
         quiet_upstream_sent(&duplex->quiet);
     before = duplex->up.moved; /* its last word is what was written last, not what was read */
     enum relay_result up = move(session, &duplex->up, client, upstream, &access->bytes_up);
@@ -223,7 +223,7 @@ void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
     else if (end != SESSION_END_COUNT)
         session_finish(session, end);
     else
-        after_moving(session, duplex, may_reuse && !answering, up, down,
+        after_moving(session, duplex, may_reuse && !responding, up, down,
                      duplex->down.taken + duplex->up.taken - all_before);
 }
 

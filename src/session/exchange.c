@@ -27,7 +27,7 @@ void exchange_wrote_down(struct client *client, uint64_t length)
     client->session.access.bytes_down += length;
     if (client->exchange->down_stage == DOWN_COMPOSED) /* not yet with interim responses */
         exchange_set_down_stage(client->exchange, DOWN_COMMITTED);
-    client->answered = true;
+    client->sent_since_read = true;
     client->wrote_much = client->wrote_much || client->session.access.bytes_down > EXCHANGE_MUCH;
     exchange_moved(client);
 }
@@ -101,7 +101,7 @@ void exchange_clear(struct exchange *exchange)
     buffer_clear(&exchange->up);
     buffer_clear(&exchange->ahead);
     buffer_clear(&exchange->tail);
-    buffer_clear(&exchange->answer);
+    buffer_clear(&exchange->response_in);
     relay_clear(&exchange->bulk_up);
     relay_clear(&exchange->bulk_down);
 }

@@ -27,7 +27,7 @@
  * it is sent, in case it has to be sent again. */
 #define EXCHANGE_AHEAD_MAX (64 * 1024)
 
-/* Answer held for a slow client before the upstream has to wait. */
+/* Response held for a slow client before the upstream has to wait. */
 #define EXCHANGE_DOWN_MAX (256 * 1024)
 
 /* With less room than that left, nothing more is read. */
@@ -43,7 +43,7 @@
 #define EXCHANGE_LINGER     (5 * USEC_PER_SEC)
 #define EXCHANGE_LINGER_MAX (256U * 1024 * 1024)
 
-/* An answer of more bytes than that may not have gone out when its last byte was written, though
+/* A response of more bytes than that may not have gone out when its last byte was written, though
  * the socket was never full. */
 #define EXCHANGE_MUCH (16 * 1024)
 
@@ -88,7 +88,7 @@ struct exchange {
     struct buffer up, ahead, tail;
     size_t up_sent;                  /* of all three */
     struct relay bulk_up, bulk_down; /* bodies; what they hold comes before `up` and `down` */
-    struct buffer answer;            /* the upstream's bytes that are not parsed yet */
+    struct buffer response_in;       /* the upstream's bytes that are not parsed yet */
     enum up_stage up_stage;
     enum down_stage down_stage;
     /* Why the connection cannot go back to the pool, as far as the response has shown it so far;
@@ -144,11 +144,11 @@ struct client {
     uint32_t linger_left;     /* LINGERING: how many bytes may still be thrown away */
     enum session_end end;     /* how the exchange ended; other than COMPLETE only the last one */
     bool served;              /* had an exchange before */
-    bool wrote_much;          /* had an answer of more than EXCHANGE_MUCH bytes */
+    bool wrote_much;          /* had a response of more than EXCHANGE_MUCH bytes */
     bool affinity;            /* NTLM, Negotiate: the connection is this client's until it ends */
     bool client_ended;        /* the client's EOF was seen; it may still read */
     bool sees_end;            /* since right after read_at an end of it would have been noticed */
-    bool answered;            /* what was written to it may be acknowledged later than read_at */
+    bool sent_since_read;     /* what was written to it may be acknowledged later than read_at */
     bool last;                /* the client's connection ends with this exchange */
 };
 
@@ -219,15 +219,15 @@ static inline void exchange_took(struct client *client, uint64_t length)
 
 /* So many bytes for the client were written. */
 void exchange_wrote_down(struct client *client, uint64_t length);
-/* Bytes that were read into scratch memory are borrowed by `in` and `answer`: to be called before
- * that memory is used again, and before others have their turn. 0, or -1 with ENOMEM. */
+/* Bytes that were read into scratch memory are borrowed by `in` and `response_in`: to be called
+ * before that memory is used again, and before others have their turn. 0, or -1 with ENOMEM. */
 MUST_CHECK static inline int exchange_own_buffers(struct client *client)
 {
     struct exchange *exchange = client->exchange;
     if (buffer_is_borrowed(&client->in) && buffer_own(&client->in) < 0)
         return -1;
-    if (exchange != NULL && buffer_is_borrowed(&exchange->answer))
-        return buffer_own(&exchange->answer);
+    if (exchange != NULL && buffer_is_borrowed(&exchange->response_in))
+        return buffer_own(&exchange->response_in);
     return 0;
 }
 
@@ -321,7 +321,7 @@ enum step exchange_check_unwatched(struct client *client);
  * that no end could count. */
 enum step exchange_check_granted(struct client *client);
 /* Something of the client's was read. With it may have come its end, and both long ago, while an
- * earlier answer went out: that is acknowledged later, and no end that comes with a request is
+ * earlier response went out: that is acknowledged later, and no end that comes with a request is
  * late. */
 void exchange_note_read(struct client *client);
 /* The client is watched from now on, without that. */
@@ -331,16 +331,16 @@ usec_t exchange_watch_after(const struct client *client);
 
 /* exchange_end.c */
 
-/* What stands for the client is its last answer; it goes out, and the client ends. */
+/* What stands for the client is its last response; it goes out, and the client ends. */
 enum step exchange_end(struct client *client, enum session_end end);
-/* The answer breaks off; nothing is leased any more. What came of it is delivered before the client
- * ends, since its framing shows that it is not whole. One
- * without framing is the protocol's to cut, by a reset. */
+/* The response breaks off; nothing is leased any more. What came of it is delivered before the
+ * client ends, since its framing shows that it is not whole. One without framing is the protocol's
+ * to cut, by a reset. */
 enum step exchange_cut(struct client *client, enum session_end end);
 /* Ends a client in order that has, as far as we are concerned, all there is for it: closes at once,
  * or lingers where a reset could follow. What is leased is discarded. */
 enum step exchange_end_client(struct client *client);
-/* DRAINING: the rest of the answer, then the next request, or the end. */
+/* DRAINING: the rest of the response, then the next request, or the end. */
 enum step exchange_drain_step(struct client *client);
 /* LINGERING: throws away what the client still sends. */
 enum step exchange_linger_step(struct client *client);

@@ -1,4 +1,4 @@
-/* The end of an exchange, and of a client: by none of it an answer may be lost. */
+/* The end of an exchange, and of a client: by none of it a response may be lost. */
 #include <errno.h>
 
 #include "session/exchange.h"
@@ -24,7 +24,7 @@ enum step exchange_cut(struct client *client, enum session_end end)
 {
     struct exchange *exchange = client->exchange;
     exchange_set_down_stage(exchange, DOWN_CUT);
-    buffer_clear(&exchange->answer);
+    buffer_clear(&exchange->response_in);
     return exchange_end(client, end);
 }
 
@@ -57,8 +57,8 @@ static bool is_sending(struct client *client)
 }
 
 /* Could the client, by what it still sends, lose some of what it was sent? One that is not expected
- * to go on can send as well: an empty line, or what nobody understands. A short answer to a request
- * without a body went out at once, and nothing is asked about it. */
+ * to go on can send as well: an empty line, or what nobody understands. A short response to a
+ * request without a body went out at once, and nothing is asked about it. */
 static bool may_lose(const struct client *client)
 {
     unsigned traits = client->ops->traits(client);

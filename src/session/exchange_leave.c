@@ -7,17 +7,18 @@ static usec_t silence(const struct client *client)
 }
 
 /* What the client's end means, if it has come. Of a unix socket the kernel tells no times, and
- * after an answer not those that count: then an end is late if it came just now, a while behind the
- * last byte. */
+ * after a response not those that count: then an end is late if it came just now, a while behind
+ * the last byte. */
 static enum departure departure_of(struct client *client)
 {
     struct stream *stream = &client->session.client;
     enum departure departure = DEPARTURE_NONE;
     if (stream->hangup && silence(client) < DEPARTURE_HALF_CLOSE)
         return DEPARTURE_HALF; /* whenever exactly it came */
-    if (!stream->local && departure_ask(stream->fd, client->answered, &departure) == 0)
-        return departure == DEPARTURE_LEFT && client->answered && !client->sees_end ? DEPARTURE_HALF
-                                                                                    : departure;
+    if (!stream->local && departure_ask(stream->fd, client->sent_since_read, &departure) == 0)
+        return departure == DEPARTURE_LEFT && client->sent_since_read && !client->sees_end
+                   ? DEPARTURE_HALF
+                   : departure;
     switch (stream_peek(stream)) {
     case PEEK_ERROR:
         return DEPARTURE_RESET;
@@ -124,9 +125,9 @@ void exchange_note_read(struct client *client)
     const struct stream *stream = &client->session.client;
     client->read_at = client->session.moved_at;
     client->sees_end = stream_is_watched(stream);
-    if (client->answered && stream->hangup && client->departure == DEPARTURE_NONE)
+    if (client->sent_since_read && stream->hangup && client->departure == DEPARTURE_NONE)
         client->departure = DEPARTURE_HALF;
-    client->answered = client->answered && !client->sees_end;
+    client->sent_since_read = client->sent_since_read && !client->sees_end;
 }
 
 enum step exchange_check_granted(struct client *client)
@@ -137,7 +138,7 @@ enum step exchange_check_granted(struct client *client)
 void exchange_note_watch(struct client *client)
 {
     client->sees_end =
-        client->sees_end || (!client->answered && silence(client) < DEPARTURE_HALF_CLOSE);
+        client->sees_end || (!client->sent_since_read && silence(client) < DEPARTURE_HALF_CLOSE);
 }
 
 usec_t exchange_watch_after(const struct client *client)

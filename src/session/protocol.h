@@ -23,9 +23,9 @@
  *  WAITING    an allocation is under way
  *  RELAYING   leases a connection
  *  DRAINING   opaque: one direction has ended, or the upstream broke the connection and the client
- *             takes what had come; http: the answer is being written, no connection
+ *             takes what had come; http: the response is being written, no connection
  *  LINGERING  http: nothing is to be written any more; what the client still sends is thrown away,
- *             so that no reset destroys the answer
+ *             so that no reset destroys the response
  *  CLOSED     ended, about to be freed
  */
 enum session_state {

@@ -23,7 +23,7 @@ struct session;
     X(SESSION_CLIENT_LEFT, "client_left") /* gone before it got a connection, or abort_on_close */ \
     X(SESSION_CLIENT_RESET, "client_reset")       /* the client broke the connection */            \
     X(SESSION_UPSTREAM_RESET, "upstream_reset")   /* the upstream broke the connection */          \
-    X(SESSION_UPSTREAM_CLOSED, "upstream_closed") /* http: it ended before the answer was whole */ \
+    X(SESSION_UPSTREAM_CLOSED, "upstream_closed") /* http: ended before the response was whole */  \
     X(SESSION_BAD_REQUEST, "bad_request")         /* http: refused, with a local reply */          \
     X(SESSION_BAD_RESPONSE, "bad_response")       /* http: the upstream broke the framing */       \
     X(SESSION_ALLOC_FAILED, "alloc_failed")       /* no connection could be had */                 \

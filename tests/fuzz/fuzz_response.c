@@ -135,7 +135,8 @@ static void pass_on_each_way(const struct message *message)
 
 /* The data are what the upstream sends for one request, interim responses first, and then closes.
  */
-static void answer(const uint8_t *data, size_t size, enum http1_method method, const char *upgrade)
+static void response(const uint8_t *data, size_t size, enum http1_method method,
+                     const char *upgrade)
 {
     size_t at = 0;
     bool more = true;
@@ -162,10 +163,10 @@ static void answer(const uint8_t *data, size_t size, enum http1_method method, c
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    answer(data, size, HTTP1_GET, NULL);
-    answer(data, size, HTTP1_GET, "websocket");
-    answer(data, size, HTTP1_POST, "SPDY/3.1, tcp");
-    answer(data, size, HTTP1_HEAD, NULL);
-    answer(data, size, HTTP1_CONNECT, NULL);
+    response(data, size, HTTP1_GET, NULL);
+    response(data, size, HTTP1_GET, "websocket");
+    response(data, size, HTTP1_POST, "SPDY/3.1, tcp");
+    response(data, size, HTTP1_HEAD, NULL);
+    response(data, size, HTTP1_CONNECT, NULL);
     return 0;
 }

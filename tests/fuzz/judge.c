@@ -21,7 +21,7 @@ struct delivery {
     size_t rx_end;           /* behind it */
     size_t tx_start, tx_end; /* what was sent while it was the last one */
     struct request_view request;
-    struct answer_view answer;
+    struct response_view response;
     size_t client, index; /* whose request it is, and the which */
     bool again;           /* it went out before */
 };
@@ -71,30 +71,30 @@ static const struct far_mark *mark_at(const struct far *far, size_t rx)
     return &far->marks[i - 1];
 }
 
-static void read_answer(struct delivery *delivery, bool closed)
+static void read_response(struct delivery *delivery, bool closed)
 {
-    answer_clear(&delivery->answer);
-    answer_read(&delivery->answer, &delivery->request,
-                &(struct reference_bytes){
-                    .data = delivery->upstream->tx.data + delivery->tx_start,
-                    .length = delivery->tx_end - delivery->tx_start,
-                    .received = true,
-                    .closed = closed,
-                });
+    response_clear(&delivery->response);
+    response_read(&delivery->response, &delivery->request,
+                  &(struct reference_bytes){
+                      .data = delivery->upstream->tx.data + delivery->tx_start,
+                      .length = delivery->tx_end - delivery->tx_start,
+                      .received = true,
+                      .closed = closed,
+                  });
 }
 
 /* The next request begins on the connection: it must have been at rest. */
 static void require_rest(struct delivery *delivery, const struct far_mark *mark)
 {
     delivery->tx_end = mark->tx;
-    read_answer(delivery, false);
+    read_response(delivery, false);
     REQUIRE(delivery->request.verdict == REFERENCE_WHOLE);
-    REQUIRE(delivery->answer.verdict == REFERENCE_WHOLE);
-    REQUIRE(delivery->answer.length == delivery->tx_end - delivery->tx_start);
-    REQUIRE(!delivery->answer.ends_connection && !delivery->answer.repaired);
+    REQUIRE(delivery->response.verdict == REFERENCE_WHOLE);
+    REQUIRE(delivery->response.length == delivery->tx_end - delivery->tx_start);
+    REQUIRE(!delivery->response.ends_connection && !delivery->response.repaired);
 }
 
-/* A new connection may bring an answer before it was asked ("503, too many"): it counts. */
+/* A new connection may bring a response before it was asked ("503, too many"): it counts. */
 static struct delivery *add_delivery(const struct far *upstream, size_t at)
 {
     const struct far_mark *mark = mark_at(upstream, at);
@@ -109,14 +109,14 @@ static struct delivery *add_delivery(const struct far *upstream, size_t at)
     request_read(&delivery->request, &(struct reference_bytes){.data = upstream->rx.data + at,
                                                                .length = upstream->rx.length - at});
     delivery->rx_end = at + delivery->request.length;
-    read_answer(delivery, upstream->finished);
+    read_response(delivery, upstream->finished);
     return delivery;
 }
 
 static bool is_tunnel(const struct delivery *delivery)
 {
     return delivery->request.verdict == REFERENCE_WHOLE &&
-           delivery->answer.verdict == REFERENCE_WHOLE && delivery->answer.tunnel;
+           delivery->response.verdict == REFERENCE_WHOLE && delivery->response.tunnel;
 }
 
 static void read_upstream(const struct far *upstream)
@@ -161,7 +161,7 @@ static void require_tunnel(const struct delivery *delivery)
     REQUIRE(length == 0 || memcmp(rx->data + delivery->rx_end, tx->data + start, length) == 0);
 }
 
-/* Connections that brought an answer and saw no request. */
+/* Connections that brought a response and saw no request. */
 static size_t count_unasked(void)
 {
     size_t count = 0;
@@ -203,16 +203,16 @@ static bool is_no_status_line(const char *data, size_t length)
 }
 
 /* Nothing came back, or nothing but what may have been sent before. */
-static bool is_no_answer(const struct delivery *delivery)
+static bool is_no_response(const struct delivery *delivery)
 {
-    const struct answer_view *answer = &delivery->answer;
+    const struct response_view *response = &delivery->response;
     const char *data = delivery->upstream->tx.data + delivery->tx_start;
     size_t length = delivery->tx_end - delivery->tx_start;
     if (length == 0)
         return true;
     if (length >= strlen("HTTP/1.") && memcmp(data, "HTTP/1.", strlen("HTTP/1.")) == 0)
-        return answer->interims == 0 && answer->status == 408 && answer->ends_connection;
-    return is_no_status_line(data, length) || answer->verdict == REFERENCE_BAD;
+        return response->interims == 0 && response->status == 408 && response->ends_connection;
+    return is_no_status_line(data, length) || response->verdict == REFERENCE_BAD;
 }
 
 /* Finds the request that was delivered. Each client's are passed on one after the other, so it is
@@ -225,7 +225,7 @@ static void match(struct delivery *delivery)
     const struct delivery *last = clients[k].last;
     delivery->again = last != NULL && was_retried(last, delivery);
     if (delivery->again) {
-        REQUIRE(is_no_answer(last));
+        REQUIRE(is_no_response(last));
         REQUIRE(!last->again);
         REQUIRE(method_is_idempotent(got));
     }
@@ -259,89 +259,90 @@ static const struct delivery *delivery_of(size_t k, size_t index)
     return NULL;
 }
 
-static bool is_same(const struct answer_view *answer, const struct answer_view *sent)
+static bool is_same(const struct response_view *response, const struct response_view *sent)
 {
-    return sent->verdict == REFERENCE_WHOLE && sent->status == answer->status &&
-           sent->body_length == answer->body_length &&
-           (sent->body_length == 0 || memcmp(sent->body, answer->body, sent->body_length) == 0) &&
-           trailer_is_passed_on(&sent->trailer, &answer->trailer);
+    return sent->verdict == REFERENCE_WHOLE && sent->status == response->status &&
+           sent->body_length == response->body_length &&
+           (sent->body_length == 0 || memcmp(sent->body, response->body, sent->body_length) == 0) &&
+           trailer_is_passed_on(&sent->trailer, &response->trailer);
 }
 
 /* It came unasked, from a connection that saw no request. */
-static bool is_unasked(const struct answer_view *answer, const struct request_view *request)
+static bool is_unasked(const struct response_view *response, const struct request_view *request)
 {
     for (size_t i = 0; i < far_world.upstream_count; i++) {
         const struct far *upstream = &far_world.upstreams[i];
-        struct answer_view sent;
+        struct response_view sent;
         if (upstream->rx.length > 0)
             continue;
-        answer_read(&sent, request,
-                    &(struct reference_bytes){.data = upstream->tx.data,
-                                              .length = upstream->tx.length,
-                                              .received = true,
-                                              .closed = upstream->finished});
-        bool same = is_same(answer, &sent);
-        answer_clear(&sent);
+        response_read(&sent, request,
+                      &(struct reference_bytes){.data = upstream->tx.data,
+                                                .length = upstream->tx.length,
+                                                .received = true,
+                                                .closed = upstream->finished});
+        bool same = is_same(response, &sent);
+        response_clear(&sent);
         if (same)
             return true;
     }
     return false;
 }
 
-static bool is_ours(const struct answer_view *answer)
+static bool is_ours(const struct response_view *response)
 {
     static const unsigned statuses[] = {400, 408, 413, 414, 417, 431, 501, 502, 503, 504, 505};
     for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
-        if (statuses[i] == answer->status)
-            return answer->is_plain_text && answer->ends_connection;
+        if (statuses[i] == response->status)
+            return response->is_plain_text && response->ends_connection;
     return false;
 }
 
-/* One whole answer; what is left behind it. */
-static void require_answer(size_t k, const struct answer_view *answer, size_t left)
+/* One whole response; what is left behind it. */
+static void require_response(size_t k, const struct response_view *response, size_t left)
 {
     const struct far *far = &far_world.clients[k];
     size_t index = clients[k].answered;
     REQUIRE(index < clients[k].count);
     const struct request_view *request = &clients[k].requests[index];
-    REQUIRE(!request->is_10 || (answer->interims == 0 && !answer->chunked));
+    REQUIRE(!request->is_10 || (response->interims == 0 && !response->chunked));
     const struct delivery *delivery = delivery_of(k, index);
-    if (delivery == NULL || !is_same(answer, &delivery->answer)) {
-        REQUIRE(is_ours(answer) || (delivery == NULL && is_unasked(answer, request)));
-        REQUIRE(left == 0 || !is_ours(answer));
+    if (delivery == NULL || !is_same(response, &delivery->response)) {
+        REQUIRE(is_ours(response) || (delivery == NULL && is_unasked(response, request)));
+        REQUIRE(left == 0 || !is_ours(response));
     }
-    if (answer->ends_connection && !answer->tunnel) {
+    if (response->ends_connection && !response->tunnel) {
         REQUIRE(left == 0);
         REQUIRE(far->ended || far->fd < 0);
     }
 }
 
-/* The answer broke off, and the client's connection ended in order: what came of it shows that, and
- * is the front of what the upstream sent. All of that, where nothing but the upstream's end was
+/* The response broke off, and the client's connection ended in order: what came of it shows that,
+ * and is the front of what the upstream sent. All of that, where nothing but the upstream's end was
  * wrong. */
-static void require_cut(size_t k, const struct answer_view *answer, size_t left)
+static void require_cut(size_t k, const struct response_view *response, size_t left)
 {
     size_t index = clients[k].answered;
     REQUIRE(index < clients[k].count);
-    if (answer->status < 200) { /* nothing of the final one */
-        REQUIRE(answer->length == left);
+    if (response->status < 200) { /* nothing of the final one */
+        REQUIRE(response->length == left);
         return;
     }
     const struct delivery *delivery = delivery_of(k, index);
     REQUIRE(delivery != NULL);
-    const struct answer_view *sent = &delivery->answer;
-    REQUIRE(sent->status == answer->status && answer->body_length <= sent->body_length);
-    REQUIRE(answer->body_length == 0 || memcmp(sent->body, answer->body, answer->body_length) == 0);
+    const struct response_view *sent = &delivery->response;
+    REQUIRE(sent->status == response->status && response->body_length <= sent->body_length);
+    REQUIRE(response->body_length == 0 ||
+            memcmp(sent->body, response->body, response->body_length) == 0);
     if (clients[k].requests[index].verdict == REFERENCE_WHOLE && delivery->upstream->finished)
-        REQUIRE(answer->body_length == sent->body_length);
+        REQUIRE(response->body_length == sent->body_length);
 }
 
 static void require_tunnel_down(size_t k, const char *data, size_t length)
 {
     const struct delivery *delivery = delivery_of(k, clients[k].answered);
     REQUIRE(delivery != NULL && is_tunnel(delivery));
-    REQUIRE(delivery->answer.status != 101 || delivery->request.upgrades);
-    size_t start = delivery->tx_start + delivery->answer.length;
+    REQUIRE(delivery->response.status != 101 || delivery->request.upgrades);
+    size_t start = delivery->tx_start + delivery->response.length;
     REQUIRE(length <= delivery->upstream->tx.length - start);
     REQUIRE(length == 0 || memcmp(delivery->upstream->tx.data + start, data, length) == 0);
 }
@@ -357,13 +358,13 @@ static void require_not_lost(size_t k, bool last_is_whole)
     REQUIRE(request->verdict == REFERENCE_WHOLE && !request->persists);
 }
 
-static void read_answers(size_t k)
+static void read_responses(size_t k)
 {
     static const struct request_view nothing = {.method = {"GET", 3}};
     const struct far *far = &far_world.clients[k];
     size_t at = 0;
     while (at < far->rx.length) {
-        struct answer_view answer;
+        struct response_view response;
         const char *data = far->rx.data + at;
         size_t left = far->rx.length - at;
         bool known = clients[k].answered < clients[k].count;
@@ -371,25 +372,25 @@ static void read_answers(size_t k)
             known ? &clients[k].requests[clients[k].answered] : &nothing;
         struct reference_bytes bytes = {
             .data = data, .length = left, .closed = far->ended && !far->was_reset};
-        answer_read(&answer, request, &bytes);
+        response_read(&response, request, &bytes);
         /* A refused request may have been understood as far as its method, or not. */
-        if (is_ours(&answer) && answer.length < left) {
-            answer_clear(&answer);
+        if (is_ours(&response) && response.length < left) {
+            response_clear(&response);
             bytes.closed = false;
-            answer_read(&answer, &nothing, &bytes);
+            response_read(&response, &nothing, &bytes);
         }
-        REQUIRE(answer.verdict != REFERENCE_BAD);
-        if (answer.verdict == REFERENCE_WHOLE)
-            require_answer(k, &answer, left - answer.length);
+        REQUIRE(response.verdict != REFERENCE_BAD);
+        if (response.verdict == REFERENCE_WHOLE)
+            require_response(k, &response, left - response.length);
         else if (far->ended && !far->was_reset)
-            require_cut(k, &answer, left);
-        if (answer.verdict == REFERENCE_WHOLE && answer.tunnel)
-            require_tunnel_down(k, data + answer.length, left - answer.length);
-        answer_clear(&answer);
-        if (answer.verdict != REFERENCE_WHOLE || answer.tunnel)
+            require_cut(k, &response, left);
+        if (response.verdict == REFERENCE_WHOLE && response.tunnel)
+            require_tunnel_down(k, data + response.length, left - response.length);
+        response_clear(&response);
+        if (response.verdict != REFERENCE_WHOLE || response.tunnel)
             break;
         clients[k].answered++;
-        at += answer.length;
+        at += response.length;
     }
     require_not_lost(k, at == far->rx.length && clients[k].answered > 0);
 }
@@ -406,14 +407,14 @@ static void require_progress(size_t k, unsigned waiting)
     REQUIRE(delivery != NULL);
     const struct far *upstream = delivery->upstream;
     REQUIRE(upstream->fd >= 0 && !upstream->finished && !upstream->ended);
-    REQUIRE(delivery->answer.verdict != REFERENCE_WHOLE);
+    REQUIRE(delivery->response.verdict != REFERENCE_WHOLE);
 }
 
 static void clear(void)
 {
     for (size_t i = 0; i < delivery_count; i++) {
         request_clear(&deliveries[i].request);
-        answer_clear(&deliveries[i].answer);
+        response_clear(&deliveries[i].response);
     }
     free(deliveries);
     deliveries = NULL;
@@ -437,7 +438,7 @@ void judge(enum judge_when when, unsigned waiting)
     for (size_t i = 0; i < delivery_count; i++)
         match(&deliveries[i]);
     for (size_t k = 0; k < far_world.client_count; k++)
-        read_answers(k);
+        read_responses(k);
     for (size_t k = 0; when == JUDGE_QUIET && k < far_world.client_count; k++)
         require_progress(k, waiting);
     clear();

@@ -202,60 +202,60 @@ static bool is_bodiless(const struct request_view *request, unsigned status)
            (method_is(request, "CONNECT") && status < 300);
 }
 
-static void take_facts(struct answer_view *answer, const struct request_view *request,
+static void take_facts(struct response_view *response, const struct request_view *request,
                        const struct reference_message *message)
 {
     struct reference_text type = {NULL, 0};
     bool is_10 = message->start[0].data[7] == '0';
-    bool delimited = message->chunked || is_bodiless(request, answer->status) ||
+    bool delimited = message->chunked || is_bodiless(request, response->status) ||
                      reference_find(message, "Content-Length", NULL) > 0;
     reference_find(message, "Content-Type", &type);
-    answer->is_plain_text = type.length > 0 && same(type, "text/plain");
-    answer->chunked = message->chunked;
-    answer->tunnel =
-        answer->status == 101 || (method_is(request, "CONNECT") && answer->status / 100 == 2);
-    answer->ends_connection =
+    response->is_plain_text = type.length > 0 && same(type, "text/plain");
+    response->chunked = message->chunked;
+    response->tunnel =
+        response->status == 101 || (method_is(request, "CONNECT") && response->status / 100 == 2);
+    response->ends_connection =
         !delimited || has_option(message, "close") || (is_10 && !has_option(message, "keep-alive"));
-    answer->body = message->body;
-    answer->body_length = message->body_length;
-    answer->trailer = keep_trailer(message, answer->verdict);
+    response->body = message->body;
+    response->body_length = message->body_length;
+    response->trailer = keep_trailer(message, response->verdict);
 }
 
-void answer_read(struct answer_view *answer, const struct request_view *request,
-                 const struct reference_bytes *bytes)
+void response_read(struct response_view *response, const struct request_view *request,
+                   const struct reference_bytes *bytes)
 {
     struct reference_message message;
     struct reference_bytes rest = *bytes;
-    *answer = (struct answer_view){0};
+    *response = (struct response_view){0};
     for (;;) {
-        answer->verdict = reference_read(&message, REFERENCE_BODILESS, &rest);
-        answer->status = answer->verdict == REFERENCE_WHOLE ? status_of(&message) : 0;
-        answer->repaired |= message.repaired;
-        if (answer->verdict != REFERENCE_WHOLE || answer->status >= 200 || answer->status < 100 ||
-            answer->status == 101)
+        response->verdict = reference_read(&message, REFERENCE_BODILESS, &rest);
+        response->status = response->verdict == REFERENCE_WHOLE ? status_of(&message) : 0;
+        response->repaired |= message.repaired;
+        if (response->verdict != REFERENCE_WHOLE || response->status >= 200 ||
+            response->status < 100 || response->status == 101)
             break;
-        answer->interims++;
-        answer->length += message.length;
+        response->interims++;
+        response->length += message.length;
         rest.data += message.length;
         rest.length -= message.length;
         reference_free(&message);
     }
-    if (answer->verdict == REFERENCE_WHOLE && !is_bodiless(request, answer->status)) {
+    if (response->verdict == REFERENCE_WHOLE && !is_bodiless(request, response->status)) {
         reference_free(&message);
-        answer->verdict = reference_read(&message, REFERENCE_RESPONSE, &rest);
+        response->verdict = reference_read(&message, REFERENCE_RESPONSE, &rest);
     }
-    if (answer->status != 0) {
-        take_facts(answer, request, &message);
-        answer->length += message.length;
+    if (response->status != 0) {
+        take_facts(response, request, &message);
+        response->length += message.length;
         message.body = NULL;
     }
     reference_free(&message);
 }
 
-void answer_clear(struct answer_view *answer)
+void response_clear(struct response_view *response)
 {
-    free(answer->body);
-    free(answer->trailer.fields);
-    answer->body = NULL;
-    answer->trailer.fields = NULL;
+    free(response->body);
+    free(response->trailer.fields);
+    response->body = NULL;
+    response->trailer.fields = NULL;
 }

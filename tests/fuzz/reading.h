@@ -36,7 +36,7 @@ bool method_is(const struct request_view *request, const char *method);
 bool method_is_idempotent(const struct request_view *request);
 
 /* The final answer to a request, with the interim ones before it. */
-struct answer_view {
+struct response_view {
     enum reference_verdict verdict;
     size_t length; /* with what stands before it, when whole */
     size_t interims;
@@ -52,9 +52,9 @@ struct answer_view {
 };
 
 /* closed: the sender ended in order after these bytes. */
-void answer_read(struct answer_view *answer, const struct request_view *request,
-                 const struct reference_bytes *bytes);
-void answer_clear(struct answer_view *answer);
+void response_read(struct response_view *response, const struct request_view *request,
+                   const struct reference_bytes *bytes);
+void response_clear(struct response_view *response);
 
 /* Has every field of `other` (what was passed on) been sent, in this order? Some fields may not
  * stand in a trailer, and are left out. */

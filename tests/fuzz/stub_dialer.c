@@ -16,7 +16,7 @@ struct dial {
     TAILQ_ENTRY(dial) link;
 };
 
-static enum stub_answer answer;
+static enum stub_response response;
 static TAILQ_HEAD(, dial) held = TAILQ_HEAD_INITIALIZER(held);
 
 static void on_task(struct task *task)
@@ -26,9 +26,9 @@ static void on_task(struct task *task)
     const struct failure refused = {
         .function = "connect", .number = ECONNREFUSED, .text = "Connection refused"};
     int fd = -1;
-    if (answer == STUB_HOLD)
+    if (response == STUB_HOLD)
         return;
-    if (answer == STUB_CONNECT)
+    if (response == STUB_CONNECT)
         fd = far_open_upstream();
     if (fd >= 0) {
         stream_init(dial->stream, fd);
@@ -39,10 +39,10 @@ static void on_task(struct task *task)
     handler->done(handler, fd >= 0 ? NULL : &refused);
 }
 
-void stub_dialer_set(enum stub_answer to)
+void stub_dialer_set(enum stub_response to)
 {
     struct dial *dial;
-    answer = to;
+    response = to;
     TAILQ_FOREACH (dial, &held, link)
         loop_post(dial->loop, &dial->task);
 }

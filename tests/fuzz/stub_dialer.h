@@ -2,9 +2,9 @@
 #ifndef KAPROXY_FUZZ_STUB_DIALER_H
 #define KAPROXY_FUZZ_STUB_DIALER_H
 
-enum stub_answer { STUB_CONNECT, STUB_REFUSE, STUB_HOLD };
+enum stub_response { STUB_CONNECT, STUB_REFUSE, STUB_HOLD };
 
 /* How dials are answered from now on, those that are held included. */
-void stub_dialer_set(enum stub_answer answer);
+void stub_dialer_set(enum stub_response response);
 
 #endif

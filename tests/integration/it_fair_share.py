@@ -11,7 +11,7 @@ sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import Skip, main, test, wait_until
 from kaptest.channel import connect
 from kaptest.counting import NotTraceable, Turns
-from kaptest.http import HttpUpstream, answer, answer_until_close, chunk, client, head, start
+from kaptest.http import HttpUpstream, chunk, client, head, response, response_until_close, start
 from kaptest.peers import need
 
 FLOWS = 20
@@ -26,7 +26,7 @@ def flood(block, first):
     """A handler that answers without an end, but to /small."""
     def handler(connection, message):
         if message.target == "/small":
-            return answer(b"small")
+            return response(b"small")
         connection.send(first)
         while True:
             connection.send(block)
@@ -102,7 +102,7 @@ def chunked_down(t):
 
 @test("answers that the upstream ends by closing")
 def until_close_down(t):
-    upstream = t.own(HttpUpstream(flood(BLOCK, answer_until_close(b""))))
+    upstream = t.own(HttpUpstream(flood(BLOCK, response_until_close(b""))))
     kaproxy = start(t, upstream, pool=POOL)
     check(t, kaproxy, Flows(kaproxy, b"GET / HTTP/1.0\r\n\r\n"))
 
@@ -119,7 +119,7 @@ def chunked_up(t):
             drain(connection)
         return message.target == "/small"
 
-    upstream = t.own(HttpUpstream(lambda c, m: answer(b"small"), with_body=with_body))
+    upstream = t.own(HttpUpstream(lambda c, m: response(b"small"), with_body=with_body))
     kaproxy = start(t, upstream, pool=POOL)
     check(t, kaproxy, Flows(kaproxy, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
                             chunk(BLOCK)))

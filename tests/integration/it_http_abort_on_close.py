@@ -9,8 +9,8 @@ import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import PATIENCE, ScriptedUpstream, main, test, wait_until
-from kaptest.http import (LAST_CHUNK, HttpUpstream, answer, check_line, chunk, client, head, held,
-                          one_shot, read_request, request, start)
+from kaptest.http import (LAST_CHUNK, HttpUpstream, check_line, chunk, client, head, held, one_shot,
+                          read_request, request, response, start)
 
 WHILE = 0.4  # so many seconds behind its last byte an end is no half-close, even on a busy machine
 ONE = {"max_per_host": 1}
@@ -138,7 +138,7 @@ def one_event(t):
 
 @test("so is the second of two requests that came together with it")
 def pipelined(t):
-    """It is queued anew, when an answer was acknowledged long after the client's end."""
+    """It is queued anew, when a response was acknowledged long after the client's end."""
     for mode in "queued", "always":
         def handler(connection, message):
             if message.target == "/a":
@@ -164,15 +164,15 @@ def pipelined(t):
         t.equal(other.response().body, b"/h", "the other one's answer")
 
 
-@test("or one after the other, and the first answer is acknowledged only while the second waits")
+@test("or one after the other, and the first response is acknowledged only while the second waits")
 def acknowledged_late(t):
     def handler(connection, message):
         if message.target == "/a":
             connection.is_silent(0.1)
-            return answer(b"a" * 200_000)
+            return response(b"a" * 200_000)
         if message.target == "/held":
             go.wait(PATIENCE)
-        return answer(message.target.encode())
+        return response(message.target.encode())
 
     go = threading.Event()
     t.callback(go.set)
@@ -285,7 +285,7 @@ def half_closed_under_way(t):
 
 
 def trickle(connection):
-    """An answer without an end; it has one when the connection has."""
+    """A response without an end; it has one when the connection has."""
     read_request(connection)
     connection.send(head("HTTP/1.1 200 OK", [("Transfer-Encoding", "chunked")]))
     try:
@@ -295,8 +295,8 @@ def trickle(connection):
         pass
 
 
-@test("always: while the answer comes, too; with a half-close it goes on coming")
-def in_answer(t):
+@test("always: while the response comes, too; with a half-close it goes on coming")
+def in_response(t):
     kaproxy = begin(t, "always", t.own(ScriptedUpstream(trickle)))
     peer = client(t, kaproxy)
     peer.send("GET", "/x")
@@ -323,7 +323,7 @@ def unread(peer):
     return 0
 
 
-@test("always: a half-close behind a body that is read long after it, while the answer comes")
+@test("always: a half-close behind a body that is read long after it, while the response comes")
 def read_later(t):
     def handler(connection):
         read_request(connection, with_body=lambda _: False)

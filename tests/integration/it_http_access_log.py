@@ -6,7 +6,7 @@ import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import ReservedPort, main, test, wait_until
-from kaptest.http import HttpUpstream, answer, check_line, client, one_shot, start
+from kaptest.http import HttpUpstream, check_line, client, one_shot, response, start
 
 
 @test("the fields of an exchange")
@@ -26,7 +26,7 @@ def fields(t):
 
 @test("one line for each exchange of a client, with its own numbers")
 def several(t):
-    kaproxy = start(t, t.own(HttpUpstream(lambda c, m: answer(b"x" * int(m.target[1:])))))
+    kaproxy = start(t, t.own(HttpUpstream(lambda c, m: response(b"x" * int(m.target[1:])))))
     peer = client(t, kaproxy)
     for size in 10, 1000, 10:
         peer.ask("GET", f"/{size}")
@@ -70,7 +70,7 @@ def numbers(t):
 
 
 @test("nothing was heard of the upstream: no first byte; refused: no connection")
-def no_answer(t):
+def no_response(t):
     port = t.own(ReservedPort())
     kaproxy = start(t, port)
     one_shot(t, kaproxy)
@@ -88,7 +88,7 @@ def no_answer(t):
 @test("a request that is sent again: the second connection's fields")
 def again(t):
     def handler(connection, message):
-        return None if message.target == "/close" and connection.number == 1 else answer(b"x")
+        return None if message.target == "/close" and connection.number == 1 else response(b"x")
 
     kaproxy = start(t, t.own(HttpUpstream(handler)))
     one_shot(t, kaproxy)
@@ -138,7 +138,7 @@ def counters(t):
         counts[connection.number] = counts.get(connection.number, 0) + 1
         if message.target == "/close" and counts[connection.number] > 1:
             return None
-        return answer(b"", status=int(message.target[1:]) if message.target[1:].isdigit() else 200)
+        return response(b"", status=int(message.target[1:]) if message.target[1:].isdigit() else 200)
 
     kaproxy = start(t, t.own(HttpUpstream(handler)))
     for target in "/200", "/201", "/304", "/404", "/503", "/600", "/999", "/close":

@@ -7,7 +7,7 @@ import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import Skip, main, test, wait_until
-from kaptest.http import (HttpUpstream, answer, check_line, client, one_shot, request, start,
+from kaptest.http import (HttpUpstream, check_line, client, one_shot, request, response, start,
                           wait_line)
 
 OFFER = [("WWW-Authenticate", "Negotiate"), ("WWW-Authenticate", "NTLM")]
@@ -42,7 +42,7 @@ class Origin(HttpUpstream):
         if message.target == "/last":
             fields = [*fields, ("Connection", "close")]
         body = b"%d %s" % (connection.number, self.steps.get(connection.number, "-").encode())
-        return answer(LARGE if message.target == "/large" else body, fields, status)
+        return response(LARGE if message.target == "/large" else body, fields, status)
 
 
 def credentials(scheme="NTLM", token="type1"):
@@ -127,12 +127,12 @@ def unanswered(t):
 @test("Basic and Bearer tie nothing, whatever the response names")
 def others(t):
     for scheme in "Basic", "Bearer":
-        upstream = t.own(HttpUpstream(lambda c, m: answer(b"", OFFER, status=401)))
+        upstream = t.own(HttpUpstream(lambda c, m: response(b"", OFFER, status=401)))
         kaproxy = start(t, upstream)
         client(t, kaproxy).ask(fields=credentials(scheme, "NTLM"))
         t.equal(kaproxy.counters()["idle"], 1, f"idle connections after {scheme}")
     basic = [("WWW-Authenticate", 'Basic realm="NTLM"')]
-    kaproxy = start(t, t.own(HttpUpstream(lambda c, m: answer(b"", basic, status=401))))
+    kaproxy = start(t, t.own(HttpUpstream(lambda c, m: response(b"", basic, status=401))))
     client(t, kaproxy).ask(fields=credentials())
     counters = kaproxy.counters()
     t.equal((counters["busy"], counters["held"]), (0, 0), "busy, held after a challenge of Basic")
@@ -156,7 +156,7 @@ def one_shot_client(t):
         raise Skip("the kernel buffers too much")
     body = b"x" * (kernel + 50_000)  # more than a unix socket takes
     final = [("WWW-Authenticate", "Negotiate oRQwEqAD")]
-    upstream = t.own(HttpUpstream(lambda c, m: answer(body, final)))
+    upstream = t.own(HttpUpstream(lambda c, m: response(body, final)))
     kaproxy = start(t, upstream, listen=f"unix:{t.folder}/socket")
     peer = client(t, kaproxy)
     peer.send("GET", "/", credentials("Negotiate", "YII"), version="1.0")
@@ -203,11 +203,11 @@ def others_stay(t):
     t.equal(peer.ask().body, b"1 challenged", "answer to the one that has one")
 
 
-@test("an answer may take longer")
-def slow_answer(t):
+@test("a response may take longer")
+def slow_response(t):
     def slow(connection, _message):
         connection.is_silent(2)
-        return answer(b"late", CHALLENGE, status=401)
+        return response(b"late", CHALLENGE, status=401)
 
     peer = client(t, start(t, t.own(HttpUpstream(slow)), listener=SHORT))
     for _ in range(2):
@@ -262,7 +262,7 @@ def upstream_closes_early(t):
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
 
 
-@test("the same with an answer that says that the connection closes: the client is told, too")
+@test("the same with a response that says that the connection closes: the client is told, too")
 def upstream_says_close(t):
     kaproxy = start(t, t.own(Origin()))
     peer = tied(t, kaproxy)
@@ -274,8 +274,8 @@ def upstream_says_close(t):
 @test("and with one behind which more came, which is of nobody's asking")
 def excess(t):
     def handler(_connection, message):
-        reply = answer(b"", CHALLENGE, status=401)
-        return reply + answer(b"poison") if message.target == "/two" else reply
+        reply = response(b"", CHALLENGE, status=401)
+        return reply + response(b"poison") if message.target == "/two" else reply
 
     kaproxy = start(t, t.own(HttpUpstream(handler)))
     peer = tied(t, kaproxy)
@@ -286,12 +286,12 @@ def excess(t):
     t.equal(kaproxy.counters()["discard_unread_data"], 1, "discarded")
 
 
-@test("and what it sends unasked is no answer to the next request")
+@test("and what it sends unasked is no response to the next request")
 def upstream_sends(t):
     upstream = t.own(Origin())
     kaproxy = start(t, upstream)
     peer = tied(t, kaproxy)
-    upstream.connections[0].send(answer(b"unasked"))
+    upstream.connections[0].send(response(b"unasked"))
     t.equal(peer.channel.read_end(), (b"", "eof"), "what the client saw")
     t.equal(kaproxy.counters()["discard_unread_data"], 1, "discarded")
 

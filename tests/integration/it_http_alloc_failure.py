@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Goal of this test: a client that gets no connection gets an answer that says why."""
+"""Goal of this test: a client that gets no connection gets a response that says why."""
 
 import sys
 import time
@@ -9,7 +9,7 @@ from kaptest import Blackhole, ReservedPort, main, test
 from kaptest.http import HttpUpstream, check_line, client, held, one_shot, request, start
 
 
-def check_answer(t, got, status, words):
+def check_response(t, got, status, words):
     t.equal((got.status, got.get("Content-Type"), got.closes()), (status, "text/plain", True),
             "answer")
     for word in words:
@@ -22,7 +22,7 @@ def refused(t):
     kaproxy = start(t, port)
     for version in "1.1", "1.0":
         got = one_shot(t, kaproxy, "POST", "/x", body=b"x" * 100_000, version=version)
-        check_answer(t, got, 502, ["connect", "Connection refused"])
+        check_response(t, got, 502, ["connect", "Connection refused"])
     line = check_line(t, kaproxy, 2, status=502, end="alloc_failed", from_cache="-",
                       function="connect", errno=111, error="Connection refused", target="/x")
     t.equal(line["bytes_up"], "0", "bytes_up")
@@ -43,14 +43,14 @@ def comes_up(t):
 @test("a name that does not resolve: 502 that names resolve")
 def name(t):
     upstream = t.kaproxy("http://no-such-host.invalid:80", reuse=None)
-    check_answer(t, one_shot(t, upstream), 502, ["resolve"])
+    check_response(t, one_shot(t, upstream), 502, ["resolve"])
 
 
 @test("a black hole: 504 after timeout")
 def black_hole(t):
     kaproxy = start(t, t.own(Blackhole()), pool={"timeout": "400ms"})
     started = time.monotonic()
-    check_answer(t, one_shot(t, kaproxy), 504, ["connect: no connection within timeout = 400 ms"])
+    check_response(t, one_shot(t, kaproxy), 504, ["connect: no connection within timeout = 400 ms"])
     t.at_least(time.monotonic() - started, 0.3, "seconds until the answer")
     check_line(t, kaproxy, status=504, end="alloc_failed", function="connect", errno=110)
 
@@ -67,7 +67,7 @@ def too_many(t):
         peers[number].send("GET", f"/{number}")
         t.check(peers[number].channel.is_silent(0.05), "something came")
     got = one_shot(t, kaproxy, "GET", "/3")
-    check_answer(t, got, 503, ["allocate: too many waiting (max_waiting = 2)"])
+    check_response(t, got, 503, ["allocate: too many waiting (max_waiting = 2)"])
     t.at_least(int(got.get("Retry-After")), 1, "Retry-After")
     go.set()
     for number, peer in enumerate(peers):
@@ -75,7 +75,7 @@ def too_many(t):
     t.equal(upstream.accepted, 1, "connections")
 
 
-@test("what a client has pipelined behind the failed request is not served, and the answer arrives")
+@test("what a client has pipelined behind the failed request is not served, and the response arrives")
 def pipelined(t):
     kaproxy = start(t, t.own(ReservedPort()))
     peer = client(t, kaproxy)

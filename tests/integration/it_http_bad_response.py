@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Goal of this test: an upstream that breaks the rules costs its client a 502 that names the rule,
-or, when something was passed on already, an answer that is visibly cut."""
+or, when something was passed on already, a response that is visibly cut."""
 
 import re
 import sys
@@ -55,7 +55,7 @@ def heads(t):
     t.equal(kaproxy.counters().get("discard_protocol_error"), len(BAD_HEADS), "discarded")
 
 
-@test("afterwards: the answer ends where the rule was broken; without framing that is a reset")
+@test("afterwards: the response ends where the rule was broken; without framing that is a reset")
 def bodies(t):
     data = {}
 
@@ -84,7 +84,7 @@ def bodies(t):
     t.equal(kaproxy.counters().get("discard_protocol_error"), number, "discarded")
 
 
-@test("an answer's header is passed on with its values, and no more of it than was understood")
+@test("a response's header is passed on with its values, and no more of it than was understood")
 def strict(t):
     reply = head("HTTP/1.1 200 A reason", [("X-A", "  b  "), ("Content-Length", "1 ")]) + b"x"
     got = client(t, start(t, t.own(HttpUpstream(lambda c, m: reply)))).ask()

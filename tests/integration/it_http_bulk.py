@@ -9,8 +9,8 @@ import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import PATIENCE, SLOW, ScriptedUpstream, main, test, wait_until
-from kaptest.http import (Cut, HttpUpstream, answer, client, head, one_shot, read_request, request,
-                          start)
+from kaptest.http import (Cut, HttpUpstream, client, head, one_shot, read_request, request,
+                          response, start)
 
 SIZE = 3_000_000
 BODY = os.urandom(SIZE)
@@ -33,9 +33,9 @@ def check_spliced(t, kaproxy):
     t.at_least(kaproxy.pipes()["spliced"], 1, "bytes spliced")
 
 
-@test("what stands behind a large answer is nobody's")
+@test("what stands behind a large response is nobody's")
 def excess(t):
-    upstream = t.own(HttpUpstream(lambda c, m: answer(BODY) + answer(b"poison")))
+    upstream = t.own(HttpUpstream(lambda c, m: response(BODY) + response(b"poison")))
     kaproxy = start(t, upstream, pool={"max_per_host": 1})
     peer = client(t, kaproxy)
     for number in 1, 2:
@@ -45,7 +45,7 @@ def excess(t):
     check_spliced(t, kaproxy)
 
 
-@test("an answer that ends in mid-body: the client sees that it is cut")
+@test("a response that ends in mid-body: the client sees that it is cut")
 def cut(t):
     for what, end in ("eof", "close"), ("reset", "reset"):
         def script(connection, how=end):
@@ -102,7 +102,7 @@ def trickle_up(t):
         for piece in list(pieces())[1:]:
             t.check(connection.read(len(piece)) == piece, "wrong bytes")
             go.release()
-        connection.send(answer(b"done"))
+        connection.send(response(b"done"))
         connection.read_end()
 
     upstream = t.own(ScriptedUpstream(script))
@@ -119,7 +119,7 @@ def trickle_up(t):
 
 @test("requests with large bodies one behind the other")
 def pipelined(t):
-    upstream = t.own(HttpUpstream(lambda c, m: answer(b"%d" % (m.body == BODY))))
+    upstream = t.own(HttpUpstream(lambda c, m: response(b"%d" % (m.body == BODY))))
     kaproxy = start(t, upstream, pool={"max_per_host": 1})
     peer = client(t, kaproxy)
     peer.method = "PUT"
@@ -138,7 +138,7 @@ def early(t):
         def script(connection, end=how):
             read_request(connection, with_body=lambda _: False)
             connection.read(SIZE // 2)
-            connection.send(answer(b"enough", status=413))
+            connection.send(response(b"enough", status=413))
             getattr(connection, end)()
 
         upstream = t.own(ScriptedUpstream(script))
@@ -206,7 +206,7 @@ def client_leaves_down(t):
 
 @test("a slow reader: the last of a body is in the pipe, and the connection free")
 def slow(t):
-    upstream = t.own(HttpUpstream(lambda c, m: answer(BODY if m.target == "/large" else b"x")))
+    upstream = t.own(HttpUpstream(lambda c, m: response(BODY if m.target == "/large" else b"x")))
     kaproxy = start(t, upstream, pool={"max_per_host": 1, "timeout": "60s"})
     peer = client(t, kaproxy, receive_buffer=4096)
     peer.send("GET", "/large")
@@ -245,7 +245,7 @@ def wait_all_idle(kaproxy):
 
 @test("answers of many sizes, read late: whatever is in pipes when the upstream is done, all arrive")
 def read_late_down(t):
-    upstream = t.own(HttpUpstream(lambda c, m: answer(LATE[:int(m.target[1:])])))
+    upstream = t.own(HttpUpstream(lambda c, m: response(LATE[:int(m.target[1:])])))
     kaproxy = start(t, upstream, pool={"max_per_host": len(SIZES), "keep_alive": "300s"})
     peers = [client(t, kaproxy, receive_buffer=4096) for _ in SIZES]
     for peer, size in zip(peers, SIZES):
@@ -266,7 +266,7 @@ def read_late_up(t):
     def script(connection):
         size = int(read_request(connection, with_body=lambda _: False).target[1:])
         go.wait(PATIENCE)
-        connection.send(answer(b"%d" % (connection.read(size) == LATE[:size])))
+        connection.send(response(b"%d" % (connection.read(size) == LATE[:size])))
         connection.read_end()
 
     upstream = t.own(ScriptedUpstream(script, receive_buffer=4096))

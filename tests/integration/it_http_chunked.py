@@ -5,7 +5,7 @@ import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import main, test
-from kaptest.http import (HttpUpstream, answer_chunked, chunked, client, describe, head, one_shot,
+from kaptest.http import (HttpUpstream, chunked, client, describe, head, one_shot, response_chunked,
                           start)
 
 PARTS = b"a", b"bc" * 5000, b"d" * 300_000
@@ -13,9 +13,9 @@ BODY = b"".join(PARTS)
 CHUNKED = [("Transfer-Encoding", "chunked")]
 
 
-@test("an answer: chunked for HTTP/1.1, decoded and ended by the connection's end for HTTP/1.0")
-def answers(t):
-    upstream = t.own(HttpUpstream(lambda c, m: answer_chunked(*PARTS)))
+@test("a response: chunked for HTTP/1.1, decoded and ended by the connection's end for HTTP/1.0")
+def responses(t):
+    upstream = t.own(HttpUpstream(lambda c, m: response_chunked(*PARTS)))
     kaproxy = start(t, upstream)
     peer = client(t, kaproxy)
     for _ in range(2):
@@ -29,11 +29,11 @@ def answers(t):
     t.equal(upstream.accepted, 1, "connections")
 
 
-@test("an answer's trailer: passed on to HTTP/1.1, left out for HTTP/1.0; framing fields never")
+@test("a response's trailer: passed on to HTTP/1.1, left out for HTTP/1.0; framing fields never")
 def trailers(t):
     trailer = [("X-Sum", "42"), ("Content-Length", "7"), ("Transfer-Encoding", "chunked")]
-    upstream = t.own(HttpUpstream(lambda c, m: answer_chunked(b"x", trailer=trailer,
-                                                              fields=[("Trailer", "X-Sum")])))
+    upstream = t.own(HttpUpstream(lambda c, m: response_chunked(b"x", trailer=trailer,
+                                                                fields=[("Trailer", "X-Sum")])))
     kaproxy = start(t, upstream)
     got = client(t, kaproxy).ask()
     t.equal((got.body, got.trailer, got.get("Trailer")), (b"x", [("X-Sum", "42")], "X-Sum"),
@@ -51,10 +51,10 @@ def extensions(t):
     t.equal([peer.ask().body for _ in range(2)], [b"abc", b"abc"], "answers")
 
 
-@test("an answer that comes byte by byte")
+@test("a response that comes byte by byte")
 def bytewise(t):
     def slowly(connection, _message):
-        for byte in answer_chunked(b"hello", b"world", trailer=[("X-Sum", "1")]):
+        for byte in response_chunked(b"hello", b"world", trailer=[("X-Sum", "1")]):
             connection.send(bytes([byte]))
         return b""
 
@@ -91,7 +91,7 @@ def request_trailers(t):
 
 @test("the upstream's connection survives bodies of all framings in turn")
 def mixed(t):
-    upstream = t.own(HttpUpstream(lambda c, m: answer_chunked(m.body or b"-")
+    upstream = t.own(HttpUpstream(lambda c, m: response_chunked(m.body or b"-")
                                   if m.target == "/c" else describe(c, m)))
     peer = client(t, start(t, upstream))
     for number in range(30):

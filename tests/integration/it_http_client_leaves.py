@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Goal of this test: a client that ends its direction still gets its answers, and one that goes
-away in mid-exchange costs the upstream's connection, but never another client's answer."""
+"""Goal of this test: a client that ends its direction still gets its responses, and one that goes
+away in mid-exchange costs the upstream's connection, but never another client's response."""
 
 import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import main, test, wait_until
-from kaptest.http import HttpUpstream, answer, check_line, client, held, one_shot, request, start
+from kaptest.http import HttpUpstream, check_line, client, held, one_shot, request, response, start
 
 
-@test("half-closed behind the request, while the answer is awaited: it comes")
+@test("half-closed behind the request, while the response is awaited: it comes")
 def half_closed(t):
     for version in "1.0", "1.1":
         upstream, go = held(t, "/held")
@@ -37,10 +37,10 @@ def at_once(t):
         t.equal(peer.channel.read_end(), (b"", "eof"), "end")
 
 
-@test("half-closed while its kernel still holds the answer: no reset destroys it")
-def answer_on_its_way(t):
+@test("half-closed while its kernel still holds the response: no reset destroys it")
+def response_on_its_way(t):
     size = 200_000
-    kaproxy = start(t, t.own(HttpUpstream(lambda c, m: answer(b"x" * size))))
+    kaproxy = start(t, t.own(HttpUpstream(lambda c, m: response(b"x" * size))))
     peer = client(t, kaproxy, receive_buffer=4096)
     peer.send()
     kaproxy.wait_sessions(1)
@@ -53,7 +53,7 @@ def answer_on_its_way(t):
 @test("the same behind a second request that is not whole")
 def half_of_another(t):
     size = 200_000
-    kaproxy = start(t, t.own(HttpUpstream(lambda c, m: answer(b"x" * size))))
+    kaproxy = start(t, t.own(HttpUpstream(lambda c, m: response(b"x" * size))))
     peer = client(t, kaproxy, receive_buffer=4096)
     peer.channel.send(request() + b"GET / HT")
     peer.channel.fin()
@@ -62,7 +62,7 @@ def half_of_another(t):
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
 
 
-@test("a reset while the answer is awaited: the connection is discarded, the client logged")
+@test("a reset while the response is awaited: the connection is discarded, the client logged")
 def awaiting(t):
     upstream, _ = held(t, "/held")
     kaproxy = start(t, upstream)
@@ -75,9 +75,9 @@ def awaiting(t):
     t.equal(one_shot(t, kaproxy).body, b"2 GET / ", "the next client's answer")
 
 
-@test("a reset in the middle of the answer")
-def in_answer(t):
-    kaproxy = start(t, t.own(HttpUpstream(lambda c, m: answer(b"x" * int(m.target[1:])))))
+@test("a reset in the middle of the response")
+def in_response(t):
+    kaproxy = start(t, t.own(HttpUpstream(lambda c, m: response(b"x" * int(m.target[1:])))))
     peer = client(t, kaproxy)
     peer.send("GET", "/20000000")
     peer.channel.read(100_000)
@@ -103,7 +103,7 @@ def in_body(t):
         upstream.close()
 
 
-@test("a reset while it is idle, after its answer: nothing to log, the connection stays")
+@test("a reset while it is idle, after its response: nothing to log, the connection stays")
 def idle(t):
     kaproxy = start(t, t.own(HttpUpstream()))
     for leave in "reset", "fin", "close":

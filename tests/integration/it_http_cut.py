@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Goal of this test: an answer that breaks off reaches the client as far as it came, and then its
-connection ends in order, where the framing shows that the answer is not whole."""
+"""Goal of this test: a response that breaks off reaches the client as far as it came, and then its
+connection ends in order, where the framing shows that the response is not whole."""
 
 import os
 import pathlib
@@ -8,7 +8,7 @@ import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import PATIENCE, ScriptedUpstream, Skip, main, test, wait_until
-from kaptest.http import (Cut, answer_until_close, check_line, chunk, client, head, read_request,
+from kaptest.http import (Cut, check_line, chunk, client, head, read_request, response_until_close,
                           start)
 
 BODY = os.urandom(1_000_000)
@@ -36,7 +36,7 @@ def exchange(t, data, fields=(), *, version="1.1", method="GET", slow=True, **op
 
 
 def read_cut(t, peer, body, end="eof"):
-    """Reads the answer, of which this must have come."""
+    """Reads the response, of which this must have come."""
     try:
         peer.response()
     except Cut as cut:
@@ -86,7 +86,7 @@ def late_reader(t):
         read_cut(t, peer, BODY[:200_000])
 
 
-@test("idle_timeout in the middle of an answer")
+@test("idle_timeout in the middle of a response")
 def times_out(t):
     kaproxy, peer, _ = exchange(t, LENGTH + BODY[:200_000], listener={"idle_timeout": "1500ms"})
     wait_until(lambda: kaproxy.counters().get("discard_idle_timeout") == 1, "the upstream's end")
@@ -105,14 +105,14 @@ def bad_chunk(t):
 
 
 def in_both(t, data):
-    """A client that may send its body, while a part of its answer has come already."""
+    """A client that may send its body, while a part of its response has come already."""
     kaproxy, peer, connection = exchange(t, head("HTTP/1.1 100 Continue") + data, EXPECT,
                                          method="POST")
     t.equal(peer.response(interim=False).status, 100, "status")
     return kaproxy, peer, connection
 
 
-@test("a client that breaks, or ends, its body in the middle of its answer")
+@test("a client that breaks, or ends, its body in the middle of its response")
 def bad_body(t):
     for data in b"xyz\r\n", b"3\r\nabcd\r\n", b"0\r\nX : y\r\n\r\n", None:
         kaproxy, peer, connection = in_both(t, LENGTH + BODY[:200_000])
@@ -127,8 +127,8 @@ def bad_body(t):
         check_over(t, kaproxy, "client_reset" if data is None else "bad_request", "client_abort")
 
 
-@test("a client that ends a large body, behind an answer that it has not read: that is not lost")
-def ends_behind_an_answer(t):
+@test("a client that ends a large body, behind a response that it has not read: that is not lost")
+def ends_behind_a_response(t):
     def large_or_nothing(connection):
         read_request(connection)
         connection.send(head("HTTP/1.1 200 OK", [("Content-Length", 200_000)]) + BODY[:200_000])
@@ -150,7 +150,7 @@ def ends_behind_an_answer(t):
 
 @test("without framing it is cut by a reset: the client could not tell otherwise")
 def until_close(t):
-    for data in answer_until_close(BODY[:1000]), CHUNKED + chunk(BODY[:1000]):
+    for data in response_until_close(BODY[:1000]), CHUNKED + chunk(BODY[:1000]):
         kaproxy, peer, connection = exchange(t, data, version="1.0", slow=False)
         t.check(not peer.channel.is_silent(PATIENCE), "nothing came")
         connection.reset()
@@ -180,7 +180,7 @@ def not_reading(t):
     check_over(t, kaproxy, "upstream_closed", "upstream_closed")
 
 
-@test("what ended the answer is logged, whatever became of the client then; it counts as no answer")
+@test("what ended the response is logged, whatever became of the client then; it counts as no response")
 def client_goes(t):
     kaproxy, peer = held_back(t)
     peer.channel.close()

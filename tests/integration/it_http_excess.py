@@ -1,23 +1,23 @@
 #!/usr/bin/env python3
-"""Goal of this test: what an upstream sends beyond its answer reaches no client."""
+"""Goal of this test: what an upstream sends beyond its response reaches no client."""
 
 import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import ScriptedUpstream, main, test, wait_until
-from kaptest.http import (HttpUpstream, answer, answer_chunked, client, head, one_shot,
-                          read_request, start)
+from kaptest.http import (HttpUpstream, client, head, one_shot, read_request, response,
+                          response_chunked, start)
 
-POISON = answer(b"poison")
+POISON = response(b"poison")
 ANSWERS = {
-    "with a length": answer(b"good"),
-    "chunked": answer_chunked(b"go", b"od"),
-    "without a body": answer(status=204),
-    "an error": answer(b"good", status=500),
+    "with a length": response(b"good"),
+    "chunked": response_chunked(b"go", b"od"),
+    "without a body": response(status=204),
+    "an error": response(b"good", status=500),
 }
 
 
-@test("together with the answer, whatever its framing")
+@test("together with the response, whatever its framing")
 def together(t):
     for what, reply in ANSWERS.items():
         upstream = t.own(HttpUpstream(lambda c, m, r=reply: r + POISON))
@@ -44,7 +44,7 @@ def bodies(t):
 
 @test("later, on the idle connection")
 def later(t):
-    upstream = t.own(HttpUpstream(lambda c, m: answer(b"%d" % c.number)))
+    upstream = t.own(HttpUpstream(lambda c, m: response(b"%d" % c.number)))
     kaproxy = start(t, upstream)
     t.equal(one_shot(t, kaproxy).body, b"1", "first answer")
     kaproxy.wait_idle(1)
@@ -56,7 +56,7 @@ def later(t):
 
 @test("at the moment when the next client asks: its request goes to a new connection")
 def race(t):
-    upstream = t.own(HttpUpstream(lambda c, m: answer(b"%d" % c.number)))
+    upstream = t.own(HttpUpstream(lambda c, m: response(b"%d" % c.number)))
     kaproxy = start(t, upstream)
     t.equal(one_shot(t, kaproxy).body, b"1", "first answer")
     kaproxy.wait_idle(1)
@@ -72,7 +72,7 @@ def race(t):
 def early(t):
     def script(connection):
         read_request(connection, with_body=lambda _: False)
-        connection.send(answer(b"good") + POISON)
+        connection.send(response(b"good") + POISON)
         connection.read_end()
 
     upstream = t.own(ScriptedUpstream(script))

@@ -5,7 +5,7 @@ import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import main, test
-from kaptest.http import HttpUpstream, answer, check_line, client, describe, head, request, start
+from kaptest.http import HttpUpstream, check_line, client, describe, head, request, response, start
 
 CONTINUE = head("HTTP/1.1 100 Continue")
 EXPECT = [("Expect", "100-continue")]
@@ -42,7 +42,7 @@ def passed(t):
 @test("refused with 417 or 413: the client sees that, and sends no body; nothing is used again")
 def refused(t):
     for status in 417, 413:
-        upstream = t.own(HttpUpstream(lambda c, m, s=status: answer(b"no", status=s),
+        upstream = t.own(HttpUpstream(lambda c, m, s=status: response(b"no", status=s),
                                       with_body=lambda c, m: False))
         kaproxy, peer = waiting_client(t, upstream)
         got = peer.response()

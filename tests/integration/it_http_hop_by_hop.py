@@ -5,7 +5,7 @@ import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import main, test
-from kaptest.http import HttpUpstream, answer, client, one_shot, start
+from kaptest.http import HttpUpstream, client, one_shot, response, start
 
 HOP = [("Connection", "keep-alive, X-Private"), ("X-Private", "secret"), ("Keep-Alive", "max=9"),
        ("Proxy-Connection", "keep-alive"), ("TE", "trailers"), ("Upgrade", "h2c")]
@@ -27,11 +27,11 @@ def requests(t):
     t.equal(upstream.accepted, 1, "connections")
 
 
-@test("of an answer; Connection is about the client's own")
-def answers(t):
+@test("of a response; Connection is about the client's own")
+def responses(t):
     kept = [("X-Public", "a,  b"), ("Set-Cookie", "c=1"), ("Set-Cookie", "d=2"), ("Date", "today"),
             ("X-Octets", "\xe4")]
-    upstream = t.own(HttpUpstream(lambda c, m: answer(b"x", HOP + kept)))
+    upstream = t.own(HttpUpstream(lambda c, m: response(b"x", HOP + kept)))
     kaproxy = start(t, upstream)
     wanted = sorted([("Content-Length", "1"), *kept])
     t.equal(sorted(client(t, kaproxy).ask().fields), wanted, "fields for HTTP/1.1")
@@ -44,7 +44,7 @@ def answers(t):
 
 @test("an upstream that says close is believed, the client's connection stays")
 def closing(t):
-    upstream = t.own(HttpUpstream(lambda c, m: answer(b"%d" % c.number, [("Connection", "close")])))
+    upstream = t.own(HttpUpstream(lambda c, m: response(b"%d" % c.number, [("Connection", "close")])))
     kaproxy = start(t, upstream)
     peer = client(t, kaproxy)
     t.equal([peer.ask().body for _ in range(3)], [b"1", b"2", b"3"], "connections")
@@ -55,12 +55,12 @@ def closing(t):
 def old_upstreams(t):
     for fields, wanted in ([], [b"1", b"2"]), ([("Connection", "keep-alive")], [b"1", b"1"]):
         upstream = t.own(HttpUpstream(
-            lambda c, m, f=fields: answer(b"%d" % c.number, f, version="1.0")))
+            lambda c, m, f=fields: response(b"%d" % c.number, f, version="1.0")))
         peer = client(t, start(t, upstream))
         t.equal([peer.ask().body for _ in range(2)], wanted, f"connections with {fields}")
 
 
-@test("an answer without Date gets one")
+@test("a response without Date gets one")
 def date(t):
     got = client(t, start(t, t.own(HttpUpstream()))).ask()
     t.check((got.get("Date") or "").endswith(" GMT"), f"Date: {got.get('Date')}")

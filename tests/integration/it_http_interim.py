@@ -5,7 +5,7 @@ import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import main, test
-from kaptest.http import HttpUpstream, answer, client, describe, head, one_shot, start
+from kaptest.http import HttpUpstream, client, describe, head, one_shot, response, start
 
 HINTS = head("HTTP/1.1 103 Early Hints", [("Link", "</a.css>; rel=preload"), ("Keep-Alive", "x")])
 PROCESSING = head("HTTP/1.1 102 Processing")
@@ -36,7 +36,7 @@ def at_once(t):
     connection.read(10)
     connection.send(HINTS)
     t.equal(peer.response(interim=False).status, 103, "first status")
-    connection.send(answer(b"x"))
+    connection.send(response(b"x"))
     t.equal(peer.response().body, b"x", "final answer")
 
 
@@ -50,7 +50,7 @@ def old(t):
 
 @test("a thousand of them cost no memory and are all passed on")
 def flood(t):
-    upstream = t.own(HttpUpstream(lambda c, m: HINTS * 1000 + answer(b"x")))
+    upstream = t.own(HttpUpstream(lambda c, m: HINTS * 1000 + response(b"x")))
     got = client(t, start(t, upstream)).ask()
     t.equal((len(got.interim), got.body), (1000, b"x"), "interim responses and the answer")
 

@@ -6,12 +6,12 @@ import time
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import LONG, SLOW, main, test, wait_until
-from kaptest.http import HttpUpstream, answer, client, one_shot, start
+from kaptest.http import HttpUpstream, client, one_shot, response, start
 from kaptest.http_peers import Node
 
 
 def hinting(hint):
-    return lambda connection, _: answer(b"%d" % connection.number, [("Keep-Alive", hint)])
+    return lambda connection, _: response(b"%d" % connection.number, [("Keep-Alive", hint)])
 
 
 @test("timeout=2: closed after one second, counted as keep_alive")

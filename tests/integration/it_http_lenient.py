@@ -6,7 +6,7 @@ import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import ScriptedUpstream, main, test
-from kaptest.http import HttpUpstream, answer, client, head, read_request, start
+from kaptest.http import HttpUpstream, client, head, read_request, response, start
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -151,7 +151,7 @@ BAD_RESPONSES = {
 
 @test("requests: what the upstream gets, to the byte")
 def requests(t):
-    upstream = t.own(HttpUpstream(lambda c, m: answer(b"ok")))
+    upstream = t.own(HttpUpstream(lambda c, m: response(b"ok")))
     kaproxy = start(t, upstream, listener={"host": "up"})
     seen = 0
     for what, (sent, wanted) in REQUESTS.items():

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Goal of this test: a client that still sends reads the answer, and no reset destroys it; but it is
+"""Goal of this test: a client that still sends reads the response, and no reset destroys it; but it is
 not listened to for ever, and not at all when it has sent everything."""
 
 import re
@@ -10,7 +10,7 @@ import time
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import PATIENCE, ReservedPort, SLOW, main, test, tls
-from kaptest.http import (HttpUpstream, answer, check_line, client, head, held, request, start,
+from kaptest.http import (HttpUpstream, check_line, client, head, held, request, response, start,
                           wait_line)
 
 LENGTH = 10_000_000
@@ -26,7 +26,7 @@ def send_all(peer, first):
 
 def check(t, kaproxy, first, status):
     peer = client(t, kaproxy)
-    send_all(peer, first)  # all of it before the answer is read
+    send_all(peer, first)  # all of it before the response is read
     got = peer.response()
     t.equal((got.status, got.closes()), (status, True), "answer")
     t.equal(peer.channel.end(), "eof", "end")
@@ -96,7 +96,7 @@ def line_end_behind_body(t):
 @test("a client whose whole body was read, to the last byte and not beyond, is closed at once")
 def all_was_read(t):
     upstream, go = held(t)
-    upstream.handler = lambda c, m: go.wait(PATIENCE) and answer()  # delivered as soon as it is sent
+    upstream.handler = lambda c, m: go.wait(PATIENCE) and response()  # delivered as soon as it is sent
     kaproxy = start(t, upstream, main={"log_level": "debug"})
     peer = client(t, kaproxy)
     peer.channel.send(post(40_000))  # more than comes with a head
@@ -125,7 +125,7 @@ def much(t):
 
 
 def large_or_nothing(_connection, message):
-    return answer(LARGE) if message.target == "/large" else None
+    return response(LARGE) if message.target == "/large" else None
 
 
 def pipelining(t, upstream, first=request("GET", "/large"), start_one=start, **options):
@@ -139,14 +139,14 @@ def pipelining(t, upstream, first=request("GET", "/large"), start_one=start, **o
 
 
 def check_large(t, peer, *statuses):
-    """The answer must come whole, and further ones behind it, and then the end."""
+    """The response must come whole, and further ones behind it, and then the end."""
     t.check(peer.response().body == LARGE, "the answer is wrong")
     for status in statuses:
         t.equal(peer.response().status, status, "status")
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
 
 
-@test("a third request behind one that ends in our 502: nothing of the first answer is lost")
+@test("a third request behind one that ends in our 502: nothing of the first response is lost")
 def third_request(t):
     go = threading.Event()
     t.callback(go.set)
@@ -191,12 +191,12 @@ def too_late(t):
 
 
 CLOSE = [("Connection", "close")]
-LAST = {  # requests that none is expected behind; the targets tell how long the answers are
+LAST = {  # requests that none is expected behind; the targets tell how long the responses are
     "a body": [request("POST", "/200000", CLOSE, b"abc")],
-    "a body, and an answer not as long": [request("POST", "/12000", CLOSE, b"abc")],
+    "a body, and a response not as long": [request("POST", "/12000", CLOSE, b"abc")],
     "no body": [request("GET", "/200000", CLOSE)],
     "HTTP/1.0": [request("GET", "/200000", version="1.0")],
-    "a short answer behind a long one": [request("GET", "/200000"), request("GET", "/10", CLOSE)],
+    "a short response behind a long one": [request("GET", "/200000"), request("GET", "/10", CLOSE)],
 }
 
 
@@ -218,10 +218,10 @@ def last_requests(t, upstream, start_one):
 
 
 def of_length(_connection, message):
-    return answer(b"x" * length_of(message.target))
+    return response(b"x" * length_of(message.target))
 
 
-@test("bytes behind a client's last request, when its answer has been written: nothing is lost")
+@test("bytes behind a client's last request, when its response has been written: nothing is lost")
 def behind_the_last(t):
     last_requests(t, t.own(HttpUpstream(of_length)), start)
 
@@ -248,15 +248,15 @@ def stops(t):
     kaproxy.wait_exit()
 
 
-@test("a soft stop in the middle of an answer, with another request unread behind it")
-def stops_in_answer(t):
+@test("a soft stop in the middle of a response, with another request unread behind it")
+def stops_in_response(t):
     go = threading.Event()
     t.callback(go.set)
 
     def in_two_parts(connection, _message):
-        connection.send(answer(LARGE)[:1000])
+        connection.send(response(LARGE)[:1000])
         go.wait(PATIENCE)
-        return answer(LARGE)[1000:]
+        return response(LARGE)[1000:]
 
     upstream = t.own(HttpUpstream(in_two_parts))
     kaproxy, peer = pipelining(t, upstream)
@@ -278,7 +278,7 @@ def idle_timeout(t):
     check_large(t, peer)
 
 
-@test("a client that has all of its answer is closed at once, though it might go on")
+@test("a client that has all of its response is closed at once, though it might go on")
 def has_all(t):
     upstream = t.own(HttpUpstream())
     kaproxy = start(t, upstream, listener={"idle_timeout": "1500ms"}, main={"log_level": "debug"})

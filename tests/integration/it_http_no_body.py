@@ -6,13 +6,13 @@ import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import main, test
-from kaptest.http import HttpUpstream, answer, client, head, one_shot, start
+from kaptest.http import HttpUpstream, client, head, one_shot, response, start
 
 REPLIES = {
-    "/204": answer(status=204),
-    "/304": answer(status=304, fields=[("Content-Length", 1234), ("ETag", '"x"')]),
-    "/304-chunked": answer(status=304, fields=[("Transfer-Encoding", "chunked")]),
-    "/empty": answer(b""),
+    "/204": response(status=204),
+    "/304": response(status=304, fields=[("Content-Length", 1234), ("ETag", '"x"')]),
+    "/304-chunked": response(status=304, fields=[("Transfer-Encoding", "chunked")]),
+    "/empty": response(b""),
 }
 HEADS = {
     "/length": head("HTTP/1.1 200 OK", [("Content-Length", 5_000_000_000)]),

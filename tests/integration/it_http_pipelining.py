@@ -8,7 +8,7 @@ from kaptest import main, test
 from kaptest.http import HttpUpstream, chunked, client, held, request, start
 
 
-def check_answers(t, peer, wanted):
+def check_responses(t, peer, wanted):
     for body in wanted:
         t.equal(peer.response().body, body, "answer")
 
@@ -32,11 +32,11 @@ def hundred(t):
                                 chunked(body[:2], body[2:])))
         wanted.append(f"1 POST /{number} ".encode() + body)
     peer.channel.send(b"".join(sent))
-    check_answers(t, peer, wanted)
+    check_responses(t, peer, wanted)
     t.equal(upstream.accepted, 1, "connections")
 
 
-@test("the second request waits for the first answer, even while other connections are idle")
+@test("the second request waits for the first response, even while other connections are idle")
 def one_at_a_time(t):
     upstream, go = held(t, "/slow")
     kaproxy = start(t, upstream)
@@ -46,7 +46,7 @@ def one_at_a_time(t):
     t.check(peer.channel.is_silent(0.1), "something came before the first answer")
     t.equal(len(upstream.requests), 1, "requests at the upstream")
     go.set()
-    check_answers(t, peer, [b"1 GET /slow ", b"1 GET /fast "])
+    check_responses(t, peer, [b"1 GET /slow ", b"1 GET /fast "])
 
 
 @test("Connection: close in the middle: what stands behind it is not served")
@@ -55,7 +55,7 @@ def close(t):
     peer = client(t, start(t, upstream))
     peer.channel.send(request("GET", "/a") + request("GET", "/b", [("Connection", "close")]) +
                       request("GET", "/c"))
-    check_answers(t, peer, [b"1 GET /a "])
+    check_responses(t, peer, [b"1 GET /a "])
     last = peer.response()
     t.equal((last.body, last.closes()), (b"1 GET /b ", True), "last answer, and that it closes")
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
@@ -67,7 +67,7 @@ def bad_second(t):
     upstream = t.own(HttpUpstream())
     peer = client(t, start(t, upstream))
     peer.channel.send(request("GET", "/a") + b"GET /b HTTP/1.1\r\nHost : x\r\n\r\n")
-    check_answers(t, peer, [b"1 GET /a "])
+    check_responses(t, peer, [b"1 GET /a "])
     t.equal(peer.response().status, 400, "second status")
     t.equal(peer.channel.end(), "eof", "end")
     t.equal([r.target for r in upstream.requests], ["/a"], "what the upstream saw")
@@ -89,7 +89,7 @@ def half_closed(t):
     with kaproxy.paused():  # so that requests and end are seen at once
         peer.channel.send(b"".join(request("GET", f"/{n}") for n in range(5)))
         peer.channel.fin()
-    check_answers(t, peer, [f"1 GET /{n} ".encode() for n in range(5)])
+    check_responses(t, peer, [f"1 GET /{n} ".encode() for n in range(5)])
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
 
 
@@ -101,7 +101,7 @@ def bytewise(t):
     for byte in (request("GET", "/a") + request("POST", "/b", body=b"xyz") +
                  request("PUT", "/c", [("Transfer-Encoding", "chunked")], body)):
         peer.channel.send(bytes([byte]))
-    check_answers(t, peer, [b"1 GET /a ", b"1 POST /b xyz", b"1 PUT /c abcdefgh"])
+    check_responses(t, peer, [b"1 GET /a ", b"1 POST /b xyz", b"1 PUT /c abcdefgh"])
 
 
 main()

@@ -7,8 +7,8 @@ import sys
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import Blackhole, ReservedPort, ScriptedUpstream, main, test, wait_until
 from kaptest.dns import NAME, Dnsmasq, ScriptedDns, start_named
-from kaptest.http import (HttpUpstream, answer, client, head, held, one_shot, proxy_status, request,
-                          start)
+from kaptest.http import (HttpUpstream, client, head, held, one_shot, proxy_status, request,
+                          response, start)
 from kaptest.tls import HttpsUpstream, upstream_context
 from kaptest.tls import start as start_tls
 from kaptest.tls_ca import authority
@@ -25,7 +25,7 @@ def check(t, got, status, error, details=None, **more):
     t.check(told.startswith(details or ""), f"details: {told}")
 
 
-@test("no connection: refused, or no answer")
+@test("no connection: refused, or no response")
 def no_connection(t):
     check(t, one_shot(t, start(t, t.own(ReservedPort()))), 502, "connection_refused",
           "connect: Connection refused")
@@ -134,7 +134,7 @@ def requests(t):
 def passed_on(t):
     value = 'SomeCache; error=http_response_timeout; details="x \\" y"'
     fields = {"/with": [("Proxy-Status", value)], "/without": []}
-    upstream = t.own(HttpUpstream(lambda c, m: answer(b"", fields[m.target], 504)))
+    upstream = t.own(HttpUpstream(lambda c, m: response(b"", fields[m.target], 504)))
     kaproxy = start(t, upstream)
     t.equal(one_shot(t, kaproxy, "GET", "/with").get("Proxy-Status"), value, "Proxy-Status")
     t.equal(one_shot(t, kaproxy, "GET", "/without").get("Proxy-Status"), None, "Proxy-Status")

@@ -8,8 +8,8 @@ import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import PATIENCE, SLOW, ScriptedUpstream, main, test, wait_until
-from kaptest.http import (LAST_CHUNK, HttpUpstream, answer, check_line, chunk, client, describe,
-                          head, one_shot, read_request, request, start)
+from kaptest.http import (LAST_CHUNK, HttpUpstream, check_line, chunk, client, describe, head,
+                          one_shot, read_request, request, response, start)
 
 OFF = {"request_buffering": "off"}
 CHUNKED = ("Transfer-Encoding", "chunked")
@@ -171,7 +171,7 @@ def buffered(t):
 def refused(t):
     def script(connection):
         only_head(connection)
-        connection.send(answer(b"too much", status=413))
+        connection.send(response(b"too much", status=413))
         connection.read_end()
 
     for fields in [("Content-Length", 10_000_000)], [CHUNKED]:
@@ -191,7 +191,7 @@ def refused(t):
 def complete_early(t):
     def script(connection):
         only_head(connection)
-        connection.send(answer(b"enough"))
+        connection.send(response(b"enough"))
         connection.read_end()
 
     kaproxy = streaming(t, t.own(ScriptedUpstream(script)))
@@ -233,7 +233,7 @@ def warm(t, script):
 
 @test("a used connection that closes in the middle of the body: what is held is sent again, and the rest")
 def again(t):
-    timeout = answer(b"slow", [("Connection", "close")], 408)
+    timeout = response(b"slow", [("Connection", "close")], 408)
     for first, is_chunked, reply in ((b"", False, None), (b"part", False, None),
                                      (b"p" * 60_000, False, None), (b"part", True, None),
                                      (b"part", False, timeout)):

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Goal of this test: a reused connection that closes instead of answering, or has nothing to say to
-the request, costs a client its answer only where sending the request again could do harm."""
+the request, costs a client its response only where sending the request again could do harm."""
 
 import sys
 import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import ScriptedUpstream, main, test
-from kaptest.http import (HttpUpstream, answer, check_line, chunked, client, describe, head,
-                          one_shot, read_request, start)
+from kaptest.http import (HttpUpstream, check_line, chunked, client, describe, head, one_shot,
+                          read_request, response, start)
 
 
 def closing(*, resets=False, first_connections=1):
@@ -93,11 +93,11 @@ def fresh(t):
     t.equal(len(upstream.requests), 1, "requests")
 
 
-@test("not when anything of the answer has come")
+@test("not when anything of the response has come")
 def begun(t):
     def script(connection):
         read_request(connection)
-        connection.send(answer(b"first"))
+        connection.send(response(b"first"))
         if read_request(connection):
             connection.send(b"H")
 
@@ -107,15 +107,15 @@ def begun(t):
     t.equal(upstream.accepted, 1, "connections")
 
 
-TIMEOUT = answer(b"slow", [("Connection", "close")], 408)
+TIMEOUT = response(b"slow", [("Connection", "close")], 408)
 STRAY = {
     "a 408 that ends the connection": TIMEOUT,
     "a 408 in HTTP/1.0": head("HTTP/1.0 408 Request Time-out") + b"slow",
     "no HTTP": b"SSH-2.0-OpenSSH_9.2\r\n",
     "HTTP/2": b"HTTP/2.0 200 OK\r\n\r\n",
     "an alert of TLS": b"\x15\x03\x03\0\x02\x02\x28",
-    "an empty line": b"\r\n" + answer(b"late"),
-    "the rest of a body": b"rest\r\n0\r\n\r\n" + answer(b"late"),
+    "an empty line": b"\r\n" + response(b"late"),
+    "the rest of a body": b"rest\r\n0\r\n\r\n" + response(b"late"),
 }
 
 
@@ -127,7 +127,7 @@ def straying(reply):
     return handler
 
 
-@test("what is no answer, and a 408 with its end, may have met the request: it is sent once more")
+@test("what is no response, and a 408 with its end, may have met the request: it is sent once more")
 def stray(t):
     for number, (what, reply) in enumerate(STRAY.items(), 1):
         upstream = t.own(HttpUpstream(straying(reply)))
@@ -144,12 +144,12 @@ def stray(t):
 @test("but not where it could do harm, where it says something else, or behind a 1xx")
 def not_stray(t):
     interim = head("HTTP/1.1 103 x")
-    kept = answer(b"slow", status=408)
+    kept = response(b"slow", status=408)
     cases = (("POST", STRAY["no HTTP"], 502), ("POST", TIMEOUT, 408), ("GET", kept, 408),
              ("GET", interim + TIMEOUT, 408), ("GET", interim + STRAY["no HTTP"], 502),
              ("GET", head("HTTP/1.1 408 x", [("Content-Length", "x")]), 502),
              ("GET", head("HTTP/1.1 051 x"), 502), ("GET", head("HTTP/1.1 x"), 502),
-             ("GET", answer(b"x", [("Connection", "close")], 503), 503))
+             ("GET", response(b"x", [("Connection", "close")], 503), 503))
     for method, reply, status in cases:
         for version in "1.0", "1.1":
             upstream = t.own(HttpUpstream(straying(reply)))
@@ -179,7 +179,7 @@ def stray_once(t):
 def spare(t):
     def script(connection):
         if read_request(connection) is not None:
-            connection.send(TIMEOUT if connection.number == 1 else answer(b"good"))
+            connection.send(TIMEOUT if connection.number == 1 else response(b"good"))
 
     upstream = t.own(ScriptedUpstream(script))
     kaproxy = start(t, upstream, pool={"min_idle": 1})

@@ -6,7 +6,7 @@ import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import main, test, wait_until
-from kaptest.http import HttpUpstream, answer, check_line, client, held, request, start
+from kaptest.http import HttpUpstream, check_line, client, held, request, response, start
 
 
 def start_held(t, **options):
@@ -88,7 +88,7 @@ def queue(t):
 
 @test("shutdown_timeout cuts what does not end: the client sees that")
 def cut(t):
-    upstream = t.own(HttpUpstream(lambda c, m: answer(b"x" * 10)[:-5]))
+    upstream = t.own(HttpUpstream(lambda c, m: response(b"x" * 10)[:-5]))
     kaproxy = start(t, upstream, main={"shutdown_timeout": "500ms"})
     peer = client(t, kaproxy)
     peer.send()

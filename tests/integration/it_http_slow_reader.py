@@ -8,14 +8,14 @@ import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import PATIENCE, SLOW, Skip, main, test, wait_until
-from kaptest.http import HttpUpstream, answer, client, one_shot, start
+from kaptest.http import HttpUpstream, client, one_shot, response, start
 
 SMALL, LARGE = 200_000, 10_000_000
 
 
 def sized(_connection, message):
     """As many bytes as the target asks for."""
-    return answer(b"x" * int(message.target[1:]))
+    return response(b"x" * int(message.target[1:]))
 
 
 def slow_client(t, kaproxy, size):
@@ -39,7 +39,7 @@ def small(t):
     t.equal(upstream.accepted, 1, "connections")
 
 
-@test("an answer that the kernel does not take whole: free while the rest is still ours to send")
+@test("a response that the kernel does not take whole: free while the rest is still ours to send")
 def buffered(t):
     """On a unix socket the kernel's share is fixed, and known."""
     kernel = int(pathlib.Path("/proc/sys/net/core/wmem_default").read_text())
@@ -59,7 +59,7 @@ def buffered(t):
     t.equal(kaproxy.wait_sessions(2)[1]["target"], f"/{size}", "target in the second line")
 
 
-@test("the same when more of the answer comes while some of it is held")
+@test("the same when more of the response comes while some of it is held")
 def goes_on(t):
     kernel = int(pathlib.Path("/proc/sys/net/core/wmem_default").read_text())
     if kernel > 220_000:
@@ -68,7 +68,7 @@ def goes_on(t):
     t.callback(more_comes.set)
 
     def in_two_parts(connection, _message):
-        connection.send(answer(b"x" * (kernel + 50_000))
+        connection.send(response(b"x" * (kernel + 50_000))
                         .replace(b"%d" % (kernel + 50_000), b"%d" % (kernel + 100_000), 1))
         more_comes.wait(PATIENCE)
         return b"x" * 50_000
@@ -102,7 +102,7 @@ def large(t):
     t.equal(rest.count(b"x"), len(rest), "the rest of the answer")
 
 
-@test("many slow clients at once, each answer whole")
+@test("many slow clients at once, each response whole")
 def many(t):
     count = 10 if SLOW else 40
     upstream = t.own(HttpUpstream(sized))

@@ -8,8 +8,8 @@ import time
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import PATIENCE, ScriptedUpstream, main, test
-from kaptest.http import (LAST_CHUNK, Cut, HttpUpstream, answer, check_line, chunk, client,
-                          describe, head, read_request, request, start)
+from kaptest.http import (LAST_CHUNK, Cut, HttpUpstream, check_line, chunk, client, describe, head,
+                          read_request, request, response, start)
 
 SHORT = {"header_timeout": "1500ms", "idle_timeout": "60s"}
 IDLE = {"header_timeout": "60s", "idle_timeout": "1500ms"}
@@ -20,14 +20,14 @@ HALF_POST = head("POST /x HTTP/1.1", [("Host", "h"), ("Content-Length", 10)]) + 
 
 
 def why(t, kaproxy, got, text, number=1):
-    """Both the answer and the log give this reason."""
+    """Both the response and the log give this reason."""
     t.equal(got.body.split(b"\n")[1:2], [text.encode()], "reason")
     kaproxy.wait_log(r"(answered|cut short): listener=main client=127\.0\.0\.1:\d+ "
                      rf'upstream=http://\S+ status={got.status} error="{text}"$', number)
 
 
 def timed(t, peer):
-    """The answer, which must come after half a second."""
+    """The response, which must come after half a second."""
     started = time.monotonic()
     got = peer.response()
     t.at_least(time.monotonic() - started, 0.4, "seconds until the answer")
@@ -90,11 +90,11 @@ def dribble(t):
     t.equal(peer.response().status, 408, "status")
 
 
-@test("header_timeout is over with the header: a body and an answer may take longer")
+@test("header_timeout is over with the header: a body and a response may take longer")
 def only_header(t):
     def slow(connection, _message):
         connection.is_silent(0.7)
-        return answer(b"late")
+        return response(b"late")
 
     peer = client(t, start(t, t.own(HttpUpstream(slow)), listener=SHORT))
     for _ in range(2):
@@ -240,11 +240,11 @@ def interim(t):
     t.equal([m.status for m in (*got.interim, got)], [103, 504], "status")
     why(t, kaproxy, got, "the upstream did not begin its response within response_timeout=1500ms")
 
-    for first in answer(b"x" * 10)[:5], answer(b"x" * 10)[:-1]:
+    for first in response(b"x" * 10)[:5], response(b"x" * 10)[:-1]:
         go = threading.Event()
         t.callback(go.set)
         upstream = t.own(HttpUpstream(lambda c, m, f=first, g=go: c.send(f) or g.wait(PATIENCE)
-                                      and answer(b"x" * 10)[len(f):]))
+                                      and response(b"x" * 10)[len(f):]))
         other = {"listener other": {"listen": "127.0.0.1:{port}", "upstream": upstream.endpoint,
                                     **IDLE}}
         kaproxy = start(t, upstream, listener=RESPONSE, more=other)
@@ -269,9 +269,9 @@ def behind_continue(t):
     why(t, kaproxy, got, "nothing more of the request came within idle_timeout=1500ms")
 
 
-@test("idle_timeout in the middle of an answer: the client sees that it is cut")
-def in_answer(t):
-    for data in answer(b"x" * 10)[:-5], head("HTTP/1.1 200 OK", [("Transfer-Encoding", "chunked")]):
+@test("idle_timeout in the middle of a response: the client sees that it is cut")
+def in_response(t):
+    for data in response(b"x" * 10)[:-5], head("HTTP/1.1 200 OK", [("Transfer-Encoding", "chunked")]):
         kaproxy = start(t, t.own(HttpUpstream(lambda c, m, d=data: d)), listener=IDLE)
         peer = client(t, kaproxy)
         peer.send()
@@ -290,7 +290,7 @@ def in_answer(t):
 def moving(t):
     def dribbling(connection):
         read_request(connection)
-        for byte in answer(b"x"):
+        for byte in response(b"x"):
             connection.send(bytes([byte]))
             connection.is_silent(0.04)
         connection.read_end()
@@ -317,9 +317,9 @@ def moving_up(t):
         t.equal(moving.response().status, 200, "status of the one that went on")
 
 
-@test("a client that does not read its answer is cut off after idle_timeout")
+@test("a client that does not read its response is cut off after idle_timeout")
 def not_reading(t):
-    upstream = t.own(HttpUpstream(lambda c, m: answer(b"x" * 20_000_000)))
+    upstream = t.own(HttpUpstream(lambda c, m: response(b"x" * 20_000_000)))
     kaproxy = start(t, upstream, listener=IDLE)
     peer = client(t, kaproxy, receive_buffer=4096)
     peer.send()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Goal of this test: a request's trailer and its answer's, which come at the same time, are two."""
+"""Goal of this test: a request's trailer and its response's, which come at the same time, are two."""
 
 import sys
 
@@ -38,7 +38,7 @@ def begin_request(t, kaproxy, peer, connection, trailer):
     t.equal(connection.read(10), b"5\r\nhello\r\n", "what the upstream got")
 
 
-def begin_answer(t, kaproxy, peer, connection, trailer):
+def begin_response(t, kaproxy, peer, connection, trailer):
     send(kaproxy, connection, ANSWER + b"1\r\na\r\n0\r\n" + trailer)
     while peer.channel.read_line() != b"\r":
         continue
@@ -46,7 +46,7 @@ def begin_answer(t, kaproxy, peer, connection, trailer):
 
 
 def end(t, kaproxy, peer, connection, trailers):
-    """The request's and the answer's: they come out as they came in."""
+    """The request's and the response's: they come out as they came in."""
     ways = (peer.channel, connection), (connection, peer.channel)
     for (source, sink), trailer in zip(ways, trailers):
         send(kaproxy, source, b"\r\n\r\n")
@@ -60,15 +60,15 @@ def request_first(t):
     for trailers in (SHORT, LONG), (LONG, SHORT):
         kaproxy, peer, connection = exchange(t)
         begin_request(t, kaproxy, peer, connection, trailers[0])
-        begin_answer(t, kaproxy, peer, connection, trailers[1])
+        begin_response(t, kaproxy, peer, connection, trailers[1])
         end(t, kaproxy, peer, connection, trailers)
 
 
-@test("the answer's begins first")
+@test("the response's begins first")
 def answer_first(t):
     for trailers in (SHORT, LONG), (LONG, SHORT):
         kaproxy, peer, connection = exchange(t)
-        begin_answer(t, kaproxy, peer, connection, trailers[1])
+        begin_response(t, kaproxy, peer, connection, trailers[1])
         begin_request(t, kaproxy, peer, connection, trailers[0])
         end(t, kaproxy, peer, connection, trailers)
 

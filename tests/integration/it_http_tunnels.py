@@ -7,7 +7,7 @@ import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import PATIENCE, main, test, wait_until
-from kaptest.http import HttpUpstream, answer, check_line, client, describe, head, one_shot, start
+from kaptest.http import HttpUpstream, check_line, client, describe, head, one_shot, response, start
 
 UPGRADE = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
 SWITCHED = head("HTTP/1.1 101 Switching Protocols", UPGRADE)
@@ -30,7 +30,7 @@ class Origin(HttpUpstream):
 
     def grant(self, connection, message):
         if message.get("Authorization") is not None:
-            return answer(b"", CHALLENGE, 401)
+            return response(b"", CHALLENGE, 401)
         if message.get("Upgrade") is None and message.method != "CONNECT":
             return describe(connection, message)
         connection.send(SWITCHED if message.method == "GET" else head("HTTP/1.1 200 Connected"))
@@ -129,7 +129,7 @@ def none(t):
 def at_once(t):
     go = threading.Event()
     t.callback(go.set)
-    upstream = t.own(HttpUpstream(lambda *_: go.wait(PATIENCE) and answer(b"")))
+    upstream = t.own(HttpUpstream(lambda *_: go.wait(PATIENCE) and response(b"")))
     kaproxy = start(t, upstream, pool={"max_per_host": 1, "max_tunnels": 0})
     busy = client(t, kaproxy)
     busy.send()
@@ -182,7 +182,7 @@ def never(t):
     in_vain(t, 1, reuse="never")
 
 
-@test("an Upgrade that is declined takes no place from the head of its answer on")
+@test("an Upgrade that is declined takes no place from the head of its response on")
 def declined(t):
     go = threading.Event()
     t.callback(go.set)

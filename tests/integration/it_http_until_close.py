@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Goal of this test: an answer that the upstream ends by closing is whole for every client, or
+"""Goal of this test: a response that the upstream ends by closing is whole for every client, or
 visibly incomplete where it broke off."""
 
 import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import ScriptedUpstream, main, test
-from kaptest.http import (Cut, LAST_CHUNK, answer_until_close, check_line, chunk, client, head,
-                          one_shot, read_request, start)
+from kaptest.http import (Cut, LAST_CHUNK, check_line, chunk, client, head, one_shot, read_request,
+                          response_until_close, start)
 
 BODY = b"z" * 100_000
 
@@ -28,7 +28,7 @@ def close(connection):
 
 @test("closed in order: chunked for HTTP/1.1, whose connection stays; as it is for HTTP/1.0")
 def whole(t):
-    upstream = t.own(ScriptedUpstream(answering(answer_until_close(BODY), close)))
+    upstream = t.own(ScriptedUpstream(answering(response_until_close(BODY), close)))
     kaproxy = start(t, upstream)
     peer = client(t, kaproxy)
     for _ in range(2):
@@ -43,7 +43,7 @@ def whole(t):
 
 
 def check_cut(t, data, end, ends):
-    """The client must see that the answer is not whole, in both versions."""
+    """The client must see that the response is not whole, in both versions."""
     kaproxy = start(t, t.own(ScriptedUpstream(answering(data, end))))
     for number, version in enumerate(("1.1", "1.0"), 1):
         peer = client(t, kaproxy)
@@ -67,7 +67,7 @@ def wait_then(end):
 
 @test("a reset in the middle of it")
 def reset(t):
-    check_cut(t, answer_until_close(BODY), wait_then(lambda c: c.reset()), "upstream_reset")
+    check_cut(t, response_until_close(BODY), wait_then(lambda c: c.reset()), "upstream_reset")
 
 
 @test("a reset in the middle of it that a write of the request's body is told")
@@ -80,7 +80,7 @@ def reset_of_request(t):
     peer.channel.send(b"a" * 70_000)
     connection = upstream.wait_accepted(1)
     read_request(connection, with_body=lambda _: False)
-    connection.send(answer_until_close(b""))
+    connection.send(response_until_close(b""))
     t.at_most(kaproxy.fill(connection, much), len(much) - 1, "bytes sent")
     connection.reset()
     kaproxy.counters()  # it has seen the reset by then, but not what stands in front of it

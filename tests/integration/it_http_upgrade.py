@@ -10,7 +10,7 @@ import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import ScriptedUpstream, main, test, wait_until
-from kaptest.http import (HttpUpstream, answer, check_line, client, describe, head, read_request,
+from kaptest.http import (HttpUpstream, check_line, client, describe, head, read_request, response,
                           start)
 
 UPGRADE = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
@@ -197,7 +197,7 @@ def proxy_upstream(connection):
     """Grants CONNECT to one place only, and echoes."""
     while (message := read_request(connection)) is not None:
         if message.target != "good.test:443":
-            connection.send(answer(b"no", status=403))
+            connection.send(response(b"no", status=403))
             continue
         connection.send(head("HTTP/1.1 200 Connected"))
         while data := connection.receive():
@@ -227,7 +227,7 @@ def connect(t):
     t.equal(kaproxy.counters()["idle"], 0, "idle connections")
 
 
-@test("CONNECT that is refused: an answer like any other")
+@test("CONNECT that is refused: a response like any other")
 def connect_refused(t):
     upstream = t.own(ScriptedUpstream(proxy_upstream))
     peer = client(t, start(t, upstream))

@@ -39,7 +39,7 @@ def apache(t):
     check_files(t, t.own(Apache(t)), True)
 
 
-@test("python3 -m http.server: HTTP/1.0, closes after each answer")
+@test("python3 -m http.server: HTTP/1.0, closes after each response")
 def python(t):
     check_files(t, t.own(PythonServer(t)), False)
 

@@ -54,7 +54,7 @@ def ask(t, kaproxy, count, status=200, target="/"):
     peer = client(t, kaproxy)
     for number in range(count):
         t.equal(peer.ask("GET", target.format(number)).status, status, f"status {number}")
-        if status != 200:  # such an answer ends the client
+        if status != 200:  # such a response ends the client
             peer = client(t, kaproxy)
     peer.channel.close()
 

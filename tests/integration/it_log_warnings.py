@@ -66,8 +66,8 @@ def debug(t):
     t.equal(kaproxy.find_log("more like this"), [], "sums")
 
 
-@test("the answers of our own to http clients")
-def answers(t):
+@test("local replies to http clients")
+def responses(t):
     upstream = t.own(HttpUpstream(lambda _connection, _request: None))
     kaproxy = t.kaproxy(upstream.endpoint, reuse=None)
     for _ in range(6):

@@ -9,7 +9,7 @@ import sys
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import LONG, PATIENCE, SLOW, main, test
 from kaptest.crosstalk import exchange, mostly_whole
-from kaptest.http import answer, head, read_request, read_response, request
+from kaptest.http import head, read_request, read_response, request, response
 from kaptest.large import drain, pour
 from kaptest.peers import need
 from kaptest.storm import Storm
@@ -113,7 +113,7 @@ def http(t):
             connection.send(head("HTTP/1.1 200 OK", lengths))
             return 0, pour(connection, 0, SIZE)
         digest = drain(connection, SIZE)
-        connection.send(answer())
+        connection.send(response())
         return 1, digest
 
     one_way(t, lambda upstream: upstream.endpoint.replace("tcp:", "http:"), talk, listen_to,

@@ -8,8 +8,8 @@ import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import main, test
-from kaptest.http import (Cut, LAST_CHUNK, answer, answer_until_close, check_line, chunk, client,
-                          head, one_shot, read_request)
+from kaptest.http import (Cut, LAST_CHUNK, check_line, chunk, client, head, one_shot, read_request,
+                          response, response_until_close)
 from kaptest.tls import TlsUpstream, start, upstream_context
 from kaptest.tls_peers import OpensslUpstream
 
@@ -41,7 +41,7 @@ def passed_on(end):
 
 
 def check_cut(t, data, end, ends=("upstream_reset",), **options):
-    """The client must see that the answer is not whole, in both versions."""
+    """The client must see that the response is not whole, in both versions."""
     kaproxy = start(t, https_upstream(t, data, passed_on(end)), **options)
     for number, version in enumerate(("1.1", "1.0"), 1):
         peer = client(t, kaproxy)
@@ -60,7 +60,7 @@ def check_cut(t, data, end, ends=("upstream_reset",), **options):
 @test("a body until close_notify: whole")
 def whole(t):
     for end in lambda c: c.fin(), lambda c: (c.send_close_notify(), c.cut()):
-        kaproxy = start(t, https_upstream(t, answer_until_close(BODY), end))
+        kaproxy = start(t, https_upstream(t, response_until_close(BODY), end))
         for version in "1.0", "1.1":
             t.equal(one_shot(t, kaproxy, version=version).body, BODY, f"body for HTTP/{version}")
         check_line(t, kaproxy, 2, status=200, end="complete")
@@ -68,8 +68,8 @@ def whole(t):
 
 @test("a body until an end without close_notify: cut")
 def truncated(t):
-    check_cut(t, answer_until_close(BODY), lambda c: c.cut())
-    check_cut(t, answer_until_close(BODY), lambda c: c.drop())
+    check_cut(t, response_until_close(BODY), lambda c: c.cut())
+    check_cut(t, response_until_close(BODY), lambda c: c.drop())
 
 
 OPTIONAL = {"tls_close_notify": "optional"}
@@ -78,7 +78,7 @@ OPTIONAL = {"tls_close_notify": "optional"}
 @test("the same with tls_close_notify = optional: whole, whether or not it comes")
 def optional(t):
     for end in lambda c: c.cut(), lambda c: c.drop(), lambda c: c.fin():
-        upstream = https_upstream(t, answer_until_close(BODY), passed_on(end))
+        upstream = https_upstream(t, response_until_close(BODY), passed_on(end))
         kaproxy = start(t, upstream, listener=OPTIONAL)
         for version in "1.0", "1.1":
             t.equal(one_shot(t, kaproxy, version=version).body, BODY, f"body for HTTP/{version}")
@@ -93,9 +93,9 @@ def optional_cut(t):
         (head("HTTP/1.1 200 OK", [("Content-Length", len(BODY) + 1)]) + BODY, lambda c: c.cut()),
         (head("HTTP/1.1 200 OK", [("Transfer-Encoding", "chunked")]) + chunk(BODY),
          lambda c: c.cut()),
-        (answer_until_close(BODY), lambda c: (send_raw(c, half), c.cut())),
-        (answer_until_close(BODY), lambda c: (send_raw(c, half[:3]), c.cut())),
-        (answer_until_close(BODY), lambda c: c.reset()),
+        (response_until_close(BODY), lambda c: (send_raw(c, half), c.cut())),
+        (response_until_close(BODY), lambda c: (send_raw(c, half[:3]), c.cut())),
+        (response_until_close(BODY), lambda c: c.reset()),
     )
     for data, end in cases:
         check_cut(t, data, end, ("upstream_closed", "upstream_reset"), listener=OPTIONAL)
@@ -103,7 +103,7 @@ def optional_cut(t):
 
 @test("a body until a reset: cut")
 def reset(t):
-    check_cut(t, answer_until_close(BODY), lambda c: c.reset())
+    check_cut(t, response_until_close(BODY), lambda c: c.reset())
 
 
 @test("an end without close_notify in a body with a length, between chunks, in the trailer: cut")
@@ -115,7 +115,7 @@ def framed(t):
         check_cut(t, beginning + more, lambda c: c.cut())
 
 
-@test("an answer that breaks in the middle: the log says how")
+@test("a response that breaks in the middle: the log says how")
 def broken(t):
     ends = {"decryption failed or bad record mac":
                 lambda c: send_raw(c, b"\x17\x03\x03\x00\x20" + b"x" * 32),
@@ -133,7 +133,7 @@ def broken(t):
 @test("what was framed is whole, with or without close_notify behind it")
 def framed_and_whole(t):
     chunks = head("HTTP/1.1 200 OK", [("Transfer-Encoding", "chunked")]) + chunk(BODY) + LAST_CHUNK
-    for data in answer(BODY), chunks:
+    for data in response(BODY), chunks:
         for end in lambda c: c.fin(), lambda c: c.cut(), lambda c: c.reset():
             kaproxy = start(t, https_upstream(t, data, passed_on(end)))
             t.equal(one_shot(t, kaproxy).body, BODY, "body")
@@ -141,7 +141,7 @@ def framed_and_whole(t):
             kaproxy.wait_idle(0)
 
 
-@test("openssl s_server, killed in the middle of an answer")
+@test("openssl s_server, killed in the middle of a response")
 def killed(t):
     upstream = t.own(OpensslUpstream(t))
     kaproxy = start(t, upstream.endpoint.replace("tls:", "https:"))
@@ -200,7 +200,7 @@ def opaque_optional(t):
         t.equal(kaproxy.wait_session(peer)["end"], "complete", "end")
 
 
-@test("opaque: the client's half-close is a close_notify, and the answer still comes")
+@test("opaque: the client's half-close is a close_notify, and the response still comes")
 def client_half_close(t):
     seen = []
 
@@ -303,10 +303,10 @@ def client_reset(t):
     t.equal(kaproxy.wait_session(peer)["end"], "client_reset", "end")
 
 
-EARLY = answer(b"too much", status=413)
+EARLY = response(b"too much", status=413)
 
 
-@test("an answer before the whole request, and then the end: the client gets it")
+@test("a response before the whole request, and then the end: the client gets it")
 def early(t):
     for then in (lambda c: c.read_end(), lambda c: c.is_silent(0.3), lambda c: c.close(),
                  lambda c: c.drop()):

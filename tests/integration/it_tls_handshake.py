@@ -8,7 +8,7 @@ import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import ScriptedUpstream, main, test
-from kaptest.http import answer, check_line, client, describe, one_shot
+from kaptest.http import check_line, client, describe, one_shot, response
 from kaptest.tls import HttpsUpstream, Records, handshakes, settings, start, upstream_context
 from kaptest.tls_ca import authority
 from kaptest.tls_peers import OpensslUpstream
@@ -30,7 +30,7 @@ def check_failure(t, upstream, text, *, status=502, function="tls", **options):
     got = one_shot(t, kaproxy)
     t.equal(got.status, status, "status")
     t.check(re.search(f"{function}: {text}", got.body.decode()),
-            f"text of the answer: {got.body!r}")
+            f"text of the response: {got.body!r}")
     t.equal(kaproxy.connect("opaque").read_end(), (b"", "reset"), "the opaque client's end")
     for line in kaproxy.wait_sessions(2):
         t.equal((line["end"], line["function"]), ("alloc_failed", function), "end of the session")
@@ -143,7 +143,7 @@ def slowly(t):
     def script(connection):
         records = Records(connection, upstream_context(), step=1)
         records.receive()
-        connection.send(records.encrypt(answer(b"at last")))
+        connection.send(records.encrypt(response(b"at last")))
 
     upstream = t.upstream(script)
     kaproxy = start(t, f"https://127.0.0.1:{upstream.port}")
@@ -166,7 +166,7 @@ def client_certificate(t):
                 got = one_shot(t, kaproxy)
                 t.equal(got.status, 502, "status")
                 t.check(re.search(f"tls: alert from the upstream: ({text})", got.body.decode()),
-                        f"text of the answer: {got.body!r}")
+                        f"text of the response: {got.body!r}")
             kaproxy.wait_log(f"alert from the upstream: ({text})")  # the others are counted
             kaproxy.wait_idle(0)
 
@@ -187,7 +187,7 @@ def post_handshake(t):
     def handler(connection, message):
         seen.append(connection.socket.getpeercert())
         if message.target == "/private":
-            connection.socket.verify_client_post_handshake()  # goes out with the answer
+            connection.socket.verify_client_post_handshake()  # goes out with the response
         return describe(connection, message)
 
     certificate = authority().leaf("client")

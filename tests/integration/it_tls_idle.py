@@ -10,7 +10,7 @@ import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import PATIENCE, answer_lines, main, test, wait_until
-from kaptest.http import answer
+from kaptest.http import response
 from kaptest.http import client as http_client
 from kaptest.tls import Records, TlsUpstream, handshakes, start, upstream_context
 from kaptest.tls_peers import OpensslUpstream
@@ -19,11 +19,11 @@ VERSIONS = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
 
 def one(t, kaproxy, line=b"x"):
-    """One client: the answer, and where its connection came from."""
+    """One client: the response, and where its connection came from."""
     client = kaproxy.connect()
-    answer = client.ask(line)
+    response = client.ask(line)
     t.equal(client.end(), "eof", "the client's end")
-    return answer, kaproxy.wait_session(client)["from_cache"]
+    return response, kaproxy.wait_session(client)["from_cache"]
 
 
 class Doing:
@@ -108,14 +108,14 @@ def part(t):
             t.equal(kaproxy.counters()["discard_unread_data"], 1, "discarded")
 
 
-@test("a part of a record behind an answer: the client that waits does not get the rest of it")
+@test("a part of a record behind a response: the client that waits does not get the rest of it")
 def part_behind(t):
-    """The record is a whole answer, which nobody asked for; of it comes a header and more, or just
+    """The record is a whole response, which nobody asked for; of it comes a header and more, or just
     the header."""
     def script(connection):
         records = Records(connection, upstream_context(version=version))
         records.receive()
-        right, wrong = records.encrypt(answer(b"right")), records.encrypt(answer(b"wrong"))
+        right, wrong = records.encrypt(response(b"right")), records.encrypt(response(b"wrong"))
         if connection.number > 1:
             connection.send(right)
         else:
@@ -199,8 +199,8 @@ def converse(t, kaproxy, upstream, number):
 
 @test("a key update by openssl s_server: answered where it asks, and the connection stays")
 def key_update(t):
-    """The answer may go out with the next data (RFC 8446 4.6.3)."""
-    for letter, answers in ("k", 0), ("K", 3):
+    """The response may go out with the next data (RFC 8446 4.6.3)."""
+    for letter, responses in ("k", 0), ("K", 3):
         upstream = t.own(OpensslUpstream(t, "-tls1_3", "-msg"))
         kaproxy = start(t, upstream, pool={"max_per_host": 1})
         for number in range(3):
@@ -209,7 +209,7 @@ def key_update(t):
             upstream.type(letter + "\n")
             upstream.wait_output(">>> TLS 1.3, Handshake [length 0005], KeyUpdate", number + 1)
         t.equal(converse(t, kaproxy, upstream, 3), "immediate", "from_cache")
-        t.equal(upstream.output().count("<<< TLS 1.3, Handshake [length 0005], KeyUpdate"), answers,
+        t.equal(upstream.output().count("<<< TLS 1.3, Handshake [length 0005], KeyUpdate"), responses,
                 "answers to key updates")
 
 

@@ -9,7 +9,7 @@ import time
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import main, test
-from kaptest.http import answer, check_line, client, one_shot
+from kaptest.http import check_line, client, one_shot, response
 from kaptest.http_peers import checksum, run, url
 from kaptest.large import check_memory, fill
 from kaptest.tls import HttpsUpstream, TlsUpstream, start
@@ -38,7 +38,7 @@ def both(t):
 @test("a client that reads slowly: the upstream waits, and memory stays bounded")
 def slow_reader(t):
     size = 20_000_000
-    upstream = t.own(HttpsUpstream(lambda _, message: answer(b"x" * int(message.target[1:]))))
+    upstream = t.own(HttpsUpstream(lambda _, message: response(b"x" * int(message.target[1:]))))
     kaproxy = start(t, upstream, pool={"max_per_host": 1})
     before = kaproxy.private_memory()
     with kaproxy.paused():  # so that it finds the request together with the client

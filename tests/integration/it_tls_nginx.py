@@ -42,7 +42,7 @@ def versions(t):
 def too_old(t):
     kaproxy = start(t, with_page(t, "ssl_protocols TLSv1.2;"), listener={"tls_min_version": "1.3"})
     t.check(b"tls: alert from the upstream: protocol version" in ask(t, kaproxy, status=502).body,
-            "text of the answer")
+            "text of the response")
     check_line(t, kaproxy, end="alloc_failed", function="tls",
                error="alert from the upstream: protocol version")
 

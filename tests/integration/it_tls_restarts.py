@@ -9,7 +9,7 @@ import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import SLOW, Failure, main, test, wait_until
-from kaptest.http import answer, one_shot
+from kaptest.http import one_shot, response
 from kaptest.tls import HttpsUpstream, start
 from kaptest.tls_peers import HeldNginx, Nginx
 
@@ -24,7 +24,7 @@ class Load:
     def __init__(self, t, kaproxy):
         self.t = t
         self.kaproxy = kaproxy
-        self.answers = []  # (method, target, status)
+        self.responses = []  # (method, target, status)
         self.errors = []
         self.stopped = threading.Event()
         self.threads = [threading.Thread(target=self._ask, args=(number,), daemon=True)
@@ -43,34 +43,34 @@ class Load:
                                body=b"once" if method == "POST" else None)
                 if got.status == 200 and got.body != f"{method} {target}".encode():
                     raise Failure(f"somebody else's answer: {got.body!r}")
-                self.answers.append((method, target, got.status))
+                self.responses.append((method, target, got.status))
             except Exception as error:
                 self.errors.append((target, error))
 
     def wait_more(self, count=REQUESTS):
-        wanted = len(self.answers) + count
-        wait_until(lambda: self.errors or len(self.answers) >= wanted, f"answer {wanted}")
+        wanted = len(self.responses) + count
+        wait_until(lambda: self.errors or len(self.responses) >= wanted, f"answer {wanted}")
 
     def stop(self):
         self.stopped.set()
         for thread in self.threads:
             thread.join()
         self.t.equal(self.errors, [], "clients that got no answer")
-        return self.answers
+        return self.responses
 
 
-def check(t, answers, posted, logged=True):
+def check(t, responses, posted, logged=True):
     """`posted` are the targets that the upstream was posted, as often as it was; without `logged`
     there may be more of them."""
-    failed = [(method, target) for method, target, status in answers if status != 200]
+    failed = [(method, target) for method, target, status in responses if status != 200]
     gets = [target for method, target in failed if method == "GET"]
-    print(f"# {len(answers)} answers, of which 502: {len(gets)} to GET, "
+    print(f"# {len(responses)} answers, of which 502: {len(gets)} to GET, "
           f"{len(failed) - len(gets)} to POST", flush=True)
-    t.equal({status for _, _, status in answers} - {200, 502}, set(), "other status")
+    t.equal({status for _, _, status in responses} - {200, 502}, set(), "other status")
     t.equal(len(posted), len(set(posted)), "POSTs that came, and different ones of them")
     if logged:
         t.equal(gets, [], "GETs that failed")
-        done = {target for method, target, status in answers if method == "POST" and status == 200}
+        done = {target for method, target, status in responses if method == "POST" and status == 200}
         t.equal(done - set(posted), set(), "POSTs that were answered but did not come")
 
 
@@ -82,11 +82,11 @@ def blows(t, nginx, blow, logged=True):
         load.wait_more()
         blow(nginx)
     load.wait_more()
-    answers = load.stop()
+    responses = load.stop()
     if logged:
-        nginx.wait_requests(sum(status == 200 for _, _, status in answers))
+        nginx.wait_requests(sum(status == 200 for _, _, status in responses))
     requests = nginx.requests()
-    check(t, answers, [r.target for r in requests if r.method == "POST"], logged)
+    check(t, responses, [r.target for r in requests if r.method == "POST"], logged)
     t.at_least(len({r.connection for r in requests}), 2, "connections")
 
 
@@ -122,7 +122,7 @@ def scripted(t):
         if whim < 0.1:  # read, and not answered
             chance.choice([connection.reset, connection.cut, connection.send_close_notify])()
             return None
-        connection.send(answer(f"{message.method} {message.target}".encode()))
+        connection.send(response(f"{message.method} {message.target}".encode()))
         if whim < 0.3:  # answered, and gone while the next request may be on its way
             chance.choice([connection.reset, connection.cut, connection.send_close_notify])()
             return None
@@ -131,8 +131,8 @@ def scripted(t):
     upstream = t.own(HttpsUpstream(handler))
     load = Load(t, start(t, upstream))
     load.wait_more(REQUESTS * ROUNDS * 4)
-    answers = load.stop()
-    check(t, answers, [r.target for r in upstream.requests if r.method == "POST"])
+    responses = load.stop()
+    check(t, responses, [r.target for r in upstream.requests if r.method == "POST"])
     t.at_least(upstream.accepted, 10, "connections")
 
 

@@ -11,8 +11,8 @@ import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import Failure, ReservedPort, ScriptedUpstream, answer_lines, main, test
-from kaptest.http import (LAST_CHUNK, answer, answer_chunked, answer_until_close, chunk, chunked,
-                          client, head, one_shot, read_request, request)
+from kaptest.http import (LAST_CHUNK, chunk, chunked, client, head, one_shot, read_request, request,
+                          response, response_chunked, response_until_close)
 from kaptest.kaproxy import need_plain_build
 from kaptest.peers import need
 
@@ -120,13 +120,13 @@ over = threading.Event()
 def serve(connection):
     """Answers as the target says."""
     ways = {
-        "/length": answer(MUCH),
-        "/chunked": answer_chunked(b"x" * 70_000, b"y", trailer=[("X", "y")]),
-        "/close": answer_until_close(b"x" * 70_000),
-        "/interim": head("HTTP/1.1 103 Early", [("Link", "x")]) + answer(b"x"),
-        "/short": answer(BODY)[:-1],
-        "/bad": answer(b"zz\r\nx", [("Transfer-Encoding", "chunked")]),
-        "/surplus": answer(b"x") + answer(b"y"),
+        "/length": response(MUCH),
+        "/chunked": response_chunked(b"x" * 70_000, b"y", trailer=[("X", "y")]),
+        "/close": response_until_close(b"x" * 70_000),
+        "/interim": head("HTTP/1.1 103 Early", [("Link", "x")]) + response(b"x"),
+        "/short": response(BODY)[:-1],
+        "/bad": response(b"zz\r\nx", [("Transfer-Encoding", "chunked")]),
+        "/surplus": response(b"x") + response(b"y"),
         "/switch": head("HTTP/1.1 101 Switching", [("Connection", "upgrade"),
                                                    ("Upgrade", "websocket")]) + MUCH,
         "/half": b"HTTP/1.1 200 OK\r\nX: ",
@@ -136,7 +136,7 @@ def serve(connection):
         if message.target == "/stuck":  # takes nothing of the body
             over.wait()
             return
-        connection.send(ways.get(message.target, answer(message.body)))
+        connection.send(ways.get(message.target, response(message.body)))
         if message.target == "/reset":
             connection.reset()
         if message.target in ("/close", "/short", "/gone", "/reset"):
@@ -172,7 +172,7 @@ REQUESTS = [
 
 
 def http_life(t, kaproxy, number):
-    """A client that reads its answer, or one that leaves it, or a part of it, unread."""
+    """A client that reads its response, or one that leaves it, or a part of it, unread."""
     peer = client(t, kaproxy, ("main", "down")[number % 7 == 0], receive_buffer=4096)
     way = number // len(REQUESTS) % 4
     with contextlib.suppress(OSError, Failure):
@@ -206,7 +206,7 @@ def http_leaks(t):
     with concurrent.futures.ThreadPoolExecutor(10) as threads:
         list(threads.map(lambda number: http_life(t, kaproxy, number), range(4 * len(REQUESTS))))
     t.equal(one_shot(t, kaproxy, "GET", "/x").status, 200, "status of one more")
-    # The end comes upon a client that has not read its answer, and others in all stages.
+    # The end comes upon a client that has not read its response, and others in all stages.
     unread, tunnel, *others = (client(t, kaproxy, receive_buffer=4096) for _ in range(5))
     unread.channel.send(request("GET", "/length") * 4)
     tunnel.channel.send(SWITCH)

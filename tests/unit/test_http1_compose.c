@@ -350,7 +350,7 @@ static void test_response_without_body(void **state)
                    LENGTH, "HTTP/1.1 304 x\r\nContent-Length: 9\r\n\r\n");
     check_response("HTTP/1.1 100 x\r\nContent-Length: 0\r\n\r\n", HTTP1_GET, LENGTH,
                    "HTTP/1.1 100 x\r\n\r\n");
-    /* RFC 9110 15.5.22: what to upgrade to is the answer itself. */
+    /* RFC 9110 15.5.22: what to upgrade to is the response itself. */
     check_response("HTTP/1.1 426 x\r\nUpgrade: h2c\r\nConnection: upgrade\r\n"
                    "Content-Length: 5\r\n\r\n",
                    HTTP1_GET, LENGTH,

@@ -380,7 +380,7 @@ static void test_http_header_does_not_fit(void **state)
     assert_non_null(strstr(text, "too large to pass on"));
     assert_int_equal(f->context.stats.ends[SESSION_BAD_REQUEST], 1);
     const struct http_listener *listener = f->context.of_protocol;
-    assert_int_equal(listener->answers[4], 1);
+    assert_int_equal(listener->responses[4], 1);
 }
 
 #define SESSION_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)

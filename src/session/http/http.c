@@ -21,7 +21,7 @@ static bool is_two_way(const struct http_session *http)
            !http_request_is_sent(exchange);
 }
 
-/* RELAYING: the answer first, for it may make sending the rest of the request pointless. */
+/* RELAYING: the response first, for it may make sending the rest of the request pointless. */
 static enum step relay_step(struct http_session *http)
 {
     if (http->tunnel != NULL) {
@@ -264,10 +264,10 @@ static size_t http_stats(const struct listener_context *context, char *text, siz
 {
     const struct http_listener *listener = context->of_protocol;
     size_t n = (size_t)snprintf(text, size, " retries=%" PRIu64, listener->retries);
-    for (size_t class = 1; class < ARRAY_LEN(listener->answers); class ++)
+    for (size_t class = 1; class < ARRAY_LEN(listener->responses); class ++)
         n += (size_t)snprintf(text + n, size - n, " answers_%zuxx=%" PRIu64, class,
-                              listener->answers[class]);
-    n += (size_t)snprintf(text + n, size - n, " answers_other=%" PRIu64, listener->answers[0]);
+                              listener->responses[class]);
+    n += (size_t)snprintf(text + n, size - n, " answers_other=%" PRIu64, listener->responses[0]);
     return n;
 }
 

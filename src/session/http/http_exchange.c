@@ -105,7 +105,7 @@ static void ended(struct client *client)
 {
     struct http_session *http = container_of(client, struct http_session, client);
     if (client->exchange->down_stage != DOWN_CUT)
-        http_count_answer(http);
+        http_count_response(http);
     http_exchange_free(http);
 }
 

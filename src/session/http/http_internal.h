@@ -4,7 +4,7 @@
  *   http_exchange.c  what is http's of an exchange and of a listener
  *   http_time.c      time limits
  *   http_request.c   client to upstream: reads a request ahead, asks, sends
- *   http_response.c  upstream to client: passes the answer on, gives the connection back
+ *   http_response.c  upstream to client: passes the response on, gives the connection back
  *   http_body.c      payload, in either direction
  *   http_local_reply.c    local replies, tunnels
  *
@@ -49,8 +49,8 @@ struct http_listener {
     char authority[ENDPOINT_TEXT_MAX];
     struct http_exchange *free_exchanges; /* to be used again */
     unsigned free_exchange_count;
-    uint64_t retries;    /* requests that were sent again */
-    uint64_t answers[6]; /* by the status' first digit; 0: beyond 599 */
+    uint64_t retries;      /* requests that were sent again */
+    uint64_t responses[6]; /* by the status' first digit; 0: beyond 599 */
 };
 
 struct http_session {
@@ -82,11 +82,11 @@ static inline bool http_may_hold(const struct http1_head *request)
 }
 
 /* Counts what the client was answered, by its status. */
-static inline void http_count_answer(struct http_session *http)
+static inline void http_count_response(struct http_session *http)
 {
     unsigned status = http_exchange_of(http)->status;
     if (status != 0)
-        http_listener_of(http)->answers[status < 600 ? status / 100 : 0]++;
+        http_listener_of(http)->responses[status < 600 ? status / 100 : 0]++;
 }
 
 /* http_exchange.c */
@@ -119,13 +119,13 @@ bool http_request_is_sent(const struct http_exchange *exchange);
 
 /* http_response.c */
 
-/* RELAYING: reads the answer and passes it on. */
+/* RELAYING: reads the response and passes it on. */
 enum step http_relay_response(struct http_session *http);
 
 /* http_local_reply.c */
 
 /* Replies in the upstream's place and ends the exchange. What is leased is discarded for `reason`.
- * An answer of which the client was told something already is cut. */
+ * A response of which the client was told something already is cut. */
 enum step http_local_reply(struct http_session *http, unsigned status, const char *text,
                            enum session_end end, enum pool_discard reason);
 /* No connection could be had. */

@@ -182,17 +182,17 @@ enum step http_open_tunnel(struct http_session *http)
     http->tunnel = tunnel;
     session->limit_at = 0;
     session->quiet_max = session->context->config->idle_timeout;
-    http_count_answer(http);
+    http_count_response(http);
     if (relay_put(&tunnel->down, buffer_data(&http->client.down),
                   buffer_length(&http->client.down)) < 0 ||
-        relay_put(&tunnel->down, buffer_data(&exchange->base.answer),
-                  buffer_length(&exchange->base.answer)) < 0 ||
+        relay_put(&tunnel->down, buffer_data(&exchange->base.response_in),
+                  buffer_length(&exchange->base.response_in)) < 0 ||
         relay_put(&tunnel->up, buffer_data(&http->client.in), buffer_length(&http->client.in)) <
             0 ||
         session_watch_client(session) < 0)
         return exchange_finish(&http->client, SESSION_ERROR);
     buffer_clear(&http->client.down);
-    buffer_clear(&exchange->base.answer);
+    buffer_clear(&exchange->base.response_in);
     buffer_clear(&http->client.in);
     return STEP_AGAIN;
 }

@@ -13,7 +13,7 @@
 #define FIRST_READ (16 * 1024)
 
 /* The client ended where more of a request was due. Between two requests that is its right. In
- * mid-exchange it may still read what there is of its answer, and of those before. */
+ * mid-exchange it may still read what there is of its response, and of those before. */
 static enum step client_left(struct http_session *http)
 {
     const struct http_exchange *exchange = http_exchange_of(http);
@@ -132,7 +132,7 @@ static int wrap_ahead(struct http_exchange *exchange)
     return buffer_append(&exchange->base.tail, HTTP1_CHUNK_END, sizeof(HTTP1_CHUNK_END) - 1);
 }
 
-/* Notes what the answer must be held against. 0, or -1 with ENOMEM. */
+/* Notes what the response must be held against. 0, or -1 with ENOMEM. */
 static int note_upgrade(struct http_session *http, const char *data)
 {
     struct http_exchange *exchange = http_exchange_of(http);

@@ -13,7 +13,7 @@ static enum step bad_response(struct http_session *http, const char *text)
     return http_local_reply(http, 502, text, SESSION_BAD_RESPONSE, DISCARD_PROTOCOL_ERROR);
 }
 
-/* How a connection that has brought its answer goes back; POOL_DISCARD_COUNT: released. */
+/* How a connection that has brought its response goes back; POOL_DISCARD_COUNT: released. */
 static enum pool_discard verdict(const struct http_session *http)
 {
     const struct http_exchange *exchange = http_exchange_of(http);
@@ -37,7 +37,7 @@ static enum pool_discard verdict(const struct http_session *http)
     return POOL_DISCARD_COUNT;
 }
 
-/* The answer's last byte was read: the connection goes back before the client has it all. */
+/* The response's last byte was read: the connection goes back before the client has it all. */
 static void end_response(struct http_session *http)
 {
     struct session *session = &http->client.session;
@@ -66,7 +66,7 @@ static int append_last_chunk(struct http_session *http, const struct http1_head 
     if (trailer == NULL)
         return buffer_append(&http->client.down, HTTP1_LAST_CHUNK, sizeof(HTTP1_LAST_CHUNK) - 1);
     ssize_t n = http1_compose_last_chunk(compose.data, compose.size, trailer,
-                                         buffer_data(&exchange->base.answer));
+                                         buffer_data(&exchange->base.response_in));
     return n < 0 ? -1 : buffer_append(&http->client.down, compose.data, (size_t)n);
 }
 
@@ -90,13 +90,13 @@ static int pass_interim(struct http_session *http)
     exchange_set_down_stage(&exchange->base, DOWN_INTERIM);
     if (exchange->request.minor > 0) {
         ssize_t n = http1_compose_response(compose.data, compose.size, head,
-                                           buffer_data(&exchange->base.answer), &options);
+                                           buffer_data(&exchange->base.response_in), &options);
         if (n < 0 || buffer_append(&http->client.down, compose.data, (size_t)n) < 0)
             return -1;
     }
-    buffer_consume(&exchange->base.answer, head->length);
+    buffer_consume(&exchange->base.response_in, head->length);
     begin_response(exchange);
-    if (buffer_length(&exchange->base.answer) == 0) /* it is not the one that is waited for */
+    if (buffer_length(&exchange->base.response_in) == 0) /* it is not the one that is waited for */
         exchange->base.first_byte_at = 0;
     return 0;
 }
@@ -111,7 +111,7 @@ static bool may_be_read(const struct http_session *http)
             exchange->response.status < 300);
 }
 
-/* Does the client's connection outlive this answer? */
+/* Does the client's connection outlive this response? */
 static bool client_persists(const struct http_session *http)
 {
     const struct http_exchange *exchange = http_exchange_of(http);
@@ -134,7 +134,7 @@ static int compose_head(struct http_session *http)
     struct scratch compose = http->client.session.context->worker.compose;
     const struct http1_head *head = &exchange->response;
     exchange->status = head->status;
-    /* Interim responses that were sent in part leave no room for another answer. */
+    /* Interim responses that were sent in part leave no room for another response. */
     exchange_set_down_stage(&exchange->base,
                             buffer_length(&http->client.down) > 0 ? DOWN_COMMITTED : DOWN_COMPOSED);
     exchange->down_framing = head->framing;
@@ -154,10 +154,10 @@ static int compose_head(struct http_session *http)
             options.connection = HTTP1_SAY_KEEP_ALIVE;
     }
     ssize_t n = http1_compose_response(compose.data, compose.size, head,
-                                       buffer_data(&exchange->base.answer), &options);
+                                       buffer_data(&exchange->base.response_in), &options);
     if (n < 0 || buffer_append(&http->client.down, compose.data, (size_t)n) < 0)
         return -1;
-    buffer_consume(&exchange->base.answer, head->length);
+    buffer_consume(&exchange->base.response_in, head->length);
     return 0;
 }
 
@@ -176,8 +176,8 @@ static void settle_hold(struct http_session *http)
 static bool begins_as_response(const struct http_exchange *exchange)
 {
     static const char name[] = "HTTP/1.";
-    return buffer_length(&exchange->base.answer) >= strlen(name) &&
-           memcmp(buffer_data(&exchange->base.answer), name, strlen(name)) == 0;
+    return buffer_length(&exchange->base.response_in) >= strlen(name) &&
+           memcmp(buffer_data(&exchange->base.response_in), name, strlen(name)) == 0;
 }
 
 /* What is no response, or a 408 that ends the connection (RFC 9110 15.5.9), may have been sent
@@ -196,8 +196,8 @@ static enum step take_head(struct http_session *http)
 {
     struct http_exchange *exchange = http_exchange_of(http);
     struct http1_head *head = &exchange->response;
-    enum http1_result result = http1_head_parse(head, buffer_data(&exchange->base.answer),
-                                                buffer_length(&exchange->base.answer));
+    enum http1_result result = http1_head_parse(head, buffer_data(&exchange->base.response_in),
+                                                buffer_length(&exchange->base.response_in));
     if (result == HTTP1_MORE)
         return STEP_BLOCKED;
     const char *what = stray(exchange, result);
@@ -242,12 +242,12 @@ static enum step pass_payload(struct http_session *http, const struct http_paylo
     return STEP_AGAIN;
 }
 
-/* Takes what stands of the body in `answer`. */
+/* Takes what stands of the body in `response_in`. */
 static enum step take_body(struct http_session *http)
 {
     struct http_exchange *exchange = http_exchange_of(http);
-    char *data = buffer_data(&exchange->base.answer);
-    size_t length = buffer_length(&exchange->base.answer), used, all = length;
+    char *data = buffer_data(&exchange->base.response_in);
+    size_t length = buffer_length(&exchange->base.response_in), used, all = length;
     enum http1_result result = http_squeeze(&exchange->response_body, &data, &length, &used);
     if (result == HTTP1_BAD && !exchange_response_committed(&exchange->base))
         return bad_response(http, exchange->response_body.bad_text);
@@ -267,7 +267,7 @@ static enum step take_body(struct http_session *http)
     if (step == STEP_AGAIN && result == HTTP1_BAD)
         return bad_response(http, exchange->response_body.bad_text);
     if (step == STEP_AGAIN)
-        buffer_consume(&exchange->base.answer, used);
+        buffer_consume(&exchange->base.response_in, used);
     return step;
 }
 
@@ -275,20 +275,20 @@ static enum step take_trailer(struct http_session *http)
 {
     struct http_exchange *exchange = http_exchange_of(http);
     struct http1_head *trailer = &exchange->response_trailer;
-    enum http1_result result = http1_head_parse(trailer, buffer_data(&exchange->base.answer),
-                                                buffer_length(&exchange->base.answer));
+    enum http1_result result = http1_head_parse(trailer, buffer_data(&exchange->base.response_in),
+                                                buffer_length(&exchange->base.response_in));
     if (result == HTTP1_MORE)
         return STEP_BLOCKED;
     if (result != HTTP1_DONE)
         return bad_response(http, trailer->bad_text);
     if (append_last_chunk(http, trailer) < 0)
         return exchange_finish(&http->client, SESSION_ERROR);
-    buffer_consume(&exchange->base.answer, trailer->length);
+    buffer_consume(&exchange->base.response_in, trailer->length);
     exchange->response_stage = MESSAGE_READ;
     return STEP_AGAIN;
 }
 
-/* Takes what stands in `answer`, once. STEP_BLOCKED: more must come. */
+/* Takes what stands in `response_in`, once. STEP_BLOCKED: more must come. */
 static enum step take(struct http_session *http)
 {
     struct http_exchange *exchange = http_exchange_of(http);
@@ -296,13 +296,13 @@ static enum step take(struct http_session *http)
     case MESSAGE_HEAD:
         return take_head(http);
     case MESSAGE_BODY:
-        return buffer_length(&exchange->base.answer) > 0 ? take_body(http) : STEP_BLOCKED;
+        return buffer_length(&exchange->base.response_in) > 0 ? take_body(http) : STEP_BLOCKED;
     case MESSAGE_TRAILER:
         return take_trailer(http);
     case MESSAGE_READ:
         break;
     }
-    if (buffer_length(&exchange->base.answer) > 0)
+    if (buffer_length(&exchange->base.response_in) > 0)
         exchange_set_unfit(&exchange->base, DISCARD_UNREAD_DATA);
     end_response(http);
     return STEP_AGAIN;
@@ -313,9 +313,9 @@ static enum step take_all(struct http_session *http, char *data, size_t length)
 {
     struct http_exchange *exchange = http_exchange_of(http);
     enum step step = STEP_AGAIN;
-    if (buffer_length(&exchange->base.answer) == 0)
-        buffer_borrow(&exchange->base.answer, data, length);
-    else if (buffer_append(&exchange->base.answer, data, length) < 0)
+    if (buffer_length(&exchange->base.response_in) == 0)
+        buffer_borrow(&exchange->base.response_in, data, length);
+    else if (buffer_append(&exchange->base.response_in, data, length) < 0)
         return exchange_finish(&http->client, SESSION_ERROR);
     while (step == STEP_AGAIN && http->client.session.state == SESSION_RELAYING &&
            http->tunnel == NULL)
@@ -324,7 +324,7 @@ static enum step take_all(struct http_session *http, char *data, size_t length)
         return STEP_GONE;
     if (http->client.session.state != SESSION_RELAYING)
         buffer_clear(
-            &exchange->base.answer); /* excess: that there is some is all there is to know */
+            &exchange->base.response_in); /* excess: that there is some is all there is to know */
     return STEP_AGAIN;
 }
 

@@ -15,8 +15,8 @@ static bool awaits_response(const struct http_session *http)
 {
     const struct http_exchange *exchange = http_exchange_of(http);
     return http->client.session.state == SESSION_RELAYING &&
-           exchange->response_stage == MESSAGE_HEAD && buffer_length(&exchange->base.answer) == 0 &&
-           http_request_is_sent(exchange);
+           exchange->response_stage == MESSAGE_HEAD &&
+           buffer_length(&exchange->base.response_in) == 0 && http_request_is_sent(exchange);
 }
 
 usec_t http_quiet_max(const struct http_session *http)
@@ -86,7 +86,7 @@ static enum step relaying_is_over(struct http_session *http)
     if (awaits_response(http))
         return local_reply_late(http, 504, "the upstream did not begin its response",
                                 "response_timeout", config->response_timeout);
-    if (exchange->response_stage != MESSAGE_HEAD || buffer_length(&exchange->base.answer) > 0)
+    if (exchange->response_stage != MESSAGE_HEAD || buffer_length(&exchange->base.response_in) > 0)
         return local_reply_late(http, 504, "nothing more of the response came", "idle_timeout",
                                 config->idle_timeout);
     if (exchange->request_stage == MESSAGE_READ || !exchange_is_sent(&exchange->base))

@@ -19,7 +19,7 @@ static void opaque_start(struct session *session)
 }
 
 /* While it waits, a client that left is not worth a connection: one that broke the connection, or
- * ended it before it sent anything. Bytes and then an EOF are a request that wants its answer. */
+ * ended it before it sent anything. Bytes and then an EOF are a request that wants its response. */
 static void check_waiting_client(struct session *session)
 {
     enum stream_peek peek = stream_peek(&session->client);

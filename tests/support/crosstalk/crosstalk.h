@@ -23,11 +23,11 @@
 
 /* What became of an exchange. */
 enum outcome {
-    OUTCOME_WHOLE,      /* the upstream's whole answer */
-    OUTCOME_OURS,       /* an error told by kaproxy itself */
-    OUTCOME_CUT,        /* an answer that was seen to be cut short, or none */
-    OUTCOME_ABORTED,    /* by the client */
-    OUTCOME_UNANSWERED, /* pipelined behind an exchange that ended the connection */
+    OUTCOME_WHOLE,       /* the upstream's whole response */
+    OUTCOME_OURS,        /* an error told by kaproxy itself */
+    OUTCOME_CUT,         /* a response that was seen to be cut short, or none */
+    OUTCOME_ABORTED,     /* by the client */
+    OUTCOME_NO_RESPONSE, /* pipelined behind an exchange that ended the connection */
     OUTCOMES
 };
 
@@ -70,12 +70,12 @@ enum trick {
     TRICK_INTERIM,               /* sends 1xx first */
     TRICK_PAUSE,                 /* stops for some milliseconds in mid-answer */
     TRICK_SAY_CLOSE,             /* says that the connection ends, and waits for that */
-    TRICK_CLOSE_AFTER,           /* closes after its answer and does not say so */
-    TRICK_EXCESS,                /* sends another answer behind it that nobody asked for */
+    TRICK_CLOSE_AFTER,           /* closes after its response and does not say so */
+    TRICK_EXCESS,                /* sends another response behind it that nobody asked for */
     TRICK_SPOILED,               /* from here on the exchange cannot succeed */
     TRICK_EARLY = TRICK_SPOILED, /* answers before it has read the body, and closes */
     TRICK_EARLY_STAYS,           /* answers before it has read the body, then reads it */
-    TRICK_CLOSE_BEFORE,          /* closes without an answer */
+    TRICK_CLOSE_BEFORE,          /* closes without a response */
     TRICK_RESET_BEFORE,
     TRICK_SHORT, /* closes in mid-answer */
     TRICK_RESET,
@@ -94,7 +94,7 @@ enum whim {
     WHIM_FIN_IN_REQUEST = WHIM_SPOILED,
     WHIM_RESET_IN_REQUEST,
     WHIM_RESET_WAITING,
-    WHIM_RESET_IN_ANSWER,
+    WHIM_RESET_IN_RESPONSE,
     WHIMS
 };
 
@@ -103,8 +103,8 @@ struct plan {
     const char *method;
     bool is_10;
     bool keep_alive; /* the client would like to go on */
-    enum framing request_framing, answer_framing;
-    size_t request_size, answer_size;
+    enum framing request_framing, response_framing;
+    size_t request_size, response_size;
     enum trick trick;
     enum whim whim;
     size_t at; /* where in a body a trick or whim strikes, in thousandths */
@@ -133,7 +133,7 @@ struct wire {
     char data[32768];
 };
 
-enum side { SIDE_REQUEST, SIDE_ANSWER };
+enum side { SIDE_REQUEST, SIDE_RESPONSE };
 
 void wire_prepare(void); /* makes the bytes of all bodies */
 void wire_begin(struct wire *wire, int fd);

@@ -46,7 +46,7 @@ static size_t format_head(const struct plan *plan, char *text, size_t size)
 }
 
 /* Sends the request, as far as the plan says. What the upstream answers too early may keep some of
- * it from being taken: that shows when the answer is read. */
+ * it from being taken: that shows when the response is read. */
 static void send_request(struct client *client, const struct plan *plan)
 {
     char head[1024];
@@ -61,7 +61,7 @@ static void send_request(struct client *client, const struct plan *plan)
         wire_send_body(&client->wire, plan, SIDE_REQUEST, upto, &client->random);
 }
 
-/* An answer that kaproxy gave itself is an error, and the last one. */
+/* A response that kaproxy gave itself is an error, and the last one. */
 static enum outcome read_error(struct client *client, const struct plan *plan, const char *head)
 {
     size_t length, status = strtoul(head + sizeof("HTTP/1.1"), NULL, 10);
@@ -90,9 +90,9 @@ static enum outcome read_error(struct client *client, const struct plan *plan, c
     return OUTCOME_OURS;
 }
 
-/* The body of an upstream's answer. */
-static enum outcome read_answer_body(struct client *client, const struct plan *plan,
-                                     const char *head)
+/* The body of an upstream's response. */
+static enum outcome read_response_body(struct client *client, const struct plan *plan,
+                                       const char *head)
 {
     size_t length, got, stop = SIZE_MAX;
     enum framing framing = head_framing(head, &length);
@@ -100,28 +100,28 @@ static enum outcome read_answer_body(struct client *client, const struct plan *p
         complain("exchange %lu: chunks for an HTTP/1.0 client", plan->id);
     if (plan_is(plan, "HEAD"))
         framing = FRAMING_NONE;
-    if (plan->whim == WHIM_RESET_IN_ANSWER)
-        stop = plan->answer_size * plan->at / 1000;
+    if (plan->whim == WHIM_RESET_IN_RESPONSE)
+        stop = plan->response_size * plan->at / 1000;
     if (plan->whim == WHIM_SLOW)
         usleep((useconds_t)random_below(&client->random, 20000));
     enum body_end end =
-        wire_read_body(&client->wire, plan, SIDE_ANSWER, framing, length, stop, &got);
-    if (plan->whim == WHIM_RESET_IN_ANSWER) {
+        wire_read_body(&client->wire, plan, SIDE_RESPONSE, framing, length, stop, &got);
+    if (plan->whim == WHIM_RESET_IN_RESPONSE) {
         wire_reset(&client->wire);
         return OUTCOME_ABORTED;
     }
     if (end != BODY_WHOLE)
         return OUTCOME_CUT;
-    if (framing != FRAMING_NONE && got != plan->answer_size)
+    if (framing != FRAMING_NONE && got != plan->response_size)
         complain("exchange %lu: %zu of %zu bytes pass for a whole answer", plan->id, got,
-                 plan->answer_size);
+                 plan->response_size);
     if (plan->trick > TRICK_EARLY_STAYS && plan->trick != TRICK_STALL && framing != FRAMING_NONE)
         complain("exchange %lu: an answer that cannot be", plan->id);
     return OUTCOME_WHOLE;
 }
 
-/* Reads the answer. *persists: the connection goes on. */
-static enum outcome read_answer(struct client *client, const struct plan *plan, bool *persists)
+/* Reads the response. *persists: the connection goes on. */
+static enum outcome read_response(struct client *client, const struct plan *plan, bool *persists)
 {
     char head[HEAD_MAX];
     *persists = false;
@@ -141,7 +141,7 @@ static enum outcome read_answer(struct client *client, const struct plan *plan, 
     const char *connection = head_find(head, "Connection:");
     bool says_close = connection != NULL && strncmp(connection, "close", 5) == 0;
     bool says_keep = connection != NULL && strncmp(connection, "keep-alive", 10) == 0;
-    enum outcome outcome = read_answer_body(client, plan, head);
+    enum outcome outcome = read_response_body(client, plan, head);
     *persists =
         outcome == OUTCOME_WHOLE && !says_close && plan->keep_alive && (!plan->is_10 || says_keep);
     if (outcome == OUTCOME_WHOLE && !*persists && !wire_is_at_end(&client->wire))
@@ -189,11 +189,11 @@ static bool exchange(struct client *client, unsigned long id)
         count_outcome(OUTCOME_ABORTED);
         return false;
     }
-    judge(&plan, read_answer(client, &plan, &persists));
+    judge(&plan, read_response(client, &plan, &persists));
     return persists && plan.whim != WHIM_HALF_CLOSE;
 }
 
-/* Several small requests at once, then their answers. */
+/* Several small requests at once, then their responses. */
 static bool pipeline(struct client *client, unsigned long id)
 {
     struct plan plans[PIPELINE_MAX];
@@ -206,9 +206,9 @@ static bool pipeline(struct client *client, unsigned long id)
     }
     for (size_t i = 0; i < count; i++) {
         if (persists)
-            judge(&plans[i], read_answer(client, &plans[i], &persists));
+            judge(&plans[i], read_response(client, &plans[i], &persists));
         else
-            count_outcome(OUTCOME_UNANSWERED);
+            count_outcome(OUTCOME_NO_RESPONSE);
     }
     return persists;
 }

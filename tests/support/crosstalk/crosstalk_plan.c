@@ -6,7 +6,7 @@
 #define KIB ((size_t)1024)
 #define MIB (1024 * KIB)
 
-/* The excess bytes and the answer before it must come in one segment. */
+/* The excess bytes and the response before it must come in one segment. */
 #define EXCESS_BODY_MAX 600
 
 uint64_t random_next(struct random *random)
@@ -80,17 +80,17 @@ static void suit_trick(struct plan *plan, struct random *random)
     if ((needs_length || plan->trick == TRICK_CUT) && plan_is(plan, "HEAD"))
         plan->trick = TRICK_CLOSE_BEFORE;
     if (needs_length) {
-        plan->answer_size += 1;
-        plan->answer_framing = draw_framing(random);
+        plan->response_size += 1;
+        plan->response_framing = draw_framing(random);
     }
     if (plan->trick == TRICK_CUT)
-        plan->answer_size += 1;
+        plan->response_size += 1;
     if (plan->trick == TRICK_EXCESS) {
-        plan->answer_size %= EXCESS_BODY_MAX;
-        plan->answer_framing = draw_framing(random);
+        plan->response_size %= EXCESS_BODY_MAX;
+        plan->response_framing = draw_framing(random);
     }
     if (plan->trick == TRICK_EARLY || plan->trick == TRICK_EARLY_STAYS) {
-        plan->answer_size %= 16 * KIB; /* both sides write before they read */
+        plan->response_size %= 16 * KIB; /* both sides write before they read */
         if (plan->request_framing != FRAMING_NONE)
             plan->request_size += 128 * KIB; /* more than kaproxy reads ahead */
     }
@@ -101,8 +101,8 @@ void plan_draw(struct plan *plan, struct random *random, unsigned long id)
     *plan = (struct plan){.id = id, .is_10 = one_in(random, 3)};
     plan->keep_alive = one_in(random, plan->is_10 ? 4 : 2);
     draw_method(plan, random);
-    plan->answer_framing = one_in(random, 8) ? FRAMING_CLOSE : draw_framing(random);
-    plan->answer_size = draw_size(random);
+    plan->response_framing = one_in(random, 8) ? FRAMING_CLOSE : draw_framing(random);
+    plan->response_size = draw_size(random);
     plan->trick = draw_trick(random);
     if (one_in(random, 12))
         plan->whim = (enum whim)(1 + random_below(random, WHIMS - 1));
@@ -115,8 +115,8 @@ void plan_draw_small(struct plan *plan, struct random *random, unsigned long id)
     *plan = (struct plan){.id = id, .keep_alive = true};
     draw_method(plan, random);
     plan->request_size %= 256;
-    plan->answer_framing = draw_framing(random);
-    plan->answer_size = random_below(random, 2 * KIB);
+    plan->response_framing = draw_framing(random);
+    plan->response_size = random_below(random, 2 * KIB);
     plan->trick = one_in(random, 4) ? draw_trick(random) : TRICK_NONE;
     suit_trick(plan, random);
 }
@@ -124,22 +124,22 @@ void plan_draw_small(struct plan *plan, struct random *random, unsigned long id)
 void plan_format(const struct plan *plan, char text[PLAN_TEXT_MAX])
 {
     snprintf(text, PLAN_TEXT_MAX, "X-Plan: %lu %d %zu %d %zu %d %zu\r\n", plan->id,
-             (int)plan->request_framing, plan->request_size, (int)plan->answer_framing,
-             plan->answer_size, (int)plan->trick, plan->at);
+             (int)plan->request_framing, plan->request_size, (int)plan->response_framing,
+             plan->response_size, (int)plan->trick, plan->at);
 }
 
 bool plan_parse(struct plan *plan, const char *head)
 {
     static const char *const methods[] = {"GET", "HEAD", "POST", "PUT"};
     const char *text = head_find(head, "X-Plan:");
-    int request_framing, answer_framing, trick;
+    int request_framing, response_framing, trick;
     memset(plan, 0, sizeof(*plan));
     if (text == NULL ||
         sscanf(text, "%lu %d %zu %d %zu %d %zu", &plan->id, &request_framing, &plan->request_size,
-               &answer_framing, &plan->answer_size, &trick, &plan->at) != 7)
+               &response_framing, &plan->response_size, &trick, &plan->at) != 7)
         return false;
     plan->request_framing = (enum framing)request_framing;
-    plan->answer_framing = (enum framing)answer_framing;
+    plan->response_framing = (enum framing)response_framing;
     plan->trick = (enum trick)trick;
     for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
         size_t length = strlen(methods[i]);

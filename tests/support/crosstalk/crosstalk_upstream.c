@@ -41,10 +41,10 @@ static bool send_head(struct upstream *upstream, const char *more)
 {
     const struct plan *plan = &upstream->plan;
     char head[512], framing[64] = "";
-    if (plan->answer_framing == FRAMING_CHUNKED)
+    if (plan->response_framing == FRAMING_CHUNKED)
         snprintf(framing, sizeof(framing), "Transfer-Encoding: chunked\r\n");
-    else if (plan->answer_framing == FRAMING_LENGTH)
-        snprintf(framing, sizeof(framing), "Content-Length: %zu\r\n", plan->answer_size);
+    else if (plan->response_framing == FRAMING_LENGTH)
+        snprintf(framing, sizeof(framing), "Content-Length: %zu\r\n", plan->response_size);
     int n = snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nX-Id: %lu\r\n%s%s\r\n", plan->id,
                      framing, more);
     return wire_send(&upstream->wire, head, (size_t)n) == 0;
@@ -54,14 +54,14 @@ static bool send_body(struct upstream *upstream, size_t upto)
 {
     if (plan_is(&upstream->plan, "HEAD"))
         return true;
-    return wire_send_body(&upstream->wire, &upstream->plan, SIDE_ANSWER, upto, &upstream->random) ==
-           0;
+    return wire_send_body(&upstream->wire, &upstream->plan, SIDE_RESPONSE, upto,
+                          &upstream->random) == 0;
 }
 
 /* Somewhere before the body's last byte. */
 static size_t middle(const struct plan *plan)
 {
-    return plan->answer_size * plan->at / 1000;
+    return plan->response_size * plan->at / 1000;
 }
 
 static bool send_interim(struct upstream *upstream)
@@ -81,14 +81,14 @@ static bool send_interim(struct upstream *upstream)
     return true;
 }
 
-/* The answer and one more in a single segment, which is there as a whole or not at all. */
+/* The response and one more in a single segment, which is there as a whole or not at all. */
 static void send_excess(struct upstream *upstream)
 {
     static const char excess[] =
         "HTTP/1.1 200 OK\r\nX-Id: 18446744073709551615\r\nContent-Length: 3\r\n\r\nbad";
     int cork = 1;
     setsockopt(upstream->wire.fd, IPPROTO_TCP, TCP_CORK, &cork, sizeof(cork));
-    if (send_head(upstream, "") && send_body(upstream, upstream->plan.answer_size))
+    if (send_head(upstream, "") && send_body(upstream, upstream->plan.response_size))
         wire_send(&upstream->wire, excess, sizeof(excess) - 1);
     cork = 0;
     setsockopt(upstream->wire.fd, IPPROTO_TCP, TCP_CORK, &cork, sizeof(cork));
@@ -125,7 +125,7 @@ static void spoil(struct upstream *upstream)
         break;
     case TRICK_EARLY:
         if (send_head(upstream, ""))
-            send_body(upstream, plan->answer_size);
+            send_body(upstream, plan->response_size);
         break;
     default: /* closes without a word */
         break;
@@ -138,11 +138,11 @@ static void spoil(struct upstream *upstream)
         wire_close(&upstream->wire);
 }
 
-/* An answer that is whole; false: the connection ends with it. */
-static bool answer(struct upstream *upstream)
+/* A response that is whole; false: the connection ends with it. */
+static bool response(struct upstream *upstream)
 {
     const struct plan *plan = &upstream->plan;
-    bool until_close = plan->answer_framing == FRAMING_CLOSE && !plan_is(plan, "HEAD");
+    bool until_close = plan->response_framing == FRAMING_CLOSE && !plan_is(plan, "HEAD");
     switch (plan->trick) {
     case TRICK_INTERIM:
         if (!send_interim(upstream))
@@ -158,19 +158,19 @@ static bool answer(struct upstream *upstream)
         break;
     }
     return send_head(upstream, plan->trick == TRICK_SAY_CLOSE ? "Connection: close\r\n" : "") &&
-           send_body(upstream, plan->answer_size) && !until_close &&
+           send_body(upstream, plan->response_size) && !until_close &&
            plan->trick != TRICK_CLOSE_AFTER;
 }
 
 /* Answers before it reads the body, but reads it then: with the rest of it unsent, the connection
  * is of no use to anybody. False: it has ended. */
-static bool answer_early(struct upstream *upstream, const char *head)
+static bool respond_early(struct upstream *upstream, const char *head)
 {
-    return send_head(upstream, "") && send_body(upstream, upstream->plan.answer_size) &&
-           upstream->plan.answer_framing != FRAMING_CLOSE && read_body(upstream, head);
+    return send_head(upstream, "") && send_body(upstream, upstream->plan.response_size) &&
+           upstream->plan.response_framing != FRAMING_CLOSE && read_body(upstream, head);
 }
 
-/* Nothing may follow an answer that ended the connection. */
+/* Nothing may follow a response that ended the connection. */
 static void require_end(struct upstream *upstream)
 {
     char head[HEAD_MAX];
@@ -217,14 +217,14 @@ static bool exchange(struct upstream *upstream)
         return false;
     note_delivery(plan);
     if (plan->trick == TRICK_EARLY_STAYS)
-        return answer_early(upstream, head);
+        return respond_early(upstream, head);
     if (plan->trick != TRICK_EARLY && !read_body(upstream, head))
         return false;
     if (plan->trick >= TRICK_SPOILED) {
         spoil(upstream);
         return false;
     }
-    if (!answer(upstream))
+    if (!response(upstream))
         return false;
     if (plan->trick != TRICK_EXCESS && plan->trick != TRICK_SAY_CLOSE)
         return true;

@@ -27,7 +27,7 @@ void wire_prepare(void)
 
 static size_t noise_start(const struct plan *plan, enum side side)
 {
-    return (plan->id * 2654435761UL + (side == SIDE_ANSWER ? 777767UL : 0)) % NOISE_SIZE;
+    return (plan->id * 2654435761UL + (side == SIDE_RESPONSE ? 777767UL : 0)) % NOISE_SIZE;
 }
 
 void wire_begin(struct wire *wire, int fd)
@@ -92,9 +92,9 @@ int wire_send(struct wire *wire, const void *data, size_t length)
 int wire_send_body(struct wire *wire, const struct plan *plan, enum side side, size_t upto,
                    struct random *random)
 {
-    size_t size = side == SIDE_ANSWER ? plan->answer_size : plan->request_size;
+    size_t size = side == SIDE_RESPONSE ? plan->response_size : plan->request_size;
     bool chunked =
-        (side == SIDE_ANSWER ? plan->answer_framing : plan->request_framing) == FRAMING_CHUNKED;
+        (side == SIDE_RESPONSE ? plan->response_framing : plan->request_framing) == FRAMING_CHUNKED;
     size_t start = noise_start(plan, side);
     for (size_t done = 0; done < upto;) {
         size_t at = (start + done) % NOISE_SIZE, piece = upto - done;
@@ -266,7 +266,7 @@ enum body_end wire_read_body(struct wire *wire, const struct plan *plan, enum si
         .wire = wire,
         .plan = plan,
         .start = noise_start(plan, side),
-        .size = side == SIDE_ANSWER ? plan->answer_size : plan->request_size,
+        .size = side == SIDE_RESPONSE ? plan->response_size : plan->request_size,
         .stop = stop,
     };
     enum body_end end = BODY_WHOLE;

@@ -46,8 +46,8 @@ def request(method="GET", target="/", fields=(), body=None, *, version="1.1", ho
     return head(f"{method} {target} HTTP/{version}", fields) + (body or b"")
 
 
-def answer(body=b"", fields=(), status=200, *, version="1.1"):
-    """An answer; without framing of the caller's it has a Content-Length."""
+def response(body=b"", fields=(), status=200, *, version="1.1"):
+    """A response; without framing of the caller's it has a Content-Length."""
     fields = list(fields)
     framed = any(name in ("Content-Length", "Transfer-Encoding") for name, _ in fields)
     if not framed and status >= 200 and status not in (204, 304):
@@ -55,11 +55,11 @@ def answer(body=b"", fields=(), status=200, *, version="1.1"):
     return head(f"HTTP/{version} {status} Reason", fields) + body
 
 
-def answer_chunked(*parts, fields=(), trailer=()):
-    return answer(chunked(*parts, trailer=trailer), [*fields, ("Transfer-Encoding", "chunked")])
+def response_chunked(*parts, fields=(), trailer=()):
+    return response(chunked(*parts, trailer=trailer), [*fields, ("Transfer-Encoding", "chunked")])
 
 
-def answer_until_close(body, fields=()):
+def response_until_close(body, fields=()):
     return head("HTTP/1.1 200 OK", fields) + body
 
 
@@ -225,8 +225,8 @@ def read_response(channel, method="GET", interim=True):
 
 def describe(_connection, message):
     """The usual answer: which connection, and what was asked on it."""
-    return answer(f"{message.connection} {message.method} {message.target} ".encode() +
-                  message.body)
+    return response(f"{message.connection} {message.method} {message.target} ".encode() +
+                    message.body)
 
 
 class HttpUpstream(ScriptedUpstream):
@@ -303,7 +303,7 @@ def client(t, kaproxy, listener="main", **options):
 
 
 def one_shot(t, kaproxy, *arguments, version="1.0", listener="main", **options):
-    """The answer to one request on a connection of its own, which must end with it."""
+    """The response to one request on a connection of its own, which must end with it."""
     peer = client(t, kaproxy, listener)
     fields = options.pop("fields", ()) if version == "1.0" else [
         ("Connection", "close"), *options.pop("fields", ())]

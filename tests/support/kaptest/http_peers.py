@@ -159,7 +159,7 @@ class Node(HttpPeer):
 
 
 class PythonServer(HttpPeer):
-    """python3 -m http.server: HTTP/1.0, closes after each answer."""
+    """python3 -m http.server: HTTP/1.0, closes after each response."""
 
     def command(self):
         return [sys.executable, "-m", "http.server", str(self.port), "--bind", "127.0.0.1",

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """Goal of this test: an upstream may answer before it has the whole request: the client sees the
-answer and no reset, and the connection is not used again."""
+response and no reset, and the connection is not used again."""
 
 import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import ScriptedUpstream, main, test
-from kaptest.http import answer, check_line, client, head, read_request, request, start
+from kaptest.http import check_line, client, head, read_request, request, response, start
 
 LENGTH = 10_000_000
-ANSWER = answer(b"too much", status=413)
+ANSWER = response(b"too much", status=413)
 
 
 def early(then):
