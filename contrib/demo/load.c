@@ -60,7 +60,7 @@ static bool take_answer(struct bufferevent *stream, char text[TEXT_MAX], const c
     struct http1_head head;
 
     *problem = NULL;
-    http1_response_begin(&head, &(struct http1_asked){.method = HTTP1_GET});
+    http1_response_begin(&head, &(struct http1_request_info){.method = HTTP1_GET});
     result = http1_head_parse(&head, data, length);
     if (result == HTTP1_MORE)
         return false;

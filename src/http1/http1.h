@@ -142,7 +142,7 @@ struct http1_head {
 };
 
 /* The request as it was sent, on which a response's framing depends. */
-struct http1_asked {
+struct http1_request_info {
     enum http1_method method;
     const char *upgrade;   /* Upgrade's value, by http1_compose_upgrade; outlives the head. NULL:
                               none */
@@ -151,7 +151,7 @@ struct http1_asked {
 
 /* Makes a head ready to be parsed. */
 void http1_request_begin(struct http1_head *head);
-void http1_response_begin(struct http1_head *head, const struct http1_asked *asked);
+void http1_response_begin(struct http1_head *head, const struct http1_request_info *request_info);
 void http1_trailer_begin(struct http1_head *head);
 
 /* Looks at the first `length` bytes of the message, in one piece. After HTTP1_MORE call again with

@@ -20,12 +20,12 @@ void http1_request_begin(struct http1_head *head)
     begin(head, HTTP1_KIND_REQUEST);
 }
 
-void http1_response_begin(struct http1_head *head, const struct http1_asked *asked)
+void http1_response_begin(struct http1_head *head, const struct http1_request_info *request_info)
 {
     begin(head, HTTP1_KIND_RESPONSE);
-    head->method = asked->method;
-    head->upgrade_sent = asked->upgrade;
-    head->upgrade_left_out = asked->upgrade_left_out;
+    head->method = request_info->method;
+    head->upgrade_sent = request_info->upgrade;
+    head->upgrade_left_out = request_info->upgrade_left_out;
 }
 
 void http1_trailer_begin(struct http1_head *head)

@@ -21,7 +21,7 @@ static void send_again(struct client *client, enum pool_discard reason)
     pool_discard(&session->allocation, reason, reason == DISCARD_UNACKED);
     exchange->tries++;
     client->ops->sent_again(client);
-    session_ask(session, true);
+    session_request_connection(session, true);
     exchange_set_up_stage(exchange, UP_QUEUED);
     exchange_set_down_stage(exchange, DOWN_NONE);
     exchange->up_sent = 0;

@@ -79,8 +79,8 @@ struct access {
     bool was_granted;           /* from_cache holds */
     enum from_cache from_cache; /* of the last grant */
     usec_t started;
-    usec_t asked;  /* when the pool was, as long as it has not answered; else 0 */
-    usec_t waited; /* for the pool's grants */
+    usec_t requested_at; /* when a connection was, as long as the pool has not granted it; else 0 */
+    usec_t waited;       /* for the pool's grants */
     uint64_t bytes_up, bytes_down;
     const struct failure *failure; /* of the allocation, by session_set_failure; NULL: none */
 };
@@ -117,9 +117,9 @@ struct session {
 /* Makes the one change of state, checked against the table. */
 void session_set_state(struct session *session, enum session_state to);
 
-/* Asks the pool for a connection; on_connection is called later, whatever happens. The state
+/* Requests a connection of the pool; on_connection is called later, whatever happens. The state
  * becomes WAITING unless it is. */
-void session_ask(struct session *session, bool fresh);
+void session_request_connection(struct session *session, bool fresh);
 
 /* Notes, for the access log, which connection is leased now. */
 void session_note_conn(struct session *session);

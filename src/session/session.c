@@ -251,12 +251,12 @@ static void on_granted(struct allocation *allocation, const struct failure *fail
     session->protocol->on_connection(session, NULL);
 }
 
-void session_ask(struct session *session, bool fresh)
+void session_request_connection(struct session *session, bool fresh)
 {
     struct allocation *allocation = &session->allocation;
     if (session->state != SESSION_WAITING)
         session_set_state(session, SESSION_WAITING);
-    session->access.asked = loop_now(session->context->worker.loop);
+    session->access.requested_at = loop_now(session->context->worker.loop);
     allocation->fresh = fresh;
     if (pool_allocate(session->context->pool, allocation) < 0) {
         fail_later(session, "allocate", errno);

@@ -196,8 +196,8 @@ static void write_line(struct session *session, enum session_end end)
 usec_t session_end_wait(struct session *session)
 {
     usec_t now = loop_now(session->context->worker.loop);
-    session->access.waited += now - session->access.asked;
-    session->access.asked = 0;
+    session->access.waited += now - session->access.requested_at;
+    session->access.requested_at = 0;
     return now;
 }
 
@@ -209,7 +209,7 @@ void session_log(struct session *session, enum session_end end)
         return;
     session_learn_process(session);
     access->open = false;
-    if (access->asked != 0)
+    if (access->requested_at != 0)
         session_end_wait(session);
     stats->ends[end]++;
     stats->bytes_up += access->bytes_up;

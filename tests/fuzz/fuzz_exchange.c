@@ -68,8 +68,8 @@ static char name[] = "fuzz", host_upstream[] = "upstream", host_client[] = "clie
 
 /* The linker puts it in the place of the function (--wrap): where a connection is asked for, once
  * some of the request had been sent on another one. */
-void __real_session_ask(struct session *session, bool fresh);
-void __wrap_session_ask(struct session *session, bool fresh);
+void __real_session_request_connection(struct session *session, bool fresh);
+void __wrap_session_request_connection(struct session *session, bool fresh);
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -85,12 +85,12 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     return 0;
 }
 
-void __wrap_session_ask(struct session *session, bool fresh)
+void __wrap_session_request_connection(struct session *session, bool fresh)
 {
     const struct exchange *exchange = container_of(session, struct client, session)->exchange;
     if (exchange->tries > 0 && exchange->sent_at != 0)
         far_note_retry((ntohl(session->peer.in.sin_addr.s_addr) & 0xff) - 1);
-    __real_session_ask(session, fresh);
+    __real_session_request_connection(session, fresh);
 }
 
 static void turn(struct play *play)

@@ -84,7 +84,7 @@ void message_read(struct message *message, const struct message_source *source)
         http1_request_begin(&message->head);
     else
         http1_response_begin(&message->head,
-                             &(struct http1_asked){source->method, source->upgrade, false});
+                             &(struct http1_request_info){source->method, source->upgrade, false});
     do {
         seen = next_piece(source, seen, &random);
         read_on(message, seen);

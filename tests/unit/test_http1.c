@@ -32,8 +32,8 @@ static void reader_begin(struct reader *reader, const struct http1_case *message
     if (message->kind == HTTP1_KIND_REQUEST)
         http1_request_begin(&reader->head);
     else
-        http1_response_begin(&reader->head,
-                             &(struct http1_asked){message->method, message->upgrade, false});
+        http1_response_begin(
+            &reader->head, &(struct http1_request_info){message->method, message->upgrade, false});
 }
 
 static void reader_end(struct reader *reader)
@@ -254,7 +254,7 @@ static unsigned verdict(enum http1_kind kind, const struct text *text)
         else if (kind == HTTP1_KIND_REQUEST)
             http1_request_begin(&heads[i]);
         else
-            http1_response_begin(&heads[i], &(struct http1_asked){.method = HTTP1_GET});
+            http1_response_begin(&heads[i], &(struct http1_request_info){.method = HTTP1_GET});
     }
     results[0] = http1_head_parse(&heads[0], copy.data, copy.length);
     copy = *text;

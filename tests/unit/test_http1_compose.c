@@ -33,7 +33,7 @@ static void parse_request(const char *message)
 
 static void parse_response(const char *message, enum http1_method method, const char *upgrade)
 {
-    http1_response_begin(&head, &(struct http1_asked){.method = method, .upgrade = upgrade});
+    http1_response_begin(&head, &(struct http1_request_info){.method = method, .upgrade = upgrade});
     parse(message);
 }
 

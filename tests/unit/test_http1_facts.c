@@ -31,7 +31,7 @@ static const struct http1_head *request(const char *message)
 
 static const struct http1_head *response(const char *message)
 {
-    http1_response_begin(&head, &(struct http1_asked){.method = HTTP1_GET});
+    http1_response_begin(&head, &(struct http1_request_info){.method = HTTP1_GET});
     return parse(message);
 }
 
@@ -117,12 +117,12 @@ static void test_persistence(void **state)
 
     static const char tunnel[] = OK11 "\r\n";
 
-    http1_response_begin(&head, &(struct http1_asked){.method = HTTP1_CONNECT});
+    http1_response_begin(&head, &(struct http1_request_info){.method = HTTP1_CONNECT});
     assert_false(parse(tunnel)->persistent);
 
     static const char refused[] = "HTTP/1.1 403 x\r\nContent-Length: 0\r\n\r\n";
 
-    http1_response_begin(&head, &(struct http1_asked){.method = HTTP1_CONNECT});
+    http1_response_begin(&head, &(struct http1_request_info){.method = HTTP1_CONNECT});
     assert_true(parse(refused)->persistent);
 }
 
@@ -168,7 +168,7 @@ static void test_switch(void **state)
     static const char granted[] = "HTTP/1.1 101 x\r\n" UPGRADE "websocket\r\n\r\n";
 
     (void)state;
-    http1_response_begin(&head, &(struct http1_asked){HTTP1_GET, "websocket", true});
+    http1_response_begin(&head, &(struct http1_request_info){HTTP1_GET, "websocket", true});
     assert_true(parse(granted)->upgrade);
     assert_false(head.persistent);
     assert_false(http1_head_is_interim(&head));
@@ -193,8 +193,8 @@ static void test_bad_switch(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        http1_response_begin(&head,
-                             &(struct http1_asked){HTTP1_GET, cases[i].sent, cases[i].left_out});
+        http1_response_begin(
+            &head, &(struct http1_request_info){HTTP1_GET, cases[i].sent, cases[i].left_out});
         assert_int_equal(http1_head_parse(&head, granted, sizeof(granted) - 1), HTTP1_BAD);
         assert_non_null(strstr(head.bad_text, cases[i].text));
     }

@@ -160,7 +160,7 @@ struct probe {
 static void probe_begin(struct session *session)
 {
     session_open_access(session);
-    session_ask(session, false);
+    session_request_connection(session, false);
 }
 
 static void probe_answered(struct session *session, const struct failure *failure)

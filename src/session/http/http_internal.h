@@ -3,7 +3,7 @@
  *   http.c           one client: its exchanges one after another
  *   http_exchange.c  what is http's of an exchange and of a listener
  *   http_time.c      time limits
- *   http_request.c   client to upstream: reads a request ahead, asks, sends
+ *   http_request.c   client to upstream: reads a request ahead, requests a connection, sends
  *   http_response.c  upstream to client: passes the response on, gives the connection back
  *   http_body.c      payload, in either direction
  *   http_local_reply.c    local replies, tunnels

@@ -319,7 +319,7 @@ static bool is_ready(const struct http_session *http, enum step step)
            buffer_length(&http->client.in) == 0;
 }
 
-static enum step ask(struct http_session *http)
+static enum step request_connection(struct http_session *http)
 {
     if (http_exchange_of(http)->base.up_stage == UP_NONE) {
         enum step step = compose(http, buffer_data(&http_exchange_of(http)->head));
@@ -337,7 +337,7 @@ static enum step ask(struct http_session *http)
     const struct listener_context *context = http->client.session.context;
     if (http_may_hold(&http_exchange_of(http)->request) && !pool_can_hold(context->pool_host))
         return http_local_reply_no_tunnel(http);
-    session_ask(&http->client.session, context->config->reuse == REUSE_NEVER);
+    session_request_connection(&http->client.session, context->config->reuse == REUSE_NEVER);
     return exchange_check_queued(&http->client) == STEP_GONE ? STEP_GONE : STEP_BLOCKED;
 }
 
@@ -386,7 +386,7 @@ enum step http_read_request(struct http_session *http)
     if (step == STEP_GONE || http->client.session.state != SESSION_READING)
         return step;
     if (is_ready(http, step))
-        return ask(http);
+        return request_connection(http);
     if (step == STEP_AGAIN)
         return STEP_AGAIN;
     bool known = http_exchange_of(http)->request_stage == MESSAGE_BODY &&

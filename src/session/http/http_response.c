@@ -72,12 +72,12 @@ static int append_last_chunk(struct http_session *http, const struct http1_head 
 
 static void begin_response(struct http_exchange *exchange)
 {
-    const struct http1_asked asked = {
+    const struct http1_request_info request_info = {
         .method = exchange->request.method,
         .upgrade = exchange->upgrade,
         .upgrade_left_out = exchange->request.upgrade_left_out,
     };
-    http1_response_begin(&exchange->response, &asked);
+    http1_response_begin(&exchange->response, &request_info);
 }
 
 /* An interim response is passed on, to who can understand it (RFC 9110 15.2). */

@@ -15,7 +15,7 @@ static struct opaque_session *opaque_of(struct session *session)
 static void opaque_start(struct session *session)
 {
     session_open_access(session);
-    session_ask(session, session->context->config->reuse == REUSE_NEVER);
+    session_request_connection(session, session->context->config->reuse == REUSE_NEVER);
 }
 
 /* While it waits, a client that left is not worth a connection: one that broke the connection, or
