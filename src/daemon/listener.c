@@ -18,7 +18,7 @@
 /* Clients taken from one socket at once, at most. */
 #define BURST_MAX 64
 
-/* Turns of the loop with less than this between them belong to one burst. */
+/* Iterations of the loop with less than this between them belong to one burst. */
 #define AT_ONCE (2 * USEC_PER_MSEC)
 
 /* How many bursts as large as expected are taken, at most, before more are expected. */
@@ -177,9 +177,9 @@ static enum accept_result accept_one(struct listening *listening)
 }
 
 /* How many clients to take now: as many as came at once lately, and now and then more. One accept
- * too many costs a system call for nothing, one too few a turn of the loop; so the more often more
- * were expected in vain, the longer it takes until that is tried again. After a shortage all are
- * taken, to see the backlog's end. */
+ * too many costs a system call for nothing, one too few an iteration of the loop; so the more often
+ * more were expected in vain, the longer it takes until that is tried again. After a shortage all
+ * are taken, to see the backlog's end. */
 static int next_burst(struct listening *listening)
 {
     struct listeners *listeners = listening->listener->all;

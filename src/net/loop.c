@@ -14,10 +14,11 @@
 /* Events taken from the epoll set at once. */
 #define BATCH 64
 
-/* How many tasks may follow one from another in one turn: accepted, allocated, answered. */
+/* How many tasks may follow one from another in one iteration: accepted, allocated, answered. */
 #define CHAIN 4
 
-/* How long a turn waits at most where libevent's base cannot be watched, but must be asked. */
+/* How long an iteration waits at most where libevent's base cannot be watched, but must be asked.
+ */
 #define ASK_BASE (50 * USEC_PER_MSEC)
 
 struct loop {
@@ -25,7 +26,7 @@ struct loop {
     struct watch base_watch;
     bool watches_base;
     bool stopped;
-    uint64_t turns;
+    uint64_t iterations;
     uint64_t number; /* loop_number gave last */
     usec_t now;      /* 0: to be read */
     usec_t skew;     /* loop_warp */
@@ -41,7 +42,7 @@ struct loop {
     int batch_next, batch_end; /* of the batch, what is still to be reported */
 };
 
-/* The alarm only ends the wait; timers run at the end of each turn. */
+/* The alarm only ends the wait; timers run at the end of each iteration. */
 static void on_alarm(struct watch *watch, uint32_t events)
 {
     struct loop *loop = container_of(watch, struct loop, alarm_watch);
@@ -113,8 +114,8 @@ static bool stands_for_base(const struct loop *loop, int fd)
 }
 
 /* Makes the base and watches its epoll set, for which libevent has no name. It is what libevent
- * opens first; where that should not hold (another backend, say), the base is asked in every turn.
- * 0, or -1 with errno. */
+ * opens first; where that should not hold (another backend, say), the base is asked in every
+ * iteration. 0, or -1 with errno. */
 static int add_base(struct loop *loop)
 {
     /* Nothing here is shared between threads, and the clock is ours. */
@@ -193,9 +194,9 @@ usec_t loop_now(struct loop *loop)
     return loop->now;
 }
 
-uint64_t loop_turns(const struct loop *loop)
+uint64_t loop_iterations(const struct loop *loop)
 {
-    return loop->turns;
+    return loop->iterations;
 }
 
 uint64_t loop_number(struct loop *loop)
@@ -363,14 +364,14 @@ static void run_queue(struct loop *loop)
     }
 }
 
-void loop_turn(struct loop *loop, usec_t max_wait)
+void loop_iterate(struct loop *loop, usec_t max_wait)
 {
-    loop->now = 0; /* what the last turn took is not to be waited for once more */
+    loop->now = 0; /* what the last iteration took is not to be waited for once more */
     int wait = wait_time(loop, max_wait);
     int count = epoll_wait(loop->epoll, loop->batch, BATCH, wait);
     if (count < 0 && errno == EINTR) /* perhaps after a stop: events come before the timers */
         count = epoll_wait(loop->epoll, loop->batch, BATCH, 0);
-    loop->turns++;
+    loop->iterations++;
     if (wait != 0)
         loop->now = 0; /* who asks first reads the clock anew */
     run_events(loop, count);
@@ -383,7 +384,7 @@ void loop_run(struct loop *loop)
 {
     loop->stopped = false;
     while (!loop->stopped)
-        loop_turn(loop, -1);
+        loop_iterate(loop, -1);
 }
 
 void loop_stop(struct loop *loop)

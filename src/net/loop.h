@@ -1,10 +1,11 @@
-/* One event loop: watched descriptors, a clock that is read once a turn, timers, posted tasks, and
- * a libevent base as its guest.
+/* One event loop: watched descriptors, a clock that is read once an iteration, timers, posted
+ * tasks, and a libevent base as its guest.
  *
  * Sockets are watched in an epoll set of the loop's own: libevent reports an error as plain
  * readiness, so that a reader cannot know that it must read on to meet it, and takes an epoll_ctl
  * to forget a descriptor that is about to be closed anyway. Signals and c-ares are ordinary events
- * of libevent's base, whose own epoll set is one of the watched descriptors: so a turn waits once.
+ * of libevent's base, whose own epoll set is one of the watched descriptors: so an iteration waits
+ * once.
  *
  * Everything here belongs to the thread that runs the loop. */
 #ifndef KAPROXY_LOOP_H
@@ -36,19 +37,19 @@ bool loop_watches_base(const struct loop *loop);
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 
-/* One turn: waits for at most max_wait (negative: as long as it takes), runs what is due. */
-void loop_turn(struct loop *loop, usec_t max_wait);
+/* One iteration: waits for at most max_wait (negative: as long as it takes), runs what is due. */
+void loop_iterate(struct loop *loop, usec_t max_wait);
 
-/* Monotonic time, read from the system once a turn. */
+/* Monotonic time, read from the system once an iteration. */
 usec_t loop_now(struct loop *loop);
 
-/* Counts the turns: what was seen in the present one is as new as anything the loop knows. */
-uint64_t loop_turns(const struct loop *loop);
+/* Counts the iterations: what was seen in the present one is as new as anything the loop knows. */
+uint64_t loop_iterations(const struct loop *loop);
 
 /* A number that this loop has not given before, from 1 on: tells things apart in logs. */
 uint64_t loop_number(struct loop *loop);
 
-/* Test seam: moves the loop's clock ahead; due timers run in the next turn. */
+/* Test seam: moves the loop's clock ahead; due timers run in the next iteration. */
 void loop_warp(struct loop *loop, usec_t by);
 
 /* A watched descriptor, embedded in its owner, who sets `ready`. */
@@ -91,16 +92,16 @@ struct task {
     void (*run)(struct task *task);
 };
 
-/* Posting a task that is posted already changes nothing. A task runs in the same turn, also when a
- * task posted it; but a chain of tasks goes on in the next turn when it is long, so that events
- * have their chance. */
+/* Posting a task that is posted already changes nothing. A task runs in the same iteration, also
+ * when a task posted it; but a chain of tasks goes on in the next iteration when it is long, so
+ * that events have their chance. */
 void loop_post(struct loop *loop, struct task *task);
 
 /* Work that moves much, of which a task does one bounded piece whenever it runs, and queues itself
  * when there is more. Queued tasks run one after another, round robin, once all else that was due
- * has run: at most LOOP_PIECES of them in a turn, and no further one after LOOP_SLICE. The turn
- * after that does not wait. So nobody's bulk holds up somebody else's small exchange for longer
- * than one such slice. Queueing a task that is queued or posted already changes nothing. */
+ * has run: at most LOOP_PIECES of them in an iteration, and no further one after LOOP_SLICE. The
+ * iteration after that does not wait. So nobody's bulk holds up somebody else's small exchange for
+ * longer than one such slice. Queueing a task that is queued or posted already changes nothing. */
 #define LOOP_PIECES 16
 #define LOOP_SLICE  (1 * USEC_PER_MSEC)
 void loop_queue(struct loop *loop, struct task *task);

@@ -191,7 +191,7 @@ static ssize_t read_tls(struct stream *stream, void *buffer, size_t size)
     if (n < 0 || took_all)
         stream->readable = false;
     if (took_all && stream->loop != NULL && !tls_has_pending(stream->tls))
-        stream->drained = loop_turns(stream->loop);
+        stream->drained = loop_iterations(stream->loop);
     after_tls(stream, busy, &stream->writable);
     errno = error;
     return n;
@@ -228,7 +228,7 @@ ssize_t stream_read(struct stream *stream, void *buffer, size_t size)
     if (n < 0 || short_count)
         stream->readable = false;
     if (short_count && stream->loop != NULL)
-        stream->drained = loop_turns(stream->loop);
+        stream->drained = loop_iterations(stream->loop);
     return n;
 }
 
@@ -302,7 +302,7 @@ ssize_t stream_writev(struct stream *stream, const struct iovec *parts, int coun
 bool stream_is_drained(const struct stream *stream)
 {
     return stream->loop != NULL && !stream->readable && !stream->hangup &&
-           stream->drained == loop_turns(stream->loop);
+           stream->drained == loop_iterations(stream->loop);
 }
 
 /* Bytes and ends that the peek took off the socket bring no event any more. */

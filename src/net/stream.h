@@ -34,7 +34,7 @@ struct stream {
     bool watches_writable; /* events tell when it becomes writable */
     bool read_paused;      /* no event tells that it becomes readable; it is */
     struct loop *loop;     /* that watches it, or NULL */
-    uint64_t drained;      /* loop_turns when a read found that nothing is left */
+    uint64_t drained;      /* loop_iterations when a read found that nothing is left */
     struct stream_handler *handler;
     struct watch watch;
     struct tls *tls;  /* NULL: plain */
@@ -95,8 +95,8 @@ MUST_CHECK ssize_t stream_writev(struct stream *stream, const struct iovec *part
  */
 void stream_pause_read(struct stream *stream);
 
-/* Did a read in this very turn of the loop take all there was, with no end in sight? As good as a
- * peek that finds PEEK_QUIET, but for free. With TLS nothing waits in memory either. */
+/* Did a read in this very iteration of the loop take all there was, with no end in sight? As good
+ * as a peek that finds PEEK_QUIET, but for free. With TLS nothing waits in memory either. */
 bool stream_is_drained(const struct stream *stream);
 
 /* One peek, with MSG_PEEK where the stream is plain; no bytes are lost by it. With PEEK_ERROR errno

@@ -184,7 +184,7 @@ static enum session_end end_after(struct session *session, const struct duplex *
 }
 
 /* The upstream's bytes are moved first: those that stand there now were sent before the upstream
- * can have seen the client's bytes of this turn, so they are no response to them. */
+ * can have seen the client's bytes of this iteration, so they are no response to them. */
 void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
 {
     struct stream *client = &session->client;

@@ -89,7 +89,7 @@ struct session {
     const struct protocol *protocol;
     struct listener_context *context;
     enum session_state state;
-    bool failing; /* on_connection is to be called with access.failure in the next turn */
+    bool failing; /* on_connection is to be called with access.failure in the next iteration */
     bool bulk;    /* its last run moved much: events only queue it */
     struct stream client;
     struct stream_handler client_handler;
@@ -139,7 +139,7 @@ static inline void session_sent(struct session *session)
         session->unacked_at = session->moved_at + context->unacked_timeout;
 }
 
-/* Comes back to `run` in this turn. */
+/* Comes back to `run` in this iteration. */
 void session_wake(struct session *session);
 
 /* A run is over, in which so many bytes were read. With `more` it is queued for another

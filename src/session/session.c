@@ -97,7 +97,7 @@ void session_finish(struct session *session, enum session_end end)
     context->ended(context);
 }
 
-/* Fails in the next turn, in the pool's place. */
+/* Fails in the next iteration, in the pool's place. */
 static void fail_later(struct session *session, const char *function, int number)
 {
     struct failure failure = {.function = function, .number = number};

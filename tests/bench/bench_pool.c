@@ -31,7 +31,7 @@ static void die(const char *what)
     exit(2);
 }
 
-/* A dialer whose dials succeed in the next turn. */
+/* A dialer whose dials succeed in the next iteration. */
 
 struct dial {
     struct loop *loop;
@@ -131,8 +131,8 @@ static void user_allocate(struct user *user)
         die("allocate");
 }
 
-/* One operation: the longest lease ends, and its user asks again. The loop turns after each, as it
- * does when clients come one by one. */
+/* One operation: the longest lease ends, and its user asks again. The loop iterates after each, as
+ * it does when clients come one by one. */
 static void operate(struct bench *bench)
 {
     struct user *user = bench->holders[bench->first];
@@ -176,7 +176,7 @@ static void open_bench(struct bench *bench, size_t hosts, size_t users,
         user_allocate(user);
     }
     for (int i = 0; i < 10; i++)
-        loop_turn(bench->loop, 0);
+        loop_iterate(bench->loop, 0);
 }
 
 static void close_bench(struct bench *bench)
@@ -210,7 +210,7 @@ static double run(struct bench *bench, unsigned operations)
             operate(bench);
             done++;
         }
-        loop_turn(bench->loop, 0);
+        loop_iterate(bench->loop, 0);
     }
     return (now() - start) / operations;
 }

@@ -121,7 +121,7 @@ static void give_back(struct floor *f, struct peer *upstream)
     start_exchange(client, upstream, f->request, f->request_size);
 }
 
-/* Freed at the end of the turn, for an event of the turn may still point to it. */
+/* Freed at the end of the iteration, for an event of the iteration may still point to it. */
 static void end_client(struct floor *f, struct peer *client)
 {
     if (client->partner != NULL)
@@ -182,7 +182,7 @@ static void accept_client(struct floor *f, struct peer *listening)
 static void hear(struct floor *f, struct peer *peer)
 {
     if (peer->fd < 0)
-        return; /* it ended in this turn */
+        return; /* it ended in this iteration */
     if (peer->role == LISTENING)
         accept_client(f, peer);
     else if (peer->role == CLIENT)

@@ -138,7 +138,7 @@ void driver_step(struct driver *driver)
 {
     if (driver->answering)
         driver_fail("the loop cannot be run inside an answer");
-    loop_turn(driver->loop, 0);
+    loop_iterate(driver->loop, 0);
 }
 
 /* Runs the loop for a while; with names only until these are answered. */
@@ -150,7 +150,7 @@ static void run_loop(struct driver *driver, usec_t span, const struct words *nam
         usec_t left = end - loop_now(driver->loop);
         if (left <= 0)
             break;
-        loop_turn(driver->loop, left);
+        loop_iterate(driver->loop, left);
     }
 }
 

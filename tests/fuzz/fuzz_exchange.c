@@ -6,7 +6,7 @@
  *
  *   c u   the text behind goes to the client, to the upstream; C U: and the program does not run
  *         before the next command       s  it runs: the text is cut here      ff  the byte itself
- *   t     the program runs for one turn of its loop
+ *   t     the program runs for one iteration of its loop
  *   n     a new client, then the present one     1 to 4  that client
  *   k     the next upstream; whichever received something last is the present one anyway
  *   f F   the client, the upstream ends its direction
@@ -34,7 +34,7 @@
 #include "stub_dialer.h"
 
 /* Far above what any input needs. */
-#define TURNS_MAX 20000
+#define ITERATIONS_MAX 20000
 
 #define FILLER_MAX (384 * 1024)
 
@@ -57,7 +57,7 @@ struct play {
     struct listener_context context;
     struct far *client, *upstream;
     bool to_upstream;
-    bool runs; /* text is followed by turns */
+    bool runs; /* text is followed by iterations */
     size_t filled;
 };
 
@@ -93,9 +93,9 @@ void __wrap_session_request_connection(struct session *session, bool fresh)
     __real_session_request_connection(session, fresh);
 }
 
-static void turn(struct play *play)
+static void iterate(struct play *play)
 {
-    loop_turn(play->loop, 0);
+    loop_iterate(play->loop, 0);
     far_pump();
     const char *wrong = pool_check(play->pool);
     if (wrong != NULL)
@@ -108,12 +108,12 @@ static void turn(struct play *play)
 
 static void run_until_quiet(struct play *play)
 {
-    unsigned turns = 0, quiet = 0;
+    unsigned iterations = 0, quiet = 0;
     while (quiet < 2) {
         unsigned long before = far_world.activity;
-        turn(play);
+        iterate(play);
         quiet = far_world.activity == before ? quiet + 1 : 0;
-        REQUIRE(++turns < TURNS_MAX);
+        REQUIRE(++iterations < ITERATIONS_MAX);
     }
 }
 
@@ -220,7 +220,7 @@ static void command(struct play *play, uint8_t letter)
         next_upstream(play);
         break;
     case 't':
-        turn(play);
+        iterate(play);
         break;
     case 'a':
     case 'r':

@@ -165,7 +165,7 @@ void caller_post(struct world *world, struct caller *caller, const char *addr, u
 void caller_start(struct world *world, struct caller *caller, const char *addr, uint16_t port)
 {
     caller_post(world, caller, addr, port);
-    loop_turn(world->loop, 0);
+    loop_iterate(world->loop, 0);
 }
 
 void caller_cancel(struct caller *caller)
@@ -178,14 +178,14 @@ void caller_cancel(struct caller *caller)
 void caller_wait(struct world *world, const struct caller *caller)
 {
     while (caller->ended == 0)
-        loop_turn(world->loop, -1);
+        loop_iterate(world->loop, -1);
     assert_int_equal(caller->ended, 1);
 }
 
 void world_idle(struct world *world)
 {
     for (int i = 0; i < 3; i++)
-        loop_turn(world->loop, 0);
+        loop_iterate(world->loop, 0);
 }
 
 void caller_assert_failure(const struct caller *caller, const char *function, int number)
@@ -272,7 +272,7 @@ void world_assert_wakes(struct world *world, struct stream *stream, int upstream
     assert_true(fd >= 0);
     assert_int_equal(send(fd, "x", 1, 0), 1);
     while (reader.woken == 0 || !stream->readable)
-        loop_turn(world->loop, -1);
+        loop_iterate(world->loop, -1);
     char byte;
     assert_int_equal(stream_read(stream, &byte, 1), 1);
     close(fd);
@@ -281,5 +281,5 @@ void world_assert_wakes(struct world *world, struct stream *stream, int upstream
 void world_warp_stagger(struct world *world)
 {
     loop_warp(world->loop, DIAL_STAGGER);
-    loop_turn(world->loop, 0);
+    loop_iterate(world->loop, 0);
 }

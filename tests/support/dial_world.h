@@ -75,7 +75,7 @@ int world_open_attempts(const struct world *world);
 /* Turns that find nothing to wait for, in which a late callback would show. */
 void world_idle(struct world *world);
 
-/* Moves the clock by DIAL_STAGGER, and turns once. */
+/* Moves the clock by DIAL_STAGGER, and iterates once. */
 void world_warp_stagger(struct world *world);
 
 /* Sends a byte from the upstream and asserts that the stream, whose handler this sets, notices. */

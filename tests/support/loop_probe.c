@@ -85,7 +85,7 @@ void probe_feed(struct probe *probe)
 void probe_settle(struct loop *loop)
 {
     for (int i = 0; i < 4; i++)
-        loop_turn(loop, 0);
+        loop_iterate(loop, 0);
     story[0] = '\0';
 }
 

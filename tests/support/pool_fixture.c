@@ -82,11 +82,11 @@ static void check(const struct fixture *f)
 
 void fixture_begin(struct fixture *f)
 {
-    loop_turn(f->loop, 0);
+    loop_iterate(f->loop, 0);
     check(f);
 }
 
-void fixture_turn(struct fixture *f)
+void fixture_iterate(struct fixture *f)
 {
     for (int i = 0; i < 8; i++)
         fixture_begin(f);
@@ -95,7 +95,7 @@ void fixture_turn(struct fixture *f)
 void fixture_warp(struct fixture *f, usec_t by)
 {
     loop_warp(f->loop, by);
-    fixture_turn(f);
+    fixture_iterate(f);
 }
 
 static void on_answered(struct allocation *allocation, const struct failure *failure)
@@ -156,7 +156,7 @@ void ask_wait(struct ask *ask)
     struct fixture *f = ask->fixture;
     usec_t end = loop_now(f->loop) + PATIENCE;
     while (ask->answers == 0 && loop_now(f->loop) < end) {
-        loop_turn(f->loop, end - loop_now(f->loop));
+        loop_iterate(f->loop, end - loop_now(f->loop));
         check(f);
     }
     assert_int_equal(ask->answers, 1);

@@ -61,12 +61,12 @@ int fixture_teardown(void **state);
 struct pool *fixture_pool(struct fixture *f, const struct pool_limits *limits);
 struct peer *fixture_blackhole(struct fixture *f);
 
-/* One turn of the loop, in which the dials that were started begin [30], and none is told of its
- * connection. */
+/* One iteration of the loop, in which the dials that were started begin [30], and none is told of
+ * its connection. */
 void fixture_begin(struct fixture *f);
-/* Some turns of the loop, enough for whatever is under way on loopback; checks the pools. */
-void fixture_turn(struct fixture *f);
-/* Moves the clock and turns the loop. */
+/* Some iterations of the loop, enough for whatever is under way on loopback; checks the pools. */
+void fixture_iterate(struct fixture *f);
+/* Moves the clock and iterates the loop. */
 void fixture_warp(struct fixture *f, usec_t by);
 
 /* An allocation for tcp://127.0.0.1:PORT from the first pool, not yet started. */

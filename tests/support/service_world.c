@@ -73,10 +73,10 @@ void world_configure(struct world *world, const char *scheme, const char *listen
     world->listener = &world->config->listeners[0];
 }
 
-void world_turn(struct world *world)
+void world_iterate(struct world *world)
 {
     for (int i = 0; i < 4; i++)
-        loop_turn(world->loop, 0);
+        loop_iterate(world->loop, 0);
 }
 
 bool world_receive(struct world *world, int client, char *text, size_t size)
@@ -84,7 +84,7 @@ bool world_receive(struct world *world, int client, char *text, size_t size)
     size_t length = 0;
     ssize_t n;
     do {
-        loop_turn(world->loop, USEC_PER_MSEC);
+        loop_iterate(world->loop, USEC_PER_MSEC);
         n = recv(client, text + length, size - 1 - length, MSG_DONTWAIT);
         length += n > 0 ? (size_t)n : 0;
         assert_true(length < size - 1);

@@ -158,7 +158,7 @@ void begin(struct fixture *f, int version)
     pair_make(&f->pair, f->client, f->context);
     assert_int_equal(pair_handshake(&f->pair), TLS_DONE);
     assert_true(f->pair.stream.readable && f->pair.stream.writable);
-    loop_turn(f->pair.loop, 0);
+    loop_iterate(f->pair.loop, 0);
     assert_int_equal(stream_peek(&f->pair.stream), PEEK_QUIET);
     assert_false(f->pair.stream.readable);
     watched_fd = f->pair.stream.fd;

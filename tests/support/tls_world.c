@@ -281,7 +281,7 @@ void pair_await(struct pair *pair)
 {
     unsigned before = pair->calls;
     while (pair->calls == before)
-        loop_turn(pair->loop, -1);
+        loop_iterate(pair->loop, -1);
 }
 
 static bool peer_is_shaking(const struct pair *pair)
@@ -311,7 +311,7 @@ enum tls_result pair_handshake(struct pair *pair)
     peer_step(pair);
     while (result == TLS_WANTS_READ || result == TLS_WANTS_WRITE) {
         unsigned before = pair->calls;
-        loop_turn(pair->loop, USEC_PER_MSEC);
+        loop_iterate(pair->loop, USEC_PER_MSEC);
         if (pair->calls != before)
             result = shake(pair);
         peer_step(pair);

@@ -180,7 +180,7 @@ static void test_timeout_while_connecting(void **state)
     uint16_t port = 0;
     world_open_blackhole(world, "127.0.0.1", &port);
     caller_start(world, &caller, "127.0.0.1", port);
-    loop_turn(world->loop, 0);
+    loop_iterate(world->loop, 0);
     assert_int_equal(caller.ended, 0);
     loop_warp(world->loop, 20 * USEC_PER_SEC);
     caller_wait(world, &caller);
@@ -197,11 +197,11 @@ static void test_timeout_includes_the_lookup(void **state)
     world_open_blackhole(world, "127.0.0.1", &port);
     caller_start(world, &caller, "name.test", port);
     loop_warp(world->loop, 15 * USEC_PER_SEC);
-    loop_turn(world->loop, 0);
+    loop_iterate(world->loop, 0);
     assert_int_equal(caller.ended, 0);
     world_answer(world, "127.0.0.1");
     loop_warp(world->loop, 5 * USEC_PER_SEC);
-    loop_turn(world->loop, 0);
+    loop_iterate(world->loop, 0);
     caller_wait(world, &caller);
     caller_assert_failure(&caller, "connect", ETIMEDOUT);
 }
@@ -342,7 +342,7 @@ static void test_cancel_null(void **state)
     dial_cancel(NULL);
 }
 
-/* Both dials are connected within one turn; the one that is told first cancels the other. */
+/* Both dials are connected within one iteration; the one that is told first cancels the other. */
 static void test_callback_cancels_a_sibling(void **state)
 {
     struct world *world = *state;
@@ -353,14 +353,14 @@ static void test_callback_cancels_a_sibling(void **state)
     b.cancel = &a;
     caller_post(world, &a, "127.0.0.1", port);
     caller_post(world, &b, "127.0.0.1", port);
-    loop_turn(world->loop, 0);
+    loop_iterate(world->loop, 0);
     for (int i = 0; i < 2; i++) {
         struct pollfd ready = {.fd = upstream, .events = POLLIN};
         assert_int_equal(poll(&ready, 1, -1), 1);
         world_keep(world, accept(upstream, NULL, NULL));
     }
     while (a.ended + b.ended == 0)
-        loop_turn(world->loop, -1);
+        loop_iterate(world->loop, -1);
     world_idle(world);
     assert_int_equal(a.ended + b.ended, 1);
     struct caller *called = a.ended ? &a : &b, *cancelled = a.ended ? &b : &a;

@@ -72,7 +72,7 @@ static void test_stagger(void **state)
     int upstream = world_open_upstream(world, "127.0.0.1", &port);
     usec_t started = loop_now(world->loop);
     caller_start_named(world, &caller, port, "127.0.0.2 127.0.0.3 127.0.0.1");
-    loop_turn(world->loop, 0);
+    loop_iterate(world->loop, 0);
     if (loop_now(world->loop) - started < DIAL_STAGGER)
         assert_int_equal(world_open_attempts(world), 1);
     world_warp_stagger(world);
@@ -95,7 +95,7 @@ static void test_connect_time(void **state)
     loop_warp(world->loop, 10000 * USEC_PER_SEC);
     world_idle(world);
     world_answer(world, "127.0.0.2 127.0.0.1");
-    loop_turn(world->loop, 0);
+    loop_iterate(world->loop, 0);
     world_warp_stagger(world);
     caller_wait(world, &caller);
     assert_in_range(caller.handler.connect_time, DIAL_STAGGER, 5000 * USEC_PER_SEC);
@@ -113,7 +113,7 @@ static void test_fallback_beside_a_pending_attempt(void **state)
     world_bind(world, "127.0.0.3", &port);
     world_open_upstream(world, "127.0.0.1", &port);
     caller_start_named(world, &caller, port, "127.0.0.2 127.0.0.3 127.0.0.1");
-    loop_turn(world->loop, 0);
+    loop_iterate(world->loop, 0);
     world_warp_stagger(world);
     caller_wait(world, &caller);
     caller_assert_connected(world, &caller, "127.0.0.1");
@@ -127,7 +127,7 @@ static void test_waits_for_the_pending_attempt(void **state)
     uint16_t port = world_free_port(world);
     world_open_blackhole(world, "127.0.0.2", &port);
     caller_start_named(world, &caller, port, "127.0.0.2 127.0.0.3");
-    loop_turn(world->loop, 0);
+    loop_iterate(world->loop, 0);
     world_warp_stagger(world);
     world_idle(world);
     assert_int_equal(caller.ended, 0);

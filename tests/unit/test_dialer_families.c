@@ -16,7 +16,7 @@ static void come_alone(struct world *world, sa_family_t family, const char *list
 {
     world_answer_family(world, family, list);
     loop_warp(world->loop, RESOLVER_DELAY);
-    loop_turn(world->loop, 0);
+    loop_iterate(world->loop, 0);
 }
 
 static void assert_waits(struct world *world, const struct caller *caller)
@@ -30,7 +30,7 @@ static void assert_waits(struct world *world, const struct caller *caller)
 static void wait_for_attempts(struct world *world, int count)
 {
     while (world_open_attempts(world) != count)
-        loop_turn(world->loop, -1);
+        loop_iterate(world->loop, -1);
 }
 
 static void test_late_family_is_for_the_next_dial(void **state)

@@ -82,10 +82,10 @@ static void assert_accepts(struct fixture *f)
     for (int i = 0; i < SOCKETS; i++) {
         int client = connect_to(f, i);
         while (f->listeners.clients == 0)
-            loop_turn(f->world->loop, USEC_PER_MSEC);
+            loop_iterate(f->world->loop, USEC_PER_MSEC);
         close(client);
         while (f->listeners.clients > 0)
-            loop_turn(f->world->loop, USEC_PER_MSEC);
+            loop_iterate(f->world->loop, USEC_PER_MSEC);
     }
 }
 
@@ -94,7 +94,7 @@ static void assert_accepts_nobody(struct fixture *f)
     int clients[SOCKETS];
     for (int i = 0; i < SOCKETS; i++)
         clients[i] = connect_to(f, i);
-    world_turn(f->world);
+    world_iterate(f->world);
     assert_int_equal(f->listeners.clients, 0);
     for (int i = 0; i < SOCKETS; i++)
         close(clients[i]);
@@ -111,14 +111,14 @@ static void test_all_are_watched_or_none(void **state)
         assert_false(f->listeners.accepting);
     }
     int client = connect_to(f, 0);
-    world_turn(f->world);
+    world_iterate(f->world);
     assert_int_equal(f->listeners.clients, 0);
     assert_int_equal(listeners_start(&f->listeners), 0);
     while (f->listeners.clients == 0)
-        loop_turn(f->world->loop, USEC_PER_MSEC);
+        loop_iterate(f->world->loop, USEC_PER_MSEC);
     close(client);
     while (f->listeners.clients > 0)
-        loop_turn(f->world->loop, USEC_PER_MSEC);
+        loop_iterate(f->world->loop, USEC_PER_MSEC);
     assert_accepts(f);
 }
 
@@ -130,9 +130,9 @@ static void test_watching_is_tried_again(void **state)
     assert_int_equal(listeners_start(&f->listeners), 0);
     int client = connect_to(f, 0);
     while (f->listeners.clients == 0)
-        loop_turn(f->world->loop, USEC_PER_MSEC);
+        loop_iterate(f->world->loop, USEC_PER_MSEC);
     assert_false(f->listeners.accepting);
-    world_turn(f->world);
+    world_iterate(f->world);
     shortage_of_epoll_ctl(SOCKETS);
     listeners_abort(&f->listeners);
     assert_true(shortage_came());
@@ -140,7 +140,7 @@ static void test_watching_is_tried_again(void **state)
     assert_false(f->listeners.accepting);
     assert_accepts_nobody(f);
     loop_warp(f->world->loop, PAUSE);
-    loop_turn(f->world->loop, 0);
+    loop_iterate(f->world->loop, 0);
     assert_true(f->listeners.accepting);
     assert_accepts(f);
 }
@@ -154,7 +154,7 @@ static void test_no_memory_for_a_session(void **state)
     int client = connect_to(f, 1);
     int before = sockets_count();
     shortage_of_calloc(1);
-    world_turn(f->world);
+    world_iterate(f->world);
     assert_true(shortage_came());
     assert_int_equal(sockets_count(), before);
     world_receive(f->world, client, text, sizeof(text)); /* a unix socket knows no reset */

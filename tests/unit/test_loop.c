@@ -1,4 +1,4 @@
-/* The event loop: clock, timers, tasks, and the order of a turn. */
+/* The event loop: clock, timers, tasks, and the order of an iteration. */
 #include <event2/event.h>
 #include <signal.h>
 #include <string.h>
@@ -26,16 +26,16 @@ static void sees_a_still_clock(struct probe *probe)
     probe->seen = now;
 }
 
-static void test_clock_is_read_once_a_turn(void **state)
+static void test_clock_is_read_once_an_iteration(void **state)
 {
     struct probe probe = probe_of(*state, "a");
     probe.then = sees_a_still_clock;
     loop_post(probe.loop, &probe.task);
-    loop_turn(probe.loop, 0);
+    loop_iterate(probe.loop, 0);
     usec_t first = probe.seen;
     assert_true(first > 0);
     loop_post(probe.loop, &probe.task);
-    loop_turn(probe.loop, 0);
+    loop_iterate(probe.loop, 0);
     assert_true(probe.seen >= first + 2 * USEC_PER_MSEC);
     assert_string_equal(story, "aa");
 }
@@ -56,14 +56,14 @@ static void test_timers_fire_in_order_of_time(void **state)
     probe_set(&b, 2 * HOUR);
     probe_set(&c, 3 * HOUR);
     probe_set(&a, HOUR);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "");
     loop_warp(a.loop, 2 * HOUR);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "ab");
     assert_true(timer_is_set(&c.timer));
     loop_warp(a.loop, HOUR);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "abc");
 }
 
@@ -74,7 +74,7 @@ static void test_wait_ends_with_the_first_timer(void **state)
     probe_set(&early, 20 * USEC_PER_MSEC);
     usec_t due = early.timer.node.key;
     while (story[0] == '\0')
-        loop_turn(early.loop, -1);
+        loop_iterate(early.loop, -1);
     assert_true(loop_now(early.loop) >= due);
     assert_string_equal(story, "a");
 }
@@ -84,9 +84,9 @@ static void test_wait_ends_before_the_limit(void **state)
     struct probe a = probe_of(*state, "a");
     probe_set(&a, 10 * USEC_PER_MSEC);
     while (story[0] == '\0')
-        loop_turn(a.loop, HOUR);
+        loop_iterate(a.loop, HOUR);
     probe_set(&a, -1500 * USEC_PER_MSEC); /* due since long */
-    loop_turn(a.loop, HOUR);
+    loop_iterate(a.loop, HOUR);
     assert_string_equal(story, "aa");
 }
 
@@ -96,10 +96,10 @@ static void test_timer_is_moved(void **state)
     probe_set(&a, HOUR);
     probe_set(&a, 3 * HOUR);
     loop_warp(a.loop, 2 * HOUR);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "");
     probe_set(&a, 0);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "a");
 }
 
@@ -111,7 +111,7 @@ static void test_cleared_timer_does_not_fire(void **state)
     timer_clear(a.loop, &a.timer);
     assert_false(timer_is_set(&a.timer));
     loop_warp(a.loop, 2 * HOUR);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "");
 }
 
@@ -126,10 +126,10 @@ static void test_timer_may_be_set_from_its_own_fire(void **state)
     struct probe a = probe_of(*state, "a");
     a.then = sets_itself_again;
     probe_set(&a, 0);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "a");
     loop_warp(a.loop, HOUR);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "aa");
 }
 
@@ -147,7 +147,7 @@ static void test_timer_cleared_by_one_due_with_it(void **state)
     probe_set(&a, HOUR);
     probe_set(&b, HOUR + 1);
     loop_warp(a.loop, 2 * HOUR);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "a");
 }
 
@@ -156,12 +156,12 @@ static void test_cleared_timer_does_not_replace_another(void **state)
     struct probe a = probe_of(*state, "a"), b = probe_of(*state, "b"), io = probe_of(*state, "");
     probe_open(&io);
     probe_set(&a, 5 * USEC_PER_MSEC);
-    loop_turn(a.loop, -1); /* the socket is writable: no wait */
+    loop_iterate(a.loop, -1); /* the socket is writable: no wait */
     timer_clear(a.loop, &a.timer);
     probe_set(&b, 25 * USEC_PER_MSEC);
     usec_t due = b.timer.node.key;
     while (story[0] == '\0')
-        loop_turn(a.loop, -1);
+        loop_iterate(a.loop, -1);
     assert_true(loop_now(a.loop) >= due);
     assert_string_equal(story, "b");
     probe_close(&io);
@@ -171,22 +171,22 @@ static void test_warp_shortens_a_wait(void **state)
 {
     struct probe a = probe_of(*state, "a");
     probe_set(&a, HOUR);
-    loop_turn(a.loop, USEC_PER_MSEC);
+    loop_iterate(a.loop, USEC_PER_MSEC);
     loop_warp(a.loop, HOUR - 20 * USEC_PER_MSEC);
     while (story[0] == '\0')
-        loop_turn(a.loop, -1);
+        loop_iterate(a.loop, -1);
     assert_string_equal(story, "a");
 }
 
-static void test_turn_waits_no_longer_than_allowed(void **state)
+static void test_iteration_waits_no_longer_than_allowed(void **state)
 {
     struct probe a = probe_of(*state, "a");
     usec_t before = real_now();
-    loop_turn(a.loop, 0);
-    loop_turn(a.loop, 10 * USEC_PER_MSEC);
+    loop_iterate(a.loop, 0);
+    loop_iterate(a.loop, 10 * USEC_PER_MSEC);
     probe_set(&a, HOUR);
-    loop_turn(a.loop, 0);
-    loop_turn(a.loop, 10 * USEC_PER_MSEC);
+    loop_iterate(a.loop, 0);
+    loop_iterate(a.loop, 10 * USEC_PER_MSEC);
     usec_t waited = real_now() - before;
     assert_true(waited >= 12 * USEC_PER_MSEC); /* the kernel's coarse clock may cost some */
     assert_string_equal(story, "");
@@ -201,9 +201,9 @@ static void test_tasks_run_in_order_and_once(void **state)
     loop_post(a.loop, &a.task);
     loop_post(a.loop, &b.task);
     assert_string_equal(story, "");
-    loop_turn(a.loop, -1); /* work to do: no wait */
+    loop_iterate(a.loop, -1); /* work to do: no wait */
     assert_string_equal(story, "ba");
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "ba");
 }
 
@@ -214,7 +214,7 @@ static void test_unposted_task_does_not_run(void **state)
     loop_post(a.loop, &a.task);
     loop_post(a.loop, &b.task);
     loop_unpost(a.loop, &a.task);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "b");
 }
 
@@ -225,10 +225,10 @@ static void test_task_unposts_one_behind_it(void **state)
     a.other = &b;
     loop_post(a.loop, &a.task);
     loop_post(a.loop, &b.task);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "a");
     loop_post(a.loop, &b.task);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "ab");
 }
 
@@ -237,17 +237,17 @@ static void posts_the_other(struct probe *probe)
     loop_post(probe->loop, &probe->other->task);
 }
 
-static void test_task_of_a_timer_runs_in_the_same_turn(void **state)
+static void test_task_of_a_timer_runs_in_the_same_iteration(void **state)
 {
     struct probe timer = probe_of(*state, "t"), task = probe_of(*state, "a");
     timer.then = posts_the_other;
     timer.other = &task;
     probe_set(&timer, 0);
-    loop_turn(timer.loop, 0);
+    loop_iterate(timer.loop, 0);
     assert_string_equal(story, "ta");
 }
 
-static void test_task_of_an_event_runs_in_the_same_turn(void **state)
+static void test_task_of_an_event_runs_in_the_same_iteration(void **state)
 {
     struct probe io = probe_of(*state, "e"), task = probe_of(*state, "a");
     probe_open(&io);
@@ -255,12 +255,12 @@ static void test_task_of_an_event_runs_in_the_same_turn(void **state)
     io.then = posts_the_other;
     io.other = &task;
     probe_feed(&io);
-    loop_turn(io.loop, 0);
+    loop_iterate(io.loop, 0);
     assert_string_equal(story, "ea");
     probe_close(&io);
 }
 
-static void test_task_of_a_task_runs_in_the_same_turn(void **state)
+static void test_task_of_a_task_runs_in_the_same_iteration(void **state)
 {
     struct probe first = probe_of(*state, "1"), second = probe_of(*state, "2"),
                  third = probe_of(*state, "3");
@@ -268,7 +268,7 @@ static void test_task_of_a_task_runs_in_the_same_turn(void **state)
     first.other = &second;
     second.other = &third;
     loop_post(first.loop, &first.task);
-    loop_turn(first.loop, 0);
+    loop_iterate(first.loop, 0);
     assert_string_equal(story, "123");
 }
 
@@ -282,14 +282,14 @@ static void test_endless_tasks_leave_room(void **state)
     task.then = posts_the_other;
     task.other = &task;
     loop_post(task.loop, &task.task);
-    loop_turn(task.loop, 0);
+    loop_iterate(task.loop, 0);
     assert_string_equal(story, "aaaa");
     probe_feed(&io);
     probe_set(&timer, 0);
-    loop_turn(task.loop, -1);
+    loop_iterate(task.loop, -1);
     assert_string_equal(story, "aaaaetaaaa");
     loop_unpost(task.loop, &task.task);
-    loop_turn(task.loop, 0);
+    loop_iterate(task.loop, 0);
     assert_string_equal(story, "aaaaetaaaa");
     probe_close(&io);
 }
@@ -313,13 +313,13 @@ static void test_queue_is_round_robin_behind_all_else(void **state)
     loop_queue(a.loop, &a.task); /* is queued already */
     loop_queue(a.loop, &b.task);
     loop_queue(a.loop, &c.task);
-    loop_turn(a.loop, -1);
+    loop_iterate(a.loop, -1);
     size_t ran = strlen(story); /* fewer where this program had to wait for the processor */
     assert_in_range(ran, 1, LOOP_PIECES);
     probe_feed(&io);
     probe_set(&timer, 0);
     loop_post(a.loop, &task.task);
-    loop_turn(a.loop, -1);
+    loop_iterate(a.loop, -1);
     assert_memory_equal(story + ran, "etx", 3);
     memmove(story + ran, story + ran + 3, strlen(story + ran + 3) + 1);
     assert_in_range(strlen(story), ran + 1, ran + LOOP_PIECES);
@@ -329,12 +329,12 @@ static void test_queue_is_round_robin_behind_all_else(void **state)
     loop_unpost(a.loop, &a.task);
     loop_unpost(a.loop, &b.task);
     loop_unpost(a.loop, &c.task);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "");
     probe_close(&io);
 }
 
-/* What an event queues runs in the same turn. */
+/* What an event queues runs in the same iteration. */
 static void queues_the_other(struct probe *probe)
 {
     loop_queue(probe->loop, &probe->other->task);
@@ -348,7 +348,7 @@ static void test_queued_by_an_event(void **state)
     io.then = queues_the_other;
     io.other = &task;
     probe_feed(&io);
-    loop_turn(task.loop, -1);
+    loop_iterate(task.loop, -1);
     assert_string_equal(story, "ea");
     probe_close(&io);
 }
@@ -359,14 +359,14 @@ static void takes_half_a_slice(struct probe *probe)
     loop_queue(probe->loop, &probe->task);
 }
 
-/* Long pieces end the turn before there were LOOP_PIECES of them. */
+/* Long pieces end the iteration before there were LOOP_PIECES of them. */
 static void test_slice_is_limited(void **state)
 {
     struct probe a = probe_of(*state, "a"), b = probe_of(*state, "b");
     a.then = b.then = takes_half_a_slice;
     loop_queue(a.loop, &a.task);
     loop_queue(a.loop, &b.task);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_in_range(strlen(story), 1, 2);
     loop_unpost(a.loop, &a.task);
     loop_unpost(a.loop, &b.task);
@@ -377,8 +377,8 @@ static void feeds_itself(struct probe *probe)
     probe_feed(probe);
 }
 
-/* Nor do events that go on for ever keep tasks and timers waiting, whether the turn may wait or
- * not. */
+/* Nor do events that go on for ever keep tasks and timers waiting, whether the iteration may wait
+ * or not. */
 static void test_endless_events_leave_room(void **state)
 {
     struct probe io = probe_of(*state, "e"), task = probe_of(*state, "a"),
@@ -390,9 +390,9 @@ static void test_endless_events_leave_room(void **state)
     for (int i = 0; i < 2; i++) {
         loop_post(io.loop, &task.task);
         probe_set(&timer, 0);
-        loop_turn(io.loop, -1);
+        loop_iterate(io.loop, -1);
         probe_set(&timer, 0);
-        loop_turn(io.loop, -1);
+        loop_iterate(io.loop, -1);
     }
     assert_string_equal(story, "etaetetaet");
     probe_close(&io);
@@ -418,11 +418,11 @@ static void sees_guests(struct loop *loop)
     signal = evsignal_new(loop_base(loop), SIGUSR1, on_guest, loop);
     assert_int_equal(event_add(event, NULL), 0);
     assert_int_equal(event_add(signal, NULL), 0);
-    loop_turn(loop, 0);
+    loop_iterate(loop, 0);
     assert_string_equal(story, "");
     raise(SIGUSR1);
     while (story[0] == '\0')
-        loop_turn(loop, -1);
+        loop_iterate(loop, -1);
     assert_string_equal(story, "s");
     assert_int_equal(eventfd_write(fd, 1), 0);
     loop_run(loop);
@@ -483,7 +483,7 @@ static void test_free_forgets_timers_and_tasks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        PROBE_TEST(test_clock_is_read_once_a_turn),
+        PROBE_TEST(test_clock_is_read_once_an_iteration),
         PROBE_TEST(test_warp_moves_the_clock),
         PROBE_TEST(test_timers_fire_in_order_of_time),
         PROBE_TEST(test_wait_ends_with_the_first_timer),
@@ -494,13 +494,13 @@ int main(void)
         PROBE_TEST(test_timer_cleared_by_one_due_with_it),
         PROBE_TEST(test_cleared_timer_does_not_replace_another),
         PROBE_TEST(test_warp_shortens_a_wait),
-        PROBE_TEST(test_turn_waits_no_longer_than_allowed),
+        PROBE_TEST(test_iteration_waits_no_longer_than_allowed),
         PROBE_TEST(test_tasks_run_in_order_and_once),
         PROBE_TEST(test_unposted_task_does_not_run),
         PROBE_TEST(test_task_unposts_one_behind_it),
-        PROBE_TEST(test_task_of_a_timer_runs_in_the_same_turn),
-        PROBE_TEST(test_task_of_an_event_runs_in_the_same_turn),
-        PROBE_TEST(test_task_of_a_task_runs_in_the_same_turn),
+        PROBE_TEST(test_task_of_a_timer_runs_in_the_same_iteration),
+        PROBE_TEST(test_task_of_an_event_runs_in_the_same_iteration),
+        PROBE_TEST(test_task_of_a_task_runs_in_the_same_iteration),
         PROBE_TEST(test_endless_tasks_leave_room),
         PROBE_TEST(test_queue_is_round_robin_behind_all_else),
         PROBE_TEST(test_queued_by_an_event),

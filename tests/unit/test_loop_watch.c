@@ -14,10 +14,10 @@ static void test_first_report_is_writable(void **state)
 {
     struct probe a = probe_of(*state, "a");
     probe_open(&a);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "a");
     assert_int_equal(a.events, EPOLLOUT);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "a");
     probe_close(&a);
 }
@@ -28,13 +28,13 @@ static void test_readiness_is_reported_once(void **state)
     probe_open(&a);
     probe_settle(a.loop);
     probe_feed(&a);
-    loop_turn(a.loop, -1);
+    loop_iterate(a.loop, -1);
     assert_string_equal(story, "a");
     assert_true(a.events & EPOLLIN);
-    loop_turn(a.loop, 0); /* nobody has read it, but nothing is new */
+    loop_iterate(a.loop, 0); /* nobody has read it, but nothing is new */
     assert_string_equal(story, "a");
     probe_feed(&a);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "aa");
     probe_close(&a);
 }
@@ -45,11 +45,11 @@ static void test_hangup_is_reported(void **state)
     probe_open(&a);
     probe_settle(a.loop);
     assert_int_equal(shutdown(a.peer, SHUT_WR), 0);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_true(a.events & EPOLLRDHUP);
     assert_false(a.events & (EPOLLHUP | EPOLLERR));
     close(a.peer);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_true(a.events & EPOLLHUP);
     assert_string_equal(story, "aa");
     loop_unwatch(a.loop, &a.watch, a.fd, true);
@@ -63,10 +63,10 @@ static void test_unwatched_descriptor_is_silent(void **state)
     probe_settle(a.loop);
     loop_unwatch(a.loop, &a.watch, a.fd, false);
     probe_feed(&a);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "");
     probe_watch(&a);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "a");
     assert_true(a.events & EPOLLIN);
     probe_close(&a);
@@ -79,13 +79,13 @@ static void test_watched_for_other_events(void **state)
     probe_feed(&a);
     probe_settle(a.loop);
     assert_int_equal(loop_rewatch(a.loop, &a.watch, a.fd, EPOLLIN | EPOLLET), 0);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_int_equal(a.events, EPOLLIN);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "a");
     assert_int_equal(loop_rewatch(a.loop, &a.watch, a.fd, EPOLLIN), 0); /* as long as it is */
-    loop_turn(a.loop, 0);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "aaa");
     loop_unwatch(a.loop, &a.watch, a.fd, false);
     assert_int_equal(loop_rewatch(a.loop, &a.watch, a.fd, EPOLLIN), -1);
@@ -140,14 +140,14 @@ static void both_become_ready(struct probe *a, struct probe *b, void (*then)(str
     b->other = a;
     probe_feed(a);
     probe_feed(b);
-    loop_turn(a->loop, 0);
+    loop_iterate(a->loop, 0);
 }
 
 static void test_unwatched_in_the_same_batch(void **state)
 {
     struct probe a = probe_of(*state, "a"), b = probe_of(*state, "b");
     both_become_ready(&a, &b, unwatches_the_other);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "x");
     probe_close(&a);
     probe_close(&b);
@@ -157,7 +157,7 @@ static void test_closed_in_the_same_batch(void **state)
 {
     struct probe a = probe_of(*state, "a"), b = probe_of(*state, "b");
     both_become_ready(&a, &b, closes_the_other);
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "x");
     probe_close(a.events != 0 ? &a : &b);
 }
@@ -169,7 +169,7 @@ static void test_watched_anew_in_the_same_batch(void **state)
     both_become_ready(&a, &b, watches_the_other_anew);
     assert_string_equal(story, "x");
     a.then = b.then = NULL;
-    loop_turn(a.loop, 0);
+    loop_iterate(a.loop, 0);
     assert_string_equal(story, "xx");
     assert_true(a.events & EPOLLIN);
     assert_true(b.events & EPOLLIN);
@@ -188,8 +188,8 @@ static void test_more_than_a_batch(void **state)
     for (size_t i = 0; i < MANY; i++)
         probe_feed(&probes[i]);
     while (strlen(story) < MANY)
-        loop_turn(*state, -1);
-    loop_turn(*state, 0);
+        loop_iterate(*state, -1);
+    loop_iterate(*state, 0);
     assert_int_equal(strlen(story), MANY);
     for (size_t i = 0; i < MANY; i++) {
         assert_true(probes[i].events & EPOLLIN);

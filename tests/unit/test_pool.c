@@ -61,7 +61,7 @@ static void default_max_per_host_is_four(void **state)
     fixture_pool(f, NULL);
     for (int i = 0; i < 5; i++)
         asks[i] = ask(f, &f->a);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_ok(asks[3], FROM_NONE);
     claim_pending(asks[4]);
     claim_stats(f, 4, 0, 0, 1);
@@ -77,7 +77,7 @@ static void default_max_open_is_128(void **state)
         snprintf(next->endpoint.scheme, sizeof(next->endpoint.scheme), "tcp+%d", i / 2);
         ask_start(next);
     }
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 128, 0, 0, 2);
 }
 
@@ -253,7 +253,7 @@ static void negative_timeout_dials_nothing(void **state)
     ask_start(late);
     claim_pending(late);
     claim_stats(f, 0, 0, 0, 0);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_failed(late, "queue", ETIMEDOUT);
     pool_get_stats(f->pool, &stats);
     assert_int_equal(stats.dials, 0);
@@ -359,7 +359,7 @@ static void silent_address_holds_up_little(void **state)
     }
     names_set(f->names, "two.test", "127.0.0.2,127.0.0.1", NULL, 0);
     found = ask_name(f, "two.test", &black);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_pending(found);
     fixture_warp(f, DIAL_STAGGER);
     claim_ok(found, FROM_NONE);

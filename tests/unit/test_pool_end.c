@@ -31,7 +31,7 @@ static void release_and_allocate_inside_an_answer(void **state)
     struct ask *second = ask(f, &f->a);
     first->then = release_and_ask_inside;
     second->then = release_inside;
-    fixture_turn(f);
+    fixture_iterate(f);
     struct ask *third = &f->asks[2];
     assert_int_equal(f->ask_count, 3);
     claim_ok(first, FROM_NONE);
@@ -59,7 +59,7 @@ static void cancel_inside_an_answer(void **state)
     struct ask *third = ask(f, &f->a);
     struct ask *fourth = ask(f, &f->a);
     third->then = cancel_the_next;
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_ok(third, FROM_IMMEDIATE);
     claim_pending(fourth);
     claim_stats(f, 1, 0, 1, 0);
@@ -78,7 +78,7 @@ static void shutdown_inside_an_answer(void **state)
     struct ask *first = ask(f, &f->a);
     struct ask *second = ask(f, &f->a);
     first->then = shut_down_inside;
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_ok(first, FROM_NONE);
     claim_failed(second, "shutdown", ECANCELED);
 }
@@ -98,7 +98,7 @@ static void struct_is_free_inside_a_failure(void **state)
     fixture_pool(f, NULL);
     struct ask *refused = ask(f, &f->refusing);
     refused->then = ask_again_inside;
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_failed(refused, "connect", ECONNREFUSED);
     assert_int_equal(f->answers, 2);
 }
@@ -115,7 +115,7 @@ static void shutdown_closes_what_is_idle(void **state)
     claim_stats(f, 1, 0, 0, 0);
     assert_int_equal(ask_far_peek(idle, &f->a), PEER_EOF);
     assert_int_equal(ask_far_peek(busy, &f->a), PEER_OPEN);
-    fixture_turn(f);
+    fixture_iterate(f);
     ask_release(busy);
     claim_stats(f, 0, 0, 0, 0);
     assert_int_equal(ask_far_peek(busy, &f->a), PEER_EOF);
@@ -131,7 +131,7 @@ static void shutdown_answers_who_waits(void **state)
     ask_get(f, &f->a, FROM_NONE);
     struct ask *waiters[] = {ask(f, fixture_blackhole(f)), ask(f, &f->a),
                              ask_name(f, "slow.test", &f->b), ask(f, &f->a)};
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 1, 2, 0, 2);
     pool_shutdown(f->pool);
     claim_stats(f, 1, 0, 0, 0);
@@ -153,7 +153,7 @@ static void shutdown_refuses_allocate(void **state)
     struct ask *refused = ask_prepare(f, &f->a);
     assert_int_equal(pool_allocate(f->pool, &refused->allocation), -1);
     assert_int_equal(errno, ESHUTDOWN);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_pending(refused);
 }
 
@@ -165,7 +165,7 @@ static void posted_answer_survives_shutdown(void **state)
     ask_release(ask_get(f, &f->a, FROM_NONE));
     struct ask *hit = ask(f, &f->a);
     pool_shutdown(f->pool);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_ok(hit, FROM_IMMEDIATE);
 }
 
@@ -229,7 +229,7 @@ static void cancel_while_connecting(void **state)
     struct pool_stats stats;
     fixture_pool(f, NULL);
     struct ask *gone = ask(f, fixture_blackhole(f));
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 0, 1, 0, 0);
     ask_cancel(gone);
     claim_stats(f, 0, 0, 0, 0);
@@ -265,7 +265,7 @@ static void cancel_a_posted_failure(void **state)
     gone->allocation.timeout = -1;
     ask_start(gone);
     ask_cancel(gone);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_pending(gone);
     /* Once more is harmless. */
     ask_cancel(gone);
@@ -322,7 +322,7 @@ static void ask_both(struct fixture *f, struct ask *asks[2])
 static void claim_never_started(struct fixture *f)
 {
     claim_stats(f, 0, 0, 0, 0);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 0, 0, 0, 0);
     assert_int_equal(names_count(f->names, "a.test"), 0);
     peer_accept(&f->a);
@@ -380,7 +380,7 @@ static void free_in_full_swing(void **state)
     unsigned answers = f->answers;
     pool_free(f->pool);
     f->pools[0] = NULL;
-    fixture_turn(f);
+    fixture_iterate(f);
     assert_int_equal(f->answers, answers);
     pool_free(NULL);
 }

@@ -72,7 +72,7 @@ static void reservation_counts(void **state)
     assert_false(pool_can_hold(host));
     assert_true(pool_reserve_hold(&one->allocation)); /* once more takes no second one */
     assert_false(pool_reserve_hold(&two->allocation));
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_pending(waiter);
     claim_stats(f, 2, 0, 0, 1);
     claim_held(f, 0);
@@ -101,7 +101,7 @@ static void held_counts_under_max_open(void **state)
     struct ask *last = ask_get(f, &f->a, FROM_NONE);
     ask_hold(last);
     struct ask *waiter = ask(f, &f->b);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_pending(waiter);
     ask_discard(last, false);
     ask_wait(waiter);
@@ -205,10 +205,10 @@ static void preconnected_take_the_place(void **state)
     fixture_pool(f, &(struct pool_limits){.max_per_host = 1, .max_tunnels = 1, .min_idle = 1});
     struct ask *held = ask_get(f, &f->a, FROM_NONE);
     assert_int_equal(pool_keep_preconnected(f->pool, &held->endpoint), 0);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 1, 0, 0, 0);
     ask_hold(held);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 0, 0, 1, 0);
 }
 
@@ -220,7 +220,7 @@ static void held_outlives_a_shutdown(void **state)
     struct ask *held = ask_get(f, &f->a, FROM_NONE);
     ask_hold(held);
     pool_shutdown(f->pool);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_held(f, 1);
     assert_int_equal(ask_far_peek(held, &f->a), PEER_OPEN);
     ask_release(held);

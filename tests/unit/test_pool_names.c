@@ -102,7 +102,7 @@ static void idle_ones_go(void **state)
     claim_queries(&m, 1);
     struct ask *third = get(&m, FROM_IMMEDIATE);
     claim_at(third, HERE);
-    fixture_turn(m.f);
+    fixture_iterate(m.f);
     claim_queries(&m, 2);
     ask_release(third);
     claim_stats(m.f, 1, 0, 1, 0); /* one answer does not say that it is gone */
@@ -158,7 +158,7 @@ static void release_asks(void **state)
     claim_queries(&m, 1);
     ask_release(first);
     claim_stats(m.f, 0, 0, 1, 0);
-    fixture_turn(m.f);
+    fixture_iterate(m.f);
     claim_queries(&m, 2);
     claim_stats(m.f, 0, 0, 1, 0);
     wait_gone(&m);
@@ -177,7 +177,7 @@ static void waiters_get_no_old_one(void **state)
     move(&m, THERE);
     fixture_warp(m.f, 11 * SECOND);
     struct ask *waiter = ask_name(m.f, NAME, &m.f->a); /* asks */
-    fixture_turn(m.f);
+    fixture_iterate(m.f);
     wait_gone(&m);
     ask_release(holder);
     ask_wait(waiter);
@@ -197,12 +197,12 @@ static void those_that_stay_are_kept(void **state)
     move(&m, THERE "," HERE);
     fixture_warp(m.f, 11 * SECOND);
     ask_release(first);
-    fixture_turn(m.f);
+    fixture_iterate(m.f);
     claim_stats(m.f, 0, 0, 1, 0);
     move(&m, "127.0.0.3," HERE);
     fixture_warp(m.f, 11 * SECOND);
     claim_same(get(&m, FROM_IMMEDIATE), first);
-    fixture_turn(m.f);
+    fixture_iterate(m.f);
     claim_queries(&m, 3);
     ask_release(&m.f->asks[m.f->ask_count - 1]);
     claim_stats(m.f, 0, 0, 1, 0);
@@ -226,7 +226,7 @@ static void address_comes_back(void **state)
     move(&m, HERE "," THERE);
     fixture_warp(m.f, 501 * SECOND);
     ask_release(get(&m, FROM_IMMEDIATE)); /* asks */
-    fixture_turn(m.f);
+    fixture_iterate(m.f);
     ask_release(keeper);
     claim_stats(m.f, 0, 0, 2, 0);
     claim_discards(m.f, DISCARD_ADDRESS_GONE, 0);
@@ -242,7 +242,7 @@ static void recheck_that_fails(void **state)
     move(&m, THERE);
     fixture_warp(m.f, 11 * SECOND);
     ask_release(first);
-    fixture_turn(m.f);
+    fixture_iterate(m.f);
     fail_lookups(&m);
     for (unsigned i = 0; i < 30; i++)
         fixture_warp(m.f, 2 * SECOND);
@@ -271,7 +271,7 @@ static void lost_family_keeps_its_connections(void **state)
         struct ask *again = get(&m, FROM_IMMEDIATE);
         claim_at(again, HERE);
         ask_release(again);
-        fixture_turn(m.f);
+        fixture_iterate(m.f);
         claim_queries(&m, 2 + i);
         claim_stats(m.f, 0, 0, 1, 0);
     }
@@ -279,7 +279,7 @@ static void lost_family_keeps_its_connections(void **state)
     move(&m, "::1"); /* now it is known */
     fixture_warp(m.f, 11 * SECOND);
     ask_release(get(&m, FROM_IMMEDIATE));
-    fixture_turn(m.f);
+    fixture_iterate(m.f);
     wait_gone(&m);
     claim_discards(m.f, DISCARD_ADDRESS_GONE, 1);
     end(&m);
@@ -310,7 +310,7 @@ static void rotating(void **state)
         move(&m, addresses[i % 4]);
         fixture_warp(m.f, 2 * SECOND);
         ask_release(get(&m, FROM_IMMEDIATE));
-        fixture_turn(m.f);
+        fixture_iterate(m.f);
         assert_in_range(names_count(m.f->names, NAME), queries + 1, queries + 2);
         claim_stats(m.f, 0, 0, 4, 0);
     }
@@ -318,7 +318,7 @@ static void rotating(void **state)
         move(&m, addresses[i % 3]);
         fixture_warp(m.f, 2 * SECOND);
         ask_release(get(&m, FROM_IMMEDIATE));
-        fixture_turn(m.f);
+        fixture_iterate(m.f);
     }
     claim_stats(m.f, 0, 0, 3, 0);
     claim_discards(m.f, DISCARD_ADDRESS_GONE, 1);
@@ -336,7 +336,7 @@ static void failed_refresh_changes_nothing(void **state)
     fail_lookups(&m);
     fixture_warp(m.f, 11 * SECOND);
     ask_release(first);
-    fixture_turn(m.f);
+    fixture_iterate(m.f);
     claim_queries(&m, 2);
     claim_stats(m.f, 0, 0, 1, 0);
     struct ask *again = get(&m, FROM_IMMEDIATE);
@@ -352,7 +352,7 @@ static void keeps_preconnected(const struct moving *m, const struct peer *peer)
     struct endpoint endpoint = ask_prepare(m->f, peer)->endpoint;
     snprintf(endpoint.addr, sizeof(endpoint.addr), NAME);
     assert_int_equal(pool_keep_preconnected(m->f->pool, &endpoint), 0);
-    fixture_turn(m->f);
+    fixture_iterate(m->f);
 }
 
 /* Preconnected connections are replaced by some to the new address, though nobody comes by. */
@@ -374,7 +374,7 @@ static void preconnected_follow(void **state)
     claim_discards(m.f, DISCARD_ADDRESS_GONE, 2);
     claim_at(get(&m, FROM_IMMEDIATE), THERE);
     pool_drain(m.f->pool); /* none preconnected: nothing is asked any more */
-    fixture_turn(m.f);
+    fixture_iterate(m.f);
     unsigned queries = names_count(m.f->names, NAME);
     fixture_warp(m.f, 100 * SECOND);
     claim_queries(&m, queries);
@@ -399,7 +399,7 @@ static void dialled_to_an_old_address(void **state)
     peer_unblock(here);
     struct pool_stats stats;
     do {
-        loop_turn(m.f->loop, 10 * SECOND);
+        loop_iterate(m.f->loop, 10 * SECOND);
         pool_get_stats(m.f->pool, &stats);
     } while (stats.idle == 0);
     claim_discards(m.f, DISCARD_ADDRESS_GONE, 1);
@@ -417,11 +417,11 @@ static void dialled_to_a_missing_address(void **state)
     begin(&m, *state, &patient);
     struct peer *here = fixture_blackhole(m.f);
     struct ask *ask = ask_name(m.f, NAME, here);
-    fixture_turn(m.f);
+    fixture_iterate(m.f);
     move(&m, THERE);
     fixture_warp(m.f, 11 * SECOND);
     ask_cancel(ask_name(m.f, NAME, here)); /* asks */
-    fixture_turn(m.f);
+    fixture_iterate(m.f);
     claim_queries(&m, 2);
     peer_unblock(here);
     ask_wait(ask);
@@ -453,7 +453,7 @@ static void every_pool_follows(void **state)
     move(&m, THERE);
     fixture_warp(m.f, 11 * SECOND);
     claim_at(get(&m, FROM_IMMEDIATE), HERE);
-    fixture_turn(m.f);
+    fixture_iterate(m.f);
     wait_gone(&m);
     struct pool_stats stats;
     pool_get_stats(other, &stats);
@@ -472,7 +472,7 @@ static void ended_in_mid_move(void **state)
     struct ask *last = get(&m, FROM_IMMEDIATE); /* asks */
     pool_shutdown(m.f->pool);
     ask_release(last);
-    fixture_turn(m.f);
+    fixture_iterate(m.f);
     end(&m);
 }
 
@@ -486,7 +486,7 @@ static void without_ttl(void **state)
     move(&m, THERE);
     fixture_warp(m.f, 11 * SECOND);
     ask_release(first);
-    fixture_turn(m.f);
+    fixture_iterate(m.f);
     claim_at(get(&m, FROM_IMMEDIATE), HERE);
     claim_queries(&m, 1);
     claim_at(get(&m, FROM_NONE), THERE);

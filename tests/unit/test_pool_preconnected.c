@@ -80,7 +80,7 @@ static void preconnected_are_opened_ahead(void **state)
     fixture_pool(f, &(struct pool_limits){.min_idle = 2});
     keeps_preconnected(f, &f->a);
     claim_stats(f, 0, 2, 0, 0);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 0, 0, 2, 0);
     assert_int_equal(stats_of(f).preconnects, 2);
     struct ask *hit = ask(f, &f->a);
@@ -88,7 +88,7 @@ static void preconnected_are_opened_ahead(void **state)
     ask_wait(hit);
     claim_ok(hit, FROM_IMMEDIATE);
     assert_false(hit->allocation.reused);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 1, 0, 2, 0);
 }
 
@@ -101,9 +101,9 @@ static void preconnected_count_as_connecting(void **state)
     claim_stats(f, 0, 1, 0, 0);
     struct ask *waiter = ask(f, &f->a); /* takes what the dial ahead brings */
     claim_stats(f, 0, 1, 0, 0);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_ok(waiter, FROM_NONE);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 1, 0, 3, 0);
 }
 
@@ -115,7 +115,7 @@ static void fresh_takes_a_preconnected_one(void **state)
     fixture_pool(f, &(struct pool_limits){.min_idle = 1});
     struct ask *used = ask_get(f, &f->a, FROM_NONE);
     keeps_preconnected(f, &f->a);
-    fixture_turn(f);
+    fixture_iterate(f);
     ask_release(used);
     claim_stats(f, 0, 0, 2, 0);
     struct ask *fresh = ask_fresh(f, &f->a);
@@ -141,9 +141,9 @@ static void greeting_waits_for_the_first_user(void **state)
     fixture_pool(f, &(struct pool_limits){.min_idle = 1});
     keeps_preconnected(f, &f->a);
     pool_expect_greeting(f->pool, &f->asks[0].endpoint);
-    fixture_turn(f);
+    fixture_iterate(f);
     all_send(&f->a);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 0, 0, 1, 0);
     struct ask *first = ask_get(f, &f->a, FROM_IMMEDIATE);
     assert_int_equal(stream_read(first->allocation.stream, bytes, sizeof(bytes)), 3);
@@ -160,10 +160,10 @@ static void greeting_and_end_is_of_no_use(void **state)
     fixture_pool(f, &(struct pool_limits){.min_idle = 1});
     keeps_preconnected(f, &f->a);
     pool_expect_greeting(f->pool, &f->asks[0].endpoint);
-    fixture_turn(f);
+    fixture_iterate(f);
     all_send(&f->a);
     peer_conn_close(TAILQ_FIRST(&f->a.conns));
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 0, 0, 0, 0);
 }
 
@@ -173,9 +173,9 @@ static void unexpected_bytes_end_a_preconnected_one(void **state)
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.min_idle = 1});
     keeps_preconnected(f, &f->a);
-    fixture_turn(f);
+    fixture_iterate(f);
     all_send(&f->a);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 0, 0, 0, 0);
     claim_discards(f, DISCARD_UNREAD_DATA, 1);
 }
@@ -186,7 +186,7 @@ static void other_hosts_have_none_preconnected(void **state)
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.min_idle = 2});
     ask_discard(ask_get(f, &f->a, FROM_NONE), false);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 0, 0, 0, 0);
 }
 
@@ -197,11 +197,11 @@ static void preconnected_respect_the_limits(void **state)
     fixture_pool(f, &(struct pool_limits){.min_idle = 3, .max_per_host = 2, .max_open = 3});
     keeps_preconnected(f, &f->a);
     keeps_preconnected(f, &f->b);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 0, 0, 3, 0);
     ask_get(f, &f->a, FROM_IMMEDIATE);
     ask_get(f, &f->a, FROM_IMMEDIATE);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 2, 0, 1, 0);
 }
 
@@ -217,7 +217,7 @@ static void waiters_go_before_preconnecting(void **state)
     claim_stats(f, 0, 2, 0, 0);
     ask_wait(one);
     claim_ok(one, FROM_NONE);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 1, 0, 1, 0);
     struct ask *two = ask(f, &f->c);
     ask_wait(two);
@@ -246,7 +246,7 @@ static void old_preconnected_are_replaced(void **state)
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.min_idle = 1, .keep_alive = 10 * USEC_PER_SEC});
     keeps_preconnected(f, &f->a);
-    fixture_turn(f);
+    fixture_iterate(f);
     fixture_warp(f, 10 * USEC_PER_SEC);
     claim_stats(f, 0, 0, 1, 0);
     claim_discards(f, DISCARD_KEEP_ALIVE, 1);
@@ -260,7 +260,7 @@ static void preconnected_back_off(void **state)
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.min_idle = 1});
     keeps_preconnected(f, &f->refusing);
-    fixture_turn(f);
+    fixture_iterate(f);
     usec_t pause = USEC_PER_SEC;
     for (unsigned dials = 1; dials < 9; dials++) {
         assert_int_equal(stats_of(f).dials, dials);
@@ -281,11 +281,11 @@ static void closed_preconnected_back_off(void **state)
     struct peer_conn *conn;
     fixture_pool(f, &(struct pool_limits){.min_idle = 1});
     keeps_preconnected(f, &f->a);
-    fixture_turn(f);
+    fixture_iterate(f);
     peer_accept(&f->a);
     TAILQ_FOREACH (conn, &f->a.conns, link)
         peer_conn_close(conn);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 0, 0, 0, 0);
     assert_int_equal(stats_of(f).dials, 1);
     fixture_warp(f, 2 * USEC_PER_SEC);
@@ -301,7 +301,7 @@ static void preconnected_closed_at_once_back_off(void **state)
     fixture_begin(f);
     peer_accept(&f->a);
     peer_conn_close(TAILQ_FIRST(&f->a.conns));
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 0, 0, 0, 0);
     claim_discards(f, DISCARD_UPSTREAM_CLOSED, 1);
     assert_int_equal(stats_of(f).dials, 1);
@@ -315,7 +315,7 @@ static void drained_pools_keep_none_preconnected(void **state)
     struct fixture *f = *state;
     fixture_pool(f, &(struct pool_limits){.min_idle = 2});
     keeps_preconnected(f, &f->a);
-    fixture_turn(f);
+    fixture_iterate(f);
     keeps_preconnected(f, fixture_blackhole(f));
     fixture_begin(f);
     claim_stats(f, 0, 2, 2, 0);
@@ -324,7 +324,7 @@ static void drained_pools_keep_none_preconnected(void **state)
     keeps_preconnected(f, &f->b);
     pool_shutdown(f->pool);
     keeps_preconnected(f, &f->c);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 0, 0, 0, 0);
 }
 

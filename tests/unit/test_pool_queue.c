@@ -18,7 +18,7 @@ static void max_per_host_counts_every_state(void **state)
     fixture_begin(f);
     claim_stats(f, 1, 1, 0, 0);
     struct ask *third = ask_name(f, "x.test", &f->a);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 1, 1, 0, 1);
     claim_pending(third);
     peer_accept(&f->a);
@@ -33,7 +33,7 @@ static void max_open_counts_connecting(void **state)
     struct ask *stuck = ask(f, fixture_blackhole(f));
     ask_get(f, &f->a, FROM_NONE);
     struct ask *third = ask(f, &f->b);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_pending(third);
     claim_stats(f, 1, 1, 0, 1);
     ask_cancel(stuck);
@@ -50,7 +50,7 @@ static void idle_counts_towards_the_limits(void **state)
     ask_get(f, &f->a, FROM_IMMEDIATE);
     ask_get(f, &f->a, FROM_NONE);
     struct ask *third = ask(f, &f->a);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_pending(third);
     claim_stats(f, 2, 0, 0, 1);
 }
@@ -83,7 +83,7 @@ static void waiters_are_served_in_order(void **state)
     for (int i = 0; i < 4; i++) {
         ask_wait(waiters[i]);
         claim_ok(waiters[i], FROM_DEFERRED);
-        fixture_turn(f);
+        fixture_iterate(f);
         assert_int_equal(f->answers, 2 + i);
         ask_release(waiters[i]);
     }
@@ -97,7 +97,7 @@ static void full_host_holds_up_nobody_else(void **state)
     ask_get(f, &f->a, FROM_NONE);
     struct ask *queued = ask(f, &f->a);
     ask_get(f, &f->b, FROM_NONE);
-    fixture_turn(f);
+    fixture_iterate(f);
     ask_get(f, &f->c, FROM_NONE);
     claim_pending(queued);
 }
@@ -161,7 +161,7 @@ static void full_host_evicts_nobody(void **state)
     ask_get(f, &f->a, FROM_NONE);
     ask_release(ask_get(f, &f->b, FROM_NONE));
     struct ask *queued = ask(f, &f->a);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_pending(queued);
     claim_stats(f, 1, 0, 1, 1);
 }
@@ -174,7 +174,7 @@ static void handed_out_is_not_evicted(void **state)
     ask_release(ask_get(f, &f->a, FROM_NONE));
     struct ask *hit = ask(f, &f->a);
     struct ask *other = ask(f, &f->b);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_ok(hit, FROM_IMMEDIATE);
     claim_pending(other);
     assert_int_equal(ask_far_peek(hit, &f->a), PEER_OPEN);
@@ -251,7 +251,7 @@ static void discard_wakes_the_queue(void **state)
     fixture_pool(f, &(struct pool_limits){.max_per_host = 1});
     struct ask *holder = ask_get(f, &f->a, FROM_NONE);
     struct ask *queued = ask(f, &f->a);
-    fixture_turn(f);
+    fixture_iterate(f);
     ask_discard(holder, false);
     ask_wait(queued);
     claim_ok(queued, FROM_NONE);
@@ -278,7 +278,7 @@ static void cancelled_dial_wakes_the_queue(void **state)
     fixture_pool(f, &(struct pool_limits){.max_open = 1});
     struct ask *stuck = ask(f, fixture_blackhole(f));
     struct ask *other = ask(f, &f->a);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_pending(other);
     ask_cancel(stuck);
     ask_wait(other);
@@ -360,7 +360,7 @@ static void too_many_waiting(void **state)
     struct ask *first = ask(f, &f->a);
     struct ask *second = ask(f, &f->a);
     struct ask *third = ask(f, &f->a);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_failed(third, "allocate", EAGAIN);
     assert_string_equal(third->failure.text, "too many waiting (max_waiting = 2)");
     claim_pending(first);
@@ -371,7 +371,7 @@ static void too_many_waiting(void **state)
     ask_release(holder);
     ask_wait(first);
     struct ask *fourth = ask(f, &f->a);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_pending(fourth);
 }
 
@@ -404,7 +404,7 @@ static void released_overtakes_the_dial(void **state)
     claim_stats(f, 1, 1, 0, 0);
     ask_release(holder);
     claim_stats(f, 1, 0, 0, 0);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_ok(waiter, FROM_DEFERRED);
     claim_same(waiter, holder);
     claim_discards(f, DISCARD_DIAL_UNWANTED, 1);
@@ -487,7 +487,7 @@ static void max_connecting_leaves_reuse(void **state)
     fixture_begin(f);
     claim_stats(f, 1, 1, 0, 1);
     ask_release(holder);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_ok(first, FROM_DEFERRED);
     claim_stats(f, 1, 1, 0, 0);
     fixture_warp(f, USEC_PER_SEC);

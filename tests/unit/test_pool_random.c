@@ -358,9 +358,9 @@ static void step_name_moves(struct world *w)
     names_set_ttl(w->names, name, (usec_t)below(w, 5) * USEC_PER_SEC);
 }
 
-static void step_turn(struct world *w)
+static void step_iterate(struct world *w)
 {
-    loop_turn(w->loop, 0);
+    loop_iterate(w->loop, 0);
     for (const struct slot *slot = w->slots; slot < w->slots + SLOTS; slot++)
         CLAIM(w, !pool_is_waiting(&slot->allocation) || slot->deadline > loop_now(w->loop),
               "a waiter's time is over, and it still waits");
@@ -372,7 +372,7 @@ static const struct {
 } kinds[] = {
     {30, user_allocate},  {18, step_release},    {6, step_discard},     {6, step_cancel},
     {4, step_offer},      {2, step_idle_hint},   {3, step_peer_closes}, {2, step_peer_resets},
-    {2, step_peer_sends}, {8, step_time_passes}, {1, step_name_moves},  {30, step_turn},
+    {2, step_peer_sends}, {8, step_time_passes}, {1, step_name_moves},  {30, step_iterate},
     {8, step_reserve},    {8, step_hold},        {3, step_unhold},
 };
 
@@ -511,7 +511,7 @@ static void drain_slots(struct world *w, bool impatient)
             user_release(w, slot);
         if (!impatient)
             step_time_passes(w);
-        step_turn(w);
+        step_iterate(w);
         check_world(w);
         if (pick_slot(w, SLOT_LEASED) == NULL && pick_slot(w, SLOT_WAITING) == NULL)
             return;

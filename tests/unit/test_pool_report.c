@@ -167,7 +167,7 @@ static void dial_is_no_limit(void **state)
     const struct peer *blackhole = fixture_blackhole(f);
     for (int i = 0; i < POOL_MAX_PER_HOST; i++)
         ask(f, blackhole);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_lines(0, 0);
 }
 
@@ -307,7 +307,7 @@ static void preconnected_that_fail_are_summed_up(void **state)
     fixture_pool(f, &(struct pool_limits){.min_idle = 2});
     pool_set_name(f->pool, "test");
     assert_int_equal(pool_keep_preconnected(f->pool, &prepared->endpoint), 0);
-    fixture_turn(f);
+    fixture_iterate(f);
     fixture_warp(f, 2 * USEC_PER_SEC);
 #define NO_PRECONNECTED                                                                            \
     "warning: no spare connection: " UPSTREAM "function=connect errno=111 error="
@@ -327,7 +327,7 @@ static void unwanted_dial_has_a_line(void **state)
     pool_set_name(f->pool, "test");
     assert_int_equal(log_open(log_file, LOG_LEVEL_DEBUG), 0);
     struct ask *gone = ask(f, fixture_blackhole(f));
-    fixture_turn(f);
+    fixture_iterate(f);
     ask_cancel(gone);
 #define CONN "debug: pool=test endpoint=tcp://127\\.0\\.0\\.1:[0-9]+ conn=[0-9]+ fd=-?[0-9]+ "
     assert_int_equal(lines(CONN "new -> connecting \\(waiter\\)$"), 1);

@@ -171,18 +171,18 @@ static void idle_ends_with_the_peer(void **state)
     ask_release(to_a);
     ask_release(to_b);
     ask_release(to_c);
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 0, 0, 3, 0);
     peer_conn_close(ask_far_end(to_a, &f->a));
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 0, 0, 2, 0);
     claim_discards(f, DISCARD_UPSTREAM_CLOSED, 1);
     peer_conn_send(ask_far_end(to_b, &f->b));
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 0, 0, 1, 0);
     claim_discards(f, DISCARD_UNREAD_DATA, 1);
     peer_conn_reset(ask_far_end(to_c, &f->c));
-    fixture_turn(f);
+    fixture_iterate(f);
     claim_stats(f, 0, 0, 0, 0);
     claim_discards(f, DISCARD_UPSTREAM_ERROR, 1);
 }

@@ -66,7 +66,7 @@ static int setup(void **state)
     open_pair(&f->from, &f->source, f->loop);
     open_pair(&f->to, &f->sink, f->loop);
     f->scratch = (struct scratch){f->memory, sizeof(f->memory)};
-    loop_turn(f->loop, 0);
+    loop_iterate(f->loop, 0);
     *state = f;
     return 0;
 }
@@ -148,7 +148,7 @@ static void receive_all(struct fixture *f)
 /* Moves after the loop has told what is ready; claims what holds after every move. */
 static enum relay_result move(struct fixture *f)
 {
-    loop_turn(f->loop, 0);
+    loop_iterate(f->loop, 0);
     enum relay_result result = relay_move(&f->relay, &f->from, &f->to, f->scratch, NULL);
     const struct relay *relay = &f->relay;
     size_t kept = buffer_length(&relay->kept);
@@ -253,7 +253,7 @@ static void test_nothing_is_read_that_cannot_be_written(void **state)
 {
     struct fixture *f = *state;
     send_all(f, 100);
-    loop_turn(f->loop, 0);
+    loop_iterate(f->loop, 0);
     f->to.writable = false;
     assert_int_equal(relay_move(&f->relay, &f->from, &f->to, f->scratch, NULL), RELAY_BLOCKED);
     assert_int_equal(f->relay.taken, 0);
@@ -378,7 +378,7 @@ static void test_no_memory_to_own(void **state)
     memory_is_short = true;
     do {
         send_some(f, SCRATCH);
-        loop_turn(f->loop, 0);
+        loop_iterate(f->loop, 0);
         result = relay_move(&f->relay, &f->from, &f->to, f->scratch, NULL);
     } while (result == RELAY_BLOCKED || result == RELAY_MORE);
     assert_int_equal(result, RELAY_NO_MEMORY);
@@ -395,7 +395,7 @@ static void test_put_bytes_go_before_those_to_be_read(void **state)
     assert_int_equal(relay_put(&f->relay, "first", 5), 0);
     assert_int_equal(relay_put(&f->relay, "second", 6), 0);
     assert_true(relay_keeps(&f->relay));
-    loop_turn(f->loop, 0);
+    loop_iterate(f->loop, 0);
     assert_int_equal(relay_move(&f->relay, &f->from, &f->to, f->scratch, NULL), RELAY_BLOCKED);
     assert_int_equal(f->relay.taken, 5);
     assert_int_equal(f->relay.moved, 16);
@@ -431,14 +431,14 @@ static void test_throws_away(void **state)
     uint64_t moved = f->relay.moved;
     f->relay.sink = true;
     send_some(f, SCRATCH);
-    loop_turn(f->loop, 0);
+    loop_iterate(f->loop, 0);
     while (relay_move(&f->relay, &f->from, &f->to, f->scratch, NULL) == RELAY_MORE)
-        loop_turn(f->loop, 0);
+        loop_iterate(f->loop, 0);
     assert_true(f->relay.taken == f->sent);
     assert_true(f->relay.moved == moved);
     assert_false(relay_keeps(&f->relay));
     close_far(&f->source);
-    loop_turn(f->loop, 0);
+    loop_iterate(f->loop, 0);
     assert_int_equal(relay_move(&f->relay, &f->from, &f->to, f->scratch, NULL), RELAY_ENDED);
 }
 
@@ -518,7 +518,7 @@ static void test_limit_is_reached_before_all_is_written(void **state)
         enum relay_result result = relay_flush(&f->relay, &f->to);
         assert_int_equal(result == RELAY_ENDED, !relay_keeps(&f->relay));
         receive_all(f);
-        loop_turn(f->loop, 0);
+        loop_iterate(f->loop, 0);
     }
     assert_int_equal(relay_flush(&f->relay, &f->to), RELAY_ENDED);
     assert_true(f->relay.moved == f->relay.limit);

@@ -55,7 +55,7 @@ static int setup(void **state)
     open_pair(&f->to, &f->sink, f->loop);
     f->scratch = (struct scratch){f->memory, sizeof(f->memory)};
     pipes_init(&f->pipes, PIPES_MAX);
-    loop_turn(f->loop, 0);
+    loop_iterate(f->loop, 0);
     *state = f;
     return 0;
 }
@@ -130,7 +130,7 @@ static void receive_all(struct fixture *f)
 /* Moves after the loop has told what is ready; claims what holds after every move. */
 static enum relay_result move(struct fixture *f)
 {
-    loop_turn(f->loop, 0);
+    loop_iterate(f->loop, 0);
     enum relay_result result = relay_move(&f->relay, &f->from, &f->to, f->scratch, &f->pipes);
     const struct relay *relay = &f->relay;
     size_t held = buffer_length(&relay->kept) + (relay->pipe != NULL ? relay->pipe->held : 0);
@@ -241,7 +241,7 @@ static void test_pipe_is_not_to_be_had_for_a_while(void **state)
     for (uint64_t end = f->sent + PLENTY; f->sent < end;) {
         send_some(f, PLENTY);
         while (f->received < f->sent) {
-            loop_turn(f->loop, 0);
+            loop_iterate(f->loop, 0);
             assert_true(relay_move(&f->relay, &f->from, &f->to, f->scratch, &f->pipes) <=
                         RELAY_ENDED);
             receive_all(f);
@@ -285,7 +285,7 @@ static void test_copied_piece_is_limited(void **state)
         f->relay.sink = sink;
         while (taken < RELAY_PIECE) { /* until so much has stood there at once */
             send_some(f, 8 * PLENTY);
-            loop_turn(f->loop, 0);
+            loop_iterate(f->loop, 0);
             before = f->relay.taken;
             enum relay_result result = relay_move(&f->relay, &f->from, &f->to, f->scratch, NULL);
             taken = f->relay.taken - before;
@@ -324,7 +324,7 @@ static void test_end_comes_after_the_bytes(void **state)
         receive_all(f);
     }
     while (move(f) != RELAY_ENDED)
-        loop_turn(f->loop, -1);
+        loop_iterate(f->loop, -1);
     assert_true(f->relay.from_ended);
 }
 
@@ -335,7 +335,7 @@ static void test_reset_is_no_end(void **state)
     be_bulk(f);
     reset_far(&f->source);
     while ((result = move(f)) == RELAY_BLOCKED)
-        loop_turn(f->loop, -1);
+        loop_iterate(f->loop, -1);
     assert_int_equal(result, RELAY_READ_FAILED);
     assert_int_equal(errno, ECONNRESET);
     assert_false(f->relay.from_ended);
@@ -348,7 +348,7 @@ static void test_write_fails(void **state)
     block(f);
     reset_far(&f->sink);
     while ((result = move(f)) == RELAY_BLOCKED)
-        loop_turn(f->loop, -1);
+        loop_iterate(f->loop, -1);
     assert_int_equal(result, RELAY_WRITE_FAILED);
     assert_true(errno == EPIPE || errno == ECONNRESET);
 }
@@ -360,7 +360,7 @@ static void test_sink_empties_the_pipe(void **state)
     uint64_t moved = f->relay.moved, spliced = f->pipes.spliced;
     f->relay.sink = true;
     f->from.readable = true;
-    loop_turn(f->loop, 0);
+    loop_iterate(f->loop, 0);
     while (relay_move(&f->relay, &f->from, &f->to, f->scratch, &f->pipes) == RELAY_MORE)
         ;
     assert_false(relay_keeps(&f->relay));
@@ -380,7 +380,7 @@ static void send_urgent(struct fixture *f, bool end)
     if (end)
         assert_int_equal(shutdown(f->source, SHUT_WR), 0);
     while (!f->from.urgent || f->from.hangup != end)
-        loop_turn(f->loop, -1);
+        loop_iterate(f->loop, -1);
 }
 
 /* At the mark there is nothing that splice would take, but more stands behind it. */
@@ -402,7 +402,7 @@ static void test_urgent_data_that_was_not_reported(void **state)
     while ((result = relay_move(&f->relay, &f->from, &f->to, f->scratch, &f->pipes)) !=
            RELAY_ENDED) {
         assert_true(result == RELAY_BLOCKED || result == RELAY_MORE);
-        loop_turn(f->loop, -1);
+        loop_iterate(f->loop, -1);
     }
     while (f->received < f->sent)
         receive_all(f);
@@ -424,7 +424,7 @@ static void test_limit(void **state)
     }
     assert_false(f->relay.from_ended);
     while (stream_read(&f->from, &byte, 1) < 0)
-        loop_turn(f->loop, -1);
+        loop_iterate(f->loop, -1);
     assert_int_equal(byte, byte_at(end));
 }
 

@@ -27,8 +27,8 @@ static void tear_down(void)
 static void pass(usec_t by)
 {
     loop_warp(loop, by);
-    loop_turn(loop, 0);
-    loop_turn(loop, 0);
+    loop_iterate(loop, 0);
+    loop_iterate(loop, 0);
 }
 
 static bool happen(const struct repeat_key *key, const char *client)

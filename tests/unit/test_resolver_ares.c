@@ -181,7 +181,7 @@ static int teardown(void **state)
 {
     struct world *world = *state;
     resolver_free(world->resolver);
-    loop_turn(world->loop, 0); /* what was posted is gone */
+    loop_iterate(world->loop, 0); /* what was posted is gone */
     assert_int_equal(sockets_count(), world->descriptors);
     event_del(&world->dns.event);
     close(world->dns.fd);
@@ -193,7 +193,7 @@ static int teardown(void **state)
 static void wait_for(struct world *world, const struct asker *asker)
 {
     while (asker->answers == 0)
-        loop_turn(world->loop, -1);
+        loop_iterate(world->loop, -1);
 }
 
 /* Behind the text is who was asked. */
@@ -337,7 +337,7 @@ static void test_asks_again(void **state)
     struct asker a = {0};
     ask(world, &a, "mute.test");
     while (world->dns.asked < 3)
-        loop_turn(world->loop, -1);
+        loop_iterate(world->loop, -1);
     assert_int_equal(a.answers, 0);
     resolver_cancel(world->resolver, &a.lookup);
 }
@@ -357,7 +357,7 @@ static void test_dropped_query(void **state)
     assert_int_equal(a.asked, 2);                           /* not yet */
     usec_t end = loop_now(world->loop) + 60 * USEC_PER_SEC; /* else it would be an hour */
     while (world->dns.asked < 1 + 2 && loop_now(world->loop) < end)
-        loop_turn(world->loop, USEC_PER_SEC);
+        loop_iterate(world->loop, USEC_PER_SEC);
     assert_int_equal(world->dns.asked, 1 + 2);
 }
 
@@ -368,7 +368,7 @@ static void test_freed_with_query_under_way(void **state)
     struct asker a = {0};
     ask(world, &a, "mute.test");
     while (world->dns.asked < 2)
-        loop_turn(world->loop, -1);
+        loop_iterate(world->loop, -1);
     assert_true(sockets_count() > world->descriptors);
     resolver_cancel(world->resolver, &a.lookup);
 }
@@ -542,7 +542,7 @@ static void test_freed_with_two_channels(void **state)
     loop_warp(world->loop, 3 * USEC_PER_SEC);
     ask(world, &new, "mute.example");
     while (world->dns.asked < 4)
-        loop_turn(world->loop, -1);
+        loop_iterate(world->loop, -1);
     resolver_cancel(world->resolver, &old.lookup);
     resolver_cancel(world->resolver, &new.lookup);
     assert_int_equal(unlink(file), 0);

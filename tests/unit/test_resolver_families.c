@@ -95,16 +95,16 @@ static unsigned count_logged(const struct world *world, const char *text)
     return count;
 }
 
-static void turn(struct world *world)
+static void iterate(struct world *world)
 {
     for (int i = 0; i < 4; i++)
-        loop_turn(world->loop, 0);
+        loop_iterate(world->loop, 0);
 }
 
 static void warp(struct world *world, usec_t by)
 {
     loop_warp(world->loop, by);
-    turn(world);
+    iterate(world);
 }
 
 /* An asker that notes what it is told, as text. */
@@ -150,13 +150,13 @@ static void ask(struct world *world, struct asker *asker)
 
 static void assert_waits(struct world *world, const struct asker *asker)
 {
-    turn(world);
+    iterate(world);
     assert_int_equal(asker->answers, 0);
 }
 
 static void assert_given(struct world *world, const struct asker *asker, const char *text)
 {
-    turn(world);
+    iterate(world);
     assert_int_equal(asker->answers, 1);
     assert_string_equal(asker->text, text);
 }
@@ -514,7 +514,7 @@ static void test_order_of_families(void **state)
     ask(world, &asker);
     answer4(world, "127.0.0.2 127.0.0.1");
     answer6(world, "::1");
-    turn(world);
+    iterate(world);
     if (strncmp(asker.text, "127", 3) == 0) /* it has no route */
         skip();
     assert_given(world, &asker, "::1 127.0.0.2 127.0.0.1");

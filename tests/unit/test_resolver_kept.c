@@ -69,16 +69,16 @@ static unsigned count_logged(const struct world *world, const char *text)
     return count;
 }
 
-static void turn(struct world *world)
+static void iterate(struct world *world)
 {
     for (int i = 0; i < 6; i++)
-        loop_turn(world->loop, 0);
+        loop_iterate(world->loop, 0);
 }
 
 static void warp(struct world *world, usec_t by)
 {
     loop_warp(world->loop, by);
-    turn(world);
+    iterate(world);
 }
 
 /* An asker that notes the first address it is told, or the error, and may ask anew. */
@@ -134,7 +134,7 @@ static void assert_known(struct world *world, const char *text, unsigned queries
 {
     struct asker asker = {0};
     ask(world, &asker);
-    turn(world);
+    iterate(world);
     assert_answered(&asker, text);
     assert_int_equal(names_count(world->names, NAME), queries);
 }
@@ -187,11 +187,11 @@ static void test_failures_are_not_kept(void **state)
     struct asker first = {0}, second = {0};
     names_set(world->names, NAME, NULL, "Domain name not found", 0);
     ask(world, &first);
-    turn(world);
+    iterate(world);
     assert_string_equal(first.error, "Domain name not found");
     names_set(world->names, NAME, "", NULL, 0);
     ask(world, &second);
-    turn(world);
+    iterate(world);
     assert_string_equal(second.error, "Host has no address.");
     assert_int_equal(names_count(world->names, NAME), 2);
     assert_int_equal(count_logged(world, NAME), 0); /* the askers tell */
@@ -203,8 +203,8 @@ static void test_asks_anew_from_inside(void **state)
     struct world *world = *state;
     struct asker asker = {.again = 3};
     ask(world, &asker);
-    turn(world);
-    turn(world);
+    iterate(world);
+    iterate(world);
     assert_int_equal(asker.answers, 4);
     assert_int_equal(names_count(world->names, NAME), 1);
 }
@@ -217,12 +217,12 @@ static void test_cancelled_before_the_kept_answer(void **state)
     ask(world, &cancelled);
     ask(world, &other);
     resolver_cancel(world->resolver, &cancelled.lookup);
-    turn(world);
+    iterate(world);
     assert_int_equal(cancelled.answers, 0);
     assert_answered(&other, "192.0.2.1");
     ask(world, &cancelled);
     resolver_cancel(world->resolver, &cancelled.lookup);
-    turn(world);
+    iterate(world);
     assert_int_equal(cancelled.answers, 0);
 }
 
@@ -247,7 +247,7 @@ static void test_serves_the_old_answer(void **state)
     warp(world, 30 * SECOND);
     struct asker late = {0};
     ask(world, &late);
-    turn(world);
+    iterate(world);
     assert_string_equal(late.error, "DNS server returned general failure");
 }
 
@@ -262,7 +262,7 @@ static void test_works_again(void **state)
     warp(world, RESOLVER_RETRY);
     struct asker bridge = {0};
     ask(world, &bridge); /* has the old answer at once, while the name is asked for */
-    turn(world);
+    iterate(world);
     assert_int_equal(bridge.answers, 1);
     assert_known(world, "192.0.2.9", 3);
     assert_int_equal(count_logged(world, "name=" NAME " look-ups work again"), 1);
@@ -288,7 +288,7 @@ static void test_has_no_patience_without_end(void **state)
     assert_answered(&first, "192.0.2.1");
     assert_int_equal(count_logged(world, "error=\"no answer in time\""), 1);
     ask(world, &second); /* now at once, and without a query beside the one under way */
-    turn(world);
+    iterate(world);
     assert_answered(&second, "192.0.2.1");
     warp(world, 6 * SECOND);
     assert_known(world, "192.0.2.9", 2);
@@ -331,7 +331,7 @@ static void test_changes_are_reported_to_the_watch(void **state)
 {
     struct world *world = *state;
     watch(world);
-    turn(world);
+    iterate(world);
     assert_int_equal(names_count(world->names, NAME), 0);        /* a watch alone asks nothing */
     assert_int_equal(find(world, "192.0.2.7"), ADDRESS_CURRENT); /* nothing is known */
     assert_known(world, "192.0.2.1", 1);
@@ -350,7 +350,7 @@ static void test_changes_are_reported_to_the_watch(void **state)
     names_set(world->names, NAME, "192.0.2.2,192.0.2.3", NULL, 0);
     warp(world, RESOLVER_RETRY);
     resolver_refresh(&world->watch);
-    turn(world);
+    iterate(world);
     assert_int_equal(world->changes, 2);
     assert_int_equal(find(world, "192.0.2.1"), ADDRESS_MISSING);
     assert_int_equal(find(world, "192.0.2.3"), ADDRESS_CURRENT);
@@ -358,13 +358,13 @@ static void test_changes_are_reported_to_the_watch(void **state)
         assert_int_equal(find(world, "192.0.2.1"), ADDRESS_MISSING);
         warp(world, 11 * SECOND);
         resolver_refresh(&world->watch);
-        turn(world);
+        iterate(world);
         assert_int_equal(world->changes, 3 + i);
     }
     assert_int_equal(find(world, "192.0.2.1"), ADDRESS_GONE);
     warp(world, 11 * SECOND);
     resolver_refresh(&world->watch);
-    turn(world);
+    iterate(world);
     assert_int_equal(world->changes, 5); /* that is no news any more */
 }
 
@@ -373,11 +373,11 @@ static void test_refresh(void **state)
     struct world *world = *state;
     watch(world);
     resolver_refresh(&world->watch); /* nothing is known, so nothing is to be refreshed */
-    turn(world);
+    iterate(world);
     assert_int_equal(names_count(world->names, NAME), 0);
     assert_known(world, "192.0.2.1", 1);
     resolver_refresh(&world->watch); /* still good */
-    turn(world);
+    iterate(world);
     assert_int_equal(names_count(world->names, NAME), 1);
     names_set(world->names, NAME, "192.0.2.1", NULL, SECOND);
     warp(world, 11 * SECOND);
@@ -389,9 +389,9 @@ static void test_refresh(void **state)
     names_set(world->names, NAME, NULL, "Timeout", 0);
     warp(world, 11 * SECOND);
     resolver_refresh(&world->watch);
-    turn(world);
+    iterate(world);
     resolver_refresh(&world->watch); /* has just failed */
-    turn(world);
+    iterate(world);
     assert_int_equal(names_count(world->names, NAME), 3);
 }
 
@@ -452,7 +452,7 @@ static void begin_missing(struct world *world)
     names_set_ttl(world->names, NAME, 1000 * SECOND);
     warp(world, 11 * SECOND);
     resolver_refresh(&world->watch);
-    turn(world);
+    iterate(world);
     assert_int_equal(find(world, "192.0.2.2"), ADDRESS_MISSING);
     assert_int_equal(world->changes, 2);
 }
@@ -524,17 +524,17 @@ static void test_keeps_so_many_names(void **state)
         names_set(world->names, name, "192.0.2.4", NULL, 0);
         names_set_ttl(world->names, name, 1000 * SECOND);
         ask_name(world, &asker, name);
-        turn(world);
+        iterate(world);
         assert_answered(&asker, "192.0.2.4");
     }
     struct asker asker = {0};
     ask_name(world, &asker, "host-1.test");
-    turn(world);
+    iterate(world);
     assert_answered(&asker, "192.0.2.4");
     assert_int_equal(names_count(world->names, "host-1.test"), 1);
     asker.answers = 0;
     ask_name(world, &asker, "host-0.test");
-    turn(world);
+    iterate(world);
     assert_answered(&asker, "192.0.2.4");
     assert_int_equal(names_count(world->names, "host-0.test"), 2);
     assert_known(world, "192.0.2.1", 1); /* what is watched does not count */

@@ -232,7 +232,7 @@ static void get(struct world *world, struct asker *asker, const char *name)
 {
     ask(world, asker, name);
     while (asker->answers == 0)
-        loop_turn(world->loop, -1);
+        loop_iterate(world->loop, -1);
 }
 
 static void assert_given(struct world *world, const char *name, const char *text)
@@ -314,7 +314,7 @@ static int teardown(void **state)
 {
     struct world *world = *state;
     resolver_free(world->resolver);
-    loop_turn(world->loop, 0);
+    loop_iterate(world->loop, 0);
     assert_int_equal(sockets_count(), world->descriptors);
     event_del(&world->dns.event);
     close(world->dns.fd);
@@ -439,7 +439,7 @@ static void test_freed_with_lost_pairs(void **state)
     struct asker asker = {0};
     ask(world, &asker, "never");
     while (count_asked(world, "AAAA never.two.") == 0)
-        loop_turn(world->loop, -1);
+        loop_iterate(world->loop, -1);
     resolver_cancel(world->resolver, &asker.lookup);
 }
 
@@ -455,7 +455,7 @@ static void test_lost_pair_on_an_old_channel(void **state)
     unsigned before = destroyed;
     usec_t end = loop_now(world->loop) + 60 * USEC_PER_SEC;
     while (destroyed == before && loop_now(world->loop) < end)
-        loop_turn(world->loop, USEC_PER_SEC);
+        loop_iterate(world->loop, USEC_PER_SEC);
     assert_int_equal(destroyed, before + 1);
     assert_int_equal(count_asked(world, "AAAA next.one."), 2);
     assert_int_equal(sockets_count(), world->descriptors);

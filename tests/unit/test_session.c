@@ -103,12 +103,12 @@ static struct peer_conn *await_request(struct fixture *f)
     struct peer *upstream = &f->world->upstream;
     char byte;
     while (TAILQ_EMPTY(&upstream->conns)) {
-        loop_turn(f->world->loop, USEC_PER_MSEC);
+        loop_iterate(f->world->loop, USEC_PER_MSEC);
         peer_accept(upstream);
     }
     struct peer_conn *conn = TAILQ_FIRST(&upstream->conns);
     while (recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 1)
-        loop_turn(f->world->loop, USEC_PER_MSEC);
+        loop_iterate(f->world->loop, USEC_PER_MSEC);
     return conn;
 }
 
@@ -144,7 +144,7 @@ static void test_no_memory(void **state)
     assert_int_equal(errno, ENOMEM);
     assert_true(TAILQ_EMPTY(&f->context.sessions));
     assert_int_equal(f->context.stats.accepted, 0);
-    world_turn(f->world);
+    world_iterate(f->world);
     assert_int_equal(f->ended, 0);
     assert_int_equal(recv(fd, &byte, 1, 0), 1); /* it is the caller's still */
     close(fd);
@@ -198,7 +198,7 @@ static void assert_given(struct fixture *f, const char *function, int number)
     struct probe *probe = container_of(session, struct probe, session);
     assert_true(shortage_came());
     assert_int_equal(probe->answers, 0);
-    world_turn(f->world);
+    world_iterate(f->world);
     assert_int_equal(probe->answers, 1);
     assert_string_equal(probe->failure.function, function);
     assert_int_equal(probe->failure.number, number);
@@ -244,12 +244,12 @@ static void test_opaque_client_cannot_be_watched_later(void **state)
     struct pool_stats stats = {0};
     start_client(f, "");
     while (stats.busy == 0) {
-        loop_turn(f->world->loop, USEC_PER_MSEC);
+        loop_iterate(f->world->loop, USEC_PER_MSEC);
         pool_get_stats(f->world->pool, &stats);
     }
     shutdown(f->client, SHUT_WR);
     while (f->ended == 0)
-        loop_turn(f->world->loop, USEC_PER_MSEC);
+        loop_iterate(f->world->loop, USEC_PER_MSEC);
     assert_int_equal(f->context.stats.ends[SESSION_COMPLETE], 1);
     f->ended = 0;
     shortage_of_epoll_ctl(1);
@@ -273,7 +273,7 @@ static void test_http_pool_refuses(void **state)
     assert_int_equal(f->context.stats.ends[SESSION_ALLOC_FAILED], 1);
     assert_int_equal(f->ended, 0);
     shutdown(f->client, SHUT_WR);
-    world_turn(f->world);
+    world_iterate(f->world);
     assert_int_equal(f->ended, 1);
 }
 
@@ -293,7 +293,7 @@ static void test_http_client_cannot_be_watched_later(void **state)
     prepare(f, "http", "");
     start_client(f, GET);
     await_request(f);
-    world_turn(f->world);
+    world_iterate(f->world);
     assert_false(stream_is_watched(&TAILQ_FIRST(&f->context.sessions)->client));
     shortage_of_epoll_ctl(1);
     loop_warp(f->world->loop, EXCHANGE_WATCH_AFTER);
@@ -314,7 +314,7 @@ static void test_http_client_that_takes_nothing_is_watched(void **state)
     struct client *client = container_of(session, struct client, session);
     while (session->client.writable || !relay_keeps(&client->exchange->bulk_down)) {
         (void)!send(conn->fd, block, sizeof(block), MSG_NOSIGNAL | MSG_DONTWAIT);
-        loop_turn(f->world->loop, 0);
+        loop_iterate(f->world->loop, 0);
     }
     assert_int_equal(buffer_length(&client->down), 0);
     assert_true(stream_is_watched(&session->client));
@@ -342,7 +342,7 @@ static void test_http_stop_meets_an_unread_request(void **state)
     start_client(f, GET);
     answer(await_request(f), "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     while (f->context.stats.ends[SESSION_COMPLETE] == 0)
-        loop_turn(f->world->loop, USEC_PER_MSEC);
+        loop_iterate(f->world->loop, USEC_PER_MSEC);
     while (recv(f->client, text, sizeof(text), MSG_DONTWAIT) > 0)
         continue;
     assert_int_equal(send(f->client, GET, strlen(GET), 0), (ssize_t)strlen(GET));

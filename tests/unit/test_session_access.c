@@ -117,7 +117,7 @@ static void client_sends(const struct fixture *f, const char *data, size_t lengt
 static void warp(struct fixture *f, usec_t by)
 {
     loop_warp(f->world->loop, by);
-    loop_turn(f->world->loop, 0);
+    loop_iterate(f->world->loop, 0);
 }
 
 static struct session *only_session(const struct fixture *f)
@@ -128,14 +128,14 @@ static struct session *only_session(const struct fixture *f)
 static void await_state(struct fixture *f, enum session_state state)
 {
     while (only_session(f)->state != state)
-        loop_turn(f->world->loop, USEC_PER_MSEC);
+        loop_iterate(f->world->loop, USEC_PER_MSEC);
 }
 
 static struct peer_conn *accept_upstream(struct fixture *f)
 {
     struct peer *upstream = &f->world->upstream;
     while (TAILQ_EMPTY(&upstream->conns)) {
-        loop_turn(f->world->loop, USEC_PER_MSEC);
+        loop_iterate(f->world->loop, USEC_PER_MSEC);
         peer_accept(upstream);
     }
     return TAILQ_FIRST(&upstream->conns);
@@ -146,7 +146,7 @@ static void upstream_reads(struct fixture *f, const struct peer_conn *conn, size
 {
     static char buffer[64 * 1024];
     while (length > 0) {
-        loop_turn(f->world->loop, USEC_PER_MSEC);
+        loop_iterate(f->world->loop, USEC_PER_MSEC);
         size_t size = length < sizeof(buffer) ? length : sizeof(buffer);
         ssize_t n = recv(conn->fd, buffer, size, MSG_DONTWAIT);
         length -= n > 0 ? (size_t)n : 0;
@@ -168,7 +168,7 @@ static const char *await_line(struct fixture *f)
         fclose(file);
         if (got != NULL)
             return f->line;
-        loop_turn(f->world->loop, USEC_PER_MSEC);
+        loop_iterate(f->world->loop, USEC_PER_MSEC);
     }
 }
 
@@ -244,11 +244,11 @@ static void test_first_byte(void **state)
     client_sends(f, body, REST);
     struct exchange *exchange = container_of(only_session(f), struct client, session)->exchange;
     while (!http_request_is_sent(container_of(exchange, struct http_exchange, base)))
-        loop_turn(f->world->loop, USEC_PER_MSEC);
+        loop_iterate(f->world->loop, USEC_PER_MSEC);
     warp(f, 2 * HOUR);
     upstream_sends(conn, "HTTP/1.1 200 OK\r\n");
     while (exchange->first_byte_at == 0)
-        loop_turn(f->world->loop, USEC_PER_MSEC);
+        loop_iterate(f->world->loop, USEC_PER_MSEC);
     warp(f, 5 * HOUR);
     upstream_sends(conn, "Content-Length: 0\r\n\r\n");
     const char *line = await_line(f);
@@ -269,7 +269,7 @@ static void test_first_byte_after_interim(void **state)
     upstream_sends(conn, "HTTP/1.1 103 Early Hints\r\n\r\n");
     struct exchange *exchange = container_of(only_session(f), struct client, session)->exchange;
     while (exchange->down_stage != DOWN_INTERIM)
-        loop_turn(f->world->loop, USEC_PER_MSEC);
+        loop_iterate(f->world->loop, USEC_PER_MSEC);
     warp(f, 2 * HOUR);
     upstream_sends(conn, "HTTP/1.1 204 No Content\r\n\r\n");
     assert_time(await_line(f), "first_byte_ms", 2 * HOUR);
@@ -288,7 +288,7 @@ static void exchange_once(struct fixture *f)
         ;
     upstream_sends(conn, RESPONSE);
     for (size_t left = strlen(RESPONSE); left > 0;) {
-        loop_turn(f->world->loop, USEC_PER_MSEC);
+        loop_iterate(f->world->loop, USEC_PER_MSEC);
         left -= recv(f->client, &byte, 1, MSG_DONTWAIT) == 1;
     }
 }
@@ -306,7 +306,7 @@ static void test_first_byte_of_a_second_connection(void **state)
     upstream_reads(f, first, strlen(REQUEST));
     upstream_sends(first, "no HTTP\r\n");
     while (TAILQ_NEXT(first, link) == NULL) {
-        loop_turn(f->world->loop, USEC_PER_MSEC);
+        loop_iterate(f->world->loop, USEC_PER_MSEC);
         peer_accept(upstream);
     }
     struct peer_conn *second = TAILQ_NEXT(first, link);

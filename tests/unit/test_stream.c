@@ -99,9 +99,9 @@ static int teardown(void **state)
     return 0;
 }
 
-static void turn(struct fixture *f)
+static void iterate(struct fixture *f)
 {
-    loop_turn(f->loop, 0);
+    loop_iterate(f->loop, 0);
 }
 
 /* Waits for the handler's next call. */
@@ -109,13 +109,13 @@ static void await_ready(struct fixture *f)
 {
     unsigned before = f->calls;
     while (f->calls == before)
-        loop_turn(f->loop, -1);
+        loop_iterate(f->loop, -1);
 }
 
 static void watch(struct fixture *f)
 {
     assert_int_equal(stream_watch(&f->stream, f->loop), 0);
-    turn(f); /* tells what stands there already */
+    iterate(f); /* tells what stands there already */
 }
 
 static void peer_send(struct fixture *f, const char *text)
@@ -340,7 +340,7 @@ static void test_pause_read(void **state)
     unsigned before = f->calls;
     for (int i = 0; i < 10; i++) {
         peer_send(f, "def");
-        turn(f);
+        iterate(f);
     }
     assert_int_equal(f->calls, before);
     assert_true(f->stream.readable);
@@ -363,11 +363,11 @@ static void test_pause_is_for_bytes_alone(void **state)
     peer_send(f, "abc");
     watch(f);
     stream_pause_read(&f->stream);
-    turn(f);
+    iterate(f);
     assert_true(f->stream.writable);
     unsigned before = f->calls;
     peer_send(f, "def");
-    turn(f);
+    iterate(f);
     assert_int_equal(f->calls, before);
     assert_int_equal(shutdown(f->peer, SHUT_WR), 0);
     await_ready(f);
@@ -412,7 +412,7 @@ static void test_urgent_data_while_dozing(void **state)
     stream_pause_read(&f->stream);
     unsigned before = f->calls;
     assert_int_equal(send(f->peer, "!", 1, MSG_OOB), 1);
-    turn(f);
+    iterate(f);
     assert_int_equal(f->calls, before);
     assert_int_equal(take(f, 1), 1);
     await_ready(f);
@@ -463,7 +463,7 @@ static void test_writable_again_when_the_peer_has_read(void **state)
     assert_true(left > 0);
     assert_fails(stream_write(&f->stream, "x", 1), EAGAIN);
     assert_false(f->stream.writable);
-    turn(f);
+    iterate(f);
     assert_false(f->stream.writable);
     while (left > 0) {
         ssize_t n = read(f->peer, block, sizeof(block));
@@ -481,14 +481,14 @@ static void test_writable_is_no_event_until_it_is_missed(void **state)
     static char block[64 * 1024];
     watch(f);
     assert_int_equal(stream_write(&f->stream, "x", 1), 1);
-    turn(f);
+    iterate(f);
     assert_int_equal(f->calls, 0);
     fill(f);
-    turn(f);
+    iterate(f);
     assert_int_equal(f->calls, 0);
     while (f->calls == 0) {
         assert_true(recv(f->peer, block, sizeof(block), MSG_DONTWAIT) > 0);
-        turn(f);
+        iterate(f);
     }
     assert_true(f->stream.writable);
 }
@@ -503,12 +503,12 @@ static void test_writable_is_reported_to_a_late_watcher(void **state)
     assert_int_equal(f->calls, 0);
     while (!f->stream.writable) {
         assert_true(recv(f->peer, block, sizeof(block), MSG_DONTWAIT) > 0);
-        turn(f);
+        iterate(f);
     }
     assert_int_equal(f->calls, 1);
 }
 
-static void test_drained_within_the_turn(void **state)
+static void test_drained_within_the_iteration(void **state)
 {
     struct fixture *f = *state;
     watch(f);
@@ -519,7 +519,7 @@ static void test_drained_within_the_turn(void **state)
     assert_false(stream_is_drained(&f->stream)); /* a full count */
     assert_int_equal(take(f, 4), 2);
     assert_true(stream_is_drained(&f->stream));
-    turn(f);
+    iterate(f);
     assert_false(stream_is_drained(&f->stream)); /* things may have changed */
     peer_send(f, "e");
     assert_int_equal(shutdown(f->peer, SHUT_WR), 0);
@@ -714,7 +714,7 @@ static void test_unwatched_stream_is_left_alone(void **state)
     assert_fails(take(f, 1), EAGAIN);
     stream_unwatch(&f->stream);
     peer_send(f, "abc");
-    turn(f);
+    iterate(f);
     assert_int_equal(f->calls, 0);
     assert_false(f->stream.readable);
     watch(f);
@@ -732,7 +732,7 @@ static void test_flags_are_kept_without_a_handler(void **state)
     peer_send(f, "abc");
     assert_int_equal(shutdown(f->peer, SHUT_WR), 0);
     while (!f->stream.hangup)
-        loop_turn(f->loop, -1);
+        loop_iterate(f->loop, -1);
     assert_int_equal(f->calls, 0);
     assert_true(f->stream.readable);
 }
@@ -762,7 +762,7 @@ int main(void)
         STREAM_TEST(test_writable_again_when_the_peer_has_read),
         STREAM_TEST(test_writable_is_no_event_until_it_is_missed),
         STREAM_TEST(test_writable_is_reported_to_a_late_watcher),
-        STREAM_TEST(test_drained_within_the_turn),
+        STREAM_TEST(test_drained_within_the_iteration),
         STREAM_TEST(test_short_write_clears_writable),
         STREAM_TEST(test_writev_joins_its_parts),
         STREAM_TEST(test_write_to_a_broken_connection),

@@ -79,7 +79,7 @@ static int setup(void **state)
     f->handler.ready = on_ready;
     stream_set_handler(&f->stream, &f->handler);
     assert_int_equal(stream_watch(&f->stream, f->loop), 0);
-    loop_turn(f->loop, 0);
+    loop_iterate(f->loop, 0);
     pipes_init(&f->pipes, 1);
     f->pipe = pipes_take(&f->pipes);
     assert_non_null(f->pipe);
@@ -104,7 +104,7 @@ static void await_ready(struct fixture *f)
 {
     unsigned before = f->calls;
     while (f->calls == before)
-        loop_turn(f->loop, -1);
+        loop_iterate(f->loop, -1);
 }
 
 static void peer_send(struct fixture *f, const char *text)
@@ -176,7 +176,7 @@ static void test_in_ends_a_pause(void **state)
     await_ready(f);
     stream_pause_read(&f->stream);
     assert_int_equal(stream_splice_in(&f->stream, f->pipe, SIZE_MAX), 3);
-    loop_turn(f->loop, 0);
+    loop_iterate(f->loop, 0);
     peer_send(f, "def");
     await_ready(f);
 }
@@ -188,7 +188,7 @@ static void test_in_at_the_end(void **state)
     peer_send(f, "abc");
     assert_int_equal(shutdown(f->peer, SHUT_WR), 0);
     while (!f->stream.hangup)
-        loop_turn(f->loop, -1);
+        loop_iterate(f->loop, -1);
     assert_int_equal(stream_splice_in(&f->stream, f->pipe, SIZE_MAX), 3);
     assert_int_equal(read(f->pipe->out, (char[3]){0}, 3), 3);
     f->pipe->held = 0;
@@ -285,7 +285,7 @@ static void test_out_blocks(void **state)
         received += (size_t)n;
     }
     while (!f->stream.writable)
-        loop_turn(f->loop, -1);
+        loop_iterate(f->loop, -1);
     size_t held = f->pipe->held;
     assert_int_equal(stream_splice_out(&f->stream, f->pipe), held);
     assert_int_equal(f->pipe->held, 0);

@@ -403,7 +403,7 @@ static void test_peek_tells_of_what_it_took(void **state)
     begin(f, TLS1_3_VERSION);
     while (f->pair.stream.writable)
         assert_true(stream_write(&f->pair.stream, block, sizeof(block)) > 0 || errno == EAGAIN);
-    loop_turn(f->pair.loop, 0);
+    loop_iterate(f->pair.loop, 0);
     assert_false(f->pair.stream.writable);
     tls_peer_send(&f->pair, "abc");
     assert_int_equal(stream_peek(&f->pair.stream), PEEK_DATA);

@@ -117,7 +117,7 @@ static void test_writable_again_when_the_peer_has_read(void **state)
         assert_true(stream_has_pending(&f->pair.stream)); /* a record, for whoever writes next */
         while (!f->pair.stream.writable) {
             received = peer_check(f, received);
-            loop_turn(f->pair.loop, USEC_PER_MSEC);
+            loop_iterate(f->pair.loop, USEC_PER_MSEC);
         }
     }
     stream_end_write(&f->pair.stream);
@@ -203,7 +203,7 @@ static void transfer(struct fixture *f, struct transfer t)
         uint64_t before = t.received + t.peer_received;
         unsigned calls = f->pair.calls;
         peer_work(f, &t);
-        loop_turn(f->pair.loop, 0);
+        loop_iterate(f->pair.loop, 0);
         if (f->pair.calls != calls)
             work(f, &t);
         bool waiting = BIO_pending(f->pair.to_stream) == 0;
@@ -432,7 +432,7 @@ static void test_wake_ends_with_the_watch(void **state)
     assert_int_equal(stream_peek(&f->pair.stream), PEEK_DATA);
     unsigned calls = f->pair.calls;
     stream_unwatch(&f->pair.stream);
-    loop_turn(f->pair.loop, 0);
+    loop_iterate(f->pair.loop, 0);
     assert_int_equal(f->pair.calls, calls);
     assert_int_equal(stream_watch(&f->pair.stream, f->pair.loop), 0);
     pair_await(&f->pair);
