@@ -67,8 +67,8 @@ static enum relay_result write_fresh(struct relay *relay, struct stream *to, con
 
 static bool is_bulk(const struct relay *relay, const struct stream *from, const struct stream *to)
 {
-    return relay->streak >= RELAY_BULK && !relay->sink && !from->urgent && !stream_is_tls(from) &&
-           !stream_is_tls(to);
+    return relay->run_length >= RELAY_BULK && !relay->sink && !from->urgent &&
+           !stream_is_tls(from) && !stream_is_tls(to);
 }
 
 /* Reads into a pipe. RELAY_MORE without one in `relay`: the direction is to be copied. */
@@ -81,7 +81,7 @@ static enum relay_result take_spliced(struct relay *relay, struct stream *from, 
         relay->taken += (uint64_t)n;
         pipes->spliced += (uint64_t)n;
         if (n < RELAY_LITTLE && relay->limit == 0)
-            relay->streak = 0;
+            relay->run_length = 0;
         return RELAY_MORE;
     }
     int error = n < 0 ? errno : ENOTSUP;
@@ -89,7 +89,7 @@ static enum relay_result take_spliced(struct relay *relay, struct stream *from, 
         pipes_give(pipe);
     if (error == EAGAIN)
         return RELAY_BLOCKED;
-    relay->streak = 0;
+    relay->run_length = 0;
     errno = error;
     return error == ENOTSUP ? RELAY_MORE : RELAY_READ_FAILED;
 }
@@ -107,9 +107,9 @@ static enum relay_result take_copied(struct relay *relay, struct stream *from, s
     }
     relay->taken += (uint64_t)n;
     if (n < RELAY_LITTLE)
-        relay->streak = 0;
-    else if (relay->streak < RELAY_BULK)
-        relay->streak += (size_t)n;
+        relay->run_length = 0;
+    else if (relay->run_length < RELAY_BULK)
+        relay->run_length += (size_t)n;
     return relay->sink ? RELAY_MORE : write_fresh(relay, to, scratch.data, (size_t)n);
 }
 

@@ -35,7 +35,7 @@ struct relay {
     uint64_t limit;     /* no more are taken; 0: as many as come */
     struct buffer kept; /* bytes read but not written yet */
     struct pipe *pipe;  /* the same, behind them; NULL: none */
-    size_t streak;      /* bytes of large reads in a row */
+    size_t run_length;  /* bytes of large reads in a row */
     bool from_ended;    /* EOF was read */
     bool from_broken;   /* EOF, if it is read, is no end in order; for who moves bytes both ways */
     bool sink;          /* what is read is thrown away: nobody wants it any more */

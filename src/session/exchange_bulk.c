@@ -23,7 +23,7 @@ enum relay_result exchange_move(struct client *client, const struct exchange_bul
         return RELAY_NO_MEMORY;
     if (relay->limit == 0) {
         relay->limit = bulk->rest - TAIL;
-        relay->streak = RELAY_BULK; /* no need to wait and see */
+        relay->run_length = RELAY_BULK; /* no need to wait and see */
     }
     enum relay_result result =
         relay_move(relay, bulk->from, bulk->to, worker->scratch, worker->pipes);

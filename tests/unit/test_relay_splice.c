@@ -152,7 +152,7 @@ static void pass_on(struct fixture *f)
 /* Sends so much, with a full socket for each move, that it is bulk. */
 static void be_bulk(struct fixture *f)
 {
-    for (uint64_t end = f->sent + PLENTY; f->sent < end || f->relay.streak < RELAY_BULK;) {
+    for (uint64_t end = f->sent + PLENTY; f->sent < end || f->relay.run_length < RELAY_BULK;) {
         send_some(f, PLENTY);
         pass_on(f);
     }
@@ -163,7 +163,7 @@ static void block(struct fixture *f)
 {
     be_bulk(f);
     while (f->relay.pipe == NULL) {
-        f->relay.streak = RELAY_BULK; /* not so when little came in between */
+        f->relay.run_length = RELAY_BULK; /* not so when little came in between */
         send_some(f, PLENTY);
         move(f);
         if (buffer_length(&f->relay.kept) > 0)
@@ -266,7 +266,7 @@ static void test_piece_is_limited(void **state)
     while (result != RELAY_MORE) {
         uint64_t taken = f->relay.taken;
         send_some(f, 8 * PLENTY);
-        f->relay.streak = RELAY_BULK;
+        f->relay.run_length = RELAY_BULK;
         result = move(f);
         assert_true(f->relay.taken - taken < RELAY_PIECE + pipe->size);
         receive_all(f);

@@ -5,7 +5,7 @@
 #include "http1/http1_compose.h"
 #include "session/http/http_internal.h"
 
-enum http1_result http_squeeze(struct http1_body *body, char **data, size_t *length,
+enum http1_result http_dechunk(struct http1_body *body, char **data, size_t *length,
                                size_t *consumed)
 {
     enum http1_result result = HTTP1_MORE;

@@ -144,9 +144,9 @@ enum step http_open_tunnel(struct http_session *http);
 
 /* http_body.c */
 
-/* Squeezes the payload of a body's bytes together, to the front of *data. The result is
- * http1_body_feed's; *data and *length become the payload, *consumed what was used up. */
-enum http1_result http_squeeze(struct http1_body *body, char **data, size_t *length,
+/* Removes a body's chunk framing: its payload is moved together, to the front of *data. The result
+ * is http1_body_feed's; *data and *length become the payload, *consumed what was used up. */
+enum http1_result http_dechunk(struct http1_body *body, char **data, size_t *length,
                                size_t *consumed);
 
 /* A span of payload, and how it goes on: as it is, or as a chunk. */

@@ -270,7 +270,7 @@ static enum step read_body_ahead(struct http_session *http)
     size_t length = buffer_length(&http->client.in), consumed;
     if (length == 0)
         return STEP_BLOCKED;
-    enum http1_result result = http_squeeze(&exchange->request_body, &data, &length, &consumed);
+    enum http1_result result = http_dechunk(&exchange->request_body, &data, &length, &consumed);
     if (buffer_append(&exchange->base.ahead, data, length) < 0)
         return exchange_finish(&http->client, SESSION_ERROR);
     return took_body(http, result, consumed);
@@ -421,7 +421,7 @@ static enum step pass_body(struct http_session *http)
     size_t length = buffer_length(&http->client.in), consumed;
     if (length == 0)
         return STEP_BLOCKED;
-    enum http1_result result = http_squeeze(&exchange->request_body, &data, &length, &consumed);
+    enum http1_result result = http_dechunk(&exchange->request_body, &data, &length, &consumed);
     const struct http_payload payload = {
         .chunked = exchange->up_framing == HTTP1_CHUNKED, .data = data, .length = length};
     ssize_t n = http_pass(upstream, backlog, &payload);

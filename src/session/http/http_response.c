@@ -248,7 +248,7 @@ static enum step take_body(struct http_session *http)
     struct http_exchange *exchange = http_exchange_of(http);
     char *data = buffer_data(&exchange->base.response_in);
     size_t length = buffer_length(&exchange->base.response_in), used, all = length;
-    enum http1_result result = http_squeeze(&exchange->response_body, &data, &length, &used);
+    enum http1_result result = http_dechunk(&exchange->response_body, &data, &length, &used);
     if (result == HTTP1_BAD && !exchange_response_committed(&exchange->base))
         return bad_response(http, exchange->response_body.bad_text);
     const struct http_payload payload = {.chunked = exchange->down_framing == HTTP1_CHUNKED,
