@@ -98,7 +98,7 @@ struct http1_field {
     uint8_t drop;                  /* for this hop alone, or not allowed in a trailer */
 };
 
-/* One head. After HTTP1_DONE all facts stand; after HTTP1_BAD bad_* do, and `method` does when the
+/* One head. After HTTP1_DONE all of it is set; after HTTP1_BAD bad_* are, and `method` is when the
  * request line was understood (else HTTP1_OTHER). */
 struct http1_head {
     enum http1_kind kind;

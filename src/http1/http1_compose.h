@@ -1,4 +1,4 @@
-/* The heads that we send: HTTP/1.1 always, made from parsed facts, never from raw bytes.
+/* The heads that we send: HTTP/1.1 always, made from what was parsed, never from raw bytes.
  *
  * Each function writes into the caller's buffer and returns the length, or -1 with errno ENOSPC.
  * HTTP1_COMPOSE_MAX bytes are enough for any parsed head with a host of up to 512 bytes and a via

@@ -168,6 +168,6 @@ const char *http1_target_parse(struct http1_head *head, const char *data);
 const char *http1_authority_check(const char *text, size_t length, bool port_needed);
 
 /* Once all fields are read: what they mean. False: bad_* are set. */
-MUST_CHECK bool http1_facts_derive(struct http1_head *head, const char *data);
+MUST_CHECK bool http1_semantics_derive(struct http1_head *head, const char *data);
 
 #endif

@@ -441,7 +441,7 @@ enum http1_result http1_head_parse(struct http1_head *head, char *data, size_t l
     head->length = head->scanned;
     if (head->line_ends != 0 && !judge_line_ends(head, data))
         return HTTP1_BAD;
-    if (!http1_facts_derive(head, data))
+    if (!http1_semantics_derive(head, data))
         return HTTP1_BAD;
     head->stage = STAGE_DONE;
     return HTTP1_DONE;

@@ -202,8 +202,8 @@ static bool is_bodiless(const struct request_view *request, unsigned status)
            (method_is(request, "CONNECT") && status < 300);
 }
 
-static void take_facts(struct response_view *response, const struct request_view *request,
-                       const struct reference_message *message)
+static void take_semantics(struct response_view *response, const struct request_view *request,
+                           const struct reference_message *message)
 {
     struct reference_text type = {NULL, 0};
     bool is_10 = message->start[0].data[7] == '0';
@@ -245,7 +245,7 @@ void response_read(struct response_view *response, const struct request_view *re
         response->verdict = reference_read(&message, REFERENCE_RESPONSE, &rest);
     }
     if (response->status != 0) {
-        take_facts(response, request, &message);
+        take_semantics(response, request, &message);
         response->length += message.length;
         message.body = NULL;
     }
