@@ -7,8 +7,8 @@
 #include "config/config_check.h"
 #include "config/config_ini.h"
 #include "config/config_key.h"
-#include "config/config_parts.h"
 #include "config/config_record.h"
+#include "config/config_sections.h"
 
 void config_free(struct config *config)
 {
@@ -30,12 +30,12 @@ void config_free(struct config *config)
 }
 
 /* 0, or -1 with errno when the file could not be read to its end. */
-static int read_file(struct config_parts *parts, const char *name)
+static int read_file(struct config_sections *sections, const char *name)
 {
     FILE *file = fopen(name, "re");
     if (file == NULL)
         return -1;
-    int result = config_parts_read(parts, file);
+    int result = config_sections_read(sections, file);
     int error = errno;
     fclose(file);
     errno = error;
@@ -45,19 +45,19 @@ static int read_file(struct config_parts *parts, const char *name)
 /* Fills an empty config. 0, or -1 after the mistakes were written. */
 static int load(struct config *config, FILE *errors)
 {
-    struct config_parts parts;
-    int result = config_parts_init(&parts, config);
+    struct config_sections sections;
+    int result = config_sections_init(&sections, config);
 
     if (result == 0)
-        result = read_file(&parts, config->file);
+        result = read_file(&sections, config->file);
     if (result < 0)
-        config_errors_add(&parts.errors, 0, "%s", strerror(errno));
+        config_errors_add(&sections.errors, 0, "%s", strerror(errno));
     else
-        config_check(&parts);
-    config_errors_write(&parts.errors, config->file, errors);
-    if (config_errors_any(&parts.errors))
+        config_check(&sections);
+    config_errors_write(&sections.errors, config->file, errors);
+    if (config_errors_any(&sections.errors))
         result = -1;
-    config_parts_clear(&parts);
+    config_sections_clear(&sections);
     return result;
 }
 
@@ -94,7 +94,7 @@ static bool has_effect(const struct config_listener *listener, const struct conf
 static void print_record(const struct config *config, enum config_kind kind, size_t index,
                          FILE *out)
 {
-    const struct config_section *section = &config_sections[kind];
+    const struct config_section_kind *section = &config_section_kinds[kind];
     const char *name = config_record_name(config, kind, index);
     char buffer[CONFIG_VALUE_MAX];
 

@@ -2,10 +2,10 @@
 #ifndef KAPROXY_CONFIG_CHECK_H
 #define KAPROXY_CONFIG_CHECK_H
 
-#include "config/config_parts.h"
+#include "config/config_sections.h"
 
-/* Adds what is wrong to parts->errors, and fills in what depends on other keys: a listener's pool,
- * timeout and reuse. */
-void config_check(struct config_parts *parts);
+/* Adds what is wrong to sections->errors, and fills in what depends on other keys: a listener's
+ * pool, timeout and reuse. */
+void config_check(struct config_sections *sections);
 
 #endif

@@ -83,7 +83,7 @@ static_assert(ARRAY_LEN(kaproxy_keys) <= CONFIG_KEYS_MAX, "CONFIG_KEYS_MAX");
 static_assert(ARRAY_LEN(pool_keys) <= CONFIG_KEYS_MAX, "CONFIG_KEYS_MAX");
 static_assert(ARRAY_LEN(listener_keys) <= CONFIG_KEYS_MAX, "CONFIG_KEYS_MAX");
 
-const struct config_section config_sections[CONFIG_KIND_COUNT] = {
+const struct config_section_kind config_section_kinds[CONFIG_KIND_COUNT] = {
     [SECTION_KAPROXY] = {"kaproxy", kaproxy_keys, ARRAY_LEN(kaproxy_keys)},
     [SECTION_POOL] = {"pool", pool_keys, ARRAY_LEN(pool_keys)},
     [SECTION_LISTENER] = {"listener", listener_keys, ARRAY_LEN(listener_keys)},
@@ -95,7 +95,7 @@ bool config_key_suits(const struct config_key *key, const struct scheme *scheme)
            (key->protocols == 0 || (key->protocols & KEY_FOR(scheme->protocol)) != 0);
 }
 
-int config_key_find(const struct config_section *section, const char *name)
+int config_key_find(const struct config_section_kind *section, const char *name)
 {
     for (size_t i = 0; i < section->key_count; i++) {
         if (strcmp(section->keys[i].name, name) == 0)

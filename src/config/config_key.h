@@ -27,7 +27,7 @@ struct config_key {
 
 enum config_kind { SECTION_KAPROXY, SECTION_POOL, SECTION_LISTENER, CONFIG_KIND_COUNT };
 
-struct config_section {
+struct config_section_kind {
     const char *name;
     const struct config_key *keys;
     size_t key_count; /* at most CONFIG_KEYS_MAX */
@@ -35,12 +35,12 @@ struct config_section {
 
 #define CONFIG_KEYS_MAX 32
 
-extern const struct config_section config_sections[CONFIG_KIND_COUNT];
+extern const struct config_section_kind config_section_kinds[CONFIG_KIND_COUNT];
 
 /* Has it an effect on such an upstream? */
 bool config_key_suits(const struct config_key *key, const struct scheme *scheme);
 
 /* A key's index in its section, or -1. */
-int config_key_find(const struct config_section *section, const char *name);
+int config_key_find(const struct config_section_kind *section, const char *name);
 
 #endif

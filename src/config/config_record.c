@@ -58,7 +58,7 @@ bool config_listener_is_unix(const struct config_listener *listener)
 
 int config_record_set_defaults(void *record, enum config_kind kind)
 {
-    const struct config_section *section = &config_sections[kind];
+    const struct config_section_kind *section = &config_section_kinds[kind];
 
     for (size_t i = 0; i < section->key_count; i++) {
         const struct config_key *key = &section->keys[i];
@@ -71,7 +71,7 @@ int config_record_set_defaults(void *record, enum config_kind kind)
 
 void config_record_clear(void *record, enum config_kind kind)
 {
-    const struct config_section *section = &config_sections[kind];
+    const struct config_section_kind *section = &config_section_kinds[kind];
 
     for (size_t i = 0; i < section->key_count; i++) {
         const struct config_key *key = &section->keys[i];

@@ -92,16 +92,16 @@ char *config_tls_format(const struct config_listener *listener, const struct tls
     return text;
 }
 
-static void report(struct config_parts *parts, const struct config_part *part,
+static void report(struct config_sections *sections, const struct config_section *section,
                    const struct tls_mistake *mistake, bool warning)
 {
     char text[CONFIG_TLS_TEXT_MAX];
-    int line = config_part_line(part, keys[mistake->option]);
-    config_tls_format(&parts->config->listeners[part->index], mistake, text);
+    int line = config_section_line(section, keys[mistake->option]);
+    config_tls_format(&sections->config->listeners[section->index], mistake, text);
     if (warning)
-        config_errors_warn(&parts->errors, line, "%s", text);
+        config_errors_warn(&sections->errors, line, "%s", text);
     else
-        config_errors_add(&parts->errors, line, "%s", text);
+        config_errors_add(&sections->errors, line, "%s", text);
 }
 
 /* Takes a mistaken option out, so that the others can be checked too. False: there is none. */
@@ -118,7 +118,7 @@ static bool leave_out(struct tls_options *options, enum tls_option option)
 
 /* Makes a client with these options, to see whether that can be done. 0, or -1 after all their
  * mistakes were reported. */
-static int try_client(struct config_parts *parts, const struct config_part *part,
+static int try_client(struct config_sections *sections, const struct config_section *section,
                       struct tls_options options)
 {
     struct tls_client *client;
@@ -127,7 +127,7 @@ static int try_client(struct config_parts *parts, const struct config_part *part
     for (;;) {
         client = tls_client_new(&options, &mistake);
         if (mistake.text[0] != '\0')
-            report(parts, part, &mistake, client != NULL);
+            report(sections, section, &mistake, client != NULL);
         if (client != NULL || !leave_out(&options, mistake.option))
             break;
         mistaken = true;
@@ -138,13 +138,13 @@ static int try_client(struct config_parts *parts, const struct config_part *part
 }
 
 /* The digest of options that a client was made with, or none after all mistakes were reported. */
-static void make_digest(struct config_parts *parts, const struct config_part *part,
+static void make_digest(struct config_sections *sections, const struct config_section *section,
                         struct tls_options options, unsigned char digest[TLS_DIGEST_SIZE])
 {
     struct tls_mistake mistake;
     bool mistaken = false;
     while (tls_digest(&options, digest, &mistake) < 0) {
-        report(parts, part, &mistake, false);
+        report(sections, section, &mistake, false);
         mistaken = true;
         if (!leave_out(&options, mistake.option))
             break;
@@ -160,16 +160,17 @@ static bool is_address(const char *addr)
 }
 
 /* What is right as such, but seldom meant so, with an upstream that is written as an address. */
-static void warn_about_address(struct config_parts *parts, const struct config_part *part)
+static void warn_about_address(struct config_sections *sections,
+                               const struct config_section *section)
 {
-    const struct config_listener *listener = &parts->config->listeners[part->index];
+    const struct config_listener *listener = &sections->config->listeners[section->index];
     const struct endpoint *upstream = &listener->upstream;
     char authority[ENDPOINT_TEXT_MAX];
     if (!is_address(upstream->addr))
         return;
     if (!has_server_name(listener)) {
         if (listener->tls_verify)
-            config_errors_warn(&parts->errors, config_part_line(part, "upstream"),
+            config_errors_warn(&sections->errors, config_section_line(section, "upstream"),
                                "upstream: its certificate must be for the IP address %s; if it is "
                                "for a name, set tls_server_name",
                                upstream->addr);
@@ -178,21 +179,21 @@ static void warn_about_address(struct config_parts *parts, const struct config_p
     if (endpoint_scheme(upstream)->protocol == PROTOCOL_HTTP &&
         !is_address(listener->tls_server_name) && listener->host != NULL &&
         strcmp(listener->host, "upstream") == 0)
-        config_errors_warn(&parts->errors, config_part_line(part, "tls_server_name"),
+        config_errors_warn(&sections->errors, config_section_line(section, "tls_server_name"),
                            "tls_server_name: the upstream gets its address, %s, as Host; for the "
                            "name set host = %s",
                            endpoint_authority(upstream, authority), listener->tls_server_name);
 }
 
-void config_tls_load(struct config_parts *parts, const struct config_part *part)
+void config_tls_load(struct config_sections *sections, const struct config_section *section)
 {
-    struct config_listener *listener = &parts->config->listeners[part->index];
+    struct config_listener *listener = &sections->config->listeners[section->index];
     unsigned char *digest = listener->upstream.tls_digest;
     const struct tls_options options = config_tls_options(listener);
-    warn_about_address(parts, part);
-    const struct config_listener *twin = find_twin(parts->config, listener, &options);
+    warn_about_address(sections, section);
+    const struct config_listener *twin = find_twin(sections->config, listener, &options);
     if (twin != NULL)
         memcpy(digest, twin->upstream.tls_digest, TLS_DIGEST_SIZE);
-    else if (try_client(parts, part, options) == 0)
-        make_digest(parts, part, options, digest);
+    else if (try_client(sections, section, options) == 0)
+        make_digest(sections, section, options, digest);
 }

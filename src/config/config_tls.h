@@ -2,15 +2,15 @@
 #ifndef KAPROXY_CONFIG_TLS_H
 #define KAPROXY_CONFIG_TLS_H
 
-#include "config/config_parts.h"
+#include "config/config_sections.h"
 #include "tls/tls.h"
 
 /* Checks the TLS settings of a listener whose other keys were checked, and gives its upstream their
  * digest: that of an earlier listener with the same endpoint and the same settings, or a new one.
- * Every mistake in the files, and every warning, goes to parts->errors, at the line of the key;
+ * Every mistake in the files, and every warning, goes to sections->errors, at the line of the key;
  * with a mistake there is no digest. An upstream that was refused, or is missing, has no scheme or
  * no addr: then the files alone are checked. */
-void config_tls_load(struct config_parts *parts, const struct config_part *part);
+void config_tls_load(struct config_sections *sections, const struct config_section *section);
 
 /* What a listener's keys ask for; the texts are the configuration's. */
 struct tls_options config_tls_options(const struct config_listener *listener);

@@ -7,7 +7,7 @@
 int main(void)
 {
     for (int kind = 0; kind < CONFIG_KIND_COUNT; kind++) {
-        const struct config_section *section = &config_sections[kind];
+        const struct config_section_kind *section = &config_section_kinds[kind];
         for (size_t i = 0; i < section->key_count; i++) {
             const struct config_key *key = &section->keys[i];
             printf("%s\t%s\t%s\n", section->name, key->name,
