@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "config/config_check.h"
+#include "config/config_fields.h"
 #include "config/config_ini.h"
 #include "config/config_key.h"
-#include "config/config_record.h"
 #include "config/config_sections.h"
 
 void config_free(struct config *config)
@@ -16,13 +16,13 @@ void config_free(struct config *config)
         return;
     for (size_t i = 0; i < config->listener_count; i++) {
         free(config->listeners[i].name);
-        config_record_clear(&config->listeners[i], SECTION_LISTENER);
+        config_fields_clear(&config->listeners[i], SECTION_LISTENER);
     }
     for (size_t i = 0; i < config->pool_count; i++) {
         free(config->pools[i].name);
-        config_record_clear(&config->pools[i], SECTION_POOL);
+        config_fields_clear(&config->pools[i], SECTION_POOL);
     }
-    config_record_clear(config, SECTION_KAPROXY);
+    config_fields_clear(config, SECTION_KAPROXY);
     free(config->listeners);
     free(config->pools);
     free(config->file);
@@ -95,7 +95,7 @@ static void print_record(const struct config *config, enum config_kind kind, siz
                          FILE *out)
 {
     const struct config_section_kind *section = &config_section_kinds[kind];
-    const char *name = config_record_name(config, kind, index);
+    const char *name = config_fields_name(config, kind, index);
     char buffer[CONFIG_VALUE_MAX];
 
     fprintf(out, "[%s%s%s]\n", section->name, *name != '\0' ? " " : "", name);
@@ -103,7 +103,7 @@ static void print_record(const struct config *config, enum config_kind kind, siz
         const struct config_key *key = &section->keys[i];
         if (kind == SECTION_LISTENER && !has_effect(&config->listeners[index], key))
             continue;
-        const char *value = config_record_format(config, kind, index, key, buffer);
+        const char *value = config_fields_format(config, kind, index, key, buffer);
         print_pair(key->name, value, out);
     }
 }
@@ -111,7 +111,7 @@ static void print_record(const struct config *config, enum config_kind kind, siz
 void config_print(const struct config *config, FILE *out)
 {
     for (enum config_kind kind = 0; kind < CONFIG_KIND_COUNT; kind++) {
-        for (size_t i = 0; i < config_record_count(config, kind); i++) {
+        for (size_t i = 0; i < config_fields_count(config, kind); i++) {
             if (kind != SECTION_KAPROXY)
                 fputc('\n', out);
             print_record(config, kind, i, out);

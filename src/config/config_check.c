@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "config/config_record.h"
+#include "config/config_fields.h"
 #include "config/config_tls.h"
 
 /* Defaults are not meant to fit every max_open. */

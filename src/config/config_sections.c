@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/config_fields.h"
 #include "config/config_ini.h"
-#include "config/config_record.h"
 #include "config/config_type.h"
 
 #define BLANKS " \t"
@@ -31,8 +31,8 @@ int config_sections_init(struct config_sections *sections, struct config *config
 {
     *sections = (struct config_sections){.config = config};
     config_errors_init(&sections->errors);
-    if (config_record_set_defaults(config, SECTION_KAPROXY) < 0 ||
-        config_record_add(config, SECTION_POOL, "", 0) < 0 ||
+    if (config_fields_set_defaults(config, SECTION_KAPROXY) < 0 ||
+        config_fields_add(config, SECTION_POOL, "", 0) < 0 ||
         append_section(sections, &(struct config_section){.kind = SECTION_KAPROXY}) < 0 ||
         append_section(sections, &(struct config_section){.kind = SECTION_POOL}) < 0)
         return -1;
@@ -53,7 +53,7 @@ struct config_section *config_sections_find(const struct config_sections *sectio
     for (size_t i = 0; i < sections->count; i++) {
         struct config_section *section = &sections->list[i];
         if (section->kind == kind &&
-            strcmp(config_record_name(sections->config, kind, section->index), name) == 0)
+            strcmp(config_fields_name(sections->config, kind, section->index), name) == 0)
             return section;
     }
     return NULL;
@@ -97,8 +97,8 @@ static int add_section(struct config_sections *sections, enum config_kind kind, 
     struct config_section section = {.kind = kind, .line = line, .mistaken = mistaken};
 
     if (kind != SECTION_KAPROXY) {
-        section.index = config_record_count(sections->config, kind);
-        if (config_record_add(sections->config, kind, name, line) < 0)
+        section.index = config_fields_count(sections->config, kind);
+        if (config_fields_add(sections->config, kind, name, line) < 0)
             return -1;
     }
     return append_section(sections, &section);
@@ -165,7 +165,7 @@ static void set_value(struct config_sections *sections, struct config_section *s
 {
     const struct config_key *key = input->key;
     void *field =
-        config_record_field(config_record(sections->config, section->kind, section->index), key);
+        config_fields_at(config_fields(sections->config, section->kind, section->index), key);
 
     if (*input->text == '\0' && (key->initial == NULL || *key->initial != '\0')) {
         config_errors_add(&sections->errors, input->line, "%s: the value is missing", key->name);

@@ -15,7 +15,7 @@
 /* One section of the file. */
 struct config_section {
     enum config_kind kind;
-    size_t index;  /* for config_record */
+    size_t index;  /* for config_fields */
     int line;      /* 0: not in the file; [kaproxy] and the default pool are always there */
     bool mistaken; /* its keys are checked, but it counts for nothing else */
     int lines[CONFIG_KEYS_MAX];  /* where each key stands; 0: nowhere */

@@ -1,9 +1,9 @@
-#include "config/config_record.h"
+#include "config/config_fields.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-void *config_record(struct config *config, enum config_kind kind, size_t index)
+void *config_fields(struct config *config, enum config_kind kind, size_t index)
 {
     if (kind == SECTION_POOL)
         return &config->pools[index];
@@ -12,24 +12,24 @@ void *config_record(struct config *config, enum config_kind kind, size_t index)
     return config;
 }
 
-void *config_record_field(void *record, const struct config_key *key)
+void *config_fields_at(void *fields, const struct config_key *key)
 {
-    return (char *)record + key->offset;
+    return (char *)fields + key->offset;
 }
 
-const char *config_record_format(const struct config *config, enum config_kind kind, size_t index,
+const char *config_fields_format(const struct config *config, enum config_kind kind, size_t index,
                                  const struct config_key *key, char buffer[CONFIG_VALUE_MAX])
 {
-    const void *record = config;
+    const void *fields = config;
 
     if (kind == SECTION_POOL)
-        record = &config->pools[index];
+        fields = &config->pools[index];
     else if (kind == SECTION_LISTENER)
-        record = &config->listeners[index];
-    return key->type->format((const char *)record + key->offset, buffer);
+        fields = &config->listeners[index];
+    return key->type->format((const char *)fields + key->offset, buffer);
 }
 
-const char *config_record_name(const struct config *config, enum config_kind kind, size_t index)
+const char *config_fields_name(const struct config *config, enum config_kind kind, size_t index)
 {
     if (kind == SECTION_POOL)
         return config->pools[index].name;
@@ -38,7 +38,7 @@ const char *config_record_name(const struct config *config, enum config_kind kin
     return "";
 }
 
-size_t config_record_count(const struct config *config, enum config_kind kind)
+size_t config_fields_count(const struct config *config, enum config_kind kind)
 {
     if (kind == SECTION_POOL)
         return config->pool_count;
@@ -56,27 +56,27 @@ bool config_listener_is_unix(const struct config_listener *listener)
     return false;
 }
 
-int config_record_set_defaults(void *record, enum config_kind kind)
+int config_fields_set_defaults(void *fields, enum config_kind kind)
 {
     const struct config_section_kind *section = &config_section_kinds[kind];
 
     for (size_t i = 0; i < section->key_count; i++) {
         const struct config_key *key = &section->keys[i];
         struct config_input input = {.key = key, .text = key->initial};
-        if (key->initial != NULL && key->type->parse(&input, config_record_field(record, key)) < 0)
+        if (key->initial != NULL && key->type->parse(&input, config_fields_at(fields, key)) < 0)
             return -1;
     }
     return 0;
 }
 
-void config_record_clear(void *record, enum config_kind kind)
+void config_fields_clear(void *fields, enum config_kind kind)
 {
     const struct config_section_kind *section = &config_section_kinds[kind];
 
     for (size_t i = 0; i < section->key_count; i++) {
         const struct config_key *key = &section->keys[i];
         if (key->type->clear != NULL)
-            key->type->clear(config_record_field(record, key));
+            key->type->clear(config_fields_at(fields, key));
     }
 }
 
@@ -88,7 +88,7 @@ static int add_pool(struct config *config, const char *name, int line)
     config->pools = pools;
     struct config_pool *pool = &pools[config->pool_count++];
     *pool = (struct config_pool){.name = strdup(name), .line = line};
-    return pool->name == NULL ? -1 : config_record_set_defaults(pool, SECTION_POOL);
+    return pool->name == NULL ? -1 : config_fields_set_defaults(pool, SECTION_POOL);
 }
 
 static int add_listener(struct config *config, const char *name, int line)
@@ -100,10 +100,10 @@ static int add_listener(struct config *config, const char *name, int line)
     config->listeners = listeners;
     struct config_listener *listener = &listeners[config->listener_count++];
     *listener = (struct config_listener){.name = strdup(name), .line = line};
-    return listener->name == NULL ? -1 : config_record_set_defaults(listener, SECTION_LISTENER);
+    return listener->name == NULL ? -1 : config_fields_set_defaults(listener, SECTION_LISTENER);
 }
 
-int config_record_add(struct config *config, enum config_kind kind, const char *name, int line)
+int config_fields_add(struct config *config, enum config_kind kind, const char *name, int line)
 {
     return kind == SECTION_POOL ? add_pool(config, name, line) : add_listener(config, name, line);
 }

@@ -1,6 +1,6 @@
 /* The structs behind the sections, handled through the table of keys. */
-#ifndef KAPROXY_CONFIG_RECORD_H
-#define KAPROXY_CONFIG_RECORD_H
+#ifndef KAPROXY_CONFIG_FIELDS_H
+#define KAPROXY_CONFIG_FIELDS_H
 
 #include "base/util.h"
 #include "config/config.h"
@@ -8,31 +8,31 @@
 
 /* The struct of a section: the config itself, or an element of its pools or listeners, which
  * moves when another one is added. */
-void *config_record(struct config *config, enum config_kind kind, size_t index);
-void *config_record_field(void *record, const struct config_key *key);
+void *config_fields(struct config *config, enum config_kind kind, size_t index);
+void *config_fields_at(void *fields, const struct config_key *key);
 
 /* A key's value as text: in buffer, or static, or the config's own. */
-const char *config_record_format(const struct config *config, enum config_kind kind, size_t index,
+const char *config_fields_format(const struct config *config, enum config_kind kind, size_t index,
                                  const struct config_key *key, char buffer[CONFIG_VALUE_MAX]);
 
 /* "" for [kaproxy] and the default pool. */
-const char *config_record_name(const struct config *config, enum config_kind kind, size_t index);
+const char *config_fields_name(const struct config *config, enum config_kind kind, size_t index);
 
 /* How many there are of a kind. */
-size_t config_record_count(const struct config *config, enum config_kind kind);
+size_t config_fields_count(const struct config *config, enum config_kind kind);
 
 /* Does it listen on a unix socket, maybe beside other addresses? */
 bool config_listener_is_unix(const struct config_listener *listener);
 
 /* Appends a pool or listener with the default of every key that has one. 0, or -1 with ENOMEM;
- * config_record_clear copes with what is left then. */
-MUST_CHECK int config_record_add(struct config *config, enum config_kind kind, const char *name,
+ * config_fields_clear copes with what is left then. */
+MUST_CHECK int config_fields_add(struct config *config, enum config_kind kind, const char *name,
                                  int line);
 
 /* Sets every key that has a default to it; the fields are clear. 0, or -1 with ENOMEM. */
-MUST_CHECK int config_record_set_defaults(void *record, enum config_kind kind);
+MUST_CHECK int config_fields_set_defaults(void *fields, enum config_kind kind);
 
 /* Frees what the fields own. */
-void config_record_clear(void *record, enum config_kind kind);
+void config_fields_clear(void *fields, enum config_kind kind);
 
 #endif
