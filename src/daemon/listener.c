@@ -31,7 +31,7 @@
 /* How long clients are taken from the backlog at a stop, where they come without an end. */
 #define BACKLOG_TIME USEC_PER_SEC
 
-struct listening {
+struct listen_socket {
     struct listener *listener;
     struct bound_socket socket;
     int burst;        /* how many clients to expect when it is readable */
@@ -47,15 +47,15 @@ struct listener {
     struct listener_context context;
     TAILQ_ENTRY(listener) link;
     size_t count;
-    struct listening sockets[];
+    struct listen_socket sockets[];
 };
 
-static void unwatch(struct listening *listening)
+static void unwatch(struct listen_socket *listen_socket)
 {
-    if (listening->watched)
-        loop_unwatch(listening->listener->all->worker.loop, &listening->watch, listening->socket.fd,
-                     false);
-    listening->watched = false;
+    if (listen_socket->watched)
+        loop_unwatch(listen_socket->listener->all->worker.loop, &listen_socket->watch,
+                     listen_socket->socket.fd, false);
+    listen_socket->watched = false;
 }
 
 static void stop_accepting(struct listeners *listeners)
@@ -71,12 +71,12 @@ static void stop_accepting(struct listeners *listeners)
 }
 
 /* Level-triggered: clients that are not taken now are reported again. 0, or -1 with errno. */
-static int watch(struct listening *listening)
+static int watch(struct listen_socket *listen_socket)
 {
-    struct loop *loop = listening->listener->all->worker.loop;
-    if (loop_watch(loop, &listening->watch, listening->socket.fd, EPOLLIN) < 0)
+    struct loop *loop = listen_socket->listener->all->worker.loop;
+    if (loop_watch(loop, &listen_socket->watch, listen_socket->socket.fd, EPOLLIN) < 0)
         return -1;
-    listening->watched = true;
+    listen_socket->watched = true;
     return 0;
 }
 
@@ -137,13 +137,13 @@ static void caught_up(struct listeners *listeners)
 
 enum accept_result { ACCEPTED, ACCEPT_NEXT, ACCEPT_NONE, ACCEPT_SHORTAGE };
 
-static enum accept_result accept_one(struct listening *listening)
+static enum accept_result accept_one(struct listen_socket *listen_socket)
 {
-    struct listener *listener = listening->listener;
+    struct listener *listener = listen_socket->listener;
     union address peer = {.sa.sa_family = AF_UNIX};
     socklen_t length = sizeof(peer);
-    bool is_unix = listening->socket.address->sa.ss_family == AF_UNIX;
-    int fd = accept4(listening->socket.fd, is_unix ? NULL : &peer.sa, is_unix ? NULL : &length,
+    bool is_unix = listen_socket->socket.address->sa.ss_family == AF_UNIX;
+    int fd = accept4(listen_socket->socket.fd, is_unix ? NULL : &peer.sa, is_unix ? NULL : &length,
                      SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         switch (errno) {
@@ -180,46 +180,47 @@ static enum accept_result accept_one(struct listening *listening)
  * too many costs a system call for nothing, one too few an iteration of the loop; so the more often
  * more were expected in vain, the longer it takes until that is tried again. After a shortage all
  * are taken, to see the backlog's end. */
-static int next_burst(struct listening *listening)
+static int next_burst(struct listen_socket *listen_socket)
 {
-    struct listeners *listeners = listening->listener->all;
+    struct listeners *listeners = listen_socket->listener->all;
     if (listeners->starved)
         return BURST_MAX;
-    if (loop_now(listeners->worker.loop) - listening->filled_at >= AT_ONCE) {
-        listening->burst = listening->patience = 1;
-        listening->filled = 0;
-    } else if (listening->filled >= listening->patience && listening->burst < BURST_MAX) {
-        listening->burst *= 2;
-        listening->filled = 0;
+    if (loop_now(listeners->worker.loop) - listen_socket->filled_at >= AT_ONCE) {
+        listen_socket->burst = listen_socket->patience = 1;
+        listen_socket->filled = 0;
+    } else if (listen_socket->filled >= listen_socket->patience &&
+               listen_socket->burst < BURST_MAX) {
+        listen_socket->burst *= 2;
+        listen_socket->filled = 0;
     }
-    return listening->burst;
+    return listen_socket->burst;
 }
 
-static void filled_burst(struct listening *listening)
+static void filled_burst(struct listen_socket *listen_socket)
 {
-    if (listening->burst > 1 && listening->filled == 0)
-        listening->patience = 1;
-    listening->filled++;
-    listening->filled_at = loop_now(listening->listener->all->worker.loop);
+    if (listen_socket->burst > 1 && listen_socket->filled == 0)
+        listen_socket->patience = 1;
+    listen_socket->filled++;
+    listen_socket->filled_at = loop_now(listen_socket->listener->all->worker.loop);
 }
 
-static void missed_burst(struct listening *listening, int count)
+static void missed_burst(struct listen_socket *listen_socket, int count)
 {
-    listening->burst = count < 1 ? 1 : count < BURST_MAX ? count : BURST_MAX;
-    listening->filled = 0;
-    if (listening->patience < PATIENCE_MAX)
-        listening->patience *= 2;
+    listen_socket->burst = count < 1 ? 1 : count < BURST_MAX ? count : BURST_MAX;
+    listen_socket->filled = 0;
+    if (listen_socket->patience < PATIENCE_MAX)
+        listen_socket->patience *= 2;
     if (count > 0)
-        listening->filled_at = loop_now(listening->listener->all->worker.loop);
+        listen_socket->filled_at = loop_now(listen_socket->listener->all->worker.loop);
 }
 
 /* Takes up to `most` clients, as far as max_clients allows; *count: those that came, and went
  * again. ACCEPTED: more may stand there. */
-static enum accept_result accept_some(struct listening *listening, int most, int *count)
+static enum accept_result accept_some(struct listen_socket *listen_socket, int most, int *count)
 {
-    const struct listeners *listeners = listening->listener->all;
+    const struct listeners *listeners = listen_socket->listener->all;
     for (*count = 0; *count < most && listeners->clients < listeners->max_clients; (*count)++) {
-        enum accept_result result = accept_one(listening);
+        enum accept_result result = accept_one(listen_socket);
         if (result == ACCEPT_NONE || result == ACCEPT_SHORTAGE)
             return result;
     }
@@ -227,18 +228,18 @@ static enum accept_result accept_some(struct listening *listening, int most, int
 }
 
 /* When more than a burst stand there, the socket is readable again at once. */
-static void accept_burst(struct listening *listening, int burst)
+static void accept_burst(struct listen_socket *listen_socket, int burst)
 {
-    struct listeners *listeners = listening->listener->all;
+    struct listeners *listeners = listen_socket->listener->all;
     int count;
-    enum accept_result result = accept_some(listening, burst, &count);
+    enum accept_result result = accept_some(listen_socket, burst, &count);
     if (result == ACCEPT_SHORTAGE) {
         pause_accepting(listeners, errno);
     } else if (result == ACCEPT_NONE) {
         caught_up(listeners);
-        missed_burst(listening, count);
+        missed_burst(listen_socket, count);
     } else {
-        filled_burst(listening);
+        filled_burst(listen_socket);
     }
     if (listeners->accepting && listeners->clients >= listeners->max_clients) {
         listeners->full++;
@@ -248,9 +249,9 @@ static void accept_burst(struct listening *listening, int burst)
 
 static void on_readable(struct watch *watch, uint32_t events)
 {
-    struct listening *listening = container_of(watch, struct listening, watch);
+    struct listen_socket *listen_socket = container_of(watch, struct listen_socket, watch);
     (void)events;
-    accept_burst(listening, next_burst(listening));
+    accept_burst(listen_socket, next_burst(listen_socket));
 }
 
 /* Accepts again. After a shortage the backlog's end is looked for a little later, to say that all
@@ -311,10 +312,10 @@ static void on_drained(struct task *task)
     listeners->drained(listeners);
 }
 
-static void close_socket(struct listening *listening)
+static void close_socket(struct listen_socket *listen_socket)
 {
-    unwatch(listening);
-    bound_socket_close(&listening->socket);
+    unwatch(listen_socket);
+    bound_socket_close(&listen_socket->socket);
 }
 
 static void close_sockets(struct listener *listener)
@@ -327,7 +328,7 @@ int listeners_add(struct listeners *listeners, const struct config_listener *con
                   struct pool *pool, struct tls_client *tls)
 {
     struct listener *listener =
-        calloc(1, sizeof(*listener) + config->address_count * sizeof(struct listening));
+        calloc(1, sizeof(*listener) + config->address_count * sizeof(struct listen_socket));
     if (listener == NULL) {
         log_error("listener %s: %s", config->name, strerror(errno));
         return -1;
@@ -344,12 +345,12 @@ int listeners_add(struct listeners *listeners, const struct config_listener *con
         goto err_sockets;
     }
     for (size_t i = 0; i < config->address_count; i++) {
-        struct listening *listening = &listener->sockets[i];
-        listening->listener = listener;
+        struct listen_socket *listen_socket = &listener->sockets[i];
+        listen_socket->listener = listener;
         const struct listen_address *address = &config->addresses[i].address;
         const char *error;
-        listening->watch.ready = on_readable;
-        if (bound_socket_open(&listening->socket, address, &config->socket.file, &error) < 0) {
+        listen_socket->watch.ready = on_readable;
+        if (bound_socket_open(&listen_socket->socket, address, &config->socket.file, &error) < 0) {
             log_error("listener %s: cannot listen on %s: %s", config->name, address->text, error);
             goto err_sockets;
         }
@@ -373,35 +374,35 @@ int listeners_start(struct listeners *listeners)
 }
 
 /* Closes a socket, and says so where clients stand there whom nobody serves any more. */
-static void end_backlog(struct listening *listening, const char *why)
+static void end_backlog(struct listen_socket *listen_socket, const char *why)
 {
-    struct pollfd pollfd = {.fd = listening->socket.fd, .events = POLLIN};
+    struct pollfd pollfd = {.fd = listen_socket->socket.fd, .events = POLLIN};
     if (why != NULL && poll(&pollfd, 1, 0) > 0)
         log_warning("listener %s: clients that wait at %s are cut off: %s",
-                    listening->listener->context.config->name, listening->socket.address->text,
-                    why);
-    close_socket(listening);
+                    listen_socket->listener->context.config->name,
+                    listen_socket->socket.address->text, why);
+    close_socket(listen_socket);
 }
 
 /* Takes clients from the backlog of a socket that nobody watches any more, at most `most`, and
  * closes it when that was all, or when there is an end to it. Returns how many came. */
-static int empty_backlog(struct listening *listening, int most)
+static int empty_backlog(struct listen_socket *listen_socket, int most)
 {
-    struct listeners *listeners = listening->listener->all;
+    struct listeners *listeners = listen_socket->listener->all;
     int count;
-    switch (accept_some(listening, most, &count)) {
+    switch (accept_some(listen_socket, most, &count)) {
     case ACCEPT_NONE:
-        end_backlog(listening, NULL);
+        end_backlog(listen_socket, NULL);
         break;
     case ACCEPT_SHORTAGE:
-        end_backlog(listening, error_text(errno));
+        end_backlog(listen_socket, error_text(errno));
         break;
     case ACCEPTED:
     case ACCEPT_NEXT:
         if (listeners->clients >= listeners->max_clients)
-            end_backlog(listening, "max_clients");
+            end_backlog(listen_socket, "max_clients");
         else if (loop_now(listeners->worker.loop) >= listeners->stopped_at + BACKLOG_TIME)
-            end_backlog(listening, "they come without an end");
+            end_backlog(listen_socket, "they come without an end");
         break;
     }
     return count;
