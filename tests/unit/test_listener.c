@@ -15,7 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "support/service_world.h"
+#include "support/session_world.h"
 #include "support/shortage.h"
 #include "support/sockets.h"
 
@@ -39,7 +39,7 @@ static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     char listen[160];
-    service_world_setup((void **)&f->world);
+    session_world_setup((void **)&f->world);
     for (int i = 0; i < SOCKETS; i++)
         snprintf(f->paths[i], sizeof(f->paths[i]), "%s/%d", f->world->folder, i);
     snprintf(listen, sizeof(listen), "unix:%s unix:%s", f->paths[0], f->paths[1]);
@@ -61,7 +61,7 @@ static int teardown(void **state)
     struct fixture *f = *state;
     listeners_abort(&f->listeners);
     listeners_clear(&f->listeners);
-    service_world_teardown((void **)&f->world);
+    session_world_teardown((void **)&f->world);
     free(f);
     return 0;
 }

@@ -17,7 +17,7 @@
 #include "daemon/protocols.h"
 #include "session/http/http_internal.h"
 #include "session/session.h"
-#include "support/service_world.h"
+#include "support/session_world.h"
 #include "support/shortage.h"
 #include "support/sockets.h"
 
@@ -39,7 +39,7 @@ static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     assert_non_null(f);
-    service_world_setup((void **)&f->world);
+    session_world_setup((void **)&f->world);
     f->client = -1;
     *state = f;
     return 0;
@@ -53,7 +53,7 @@ static int teardown(void **state)
     listener_context_clear(&f->context);
     if (f->client >= 0)
         close(f->client);
-    service_world_teardown((void **)&f->world);
+    session_world_teardown((void **)&f->world);
     free(f);
     return 0;
 }

@@ -15,7 +15,7 @@
 #include "base/log.h"
 #include "daemon/protocols.h"
 #include "session/http/http_internal.h"
-#include "support/service_world.h"
+#include "support/session_world.h"
 #include "support/sockets.h"
 
 #define HOUR (3600 * USEC_PER_SEC)
@@ -50,7 +50,7 @@ static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     assert_non_null(f);
-    service_world_setup((void **)&f->world);
+    session_world_setup((void **)&f->world);
     snprintf(f->path, sizeof(f->path), "%s/access.log", f->world->folder);
     assert_int_equal(log_access_open(f->path), 0);
     f->client = -1;
@@ -67,7 +67,7 @@ static int teardown(void **state)
         close(f->client);
     assert_int_equal(log_access_open("off"), 0);
     assert_int_equal(unlink(f->path), 0);
-    service_world_teardown((void **)&f->world);
+    session_world_teardown((void **)&f->world);
     free(f);
     return 0;
 }

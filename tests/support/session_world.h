@@ -1,7 +1,7 @@
 /* What the tests of listeners and sessions share: a loop, a pool, an upstream on loopback, and the
  * configuration of one listener. A failed step fails the test. */
-#ifndef KAPROXY_TESTS_SERVICE_WORLD_H
-#define KAPROXY_TESTS_SERVICE_WORLD_H
+#ifndef KAPROXY_TESTS_SESSION_WORLD_H
+#define KAPROXY_TESTS_SESSION_WORLD_H
 
 #include <stdbool.h>
 
@@ -31,8 +31,8 @@ struct world {
 };
 
 /* cmocka fixtures. A descriptor that is still open at the end was leaked, and fails the test. */
-int service_world_setup(void **state);
-int service_world_teardown(void **state);
+int session_world_setup(void **state);
+int session_world_teardown(void **state);
 
 /* The listener: a scheme, addresses to listen on, further lines. */
 void world_configure(struct world *world, const char *scheme, const char *listen,

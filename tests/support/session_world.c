@@ -1,4 +1,4 @@
-#include "support/service_world.h"
+#include "support/session_world.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,7 +23,7 @@
 /* Ends a test that waits for ever. */
 #define PATIENCE 60
 
-int service_world_setup(void **state)
+int session_world_setup(void **state)
 {
     struct world *world = calloc(1, sizeof(*world));
     static const struct pool_limits limits = {.max_tunnels = 1};
@@ -47,7 +47,7 @@ int service_world_setup(void **state)
     return 0;
 }
 
-int service_world_teardown(void **state)
+int session_world_teardown(void **state)
 {
     struct world *world = *state;
     shortage_of_epoll_ctl(0);
