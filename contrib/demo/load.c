@@ -14,7 +14,7 @@
 #include "secure.h"
 #include "upstream.h"
 
-#define PATIENCE 10   /* seconds without a response that make a client give up */
+#define WAIT_MAX 10   /* seconds without a response that make a client give up */
 #define TEXT_MAX 1024 /* the upstream's responses are shorter */
 
 struct client {
@@ -114,7 +114,7 @@ static size_t client_number(const struct client *client)
 
 static void load_start_client(struct load *load)
 {
-    static const struct timeval patience = {.tv_sec = PATIENCE};
+    static const struct timeval wait_max = {.tv_sec = WAIT_MAX};
     struct client *client = &load->clients[load->started++];
 
     client->load = load;
@@ -126,7 +126,7 @@ static void load_start_client(struct load *load)
         event_base_loopbreak(load->base);
         return;
     }
-    bufferevent_set_timeouts(client->stream, &patience, &patience);
+    bufferevent_set_timeouts(client->stream, &wait_max, &wait_max);
     evbuffer_add_printf(bufferevent_get_output(client->stream), "GET /client/%zu HTTP/1.0\r\n\r\n",
                         client_number(client));
 }

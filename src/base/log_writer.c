@@ -16,8 +16,8 @@
 #define RETRY USEC_PER_SEC
 
 /* At the end: how long the writer tries, and how long it is waited for. */
-#define FINISH   (900 * USEC_PER_MSEC)
-#define PATIENCE USEC_PER_SEC
+#define FINISH      (900 * USEC_PER_MSEC)
+#define FINISH_WAIT USEC_PER_SEC
 
 #define STACK_SIZE (256 * 1024)
 
@@ -290,14 +290,14 @@ void log_writer_reopen(void)
 bool log_writer_stop(void)
 {
     struct pollfd ended = {.fd = writer.ended, .events = POLLIN};
-    usec_t deadline = now() + PATIENCE;
+    usec_t deadline = now() + FINISH_WAIT;
     if (!writer.running) {
         finish();
         return true;
     }
     atomic_store(&writer.stopping, true);
     ring_bell();
-    for (usec_t left = PATIENCE; left > 0 && ended.revents == 0; left = deadline - now())
+    for (usec_t left = FINISH_WAIT; left > 0 && ended.revents == 0; left = deadline - now())
         poll(&ended, 1, milliseconds(left));
     if (ended.revents == 0) {
         pthread_detach(writer.thread);

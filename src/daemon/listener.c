@@ -22,7 +22,7 @@
 #define AT_ONCE (2 * USEC_PER_MSEC)
 
 /* How many bursts as large as expected are taken, at most, before more are expected. */
-#define PATIENCE_MAX 64
+#define BURSTS_NEEDED_MAX 64
 
 /* How long accepting pauses when there are no descriptors. A session that ends sooner ends the
  * pause. */
@@ -34,10 +34,10 @@
 struct listen_socket {
     struct listener *listener;
     struct bound_socket socket;
-    int burst;        /* how many clients to expect when it is readable */
-    int filled;       /* how often in a row that many came */
-    int patience;     /* how often they must, before more are expected */
-    usec_t filled_at; /* when they came last */
+    int burst;         /* how many clients to expect when it is readable */
+    int filled;        /* how often in a row that many came */
+    int bursts_needed; /* how often they must, before more are expected */
+    usec_t filled_at;  /* when they came last */
     struct watch watch;
     bool watched;
 };
@@ -186,9 +186,9 @@ static int next_burst(struct listen_socket *listen_socket)
     if (listeners->starved)
         return BURST_MAX;
     if (loop_now(listeners->worker.loop) - listen_socket->filled_at >= AT_ONCE) {
-        listen_socket->burst = listen_socket->patience = 1;
+        listen_socket->burst = listen_socket->bursts_needed = 1;
         listen_socket->filled = 0;
-    } else if (listen_socket->filled >= listen_socket->patience &&
+    } else if (listen_socket->filled >= listen_socket->bursts_needed &&
                listen_socket->burst < BURST_MAX) {
         listen_socket->burst *= 2;
         listen_socket->filled = 0;
@@ -199,7 +199,7 @@ static int next_burst(struct listen_socket *listen_socket)
 static void filled_burst(struct listen_socket *listen_socket)
 {
     if (listen_socket->burst > 1 && listen_socket->filled == 0)
-        listen_socket->patience = 1;
+        listen_socket->bursts_needed = 1;
     listen_socket->filled++;
     listen_socket->filled_at = loop_now(listen_socket->listener->all->worker.loop);
 }
@@ -208,8 +208,8 @@ static void missed_burst(struct listen_socket *listen_socket, int count)
 {
     listen_socket->burst = count < 1 ? 1 : count < BURST_MAX ? count : BURST_MAX;
     listen_socket->filled = 0;
-    if (listen_socket->patience < PATIENCE_MAX)
-        listen_socket->patience *= 2;
+    if (listen_socket->bursts_needed < BURSTS_NEEDED_MAX)
+        listen_socket->bursts_needed *= 2;
     if (count > 0)
         listen_socket->filled_at = loop_now(listen_socket->listener->all->worker.loop);
 }

@@ -38,7 +38,7 @@ static void name_free(struct name *name)
     struct resolver *resolver = name->resolver;
     name_use(name);
     loop_unpost(resolver->loop, &name->serve_task);
-    timer_clear(resolver->loop, &name->patience);
+    timer_clear(resolver->loop, &name->wait_limit);
     timer_clear(resolver->loop, &name->delay);
     timer_clear(resolver->loop, &name->renewal);
     tdelete(name, &resolver->tree, compare_names);
@@ -98,7 +98,7 @@ void name_tell(struct name *name, enum askers askers, const union address *addre
     bool partial = answer_is_partial(name);
     struct lookup *lookup;
     loop_unpost(name->resolver->loop, &name->serve_task);
-    timer_clear(name->resolver->loop, &name->patience);
+    timer_clear(name->resolver->loop, &name->wait_limit);
     name->telling = true;
     for (int i = 0; i <= (askers == ASKERS_ALL); i++) {
         struct lookup_list *list = i == 0 ? &name->lookups : &name->both_families;
@@ -139,9 +139,9 @@ void name_schedule_renewal(struct name *name)
         log_error("name=%s no memory for the timer that renews it", name->text);
 }
 
-static void on_patience(struct timer *timer)
+static void on_wait_limit(struct timer *timer)
 {
-    struct name *name = container_of(timer, struct name, patience);
+    struct name *name = container_of(timer, struct name, wait_limit);
     answer_note_failure(name, "no answer in time");
     answer_tell(name, ASKERS_MOST);
 }
@@ -200,7 +200,7 @@ static struct name *name_get(struct resolver *resolver, const char *text)
     name->resolver = resolver;
     name->query.name = name;
     name->serve_task.run = on_serve;
-    name->patience.fire = on_patience;
+    name->wait_limit.fire = on_wait_limit;
     name->renewal.fire = on_renewal;
     answer_init(name);
     TAILQ_INIT(&name->lookups);
@@ -225,8 +225,8 @@ static int prepare(struct name *name, const struct lookup *lookup)
         return 0;
     if (answer_is_ready(name))
         loop_post(loop, &name->serve_task);
-    else if (answer_exists(name) && !timer_is_set(&name->patience) &&
-             timer_set(loop, &name->patience, loop_now(loop) + RESOLVER_PATIENCE) < 0)
+    else if (answer_exists(name) && !timer_is_set(&name->wait_limit) &&
+             timer_set(loop, &name->wait_limit, loop_now(loop) + RESOLVER_WAIT_MAX) < 0)
         loop_post(loop, &name->serve_task);
     return 0;
 }
@@ -256,7 +256,7 @@ void resolver_cancel(struct resolver *resolver, struct lookup *lookup)
     TAILQ_REMOVE(list_of(name, lookup), lookup, link);
     lookup->name = NULL;
     if (!is_looked_up(name)) {
-        timer_clear(resolver->loop, &name->patience);
+        timer_clear(resolver->loop, &name->wait_limit);
         loop_unpost(resolver->loop, &name->serve_task);
     }
     name_settle(name);

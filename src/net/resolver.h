@@ -8,7 +8,7 @@
  *
  * What has come is kept for its TTL, within RESOLVER_TTL_MIN and _MAX. After that it is asked for
  * anew; while this fails (in whatever way, "no such name" included) or takes longer than
- * RESOLVER_PATIENCE, the last good answer serves for RESOLVER_STALE_MAX more (RFC 8767), and the
+ * RESOLVER_WAIT_MAX, the last good answer serves for RESOLVER_STALE_MAX more (RFC 8767), and the
  * name is asked for once in RESOLVER_RETRY. The log is told when that begins and when it ends.
  *
  * An answer that lacks an address does not say that it is gone: see address_book.h. */
@@ -27,7 +27,7 @@
 #define RESOLVER_TTL_MIN   (1 * USEC_PER_SEC)
 #define RESOLVER_TTL_MAX   (3600 * USEC_PER_SEC)
 #define RESOLVER_STALE_MAX (3600 * USEC_PER_SEC)
-#define RESOLVER_PATIENCE  (2 * USEC_PER_SEC)
+#define RESOLVER_WAIT_MAX  (2 * USEC_PER_SEC)
 #define RESOLVER_RETRY     (5 * USEC_PER_SEC)
 #define RESOLVER_DELAY     (50 * USEC_PER_MSEC) /* RFC 8305 section 3: Resolution Delay */
 

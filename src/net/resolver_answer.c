@@ -220,7 +220,7 @@ static void give_it_time(struct name *name)
         answer_tell(name, ASKERS_MOST);
         return;
     }
-    timer_clear(loop_of(name), &name->patience);
+    timer_clear(loop_of(name), &name->wait_limit);
     if (timer_set(loop_of(name), &name->delay, now_of(name) + RESOLVER_DELAY) < 0)
         answer_on_delay(&name->delay);
 }

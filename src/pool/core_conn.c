@@ -111,7 +111,7 @@ static enum pool_discard objection_of_peek(const struct core_conn *conn, enum po
 {
     switch (peek) {
     case POOL_PEEK_DATA:
-        if (conn->uses == 0 && conn->host->greets)
+        if (conn->uses == 0 && conn->host->sends_greeting)
             break;
         return DISCARD_UNREAD_DATA;
     case POOL_PEEK_DATA_END:

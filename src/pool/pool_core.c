@@ -175,7 +175,7 @@ void pool_core_keep_preconnected(struct core_host *host)
 
 void pool_core_expect_greeting(struct core_host *host)
 {
-    host->greets = true;
+    host->sends_greeting = true;
 }
 
 /* Gives back the place of a dial that was to begin. */

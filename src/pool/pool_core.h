@@ -172,7 +172,7 @@ struct core_host {
     struct core_request *without_dial; /* the oldest waiter without one, or NULL */
     struct heap_node needs_dial; /* in core->needs_dial while that one could use a free place */
     bool retained;               /* stays when it is empty */
-    bool greets;                 /* early bytes on an unused connection are for its first user */
+    bool sends_greeting;         /* early bytes on an unused connection are for its first user */
     bool wants_preconnected;     /* in core->wanting */
     bool has_excess;             /* in core->excess */
     bool empty;                  /* in core->empties */

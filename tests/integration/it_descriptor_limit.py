@@ -8,7 +8,7 @@ import sys
 import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import PATIENCE, Kaproxy, answer_lines, main, test, wait_until
+from kaptest import Kaproxy, WAIT_MAX, answer_lines, main, test, wait_until
 from kaptest.http import HttpUpstream, client, describe, start
 from kaptest.peers import need
 
@@ -43,7 +43,7 @@ def kept_for_dials(t):
     together = threading.Barrier(CONNECTIONS)
 
     def handler(connection, message):
-        together.wait(PATIENCE)
+        together.wait(WAIT_MAX)
         return describe(connection, message)
 
     upstream = t.own(HttpUpstream(handler))

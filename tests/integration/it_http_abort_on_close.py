@@ -8,7 +8,7 @@ import sys
 import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import PATIENCE, ScriptedUpstream, main, test, wait_until
+from kaptest import ScriptedUpstream, WAIT_MAX, main, test, wait_until
 from kaptest.http import (LAST_CHUNK, HttpUpstream, check_line, chunk, client, head, held, one_shot,
                           read_request, request, response, start)
 
@@ -144,7 +144,7 @@ def pipelined(t):
             if message.target == "/a":
                 connection.is_silent(0.4)
             if message.target == "/held":
-                go.wait(PATIENCE)
+                go.wait(WAIT_MAX)
             return b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + message.target.encode()[:2]
 
         go = threading.Event()
@@ -171,7 +171,7 @@ def acknowledged_late(t):
             connection.is_silent(0.1)
             return response(b"a" * 200_000)
         if message.target == "/held":
-            go.wait(PATIENCE)
+            go.wait(WAIT_MAX)
         return response(message.target.encode())
 
     go = threading.Event()
@@ -328,7 +328,7 @@ def read_later(t):
     def handler(connection):
         read_request(connection, with_body=lambda _: False)
         connection.send(head("HTTP/1.1 200 OK", [("Transfer-Encoding", "chunked")]))
-        go.wait(PATIENCE)
+        go.wait(WAIT_MAX)
         for _ in range(8):
             connection.send(chunk(b"x"))
             pause.wait(0.05)

@@ -8,7 +8,7 @@ import sys
 import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import PATIENCE, SLOW, ScriptedUpstream, main, test, wait_until
+from kaptest import SLOW, ScriptedUpstream, WAIT_MAX, main, test, wait_until
 from kaptest.http import (Cut, HttpUpstream, client, head, one_shot, read_request, request,
                           response, start)
 
@@ -75,7 +75,7 @@ def trickle_down(t):
         connection.send(ANSWER_HEAD)
         for piece in pieces():
             connection.send(piece)
-            t.check(go.acquire(timeout=PATIENCE), "the client did not get it")
+            t.check(go.acquire(timeout=WAIT_MAX), "the client did not get it")
         connection.read_end()
 
     upstream = t.own(ScriptedUpstream(script))
@@ -111,7 +111,7 @@ def trickle_up(t):
     peer.channel.send(REQUEST_HEAD)
     for piece in pieces():
         peer.channel.send(piece)
-        t.check(go.acquire(timeout=PATIENCE), "the upstream did not get it")
+        t.check(go.acquire(timeout=WAIT_MAX), "the upstream did not get it")
     t.equal(peer.response().body, b"done", "answer")
     check_spliced(t, kaproxy)
     kaproxy.wait_idle(1)
@@ -161,7 +161,7 @@ def client_leaves_up(t):
 
     def script(connection):
         read_request(connection, with_body=lambda _: False)
-        left.wait(PATIENCE)
+        left.wait(WAIT_MAX)
         seen.append(connection.read_end())
 
     left = threading.Event()
@@ -265,7 +265,7 @@ def read_late_up(t):
 
     def script(connection):
         size = int(read_request(connection, with_body=lambda _: False).target[1:])
-        go.wait(PATIENCE)
+        go.wait(WAIT_MAX)
         connection.send(response(b"%d" % (connection.read(size) == LATE[:size])))
         connection.read_end()
 

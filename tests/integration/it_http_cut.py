@@ -7,7 +7,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import PATIENCE, ScriptedUpstream, Skip, main, test, wait_until
+from kaptest import ScriptedUpstream, Skip, WAIT_MAX, main, test, wait_until
 from kaptest.http import (Cut, check_line, chunk, client, head, read_request, response_until_close,
                           start)
 
@@ -98,7 +98,7 @@ def times_out(t):
 def bad_chunk(t):
     for more in b"", BODY[:1000]:
         kaproxy, peer, connection = exchange(t, CHUNKED + chunk(BODY[:100_000]), slow=False)
-        t.check(not peer.channel.is_silent(PATIENCE), "nothing came")
+        t.check(not peer.channel.is_silent(WAIT_MAX), "nothing came")
         connection.send((chunk(more) if more else b"") + b"xyz\r\n")
         read_cut(t, peer, BODY[:100_000] + more)
         check_over(t, kaproxy, "bad_response", "protocol_error")
@@ -152,7 +152,7 @@ def ends_behind_a_response(t):
 def until_close(t):
     for data in response_until_close(BODY[:1000]), CHUNKED + chunk(BODY[:1000]):
         kaproxy, peer, connection = exchange(t, data, version="1.0", slow=False)
-        t.check(not peer.channel.is_silent(PATIENCE), "nothing came")
+        t.check(not peer.channel.is_silent(WAIT_MAX), "nothing came")
         connection.reset()
         read_cut(t, peer, BODY[:1000], "reset")
         check_over(t, kaproxy, "upstream_reset", "upstream_error")

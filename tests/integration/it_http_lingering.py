@@ -9,7 +9,7 @@ import threading
 import time
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import PATIENCE, ReservedPort, SLOW, main, test, tls
+from kaptest import ReservedPort, SLOW, WAIT_MAX, main, test, tls
 from kaptest.http import (HttpUpstream, check_line, client, head, held, request, response, start,
                           wait_line)
 
@@ -96,7 +96,7 @@ def line_end_behind_body(t):
 @test("a client whose whole body was read, to the last byte and not beyond, is closed at once")
 def all_was_read(t):
     upstream, go = held(t)
-    upstream.handler = lambda c, m: go.wait(PATIENCE) and response()  # delivered as soon as it is sent
+    upstream.handler = lambda c, m: go.wait(WAIT_MAX) and response()  # delivered as soon as it is sent
     kaproxy = start(t, upstream, main={"log_level": "debug"})
     peer = client(t, kaproxy)
     peer.channel.send(post(40_000))  # more than comes with a head
@@ -153,7 +153,7 @@ def third_request(t):
 
     def handler(connection, message):
         if message.target == "/none":
-            go.wait(PATIENCE)
+            go.wait(WAIT_MAX)
         return large_or_nothing(connection, message)
 
     upstream = t.own(HttpUpstream(handler))
@@ -169,7 +169,7 @@ def third_request(t):
 @test("the same for a client that has received all: it sees an end in order")
 def third_request_of_a_quick_one(t):
     upstream, go = held(t, "/none")
-    upstream.handler = lambda c, m: go.wait(PATIENCE) and None
+    upstream.handler = lambda c, m: go.wait(WAIT_MAX) and None
     kaproxy = start(t, upstream)
     with kaproxy.paused():
         peer = client(t, kaproxy)
@@ -255,12 +255,12 @@ def stops_in_response(t):
 
     def in_two_parts(connection, _message):
         connection.send(response(LARGE)[:1000])
-        go.wait(PATIENCE)
+        go.wait(WAIT_MAX)
         return response(LARGE)[1000:]
 
     upstream = t.own(HttpUpstream(in_two_parts))
     kaproxy, peer = pipelining(t, upstream)
-    t.check(not peer.channel.is_silent(PATIENCE), "nothing came of the answer")
+    t.check(not peer.channel.is_silent(WAIT_MAX), "nothing came of the answer")
     terminate(kaproxy)
     peer.channel.send(request())
     go.set()

@@ -7,7 +7,7 @@ import sys
 import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import PATIENCE, SLOW, ScriptedUpstream, main, test, wait_until
+from kaptest import SLOW, ScriptedUpstream, WAIT_MAX, main, test, wait_until
 from kaptest.http import (LAST_CHUNK, HttpUpstream, check_line, chunk, client, describe, head,
                           one_shot, read_request, request, response, start)
 
@@ -245,7 +245,7 @@ def again(t):
         if first:  # by itself, so that it is not read together with the header
             kaproxy.counters()
             peer.channel.send(framed(first, is_chunked))
-        t.check(seen.wait(PATIENCE), "the upstream did not get the first part")
+        t.check(seen.wait(WAIT_MAX), "the upstream did not get the first part")
         upstream.wait_accepted(2)
         peer.channel.send(framed(b"rest", is_chunked) + (LAST_CHUNK if is_chunked else b""))
         t.equal(peer.response().body, b"2 PUT /x " + first + b"rest", "answer")
@@ -260,7 +260,7 @@ def not_again(t):
         peer = client(t, kaproxy)
         peer.channel.send(head(f"{method} /x HTTP/1.1",
                                [("Host", "h"), ("Content-Length", size + 1)]) + b"x" * size)
-        t.check(seen.wait(PATIENCE), "the upstream did not get the first part")
+        t.check(seen.wait(WAIT_MAX), "the upstream did not get the first part")
         t.equal(peer.response().status, 502, f"status of {method}")
         t.equal(upstream.accepted, 1, "connections")
         line = check_line(t, kaproxy, 2, status=502, end="upstream_closed")

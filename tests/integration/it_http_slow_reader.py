@@ -7,7 +7,7 @@ import sys
 import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import PATIENCE, SLOW, Skip, main, test, wait_until
+from kaptest import SLOW, Skip, WAIT_MAX, main, test, wait_until
 from kaptest.http import HttpUpstream, client, one_shot, response, start
 
 SMALL, LARGE = 200_000, 10_000_000
@@ -70,7 +70,7 @@ def goes_on(t):
     def in_two_parts(connection, _message):
         connection.send(response(b"x" * (kernel + 50_000))
                         .replace(b"%d" % (kernel + 50_000), b"%d" % (kernel + 100_000), 1))
-        more_comes.wait(PATIENCE)
+        more_comes.wait(WAIT_MAX)
         return b"x" * 50_000
 
     upstream = t.own(HttpUpstream(in_two_parts))

@@ -7,7 +7,7 @@ import threading
 import time
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import PATIENCE, ScriptedUpstream, main, test
+from kaptest import ScriptedUpstream, WAIT_MAX, main, test
 from kaptest.http import (LAST_CHUNK, Cut, HttpUpstream, check_line, chunk, client, describe, head,
                           read_request, request, response, start)
 
@@ -183,7 +183,7 @@ def late(go, first=b""):
     """Sends this, then answers when it is told to."""
     def handler(connection, message):
         connection.send(first)
-        go.wait(PATIENCE)
+        go.wait(WAIT_MAX)
         return describe(connection, message)
     return handler
 
@@ -243,7 +243,7 @@ def interim(t):
     for first in response(b"x" * 10)[:5], response(b"x" * 10)[:-1]:
         go = threading.Event()
         t.callback(go.set)
-        upstream = t.own(HttpUpstream(lambda c, m, f=first, g=go: c.send(f) or g.wait(PATIENCE)
+        upstream = t.own(HttpUpstream(lambda c, m, f=first, g=go: c.send(f) or g.wait(WAIT_MAX)
                                       and response(b"x" * 10)[len(f):]))
         other = {"listener other": {"listen": "127.0.0.1:{port}", "upstream": upstream.endpoint,
                                     **IDLE}}

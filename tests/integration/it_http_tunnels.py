@@ -6,7 +6,7 @@ import sys
 import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import PATIENCE, main, test, wait_until
+from kaptest import WAIT_MAX, main, test, wait_until
 from kaptest.http import HttpUpstream, check_line, client, describe, head, one_shot, response, start
 
 UPGRADE = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
@@ -80,7 +80,7 @@ def waiters_are_served(t):
 
     def handler(connection, message):
         if message.get("Upgrade"):
-            go.wait(PATIENCE)
+            go.wait(WAIT_MAX)
         return upstream.grant(connection, message)
 
     upstream = t.own(Origin())
@@ -129,7 +129,7 @@ def none(t):
 def at_once(t):
     go = threading.Event()
     t.callback(go.set)
-    upstream = t.own(HttpUpstream(lambda *_: go.wait(PATIENCE) and response(b"")))
+    upstream = t.own(HttpUpstream(lambda *_: go.wait(WAIT_MAX) and response(b"")))
     kaproxy = start(t, upstream, pool={"max_per_host": 1, "max_tunnels": 0})
     busy = client(t, kaproxy)
     busy.send()
@@ -153,7 +153,7 @@ def in_vain(t, discarded, **options):
 
     def handler(connection, message):
         if message.target == "/busy":
-            go.wait(PATIENCE)
+            go.wait(WAIT_MAX)
         return upstream.grant(connection, message)
 
     upstream = t.own(Origin())
@@ -191,7 +191,7 @@ def declined(t):
         if message.target != "/declined":
             return upstream.grant(connection, message)
         connection.send(head("HTTP/1.1 200 OK", [("Content-Length", "4")]))
-        go.wait(PATIENCE)
+        go.wait(WAIT_MAX)
         return b"body"
 
     upstream = t.own(Origin())

@@ -7,7 +7,7 @@ import concurrent.futures
 import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import LONG, PATIENCE, SLOW, main, test
+from kaptest import LONG, SLOW, WAIT_MAX, main, test
 from kaptest.crosstalk import exchange, mostly_whole
 from kaptest.http import head, read_request, read_response, request, response
 from kaptest.large import drain, pour
@@ -16,7 +16,7 @@ from kaptest.storm import Storm
 from kaptest.tls_ca import authority
 
 # Whatever stalls is ended by that, and then it is not whole.
-IDLE = f"{PATIENCE:g}s"
+IDLE = f"{WAIT_MAX:g}s"
 
 SIZE = (8000 if LONG else 500) << (19 if SLOW else 20)
 

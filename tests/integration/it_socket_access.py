@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import PATIENCE, Kaproxy, Skip, answer_lines, main, test
+from kaptest import Kaproxy, Skip, WAIT_MAX, answer_lines, main, test
 from kaptest.kaproxy import PROGRAM
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "man/kaproxy.ini.5"
@@ -48,7 +48,7 @@ def rights_of(user, *groups):
 def connect_as(path, user, *groups):
     """What such a client gets at a socket: an answer, or why there is none."""
     with socket.socket(socket.AF_UNIX) as peer:
-        peer.settimeout(PATIENCE)
+        peer.settimeout(WAIT_MAX)
         try:
             with rights_of(user, *groups):
                 peer.connect(str(path))

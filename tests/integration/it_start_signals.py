@@ -8,7 +8,7 @@ import sys
 import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import PATIENCE, Kaproxy, answer_lines, main, spawn, test, wait_until
+from kaptest import Kaproxy, WAIT_MAX, answer_lines, main, spawn, test, wait_until
 from kaptest.kaproxy import PROGRAM
 from kaptest.tls import settings
 
@@ -60,7 +60,7 @@ def storm(t):
 
     thread = threading.Thread(target=send_signals, daemon=True)
     thread.start()
-    t.callback(thread.join, PATIENCE)
+    t.callback(thread.join, WAIT_MAX)
     t.callback(ready.set)
     kaproxy.start()
     ready.set()
@@ -82,7 +82,7 @@ def ended(t):
         process = spawn([PROGRAM, "-c", str(fifo)], preexec_fn=heed_interrupts)
         with open(fifo, "w", encoding="ascii"):
             process.send_signal(number)
-            t.equal(process.wait(PATIENCE), -number, "status")
+            t.equal(process.wait(WAIT_MAX), -number, "status")
 
 
 @test("signals that its parent has blocked, one of them pending, are heeded all the same")

@@ -9,7 +9,7 @@ import sys
 import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import PATIENCE, answer_lines, main, test, wait_until
+from kaptest import WAIT_MAX, answer_lines, main, test, wait_until
 from kaptest.http import response
 from kaptest.http import client as http_client
 from kaptest.tls import Records, TlsUpstream, handshakes, start, upstream_context
@@ -36,14 +36,14 @@ class Doing:
     def __call__(self, connection):
         connection.send(b"%d %s\n" % (connection.number, connection.read_line()))
         if connection.number == 1:
-            self.go.wait(PATIENCE)
+            self.go.wait(WAIT_MAX)
             self.action(connection)
             self.done.set()
         answer_lines(connection)
 
     def now(self):
         self.go.set()
-        self.done.wait(PATIENCE)
+        self.done.wait(WAIT_MAX)
 
 
 def check_discarded(t, action, counter, version, **options):
@@ -119,7 +119,7 @@ def part_behind(t):
         if connection.number > 1:
             connection.send(right)
         else:
-            waiting.wait(PATIENCE)
+            waiting.wait(WAIT_MAX)
             connection.send(right + wrong[:size])
             if records.receive():
                 connection.send(wrong[size:])
@@ -167,13 +167,13 @@ class Late(TlsUpstream):
 
     def shake_hands(self, connection):
         """The first step reads the ClientHello and answers it, and wants to read more."""
-        select.select([connection.socket], [], [], PATIENCE)
+        select.select([connection.socket], [], [], WAIT_MAX)
         connection.socket.settimeout(0)
         try:
             connection.socket.do_handshake()
         except ssl.SSLWantReadError:
-            self.go.wait(PATIENCE)
-        connection.socket.settimeout(PATIENCE)
+            self.go.wait(WAIT_MAX)
+        connection.socket.settimeout(WAIT_MAX)
         connection.socket.do_handshake()
 
 

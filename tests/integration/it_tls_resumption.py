@@ -7,7 +7,7 @@ import ssl
 import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import PATIENCE, main, test
+from kaptest import WAIT_MAX, main, test
 from kaptest.http import one_shot
 from kaptest.tls import HttpsUpstream, handshakes, settings, start, upstream_context
 from kaptest.tls_ca import authority
@@ -62,7 +62,7 @@ def failing(t):
         def shake_hands(self, connection):
             if fails:
                 fails.pop()
-                select.select([connection.socket], [], [], PATIENCE)  # the ClientHello
+                select.select([connection.socket], [], [], WAIT_MAX)  # the ClientHello
                 connection.reset()
             super().shake_hands(connection)
 

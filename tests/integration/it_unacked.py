@@ -7,7 +7,7 @@ import sys
 import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import PATIENCE, ScriptedUpstream, answer_lines, main, test, wait_until
+from kaptest import ScriptedUpstream, WAIT_MAX, answer_lines, main, test, wait_until
 from kaptest.http import (HttpUpstream, check_line, client, describe, head, held, one_shot,
                           read_request, start)
 from kaptest.silence import deaf_listener, deafen, undeafen
@@ -78,7 +78,7 @@ def three(t):
 
     def handler(connection, message):
         if message.target == "/first":
-            together.wait(PATIENCE)
+            together.wait(WAIT_MAX)
         return describe(connection, message)
 
     upstream = t.own(HttpUpstream(handler))
@@ -123,7 +123,7 @@ def in_body(t):
         connection.send(head("HTTP/1.1 100 Continue"))
         connection.read(100_000)
         deafen(connection)
-        go.wait(PATIENCE)
+        go.wait(WAIT_MAX)
 
     go = threading.Event()
     kaproxy = start(t, t.own(ScriptedUpstream(script)), pool=POOL)
@@ -239,7 +239,7 @@ def full(t, **options):
     go = threading.Event()
 
     def script(connection):
-        go.wait(PATIENCE)
+        go.wait(WAIT_MAX)
         connection.read_end()
 
     upstream = t.upstream(script, receive_buffer=4096)

@@ -8,7 +8,7 @@ import threading
 import time
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import PATIENCE, Failure, connect, main, test, wait_until
+from kaptest import Failure, WAIT_MAX, connect, main, test, wait_until
 from kaptest.peers import Redis
 
 TIMEOUT = 1.0
@@ -57,7 +57,7 @@ class Load:
     def stop(self):
         self.stopping = True
         for thread in self.threads:
-            thread.join(PATIENCE)
+            thread.join(WAIT_MAX)
 
 
 def start(t):

@@ -93,7 +93,7 @@ static int descriptors;
 
 int probe_setup(void **state)
 {
-    alarm(PATIENCE);
+    alarm(WAIT_MAX);
     descriptors = sockets_count();
     story[0] = '\0';
     *state = loop_new();

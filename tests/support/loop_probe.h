@@ -18,7 +18,7 @@
 #define PROBE_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 
 /* Ends a test that waits for ever; seconds. */
-#define PATIENCE 60
+#define WAIT_MAX 60
 
 /* What happened, in order: each probe adds its name. */
 extern char story[4096];

@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "support/sockets.h"
 
-#define PATIENCE (10 * USEC_PER_SEC)
+#define WAIT_MAX (10 * USEC_PER_SEC)
 
 int fixture_setup(void **state)
 {
@@ -154,7 +154,7 @@ struct ask *ask_name(struct fixture *f, const char *name, const struct peer *pee
 void ask_wait(struct ask *ask)
 {
     struct fixture *f = ask->fixture;
-    usec_t end = loop_now(f->loop) + PATIENCE;
+    usec_t end = loop_now(f->loop) + WAIT_MAX;
     while (ask->answers == 0 && loop_now(f->loop) < end) {
         loop_iterate(f->loop, end - loop_now(f->loop));
         check(f);

@@ -21,14 +21,14 @@
 #include "support/sockets.h"
 
 /* Ends a test that waits for ever. */
-#define PATIENCE 60
+#define WAIT_MAX 60
 
 int session_world_setup(void **state)
 {
     struct world *world = calloc(1, sizeof(*world));
     static const struct pool_limits limits = {.max_tunnels = 1};
     assert_non_null(world);
-    alarm(PATIENCE);
+    alarm(WAIT_MAX);
     assert_int_equal(log_open("/dev/null", LOG_LEVEL_ERROR), 0);
     snprintf(world->folder, sizeof(world->folder), "/tmp/kaproxy-test.XXXXXX");
     assert_non_null(mkdtemp(world->folder));

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 /* Ends a test that waits for ever. */
-#define PATIENCE 120
+#define WAIT_MAX 120
 
 struct world world;
 
@@ -32,7 +32,7 @@ int tls_clear_world(void **state)
 int tls_fixture_setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
-    alarm(PATIENCE);
+    alarm(WAIT_MAX);
     f->options = (struct tls_options){.server_name = "api.example.com",
                                       .verify = true,
                                       .ca_file = world.ca_file,

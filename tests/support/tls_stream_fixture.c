@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 /* Ends a test that waits for ever. */
-#define PATIENCE 120
+#define WAIT_MAX 120
 
 /* Stand in for the C library's, which tls.c reads with and OpenSSL writes with, so that a signal
  * can come in between, and calls on one descriptor can be counted. */
@@ -127,7 +127,7 @@ static struct tls_client *make_client(const struct fixture *f, bool bare_end)
 int tls_fixture_setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
-    alarm(PATIENCE);
+    alarm(WAIT_MAX);
     interruptions = 0;
     watched_fd = -1;
     full = pretend_ktls = false;

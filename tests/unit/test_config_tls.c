@@ -22,7 +22,7 @@
 #define NOBODY 65534
 
 /* Ends a test that waits for ever. */
-#define PATIENCE 60
+#define WAIT_MAX 60
 
 static struct world world;
 
@@ -62,7 +62,7 @@ static void write_files(void)
 static int set_up(void **state)
 {
     (void)state;
-    alarm(PATIENCE);
+    alarm(WAIT_MAX);
     world_make(&world);
     assert_int_equal(chdir(world.folder), 0);
     write_files();
@@ -291,7 +291,7 @@ static void test_pipes(void **state)
     assert_int_equal(mkfifo("good.fifo", 0600), 0);
     pid_t writer = fork();
     if (writer == 0) {
-        alarm(PATIENCE);
+        alarm(WAIT_MAX);
         identity_write_certificate(&world.ca, "ca.fifo");
         identity_write_certificate(&world.good, "good.fifo");
         _exit(0);

@@ -17,11 +17,11 @@
 #include "tls/tls.h"
 
 /* Ends a test that waits for ever. */
-#define PATIENCE 60
+#define WAIT_MAX 60
 
 static int setup(void **state)
 {
-    alarm(PATIENCE);
+    alarm(WAIT_MAX);
     return dial_world_setup(state);
 }
 

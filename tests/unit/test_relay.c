@@ -15,7 +15,7 @@
 #include "net/relay.h"
 
 /* Ends a test that waits for ever. */
-#define PATIENCE 60
+#define WAIT_MAX 60
 
 #define SCRATCH (64 * 1024)
 
@@ -60,7 +60,7 @@ static void open_pair(struct stream *stream, int *far, struct loop *loop)
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
-    alarm(PATIENCE);
+    alarm(WAIT_MAX);
     f->loop = loop_new();
     assert_non_null(f->loop);
     open_pair(&f->from, &f->source, f->loop);

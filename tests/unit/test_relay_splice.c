@@ -17,7 +17,7 @@
 #include "support/sockets.h"
 
 /* Ends a test that waits for ever. */
-#define PATIENCE 60
+#define WAIT_MAX 60
 
 #define SCRATCH (64 * 1024)
 
@@ -47,7 +47,7 @@ static void open_pair(struct stream *stream, int *far, struct loop *loop)
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
-    alarm(PATIENCE);
+    alarm(WAIT_MAX);
     signal(SIGPIPE, SIG_IGN);
     f->loop = loop_new();
     assert_non_null(f->loop);

@@ -429,14 +429,14 @@ static void test_short_ttl_beside_a_lost_family(void **state)
 }
 
 /* Without any answer in time the old one serves, as a whole. */
-static void test_patience(void **state)
+static void test_wait_limit(void **state)
 {
     struct world *world = *state;
     struct asker asker = {0};
     begin_with_both(world);
     ask(world, &asker);
     answer6(world, "");
-    warp(world, RESOLVER_PATIENCE);
+    warp(world, RESOLVER_WAIT_MAX);
     assert_given(world, &asker, IN4 " " IN6);
     assert_int_equal(count_logged(world, "error=\"no answer in time\""), 1);
     assert_known(world, IN4 " " IN6, 2);
@@ -445,13 +445,13 @@ static void test_patience(void **state)
 }
 
 /* One that comes at the last moment ends it. */
-static void test_patience_that_is_rewarded(void **state)
+static void test_wait_limit_that_is_not_reached(void **state)
 {
     struct world *world = *state;
     struct asker asker = {0};
     begin_with_both(world);
     ask(world, &asker);
-    warp(world, RESOLVER_PATIENCE - RESOLVER_DELAY / 2);
+    warp(world, RESOLVER_WAIT_MAX - RESOLVER_DELAY / 2);
     answer4(world, IN4B);
     warp(world, RESOLVER_DELAY / 2);
     assert_int_equal(asker.answers, 0);
@@ -499,7 +499,7 @@ static void test_both_families_without_the_other(void **state)
     assert_int_equal(count_logged(world, NAME), 1);
     warp(world, 11 * SECOND);
     ask(world, &late);
-    warp(world, RESOLVER_PATIENCE);
+    warp(world, RESOLVER_WAIT_MAX);
     assert_int_equal(late.answers, 0); /* it has all that it needs */
     assert_int_equal(count_logged(world, NAME), 1);
     query_answer(world->manual.query, NULL, 0, LOST);
@@ -588,8 +588,8 @@ int main(void)
         TEST(test_empty_beside_failed),
         TEST(test_lost_family_is_not_waited_for),
         TEST(test_short_ttl_beside_a_lost_family),
-        TEST(test_patience),
-        TEST(test_patience_that_is_rewarded),
+        TEST(test_wait_limit),
+        TEST(test_wait_limit_that_is_not_reached),
         TEST(test_both_families),
         TEST(test_both_families_without_the_other),
         TEST(test_order_of_families),

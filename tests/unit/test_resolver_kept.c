@@ -274,7 +274,7 @@ static void test_works_again(void **state)
 }
 
 /* DNS that does not answer at all does not use up what time the askers have. */
-static void test_has_no_patience_without_end(void **state)
+static void test_does_not_wait_without_end(void **state)
 {
     struct world *world = *state;
     assert_known(world, "192.0.2.1", 1);
@@ -282,7 +282,7 @@ static void test_has_no_patience_without_end(void **state)
     warp(world, 11 * SECOND);
     struct asker first = {0}, second = {0};
     ask(world, &first);
-    warp(world, RESOLVER_PATIENCE - SECOND);
+    warp(world, RESOLVER_WAIT_MAX - SECOND);
     assert_int_equal(first.answers, 0);
     warp(world, SECOND);
     assert_answered(&first, "192.0.2.1");
@@ -552,7 +552,7 @@ int main(void)
         TEST(test_cancelled_before_the_kept_answer),
         TEST(test_serves_the_old_answer),
         TEST(test_works_again),
-        TEST(test_has_no_patience_without_end),
+        TEST(test_does_not_wait_without_end),
         TEST(test_waits_for_the_first_answer),
         TEST(test_changes_are_reported_to_the_watch),
         TEST(test_refresh),

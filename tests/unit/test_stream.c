@@ -20,7 +20,7 @@
 #include "support/sockets.h"
 
 /* Ends a test that waits for ever. */
-#define PATIENCE 60
+#define WAIT_MAX 60
 
 /* Stand in for the C library's, so that a signal can come in between. */
 static int interruptions;
@@ -76,7 +76,7 @@ static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     int fd;
-    alarm(PATIENCE);
+    alarm(WAIT_MAX);
     interruptions = 0;
     f->loop = loop_new();
     assert_non_null(f->loop);

@@ -18,7 +18,7 @@
 #include "support/sockets.h"
 
 /* Ends a test that waits for ever. */
-#define PATIENCE 60
+#define WAIT_MAX 60
 
 /* The C library's splice, but for signals that come in between, and for refusals. */
 static int interruptions;
@@ -68,7 +68,7 @@ static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     int fd;
-    alarm(PATIENCE);
+    alarm(WAIT_MAX);
     signal(SIGPIPE, SIG_IGN);
     interruptions = failure = 0;
     cut_at = 0;

@@ -16,7 +16,7 @@
 #include "tls/tls.h"
 
 /* Ends a test that waits for ever. */
-#define PATIENCE 60
+#define WAIT_MAX 60
 
 static char folder[] = "/tmp/kaproxy-test.XXXXXX";
 
@@ -24,7 +24,7 @@ static char folder[] = "/tmp/kaproxy-test.XXXXXX";
 static int set_up(void **state)
 {
     (void)state;
-    alarm(PATIENCE);
+    alarm(WAIT_MAX);
     assert_non_null(mkdtemp(folder));
     return chdir(folder);
 }

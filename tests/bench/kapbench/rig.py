@@ -12,7 +12,7 @@ import time
 
 from kaptest.ports import free_port
 
-PATIENCE = 30  # seconds for something to start or to end
+WAIT_MAX = 30  # seconds for something to start or to end
 PACKAGES = {
     "ab": "apache2-utils", "curl": "curl", "haproxy": "haproxy", "nginx": "nginx",
     "openssl": "openssl", "redis-benchmark": "redis-tools",
@@ -98,7 +98,7 @@ class Process:
             raise
 
     def _wait_ready(self):
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + WAIT_MAX
         while time.monotonic() < end:
             self.check()
             with socket.socket() as probe:

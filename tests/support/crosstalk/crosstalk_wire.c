@@ -16,7 +16,7 @@
 static char noise[NOISE_SIZE];
 
 /* Whoever waits for so long is stuck. */
-#define PATIENCE 60
+#define WAIT_MAX 60
 
 void wire_prepare(void)
 {
@@ -32,14 +32,14 @@ static size_t noise_start(const struct plan *plan, enum side side)
 
 void wire_begin(struct wire *wire, int fd)
 {
-    struct timeval patience = {.tv_sec = PATIENCE};
+    struct timeval wait_max = {.tv_sec = WAIT_MAX};
     int one = 1;
     wire->fd = fd;
     wire->tls = NULL;
     wire->broken = false;
     wire->start = wire->end = 0;
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait_max, sizeof(wait_max));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait_max, sizeof(wait_max));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 }
 
@@ -75,7 +75,7 @@ static int send_some(struct wire *wire, const char *data, size_t length, int fla
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)
-            complain("stuck: nothing could be sent for %d s", PATIENCE);
+            complain("stuck: nothing could be sent for %d s", WAIT_MAX);
         if (n < 0)
             return -1;
         data += n;
@@ -131,7 +131,7 @@ static bool fill(struct wire *wire)
         n = wire->tls != NULL ? tls_receive(wire, room, size) : recv(wire->fd, room, size, 0);
     while (n < 0 && errno == EINTR);
     if (n < 0 && errno == EAGAIN)
-        complain("stuck: nothing came for %d s", PATIENCE);
+        complain("stuck: nothing came for %d s", WAIT_MAX);
     wire->broken |= n < 0;
     if (n <= 0)
         return false;

@@ -14,11 +14,11 @@ A test file looks like this; `t` ends whatever was started through it, in revers
 from .channel import Channel, connect
 from .kaproxy import Kaproxy
 from .ports import Blackhole, ReservedPort, free_port
-from .tap import LONG, PATIENCE, SLOW, Failure, Skip, main, spawn, test, wait_until
+from .tap import LONG, SLOW, Failure, Skip, WAIT_MAX, main, spawn, test, wait_until
 from .upstream import ScriptedUpstream, answer_lines
 
 __all__ = [
-    "Blackhole", "Channel", "Failure", "Kaproxy", "LONG", "PATIENCE", "ReservedPort", "SLOW",
+    "Blackhole", "Channel", "Failure", "Kaproxy", "LONG", "ReservedPort", "SLOW", "WAIT_MAX",
     "ScriptedUpstream", "Skip", "answer_lines", "connect", "free_port", "main", "spawn",
     "test", "wait_until",
 ]

@@ -5,7 +5,7 @@ import socket
 import struct
 import termios
 
-from .tap import PATIENCE, Failure
+from .tap import WAIT_MAX, Failure
 
 
 class Channel:
@@ -16,7 +16,7 @@ class Channel:
         self._pending = b""
         self._was_reset = was_reset  # the kernel tells it once only
         self.name = sock.getsockname()
-        sock.settimeout(PATIENCE)
+        sock.settimeout(WAIT_MAX)
         if sock.family != socket.AF_UNIX and not was_reset:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -38,7 +38,7 @@ class Channel:
         except BlockingIOError:
             pass
         finally:
-            self.socket.settimeout(PATIENCE)
+            self.socket.settimeout(WAIT_MAX)
         return sent
 
     def untaken(self):
@@ -55,7 +55,7 @@ class Channel:
         try:
             data = self.socket.recv(size)
         except TimeoutError:
-            raise Failure(f"nothing arrived within {PATIENCE:g} s") from None
+            raise Failure(f"nothing arrived within {WAIT_MAX:g} s") from None
         self.received += data
         return data
 
@@ -121,7 +121,7 @@ class Channel:
         except TimeoutError:
             return True
         finally:
-            self.socket.settimeout(PATIENCE)
+            self.socket.settimeout(WAIT_MAX)
 
     def fin(self):
         self.socket.shutdown(socket.SHUT_WR)
@@ -145,7 +145,7 @@ def connect(address, receive_buffer=None):
     try:
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        sock.settimeout(PATIENCE)
+        sock.settimeout(WAIT_MAX)
         sock.connect(address)
     except ConnectionResetError:
         return Channel(sock, was_reset=True)  # accepted, and reset before we could look

@@ -4,7 +4,7 @@ import re
 import threading
 
 from .channel import connect
-from .tap import PATIENCE, Failure, wait_until
+from .tap import Failure, WAIT_MAX, wait_until
 from .upstream import ScriptedUpstream
 
 
@@ -264,7 +264,7 @@ def held(t, *targets):
 
     def handler(connection, message):
         if not targets or message.target in targets:
-            go.wait(PATIENCE)
+            go.wait(WAIT_MAX)
         return describe(connection, message)
 
     upstream = t.own(HttpUpstream(handler))

@@ -9,7 +9,7 @@ import subprocess
 
 from .channel import connect
 from .ports import free_port
-from .tap import PATIENCE, SLOW, Failure, Skip, spawn, wait_until
+from .tap import SLOW, Failure, Skip, WAIT_MAX, spawn, wait_until
 
 TESTS = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("KAPROXY") or str(TESTS.parent / "build" / "kaproxy")
@@ -118,19 +118,19 @@ class Kaproxy:
         try:
             done = subprocess.run(self._command(), stdin=subprocess.DEVNULL,
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                  timeout=PATIENCE, check=False)
+                                  timeout=WAIT_MAX, check=False)
         except subprocess.TimeoutExpired:
             raise Failure("kaproxy started where it must not") from None
         text = done.stdout.decode(errors="replace")
         self._check_complaints(text)
         return done.returncode, text
 
-    def stop(self, number=signal.SIGTERM, timeout=PATIENCE, status=0):
+    def stop(self, number=signal.SIGTERM, timeout=WAIT_MAX, status=0):
         """Sends a signal and waits for the end; the exit status must be right."""
         self.signal(number)
         self.wait_exit(timeout, status)
 
-    def wait_exit(self, timeout=PATIENCE, status=0):
+    def wait_exit(self, timeout=WAIT_MAX, status=0):
         try:
             got = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -227,7 +227,7 @@ class Kaproxy:
         """Lines of the log that match."""
         return [line for line in self.log() if re.search(pattern, line)]
 
-    def wait_log(self, pattern, count=1, timeout=PATIENCE):
+    def wait_log(self, pattern, count=1, timeout=WAIT_MAX):
         return wait_until(lambda: len(found := self.find_log(pattern)) >= count and found,
                           f"{pattern!r} in the log", timeout)
 
@@ -280,7 +280,7 @@ class Kaproxy:
         return wait_until(lambda: [s for s in self.sessions() if s["client"] == name],
                           f"{name} in the access log")[0]
 
-    def wait_sessions(self, count, timeout=PATIENCE):
+    def wait_sessions(self, count, timeout=WAIT_MAX):
         return wait_until(lambda: len(s := self.sessions()) >= count and s,
                           f"line {count} of the access log", timeout)
 

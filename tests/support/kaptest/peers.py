@@ -7,7 +7,7 @@ import subprocess
 
 from .channel import connect
 from .ports import free_port
-from .tap import PATIENCE, Failure, Skip, spawn, wait_until
+from .tap import Failure, Skip, WAIT_MAX, spawn, wait_until
 
 
 def need(program):
@@ -41,7 +41,7 @@ class Peer:
         self.process.send_signal(number)
 
     def wait_exit(self):
-        self.process.wait(PATIENCE)
+        self.process.wait(WAIT_MAX)
 
     def close(self):
         if self.process and self.process.poll() is None:

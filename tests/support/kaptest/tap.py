@@ -17,7 +17,7 @@ SLOW = os.environ.get("KAPROXY_SLOW", "") not in ("", "0")
 LONG = os.environ.get("KAPROXY_LONG", "") not in ("", "0")
 
 # How long anything may take that should happen soon. Generous: it only bounds a failing test.
-PATIENCE = 60.0 if SLOW else 20.0
+WAIT_MAX = 60.0 if SLOW else 20.0
 TEST_LIMIT = (400 if SLOW else 100) * (20 if LONG else 1)
 
 _tests = []
@@ -31,7 +31,7 @@ class Skip(Exception):
     """The test cannot run here."""
 
 
-def wait_until(condition, what, timeout=PATIENCE):
+def wait_until(condition, what, timeout=WAIT_MAX):
     """Polls until condition() is true and returns its value."""
     deadline = time.monotonic() + timeout
     while True:

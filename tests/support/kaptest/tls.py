@@ -6,7 +6,7 @@ import threading
 
 from .channel import Channel
 from .http import HttpUpstream
-from .tap import PATIENCE, Failure, wait_until
+from .tap import Failure, WAIT_MAX, wait_until
 from .tls_ca import authority
 from .upstream import ScriptedUpstream
 
@@ -65,7 +65,7 @@ class TlsChannel(Channel):
         except OSError:
             return False
         finally:
-            self.socket.settimeout(PATIENCE)
+            self.socket.settimeout(WAIT_MAX)
 
     def send_close_notify(self):
         """Without waiting for the other side's, and without FIN."""
@@ -76,7 +76,7 @@ class TlsChannel(Channel):
             pass  # sent, and the other side's has not come; or too late for it
         finally:
             if self.socket.fileno() >= 0:
-                self.socket.settimeout(PATIENCE)
+                self.socket.settimeout(WAIT_MAX)
 
     def fin(self):
         """Ends our direction in order."""

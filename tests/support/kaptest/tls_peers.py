@@ -8,7 +8,7 @@ import subprocess
 from .http_peers import HttpPeer
 from .peers import Peer, Redis, need, nginx_command
 from .ports import free_port
-from .tap import PATIENCE, spawn, wait_until
+from .tap import WAIT_MAX, spawn, wait_until
 from .tls_ca import authority
 
 NGINX_HTTP = """\
@@ -63,7 +63,7 @@ class Nginx(HttpPeer):
         """In order, as workers outlive a master that is killed."""
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
-            self.process.wait(PATIENCE)
+            self.process.wait(WAIT_MAX)
 
 
 class HeldNginx(Nginx):
@@ -88,7 +88,7 @@ class HeldNginx(Nginx):
     def restart(self, how=signal.SIGQUIT):
         """How the old one ends: in order, with what it has begun, or at once, by SIGTERM."""
         self.signal(how)
-        self.process.wait(PATIENCE)
+        self.process.wait(WAIT_MAX)
         self._start()
 
 

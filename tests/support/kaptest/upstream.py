@@ -4,7 +4,7 @@ import socket
 import threading
 
 from .channel import Channel
-from .tap import PATIENCE, Failure, wait_until
+from .tap import Failure, WAIT_MAX, wait_until
 
 
 def answer_lines(connection):
@@ -51,7 +51,7 @@ class ScriptedUpstream:
         with self._lock:
             threads = list(self._threads)
         for thread in threads:
-            thread.join(PATIENCE)
+            thread.join(WAIT_MAX)
             if thread.is_alive():
                 raise Failure("an upstream's script did not end")
 
