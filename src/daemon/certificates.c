@@ -74,7 +74,7 @@ static void on_seen(struct tls_expiry_watch *watch, struct tls_client *client)
 static int set_timer(struct certificates *certificates)
 {
     struct loop *loop = certificates->loop;
-    return timer_set(loop, &certificates->timer, loop_now(loop) + INTERVAL);
+    return loop_set_timer(loop, &certificates->timer, loop_now(loop) + INTERVAL);
 }
 
 static void on_interval(struct timer *timer)
@@ -107,5 +107,5 @@ void certificates_stop(struct certificates *certificates)
         return;
     for (size_t i = 0; i < certificates->clients->count; i++)
         tls_client_watch_expiry(certificates->clients->list[i].client, NULL);
-    timer_clear(certificates->loop, &certificates->timer);
+    loop_clear_timer(certificates->loop, &certificates->timer);
 }

@@ -86,7 +86,7 @@ static int start_accepting(struct listeners *listeners)
     if (listeners->accepting || listeners->stopped)
         return 0;
     listeners->accepting = true;
-    timer_clear(listeners->worker.loop, &listeners->retry);
+    loop_clear_timer(listeners->worker.loop, &listeners->retry);
     TAILQ_FOREACH (listener, &listeners->list, link) {
         for (size_t i = 0; i < listener->count; i++) {
             if (watch(&listener->sockets[i]) < 0) {
@@ -122,8 +122,8 @@ static void pause_accepting(struct listeners *listeners, int error)
         listeners->pauses++;
     }
     stop_accepting(listeners);
-    if (timer_set(listeners->worker.loop, &listeners->retry,
-                  loop_now(listeners->worker.loop) + PAUSE) < 0)
+    if (loop_set_timer(listeners->worker.loop, &listeners->retry,
+                       loop_now(listeners->worker.loop) + PAUSE) < 0)
         report(listeners, LOG_LEVEL_ERROR, "cannot set a timer:", errno);
 }
 
@@ -264,8 +264,8 @@ static void resume(struct listeners *listeners)
     if (result < 0)
         report(listeners, LOG_LEVEL_ERROR, "cannot watch the listening sockets:", errno);
     if ((result < 0 || listeners->starved) &&
-        timer_set(listeners->worker.loop, &listeners->retry,
-                  loop_now(listeners->worker.loop) + PAUSE) < 0)
+        loop_set_timer(listeners->worker.loop, &listeners->retry,
+                       loop_now(listeners->worker.loop) + PAUSE) < 0)
         report(listeners, LOG_LEVEL_ERROR, "cannot set a timer:", errno);
 }
 
@@ -454,7 +454,7 @@ void listeners_stop(struct listeners *listeners)
     if (listeners->stopped)
         return;
     stop_accepting(listeners);
-    timer_clear(listeners->worker.loop, &listeners->retry);
+    loop_clear_timer(listeners->worker.loop, &listeners->retry);
     listeners->stopped = true;
     listeners->stopped_at = loop_now(listeners->worker.loop);
     loop_queue(listeners->worker.loop, &listeners->backlog_task);
@@ -479,7 +479,7 @@ void listeners_clear(struct listeners *listeners)
         free(listener);
     }
     repeats_clear(&listeners->repeats);
-    timer_clear(listeners->worker.loop, &listeners->retry);
+    loop_clear_timer(listeners->worker.loop, &listeners->retry);
     loop_unpost(listeners->worker.loop, &listeners->backlog_task);
     loop_unpost(listeners->worker.loop, &listeners->drained_task);
 }

@@ -77,7 +77,7 @@ static void stop_softly(struct worker *worker, const char *signal_name)
     listeners_stop(&worker->listeners);
     for (size_t i = 0; i < worker->config->pool_count; i++)
         pool_drain(worker->pools[i]);
-    if (timer_set(worker->loop, &worker->deadline, loop_now(worker->loop) + limit) < 0)
+    if (loop_set_timer(worker->loop, &worker->deadline, loop_now(worker->loop) + limit) < 0)
         end_now(worker);
 }
 
@@ -235,7 +235,7 @@ void worker_free(struct worker *worker)
         listeners_clear(&worker->listeners);
         for (size_t i = 0; i < worker->signal_count; i++)
             event_del(&worker->signal_events[i]);
-        timer_clear(worker->loop, &worker->deadline);
+        loop_clear_timer(worker->loop, &worker->deadline);
         certificates_stop(&worker->certificates);
     }
     for (size_t i = 0; worker->pools != NULL && i < worker->config->pool_count; i++)

@@ -71,8 +71,8 @@ static void close_attempts(struct dial *dial)
 static void quiesce(struct dial *dial)
 {
     resolver_cancel(dial->resolver, &dial->lookup);
-    timer_clear(dial->loop, &dial->deadline);
-    timer_clear(dial->loop, &dial->stagger);
+    loop_clear_timer(dial->loop, &dial->deadline);
+    loop_clear_timer(dial->loop, &dial->stagger);
     close_attempts(dial);
 }
 
@@ -192,14 +192,14 @@ static void run_out(struct dial *dial)
 /* Goes on to the next address; when none is left and none is pending, they have run out. */
 static void advance(struct dial *dial)
 {
-    timer_clear(dial->loop, &dial->stagger);
+    loop_clear_timer(dial->loop, &dial->stagger);
     while (dial->started < dial->count) {
         struct attempt *attempt = attempt_at(dial, dial->started++);
         if (attempt_start(attempt) < 0)
             continue;
         usec_t next = loop_now(dial->loop) + DIAL_STAGGER;
         /* Without memory for a timer the next one does not wait. */
-        if (dial->started == dial->count || timer_set(dial->loop, &dial->stagger, next) == 0)
+        if (dial->started == dial->count || loop_set_timer(dial->loop, &dial->stagger, next) == 0)
             return;
     }
     if (dial->pending == 0)
@@ -211,8 +211,8 @@ static void on_stagger(struct timer *timer)
     advance(container_of(timer, struct dial, stagger));
 }
 
-void dial_time_is_up(const struct dial *dial, const char *key, usec_t limit,
-                     struct failure *failure)
+void dialer_time_is_up(const struct dial *dial, const char *key, usec_t limit,
+                       struct failure *failure)
 {
     char time[SPAN_TEXT_MAX];
     const char *what = "no connection";
@@ -236,7 +236,7 @@ void dial_time_is_up(const struct dial *dial, const char *key, usec_t limit,
 static void on_deadline(struct timer *timer)
 {
     struct dial *dial = container_of(timer, struct dial, deadline);
-    dial_time_is_up(dial, "connect_timeout", dial->options.connect_timeout, &dial->failure);
+    dialer_time_is_up(dial, "connect_timeout", dial->options.connect_timeout, &dial->failure);
     settle(dial);
 }
 
@@ -296,7 +296,7 @@ static void on_handshake_ready(struct stream_handler *handler, struct stream *st
 /* A connection stands: the other attempts end, and TLS begins on it. */
 static void start_handshake(struct dial *dial)
 {
-    timer_clear(dial->loop, &dial->stagger);
+    loop_clear_timer(dial->loop, &dial->stagger);
     close_attempts(dial);
     dial->handshake.ready = on_handshake_ready;
     stream_set_handler(dial->stream, &dial->handshake);
@@ -447,9 +447,9 @@ static void begin(struct task *task)
     }
 }
 
-struct dial *dial_start(struct loop *loop, struct resolver *resolver,
-                        const struct endpoint *endpoint, const struct dial_options *options,
-                        struct stream *stream, struct dial_handler *handler)
+struct dial *dialer_start(struct loop *loop, struct resolver *resolver,
+                          const struct endpoint *endpoint, const struct dial_options *options,
+                          struct stream *stream, struct dial_handler *handler)
 {
     assert(options->tls != NULL || !endpoint_has_tls(endpoint));
     struct dial *dial = calloc(1, sizeof(*dial));
@@ -468,7 +468,7 @@ struct dial *dial_start(struct loop *loop, struct resolver *resolver,
     memcpy(dial->addr, endpoint->addr, strlen(endpoint->addr) + 1);
     stream_init(stream, -1);
     usec_t limit = options->connect_timeout;
-    if (limit > 0 && timer_set(loop, &dial->deadline, loop_now(loop) + limit) < 0) {
+    if (limit > 0 && loop_set_timer(loop, &dial->deadline, loop_now(loop) + limit) < 0) {
         dial_free(dial);
         return NULL;
     }
@@ -476,7 +476,7 @@ struct dial *dial_start(struct loop *loop, struct resolver *resolver,
     return dial;
 }
 
-void dial_cancel(struct dial *dial)
+void dialer_cancel(struct dial *dial)
 {
     if (dial == NULL)
         return;
@@ -494,7 +494,7 @@ static bool is_established(const struct stream *stream)
     return stream->fd >= 0 && getpeername(stream->fd, &peer.sa, &length) == 0;
 }
 
-bool dial_is_connected(struct dial *dial)
+bool dialer_is_connected(struct dial *dial)
 {
     if (dial->connected || is_established(dial->stream))
         return true;

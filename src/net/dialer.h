@@ -29,12 +29,12 @@ struct dial_options {
 
 struct dial;
 
-/* Told once how a dial ended, never from inside dial_start, and not at all once cancelled. The dial
- * itself is gone when this is called. With failure NULL the stream given to dial_start is
+/* Told once how a dial ended, never from inside dialer_start, and not at all once cancelled. The
+ * dial itself is gone when this is called. With failure NULL the stream given to dialer_start is
  * connected, watched on the loop, TCP_NODELAY and keep-alive probes are set; its handler is not.
  * Else the stream is closed and failure, valid during the call, tells why the last attempt failed:
  * function "resolve" with number 0 and the resolver's text; "tls" with number 0 and the text of the
- * handshake's failure; ETIMEDOUT when connect_timeout is up, as dial_time_is_up says it; or the
+ * handshake's failure; ETIMEDOUT when connect_timeout is up, as dialer_time_is_up says it; or the
  * function that failed with its errno. */
 struct dial_handler {
     /* Set by the dial: whom the stream is connected to, and how long that took from the first
@@ -48,20 +48,20 @@ struct dial_handler {
  * nowhere and asks for no name (POOL 30). Endpoint and options are copied; bind_address, tls, the
  * resolver and the handler are borrowed until the end, and the stream belongs to the dial until
  * then. NULL with errno ENOMEM, and done is not called. */
-struct dial *dial_start(struct loop *loop, struct resolver *resolver,
-                        const struct endpoint *endpoint, const struct dial_options *options,
-                        struct stream *stream, struct dial_handler *handler);
+struct dial *dialer_start(struct loop *loop, struct resolver *resolver,
+                          const struct endpoint *endpoint, const struct dial_options *options,
+                          struct stream *stream, struct dial_handler *handler);
 
 /* Ends a dial in any stage, and closes its stream. NULL is harmless. */
-void dial_cancel(struct dial *dial);
+void dialer_cancel(struct dial *dial);
 
 /* Why a dial has brought no connection when a time limit is up: ETIMEDOUT, with the function that
  * it is at, and a text that names the limit's key and value ("no connection within timeout = 3 s").
  */
-void dial_time_is_up(const struct dial *dial, const char *key, usec_t limit,
-                     struct failure *failure);
+void dialer_time_is_up(const struct dial *dial, const char *key, usec_t limit,
+                       struct failure *failure);
 
 /* True once a TCP connection stands, even if `done` was not called yet. Asks the kernel. */
-bool dial_is_connected(struct dial *dial);
+bool dialer_is_connected(struct dial *dial);
 
 #endif

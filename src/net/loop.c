@@ -237,13 +237,13 @@ void loop_unwatch(struct loop *loop, struct watch *watch, int fd, bool closing)
     }
 }
 
-int timer_set(struct loop *loop, struct timer *timer, usec_t when)
+int loop_set_timer(struct loop *loop, struct timer *timer, usec_t when)
 {
     heap_remove(&loop->timers, &timer->node);
     return heap_insert(&loop->timers, &timer->node, when);
 }
 
-void timer_clear(struct loop *loop, struct timer *timer)
+void loop_clear_timer(struct loop *loop, struct timer *timer)
 {
     heap_remove(&loop->timers, &timer->node);
 }

@@ -67,7 +67,7 @@ MUST_CHECK int loop_rewatch(struct loop *loop, struct watch *watch, int fd, uint
  * is about to be closed by its only owner, which takes it out of the epoll set. */
 void loop_unwatch(struct loop *loop, struct watch *watch, int fd, bool closing);
 
-/* A one-shot timer, embedded in its owner. The owner sets fire before timer_set and clears the
+/* A one-shot timer, embedded in its owner. The owner sets fire before loop_set_timer and clears the
  * timer before it dies. fire runs with the timer cleared already, and may set it again. */
 struct timer {
     struct heap_node node;
@@ -75,8 +75,8 @@ struct timer {
 };
 
 /* Sets or moves a timer to a time of loop_now's clock. 0, or -1 with ENOMEM (then it is clear). */
-MUST_CHECK int timer_set(struct loop *loop, struct timer *timer, usec_t when);
-void timer_clear(struct loop *loop, struct timer *timer);
+MUST_CHECK int loop_set_timer(struct loop *loop, struct timer *timer, usec_t when);
+void loop_clear_timer(struct loop *loop, struct timer *timer);
 
 static inline bool timer_is_set(const struct timer *timer)
 {

@@ -69,7 +69,7 @@ static int scope_of(const union address *address)
     return IN6_IS_ADDR_SITELOCAL(in6) ? SCOPE_SITE : SCOPE_GLOBAL;
 }
 
-void destination_init(struct destination *destination, const union address *address)
+void precedence_init(struct destination *destination, const union address *address)
 {
     *destination = (struct destination){.address = *address};
     socklen_t length = sizeof(destination->source);

@@ -17,7 +17,7 @@ struct destination {
 };
 
 /* Asks the kernel; no packet is sent. */
-void destination_init(struct destination *destination, const union address *address);
+void precedence_init(struct destination *destination, const union address *address);
 
 /* Whether b goes before a. */
 bool precedence_is_lower(const struct destination *a, const struct destination *b);

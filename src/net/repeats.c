@@ -101,7 +101,7 @@ static void on_span(struct timer *timer)
     struct repeat *first;
     while ((first = TAILQ_FIRST(&repeats->list)) != NULL && now - first->began >= REPEATS_SPAN)
         end_span(repeats, first);
-    if (first != NULL && timer_set(repeats->loop, timer, first->began + REPEATS_SPAN) < 0)
+    if (first != NULL && loop_set_timer(repeats->loop, timer, first->began + REPEATS_SPAN) < 0)
         repeats_clear(repeats);
 }
 
@@ -119,7 +119,7 @@ void repeats_clear(struct repeats *repeats)
             say(repeats, repeat);
         drop(repeats, repeat);
     }
-    timer_clear(repeats->loop, &repeats->timer);
+    loop_clear_timer(repeats->loop, &repeats->timer);
 }
 
 bool repeats_admit(struct repeats *repeats, enum log_level level, const struct repeat_key *key)
@@ -151,7 +151,7 @@ static void begin_span(struct repeats *repeats, enum log_level level, const stru
     if (asprintf(&repeat->line, "%s%s %s", head, client != NULL ? " client=*" : "", rest) < 0)
         goto err_text;
     if (!timer_is_set(&repeats->timer) &&
-        timer_set(repeats->loop, &repeats->timer, now + REPEATS_SPAN) < 0)
+        loop_set_timer(repeats->loop, &repeats->timer, now + REPEATS_SPAN) < 0)
         goto err_line;
     repeat->level = level;
     repeat->began = now;

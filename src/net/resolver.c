@@ -38,9 +38,9 @@ static void name_free(struct name *name)
     struct resolver *resolver = name->resolver;
     name_use(name);
     loop_unpost(resolver->loop, &name->serve_task);
-    timer_clear(resolver->loop, &name->wait_limit);
-    timer_clear(resolver->loop, &name->delay);
-    timer_clear(resolver->loop, &name->renewal);
+    loop_clear_timer(resolver->loop, &name->wait_limit);
+    loop_clear_timer(resolver->loop, &name->delay);
+    loop_clear_timer(resolver->loop, &name->renewal);
     tdelete(name, &resolver->tree, compare_names);
     TAILQ_REMOVE(&resolver->names, name, names);
     free(name);
@@ -76,7 +76,7 @@ static void name_settle(struct name *name)
     if (name->asked || name->telling || name->unused || is_looked_up(name) ||
         !TAILQ_EMPTY(&name->watches))
         return;
-    if (!answer_exists(name)) {
+    if (!resolver_answer_exists(name)) {
         name_free(name);
         return;
     }
@@ -91,14 +91,14 @@ static struct lookup_list *list_of(struct name *name, const struct lookup *looku
     return lookup->both_families ? &name->both_families : &name->lookups;
 }
 
-void name_tell(struct name *name, enum askers askers, const union address *addresses, size_t count,
-               const char *error)
+void resolver_name_tell(struct name *name, enum askers askers, const union address *addresses,
+                        size_t count, const char *error)
 {
     uint64_t last = name->resolver->serial;
-    bool partial = answer_is_partial(name);
+    bool partial = resolver_answer_is_partial(name);
     struct lookup *lookup;
     loop_unpost(name->resolver->loop, &name->serve_task);
-    timer_clear(name->resolver->loop, &name->wait_limit);
+    loop_clear_timer(name->resolver->loop, &name->wait_limit);
     name->telling = true;
     for (int i = 0; i <= (askers == ASKERS_ALL); i++) {
         struct lookup_list *list = i == 0 ? &name->lookups : &name->both_families;
@@ -113,7 +113,7 @@ void name_tell(struct name *name, enum askers askers, const union address *addre
     name_settle(name);
 }
 
-void name_tell_watches(struct name *name)
+void resolver_name_tell_watches(struct name *name)
 {
     struct name_watch *watch;
     TAILQ_FOREACH (watch, &name->watches, link)
@@ -123,27 +123,28 @@ void name_tell_watches(struct name *name)
 static void on_serve(struct task *task)
 {
     struct name *name = container_of(task, struct name, serve_task);
-    answer_tell(name, name->asked ? ASKERS_MOST : ASKERS_ALL);
+    resolver_answer_tell(name, name->asked ? ASKERS_MOST : ASKERS_ALL);
 }
 
-void name_schedule_renewal(struct name *name)
+void resolver_name_schedule_renewal(struct name *name)
 {
     struct loop *loop = name->resolver->loop;
     usec_t when = name->recheck_at;
-    timer_clear(loop, &name->renewal);
+    loop_clear_timer(loop, &name->renewal);
     if (name->asked)
         return;
-    if (name->keepers > 0 && answer_was_given(name) && (when == 0 || answer_due_at(name) < when))
-        when = answer_due_at(name);
-    if (when != 0 && timer_set(loop, &name->renewal, when) < 0)
+    if (name->keepers > 0 && resolver_answer_was_given(name) &&
+        (when == 0 || resolver_answer_due_at(name) < when))
+        when = resolver_answer_due_at(name);
+    if (when != 0 && loop_set_timer(loop, &name->renewal, when) < 0)
         log_error("name=%s no memory for the timer that renews it", name->text);
 }
 
 static void on_wait_limit(struct timer *timer)
 {
     struct name *name = container_of(timer, struct name, wait_limit);
-    answer_note_failure(name, "no answer in time");
-    answer_tell(name, ASKERS_MOST);
+    resolver_answer_note_failure(name, "no answer in time");
+    resolver_answer_tell(name, ASKERS_MOST);
 }
 
 static int ask(struct name *name)
@@ -152,20 +153,20 @@ static int ask(struct name *name)
     name->recheck_at = 0;
     if (backend->start(backend, &name->query, name->text) < 0) {
         int number = errno;
-        answer_note_failure(name, strerror(number));
+        resolver_answer_note_failure(name, strerror(number));
         errno = number;
         return -1;
     }
     name->asked = true;
-    answer_await(name);
-    timer_clear(name->resolver->loop, &name->renewal);
+    resolver_answer_await(name);
+    loop_clear_timer(name->resolver->loop, &name->renewal);
     return 0;
 }
 
 /* Asks for an answer whose time is over, unless that is under way, or has just failed. 0 or -1. */
 static int renew(struct name *name)
 {
-    return answer_is_due(name) ? ask(name) : 0;
+    return resolver_answer_is_due(name) ? ask(name) : 0;
 }
 
 static void on_renewal(struct timer *timer)
@@ -173,8 +174,8 @@ static void on_renewal(struct timer *timer)
     struct name *name = container_of(timer, struct name, renewal);
     bool recheck = name->recheck_at != 0 && loop_now(name->resolver->loop) >= name->recheck_at;
     if ((recheck ? ask(name) : renew(name)) < 0)
-        name_tell_watches(name); /* an address may still be missing */
-    name_schedule_renewal(name);
+        resolver_name_tell_watches(name); /* an address may still be missing */
+    resolver_name_schedule_renewal(name);
 }
 
 static struct name *name_find(struct resolver *resolver, const char *text)
@@ -202,7 +203,7 @@ static struct name *name_get(struct resolver *resolver, const char *text)
     name->serve_task.run = on_serve;
     name->wait_limit.fire = on_wait_limit;
     name->renewal.fire = on_renewal;
-    answer_init(name);
+    resolver_answer_init(name);
     TAILQ_INIT(&name->lookups);
     TAILQ_INIT(&name->both_families);
     TAILQ_INIT(&name->watches);
@@ -219,14 +220,14 @@ static struct name *name_get(struct resolver *resolver, const char *text)
 static int prepare(struct name *name, const struct lookup *lookup)
 {
     struct loop *loop = name->resolver->loop;
-    if (renew(name) < 0 && !answer_exists(name))
+    if (renew(name) < 0 && !resolver_answer_exists(name))
         return -1;
     if (lookup->both_families && name->asked)
         return 0;
-    if (answer_is_ready(name))
+    if (resolver_answer_is_ready(name))
         loop_post(loop, &name->serve_task);
-    else if (answer_exists(name) && !timer_is_set(&name->wait_limit) &&
-             timer_set(loop, &name->wait_limit, loop_now(loop) + RESOLVER_WAIT_MAX) < 0)
+    else if (resolver_answer_exists(name) && !timer_is_set(&name->wait_limit) &&
+             loop_set_timer(loop, &name->wait_limit, loop_now(loop) + RESOLVER_WAIT_MAX) < 0)
         loop_post(loop, &name->serve_task);
     return 0;
 }
@@ -256,7 +257,7 @@ void resolver_cancel(struct resolver *resolver, struct lookup *lookup)
     TAILQ_REMOVE(list_of(name, lookup), lookup, link);
     lookup->name = NULL;
     if (!is_looked_up(name)) {
-        timer_clear(resolver->loop, &name->wait_limit);
+        loop_clear_timer(resolver->loop, &name->wait_limit);
         loop_unpost(resolver->loop, &name->serve_task);
     }
     name_settle(name);
@@ -282,7 +283,7 @@ void resolver_unwatch(struct name_watch *watch)
     watch->name = NULL;
     if (TAILQ_EMPTY(&name->watches)) {
         name->recheck_at = 0;
-        name_schedule_renewal(name);
+        resolver_name_schedule_renewal(name);
     }
     name_settle(name);
 }
@@ -290,7 +291,7 @@ void resolver_unwatch(struct name_watch *watch)
 void resolver_refresh(struct name_watch *watch)
 {
     struct name *name = watch->name;
-    if (answer_was_given(name) && renew(name) < 0)
+    if (resolver_answer_was_given(name) && renew(name) < 0)
         log_debug("name=%s could not be asked for", name->text);
 }
 
@@ -304,7 +305,7 @@ void resolver_keep_fresh(struct name_watch *watch, bool keep)
         name->keepers++;
     else
         name->keepers--;
-    name_schedule_renewal(name);
+    resolver_name_schedule_renewal(name);
 }
 
 enum address_state resolver_find_address(const struct name_watch *watch,
@@ -333,5 +334,5 @@ void resolver_recheck(struct name_watch *watch, const union address *address)
     if (name->recheck_at != 0 && name->recheck_at <= when)
         return;
     name->recheck_at = when;
-    name_schedule_renewal(name);
+    resolver_name_schedule_renewal(name);
 }

@@ -144,17 +144,17 @@ void resolver_recheck(struct name_watch *watch, const union address *address);
 /* For back ends: the answer to a query, which is gone afterwards, and which is not kept. error NULL
  * with count 0 means "no address"; with an error, a text that stays as long as the query, the
  * addresses do not count. */
-void query_answer(struct query *query, const union address *addresses, size_t count,
-                  const char *error);
+void resolver_query_answer(struct query *query, const union address *addresses, size_t count,
+                           const char *error);
 
 /* The same for addresses that may be kept for ttl. */
-void query_answer_kept(struct query *query, const union address *addresses, size_t count,
-                       usec_t ttl);
+void resolver_query_answer_kept(struct query *query, const union address *addresses, size_t count,
+                                usec_t ttl);
 
 /* Or each family by itself, in any order. The query is gone once both were answered. count 0: the
  * name has no address of this family. A ttl does not count then. */
-void query_answer_family(struct query *query, sa_family_t family, const union address *addresses,
-                         size_t count, usec_t ttl);
-void query_fail_family(struct query *query, sa_family_t family, const char *error);
+void resolver_query_answer_family(struct query *query, sa_family_t family,
+                                  const union address *addresses, size_t count, usec_t ttl);
+void resolver_query_fail_family(struct query *query, sa_family_t family, const char *error);
 
 #endif

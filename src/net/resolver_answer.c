@@ -20,14 +20,14 @@ static usec_t now_of(const struct name *name)
     return loop_now(loop_of(name));
 }
 
-void answer_init(struct name *name)
+void resolver_answer_init(struct name *name)
 {
     name->families[IN4].family = AF_INET;
     name->families[IN6].family = AF_INET6;
-    name->delay.fire = answer_on_delay;
+    name->delay.fire = resolver_answer_on_delay;
 }
 
-void answer_await(struct name *name)
+void resolver_answer_await(struct name *name)
 {
     for (int i = 0; i < FAMILIES; i++)
         name->families[i].part = PART_AWAITED;
@@ -50,29 +50,29 @@ static bool has_addresses(const struct name *name, const struct family *family)
     return family->count > 0 && now_of(name) < family->fresh_until + RESOLVER_STALE_MAX;
 }
 
-bool answer_is_fresh(const struct name *name)
+bool resolver_answer_is_fresh(const struct name *name)
 {
     return is_fresh(name, &name->families[IN4]) && is_fresh(name, &name->families[IN6]);
 }
 
-bool answer_was_given(const struct name *name)
+bool resolver_answer_was_given(const struct name *name)
 {
     return name->families[IN4].count > 0 || name->families[IN6].count > 0;
 }
 
-bool answer_exists(const struct name *name)
+bool resolver_answer_exists(const struct name *name)
 {
     return has_addresses(name, &name->families[IN4]) || has_addresses(name, &name->families[IN6]);
 }
 
-bool answer_is_ready(const struct name *name)
+bool resolver_answer_is_ready(const struct name *name)
 {
     for (int i = 0; i < FAMILIES; i++) {
         const struct family *family = &name->families[i];
         if (!is_fresh(name, family) && !family->waived)
             return false;
     }
-    return answer_exists(name);
+    return resolver_answer_exists(name);
 }
 
 /* A family that failed is tried again later, one that was late when its time is over. */
@@ -82,20 +82,21 @@ static usec_t due_at(const struct name *name, const struct family *family)
     return pauses ? name->retry_at : family->fresh_until;
 }
 
-usec_t answer_due_at(const struct name *name)
+usec_t resolver_answer_due_at(const struct name *name)
 {
-    if (!answer_exists(name))
+    if (!resolver_answer_exists(name))
         return name->retry_at;
     usec_t in4 = due_at(name, &name->families[IN4]), in6 = due_at(name, &name->families[IN6]);
     return in4 < in6 ? in4 : in6;
 }
 
-bool answer_is_due(const struct name *name)
+bool resolver_answer_is_due(const struct name *name)
 {
-    return !name->asked && (!answer_exists(name) || now_of(name) >= answer_due_at(name));
+    return !name->asked &&
+           (!resolver_answer_exists(name) || now_of(name) >= resolver_answer_due_at(name));
 }
 
-bool answer_is_partial(const struct name *name)
+bool resolver_answer_is_partial(const struct name *name)
 {
     for (int i = 0; i < FAMILIES; i++) {
         const struct family *family = &name->families[i];
@@ -105,7 +106,7 @@ bool answer_is_partial(const struct name *name)
     return false;
 }
 
-void answer_tell(struct name *name, enum askers askers)
+void resolver_answer_tell(struct name *name, enum askers askers)
 {
     union address addresses[ADDRESS_BOOK_MAX];
     size_t count = 0;
@@ -114,7 +115,7 @@ void answer_tell(struct name *name, enum askers askers)
         if (has_addresses(name, family))
             count += address_book_list(&name->book, family->family, addresses + count);
     }
-    name_tell(name, askers, addresses, count, count == 0 ? no_address : NULL);
+    resolver_name_tell(name, askers, addresses, count, count == 0 ? no_address : NULL);
 }
 
 /* Logs what fails from now on, unless that is known. */
@@ -139,15 +140,15 @@ static void note_failing(struct name *name, unsigned failing, const char *error)
                                                             : "it is used without them");
 }
 
-void answer_note_failure(struct name *name, const char *error)
+void resolver_answer_note_failure(struct name *name, const char *error)
 {
-    bool exists = answer_exists(name);
+    bool exists = resolver_answer_exists(name);
     name->retry_at = now_of(name) + RESOLVER_RETRY;
     for (int i = 0; i < FAMILIES; i++)
         name->families[i].waived = exists;
     if (exists)
         note_failing(name, FAILING_BOTH, error);
-    name_schedule_renewal(name);
+    resolver_name_schedule_renewal(name);
 }
 
 static void forget(struct name *name)
@@ -165,19 +166,19 @@ static void forget(struct name *name)
 /* The query is over, and brought no address. */
 static void fail(struct name *name, const char *error)
 {
-    answer_note_failure(name, error);
+    resolver_answer_note_failure(name, error);
     if (address_book_lacks(&name->book))
-        name_tell_watches(name);
-    if (answer_exists(name))
-        answer_tell(name, ASKERS_ALL);
+        resolver_name_tell_watches(name);
+    if (resolver_answer_exists(name))
+        resolver_answer_tell(name, ASKERS_ALL);
     else
-        name_tell(name, ASKERS_ALL, NULL, 0, error);
+        resolver_name_tell(name, ASKERS_ALL, NULL, 0, error);
 }
 
 static void end_query(struct name *name)
 {
     name->asked = false;
-    timer_clear(loop_of(name), &name->delay);
+    loop_clear_timer(loop_of(name), &name->delay);
 }
 
 /* Both families are answered for, and one of them has addresses. */
@@ -195,14 +196,14 @@ static void succeed(struct name *name)
     }
     name->retry_at = failing == 0 ? 0 : now_of(name) + RESOLVER_RETRY;
     note_failing(name, failing, error);
-    name_schedule_renewal(name);
+    resolver_name_schedule_renewal(name);
     if (failing != 0 && address_book_lacks(&name->book))
-        name_tell_watches(name);
-    answer_tell(name, ASKERS_ALL);
+        resolver_name_tell_watches(name);
+    resolver_answer_tell(name, ASKERS_ALL);
 }
 
 /* The other family has taken its time: those who wait go without. */
-void answer_on_delay(struct timer *timer)
+void resolver_answer_on_delay(struct timer *timer)
 {
     struct name *name = container_of(timer, struct name, delay);
     for (int i = 0; i < FAMILIES; i++) {
@@ -210,19 +211,19 @@ void answer_on_delay(struct timer *timer)
         if (family->part == PART_AWAITED)
             family->waived = true;
     }
-    answer_tell(name, ASKERS_MOST);
+    resolver_answer_tell(name, ASKERS_MOST);
 }
 
 /* One family has come, the other one is awaited. */
 static void give_it_time(struct name *name)
 {
-    if (answer_is_ready(name)) {
-        answer_tell(name, ASKERS_MOST);
+    if (resolver_answer_is_ready(name)) {
+        resolver_answer_tell(name, ASKERS_MOST);
         return;
     }
-    timer_clear(loop_of(name), &name->wait_limit);
-    if (timer_set(loop_of(name), &name->delay, now_of(name) + RESOLVER_DELAY) < 0)
-        answer_on_delay(&name->delay);
+    loop_clear_timer(loop_of(name), &name->wait_limit);
+    if (loop_set_timer(loop_of(name), &name->delay, now_of(name) + RESOLVER_DELAY) < 0)
+        resolver_answer_on_delay(&name->delay);
 }
 
 /* RFC 6724 decides between the families; within each the addresses are in order. */
@@ -233,8 +234,8 @@ static void order_families(struct name *name)
     if (address_book_list(&name->book, AF_INET, in4) == 0 ||
         address_book_list(&name->book, AF_INET6, in6) == 0)
         return;
-    destination_init(&first4, &in4[0]);
-    destination_init(&first6, &in6[0]);
+    precedence_init(&first4, &in4[0]);
+    precedence_init(&first6, &in6[0]);
     name->in6_first = !precedence_is_lower(&first6, &first4);
 }
 
@@ -276,7 +277,7 @@ static void take(struct name *name, struct family *family, const union address *
     family->fresh_until = fresh_until;
     family->waived = false;
     if (changed)
-        name_tell_watches(name);
+        resolver_name_tell_watches(name);
 }
 
 /* A family without addresses is believed once the other one has some, and for as long. */
@@ -313,21 +314,21 @@ static struct family *find_family(struct name *name, sa_family_t family)
     return &name->families[family == AF_INET6 ? IN6 : IN4];
 }
 
-void query_answer(struct query *query, const union address *addresses, size_t count,
-                  const char *error)
+void resolver_query_answer(struct query *query, const union address *addresses, size_t count,
+                           const char *error)
 {
     struct name *name = query->name;
     end_query(name);
     if (error == NULL && count > 0) {
         forget(name);
-        name_tell(name, ASKERS_ALL, addresses, count, NULL);
+        resolver_name_tell(name, ASKERS_ALL, addresses, count, NULL);
         return;
     }
     fail(name, error != NULL ? error : no_address);
 }
 
-void query_answer_kept(struct query *query, const union address *addresses, size_t count,
-                       usec_t ttl)
+void resolver_query_answer_kept(struct query *query, const union address *addresses, size_t count,
+                                usec_t ttl)
 {
     struct name *name = query->name;
     for (int i = 0; i < FAMILIES; i++)
@@ -336,8 +337,8 @@ void query_answer_kept(struct query *query, const union address *addresses, size
     proceed(name);
 }
 
-void query_answer_family(struct query *query, sa_family_t family, const union address *addresses,
-                         size_t count, usec_t ttl)
+void resolver_query_answer_family(struct query *query, sa_family_t family,
+                                  const union address *addresses, size_t count, usec_t ttl)
 {
     struct name *name = query->name;
     note_part(name, find_family(name, family), addresses, count, ttl);
@@ -345,7 +346,7 @@ void query_answer_family(struct query *query, sa_family_t family, const union ad
     proceed(name);
 }
 
-void query_fail_family(struct query *query, sa_family_t family, const char *error)
+void resolver_query_fail_family(struct query *query, sa_family_t family, const char *error)
 {
     struct name *name = query->name;
     struct family *failed = find_family(name, family);

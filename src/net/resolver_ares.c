@@ -30,18 +30,18 @@ struct channel_socket {
     struct event event;
 };
 
-void channel_update_timer(struct channel *channel)
+void resolver_ares_channel_update_timer(struct channel *channel)
 {
     struct loop *loop = channel->backend->loop;
     struct timeval tv;
     if (ares_timeout(channel->ares, NULL, &tv) == NULL) {
-        timer_clear(loop, &channel->timer);
+        loop_clear_timer(loop, &channel->timer);
         return;
     }
     /* c-ares cuts to whole milliseconds; one more, or the last one is spent spinning. */
     usec_t wait = tv.tv_sec * USEC_PER_SEC + tv.tv_usec + USEC_PER_MSEC;
     /* A query that could not time out might never be answered. */
-    if (timer_set(loop, &channel->timer, loop_now(loop) + wait) < 0)
+    if (loop_set_timer(loop, &channel->timer, loop_now(loop) + wait) < 0)
         ares_cancel(channel->ares);
 }
 
@@ -49,7 +49,7 @@ static void on_timer(struct timer *timer)
 {
     struct channel *channel = container_of(timer, struct channel, timer);
     ares_process_fd(channel->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-    channel_update_timer(channel);
+    resolver_ares_channel_update_timer(channel);
 }
 
 static void on_event(evutil_socket_t fd, short what, void *arg)
@@ -58,7 +58,7 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
     struct channel *channel = ((struct channel_socket *)arg)->channel;
     ares_process_fd(channel->ares, what & EV_READ ? fd : ARES_SOCKET_BAD,
                     what & EV_WRITE ? fd : ARES_SOCKET_BAD);
-    channel_update_timer(channel);
+    resolver_ares_channel_update_timer(channel);
 }
 
 /* The list is short: c-ares has two sockets a DNS server at most. */
@@ -115,7 +115,7 @@ static void channel_free(struct channel *channel)
     if (channel->ares != NULL) /* closes the sockets, which empties their list */
         ares_destroy(channel->ares);
     search_list_clear(&channel->search);
-    timer_clear(loop, &channel->timer);
+    loop_clear_timer(loop, &channel->timer);
     loop_unpost(loop, &channel->end);
     TAILQ_REMOVE(&channel->backend->channels, channel, link);
     free(channel);
@@ -126,7 +126,7 @@ static void on_end(struct task *task)
     channel_free(container_of(task, struct channel, end));
 }
 
-void channel_put(struct channel *channel)
+void resolver_ares_channel_put(struct channel *channel)
 {
     if (--channel->users == 0)
         loop_post(channel->backend->loop, &channel->end);
@@ -259,7 +259,7 @@ static int channel_new(struct backend *backend)
     if (status != ARES_SUCCESS)
         goto err_ares;
     note_servers(channel);
-    channel_watch_answers(channel);
+    resolver_ares_channel_watch_answers(channel);
     TAILQ_INSERT_HEAD(&backend->channels, channel, link);
     return 0;
 
@@ -307,11 +307,11 @@ static void follow_file(struct backend *backend)
         return;
     }
     backend->seen = now;
-    channel_put(old);
+    resolver_ares_channel_put(old);
     log_info("%s has changed and was read anew", backend->options.resolv_conf);
 }
 
-struct channel *channel_get(struct backend *backend)
+struct channel *resolver_ares_channel_get(struct backend *backend)
 {
     follow_file(backend);
     struct channel *channel = TAILQ_FIRST(&backend->channels);
@@ -321,7 +321,7 @@ struct channel *channel_get(struct backend *backend)
 
 static int backend_start(struct resolver_backend *base, struct query *query, const char *name)
 {
-    return request_start(container_of(base, struct backend, base), query, name);
+    return resolver_ares_request_start(container_of(base, struct backend, base), query, name);
 }
 
 static void backend_stop(struct resolver_backend *base)
@@ -335,7 +335,7 @@ static void backend_stop(struct resolver_backend *base)
         ares_destroy(channel->ares);
         channel->ares = NULL;
     }
-    requests_end(backend);
+    resolver_ares_requests_end(backend);
     while ((channel = TAILQ_FIRST(&backend->channels)) != NULL)
         channel_free(channel);
     free(backend);

@@ -40,28 +40,30 @@ struct backend {
 /* resolver_ares.c */
 
 /* The channel for a new request; it has one more user. */
-struct channel *channel_get(struct backend *backend);
+struct channel *resolver_ares_channel_get(struct backend *backend);
 
 /* It has one less, and may be gone. Not from inside c-ares. */
-void channel_put(struct channel *channel);
+void resolver_ares_channel_put(struct channel *channel);
 
 /* To be called after each call of c-ares' that may have changed its time-outs. */
-void channel_update_timer(struct channel *channel);
+void resolver_ares_channel_update_timer(struct channel *channel);
 
 /* resolver_ares_socket.c */
 
 /* From now on requests learn what servers answer that say a failure. */
-void channel_watch_answers(struct channel *channel);
+void resolver_ares_channel_watch_answers(struct channel *channel);
 
 /* resolver_ares_request.c */
 
 /* A server has answered a question for this name and type of record with this code (RCODE). */
-void requests_note_code(const struct channel *channel, const char *name, int type, unsigned code);
+void resolver_ares_requests_note_code(const struct channel *channel, const char *name, int type,
+                                      unsigned code);
 
 /* Begins to answer a query. 0, or -1 with errno. */
-MUST_CHECK int request_start(struct backend *backend, struct query *query, const char *name);
+MUST_CHECK int resolver_ares_request_start(struct backend *backend, struct query *query,
+                                           const char *name);
 
 /* Drops all that is under way. c-ares must have answered all, with its channels destroyed. */
-void requests_end(struct backend *backend);
+void resolver_ares_requests_end(struct backend *backend);
 
 #endif

@@ -70,7 +70,7 @@ static void pair_free(struct pair *pair)
 {
     finding_clear(&pair->halves[IN4].finding);
     finding_clear(&pair->halves[IN6].finding);
-    channel_put(pair->channel);
+    resolver_ares_channel_put(pair->channel);
     free(pair);
 }
 
@@ -91,11 +91,11 @@ static void request_free(struct request *request)
     struct channel *channel = request->channel;
     struct backend *backend = channel->backend;
     loop_unpost(backend->loop, &request->task);
-    timer_clear(backend->loop, &request->delay);
+    loop_clear_timer(backend->loop, &request->delay);
     leave_pair(request);
     TAILQ_REMOVE(&backend->requests, request, link);
     finding_clear(&request->hosts);
-    channel_put(channel);
+    resolver_ares_channel_put(channel);
     free(request);
 }
 
@@ -210,7 +210,7 @@ static void end_without(struct request *request, const char *error)
 {
     struct query *query = request->query;
     request_free(request);
-    query_answer(query, NULL, 0, error);
+    resolver_query_answer(query, NULL, 0, error);
 }
 
 static void end_with_failure(struct request *request, int status, unsigned code)
@@ -269,7 +269,7 @@ static void ask_next(struct request *request)
                                                   .ai_socktype = SOCK_STREAM};
         ares_getaddrinfo(channel->ares, full, NULL, &hints, on_half, &pair->halves[i]);
     }
-    channel_update_timer(channel);
+    resolver_ares_channel_update_timer(channel);
 }
 
 static void tell_half(struct query *query, struct half *half)
@@ -278,11 +278,12 @@ static void tell_half(struct query *query, struct half *half)
     const struct finding *finding = &half->finding;
     half->reported = true;
     if (finding->count > 0)
-        query_answer_family(query, half->family, finding->addresses, finding->count, finding->ttl);
+        resolver_query_answer_family(query, half->family, finding->addresses, finding->count,
+                                     finding->ttl);
     else if (is_absent(half))
-        query_answer_family(query, half->family, NULL, 0, 0);
+        resolver_query_answer_family(query, half->family, NULL, 0, 0);
     else
-        query_fail_family(query, half->family, half->error);
+        resolver_query_fail_family(query, half->family, half->error);
 }
 
 /* The name has addresses: it is the one. */
@@ -336,7 +337,7 @@ static void use_half(struct request *request)
         return;
     request->status = ARES_ENOTFOUND;
     if (!timer_is_set(&request->delay) &&
-        timer_set(loop, &request->delay, loop_now(loop) + RESOLVER_DELAY) < 0)
+        loop_set_timer(loop, &request->delay, loop_now(loop) + RESOLVER_DELAY) < 0)
         ask_next(request);
 }
 
@@ -356,7 +357,7 @@ static void end_hosts(struct request *request)
     }
     request->hosts = (struct finding){0};
     request_free(request);
-    query_answer_kept(query, hosts.addresses, hosts.count, hosts.ttl);
+    resolver_query_answer_kept(query, hosts.addresses, hosts.count, hosts.ttl);
     finding_clear(&hosts);
 }
 
@@ -368,17 +369,17 @@ static void on_task(struct task *task)
     } else if (request->pair->pending > 0) {
         use_half(request);
     } else {
-        timer_clear(request->channel->backend->loop, &request->delay);
+        loop_clear_timer(request->channel->backend->loop, &request->delay);
         end_pair(request);
     }
 }
 
-int request_start(struct backend *backend, struct query *query, const char *name)
+int resolver_ares_request_start(struct backend *backend, struct query *query, const char *name)
 {
     struct request *request = calloc(1, sizeof(*request));
     if (request == NULL)
         return -1;
-    request->channel = channel_get(backend);
+    request->channel = resolver_ares_channel_get(backend);
     request->query = query;
     request->name = name;
     request->status = ARES_ENOTFOUND;
@@ -402,7 +403,8 @@ static bool is_same_name(const char *a, const char *b)
     return length == other && strncasecmp(a, b, length) == 0;
 }
 
-void requests_note_code(const struct channel *channel, const char *name, int type, unsigned code)
+void resolver_ares_requests_note_code(const struct channel *channel, const char *name, int type,
+                                      unsigned code)
 {
     struct request *request;
     TAILQ_FOREACH (request, &channel->backend->requests, link) {
@@ -414,7 +416,7 @@ void requests_note_code(const struct channel *channel, const char *name, int typ
     }
 }
 
-void requests_end(struct backend *backend)
+void resolver_ares_requests_end(struct backend *backend)
 {
     struct request *request;
     while ((request = TAILQ_FIRST(&backend->requests)) != NULL)

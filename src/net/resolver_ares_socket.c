@@ -26,7 +26,7 @@ static void note_answer(const struct channel *channel, const unsigned char *pack
         return;
     size_t type = HEADER_SIZE + (size_t)name_length;
     if (type + 2 <= length)
-        requests_note_code(channel, name, packet[type] << 8 | packet[type + 1], code);
+        resolver_ares_requests_note_code(channel, name, packet[type] << 8 | packet[type + 1], code);
     ares_free_string(name);
 }
 
@@ -66,7 +66,7 @@ static ares_ssize_t on_send(ares_socket_t fd, const struct iovec *parts, int cou
     return writev(fd, parts, count);
 }
 
-void channel_watch_answers(struct channel *channel)
+void resolver_ares_channel_watch_answers(struct channel *channel)
 {
     static const struct ares_socket_functions functions = {
         .asocket = on_socket,

@@ -79,46 +79,46 @@ enum askers { ASKERS_MOST, ASKERS_ALL }; /* most: not those who want to know bot
 
 /* Calls back those who wait now; those who ask from inside a callback are to get an answer of their
  * own. The name may be gone afterwards. */
-void name_tell(struct name *name, enum askers askers, const union address *addresses, size_t count,
-               const char *error);
-void name_tell_watches(struct name *name);
-void name_schedule_renewal(struct name *name);
+void resolver_name_tell(struct name *name, enum askers askers, const union address *addresses,
+                        size_t count, const char *error);
+void resolver_name_tell_watches(struct name *name);
+void resolver_name_schedule_renewal(struct name *name);
 
 /* resolver_answer.c */
 
-void answer_init(struct name *name);
+void resolver_answer_init(struct name *name);
 
 /* A query begins. */
-void answer_await(struct name *name);
+void resolver_answer_await(struct name *name);
 
 /* Both families are as good as their TTLs say. */
-bool answer_is_fresh(const struct name *name);
+bool resolver_answer_is_fresh(const struct name *name);
 
 /* It may be given out, even if its time is over. */
-bool answer_exists(const struct name *name);
+bool resolver_answer_exists(const struct name *name);
 
 /* There was one that is kept, however old. */
-bool answer_was_given(const struct name *name);
+bool resolver_answer_was_given(const struct name *name);
 
 /* A family is awaited of which nothing is known. */
-bool answer_is_partial(const struct name *name);
+bool resolver_answer_is_partial(const struct name *name);
 
 /* It is to be given out: nobody has to wait for anything more. */
-bool answer_is_ready(const struct name *name);
+bool resolver_answer_is_ready(const struct name *name);
 
 /* It should be asked for anew, now. Without one that exists that is always so. */
-bool answer_is_due(const struct name *name);
+bool resolver_answer_is_due(const struct name *name);
 
 /* When it should be, for who is in no hurry. */
-usec_t answer_due_at(const struct name *name);
+usec_t resolver_answer_due_at(const struct name *name);
 
 /* Notes that a query came to nothing, or takes too long: from now on the old answer serves, and
  * nobody waits for a new one. */
-void answer_note_failure(struct name *name, const char *error);
+void resolver_answer_note_failure(struct name *name, const char *error);
 
 /* Gives the answer that there is to those who wait. */
-void answer_tell(struct name *name, enum askers askers);
+void resolver_answer_tell(struct name *name, enum askers askers);
 
-void answer_on_delay(struct timer *timer);
+void resolver_answer_on_delay(struct timer *timer);
 
 #endif

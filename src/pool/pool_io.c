@@ -118,8 +118,8 @@ static int dial(struct pool_host *host, bool preconnect)
     conn->dial_handler.done = on_dial_done;
     struct dial_options options = pool->dial_options;
     options.tls = host->tls;
-    conn->dial = dial_start(pool->loop, pool->resolver, &host->core.endpoint, &options,
-                            &conn->stream, &conn->dial_handler);
+    conn->dial = dialer_start(pool->loop, pool->resolver, &host->core.endpoint, &options,
+                              &conn->stream, &conn->dial_handler);
     if (conn->dial == NULL)
         goto err_conn;
     conn->number = loop_number(pool->loop);
@@ -129,7 +129,7 @@ static int dial(struct pool_host *host, bool preconnect)
     return 0;
 
 err_dial:
-    dial_cancel(conn->dial);
+    dialer_cancel(conn->dial);
 err_conn:
     free(conn);
     return -1;
@@ -149,7 +149,7 @@ static void do_dial(struct pool *pool, const struct pool_action *action)
 
 static void end_conn(struct pool_conn *conn, bool reset)
 {
-    dial_cancel(conn->dial);
+    dialer_cancel(conn->dial);
     if (reset)
         stream_reset(&conn->stream);
     else
@@ -160,7 +160,7 @@ static void end_conn(struct pool_conn *conn, bool reset)
 
 static void do_cancel_dial(struct pool_conn *conn)
 {
-    if (dial_is_connected(conn->dial)) {
+    if (dialer_is_connected(conn->dial)) {
         pool_core_dial_kept(&conn->core);
         return;
     }
@@ -201,7 +201,7 @@ static void explain_timeout(const struct allocation *allocation, struct failure 
     char time[SPAN_TEXT_MAX];
     if (request->has_dial && !TAILQ_EMPTY(dials)) {
         const struct pool_conn *oldest = pool_conn_of(TAILQ_LAST(dials, core_conn_list));
-        dial_time_is_up(oldest->dial, "timeout", timeout, failure);
+        dialer_time_is_up(oldest->dial, "timeout", timeout, failure);
         return;
     }
     *failure = (struct failure){.function = "queue", .number = ETIMEDOUT};
@@ -278,7 +278,7 @@ static void free_host(struct core_host *core)
 
 static void set_timer(struct pool *pool, usec_t when)
 {
-    int done = timer_set(pool->loop, &pool->timer, when);
+    int done = loop_set_timer(pool->loop, &pool->timer, when);
     assert(done == 0);
     (void)done;
     pool->timer_at = when;
@@ -313,12 +313,12 @@ int pool_io_init(struct pool *pool)
 {
     pool->timer.fire = on_timer;
     pool->timer_at = loop_now(pool->loop) + FAR;
-    return timer_set(pool->loop, &pool->timer, pool->timer_at);
+    return loop_set_timer(pool->loop, &pool->timer, pool->timer_at);
 }
 
 void pool_io_clear(struct pool *pool)
 {
-    timer_clear(pool->loop, &pool->timer);
+    loop_clear_timer(pool->loop, &pool->timer);
     loop_unpost(pool->loop, &pool->grant_task);
 }
 

@@ -52,7 +52,7 @@ static void report_no_wait(const struct pool_host *host)
 static void end_wait(struct pool_host *host)
 {
     report_no_wait(host);
-    timer_clear(host->pool->loop, &host->held_up.timer);
+    loop_clear_timer(host->pool->loop, &host->held_up.timer);
     host->held_up.limits = 0;
     host->held_up.ended = loop_now(host->pool->loop);
 }
@@ -64,7 +64,7 @@ static void on_quiet(struct timer *timer)
     struct held_up *held_up = &host->held_up;
     usec_t now = loop_now(host->pool->loop);
     usec_t due = (held_up->waiting > 0 ? now : held_up->last) + held_up->quiet;
-    if (due <= now || timer_set(host->pool->loop, timer, due) < 0)
+    if (due <= now || loop_set_timer(host->pool->loop, timer, due) < 0)
         end_wait(host);
 }
 
@@ -79,7 +79,7 @@ static bool begin_wait(struct pool_host *host)
                                 .quiet = quiet,
                                 .ended = ended,
                                 .timer.fire = on_quiet};
-    return timer_set(host->pool->loop, &held_up->timer, now + quiet) == 0;
+    return loop_set_timer(host->pool->loop, &held_up->timer, now + quiet) == 0;
 }
 
 void pool_report_wait(struct allocation *allocation)
@@ -121,7 +121,7 @@ static void report_reachable(struct pool_host *host)
     log_notice("reachable again: pool=%s upstream=%s failed_for_s=%.1f failures=%" PRIu64,
                host->pool->name, endpoint_format(&host->core.endpoint, text),
                (double)(outage->ended - outage->began) / USEC_PER_SEC, outage->failures);
-    timer_clear(host->pool->loop, &outage->timer);
+    loop_clear_timer(host->pool->loop, &outage->timer);
     outage->failures = 0;
     outage->ended = 0;
     outage->reported = loop_now(host->pool->loop);
@@ -139,7 +139,7 @@ void pool_report_failure(struct pool_host *host)
     if (outage->failures++ == 0)
         outage->began = loop_now(host->pool->loop);
     outage->ended = 0;
-    timer_clear(host->pool->loop, &outage->timer);
+    loop_clear_timer(host->pool->loop, &outage->timer);
 }
 
 void pool_report_connected(struct pool_host *host)
@@ -149,7 +149,8 @@ void pool_report_connected(struct pool_host *host)
     if (outage->failures == 0 || outage->ended != 0)
         return;
     outage->ended = now;
-    if (outage->reported == 0 || due <= now || timer_set(host->pool->loop, &outage->timer, due) < 0)
+    if (outage->reported == 0 || due <= now ||
+        loop_set_timer(host->pool->loop, &outage->timer, due) < 0)
         report_reachable(host);
 }
 

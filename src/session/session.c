@@ -82,7 +82,7 @@ void session_finish(struct session *session, enum session_end end)
         pool_discard(&session->allocation, discard_reason(end), !in_order);
     else
         pool_cancel(&session->allocation);
-    timer_clear(context->worker.loop, &session->timer);
+    loop_clear_timer(context->worker.loop, &session->timer);
     loop_unpost(context->worker.loop, &session->task);
     session_learn_process(session);
     if (in_order)
@@ -180,7 +180,7 @@ int session_start_timer(struct session *session)
     usec_t due = timer_due(session);
     if (due == 0 || (timer_is_set(&session->timer) && session->timer.node.key <= due))
         return 0;
-    return timer_set(session->context->worker.loop, &session->timer, due);
+    return loop_set_timer(session->context->worker.loop, &session->timer, due);
 }
 
 /* Is the connection dead? A session that waits for its upstream that long asks the kernel; shorter
@@ -224,7 +224,7 @@ static void on_timer(struct timer *timer)
         return;
     }
     usec_t due = timer_due(session);
-    if (due == 0 || (due > loop_now(loop) && timer_set(loop, timer, due) == 0))
+    if (due == 0 || (due > loop_now(loop) && loop_set_timer(loop, timer, due) == 0))
         return;
     if (session->protocol->on_timeout != NULL)
         session->protocol->on_timeout(session);

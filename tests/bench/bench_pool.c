@@ -54,9 +54,9 @@ static void finish_dial(struct task *task)
     handler->done(handler, NULL);
 }
 
-struct dial *dial_start(struct loop *loop, struct resolver *resolver,
-                        const struct endpoint *endpoint, const struct dial_options *options,
-                        struct stream *stream, struct dial_handler *handler)
+struct dial *dialer_start(struct loop *loop, struct resolver *resolver,
+                          const struct endpoint *endpoint, const struct dial_options *options,
+                          struct stream *stream, struct dial_handler *handler)
 {
     struct dial *dial = calloc(1, sizeof(*dial));
     (void)resolver;
@@ -70,7 +70,7 @@ struct dial *dial_start(struct loop *loop, struct resolver *resolver,
     return dial;
 }
 
-void dial_cancel(struct dial *dial)
+void dialer_cancel(struct dial *dial)
 {
     if (dial == NULL)
         return;
@@ -79,8 +79,8 @@ void dial_cancel(struct dial *dial)
 }
 
 /* No time limit strikes. */
-void dial_time_is_up(const struct dial *dial, const char *key, usec_t limit,
-                     struct failure *failure)
+void dialer_time_is_up(const struct dial *dial, const char *key, usec_t limit,
+                       struct failure *failure)
 {
     (void)dial;
     (void)key;
@@ -89,7 +89,7 @@ void dial_time_is_up(const struct dial *dial, const char *key, usec_t limit,
     abort();
 }
 
-bool dial_is_connected(struct dial *dial)
+bool dialer_is_connected(struct dial *dial)
 {
     (void)dial;
     return false;

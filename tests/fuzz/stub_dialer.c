@@ -47,9 +47,9 @@ void stub_dialer_set(enum stub_response to)
         loop_post(dial->loop, &dial->task);
 }
 
-struct dial *dial_start(struct loop *loop, struct resolver *resolver,
-                        const struct endpoint *endpoint, const struct dial_options *options,
-                        struct stream *stream, struct dial_handler *handler)
+struct dial *dialer_start(struct loop *loop, struct resolver *resolver,
+                          const struct endpoint *endpoint, const struct dial_options *options,
+                          struct stream *stream, struct dial_handler *handler)
 {
     struct dial *dial = calloc(1, sizeof(*dial));
     (void)resolver;
@@ -64,7 +64,7 @@ struct dial *dial_start(struct loop *loop, struct resolver *resolver,
     return dial;
 }
 
-void dial_cancel(struct dial *dial)
+void dialer_cancel(struct dial *dial)
 {
     if (dial == NULL)
         return;
@@ -73,8 +73,8 @@ void dial_cancel(struct dial *dial)
     free(dial);
 }
 
-void dial_time_is_up(const struct dial *dial, const char *key, usec_t limit,
-                     struct failure *failure)
+void dialer_time_is_up(const struct dial *dial, const char *key, usec_t limit,
+                       struct failure *failure)
 {
     (void)dial;
     (void)limit;
@@ -83,7 +83,7 @@ void dial_time_is_up(const struct dial *dial, const char *key, usec_t limit,
     snprintf(failure->text, sizeof(failure->text), "no connection within %s", key);
 }
 
-bool dial_is_connected(struct dial *dial)
+bool dialer_is_connected(struct dial *dial)
 {
     (void)dial;
     return false;

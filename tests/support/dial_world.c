@@ -131,7 +131,7 @@ uint16_t world_free_port(struct world *world)
 static void on_done(struct dial_handler *handler, const struct failure *failure)
 {
     struct caller *caller = container_of(handler, struct caller, handler);
-    assert_non_null(caller->dial); /* else it ended within dial_start, or was cancelled */
+    assert_non_null(caller->dial); /* else it ended within dialer_start, or was cancelled */
     caller->dial = NULL;
     caller->ended++;
     caller->failed = failure != NULL;
@@ -143,7 +143,7 @@ static void on_done(struct dial_handler *handler, const struct failure *failure)
         assert_null(caller->stream.handler);
     }
     if (caller->cancel != NULL) {
-        dial_cancel(caller->cancel->dial);
+        dialer_cancel(caller->cancel->dial);
         caller->cancel->dial = NULL;
     }
 }
@@ -153,8 +153,8 @@ void caller_post(struct world *world, struct caller *caller, const char *addr, u
     caller->handler.done = on_done;
     caller->endpoint.port = port;
     snprintf(caller->endpoint.addr, sizeof(caller->endpoint.addr), "%s", addr);
-    caller->dial = dial_start(world->loop, world->resolver, &caller->endpoint, &caller->options,
-                              &caller->stream, &caller->handler);
+    caller->dial = dialer_start(world->loop, world->resolver, &caller->endpoint, &caller->options,
+                                &caller->stream, &caller->handler);
     assert_non_null(caller->dial);
     assert_int_equal(caller->ended, 0);
     /* Endpoint and options were copied. */
@@ -170,7 +170,7 @@ void caller_start(struct world *world, struct caller *caller, const char *addr, 
 
 void caller_cancel(struct caller *caller)
 {
-    dial_cancel(caller->dial);
+    dialer_cancel(caller->dial);
     caller->dial = NULL;
     assert_int_equal(caller->stream.fd, -1);
 }
@@ -230,14 +230,14 @@ void world_answer(struct world *world, const char *list)
 {
     union address addresses[32];
     size_t count = parse_list(addresses, ARRAY_LEN(addresses), list);
-    query_answer(world->manual.query, addresses, count, NULL);
+    resolver_query_answer(world->manual.query, addresses, count, NULL);
 }
 
 void world_answer_family(struct world *world, sa_family_t family, const char *list)
 {
     union address addresses[32];
     size_t count = parse_list(addresses, ARRAY_LEN(addresses), list);
-    query_answer_family(world->manual.query, family, addresses, count, 60 * USEC_PER_SEC);
+    resolver_query_answer_family(world->manual.query, family, addresses, count, 60 * USEC_PER_SEC);
 }
 
 void caller_start_named(struct world *world, struct caller *caller, uint16_t port,

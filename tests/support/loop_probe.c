@@ -48,7 +48,7 @@ struct probe probe_of(struct loop *loop, const char *name)
 
 void probe_set(struct probe *probe, usec_t in)
 {
-    assert_int_equal(timer_set(probe->loop, &probe->timer, loop_now(probe->loop) + in), 0);
+    assert_int_equal(loop_set_timer(probe->loop, &probe->timer, loop_now(probe->loop) + in), 0);
 }
 
 static void open_sockets(struct probe *probe)

@@ -70,8 +70,9 @@ static struct script *get_script(struct names *names, const char *name)
 static void answer_half(const struct script *script, struct query *query)
 {
     sa_family_t other = script->lost == AF_INET ? AF_INET6 : AF_INET;
-    query_answer_family(query, other, script->addresses, script->address_count, script->ttl);
-    query_fail_family(query, script->lost, "Timeout while contacting DNS servers");
+    resolver_query_answer_family(query, other, script->addresses, script->address_count,
+                                 script->ttl);
+    resolver_query_fail_family(query, script->lost, "Timeout while contacting DNS servers");
 }
 
 static void on_due(struct timer *timer)
@@ -82,13 +83,13 @@ static void on_due(struct timer *timer)
     TAILQ_REMOVE(&answer->names->answers, answer, link);
     free(answer);
     if (script->fails)
-        query_answer(query, NULL, 0, script->error);
+        resolver_query_answer(query, NULL, 0, script->error);
     else if (script->lost != 0)
         answer_half(script, query);
     else if (script->ttl > 0)
-        query_answer_kept(query, script->addresses, script->address_count, script->ttl);
+        resolver_query_answer_kept(query, script->addresses, script->address_count, script->ttl);
     else
-        query_answer(query, script->addresses, script->address_count, NULL);
+        resolver_query_answer(query, script->addresses, script->address_count, NULL);
 }
 
 static int start(struct resolver_backend *backend, struct query *query, const char *name)
@@ -104,7 +105,7 @@ static int start(struct resolver_backend *backend, struct query *query, const ch
     TAILQ_INSERT_TAIL(&names->answers, answer, link);
     if (script->delay == NAMES_NEVER)
         return 0;
-    return timer_set(names->loop, &answer->timer, loop_now(names->loop) + script->delay);
+    return loop_set_timer(names->loop, &answer->timer, loop_now(names->loop) + script->delay);
 }
 
 static void stop(struct resolver_backend *backend)
@@ -113,7 +114,7 @@ static void stop(struct resolver_backend *backend)
     struct answer *answer;
     struct script *script;
     while ((answer = TAILQ_FIRST(&names->answers)) != NULL) {
-        timer_clear(names->loop, &answer->timer);
+        loop_clear_timer(names->loop, &answer->timer);
         TAILQ_REMOVE(&names->answers, answer, link);
         free(answer);
     }

@@ -31,7 +31,7 @@ static void test_numeric(void **state)
     uint16_t port = 0;
     world_open_upstream(world, "127.0.0.1", &port);
     caller_start(world, &caller, "127.0.0.1", port);
-    assert_true(dial_is_connected(caller.dial)); /* by the kernel, over loopback; not told yet */
+    assert_true(dialer_is_connected(caller.dial)); /* by the kernel, over loopback; not told yet */
     caller_wait(world, &caller);
     assert_int_equal(world->manual.started, 0);
     assert_int_equal(socket_option(&caller.stream, IPPROTO_TCP, TCP_NODELAY), 1);
@@ -141,7 +141,7 @@ static void test_resolve_error(void **state)
     struct world *world = *state;
     struct caller caller = {0};
     caller_start(world, &caller, "name.test", 9);
-    query_answer(world->manual.query, NULL, 0, "Domain name not found");
+    resolver_query_answer(world->manual.query, NULL, 0, "Domain name not found");
     caller_wait(world, &caller);
     caller_assert_failure(&caller, "resolve", 0);
     assert_string_equal(caller.failure.text, "Domain name not found");
@@ -152,7 +152,7 @@ static void test_resolve_empty(void **state)
     struct world *world = *state;
     struct caller caller = {0};
     caller_start(world, &caller, "name.test", 9);
-    query_answer(world->manual.query, NULL, 0, NULL);
+    resolver_query_answer(world->manual.query, NULL, 0, NULL);
     caller_wait(world, &caller);
     caller_assert_failure(&caller, "resolve", 0);
     assert_string_equal(caller.failure.text, "Host has no address.");
@@ -254,7 +254,7 @@ static void test_cancel_before_it_connects(void **state)
     int upstream = world_open_upstream(world, "127.0.0.1", &port);
     caller_post(world, &caller, "127.0.0.1", port);
     assert_int_equal(world_open_attempts(world), 0);
-    assert_false(dial_is_connected(caller.dial));
+    assert_false(dialer_is_connected(caller.dial));
     caller_cancel(&caller);
     loop_warp(world->loop, USEC_PER_SEC);
     world_idle(world);
@@ -311,7 +311,7 @@ static void test_cancel_while_connecting(void **state)
     world_open_blackhole(world, "127.0.0.1", &port);
     caller_start(world, &caller, "127.0.0.1", port);
     assert_int_equal(world_open_attempts(world), 1);
-    assert_false(dial_is_connected(caller.dial));
+    assert_false(dialer_is_connected(caller.dial));
     caller_cancel(&caller);
     assert_int_equal(world_open_attempts(world), 0);
     loop_warp(world->loop, USEC_PER_SEC);
@@ -339,7 +339,7 @@ static void test_cancel_with_several_attempts(void **state)
 static void test_cancel_null(void **state)
 {
     (void)state;
-    dial_cancel(NULL);
+    dialer_cancel(NULL);
 }
 
 /* Both dials are connected within one iteration; the one that is told first cancels the other. */

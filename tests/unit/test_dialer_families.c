@@ -98,7 +98,8 @@ static void test_late_family_fails(void **state)
     come_alone(world, AF_INET, "127.0.0.1");
     assert_waits(world, &caller);
     assert_int_equal(listen(refusing, 1), 0);
-    query_fail_family(world->manual.query, AF_INET6, "Timeout while contacting DNS servers");
+    resolver_query_fail_family(world->manual.query, AF_INET6,
+                               "Timeout while contacting DNS servers");
     caller_wait(world, &caller);
     caller_assert_failure(&caller, "connect", ECONNREFUSED);
 }

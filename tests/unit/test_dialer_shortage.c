@@ -62,7 +62,7 @@ static void test_the_next_address_is_tried(void **state)
     world_answer(world, "127.0.0.1 127.0.0.2");
     assert_true(shortage_came());
     assert_int_equal(world_open_attempts(world), 1);
-    assert_false(dial_is_connected(caller.dial));
+    assert_false(dialer_is_connected(caller.dial));
     caller_cancel(&caller);
 }
 
@@ -173,8 +173,8 @@ static void test_no_memory_at_all(void **state)
     struct caller caller = {.endpoint.addr = "127.0.0.1", .endpoint.port = 9};
     shortage_of_calloc(1);
     errno = 0;
-    assert_null(dial_start(world->loop, world->resolver, &caller.endpoint, &caller.options,
-                           &caller.stream, &caller.handler));
+    assert_null(dialer_start(world->loop, world->resolver, &caller.endpoint, &caller.options,
+                             &caller.stream, &caller.handler));
     assert_int_equal(errno, ENOMEM);
     world_idle(world);
 }

@@ -106,9 +106,9 @@ static void test_timer_is_moved(void **state)
 static void test_cleared_timer_does_not_fire(void **state)
 {
     struct probe a = probe_of(*state, "a");
-    timer_clear(a.loop, &a.timer);
+    loop_clear_timer(a.loop, &a.timer);
     probe_set(&a, HOUR);
-    timer_clear(a.loop, &a.timer);
+    loop_clear_timer(a.loop, &a.timer);
     assert_false(timer_is_set(&a.timer));
     loop_warp(a.loop, 2 * HOUR);
     loop_iterate(a.loop, 0);
@@ -135,7 +135,7 @@ static void test_timer_may_be_set_from_its_own_fire(void **state)
 
 static void clears_the_other(struct probe *probe)
 {
-    timer_clear(probe->loop, &probe->other->timer);
+    loop_clear_timer(probe->loop, &probe->other->timer);
     loop_unpost(probe->loop, &probe->other->task);
 }
 
@@ -157,7 +157,7 @@ static void test_cleared_timer_does_not_replace_another(void **state)
     probe_open(&io);
     probe_set(&a, 5 * USEC_PER_MSEC);
     loop_iterate(a.loop, -1); /* the socket is writable: no wait */
-    timer_clear(a.loop, &a.timer);
+    loop_clear_timer(a.loop, &a.timer);
     probe_set(&b, 25 * USEC_PER_MSEC);
     usec_t due = b.timer.node.key;
     while (story[0] == '\0')

@@ -105,13 +105,13 @@ static void test_asks_the_kernel(void **state)
     struct destination destination;
     (void)state;
     assert_true(address_parse(&address, "127.0.0.5"));
-    destination_init(&destination, &address);
+    precedence_init(&destination, &address);
     assert_true(destination.usable);
     assert_int_equal(address_compare(&destination.address, &address), 0);
     assert_true(address_parse(&address, "127.0.0.1"));
     assert_int_equal(address_compare(&destination.source, &address), 0);
     assert_true(address_parse(&address, "255.255.255.255")); /* without leave to broadcast */
-    destination_init(&destination, &address);
+    precedence_init(&destination, &address);
     assert_false(destination.usable);
 }
 

@@ -120,7 +120,7 @@ static union address numeric(const char *text)
 static void answer(struct world *world, size_t index, const char *text)
 {
     union address address = numeric(text);
-    query_answer(world->manual.queries[index], &address, 1, NULL);
+    resolver_query_answer(world->manual.queries[index], &address, 1, NULL);
 }
 
 static void assert_answered(const struct asker *asker, const char *text)
@@ -251,7 +251,7 @@ static void test_no_address(void **state)
     struct world *world = *state;
     struct asker a = {0};
     ask(world, &a, "name.test");
-    query_answer(world->manual.queries[0], NULL, 0, NULL);
+    resolver_query_answer(world->manual.queries[0], NULL, 0, NULL);
     assert_int_equal(a.answers, 1);
     assert_int_equal(a.count, 0);
     assert_string_equal(a.error, "Host has no address.");
@@ -263,7 +263,7 @@ static void test_error(void **state)
     struct asker a = {0};
     union address address = numeric("192.0.2.1");
     ask(world, &a, "name.test");
-    query_answer(world->manual.queries[0], &address, 1, "Domain name not found");
+    resolver_query_answer(world->manual.queries[0], &address, 1, "Domain name not found");
     assert_int_equal(a.answers, 1);
     assert_int_equal(a.count, 0);
     assert_string_equal(a.error, "Domain name not found");

@@ -176,7 +176,8 @@ static void answer(struct world *world, sa_family_t family, const char *list)
     union address addresses[16];
     int count = address_parse_list(addresses, ARRAY_LEN(addresses), list, 0);
     assert_true(count >= 0);
-    query_answer_family(world->manual.query, family, addresses, (size_t)count, 10 * SECOND);
+    resolver_query_answer_family(world->manual.query, family, addresses, (size_t)count,
+                                 10 * SECOND);
 }
 
 static void answer4(struct world *world, const char *list)
@@ -191,7 +192,7 @@ static void answer6(struct world *world, const char *list)
 
 static void lose(struct world *world, sa_family_t family)
 {
-    query_fail_family(world->manual.query, family, LOST);
+    resolver_query_fail_family(world->manual.query, family, LOST);
 }
 
 static enum address_state find(const struct world *world, const char *text)
@@ -302,7 +303,7 @@ static void test_neither(void **state)
     assert_given(world, &asker, LOST);
     ask(world, &asker);
     lose(world, AF_INET6);
-    query_fail_family(world->manual.query, AF_INET, "DNS server returned general failure");
+    resolver_query_fail_family(world->manual.query, AF_INET, "DNS server returned general failure");
     assert_given(world, &asker, "DNS server returned general failure");
     assert_int_equal(count_logged(world, NAME), 0); /* the askers tell */
     ask(world, &asker);
@@ -415,7 +416,7 @@ static void test_short_ttl_beside_a_lost_family(void **state)
     union address address;
     assert_true(address_parse(&address, IN4));
     ask(world, &asker);
-    query_answer_family(world->manual.query, AF_INET, &address, 1, SECOND);
+    resolver_query_answer_family(world->manual.query, AF_INET, &address, 1, SECOND);
     warp(world, RESOLVER_DELAY);
     assert_given(world, &asker, IN4);
     warp(world, 5 * SECOND);
@@ -502,7 +503,7 @@ static void test_both_families_without_the_other(void **state)
     warp(world, RESOLVER_WAIT_MAX);
     assert_int_equal(late.answers, 0); /* it has all that it needs */
     assert_int_equal(count_logged(world, NAME), 1);
-    query_answer(world->manual.query, NULL, 0, LOST);
+    resolver_query_answer(world->manual.query, NULL, 0, LOST);
     assert_given(world, &late, IN4);
 }
 
