@@ -26,7 +26,7 @@ bool secure_resumed(struct bufferevent *stream);
 /* Why a stream reported BEV_EVENT_ERROR. Call it from that event. */
 const char *secure_problem(struct bufferevent *stream);
 
-/* Ends a stream; on TLS the peer is told first. NULL is harmless. */
+/* Ends a stream; on TLS the peer is notified first. NULL is harmless. */
 void secure_free(struct bufferevent *stream);
 
 #endif

@@ -19,7 +19,7 @@
 #include "secure.h"
 
 #define INPUT_MAX    (2 * HTTP1_HEAD_MAX) /* unread bytes that suspend reading */
-#define QUESTION_MAX 256                  /* how much of method and target is told back */
+#define QUESTION_MAX 256                  /* how much of method and target is sent back */
 
 struct upstream {
     struct event_base *base;

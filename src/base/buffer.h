@@ -19,7 +19,7 @@ static inline size_t buffer_length(const struct buffer *buffer)
     return buffer->end - buffer->start;
 }
 
-/* The first byte held, NULL for none; the pointer stands until the buffer is changed. */
+/* The first byte held, NULL for none; the pointer is valid until the buffer is changed. */
 static inline char *buffer_data(const struct buffer *buffer)
 {
     return buffer->memory == NULL ? NULL : buffer->memory + buffer->start;

@@ -22,7 +22,7 @@ static size_t tell_lost_accesses(char line[LOG_LOSS_MAX], unsigned long lost);
 
 static char message_bytes[LOG_RING_SIZE], access_bytes[LOG_RING_SIZE];
 
-/* As log_sink_init makes them; messages go to standard error until they are told otherwise. */
+/* As log_sink_init makes them; messages go to standard error until log_open says otherwise. */
 #define SINK(memory)                                                                               \
     .ring = {.bytes = (memory), .size = sizeof(memory)}, .putting = PTHREAD_MUTEX_INITIALIZER,     \
     .wake_at = SIZE_MAX
@@ -58,7 +58,7 @@ int log_process_id(void)
     return atomic_load(&pid);
 }
 
-/* What stands before a message on a descriptor; returns its length. */
+/* What comes before a message on a descriptor; returns its length. */
 static size_t put_plain_head(char *text, size_t size, enum log_level level, bool journal)
 {
     if (journal) /* sd-daemon(3); journald knows the time and the process */
@@ -68,7 +68,7 @@ static size_t put_plain_head(char *text, size_t size, enum log_level level, bool
                                 level_names[level]);
 }
 
-/* What stands before a message; returns its length. */
+/* What comes before a message; returns its length. */
 static size_t put_head(char *text, size_t size, enum log_level level)
 {
     const struct log_sink *sink = &log_sinks[LOG_MESSAGES];

@@ -3,7 +3,7 @@
  *
  * Nobody who logs ever waits. Once log_start was called, lines go through a ring of 1 MiB for each
  * log to a thread that writes them; it wakes for a message at once, and for the access log when 64
- * KiB of lines stand there, or 100 ms after it wrote the ones before. Until then lines are written
+ * KiB of lines are there, or 100 ms after it wrote the ones before. Until then lines are written
  * at once, as far as their target takes them at the time.
  *
  * What cannot be written (a reader that stopped, a full disk) waits in the ring, and is tried
@@ -33,7 +33,7 @@ enum log_level {
 MUST_CHECK int log_open(const char *target, enum log_level level);
 MUST_CHECK int log_access_open(const char *target);
 
-/* Whether they would be opened, by who we are now; a file that is not there is not made. Whether
+/* Whether they would be opened, by the present user; a file that is not there is not made. Whether
  * somebody reads a FIFO cannot be known without an end for him. 0, or -1 with errno. */
 MUST_CHECK int log_check(const char *target);
 
@@ -47,7 +47,7 @@ MUST_CHECK int log_start(void);
  * us, unless that is where messages go. */
 void log_ready(void);
 
-/* Has files opened anew (SIGHUP), by the thread that writes, once it has written to the old ones
+/* Has files opened again (SIGHUP), by the thread that writes, once it has written to the old ones
  * what was logged before, as far as they take it. A message says whether that worked; a file that
  * cannot be opened stays as it was. */
 void log_reopen(void);

@@ -2,8 +2,8 @@
  *
  *   log.c          levels, what a line looks like, the two logs
  *   log_line.c     values of a line
- *   log_ring.c     lines on their way from those who log to who writes
- *   log_sink.c     one log: where it goes, what stands in its ring, what was lost
+ *   log_ring.c     lines on their way from those who log to the writer
+ *   log_sink.c     one log: where it goes, what is in its ring, what was lost
  *   log_syslog.c   the system's log
  *   log_writer.c   the thread that writes, and what becomes of lines without it
  */
@@ -47,9 +47,9 @@ struct log_sink {
     atomic_ulong lost; /* lines since the last one that was put */
     bool lost_before;  /* and some before it, since the ring was empty last */
     struct log_ring ring;
-    atomic_size_t wake_at; /* who finds so many bytes in the ring wakes the writer */
+    atomic_size_t wake_at; /* whoever finds so many bytes in the ring wakes the writer */
 
-    /* Of who writes. */
+    /* The writer's. */
     int fd;    /* -1: syslog without a connection */
     dev_t dev; /* what it is open on, unless that is syslog */
     ino_t ino;
@@ -80,14 +80,15 @@ enum log_sink_state {
     LOG_SINK_FAILING, /* it cannot be written, which was logged */
 };
 
-/* Who writes. Writes the lines that were put before `mark`, a value of ring.put, as far as that
+/* For the writer. Writes the lines that were put before `mark`, a value of ring.put, as far as that
  * goes without waiting (but for a disk). */
 enum log_sink_state log_sink_flush(struct log_sink *sink, size_t mark);
 
-/* Who writes. How many lines are not out yet, lost ones and one that is out in part included. */
+/* For the writer. How many lines are not out yet, lost ones and one that is out in part included.
+ */
 unsigned long log_sink_left(struct log_sink *sink);
 
-/* Who writes. Opens a file anew; when that fails the old one stays, and a message says so. */
+/* For the writer. Opens a file again; when that fails the old one stays, and a message says so. */
 MUST_CHECK int log_sink_reopen(struct log_sink *sink);
 
 /* Whose lines they are. */
@@ -106,7 +107,7 @@ MUST_CHECK int log_sink_check(const char *target);
  * newline. */
 MUST_CHECK int log_syslog_connect(bool *packets);
 
-/* What stands before a line in the system's log, for a severity of syslog(3); returns its length.
+/* What comes before a line in the system's log, for a severity of syslog(3); returns its length.
  */
 size_t log_syslog_head(char *text, size_t size, int severity);
 
@@ -117,7 +118,7 @@ MUST_CHECK int log_writer_start(void);
  * without waiting; with it, the thread is woken when it is time. */
 void log_writer_notice(struct log_sink *sink);
 
-/* Has the files opened anew, by the thread if there is one. */
+/* Has the files opened again, by the thread if there is one. */
 void log_writer_reopen(void);
 
 /* Writes what there is, for 1 s at most, and ends the thread. False: the thread is still at it, and

@@ -20,7 +20,7 @@ size_t log_value(char *out, size_t size, const char *text, size_t length);
 #define LOG_TIMESTAMP_MAX 40
 size_t log_timestamp(char text[LOG_TIMESTAMP_MAX]);
 
-/* A time limit with its unit, as it could stand in kaproxy.ini: 30s, 1500ms. Returns text. */
+/* A time limit with its unit, as it could be written in kaproxy.ini: 30s, 1500ms. Returns text. */
 #define LOG_LIMIT_MAX 32
 const char *log_limit(char text[LOG_LIMIT_MAX], usec_t limit);
 

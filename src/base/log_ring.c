@@ -5,7 +5,8 @@
 #include <string.h>
 
 /* The counters are stored and loaded in one order that all threads agree on (the default of C11):
- * who has put a line and then finds that nobody wants to be woken may rely on that being seen. */
+ * whoever has put a line and then finds that nobody wants to be woken may rely on that being seen.
+ */
 
 void log_ring_init(struct log_ring *ring, char *bytes, size_t size)
 {
@@ -29,7 +30,7 @@ bool log_ring_put(struct log_ring *ring, const char *line, size_t length)
     size_t taken = atomic_load_explicit(&ring->taken, memory_order_acquire);
     if (length > ring->size - (put - taken))
         return false;
-    if (put == taken) /* who empties it reads nothing of it before there is more */
+    if (put == taken) /* whoever empties it reads nothing of it before there is more */
         ring->origin = put;
     size_t at = (put - ring->origin) & (ring->size - 1), before_end = ring->size - at;
     size_t first = length < before_end ? length : before_end;

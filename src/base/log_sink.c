@@ -197,7 +197,7 @@ int log_sink_reopen(struct log_sink *sink)
     return 0;
 }
 
-/* What stands in its ring */
+/* What is in its ring */
 
 /* With the lock. False when there is not yet room. */
 static bool put_loss(struct log_sink *sink)
@@ -284,7 +284,7 @@ static ssize_t send_line(struct log_sink *sink)
     return (ssize_t)length;
 }
 
-/* As the two above. The system's log is connected to again when it was started anew. */
+/* As the two above. The system's log is connected to again when it was restarted. */
 static ssize_t write_some(struct log_sink *sink, size_t pending)
 {
     bool is_new = sink->fd < 0;

@@ -21,9 +21,9 @@
 
 #define STACK_SIZE (256 * 1024)
 
-/* Who puts a line learns from the sink's wake_at whether the writer is to be told. While the writer
- * is awake, or waits for a log that takes no more, that is never. It is the first byte when the
- * writer sleeps; after lines of the access log it rests with one eye open, and then 64 KiB are
+/* Whoever puts a line learns from the sink's wake_at whether the writer is to be woken. While the
+ * writer is awake, or waits for a log that takes no more, that is never. It is the first byte when
+ * the writer sleeps; after lines of the access log it rests with one eye open, and then 64 KiB are
  * worth it. So a line costs a system call when none was written for a while, and no other one: with
  * many lines a second the writer wakes ten times a second by itself. Before it sleeps it says at
  * how many bytes to wake it, and then looks once more: one of the two sees the other. */
@@ -96,7 +96,7 @@ static bool is_inside_line(const struct log_sink *sink)
     return false;
 }
 
-/* Writes what stands in the rings, as far as that goes without waiting; lines that were begun
+/* Writes what is in the rings, as far as that goes without waiting; lines that were begun
  * first. A message that was put before a line of the access log is not written after it. With
  * at_once, failing sinks are tried again before their time. */
 static void go_round(struct round *round, bool at_once)
@@ -185,7 +185,7 @@ static void write_rest(void)
     }
 }
 
-/* What becomes of the access log can still be told where the messages go. */
+/* What becomes of the access log can still be logged where the messages go. */
 static void finish(void)
 {
     struct round round;
@@ -215,7 +215,7 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* With all signals blocked, which the thread inherits: they are for who handles them. 0, or an
+/* With all signals blocked, which the thread inherits: they are for those who handle them. 0, or an
  * error number. */
 static int create_thread(void)
 {

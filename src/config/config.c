@@ -73,7 +73,7 @@ struct config *config_load(const char *file, FILE *errors)
     return NULL;
 }
 
-/* A long line does without blanks, lest it cannot be read back. */
+/* A long line does without whitespace, lest it cannot be read back. */
 static void print_pair(const char *key, const char *value, FILE *out)
 {
     if (*value == '\0')

@@ -81,7 +81,7 @@ struct config {
 
 /* Reads and validates a file, and the certificates that it names. Every mistake is written to
  * `errors` as one line FILE:LINE: text, in the order of the lines and all of them in one go; FILE:
- * text when the file cannot be read. NULL when there was one. Warnings stand among them, marked. */
+ * text when the file cannot be read. NULL when there was one. Warnings are among them, marked. */
 struct config *config_load(const char *file, FILE *errors);
 void config_free(struct config *config); /* NULL is harmless */
 

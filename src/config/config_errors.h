@@ -30,7 +30,7 @@ void config_errors_warn(struct config_errors *errors, int line, const char *form
 /* Warnings do not count. */
 bool config_errors_any(const struct config_errors *errors);
 
-/* One line each: FILE:LINE: text, or FILE: text; for a warning "warning: " stands before the text.
+/* One line each: FILE:LINE: text, or FILE: text; for a warning "warning: " comes before the text.
  */
 void config_errors_write(const struct config_errors *errors, const char *file, FILE *out);
 

@@ -9,7 +9,7 @@
 #include "config/config_ini.h"
 #include "config/config_type.h"
 
-#define BLANKS " \t"
+#define WHITESPACE " \t"
 
 /* For `current`. */
 #define NO_SECTION (SIZE_MAX - 1) /* keys come before any section */
@@ -142,10 +142,10 @@ static int take_section(struct config_sections *sections, const char *text, int 
 {
     char name[CONFIG_INI_LINE_MAX + 1];
 
-    text += strspn(text, BLANKS);
-    size_t length = strcspn(text, BLANKS);
-    snprintf(name, sizeof(name), "%s", text + length + strspn(text + length, BLANKS));
-    for (size_t end = strlen(name); end > 0 && strchr(BLANKS, name[end - 1]) != NULL; end--)
+    text += strspn(text, WHITESPACE);
+    size_t length = strcspn(text, WHITESPACE);
+    snprintf(name, sizeof(name), "%s", text + length + strspn(text + length, WHITESPACE));
+    for (size_t end = strlen(name); end > 0 && strchr(WHITESPACE, name[end - 1]) != NULL; end--)
         name[end - 1] = '\0';
     for (enum config_kind kind = 0; kind < CONFIG_KIND_COUNT; kind++) {
         const char *known = config_section_kinds[kind].name;
@@ -214,7 +214,7 @@ static int take_line(struct config_sections *sections, const char *text, size_t 
     config_ini_parse(&parsed, text, length);
     if (parsed.kind == INI_MISTAKE) {
         config_errors_add(&sections->errors, line, "%s", parsed.mistake);
-        if (text[strspn(text, BLANKS)] == '[')
+        if (text[strspn(text, WHITESPACE)] == '[')
             lose_section(sections);
     } else if (parsed.kind == INI_KEY)
         take_key(sections, &parsed, line);

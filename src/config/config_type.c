@@ -17,7 +17,7 @@
 #include "net/listen_address.h"
 #include "net/resolver.h"
 
-#define BLANKS " \t"
+#define WHITESPACE " \t"
 
 static PRINTF(2, 3) int refuse(const struct config_input *input, const char *format, ...)
 {
@@ -520,8 +520,8 @@ static int parse_addresses(struct config_input *input, void *field)
     const char *word = input->text;
     int result = 0;
 
-    while (*(word += strspn(word, BLANKS)) != '\0') {
-        size_t length = strcspn(word, BLANKS);
+    while (*(word += strspn(word, WHITESPACE)) != '\0') {
+        size_t length = strcspn(word, WHITESPACE);
         if (add_address(listener, input, word, length) < 0)
             result = -1;
         word += length;

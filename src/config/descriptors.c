@@ -3,7 +3,7 @@
 #include "net/address.h"
 #include "net/pipes.h"
 
-/* Standard input, output and error, two logs with a new one while it is opened anew and two more
+/* Standard input, output and error, two logs with a new one while it is opened again and two more
  * for their writer, two epoll descriptors, signals; the rest are the resolver's sockets and files.
  */
 #define OWN 32

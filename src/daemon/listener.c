@@ -215,7 +215,7 @@ static void missed_burst(struct listen_socket *listen_socket, int count)
 }
 
 /* Takes up to `most` clients, as far as max_clients allows; *count: those that came, and went
- * again. ACCEPTED: more may stand there. */
+ * again. ACCEPTED: more may wait there. */
 static enum accept_result accept_some(struct listen_socket *listen_socket, int most, int *count)
 {
     const struct listeners *listeners = listen_socket->listener->all;
@@ -227,7 +227,7 @@ static enum accept_result accept_some(struct listen_socket *listen_socket, int m
     return ACCEPTED;
 }
 
-/* When more than a burst stand there, the socket is readable again at once. */
+/* When more than a burst wait there, the socket is readable again at once. */
 static void accept_burst(struct listen_socket *listen_socket, int burst)
 {
     struct listeners *listeners = listen_socket->listener->all;
@@ -373,7 +373,7 @@ int listeners_start(struct listeners *listeners)
     return start_accepting(listeners);
 }
 
-/* Closes a socket, and says so where clients stand there whom nobody serves any more. */
+/* Closes a socket, and says so where clients wait there whom nobody serves any more. */
 static void end_backlog(struct listen_socket *listen_socket, const char *why)
 {
     struct pollfd pollfd = {.fd = listen_socket->socket.fd, .events = POLLIN};

@@ -50,8 +50,8 @@ MUST_CHECK int listeners_add(struct listeners *listeners, const struct config_li
 /* Accepts from now on. 0, or -1 with errno. */
 MUST_CHECK int listeners_start(struct listeners *listeners);
 
-/* Takes who stands in the backlog, as far as max_clients allows, for they have a connection as far
- * as they know, and closes the listening sockets, piece by piece; sessions go on. */
+/* Takes those who wait in the backlog, as far as max_clients allows, for they have a connection as
+ * far as they know, and closes the listening sockets, piece by piece; sessions go on. */
 void listeners_stop(struct listeners *listeners);
 
 /* Ends every session at once, and takes no one in any more. To be called after listeners_stop. */

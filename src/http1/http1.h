@@ -2,7 +2,7 @@
  *
  * Where the RFCs leave a choice between lenient and strict, this is strict in whatever says where a
  * message ends: one that two peers could read in two ways is BAD. What is broken elsewhere, but
- * clear, is accepted, as messages are written anew and not passed on as they came. Nothing here
+ * clear, is accepted, as messages are composed by us and not passed on as they came. Nothing here
  * allocates. A message is read with
  *
  *     http1_request_begin or http1_response_begin, http1_head_parse until it is not HTTP1_MORE,
@@ -199,7 +199,7 @@ void http1_body_begin(struct http1_body *body, enum http1_kind kind, enum http1_
 MUST_CHECK enum http1_result http1_body_feed(struct http1_body *body, const char *data,
                                              size_t length, struct http1_piece *piece);
 
-/* Payload bytes that stand between here and the end of a body of known length; 0 for others. */
+/* Payload bytes between here and the end of a body of known length; 0 for others. */
 uint64_t http1_body_rest(const struct http1_body *body);
 
 /* Goes on as if so many bytes of them, which somebody else has taken, had been fed. */

@@ -211,7 +211,7 @@ static inline void put_host(struct out *out, const struct http1_head *head, cons
         put_line(out, "Host: ", options->host, strlen(options->host));
 }
 
-/* Would text that follows this value stand inside a quoted string? */
+/* Would text that follows this value be inside a quoted string? */
 static bool quote_is_open(const char *text, size_t length)
 {
     bool quoted = false;
@@ -316,7 +316,7 @@ static void put_via(struct out *out, const struct http1_head *head, const char *
         put_line(out, head->minor > 0 ? "Via: 1.1 " : "Via: 1.0 ", via, length);
 }
 
-/* Is this field written anew, or not at all, rather than passed on? */
+/* Is this field composed by us, or left out, rather than passed on? */
 static bool is_rewritten(const struct http1_field *field,
                          const struct http1_request_options *options)
 {
@@ -396,7 +396,7 @@ static bool passes(const struct http1_head *head, const struct http1_field *fiel
     return !field->drop && field->id != HTTP1_NAME_CONTENT_LENGTH;
 }
 
-/* Who sends Upgrade must name it in Connection (RFC 9110 7.8). */
+/* Whoever sends Upgrade must name it in Connection (RFC 9110 7.8). */
 static void put_connection(struct out *out, enum http1_connection connection, bool offers_upgrade)
 {
     if (connection == HTTP1_SAY_CLOSE)

@@ -1,4 +1,4 @@
-/* Whether the upstream is told the client's address, and in which field. */
+/* Whether the upstream is given the client's address, and in which field. */
 #ifndef KAPROXY_HTTP1_FORWARDED_H
 #define KAPROXY_HTTP1_FORWARDED_H
 

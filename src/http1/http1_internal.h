@@ -15,9 +15,9 @@ enum http1_result http1_bad(struct http1_head *head, uint16_t status, const char
 /* Character classes: bits of http1_classes. */
 enum {
     HTTP1_CLASS_TOKEN = 1, /* RFC 9110 5.6.2 */
-    HTTP1_CLASS_LINE = 2,  /* may stand in a head at all: field-vchar, SP, HTAB, RFC 9110 5.5 */
-    HTTP1_CLASS_PATH = 4,  /* may stand in a path or query, by what is sent: see http1_lex.c */
-    HTTP1_CLASS_HOST = 8,  /* may stand in a registered name */
+    HTTP1_CLASS_LINE = 2,  /* may be in a head at all: field-vchar, SP, HTAB, RFC 9110 5.5 */
+    HTTP1_CLASS_PATH = 4,  /* may be in a path or query, by what is sent: see http1_lex.c */
+    HTTP1_CLASS_HOST = 8,  /* may be in a registered name */
     HTTP1_CLASS_DIGIT = 16
 };
 extern const uint8_t http1_classes[256];
@@ -144,7 +144,7 @@ static inline bool http1_name_is_in(enum http1_name name, uint32_t set)
     (HTTP1_NAME_BIT(CONNECTION) | HTTP1_NAME_BIT(KEEP_ALIVE) | HTTP1_NAME_BIT(TRANSFER_ENCODING) | \
      HTTP1_NAME_BIT(UPGRADE) | HTTP1_NAME_BIT(KNOWN_HOP))
 
-/* What may stand in a trailer, of the names in the table (RFC 9110 6.5.1, 11.6.3). */
+/* What may be in a trailer, of the names in the table (RFC 9110 6.5.1, 11.6.3). */
 #define HTTP1_NAMES_IN_TRAILER (HTTP1_NAME_BIT(OTHER) | HTTP1_NAME_BIT(AUTHENTICATION_INFO))
 
 /* They say where a message ends, and what becomes of its connection. */

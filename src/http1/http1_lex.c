@@ -10,7 +10,7 @@ enum {
 
 /* Letters and digits are in all classes of interest. */
 #define WORD  (TOKEN | LINE | PATH | HOST)
-#define PLAIN (TOKEN | LINE | PATH) /* may stand in a token, too */
+#define PLAIN (TOKEN | LINE | PATH) /* may be in a token, too */
 
 /* RFC 3986 3.3 wants many of these percent-encoded in a path or query, and "%" in front of two
  * digits. But they are sent as they are, no peer frames a message by them, and we pass them on as

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* Every field that frames, routes, guards, negotiates or steers a message. None may stand in a
+/* Every field that frames, routes, guards, negotiates or steers a message. None may be in a
  * trailer (RFC 9110 6.5.1); those that are not hop-by-hop may not be named by Connection. But what
  * a login answers with (RFC 9110 11.6.3) does neither, and may.
  *

@@ -3,7 +3,7 @@
 #include "http1/http1_scan.h"
 
 /* How a line ends: with so many bytes. In http1_head.line_ends these are bits; CRLF counts there
- * only where it does not stand in the bytes any more. */
+ * only where it is not in the bytes any more. */
 enum line_end { LINE_OPEN = 0, LINE_LF = 1, LINE_CRLF = 2, LINE_BAD = 4 };
 
 static void begin(struct http1_head *head, enum http1_kind kind)
@@ -140,8 +140,8 @@ static ALWAYS_INLINE bool is_blank(char c)
     return (unsigned char)c <= ' ' && http1_is_space(c);
 }
 
-/* What stands between the two, without the whitespace around it. The first byte of a line's end
- * stands at `end`. */
+/* What is between the two, without the whitespace around it. The first byte of a line's end
+ * is at `end`. */
 static ALWAYS_INLINE void trim(struct http1_span *span, const char *data, size_t start, size_t end)
 {
     start += data[start] == ' '; /* as a rule there is one */
@@ -192,7 +192,7 @@ static enum http1_result judge_repair(struct http1_head *head, const char *refus
 }
 
 /* obs-fold, RFC 9112 5.2: the line goes on with the value of the last field, and spaces come to
- * stand between. A line of whitespace alone may be meant for the empty one. */
+ * be between. A line of whitespace alone may be meant for the empty one. */
 static enum http1_result unfold(struct http1_head *head, char *data, size_t line, size_t end)
 {
     struct http1_span rest;
@@ -261,7 +261,7 @@ static bool repair_control(struct http1_head *head, char *data, size_t at)
     return true;
 }
 
-/* Moves *scanned to the CR that ends the current line, or to what else may not stand in a line, or
+/* Moves *scanned to the CR that ends the current line, or to what else may not be in a line, or
  * to `stop`. Is it a CR, with its LF, among the first `end` bytes? */
 static ALWAYS_INLINE bool scan_line(const char *data, size_t stop, size_t end, size_t *scanned)
 {
@@ -335,7 +335,7 @@ static enum http1_result parse_start(struct http1_head *head, char *data, size_t
 }
 
 /* Lines that end with CRLF, as nearly all do, up to the empty one, or to where something else
- * stands. */
+ * is. */
 static ALWAYS_INLINE enum http1_result parse_lines(struct http1_head *head, char *data, size_t end)
 {
     size_t line = head->line, at = head->scanned;
@@ -406,7 +406,7 @@ static enum http1_result parse_fields(struct http1_head *head, char *data, size_
 
 /* RFC 9112 2.2 lets us take LF alone for a line's end. But a head in which both occur is the work
  * of two, who may not agree on where it ends: a request is refused, and behind a response nothing
- * is to be read. Some line did not end as usual; CR stands nowhere but before LF. */
+ * is to be read. Some line did not end as usual; CR is nowhere but before LF. */
 static COLD bool judge_line_ends(struct http1_head *head, const char *data)
 {
     bool mixed = head->line_ends == (LINE_LF | LINE_CRLF) ||
@@ -426,7 +426,7 @@ enum http1_result http1_head_parse(struct http1_head *head, char *data, size_t l
         return HTTP1_DONE;
     if (head->stage == STAGE_BAD)
         return HTTP1_BAD;
-    if (length < head->scanned) /* not the bytes of the call before: what stands there is unknown */
+    if (length < head->scanned) /* not the bytes of the call before: what is there is unknown */
         return http1_bad(head, 400, "bytes of the head are gone that were there before");
     if (length == 0) /* nor is there memory to point into */
         return HTTP1_MORE;

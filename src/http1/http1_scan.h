@@ -37,7 +37,7 @@ static inline __m128i http1_scan_load8(const char *data)
     return _mm_loadl_epi64((const __m128i *)(const void *)data);
 }
 
-/* A bit for each byte that may not stand in a line: up to 0x1f, but not HTAB; DEL. */
+/* A bit for each byte that may not be in a line: up to 0x1f, but not HTAB; DEL. */
 static inline unsigned http1_scan_controls(__m128i bytes)
 {
     const __m128i last = _mm_set1_epi8(0x1f);
@@ -61,7 +61,7 @@ static inline unsigned http1_scan_letters(__m128i bytes)
 }
 #endif
 
-/* How many bytes in front may stand in a line; `length` when all do. */
+/* How many bytes in front may be in a line; `length` when all do. */
 static inline size_t http1_scan_line(const char *data, size_t length)
 {
     size_t at = 0;

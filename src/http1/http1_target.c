@@ -109,8 +109,8 @@ static bool path_is_valid(const char *text, size_t length)
 }
 
 /* The length of "http://" or "https://" at the front, or 0. The listener speaks for its upstream,
- * so https stands for an upstream that is reached by TLS: clients that are told to use a proxy for
- * https write it so. */
+ * so https stands for an upstream that is reached by TLS: clients that are configured to use a
+ * proxy for https write it so. */
 static size_t scheme_length(const char *text, size_t length)
 {
     if (length >= 7 && strncasecmp(text, "http://", 7) == 0)

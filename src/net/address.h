@@ -33,8 +33,8 @@ socklen_t address_length(const union address *address);
  * `port`. */
 bool address_parse_port(union address *address, const char *text, size_t length, uint16_t port);
 
-/* The same for several, separated by blanks. How many there are; -1: more than `size`, or one of
- * them cannot be read or has a scope. */
+/* The same for several, separated by whitespace. How many there are; -1: more than `size`, or one
+ * of them cannot be read or has a scope. */
 int address_parse_list(union address *addresses, size_t size, const char *text, uint16_t port);
 
 /* True for an IPv4-mapped address, ::ffff:127.0.0.1. Our IPv6 sockets never carry IPv4, so it is of

@@ -17,8 +17,8 @@
 
 #include "net/loopback.h"
 
-/* Who opens a socket keeps the directory locked for a moment. But whoever can read it can lock it
- * for as long as he likes: the start fails then, and does not hang. */
+/* Whoever opens a socket keeps the directory locked for a moment. But whoever can read it can lock
+ * it for as long as he likes: the start fails then, and does not hang. */
 #define LOCK_TRIES 500
 #define LOCK_PAUSE (10 * USEC_PER_MSEC)
 

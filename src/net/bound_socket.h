@@ -38,7 +38,7 @@ struct bound_socket {
 MUST_CHECK int bound_socket_open(struct bound_socket *bound, const struct listen_address *address,
                                  const struct socket_file *file, const char **error);
 
-/* Whether it could be opened by who we are now, as far as that can be seen without doing it:
+/* Whether it could be opened by the present user, as far as that can be seen without doing it:
  * nothing is created or removed, and it is no mistake when somebody listens there already. 0, or -1
  * with *error, as above. */
 MUST_CHECK int bound_socket_check(const struct listen_address *address, const char **error);

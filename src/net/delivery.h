@@ -2,7 +2,7 @@
  *
  * A peer that keeps its window closed acknowledges the kernel's probes and is alive, for as long as
  * it likes. One that acknowledges nothing is dead, or the network between is; whether bytes were
- * lost on the way, could not leave this machine, or stand behind a window that nobody answers for
+ * lost on the way, could not leave this machine, or wait behind a window that nobody answers for
  * any more, is all the same. */
 #ifndef KAPROXY_DELIVERY_H
 #define KAPROXY_DELIVERY_H
@@ -13,7 +13,7 @@ struct tcp_info; /* of <linux/tcp.h>, which knows more of it than <netinet/tcp.h
 
 enum delivery {
     DELIVERY_DONE,    /* all that was written is acknowledged */
-    DELIVERY_PENDING, /* not all of it, but the peer is alive as far as can be told */
+    DELIVERY_PENDING, /* not all of it, but the peer is alive as far as can be seen */
     DELIVERY_LOST     /* nothing was acknowledged for the whole of the limit */
 };
 

@@ -19,7 +19,7 @@ struct tcp_info; /* of <netinet/tcp.h> */
 
 enum departure {
     DEPARTURE_NONE, /* it has not ended */
-    DEPARTURE_HALF, /* its direction alone, as far as can be told */
+    DEPARTURE_HALF, /* its direction alone, as far as can be seen */
     DEPARTURE_LEFT, /* and it had said nothing more for a while */
     DEPARTURE_RESET /* the connection is broken */
 };

@@ -149,7 +149,7 @@ static int open_socket(struct dial *dial, const union address *to)
     return fd;
 }
 
-/* Begins to connect; -1 with the failure recorded. A connection that stands at once is noticed
+/* Begins to connect; -1 with the failure recorded. A connection that is made at once is noticed
  * when its stream is watched, as any other. */
 static int attempt_start(struct attempt *attempt)
 {
@@ -293,7 +293,7 @@ static void on_handshake_ready(struct stream_handler *handler, struct stream *st
     go_on_with_handshake(container_of(handler, struct dial, handshake));
 }
 
-/* A connection stands: the other attempts end, and TLS begins on it. */
+/* A connection is made: the other attempts end, and TLS begins on it. */
 static void start_handshake(struct dial *dial)
 {
     loop_clear_timer(dial->loop, &dial->stagger);

@@ -61,7 +61,7 @@ void dialer_cancel(struct dial *dial);
 void dialer_time_is_up(const struct dial *dial, const char *key, usec_t limit,
                        struct failure *failure);
 
-/* True once a TCP connection stands, even if `done` was not called yet. Asks the kernel. */
+/* True once a TCP connection is made, even if `done` was not called yet. Asks the kernel. */
 bool dialer_is_connected(struct dial *dial);
 
 #endif

@@ -14,7 +14,7 @@
 /* Events taken from the epoll set at once. */
 #define BATCH 64
 
-/* How many tasks may follow one from another in one iteration: accepted, allocated, answered. */
+/* How many tasks may follow one from another in one iteration: accepted, allocated, granted. */
 #define CHAIN 4
 
 /* How long an iteration waits at most where libevent's base cannot be watched, but must be asked.
@@ -333,7 +333,7 @@ static void run_timers(struct loop *loop)
     }
 }
 
-/* Runs the tasks that stand now; what they post themselves is behind the marker. */
+/* Runs the tasks that are posted now; what they post themselves is behind the marker. */
 static void run_posted(struct loop *loop)
 {
     struct task *task;
@@ -373,7 +373,7 @@ void loop_iterate(struct loop *loop, usec_t max_wait)
         count = epoll_wait(loop->epoll, loop->batch, BATCH, 0);
     loop->iterations++;
     if (wait != 0)
-        loop->now = 0; /* who asks first reads the clock anew */
+        loop->now = 0; /* whoever asks first reads the clock again */
     run_events(loop, count);
     run_timers(loop);
     run_tasks(loop);

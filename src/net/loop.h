@@ -60,7 +60,8 @@ struct watch {
 /* Reports readiness for these events of epoll_ctl(2)'s. 0, or -1 with errno. */
 MUST_CHECK int loop_watch(struct loop *loop, struct watch *watch, int fd, uint32_t events);
 
-/* Watches for other events from now on; those that stand are reported anew. 0, or -1 with errno. */
+/* Watches for other events from now on; those that hold already are reported again. 0, or -1 with
+ * errno. */
 MUST_CHECK int loop_rewatch(struct loop *loop, struct watch *watch, int fd, uint32_t events);
 
 /* Ends a watch; events that were collected already are not reported. With `closing` the descriptor

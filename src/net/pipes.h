@@ -1,9 +1,9 @@
 /* Pipes for splice(2), through which bytes go from socket to socket inside the kernel.
  *
  * The relays of one loop share a few. A relay takes a pipe when there is much to move and gives it
- * back once it is empty, so at rest only who waits for a slow reader holds one. To get none is no
- * error, whatever the reason (all are taken, no descriptors, pipes(7)'s limit of pages per user):
- * who gets none copies. */
+ * back once it is empty, so at rest only a relay that waits for a slow reader holds one. To get
+ * none is no error, whatever the reason (all are taken, no descriptors, pipes(7)'s limit of pages
+ * per user): a relay that gets none copies. */
 #ifndef KAPROXY_PIPES_H
 #define KAPROXY_PIPES_H
 
@@ -25,7 +25,7 @@
 struct pipe {
     int in, out; /* to write to, to read from; non-blocking */
     size_t size;
-    size_t held; /* bytes that are in it; kept by who moves them */
+    size_t held; /* bytes that are in it; kept by whoever moves them */
     struct pipes *pipes;
     TAILQ_ENTRY(pipe) link;
 };

@@ -37,7 +37,7 @@ struct relay {
     struct pipe *pipe;  /* the same, behind them; NULL: none */
     size_t run_length;  /* bytes of large reads in a row */
     bool from_ended;    /* EOF was read */
-    bool from_broken;   /* EOF, if it is read, is no end in order; for who moves bytes both ways */
+    bool from_broken;   /* EOF, if it is read, is no end in order; for users that move both ways */
     bool sink;          /* what is read is thrown away: nobody wants it any more */
 };
 

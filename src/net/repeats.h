@@ -13,7 +13,7 @@
 
 #define REPEATS_SPAN (10 * USEC_PER_SEC)
 
-/* So many kinds are told apart at a time; what is beyond that is counted together. */
+/* So many kinds are kept apart at a time; what is beyond that is counted together. */
 #define REPEATS_KINDS 16
 
 /* What makes a message the same as another one of its owner's: everything but the client that it is

@@ -7,9 +7,9 @@
  * addresses, and is not waited for until it has come again.
  *
  * What has come is kept for its TTL, within RESOLVER_TTL_MIN and _MAX. After that it is asked for
- * anew; while this fails (in whatever way, "no such name" included) or takes longer than
+ * again; while this fails (in whatever way, "no such name" included) or takes longer than
  * RESOLVER_WAIT_MAX, the last good answer serves for RESOLVER_STALE_MAX more (RFC 8767), and the
- * name is asked for once in RESOLVER_RETRY. The log is told when that begins and when it ends.
+ * name is asked for once in RESOLVER_RETRY. A log line says when that begins and when it ends.
  *
  * An answer that lacks an address does not say that it is gone: see address_book.h. */
 #ifndef KAPROXY_RESOLVER_H
@@ -32,7 +32,7 @@
 #define RESOLVER_DELAY     (50 * USEC_PER_MSEC) /* RFC 8305 section 3: Resolution Delay */
 
 /* When a missing address is asked for: so long after the first answer that lacked it, and then
- * once it can be told to be gone. */
+ * once it can be known to be gone. */
 #define RESOLVER_RECHECK (10 * USEC_PER_SEC)
 
 #define RESOLVER_SERVERS_MAX 16
@@ -48,8 +48,7 @@ struct name;
 struct lookup {
     void (*done)(struct lookup *lookup, const union address *addresses, size_t count,
                  const char *error);
-    bool both_families; /* set by an asker who does not want to be told before both families
-                   are known */
+    bool both_families; /* set by an asker that waits until both are known */
     bool partial;       /* set before done is called: a family of which nothing is known is still
                            awaited */
     TAILQ_ENTRY(lookup) link; /* the resolver's, as what follows */
@@ -58,9 +57,9 @@ struct lookup {
 };
 
 /* Somebody's interest in what a name stands for, embedded in its owner, who sets `changed` and
- * leaves the rest zero. changed is told that an answer brought other addresses than the one before,
- * that one is missing or gone, or that a missing one could not be asked for; it must not watch,
- * unwatch or look up from inside. */
+ * leaves the rest zero. changed is called when an answer brought other addresses than the one
+ * before, that one is missing or gone, or that a missing one could not be asked for; it must not
+ * watch, unwatch or look up from inside. */
 struct name_watch {
     void (*changed)(struct name_watch *watch);
     TAILQ_ENTRY(name_watch) link; /* the resolver's, as what follows */
@@ -90,7 +89,7 @@ struct resolver_ares_options {
     /* DNS servers to ask instead of resolv.conf's, as address_parse_list reads them, at most
      * RESOLVER_SERVERS_MAX. NULL or "": those of resolv.conf. */
     const char *servers;
-    const char *resolv_conf;   /* NULL: the system's. It is read anew when it has changed. */
+    const char *resolv_conf;   /* NULL: the system's. It is read again when it has changed. */
     bool hosts_by_environment; /* for tests: CARES_HOSTS has the name of the hosts file */
 };
 
@@ -136,9 +135,9 @@ enum address_state { ADDRESS_CURRENT, ADDRESS_MISSING, ADDRESS_GONE };
 enum address_state resolver_find_address(const struct name_watch *watch,
                                          const union address *address);
 
-/* For who uses an address that is missing: the name is asked for RESOLVER_RECHECK after the answer
- * that lacked it first, whatever the TTL. To be called again each time that `changed` is called, as
- * long as it is missing and in use. */
+/* For whoever uses an address that is missing: the name is asked for RESOLVER_RECHECK after the
+ * answer that lacked it first, whatever the TTL. To be called again each time that `changed` is
+ * called, as long as it is missing and in use. */
 void resolver_recheck(struct name_watch *watch, const union address *address);
 
 /* For back ends: the answer to a query, which is gone afterwards, and which is not kept. error NULL

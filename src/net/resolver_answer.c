@@ -266,7 +266,7 @@ static usec_t within_bounds(usec_t ttl)
     return ttl > RESOLVER_TTL_MAX ? RESOLVER_TTL_MAX : ttl;
 }
 
-/* Takes up what has come for a family; those who watch are told. */
+/* Takes up what has come for a family; watchers are called. */
 static void take(struct name *name, struct family *family, const union address *addresses,
                  size_t count, usec_t fresh_until)
 {

@@ -44,7 +44,7 @@ enum { IN4, IN6 };
 #define TYPE_AAAA 28
 
 /* A query under way. The task takes the next step: c-ares also answers from inside
- * ares_getaddrinfo, and must not be entered anew from inside its callbacks. */
+ * ares_getaddrinfo, and must not be entered again from inside its callbacks. */
 struct request {
     TAILQ_ENTRY(request) link;
     struct channel *channel;
@@ -205,7 +205,7 @@ static void describe(const struct request *request, int status, unsigned code, c
         snprintf(text, ERROR_MAX, "%s (asked %s)", ares_strerror(status), servers);
 }
 
-/* The request goes first: nothing of it is to be touched once the askers were told. */
+/* The request goes first: nothing of it is to be touched once the askers were called. */
 static void end_without(struct request *request, const char *error)
 {
     struct query *query = request->query;

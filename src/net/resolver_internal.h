@@ -106,10 +106,10 @@ bool resolver_answer_is_partial(const struct name *name);
 /* It is to be given out: nobody has to wait for anything more. */
 bool resolver_answer_is_ready(const struct name *name);
 
-/* It should be asked for anew, now. Without one that exists that is always so. */
+/* It should be asked for again, now. Without one that exists that is always so. */
 bool resolver_answer_is_due(const struct name *name);
 
-/* When it should be, for who is in no hurry. */
+/* When it should be, for callers that are in no hurry. */
 usec_t resolver_answer_due_at(const struct name *name);
 
 /* Notes that a query came to nothing, or takes too long: from now on the old answer serves, and

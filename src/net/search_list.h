@@ -13,7 +13,7 @@
 #define SEARCH_NAME_MAX 512
 
 struct search_list {
-    char *domains; /* separated by blanks; NULL: none */
+    char *domains; /* separated by whitespace; NULL: none */
     unsigned ndots;
 };
 

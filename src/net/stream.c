@@ -84,7 +84,7 @@ static void on_ready(struct watch *watch, uint32_t events)
 }
 
 /* Most streams never have to wait until they are writable: they are spared the event that says so
- * at once. Bytes that come are an event for who wants EPOLLPRI, too, whatever it then tells. */
+ * at once. Bytes that come are an event for whoever wants EPOLLPRI, too, whatever it then tells. */
 static uint32_t wanted_events(const struct stream *stream)
 {
     uint32_t read = stream->read_paused ? 0 : EPOLLIN | EPOLLPRI;
@@ -389,7 +389,7 @@ void stream_reset(struct stream *stream)
     close_socket(stream);
 }
 
-/* Errors of splice itself. Those of the socket are told once, and are gone for a later read. */
+/* Errors of splice itself. Those of the socket are reported once, and are gone for a later read. */
 static bool is_unable(int error)
 {
     return error == EINVAL || error == ENOSYS || error == EPERM || error == ENOMEM;

@@ -17,7 +17,7 @@
 
 struct stream;
 
-/* Who is told when a stream becomes readable or writable. One handler at a time; the pool, a
+/* What is called when a stream becomes readable or writable. One handler at a time; the pool, a
  * dial and a session pass a stream on by changing it. */
 struct stream_handler {
     void (*ready)(struct stream_handler *handler, struct stream *stream);
@@ -91,7 +91,8 @@ MUST_CHECK ssize_t stream_writev(struct stream *stream, const struct iovec *part
 
 /* For a stream that is readable and whose bytes must wait, since the far side does not take those
  * before them: no event tells of more bytes until somebody reads or peeks. Ends and errors are
- * told. Without effect with TLS, on a stream that is not watched, and on one that is not readable.
+ * reported. Without effect with TLS, on a stream that is not watched, and on one that is not
+ * readable.
  */
 void stream_pause_read(struct stream *stream);
 
@@ -104,7 +105,7 @@ bool stream_is_drained(const struct stream *stream);
 enum stream_peek stream_peek(struct stream *stream);
 
 /* True while bytes wait in TLS's memory. After PEEK_QUIET: a part of a record has come; or the last
- * write met a full socket, though it told of no byte: TLS may keep a record of what it was given,
+ * write met a full socket, though it reported no byte: TLS may keep a record of what it was given,
  * which the next write sends, whatever that is given. */
 static inline bool stream_has_pending(const struct stream *stream)
 {

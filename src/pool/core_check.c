@@ -89,7 +89,7 @@ static const char *check_host(const struct core_host *host)
             return "a host's count differs from its list";
     }
     if (!right)
-        return "a connection stands in a wrong list";
+        return "a connection is in a wrong list";
     if (core_host_open(host) > core->limits.max_per_host)
         return "max_per_host is exceeded";
     if (count_reserved(host) != host->may_hold)

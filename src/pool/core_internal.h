@@ -57,7 +57,7 @@ static inline unsigned core_host_excess(const struct core_host *host)
     return core_host_dials(host) - host->have_dial;
 }
 
-/* Puts something on the user's list, or changes what stands there. */
+/* Puts something on the user's list, or changes what is there. */
 static inline void core_todo_set(struct pool_core *core, struct core_todo *todo,
                                  enum pool_action_kind kind)
 {
@@ -165,7 +165,7 @@ void core_conn_park(struct core_conn *conn, usec_t now);
 
 /* Offers the newest idle connection that this request can use; false: there is none [16, 18]. */
 bool core_serve_offer(struct core_request *request);
-/* The connection is the request's, which is returned; its owner is to be told. */
+/* The connection is the request's, which is returned; its owner is to be called. */
 struct core_request *core_serve_grant(struct core_conn *conn, struct core_request *request,
                                       enum from_cache from_cache);
 /* A connection is ready, dialled or released: to the oldest waiter, which is returned, or idle. */

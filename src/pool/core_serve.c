@@ -35,7 +35,7 @@ void core_serve_fail(struct pool_core *core, struct core_request *request,
                      enum core_request_failure failure)
 {
     request->state = CORE_REQUEST_GRANTED;
-    request->host = NULL; /* which may go before its owner is told */
+    request->host = NULL; /* which may go before its owner is called */
     request->conn = NULL;
     request->failure = failure;
     core_todo_set(core, &request->todo, POOL_FAIL);
@@ -47,8 +47,9 @@ static bool may_evict(const struct pool_core *core)
     return core->count[CONN_CLOSING] + core->in_question < core->needs_dial.count;
 }
 
-/* Is the place of this connection for somebody else? Who needs a dial now is held up by max_open
- * alone. An older waiter of another host gets the place: fairness goes before reuse [12]. */
+/* Is the place of this connection for somebody else? Whoever needs a dial now is held up by
+ * max_open alone. An older waiter of another host gets the place: fairness goes before reuse [12].
+ */
 static bool gives_way(const struct core_conn *conn, const struct core_request *waiter)
 {
     const struct core_host *host = conn->host;
@@ -101,7 +102,7 @@ void core_serve_trim(struct core_host *host)
             continue;
         if (core->phase == POOL_SHUT) {
             core_conn_close(conn, DISCARD_DIAL_UNWANTED, false);
-        } else if (!conn->stands) { /* else it finishes its handshake and becomes idle */
+        } else if (!conn->tcp_connected) { /* else it finishes its handshake and becomes idle */
             core_todo_set(core, &conn->todo, POOL_CANCEL_DIAL);
             host->in_question++;
             core->in_question++;

@@ -64,7 +64,7 @@ static inline bool pool_is_waiting(const struct allocation *allocation)
 struct pool *pool_new(struct loop *loop, struct resolver *resolver,
                       const struct pool_limits *limits);
 
-/* Closes everything at once. Waiters are never told; no lease may be left, and it is not called
+/* Closes everything at once. Waiters are never called; no lease may be left, and it is not called
  * from inside a grant. NULL is harmless. */
 void pool_free(struct pool *pool);
 
@@ -81,7 +81,7 @@ void pool_set_name(struct pool *pool, const char *name);
 struct pool_host *pool_retain(struct pool *pool, const struct endpoint *endpoint,
                               struct tls_client *tls);
 
-/* How often the log was told that this host is reachable again: what fails from then on is news,
+/* How often it was logged that this host is reachable again: what fails from then on is news,
  * whatever failed before. Once in 10 s at most. */
 unsigned pool_recoveries(const struct pool_host *host);
 

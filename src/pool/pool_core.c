@@ -1,4 +1,4 @@
-/* The events that the pool's core is told. */
+/* The events that the pool's core is given. */
 #include "pool/pool_core.h"
 
 #include <errno.h>
@@ -197,11 +197,11 @@ int pool_core_dialling(struct core_host *host, struct core_conn *conn, bool prec
     core->stats.preconnects += preconnect;
     drop_to_dial(host);
     core_conn_set_state(conn, CONN_CONNECTING);
-    core_serve_trim(host); /* who was to have it may have left */
+    core_serve_trim(host); /* whoever was to have it may have left */
     return 0;
 }
 
-/* A waiter fails by a dial; its owner is told by the user, who knows how. */
+/* A waiter fails by a dial; its owner is called by the user, who knows how. */
 static void end_by_dial(struct core_request *waiter)
 {
     core_host_remove_waiter(waiter);
@@ -238,7 +238,7 @@ void pool_core_dial_kept(struct core_conn *conn)
 {
     end_question(conn);
     conn->todo.kind = POOL_NOTHING;
-    conn->stands = true;
+    conn->tcp_connected = true;
     core_serve_trim(conn->host);
 }
 

@@ -1,7 +1,7 @@
 /* The keep-alive manager's decisions, without its deeds: hosts, waiters, limits, order, counts.
  * Numbers in brackets are statements of tests/conformance/POOL.
  *
- * The core is told events, with the time where it matters, and says what is to be done. It does
+ * The core is given events, with the time where it matters, and says what is to be done. It does
  * nothing itself: no descriptor, no loop, no clock, no log, no callback, and no memory but that of
  * its tables. Connections, hosts and requests are embedded in what its user, pool_io.c, has for
  * them.
@@ -15,13 +15,13 @@
  *     DIAL         begin to connect to this host: pool_core_dialling, then pool_core_connected or
  *                  pool_core_dial_failed. Or pool_core_dial_refused, where it cannot begin
  *     CANCEL_DIAL  nobody needs this dial: end it, and pool_core_closed; but if its TCP connection
- *                  stands already it is to finish: pool_core_dial_kept
+ *                  is made already it is to finish: pool_core_dial_kept
  *     PEEK         look at this connection's socket: pool_core_peeked
  *     CLOSE        close it, in order or with a reset: pool_core_closed
- *     FAIL         this request will have no connection: its owner is to be told
+ *     FAIL         this request will have no connection: its owner is to be called
  *
  * A request is granted a connection, or fails by a dial, through an event of that connection, which
- * returns it: its owner is to be told. Whoever tells it calls pool_core_delivered; until then it
+ * returns it: its owner is to be called. Whoever does so calls pool_core_delivered; until then it
  * may be cancelled. */
 #ifndef KAPROXY_POOL_CORE_H
 #define KAPROXY_POOL_CORE_H
@@ -140,7 +140,7 @@ struct core_conn {
     bool reset;                      /* CLOSING: with a reset */
     enum pool_discard reason;        /* CLOSING */
 
-    bool stands;                /* CONNECTING: as far as we know its TCP connection does */
+    bool tcp_connected;         /* CONNECTING: as far as we know, TCP is connected */
     struct core_request *lease; /* BUSY, HELD */
     bool may_hold;              /* BUSY: one of max_tunnels is reserved for it */
     usec_t born;                /* when it was connected */
@@ -207,7 +207,7 @@ struct pool_core {
     struct core_todo_list todo;
     struct heap due;
     usec_t next_time; /* no later than what is due, or idle for too long, first */
-    size_t members;   /* who may come to stand in it: hosts, connections, requests */
+    size_t members;   /* who may come to be in it: hosts, connections, requests */
     struct pool_stats stats;
 };
 
@@ -280,14 +280,14 @@ enum pool_limit pool_core_limit(const struct core_host *host);
  * has changed. */
 MUST_CHECK int pool_core_dialling(struct core_host *host, struct core_conn *conn, bool preconnect);
 
-/* It cannot begin. The waiter that fails by it, or NULL; its owner is to be told. */
+/* It cannot begin. The waiter that fails by it, or NULL; its owner is to be called. */
 MUST_CHECK struct core_request *pool_core_dial_refused(struct core_host *host, bool preconnect,
                                                        usec_t now);
 
 void pool_core_dial_kept(struct core_conn *conn);
 
 /* It has failed, which fails the oldest waiter of its host, and only that one: returned, or NULL;
- * its owner is to be told. */
+ * its owner is to be called. */
 MUST_CHECK struct core_request *pool_core_dial_failed(struct core_conn *conn, usec_t now);
 
 /* `readable`: something has come right behind the connection, of which no other event will tell.
@@ -322,7 +322,7 @@ MUST_CHECK int pool_core_request(struct core_host *host, struct core_request *re
  * to the next one. */
 void pool_core_cancel(struct pool_core *core, struct core_request *request);
 
-/* Its owner is about to be told. */
+/* Its owner is about to be called. */
 static inline void pool_core_delivered(struct pool_core *core, struct core_request *request)
 {
     if (request->conn != NULL) {

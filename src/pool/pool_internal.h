@@ -48,7 +48,7 @@ struct outage {
     uint64_t failures;   /* 0: there is none */
     usec_t began;        /* with the first of them */
     usec_t ended;        /* a dial went well, which is not reported yet; 0: none did */
-    usec_t reported;     /* when the log was told last that it is over; 0: never */
+    usec_t reported;     /* when it was logged last that it is over; 0: never */
     unsigned recoveries; /* how often it was */
     struct timer timer;  /* ended: until it is reported */
 };
@@ -116,7 +116,7 @@ void pool_report_wait_over(struct allocation *allocation);
 /* A dial failed, or went well. */
 void pool_report_failure(struct pool_host *host);
 void pool_report_connected(struct pool_host *host);
-/* Nobody waits who could be told. */
+/* Nobody waits who could be called. */
 void pool_report_not_preconnected(struct pool_host *host, const struct failure *failure);
 /* NULL, or what is wrong. */
 const char *pool_report_check(const struct pool_host *host);
@@ -144,11 +144,11 @@ struct pool_host *pool_io_get_host(struct pool *pool, const struct endpoint *end
 /* Does all that is to be done, and frees hosts that nothing needs any more. */
 void pool_io_run(struct pool *pool);
 enum pool_peek pool_io_peek(struct pool_conn *conn);
-/* What became of a connection that was ready: granted to this request, whose owner will be told, or
- * (NULL) idle, or to be closed. */
+/* What became of a connection that was ready: granted to this request, whose owner will be called,
+ * or (NULL) idle, or to be closed. */
 void pool_io_placed(struct pool_conn *conn, struct core_request *request);
 /* The connection is nobody's: when it becomes readable it is peeked at. To be called before the
- * core is told. */
+ * core is called. */
 static inline void pool_io_watch_idle(struct pool_conn *conn)
 {
     stream_set_handler(&conn->stream, &conn->idle_handler);

@@ -55,8 +55,8 @@ static bool client_is_broken(const struct duplex *duplex, struct stream *client,
 }
 
 /* The upstream hears no more. What it has said is the client's all the same, and a reset could cost
- * the client the end of that. Why it hears no more is told once, to the write or to the read: EPIPE
- * is not news, but an end in order that is still to be read. */
+ * the client the end of that. Why it hears no more is reported once, to the write or to the read:
+ * EPIPE is not news, but an end in order that is still to be read. */
 static void stop_sending(struct session *session, struct duplex *duplex, int error)
 {
     duplex->up.sink = true;
@@ -183,7 +183,7 @@ static enum session_end end_after(struct session *session, const struct duplex *
     return end;
 }
 
-/* The upstream's bytes are moved first: those that stand there now were sent before the upstream
+/* The upstream's bytes are moved first: those that are there now were sent before the upstream
  * can have seen the client's bytes of this iteration, so they are no response to them. */
 void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
 {
@@ -197,7 +197,7 @@ void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
 
     uint64_t before = duplex->down.taken, all_before = before + duplex->up.taken;
     enum relay_result down = move(session, &duplex->down, upstream, client, &access->bytes_down);
-    /* An end of the client's that stands there before these bytes are its: it has not seen them, so
+    /* An end of the client's that is there before these bytes are its: it has not seen them, so
      * it is a half-close and no goodbye. */
     bool responding = duplex->down.taken != before;
     if (responding)

@@ -312,7 +312,7 @@ static inline enum step exchange_check_client(struct client *client)
     return stream->broken || stream->hangup ? exchange_check_end(client) : STEP_AGAIN;
 }
 
-/* The request goes to the queue: the event that told of its last bytes may have told of the end,
+/* The request goes to the queue: the event that reported its last bytes may have reported the end,
  * too, and no other one will. */
 enum step exchange_check_queued(struct client *client);
 /* The client was not watched so far, and is to be from now on. */
@@ -331,7 +331,7 @@ usec_t exchange_watch_after(const struct client *client);
 
 /* exchange_end.c */
 
-/* What stands for the client is its last response; it goes out, and the client ends. */
+/* What is buffered for the client is its last response; it goes out, and the client ends. */
 enum step exchange_end(struct client *client, enum session_end end);
 /* The response breaks off; nothing is leased any more. What came of it is delivered before the
  * client ends, since its framing shows that it is not whole. One without framing is the protocol's

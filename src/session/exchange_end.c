@@ -15,7 +15,7 @@ enum step exchange_end(struct client *client, enum session_end end)
     client->end = end;
     client->last = true;
     client->session.limit_at = 0;
-    exchange_moved(client); /* the client has its time to take what stands */
+    exchange_moved(client); /* the client has its time to take what is buffered */
     session_set_state(&client->session, SESSION_DRAINING);
     return STEP_AGAIN;
 }

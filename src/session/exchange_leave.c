@@ -97,8 +97,8 @@ enum step exchange_check_end(struct client *client)
         return STEP_AGAIN;
     if (waits || (client->ops->traits(client) & CLIENT_IS_SENDING) == 0)
         return heed(client, waits);
-    /* An end behind a body that is still read is met by who reads it. A unix socket does not show
-     * it before. */
+    /* An end behind a body that is still read is met by whoever reads it. A unix socket does not
+     * show it before. */
     if (!stream->local)
         note_departure(client);
     return STEP_AGAIN;

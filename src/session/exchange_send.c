@@ -22,7 +22,8 @@ static int unsent(const struct exchange *exchange, struct iovec parts[3])
 }
 
 /* A write to the upstream failed, with errno. It may have answered before it closed: read that. Why
- * it closed is told once, to the write or to the read: EPIPE is not news, but an end met before. */
+ * it closed is reported once, to the write or to the read: EPIPE is not news, but an end met
+ * before. */
 void exchange_give_up_sending(struct client *client)
 {
     exchange_set_up_stage(client->exchange, errno == EPIPE ? UP_FAILED : UP_RESET);
@@ -62,7 +63,7 @@ void exchange_drop_sent(struct exchange *exchange)
     exchange->replayable = false;
 }
 
-/* STEP_AGAIN: everything that stands is written, or it takes no more. */
+/* STEP_AGAIN: everything that is buffered is written, or it takes no more. */
 enum step exchange_send(struct client *client)
 {
     struct exchange *exchange = client->exchange;

@@ -65,7 +65,7 @@ struct protocol {
     void (*drain)(struct session *session);
     /* Where to note what the access log tells of the connection; NULL: nowhere. */
     struct conn_info *(*conn_info)(struct session *session);
-    /* More fields for the access log, each with a blank before it. NULL: none. */
+    /* More fields for the access log, each with a space before it. NULL: none. */
     void (*log_fields)(struct session *session, struct log_line *line);
     /* Appends the protocol's counters, " NAME=VALUE" each; returns the length. NULL: none. */
     size_t (*stats)(const struct listener_context *context, char *text, size_t size);
@@ -107,7 +107,7 @@ struct session {
         union address peer;
         struct {
             sa_family_t family; /* peer's: AF_UNIX */
-            bool known;         /* the process stands here; only a log line wants it */
+            bool known;         /* the process is here; only a log line wants it */
             struct ucred process;
         } unix_peer;
     };
@@ -181,7 +181,7 @@ void session_open_access(struct session *session);
 /* Writes the line for what access tells, when it is open, and closes it. */
 void session_log(struct session *session, enum session_end end);
 
-/* Ends a session in any state and frees it. What it still leases is discarded; who wants it
+/* Ends a session in any state and frees it. What it still leases is discarded; whoever wants it
  * released does so before. A client whose session did not end well sees a reset, as far as its kind
  * of socket knows one (a unix socket does not, unless bytes of the client's are unread). */
 void session_finish(struct session *session, enum session_end end);

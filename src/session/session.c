@@ -119,7 +119,7 @@ void session_wake(struct session *session)
     loop_post(session->context->worker.loop, &session->task);
 }
 
-/* Who moves less than that in a run is done with its bulk. */
+/* A session that moves less than that in a run is done with its bulk. */
 #define LITTLE (16 * 1024)
 
 void session_pause(struct session *session, uint64_t moved, bool more)

@@ -123,7 +123,7 @@ static void log_failure(const struct session *session)
                    failure->function, failure->number, error);
 }
 
-/* Times of a connection that was made for this are told; others have nothing to do with it. */
+/* Times of a connection that was made for this are logged; others have nothing to do with it. */
 static void put_conn(struct session *session, struct log_line *line)
 {
     const struct protocol *protocol = session->protocol;

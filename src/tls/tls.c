@@ -88,8 +88,9 @@ enum tls_fault tls_fault(const struct tls *tls)
     return tls->fault != TLS_FAULT_NONE ? tls->fault : TLS_FAULT_PROTOCOL;
 }
 
-/* OpenSSL's errors are told by its queue and by errno, which must be clean before a call. The queue
- * nearly always is, for who finds errors takes them out; and to look costs less than to clear. */
+/* OpenSSL's errors are reported by its queue and by errno, which must be clean before a call. The
+ * queue nearly always is, for whoever finds errors takes them out; and to look costs less than to
+ * clear. */
 static void begin_call(void)
 {
     if (ERR_peek_error() != 0)
@@ -345,7 +346,7 @@ static ssize_t write_record(struct tls *tls, const void *data, size_t size)
     return write_some(tls, data, size);
 }
 
-/* Where a write stands in its parts. */
+/* How far a write has come in its parts. */
 struct cursor {
     const struct iovec *parts;
     int count;

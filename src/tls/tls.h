@@ -40,7 +40,7 @@ enum tls_option { TLS_OPTION_NONE, TLS_OPTION_CA_FILE, TLS_OPTION_CERT_FILE, TLS
 
 struct tls_mistake {
     enum tls_option option;
-    char text[256]; /* for people, to stand behind the file's name and a colon; "": no mistake */
+    char text[256]; /* for people, to follow the file's name and a colon; "": no mistake */
 };
 
 /* Loads and checks everything. NULL with the mistake filled in. A client certificate that has
@@ -118,7 +118,7 @@ enum tls_fault tls_fault(const struct tls *tls);
  * EAGAIN; EPROTO for broken TLS and for alerts; else the socket's. EOF without close_notify is
  * ECONNRESET: a truncation (RFC 8446 6.1); with bare_end it is so only within a record. After a
  * write that failed because of the socket, what the upstream had sent before can still be read. A
- * read takes what stands in memory, and reads from the socket only if that makes no data, or ends
+ * read takes what is in memory, and reads from the socket only if that makes no data, or ends
  * within a record; the larger its buffer, the more records come with one system call. After EAGAIN
  * or a short count the next write must begin with the bytes that are left, and have all of them: a
  * record of them may be on its way. */
@@ -126,7 +126,7 @@ MUST_CHECK ssize_t tls_read(struct tls *tls, void *buffer, size_t size);
 MUST_CHECK ssize_t tls_writev(struct tls *tls, const struct iovec *parts, int count);
 
 /* Did the last tls_read take all that the socket had, and give all of it that is data? Then there
- * is nothing to read until the socket reports more, but for an end that stands behind the bytes
+ * is nothing to read until the socket reports more, but for an end that follows the bytes
  * without an event of its own. (A part of a record may be left: tls_has_pending.) */
 bool tls_is_drained(const struct tls *tls);
 

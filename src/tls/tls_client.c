@@ -96,7 +96,7 @@ static int set_up_verification(const struct tls_client *client, const struct tls
     if (*options->ca_file != '\0') {
         if (SSL_CTX_load_verify_file(client->context, options->ca_file) != 1)
             return fail_file(mistake, TLS_OPTION_CA_FILE, "certificate");
-        /* Whoever stands in a file of the operator's own is trusted, not only who signed himself.
+        /* Whoever is in a file of the operator's own is trusted, not only who signed himself.
          */
         X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(client->context), X509_V_FLAG_PARTIAL_CHAIN);
     } else if (options->verify && SSL_CTX_set_default_verify_paths(client->context) != 1) {
@@ -152,7 +152,7 @@ static void warn_of_end(struct tls_client *client, struct tls_mistake *mistake)
              text);
 }
 
-/* A warning may stand in the mistake. */
+/* A warning may be in the mistake. */
 static int load_identity(SSL_CTX *context, const struct tls_options *options,
                          struct tls_mistake *mistake)
 {

@@ -7,7 +7,7 @@
 
 #define DAY (24 * 3600)
 
-/* 0 where it cannot be told. */
+/* 0 where it is unknown. */
 static time_t end_of(const X509 *certificate)
 {
     struct tm tm;

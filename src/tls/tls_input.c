@@ -24,7 +24,7 @@ static size_t give(struct tls_input *input, char *data, size_t size)
     return size;
 }
 
-/* One system call brings what OpenSSL asks for, and what stands behind that into the borrowed
+/* One system call brings what OpenSSL asks for, and what follows that into the borrowed
  * memory.
  *
  * OpenSSL writes plain text to the front of that memory before it has asked for the last of what

@@ -96,7 +96,7 @@ bool tls_expiry_is_due(struct tls_expiry *expiry, time_t now);
 /* A full handshake is done. */
 void tls_expiry_handshake(struct tls *tls);
 
-/* tls_text.c: words for people. Both take what stands in OpenSSL's error queue, and empty it. */
+/* tls_text.c: words for people. Both take what is in OpenSSL's error queue, and empty it. */
 
 /* Writes why a call failed into tls->failure. `error` is SSL_get_error's, `number` errno. */
 void tls_text_failure(struct tls *tls, int error, int number);

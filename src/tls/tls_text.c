@@ -24,7 +24,7 @@ static void say_error(char *text, size_t size, unsigned long error)
         snprintf(text, size, "OpenSSL error %lx", error);
 }
 
-/* The verdict stands there already, unless it came to none. */
+/* The verdict is there already, unless it came to none. */
 static void say_verify_error(const struct tls *tls, char *text, size_t size)
 {
     long result = SSL_get_verify_result(tls->ssl);

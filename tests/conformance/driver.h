@@ -106,7 +106,7 @@ const char *words_at(const struct words *words, size_t place);
 const char *words_value(const struct words *words, const char *key);
 /* The same as a time of so many seconds. */
 usec_t words_seconds(const struct words *words, const char *key, usec_t otherwise);
-/* Sorts strings and writes them after a prefix, with blanks between, or `none` without any. */
+/* Sorts strings and writes them after a prefix, with spaces between, or `none` without any. */
 void trace_sorted(struct driver *driver, const char *prefix, const char **texts, size_t count,
                   const char *none);
 

@@ -94,7 +94,7 @@ void far_reset_world(void)
     memset(&far_world, 0, sizeof(far_world));
 }
 
-/* A descriptor's number is used anew once the program has closed it. */
+/* A descriptor's number is used again once the program has closed it. */
 static void forget(struct far *fars, size_t count, int fd)
 {
     for (size_t i = 0; i < count; i++)

@@ -147,7 +147,7 @@ static void say(struct play *play, const char *data, size_t length)
         far_send(far, data, length);
 }
 
-/* The filler's bytes tell where they stand. */
+/* The filler's bytes tell where they are. */
 static void fill(struct play *play, size_t kib)
 {
     size_t length = kib * 1024;

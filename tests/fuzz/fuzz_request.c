@@ -51,7 +51,7 @@ static void require_protocols(struct reference_text list)
     REQUIRE(count > 0);
 }
 
-/* What may never stand in a request to the upstream. */
+/* What may never be in a request to the upstream. */
 static void require_clean(const struct reference_message *reference, const struct message *message)
 {
     static const char *const gone[] = {"Keep-Alive", "Proxy-Connection", "TE", "HTTP2-Settings"};

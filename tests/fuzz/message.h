@@ -1,4 +1,4 @@
-/* What both fuzz targets do with a message: read it by src/http1, in pieces, write its body anew,
+/* What both fuzz targets do with a message: read it by src/http1, in pieces, write its body again,
  * compare it with the reference's reading. */
 #ifndef KAPROXY_FUZZ_MESSAGE_H
 #define KAPROXY_FUZZ_MESSAGE_H
@@ -49,7 +49,7 @@ struct output {
 };
 void output_add(struct output *output, const char *data, size_t length);
 
-/* The body, framed anew: chunked, or as bytes. */
+/* The body, framed again: chunked, or as bytes. */
 void output_add_body(struct output *output, const struct message *message, bool chunked);
 
 /* The same body, and the same fields in the same order as far as they are to be passed on. `skip`

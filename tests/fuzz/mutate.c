@@ -41,7 +41,7 @@ static unsigned choose(unsigned *seed, size_t count)
     return (unsigned)((*seed >> 8) % count);
 }
 
-/* Removes what stands between two places. */
+/* Removes what is between two places. */
 static size_t drop(uint8_t *data, size_t size, size_t from, size_t to)
 {
     memmove(data + from, data + to, size - to);

@@ -167,7 +167,7 @@ static bool target_is_passed_on(const struct request_view *request,
         return reference_equals(request->target, got.data, got.length);
     if (path.length == 0 && method_is(request, "OPTIONS"))
         return same(got, "*");
-    if (path.length == 0 || path.data[0] == '?') { /* a slash comes to stand before it */
+    if (path.length == 0 || path.data[0] == '?') { /* a slash comes before it */
         if (got.length == 0 || got.data[0] != '/')
             return false;
         got.data++;

@@ -38,7 +38,7 @@ bool method_is_idempotent(const struct request_view *request);
 /* The final answer to a request, with the interim ones before it. */
 struct response_view {
     enum reference_verdict verdict;
-    size_t length; /* with what stands before it, when whole */
+    size_t length; /* with what comes before it, when whole */
     size_t interims;
     unsigned status;
     bool chunked;
@@ -57,7 +57,7 @@ void response_read(struct response_view *response, const struct request_view *re
 void response_clear(struct response_view *response);
 
 /* Has every field of `other` (what was passed on) been sent, in this order? Some fields may not
- * stand in a trailer, and are left out. */
+ * be in a trailer, and are left out. */
 bool trailer_is_passed_on(const struct trailer_view *trailer, const struct trailer_view *other);
 
 #endif

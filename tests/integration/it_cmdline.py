@@ -98,7 +98,7 @@ def bad(t):
 
 
 def errors(t, file, wrap=()):
-    """What -t and a start find, each without what stands before the text."""
+    """What -t and a start find, each without what comes before the text."""
     status, out, err = run("-t", "-c", str(file), wrap=wrap)
     t.equal((status, out), (1, ""), "-t: status and standard output")
     checked = [re.sub(rf"^{re.escape(str(file))}:(\d+:)? ", "", line) for line in err.splitlines()]

@@ -41,7 +41,7 @@ main()
 
 
 class Inner:
-    """That test program. With a blank in the path of the program under test, for once."""
+    """That test program. With a space in the path of the program under test, for once."""
 
     def __init__(self, t, where):
         blank = t.folder / "a blank"

@@ -84,7 +84,7 @@ def granted(t):
 
 @test("one whose request waits with a part of its body unread")
 def unread_body(t):
-    """What is not read ahead stands in the kernel, and the end behind it, as far as there is room."""
+    """What is not read ahead is in the kernel, and the end behind it, as far as there is room."""
     for silent in WHILE, 1.5:
         kaproxy, upstream, go, peer, holder = queue(t)
         big = client(t, kaproxy)
@@ -138,7 +138,7 @@ def one_event(t):
 
 @test("so is the second of two requests that came together with it")
 def pipelined(t):
-    """It is queued anew, when a response was acknowledged long after the client's end."""
+    """It is queued again, when a response was acknowledged long after the client's end."""
     for mode in "queued", "always":
         def handler(connection, message):
             if message.target == "/a":
@@ -313,7 +313,7 @@ def in_response(t):
 
 
 def unread(peer):
-    """How many of a client's bytes stand in the kernel at kaproxy's side."""
+    """How many of a client's bytes are in the kernel at kaproxy's side."""
     ends = [f"{port:04X}" for port in (peer.channel.socket.getpeername()[1],
                                        peer.channel.socket.getsockname()[1])]
     with open("/proc/net/tcp", encoding="ascii") as table:

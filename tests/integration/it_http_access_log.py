@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Goal of this test: one logfmt line for each exchange, whatever stands in it; and the counters."""
+"""Goal of this test: one logfmt line for each exchange, whatever is in it; and the counters."""
 
 import re
 import sys

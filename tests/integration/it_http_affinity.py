@@ -177,7 +177,7 @@ def never(t):
 def timeout(t):
     kaproxy = start(t, t.own(Origin()), listener=SHORT)
     peer = tied(t, kaproxy)
-    for _ in range(4):  # each exchange begins it anew
+    for _ in range(4):  # each exchange starts it again
         t.check(peer.channel.is_silent(0.5), "the client's connection ended early")
         t.equal(peer.ask().body, b"1 challenged", "answer")
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")

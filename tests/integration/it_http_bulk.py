@@ -33,7 +33,7 @@ def check_spliced(t, kaproxy):
     t.at_least(kaproxy.pipes()["spliced"], 1, "bytes spliced")
 
 
-@test("what stands behind a large response is nobody's")
+@test("what follows a large response is nobody's")
 def excess(t):
     upstream = t.own(HttpUpstream(lambda c, m: response(BODY) + response(b"poison")))
     kaproxy = start(t, upstream, pool={"max_per_host": 1})

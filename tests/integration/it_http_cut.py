@@ -94,7 +94,7 @@ def times_out(t):
     check_over(t, kaproxy, "idle_timeout", "idle_timeout")
 
 
-@test("a bad chunk: what stands before it, in the same piece too, is passed on")
+@test("a bad chunk: what comes before it, in the same piece too, is passed on")
 def bad_chunk(t):
     for more in b"", BODY[:1000]:
         kaproxy, peer, connection = exchange(t, CHUNKED + chunk(BODY[:100_000]), slow=False)

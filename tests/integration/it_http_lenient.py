@@ -126,7 +126,7 @@ BAD_RESPONSES = {
     "a status of 099": b"HTTP/1.1 099 x\r\n" + LENGTH,
     "a status of four digits": b"HTTP/1.1 2000\r\n" + LENGTH,
     "a folded line behind the status line": b"HTTP/1.1 200 OK\r\n X: a\r\n" + LENGTH,
-    "a folded line of blanks": OK + b"X: a\r\n \r\n" + LENGTH,
+    "a folded line of whitespace": OK + b"X: a\r\n \r\n" + LENGTH,
     "a folded length": OK + b"Content-Length:\r\n 2\r\n\r\nab",
     "a folded coding": OK + b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
     "a folded Connection": OK + b"Connection: close,\r\n x\r\n" + LENGTH,

@@ -49,7 +49,7 @@ def one_at_a_time(t):
     check_responses(t, peer, [b"1 GET /slow ", b"1 GET /fast "])
 
 
-@test("Connection: close in the middle: what stands behind it is not served")
+@test("Connection: close in the middle: what follows it is not served")
 def close(t):
     upstream = t.own(HttpUpstream())
     peer = client(t, start(t, upstream))

@@ -114,7 +114,7 @@ def silence(t):
           "http_response_timeout")
 
 
-@test("what the client did: the status and its phrase are told as well; HEAD has no body")
+@test("what the client did: the status and its phrase are given as well; HEAD has no body")
 def requests(t):
     kaproxy = start(t, t.own(HttpUpstream()), listener={"header_timeout": "200ms"})
     cases = ((b"GET / HTTP/1.1\r\n\r\n", 400, "Bad Request"),

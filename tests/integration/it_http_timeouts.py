@@ -63,7 +63,7 @@ def nothing(t):
 
 @test("a first request's header_timeout counts from the accept, a later one's from its first byte")
 def from_accept(t):
-    """Who comes later and begins earlier is later; a served client begins anew."""
+    """Whoever comes later and begins earlier is later; a served client begins again."""
     kaproxy = start(t, t.own(HttpUpstream()), listener=SHORT)
     served, first = client(t, kaproxy), client(t, kaproxy)
     t.equal(served.ask().status, 200, "status")
@@ -228,7 +228,7 @@ def from_request(t):
     t.equal([line["target"] for line in kaproxy.wait_sessions(2)], ["/quick", "/slow"], "order")
 
 
-@test("an interim response begins it anew; the first byte of a response ends it")
+@test("an interim response starts it again; the first byte of a response ends it")
 def interim(t):
     go = threading.Event()
     upstream = t.own(HttpUpstream(late(go, head("HTTP/1.1 103 Early"))))
@@ -286,7 +286,7 @@ def in_response(t):
         t.equal(kaproxy.counters().get("discard_idle_timeout"), 1, "discarded")
 
 
-@test("idle_timeout counts anew with every byte that moves")
+@test("idle_timeout starts again with every byte that moves")
 def moving(t):
     def dribbling(connection):
         read_request(connection)
@@ -299,7 +299,7 @@ def moving(t):
     t.equal(peer.ask().body, b"x", "answer")
 
 
-@test("idle_timeout counts anew with every byte of a request that is still read")
+@test("idle_timeout starts again with every byte of a request that is still read")
 def moving_up(t):
     """Until another client, which came at the same time and stopped, has its 408."""
     kaproxy = start(t, t.own(HttpUpstream()), listener=IDLE)
@@ -344,7 +344,7 @@ def kept(t):
     kaproxy = start(t, t.own(HttpUpstream()), listener=KEPT)
     peer, new, begun, unread = (client(t, kaproxy) for _ in range(4))
     unread.channel.send(b"GET /x HTTP/1.1\r\n")
-    for _ in range(3):  # each exchange begins it anew
+    for _ in range(3):  # each exchange starts it again
         t.equal(peer.ask().status, 200, "status")
         t.check(peer.channel.is_silent(0.6), "the client's connection ended early")
     t.equal([p.ask().status for p in (peer, begun)], [200] * 2, "status")

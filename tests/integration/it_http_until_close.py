@@ -70,7 +70,7 @@ def reset(t):
     check_cut(t, response_until_close(BODY), wait_then(lambda c: c.reset()), "upstream_reset")
 
 
-@test("a reset in the middle of it that a write of the request's body is told")
+@test("a reset in the middle of it that is reported to a write of the request's body")
 def reset_of_request(t):
     much = b"z" * 40_000_000
     upstream = t.own(ScriptedUpstream(keep=True))
@@ -83,7 +83,7 @@ def reset_of_request(t):
     connection.send(response_until_close(b""))
     t.at_most(kaproxy.fill(connection, much), len(much) - 1, "bytes sent")
     connection.reset()
-    kaproxy.counters()  # it has seen the reset by then, but not what stands in front of it
+    kaproxy.counters()  # it has seen the reset by then, but not what is in front of it
     peer.channel.send(b"b" * 10)
     kaproxy.counters()
     try:

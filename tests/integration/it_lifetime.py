@@ -26,7 +26,7 @@ def keep_alive(t):
     t.equal(use(kaproxy), 2, "connection")
 
 
-@test("keep_alive starts anew with each use")
+@test("keep_alive starts again with each use")
 def keep_alive_anew(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint, pool={"keep_alive": "1500ms"})

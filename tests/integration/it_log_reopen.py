@@ -14,7 +14,7 @@ def use(kaproxy):
     client.end()
 
 
-@test("both files are opened anew, no line is lost, the old files stay as they were")
+@test("both files are opened again, no line is lost, the old files stay as they were")
 def reopened(t):
     kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint, main={"log": t.folder / "kaproxy.log"})
     use(kaproxy)

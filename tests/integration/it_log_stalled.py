@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Goal of this test: whoever reads a log and stops doing so holds up nobody; lines that find no room
-are counted and told of in their place."""
+are counted and reported in their place."""
 
 import array
 import fcntl
@@ -168,7 +168,7 @@ def read_all(reader, text, enough):
     return wait_until(done, "the lines")
 
 
-@test("lines beyond 1 MiB are dropped, counted, and told of where they are missing")
+@test("lines beyond 1 MiB are dropped, counted, and reported where they are missing")
 def dropped(t):
     fifo = t.folder / "access.fifo"
     reader = open_fifo(t, fifo)

@@ -52,7 +52,7 @@ def kept(t):
     t.equal((here.accepted, dns.count(NAME)), (5, 1), "connections, queries")
 
 
-@test("a TTL of 0 is taken for 1 second, after which the next connection asks anew")
+@test("a TTL of 0 is taken for 1 second, after which the next connection asks again")
 def ttl(t):
     dns = t.own(ScriptedDns())
     here, there = upstreams(t, HERE, THERE)
@@ -65,7 +65,7 @@ def ttl(t):
     t.at_least(time.monotonic() - started, 1, "seconds until it was asked for")
 
 
-@test("no such name: the client is told, and the name works once it is there")
+@test("no such name: the client gets an error, and the name works once it is there")
 def not_found(t):
     dns = t.own(Dnsmasq(t))
     here, = upstreams(t, HERE, kind=HttpUpstream, script=describe)

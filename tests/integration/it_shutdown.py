@@ -95,7 +95,7 @@ def second_signal(t):
 
 
 
-@test("a second signal, or no shutdown_timeout, while clients stand in the backlog: the end, in order")
+@test("a second signal, or no shutdown_timeout, while clients wait in the backlog: the end, in order")
 def backlog_is_cut_off(t):
     for seconds, numbers in (30, [signal.SIGTERM, signal.SIGINT]), (0, [signal.SIGTERM]):
         kaproxy, _ = start(t, listen=f"unix:{t.folder}/socket", main={"shutdown_timeout": seconds})

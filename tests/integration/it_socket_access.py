@@ -147,7 +147,7 @@ def example(t):
           member=True, stranger=False)
 
 
-@test("who is not root, and wants another owner, is told so")
+@test("who is not root, and wants another owner, gets an error that says so")
 def not_root(t):
     need_root()
     t.folder.chmod(0o777)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Goal of this test: an upstream is spoken to only when its certificate is good for its name, and
-otherwise the client and the log are told what is wrong with it."""
+otherwise the client and the log get what is wrong with it."""
 
 import re
 import sys
@@ -71,7 +71,7 @@ def address(t):
     t.equal([h.server_name for h in upstream.handshakes], [None] * 2, "SNI")
 
 
-@test("an IP address that stands in no SAN, or in a DNS SAN only")
+@test("an IP address that is in no SAN, or in a DNS SAN only")
 def wrong_address(t):
     text = r"IP address mismatch \(wanted 127\.0\.0\.1; the certificate is for "
     other = authority().leaf("other address", names=["IP:127.0.0.2", "DNS:upstream.test"])
@@ -80,7 +80,7 @@ def wrong_address(t):
     check_bad(t, as_name, text + r"127\.0\.0\.1\)", tls_server_name=None)
 
 
-@test("another name, which is told")
+@test("another name, which is reported")
 def wrong_name(t):
     check_bad(t, authority().valid, r"[Hh]ostname mismatch \(wanted api\.example\.com; the "
               r"certificate is for upstream\.test, 127\.0\.0\.1\)", tls_server_name="api.example.com")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Goal of this test: a handshake that fails, in whatever way, is told to the client and the log;
+"""Goal of this test: a handshake that fails, in whatever way, is reported to the client and the log;
 one that stalls ends with connect_timeout."""
 
 import re

@@ -38,7 +38,7 @@ def versions(t):
         t.equal(handshakes(kaproxy), (1, 0, 0), "handshakes")
 
 
-@test("a version below tls_min_version is refused, and told")
+@test("a version below tls_min_version is refused, and reported")
 def too_old(t):
     kaproxy = start(t, with_page(t, "ssl_protocols TLSv1.2;"), listener={"tls_min_version": "1.3"})
     t.check(b"tls: alert from the upstream: protocol version" in ask(t, kaproxy, status=502).body,

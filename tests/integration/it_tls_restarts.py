@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Goal of this test: while an https upstream is reloaded, started anew or just closes connections,
+"""Goal of this test: while an https upstream is reloaded, restarted or just closes connections,
 no GET fails, and no POST reaches it twice."""
 
 import random
@@ -96,13 +96,13 @@ def reload(t):
         blows(t, Nginx(t, f"ssl_protocols {version};"), lambda nginx: nginx.reload())
 
 
-@test("nginx is stopped in order and started anew")
+@test("nginx is stopped in order and restarted")
 def restart(t):
     for version in "TLSv1.2", "TLSv1.3":
         blows(t, HeldNginx(t, f"ssl_protocols {version};"), lambda nginx: nginx.restart())
 
 
-@test("nginx is stopped at once and started anew: what it has under way is lost")
+@test("nginx is stopped at once and restarted: what it has under way is lost")
 def fast_restart(t):
     blows(t, HeldNginx(t), lambda nginx: nginx.restart(signal.SIGTERM), logged=False)
 

@@ -70,7 +70,7 @@ def drops(t):
     t.equal(len(kaproxy.wait_sessions(2)), 2, "sessions logged")
 
 
-@test("log files are made by the user, and opened anew by the user")
+@test("log files are made by the user, and opened again by the user")
 def files(t):
     kaproxy = start_as_nobody(t, main={"log": t.folder / "kaproxy.log"})
     nobody = pwd.getpwnam("nobody")

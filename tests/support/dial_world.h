@@ -1,5 +1,5 @@
 /* What the dialer's tests share: upstreams on loopback, a resolver answered by hand, dials that
- * note what they are told. A failed step fails the test. */
+ * note what they are given. A failed step fails the test. */
 #ifndef KAPROXY_TESTS_DIAL_WORLD_H
 #define KAPROXY_TESTS_DIAL_WORLD_H
 
@@ -63,7 +63,7 @@ int world_open_upstream(struct world *world, const char *text, uint16_t *port);
 /* Listens with a backlog that one filler connection has filled: connects get no answer. */
 void world_open_blackhole(struct world *world, const char *text, uint16_t *port);
 
-/* Answers the look-up of name.test with these addresses, separated by blanks. */
+/* Answers the look-up of name.test with these addresses, separated by whitespace. */
 void world_answer(struct world *world, const char *list);
 
 /* The same for one family alone, kept for a minute. */

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TEST_LIMIT 100 /* seconds, for who waits for a log that does nothing */
+#define TEST_LIMIT 100 /* seconds, for whoever waits for a log that does nothing */
 
 int log_fixture_setup(void **state)
 {

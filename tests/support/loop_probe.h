@@ -50,7 +50,7 @@ void probe_close(struct probe *probe);
 /* Makes the watched socket readable. */
 void probe_feed(struct probe *probe);
 
-/* Forgets what was told so far, the first report of writability included. */
+/* Forgets what was reported so far, the first report of writability included. */
 void probe_settle(struct loop *loop);
 
 #define PROBE_TEST(test) cmocka_unit_test_setup_teardown(test, probe_setup, probe_teardown)

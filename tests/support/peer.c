@@ -100,7 +100,7 @@ void peer_close(struct peer *peer)
 
 void peer_unblock(struct peer *peer)
 {
-    /* Whatever stands in the backlog now is a filler. */
+    /* Whatever is in the backlog now is a filler. */
     int fd;
     while ((fd = accept4(peer->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
         close(fd);

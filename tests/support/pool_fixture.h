@@ -61,8 +61,8 @@ int fixture_teardown(void **state);
 struct pool *fixture_pool(struct fixture *f, const struct pool_limits *limits);
 struct peer *fixture_blackhole(struct fixture *f);
 
-/* One iteration of the loop, in which the dials that were started begin [30], and none is told of
- * its connection. */
+/* One iteration of the loop, in which the dials that were started begin [30], and none is given its
+ * connection. */
 void fixture_begin(struct fixture *f);
 /* Some iterations of the loop, enough for whatever is under way on loopback; checks the pools. */
 void fixture_iterate(struct fixture *f);

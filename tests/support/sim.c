@@ -181,7 +181,7 @@ static void do_action(const struct pool_action *action)
         break;
     case POOL_CANCEL_DIAL:
         CLAIM(sim_conn_of(action->conn)->state == PLACE_DIALLED, "no dial to cancel");
-        if (sim_conn_of(action->conn)->stands)
+        if (sim_conn_of(action->conn)->tcp_connected)
             pool_core_dial_kept(action->conn);
         else
             do_close(sim_conn_of(action->conn));
@@ -231,11 +231,11 @@ static struct count count_conns(void)
     return count;
 }
 
-/* Dials that nobody waits for have ended, but for those whose connection stands. */
+/* Dials that nobody waits for have ended, but for those whose connection is made. */
 static void claim_no_excess(const struct count *count)
 {
     for (const struct conn *conn = sim.conns; conn < sim.conns + CONNS; conn++) {
-        if (conn->state != PLACE_DIALLED || conn->stands)
+        if (conn->state != PLACE_DIALLED || conn->tcp_connected)
             continue;
         const struct core_host *host = sim.hosts[conn->host];
         unsigned wanted = host->waiting, idle = count->idle_here[conn->host];

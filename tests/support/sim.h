@@ -34,9 +34,9 @@ struct conn {
     struct core_conn core;
     enum { PLACE_FREE, PLACE_DIALLED, PLACE_OPEN } state;
     int host;
-    bool stands; /* DIALLED: TCP is connected */
+    bool tcp_connected; /* DIALLED: TCP is connected */
     bool held;
-    struct slot *user; /* whoever was told of it, or will be */
+    struct slot *user; /* whoever was given it, or will be */
     enum pool_peek far_side;
     usec_t born, idle_end;
     unsigned uses;

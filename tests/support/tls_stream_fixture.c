@@ -69,7 +69,7 @@ ssize_t write(int fd, const void *data, size_t size)
     return syscall(SYS_write, fd, data, size);
 }
 
-/* Stand between tls.c and OpenSSL (ld's --wrap): kTLS as far as tls.c can see, and what it demands
+/* Be between tls.c and OpenSSL (ld's --wrap): kTLS as far as tls.c can see, and what it demands
  * of a write that is repeated. */
 bool pretend_ktls;
 const void *pending; /* the memory of the write that has to be repeated, or NULL */
@@ -183,7 +183,7 @@ void assert_fails(ssize_t result, int error)
     assert_int_equal(number, error);
 }
 
-/* The handler is told, and then the peek finds this. */
+/* The handler is called, and then the peek finds this. */
 void assert_peek_after_event(struct fixture *f, enum stream_peek peek)
 {
     pair_await(&f->pair);

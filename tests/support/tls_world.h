@@ -79,7 +79,7 @@ void tls_peer_flush(struct pair *pair);
 /* Lets the peer send text, or read it: all of it, as one record. */
 void tls_peer_send(struct pair *pair, const char *text);
 void tls_peer_expect(struct pair *pair, const char *text);
-/* SSL_read of the peer; bytes, 0 for close_notify, -1: nothing stands there, or TLS is broken. */
+/* SSL_read of the peer; bytes, 0 for close_notify, -1: nothing is there, or TLS is broken. */
 int tls_peer_read(struct pair *pair, void *buffer, int size);
 /* Ends the connection. */
 void tls_peer_close(struct pair *pair);

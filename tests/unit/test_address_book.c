@@ -24,7 +24,7 @@ static union address numeric(const char *text)
     return address;
 }
 
-/* An answer: addresses separated by blanks. */
+/* An answer: addresses separated by whitespace. */
 static bool note(struct world *world, sa_family_t family, const char *list)
 {
     union address addresses[16];

@@ -1,4 +1,4 @@
-/* Listening sockets: what stands at a unix socket's path, who else wants it, who may connect. */
+/* Listening sockets: what is at a unix socket's path, who else wants it, who may connect. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -123,7 +123,7 @@ static void test_abort_on_close(void **state)
     }
 }
 
-/* It is idle_timeout's, wherever that stands, unless it has a value of its own, of which 0 is one.
+/* It is idle_timeout's, wherever that is, unless it has a value of its own, of which 0 is one.
  */
 static void test_response_timeout(void **state)
 {

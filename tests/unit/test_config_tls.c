@@ -1,5 +1,5 @@
 /* kaproxy.ini: the TLS of a listener's upstream. Files are loaded and checked, each mistake and
- * each warning stands at its line, and upstreams are the same host as far as their keys agree. */
+ * each warning is at its line, and upstreams are the same host as far as their keys agree. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -31,7 +31,8 @@ static void test_numeric(void **state)
     uint16_t port = 0;
     world_open_upstream(world, "127.0.0.1", &port);
     caller_start(world, &caller, "127.0.0.1", port);
-    assert_true(dialer_is_connected(caller.dial)); /* by the kernel, over loopback; not told yet */
+    assert_true(
+        dialer_is_connected(caller.dial)); /* by the kernel, over loopback; not reported yet */
     caller_wait(world, &caller);
     assert_int_equal(world->manual.started, 0);
     assert_int_equal(socket_option(&caller.stream, IPPROTO_TCP, TCP_NODELAY), 1);
@@ -206,7 +207,7 @@ static void test_timeout_includes_the_lookup(void **state)
     caller_assert_failure(&caller, "connect", ETIMEDOUT);
 }
 
-/* The one to blame is told: DNS. */
+/* The one to blame is named: DNS. */
 static void test_timeout_while_resolving(void **state)
 {
     struct world *world = *state;
@@ -217,7 +218,7 @@ static void test_timeout_while_resolving(void **state)
     caller_assert_failure(&caller, "resolve", ETIMEDOUT);
     assert_string_equal(caller.failure.text,
                         "no answer from the name servers within connect_timeout = 20 s");
-    world_answer(world, "127.0.0.1"); /* nobody is told any more */
+    world_answer(world, "127.0.0.1"); /* nobody is called any more */
     world_idle(world);
 }
 
@@ -342,7 +343,7 @@ static void test_cancel_null(void **state)
     dialer_cancel(NULL);
 }
 
-/* Both dials are connected within one iteration; the one that is told first cancels the other. */
+/* Both dials are connected within one iteration; the one that is called first cancels the other. */
 static void test_callback_cancels_a_sibling(void **state)
 {
     struct world *world = *state;
@@ -397,7 +398,7 @@ static void test_same_port_on_both_sides(void **state)
     caller_assert_connected(world, &caller, "127.0.0.1");
 }
 
-/* A shortage of descriptors is told, and leaves the loop as it was. */
+/* A shortage of descriptors is reported, and leaves the loop as it was. */
 static void test_no_descriptors(void **state)
 {
     struct world *world = *state;

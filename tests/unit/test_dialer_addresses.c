@@ -37,7 +37,7 @@ static void test_all_addresses_refused(void **state)
     caller_assert_failure(&caller, "connect", ECONNREFUSED);
 }
 
-/* The failure told is the last one's. */
+/* The failure reported is the last one's. */
 static void test_last_failure_counts(void **state)
 {
     struct world *world = *state;

@@ -144,7 +144,7 @@ static void test_no_descriptor(void **state)
     assert_non_null(strstr(caller.failure.text, "raise LimitNOFILE or lower max_open"));
 }
 
-/* The connection stands, but TLS cannot begin on it. */
+/* The connection is made, but TLS cannot begin on it. */
 static void test_tls_cannot_start(void **state)
 {
     struct world *world = *state;

@@ -27,7 +27,7 @@ void *reallocarray(void *memory, size_t count, size_t size)
     return realloc(memory, count * size);
 }
 
-/* A heap, and beside it what should stand in it. */
+/* A heap, and beside it what should be in it. */
 struct model {
     struct heap heap;
     struct heap_node nodes[NODES];
@@ -66,7 +66,7 @@ static void take_out(struct model *model, size_t i)
     model->count--;
 }
 
-/* Every node knows its place, no two share one, and no child stands before its parent. */
+/* Every node knows its place, no two share one, and no child comes before its parent. */
 static void check(const struct model *model)
 {
     const struct heap_node *at[NODES + 1] = {NULL};

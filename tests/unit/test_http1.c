@@ -101,7 +101,7 @@ static void read_trailer(struct reader *reader, char *data, size_t length)
         reader->at += reader->trailer.length;
 }
 
-/* The first `length` bytes have come. All are copied anew, so that reading behind them shows, and
+/* The first `length` bytes have come. All are copied again, so that reading behind them shows, and
  * so does a pointer that was kept from the call before. What was changed in them stays changed. */
 static void reader_see(struct reader *reader, const char *data, size_t length)
 {

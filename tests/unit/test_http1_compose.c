@@ -400,7 +400,7 @@ static void test_response_date(void **state)
     check_response("HTTP/1.1 103 x\r\n\r\n", HTTP1_GET, now, "HTTP/1.1 103 x\r\n\r\n");
 }
 
-/* Each part of the date with one digit and with two; a year that has no four is not told. */
+/* Each part of the date with one digit and with two; a year that has no four is left out. */
 static void test_dates(void **state)
 {
     static const struct {

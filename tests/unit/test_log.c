@@ -171,7 +171,7 @@ static void test_places_without_anybody(void **state)
                         "a terminal or device that is not there");
 }
 
-/* What log_open would say, without a new file, and without an end for who reads a FIFO. */
+/* What log_open would say, without a new file, and without an end for whoever reads a FIFO. */
 static void test_check(void **state)
 {
     struct fixture *f = *state;

@@ -14,7 +14,7 @@
 
 #include "base/log_line.h"
 
-/* What clock_gettime says, once it was told. */
+/* What clock_gettime says, once it is set. */
 static struct timespec set_time;
 static bool is_set;
 

@@ -1,4 +1,4 @@
-/* The ring between those who log and who writes: whole lines, whatever the place in the ring. */
+/* The ring between those who log and the writer: whole lines, whatever the place in the ring. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -48,7 +48,7 @@ static const char *peek(size_t from, size_t to)
     return text;
 }
 
-/* A ring in which one line of one byte stands, and the next line's place is so far from its
+/* A ring in which one line of one byte is, and the next line's place is so far from its
  * memory's start. */
 static void start_at(size_t at)
 {

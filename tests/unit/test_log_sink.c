@@ -71,7 +71,7 @@ static const char *expect_numbered(const char *text, unsigned from, unsigned to)
     return text;
 }
 
-/* Reads so many lines, for which the writer is told that there is room again and again. */
+/* Reads so many lines, for which the writer is woken as if there were room again and again. */
 static void read_numbered(struct fixture *f, int fd, unsigned count)
 {
     size_t n = 0, before;
@@ -131,7 +131,7 @@ static void test_what_does_not_fit_is_counted(void **state)
     close(reader);
 }
 
-/* Where lines are missing, there the report stands. */
+/* Where lines are missing, there the report is. */
 static void test_report_comes_before_later_lines(void **state)
 {
     struct fixture *f = *state;
@@ -142,7 +142,7 @@ static void test_report_comes_before_later_lines(void **state)
     for (unsigned i = 0; i < 83; i++)
         access_numbered(i);
     expect_numbered(read_now(reader, f->text, 4097), 0, 40);
-    access_numbered(83); /* there is no room before what stands in the ring is in the pipe */
+    access_numbered(83); /* there is no room before what is in the ring is in the pipe */
     access_numbered(84);
     size_t n = strlen(read_now(reader, f->text, sizeof(f->text)));
     nudge();

@@ -282,7 +282,7 @@ static void test_full_disk_of_messages_is_tried_again(void **state)
     assert_matches(f->text, "^" HEAD " notice: kept\n$");
 }
 
-/* Files that are opened anew */
+/* Files that are opened again */
 
 static void test_reopening_is_the_writers(void **state)
 {

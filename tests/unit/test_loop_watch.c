@@ -121,8 +121,8 @@ static void watches_the_other_anew(struct probe *probe)
     probe_watch(probe->other);
 }
 
-/* Two sockets become ready at the same time; whichever is told first deals with the other, which
- * stands in the batch already. */
+/* Two sockets become ready at the same time; whichever is called first deals with the other, which
+ * is in the batch already. */
 static void both_become_ready(struct probe *a, struct probe *b, void (*then)(struct probe *))
 {
     probe_open(a);
@@ -162,7 +162,8 @@ static void test_closed_in_the_same_batch(void **state)
     probe_close(a.events != 0 ? &a : &b);
 }
 
-/* What was collected for the old watch is not reported to the new one; the kernel tells it anew. */
+/* What was collected for the old watch is not reported to the new one; the kernel tells it again.
+ */
 static void test_watched_anew_in_the_same_batch(void **state)
 {
     struct probe a = probe_of(*state, "a"), b = probe_of(*state, "b");

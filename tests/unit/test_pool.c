@@ -289,7 +289,7 @@ static void look_ups_of_one_name_share_a_query(void **state)
     assert_int_equal(names_count(f->names, "x.test"), 1);
 }
 
-/* [22] The asker who started the query gives up: the others do not notice. */
+/* [22] The asker that started the query gives up: the others do not notice. */
 static void first_asker_may_give_up(void **state)
 {
     struct fixture *f = *state;

@@ -238,7 +238,7 @@ static void drained_is_peeked_at_for_a_waiter(void **state)
     claim_action(f, POOL_NOTHING, NULL);
 }
 
-/* A dial that nobody waits for is cancelled, unless its connection stands. */
+/* A dial that nobody waits for is cancelled, unless its connection is made. */
 static void unwanted_dial(void **state)
 {
     struct fixture *f = *state;
@@ -254,7 +254,7 @@ static void unwanted_dial(void **state)
     claim_action(f, POOL_CANCEL_DIAL, &f->conns[0]);
     pool_core_closed(&f->conns[0]);
     claim_action(f, POOL_NOTHING, NULL);
-    pool_core_cancel(&f->core, &f->requests[1]); /* what stands is not asked about again */
+    pool_core_cancel(&f->core, &f->requests[1]); /* what is there is not asked about again */
     claim_action(f, POOL_NOTHING, NULL);
     assert_null(pool_core_connected(&f->conns[1], false, NOW));
     assert_int_equal(f->conns[1].state, CONN_IDLE);

@@ -54,7 +54,7 @@ static void step_request(void)
           "refused although there is room");
 }
 
-/* Those who were told may cancel as well, before it was delivered. */
+/* Those who were called may cancel as well, before it was delivered. */
 static void step_cancel(void)
 {
     struct slot *slot = sim_pick_slot(sim_percent(70) ? SLOT_ASKED : SLOT_TOLD);
@@ -178,8 +178,8 @@ static void step_dial(void)
         return;
     if (sim_percent(15)) {
         sim_failed(pool_core_dial_failed(&conn->core, sim.now));
-    } else if (!conn->stands) {
-        conn->stands = true;
+    } else if (!conn->tcp_connected) {
+        conn->tcp_connected = true;
     } else {
         conn->state = PLACE_OPEN;
         conn->born = sim.now;
@@ -227,7 +227,7 @@ static void step_host(void)
         pool_core_retain_host(host, sim_percent(50));
 }
 
-/* Time passes, and the core is told when it wanted to be. */
+/* Time passes, and the core is called when it wanted to be. */
 static void step_time(void)
 {
     usec_t most = USEC_PER_MSEC << sim_below(13);

@@ -169,7 +169,7 @@ static void posted_answer_survives_shutdown(void **state)
     claim_ok(hit, FROM_IMMEDIATE);
 }
 
-/* A drained pool serves who waits and who comes, and keeps nothing idle. */
+/* A drained pool serves those who wait and those who come, and keeps nothing idle. */
 static void drain_serves_waiters(void **state)
 {
     struct fixture *f = *state;
@@ -355,7 +355,7 @@ static void shut_down_at_once_dials_nothing(void **state)
     claim_failed(asks[1], "shutdown", ECANCELED);
 }
 
-/* pool_free takes everything along; who waited is not answered. (The teardown looks for
+/* pool_free takes everything along; those who waited are not called. (The teardown looks for
  * descriptors.) */
 static void free_in_full_swing(void **state)
 {

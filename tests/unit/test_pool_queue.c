@@ -366,7 +366,7 @@ static void too_many_waiting(void **state)
     claim_pending(first);
     claim_pending(second);
     claim_stats(f, 1, 0, 0, 2);
-    /* Who needs not wait is not refused. */
+    /* Whoever need not wait is not refused. */
     ask_get(f, &f->b, FROM_NONE);
     ask_release(holder);
     ask_wait(first);
@@ -473,7 +473,7 @@ static void max_connecting_after_a_failure(void **state)
     claim_ok(last, FROM_NONE);
 }
 
-/* Who waits for want of a dial takes a released connection. */
+/* Whoever waits for want of a dial takes a released connection. */
 static void max_connecting_leaves_reuse(void **state)
 {
     struct fixture *f = *state;

@@ -145,7 +145,7 @@ static void receive_all(struct fixture *f)
         ;
 }
 
-/* Moves after the loop has told what is ready; claims what holds after every move. */
+/* Moves after the loop has reported what is ready; claims what holds after every move. */
 static enum relay_result move(struct fixture *f)
 {
     loop_iterate(f->loop, 0);
@@ -496,7 +496,7 @@ static void test_limit(void **state)
     assert_false(f->relay.from_ended);
     receive_all(f);
     assert_int_equal(f->received, 1000);
-    /* What stands behind it is somebody else's. */
+    /* What follows it is somebody else's. */
     assert_int_equal(move(f), RELAY_ENDED);
     assert_true(f->from.readable);
     assert_int_equal(stream_read(&f->from, rest, sizeof(rest)), 10);

@@ -127,7 +127,7 @@ static void receive_all(struct fixture *f)
     }
 }
 
-/* Moves after the loop has told what is ready; claims what holds after every move. */
+/* Moves after the loop has reported what is ready; claims what holds after every move. */
 static enum relay_result move(struct fixture *f)
 {
     loop_iterate(f->loop, 0);
@@ -253,7 +253,7 @@ static void test_pipe_is_not_to_be_had_for_a_while(void **state)
     assert_true(f->pipes.spliced > spliced);
 }
 
-/* Whatever stands there, others have their turn after a piece, of which the last splice may be a
+/* Whatever is there, others have their turn after a piece, of which the last splice may be a
  * pipe full. */
 static void test_piece_is_limited(void **state)
 {
@@ -383,7 +383,7 @@ static void send_urgent(struct fixture *f, bool end)
         loop_iterate(f->loop, -1);
 }
 
-/* At the mark there is nothing that splice would take, but more stands behind it. */
+/* At the mark there is nothing that splice would take, but more follows it. */
 static void test_urgent_data(void **state)
 {
     struct fixture *f = *state;

@@ -67,7 +67,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* An asker that notes what it is told, and may do something on the occasion. */
+/* An asker that notes what it is given, and may do something on the occasion. */
 struct asker {
     struct lookup lookup;
     struct world *world;
@@ -76,7 +76,7 @@ struct asker {
     union address addresses[8];
     char error[80];
     struct asker *cancel; /* take this one's look-up back */
-    const char *ask;      /* ask anew for this name */
+    const char *ask;      /* ask again for this name */
     bool end;             /* free this asker */
 };
 
@@ -218,7 +218,7 @@ static void test_callback_cancels_a_sibling(void **state)
     assert_answered(&c, "192.0.2.1");
 }
 
-/* Who asks again from inside the callback gets a new query, not the old answer for ever. */
+/* Whoever asks again from inside the callback gets a new query, not the old answer for ever. */
 static void test_callback_asks_again(void **state)
 {
     struct world *world = *state;

@@ -115,7 +115,7 @@ struct world {
     int descriptors; /* open before the resolver was made */
 };
 
-/* An asker that notes what it is told. */
+/* An asker that notes what it is given. */
 struct asker {
     struct lookup lookup;
     unsigned answers;
@@ -286,7 +286,7 @@ static void test_server_down(void **state)
     assert_given(world, &a, "the name servers cannot be reached");
 }
 
-/* A server that fails has answered, and is told from one that is silent or not there. */
+/* A server that fails has answered, and differs from one that is silent or not there. */
 static void test_server_fails(void **state)
 {
     struct world *world = *state;
@@ -361,7 +361,7 @@ static void test_dropped_query(void **state)
     assert_int_equal(world->dns.asked, 1 + 2);
 }
 
-/* The rest is teardown: the sockets are closed, and nothing is leaked or told. */
+/* The rest is teardown: the sockets are closed, and nothing is leaked or reported. */
 static void test_freed_with_query_under_way(void **state)
 {
     struct world *world = *state;
@@ -437,7 +437,7 @@ static void write_file(const char *file, const char *text)
     fclose(stream);
 }
 
-/* A name with search domains; `search` stands in resolv.conf alone. */
+/* A name with search domains; `search` is in resolv.conf alone. */
 static void test_resolv_conf_is_read_anew(void **state)
 {
     struct world *world = *state;

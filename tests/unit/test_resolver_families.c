@@ -45,7 +45,7 @@ struct world {
     struct manual manual;
     struct resolver *resolver;
     struct name_watch watch;
-    unsigned changes; /* told to the watch */
+    unsigned changes; /* reported to the watch */
     char log[64];     /* the log's file */
 };
 
@@ -107,7 +107,7 @@ static void warp(struct world *world, usec_t by)
     iterate(world);
 }
 
-/* An asker that notes what it is told, as text. */
+/* An asker that notes what it is given, as text. */
 struct asker {
     struct lookup lookup;
     unsigned answers;
@@ -170,7 +170,7 @@ static void assert_known(struct world *world, const char *text, unsigned queries
     assert_int_equal(world->manual.started, queries);
 }
 
-/* Addresses separated by blanks; none: the family has none. */
+/* Addresses separated by whitespace; none: the family has none. */
 static void answer(struct world *world, sa_family_t family, const char *list)
 {
     union address addresses[16];
@@ -461,7 +461,7 @@ static void test_wait_limit_that_is_not_reached(void **state)
     assert_int_equal(count_logged(world, NAME), 0);
 }
 
-/* Who needs it is told when both families are known, and not before. */
+/* Whoever needs it is called when both families are known, and not before. */
 static void test_both_families(void **state)
 {
     struct world *world = *state;
@@ -526,7 +526,7 @@ static void test_order_of_families(void **state)
     assert_given(world, &asker, "127.0.0.1 fd00:1::2 fd00:1::1");
 }
 
-/* An address of the family that fails is missing: who uses it is told to ask for more. */
+/* An address of the family that fails is missing: whoever uses it is called, to ask for more. */
 static void test_recheck_of_a_family_that_fails(void **state)
 {
     struct world *world = *state;

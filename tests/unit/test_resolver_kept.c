@@ -24,7 +24,7 @@ struct world {
     struct names *names;
     struct resolver *resolver;
     struct name_watch watch;
-    unsigned changes; /* told to the watch */
+    unsigned changes; /* reported to the watch */
     char log[64];     /* the log's file */
 };
 
@@ -81,7 +81,7 @@ static void warp(struct world *world, usec_t by)
     iterate(world);
 }
 
-/* An asker that notes the first address it is told, or the error, and may ask anew. */
+/* An asker that notes the first address it is given, or the error, and may ask again. */
 struct asker {
     struct lookup lookup;
     struct world *world;
@@ -197,7 +197,7 @@ static void test_failures_are_not_kept(void **state)
     assert_int_equal(count_logged(world, NAME), 0); /* the askers tell */
 }
 
-/* Who asks from inside an answer gets the kept one, but later: others are not kept waiting. */
+/* Whoever asks from inside an answer gets the kept one, but later: others are not kept waiting. */
 static void test_asks_anew_from_inside(void **state)
 {
     struct world *world = *state;
@@ -226,7 +226,7 @@ static void test_cancelled_before_the_kept_answer(void **state)
     assert_int_equal(cancelled.answers, 0);
 }
 
-/* The last good answer serves, is told of once, and nobody waits for the failing look-ups. */
+/* The last good answer serves, is reported once, and nobody waits for the failing look-ups. */
 static void test_serves_the_old_answer(void **state)
 {
     struct world *world = *state;
@@ -457,7 +457,7 @@ static void begin_missing(struct world *world)
     assert_int_equal(world->changes, 2);
 }
 
-/* It is asked for after 10 seconds, and 20 seconds later, for who needs it. */
+/* It is asked for after 10 seconds, and 20 seconds later, for whoever needs it. */
 static void test_missing_address_is_asked_for(void **state)
 {
     struct world *world = *state;
@@ -511,7 +511,7 @@ static void test_recheck_that_fails(void **state)
     assert_int_equal(names_count(world->names, NAME), 8);
 }
 
-/* A name that was forgotten while nobody was interested begins anew. */
+/* A name that was forgotten while nobody was interested begins again. */
 static void test_keeps_so_many_names(void **state)
 {
     struct world *world = *state;

@@ -97,7 +97,7 @@ struct held {
 struct dns {
     int fd;
     struct event event;
-    char asked[1024]; /* the questions, each with a blank behind it */
+    char asked[1024]; /* the questions, each with a space behind it */
     struct held held;
 };
 
@@ -191,7 +191,7 @@ static unsigned count_asked(const struct world *world, const char *question)
     return count;
 }
 
-/* An asker that notes what it is told, as text. */
+/* An asker that notes what it is given, as text. */
 struct asker {
     struct lookup lookup;
     struct world *world;
@@ -335,7 +335,7 @@ static void use_hosts(struct world *world)
     assert_non_null(world->resolver);
 }
 
-/* A name that stands in the hosts file, be it with one family, is in DNS nothing. */
+/* A name that is in the hosts file, be it with one family, is in DNS nothing. */
 static void test_hosts(void **state)
 {
     struct world *world = *state;

@@ -40,7 +40,7 @@ static void write_file(const char *text)
     fclose(stream);
 }
 
-/* All that a name stands for, separated by blanks. */
+/* All that a name stands for, separated by whitespace. */
 static void assert_names(const char *text, const char *name, const char *expected)
 {
     struct search_list list;

@@ -175,7 +175,7 @@ static void probe_answered(struct session *session, const struct failure *failur
 static void probe_work(struct session *session)
 {
     (void)session;
-    fail(); /* nothing but the failure is to be told */
+    fail(); /* nothing but the failure is to be reported */
 }
 
 static void probe_clear(struct session *session)
@@ -190,7 +190,7 @@ static const struct protocol probe_kind = {.session_size = sizeof(struct probe),
                                            .run = probe_work,
                                            .destroy = probe_clear};
 
-/* The failure is told once, and later. */
+/* The failure is reported once, and later. */
 static void assert_given(struct fixture *f, const char *function, int number)
 {
     struct pool_stats stats;
@@ -363,7 +363,7 @@ static const char *long_request(const struct listener_context *context, size_t l
     return request;
 }
 
-/* What is composed anew may be longer than what came. */
+/* What is composed again may be longer than what came. */
 static void test_http_header_does_not_fit(void **state)
 {
     struct fixture *f = *state;

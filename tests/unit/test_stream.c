@@ -115,7 +115,7 @@ static void await_ready(struct fixture *f)
 static void watch(struct fixture *f)
 {
     assert_int_equal(stream_watch(&f->stream, f->loop), 0);
-    iterate(f); /* tells what stands there already */
+    iterate(f); /* tells what is there already */
 }
 
 static void peer_send(struct fixture *f, const char *text)
@@ -278,7 +278,7 @@ static void test_reset_between_event_and_read(void **state)
     assert_fails(take(f, 1), ECONNRESET);
 }
 
-/* recv stops at the mark that urgent data leaves, though more stands behind it. */
+/* recv stops at the mark that urgent data leaves, though more follows it. */
 static void test_short_count_at_urgent_data(void **state)
 {
     struct fixture *f = *state;
@@ -296,7 +296,7 @@ static void test_short_count_at_urgent_data(void **state)
     assert_non_null(strstr(f->buffer, "def"));
 }
 
-/* recvmsg stops behind the bytes that a descriptor came with, though more stands there: no event
+/* recvmsg stops behind the bytes that a descriptor came with, though more is there: no event
  * tells of that. The descriptor is nobody's. */
 static void test_short_count_behind_a_passed_descriptor(void **state)
 {
@@ -344,7 +344,7 @@ static void test_pause_read(void **state)
     }
     assert_int_equal(f->calls, before);
     assert_true(f->stream.readable);
-    /* What came meanwhile is told as soon as somebody reads again. */
+    /* What came meanwhile is reported as soon as somebody reads again. */
     assert_int_equal(take(f, 1), 1);
     await_ready(f);
     assert_int_equal(take(f, sizeof(f->buffer)), 32);
@@ -354,7 +354,7 @@ static void test_pause_read(void **state)
     assert_reads(f, "x");
 }
 
-/* That it is writable, if that is waited for, and the end, are told all the same, without the
+/* That it is writable, if that is waited for, and the end, are reported all the same, without the
  * bytes. */
 static void test_pause_is_for_bytes_alone(void **state)
 {
@@ -474,7 +474,7 @@ static void test_writable_again_when_the_peer_has_read(void **state)
     assert_true(f->stream.writable);
 }
 
-/* As long as it is writable nobody is told so. */
+/* As long as it is writable nobody is called. */
 static void test_writable_is_no_event_until_it_is_missed(void **state)
 {
     struct fixture *f = *state;
@@ -525,7 +525,7 @@ static void test_drained_within_the_iteration(void **state)
     assert_int_equal(shutdown(f->peer, SHUT_WR), 0);
     await_ready(f);
     assert_int_equal(take(f, 4), 1);
-    assert_false(stream_is_drained(&f->stream)); /* the end stands behind */
+    assert_false(stream_is_drained(&f->stream)); /* the end follows */
 }
 
 static void test_short_write_clears_writable(void **state)
@@ -722,7 +722,7 @@ static void test_unwatched_stream_is_left_alone(void **state)
     assert_reads(f, "abc");
 }
 
-/* What came while nobody was there stands in the flags for the next handler. */
+/* What came while nobody was there is in the flags for the next handler. */
 static void test_flags_are_kept_without_a_handler(void **state)
 {
     struct fixture *f = *state;

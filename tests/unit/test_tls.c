@@ -20,7 +20,7 @@
 
 struct name_case {
     const char *wanted, *sans;
-    const char *sni;  /* that the peer is told; NULL: none */
+    const char *sni;  /* that the peer is given; NULL: none */
     const char *text; /* NULL: accepted */
 };
 
@@ -208,7 +208,7 @@ static void trust(struct fixture *f, const struct identity *identity, char path[
     f->client = NULL;
 }
 
-/* What stands in tls_ca_file is trusted, whoever signed it: no certificate above it is needed. */
+/* What is in tls_ca_file is trusted, whoever signed it: no certificate above it is needed. */
 static void test_trusted_intermediate(void **state)
 {
     struct fixture *f = *state;

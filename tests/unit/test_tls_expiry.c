@@ -35,7 +35,7 @@ static void test_unknown_end(void **state)
     assert_false(tls_expiry_is_due(&expiry, time(NULL)));
 }
 
-/* Who has not been seen since may have another certificate by now. */
+/* An upstream that has not been seen since may have another certificate by now. */
 static void test_not_seen_since_its_end(void **state)
 {
     struct tls_expiry expiry = {.end = 100 * DAY, .seen = 99 * DAY};

@@ -96,7 +96,7 @@ static void test_client_certificate_after_the_handshake(void **state)
     pair_clear(&f->pair);
 }
 
-/* Who has no certificate does not say that it can be asked. */
+/* Whoever has no certificate does not say that it can be asked. */
 static void test_no_client_certificate_after_the_handshake(void **state)
 {
     struct fixture *f = *state;

@@ -28,7 +28,7 @@ static void test_nothing_to_read(void **state)
     pair_expect(&f->pair, "abc");
 }
 
-/* What is left of a record brings no event: the flag stands. */
+/* What is left of a record brings no event: the flag stays set. */
 static void test_bytes_in_memory_keep_it_readable(void **state)
 {
     struct fixture *f = *state;

@@ -94,7 +94,7 @@ static uint64_t fill(struct fixture *f, uint64_t from)
     return from;
 }
 
-/* Reads what stands at the peer and checks it. */
+/* Reads what is at the peer and checks it. */
 static uint64_t peer_check(struct fixture *f, uint64_t from)
 {
     int n;

@@ -37,7 +37,7 @@ static enum step relay_step(struct http_session *http)
     return up == STEP_YIELD ? up : down;
 }
 
-/* Between two requests nothing comes on a connection with affinity but its end, and what it stood
+/* Between two requests nothing comes on a connection with affinity but its end, and what it was
  * for ends with it. Why; POOL_DISCARD_COUNT: it has not ended. */
 static enum pool_discard affinity_end(const struct http_session *http)
 {

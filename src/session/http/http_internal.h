@@ -36,7 +36,7 @@ struct http_exchange {
     struct buffer head;       /* the request's head, while its body is read ahead */
     struct buffer last_chunk; /* the end of a chunked request that has a trailer */
     enum http1_framing up_framing, down_framing; /* how the bodies go on */
-    uint16_t status;                             /* the client is told; 0: none yet */
+    uint16_t status;                             /* the client is given; 0: none yet */
     char method[24];
     char *target;  /* for the access log; NULL: unknown */
     char *upgrade; /* Upgrade as it is sent; NULL: none is */
@@ -112,7 +112,7 @@ enum step http_time_is_over(struct http_session *http);
 
 /* READING: until the request is ready to be sent, then asks for a connection. */
 enum step http_read_request(struct http_session *http);
-/* RELAYING: sends what stands, reads more of the body. */
+/* RELAYING: sends what is buffered, reads more of the body. */
 enum step http_send_request(struct http_session *http);
 /* All of the request is with the upstream's kernel. */
 bool http_request_is_sent(const struct http_exchange *exchange);
@@ -125,7 +125,7 @@ enum step http_relay_response(struct http_session *http);
 /* http_local_reply.c */
 
 /* Replies in the upstream's place and ends the exchange. What is leased is discarded for `reason`.
- * A response of which the client was told something already is cut. */
+ * A response of which the client has something already is cut. */
 enum step http_local_reply(struct http_session *http, unsigned status, const char *text,
                            enum session_end end, enum pool_discard reason);
 /* No connection could be had. */

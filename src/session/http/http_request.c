@@ -246,7 +246,8 @@ static enum step fill_ahead(struct http_session *http)
     struct http_exchange *exchange = http_exchange_of(http);
     struct http1_piece piece;
     size_t held = buffer_length(&exchange->base.ahead), size = EXCHANGE_AHEAD_MAX - held, length;
-    if (held < FIRST_READ / 2 && size > FIRST_READ) /* who sends little gets little memory */
+    if (held < FIRST_READ / 2 &&
+        size > FIRST_READ) /* a client that sends little gets little memory */
         size = FIRST_READ;
     if (size > exchange->request_body.left)
         size = (size_t)exchange->request_body.left;
@@ -262,7 +263,7 @@ static enum step fill_ahead(struct http_session *http)
     return step;
 }
 
-/* Puts what stands of the body where it waits for a connection. */
+/* Puts what is buffered of the body where it waits for a connection. */
 static enum step read_body_ahead(struct http_session *http)
 {
     struct http_exchange *exchange = http_exchange_of(http);
@@ -303,7 +304,7 @@ static enum step take_trailer(struct http_session *http)
 
 /* Read far enough ahead to ask for a connection? Without request_buffering what came along with the
  * head is enough. A client that waits for 100 (Continue) gets it, or a refusal, from the upstream.
- * `step` is that of the last read of what stood in `in`. */
+ * `step` is that of the last read of what was in `in`. */
 static bool is_ready(const struct http_session *http, enum step step)
 {
     const struct http_exchange *exchange = http_exchange_of(http);
@@ -400,7 +401,8 @@ bool http_request_is_sent(const struct http_exchange *exchange)
            exchange_is_sent(&exchange->base);
 }
 
-/* All that stands is sent. Shall what comes next be held, too, so that it can be sent again? */
+/* All that is buffered is sent. Shall what comes next be held, too, so that it can be sent again?
+ */
 static bool goes_on_holding(const struct http_session *http)
 {
     const struct http_exchange *exchange = http_exchange_of(http);
@@ -409,7 +411,7 @@ static bool goes_on_holding(const struct http_session *http)
            exchange_up_length(&exchange->base) < EXCHANGE_AHEAD_MAX;
 }
 
-/* Sends what stands of the body as it came; what the upstream does not take now stays in `up`.
+/* Sends what is buffered of the body as it came; what the upstream does not take now stays in `up`.
  * While the request is held it only joins what is. */
 static enum step pass_body(struct http_session *http)
 {

@@ -80,7 +80,7 @@ static void begin_response(struct http_exchange *exchange)
     http1_response_begin(&exchange->response, &request_info);
 }
 
-/* An interim response is passed on, to who can understand it (RFC 9110 15.2). */
+/* An interim response is passed on to a client that can understand it (RFC 9110 15.2). */
 static int pass_interim(struct http_session *http)
 {
     struct http_exchange *exchange = http_exchange_of(http);
@@ -242,7 +242,7 @@ static enum step pass_payload(struct http_session *http, const struct http_paylo
     return STEP_AGAIN;
 }
 
-/* Takes what stands of the body in `response_in`. */
+/* Takes what is buffered of the body in `response_in`. */
 static enum step take_body(struct http_session *http)
 {
     struct http_exchange *exchange = http_exchange_of(http);
@@ -288,7 +288,7 @@ static enum step take_trailer(struct http_session *http)
     return STEP_AGAIN;
 }
 
-/* Takes what stands in `response_in`, once. STEP_BLOCKED: more must come. */
+/* Takes what is buffered in `response_in`, once. STEP_BLOCKED: more must come. */
 static enum step take(struct http_session *http)
 {
     struct http_exchange *exchange = http_exchange_of(http);
@@ -308,7 +308,7 @@ static enum step take(struct http_session *http)
     return STEP_AGAIN;
 }
 
-/* Takes bytes just read, which stand in scratch memory. STEP_AGAIN: there may be more. */
+/* Takes bytes just read, which are in scratch memory. STEP_AGAIN: there may be more. */
 static enum step take_all(struct http_session *http, char *data, size_t length)
 {
     struct http_exchange *exchange = http_exchange_of(http);

@@ -105,7 +105,7 @@ enum step http_time_is_over(struct http_session *http)
         duplex_timed_out(&http->client.session, http->tunnel);
         return STEP_GONE; /* or not, but duplex_timed_out has done all there is to do */
     }
-    /* Where something stands for the client, it is the client that takes nothing. */
+    /* Where something is buffered for the client, it is the client that takes nothing. */
     if (http->client.session.state == SESSION_DRAINING || exchange_has_down(&http->client))
         return exchange_finish(&http->client, SESSION_IDLE_TIMEOUT);
     return http->client.session.state == SESSION_READING ? reading_is_over(http)

@@ -24,7 +24,7 @@
 /* What became of an exchange. */
 enum outcome {
     OUTCOME_WHOLE,       /* the upstream's whole response */
-    OUTCOME_OURS,        /* an error told by kaproxy itself */
+    OUTCOME_OURS,        /* an error reported by kaproxy itself */
     OUTCOME_CUT,         /* a response that was seen to be cut short, or none */
     OUTCOME_ABORTED,     /* by the client */
     OUTCOME_NO_RESPONSE, /* pipelined behind an exchange that ended the connection */
@@ -48,7 +48,7 @@ void count_outcome(enum outcome outcome);
 /* The upstream was sent this request; how often that was before. */
 unsigned count_delivery(unsigned long id);
 void count_stale(void);   /* a stale connection took a request that must not be sent twice */
-void count_timeout(void); /* kaproxy told of one */
+void count_timeout(void); /* kaproxy reported one */
 
 /* Something is wrong: a line, and the run fails. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -52,7 +52,8 @@ static enum trick draw_trick(struct random *random)
         return TRICK_NONE;
     for (;;) {
         enum trick trick = (enum trick)(1 + random_below(random, TRICKS - 1));
-        /* Who stalls holds a connection until a timeout strikes; and a cut is plain only to TLS. */
+        /* A client that stalls holds a connection until a timeout strikes; and a cut is plain only
+         * to TLS. */
         if ((trick != TRICK_STALL || run.timeouts) && (trick != TRICK_CUT || run.tls))
             return trick;
     }

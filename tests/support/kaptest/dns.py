@@ -19,7 +19,7 @@ NAME = "up.test"  # the upstream's name in tests
 
 
 class Dnsmasq(Peer):
-    """Knows the names of set() and no others. It reads them anew within the call."""
+    """Knows the names of set() and no others. It reads them again within the call."""
 
     def __init__(self, t, ttl=1):
         self.ttl = ttl

@@ -62,7 +62,7 @@ class Kaproxy:
     more         further sections, {"listener other": {...}}
     wrap         a command to start the program with
     stderr       a descriptor to use as standard error instead of a file
-    {port} in a value becomes a free port; when another program was faster, all is tried anew."""
+    {port} in a value becomes a free port; when another program was faster, all is tried again."""
 
     def __init__(self, t, upstream=None, *, listen="127.0.0.1:{port}", reuse="quiet", listener=None,
                  pool=None, main=None, more=None, wrap=(), stderr=None):

@@ -68,7 +68,7 @@ class Nginx(HttpPeer):
 
 class HeldNginx(Nginx):
     """Its listening socket is the test's and stays open, as with a socket unit of systemd: while
-    nginx is started anew, whoever connects waits."""
+    nginx is restarted, whoever connects waits."""
 
     def __init__(self, t, settings=""):
         self.socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
@@ -118,7 +118,7 @@ class TlsRedis(Redis):
 
 
 class OpensslUpstream(Peer):
-    """openssl s_server: one connection at a time. What it is sent stands in its output; what is
+    """openssl s_server: one connection at a time. What it is sent is in its output; what is
     typed it sends, but for lines that begin with one of its command letters."""
 
     def __init__(self, t, *options):
