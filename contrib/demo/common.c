@@ -1,3 +1,4 @@
+/* What the parts of the demonstration share: sockets, options, failures. */
 #include "common.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+/* TLS for the demonstration, with a certificate made on the spot. */
 #include "secure.h"
 
 #include <event2/bufferevent_ssl.h>

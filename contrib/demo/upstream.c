@@ -1,3 +1,4 @@
+/* The demonstration's upstream: parses requests and answers them, and counts connections. */
 #include "upstream.h"
 
 #include <event2/buffer.h>

@@ -1,3 +1,4 @@
+/* Bytes appended behind and consumed in front, in memory borrowed or owned. */
 #include "base/buffer.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* A binary heap in an array of keys and nodes; each node knows its index. */
 #include "base/heap.h"
 
 #include <errno.h>

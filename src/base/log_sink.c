@@ -1,3 +1,4 @@
+/* One log's target: opens it, writes what is in its ring, reports what was lost. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

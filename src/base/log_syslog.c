@@ -1,3 +1,4 @@
+/* The system's log: priorities, the socket, and what comes before a line. */
 #include <errno.h>
 #include <paths.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* The thread that writes the logs: when it wakes, what it waits for, how it ends. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>

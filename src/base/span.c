@@ -1,3 +1,4 @@
+/* A span of time in words. */
 #include "base/span.h"
 
 #include <inttypes.h>

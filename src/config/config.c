@@ -1,3 +1,4 @@
+/* Loads the configuration, prints it, frees it. */
 #include "config/config.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Checks the sections of a file against each other, and fills in what follows from them. */
 #include "config/config_check.h"
 
 #include <grp.h>

@@ -1,3 +1,4 @@
+/* Adds up the descriptors that a configuration can take. */
 #include "config/descriptors.h"
 
 #include "net/address.h"

@@ -1,3 +1,4 @@
+/* Accepts clients in bursts, pauses for want of descriptors, and empties the backlog at a stop. */
 #include "daemon/listener.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* The command line, the order of a start, signals, the exit status. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

@@ -1,3 +1,4 @@
+/* Becomes another user, for a while or for good. */
 #include "daemon/user.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* One loop with its resolver, pools and listeners: made, run, drained, freed. */
 #include "daemon/worker.h"
 
 #include <assert.h>

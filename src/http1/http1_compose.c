@@ -1,3 +1,4 @@
+/* Writes heads, chunk lines and local replies into a buffer that is never exceeded. */
 #include "http1/http1_compose.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Parses, formats and compares numeric addresses. */
 #include "net/address.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+/* Remembers a name's addresses, and how many answers in a row lacked each. */
 #include "net/address_book.h"
 
 #include <stdlib.h>

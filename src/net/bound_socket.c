@@ -1,3 +1,4 @@
+/* Binds and listens, and replaces a stale socket file under a lock on its directory. */
 #include "net/bound_socket.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Judges by TCP_INFO whether a peer is alive that acknowledges nothing. */
 #include "net/delivery.h"
 
 #include <linux/tcp.h>

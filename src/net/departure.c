@@ -1,3 +1,4 @@
+/* Judges by TCP_INFO how long a FIN came behind the last byte. */
 #include "net/departure.h"
 
 #include <netinet/in.h>

@@ -1,3 +1,4 @@
+/* Parses, compares and formats scheme://addr:port. */
 #include "net/endpoint.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+/* Parses the addresses to listen on, and finds two that cannot both be listened on. */
 #include "net/listen_address.h"
 
 #include <arpa/inet.h>

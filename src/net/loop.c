@@ -1,3 +1,4 @@
+/* The epoll set, the clock, timers by one alarm, tasks and the queue of bulk work. */
 #include "net/loop.h"
 
 #include <errno.h>

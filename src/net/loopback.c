@@ -1,3 +1,4 @@
+/* Tells loopback addresses, and chooses their congestion control. */
 #include "net/loopback.h"
 
 #include <errno.h>

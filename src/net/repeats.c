@@ -1,3 +1,4 @@
+/* Counts messages of a kind, and logs the sums. */
 #include "net/repeats.h"
 
 #include <ctype.h>

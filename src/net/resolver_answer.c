@@ -1,3 +1,4 @@
+/* What a name's queries come to, family by family, and what of it may be given out. */
 #include <string.h>
 
 #include "base/log.h"

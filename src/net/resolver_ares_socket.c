@@ -1,3 +1,4 @@
+/* The sockets of c-ares, on whose answers codes are noted as they come in. */
 #include <errno.h>
 #include <sys/socket.h>
 #include <sys/uio.h>

@@ -1,3 +1,4 @@
+/* Readiness, reads, writes, splices, peeks and ends of a socket, plain or with TLS. */
 #include "net/stream.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* One TLS connection: handshake, reads, writes, ends, and what OpenSSL says of them. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>

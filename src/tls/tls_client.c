@@ -1,3 +1,4 @@
+/* Settings for an upstream: certificates, keys, versions, verification, counts. */
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Keeps sessions for resumption, the newest few. */
 #include <string.h>
 #include <time.h>
 

@@ -1,3 +1,4 @@
+/* OpenSSL's errors as texts for people. */
 #include <openssl/err.h>
 #include <openssl/pemerr.h>
 #include <openssl/x509_vfy.h>

@@ -1,3 +1,5 @@
+/* What must hold of the records: each request goes to one connection, each response to its
+ * client. */
 #include "judge.h"
 
 #include <ctype.h>

@@ -1,3 +1,4 @@
+/* Reads a message in pieces, writes it again, and compares it with the reference. */
 #include "message.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* Reads requests and responses out of the records. */
 #include "reading.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* The reference reader of HTTP/1 messages. */
 #include "reference.h"
 
 #include <ctype.h>

@@ -1,3 +1,4 @@
+/* Repairs a head as the program does, line by line. */
 #include "repair.h"
 
 #include <ctype.h>

@@ -1,3 +1,4 @@
+/* Dials that are given a socketpair. */
 #include "stub_dialer.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Loads a configuration from a text. */
 #include "support/ini_text.h"
 
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* A resolver back end with scripted answers. */
 #include "support/names.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* A listener on loopback, and what is seen at its ends of connections. */
 #include "support/peer.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+/* A pool with peers and names, and allocations that note what became of them. */
 #include "support/pool_fixture.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* Calls that fail for want of memory when a test says so. */
 #include "support/shortage.h"
 
 #include <errno.h>

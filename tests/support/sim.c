@@ -1,3 +1,4 @@
+/* Users, connections and far sides around the pool's core, and what they claim of it. */
 #include "support/sim.h"
 
 #include <stdlib.h>

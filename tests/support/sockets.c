@@ -1,3 +1,4 @@
+/* Pairs of sockets, and counts of descriptors. */
 #include "support/sockets.h"
 
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* Certificates, a peer and a stream for tests of TLS. */
 #include "support/tls_world.h"
 
 #include <setjmp.h>

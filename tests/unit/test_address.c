@@ -1,3 +1,4 @@
+/* Numeric addresses: parsing, formatting, comparing. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

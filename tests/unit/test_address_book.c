@@ -1,3 +1,4 @@
+/* When an address is missing, and when it is gone. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* One dial: steps, time limits, cancelling, failures. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

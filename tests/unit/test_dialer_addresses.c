@@ -1,3 +1,4 @@
+/* A dial over several addresses: order, stagger, which failure counts. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* Look-ups: shared queries, cancelling, calls from inside a callback. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

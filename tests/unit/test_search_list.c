@@ -1,3 +1,4 @@
+/* Which names resolv.conf has a name stand for. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* Chooses the error type of Proxy-Status, and formats the field. */
 #include "session/http/proxy_status.h"
 
 #include <errno.h>

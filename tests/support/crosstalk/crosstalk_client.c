@@ -1,3 +1,4 @@
+/* A client that plans what it asks, and compares what comes with the plan. */
 #include "crosstalk.h"
 
 #include <arpa/inet.h>

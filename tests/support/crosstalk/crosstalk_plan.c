@@ -1,3 +1,4 @@
+/* What an exchange is to be, determined by its id. */
 #include "crosstalk.h"
 
 #include <stdio.h>

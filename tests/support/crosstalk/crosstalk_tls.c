@@ -1,3 +1,4 @@
+/* TLS for the cross-talk test's upstreams. */
 #include "crosstalk.h"
 
 #include <errno.h>

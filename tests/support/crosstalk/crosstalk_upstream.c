@@ -1,3 +1,4 @@
+/* An upstream that does as the plan of each request says, its tricks included. */
 #include "crosstalk.h"
 
 #include <netinet/in.h>

@@ -1,3 +1,4 @@
+/* A connection of the cross-talk test: lines, bodies, and the bytes that an id determines. */
 #include "crosstalk.h"
 
 #include <errno.h>
