@@ -17,22 +17,22 @@ static bool has_right_lease(const struct core_conn *conn)
     if (conn->state != CONN_BUSY && conn->state != CONN_HELD)
         return lease == NULL;
     if (lease == NULL)
-        return conn->todo.kind == POOL_PEEK;
+        return conn->pending.kind == POOL_PEEK;
     return lease->conn == conn &&
-           (lease->state == CORE_REQUEST_OFFERED) == (conn->todo.kind == POOL_PEEK);
+           (lease->state == CORE_REQUEST_OFFERED) == (conn->pending.kind == POOL_PEEK);
 }
 
-static bool has_right_todo(const struct core_conn *conn)
+static bool has_right_pending(const struct core_conn *conn)
 {
     switch (conn->state) {
     case CONN_CONNECTING:
-        return conn->todo.kind != POOL_CLOSE;
+        return conn->pending.kind != POOL_CLOSE;
     case CONN_IDLE:
-        return conn->todo.kind == POOL_NOTHING;
+        return conn->pending.kind == POOL_NOTHING;
     case CONN_CLOSING:
-        return conn->todo.kind == POOL_CLOSE;
+        return conn->pending.kind == POOL_CLOSE;
     default:
-        return conn->todo.kind == POOL_NOTHING || conn->todo.kind == POOL_PEEK;
+        return conn->pending.kind == POOL_NOTHING || conn->pending.kind == POOL_PEEK;
     }
 }
 
@@ -43,7 +43,7 @@ static unsigned count_conns(const struct core_host *host, enum core_conn_state s
     TAILQ_FOREACH (conn, &host->conns[state], link) {
         n++;
         *right &= conn->state == state && conn->host == host;
-        *right &= has_right_lease(conn) && has_right_todo(conn);
+        *right &= has_right_lease(conn) && has_right_pending(conn);
         *right &= !conn->may_hold || state == CONN_BUSY;
         *right &= core_due_is_set(&conn->due) ==
                   (state == CONN_IDLE &&
@@ -153,7 +153,7 @@ const char *pool_core_check(const struct pool_core *core)
 const char *pool_core_check_served(const struct pool_core *core)
 {
     struct heap_node *needs = heap_first(&core->needs_dial);
-    if (!TAILQ_EMPTY(&core->todo))
+    if (!TAILQ_EMPTY(&core->pending))
         return "something is left to do";
     if (needs == NULL)
         return TAILQ_EMPTY(&core->wanting) || core_open(core) >= core->limits.max_open

@@ -61,7 +61,7 @@ void core_conn_close(struct core_conn *conn, enum pool_discard reason, bool rese
     conn->reason = reason;
     conn->reset = reset;
     core->stats.discards[reason]++;
-    core_todo_set(core, &conn->todo, POOL_CLOSE);
+    core_pending_set(core, &conn->pending, POOL_CLOSE);
     core_conn_set_state(conn, CONN_CLOSING);
 }
 

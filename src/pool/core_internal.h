@@ -58,20 +58,20 @@ static inline unsigned core_host_excess(const struct core_host *host)
 }
 
 /* Puts something on the user's list, or changes what is there. */
-static inline void core_todo_set(struct pool_core *core, struct core_todo *todo,
-                                 enum pool_action_kind kind)
+static inline void core_pending_set(struct pool_core *core, struct core_pending *pending,
+                                    enum pool_action_kind kind)
 {
-    if (todo->kind == POOL_NOTHING)
-        TAILQ_INSERT_TAIL(&core->todo, todo, link);
-    todo->kind = kind;
+    if (pending->kind == POOL_NOTHING)
+        TAILQ_INSERT_TAIL(&core->pending, pending, link);
+    pending->kind = kind;
 }
 
-static inline void core_todo_clear(struct pool_core *core, struct core_todo *todo)
+static inline void core_pending_clear(struct pool_core *core, struct core_pending *pending)
 {
-    if (todo->kind == POOL_NOTHING)
+    if (pending->kind == POOL_NOTHING)
         return;
-    TAILQ_REMOVE(&core->todo, todo, link);
-    todo->kind = POOL_NOTHING;
+    TAILQ_REMOVE(&core->pending, pending, link);
+    pending->kind = POOL_NOTHING;
 }
 
 /* Something is due at that time. */

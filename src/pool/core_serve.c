@@ -13,7 +13,7 @@ bool core_serve_offer(struct core_request *request)
     request->conn = conn;
     conn->lease = request;
     core_conn_set_state(conn, CONN_BUSY);
-    core_todo_set(host->core, &conn->todo, POOL_PEEK);
+    core_pending_set(host->core, &conn->pending, POOL_PEEK);
     return true;
 }
 
@@ -38,7 +38,7 @@ void core_serve_fail(struct pool_core *core, struct core_request *request,
     request->host = NULL; /* which may go before its owner is called */
     request->conn = NULL;
     request->failure = failure;
-    core_todo_set(core, &request->todo, POOL_FAIL);
+    core_pending_set(core, &request->pending, POOL_FAIL);
 }
 
 /* Whether fewer places come free by themselves than hosts wait for one. */
@@ -98,12 +98,12 @@ void core_serve_trim(struct core_host *host)
     struct core_conn *conn = TAILQ_FIRST(&host->conns[CONN_CONNECTING]), *next;
     for (; conn != NULL && core_host_excess(host) > keep + host->in_question; conn = next) {
         next = TAILQ_NEXT(conn, link);
-        if (conn->todo.kind != POOL_NOTHING)
+        if (conn->pending.kind != POOL_NOTHING)
             continue;
         if (core->phase == POOL_SHUT) {
             core_conn_close(conn, DISCARD_DIAL_UNWANTED, false);
         } else if (!conn->tcp_connected) { /* else it finishes its handshake and becomes idle */
-            core_todo_set(core, &conn->todo, POOL_CANCEL_DIAL);
+            core_pending_set(core, &conn->pending, POOL_CANCEL_DIAL);
             host->in_question++;
             core->in_question++;
         }
@@ -117,7 +117,7 @@ static struct core_conn *excess_dial(const struct pool_core *core)
     struct core_conn *conn;
     TAILQ_FOREACH (host, &core->excess, excess) {
         TAILQ_FOREACH (conn, &host->conns[CONN_CONNECTING], link) {
-            if (conn->todo.kind == POOL_NOTHING)
+            if (conn->pending.kind == POOL_NOTHING)
                 return conn;
         }
     }

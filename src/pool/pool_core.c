@@ -25,7 +25,7 @@ void pool_core_init(struct pool_core *core, const struct pool_limits *limits, ui
     TAILQ_INIT(&core->excess);
     TAILQ_INIT(&core->empties);
     TAILQ_INIT(&core->waiters);
-    TAILQ_INIT(&core->todo);
+    TAILQ_INIT(&core->pending);
 }
 
 void pool_core_clear(struct pool_core *core)
@@ -35,26 +35,26 @@ void pool_core_clear(struct pool_core *core)
     heap_clear(&core->due);
 }
 
-static void take(struct core_todo *todo, struct pool_action *action)
+static void take(struct core_pending *pending, struct pool_action *action)
 {
-    action->kind = todo->kind;
-    if (todo->kind == POOL_FAIL) {
-        action->request = container_of(todo, struct core_request, todo);
-        todo->kind = POOL_NOTHING;
+    action->kind = pending->kind;
+    if (pending->kind == POOL_FAIL) {
+        action->request = container_of(pending, struct core_request, pending);
+        pending->kind = POOL_NOTHING;
     } else {
-        action->conn = container_of(todo, struct core_conn, todo);
+        action->conn = container_of(pending, struct core_conn, pending);
     }
 }
 
 bool pool_core_take(struct pool_core *core, struct pool_action *action)
 {
-    if (TAILQ_EMPTY(&core->todo) && core_serve_dial(core, action))
+    if (TAILQ_EMPTY(&core->pending) && core_serve_dial(core, action))
         return true;
-    struct core_todo *todo = TAILQ_FIRST(&core->todo);
-    if (todo == NULL)
+    struct core_pending *pending = TAILQ_FIRST(&core->pending);
+    if (pending == NULL)
         return false;
-    TAILQ_REMOVE(&core->todo, todo, link);
-    take(todo, action);
+    TAILQ_REMOVE(&core->pending, pending, link);
+    take(pending, action);
     return true;
 }
 
@@ -228,7 +228,7 @@ struct core_request *pool_core_dial_refused(struct core_host *host, bool preconn
 /* Whether a dial should be cancelled is answered. */
 static void end_question(struct core_conn *conn)
 {
-    if (conn->todo.kind != POOL_CANCEL_DIAL)
+    if (conn->pending.kind != POOL_CANCEL_DIAL)
         return;
     conn->host->in_question--;
     conn->host->core->in_question--;
@@ -237,7 +237,7 @@ static void end_question(struct core_conn *conn)
 void pool_core_dial_kept(struct core_conn *conn)
 {
     end_question(conn);
-    conn->todo.kind = POOL_NOTHING;
+    conn->pending.kind = POOL_NOTHING;
     conn->tcp_connected = true;
     core_serve_trim(conn->host);
 }
@@ -246,7 +246,7 @@ void pool_core_dial_kept(struct core_conn *conn)
 static void end_dial(struct core_conn *conn)
 {
     end_question(conn);
-    core_todo_clear(conn->host->core, &conn->todo);
+    core_pending_clear(conn->host->core, &conn->pending);
 }
 
 struct core_request *pool_core_dial_failed(struct core_conn *conn, usec_t now)
@@ -282,7 +282,7 @@ struct core_request *pool_core_connected(struct core_conn *conn, bool readable, 
     conn->max_age = choose_max_age(core);
     if (!readable || core_host_waiter_for(conn->host, conn) != NULL)
         return core_serve_place(conn, now);
-    core_todo_set(core, &conn->todo, POOL_PEEK);
+    core_pending_set(core, &conn->pending, POOL_PEEK);
     return NULL;
 }
 
@@ -310,7 +310,7 @@ static void offer_or_enqueue(struct core_request *request)
 struct core_request *pool_core_peeked(struct core_conn *conn, enum pool_peek peek, usec_t now)
 {
     struct core_request *request = conn->lease;
-    conn->todo.kind = POOL_NOTHING;
+    conn->pending.kind = POOL_NOTHING;
     if (!core_conn_is_fit(conn, peek, now)) {
         if (request != NULL)
             offer_or_enqueue(request);
@@ -338,12 +338,12 @@ void pool_core_set_address_gone(struct core_conn *conn, bool gone)
 void pool_core_closed(struct core_conn *conn)
 {
     struct pool_core *core = conn->host->core;
-    if (conn->todo.kind == POOL_CANCEL_DIAL) {
+    if (conn->pending.kind == POOL_CANCEL_DIAL) {
         end_question(conn);
         core->stats.discards[DISCARD_DIAL_UNWANTED]++;
         core_conn_set_state(conn, CONN_CLOSING);
     }
-    conn->todo.kind = POOL_NOTHING;
+    conn->pending.kind = POOL_NOTHING;
     core->members--;
     core_conn_set_state(conn, CONN_CLOSED);
 }
@@ -382,12 +382,12 @@ void pool_core_cancel(struct pool_core *core, struct core_request *request)
         core->members--;
         break;
     case CORE_REQUEST_GRANTED:
-        core_todo_clear(core, &request->todo);
+        core_pending_clear(core, &request->pending);
         if (conn == NULL)
             break;
         conn->lease = NULL;
         conn->uses--;
-        core_todo_set(core, &conn->todo, POOL_PEEK);
+        core_pending_set(core, &conn->pending, POOL_PEEK);
         break;
     case CORE_REQUEST_LEASED:
         assert(request->state != CORE_REQUEST_LEASED);
@@ -423,7 +423,7 @@ struct core_request *pool_core_release(struct core_request *lease, enum pool_pee
     struct pool_core *core = conn->host->core;
     core->stats.released++;
     if (peek == POOL_PEEK_DRAINED && core_host_waiter_for(conn->host, conn) != NULL) {
-        core_todo_set(core, &conn->todo, POOL_PEEK);
+        core_pending_set(core, &conn->pending, POOL_PEEK);
         return NULL;
     }
     return core_conn_is_fit(conn, peek, now) ? core_serve_place(conn, now) : NULL;

@@ -96,12 +96,12 @@ enum pool_peek {
 TAILQ_HEAD(core_conn_list, core_conn);
 TAILQ_HEAD(core_request_list, core_request);
 TAILQ_HEAD(core_host_list, core_host);
-TAILQ_HEAD(core_todo_list, core_todo);
+TAILQ_HEAD(core_pending_list, core_pending);
 
 /* What the user is to do. A connection's stays until the user has reported. */
-struct core_todo {
+struct core_pending {
     enum pool_action_kind kind;
-    TAILQ_ENTRY(core_todo) link;
+    TAILQ_ENTRY(core_pending) link;
 };
 
 /* Something that is due at a time. */
@@ -126,7 +126,7 @@ struct core_request {
 
     usec_t deadline;
     struct core_due due; /* WAITING */
-    struct core_todo todo;
+    struct core_pending pending;
     TAILQ_ENTRY(core_request) link;    /* WAITING: in its host's waiters */
     TAILQ_ENTRY(core_request) arrival; /* and in all of them */
 };
@@ -148,7 +148,7 @@ struct core_conn {
     usec_t idle_hint;           /* the upstream's; 0: none */
     usec_t idle_since, idle_until;
     struct core_due due; /* IDLE with a hint shorter than keep_alive */
-    struct core_todo todo;
+    struct core_pending pending;
     TAILQ_ENTRY(core_conn) link; /* in its host's list of its state */
     TAILQ_ENTRY(core_conn) lru;  /* IDLE: in the pool's list, longest idle first */
 };
@@ -204,7 +204,7 @@ struct pool_core {
     struct core_host_list excess;  /* hosts with dials that nobody waits for */
     struct core_host_list empties; /* hosts to be freed */
     struct core_request_list waiters; /* of all hosts, oldest first */
-    struct core_todo_list todo;
+    struct core_pending_list pending;
     struct heap due;
     usec_t next_time; /* no later than what is due, or idle for too long, first */
     size_t members;   /* who may come to be in it: hosts, connections, requests */
@@ -223,7 +223,7 @@ void pool_core_clear(struct pool_core *core);
 bool pool_core_take(struct pool_core *core, struct pool_action *action);
 static inline bool pool_core_next(struct pool_core *core, struct pool_action *action)
 {
-    bool idle = TAILQ_EMPTY(&core->todo) && core->needs_dial.count == 0 &&
+    bool idle = TAILQ_EMPTY(&core->pending) && core->needs_dial.count == 0 &&
                 TAILQ_EMPTY(&core->wanting); /* mostly */
     return !idle && pool_core_take(core, action);
 }

@@ -52,7 +52,7 @@ static int teardown(void **state)
             assert_null(pool_core_peeked(action.conn, POOL_PEEK_EOF, NOW));
     }
     for (unsigned i = 0; i < ARRAY_LEN(f->conns); i++) {
-        if (f->conns[i].todo.kind != POOL_NOTHING)
+        if (f->conns[i].pending.kind != POOL_NOTHING)
             pool_core_closed(&f->conns[i]);
     }
     assert_null(pool_core_check(&f->core));
