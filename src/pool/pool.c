@@ -135,7 +135,7 @@ bool pool_release(struct allocation *lease, enum pool_release release)
     struct pool_conn *conn = pool_conn_of(core);
     enum pool_peek peek = POOL_PEEK_DRAINED;
     if (release != RELEASE_DRAINED || pool_core_has_waiters(core) ||
-        !stream_is_drained(&conn->stream))
+        !stream_is_drained(&conn->stream) || stream_has_pending(&conn->stream))
         peek = pool_io_peek(conn);
     if (release == RELEASE_IF_QUIET && peek > POOL_PEEK_PARTIAL)
         return false;

@@ -240,7 +240,7 @@ static void on_granted(struct allocation *allocation, const struct failure *fail
     session->unacked_at = 0;
     if (failure != NULL) {
         session_set_failure(session, failure);
-        session->protocol->on_connection(session, session->access.failure);
+        session->protocol->on_connection(session, failure);
         return;
     }
     access->was_granted = true;

@@ -130,7 +130,7 @@ enum step http_local_reply_no_tunnel(struct http_session *http)
     if (exchange_is_leased(&http->client) && session->context->config->reuse != REUSE_NEVER)
         pool_release(&session->allocation, RELEASE_PEEK);
     session_set_failure(session, &failure);
-    return http_local_reply_failure(http, session->access.failure);
+    return http_local_reply_failure(http, &failure);
 }
 
 static enum step local_reply_unacked(struct http_session *http)
