@@ -79,7 +79,7 @@ struct timer {
 MUST_CHECK int loop_set_timer(struct loop *loop, struct timer *timer, usec_t when);
 void loop_clear_timer(struct loop *loop, struct timer *timer);
 
-static inline bool timer_is_set(const struct timer *timer)
+static inline bool loop_timer_is_set(const struct timer *timer)
 {
     return heap_contains(&timer->node);
 }

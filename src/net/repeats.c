@@ -151,7 +151,7 @@ static void begin_span(struct repeats *repeats, enum log_level level, const stru
         goto err_repeat;
     if (asprintf(&repeat->line, "%s%s %s", head, client != NULL ? " client=*" : "", rest) < 0)
         goto err_text;
-    if (!timer_is_set(&repeats->timer) &&
+    if (!loop_timer_is_set(&repeats->timer) &&
         loop_set_timer(repeats->loop, &repeats->timer, now + REPEATS_SPAN) < 0)
         goto err_line;
     repeat->level = level;

@@ -227,7 +227,7 @@ static int prepare(struct name *name, const struct lookup *lookup)
         return 0;
     if (resolver_answer_is_ready(name))
         loop_post(loop, &name->serve_task);
-    else if (resolver_answer_exists(name) && !timer_is_set(&name->wait_limit) &&
+    else if (resolver_answer_exists(name) && !loop_timer_is_set(&name->wait_limit) &&
              loop_set_timer(loop, &name->wait_limit, loop_now(loop) + RESOLVER_WAIT_MAX) < 0)
         loop_post(loop, &name->serve_task);
     return 0;

@@ -337,7 +337,7 @@ static void use_half(struct request *request)
     if (half->family != AF_INET || half->finding.status != ARES_ENOTFOUND)
         return;
     request->status = ARES_ENOTFOUND;
-    if (!timer_is_set(&request->delay) &&
+    if (!loop_timer_is_set(&request->delay) &&
         loop_set_timer(loop, &request->delay, loop_now(loop) + RESOLVER_DELAY) < 0)
         ask_next(request);
 }

@@ -58,7 +58,7 @@ void pool_io_placed(struct pool_conn *conn, struct core_request *request)
     allocation->from_cache = request->from_cache;
     allocation->reused = conn->core.uses > 1;
     if (log_enabled(LOG_LEVEL_DEBUG))
-        pool_io_log_state(conn, from_cache_name(request->from_cache));
+        pool_io_log_state(conn, pool_from_cache_name(request->from_cache));
     pool_grant_post(allocation);
 }
 

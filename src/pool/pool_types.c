@@ -1,7 +1,7 @@
 /* The names of reasons and limits, as logs and counters have them. */
 #include "pool/pool_types.h"
 
-const char *from_cache_name(enum from_cache from_cache)
+const char *pool_from_cache_name(enum from_cache from_cache)
 {
     static const char *const names[] = {
         [FROM_NONE] = "none", [FROM_IMMEDIATE] = "immediate", [FROM_DEFERRED] = "deferred"};

@@ -36,7 +36,7 @@ enum from_cache {
     FROM_IMMEDIATE, /* was idle when the allocation came [5] */
     FROM_DEFERRED   /* another user had to release it first [6] */
 };
-const char *from_cache_name(enum from_cache from_cache);
+const char *pool_from_cache_name(enum from_cache from_cache);
 
 /* Why a connection was closed. Each is counted. */
 #define POOL_DISCARD_REASONS(X)                                                                    \

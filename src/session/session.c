@@ -178,7 +178,7 @@ static usec_t timer_due(const struct session *session)
 int session_start_timer(struct session *session)
 {
     usec_t due = timer_due(session);
-    if (due == 0 || (timer_is_set(&session->timer) && session->timer.node.key <= due))
+    if (due == 0 || (loop_timer_is_set(&session->timer) && session->timer.node.key <= due))
         return 0;
     return loop_set_timer(session->context->worker.loop, &session->timer, due);
 }

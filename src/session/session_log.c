@@ -167,7 +167,7 @@ static void write_line(struct session *session, enum session_end end)
     LOG_LINE_PUT(&line, " upstream=");
     log_line_text(&line, session->context->upstream);
     LOG_LINE_PUT(&line, " from_cache=");
-    log_line_text(&line, access->was_granted ? from_cache_name(access->from_cache) : "-");
+    log_line_text(&line, access->was_granted ? pool_from_cache_name(access->from_cache) : "-");
     LOG_LINE_PUT(&line, " wait_ms=");
     log_line_ms(&line, access->waited);
     put_conn(session, &line);

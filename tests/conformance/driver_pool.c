@@ -86,7 +86,7 @@ static void take_success(struct request *request)
 {
     struct driver *driver = request->driver;
     request->state = REQUEST_OK;
-    request->from_cache = from_cache_name(request->allocation.from_cache);
+    request->from_cache = pool_from_cache_name(request->allocation.from_cache);
     request_identify(request);
     trace(driver, "< %s ok from_cache=%s conn=%s after=%s", request->name, request->from_cache,
           driver_label(driver, request->conn), request->after);

@@ -19,7 +19,7 @@ static void happened(struct probe *probe)
 
 static void on_fire(struct timer *timer)
 {
-    assert_false(timer_is_set(timer));
+    assert_false(loop_timer_is_set(timer));
     happened(container_of(timer, struct probe, timer));
 }
 

@@ -220,7 +220,8 @@ void claim_ok(const struct ask *ask, enum from_cache from_cache)
     assert_int_equal(ask->answers, 1);
     if (!ask->succeeded)
         fail_msg("failed: %s: %s", ask->failure.function, ask->failure.text);
-    assert_string_equal(from_cache_name(ask->allocation.from_cache), from_cache_name(from_cache));
+    assert_string_equal(pool_from_cache_name(ask->allocation.from_cache),
+                        pool_from_cache_name(from_cache));
 }
 
 void claim_failed(const struct ask *ask, const char *function, int number)

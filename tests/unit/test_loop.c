@@ -61,7 +61,7 @@ static void test_timers_fire_in_order_of_time(void **state)
     loop_warp(a.loop, 2 * HOUR);
     loop_iterate(a.loop, 0);
     assert_string_equal(story, "ab");
-    assert_true(timer_is_set(&c.timer));
+    assert_true(loop_timer_is_set(&c.timer));
     loop_warp(a.loop, HOUR);
     loop_iterate(a.loop, 0);
     assert_string_equal(story, "abc");
@@ -109,7 +109,7 @@ static void test_cleared_timer_does_not_fire(void **state)
     loop_clear_timer(a.loop, &a.timer);
     probe_set(&a, HOUR);
     loop_clear_timer(a.loop, &a.timer);
-    assert_false(timer_is_set(&a.timer));
+    assert_false(loop_timer_is_set(&a.timer));
     loop_warp(a.loop, 2 * HOUR);
     loop_iterate(a.loop, 0);
     assert_string_equal(story, "");

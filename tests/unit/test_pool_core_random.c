@@ -357,7 +357,7 @@ static void end_round(void)
 static void report(void)
 {
     for (int kind = 0; kind <= FROM_DEFERRED; kind++) {
-        print_message("# from_cache=%s %llu\n", from_cache_name((enum from_cache)kind),
+        print_message("# from_cache=%s %llu\n", pool_from_cache_name((enum from_cache)kind),
                       (unsigned long long)sim.totals.grants[kind]);
         CLAIM(steps < SLOW_STEPS || sim.totals.grants[kind] > 0, "none of a kind");
     }

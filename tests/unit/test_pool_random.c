@@ -589,7 +589,7 @@ static void report(const struct world *w)
     print_message("# failures %llu cancelled %llu\n", (unsigned long long)w->totals.failures,
                   (unsigned long long)w->totals.cancelled);
     for (int kind = 0; kind <= FROM_DEFERRED; kind++) {
-        print_message("# from_cache=%s %llu\n", from_cache_name((enum from_cache)kind),
+        print_message("# from_cache=%s %llu\n", pool_from_cache_name((enum from_cache)kind),
                       (unsigned long long)w->totals.grants[kind]);
         CLAIM(w, steps < STEPS || w->totals.grants[kind] > 0, "none of a kind");
     }

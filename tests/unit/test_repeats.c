@@ -69,7 +69,7 @@ static void sums_go_on_until_it_is_quiet(void **state)
     assert_false(happen(&refused, NULL));
     pass(REPEATS_SPAN);
     pass(REPEATS_SPAN);
-    assert_false(timer_is_set(&repeats.timer));
+    assert_false(loop_timer_is_set(&repeats.timer));
     assert_true(happen(&refused, NULL));
     assert_matches(content(f, f->file), "^" LINE "refused\n" LINE "refused \\(1 more [^\n]*\n" LINE
                                         "refused \\(1 more [^\n]*\n" LINE "refused\n$");
