@@ -21,6 +21,7 @@
 
 #define INPUT_MAX    (2 * HTTP1_HEAD_MAX) /* unread bytes that suspend reading */
 #define QUESTION_MAX 256                  /* how much of method and target is sent back */
+#define GO_ON        "HTTP/1.1 100 Continue\r\n\r\n"
 
 struct upstream {
     struct event_base *base;
@@ -132,7 +133,7 @@ static void visitor_on_head(struct visitor *visitor, const char *data)
     visitor->persistent = head->persistent;
     visitor->old = head->minor == 0;
     if (head->expect_continue)
-        bufferevent_write(visitor->stream, HTTP1_CONTINUE, sizeof(HTTP1_CONTINUE) - 1);
+        bufferevent_write(visitor->stream, GO_ON, sizeof(GO_ON) - 1);
     visitor->stage = IN_BODY;
     http1_body_begin(&visitor->body, head->kind, head->framing, head->content_length);
 }

@@ -6,8 +6,6 @@
 
 #include "http1/http1_internal.h"
 
-#define VIA_MAX 116 /* a longer pseudonym has no room, whatever the buffer's size */
-
 /* A buffer being filled; `full` sticks. */
 struct out {
     char *start, *at, *end;
@@ -306,17 +304,6 @@ static void put_upgrade(struct out *out, const struct http1_head *head, const ch
     PUT(out, "\r\n");
 }
 
-/* Owed by a gateway on requests (RFC 9110 7.6.3), behind the Vias of others. */
-static void put_via(struct out *out, const struct http1_head *head, const char *via)
-{
-    size_t length = strlen(via);
-
-    if (length > VIA_MAX)
-        out->full = true;
-    else
-        put_line(out, head->minor > 0 ? "Via: 1.1 " : "Via: 1.0 ", via, length);
-}
-
 /* Is this field composed by us, or left out, rather than passed on? */
 static bool is_rewritten(const struct http1_field *field,
                          const struct http1_request_options *options)
@@ -362,8 +349,6 @@ ssize_t http1_compose_request(char *buffer, size_t size, const struct http1_head
     put_request_fields(&out, head, data, options);
     if (options->forwarded != HTTP1_FORWARDED_OFF)
         put_forwarded(&out, head, data, options);
-    if (options->via)
-        put_via(&out, head, options->via);
     if (options->known_length)
         put_framing(&out, HTTP1_LENGTH, options->length);
     else

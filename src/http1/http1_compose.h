@@ -1,8 +1,8 @@
 /* The heads that we send: HTTP/1.1 always, made from what was parsed, never from raw bytes.
  *
  * Each function writes into the caller's buffer and returns the length, or -1 with errno ENOSPC.
- * HTTP1_COMPOSE_MAX bytes are enough for any parsed head with a host of up to 512 bytes and a via
- * of up to 64. `data` is the buffer that `head` was parsed from. */
+ * HTTP1_COMPOSE_MAX bytes are enough for any parsed head with a host of up to 512 bytes.
+ * `data` is the buffer that `head` was parsed from. */
 #ifndef KAPROXY_HTTP1_COMPOSE_H
 #define KAPROXY_HTTP1_COMPOSE_H
 
@@ -25,7 +25,6 @@ struct http1_request_options {
     uint64_t length;
     enum http1_forwarded forwarded;
     const char *client; /* the client's numeric address for `forwarded`; NULL: unknown */
-    const char *via;    /* our pseudonym for Via, or NULL */
 };
 
 /* A request for the upstream: target in origin-form, hop-by-hop fields dropped, framing and Host
@@ -62,9 +61,6 @@ MUST_CHECK ssize_t http1_compose_chunk_line(char *buffer, size_t size, uint64_t 
 /* The last chunk with those trailer fields that may be passed on. `trailer` is HTTP1_DONE. */
 MUST_CHECK ssize_t http1_compose_last_chunk(char *buffer, size_t size,
                                             const struct http1_head *trailer, const char *data);
-
-/* "HTTP/1.1 100 Continue", for a client that waits for it. */
-#define HTTP1_CONTINUE "HTTP/1.1 100 Continue\r\n\r\n"
 
 /* A local reply, text/plain, with Connection: close. */
 struct http1_local_reply {

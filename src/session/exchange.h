@@ -54,7 +54,8 @@ enum step {
     STEP_AGAIN,   /* the state has changed; go on at once */
     STEP_BLOCKED, /* until a stream becomes ready */
     STEP_YIELD,   /* there is more to do, when others had their turn */
-    STEP_GONE     /* the session has ended */
+    STEP_GONE,    /* the session has ended */
+    STEP_DONE     /* a run is over that made its own end, and the session may have ended */
 };
 
 /* What the upstream has of the request. exchange_set_up_stage makes the moves, and its table has

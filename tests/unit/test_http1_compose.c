@@ -258,18 +258,6 @@ static void test_request_forwarded(void **state)
                   "GET / HTTP/1.1\r\nHost: up:8080\r\nForwarded: for=unknown\r\n\r\n");
 }
 
-/* The version is that in which the request came (RFC 9110 7.6.3). */
-static void test_request_via(void **state)
-{
-    struct http1_request_options via = {.via = "kaproxy"};
-
-    (void)state;
-    check_request("GET / HTTP/1.0\r\nVia: 1.1 x\r\n\r\n", via,
-                  "GET / HTTP/1.1\r\nHost: up:8080\r\nVia: 1.1 x\r\nVia: 1.0 kaproxy\r\n\r\n");
-    check_request("GET / HTTP/1.1\r\nHost: a\r\n\r\n", via,
-                  "GET / HTTP/1.1\r\nHost: up:8080\r\nVia: 1.1 kaproxy\r\n\r\n");
-}
-
 #define LENGTH ((struct http1_response_options){.framing = HTTP1_LENGTH, .length = 5})
 
 /* Status, reason and fields are passed on, hop-by-hop fields are not; always HTTP/1.1. */
@@ -502,7 +490,7 @@ static void test_no_space(void **state)
     static const char message[] =
         "GET /a HTTP/1.1\r\nHost: a\r\nX: y\r\nX-Forwarded-For: z\r\n\r\n";
     struct http1_request_options options = {
-        .host = "up", .via = "kaproxy", .forwarded = HTTP1_FORWARDED_X, .client = "::1"};
+        .host = "up", .forwarded = HTTP1_FORWARDED_X, .client = "::1"};
     ssize_t needed;
 
     (void)state;
@@ -521,12 +509,6 @@ static void test_no_space(void **state)
         free(small);
     }
     assert_int_equal(http1_compose_request(out, (size_t)needed, &head, parsed, &options), needed);
-
-    static char via[1024];
-
-    memset(via, 'v', sizeof(via) - 1);
-    options.via = via;
-    assert_int_equal(http1_compose_request(out, sizeof(out), &head, parsed, &options), -1);
 }
 
 /* No byte behind the buffer, whichever line is the first without room. */
@@ -558,16 +540,14 @@ static void test_no_space_for_response(void **state)
 /* The largest heads, with everything that may be added, fit HTTP1_COMPOSE_MAX. */
 static void check_largest(const char *line_end)
 {
-    static char message[HTTP1_HEAD_MAX], host[513], via[65];
+    static char message[HTTP1_HEAD_MAX], host[513];
     struct http1_request_options options = {.host = host,
-                                            .via = via,
                                             .forwarded = HTTP1_FORWARDED_RFC7239,
                                             .client = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"};
     size_t end = strlen(line_end);
     char *at = message, *last = message + sizeof(message) - 2 * end;
 
     memset(host, 'h', sizeof(host) - 1);
-    memset(via, 'v', sizeof(via) - 1);
     at = stpcpy(stpcpy(at, "GET / HTTP/1.0"), line_end);
     for (unsigned i = 1; i < HTTP1_FIELD_MAX; i++)
         at = stpcpy(stpcpy(at, "x:y"), line_end);
@@ -603,7 +583,6 @@ int main(void)
         cmocka_unit_test(test_request_max_forwards),
         cmocka_unit_test(test_request_x_forwarded_for),
         cmocka_unit_test(test_request_forwarded),
-        cmocka_unit_test(test_request_via),
         cmocka_unit_test(test_response_is_passed_on),
         cmocka_unit_test(test_response_is_repaired),
         cmocka_unit_test(test_response_framing),

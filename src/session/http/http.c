@@ -26,7 +26,7 @@ static enum step relay_step(struct http_session *http)
 {
     if (http->tunnel != NULL) {
         duplex_work(&http->client.session, http->tunnel, false);
-        return STEP_GONE; /* or not, but duplex_work has done all there is to do */
+        return STEP_DONE;
     }
     enum step down = http_relay_response(http);
     if (down == STEP_GONE || (down != STEP_BLOCKED && !is_two_way(http)))
@@ -148,7 +148,7 @@ static void http_run(struct session *session)
     http->client.taken = 0;
     for (int i = 0; step == STEP_AGAIN && i < STEPS_MAX && http->client.taken < EXCHANGE_PIECE; i++)
         step = next_step(http);
-    if (step == STEP_GONE)
+    if (step == STEP_GONE || step == STEP_DONE)
         return;
     if (exchange_own_buffers(&http->client) < 0 ||
         (step == STEP_BLOCKED && wait_for_more(http) < 0))
@@ -191,7 +191,8 @@ static void http_on_timeout(struct session *session)
             session_finish(session, SESSION_ERROR);
         return;
     }
-    if (http_time_is_over(http) != STEP_GONE)
+    enum step step = http_time_is_over(http);
+    if (step != STEP_GONE && step != STEP_DONE)
         http_run(session);
 }
 

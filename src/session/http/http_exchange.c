@@ -18,10 +18,7 @@ struct http_exchange *http_exchange_new(struct http_session *http)
     } else if ((exchange = malloc(sizeof(*exchange))) == NULL) {
         return NULL;
     }
-    /* The heads' tables of fields are large, and begin functions set what counts of them. */
-    memset(exchange, 0, offsetof(struct http_exchange, request));
-    memset(&exchange->request_body, 0,
-           sizeof(*exchange) - offsetof(struct http_exchange, request_body));
+    memset(exchange, 0, offsetof(struct http_exchange, request)); /* all but the heads */
     http1_request_begin(&exchange->request);
     exchange_begin(&http->client, &exchange->base);
     return exchange;

@@ -30,8 +30,6 @@ struct http_exchange {
     struct exchange base;
     struct http_exchange *next_free; /* while it is one */
     enum message_stage request_stage, response_stage;
-    /* Each direction has its own, for both are read at the same time. */
-    struct http1_head request, response, request_trailer, response_trailer;
     struct http1_body request_body, response_body;
     struct buffer head;       /* the request's head, while its body is read ahead */
     struct buffer last_chunk; /* the end of a chunked request that has a trailer */
@@ -40,6 +38,9 @@ struct http_exchange {
     char method[24];
     char *target;  /* for the access log; NULL: unknown */
     char *upgrade; /* Upgrade as it is sent; NULL: none is */
+    /* Each direction has its own, for both are read at the same time. They come last, for they are
+     * large, and the functions that begin them set what counts of them. */
+    struct http1_head request, response, request_trailer, response_trailer;
 };
 
 /* What the http sessions of a listener share. */

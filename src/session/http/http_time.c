@@ -103,7 +103,7 @@ enum step http_time_is_over(struct http_session *http)
         return end_between_requests(http);
     if (http->tunnel != NULL) {
         duplex_timed_out(&http->client.session, http->tunnel);
-        return STEP_GONE; /* or not, but duplex_timed_out has done all there is to do */
+        return STEP_DONE;
     }
     /* Where something is buffered for the client, it is the client that takes nothing. */
     if (http->client.session.state == SESSION_DRAINING || exchange_has_down(&http->client))
