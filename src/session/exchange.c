@@ -93,7 +93,6 @@ void exchange_begin(struct client *client, struct exchange *exchange)
 {
     exchange->unfit = POOL_DISCARD_COUNT;
     client->exchange = exchange;
-    session_open_access(&client->session);
 }
 
 void exchange_clear(struct exchange *exchange)

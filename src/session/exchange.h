@@ -9,6 +9,7 @@
  *   exchange_retry.c  sending a request again
  *   exchange_leave.c  a client that leaves while its request is under way (abort_on_close)
  *   exchange_end.c    the end of an exchange, and of its client
+ *   exchange_run.c    a client's run, its watch and its timer; tunnels
  *
  * A step works on one session. It says STEP_GONE when it has ended it: then nothing of it may be
  * touched any more. */
@@ -113,6 +114,19 @@ enum {
 
 /* What only the protocol knows. */
 struct exchange_protocol {
+    /* READING and RELAYING (unless it is a tunnel): one step. */
+    enum step (*read)(struct client *client);
+    enum step (*relay)(struct client *client);
+    /* How long nothing may move, as things stand; 0: any time. */
+    usec_t (*quiet_max)(const struct client *client);
+    /* Nothing moved for so long, or a limit is over: replies, or ends the client. Not of a client
+     * that lingers, nor of a tunnel. */
+    enum step (*time_is_over)(struct client *client);
+    /* The connection is dead: once more, or a local reply. */
+    enum step (*unacked)(struct client *client);
+    /* Does the client's end, unless it is a half-close, end its request: one that waits in the
+     * queue, or one that does not? */
+    bool (*ends_request)(const struct client *client, bool waits);
     unsigned (*traits)(const struct client *client);
     /* Does the request, as far as it was sent, do no harm twice? */
     bool (*is_idempotent)(const struct exchange *exchange);
@@ -121,7 +135,8 @@ struct exchange_protocol {
     /* The upstream's connection ended before anything of the response came, and the request is not
      * to be sent again: a local reply. */
     enum step (*upstream_failed)(struct client *client, enum pool_discard reason);
-    /* The exchange, if there is one, is over and logged: counts it, and frees it. */
+    /* The exchange, if there is one, is over: logs it (its end is client->end), if exchanges are
+     * what is logged, counts it, and frees it. */
     void (*ended)(struct client *client);
     /* READING again, between two requests: sets the time limit. */
     void (*idle)(struct client *client);
@@ -134,6 +149,7 @@ struct client {
     struct buffer in;          /* the client's bytes that are not parsed yet */
     struct buffer down;        /* for the client */
     struct exchange *exchange; /* NULL between requests */
+    struct duplex *tunnel;     /* from now on bytes in both directions; NULL: not */
     union {
         usec_t watch_at;       /* limit_at while it ends no more than the time without a watch */
         usec_t linger_until;   /* LINGERING */
@@ -346,5 +362,17 @@ enum step exchange_drain_step(struct client *client);
 /* LINGERING: throws away what the client still sends. */
 enum step exchange_linger_step(struct client *client);
 enum step exchange_linger_timed_out(struct client *client);
+
+/* exchange_run.c; what struct protocol says, but for the last two. */
+
+void exchange_run(struct session *session);
+void exchange_on_timeout(struct session *session);
+void exchange_on_unacked(struct session *session);
+void exchange_on_drain(struct session *session);
+struct conn_info *exchange_conn_info(struct session *session);
+/* From here on bytes in both directions, whatever they mean; what is buffered goes first. */
+enum step exchange_open_tunnel(struct client *client);
+/* Frees what a client holds, but for its exchange. */
+void exchange_clear_client(struct client *client);
 
 #endif

@@ -5,7 +5,6 @@
 
 static void close_exchange(struct client *client)
 {
-    session_log(&client->session, client->end);
     client->served = true;
     client->ops->ended(client);
 }

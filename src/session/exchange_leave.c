@@ -32,20 +32,6 @@ static enum departure departure_of(struct client *client)
     return late ? DEPARTURE_LEFT : DEPARTURE_HALF;
 }
 
-/* Does its end, unless it is a half-close, end a request that waits, or one that does not? */
-static bool ends_request(const struct client *client, bool waits)
-{
-    switch (client->session.context->config->abort_on_close) {
-    case ABORT_QUEUED:
-        return waits;
-    case ABORT_ALWAYS:
-        return waits || client->session.state == SESSION_RELAYING;
-    case ABORT_NEVER:
-        break;
-    }
-    return false;
-}
-
 /* A connection on which nothing was sent goes back as it came, unless it is this client's. One that
  * may still read sees an end in order, but no part of a response that could be taken for whole. */
 static enum step abandon(struct client *client, enum session_end end)
@@ -69,6 +55,13 @@ static void note_departure(struct client *client)
 {
     if (client->departure == DEPARTURE_NONE)
         client->departure = departure_of(client);
+}
+
+/* Does its end, unless it is a half-close, end what is under way? */
+static bool ends_request(const struct client *client, bool waits)
+{
+    return (waits || client->session.state == SESSION_RELAYING) &&
+           client->ops->ends_request(client, waits);
 }
 
 static enum step heed(struct client *client, bool waits)
@@ -144,6 +137,6 @@ void exchange_note_watch(struct client *client)
 usec_t exchange_watch_after(const struct client *client)
 {
     bool soon = client->session.state == SESSION_WAITING && client->session.client.local &&
-                ends_request(client, true);
+                client->ops->ends_request(client, true);
     return soon ? DEPARTURE_HALF_CLOSE : EXCHANGE_WATCH_AFTER;
 }

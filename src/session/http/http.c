@@ -9,25 +9,19 @@
 #include "base/log.h"
 #include "session/http/http_internal.h"
 
-/* Steps of one run at most. */
-#define STEPS_MAX 32
-
 /* Does the request go on while its response does? Then neither may keep the other waiting. */
 static bool is_two_way(const struct http_session *http)
 {
     const struct http_exchange *exchange = http_exchange_of(http);
-    return http->client.session.state == SESSION_RELAYING && http->tunnel == NULL &&
+    return http->client.session.state == SESSION_RELAYING && http->client.tunnel == NULL &&
            exchange->response_stage != MESSAGE_HEAD && !exchange_up_failed(&exchange->base) &&
            !http_request_is_sent(exchange);
 }
 
-/* RELAYING: the response first, for it may make sending the rest of the request pointless. */
-static enum step relay_step(struct http_session *http)
+/* The response first, for it may make sending the rest of the request pointless. */
+enum step http_relay(struct client *client)
 {
-    if (http->tunnel != NULL) {
-        duplex_work(&http->client.session, http->tunnel, false);
-        return STEP_DONE;
-    }
+    struct http_session *http = http_of_client(client);
     enum step down = http_relay_response(http);
     if (down == STEP_GONE || (down != STEP_BLOCKED && !is_two_way(http)))
         return down;
@@ -57,104 +51,14 @@ static enum pool_discard affinity_end(const struct http_session *http)
     return POOL_DISCARD_COUNT;
 }
 
-static enum step reading_step(struct http_session *http)
+enum step http_read(struct client *client)
 {
+    struct http_session *http = http_of_client(client);
     enum pool_discard reason = affinity_end(http);
     if (reason == POOL_DISCARD_COUNT)
         return http_read_request(http);
-    pool_discard(&http->client.session.allocation, reason, reason == DISCARD_UNREAD_DATA);
-    return exchange_end_client(&http->client);
-}
-
-static enum step next_step(struct http_session *http)
-{
-    enum session_state state = http->client.session.state;
-    if (state == SESSION_READING)
-        return reading_step(http);
-    if (state == SESSION_LINGERING)
-        return exchange_linger_step(&http->client);
-    if (http->tunnel == NULL && exchange_check_client(&http->client) == STEP_GONE)
-        return STEP_GONE;
-    switch (state) {
-    case SESSION_RELAYING:
-        return relay_step(http);
-    case SESSION_DRAINING:
-        return http->tunnel != NULL ? relay_step(http) : exchange_drain_step(&http->client);
-    case SESSION_READING:
-    case SESSION_WAITING:
-    case SESSION_LINGERING:
-    case SESSION_CLOSED:
-    case SESSION_STATES:
-        break;
-    }
-    return STEP_BLOCKED;
-}
-
-/* Does the next step depend on the client? */
-static bool needs_client(const struct http_session *http)
-{
-    bool ends = http->client.session.context->config->abort_on_close == ABORT_ALWAYS;
-    switch (http->client.session.state) {
-    case SESSION_WAITING:
-        return ends;
-    case SESSION_RELAYING:
-        return ends || http->tunnel != NULL ||
-               http_exchange_of(http)->request_stage != MESSAGE_READ ||
-               exchange_has_down(&http->client);
-    case SESSION_READING:
-    case SESSION_DRAINING:
-    case SESSION_LINGERING:
-    case SESSION_CLOSED:
-    case SESSION_STATES:
-        break;
-    }
-    return true;
-}
-
-/* Makes sure that somebody comes back to this session. A client on which nothing depends is
- * watched only when the wait takes long, to notice that it left: of a one-shot client's exchange
- * nothing may be left by then. 0, or -1 with errno. */
-static int wait_for_more(struct http_session *http)
-{
-    struct session *session = &http->client.session;
-    session->quiet_max = http_quiet_max(http);
-    if (needs_client(http)) {
-        if (!stream_is_watched(&session->client))
-            exchange_note_watch(&http->client);
-        if (session_watch_client(session) < 0)
-            return -1;
-    } else if (!stream_is_watched(&session->client) && session->limit_at == 0) {
-        http->client.watch_at =
-            loop_now(session->context->worker.loop) + exchange_watch_after(&http->client);
-        session->limit_at = http->client.watch_at;
-    }
-    return session_start_timer(session);
-}
-
-/* All that is over is the time without a watch on the client, which may have one by now. */
-static bool watch_is_due(const struct http_session *http)
-{
-    usec_t limit = http->client.session.limit_at;
-    bool may_watch = http->client.session.state != SESSION_READING &&
-                     http->client.session.state != SESSION_LINGERING;
-    return may_watch && limit != 0 && limit == http->client.watch_at &&
-           limit <= loop_now(http->client.session.context->worker.loop);
-}
-
-static void http_run(struct session *session)
-{
-    struct http_session *http = http_of(session);
-    enum step step = STEP_AGAIN;
-    http->client.taken = 0;
-    for (int i = 0; step == STEP_AGAIN && i < STEPS_MAX && http->client.taken < EXCHANGE_PIECE; i++)
-        step = next_step(http);
-    if (step == STEP_GONE || step == STEP_DONE)
-        return;
-    if (exchange_own_buffers(&http->client) < 0 ||
-        (step == STEP_BLOCKED && wait_for_more(http) < 0))
-        session_finish(session, SESSION_ERROR);
-    else
-        session_pause(session, http->client.taken, step != STEP_BLOCKED);
+    pool_discard(&client->session.allocation, reason, reason == DISCARD_UNREAD_DATA);
+    return exchange_end_client(client);
 }
 
 static void http_start(struct session *session)
@@ -177,52 +81,7 @@ static void http_on_connection(struct session *session, const struct failure *fa
              !pool_reserve_hold(&session->allocation))
         step = http_local_reply_no_tunnel(http);
     if (step != STEP_GONE)
-        http_run(session);
-}
-
-static void http_on_timeout(struct session *session)
-{
-    struct http_session *http = http_of(session);
-    if (watch_is_due(http)) {
-        session->limit_at = 0;
-        if (exchange_check_unwatched(&http->client) == STEP_GONE)
-            return;
-        if (session_watch_client(session) < 0 || session_start_timer(session) < 0)
-            session_finish(session, SESSION_ERROR);
-        return;
-    }
-    enum step step = http_time_is_over(http);
-    if (step != STEP_GONE && step != STEP_DONE)
-        http_run(session);
-}
-
-static void http_on_unacked(struct session *session)
-{
-    struct http_session *http = http_of(session);
-    if (http->tunnel != NULL)
-        duplex_unacked(session, http->tunnel);
-    else if (http_unacked(http) != STEP_GONE)
-        http_run(session);
-}
-
-static void http_drain(struct session *session)
-{
-    struct http_session *http = http_of(session);
-    if (session->state != SESSION_READING || http->client.exchange != NULL)
-        return;
-    /* A client that has just come has its request on the way. */
-    usec_t until = loop_now(session->context->worker.loop) + HTTP_DRAIN_GRACE;
-    if (session->limit_at == 0 || until < session->limit_at)
-        session->limit_at = until;
-    bool waits = !http->client.served && session_start_timer(session) == 0;
-    if (!waits && exchange_end_client(&http->client) != STEP_GONE)
-        http_run(session);
-}
-
-static struct conn_info *http_conn_info(struct session *session)
-{
-    struct http_exchange *exchange = http_exchange_of(http_of(session));
-    return exchange != NULL ? &exchange->base.conn : NULL;
+        exchange_run(session);
 }
 
 static void http_log_fields(struct session *session, struct log_line *line)
@@ -254,11 +113,7 @@ static void http_destroy(struct session *session)
 {
     struct http_session *http = http_of(session);
     http_exchange_free(http);
-    buffer_clear(&http->client.in);
-    buffer_clear(&http->client.down);
-    if (http->tunnel != NULL)
-        duplex_clear(http->tunnel);
-    free(http->tunnel);
+    exchange_clear_client(&http->client);
 }
 
 static size_t http_stats(const struct listener_context *context, char *text, size_t size)
@@ -280,11 +135,11 @@ const struct protocol http_protocol = {
     .listener_free = http_listener_free,
     .start = http_start,
     .on_connection = http_on_connection,
-    .run = http_run,
-    .on_timeout = http_on_timeout,
-    .on_unacked = http_on_unacked,
-    .drain = http_drain,
-    .conn_info = http_conn_info,
+    .run = exchange_run,
+    .on_timeout = exchange_on_timeout,
+    .on_unacked = exchange_on_unacked,
+    .drain = exchange_on_drain,
+    .conn_info = exchange_conn_info,
     .log_fields = http_log_fields,
     .destroy = http_destroy,
     .stats = http_stats,

@@ -21,6 +21,7 @@ struct http_exchange *http_exchange_new(struct http_session *http)
     memset(exchange, 0, offsetof(struct http_exchange, request)); /* all but the heads */
     http1_request_begin(&exchange->request);
     exchange_begin(&http->client, &exchange->base);
+    session_open_access(&http->client.session);
     return exchange;
 }
 
@@ -95,12 +96,13 @@ static bool is_idempotent(const struct exchange *exchange)
 
 static void sent_again(struct client *client)
 {
-    http_listener_of(container_of(client, struct http_session, client))->retries++;
+    http_listener_of(http_of_client(client))->retries++;
 }
 
 static void ended(struct client *client)
 {
-    struct http_session *http = container_of(client, struct http_session, client);
+    struct http_session *http = http_of_client(client);
+    session_log(&client->session, client->end);
     if (client->exchange->down_stage != DOWN_CUT)
         http_count_response(http);
     http_exchange_free(http);
@@ -119,7 +121,26 @@ static void idle(struct client *client)
     exchange_limit_reading(client, until);
 }
 
+static bool ends_request(const struct client *client, bool waits)
+{
+    switch (client->session.context->config->abort_on_close) {
+    case ABORT_QUEUED:
+        return waits;
+    case ABORT_ALWAYS:
+        return true;
+    case ABORT_NEVER:
+        break;
+    }
+    return false;
+}
+
 const struct exchange_protocol http_exchange_protocol = {
+    .read = http_read,
+    .relay = http_relay,
+    .quiet_max = http_quiet_max,
+    .time_is_over = http_time_is_over,
+    .unacked = http_unacked,
+    .ends_request = ends_request,
     .traits = traits,
     .is_idempotent = is_idempotent,
     .sent_again = sent_again,

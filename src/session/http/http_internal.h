@@ -19,9 +19,6 @@
 /* How much of a target the access log shows. */
 #define HTTP_LOG_TARGET_MAX 1024
 
-/* How long a client that has sent nothing yet may begin its request when kaproxy stops. */
-#define HTTP_DRAIN_GRACE (1 * USEC_PER_SEC)
-
 /* How far a message has been read. */
 enum message_stage { MESSAGE_HEAD, MESSAGE_BODY, MESSAGE_TRAILER, MESSAGE_READ };
 
@@ -56,12 +53,16 @@ struct http_listener {
 
 struct http_session {
     struct client client;
-    struct duplex *tunnel; /* after 101, or 2xx to CONNECT */
 };
 
 static inline struct http_session *http_of(struct session *session)
 {
     return container_of(session, struct http_session, client.session);
+}
+
+static inline struct http_session *http_of_client(struct client *client)
+{
+    return container_of(client, struct http_session, client);
 }
 
 /* NULL between requests. */
@@ -90,6 +91,11 @@ static inline void http_count_response(struct http_session *http)
         http_listener_of(http)->responses[status < 600 ? status / 100 : 0]++;
 }
 
+/* http.c; what struct exchange_protocol says, also below */
+
+enum step http_read(struct client *client);
+enum step http_relay(struct client *client);
+
 /* http_exchange.c */
 
 extern const struct exchange_protocol http_exchange_protocol;
@@ -104,10 +110,8 @@ void http_exchange_free(struct http_session *http);                 /* if there 
 
 /* READING: the header is to be complete header_timeout after `from`. */
 void http_limit_header(struct http_session *http, usec_t from);
-/* How long nothing may move, as things stand; 0: any time. */
-usec_t http_quiet_max(const struct http_session *http);
-/* Nothing moved for so long, or a limit is over: replies, or ends the client. */
-enum step http_time_is_over(struct http_session *http);
+usec_t http_quiet_max(const struct client *client);
+enum step http_time_is_over(struct client *client);
 
 /* http_request.c */
 
@@ -135,13 +139,10 @@ enum step http_local_reply_failure(struct http_session *http, const struct failu
 enum step http_local_reply_no_tunnel(struct http_session *http);
 /* The upstream's connection ended before anything of the response came: 502, or 504. */
 enum step http_upstream_failed(struct client *client, enum pool_discard reason);
-/* The connection is dead: once more, or 504. */
-enum step http_unacked(struct http_session *http);
+enum step http_unacked(struct client *client);
 /* As exchange_cut; a response that ends by closing is cut by a reset, for its framing would not
  * show it. */
 enum step http_cut(struct http_session *http, enum session_end end);
-/* From here on bytes in both directions: the exchange switched protocols. */
-enum step http_open_tunnel(struct http_session *http);
 
 /* http_body.c */
 

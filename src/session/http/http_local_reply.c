@@ -142,7 +142,7 @@ static enum step local_reply_unacked(struct http_session *http)
 
 enum step http_upstream_failed(struct client *client, enum pool_discard reason)
 {
-    struct http_session *http = container_of(client, struct http_session, client);
+    struct http_session *http = http_of_client(client);
     const struct session *session = &http->client.session;
     const char *tls = stream_failure(session->allocation.stream);
     if (tls[0] != '\0') { /* in TLS 1.3 a client's certificate is refused only now */
@@ -165,34 +165,9 @@ enum step http_upstream_failed(struct client *client, enum pool_discard reason)
     }
 }
 
-enum step http_unacked(struct http_session *http)
+enum step http_unacked(struct client *client)
 {
-    if (exchange_response_started(http->client.exchange))
-        return local_reply_unacked(http);
-    return exchange_retry(&http->client, DISCARD_UNACKED);
-}
-
-enum step http_open_tunnel(struct http_session *http)
-{
-    struct session *session = &http->client.session;
-    struct http_exchange *exchange = http_exchange_of(http);
-    struct duplex *tunnel = calloc(1, sizeof(*tunnel));
-    if (tunnel == NULL)
-        return exchange_finish(&http->client, SESSION_ERROR);
-    http->tunnel = tunnel;
-    session->limit_at = 0;
-    session->quiet_max = session->context->config->idle_timeout;
-    http_count_response(http);
-    if (relay_put(&tunnel->down, buffer_data(&http->client.down),
-                  buffer_length(&http->client.down)) < 0 ||
-        relay_put(&tunnel->down, buffer_data(&exchange->base.response_in),
-                  buffer_length(&exchange->base.response_in)) < 0 ||
-        relay_put(&tunnel->up, buffer_data(&http->client.in), buffer_length(&http->client.in)) <
-            0 ||
-        session_watch_client(session) < 0)
-        return exchange_finish(&http->client, SESSION_ERROR);
-    buffer_clear(&http->client.down);
-    buffer_clear(&exchange->base.response_in);
-    buffer_clear(&http->client.in);
-    return STEP_AGAIN;
+    if (exchange_response_started(client->exchange))
+        return local_reply_unacked(http_of_client(client));
+    return exchange_retry(client, DISCARD_UNACKED);
 }

@@ -218,8 +218,10 @@ static enum step take_head(struct http_session *http)
     settle_hold(http);
     if (compose_head(http) < 0)
         return exchange_finish(&http->client, SESSION_ERROR);
-    if (is_tunnel(head))
-        return http_open_tunnel(http);
+    if (is_tunnel(head)) {
+        http_count_response(http);
+        return exchange_open_tunnel(&http->client);
+    }
     http1_body_begin(&exchange->response_body, head->kind, head->framing, head->content_length);
     bool empty = head->framing == HTTP1_NO_BODY ||
                  (head->framing == HTTP1_LENGTH && head->content_length == 0);
@@ -318,7 +320,7 @@ static enum step take_all(struct http_session *http, char *data, size_t length)
     else if (buffer_append(&exchange->base.response_in, data, length) < 0)
         return exchange_finish(&http->client, SESSION_ERROR);
     while (step == STEP_AGAIN && http->client.session.state == SESSION_RELAYING &&
-           http->tunnel == NULL)
+           http->client.tunnel == NULL)
         step = take(http);
     if (step == STEP_GONE)
         return STEP_GONE;

@@ -19,9 +19,10 @@ static bool awaits_response(const struct http_session *http)
            buffer_length(&exchange->base.response_in) == 0 && http_request_is_sent(exchange);
 }
 
-usec_t http_quiet_max(const struct http_session *http)
+usec_t http_quiet_max(const struct client *client)
 {
-    const struct config_listener *config = http->client.session.context->config;
+    const struct http_session *http = container_of_const(client, struct http_session, client);
+    const struct config_listener *config = client->session.context->config;
     if (config->response_timeout == config->idle_timeout)
         return config->idle_timeout;
     return awaits_response(http) ? config->response_timeout : config->idle_timeout;
@@ -95,19 +96,14 @@ static enum step relaying_is_over(struct http_session *http)
     return local_reply_late_request(http);
 }
 
-enum step http_time_is_over(struct http_session *http)
+enum step http_time_is_over(struct client *client)
 {
-    if (http->client.session.state == SESSION_LINGERING)
-        return exchange_linger_timed_out(&http->client);
+    struct http_session *http = http_of_client(client);
     if (is_between_requests(http))
         return end_between_requests(http);
-    if (http->tunnel != NULL) {
-        duplex_timed_out(&http->client.session, http->tunnel);
-        return STEP_DONE;
-    }
     /* Where something is buffered for the client, it is the client that takes nothing. */
-    if (http->client.session.state == SESSION_DRAINING || exchange_has_down(&http->client))
-        return exchange_finish(&http->client, SESSION_IDLE_TIMEOUT);
-    return http->client.session.state == SESSION_READING ? reading_is_over(http)
-                                                         : relaying_is_over(http);
+    if (client->session.state == SESSION_DRAINING || exchange_has_down(client))
+        return exchange_finish(client, SESSION_IDLE_TIMEOUT);
+    return client->session.state == SESSION_READING ? reading_is_over(http)
+                                                    : relaying_is_over(http);
 }
