@@ -55,7 +55,7 @@ static unsigned count_conns(const struct core_host *host, enum core_conn_state s
 /* The waiters of a host: counts, order, and which have a dial. */
 static const char *check_waiters(const struct core_host *host)
 {
-    unsigned waiting = 0, have_dial = 0;
+    unsigned waiting = 0, have_dial = 0, choosing = 0;
     int64_t serial = 0;
     const struct core_request *waiter, *without_dial = NULL;
     TAILQ_FOREACH (waiter, &host->waiters, link) {
@@ -69,11 +69,14 @@ static const char *check_waiters(const struct core_host *host)
             without_dial = waiter;
         if (without_dial != NULL && waiter->has_dial)
             return "a younger waiter has a dial before an older one";
-        if (!waiter->fresh && host->count[CONN_IDLE] > 0)
+        choosing += waiter->tag != NULL && !waiter->fresh;
+        if (!waiter->fresh && waiter->tag == NULL && host->count[CONN_IDLE] > 0)
             return "a waiter beside an idle connection";
         serial = waiter->serial;
     }
     unsigned dials = core_host_dials(host);
+    if (choosing != host->choosing || host->settles != (core_host_settler(host) != NULL))
+        return "waiters that would settle for less are miscounted";
     if (waiting != host->waiting || have_dial != host->have_dial ||
         have_dial != (dials < waiting ? dials : waiting) || without_dial != host->without_dial)
         return "waiters are miscounted";
@@ -155,6 +158,8 @@ const char *pool_core_check_served(const struct pool_core *core)
     struct heap_node *needs = heap_first(&core->needs_dial);
     if (!TAILQ_EMPTY(&core->pending))
         return "something is left to do";
+    if (!TAILQ_EMPTY(&core->settling))
+        return "a waiter without a dial beside an idle connection";
     if (needs == NULL)
         return TAILQ_EMPTY(&core->wanting) || core_open(core) >= core->limits.max_open
                    ? NULL

@@ -49,6 +49,7 @@ void core_host_remove(struct core_host *host)
         TAILQ_REMOVE(&core->wanting, host, wanting);
     if (host->has_excess)
         TAILQ_REMOVE(&core->excess, host, excess);
+    assert(!host->settles); /* that needs a waiter */
     if (host->empty)
         TAILQ_REMOVE(&core->empties, host, empties);
     TAILQ_REMOVE(&core->hosts, host, hosts);
@@ -70,6 +71,7 @@ void core_host_add_waiter(struct core_host *host, struct core_request *request)
     TAILQ_INSERT_TAIL(&host->waiters, request, link);
     TAILQ_INSERT_TAIL(&core->waiters, request, arrival);
     host->waiting++;
+    host->choosing += request->tag != NULL && !request->fresh;
     core->stats.waiting++;
     core->stats.queued++;
     if (host->without_dial == NULL)
@@ -90,6 +92,7 @@ void core_host_remove_waiter(struct core_request *request)
     TAILQ_REMOVE(&host->waiters, request, link);
     TAILQ_REMOVE(&core->waiters, request, arrival);
     host->waiting--;
+    host->choosing -= request->tag != NULL && !request->fresh;
     core->stats.waiting--;
     core_due_clear(core, &request->due);
     core->members--;
@@ -104,6 +107,16 @@ struct core_request *core_host_waiter_for(const struct core_host *host,
         return waiter;
     /* A dial is under way for those that are passed over. */
     while (waiter != NULL && waiter->fresh && waiter->has_dial)
+        waiter = TAILQ_NEXT(waiter, link);
+    return waiter;
+}
+
+struct core_request *core_host_settler(const struct core_host *host)
+{
+    struct core_request *waiter = host->without_dial;
+    if (host->choosing == 0 || host->count[CONN_IDLE] == 0)
+        return NULL;
+    while (waiter != NULL && waiter->fresh)
         waiter = TAILQ_NEXT(waiter, link);
     return waiter;
 }
@@ -132,10 +145,12 @@ static void assign_dials(struct core_host *host)
 
 /* A waiter without a dial can use a place when its host has room and may dial. One that insists on
  * a fresh connection can also use the place of an idle one of its own host, unless one comes free
- * anyway. */
+ * anyway. One that an idle one would serve as well does not insist after dials that failed. */
 static bool needs_dial(const struct core_host *host)
 {
     if (host->without_dial == NULL || !core_host_may_dial(host))
+        return false;
+    if (host->choosing > 0 && core_due_is_set(&host->retry) && core_host_settler(host) != NULL)
         return false;
     if (core_host_open(host) < host->core->limits.max_per_host)
         return true;
@@ -187,6 +202,16 @@ static void update_excess(struct core_host *host)
     host->has_excess = excess;
 }
 
+static void update_settling(struct core_host *host)
+{
+    bool settles = core_host_settler(host) != NULL;
+    if (settles && !host->settles)
+        TAILQ_INSERT_TAIL(&host->core->settling, host, settling);
+    else if (!settles && host->settles)
+        TAILQ_REMOVE(&host->core->settling, host, settling);
+    host->settles = settles;
+}
+
 static void update_empty(struct core_host *host)
 {
     bool empty = !host->retained && !host->keeps_preconnected && core_host_is_empty(host);
@@ -207,9 +232,10 @@ void core_host_update(struct core_host *host)
     update_needs_dial(host);
     update_wanting(host);
     update_excess(host);
+    update_settling(host);
     update_empty(host);
     host->listed = heap_contains(&host->needs_dial) || host->wants_preconnected ||
-                   host->has_excess || host->empty;
+                   host->has_excess || host->settles || host->empty;
 }
 
 /* `span` times something between 0.75 and 1.25, so that many do not come back in step. */

@@ -131,6 +131,9 @@ void core_host_remove_waiter(struct core_request *request);
  * one and has no dial yet: then the connection's place is for it. */
 struct core_request *core_host_waiter_for(const struct core_host *host,
                                           const struct core_conn *conn);
+/* The oldest waiter without a dial that an idle connection of its host would serve as well, though
+ * it wants a new one more; NULL: there is none, or nothing is idle. */
+struct core_request *core_host_settler(const struct core_host *host);
 /* Brings the waiters' dials and the core's lists of hosts up to date; to be called after every
  * change. */
 void core_host_update(struct core_host *host);
@@ -163,7 +166,8 @@ void core_conn_park(struct core_conn *conn, usec_t now);
 
 /* core_serve.c */
 
-/* Offers the newest idle connection that this request can use; false: there is none [16, 18]. */
+/* Offers the idle connection that this request wants most; false: there is none that it wants more
+ * than a new one [16, 18, 33]. */
 bool core_serve_offer(struct core_request *request);
 /* The connection is the request's, which is returned; its owner is to be called. */
 struct core_request *core_serve_grant(struct core_conn *conn, struct core_request *request,

@@ -1,19 +1,42 @@
 /* Who gets what in the pool's core: connections go to waiters, places to dials. */
 #include "pool/core_internal.h"
 
-bool core_serve_offer(struct core_request *request)
+/* One that nobody has used yet is as good as a new one, and there already. The list is that of one
+ * host, max_per_host long at most, and walked for requests with a tag alone: the others take the
+ * first one, or the first unused one. */
+static struct core_conn *choose(const struct core_request *request)
 {
-    struct core_host *host = request->host;
-    struct core_conn *conn = TAILQ_FIRST(&host->conns[CONN_IDLE]);
-    while (conn != NULL && request->fresh && conn->uses > 0)
-        conn = TAILQ_NEXT(conn, link);
-    if (conn == NULL)
-        return false;
+    const struct pool_tag *tag = request->tag;
+    struct core_conn *conn, *of_identity = NULL, *unused = NULL;
+    TAILQ_FOREACH (conn, &request->host->conns[CONN_IDLE], link) {
+        if (request->fresh && conn->uses > 0)
+            continue;
+        bool same = tag == NULL || pool_tag_is_of(&conn->tag, tag->identity);
+        if (same && (tag == NULL || conn->tag.variant == tag->variant))
+            return conn;
+        if (same && of_identity == NULL)
+            of_identity = conn;
+        if (conn->uses == 0 && unused == NULL)
+            unused = conn;
+    }
+    return of_identity != NULL ? of_identity : unused;
+}
+
+static void offer(struct core_conn *conn, struct core_request *request)
+{
     request->state = CORE_REQUEST_OFFERED;
     request->conn = conn;
     conn->lease = request;
     core_conn_set_state(conn, CONN_BUSY);
-    core_pending_set(host->core, &conn->pending, POOL_PEEK);
+    core_pending_set(conn->host->core, &conn->pending, POOL_PEEK);
+}
+
+bool core_serve_offer(struct core_request *request)
+{
+    struct core_conn *conn = choose(request);
+    if (conn == NULL)
+        return false;
+    offer(conn, request);
     return true;
 }
 
@@ -151,6 +174,8 @@ static bool is_place_coming(const struct core_host *host)
 
 bool core_serve_has_place(const struct core_host *host)
 {
+    if (host->settles)
+        return true;
     if (!heap_contains(&host->needs_dial))
         return is_place_coming(host);
     return is_place_free(host) || !may_evict(host->core) || core_serve_victim(host) != NULL;
@@ -165,13 +190,33 @@ static bool dial(struct core_host *host, bool preconnect, struct pool_action *ac
     return true;
 }
 
+/* No dial can begin for the first one in core->needs_dial. Some waiter for which none can begin
+ * either gets the idle connection of its host that is the longest unused [33]. False: there is
+ * none. */
+static bool settle(struct pool_core *core)
+{
+    struct core_host *host;
+    TAILQ_FOREACH (host, &core->settling, settling) {
+        if (heap_contains(&host->needs_dial) && is_place_free(host))
+            continue; /* its dial is the next but for those that make room for themselves */
+        struct core_request *request = core_host_settler(host);
+        core_host_remove_waiter(request);
+        core->members++; /* as before: there is room */
+        offer(TAILQ_LAST(&host->conns[CONN_IDLE], core_conn_list), request);
+        return true;
+    }
+    return false;
+}
+
 bool core_serve_dial(struct pool_core *core, struct pool_action *action)
 {
     struct heap_node *node = heap_first(&core->needs_dial);
+    if (node != NULL && is_place_free(container_of(node, struct core_host, needs_dial)))
+        return dial(container_of(node, struct core_host, needs_dial), false, action);
+    if (settle(core))
+        return false;
     if (node != NULL) {
         struct core_host *host = container_of(node, struct core_host, needs_dial);
-        if (is_place_free(host))
-            return dial(host, false, action);
         struct core_conn *victim = core_serve_victim(host);
         if (victim != NULL)
             core_conn_close(victim, DISCARD_EVICTED, false);

@@ -91,8 +91,9 @@ int pool_allocate(struct pool *pool, struct allocation *allocation)
     if (allocation->timeout >= 0)
         pool_names_refresh(host);
     allocation->host = host;
-    int result = pool_core_request(&host->core, &allocation->request, allocation->fresh,
-                                   allocation->timeout, loop_now(pool->loop));
+    const struct core_wish wish = {
+        .tag = allocation->tag, .timeout = allocation->timeout, .fresh = allocation->fresh};
+    int result = pool_core_request(&host->core, &allocation->request, &wish, loop_now(pool->loop));
     pool_io_run(pool);
     if (pool_is_waiting(allocation) && !allocation->request.has_dial)
         pool_report_wait(allocation);
@@ -126,6 +127,39 @@ void pool_describe(const struct allocation *lease, struct conn_info *info)
                                .handshake_time = conn->dial_handler.handshake_time};
 }
 
+bool pool_has_waiters(const struct allocation *lease)
+{
+    assert(pool_is_leased(lease));
+    return pool_core_has_waiters(lease->request.conn);
+}
+
+const struct pool_tag *pool_get_tag(const struct allocation *lease)
+{
+    assert(pool_is_leased(lease));
+    return &lease->request.conn->tag;
+}
+
+void pool_set_tag(struct allocation *lease, const struct pool_tag *tag)
+{
+    assert(pool_is_leased(lease));
+    pool_core_set_tag(&lease->request, tag);
+}
+
+void *pool_attached(const struct allocation *lease)
+{
+    assert(pool_is_leased(lease));
+    return pool_conn_of(lease->request.conn)->attached;
+}
+
+void pool_attach(struct allocation *lease, void *attached, void (*free_attached)(void *))
+{
+    assert(pool_is_leased(lease));
+    struct pool_conn *conn = pool_conn_of(lease->request.conn);
+    pool_io_detach(conn);
+    conn->attached = attached;
+    conn->free_attached = free_attached;
+}
+
 bool pool_release(struct allocation *lease, enum pool_release release)
 {
     struct pool *pool = lease->pool;
@@ -154,6 +188,13 @@ void pool_discard(struct allocation *lease, enum pool_discard reason, bool reset
     lease->stream = NULL;
     pool_core_discard(&lease->request, reason, reset);
     pool_io_run(lease->pool);
+}
+
+void pool_discard_tagged(struct pool_host *host, const unsigned char identity[POOL_IDENTITY_SIZE],
+                         enum pool_discard reason)
+{
+    pool_core_discard_tagged(&host->core, identity, reason);
+    pool_io_run(host->pool);
 }
 
 bool pool_can_hold(const struct pool_host *host)

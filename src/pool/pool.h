@@ -30,6 +30,9 @@ struct allocation {
     struct pool_host *retained; /* that endpoint's host, by pool_retain: saves looking for it */
     usec_t timeout;             /* 0: the pool's; negative: fails at once [21] */
     bool fresh;                 /* only a connection that nobody has used before */
+    const struct pool_tag *tag; /* what it is to be in, rather than not [33]: the connection that is
+                                   granted may have another tag. NULL: that makes no difference.
+                                   Borrowed until the grant */
     /* The grant [2]. On success failure is NULL and the lease has begun: stream may be used and its
      * handler is this allocation's owner's to set. Else failure says why, and is valid during the
      * call. The allocation may be freed or used again from inside. */
@@ -104,6 +107,20 @@ struct conn_info {
 };
 void pool_describe(const struct allocation *lease, struct conn_info *info);
 
+/* Whether somebody waits for a connection to the host of this lease. */
+bool pool_has_waiters(const struct allocation *lease);
+
+/* What a lease's connection is in: as it was set last, and all zero before. It keeps its tag for
+ * those that have it later [33]. */
+const struct pool_tag *pool_get_tag(const struct allocation *lease);
+void pool_set_tag(struct allocation *lease, const struct pool_tag *tag);
+
+/* What a protocol knows of a lease's connection goes with it from lease to lease, and to its end:
+ * then, or when something else is attached, it is given to free_attached (once), which must not
+ * call the pool. NULL: nothing is attached. */
+void *pool_attached(const struct allocation *lease);
+void pool_attach(struct allocation *lease, void *attached, void (*free_attached)(void *));
+
 /* What a user that releases a connection knows of it. */
 enum pool_release {
     RELEASE_PEEK,     /* that it is fit for reuse; the pool peeks for itself [18] */
@@ -119,6 +136,10 @@ enum pool_release {
  * lease ended twice is a programming error [29]. */
 bool pool_release(struct allocation *lease, enum pool_release release);
 void pool_discard(struct allocation *lease, enum pool_discard reason, bool reset);
+
+/* Closes all idle connections of the host that have this identity, whatever their variant [36]. */
+void pool_discard_tagged(struct pool_host *host, const unsigned char identity[POOL_IDENTITY_SIZE],
+                         enum pool_discard reason);
 
 /* A lease whose user may keep it for as long as it likes (a tunnel, a connection with affinity) is
  * held: it counts under max_tunnels and no longer under max_per_host, whose place goes to whoever

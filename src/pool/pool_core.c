@@ -23,6 +23,7 @@ void pool_core_init(struct pool_core *core, const struct pool_limits *limits, ui
     TAILQ_INIT(&core->idle);
     TAILQ_INIT(&core->wanting);
     TAILQ_INIT(&core->excess);
+    TAILQ_INIT(&core->settling);
     TAILQ_INIT(&core->empties);
     TAILQ_INIT(&core->waiters);
     TAILQ_INIT(&core->pending);
@@ -348,23 +349,24 @@ void pool_core_closed(struct core_conn *conn)
     core_conn_set_state(conn, CONN_CLOSED);
 }
 
-int pool_core_request(struct core_host *host, struct core_request *request, bool fresh,
-                      usec_t timeout, usec_t now)
+int pool_core_request(struct core_host *host, struct core_request *request,
+                      const struct core_wish *wish, usec_t now)
 {
     struct pool_core *core = host->core;
     assert(request->state == CORE_REQUEST_ENDED);
     request->host = host;
     request->conn = NULL;
-    request->fresh = fresh;
+    request->tag = wish->tag;
+    request->fresh = wish->fresh;
     request->has_dial = false;
     request->serial = ++core->serial;
-    if (timeout < 0) {
+    if (wish->timeout < 0) {
         core_serve_fail(core, request, CORE_REQUEST_TOO_LATE);
         return 0;
     }
     if (core_add_member(core) < 0)
         return -1;
-    request->deadline = now + (timeout != 0 ? timeout : core->limits.timeout);
+    request->deadline = now + (wish->timeout != 0 ? wish->timeout : core->limits.timeout);
     offer_or_enqueue(request);
     return 0;
 }
@@ -457,4 +459,21 @@ bool pool_core_unhold(struct core_request *lease)
 void pool_core_set_idle_hint(struct core_request *lease, usec_t idle_hint)
 {
     lease->conn->idle_hint = idle_hint;
+}
+
+void pool_core_set_tag(struct core_request *lease, const struct pool_tag *tag)
+{
+    lease->conn->tag = *tag;
+}
+
+void pool_core_discard_tagged(struct core_host *host,
+                              const unsigned char identity[POOL_IDENTITY_SIZE],
+                              enum pool_discard reason)
+{
+    struct core_conn *conn = TAILQ_FIRST(&host->conns[CONN_IDLE]), *next;
+    for (; conn != NULL; conn = next) {
+        next = TAILQ_NEXT(conn, link);
+        if (pool_tag_is_of(&conn->tag, identity))
+            core_conn_close(conn, reason, false);
+    }
 }

@@ -112,9 +112,17 @@ struct core_due {
 
 /* The fields below are the core's; users read those that the first group has. */
 
+/* What a request is to get, and within which time. */
+struct core_wish {
+    const struct pool_tag *tag; /* the connection it would like best [33]; NULL: any is as good.
+                                   Borrowed until the grant */
+    usec_t timeout;             /* 0: the pool's; negative: fails at once */
+    bool fresh;                 /* only a connection that nobody has used before */
+};
+
 struct core_request {
     enum core_request_state state;
-    bool fresh;                 /* only a connection that nobody has used before */
+    bool fresh;                 /* as wished */
     bool has_dial;              /* WAITING: a dial is under way for it; as it was, when it failed */
     enum from_cache from_cache; /* GRANTED, with conn */
     enum core_request_failure failure; /* GRANTED, without */
@@ -124,6 +132,7 @@ struct core_request {
     struct core_host *host;            /* OFFERED, WAITING */
     struct core_conn *conn;            /* OFFERED, GRANTED, LEASED */
 
+    const struct pool_tag *tag; /* as wished, and borrowed until the grant */
     usec_t deadline;
     struct core_due due; /* WAITING */
     struct core_pending pending;
@@ -147,6 +156,7 @@ struct core_conn {
     usec_t max_age;             /* the pool's, or up to 10 % less; 0: any age */
     usec_t idle_hint;           /* the upstream's; 0: none */
     usec_t idle_since, idle_until;
+    struct pool_tag tag;
     struct core_due due; /* IDLE with a hint shorter than keep_alive */
     struct core_pending pending;
     TAILQ_ENTRY(core_conn) link; /* in its host's list of its state */
@@ -166,6 +176,7 @@ struct core_host {
     unsigned closing_held;            /* of those CLOSING: were held */
     struct core_request_list waiters; /* oldest first */
     unsigned waiting;
+    unsigned choosing; /* of these: want a tag, and not a fresh connection */
     /* Dials are not tied to waiters, but each dial under way is for one: the oldest min(dials,
      * waiters) have one, and the next one is the one that wants another dial. */
     unsigned have_dial;
@@ -175,6 +186,7 @@ struct core_host {
     bool sends_greeting;         /* early bytes on an unused connection are for its first user */
     bool wants_preconnected;     /* in core->wanting */
     bool has_excess;             /* in core->excess */
+    bool settles;                /* in core->settling */
     bool empty;                  /* in core->empties */
     bool listed;                 /* in any of these, or in core->needs_dial */
     usec_t backoff;              /* the last pause between dials for preconnected connections */
@@ -182,6 +194,7 @@ struct core_host {
     TAILQ_ENTRY(core_host) hosts;
     TAILQ_ENTRY(core_host) wanting;
     TAILQ_ENTRY(core_host) excess;
+    TAILQ_ENTRY(core_host) settling;
     TAILQ_ENTRY(core_host) empties;
 };
 
@@ -202,7 +215,10 @@ struct pool_core {
     struct heap needs_dial;        /* hosts by the serial of their oldest waiter without a dial */
     struct core_host_list wanting; /* hosts that want preconnected connections */
     struct core_host_list excess;  /* hosts with dials that nobody waits for */
-    struct core_host_list empties; /* hosts to be freed */
+    /* Hosts with a waiter without a dial, and idle connections that it wants less than a new one:
+     * it settles for one of these when no dial can begin. */
+    struct core_host_list settling;
+    struct core_host_list empties;    /* hosts to be freed */
     struct core_request_list waiters; /* of all hosts, oldest first */
     struct core_pending_list pending;
     struct heap due;
@@ -224,7 +240,7 @@ bool pool_core_take(struct pool_core *core, struct pool_action *action);
 static inline bool pool_core_next(struct pool_core *core, struct pool_action *action)
 {
     bool idle = TAILQ_EMPTY(&core->pending) && core->needs_dial.count == 0 &&
-                TAILQ_EMPTY(&core->wanting); /* mostly */
+                TAILQ_EMPTY(&core->wanting) && TAILQ_EMPTY(&core->settling); /* mostly */
     return !idle && pool_core_take(core, action);
 }
 
@@ -313,10 +329,9 @@ void pool_core_closed(struct core_conn *conn);
 
 /* Requests. */
 
-/* Asks for a connection to a host. timeout 0: the pool's; negative: fails at once. 0, or -1 with
- * ENOMEM. Not after POOL_SHUT. */
-MUST_CHECK int pool_core_request(struct core_host *host, struct core_request *request, bool fresh,
-                                 usec_t timeout, usec_t now);
+/* Asks for a connection to a host. 0, or -1 with ENOMEM. Not after POOL_SHUT. */
+MUST_CHECK int pool_core_request(struct core_host *host, struct core_request *request,
+                                 const struct core_wish *wish, usec_t now);
 
 /* Takes it back in any stage before it is delivered [28]. What was granted is peeked at, and goes
  * to the next one. */
@@ -357,5 +372,11 @@ MUST_CHECK bool pool_core_reserve_hold(struct core_request *lease);
 void pool_core_hold(struct core_request *lease);
 MUST_CHECK bool pool_core_unhold(struct core_request *lease);
 void pool_core_set_idle_hint(struct core_request *lease, usec_t idle_hint);
+
+/* As pool_set_tag and pool_discard_tagged in pool.h. */
+void pool_core_set_tag(struct core_request *lease, const struct pool_tag *tag);
+void pool_core_discard_tagged(struct core_host *host,
+                              const unsigned char identity[POOL_IDENTITY_SIZE],
+                              enum pool_discard reason);
 
 #endif

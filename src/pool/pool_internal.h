@@ -24,6 +24,8 @@ struct pool_conn {
     uint64_t number; /* in logs */
     struct core_conn core;
     struct dial *dial; /* CONNECTING */
+    void *attached;    /* by its users */
+    void (*free_attached)(void *);
     struct stream_handler idle_handler;
     struct dial_handler dial_handler;
     struct stream stream;
@@ -147,6 +149,8 @@ enum pool_peek pool_io_peek(struct pool_conn *conn);
 /* What became of a connection that was ready: granted to this request, whose owner will be called,
  * or (NULL) idle, or to be closed. */
 void pool_io_placed(struct pool_conn *conn, struct core_request *request);
+/* Frees what is attached to a connection. */
+void pool_io_detach(struct pool_conn *conn);
 /* The connection is nobody's: when it becomes readable it is peeked at. To be called before the
  * core is called. */
 static inline void pool_io_watch_idle(struct pool_conn *conn)

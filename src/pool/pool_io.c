@@ -147,8 +147,16 @@ static void do_dial(struct pool *pool, const struct pool_action *action)
                         strerror(number));
 }
 
+void pool_io_detach(struct pool_conn *conn)
+{
+    if (conn->attached != NULL)
+        conn->free_attached(conn->attached);
+    conn->attached = NULL;
+}
+
 static void end_conn(struct pool_conn *conn, bool reset)
 {
+    pool_io_detach(conn);
     dialer_cancel(conn->dial);
     if (reset)
         stream_reset(&conn->stream);

@@ -3,7 +3,9 @@
 #ifndef KAPROXY_POOL_TYPES_H
 #define KAPROXY_POOL_TYPES_H
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/util.h"
 #include "net/address.h"
@@ -31,6 +33,21 @@ struct pool_limits {
     union address bind_address; /* local address; family AF_UNSPEC: any */
 };
 
+/* What a connection is in, where that makes a difference to who can use it: the identity says in
+ * whose name, the variant what else differs. All zero for one that nobody has said anything of, a
+ * new one too. The pool compares them, and knows nothing else of them [33]. */
+#define POOL_IDENTITY_SIZE 16
+struct pool_tag {
+    unsigned char identity[POOL_IDENTITY_SIZE];
+    uint32_t variant;
+};
+
+static inline bool pool_tag_is_of(const struct pool_tag *tag,
+                                  const unsigned char identity[POOL_IDENTITY_SIZE])
+{
+    return memcmp(tag->identity, identity, POOL_IDENTITY_SIZE) == 0;
+}
+
 enum from_cache {
     FROM_NONE,      /* made for this host, by whoever's dial [7] */
     FROM_IMMEDIATE, /* was idle when the allocation came [5] */
@@ -47,9 +64,11 @@ const char *pool_from_cache_name(enum from_cache from_cache);
     X(DISCARD_EARLY_RESPONSE, "early_response") /* it answered before it had the whole request */  \
     X(DISCARD_CLIENT_ABORT, "client_abort")     /* the client went away in mid-exchange */         \
     X(DISCARD_PROTOCOL_ERROR, "protocol_error") /* the upstream broke its protocol */              \
-    X(DISCARD_UNACKED, "unacked")               /* what was sent was not acknowledged */           \
-    X(DISCARD_IDLE_TIMEOUT, "idle_timeout")     /* the session's idle_timeout struck */            \
-    X(DISCARD_KEEP_ALIVE, "keep_alive")         /* idle for too long */                            \
+    X(DISCARD_UNKNOWN_STATE, "unknown_state") /* nobody knows what it is in, or one client does */ \
+    X(DISCARD_UNACKED, "unacked")             /* what was sent was not acknowledged */             \
+    X(DISCARD_IDLE_TIMEOUT, "idle_timeout")   /* the session's idle_timeout struck */              \
+    X(DISCARD_LOGIN_REFUSED, "login_refused") /* a login like the one that it has was refused */   \
+    X(DISCARD_KEEP_ALIVE, "keep_alive")       /* idle for too long */                              \
     X(DISCARD_MAX_AGE, "max_age")                                                                  \
     X(DISCARD_MAX_USES, "max_uses")                                                                \
     X(DISCARD_MAX_PER_HOST, "max_per_host") /* was held, and comes back to a full host [32] */     \

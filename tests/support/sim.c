@@ -2,6 +2,7 @@
 #include "support/sim.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct sim sim;
 
@@ -87,6 +88,7 @@ static void note_idle(struct conn *conn)
     if (conn->core.state != CONN_IDLE)
         return;
     conn->held = false;
+    conn->idle_order = ++sim.idle_order;
     conn->idle_end = sim.now + (hint != 0 && hint < keep_alive ? hint : keep_alive);
 }
 
@@ -111,6 +113,7 @@ void sim_granted(struct core_request *request, struct conn *conn)
     conn->uses++;
     CLAIM(conn->uses == conn->core.uses, "uses are miscounted");
     CLAIM(!slot->fresh || conn->uses == 1, "fresh, but used before");
+    CLAIM(memcmp(&conn->core.tag, &conn->tag, sizeof(conn->tag)) == 0, "another tag");
     CLAIM(request->from_cache == FROM_IMMEDIATE ||
               (request->from_cache == FROM_NONE) == (conn->uses == 1),
           "a wrong from_cache");
@@ -133,6 +136,39 @@ void sim_failed(struct core_request *request)
     CLAIM(request->failure != CORE_REQUEST_TOO_MANY || sim.core.limits.max_waiting > 0,
           "refused without a limit");
     slot->state = SLOT_TOLD;
+}
+
+/* The order of preference [33]. */
+
+static bool has_identity(const struct conn *conn, const struct slot *slot)
+{
+    return memcmp(conn->tag.identity, slot->tag.identity, sizeof(conn->tag.identity)) == 0;
+}
+
+/* How well an idle connection serves a request; 0: not at all, or less than a new one. */
+static int rank(const struct conn *conn, const struct slot *slot)
+{
+    if (slot->fresh && conn->uses > 0)
+        return 0;
+    if (!slot->tagged)
+        return 1;
+    if (has_identity(conn, slot))
+        return conn->tag.variant == slot->tag.variant ? 3 : 2;
+    return conn->uses == 0 ? 1 : 0;
+}
+
+struct conn *sim_choose(const struct slot *slot)
+{
+    struct conn *best = NULL;
+    for (struct conn *conn = sim.conns; conn < sim.conns + CONNS; conn++) {
+        if (conn->state != PLACE_OPEN || conn->core.state != CONN_IDLE ||
+            conn->host != slot->host || rank(conn, slot) == 0)
+            continue;
+        if (best == NULL || rank(conn, slot) > rank(best, slot) ||
+            (rank(conn, slot) == rank(best, slot) && conn->idle_order > best->idle_order))
+            best = conn;
+    }
+    return best;
 }
 
 /* What the core says is done. */
@@ -165,7 +201,14 @@ enum pool_peek sim_peek(const struct conn *conn)
 static void do_peek(struct conn *conn)
 {
     enum pool_peek found = sim_peek(conn);
+    struct core_request *offered = conn->core.lease;
+    const struct slot *slot = offered == NULL ? NULL : container_of(offered, struct slot, request);
+    const struct conn *second = slot == NULL ? NULL : sim_choose(slot);
     struct core_request *request = pool_core_peeked(&conn->core, found, sim.now);
+    CLAIM(slot == NULL || request == offered ||
+              (second == NULL ? offered->state != CORE_REQUEST_OFFERED
+                              : offered->conn == &second->core),
+          "a stale one is followed by another than the second choice");
     bool greeting = found == POOL_PEEK_DATA && conn->uses == 0;
     CLAIM(request == NULL || found <= POOL_PEEK_DRAINED || greeting || found == POOL_PEEK_PARTIAL,
           "a connection is granted that is of no use");
@@ -270,6 +313,29 @@ static void claim_served(void)
     }
 }
 
+/* A peek is about to be taken. At a connection that the request wants least? Then there is no
+ * better one, none is idle for longer, and no dial can begin [33, 34]. */
+static void claim_settled(const struct conn *conn)
+{
+    const struct pool_limits *limits = &sim.core.limits;
+    if (conn->core.lease == NULL)
+        return;
+    const struct slot *slot = container_of(conn->core.lease, struct slot, request);
+    if (rank(conn, slot) > 0)
+        return;
+    CLAIM(slot->tagged && !slot->fresh && sim_choose(slot) == NULL, "a better one is idle");
+    for (const struct conn *other = sim.conns; other < sim.conns + CONNS; other++)
+        CLAIM(other->state != PLACE_OPEN || other->core.state != CONN_IDLE ||
+                  other->host != conn->host || other->idle_order > conn->idle_order,
+              "another one is idle for longer");
+    struct count count = count_conns();
+    CLAIM(count.here[conn->host] >= limits->max_per_host ||
+              count.dials[conn->host] >= limits->max_connecting || count.open >= limits->max_open ||
+              heap_contains(&conn->core.host->retry.node),
+          "a new one could be dialled");
+    sim.settled++;
+}
+
 /* Takes what the core says into a free hand, or does it. False: there is nothing to be done. */
 bool sim_take(void)
 {
@@ -283,6 +349,8 @@ bool sim_take(void)
         claim_served();
         return false;
     }
+    if (action.kind == POOL_PEEK)
+        claim_settled(sim_conn_of(action.conn));
     if (sim.eager || action.kind == POOL_FAIL)
         do_action(&action);
     else

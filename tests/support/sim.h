@@ -25,7 +25,8 @@ struct slot {
     struct core_request request;
     enum { SLOT_FREE, SLOT_ASKED, SLOT_TOLD, SLOT_LEASED } state;
     int host;
-    bool fresh, may_hold, holds;
+    bool fresh, may_hold, holds, tagged;
+    struct pool_tag tag;
     usec_t deadline;
 };
 
@@ -40,6 +41,8 @@ struct conn {
     enum pool_peek far_side;
     usec_t born, idle_end;
     unsigned uses;
+    struct pool_tag tag;
+    uint64_t idle_order; /* a greater one has come to be idle later */
 };
 
 /* What the core has said, and is not done yet. */
@@ -60,6 +63,8 @@ struct sim {
     bool eager; /* does everything at once, in order */
     bool closing;
     uint64_t asked, granted, failed, cancelled; /* in this round */
+    uint64_t idle_order;                        /* of the last connection that came to be idle */
+    uint64_t settled;                           /* requests that got what they wanted least */
     struct pool_stats totals;
 };
 extern struct sim sim;
@@ -91,6 +96,9 @@ bool sim_is_in_hand(const struct conn *conn);
 /* What events of a connection return: the request that has it, or that fails; NULL: none. */
 void sim_granted(struct core_request *request, struct conn *conn);
 void sim_failed(struct core_request *request);
+
+/* The idle connection that the slot's request is to be offered at once, or NULL. */
+struct conn *sim_choose(const struct slot *slot);
 
 /* What a peek finds. */
 enum pool_peek sim_peek(const struct conn *conn);

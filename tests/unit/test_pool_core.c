@@ -75,7 +75,7 @@ static struct pool_action next(struct fixture *f)
 
 static void ask(struct core_host *host, struct core_request *request)
 {
-    assert_int_equal(pool_core_request(host, request, false, 0, NOW), 0);
+    assert_int_equal(pool_core_request(host, request, &(struct core_wish){0}, NOW), 0);
 }
 
 /* A dial for this host is what is to be done, and begins. */
@@ -216,12 +216,130 @@ static void fresh_is_passed_over(void **state)
     struct fixture *f = *state;
     open_core(f, &(struct pool_limits){.max_per_host = 2});
     lease(f, &f->a, 0);
-    assert_int_equal(pool_core_request(&f->a, &f->requests[1], true, 0, NOW), 0);
+    const struct core_wish wish = {.fresh = true};
+    assert_int_equal(pool_core_request(&f->a, &f->requests[1], &wish, NOW), 0);
     dial(f, &f->a, &f->conns[1]);
     ask(&f->a, &f->requests[2]);
     deliver(f, pool_core_release(&f->requests[0], POOL_PEEK_QUIET, NOW), &f->requests[2]);
     claim_action(f, POOL_NOTHING, NULL);
     deliver(f, pool_core_connected(&f->conns[1], false, NOW), &f->requests[1]);
+}
+
+static const struct pool_tag anna = {.identity = "anna"}, bert = {.identity = "bert"};
+
+static void ask_tagged(struct core_host *host, struct core_request *request,
+                       const struct pool_tag *tag)
+{
+    const struct core_wish wish = {.tag = tag};
+    assert_int_equal(pool_core_request(host, request, &wish, NOW), 0);
+}
+
+/* [33, 34] A place that was free when the request came is taken before its dial begins: what is
+ * idle will do. */
+static void place_is_gone_before_the_dial(void **state)
+{
+    struct fixture *f = *state;
+    open_core(f, &(struct pool_limits){.max_per_host = 2, .max_tunnels = 1});
+    lease(f, &f->a, 0);
+    assert_true(pool_core_reserve_hold(&f->requests[0]));
+    pool_core_hold(&f->requests[0]);
+    make_idle(f, &f->a, 1);
+    ask_tagged(&f->a, &f->requests[1], &anna);
+    assert_int_equal(f->requests[1].state, CORE_REQUEST_WAITING);
+    assert_true(pool_core_unhold(&f->requests[0]));
+    claim_action(f, POOL_PEEK, &f->conns[1]);
+    deliver(f, pool_core_peeked(&f->conns[1], POOL_PEEK_QUIET, NOW), &f->requests[1]);
+    assert_int_equal(f->requests[1].from_cache, FROM_IMMEDIATE);
+}
+
+/* [34] At max_open an older waiter of another host has the last place. */
+static void older_waiter_has_the_place(void **state)
+{
+    struct fixture *f = *state;
+    open_core(f, &(struct pool_limits){.max_open = 2});
+    make_idle(f, &f->a, 0);
+    ask(&f->b, &f->requests[1]);
+    ask_tagged(&f->a, &f->requests[2], &anna);
+    dial(f, &f->b, &f->conns[1]);
+    claim_action(f, POOL_PEEK, &f->conns[0]);
+    deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[2]);
+}
+
+/* [33, 34] The dial that was its is gone, and so is the place: what is idle will do. */
+static void dial_is_gone(void **state)
+{
+    struct fixture *f = *state;
+    open_core(f, &(struct pool_limits){.max_open = 2});
+    make_idle(f, &f->a, 0);
+    ask_tagged(&f->a, &f->requests[0], &anna);
+    dial(f, &f->a, &f->conns[1]);
+    pool_core_cancel(&f->core, &f->requests[0]);
+    claim_action(f, POOL_CANCEL_DIAL, &f->conns[1]); /* in our hands, and the next one's dial */
+    ask(&f->b, &f->requests[1]);
+    ask_tagged(&f->a, &f->requests[2], &anna);
+    assert_true(f->requests[2].has_dial);
+    claim_action(f, POOL_NOTHING, NULL);
+    pool_core_closed(&f->conns[1]);
+    assert_false(f->requests[2].has_dial);
+    dial(f, &f->b, &f->conns[2]);
+    claim_action(f, POOL_PEEK, &f->conns[0]);
+    deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[2]);
+    claim_action(f, POOL_NOTHING, NULL);
+}
+
+/* [34] Behind one that insists on a connection that nobody has used, and waits for a place. */
+static void settles_behind_a_fresh_one(void **state)
+{
+    struct fixture *f = *state;
+    const struct core_wish fresh = {.fresh = true};
+    open_core(f, &(struct pool_limits){.max_connecting = 1});
+    make_idle(f, &f->a, 0);
+    assert_int_equal(pool_core_request(&f->a, &f->requests[0], &fresh, NOW), 0);
+    dial(f, &f->a, &f->conns[1]);
+    assert_int_equal(pool_core_request(&f->a, &f->requests[1], &fresh, NOW), 0);
+    ask_tagged(&f->a, &f->requests[2], &anna);
+    claim_action(f, POOL_PEEK, &f->conns[0]);
+    deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[2]);
+    claim_action(f, POOL_NOTHING, NULL);
+}
+
+/* [34] A host to which dials have failed, and which is in a pause. */
+static void settles_in_a_pause(void **state)
+{
+    struct fixture *f = *state;
+    open_core(f, &(struct pool_limits){.min_idle = 1});
+    make_idle(f, &f->a, 0);
+    pool_core_keep_preconnected(&f->a);
+    f->core.limits.min_idle = 2;
+    pool_core_keep_preconnected(&f->a);
+    dial(f, &f->a, &f->conns[1]);
+    assert_null(pool_core_dial_failed(&f->conns[1], NOW));
+    claim_action(f, POOL_CLOSE, &f->conns[1]);
+    pool_core_closed(&f->conns[1]);
+    claim_action(f, POOL_NOTHING, NULL);
+    ask_tagged(&f->a, &f->requests[0], &anna);
+    claim_action(f, POOL_PEEK, &f->conns[0]);
+    deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[0]);
+    ask_tagged(&f->a, &f->requests[2], &anna); /* nothing is idle: it dials all the same */
+    dial(f, &f->a, &f->conns[2]);
+}
+
+/* [33] With its dial under way it waits beside what is idle; those without a tag take that. */
+static void waits_beside_what_is_idle(void **state)
+{
+    struct fixture *f = *state;
+    open_core(f, &(struct pool_limits){.max_per_host = 2});
+    lease(f, &f->a, 0);
+    pool_core_set_tag(&f->requests[0], &anna);
+    assert_null(pool_core_release(&f->requests[0], POOL_PEEK_QUIET, NOW));
+    ask_tagged(&f->a, &f->requests[0], &bert);
+    dial(f, &f->a, &f->conns[1]);
+    claim_action(f, POOL_NOTHING, NULL);
+    assert_int_equal(f->conns[0].state, CONN_IDLE);
+    ask(&f->a, &f->requests[1]);
+    claim_action(f, POOL_PEEK, &f->conns[0]);
+    deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[1]);
+    deliver(f, pool_core_connected(&f->conns[1], false, NOW), &f->requests[0]);
 }
 
 /* A drained connection for which somebody waits is peeked at after all. */
@@ -325,6 +443,12 @@ int main(void)
         CORE_TEST(refused_offer_goes_on),
         CORE_TEST(cancelled_goes_to_the_next),
         CORE_TEST(fresh_is_passed_over),
+        CORE_TEST(place_is_gone_before_the_dial),
+        CORE_TEST(older_waiter_has_the_place),
+        CORE_TEST(dial_is_gone),
+        CORE_TEST(settles_behind_a_fresh_one),
+        CORE_TEST(settles_in_a_pause),
+        CORE_TEST(waits_beside_what_is_idle),
         CORE_TEST(drained_is_peeked_at_for_a_waiter),
         CORE_TEST(unwanted_dial),
         CORE_TEST(waiter_leaves_before_its_dial),

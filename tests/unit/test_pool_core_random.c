@@ -28,6 +28,24 @@ static bool has_room(const struct core_host *host)
            all + of_all[CONN_IDLE] < limits->max_open;
 }
 
+static struct pool_tag any_tag(void)
+{
+    return (struct pool_tag){.identity = {(unsigned char)sim_below(3)}, .variant = sim_below(2)};
+}
+
+/* Asks; an idle connection that the request wants more than a new one is offered at once [33]. */
+static void ask(struct slot *slot, usec_t timeout)
+{
+    const struct core_wish wish = {
+        .tag = slot->tagged ? &slot->tag : NULL, .timeout = timeout, .fresh = slot->fresh};
+    const struct conn *choice = sim_choose(slot);
+    CLAIM(pool_core_request(sim_get_host(slot->host), &slot->request, &wish, sim.now) == 0,
+          "no memory");
+    CLAIM(timeout < 0 || (choice == NULL ? slot->request.state != CORE_REQUEST_OFFERED
+                                         : slot->request.conn == &choice->core),
+          "another one than the best is offered");
+}
+
 static void step_request(void)
 {
     struct slot *slot = sim_pick_slot(SLOT_FREE);
@@ -38,12 +56,12 @@ static void step_request(void)
         timeout = -1;
     *slot =
         (struct slot){.state = SLOT_ASKED, .host = (int)sim_below(HOSTS), .fresh = sim_percent(10)};
+    slot->tagged = sim_percent(50);
+    slot->tag = any_tag();
     slot->deadline = sim.now + (timeout != 0 ? timeout : sim.core.limits.timeout);
     sim.asked++;
     unsigned queued = sim.core.stats.queued, most = sim.core.limits.max_waiting;
-    CLAIM(pool_core_request(sim_get_host(slot->host), &slot->request, slot->fresh, timeout,
-                            sim.now) == 0,
-          "no memory");
+    ask(slot, timeout);
     if (sim.eager)
         sim_do_all();
     bool queues = slot->request.state == CORE_REQUEST_WAITING && !slot->request.has_dial;
@@ -163,6 +181,28 @@ static void step_unhold(void)
     slot->may_hold = slot->holds = sim_conn_of(slot->request.conn)->held = false;
 }
 
+static void step_set_tag(void)
+{
+    struct slot *slot = sim_pick_slot(SLOT_LEASED);
+    if (slot == NULL)
+        return;
+    struct conn *conn = sim_conn_of(slot->request.conn);
+    conn->tag = any_tag();
+    pool_core_set_tag(&slot->request, &conn->tag);
+}
+
+/* [36] */
+static void step_discard_tagged(void)
+{
+    struct pool_tag tag = any_tag();
+    int host = (int)sim_below(HOSTS);
+    pool_core_discard_tagged(sim_get_host(host), tag.identity, DISCARD_LOGIN_REFUSED);
+    for (const struct conn *conn = sim.conns; conn < sim.conns + CONNS; conn++)
+        CLAIM(conn->state != PLACE_OPEN || conn->host != host || conn->core.state != CONN_IDLE ||
+                  !pool_tag_is_of(&conn->tag, tag.identity),
+              "one with that identity is still idle");
+}
+
 static void step_idle_hint(void)
 {
     struct slot *slot = sim_pick_slot(SLOT_LEASED);
@@ -253,10 +293,11 @@ static const struct {
     unsigned weight;
     void (*run)(void);
 } kinds[] = {
-    {20, step_request},  {4, step_cancel},  {30, step_deliver}, {16, step_release},
-    {6, step_discard},   {5, step_reserve}, {5, step_hold},     {3, step_unhold},
-    {2, step_idle_hint}, {30, step_dial},   {6, step_far_side}, {2, step_address},
-    {1, step_host},      {8, step_time},    {40, step_take},    {40, step_do},
+    {20, step_request},  {4, step_cancel},         {30, step_deliver}, {16, step_release},
+    {6, step_discard},   {5, step_reserve},        {5, step_hold},     {3, step_unhold},
+    {2, step_idle_hint}, {30, step_dial},          {6, step_far_side}, {2, step_address},
+    {1, step_host},      {8, step_time},           {40, step_take},    {40, step_do},
+    {8, step_set_tag},   {1, step_discard_tagged},
 };
 
 static void take_step(void)
@@ -356,6 +397,8 @@ static void end_round(void)
 /* A kind of end that never came would be a gap in the test. */
 static void report(void)
 {
+    print_message("# settled %llu\n", (unsigned long long)sim.settled);
+    CLAIM(steps < SLOW_STEPS || sim.settled > 0, "none of a kind");
     for (int kind = 0; kind <= FROM_DEFERRED; kind++) {
         print_message("# from_cache=%s %llu\n", pool_from_cache_name((enum from_cache)kind),
                       (unsigned long long)sim.totals.grants[kind]);

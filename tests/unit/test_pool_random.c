@@ -57,6 +57,7 @@ struct slot {
     usec_t deadline;
     struct allocation allocation;
     enum { HOLDS_NOT, MAY_HOLD, HOLDS } hold; /* LEASED */
+    struct pool_tag tag;
 };
 
 struct world {
@@ -74,6 +75,7 @@ struct world {
     /* Of this round, by pool. */
     unsigned allocated[POOLS], succeeded[POOLS], failed[POOLS], cancelled[POOLS];
     struct pool_stats totals; /* since the start */
+    unsigned attached;        /* what is attached to connections now */
 };
 
 static uint64_t seed;
@@ -172,12 +174,19 @@ static void check_lease(const struct world *w, const struct slot *slot)
               !pool_is_waiting(&other->allocation) || other->pool != slot->pool ||
                   other->host != slot->host ||
                   other->allocation.request.serial > allocation->request.serial ||
-                  (other->allocation.fresh && allocation->reused),
+                  (other->allocation.fresh && allocation->reused) ||
+                  /* It waits for a new one, beside what is idle [33]. */
+                  (other->allocation.tag != NULL && allocation->from_cache == FROM_IMMEDIATE),
               "an older waiter of the host was passed over");
     }
     /* Fails where the peer has reset it meanwhile. */
     if (getpeername(allocation->stream->fd, (struct sockaddr *)&far, &length) == 0)
         CLAIM(w, ntohs(far.sin_port) == w->endpoints[slot->host].port, "a wrong connection");
+}
+
+static struct pool_tag any_tag(struct world *w)
+{
+    return (struct pool_tag){.identity = {(unsigned char)below(w, 3)}, .variant = below(w, 2)};
 }
 
 static void user_allocate(struct world *w);
@@ -229,6 +238,8 @@ static void user_allocate(struct world *w)
                                            .timeout = timeout,
                                            .fresh = percent(w, 10),
                                            .on_connection = on_answered};
+    slot->tag = any_tag(w);
+    slot->allocation.tag = percent(w, 40) ? &slot->tag : NULL;
     slot->deadline = loop_now(w->loop) + (timeout != 0 ? timeout : w->limits[slot->pool].timeout);
     slot->state = SLOT_WAITING;
     w->allocated[slot->pool]++;
@@ -309,6 +320,44 @@ static void step_unhold(struct world *w)
         slot->hold = HOLDS_NOT;
 }
 
+/* [33, 37] */
+static void step_set_tag(struct world *w)
+{
+    struct slot *slot = pick_slot(w, SLOT_LEASED);
+    if (slot == NULL)
+        return;
+    const struct pool_tag tag = any_tag(w);
+    pool_set_tag(&slot->allocation, &tag);
+    CLAIM(w, memcmp(pool_get_tag(&slot->allocation), &tag, sizeof(tag)) == 0, "another tag");
+}
+
+static void free_attached(void *attached)
+{
+    the_world->attached--;
+    free(attached);
+}
+
+static void step_attach(struct world *w)
+{
+    struct slot *slot = pick_slot(w, SLOT_LEASED);
+    void *attached = malloc(1);
+    if (slot == NULL || attached == NULL) {
+        free(attached);
+        return;
+    }
+    w->attached++;
+    pool_attach(&slot->allocation, attached, free_attached);
+    CLAIM(w, pool_attached(&slot->allocation) == attached, "something else is attached");
+}
+
+/* [36] */
+static void step_discard_tagged(struct world *w)
+{
+    const struct slot *slot = pick_slot(w, SLOT_LEASED);
+    if (slot != NULL)
+        pool_discard_tagged(slot->allocation.host, slot->tag.identity, DISCARD_LOGIN_REFUSED);
+}
+
 static void step_idle_hint(struct world *w)
 {
     struct slot *slot = pick_slot(w, SLOT_LEASED);
@@ -370,10 +419,11 @@ static const struct {
     unsigned weight;
     void (*run)(struct world *world);
 } kinds[] = {
-    {30, user_allocate},  {18, step_release},    {6, step_discard},     {6, step_cancel},
-    {4, step_offer},      {2, step_idle_hint},   {3, step_peer_closes}, {2, step_peer_resets},
-    {2, step_peer_sends}, {8, step_time_passes}, {1, step_name_moves},  {30, step_iterate},
-    {8, step_reserve},    {8, step_hold},        {3, step_unhold},
+    {30, user_allocate},  {18, step_release},       {6, step_discard},     {6, step_cancel},
+    {4, step_offer},      {2, step_idle_hint},      {3, step_peer_closes}, {2, step_peer_resets},
+    {2, step_peer_sends}, {8, step_time_passes},    {1, step_name_moves},  {30, step_iterate},
+    {8, step_reserve},    {8, step_hold},           {3, step_unhold},      {8, step_set_tag},
+    {3, step_attach},     {1, step_discard_tagged},
 };
 
 static void take_step(struct world *w)
@@ -552,6 +602,7 @@ static void end_round(struct world *w)
               "answers are missing");
         pool_free(w->pools[i]);
     }
+    CLAIM(w, w->attached == 0, "what was attached to connections is not freed");
     check_from_outside(w);
     for (int p = 0; p < PEERS; p++)
         CLAIM(w, TAILQ_EMPTY(&w->peers[p].conns), "a connection is left open");
@@ -598,7 +649,7 @@ static void report(const struct world *w)
                       (unsigned long long)w->totals.discards[reason]);
         bool sessions = reason == DISCARD_CLIENT_ABORT || reason == DISCARD_PROTOCOL_ERROR ||
                         reason == DISCARD_IDLE_TIMEOUT || reason == DISCARD_EARLY_RESPONSE ||
-                        reason == DISCARD_UNACKED;
+                        reason == DISCARD_UNACKED || reason == DISCARD_UNKNOWN_STATE;
         CLAIM(w, sessions || steps < STEPS || w->totals.discards[reason] > 0, "none of a kind");
     }
 }
