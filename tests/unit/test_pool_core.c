@@ -265,6 +265,23 @@ static void older_waiter_has_the_place(void **state)
     deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[2]);
 }
 
+/* [34] A fresh one of another host that is full makes room for itself first: that holds up nobody
+ * else. */
+static void full_host_is_no_obstacle(void **state)
+{
+    struct fixture *f = *state;
+    const struct core_wish fresh = {.fresh = true};
+    open_core(f, &(struct pool_limits){.max_per_host = 2});
+    lease(f, &f->a, 0);
+    make_idle(f, &f->a, 1);
+    make_idle(f, &f->b, 2);
+    assert_int_equal(pool_core_request(&f->a, &f->requests[1], &fresh, NOW), 0);
+    ask_tagged(&f->b, &f->requests[2], &anna);
+    claim_action(f, POOL_CLOSE, &f->conns[1]);
+    dial(f, &f->b, &f->conns[3]);
+    assert_int_equal(f->conns[2].state, CONN_IDLE);
+}
+
 /* [33, 34] The dial that was its is gone, and so is the place: what is idle will do. */
 static void dial_is_gone(void **state)
 {
@@ -445,6 +462,7 @@ int main(void)
         CORE_TEST(fresh_is_passed_over),
         CORE_TEST(place_is_gone_before_the_dial),
         CORE_TEST(older_waiter_has_the_place),
+        CORE_TEST(full_host_is_no_obstacle),
         CORE_TEST(dial_is_gone),
         CORE_TEST(settles_behind_a_fresh_one),
         CORE_TEST(settles_in_a_pause),
