@@ -12,7 +12,10 @@ from kaptest.tls import handshakes, settings, start
 from kaptest.tls_peers import Nginx
 
 EACH = 5 if SLOW else 100  # handshakes of each kind in a round
-ROUNDS = 2 if SLOW else 5
+# The heap takes some rounds to grow to its size: about 150 KB in the first ten of them, on a busy
+# machine or not, and 20 KB in the next fifty. A leak goes on: over the second half, with its 1000
+# handshakes of each kind, PLATEAU is 131 bytes for each of one kind.
+ROUNDS = 2 if SLOW else 20
 PLATEAU = 128 << 10
 
 
@@ -31,7 +34,7 @@ def ask(t, kaproxy, listener, status):
             f"answers other than 2xx from {listener}")
 
 
-@test("2000 handshakes: full and resumed ones, refused by us, broken off by the upstream")
+@test("8000 handshakes: full and resumed ones, refused by us, broken off by the upstream")
 def flat(t):
     full = t.own(Nginx(t, "ssl_session_tickets off; ssl_session_cache none;"))
     resumed = t.own(Nginx(t, "ssl_protocols TLSv1.2;"))
@@ -44,7 +47,10 @@ def flat(t):
             ("resumed", resumed.endpoint, "upstream.test"),
             ("refused", full.endpoint, "other.test"),
             ("broken", f"https://127.0.0.1:{broken.port}", "upstream.test")]}
-    kaproxy = start(t, full, more=more, pool={"max_uses": 1}, main={"log_level": "notice"})
+    # The lines of the access log would wait in memory, the more of them the later their writer has
+    # its turn: up to 1 MiB, which is no leak.
+    kaproxy = start(t, full, more=more, pool={"max_uses": 1},
+                    main={"log_level": "notice", "access_log": "off"})
     kinds = [("main", 200), ("resumed", 200), ("refused", 502), ("broken", 502)]
     memory, descriptors = [], kaproxy.descriptors()
     for _ in range(ROUNDS):
@@ -54,7 +60,7 @@ def flat(t):
         memory.append(kaproxy.private_memory())
     print("# KB after each round:", *(size >> 10 for size in memory), flush=True)
     if not SLOW:
-        t.at_most(memory[-1] - memory[1], PLATEAU, "bytes more after the last round")
+        t.at_most(memory[-1] - memory[ROUNDS // 2 - 1], PLATEAU, "bytes more in the second half")
     total = EACH * ROUNDS
     t.equal(handshakes(kaproxy), (total, 0, 0), "full ones")
     first = handshakes(kaproxy, "resumed")
