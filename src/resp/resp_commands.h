@@ -1,0 +1,64 @@
+/* What Redis' commands do to a connection and to the data: a table, and how to look into it.
+ *
+ * The commands are those of redis 6 to 8 and valkey 8, without modules. None can be told by the
+ * server's own COMMAND list, where nothing says what SELECT does; a test compares the two. */
+#ifndef KAPROXY_RESP_COMMANDS_H
+#define KAPROXY_RESP_COMMANDS_H
+
+#include "resp/resp.h"
+
+/* What is special about a command. In brackets: the rule of FRAMED. */
+enum resp_effect {
+    RESP_PLAIN,          /* nothing: it leaves no state in the connection */
+    RESP_AUTH,           /* [R2] */
+    RESP_HELLO,          /* [R2] */
+    RESP_SELECT,         /* [R4] */
+    RESP_CLIENT_SETNAME, /* [R4] */
+    RESP_CLIENT_SETINFO, /* [R4] */
+    RESP_RESET,          /* [R7] */
+    RESP_QUIT,           /* [F6] */
+    RESP_MULTI,          /* [R5], to UNWATCH */
+    RESP_EXEC,
+    RESP_DISCARD,
+    RESP_WATCH,
+    RESP_UNWATCH,
+    RESP_TUNNEL, /* [R6] affinity to the client's end */
+    RESP_BLOCKS, /* [R8] may wait, but not inside MULTI */
+    RESP_WAIT,   /* [R9] of the connection's own writes */
+    RESP_CLOSE   /* [F7] no command at all: a browser's request */
+};
+
+/* resp_known.flags */
+enum {
+    RESP_READ = 1,      /* a read, which may be sent again [F4] */
+    RESP_WRITE = 2,     /* may write, or is propagated to replicas: WAIT may follow it [R9] */
+    RESP_OF_CLIENT = 4, /* CLIENT, which is a tunnel inside MULTI [R6] */
+    RESP_WHOLE = 8,     /* its arguments matter to us: it has to be read to its end */
+    RESP_UNKNOWN = 16   /* not in the table; RESP_TUNNEL */
+};
+
+#define RESP_NAME_MAX 23
+
+struct resp_known {
+    char name[RESP_NAME_MAX + 1]; /* lower case, padded with NUL; a subcommand's: the second word */
+    uint8_t length;
+    uint8_t effect; /* enum resp_effect */
+    uint8_t flags;
+    uint8_t other_count;
+    const struct resp_known *others; /* RESP_BLOCKS: what it is without a BLOCK option, where that
+                                        counts; else the subcommands. Sorted by name */
+};
+
+/* Looks the command up by its name, by its subcommand, and by options where they count. As much of
+ * it is looked at as has been parsed: a name, at least. Always returns an entry. */
+const struct resp_known *resp_classify(const struct resp_command *command, const char *data);
+
+/* Of a command of which only the beginning is there (RESP_MORE): is what resp_classify says final,
+ * so that the beginning may be passed on? Not without the subcommand where there is one, nor where
+ * an option may follow that counts, nor of those whose arguments matter to us. */
+bool resp_may_be_incomplete(const struct resp_command *command, const char *data);
+
+/* The table, sorted by name. */
+const struct resp_known *resp_commands_list(size_t *count);
+
+#endif
