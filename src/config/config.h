@@ -49,14 +49,15 @@ struct config_listener {
     usec_t timeout;           /* of its allocations; the pool's when it has none of its own */
     enum reuse reuse;         /* never REUSE_UNSET after config_load */
     usec_t idle_timeout;      /* 0: none */
-    usec_t response_timeout;  /* http: for a response to begin; 0: none */
+    usec_t response_timeout;  /* framed protocols: for a response to begin; 0: none */
     usec_t header_timeout;    /* http: for a request's header; 0: none */
     usec_t client_keep_alive; /* http: a client is between two requests; 0: none */
-    usec_t affinity_timeout;  /* http: the same with a connection of its own; 0: none */
+    usec_t affinity_timeout;  /* the same with a connection of its own; 0: none */
     bool request_buffering;   /* http: of what is read of a body before a connection is asked for */
     enum config_abort abort_on_close;
     enum http1_forwarded forwarded;
-    char *host; /* "upstream", "client" or a literal */
+    char *host;               /* "upstream", "client" or a literal */
+    char *stateless_commands; /* redis: names, or beginnings with *, of modules' commands */
     char *tls_ca_file, *tls_server_name, *tls_cert_file, *tls_key_file; /* "": not set */
     bool tls_verify;
     char *tls_min_version; /* "1.2" or "1.3" */

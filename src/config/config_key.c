@@ -11,7 +11,9 @@
 #define MANY 1000000  /* connections, clients, allocations */
 #define YEAR 31536000 /* seconds */
 
-#define HTTP KEY_FOR(PROTOCOL_HTTP)
+#define HTTP   KEY_FOR(PROTOCOL_HTTP)
+#define REDIS  KEY_FOR(PROTOCOL_REDIS)
+#define FRAMED (HTTP | REDIS)
 
 /* A key of SECTION, the struct it is kept in. */
 #define KEY(key, what, member, text, ...)                                                          \
@@ -62,14 +64,15 @@ static const struct config_key listener_keys[] = {
     KEY("timeout", time, timeout, "", .max = YEAR, .zero_is_default = true),
     KEY("reuse", reuse, reuse, ""),
     KEY("idle_timeout", time, idle_timeout, "300", .max = YEAR),
-    KEY("response_timeout", own_time, response_timeout, "", .max = YEAR, .protocols = HTTP),
+    KEY("response_timeout", own_time, response_timeout, "", .max = YEAR, .protocols = FRAMED),
     KEY("header_timeout", time, header_timeout, "30", .max = YEAR, .protocols = HTTP),
     KEY("client_keep_alive", time, client_keep_alive, "60", .max = YEAR, .protocols = HTTP),
-    KEY("affinity_timeout", time, affinity_timeout, "60", .max = YEAR, .protocols = HTTP),
+    KEY("affinity_timeout", time, affinity_timeout, "60", .max = YEAR, .protocols = FRAMED),
     KEY("request_buffering", on_off, request_buffering, "on", .protocols = HTTP),
     KEY("abort_on_close", abort, abort_on_close, "queued", .protocols = HTTP),
     KEY("forwarded", forwarded, forwarded, "off", .protocols = HTTP),
     KEY("host", host, host, "upstream", .protocols = HTTP),
+    KEY("stateless_commands", text, stateless_commands, "", .protocols = REDIS),
     KEY("tls_ca_file", text, tls_ca_file, "", .for_tls = true),
     KEY("tls_verify", bool, tls_verify, "yes", .for_tls = true),
     KEY("tls_server_name", host_name, tls_server_name, "", .for_tls = true),

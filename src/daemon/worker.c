@@ -19,6 +19,7 @@
 #include "net/pipes.h"
 #include "net/resolver.h"
 #include "pool/pool.h"
+#include "tls/keyed_digest.h"
 
 /* What one read takes at most. Each read that takes less makes the kernel send acknowledgements and
  * wake processes more often, which is what bulk data costs most; what is much larger drops out of
@@ -36,6 +37,7 @@ struct worker {
     struct pipes pipes;
     struct tls_clients tls_clients;
     struct certificates certificates;
+    struct keyed_digest *digest;
     struct timer deadline; /* shutdown_timeout */
     bool stopping;
     size_t signal_count;
@@ -204,6 +206,9 @@ struct worker *worker_new(const struct config *config, unsigned max_clients, uns
     worker->listeners.worker.pipes = &worker->pipes;
     worker->listeners.drained = on_drained;
     listeners_init(&worker->listeners);
+    worker->digest = worker->listeners.worker.digest = keyed_digest_new();
+    if (worker->digest == NULL)
+        goto err_logged;
     /* Before anything is bound: a signal must not leave a socket's file behind. */
     if (watch_signals(worker) < 0 || start_resolver(worker) < 0 || add_pools(worker) < 0)
         goto err;
@@ -244,6 +249,7 @@ void worker_free(struct worker *worker)
     free(worker->pools);
     tls_clients_clear(&worker->tls_clients);
     pipes_clear(&worker->pipes);
+    keyed_digest_free(worker->digest);
     resolver_free(worker->resolver);
     loop_free(worker->loop);
     free(worker);

@@ -125,6 +125,7 @@ void pool_describe(const struct allocation *lease, struct conn_info *info)
                                .address = conn->dial_handler.address,
                                .connect_time = conn->dial_handler.connect_time,
                                .handshake_time = conn->dial_handler.handshake_time};
+    info->dialled_at = conn->core.born - info->connect_time - info->handshake_time;
 }
 
 bool pool_has_waiters(const struct allocation *lease)

@@ -104,6 +104,7 @@ struct conn_info {
     unsigned uses;         /* leases so far, this one included */
     union address address; /* the upstream's */
     usec_t connect_time, handshake_time; /* as a dial tells them */
+    usec_t dialled_at; /* when connect(2) was called: not after the upstream accepted it */
 };
 void pool_describe(const struct allocation *lease, struct conn_info *info);
 

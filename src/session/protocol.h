@@ -83,6 +83,7 @@ struct access {
     usec_t waited;       /* for the pool's grants */
     uint64_t bytes_up, bytes_down;
     const struct failure *failure; /* of the allocation, by session_set_failure; NULL: none */
+    bool failure_logged;           /* as a message */
 };
 
 struct session {
@@ -167,6 +168,8 @@ const char *session_unacked_text(const struct session *session, char text[SESSIO
  */
 void session_set_failure(struct session *session, const struct failure *failure);
 void session_clear_failure(struct session *session);
+/* Logs it now, and not with the line: for sessions that go on. */
+void session_log_failure(struct session *session);
 
 /* A unix client's process can be asked for as long as the client is connected; a line may be
  * written later, and there may be many. */

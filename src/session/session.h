@@ -49,8 +49,9 @@ struct listener_stats {
 struct session_worker {
     struct loop *loop;
     struct scratch scratch;
-    struct scratch compose; /* http: HTTP1_COMPOSE_MAX bytes */
-    struct pipes *pipes;    /* NULL: nothing is spliced */
+    struct scratch compose;      /* http: HTTP1_COMPOSE_MAX bytes */
+    struct pipes *pipes;         /* NULL: nothing is spliced */
+    struct keyed_digest *digest; /* redis: for identities */
 };
 
 /* What the sessions of one listener share. */

@@ -26,6 +26,7 @@ void session_set_failure(struct session *session, const struct failure *failure)
 {
     struct failure *copy = malloc(sizeof(*copy));
     session_clear_failure(session);
+    session->access.failure_logged = false;
     if (copy != NULL)
         *copy = *failure;
     session->access.failure = copy != NULL ? copy : &out_of_memory;
@@ -107,7 +108,7 @@ void session_report(const struct session *session, enum log_level level,
     repeats_log(&context->repeats, level, key, head, session_peer(session, peer), rest);
 }
 
-static void log_failure(const struct session *session)
+void session_log_failure(struct session *session)
 {
     const struct failure *failure = session->access.failure;
     const struct repeat_key key = {.place = "no connection: ",
@@ -116,6 +117,7 @@ static void log_failure(const struct session *session)
                                    .round = pool_recoveries(session->context->pool_host),
                                    .text = failure->text};
     char error[2 * sizeof(failure->text)];
+    session->access.failure_logged = true;
     if (!session_admit(session, LOG_LEVEL_WARNING, &key))
         return;
     log_quote(error, sizeof(error), failure->text, strlen(failure->text));
@@ -214,8 +216,8 @@ void session_log(struct session *session, enum session_end end)
     stats->ends[end]++;
     stats->bytes_up += access->bytes_up;
     stats->bytes_down += access->bytes_down;
-    if (access->failure != NULL)
-        log_failure(session);
+    if (access->failure != NULL && !access->failure_logged)
+        session_log_failure(session);
     if (log_access_enabled())
         write_line(session, end);
 }

@@ -1,0 +1,357 @@
+/* A batch from its first command on: gathered, given a connection, ended. */
+#include "session/batch.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+static struct client *client_of(struct session *session)
+{
+    return container_of(session, struct client, session);
+}
+
+static struct batch_stats *listener_stats(struct client *client)
+{
+    struct batch_listener *listener = client->session.context->of_protocol;
+    return &listener->stats;
+}
+
+void batch_begin(struct client *client, struct batch *batch)
+{
+    struct access *access = &client->session.access;
+    usec_t started = access->started;
+    exchange_begin(client, &batch->base);
+    batch->base.replayable = true;
+    if (access->open)
+        return;
+    session_open_access(&client->session);
+    access->started = started; /* the accept */
+}
+
+void batch_clear(struct batch *batch)
+{
+    exchange_clear(&batch->base);
+    buffer_clear(&batch->held);
+    buffer_clear(&batch->expected);
+}
+
+static void destroy(struct client *client)
+{
+    struct batch *batch = batch_of(client);
+    client->exchange = NULL;
+    batch_protocol_of(client)->destroy(client, batch);
+}
+
+bool batch_may_grow(const struct client *client)
+{
+    const struct batch *batch = batch_of(client);
+    if (batch->commands >= BATCH_COMMANDS_MAX || batch->bytes >= BATCH_BYTES_MAX)
+        return false;
+    if (batch->stage != BATCH_OPEN || !pool_has_waiters(&client->session.allocation))
+        return true;
+    return loop_now(client->session.context->worker.loop) - batch->opened_at < BATCH_TIME_MAX;
+}
+
+int batch_add_bytes(struct client *client, const void *data, size_t length, bool safe)
+{
+    struct batch *batch = batch_of(client);
+    struct exchange *exchange = &batch->base;
+    bool sent = batch->stage == BATCH_OPEN;
+    if (buffer_append(sent ? &exchange->tail : &exchange->ahead, data, length) < 0)
+        return -1;
+    batch->commands++;
+    batch->bytes += length;
+    batch->unsafe = batch->unsafe || !safe;
+    if (sent && (batch->unsafe || exchange_up_length(exchange) > EXCHANGE_AHEAD_MAX))
+        exchange->replayable = false;
+    batch_client_of(client)->stats.commands++;
+    listener_stats(client)->commands++;
+    return 0;
+}
+
+int batch_add(struct client *client, size_t length, bool safe)
+{
+    if (batch_add_bytes(client, buffer_data(&client->in), length, safe) < 0)
+        return -1;
+    buffer_consume(&client->in, length);
+    return 0;
+}
+
+bool batch_needs_hold(struct client *client)
+{
+    struct batch *batch = batch_of(client);
+    batch->needs_hold = true;
+    return client->affinity || batch->stage == BATCH_GATHERING ||
+           pool_reserve_hold(&client->session.allocation);
+}
+
+/* Nothing is to be sent: what is expected is ours. */
+static enum step answer(struct client *client)
+{
+    enum step step = batch_protocol_of(client)->take_replies(client);
+    if (step == STEP_GONE)
+        return STEP_GONE;
+    session_set_state(&client->session, SESSION_DRAINING);
+    return STEP_AGAIN;
+}
+
+static enum step dispatch(struct client *client)
+{
+    struct session *session = &client->session;
+    struct batch *batch = batch_of(client);
+    exchange_set_up_stage(&batch->base, UP_QUEUED);
+    session->limit_at = 0;
+    if (exchange_is_leased(client)) { /* affinity; peek first: what came on it in the meantime */
+        session->allocation.stream->readable = true;
+        session_set_state(session, SESSION_RELAYING);
+        return batch_open(client);
+    }
+    if (batch->needs_hold && !pool_can_hold(session->context->pool_host))
+        return batch_fail_no_tunnel(client);
+    session_request_connection(session, session->context->config->reuse == REUSE_NEVER);
+    return exchange_check_queued(client) == STEP_GONE ? STEP_GONE : STEP_BLOCKED;
+}
+
+/* Between two batches of a client with affinity nothing comes on its connection but its end, and
+ * what it was for ends with it. */
+static bool has_lost_affinity(const struct client *client)
+{
+    const struct stream *upstream = client->session.allocation.stream;
+    return client->exchange == NULL && exchange_is_leased(client) && upstream->readable &&
+           stream_peek(client->session.allocation.stream) != PEEK_QUIET;
+}
+
+/* The first bytes of a batch. */
+static enum step begin(struct client *client)
+{
+    if (buffer_length(&client->in) == 0) {
+        if (client->session.context->draining && client->served && !client->affinity)
+            return exchange_end_client(client);
+        enum step step = batch_fill(client);
+        if (step != STEP_AGAIN)
+            return step;
+    }
+    return batch_protocol_of(client)->create(client) == NULL
+               ? exchange_finish(client, SESSION_ERROR)
+               : STEP_AGAIN;
+}
+
+static enum step read_step(struct client *client)
+{
+    if (has_lost_affinity(client)) {
+        pool_discard(&client->session.allocation, DISCARD_UPSTREAM_CLOSED, true);
+        return exchange_end_client(client);
+    }
+    enum step step = client->exchange == NULL ? begin(client) : STEP_AGAIN;
+    if (step != STEP_AGAIN || client->session.state != SESSION_READING)
+        return step;
+    struct batch *batch = batch_of(client);
+    if (batch->sinking)
+        return batch_stream(client);
+    if (batch_gather(client) == STEP_GONE)
+        return STEP_GONE;
+    if (batch->commands > 0)
+        return dispatch(client);
+    if (buffer_length(&batch->expected) > 0)
+        return answer(client);
+    if (buffer_length(&client->in) == 0) /* there was nothing in it */
+        destroy(client);
+    return batch_fill(client);
+}
+
+static enum step prepare(struct client *client)
+{
+    struct session *session = &client->session;
+    struct batch *batch = batch_of(client);
+    enum batch_prepare result = batch_protocol_of(client)->prepare(client);
+    if (buffer_length(&batch->base.up) > 0) {
+        batch_client_of(client)->stats.prepared++;
+        listener_stats(client)->prepared++;
+    }
+    switch (result) {
+    case BATCH_READY:
+        return batch_open(client);
+    case BATCH_AWAIT:
+        batch->stage = BATCH_PREPARING;
+        batch->held = batch->base.ahead;
+        batch->base.ahead = (struct buffer){0};
+        return STEP_AGAIN;
+    case BATCH_NEW_CONN:
+        pool_release(&session->allocation, RELEASE_PEEK);
+        session_request_connection(session, true);
+        return STEP_BLOCKED;
+    case BATCH_CANNOT:
+        break;
+    }
+    return exchange_finish(client, SESSION_ERROR);
+}
+
+static void count_lease(struct client *client)
+{
+    enum from_cache from_cache = client->session.allocation.from_cache;
+    struct batch_stats *stats = &batch_client_of(client)->stats;
+    stats->leases++;
+    stats->from_cache[from_cache]++;
+    stats = listener_stats(client);
+    stats->leases++;
+    stats->from_cache[from_cache]++;
+}
+
+void batch_on_connection(struct session *session, const struct failure *failure)
+{
+    struct client *client = client_of(session);
+    enum step step;
+    if (failure != NULL) {
+        step = batch_fail_connection(client, failure);
+    } else if ((step = exchange_check_granted(client)) != STEP_GONE) {
+        count_lease(client);
+        if (batch_of(client)->needs_hold && !pool_reserve_hold(&session->allocation))
+            step = batch_fail_no_tunnel(client);
+        else
+            step = prepare(client);
+    }
+    if (step != STEP_GONE && step != STEP_DONE)
+        exchange_run(session);
+}
+
+void batch_start(struct batch_client *client, const struct batch_protocol *protocol)
+{
+    client->client.ops = &batch_exchange_protocol;
+    client->client.read_at = client->client.session.access.started;
+    client->protocol = protocol;
+    session_wake(&client->client.session);
+}
+
+static unsigned traits(const struct client *client)
+{
+    const struct batch *batch = batch_of(client);
+    return CLIENT_MAY_GO_ON | (batch != NULL && batch->streaming ? CLIENT_IS_SENDING : 0);
+}
+
+/* Of what is sent, every command may be sent again, or nothing is of the client's (F4). */
+static bool is_idempotent(const struct exchange *exchange)
+{
+    const struct batch *batch = container_of_const(exchange, struct batch, base);
+    return batch->stage != BATCH_OPEN || !batch->unsafe;
+}
+
+/* What was prepared is to be prepared on another connection. */
+static void sent_again(struct client *client)
+{
+    struct batch *batch = batch_of(client);
+    struct exchange *exchange = &batch->base;
+    batch_client_of(client)->stats.retried++;
+    listener_stats(client)->retried++;
+    buffer_clear(&exchange->up);
+    if (batch->stage == BATCH_PREPARING) {
+        exchange->ahead = batch->held;
+        batch->held = (struct buffer){0};
+    }
+    batch->stage = BATCH_GATHERING;
+    buffer_clear(&exchange->response_in);
+    exchange->replayable = true;
+}
+
+static void ended(struct client *client)
+{
+    struct batch *batch = batch_of(client);
+    if (client->last)
+        session_log(&client->session, client->end);
+    if (batch->streaming && !client->last) {
+        /* The rest of a command that was answered with an error: it comes, whoever wants it. */
+        exchange_clear(&batch->base);
+        batch->base.unfit = POOL_DISCARD_COUNT;
+        batch->base.up_stage = UP_NONE;
+        batch->base.down_stage = DOWN_NONE;
+        batch->sinking = true;
+        return;
+    }
+    destroy(client);
+}
+
+static void idle(struct client *client)
+{
+    const struct listener_context *context = client->session.context;
+    usec_t timeout = context->config->affinity_timeout;
+    bool limited = exchange_is_leased(client) && timeout > 0;
+    client->affinity_until = limited ? loop_now(context->worker.loop) + timeout : 0;
+    exchange_limit_reading(client, client->affinity_until);
+}
+
+/* A blocking command waits as long as it says. */
+static usec_t quiet_max(const struct client *client)
+{
+    const struct batch *batch = batch_of(client);
+    const struct config_listener *config = client->session.context->config;
+    bool relaying = client->session.state == SESSION_RELAYING && !exchange_has_down(client);
+    if (relaying && batch->holds)
+        return 0;
+    return relaying && !batch->streaming ? config->response_timeout : config->idle_timeout;
+}
+
+/* A client that leaves, by whatever end, is of interest only while a blocking command waits (F2).
+ */
+static bool ends_request(const struct client *client, bool waits)
+{
+    const struct batch *batch = batch_of(client);
+    (void)waits;
+    return batch != NULL && batch->holds;
+}
+
+void batch_on_drain(struct session *session)
+{
+    if (!client_of(session)->affinity) /* else what it has begun may end */
+        exchange_on_drain(session);
+}
+
+struct conn_info *batch_conn_info(struct session *session)
+{
+    return &batch_client_of(client_of(session))->conn;
+}
+
+static void put_number(struct log_line *line, const char *name, uint64_t number)
+{
+    log_line_text(line, name);
+    log_line_number(line, number);
+}
+
+void batch_log_fields(struct session *session, struct log_line *line)
+{
+    const struct batch_stats *stats = &batch_client_of(client_of(session))->stats;
+    put_number(line, " commands=", stats->commands);
+    put_number(line, " leases=", stats->leases);
+    put_number(line, " immediate=", stats->from_cache[FROM_IMMEDIATE]);
+    put_number(line, " deferred=", stats->from_cache[FROM_DEFERRED]);
+    put_number(line, " none=", stats->from_cache[FROM_NONE]);
+    put_number(line, " prepared=", stats->prepared);
+    if (stats->retried > 0)
+        put_number(line, " retried=", stats->retried);
+}
+
+size_t batch_stats_text(const struct listener_context *context, char *text, size_t size)
+{
+    const struct batch_listener *listener = context->of_protocol;
+    const struct batch_stats *stats = &listener->stats;
+    return (size_t)snprintf(text, size,
+                            " commands=%" PRIu64 " leases=%" PRIu64 " immediate=%" PRIu64
+                            " deferred=%" PRIu64 " none=%" PRIu64 " prepared=%" PRIu64
+                            " retries=%" PRIu64,
+                            stats->commands, stats->leases, stats->from_cache[FROM_IMMEDIATE],
+                            stats->from_cache[FROM_DEFERRED], stats->from_cache[FROM_NONE],
+                            stats->prepared, stats->retried);
+}
+
+const struct exchange_protocol batch_exchange_protocol = {
+    .read = read_step,
+    .relay = batch_relay,
+    .quiet_max = quiet_max,
+    .time_is_over = batch_time_is_over,
+    .unacked = batch_unacked,
+    .ends_request = ends_request,
+    .traits = traits,
+    .is_idempotent = is_idempotent,
+    .sent_again = sent_again,
+    .upstream_failed = batch_upstream_failed,
+    .ended = ended,
+    .idle = idle,
+};

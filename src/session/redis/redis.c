@@ -1,0 +1,151 @@
+/* The protocol of redis listeners, and its part of a listener. */
+#include "session/redis/redis.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "session/redis/redis_internal.h"
+
+/* Batches that a listener keeps for the next ones. */
+#define FREE_LIST_MAX FREE_LIST(16)
+
+static struct redis_session *of_session(struct session *session)
+{
+    return redis_of(container_of(session, struct client, session));
+}
+
+static int listener_init(struct listener_context *context)
+{
+    context->of_protocol = calloc(1, sizeof(struct redis_listener));
+    return context->of_protocol == NULL ? -1 : 0;
+}
+
+static void listener_free(struct listener_context *context)
+{
+    struct redis_listener *listener = context->of_protocol;
+    struct redis_batch *batch;
+    while ((batch = listener->free_batches) != NULL) {
+        listener->free_batches = batch->next_free;
+        free(batch);
+    }
+    free(listener);
+    context->of_protocol = NULL;
+}
+
+static struct batch *create(struct client *client)
+{
+    struct redis_listener *listener = redis_listener_of(client);
+    struct redis_batch *batch = listener->free_batches;
+    if (batch != NULL) {
+        listener->free_batches = batch->next_free;
+        listener->free_batch_count--;
+    } else if ((batch = malloc(sizeof(*batch))) == NULL) {
+        return NULL;
+    }
+    memset(batch, 0, sizeof(*batch));
+    batch_begin(client, &batch->base);
+    client->session.allocation.tag = &redis_of(client)->state.tag;
+    return &batch->base;
+}
+
+static void wipe(struct buffer *buffer)
+{
+    if (buffer_length(buffer) > 0)
+        explicit_bzero(buffer_data(buffer), buffer_length(buffer));
+}
+
+static void destroy_batch(struct client *client, struct batch *base)
+{
+    struct redis_listener *listener = redis_listener_of(client);
+    struct redis_batch *batch = container_of(base, struct redis_batch, base);
+    if (batch->secret) {
+        wipe(&base->base.up);
+        wipe(&base->base.ahead);
+        wipe(&base->held);
+    }
+    batch_clear(base);
+    redis_login_free(batch->login);
+    free(batch->name);
+    if (listener->free_batch_count == FREE_LIST_MAX) {
+        free(batch);
+        return;
+    }
+    batch->next_free = listener->free_batches;
+    listener->free_batches = batch;
+    listener->free_batch_count++;
+}
+
+static uint64_t payload_left(const struct batch *batch)
+{
+    return resp_command_body_left(&redis_batch_of_batch(batch)->command);
+}
+
+static void payload_moved(struct batch *batch, uint64_t length)
+{
+    resp_command_skip(&container_of(batch, struct redis_batch, base)->command, length);
+}
+
+static uint64_t reply_left(const struct batch *batch)
+{
+    return batch->reply_begun ? resp_reply_body_left(&redis_batch_of_batch(batch)->reply) : 0;
+}
+
+static void reply_moved(struct batch *batch, uint64_t length)
+{
+    resp_reply_skip(&container_of(batch, struct redis_batch, base)->reply, length);
+}
+
+static const struct batch_protocol redis_batches = {
+    .create = create,
+    .destroy = destroy_batch,
+    .take = redis_take,
+    .payload_left = payload_left,
+    .payload_moved = payload_moved,
+    .go_on = redis_go_on,
+    .prepare = redis_prepare,
+    .take_replies = redis_take_replies,
+    .reply_left = reply_left,
+    .reply_moved = reply_moved,
+    .answer_rest = redis_answer_rest,
+    .verdict = redis_verdict,
+    .is_for_client = redis_is_for_client,
+};
+
+static void start(struct session *session)
+{
+    struct redis_session *redis = of_session(session);
+    redis->state.version = 2;
+    redis->began = session->access.started;
+    batch_start(&redis->base, &redis_batches);
+}
+
+static void destroy(struct session *session)
+{
+    struct redis_session *redis = of_session(session);
+    struct client *client = &redis->base.client;
+    if (client->exchange != NULL)
+        destroy_batch(client, batch_of(client));
+    client->exchange = NULL;
+    exchange_clear_client(client);
+    redis_login_free(redis->login);
+    redis->login = NULL;
+    redis_state_clear(&redis->state);
+}
+
+const struct protocol redis_protocol = {
+    .session_size = sizeof(struct redis_session),
+    .watches_late = true,
+    .first_state = SESSION_READING,
+    .listener_init = listener_init,
+    .listener_free = listener_free,
+    .start = start,
+    .on_connection = batch_on_connection,
+    .run = exchange_run,
+    .on_timeout = exchange_on_timeout,
+    .on_unacked = exchange_on_unacked,
+    .drain = batch_on_drain,
+    .conn_info = batch_conn_info,
+    .log_fields = batch_log_fields,
+    .stats = batch_stats_text,
+    .destroy = destroy,
+};
