@@ -57,7 +57,7 @@ int batch_add_bytes(struct client *client, const void *data, size_t length, bool
     struct batch *batch = batch_of(client);
     struct exchange *exchange = &batch->base;
     bool sent = batch->stage == BATCH_OPEN;
-    if (buffer_append(sent ? &exchange->tail : &exchange->ahead, data, length) < 0)
+    if (length > 0 && buffer_append(sent ? &exchange->tail : &exchange->ahead, data, length) < 0)
         return -1;
     batch->commands++;
     batch->bytes += length;

@@ -40,6 +40,7 @@ struct batch {
     usec_t opened_at; /* when it got its connection */
     enum batch_stage stage;
     bool full;        /* nothing more joins */
+    bool partial;     /* the command at the front of client->in is not whole */
     bool streaming;   /* of its last command more is to come, and passes through */
     bool sinking;     /* and nobody wants it any more */
     bool unsafe;      /* has a command that must not be sent twice (F4) */
@@ -88,7 +89,8 @@ struct batch_protocol {
     uint64_t (*reply_left)(const struct batch *batch);
     void (*reply_moved)(struct batch *batch, uint64_t length);
     /* Every command that is not answered is, with this text ("connect: Connection refused"), as far
-     * as it expects a reply (F5). *closes: what would follow must not. 0, or -1 with ENOMEM. */
+     * as it expects a reply (F5). What is leased will be lost. *closes: what would follow must not.
+     * 0, or -1 with ENOMEM. */
     int (*answer_rest)(struct client *client, const char *text, bool *closes);
     /* All is answered, and nothing is wrong with the connection as far as the engine knows. May it
      * go back (POOL_DISCARD_COUNT), or why not; *keeps: it stays the client's instead (affinity).

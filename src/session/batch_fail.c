@@ -12,24 +12,16 @@ enum step batch_answered(struct client *client, bool closes, enum session_end en
     return STEP_AGAIN;
 }
 
-/* Answers what is not answered. */
-static enum step answer_rest(struct client *client, const char *text, enum session_end end)
-{
-    bool closes = false;
-    if (batch_protocol_of(client)->answer_rest(client, text, &closes) < 0)
-        return exchange_finish(client, SESSION_ERROR);
-    return batch_answered(client, closes, end);
-}
-
 enum step batch_fail(struct client *client, const char *text, enum session_end end,
                      enum pool_discard reason)
 {
+    bool cuts = batch_of(client)->reply_begun, closes = false;
+    if (!cuts && batch_protocol_of(client)->answer_rest(client, text, &closes) < 0)
+        return exchange_finish(client, SESSION_ERROR);
     if (exchange_is_leased(client))
         pool_discard(&client->session.allocation, reason, true);
-    if (batch_of(client)->reply_begun)
-        return exchange_cut(client, end);
     buffer_clear(&client->exchange->response_in);
-    return answer_rest(client, text, end);
+    return cuts ? exchange_cut(client, end) : batch_answered(client, closes, end);
 }
 
 enum step batch_fail_connection(struct client *client, const struct failure *failure)

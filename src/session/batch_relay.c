@@ -54,11 +54,13 @@ enum step batch_fill(struct client *client)
 enum step batch_gather(struct client *client)
 {
     struct batch *batch = batch_of(client);
+    batch->partial = false;
     while (buffer_length(&client->in) > 0 && !batch->full && !batch->streaming) {
         switch (batch_protocol_of(client)->take(client)) {
         case BATCH_TOOK:
             break;
         case BATCH_MORE:
+            batch->partial = true;
             return STEP_BLOCKED;
         case BATCH_APART:
             batch->full = true;
@@ -191,15 +193,15 @@ static bool takes_more(const struct client *client)
            buffer_length(&client->down) <= EXCHANGE_DOWN_MAX;
 }
 
-/* What joins goes at once. */
+/* Takes what joins. STEP_AGAIN: there was something. */
 static enum step join(struct client *client)
 {
     enum step step = STEP_AGAIN;
-    if (buffer_length(&client->in) == 0)
+    if (buffer_length(&client->in) == 0 || batch_of(client)->partial)
         step = batch_fill(client);
     if (step == STEP_AGAIN && batch_gather(client) == STEP_GONE)
         return STEP_GONE;
-    return step == STEP_GONE ? STEP_GONE : STEP_BLOCKED;
+    return step;
 }
 
 static enum step relay_up(struct client *client)
@@ -208,8 +210,10 @@ static enum step relay_up(struct client *client)
     if (exchange_up_failed(&batch->base))
         return STEP_BLOCKED;
     enum step step = exchange_send(client);
-    if (step != STEP_AGAIN || exchange_up_failed(&batch->base) || batch->stage != BATCH_OPEN)
-        return step == STEP_AGAIN ? STEP_BLOCKED : step;
+    if (step != STEP_AGAIN || exchange_up_failed(&batch->base))
+        return step;
+    if (batch->stage != BATCH_OPEN)
+        return STEP_BLOCKED;
     if (batch->streaming) {
         if (batch->base.replayable)
             exchange_drop_sent(&batch->base);
@@ -218,10 +222,9 @@ static enum step relay_up(struct client *client)
     if (!takes_more(client))
         return STEP_BLOCKED;
     step = join(client);
-    if (step == STEP_GONE || exchange_is_sent(&batch->base))
+    if (step != STEP_AGAIN)
         return step;
-    step = exchange_send(client);
-    return step == STEP_AGAIN ? STEP_BLOCKED : step;
+    return exchange_send(client) == STEP_BLOCKED ? STEP_BLOCKED : STEP_AGAIN;
 }
 
 void batch_reply_started(struct client *client)
@@ -425,11 +428,11 @@ enum step batch_relay(struct client *client)
     enum step up = relay_up(client);
     if (up == STEP_GONE)
         return up;
-    if (client->session.state == SESSION_RELAYING && client->last &&
+    /* Replies of ours may have joined, and be next. */
+    if (client->session.state == SESSION_RELAYING && up == STEP_AGAIN &&
         batch_protocol_of(client)->take_replies(client) == STEP_GONE)
         return STEP_GONE;
-    if (client->session.state == SESSION_RELAYING && down != STEP_AGAIN && up == STEP_BLOCKED &&
-        is_over(batch_of(client)))
+    if (client->session.state == SESSION_RELAYING && client->tunnel == NULL && is_over(batch))
         return end_batch(client);
     if (up == STEP_YIELD || down == STEP_YIELD)
         return STEP_YIELD;

@@ -114,18 +114,17 @@ static bool needs_reset(const struct client *client, const struct redis_conn *co
 {
     const struct redis_session *redis =
         container_of_const(client, struct redis_session, base.client);
-    static const unsigned char none[POOL_IDENTITY_SIZE];
     if (!pool_tag_is_of(&conn->state.tag, identity))
         return client->session.allocation.reused;
-    bool without_login = memcmp(identity, none, sizeof(none)) == 0;
-    return without_login && conn->judged_at < redis->began; /* R1: rights of an earlier time */
+    bool logs_in = redis->login != NULL || redis_batch_of(client)->login != NULL;
+    return !logs_in && conn->judged_at < redis->began; /* R1: rights of an earlier time */
 }
 
 static int put_differences(struct client *client, const struct redis_conn *conn, bool reset)
 {
     const struct redis_state *wanted = &redis_of(client)->state;
     uint32_t database = reset ? 0 : conn->state.tag.variant;
-    bool other = !pool_tag_is_of(&conn->state.tag, wanted->tag.identity);
+    bool other = reset || !pool_tag_is_of(&conn->state.tag, wanted->tag.identity);
     bool logs_in = redis_of(client)->login != NULL || wanted->version != 2;
     if (other && logs_in && put_login(client) < 0)
         return -1;

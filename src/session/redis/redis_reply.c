@@ -241,8 +241,6 @@ static enum step cannot_reset(struct client *client)
     struct session *session = &client->session;
     struct batch *batch = batch_of(client);
     usec_t now = loop_now(session->context->worker.loop);
-    if (!session->allocation.reused)
-        return malformed(client);
     redis_listener_of(client)->no_reset_until = now + REDIS_NO_RESET_TIME;
     pool_discard(&session->allocation, DISCARD_UNKNOWN_STATE, true);
     client->ops->sent_again(client);
@@ -253,17 +251,25 @@ static enum step cannot_reset(struct client *client)
     return STEP_BLOCKED;
 }
 
-/* Something of ours was refused, and the batch is answered with the same. */
-static enum step refused(struct client *client, const struct resp_head *head,
+/* Something of ours was refused, and the batch is answered with the same. A connection on which
+ * nothing else is to be answered is in the state that is known of it. */
+static enum step refused(struct client *client, const struct resp_head *head, bool known,
                          enum pool_discard reason)
 {
     bool closes;
+    const struct redis_batch *batch = redis_batch_of(client);
+    bool alone = batch->ours_done + 1 == batch->ours_count &&
+                 buffer_length(&client->exchange->response_in) == head->size;
     char line[1024];
     int n = snprintf(line, sizeof(line), "-%.*s\r\n",
                      (int)(head->length < 900 ? head->length : 900), head->line);
     if (redis_answer_rest_line(client, line, (size_t)n, &closes) < 0)
         return exchange_finish(client, SESSION_ERROR);
-    pool_discard(&client->session.allocation, reason, true);
+    if (known && alone && client->session.context->config->reuse != REUSE_NEVER)
+        pool_release(&client->session.allocation, RELEASE_PEEK);
+    else
+        pool_discard(&client->session.allocation, reason, true);
+    buffer_clear(&client->exchange->response_in);
     return batch_answered(client, closes, SESSION_COMPLETE);
 }
 
@@ -271,7 +277,8 @@ static enum step refused_login(struct client *client, const struct resp_head *he
 {
     pool_discard_tagged(client->session.context->pool_host, redis_of(client)->state.tag.identity,
                         DISCARD_LOGIN_REFUSED); /* R3 */
-    return refused(client, head, DISCARD_LOGIN_REFUSED);
+    /* R2: a refused HELLO may have done a part of what it was to. */
+    return refused(client, head, redis_of(client)->state.version == 2, DISCARD_LOGIN_REFUSED);
 }
 
 /* A command of ours is answered. STEP_AGAIN: well. */
@@ -299,7 +306,7 @@ static enum step apply_ours(struct client *client, const struct resp_head *head)
         enum redis_soft soft = (enum redis_soft)(ours - OURS_NAME);
         const struct redis_text *text = redis->state.soft[soft];
         if (verdict != SAYS_OK && soft == REDIS_NAME)
-            return refused(client, head, DISCARD_UNKNOWN_STATE);
+            return refused(client, head, true, DISCARD_UNKNOWN_STATE);
         if (verdict == SAYS_OK) {
             free(conn->state.soft[soft]);
             conn->state.soft[soft] = text == NULL ? NULL : redis_text_new(text->data, text->length);
@@ -310,7 +317,7 @@ static enum step apply_ours(struct client *client, const struct resp_head *head)
     }
     case OURS_SELECT:
         if (verdict != SAYS_OK)
-            return refused(client, head, DISCARD_UNKNOWN_STATE);
+            return refused(client, head, true, DISCARD_UNKNOWN_STATE);
         redis_conn_set_database(client, redis->state.tag.variant);
         break;
     case OURS_COUNT:
@@ -391,8 +398,15 @@ static enum step pass_local(struct client *client)
     return step;
 }
 
-/* The next reply begins. STEP_AGAIN: it may be walked through. */
-static enum step begin_reply(struct client *client, const char *data, size_t length)
+/* What comes next is no reply; those before it are. */
+static enum step malformed_after(struct client *client, struct run *run)
+{
+    return pass_run(client, run) == STEP_GONE ? STEP_GONE : malformed(client);
+}
+
+/* The next reply begins. STEP_AGAIN: it may be walked through; STEP_YIELD: it is a push. */
+static enum step begin_reply(struct client *client, struct run *run, const char *data,
+                             size_t length)
 {
     struct redis_batch *batch = redis_batch_of(client);
     struct resp_head head;
@@ -404,7 +418,7 @@ static enum step begin_reply(struct client *client, const char *data, size_t len
     if (next_of(&batch->base) != EXPECT_REPLY || (first && data[0] == '-')) {
         enum resp_result result = resp_head_parse(&head, data, length);
         if (result != RESP_DONE)
-            return result == RESP_MORE ? STEP_BLOCKED : malformed(client);
+            return result == RESP_MORE ? STEP_BLOCKED : malformed_after(client, run);
         if (first && is_unwelcome(client, &head))
             return refused_connection(client, &head);
         batch->verdict = (uint8_t)verdict_of(&head);
@@ -417,6 +431,8 @@ static enum step begin_reply(struct client *client, const char *data, size_t len
 /* A push, among replies: from now on nothing is counted any more (R6). */
 static enum step open_for_push(struct client *client)
 {
+    if (!exchange_is_sent(client->exchange))
+        return malformed(client);
     if (!pool_reserve_hold(&client->session.allocation))
         return batch_fail_no_tunnel(client);
     pool_hold(&client->session.allocation);
@@ -431,7 +447,7 @@ static enum step walk(struct client *client, struct run *run)
     size_t used, left = buffer_length(in) - run->length;
     const char *data = run->data + run->length;
     if (!batch->base.reply_begun) {
-        enum step step = begin_reply(client, data, left);
+        enum step step = begin_reply(client, run, data, left);
         if (step != STEP_AGAIN)
             return step;
     }
@@ -439,7 +455,7 @@ static enum step walk(struct client *client, struct run *run)
     run->length += used;
     batch->base.reply_begun = batch->base.reply_begun || used > 0;
     if (result == RESP_BAD)
-        return pass_run(client, run) == STEP_GONE ? STEP_GONE : malformed(client);
+        return malformed_after(client, run);
     if (result == RESP_MORE)
         return STEP_BLOCKED;
     batch->base.reply_begun = false;
@@ -460,7 +476,8 @@ enum step redis_take_replies(struct client *client)
             return step;
     }
     struct run run = {.data = buffer_data(in)};
-    while (step == STEP_AGAIN && buffer_length(&batch->base.expected) > 0) {
+    while (step == STEP_AGAIN && buffer_length(&batch->base.expected) > 0 &&
+           client->session.state != SESSION_DRAINING) {
         if (next_of(&batch->base) == EXPECT_LOCAL) {
             step = pass_run(client, &run);
             if (step == STEP_AGAIN)
@@ -472,10 +489,8 @@ enum step redis_take_replies(struct client *client)
             step = STEP_BLOCKED;
         }
     }
-    if (step == STEP_GONE || client->session.state == SESSION_CLOSED)
-        return STEP_GONE;
-    if (client->exchange == NULL || client->session.state == SESSION_DRAINING)
-        return step; /* it has failed, and all is answered */
+    if (step == STEP_GONE || client->session.state == SESSION_DRAINING)
+        return step; /* it has failed, and all is answered, or cut */
     if (pass_run(client, &run) == STEP_GONE)
         return STEP_GONE;
     if (step == STEP_YIELD)
@@ -506,7 +521,8 @@ int redis_answer_rest_line(struct client *client, const char *line, size_t lengt
 {
     struct redis_batch *batch = redis_batch_of(client);
     struct buffer *expected = &batch->base.expected;
-    *closes = false;
+    const struct redis_conn *conn = exchange_is_leased(client) ? redis_conn_of(client) : NULL;
+    *closes = conn != NULL && (conn->in_multi || conn->watching);
     while (buffer_length(expected) > 0) {
         const char *entry = buffer_data(expected);
         int done;
