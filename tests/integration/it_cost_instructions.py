@@ -27,6 +27,9 @@ COUNTED = {
     "kept http": 7_900,
     "kept https": 26_300,
     "one-shot tcp": 4_250,
+    "one-shot redis": 7_850,
+    "kept redis": 5_900,
+    "pipelined redis": 1_550,
 }
 MARGIN = 1.2
 

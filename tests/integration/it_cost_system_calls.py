@@ -26,6 +26,9 @@ LIMITS = {
     "kept http": {"recv": 3, "send": 2, "wait": 2},
     "kept https": {"read": 1, "recv": 2, "send": 1, "wait": 2, "write": 1},
     "one-shot tcp": {"accept": 1, "close": 1, "epoll_ctl": 1, "recv": 5, "send": 2, "wait": 2},
+    "one-shot redis": {"accept": 1, "close": 1, "epoll_ctl": 1, "recv": 4, "send": 2, "wait": 2},
+    "kept redis": {"recv": 3, "send": 2, "wait": 2},
+    "pipelined redis": {"recv": 0.2, "send": 0.14, "wait": 0.14},
 }
 MARGIN = 0.5  # finds one call more for every second exchange
 

@@ -40,9 +40,9 @@ static void note(struct redis_batch *batch, enum redis_ours ours)
 
 static int put_reset(struct redis_batch *batch)
 {
-    const struct word words[] = {WORD("RESET")};
+    static const char command[] = "*1\r\n$5\r\nRESET\r\n";
     note(batch, OURS_RESET);
-    return put(&batch->base.base.up, words, 1);
+    return buffer_append(&batch->base.base.up, command, sizeof(command) - 1);
 }
 
 /* The session's version and login. */

@@ -22,6 +22,9 @@ ANSWER = (b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sun, 22 Nov 2026 10
           BODY)
 REQUEST = (b"GET /1k HTTP/1.%d\r\nHost: 127.0.0.1:8080\r\nUser-Agent: ApacheBench/2.3\r\n"
            b"Accept: */*\r\n\r\n")
+GET = b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n"
+VALUE = b"$3\r\nxxx\r\n"
+PIPELINE = 16
 MB = 1_000_000
 
 
@@ -33,6 +36,13 @@ def answer_reads(connection, kaproxy):
     while connection.receive():
         _wait_asleep(kaproxy)
         connection.send(ANSWER)
+
+
+def answer_redis(connection, kaproxy):
+    """GET and RESET, which come in whole commands."""
+    while got := connection.receive():
+        _wait_asleep(kaproxy)
+        connection.send(b"+RESET\r\n" * got.count(b"RESET") + VALUE * got.count(GET))
 
 
 def answer_bulk(connection, _kaproxy):
@@ -106,7 +116,7 @@ def kept(kaproxy, count):
                 answer += client.receive()
 
 
-def quiet(kaproxy, count):
+def quiet(kaproxy, count, request=REQUEST % 1, answer=ANSWER):
     """Clients that send some bytes, read the answer and leave, each when the next one comes."""
     with contextlib.ExitStack() as last:
         for _ in range(count):
@@ -114,8 +124,24 @@ def quiet(kaproxy, count):
                 last.close()
                 client = connect(kaproxy.address())
                 last.callback(client.close)
-                client.send(REQUEST % 1)
-            client.read(len(ANSWER))
+                client.send(request)
+            client.read(len(answer))
+
+
+def one_get(kaproxy, count):
+    quiet(kaproxy, count, GET, VALUE)
+
+
+def kept_gets(kaproxy, count, at_once=1):
+    """One client that sends so many commands at a time."""
+    with contextlib.closing(connect(kaproxy.address())) as client:
+        for _ in range(count // at_once):
+            client.send(GET * at_once)
+            client.read(len(VALUE) * at_once)
+
+
+def pipelined_gets(kaproxy, count):
+    kept_gets(kaproxy, count, PIPELINE)
 
 
 def _bulk(kaproxy, head, up, down):
@@ -154,6 +180,8 @@ class Load:
         options["pool"] = self.pool
         options["main"] = {} if self.log else {"access_log": "off"}
         answer = answer_bulk if self.bulk else answer_reads
+        if self.scheme == "redis":
+            answer = answer_redis
 
         def script(connection):
             answer(connection, kaproxy)
@@ -169,6 +197,7 @@ class Load:
 
 
 # "queued": eight clients at a time, and two connections. "logged": one-shot, with an access log.
+# "pipelined": each command by itself, of sixteen at a time.
 LOADS = {
     "one-shot http": Load("http", one_shot),
     "logged http": Load("http", one_shot, log=True),
@@ -177,6 +206,9 @@ LOADS = {
     "kept http": Load("http", kept),
     "kept https": Load("https", kept),
     "one-shot tcp": Load("tcp", quiet),
+    "one-shot redis": Load("redis", one_get),
+    "kept redis": Load("redis", kept_gets),
+    "pipelined redis": Load("redis", pipelined_gets),
     **{f"{way.__name__.removeprefix('bulk_')} {scheme}": Load(scheme, way)
        for scheme in ("http", "https", "tcp") for way in (bulk_down, bulk_up)},
 }
