@@ -1,6 +1,7 @@
 /* What the files of pool_driver share.
  *
  *   pool_driver.c     reads the scenario, runs its commands, writes the trace
+ *   driver_clock.c    the time, which passes only while nothing else happens
  *   driver_peers.c    commands about the far side and about names
  *   driver_pool.c     commands about managers and requests
  *   driver_lease.c    commands about the connection that a request holds
