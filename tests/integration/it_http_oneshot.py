@@ -21,6 +21,13 @@ def peers(t):
     return nginx, kaproxy, nginx.accepted()
 
 
+def load(t, kaproxy, *command):
+    """Runs a load tool: how many requests, and what it printed, portion by portion."""
+    for portion in kaproxy.portions(COUNT):
+        output, _ = run(t, *command, "-c", 32, "-n", portion, url(kaproxy, "/small"))
+        yield portion, output.decode()
+
+
 def check_pooled(t, nginx, kaproxy, before, exchanges):
     """All were answered, on four connections, each of which was new to just one exchange."""
     t.at_most(nginx.accepted() - before, LIMIT, "connections that nginx accepted")
@@ -32,8 +39,7 @@ def check_pooled(t, nginx, kaproxy, before, exchanges):
     t.equal(set(sources) - {"none", "immediate", "deferred"}, set(), "other sources")
 
 
-def check_ab(t, output, count):
-    text = output.decode()
+def check_ab(t, text, count):
     for pattern, wanted in (r"Complete requests: +(\d+)", count), (r"Failed requests: +(\d+)", 0):
         t.equal(int(re.search(pattern, text)[1]), wanted, pattern)
     t.check("Non-2xx" not in text, "answers that are not 2xx")
@@ -42,18 +48,18 @@ def check_ab(t, output, count):
 @test("ab: HTTP/1.0, a connection for each request")
 def ab(t):
     nginx, kaproxy, before = peers(t)
-    output, _ = run(t, "ab", "-q", "-c", 32, "-n", COUNT, url(kaproxy, "/small"))
-    check_ab(t, output, COUNT)
+    for count, text in load(t, kaproxy, "ab", "-q"):
+        check_ab(t, text, count)
     check_pooled(t, nginx, kaproxy, before, COUNT)
 
 
 @test("ab -k: HTTP/1.0 with keep-alive")
 def ab_keep_alive(t):
     nginx, kaproxy, before = peers(t)
-    output, _ = run(t, "ab", "-q", "-k", "-c", 32, "-n", COUNT, url(kaproxy, "/small"))
-    check_ab(t, output, COUNT)
-    kept = int(re.search(rb"Keep-Alive requests: +(\d+)", output)[1])
-    t.equal(kept, COUNT, "requests that ab could keep its connection after")
+    for count, text in load(t, kaproxy, "ab", "-q", "-k"):
+        check_ab(t, text, count)
+        kept = int(re.search(r"Keep-Alive requests: +(\d+)", text)[1])
+        t.equal(kept, count, "requests that ab could keep its connection after")
     check_pooled(t, nginx, kaproxy, before, COUNT)
 
 
@@ -74,10 +80,9 @@ def wrk(t):
 @test("h2load --h1: HTTP/1.1, several requests on each connection")
 def h2load(t):
     nginx, kaproxy, before = peers(t)
-    output, _ = run(t, "h2load", "--h1", "-c", 32, "-n", COUNT, url(kaproxy, "/small"))
-    text = output.decode()
-    wanted = f"{COUNT} total, {COUNT} started, {COUNT} done, {COUNT} succeeded, 0 failed, 0 errored"
-    t.check(wanted in text, text)
+    for n, text in load(t, kaproxy, "h2load", "--h1"):
+        wanted = f"{n} total, {n} started, {n} done, {n} succeeded, 0 failed, 0 errored"
+        t.check(wanted in text, text)
     check_pooled(t, nginx, kaproxy, before, COUNT)
 
 

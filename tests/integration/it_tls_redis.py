@@ -6,6 +6,7 @@ import sys
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import SLOW, main, test
 from kaptest.http_peers import run
+from kaptest.peers import redis_benchmark, wait_served
 from kaptest.tls import handshakes, start
 from kaptest.tls_peers import TlsRedis
 
@@ -17,12 +18,8 @@ def benchmark(t):
     redis = t.own(TlsRedis(t))
     kaproxy = start(t, redis, pool={"max_per_host": 4})
     before = redis.connections()
-    output, errors = run(t, "redis-benchmark", "-h", "127.0.0.1", "-p", kaproxy.address()[1], "-k",
-                         "0", "-c", "16", "-n", CLIENTS, "-t", "set", "--csv")
-    t.check("rror" not in output.decode() + errors, f"an error: {output!r} {errors}")
-    served = [s for s in kaproxy.wait_sessions(CLIENTS) if s["bytes_up"] != "0"]
-    t.at_least(len(served), CLIENTS, "sessions with a request")
-    t.equal({s["end"] for s in served}, {"complete"}, "ends of sessions")
+    redis_benchmark(t, kaproxy, CLIENTS)
+    t.equal({s["end"] for s in wait_served(kaproxy, CLIENTS)}, {"complete"}, "ends of sessions")
     t.at_most(redis.connections() - before, 4, "connections redis-server received")
     full, resumed, failed = handshakes(kaproxy)
     t.at_most(full + resumed, 4, "handshakes")

@@ -18,6 +18,10 @@ COMPLAINTS = re.compile(
     r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|Assertion .* failed")
 BUSY = re.compile(r"Address already in use")
 
+# The access log's ring (1 MiB) has room for so many lines, however long its writer has to wait for
+# its turn. Those that find none are lost, as the manual says.
+PORTION = 2000
+
 
 def need_plain_build():
     """For tests that count, or that run valgrind."""
@@ -283,6 +287,21 @@ class Kaproxy:
     def wait_sessions(self, count, timeout=WAIT_MAX):
         return wait_until(lambda: len(s := self.sessions()) >= count and s,
                           f"line {count} of the access log", timeout)
+
+    def portions(self, count):
+        """So many sessions or exchanges in portions, each once the lines of those before it are out
+        of the access log's ring: for loads of which no line must be lost."""
+        done, before = 0, self._lines()
+        while done < count:
+            portion = min(PORTION, count - done)
+            yield portion
+            done += portion
+            wait_until(lambda wanted=before + done: self._lines() >= wanted,
+                       f"line {before + done} of the access log")
+
+    def _lines(self):
+        """How many the access log has. They are not taken apart."""
+        return self.access_file.read_bytes().count(b"\n") if self.access_file.exists() else 0
 
     # What it uses
 
