@@ -23,7 +23,8 @@ typedef int64_t usec_t;
 #define MUST_CHECK        __attribute__((warn_unused_result))
 #define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define ALWAYS_INLINE     inline __attribute__((always_inline))
-#define COLD              __attribute__((cold)) /* seldom called: kept out of the way */
+#define COLD              __attribute__((cold))     /* seldom called: kept out of the way */
+#define NOINLINE          __attribute__((noinline)) /* lest it make its fast caller slow */
 
 /* strerror(3), and what to do about it where that is for the operator. */
 static inline const char *error_text(int number)

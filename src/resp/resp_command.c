@@ -43,8 +43,8 @@ static COLD enum resp_result broken_type(struct resp_command *command, char c)
     return RESP_BAD;
 }
 
-static enum resp_result read_announced(struct resp_command *command, const char *data,
-                                       size_t length)
+static NOINLINE enum resp_result read_announced(struct resp_command *command, const char *data,
+                                                size_t length)
 {
     const char *at = data, *end = data + length;
     uint64_t count;
@@ -65,6 +65,21 @@ static enum resp_result read_announced(struct resp_command *command, const char 
     command->length = (size_t)(at - data);
     command->announced = negative ? 0 : (uint32_t)count;
     command->stage = command->announced > 0 ? LENGTH : END;
+    return RESP_DONE;
+}
+
+/* The first line. */
+static ALWAYS_INLINE enum resp_result begin_arguments(struct resp_command *command,
+                                                      const char *data, size_t length)
+{
+    uint64_t count;
+    size_t line = length > 4 && data[0] == '*' ? resp_quick_count(data + 1, &count) : 0;
+
+    if (line == 0 || count == 0)
+        return read_announced(command, data, length);
+    command->length = line + 1;
+    command->announced = (uint32_t)count;
+    command->stage = LENGTH;
     return RESP_DONE;
 }
 
@@ -112,42 +127,70 @@ static enum resp_result read_body(struct resp_command *command, const char **at,
     return RESP_DONE;
 }
 
-static ALWAYS_INLINE void note(struct resp_command *command, size_t offset)
+/* One bulk string of which perhaps not all is there, or which is wrong. `offset`: *at's. */
+static NOINLINE enum resp_result read_argument(struct resp_command *command, const char **at,
+                                               const char *end, size_t offset)
 {
-    if (command->argc < RESP_ARGS_KEPT)
-        command->args[command->argc] = (struct resp_arg){offset, (size_t)command->left};
+    if (command->stage == LENGTH) {
+        const char *line = *at;
+        enum resp_result result = read_length(command, at, end);
+
+        if (result != RESP_DONE)
+            return result;
+        if (command->argc < RESP_ARGS_KEPT)
+            command->args[command->argc] =
+                (struct resp_arg){offset + (size_t)(*at - line), (size_t)command->left};
+        command->stage = BODY;
+    }
+    return read_body(command, at, end);
+}
+
+/* The bulk strings that are all there, from `offset` on; moves *at behind them. */
+static ALWAYS_INLINE void read_whole_arguments(struct resp_command *command, const char **at,
+                                               const char *end, size_t offset)
+{
+    uint32_t argc = command->argc, announced = command->announced;
+    const char *data = *at, *next = data, *behind, *start;
+    size_t length;
+
+    while (argc < announced && next < end && *next == '$') {
+        behind = resp_whole_bulk(next + 1, end, RESP_BULK_MAX, &start, &length);
+        if (behind == NULL)
+            break;
+        if (argc < RESP_ARGS_KEPT)
+            command->args[argc] = (struct resp_arg){offset + (size_t)(start - data), length};
+        argc++;
+        next = behind;
+    }
+    command->argc = argc;
+    *at = next;
 }
 
 /* The bulk strings, in `data`, which begins `command->length` bytes behind the command's first. */
-static enum resp_result read_arguments(struct resp_command *command, const char *data,
-                                       size_t length)
+static ALWAYS_INLINE enum resp_result read_arguments(struct resp_command *command, const char *data,
+                                                     size_t length)
 {
     const char *at = data, *end = data + length;
     size_t before = command->length;
     enum resp_result result = RESP_DONE;
 
-    while (command->argc < command->announced) {
-        if (command->stage == LENGTH) {
-            result = read_length(command, &at, end);
-            if (result != RESP_DONE)
-                break;
-            note(command, before + (size_t)(at - data));
-            command->stage = BODY;
-        }
-        result = read_body(command, &at, end);
-        if (result != RESP_DONE)
+    while (result == RESP_DONE) {
+        if (command->stage == LENGTH)
+            read_whole_arguments(command, &at, end, before + (size_t)(at - data));
+        if (command->argc == command->announced) {
+            command->stage = END;
             break;
+        }
+        result = read_argument(command, &at, end, before + (size_t)(at - data));
     }
     command->length = before + (size_t)(at - data);
-    if (result == RESP_DONE)
-        command->stage = END;
     return result;
 }
 
 enum resp_result resp_command_parse(struct resp_command *command, const char *data, size_t length)
 {
     if (command->stage == COUNT) {
-        enum resp_result result = read_announced(command, data, length);
+        enum resp_result result = begin_arguments(command, data, length);
         if (result != RESP_DONE)
             return result;
     }

@@ -35,62 +35,78 @@ static inline uint64_t load8(const char *text)
 }
 
 /* The first eight bytes, as a number that sorts as they do; shorter names are padded with NUL. */
-static inline uint64_t key_of(const char *name, size_t length)
+static ALWAYS_INLINE uint64_t key_of(const char *name, size_t length)
 {
-    uint64_t key = 0;
+    uint64_t key;
 
     if (length >= 8)
-        return load8(name);
-    if (length >= 4)
-        return load4(name) << 32 | load4(name + length - 4) << (64 - 8 * length);
-    for (size_t i = 0; i < length; i++)
-        key |= (uint64_t)(unsigned char)name[i] << (56 - 8 * i);
-    return key;
+        return fold(load8(name));
+    if (length >= 4) /* what both loads have is the same */
+        return fold(load4(name) << 32 | load4(name + length - 4) << (64 - 8 * length));
+    if (length == 0)
+        return 0;
+    key = (uint64_t)(unsigned char)name[0] << 56;
+    key |= (uint64_t)(unsigned char)name[length / 2] << (56 - 8 * (length / 2));
+    key |= (uint64_t)(unsigned char)name[length - 1] << (64 - 8 * length);
+    return fold(key);
 }
 
-static inline bool is_it(const struct resp_known *known, const char *name, size_t length)
+/* Among names that begin alike, which are next to each other and end with `known`. */
+static NOINLINE const struct resp_known *find_long(const struct resp_known *list,
+                                                   const struct resp_known *known, const char *name,
+                                                   size_t length)
 {
-    return known->length == length &&
-           (length <= 8 || strncasecmp(known->name + 8, name + 8, length - 8) == 0);
+    uint64_t key = known->key;
+
+    for (;; known--) {
+        if (known->length == length && strncasecmp(known->name, name, length) == 0)
+            return known;
+        if (known == list || known[-1].key != key)
+            return NULL;
+    }
 }
 
-/* The last entry that is not behind the key, halving without branches; names that begin alike are
- * next to each other. */
-static const struct resp_known *find(const struct resp_known *list, size_t count, const char *name,
-                                     size_t length)
+/* Halves without branches: which way it goes is nothing that a processor could learn. */
+static ALWAYS_INLINE const struct resp_known *find(const struct resp_known *list, size_t count,
+                                                   uint64_t key, const char *name, size_t length)
 {
     const struct resp_known *known = list;
-    uint64_t key = fold(key_of(name, length));
 
     while (count > 1) {
         size_t half = count / 2;
 
-        known += load8(known[half].name) <= key ? half : 0;
+        known = known[half].key <= key ? known + half : known;
         count -= half;
     }
-    for (; load8(known->name) == key; known--) {
-        if (is_it(known, name, length))
-            return known;
-        if (known == list)
-            break;
-    }
-    return NULL;
-}
-
-static const struct resp_known *find_argument(const struct resp_known *list, size_t count,
-                                              const struct resp_command *command, const char *data,
-                                              size_t i)
-{
-    const struct resp_arg *arg = &command->args[i];
-    return find(list, count, data + arg->offset, arg->length);
+    if (known->key != key)
+        return NULL;
+    if (length < 8)
+        return known->length == length ? known : NULL;
+    return find_long(list, known, name, length);
 }
 
 static const struct resp_known *find_command(const struct resp_command *command, const char *data)
 {
-    size_t count;
-    const struct resp_known *list = resp_commands_list(&count);
+    if (command->argc == 0)
+        return NULL;
 
-    return command->argc > 0 ? find_argument(list, count, command, data, 0) : NULL;
+    const char *name = data + command->args[0].offset;
+    size_t length = command->args[0].length;
+    uint64_t key = key_of(name, length), letter = (key >> 56) - 'a';
+
+    if (letter >= ARRAY_LEN(resp_letters) || resp_letters[letter].count == 0)
+        return NULL;
+    return find(resp_letters[letter].list, resp_letters[letter].count, key, name, length);
+}
+
+static const struct resp_known *find_subcommand(const struct resp_known *known,
+                                                const struct resp_command *command,
+                                                const char *data)
+{
+    const char *name = data + command->args[1].offset;
+    size_t length = command->args[1].length;
+
+    return find(known->others, known->other_count, key_of(name, length), name, length);
 }
 
 static bool option_is(const struct resp_command *command, const char *data, size_t i,
@@ -136,7 +152,7 @@ const struct resp_known *resp_classify(const struct resp_command *command, const
         return read_options(command, data) == RETURNS ? known->others : known;
     if (command->argc < 2) /* an error, but for COMMAND */
         return known;
-    known = find_argument(known->others, known->other_count, command, data, 1);
+    known = find_subcommand(known, command, data);
     return known != NULL ? known : &unknown;
 }
 

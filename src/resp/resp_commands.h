@@ -1,7 +1,8 @@
 /* What Redis' commands do to a connection and to the data: a table, and how to look into it.
  *
- * The commands are those of redis 6 to 8 and valkey 8, without modules. None can be told by the
- * server's own COMMAND list, where nothing says what SELECT does; a test compares the two. */
+ * The commands are those of redis 6 and 7, valkey 8, and newer ones as far as they were known; no
+ * modules'. The server's own COMMAND list cannot be the table, as nothing in it says what SELECT
+ * does; a test compares the two. */
 #ifndef KAPROXY_RESP_COMMANDS_H
 #define KAPROXY_RESP_COMMANDS_H
 
@@ -37,16 +38,15 @@ enum {
     RESP_UNKNOWN = 16   /* not in the table; RESP_TUNNEL */
 };
 
-#define RESP_NAME_MAX 23
-
 struct resp_known {
-    char name[RESP_NAME_MAX + 1]; /* lower case, padded with NUL; a subcommand's: the second word */
-    uint8_t length;
-    uint8_t effect; /* enum resp_effect */
+    uint64_t key;     /* the name's first eight bytes, padded with NUL; the first is the highest */
+    const char *name; /* in lower case; of a subcommand: the second word */
+    const struct resp_known *others; /* RESP_BLOCKS: what it is without a BLOCK option, where that
+                                        counts; else the subcommands, sorted by name */
+    uint8_t length;                  /* of the name */
+    uint8_t effect;                  /* enum resp_effect */
     uint8_t flags;
     uint8_t other_count;
-    const struct resp_known *others; /* RESP_BLOCKS: what it is without a BLOCK option, where that
-                                        counts; else the subcommands. Sorted by name */
 };
 
 /* Looks the command up by its name, by its subcommand, and by options where they count. As much of
@@ -58,7 +58,11 @@ const struct resp_known *resp_classify(const struct resp_command *command, const
  * an option may follow that counts, nor of those whose arguments matter to us. */
 bool resp_may_be_incomplete(const struct resp_command *command, const char *data);
 
-/* The table, sorted by name. */
-const struct resp_known *resp_commands_list(size_t *count);
+/* The table: the commands that begin with a letter, sorted by name. */
+struct resp_letter {
+    const struct resp_known *list;
+    size_t count; /* 0: there are none */
+};
+extern const struct resp_letter resp_letters[26];
 
 #endif

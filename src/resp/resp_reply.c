@@ -186,25 +186,61 @@ static enum resp_result read_body(struct resp_reply *reply, const char **at, con
     return RESP_DONE;
 }
 
-static enum resp_result walk(struct resp_reply *reply, const char **at, const char *end)
+/* One element of which perhaps not all is there, or which is wrong or uncommon. */
+static NOINLINE enum resp_result read_element(struct resp_reply *reply, const char **at,
+                                              const char *end)
+{
+    if (reply->stage == HEAD) {
+        char type;
+        bool null;
+        uint64_t count;
+        enum resp_result result = read_head(at, end, &type, &null, &count);
+
+        if (result != RESP_DONE)
+            return result;
+        if (!take_head(reply, type, null, count))
+            return RESP_BAD;
+    }
+    return reply->stage == HEAD ? RESP_DONE : read_body(reply, at, end);
+}
+
+/* The common case: a bulk string, a null or a line that is all there. What is behind it; NULL: it
+ * is for the function above. */
+static ALWAYS_INLINE const char *whole_element(const char *at, const char *end)
+{
+    const char *start, *next = at + 1;
+    size_t length;
+
+    switch (*at) {
+    case '$':
+        if (end - next >= 4 && memcmp(next, "-1\r\n", 4) == 0)
+            return next + 4;
+        return resp_whole_bulk(next, end, RESP_COUNT_MAX, &start, &length);
+    case '+':
+    case '-':
+    case ':':
+        return read_line(&next, end) == RESP_DONE ? next : NULL;
+    default:
+        return NULL;
+    }
+}
+
+static ALWAYS_INLINE enum resp_result walk(struct resp_reply *reply, const char **at,
+                                           const char *end)
 {
     while (reply->pending > 0) {
-        if (reply->stage == HEAD) {
-            char type;
-            bool null;
-            uint64_t count;
-            enum resp_result result = read_head(at, end, &type, &null, &count);
+        const char *behind = reply->stage == HEAD && *at < end ? whole_element(*at, end) : NULL;
 
-            if (result != RESP_DONE)
-                return result;
-            if (!take_head(reply, type, null, count))
-                return RESP_BAD;
+        if (behind != NULL) {
+            if (reply->type == 0)
+                reply->type = **at;
+            reply->pending--;
+            *at = behind;
+            continue;
         }
-        if (reply->stage != HEAD) {
-            enum resp_result result = read_body(reply, at, end);
-            if (result != RESP_DONE)
-                return result;
-        }
+        enum resp_result result = read_element(reply, at, end);
+        if (result != RESP_DONE)
+            return result;
     }
     reply->stage = END;
     return RESP_DONE;
