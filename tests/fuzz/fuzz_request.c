@@ -128,7 +128,6 @@ static void pass_on_each_way(const struct message *message)
     options.pass_expect = true;
     options.forwarded = HTTP1_FORWARDED_X;
     options.client = "192.0.2.1";
-    options.via = "kaproxy";
     pass_on(message, &options);
     options.forwarded = HTTP1_FORWARDED_RFC7239;
     options.client = "2001:db8::1";
