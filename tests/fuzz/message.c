@@ -1,17 +1,10 @@
 /* Reads a message in pieces, writes it again, and compares it with the reference. */
 #include "message.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "http1/http1_compose.h"
-
-void require_failed(const char *file, int line, const char *condition)
-{
-    fprintf(stderr, "%s:%d: not so: %s\n", file, line, condition);
-    abort();
-}
 
 /* How many bytes have come when `seen` had come before. */
 static size_t next_piece(const struct message_source *source, size_t seen, unsigned *random)

@@ -5,13 +5,7 @@
 
 #include "http1/http1.h"
 #include "reference.h"
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            require_failed(__FILE__, __LINE__, #condition);                                        \
-    } while (0)
-_Noreturn void require_failed(const char *file, int line, const char *condition);
+#include "require.h"
 
 struct message {
     struct http1_head head, trailer;

@@ -1,0 +1,34 @@
+/* Reference reader of Redis' protocol: by the letter, without regard to speed, and with nothing of
+ * src/resp in it. It reads from all there is, and allocates what it finds. */
+#ifndef KAPROXY_FUZZ_REDIS_REFERENCE_H
+#define KAPROXY_FUZZ_REDIS_REFERENCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum redis_verdict { REDIS_WHOLE, REDIS_MORE, REDIS_BAD };
+
+struct redis_word {
+    char *data; /* allocated, with a NUL behind it */
+    size_t length;
+};
+
+/* A command, "*" or inline. */
+struct redis_command {
+    struct redis_word *words; /* seen to their end */
+    size_t word_count;
+    size_t length; /* WHOLE: of what it takes */
+    char error[80];
+};
+
+enum redis_verdict redis_read_command(struct redis_command *command, const char *data,
+                                      size_t length);
+enum redis_verdict redis_read_inline(struct redis_command *command, const char *data,
+                                     size_t length);
+void redis_command_clear(struct redis_command *command);
+
+/* The length of a reply, where it is whole. */
+enum redis_verdict redis_read_reply(const char *data, size_t length, size_t *reply_length);
+
+#endif

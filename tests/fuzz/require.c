@@ -1,0 +1,11 @@
+/* Says which claim does not hold, and ends. */
+#include "require.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+void require_failed(const char *file, int line, const char *condition)
+{
+    fprintf(stderr, "%s:%d: not so: %s\n", file, line, condition);
+    abort();
+}
