@@ -1,0 +1,114 @@
+/* Meta commands. Servers read flags one by one; what they refuse in those of ms, its value is
+ * swallowed with, but not so when there are too many, or the key is too long. */
+#include "memcached/memcached_internal.h"
+
+/* So many words a server takes: with the name and the key, and of ms the length as well. */
+#define WORDS_MAX 19
+
+#define OPAQUE_MAX 32 /* with its letter */
+
+#define ERROR_FLAG      "CLIENT_ERROR invalid flag"
+#define ERROR_DUPLICATE "CLIENT_ERROR duplicate flag"
+#define ERROR_TOKEN     "CLIENT_ERROR bad token in command line format"
+#define ERROR_MODE      "CLIENT_ERROR incorrect length for M token"
+#define ERROR_OPAQUE    "CLIENT_ERROR opaque token too long"
+#define ERROR_FLAGS     "CLIENT_ERROR options flags are too long"
+#define ERROR_KEY       "CLIENT_ERROR error decoding key"
+
+/* What is wrong with a flag's token, the text behind its letter; NULL: nothing. Letters that are
+ * not here, known or not, are judged by the server: it reads nothing else for them. */
+static const char *judge_token(char letter, const char *token, size_t length)
+{
+    uint32_t number;
+    uint64_t large;
+
+    switch (letter) {
+    case 'N':
+    case 'R':
+    case 'T':
+        return memcached_is_i32(token, length) ? NULL : ERROR_TOKEN;
+    case 'F':
+        return memcached_parse_u32(token, length, &number) ? NULL : ERROR_TOKEN;
+    case 'C':
+    case 'D':
+    case 'E':
+    case 'J':
+        return memcached_parse_u64(token, length, &large) ? NULL : ERROR_TOKEN;
+    case 'M':
+        return length == 1 ? NULL : ERROR_MODE;
+    case 'O':
+        return length < OPAQUE_MAX ? NULL : ERROR_OPAQUE;
+    case 'b':
+    case 'q':
+        return length == 0 ? NULL : ERROR_FLAG; /* so that all agree what they are */
+    default:
+        return NULL;
+    }
+}
+
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static enum memcached_result parse_flags(struct memcached_command *command,
+                                         const struct memcached_words *words, size_t first)
+{
+    const struct memcached_word *key = &words->at[1];
+    uint64_t seen = 0;
+
+    for (const struct memcached_word *flag = &words->at[first]; flag < words->at + words->count;
+         flag++) {
+        char letter = *flag->text;
+
+        if (!is_letter(letter))
+            return memcached_refuse(command, ERROR_FLAG);
+
+        uint64_t bit = UINT64_C(1) << (letter - 'A');
+        const char *fault = judge_token(letter, flag->text + 1, flag->length - 1);
+
+        if (seen & bit)
+            return memcached_refuse(command, ERROR_DUPLICATE);
+        if (fault)
+            return memcached_refuse(command, fault);
+        if (letter == 'b' && !memcached_is_base64(key->text, key->length))
+            return memcached_refuse(command, ERROR_KEY);
+        seen |= bit;
+        command->quiet |= letter == 'q';
+    }
+    return MEMCACHED_DONE;
+}
+
+/* me: its b has to be the first flag, and others are not looked at. */
+static enum memcached_result parse_debug(struct memcached_command *command,
+                                         const struct memcached_words *words)
+{
+    const struct memcached_word *key = &words->at[1];
+
+    if (words->count > 3 || (words->count == 3 && (!memcached_word_is(&words->at[2], "b") ||
+                                                   !memcached_is_base64(key->text, key->length))))
+        return memcached_refuse(command, ERROR_FORMAT);
+    return MEMCACHED_DONE;
+}
+
+enum memcached_result memcached_meta_parse(struct memcached_command *command,
+                                           const struct memcached_words *words)
+{
+    size_t first = command->row->form == FORM_META_STORE ? 3 : 2;
+
+    if (words->count < first) {
+        command->close = first == 3;
+        return memcached_refuse(command, words->count < 2 ? ERROR_UNKNOWN : ERROR_FORMAT);
+    }
+    if (first == 3 && !memcached_take_length(command, &words->at[2])) {
+        command->close = true;
+        return memcached_refuse(command, ERROR_FORMAT);
+    }
+    if (!memcached_is_key(&words->at[1]))
+        return memcached_refuse(command, ERROR_FORMAT);
+    if (command->row->form == FORM_META_DEBUG)
+        return parse_debug(command, words);
+    if (words->count > WORDS_MAX)
+        return memcached_refuse(command, ERROR_FLAGS);
+    return parse_flags(command, words, first);
+}
