@@ -27,9 +27,10 @@
 
 #include "base/util.h"
 
-#define MEMCACHED_KEY_MAX   250
-#define MEMCACHED_VALUE_MAX (UINT32_C(1) << 30) /* -I takes no more; longer: refused as too large  \
-                                                 */
+#define MEMCACHED_KEY_MAX 250
+#define MEMCACHED_VALUE_MAX                                                                        \
+    (UINT32_C(1) << 30) /* -I takes no more; longer: refused as too large                          \
+                         */
 
 /* Lines with their ends. A server that has got so much of a line without its end closes, except of
  * get and gets, which have no limit here either: they are passed on key by key. */
@@ -115,8 +116,9 @@ struct memcached_command {
     uint8_t traits;        /* the row's */
     bool quiet;            /* noreply, meta's q, or a quiet opcode: there may be no reply */
 
-    /* After BAD. What the client gets: in text the line without its end; nothing when `quiet`, as
-     * a client that said noreply expects none. In binary the status, with its text. */
+    /* After BAD. What the client gets: in text the line without its end; nothing when `quiet`, as a
+     * client that said noreply expects none (but one that said q expects errors). In binary the
+     * status, with its text. */
     const char *error; /* static */
     uint16_t status;
     bool close;       /* where the next command begins is not sure, or the server would close */

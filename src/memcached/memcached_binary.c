@@ -56,7 +56,6 @@ enum memcached_result memcached_packet_parse(struct memcached_command *command, 
     if (!row)
         return refuse(command, MEMCACHED_STATUS_UNKNOWN, false);
     command->traits = row->traits;
-    command->quiet = row->traits & MEMCACHED_QUIET;
     if (data[5] != 0 || key > MEMCACHED_KEY_MAX ||
         !lengths_fit(row, command->opcode, extras, key, body - front))
         return refuse(command, MEMCACHED_STATUS_INVALID, true);
@@ -67,6 +66,7 @@ enum memcached_result memcached_packet_parse(struct memcached_command *command, 
     command->length = MEMCACHED_HEAD_SIZE + front;
     command->value_left = command->value_length = body - front;
     command->reply = row->reply;
+    command->quiet = row->traits & MEMCACHED_QUIET;
     if (command->opcode == MEMCACHED_OPCODE_STAT &&
         is_sizes(data + MEMCACHED_HEAD_SIZE + extras, key))
         command->reply = MEMCACHED_SIZES_PACKET;

@@ -50,13 +50,11 @@ static enum memcached_result parse_store(struct memcached_command *command,
     uint32_t flags;
     uint64_t cas;
 
-    if (words->count < needed || words->count > needed + 1 ||
+    if ((words->count != needed && !(words->count == needed + 1 && noreply)) ||
         !memcached_take_length(command, &words->at[4])) {
         command->close = true; /* what of the line is the length is anybody's guess */
         return memcached_refuse(command, words->count == needed ? ERROR_FORMAT : ERROR_UNKNOWN);
     }
-    if (words->count == needed + 1 && !noreply)
-        return memcached_refuse(command, ERROR_UNKNOWN);
     if (!memcached_is_key(&words->at[1]) ||
         !memcached_parse_u32(words->at[2].text, words->at[2].length, &flags) ||
         !memcached_is_i32(words->at[3].text, words->at[3].length))

@@ -84,8 +84,8 @@ bool memcached_parse_u64(const char *text, size_t length, uint64_t *number);
 bool memcached_is_i32(const char *text, size_t length); /* may begin with "-" */
 bool memcached_is_fraction(const char *text, size_t length);
 
-/* Whole base64, with its padding. */
-bool memcached_is_base64(const char *text, size_t length);
+/* Whole base64, with its padding? Are CR or LF among the bytes that it stands for? */
+bool memcached_base64_parse(const char *text, size_t length, bool *breaks_line);
 
 static inline bool memcached_is_key(const struct memcached_word *word)
 {

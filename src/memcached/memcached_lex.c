@@ -88,21 +88,38 @@ bool memcached_is_fraction(const char *text, size_t length)
     return !point || memcached_parse_u32(point + 1, length - whole - 1, &number);
 }
 
-static bool is_base64(char c)
+/* -1: none of base64's digits. */
+static int base64_value(char c)
 {
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' ||
-           c == '/';
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-bool memcached_is_base64(const char *text, size_t length)
+bool memcached_base64_parse(const char *text, size_t length, bool *breaks_line)
 {
+    *breaks_line = false;
     if (length == 0 || length % 4 != 0)
         return false;
 
     size_t padding = text[length - 1] != '=' ? 0 : text[length - 2] != '=' ? 1 : 2;
+    uint32_t bits = 0;
 
-    for (size_t i = 0; i < length - padding; i++)
-        if (!is_base64(text[i]))
+    for (size_t i = 0; i < length - padding; i++) {
+        int value = base64_value(text[i]);
+
+        if (value < 0)
             return false;
+        bits = bits << 6 | (uint32_t)value;
+        if (i % 4 > 0) { /* another byte is whole */
+            unsigned char byte = (unsigned char)(bits >> (6 - 2 * (i % 4)));
+
+            *breaks_line |= byte == '\r' || byte == '\n';
+        }
+    }
     return true;
 }

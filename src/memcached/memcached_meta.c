@@ -51,31 +51,54 @@ static bool is_letter(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-static enum memcached_result parse_flags(struct memcached_command *command,
-                                         const struct memcached_words *words, size_t first)
+/* Keys that come as base64. What was stored by the binary protocol is shown as it is, where a reply
+ * shows its key: with CR or LF in it a client could have us see replies that are its own work, or
+ * the answer to our barrier. */
+static const char *judge_key(const struct memcached_word *key, bool is_shown)
 {
-    const struct memcached_word *key = &words->at[1];
-    uint64_t seen = 0;
+    bool breaks_line;
 
-    for (const struct memcached_word *flag = &words->at[first]; flag < words->at + words->count;
-         flag++) {
+    if (!memcached_base64_parse(key->text, key->length, &breaks_line))
+        return ERROR_KEY;
+    return is_shown && breaks_line ? ERROR_FORMAT : NULL;
+}
+
+static uint64_t letter_bit(char letter)
+{
+    return UINT64_C(1) << (letter - 'A');
+}
+
+static const char *judge_flags(const struct memcached_words *words, size_t first, uint64_t *seen)
+{
+    for (size_t i = first; i < words->count; i++) {
+        const struct memcached_word *flag = &words->at[i];
         char letter = *flag->text;
 
         if (!is_letter(letter))
-            return memcached_refuse(command, ERROR_FLAG);
+            return ERROR_FLAG;
+        if (*seen & letter_bit(letter))
+            return ERROR_DUPLICATE;
 
-        uint64_t bit = UINT64_C(1) << (letter - 'A');
         const char *fault = judge_token(letter, flag->text + 1, flag->length - 1);
 
-        if (seen & bit)
-            return memcached_refuse(command, ERROR_DUPLICATE);
         if (fault)
-            return memcached_refuse(command, fault);
-        if (letter == 'b' && !memcached_is_base64(key->text, key->length))
-            return memcached_refuse(command, ERROR_KEY);
-        seen |= bit;
-        command->quiet |= letter == 'q';
+            return fault;
+        *seen |= letter_bit(letter);
     }
+    return NULL;
+}
+
+static enum memcached_result parse_flags(struct memcached_command *command,
+                                         const struct memcached_words *words, size_t first)
+{
+    uint64_t seen = 0;
+    const char *fault = judge_flags(words, first, &seen);
+
+    if (!fault && seen & letter_bit('b'))
+        fault = judge_key(&words->at[1], seen & letter_bit('k'));
+    if (fault)
+        return memcached_refuse(command, fault);
+    command->quiet = seen & letter_bit('q');
     return MEMCACHED_DONE;
 }
 
@@ -83,12 +106,13 @@ static enum memcached_result parse_flags(struct memcached_command *command,
 static enum memcached_result parse_debug(struct memcached_command *command,
                                          const struct memcached_words *words)
 {
-    const struct memcached_word *key = &words->at[1];
+    const char *fault = NULL;
 
-    if (words->count > 3 || (words->count == 3 && (!memcached_word_is(&words->at[2], "b") ||
-                                                   !memcached_is_base64(key->text, key->length))))
-        return memcached_refuse(command, ERROR_FORMAT);
-    return MEMCACHED_DONE;
+    if (words->count > 3 || (words->count == 3 && !memcached_word_is(&words->at[2], "b")))
+        fault = ERROR_FORMAT;
+    else if (words->count == 3)
+        fault = judge_key(&words->at[1], true);
+    return fault ? memcached_refuse(command, fault) : MEMCACHED_DONE;
 }
 
 enum memcached_result memcached_meta_parse(struct memcached_command *command,

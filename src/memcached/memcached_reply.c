@@ -6,6 +6,11 @@ void memcached_reply_begin(struct memcached_reply *reply, const struct memcached
     *reply = (struct memcached_reply){.expect = *expect, .sure = true};
 }
 
+static bool is_binary(const struct memcached_reply *reply)
+{
+    return reply->expect.reply >= MEMCACHED_PACKET;
+}
+
 bool memcached_reply_started(const struct memcached_reply *reply)
 {
     return reply->stage != REPLY_START;
@@ -144,8 +149,9 @@ static enum memcached_result take_meta(struct memcached_reply *reply, enum memca
 {
     if (kind == MEMCACHED_LINE_VA)
         return more_if(reply, take_va(reply, line, length));
-    return done_if(reply, kind == MEMCACHED_LINE_META || /* older servers: OK in place of HD */
-                              (length >= 2 && memcmp(line, "OK", 2) == 0));
+    /* Older servers say OK in place of HD. */
+    return done_if(reply, kind == MEMCACHED_LINE_META || word_is(line, length, "OK") ||
+                              (length > 2 && memcmp(line, "OK ", 3) == 0));
 }
 
 static enum memcached_result take_any(struct memcached_reply *reply, enum memcached_line kind,
@@ -253,14 +259,19 @@ enum memcached_result memcached_reply_feed(struct memcached_reply *reply, const 
         return MEMCACHED_DONE;
     if (reply->stage == REPLY_BAD)
         return MEMCACHED_BAD;
-    return reply->expect.reply >= MEMCACHED_PACKET
-               ? memcached_packets_feed(reply, data, length, used)
-               : feed_text(reply, data, length, used);
+
+    enum memcached_result result = is_binary(reply)
+                                       ? memcached_packets_feed(reply, data, length, used)
+                                       : feed_text(reply, data, length, used);
+
+    if (result == MEMCACHED_BAD)
+        reply->stage = REPLY_BAD;
+    return result;
 }
 
 uint64_t memcached_reply_rest(const struct memcached_reply *reply)
 {
-    uint64_t end = reply->expect.reply >= MEMCACHED_PACKET ? 0 : 2;
+    uint64_t end = is_binary(reply) ? 0 : 2;
 
     return reply->left > end ? reply->left - end : 0;
 }

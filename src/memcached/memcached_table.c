@@ -64,8 +64,9 @@ static const struct memcached_row text_rows[] = {
     WORDS("stats", "proxy", STATS, 0),
     WORDS("stats", "proxyfuncs", STATS, 0),
     WORDS("stats", "proxybe", STATS, 0),
-    WORDS("stats", "cachedump %u %u", STATS, 0),
-    WORDS("stats", "detail dump", STATS, 0),
+    /* These show keys as they are, with lines in them where a binary client stored such. */
+    WORDS("stats", "cachedump %u %u", STATS, OPENS),
+    WORDS("stats", "detail dump", STATS, OPENS),
     WORDS("stats", "detail on", LINE, 0),
     WORDS("stats", "detail off", LINE, 0),
     WORDS("stats", "reset", LINE, 0),
