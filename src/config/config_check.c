@@ -80,13 +80,13 @@ static void refuse_reuse(struct config_sections *sections, const struct config_l
             &sections->errors, line != 0 ? line : section->line,
             "listener %s: reuse must be given, for the bytes of scheme %s carry no boundary: "
             "reuse = quiet (the connection is used again when the client ended first, in order, "
-            "and the upstream had the last word) or reuse = never (each client gets a connection "
-            "that nobody used before)",
+            "and the upstream had the last word; the next client finds what was left in it, such "
+            "as a login) or reuse = never (each client gets a connection that nobody used before)",
             listener->name, scheme);
     else if (listener->reuse == REUSE_FRAMED)
         config_errors_add(&sections->errors, line,
-                          "reuse: framed is for http and https, the bytes of scheme %s carry no "
-                          "boundary: use quiet or never",
+                          "reuse: framed is for schemes with message boundaries, the bytes of "
+                          "scheme %s carry none: use quiet or never",
                           scheme);
     else
         config_errors_add(&sections->errors, line,

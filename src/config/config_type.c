@@ -18,7 +18,8 @@
 #include "net/listen_address.h"
 #include "net/resolver.h"
 
-#define WHITESPACE " \t"
+#define WHITESPACE    " \t"
+#define COMMAND_CHARS "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_.:"
 
 static PRINTF(2, 3) int refuse(const struct config_input *input, const char *format, ...)
 {
@@ -408,6 +409,24 @@ static int parse_host_name(struct config_input *input, void *field)
     return parse_text(input, field);
 }
 
+static int parse_commands(struct config_input *input, void *field)
+{
+    static const char separators[] = WHITESPACE ",", chars[] = COMMAND_CHARS;
+    const char *word = input->text;
+
+    while (*(word += strspn(word, separators)) != '\0') {
+        size_t length = strcspn(word, separators), plain = strspn(word, chars);
+        bool is_beginning = plain + 1 == length && word[plain] == '*';
+        if (plain != length && !is_beginning)
+            return refuse(input,
+                          "\"%.*s\" is not a command's name, or the beginning of names with a * "
+                          "behind it",
+                          (int)length, word);
+        word += length;
+    }
+    return parse_text(input, field);
+}
+
 static int parse_tls_version(struct config_input *input, void *field)
 {
     static const char *const words[] = {"1.2", "1.3", NULL};
@@ -564,6 +583,7 @@ const struct config_type config_type_addresses = {parse_addresses, format_addres
 const struct config_type config_type_endpoint = {parse_endpoint, format_endpoint, NULL};
 const struct config_type config_type_bind_address = {parse_bind_address, format_bind_address, NULL};
 const struct config_type config_type_host = {parse_host, format_text, clear_text};
+const struct config_type config_type_commands = {parse_commands, format_text, clear_text};
 const struct config_type config_type_host_name = {parse_host_name, format_text, clear_text};
 const struct config_type config_type_tls_version = {parse_tls_version, format_text, clear_text};
 const struct config_type config_type_tls_close_notify = {parse_tls_close_notify,

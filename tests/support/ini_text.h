@@ -8,6 +8,7 @@
 
 #define LISTENER       "[listener a]\nlisten=127.0.0.1:80\nupstream=tcp://x:1\nreuse=quiet\n"
 #define HTTP_LISTENER  "[listener a]\nlisten=127.0.0.1:80\nupstream=http://x\n"
+#define REDIS_LISTENER "[listener a]\nlisten=127.0.0.1:80\nupstream=redis://x\n"
 #define HTTPS_LISTENER "[listener a]\nlisten=127.0.0.1:80\nupstream=https://x\n"
 
 /* *said, to be freed, is what is said of the file, without its name at the start of each line. */

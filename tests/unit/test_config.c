@@ -384,7 +384,10 @@ static void test_print_reads_back(void **state)
              "never\nidle_timeout=10\n"
              "[listener b]\nlisten=[::1]:4\nupstream=HTTP://[::1]\nreuse=never\n"
              "response_timeout=0\nheader_timeout=11\nclient_keep_alive=12\naffinity_timeout=13\n"
-             "request_buffering=off\nabort_on_close=never\nforwarded=x-forwarded-for\nhost=a:12\n",
+             "request_buffering=off\nabort_on_close=never\nforwarded=x-forwarded-for\nhost=a:12\n"
+             "[listener c]\nlisten=[::1]:5\nupstream=rediss://x\nreuse=never\n"
+             "response_timeout=14\naffinity_timeout=15\nstateless_commands=JSON.*,FT.SEARCH\n"
+             "tls_min_version=1.3\n",
              path);
     struct config *first = ini_load(source);
     char *text = ini_print(first);
@@ -393,7 +396,7 @@ static void test_print_reads_back(void **state)
     assert_string_equal(text, again);
     assert_memory_equal(&first->pools[1].limits, &second->pools[1].limits,
                         sizeof(struct pool_limits));
-    assert_int_equal(second->listener_count, 2);
+    assert_int_equal(second->listener_count, 3);
     for (size_t i = 0; i < second->listener_count; i++)
         assert_int_equal(
             endpoint_compare(&first->listeners[i].upstream, &second->listeners[i].upstream), 0);
@@ -405,6 +408,10 @@ static void test_print_reads_back(void **state)
     assert_int_equal(second->listeners[1].abort_on_close, ABORT_NEVER);
     assert_int_equal(second->listeners[1].forwarded, HTTP1_FORWARDED_X);
     assert_string_equal(second->listeners[1].host, "a:12");
+    assert_int_equal(second->listeners[2].response_timeout, 14 * USEC_PER_SEC);
+    assert_int_equal(second->listeners[2].affinity_timeout, 15 * USEC_PER_SEC);
+    assert_string_equal(second->listeners[2].stateless_commands, "JSON.*,FT.SEARCH");
+    assert_string_equal(second->listeners[2].tls_min_version, "1.3");
     assert_int_equal(second->listeners[0].socket.file.mode, 07);
     assert_string_equal(second->listeners[0].socket.user, "root");
     assert_string_equal(second->listeners[0].socket.group, "root");
@@ -459,6 +466,8 @@ static void test_random_bytes(void **state)
         "header_timeout=",
         "client_keep_alive=",
         "affinity_timeout=",
+        "stateless_commands=",
+        "redis://",
         "forwarded=",
         "log=",
         "bind_address=",

@@ -359,8 +359,8 @@ static void test_behind_a_bad_upstream(void **state)
         "framed or never\n");
     assert_mistakes("[listener a]\nlisten=127.0.0.1:80\nupstream=htp://x\nreuse=maybe\n"
                     "tls_cert_file=none\nhost=a b\nnonsense=1\n",
-                    "3: upstream: \"htp://x\": unknown scheme, not one of http, https, tcp, tls, "
-                    "tcp+NAME, tls+NAME\n"
+                    "3: upstream: \"htp://x\": unknown scheme, not one of http, https, redis, "
+                    "rediss, tcp, tls, tcp+NAME, tls+NAME\n"
                     "4: reuse: \"maybe\" is not one of framed, quiet or never\n"
                     "5: tls_cert_file: tls_key_file must be given as well\n"
                     "6: host: \"a b\" is not upstream, client, or addr or addr:port\n"
@@ -372,19 +372,23 @@ static void test_reuse(void **state)
     static const char explained[] =
         "listener a: reuse must be given, for the bytes of scheme tcp+q carry no boundary: "
         "reuse = quiet (the connection is used again when the client ended first, in order, and "
-        "the upstream had the last word) or reuse = never (each client gets a connection that "
-        "nobody used before)\n";
+        "the upstream had the last word; the next client finds what was left in it, such as a "
+        "login) or reuse = never (each client gets a connection that nobody used before)\n";
 
     (void)state;
     assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=tcp+q://x:1\n", 1, explained);
     assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=tcp+q://x:1\nreuse =\n", 4,
                    explained);
-    assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=tcp://x:1\nreuse = framed\n", 4,
-                   "reuse: framed is for http and https");
+    assert_mistake(
+        "[listener a]\nlisten=127.0.0.1:80\nupstream=tcp://x:1\nreuse = framed\n", 4,
+        "reuse: framed is for schemes with message boundaries, the bytes of scheme tcp carry "
+        "none: use quiet or never");
     assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=tls+q://x:1\n", 1,
                    "the bytes of scheme tls+q carry no boundary");
-    assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=tls://x:1\nreuse=framed\n", 4,
-                   "reuse: framed is for http and https");
+    assert_mistake(
+        "[listener a]\nlisten=127.0.0.1:80\nupstream=tls://x:1\nreuse=framed\n", 4,
+        "reuse: framed is for schemes with message boundaries, the bytes of scheme tls carry "
+        "none: use quiet or never");
     assert_mistake("[listener a]\nlisten=127.0.0.1:80\nreuse=quiet\nupstream=https://x\n", 3,
                    "reuse: quiet is for opaque schemes, scheme https has message boundaries: "
                    "use framed or never");
@@ -472,8 +476,11 @@ static void test_keys_without_effect(void **state)
                     "5: tls_min_version: has no effect on scheme http\n"
                     "6: tls_close_notify: has no effect on scheme http\n");
     assert_mistakes("[listener a]\nlisten=127.0.0.1:80\nupstream=tls+q://x:1\nreuse=never\n"
-                    "host=client\ntls_verify=no\n",
-                    "5: host: has no effect on scheme tls+q\n");
+                    "host=client\ntls_verify=no\nstateless_commands=\n",
+                    "5: host: has no effect on scheme tls+q\n"
+                    "7: stateless_commands: has no effect on scheme tls+q\n");
+    assert_mistakes(HTTP_LISTENER "stateless_commands=a\n",
+                    "4: stateless_commands: has no effect on scheme http\n");
     config_free(ini_load(HTTPS_LISTENER "host=client\nheader_timeout=1\nforwarded=off\n"
                                         "affinity_timeout=1\nclient_keep_alive=1\n"));
 }

@@ -155,6 +155,7 @@ static void test_sharing(void **state)
         {"upstream=https://y\ntls_server_name=x\n", false},
         {"upstream=tls://x:443\nreuse=never\n", false},
         {"upstream=tls+a://x:443\nreuse=never\n", false},
+        {"upstream=rediss://x:443\n", false},
     };
     char text[600];
 

@@ -51,6 +51,9 @@ static void test_accepted(void **state)
 {
     (void)state;
     assert_parses("http://a", "http://a:80");
+    assert_parses("redis://a", "redis://a:6379");
+    assert_parses("REDISS://a", "rediss://a:6379");
+    assert_parses("redis://[::1]:7", "redis://[::1]:7");
     assert_parses("https://a", "https://a:443");
     assert_parses("HTTP://a:8080", "http://a:8080");
     assert_parses("https://[::1]", "https://[::1]:443");
@@ -105,6 +108,8 @@ static void test_schemes(void **state)
     } cases[] = {
         {"http://a", "http", PROTOCOL_HTTP, false},
         {"https://a", "https", PROTOCOL_HTTP, true},
+        {"redis://a", "redis", PROTOCOL_REDIS, false},
+        {"rediss://a", "rediss", PROTOCOL_REDIS, true},
         {"tcp://a:1", "tcp", PROTOCOL_OPAQUE, false},
         {"tcp+x://a:1", "tcp", PROTOCOL_OPAQUE, false},
         {"tls://a:1", "tls", PROTOCOL_OPAQUE, true},
@@ -124,6 +129,20 @@ static void test_schemes(void **state)
     }
 }
 
+/* Those that messages name are there. */
+static void test_scheme_names(void **state)
+{
+    char names[] = SCHEME_NAMES, *at;
+    unsigned count = 0;
+
+    (void)state;
+    for (char *name = strtok_r(names, ", ", &at); name != NULL; name = strtok_r(NULL, ", ", &at)) {
+        assert_non_null(scheme_find(name));
+        count++;
+    }
+    assert_true(count > 2);
+}
+
 static void test_schemes_refused(void **state)
 {
     (void)state;
@@ -134,6 +153,7 @@ static void test_schemes_refused(void **state)
     assert_refuses("ftp://a:1", "unknown scheme");
     assert_refuses("tcpx://a:1", "unknown scheme");
     assert_refuses("http+x://a:1", "unknown scheme");
+    assert_refuses("redis+x://a:1", "unknown scheme");
     assert_refuses("https+x://a:1", "unknown scheme");
     assert_refuses(" tcp://a:1", "unknown scheme");
     assert_refuses("tcp+://a:1", "a scheme's NAME");
@@ -302,12 +322,19 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parts),           cmocka_unit_test(test_accepted),
-        cmocka_unit_test(test_authority),       cmocka_unit_test(test_schemes),
-        cmocka_unit_test(test_schemes_refused), cmocka_unit_test(test_addrs_refused),
-        cmocka_unit_test(test_lengths),         cmocka_unit_test(test_ports_refused),
-        cmocka_unit_test(test_rest_refused),    cmocka_unit_test(test_failure_leaves_endpoint),
-        cmocka_unit_test(test_compare),         cmocka_unit_test(test_compare_tls),
+        cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_authority),
+        cmocka_unit_test(test_schemes),
+        cmocka_unit_test(test_scheme_names),
+        cmocka_unit_test(test_schemes_refused),
+        cmocka_unit_test(test_addrs_refused),
+        cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_ports_refused),
+        cmocka_unit_test(test_rest_refused),
+        cmocka_unit_test(test_failure_leaves_endpoint),
+        cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_compare_tls),
         cmocka_unit_test(test_names),
     };
 
