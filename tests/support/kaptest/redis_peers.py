@@ -70,7 +70,10 @@ class RedisServer(Peer):
             self.base = self.info("total_connections_received") - self.asked
 
     def _answers(self):
-        return not isinstance(self.admin("PING"), resp.Error)
+        try:
+            return not isinstance(self.admin("PING"), resp.Error)
+        except OSError:  # it listens at the port first
+            return False
 
     def stop(self, how=signal.SIGKILL):
         self.signal(how)

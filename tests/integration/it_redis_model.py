@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""Goal of this test: whatever 32 clients of Redis do at random, and whatever befalls the server, nobody
+ever gets an answer of another's database, login or transaction, and nothing is done twice."""
+
+import random
+import signal
+import sys
+import threading
+
+sys.path.insert(0, sys.path[0] + "/../support")
+from kaptest import main, test, wait_until
+from kaptest.model import SEED, Run, batches
+from kaptest.redis_model import CLIENTS, DATABASES, PASSWORDS, RULES, Consumer, RedisUser, World
+from kaptest.redis_peers import RedisServer, start
+
+MAX = 4  # connections
+
+
+class Trouble:
+    """What befalls the server, one thing after the other."""
+
+    def __init__(self, world, restarts=True):
+        self.world, self.redis = world, world.redis
+        self.random = random.Random(SEED)
+        self.kinds = [self.kill_one, self.kill_one, self.kill_all, self.change_dave, self.change_dave,
+                      self.change_default, *([self.restart] if restarts else [])]
+
+    def __call__(self, run):
+        run.wait_batches(self.random.randrange(20, 120))
+        if run.over.is_set():
+            return
+        kind = self.random.choice(self.kinds)
+        kind()
+        run.count(kind.__name__)
+
+    __name__ = "trouble"
+
+    def kill_one(self):
+        clients = self.redis.clients()
+        if clients:
+            self.redis.admin("CLIENT", "KILL", "ID", self.random.choice(clients)["id"])
+
+    def kill_all(self):
+        self.redis.kill_clients()
+
+    def restart(self):
+        self.redis.restart(self.random.choice([signal.SIGKILL, signal.SIGTERM]))
+
+    def change_dave(self):
+        """His connections stay what they are; who logs in by the old password is refused."""
+        password = self.random.choice([PASSWORDS["dave"], "second"])
+        self.redis.set_user("dave", "resetpass", f">{password}")
+
+    def change_default(self):
+        """The server gets a password for those who do not log in, or has none any more."""
+        self.world.phase += 1
+        change = ("resetpass", f">{PASSWORDS['default']}") if self.world.phase % 4 == 1 else (
+            "nopass",)
+        self.redis.set_user("default", *change)
+        self.world.phase += 1
+
+
+def model(t, count, calm, pool=None, **server):
+    redis = t.own(RedisServer(
+        t, users={name: (PASSWORDS[name], rules) for name, rules in RULES.items()}, **server))
+    kaproxy = start(t, redis, pool={"max_per_host": MAX, "max_waiting": 4096, **(pool or {})},
+                    main={"access_log": "off", "log_level": "notice"})
+    before = kaproxy.descriptors()
+    world, run = World(redis, kaproxy, calm), Run(batches(count))
+    consumers = [Consumer(CLIENTS + number, world, run) for number in range(MAX)]
+    threads = [threading.Thread(target=run._guard, args=(one, one.run), daemon=True)
+               for one in consumers]
+    for thread in threads:
+        thread.start()
+    users = [RedisUser(number, world, run) for number in range(CLIENTS)]
+    trouble = Trouble(world)
+    if calm:
+        trouble.kinds = [trouble.change_default]
+    run.go(users, [trouble])
+    redis.admin("SELECT", 0)
+    for thread in threads:
+        while thread.is_alive():
+            redis.admin("RPUSH", "queue:0", "stop")
+            thread.join(0.2)
+    t.equal(run.wrong, [], "wrong answers")
+    check_store(t, world, users + consumers)
+    wait_until(lambda: kaproxy.descriptors() - kaproxy.counters()["idle"] <= before,
+               "all descriptors to be closed, but for idle connections")
+    t.at_most(kaproxy.counters()["idle"], MAX, "idle connections")
+    kaproxy.stop()
+    return run
+
+
+def check_store(t, world, users):
+    """Nothing was done twice, and nothing that was acknowledged is missing."""
+    redis, popped = world.redis, world.popped - {b"stop"}
+    for database in range(DATABASES):
+        redis.admin("SELECT", database)
+        sure, possible = world.increments[database]
+        value = int(redis.admin("GET", "shared"))
+        t.check(sure <= value <= sure + possible,
+                f"{sure} increments, {possible} possible ones, but {value} in database {database}")
+        left = set(redis.admin("LRANGE", f"queue:{database}", 0, -1))
+        t.equal(left & popped, set(), "items that were popped and are still there")
+        for user in users:
+            there = redis.admin("LRANGE", f"log:{user.number}:{database}", 0, -1)
+            t.equal(len(there), len(set(there)), f"what client {user.number} pushed, once each")
+            acknowledged = {value for place, value, done in user.log
+                            if done and place == database}
+            t.equal(acknowledged - set(there), set(), "what was acknowledged and is missing")
+        t.equal(redis.admin("GET", "place"), b"database %d" % database, "what nobody writes")
+    t.equal(popped - world.pushed, set(), "items popped that nobody pushed")
+
+
+@test("32 clients and as many BLPOP as max_per_host, undisturbed: no error at all [F1, R1 to R9]")
+def calm_model(t):
+    run = model(t, 2500, True)
+    t.at_least(run.counts.get("refusals", 0), 1, "refusals of those without a login")
+
+
+@test("the same, with kills, restarts, passwords set and revoked [F3 to F5, R1 to R9]")
+def stormy_model(t):
+    run = model(t, 5000, False)
+    t.at_least(run.counts["whole"], run.total // 2, "whole batches")
+
+
+@test("the same over TLS [R1]")
+def tls_model(t):
+    run = model(t, 1000, False, tls=True)
+    t.at_least(run.counts["whole"], run.total // 2, "whole batches")
+
+
+main()
