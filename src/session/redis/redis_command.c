@@ -120,6 +120,18 @@ static enum batch_take take_closing(const struct taken *taken, enum redis_expect
     return pass(taken, what, NULL, 0);
 }
 
+/* A batch of its own. It can go to a connection that is in some other database than the session,
+ * best in this one; but what follows must not, where it is refused. */
+static enum batch_take select_first(const struct taken *taken, uint32_t database)
+{
+    struct redis_batch *batch = taken->batch;
+    batch->tag = redis_of(taken->client)->state.tag;
+    batch->tag.variant = database;
+    batch->selects = batch->base.full = true;
+    taken->client->session.allocation.tag = &batch->tag;
+    return pass(taken, EXPECT_SELECT, &database, sizeof(database));
+}
+
 static enum batch_take take_select(const struct taken *taken)
 {
     uint32_t database = 0;
@@ -132,6 +144,8 @@ static enum batch_take take_select(const struct taken *taken)
             return pass(taken, EXPECT_REPLY, NULL, 0);
         database = database * 10 + (uint32_t)(data[i] - '0');
     }
+    if (is_empty(taken->batch) && !taken->client->affinity)
+        return select_first(taken, database);
     return pass(taken, EXPECT_SELECT, &database, sizeof(database));
 }
 
@@ -170,6 +184,7 @@ static int note_login(const struct taken *taken, unsigned user_at, unsigned pass
     if (batch->login == NULL)
         return -1;
     batch->secret = true;
+    taken->client->session.allocation.tag = &batch->tag;
     uint8_t version = batch->version != 0 ? batch->version : redis_of(taken->client)->state.version;
     return redis_identify(taken->client, version, batch->login, batch->tag.identity);
 }
@@ -278,9 +293,10 @@ static enum batch_take take_transaction(const struct taken *taken)
 {
     switch ((enum resp_effect)taken->known->effect) {
     case RESP_MULTI:
-        taken->batch->transaction_unsure = true;
+        taken->batch->transaction_unsure = taken->batch->wrote = true;
         return take_opening(taken, EXPECT_MULTI);
     case RESP_WATCH:
+        taken->batch->wrote = true;
         return take_opening(taken, EXPECT_WATCH);
     case RESP_EXEC:
         taken->batch->transaction_unsure = true;

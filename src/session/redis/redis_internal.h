@@ -94,10 +94,11 @@ struct redis_batch {
     uint8_t version;               /* HELLO's; 0: none */
     uint8_t ours[OURS_COUNT];
     uint8_t ours_count, ours_done;
-    usec_t prepared_at;      /* when ours were composed */
-    uint8_t verdict;         /* of the reply that is read: enum reply_verdict */
-    bool parsing;            /* command was begun */
-    bool wrote;              /* R9 */
+    usec_t prepared_at; /* when ours were composed */
+    uint8_t verdict;    /* of the reply that is read: enum reply_verdict */
+    bool parsing;       /* command was begun */
+    bool selects;       /* its one command is SELECT: the database before it is of no interest */
+    bool wrote;         /* R9; or has opened affinity */
     bool transaction_unsure; /* has MULTI, EXEC or DISCARD */
     bool secret;             /* has passwords in its buffers */
 };

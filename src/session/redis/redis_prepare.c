@@ -57,7 +57,7 @@ static int put_login(struct client *client)
     struct word user = WORD("default"), password = WORD("");
     if (login != NULL) {
         password = (struct word){login->data + login->user_length, login->password_length};
-        if (!login->is_default)
+        if (login->user_length > 0)
             user = (struct word){login->data, login->user_length};
         batch->secret = true;
     }
@@ -68,7 +68,7 @@ static int put_login(struct client *client)
     }
     if (login != NULL) {
         words[count++] = WORD("AUTH");
-        if (redis->state.version == 3 || !login->is_default)
+        if (redis->state.version == 3 || login->user_length > 0) /* as the client did */
             words[count++] = user;
         words[count++] = password;
     }
@@ -133,7 +133,7 @@ static int put_differences(struct client *client, const struct redis_conn *conn,
             put_soft(client, (enum redis_soft)soft) < 0)
             return -1;
     }
-    if (database != wanted->tag.variant)
+    if (database != wanted->tag.variant && !redis_batch_of(client)->selects)
         return put_select(redis_batch_of(client), wanted->tag.variant);
     return 0;
 }

@@ -448,7 +448,7 @@ static enum step walk(struct client *client, struct run *run)
     const char *data = run->data + run->length;
     if (!batch->base.reply_begun) {
         enum step step = begin_reply(client, run, data, left);
-        if (step != STEP_AGAIN)
+        if (step != STEP_AGAIN || client->session.state != SESSION_RELAYING)
             return step;
     }
     enum resp_result result = resp_reply_feed(&batch->reply, data, left, &used);
