@@ -31,8 +31,7 @@ def at_once(t):
     kaproxy = start(t, t.own(HttpUpstream()))
     for method, body in ("GET", None), ("POST", b"x" * 300_000):
         peer = client(t, kaproxy)
-        peer.send(method, "/x", body=body)
-        peer.channel.fin()
+        peer.send_last(method, "/x", body=body)
         t.equal(peer.response().body, b"1 %s /x " % method.encode() + (body or b""), "answer")
         t.equal(peer.channel.read_end(), (b"", "eof"), "end")
 
@@ -55,8 +54,7 @@ def half_of_another(t):
     size = 200_000
     kaproxy = start(t, t.own(HttpUpstream(lambda c, m: response(b"x" * size))))
     peer = client(t, kaproxy, receive_buffer=4096)
-    peer.channel.send(request() + b"GET / HT")
-    peer.channel.fin()
+    peer.channel.send_last(request() + b"GET / HT")
     kaproxy.wait_sessions(2)
     t.equal(peer.response().body, b"x" * size, "answer")
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")

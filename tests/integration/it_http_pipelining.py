@@ -87,8 +87,7 @@ def half_closed(t):
     kaproxy = start(t, upstream)
     peer = client(t, kaproxy)
     with kaproxy.paused():  # so that requests and end are seen at once
-        peer.channel.send(b"".join(request("GET", f"/{n}") for n in range(5)))
-        peer.channel.fin()
+        peer.channel.send_last(b"".join(request("GET", f"/{n}") for n in range(5)))
     check_responses(t, peer, [f"1 GET /{n} ".encode() for n in range(5)])
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
 

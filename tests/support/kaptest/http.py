@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 
 from .channel import connect
 from .tap import Failure, WAIT_MAX, wait_until
@@ -279,10 +280,16 @@ class HttpClient:
         self.channel = connect(address, **options)
         t.callback(self.channel.close)
         self.method = "GET"
+        self.sent_at = None  # when it began to send, by time.monotonic
 
     def send(self, method="GET", target="/", fields=(), body=None, **options):
-        self.method = method
+        self.method, self.sent_at = method, time.monotonic()
         self.channel.send(request(method, target, fields, body, **options))
+
+    def send_last(self, method="GET", target="/", fields=(), body=None, **options):
+        """And half-closes right behind it."""
+        self.method = method
+        self.channel.send_last(request(method, target, fields, body, **options))
 
     def response(self, **options):
         return read_response(self.channel, self.method, **options)
