@@ -7,8 +7,10 @@
  *   duplex.c            bytes in both directions, whatever they mean
  *   quiet.h             when opaque bytes are at rest (reuse = quiet)
  *   exchange*.c         the engine of framed protocols
+ *   batch*.c            batches of commands, on the engine
  *   opaque/             tcp and tls: all bytes are alike
  *   http/               http and https
+ *   redis/              redis and rediss
  */
 #ifndef KAPROXY_PROTOCOL_H
 #define KAPROXY_PROTOCOL_H
@@ -19,13 +21,15 @@
 #include "session/quiet.h"
 #include "session/session.h"
 
-/*  READING    http: waits for a request, or reads one; no allocation
+/*  READING    framed: waits for a request or command, or reads it; no allocation, and no connection
+ *             but one that is the client's (affinity)
  *  WAITING    an allocation is under way
  *  RELAYING   leases a connection
  *  DRAINING   opaque: one direction has ended, or the upstream broke the connection and the client
- *             takes what had come; http: the response is being written, no connection
- *  LINGERING  http: nothing is to be written any more; what the client still sends is thrown away,
- *             so that no reset destroys the response
+ *             takes what had come; framed: the response, or the replies, are being written, and the
+ *             connection is back
+ *  LINGERING  framed: nothing is to be written any more; what the client still sends is thrown
+ *             away, so that no reset destroys what it was sent
  *  CLOSED     ended, about to be freed
  */
 enum session_state {

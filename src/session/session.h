@@ -23,9 +23,9 @@ struct session;
     X(SESSION_CLIENT_LEFT, "client_left") /* gone before it got a connection, or abort_on_close */ \
     X(SESSION_CLIENT_RESET, "client_reset")       /* the client broke the connection */            \
     X(SESSION_UPSTREAM_RESET, "upstream_reset")   /* the upstream broke the connection */          \
-    X(SESSION_UPSTREAM_CLOSED, "upstream_closed") /* http: ended before the response was whole */  \
-    X(SESSION_BAD_REQUEST, "bad_request")         /* http: refused, with a local reply */          \
-    X(SESSION_BAD_RESPONSE, "bad_response")       /* http: the upstream broke the framing */       \
+    X(SESSION_UPSTREAM_CLOSED, "upstream_closed") /* framed: ended before all was answered */      \
+    X(SESSION_BAD_REQUEST, "bad_request")         /* framed: refused, with a local reply */        \
+    X(SESSION_BAD_RESPONSE, "bad_response")       /* framed: the upstream broke the framing */     \
     X(SESSION_ALLOC_FAILED, "alloc_failed")       /* no connection could be had */                 \
     X(SESSION_IDLE_TIMEOUT, "idle_timeout")       /* nothing moved for too long */                 \
     X(SESSION_SHUTDOWN, "shutdown")               /* cut off at the end of shutdown_timeout */     \
