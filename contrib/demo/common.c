@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct sockaddr_in common_loopback(uint16_t port)
@@ -22,6 +23,32 @@ uint16_t common_port(int fd)
     if (getsockname(fd, (struct sockaddr *)&address, &length) < 0)
         return 0;
     return ntohs(address.sin_port);
+}
+
+double common_elapsed_ms(const struct timespec *start)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - start->tv_sec) * 1e3 +
+           (double)(now.tv_nsec - start->tv_nsec) / 1e6;
+}
+
+static int compare_times(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+void common_sort_times(double *times, size_t count)
+{
+    qsort(times, count, sizeof(*times), compare_times);
+}
+
+double common_percentile(const double *sorted, size_t count, size_t percent)
+{
+    return sorted[(count * percent + 99) / 100 - 1];
 }
 
 int common_fail(const char *what)

@@ -11,6 +11,7 @@
 
 #include "common.h"
 #include "load.h"
+#include "redis.h"
 #include "upstream.h"
 
 #define CLIENTS_MAX 100000
@@ -25,7 +26,16 @@ static const char usage[] =
     "                                     TLS handshakes, full and resumed, the median and the\n"
     "                                     99th percentile of the time from connect to answer in\n"
     "                                     ms. Both are http://127.0.0.1:PORT, or https:// with\n"
-    "                                     FILE, the certificate to trust\n";
+    "                                     FILE, the certificate to trust\n"
+    "       demo redis config PORT FOLDER print a redis-server's configuration\n"
+    "       demo redis load TARGET UPSTREAM CLIENTS AT_A_TIME\n"
+    "                                     send one-shot clients to TARGET, each with a login and\n"
+    "                                     a database; print how many connections UPSTREAM, a\n"
+    "                                     redis-server with that configuration, accepted\n"
+    "                                     meanwhile, and median and 99th percentile as above.\n"
+    "                                     Both are redis://127.0.0.1:PORT\n"
+    "       demo redis refused TARGET     send a client that does not log in; print the reply,\n"
+    "                                     which must be that it has to\n";
 
 /* Reads a decimal number from 1 to max; 0 when text is none. */
 static unsigned long parse_number(const char *text, unsigned long max)
@@ -104,6 +114,48 @@ static int load_command(char **argument)
     return load_main(&options);
 }
 
+/* The port of redis://127.0.0.1:PORT; 0: it is something else. */
+static uint16_t parse_redis(const char *text)
+{
+    static const char redis[] = "redis://127.0.0.1:";
+    bool begins = strncmp(text, redis, strlen(redis)) == 0;
+
+    return begins ? (uint16_t)parse_number(text + strlen(redis), UINT16_MAX) : 0;
+}
+
+static int redis_load_command(char **argument)
+{
+    struct redis_options options;
+
+    if ((options.target = parse_redis(argument[0])) == 0)
+        return refuse(argument[0]);
+    if ((options.upstream = parse_redis(argument[1])) == 0)
+        return refuse(argument[1]);
+    if ((options.clients = parse_number(argument[2], CLIENTS_MAX)) == 0)
+        return refuse(argument[2]);
+    if ((options.at_a_time = parse_number(argument[3], CLIENTS_MAX)) == 0)
+        return refuse(argument[3]);
+    return redis_load(&options);
+}
+
+static int redis_command(int argc, char **argument)
+{
+    uint16_t port;
+
+    if (argc == 3 && strcmp(argument[0], "config") == 0) {
+        port = (uint16_t)parse_number(argument[1], UINT16_MAX);
+        return port != 0 ? redis_print_config(port, argument[2]) : refuse(argument[1]);
+    }
+    if (argc == 5 && strcmp(argument[0], "load") == 0)
+        return redis_load_command(argument + 1);
+    if (argc == 2 && strcmp(argument[0], "refused") == 0) {
+        port = parse_redis(argument[1]);
+        return port != 0 ? redis_refused(port) : refuse(argument[1]);
+    }
+    fputs(usage, stderr);
+    return 2;
+}
+
 int main(int argc, char **argv)
 {
     const char *command = argc > 1 ? argv[1] : "", *scheme = argc > 2 ? argv[2] : "";
@@ -117,6 +169,8 @@ int main(int argc, char **argv)
         return upstream_main(argv[3]);
     if (argc >= 6 && argc <= 7 && strcmp(command, "load") == 0)
         return load_command(argv + 2);
+    if (argc > 2 && strcmp(command, "redis") == 0)
+        return redis_command(argc - 2, argv + 2);
     fputs(usage, stderr);
     return 2;
 }

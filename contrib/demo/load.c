@@ -41,15 +41,6 @@ struct load {
     struct counts before, after;
 };
 
-static double elapsed_ms(const struct timespec *start)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)(now.tv_sec - start->tv_sec) * 1e3 +
-           (double)(now.tv_nsec - start->tv_nsec) / 1e6;
-}
-
 /* Takes a response from a stream, once it is whole: the first line of its text. False with *problem
  * NULL: not yet. */
 static bool take_answer(struct bufferevent *stream, char text[TEXT_MAX], const char **problem)
@@ -151,7 +142,7 @@ static void client_end(struct client *client, const char *problem)
 static void client_on_read(struct bufferevent *stream, void *arg)
 {
     struct client *client = arg;
-    double time = elapsed_ms(&client->start);
+    double time = common_elapsed_ms(&client->start);
     char text[TEXT_MAX], expected[64];
     const char *problem, *question;
 
@@ -233,19 +224,6 @@ static void teller_on_event(struct bufferevent *stream, short what, void *arg)
 
 /* --- the whole --- */
 
-static int compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-/* The smallest of count > 0 sorted values that percent of them do not exceed. */
-static double percentile(const double *sorted, size_t count, size_t percent)
-{
-    return sorted[(count * percent + 99) / 100 - 1];
-}
-
 static int load_report(const struct load *load)
 {
     const struct counts *before = &load->before, *after = &load->after;
@@ -260,10 +238,10 @@ static int load_report(const struct load *load)
         return common_fail("calloc");
     for (i = 0; i < count; i++)
         times[i] = load->clients[i].answered;
-    qsort(times, count, sizeof(*times), compare_doubles);
+    common_sort_times(times, count);
     printf("%lu %lu %lu %.2f %.2f\n", after->connections - before->connections,
            after->full - before->full, after->resumed - before->resumed,
-           percentile(times, count, 50), percentile(times, count, 99));
+           common_percentile(times, count, 50), common_percentile(times, count, 99));
     free(times);
     return 0;
 }
