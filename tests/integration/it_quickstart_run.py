@@ -51,6 +51,7 @@ class Quickstart:
         tree, self.scratch = checkout(t), t.folder / "scratch"
         self.scratch.mkdir()
         self.out = t.folder / "out"
+        t.callback(self.end_rest)
         t.diagnostics.append(lambda: self.text().splitlines()[-40:])
         with open(self.out, "w", encoding="utf-8") as out:
             self.process = spawn([tree / "contrib/quickstart", "run"], stdin=subprocess.DEVNULL,
@@ -80,8 +81,14 @@ class Quickstart:
             except (FileNotFoundError, ProcessLookupError):
                 continue
             if int(fields[3]) == self.process.pid and fields[0] != "Z":
-                found.append(stat.parent.name)
+                found.append(int(stat.parent.name))
         return found
+
+    def end_rest(self):
+        """What a test that fails has left."""
+        if self.has_ended():
+            for pid in self.processes():
+                os.kill(pid, signal.SIGKILL)
 
     def end(self, t, number):
         t.at_least(len(self.processes()), 3, "processes of the demonstration")
