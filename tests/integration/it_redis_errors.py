@@ -13,19 +13,23 @@ REFUSED = b"ERR kaproxy: connect: Connection refused"
 
 
 class Fragile(ScriptedRedis):
-    """Ends the first connection when it gets a command of which `end` is true, after `before`."""
+    """Its first connection serves one client, and ends at a command of which `end` is true, after
+    the bytes `before`; what is behind the first command waits for that without a reply, unless
+    `prompt` is set."""
 
-    def __init__(self, end, before=b""):
+    def __init__(self, end, before=b"", prompt=False):
         super().__init__(self.fail)
-        self.end, self.before = end, before
+        self.end, self.before, self.prompt = end, before, prompt
 
     def fail(self, connection, words):
-        if connection.number == 1 and self.end(words):
+        if connection.number > 1 or words == [b"GET", b"first"]:
+            return None
+        if self.end(words):
             if self.before:
                 connection.send(self.before)
             connection.socket.close()
             raise OSError
-        return None
+        return None if self.prompt else b""
 
 
 def on_reused(t, upstream, *commands):
@@ -81,14 +85,20 @@ def never(t):
         t.equal(one.ask("GET", "after"), b"after at 2", "the same client's next reply")
 
 
-@test("nothing is sent again once a byte of a reply has come [F4]")
+@test("nothing is sent again once a byte of a reply has come: an error, or a cut [F4]")
 def begun(t):
-    for before in b"$6\r\nk at 1\r\n", b"$", b"$6\r\nk at":
-        upstream = t.own(Fragile(lambda words: words == [b"GET", b"l"], before))
+    for before, cut in (b"", False), (b"$", True), (b"$6\r\nl at", True):
+        upstream = t.own(Fragile(lambda words: words == [b"GET", b"l"], before, prompt=True))
         one, _ = on_reused(t, upstream, "GET k", "GET l")
         one.channel.fin()
         values = one.read_end()
         t.check(b"k at 2" not in values and b"l at 2" not in values, f"{values}")
+        t.equal(one.reply(), b"k at 1", "the first reply")
+        if cut:
+            t.equal(one.read_end(), [], "values behind it")
+        else:
+            t.check(isinstance(one.reply(), Error), "no error")
+            t.equal(one.ask("GET", "m"), b"m at 2", "the next reply")
         t.equal(upstream.words().count("GET l"), 1, "how often it was sent")
 
 
@@ -155,6 +165,9 @@ def no_connection(t):
     kaproxy = start(t, upstream, pool={"max_per_host": 1, "max_waiting": 1, "timeout": "300ms"},
                     listener={"response_timeout": "1s"})
     client(kaproxy).send("GET never")
+    kaproxy = start(t, upstream, pool={"max_per_host": 1, "max_waiting": 1, "timeout": "300ms"})
+    busy = client(kaproxy)
+    busy.send("GET never")
     wait_until(lambda: "GET never" in upstream.words(), "the connection to be busy")
     first, second = client(kaproxy), client(kaproxy)
     first.send("GET a")
@@ -163,6 +176,7 @@ def no_connection(t):
     t.check(isinstance(reply, Error) and reply.startswith(b"ERR kaproxy: "), f"{reply!r}")
     reply = first.reply()
     t.check(isinstance(reply, Error) and reply.startswith(b"ERR kaproxy: "), f"{reply!r}")
+    busy.channel.reset()
 
 
 @test("a connection lost inside a transaction: the client is closed, nothing runs outside it [F5, R5]")

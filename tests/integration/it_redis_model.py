@@ -64,7 +64,8 @@ def model(t, count, calm, pool=None, **server):
     redis = t.own(RedisServer(
         t, users={name: (PASSWORDS[name], rules) for name, rules in RULES.items()}, **server))
     kaproxy = start(t, redis, pool={"max_per_host": MAX, "max_waiting": 4096, **(pool or {})},
-                    main={"access_log": "off", "log_level": "notice"})
+                    main={"access_log": "off", "log_level": "notice",
+                                                 "shutdown_timeout": 3})
     before = kaproxy.descriptors()
     world, run = World(redis, kaproxy, calm), Run(batches(count))
     consumers = [Consumer(CLIENTS + number, world, run) for number in range(MAX)]
@@ -76,12 +77,11 @@ def model(t, count, calm, pool=None, **server):
     trouble = Trouble(world)
     if calm:
         trouble.kinds = [trouble.change_default]
-    run.go(users, [trouble])
-    redis.admin("SELECT", 0)
-    for thread in threads:
-        while thread.is_alive():
-            redis.admin("RPUSH", "queue:0", "stop")
-            thread.join(0.2)
+    try:
+        run.go(users, [trouble])
+    finally:
+        redis.admin("SELECT", 0)
+        wait_until(lambda: stopped(redis, threads), "those that wait to be done")
     t.equal(run.wrong, [], "wrong answers")
     check_store(t, world, users + consumers)
     wait_until(lambda: kaproxy.descriptors() - kaproxy.counters()["idle"] <= before,
@@ -89,6 +89,15 @@ def model(t, count, calm, pool=None, **server):
     t.at_most(kaproxy.counters()["idle"], MAX, "idle connections")
     kaproxy.stop()
     return run
+
+
+def stopped(redis, threads):
+    """Says so, each time, to one for whom it is meant."""
+    alive = [thread for thread in threads if thread.is_alive()]
+    if alive:
+        redis.admin("RPUSH", "queue:0", "stop")
+        alive[0].join(0.1)
+    return not alive
 
 
 def check_store(t, world, users):

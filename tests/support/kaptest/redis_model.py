@@ -89,6 +89,9 @@ class RedisUser:
             if isinstance(reply, resp.Error):
                 if not reply.startswith(b"WRONGPASS"):
                     raise Wrong(f"{words}: {reply!r}")
+                self.exchange([self.who()] if self.user else [])
+                if self.user is None:
+                    self.log_in("alice")
                 return
             self.logged_in(user, version if hello else self.version)
             return
@@ -128,7 +131,7 @@ class RedisUser:
         for _ in batch[len(replies):]:
             if not isinstance(self.client.reply(), resp.Error):
                 self.run_.count("replies behind an error")
-        depends = {words[0] for words, _ in batch} & STATEFUL or self.inside
+        depends = {words[0] for words, _ in batch} & STATEFUL or self.inside or not self.user
         self.generation += 1
         self.values = {}
         self.lost(f"{replies[-1]!r}", stays=not depends)
@@ -351,7 +354,9 @@ class RedisUser:
             raise
 
     def change_user(self):
-        self.log_in(self.random.choice(list(PASSWORDS)))
+        """Who may not SELECT could be lost in another database, by rights."""
+        self.log_in(self.random.choice([user for user in PASSWORDS
+                                        if user != "carol" or self.database == 0]))
 
     def refused_login(self):
         self.exchange([(["AUTH", "alice", "wrong"], lambda reply: reply.startswith(b"WRONGPASS")),
