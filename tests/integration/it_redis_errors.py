@@ -44,7 +44,7 @@ def on_reused(t, upstream, *commands):
 @test("a read on a reused connection that died: sent again, once, and nobody notices [F4]")
 def read_again(t):
     for commands in (["GET k"], ["GET k", "MGET a b", "HGETALL h", "EXISTS e", "TTL k"]):
-        upstream = t.own(Fragile(lambda words: words == [b"GET", b"k"]))
+        upstream = t.own(Fragile(lambda words, last=commands[-1]: words == last.encode().split()))
         one, _ = on_reused(t, upstream, *commands)
         t.equal(one.reply(), b"k at 2", "the reply")
         for _ in commands[1:]:
@@ -90,9 +90,6 @@ def begun(t):
     for before, cut in (b"", False), (b"$", True), (b"$6\r\nl at", True):
         upstream = t.own(Fragile(lambda words: words == [b"GET", b"l"], before, prompt=True))
         one, _ = on_reused(t, upstream, "GET k", "GET l")
-        one.channel.fin()
-        values = one.read_end()
-        t.check(b"k at 2" not in values and b"l at 2" not in values, f"{values}")
         t.equal(one.reply(), b"k at 1", "the first reply")
         if cut:
             t.equal(one.read_end(), [], "values behind it")
@@ -162,9 +159,6 @@ def unasked(t):
 @test("the queue's limit and time: an error in the protocol [F5]")
 def no_connection(t):
     upstream = t.own(ScriptedRedis(lambda _, words: b"" if words[-1] == b"never" else None))
-    kaproxy = start(t, upstream, pool={"max_per_host": 1, "max_waiting": 1, "timeout": "300ms"},
-                    listener={"response_timeout": "1s"})
-    client(kaproxy).send("GET never")
     kaproxy = start(t, upstream, pool={"max_per_host": 1, "max_waiting": 1, "timeout": "300ms"})
     busy = client(kaproxy)
     busy.send("GET never")
