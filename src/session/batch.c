@@ -52,18 +52,27 @@ bool batch_may_grow(const struct client *client)
     return loop_now(client->session.context->worker.loop) - batch->opened_at < BATCH_TIME_MAX;
 }
 
-int batch_add_bytes(struct client *client, const void *data, size_t length, bool safe)
+int batch_add_ours(struct client *client, const void *data, size_t length)
 {
     struct batch *batch = batch_of(client);
     struct exchange *exchange = &batch->base;
     bool sent = batch->stage == BATCH_OPEN;
-    if (length > 0 && buffer_append(sent ? &exchange->tail : &exchange->ahead, data, length) < 0)
+    /* In `ahead`, all of which waits where another connection has to be prepared first (F3). */
+    if (length > 0 && buffer_append(&exchange->ahead, data, length) < 0)
+        return -1;
+    if (sent && (batch->unsafe || exchange_up_length(exchange) > EXCHANGE_AHEAD_MAX))
+        exchange->replayable = false;
+    return 0;
+}
+
+int batch_add_bytes(struct client *client, const void *data, size_t length, bool safe)
+{
+    struct batch *batch = batch_of(client);
+    batch->unsafe = batch->unsafe || !safe;
+    if (batch_add_ours(client, data, length) < 0)
         return -1;
     batch->commands++;
     batch->bytes += length;
-    batch->unsafe = batch->unsafe || !safe;
-    if (sent && (batch->unsafe || exchange_up_length(exchange) > EXCHANGE_AHEAD_MAX))
-        exchange->replayable = false;
     batch_client_of(client)->stats.commands++;
     listener_stats(client)->commands++;
     return 0;
@@ -108,7 +117,8 @@ static enum step dispatch(struct client *client)
     }
     if (batch->needs_hold && !pool_can_hold(session->context->pool_host))
         return batch_fail_no_tunnel(client);
-    session_request_connection(session, session->context->config->reuse == REUSE_NEVER);
+    session_request_connection(session,
+                               batch->fresh || session->context->config->reuse == REUSE_NEVER);
     return exchange_check_queued(client) == STEP_GONE ? STEP_GONE : STEP_BLOCKED;
 }
 
@@ -236,12 +246,9 @@ static bool is_idempotent(const struct exchange *exchange)
 }
 
 /* What was prepared is to be prepared on another connection. */
-static void sent_again(struct client *client)
+static void put_back(struct batch *batch)
 {
-    struct batch *batch = batch_of(client);
     struct exchange *exchange = &batch->base;
-    batch_client_of(client)->stats.retried++;
-    listener_stats(client)->retried++;
     buffer_clear(&exchange->up);
     if (batch->stage == BATCH_PREPARING) {
         exchange->ahead = batch->held;
@@ -250,6 +257,25 @@ static void sent_again(struct client *client)
     batch->stage = BATCH_GATHERING;
     buffer_clear(&exchange->response_in);
     exchange->replayable = true;
+}
+
+static void sent_again(struct client *client)
+{
+    batch_client_of(client)->stats.retried++;
+    listener_stats(client)->retried++;
+    put_back(batch_of(client));
+}
+
+enum step batch_start_over(struct client *client, enum pool_discard reason)
+{
+    struct exchange *exchange = client->exchange;
+    pool_discard(&client->session.allocation, reason, true);
+    put_back(batch_of(client));
+    exchange->up_sent = 0;
+    exchange->sent_at = 0;
+    exchange_set_up_stage(exchange, UP_QUEUED);
+    session_request_connection(&client->session, true);
+    return STEP_BLOCKED;
 }
 
 static void ended(struct client *client)

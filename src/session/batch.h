@@ -39,6 +39,7 @@ struct batch {
     uint32_t commands;
     usec_t opened_at; /* when it got its connection */
     enum batch_stage stage;
+    bool fresh;       /* only a connection that nobody has used will do */
     bool full;        /* nothing more joins */
     bool partial;     /* the command at the front of client->in is not whole */
     bool streaming;   /* of its last command more is to come, and passes through */
@@ -82,6 +83,9 @@ struct batch_protocol {
     ssize_t (*go_on)(struct client *client, const char *data, size_t length, bool *whole);
     /* A connection was granted, and nothing is sent yet. */
     enum batch_prepare (*prepare)(struct client *client);
+    /* What was gathered is about to be sent, or all of it was, and answered: adds what has to come
+     * behind it (batch_add_ours). NULL: nothing has. 0, or -1 with ENOMEM. */
+    int (*seal)(struct client *client);
     /* Takes replies in base.response_in, as far as there are whole ones or parts that can be passed
      * on. STEP_BLOCKED: more must come, or nothing is expected any more. */
     enum step (*take_replies)(struct client *client);
@@ -163,8 +167,12 @@ bool batch_may_grow(const struct client *client);
 MUST_CHECK int batch_add(struct client *client, size_t length, bool safe);
 /* The same, with other bytes; `in` is left alone. */
 MUST_CHECK int batch_add_bytes(struct client *client, const void *data, size_t length, bool safe);
+/* Bytes of ours, behind the commands so far. */
+MUST_CHECK int batch_add_ours(struct client *client, const void *data, size_t length);
 /* The batch's lease may wait for its client, or for others. False: as many do as may (F9). */
 bool batch_needs_hold(struct client *client);
+/* None of the commands was sent: they go to another connection, that nobody has used. */
+enum step batch_start_over(struct client *client, enum pool_discard reason);
 
 /* batch_relay.c */
 
@@ -178,6 +186,8 @@ enum step batch_gather(struct client *client);
 enum step batch_stream(struct client *client);
 /* Passes bytes of a reply on to the client. */
 enum step batch_pass_down(struct client *client, const char *data, size_t length);
+/* What was gathered is complete so far: seals it. 0, or -1 with ENOMEM. */
+MUST_CHECK int batch_seal(struct client *client);
 /* The client's commands go: there were none of ours, or their replies are good. */
 enum step batch_open(struct client *client);
 /* A reply to a command of the client's has begun: from now on nothing is sent again. */

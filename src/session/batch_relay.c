@@ -199,9 +199,11 @@ static enum step join(struct client *client)
     enum step step = STEP_AGAIN;
     if (buffer_length(&client->in) == 0 || batch_of(client)->partial)
         step = batch_fill(client);
-    if (step == STEP_AGAIN && batch_gather(client) == STEP_GONE)
+    if (step != STEP_AGAIN)
+        return step;
+    if (batch_gather(client) == STEP_GONE)
         return STEP_GONE;
-    return step;
+    return batch_seal(client) < 0 ? exchange_finish(client, SESSION_ERROR) : STEP_AGAIN;
 }
 
 static enum step relay_up(struct client *client)
@@ -247,6 +249,13 @@ enum step batch_pass_down(struct client *client, const char *data, size_t length
     return STEP_AGAIN;
 }
 
+int batch_seal(struct client *client)
+{
+    const struct batch *batch = batch_of(client);
+    int (*seal)(struct client *) = batch_protocol_of(client)->seal;
+    return seal == NULL || batch->streaming || batch->tunnel ? 0 : seal(client);
+}
+
 enum step batch_open(struct client *client)
 {
     struct batch *batch = batch_of(client);
@@ -259,6 +268,8 @@ enum step batch_open(struct client *client)
     }
     batch->stage = BATCH_OPEN;
     batch->opened_at = loop_now(client->session.context->worker.loop);
+    if (batch_seal(client) < 0)
+        return exchange_finish(client, SESSION_ERROR);
     exchange->replayable = !batch->unsafe && !batch->streaming;
     if (batch->holds || batch->tunnel)
         pool_hold(&client->session.allocation);
@@ -291,7 +302,7 @@ static enum pool_discard verdict(struct client *client, bool *keeps)
 
 /* The last byte of the last reply was read: the connection goes back before the client has it all.
  */
-static enum step end_batch(struct client *client)
+static enum step give_back(struct client *client)
 {
     struct session *session = &client->session;
     bool keeps;
@@ -311,6 +322,14 @@ static enum step end_batch(struct client *client)
     return STEP_AGAIN;
 }
 
+/* All is sent and answered. STEP_AGAIN also where something of ours has to follow. */
+static enum step end_batch(struct client *client)
+{
+    if (batch_seal(client) < 0)
+        return exchange_finish(client, SESSION_ERROR);
+    return is_over(batch_of(client)) ? give_back(client) : STEP_AGAIN;
+}
+
 /* What comes when nothing is expected. */
 static enum step take_surplus(struct client *client)
 {
@@ -322,7 +341,7 @@ static enum step take_surplus(struct client *client)
     }
     exchange_set_unfit(&batch->base, DISCARD_UNREAD_DATA);
     buffer_clear(&batch->base.response_in);
-    return end_batch(client);
+    return give_back(client);
 }
 
 static enum step upstream_ended(struct client *client, bool in_order)
