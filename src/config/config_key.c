@@ -11,9 +11,10 @@
 #define MANY 1000000  /* connections, clients, allocations */
 #define YEAR 31536000 /* seconds */
 
-#define HTTP   KEY_FOR(PROTOCOL_HTTP)
-#define REDIS  KEY_FOR(PROTOCOL_REDIS)
-#define FRAMED (HTTP | REDIS)
+#define HTTP      KEY_FOR(PROTOCOL_HTTP)
+#define REDIS     KEY_FOR(PROTOCOL_REDIS)
+#define MEMCACHED KEY_FOR(PROTOCOL_MEMCACHED)
+#define FRAMED    (HTTP | REDIS | MEMCACHED)
 
 /* A key of SECTION, the struct it is kept in. */
 #define KEY(key, what, member, text, ...)                                                          \
@@ -67,7 +68,7 @@ static const struct config_key listener_keys[] = {
     KEY("response_timeout", own_time, response_timeout, "", .max = YEAR, .protocols = FRAMED),
     KEY("header_timeout", time, header_timeout, "30", .max = YEAR, .protocols = HTTP),
     KEY("client_keep_alive", time, client_keep_alive, "60", .max = YEAR, .protocols = HTTP),
-    KEY("affinity_timeout", time, affinity_timeout, "60", .max = YEAR, .protocols = FRAMED),
+    KEY("affinity_timeout", time, affinity_timeout, "60", .max = YEAR, .protocols = HTTP | REDIS),
     KEY("request_buffering", on_off, request_buffering, "on", .protocols = HTTP),
     KEY("abort_on_close", abort, abort_on_close, "queued", .protocols = HTTP),
     KEY("forwarded", forwarded, forwarded, "off", .protocols = HTTP),

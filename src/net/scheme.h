@@ -7,7 +7,13 @@
 #include <stdint.h>
 
 /* What the bytes on its connections mean. */
-enum protocol_id { PROTOCOL_HTTP, PROTOCOL_OPAQUE, PROTOCOL_REDIS, PROTOCOL_COUNT };
+enum protocol_id {
+    PROTOCOL_HTTP,
+    PROTOCOL_OPAQUE,
+    PROTOCOL_REDIS,
+    PROTOCOL_MEMCACHED,
+    PROTOCOL_COUNT
+};
 
 /* When a connection is fit for reuse. */
 enum reuse {
@@ -30,7 +36,8 @@ struct scheme {
 };
 
 /* For messages; in the order of the table. */
-#define SCHEME_NAMES "http, https, redis, rediss, tcp, tls, tcp+NAME, tls+NAME"
+#define SCHEME_NAMES                                                                               \
+    "http, https, redis, rediss, memcached, memcacheds, tcp, tls, tcp+NAME, tls+NAME"
 
 /* What a scheme in lower case stands for, which may have its +NAME; NULL: there is none such. */
 const struct scheme *scheme_find(const char *text);

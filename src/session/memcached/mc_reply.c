@@ -1,0 +1,290 @@
+/* What the upstream's replies mean, and ours (M1 to M3). */
+#include <stdio.h>
+#include <string.h>
+
+#include "session/memcached/mc_internal.h"
+
+/* A reply to a command of ours is longer than that: it is none. */
+#define OURS_MAX BATCH_WHOLE_MAX
+
+enum step mc_malformed(struct client *client)
+{
+    return batch_fail(client, "read: the upstream sent what is no reply", SESSION_BAD_RESPONSE,
+                      DISCARD_PROTOCOL_ERROR);
+}
+
+/* Bytes for the client in front of response_in, that are passed on together. */
+struct run {
+    const char *data;
+    size_t length;
+};
+
+static enum step pass_run(struct client *client, struct run *run)
+{
+    size_t length = run->length;
+    if (length == 0)
+        return STEP_AGAIN;
+    if (batch_pass_down(client, run->data, length) == STEP_GONE)
+        return STEP_GONE;
+    buffer_consume(&client->exchange->response_in, length);
+    *run = (struct run){.data = buffer_data(&client->exchange->response_in)};
+    return STEP_AGAIN;
+}
+
+/* Ours, which is in front of the queue. */
+static enum step pass_local(struct client *client, struct run *run)
+{
+    struct batch *batch = batch_of(client);
+    size_t length = mc_queue_front(batch).length;
+    enum step step = pass_run(client, run);
+    if (step == STEP_AGAIN && length > 0)
+        step = batch_pass_down(client, mc_queue_local(batch), length);
+    if (step == STEP_AGAIN)
+        mc_queue_pop(batch);
+    return step;
+}
+
+static void swallow(struct client *client, struct run *run, size_t length)
+{
+    struct buffer *in = &client->exchange->response_in;
+    buffer_consume(in, length);
+    run->data = buffer_data(in);
+}
+
+/* Which of the protocol's places is not sure any more: what is expected is read, and then the
+ * connection closed (M3). */
+static void heed_doubt(struct mc_batch *batch)
+{
+    if (batch->reply.sure)
+        return;
+    exchange_set_unfit(&batch->base.base, DISCARD_UNKNOWN_STATE);
+    batch->base.full = true;
+}
+
+/* An mn was answered. With an error the upstream is too old to know it: then something else has to
+ * show that the quiet commands are done. */
+static void heed_mn(struct client *client)
+{
+    struct mc_batch *batch = mc_batch_of(client);
+    struct pool_tag tag = *pool_get_tag(&client->session.allocation);
+    if (!batch->reply.is_error)
+        return;
+    tag.variant = MC_WITHOUT_MN;
+    pool_set_tag(&client->session.allocation, &tag);
+    batch->needs_barrier = batch->had_quiet;
+}
+
+/* The reply to a barrier of ours, in one piece, which the client does not see. */
+static enum step take_barrier(struct client *client, struct run *run)
+{
+    struct mc_batch *batch = mc_batch_of(client);
+    const struct mc_entry entry = mc_queue_front(&batch->base);
+    size_t used;
+    if (pass_run(client, run) == STEP_GONE)
+        return STEP_GONE;
+    size_t length = buffer_length(&batch->base.base.response_in);
+    batch_reply_started(client);
+    memcached_reply_begin(&batch->reply, &entry.expect);
+    switch (memcached_reply_feed(&batch->reply, run->data, length, &used)) {
+    case MEMCACHED_MORE:
+        return length < OURS_MAX ? STEP_BLOCKED : mc_malformed(client);
+    case MEMCACHED_BAD:
+        return mc_malformed(client);
+    case MEMCACHED_DONE:
+        break;
+    }
+    if (batch->reply.is_error && entry.expect.reply != MEMCACHED_MN)
+        return mc_malformed(client);
+    if (entry.expect.reply == MEMCACHED_MN)
+        heed_mn(client);
+    swallow(client, run, used);
+    mc_queue_pop(&batch->base);
+    return STEP_AGAIN;
+}
+
+/* With quiet meta commands in front of the queue, what comes until a barrier's line cannot be
+ * counted (M2). */
+static bool is_uncounted(const struct mc_entry *entry)
+{
+    return entry->expect.quiet && entry->expect.reply == MEMCACHED_META;
+}
+
+/* The entry that the last line answers, if it is a line that shows that all before it is done; *end
+ * is where the next one is. */
+static bool find_barrier(const struct mc_batch *batch, struct mc_entry *entry, size_t *end)
+{
+    uint8_t line = batch->reply.line;
+    uint8_t framing = line == MEMCACHED_LINE_MN ? MEMCACHED_MN : MEMCACHED_VERSION;
+    *end = 0;
+    if (line != MEMCACHED_LINE_MN && line != MEMCACHED_LINE_VERSION)
+        return false;
+    while (mc_queue_next(&batch->base, end, entry)) {
+        if (entry->expect.reply == framing)
+            return true;
+    }
+    return false;
+}
+
+/* Such a line was read, of so many bytes behind the run. */
+static enum step end_uncounted(struct client *client, struct run *run, size_t length)
+{
+    struct mc_batch *batch = mc_batch_of(client);
+    struct mc_entry entry;
+    size_t end;
+    if (!find_barrier(batch, &entry, &end)) {
+        run->length += length;
+        return STEP_AGAIN;
+    }
+    batch->base.reply_begun = false;
+    buffer_consume(&batch->base.expected, end);
+    if (entry.what == MC_REPLY) {
+        run->length += length;
+        return STEP_AGAIN;
+    }
+    enum step step = pass_run(client, run);
+    if (step == STEP_AGAIN)
+        swallow(client, run, length);
+    return step;
+}
+
+/* The next reply begins. STEP_AGAIN: it may be walked through; STEP_YIELD: it is that of another
+ * entry, which is in front now. */
+static enum step begin_reply(struct client *client, const char *data, size_t length)
+{
+    struct mc_batch *batch = mc_batch_of(client);
+    struct mc_entry entry = mc_queue_front(&batch->base);
+    struct memcached_expect expect = entry.expect;
+    struct memcached_head head;
+    if (mc_is_binary(client) && expect.quiet) {
+        switch (memcached_head_parse(&head, data, length)) {
+        case MEMCACHED_MORE:
+            return STEP_BLOCKED;
+        case MEMCACHED_BAD:
+            return mc_malformed(client);
+        case MEMCACHED_DONE:
+            break;
+        }
+        if (head.opcode != expect.opcode || head.opaque != expect.opaque) {
+            mc_queue_pop(&batch->base); /* it had nothing to say */
+            return STEP_YIELD;
+        }
+    } else if (is_uncounted(&entry)) {
+        /* An error may be about a value. */
+        expect = (struct memcached_expect){.reply = MEMCACHED_ANY, .traits = MEMCACHED_VALUED};
+    }
+    memcached_reply_begin(&batch->reply, &expect);
+    batch->reading = true;
+    batch_reply_started(client);
+    return STEP_AGAIN;
+}
+
+/* The reply is whole, with so many bytes behind the run. */
+static enum step end_reply(struct client *client, struct run *run, size_t length)
+{
+    struct mc_batch *batch = mc_batch_of(client);
+    uint8_t framing = batch->reply.expect.reply;
+    batch->reading = false;
+    heed_doubt(batch);
+    if (framing == MEMCACHED_ANY)
+        return end_uncounted(client, run, length);
+    if (framing == MEMCACHED_MN)
+        heed_mn(client);
+    run->length += length;
+    batch->base.reply_begun = false;
+    mc_queue_pop(&batch->base);
+    return STEP_AGAIN;
+}
+
+/* Walks on through the reply at the front. STEP_AGAIN: it is whole; STEP_BLOCKED: not yet. */
+static enum step walk(struct client *client, struct run *run)
+{
+    struct mc_batch *batch = mc_batch_of(client);
+    size_t used, left = buffer_length(&batch->base.base.response_in) - run->length;
+    const char *data = run->data + run->length;
+    if (!batch->reading) {
+        enum step step = begin_reply(client, data, left);
+        if (step != STEP_AGAIN)
+            return step == STEP_YIELD ? STEP_AGAIN : step;
+    }
+    enum memcached_result result = memcached_reply_feed(&batch->reply, data, left, &used);
+    batch->base.reply_begun = batch->base.reply_begun || used > 0;
+    if (result == MEMCACHED_DONE)
+        return end_reply(client, run, used);
+    run->length += used;
+    if (result == MEMCACHED_MORE)
+        return STEP_BLOCKED;
+    return pass_run(client, run) == STEP_GONE ? STEP_GONE : mc_malformed(client);
+}
+
+/* What is next in the queue. */
+static enum step take_next(struct client *client, struct run *run)
+{
+    const struct batch *batch = batch_of(client);
+    uint8_t what = mc_queue_front(batch).what;
+    if (what == MC_LOCAL)
+        return pass_local(client, run);
+    if (run->length == buffer_length(&batch->base.response_in))
+        return STEP_BLOCKED;
+    return what == MC_BARRIER ? take_barrier(client, run) : walk(client, run);
+}
+
+enum step mc_take_replies(struct client *client)
+{
+    struct batch *batch = batch_of(client);
+    struct run run = {.data = buffer_data(&batch->base.response_in)};
+    enum step step = STEP_AGAIN;
+    if (batch->stage == BATCH_PREPARING)
+        return mc_take_first(client);
+    while (step == STEP_AGAIN && client->session.state != SESSION_DRAINING &&
+           buffer_length(&batch->expected) > 0)
+        step = take_next(client, &run);
+    if (step == STEP_GONE)
+        return STEP_GONE;
+    if (client->session.state == SESSION_DRAINING)
+        return step; /* it has failed, and all is answered */
+    return pass_run(client, &run) == STEP_GONE ? STEP_GONE : STEP_BLOCKED;
+}
+
+/* An error of ours in the place of a reply that is not quiet. */
+static int put_error(struct client *client, const struct memcached_expect *expect,
+                     const char *error, uint16_t status)
+{
+    char out[MEMCACHED_COMPOSE_MAX];
+    size_t length;
+    if (expect->quiet)
+        return 0;
+    if (mc_is_binary(client))
+        length = memcached_compose_packet(out, expect, status, error);
+    else
+        length = memcached_compose_line(out, error, "");
+    return buffer_append(&client->down, out, length);
+}
+
+int mc_answer_rest_as(struct client *client, const char *error, uint16_t status, bool *closes)
+{
+    struct mc_batch *batch = mc_batch_of(client);
+    *closes = false;
+    for (; buffer_length(&batch->base.expected) > 0; mc_queue_pop(&batch->base)) {
+        struct mc_entry entry = mc_queue_front(&batch->base);
+        int done = 0;
+        if (entry.what == MC_LOCAL && entry.length > 0)
+            done = buffer_append(&client->down, mc_queue_local(&batch->base), entry.length);
+        else if (entry.what == MC_REPLY || entry.what == MC_TUNNEL)
+            done = put_error(client, &entry.expect, error, status);
+        if (done < 0)
+            return -1;
+    }
+    if (batch->base.tunnel) { /* behind a login that was not taken anything would be wrong (F5) */
+        *closes = batch->tunnel_length == 0 || mc_is_binary(client);
+        buffer_consume(&client->in, batch->tunnel_length);
+    }
+    return 0;
+}
+
+int mc_answer_rest(struct client *client, const char *text, bool *closes)
+{
+    const char *first = mc_is_binary(client) ? "kaproxy:" : "SERVER_ERROR kaproxy:";
+    char error[MEMCACHED_COMPOSE_MAX];
+    snprintf(error, sizeof(error), "%s %s", first, text);
+    return mc_answer_rest_as(client, error, MEMCACHED_STATUS_TEMPORARY, closes);
+}
