@@ -67,7 +67,8 @@ MUST_CHECK enum resp_result resp_command_parse(struct resp_command *command, con
 
 /* Goes on with a command of which the first `command->length` bytes were passed on and dropped:
  * data are what follows them. *used says how many were taken: all, but for a line of which only the
- * beginning is there (less than 24 bytes), and what is behind the command. args go on being noted. */
+ * beginning is there (less than 24 bytes), and what is behind the command. args go on being noted.
+ */
 MUST_CHECK enum resp_result resp_command_feed(struct resp_command *command, const char *data,
                                               size_t length, size_t *used);
 

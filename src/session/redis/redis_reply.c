@@ -238,17 +238,9 @@ static enum step malformed(struct client *client)
 /* RESET does not do what it should: that connection is of no use, another one may be. */
 static enum step cannot_reset(struct client *client)
 {
-    struct session *session = &client->session;
-    struct batch *batch = batch_of(client);
-    usec_t now = loop_now(session->context->worker.loop);
+    usec_t now = loop_now(client->session.context->worker.loop);
     redis_listener_of(client)->no_reset_until = now + REDIS_NO_RESET_TIME;
-    pool_discard(&session->allocation, DISCARD_UNKNOWN_STATE, true);
-    client->ops->sent_again(client);
-    batch->base.up_sent = 0;
-    batch->base.sent_at = 0;
-    exchange_set_up_stage(&batch->base, UP_QUEUED);
-    session_request_connection(session, true);
-    return STEP_BLOCKED;
+    return batch_start_over(client, DISCARD_UNKNOWN_STATE);
 }
 
 /* Something of ours was refused, and the batch is answered with the same. A connection on which
