@@ -359,8 +359,7 @@ static void test_behind_a_bad_upstream(void **state)
         "framed or never\n");
     assert_mistakes("[listener a]\nlisten=127.0.0.1:80\nupstream=htp://x\nreuse=maybe\n"
                     "tls_cert_file=none\nhost=a b\nnonsense=1\n",
-                    "3: upstream: \"htp://x\": unknown scheme, not one of http, https, redis, "
-                    "rediss, tcp, tls, tcp+NAME, tls+NAME\n"
+                    "3: upstream: \"htp://x\": unknown scheme, not one of " SCHEME_NAMES "\n"
                     "4: reuse: \"maybe\" is not one of framed, quiet or never\n"
                     "5: tls_cert_file: tls_key_file must be given as well\n"
                     "6: host: \"a b\" is not upstream, client, or addr or addr:port\n"
