@@ -44,7 +44,11 @@ class Trouble:
         self.redis.kill_clients()
 
     def restart(self):
-        self.redis.restart(self.random.choice([signal.SIGKILL, signal.SIGTERM]))
+        self.world.up.clear()
+        try:
+            self.redis.restart(self.random.choice([signal.SIGKILL, signal.SIGTERM]))
+        finally:
+            self.world.up.set()
 
     def change_dave(self):
         """His connections stay what they are; who logs in by the old password is refused."""
@@ -86,6 +90,8 @@ def model(t, count, calm, pool=None, **server):
     check_store(t, world, users + consumers)
     kept = 2 * kaproxy.pipes()["pipes"]
     wait_until(lambda: kaproxy.descriptors() - kaproxy.counters()["idle"] - kept <= before,
+    wait_until(lambda: kaproxy.descriptors() - 2 * kaproxy.pipes()["idle"]
+               - kaproxy.counters()["idle"] <= before,
                "all descriptors to be closed, but for idle connections and pipes")
     t.at_most(kaproxy.counters()["idle"], MAX, "idle connections")
     kaproxy.stop()

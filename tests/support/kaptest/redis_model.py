@@ -1,6 +1,7 @@
 """Clients of Redis that act at random and know each answer: by user, database, transaction."""
 
 import random
+import threading
 
 from . import resp
 from .channel import connect
@@ -26,6 +27,8 @@ class World:
         self.pushed = set()
         self.may_be_popped = 0
         self.increments = [[0, 0] for _ in range(DATABASES)]  # sure, and possible ones
+        self.up = threading.Event()  # while it is not, most clients wait
+        self.up.set()
         self.phase = 0  # of the user default: 0 no password, 2 with one; odd while that changes
         for database in range(DATABASES):
             redis.admin("SELECT", database)
@@ -428,6 +431,8 @@ class RedisUser:
             except Lost as lost:
                 if not lost.stays:
                     self.end()
+                if self.random.random() < 0.9:
+                    self.world.up.wait(60)
         self.end()
 
 
@@ -448,5 +453,6 @@ class Consumer(RedisUser):
                 self.run_.count("items")
             except Lost:
                 self.end()
+                self.world.up.wait(60)
         self.end()
 
