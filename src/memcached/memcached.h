@@ -160,7 +160,8 @@ MUST_CHECK enum memcached_result memcached_command_value(struct memcached_comman
 uint64_t memcached_command_value_rest(const struct memcached_command *command);
 void memcached_command_value_skip(struct memcached_command *command, uint64_t length);
 
-/* What is to be remembered of a command until its reply has come. */
+/* What is to be remembered of a command until its reply has come. With MEMCACHED_ANY `traits` are
+ * those of all commands that may be answered. */
 struct memcached_expect {
     uint32_t opaque; /* binary */
     uint8_t opcode;  /* binary */

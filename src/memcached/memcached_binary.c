@@ -119,44 +119,53 @@ static bool is_sure(const struct memcached_reply *reply)
     }
 }
 
-static enum memcached_result end_packet(struct memcached_reply *reply)
+/* The body's bytes, which are not looked at; they may have been skipped. */
+static enum memcached_result take_body(struct memcached_reply *reply, size_t length, size_t *used)
 {
-    if (reply->stage == REPLY_BLOCK)
+    size_t piece = length < reply->left ? length : (size_t)reply->left;
+
+    reply->left -= piece;
+    *used += piece;
+    if (reply->left > 0 || reply->stage == REPLY_BLOCK) {
+        reply->stage = reply->left > 0 ? reply->stage : REPLY_LINES;
         return MEMCACHED_MORE;
+    }
     reply->stage = REPLY_DONE;
     return MEMCACHED_DONE;
+}
+
+static enum memcached_result take_head(struct memcached_reply *reply, const char *data,
+                                       size_t length, size_t *used)
+{
+    struct memcached_head head;
+    enum memcached_result result = memcached_head_parse(&head, data, length);
+
+    if (result != MEMCACHED_DONE)
+        return result;
+    if (head.opcode != reply->expect.opcode || head.opaque != reply->expect.opaque)
+        return MEMCACHED_BAD;
+    *used += MEMCACHED_HEAD_SIZE;
+    reply->status = head.status;
+    reply->is_error = head.status != MEMCACHED_STATUS_OK;
+    reply->sure = is_sure(reply);
+    reply->stage = goes_on(reply, &head) ? REPLY_BLOCK : REPLY_LAST_BLOCK;
+    reply->left = head.body;
+    return MEMCACHED_MORE;
 }
 
 enum memcached_result memcached_packets_feed(struct memcached_reply *reply, const char *data,
                                              size_t length, size_t *used)
 {
-    enum memcached_result result = MEMCACHED_MORE;
-    struct memcached_head head;
+    for (;;) {
+        bool is_body = reply->stage == REPLY_BLOCK || reply->stage == REPLY_LAST_BLOCK;
+        size_t before = *used;
+        enum memcached_result result = is_body
+                                           ? take_body(reply, length - before, used)
+                                           : take_head(reply, data + before, length - before, used);
 
-    while (result == MEMCACHED_MORE) {
-        size_t piece = length - *used;
-
-        if (reply->left > 0) {
-            piece = piece < reply->left ? piece : (size_t)reply->left;
-            reply->left -= piece;
-            *used += piece;
-            if (reply->left > 0)
-                return MEMCACHED_MORE;
-            result = end_packet(reply);
-            continue;
-        }
-        result = memcached_head_parse(&head, data + *used, piece);
-        if (result != MEMCACHED_DONE)
+        if (result != MEMCACHED_MORE)
             return result;
-        if (head.opcode != reply->expect.opcode || head.opaque != reply->expect.opaque)
-            return MEMCACHED_BAD;
-        *used += MEMCACHED_HEAD_SIZE;
-        reply->status = head.status;
-        reply->is_error = head.status != MEMCACHED_STATUS_OK;
-        reply->sure = is_sure(reply);
-        reply->stage = goes_on(reply, &head) ? REPLY_BLOCK : REPLY_LAST_BLOCK;
-        reply->left = head.body;
-        result = reply->left > 0 ? MEMCACHED_MORE : end_packet(reply);
+        if (is_body ? reply->left > 0 : *used == before)
+            return MEMCACHED_MORE; /* bytes are needed */
     }
-    return result;
 }

@@ -1,5 +1,6 @@
 /* Text commands: their lines and values. */
 #include "memcached/memcached_internal.h"
+#include "memcached/memcached_scan.h"
 
 /* memcached_command.stage */
 enum {
@@ -226,7 +227,7 @@ static enum memcached_result parse_line(struct memcached_command *command, const
     bool bare = end == data || end[-1] != '\r';
     const char *text_end = bare ? end : end - 1;
 
-    command->length = (uint32_t)(end + 1 - data);
+    command->length = (size_t)(end + 1 - data);
     memcached_words_split(&words, data, (size_t)(text_end - data));
     if (words.count > 0)
         command->row = memcached_row_find(words.at[0].text, words.at[0].length);
@@ -309,8 +310,7 @@ static enum memcached_result parse_keys(struct memcached_command *command, const
     size_t at = command->scanned;
 
     for (;;) {
-        while (at < length && memcached_is_word(data[at]))
-            at++;
+        at = (size_t)(memcached_scan_word(data + at, data + length) - data);
         command->scanned = at;
         if (at < length ? !take_key(command, data, at) : at - command->word > MEMCACHED_KEY_MAX)
             return refuse_keys(command, data, length, ERROR_FORMAT);
@@ -324,22 +324,63 @@ static enum memcached_result parse_keys(struct memcached_command *command, const
     return MEMCACHED_MORE;
 }
 
+static void set_row(struct memcached_command *command, const struct memcached_row *row)
+{
+    command->row = row;
+    command->traits = row->traits;
+    command->reply = row->reply;
+}
+
 /* Is the line one of get or gets, as far as it is there? */
 static bool begin_keys(struct memcached_command *command, const char *data, size_t length)
 {
-    size_t name = 0;
-
-    if (length >= 4 && memcmp(data, "get ", 4) == 0)
-        name = 3;
-    else if (length >= 5 && memcmp(data, "gets ", 5) == 0)
-        name = 4;
-    if (name == 0)
+    if (length < 4 || memcmp(data, "get", 3) != 0)
         return false;
-    command->row = memcached_row_find(data, name);
-    command->traits = command->row->traits;
-    command->reply = command->row->reply;
-    command->scanned = command->word = name + 1;
+    if (data[3] == ' ')
+        set_row(command, &memcached_text_rows[ROW_GET]);
+    else if (length >= 5 && memcmp(data + 3, "s ", 2) == 0)
+        set_row(command, &memcached_text_rows[ROW_GETS]);
+    else
+        return false;
+    command->scanned = command->word = command->row->name_length + 1U;
     command->stage = STAGE_KEYS;
+    return true;
+}
+
+/* A number of the line at `at`, and the byte `stop` behind it. NULL: it is not so plain. */
+static ALWAYS_INLINE const char *plain_number(const char *at, const char *end, char stop,
+                                              uint32_t *number)
+{
+    const char *start = at;
+    uint32_t value = 0;
+
+    for (; at < end && (unsigned char)(*at - '0') <= 9; at++)
+        value = value * 10 + (uint32_t)(*at - '0');
+    *number = value;
+    return at > start && at - start <= 9 && at < end && *at == stop ? at + 1 : NULL;
+}
+
+/* Most lines that store are as plain as can be: their parts are read in one go. False: this one is
+ * not, or not whole, or is no set; nothing is noted. */
+static bool parse_plain_set(struct memcached_command *command, const char *data, size_t length)
+{
+    const char *end = data + (length < MEMCACHED_LINE_MAX ? length : MEMCACHED_LINE_MAX), *at;
+    uint32_t flags, exptime, bytes;
+
+    if (length < 4 || memcmp(data, "set ", 4) != 0)
+        return false;
+    at = memcached_scan_word(data + 4, end);
+    if (at == end || *at != ' ' || at == data + 4 || at - data > 4 + MEMCACHED_KEY_MAX)
+        return false;
+    at = plain_number(at + 1, end, ' ', &flags);
+    at = at ? plain_number(at, end, ' ', &exptime) : NULL;
+    at = at ? plain_number(at, end, '\r', &bytes) : NULL;
+    if (!at || at == end || *at != '\n')
+        return false;
+    set_row(command, &memcached_text_rows[ROW_SET]);
+    command->length = (size_t)(at + 1 - data);
+    command->value_length = bytes;
+    command->value_left = bytes + UINT64_C(2);
     return true;
 }
 
@@ -369,6 +410,8 @@ static enum memcached_result parse_text(struct memcached_command *command, const
         return skip_line(command, data, length);
     if (command->stage == STAGE_KEYS || begin_keys(command, data, length))
         return parse_keys(command, data, length);
+    if (command->scanned == 0 && parse_plain_set(command, data, length))
+        return MEMCACHED_DONE;
     return find_line(command, data, length);
 }
 
@@ -408,22 +451,28 @@ void memcached_command_pass(struct memcached_command *command)
     command->passable = 0;
 }
 
+/* Is what is there of the last two bytes, of which `left` are to come, CRLF? */
+static bool ends_well(const char *data, size_t length, uint64_t left)
+{
+    for (; left < 2 && length > 0; left++)
+        if (data[--length] != (left == 0 ? '\n' : '\r'))
+            return false;
+    return true;
+}
+
 enum memcached_result memcached_command_value(struct memcached_command *command, const char *data,
                                               size_t length, size_t *used)
 {
-    size_t at = length < command->value_left ? length : (size_t)command->value_left;
-    uint64_t end = command->binary ? 0 : 2; /* so much of what is left is no value */
-    uint64_t left = command->value_left - at;
+    size_t piece = length < command->value_left ? length : (size_t)command->value_left;
 
-    *used = at;
-    for (uint64_t rest = left; rest < end && at > 0; rest++)
-        if (data[--at] != "\n\r"[rest]) {
-            command->value_left = 0;
-            command->close = true;
-            return memcached_refuse(command, ERROR_CHUNK);
-        }
-    command->value_left = left;
-    return left == 0 ? MEMCACHED_DONE : MEMCACHED_MORE;
+    *used = piece;
+    command->value_left -= piece;
+    if (!command->binary && !ends_well(data, piece, command->value_left)) {
+        command->value_left = 0;
+        command->close = true;
+        return memcached_refuse(command, ERROR_CHUNK);
+    }
+    return command->value_left == 0 ? MEMCACHED_DONE : MEMCACHED_MORE;
 }
 
 uint64_t memcached_command_value_rest(const struct memcached_command *command)

@@ -38,6 +38,10 @@ enum { MAGIC_COMMAND = 0x80, MAGIC_REPLY = 0x81 };
 #define ERROR_LONG    "CLIENT_ERROR line too long"
 #define ERROR_CHUNK   "CLIENT_ERROR bad data chunk"
 
+/* The table; these are its first rows. */
+enum { ROW_GET, ROW_SET, ROW_GETS };
+extern const struct memcached_row memcached_text_rows[];
+
 /* The row of a text command: the first of those with its name. NULL: it is not known. */
 const struct memcached_row *memcached_row_find(const char *name, size_t length);
 

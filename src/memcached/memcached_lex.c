@@ -1,5 +1,6 @@
 /* Words, numbers and base64. */
 #include "memcached/memcached_internal.h"
+#include "memcached/memcached_scan.h"
 
 const bool memcached_in_word[256] = {
     ['!' ... '~'] = true,
@@ -16,8 +17,7 @@ void memcached_words_split(struct memcached_words *words, const char *line, size
     while (at < end) {
         const char *start = at;
 
-        while (at < end && memcached_is_word(*at))
-            at++;
+        at = memcached_scan_word(at, end);
         /* A control character is part of the word, so that no number or name has one. */
         while (at < end && *at != ' ') {
             words->unclean |= !memcached_is_word(*at);

@@ -50,17 +50,20 @@ enum memcached_line memcached_line_find(const char *line, size_t length)
     return word_is(line, word, "VERSION") ? MEMCACHED_LINE_VERSION : MEMCACHED_LINE_OTHER;
 }
 
-/* A number in a line, behind a blank. Returns what is behind it, or NULL: it is none. */
-static const char *take_number(const char *at, const char *end, uint64_t *number)
+/* A number of 64 bits in a line, behind a blank. Returns what is behind it, or NULL: it is none. */
+static ALWAYS_INLINE const char *take_number(const char *at, const char *end, uint64_t *number)
 {
-    if (!at || at == end || *at != ' ')
+    uint64_t value = 0;
+    const char *digits = at + 1;
+
+    if (at == end || *at != ' ')
         return NULL;
-
-    const char *digits = ++at;
-
-    while (at < end && *at >= '0' && *at <= '9')
-        at++;
-    return memcached_parse_u64(digits, (size_t)(at - digits), number) ? at : NULL;
+    for (at = digits; at < end && (unsigned char)(*at - '0') <= 9; at++)
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, (uint64_t)(*at - '0'), &value))
+            return NULL;
+    *number = value;
+    return at > digits ? at : NULL;
 }
 
 /* A block of as many bytes follows, and CRLF. */
@@ -83,7 +86,7 @@ static bool take_value(struct memcached_reply *reply, const char *line, size_t l
     if (!at || at == key || at - key > MEMCACHED_KEY_MAX)
         return false;
     at = take_number(at, end, &flags);
-    at = take_number(at, end, &bytes);
+    at = at ? take_number(at, end, &bytes) : NULL;
     if (at && at < end)
         at = take_number(at, end, &cas);
     return at == end && take_block(reply, bytes, reply->expect.reply == MEMCACHED_ANY);
@@ -167,7 +170,9 @@ static enum memcached_result take_any(struct memcached_reply *reply, enum memcac
 static enum memcached_result take_line(struct memcached_reply *reply, const char *line,
                                        size_t length)
 {
-    enum memcached_line kind = memcached_line_find(line, length);
+    enum memcached_line kind = length >= 6 && memcmp(line, "VALUE ", 6) == 0
+                                   ? MEMCACHED_LINE_VALUE /* most are */
+                                   : memcached_line_find(line, length);
 
     reply->line = (uint8_t)kind;
     if (kind == MEMCACHED_LINE_ERROR)
@@ -231,6 +236,23 @@ static enum memcached_result feed_line(struct memcached_reply *reply, const char
     return take_line(reply, data, (size_t)(lf - 1 - data));
 }
 
+/* The frequent lines, which mean the same without being looked for in the table. */
+static ALWAYS_INLINE bool feed_plain(struct memcached_reply *reply, const char *data, size_t length,
+                                     size_t *used)
+{
+    bool is_line = reply->expect.reply == MEMCACHED_LINE;
+    const char *line = is_line ? "STORED\r\n" : "END\r\n";
+    size_t size = is_line ? strlen("STORED\r\n") : strlen("END\r\n");
+
+    if ((!is_line && reply->expect.reply != MEMCACHED_VALUES) || length < size ||
+        memcmp(data, line, size) != 0)
+        return false;
+    *used += size;
+    reply->line = is_line ? MEMCACHED_LINE_OTHER : MEMCACHED_LINE_END;
+    reply->stage = REPLY_DONE;
+    return true;
+}
+
 static enum memcached_result feed_text(struct memcached_reply *reply, const char *data,
                                        size_t length, size_t *used)
 {
@@ -243,6 +265,8 @@ static enum memcached_result feed_text(struct memcached_reply *reply, const char
 
         if (reply->left > 0)
             result = feed_block(reply, data + before, length - before, used);
+        else if (feed_plain(reply, data + before, length - before, used))
+            return MEMCACHED_DONE;
         else
             result = feed_line(reply, data + before, length - before, used);
         if (*used == before)

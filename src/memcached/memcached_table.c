@@ -31,10 +31,10 @@ enum {
     }
 
 /* The frequent ones first; those of a name together. */
-static const struct memcached_row text_rows[] = {
-    KEYED("get", KEYS, VALUES, READ),
-    KEYED("set", STORE, LINE, VALUED),
-    KEYED("gets", KEYS, VALUES, READ),
+const struct memcached_row memcached_text_rows[] = {
+    [ROW_GET] = KEYED("get", KEYS, VALUES, READ),
+    [ROW_SET] = KEYED("set", STORE, LINE, VALUED),
+    [ROW_GETS] = KEYED("gets", KEYS, VALUES, READ),
     KEYED("mg", META, META, 0), /* may take a win token, or set a time */
     KEYED("ms", META_STORE, META, VALUED),
     WORDS("mn", "", MN, BARRIER),
@@ -109,12 +109,20 @@ static const struct memcached_row text_rows[] = {
 
 static bool has_name(const struct memcached_row *row, const char *name, size_t length)
 {
-    return row->name_length == length && memcmp(row->name, name, length) == 0;
+    if (row->name_length != length)
+        return false;
+    for (size_t i = 0; i < length; i++) /* most are short, and differ at once */
+        if (row->name[i] != name[i])
+            return false;
+    return true;
 }
+
+static const struct memcached_row *const text_end =
+    memcached_text_rows + ARRAY_LEN(memcached_text_rows);
 
 const struct memcached_row *memcached_row_find(const char *name, size_t length)
 {
-    for (const struct memcached_row *row = text_rows; row < text_rows + ARRAY_LEN(text_rows); row++)
+    for (const struct memcached_row *row = memcached_text_rows; row < text_end; row++)
         if (has_name(row, name, length))
             return row;
     return NULL;
@@ -124,9 +132,7 @@ const struct memcached_row *memcached_row_next(const struct memcached_row *row)
 {
     const struct memcached_row *next = row + 1;
 
-    return next < text_rows + ARRAY_LEN(text_rows) && has_name(next, row->name, row->name_length)
-               ? next
-               : NULL;
+    return next < text_end && has_name(next, row->name, row->name_length) ? next : NULL;
 }
 
 #define PACKET(n, x, k, r, t)                                                                      \

@@ -490,6 +490,29 @@ static void test_skipped_body(void **state)
     assert_int_equal(used, 1);
 }
 
+/* A body may go by unseen to its last byte. */
+static void test_skipped_to_the_end(void **state)
+{
+    struct memcached_expect expected = expect(&reply_cases[0]);
+    struct packet packet = make((struct parts)R(0x00, 0, 4, 0, 5));
+    struct memcached_reply reply;
+    size_t at = 0, used;
+
+    (void)state;
+    memcached_reply_begin(&reply, &expected);
+    assert_int_equal(feed(&reply, &packet, &at, MEMCACHED_HEAD_SIZE), MEMCACHED_MORE);
+    memcached_reply_skip(&reply, memcached_reply_rest(&reply));
+    assert_int_equal(memcached_reply_feed(&reply, "", 0, &used), MEMCACHED_DONE);
+    assert_int_equal(used, 0);
+
+    expected.reply = MEMCACHED_STAT_PACKETS;
+    at = 0;
+    memcached_reply_begin(&reply, &expected);
+    assert_int_equal(feed(&reply, &packet, &at, MEMCACHED_HEAD_SIZE), MEMCACHED_MORE);
+    memcached_reply_skip(&reply, memcached_reply_rest(&reply));
+    assert_int_equal(memcached_reply_feed(&reply, "x", 1, &used), MEMCACHED_BAD);
+}
+
 static void test_head(void **state)
 {
     struct packet packet = make((struct parts)R(0x12, 2, 4, 3, 5));
@@ -570,11 +593,11 @@ static void test_compose_line(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_commands),     cmocka_unit_test(test_values),
-        cmocka_unit_test(test_replies),      cmocka_unit_test(test_opaque),
-        cmocka_unit_test(test_skipped_body), cmocka_unit_test(test_head),
-        cmocka_unit_test(test_compose_noop), cmocka_unit_test(test_compose_packet),
-        cmocka_unit_test(test_compose_line),
+        cmocka_unit_test(test_commands),       cmocka_unit_test(test_values),
+        cmocka_unit_test(test_replies),        cmocka_unit_test(test_opaque),
+        cmocka_unit_test(test_skipped_body),   cmocka_unit_test(test_skipped_to_the_end),
+        cmocka_unit_test(test_head),           cmocka_unit_test(test_compose_noop),
+        cmocka_unit_test(test_compose_packet), cmocka_unit_test(test_compose_line),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

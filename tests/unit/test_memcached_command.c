@@ -535,6 +535,8 @@ static void test_nothing_is_passable_behind_a_bad_key(void **state)
 
     (void)state;
     memcached_command_begin(&command, false);
+    assert_int_equal(memcached_command_parse(&command, "get a b", 7), MEMCACHED_MORE);
+    assert_int_equal(command.passable, strlen("get a "));
     assert_int_equal(memcached_command_parse(&command, "get a b\tc d", 11), MEMCACHED_MORE);
     assert_int_equal(command.passable, 0);
 }

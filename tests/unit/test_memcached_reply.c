@@ -39,6 +39,9 @@ struct reply_case {
 #define MORE(r, c, t) CASE(TEXT(r, c, t), .result = MEMCACHED_MORE)
 #define BAD(r, c, t)  CASE(TEXT(r, c, t), .result = MEMCACHED_BAD)
 
+#define K50  "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk"
+#define K250 K50 K50 K50 K50 K50
+
 #define GET "get a b\r\n"
 #define SET "set a 0 0 2\r\n"
 #define MG  "mg a v\r\n"
@@ -104,6 +107,8 @@ static const struct reply_case cases[] = {
     BAD("F2", GET, "VALUE\r\n"),
     BAD("F2", GET, "VALUE  0 2\r\n"),
     BAD("F2", GET, "VALUE a  0 2\r\n"),
+    PASS("M1", GET, "VALUE " K250 " 0 2\r\nxx\r\nEND\r\n", END),
+    BAD("F2", GET, "VALUE k" K250 " 0 2\r\nxx\r\nEND\r\n"),
     BAD("F2", GET, "STORED\r\n"),
     BAD("F2", GET, "END \r\n"),
     BAD("F2", GET, "HD\r\n"),

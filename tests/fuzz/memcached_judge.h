@@ -1,0 +1,44 @@
+/* A second, independent reader of memcached's protocols: the whole buffer at once, the simplest
+ * way, by a grammar of its own. What the program's parsers say is held against it. */
+#ifndef KAPROXY_MEMCACHED_JUDGE_H
+#define KAPROXY_MEMCACHED_JUDGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define REQUIRE(condition) ((condition) ? (void)0 : __builtin_trap())
+
+enum judge_verdict { JUDGE_MORE, JUDGE_WHOLE, JUDGE_BAD };
+
+/* How a reply is framed: a letter.
+ *
+ *     -  none                      l  a line             v  VALUEs to END    m  meta
+ *     s  STATs to END              z  sizes_enable       n  MN               V  VERSION
+ *     p  a packet                  S  STAT packets       Z  sizes_enable's packet
+ *     a  whatever comes
+ */
+struct judge_command {
+    size_t length;    /* of the header; of what is refused: of the line, or the packet's head */
+    uint64_t follows; /* the value with its end; behind what is refused: what is thrown away */
+    bool close;       /* what is refused ends the connection */
+    char reply;
+    bool quiet, opens, quits, reads, barrier;
+};
+
+enum judge_verdict judge_command(struct judge_command *command, const char *data, size_t length,
+                                 bool binary);
+
+struct judge_reply {
+    char reply;
+    bool valued, has_body;
+    uint8_t opcode;
+    const char *opaque; /* four bytes */
+    size_t length;
+    bool is_error, sure;
+};
+
+/* Sets the last three. */
+enum judge_verdict judge_reply(struct judge_reply *reply, const char *data, size_t length);
+
+#endif
