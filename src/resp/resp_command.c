@@ -75,7 +75,7 @@ static ALWAYS_INLINE enum resp_result begin_arguments(struct resp_command *comma
     uint64_t count;
     size_t line = length > 4 && data[0] == '*' ? resp_quick_count(data + 1, &count) : 0;
 
-    if (line == 0 || count == 0)
+    if (line == 0)
         return read_announced(command, data, length);
     command->length = line + 1;
     command->announced = (uint32_t)count;

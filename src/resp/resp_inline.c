@@ -16,7 +16,8 @@ enum resp_result resp_inline_find(const char *data, size_t length, size_t *line_
     return length > RESP_LINE_MAX ? RESP_BAD : RESP_MORE;
 }
 
-/* isspace(3) of the C locale: what is skipped before a word, and may follow a closing quote. */
+/* isspace(3) of the C locale: what is skipped before a word, and may follow a closing quote. The
+ * line's end is whitespace too. */
 static bool is_space(char c)
 {
     return c == ' ' || (c >= '\t' && c <= '\r');
@@ -155,8 +156,6 @@ static ssize_t compose(char *out, size_t size, struct reader reader, size_t coun
 ssize_t resp_inline_compose(char *out, size_t size, const char *line, size_t length,
                             const char **error)
 {
-    if (length > 0 && line[length - 1] == '\n')
-        length -= length > 1 && line[length - 2] == '\r' ? 2 : 1;
     if (length > 0 && memchr(line, '\0', length) != NULL) {
         *error = "Protocol error: NUL in an inline request";
         return -1;

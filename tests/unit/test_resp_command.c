@@ -59,6 +59,7 @@ static const struct command_case cases[] = {
     /* F7: no reply, dropped. */
     PASS("*0\r\n"),
     PASS_REST("*0\r\n*1\r\n", 4),
+    PASS_REST("*0\r\n$1\r\na\r\n", 7),
     PASS("*-1\r\n"),
     PASS("*-10\r\n"),
     PASS("*-1152921504606846976\r\n"),
@@ -93,6 +94,10 @@ static const struct command_case cases[] = {
     FAIL("*-\r\n", MULTIBULK),
     FAIL("*\r\n", MULTIBULK),
     FAIL("*a\r\n", MULTIBULK),
+    FAIL("*:\r\n$1\r\n", MULTIBULK),
+    FAIL("*1:\r\n$1\r\n", MULTIBULK),
+    FAIL("*:1\r\n$1\r\n", MULTIBULK),
+    FAIL("*/\r\n$1\r\n", MULTIBULK),
     FAIL("*1a", MULTIBULK),
     FAIL("*0x1\r\n", MULTIBULK),
     FAIL("*1.0\r\n", MULTIBULK),
@@ -108,6 +113,9 @@ static const struct command_case cases[] = {
     FAIL("*1\r\n$00\r\n", BULK),
     FAIL("*1\r\n$\r\n", BULK),
     FAIL("*1\r\n$a", BULK),
+    FAIL("*1\r\n$:\r\n0123456789\r\n", BULK),
+    FAIL("*1\r\n$0:\r\n0123456789\r\n", BULK),
+    FAIL("*1\r\n$1:\r\n01234567890123456789\r\n", BULK),
     FAIL("*1\r\n$4 \r\n", BULK),
     FAIL("*1\r\n$4\nPING\r\n", BULK),
     FAIL("*1\r\n$4\rxPING\r\n", BULK),
@@ -335,6 +343,7 @@ static void check_many(uint32_t count, size_t step)
         memcpy(text + length, empty, strlen(empty));
 
     struct resp_command command;
+    memset(&command, 0xff, sizeof(command));
     resp_command_begin(&command);
     enum resp_result result = resp_command_parse(&command, text, end);
     while (result == RESP_MORE && end < length) {

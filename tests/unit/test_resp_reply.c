@@ -334,6 +334,8 @@ static void test_verdict_stays(void **state)
     resp_reply_begin(&reply);
     assert_int_equal(resp_reply_feed(&reply, "x", 1, &used), RESP_BAD);
     assert_int_equal(resp_reply_feed(&reply, "+OK\r\n", 5, &used), RESP_BAD);
+    assert_int_equal(resp_reply_feed(&reply, "\n+OK\r\n", 6, &used), RESP_BAD);
+    assert_int_equal(resp_reply_feed(&reply, "", 0, &used), RESP_BAD);
     assert_int_equal(used, 0);
     resp_reply_begin(&reply);
     assert_int_equal(resp_reply_feed(&reply, "+OK\r\n", 5, &used), RESP_DONE);
