@@ -1,9 +1,11 @@
 /* What the files of the redis session share; for redis*.c alone. Numbers such as R1 are rules of
  * FRAMED.
  *
- *   redis_reply.c    what the upstream's replies, and ours, do
+ *   redis_reply.c    what the upstream's replies do
  *   redis_command.c  what the client's commands need
+ *   redis_ours.c     the replies to commands of ours
  *   redis_prepare.c  making a connection good: ours before theirs
+ *   redis_queue.c    what is expected of replies
  *   redis_state.c    what a session asked for, and what a connection is in
  *   redis.c          the protocol, and its part of a listener
  */
@@ -95,7 +97,7 @@ struct redis_batch {
     uint8_t ours[OURS_COUNT];
     uint8_t ours_count, ours_done;
     usec_t prepared_at; /* when ours were composed */
-    uint8_t verdict;    /* of the reply that is read: enum reply_verdict */
+    uint8_t verdict;    /* of the reply that is read: enum redis_says */
     bool parsing;       /* command was begun */
     bool selects;       /* its one command is SELECT: the database before it is of no interest */
     bool wrote;         /* R9; or has opened affinity */
@@ -180,18 +182,40 @@ ssize_t redis_go_on(struct client *client, const char *data, size_t length, bool
 
 enum batch_prepare redis_prepare(struct client *client);
 
-/* redis_reply.c */
+/* redis_queue.c: batch->expected */
 
-enum step redis_take_replies(struct client *client);
-int redis_answer_rest(struct client *client, const char *text, bool *closes);
-/* The same with a whole line. */
-int redis_answer_rest_line(struct client *client, const char *line, size_t length, bool *closes);
-enum pool_discard redis_verdict(struct client *client, bool *keeps);
-bool redis_is_for_client(const struct client *client);
 /* Something is expected, with these bytes behind it. 0, or -1 with ENOMEM. */
 MUST_CHECK int redis_expect(struct client *client, enum redis_expected what, const void *data,
                             size_t length);
 /* A reply of ours. */
 MUST_CHECK int redis_expect_local(struct client *client, const char *line, size_t length);
+/* What is next; there is something. */
+enum redis_expected redis_next(const struct batch *batch);
+void redis_pop(struct batch *batch);
+/* The number in these bytes of an entry. */
+uint32_t redis_number_at(const char *data);
+int redis_answer_rest(struct client *client, const char *text, bool *closes);
+/* The same with a whole line. */
+int redis_answer_rest_line(struct client *client, const char *line, size_t length, bool *closes);
+
+/* redis_ours.c */
+
+/* What a reply says, as far as it matters. */
+enum redis_says { SAYS_SOMETHING, SAYS_OK, SAYS_RESET, SAYS_ARRAY, SAYS_EXECABORT, SAYS_ERROR };
+enum redis_says redis_says(const struct resp_head *head);
+
+/* Does what comes on a new connection say that there is none to be had (F5)? Then that is told. */
+bool redis_is_unwelcome(const struct client *client, const struct resp_head *head);
+enum step redis_refused_connection(struct client *client, const struct resp_head *head);
+/* The upstream sent what is no reply. */
+enum step redis_malformed(struct client *client);
+/* Takes them. STEP_AGAIN: all are read, and the client's commands are sent already. */
+enum step redis_take_ours(struct client *client);
+
+/* redis_reply.c */
+
+enum step redis_take_replies(struct client *client);
+enum pool_discard redis_verdict(struct client *client, bool *keeps);
+bool redis_is_for_client(const struct client *client);
 
 #endif
