@@ -236,21 +236,31 @@ static enum memcached_result feed_line(struct memcached_reply *reply, const char
     return take_line(reply, data, (size_t)(lf - 1 - data));
 }
 
-/* The frequent lines, which mean the same without being looked for in the table. */
-static ALWAYS_INLINE bool feed_plain(struct memcached_reply *reply, const char *data, size_t length,
-                                     size_t *used)
+/* The frequent lines, which mean the same without being looked for in the table. How long the line
+ * is, or 0. */
+static ALWAYS_INLINE size_t find_plain(const struct memcached_reply *reply, const char *data,
+                                       size_t length)
 {
-    bool is_line = reply->expect.reply == MEMCACHED_LINE;
-    const char *line = is_line ? "STORED\r\n" : "END\r\n";
-    size_t size = is_line ? strlen("STORED\r\n") : strlen("END\r\n");
+    if (reply->expect.reply == MEMCACHED_VALUES && length >= strlen("END\r\n") &&
+        memcmp(data, "END\r\n", strlen("END\r\n")) == 0)
+        return strlen("END\r\n");
+    if (reply->expect.reply == MEMCACHED_LINE && length >= strlen("STORED\r\n") &&
+        memcmp(data, "STORED\r\n", strlen("STORED\r\n")) == 0)
+        return strlen("STORED\r\n");
+    return 0;
+}
 
-    if ((!is_line && reply->expect.reply != MEMCACHED_VALUES) || length < size ||
-        memcmp(data, line, size) != 0)
-        return false;
-    *used += size;
-    reply->line = is_line ? MEMCACHED_LINE_OTHER : MEMCACHED_LINE_END;
-    reply->stage = REPLY_DONE;
-    return true;
+static ALWAYS_INLINE enum memcached_result
+feed_any_line(struct memcached_reply *reply, const char *data, size_t length, size_t *used)
+{
+    size_t plain = find_plain(reply, data, length);
+
+    if (plain == 0)
+        return feed_line(reply, data, length, used);
+    *used += plain;
+    reply->line =
+        reply->expect.reply == MEMCACHED_VALUES ? MEMCACHED_LINE_END : MEMCACHED_LINE_OTHER;
+    return done_if(reply, true);
 }
 
 static enum memcached_result feed_text(struct memcached_reply *reply, const char *data,
@@ -265,10 +275,8 @@ static enum memcached_result feed_text(struct memcached_reply *reply, const char
 
         if (reply->left > 0)
             result = feed_block(reply, data + before, length - before, used);
-        else if (feed_plain(reply, data + before, length - before, used))
-            return MEMCACHED_DONE;
         else
-            result = feed_line(reply, data + before, length - before, used);
+            result = feed_any_line(reply, data + before, length - before, used);
         if (*used == before)
             break; /* a line is not whole */
     }

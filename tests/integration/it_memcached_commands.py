@@ -22,8 +22,8 @@ OPENS, QUIT = 2, 4
 BARRIER = b"touch ~ x\r\n"
 BARRIER_ANSWER = b"CLIENT_ERROR invalid exptime argument\r\n"
 
-KEYS = [b"a", b"b", b"n", b"k" * 250, b"k" * 251, b"\x80\xff", b"x\ty", b"x\0y", b"noreply", b"YQ==",
-        b"bg==", b"YQo=", b"0"]
+KEYS = [b"a", b"b", b"n", b"k" * 250, b"k" * 251, b"\x80\xff", b"x\ty", b"x\0y", b"noreply",
+        b"YQ==", b"bg==", b"YQo=", b"0"]
 NUMBERS = [b"0", b"1", b"2", b"10", b"-1", b"+1", b"02", b"4294967295", b"4294967296",
            b"2147483647", b"2147483648", b"-2147483648", b"18446744073709551615",
            b"18446744073709551616", b"00000000001", b"x", b"1.5", b"", b"noreply"]

@@ -1,4 +1,4 @@
-/* Binary packets in both directions: the tables, each in every way to cut it; what we compose. */
+/* Binary packets in both directions: the tables, each in every way to cut it. */
 #include <endian.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "memcached/memcached_compose.h"
+#include "memcached/memcached.h"
 
 #define OPAQUE UINT32_C(0xdeadbeef)
 
@@ -530,74 +530,13 @@ static void test_head(void **state)
     assert_int_equal(head.opaque, OPAQUE);
 }
 
-/* M2: our barrier is a command, and what the server answers to it is known by its opaque. */
-static void test_compose_noop(void **state)
-{
-    char out[MEMCACHED_HEAD_SIZE];
-    struct memcached_command command;
-
-    (void)state;
-    assert_int_equal(memcached_compose_noop(out, OPAQUE), sizeof(out));
-    memcached_command_begin(&command, true);
-    assert_int_equal(memcached_command_parse(&command, out, sizeof(out)), MEMCACHED_DONE);
-    assert_int_equal(command.traits, BARRIER);
-    assert_int_equal(command.opaque, OPAQUE);
-}
-
-/* F5: an error in the client's protocol is a whole reply to its command. */
-static void test_compose_packet(void **state)
-{
-    static char text[2 * MEMCACHED_COMPOSE_MAX];
-    const struct memcached_expect expected = expect(&reply_cases[0]);
-    char out[MEMCACHED_COMPOSE_MAX];
-
-    (void)state;
-    memset(text, 'x', sizeof(text) - 1);
-    for (const char *say = text; say <= text + sizeof(text) - 1; say += 37) {
-        struct memcached_reply reply;
-        size_t used,
-            length = memcached_compose_packet(out, &expected, MEMCACHED_STATUS_TEMPORARY, say);
-
-        assert_true(length <= sizeof(out));
-        memcached_reply_begin(&reply, &expected);
-        assert_int_equal(memcached_reply_feed(&reply, out, length, &used), MEMCACHED_DONE);
-        assert_int_equal(used, length);
-        assert_int_equal(reply.status, MEMCACHED_STATUS_TEMPORARY);
-    }
-}
-
-static void check_line(const char *first, const char *text, const char *expected)
-{
-    char out[MEMCACHED_COMPOSE_MAX];
-    size_t length = memcached_compose_line(out, first, text);
-
-    assert_int_equal(length, strlen(expected));
-    assert_memory_equal(out, expected, length);
-}
-
-static void test_compose_line(void **state)
-{
-    static char text[2 * MEMCACHED_COMPOSE_MAX];
-    char out[MEMCACHED_COMPOSE_MAX];
-
-    (void)state;
-    check_line("ERROR", "", "ERROR\r\n");
-    check_line("SERVER_ERROR kaproxy: ", "connect: Connection refused",
-               "SERVER_ERROR kaproxy: connect: Connection refused\r\n");
-    check_line("SERVER_ERROR ", "a\r\nEND\x01z", "SERVER_ERROR a  END z\r\n");
-    memset(text, 'x', sizeof(text) - 1);
-    assert_int_equal(memcached_compose_line(out, "SERVER_ERROR ", text), sizeof(out));
-    assert_memory_equal(out + sizeof(out) - 3, "x\r\n", 3);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_commands),       cmocka_unit_test(test_values),
-        cmocka_unit_test(test_replies),        cmocka_unit_test(test_opaque),
-        cmocka_unit_test(test_skipped_body),   cmocka_unit_test(test_skipped_to_the_end),
-        cmocka_unit_test(test_head),           cmocka_unit_test(test_compose_noop),
-        cmocka_unit_test(test_compose_packet), cmocka_unit_test(test_compose_line),
+        cmocka_unit_test(test_commands),     cmocka_unit_test(test_values),
+        cmocka_unit_test(test_replies),      cmocka_unit_test(test_opaque),
+        cmocka_unit_test(test_skipped_body), cmocka_unit_test(test_skipped_to_the_end),
+        cmocka_unit_test(test_head),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
