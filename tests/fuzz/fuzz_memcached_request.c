@@ -5,27 +5,19 @@
 
 #include "memcached/memcached.h"
 #include "memcached_judge.h"
+#include "pieces.h"
+#include "require.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static uint32_t random_state;
+static unsigned seed; /* how the data are cut */
 
-static size_t random_below(size_t limit)
-{
-    random_state = random_state * 1664525 + 1013904223;
-    return (random_state >> 8) % limit;
-}
-
-/* As exact memory, in another place each time. */
 static enum memcached_result parse(struct memcached_command *command, const char *data,
                                    size_t length)
 {
-    char *copy = malloc(length + 1);
-    enum memcached_result result;
+    char *copy = pieces_copy(data, length);
+    enum memcached_result result = memcached_command_parse(command, copy, length);
 
-    REQUIRE(copy);
-    memcpy(copy + 1, data, length);
-    result = memcached_command_parse(command, copy + 1, length);
     free(copy);
     return result;
 }
@@ -35,12 +27,11 @@ static enum memcached_result parse_cut(struct memcached_command *command, const 
                                        size_t length, bool binary, bool early)
 {
     enum memcached_result result = MEMCACHED_MORE;
-    size_t begin = 0, end = 0, most = 1 + random_below(64);
+    size_t begin = 0, end = 0;
 
     memcached_command_begin(command, binary);
     while (result == MEMCACHED_MORE && end < length) {
-        end += 1 + random_below(most);
-        end = end < length ? end : length;
+        end = pieces_next(end, length, &seed);
         result = parse(command, data + begin, end - begin);
         REQUIRE(result == MEMCACHED_MORE || command->passable == 0);
         if (early && command->passable > 0) {
@@ -120,12 +111,12 @@ static bool read_value(struct memcached_command *command, const char *data, size
     size_t at = 0;
 
     while (result == MEMCACHED_MORE && at < length) {
-        size_t piece = 1 + random_below(length - at), used;
+        size_t piece = pieces_next(at, length, &seed) - at, used;
         uint64_t rest = memcached_command_value_rest(command);
 
         REQUIRE(command->value_left == value - at &&
                 rest == (value - at > end ? value - at - end : 0));
-        if (random_below(4) == 0) {
+        if (pieces_random(&seed) % 4 == 0) {
             used = rest < piece ? (size_t)rest : piece;
             memcached_command_value_skip(command, used);
             result = command->value_left > 0 ? MEMCACHED_MORE : MEMCACHED_DONE;
@@ -172,7 +163,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool binary = data[0] & 1;
     const char *at = (const char *)data + 1, *end = (const char *)data + size;
 
-    random_state = data[0];
+    seed = data[0];
     while (at < end) {
         size_t length = read_command(at, (size_t)(end - at), binary);
 

@@ -5,16 +5,12 @@
 
 #include "memcached/memcached.h"
 #include "memcached_judge.h"
+#include "pieces.h"
+#include "require.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static uint32_t random_state;
-
-static size_t random_below(size_t limit)
-{
-    random_state = random_state * 1664525 + 1013904223;
-    return (random_state >> 8) % limit;
-}
+static unsigned seed; /* how the data are cut */
 
 /* What was asked. */
 static const struct {
@@ -43,23 +39,21 @@ static enum memcached_result read_reply(struct memcached_reply *reply, const cha
                                         size_t length, bool cut, size_t *taken)
 {
     enum memcached_result result = MEMCACHED_MORE;
-    size_t at = 0, end = 0, most = 1 + random_below(64);
+    size_t at = 0, end = 0;
 
     do {
-        end = cut ? end + 1 + random_below(most) : length;
-        end = end < length ? end : length;
+        end = cut ? pieces_next(end, length, &seed) : length;
 
         uint64_t rest = memcached_reply_rest(reply);
         size_t used = rest < end - at ? (size_t)rest : end - at;
 
-        if (cut && random_below(4) == 0) {
+        if (cut && pieces_random(&seed) % 4 == 0) {
             memcached_reply_skip(reply, used);
             at += used;
         }
-        char *copy = malloc(end - at + 1);
-        REQUIRE(copy);
-        memcpy(copy + 1, data + at, end - at);
-        result = memcached_reply_feed(reply, copy + 1, end - at, &used);
+        char *copy = pieces_copy(data + at, end - at);
+
+        result = memcached_reply_feed(reply, copy, end - at, &used);
         free(copy);
         REQUIRE(used <= end - at);
         at += used;
@@ -93,7 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *at = (const char *)data + 2, *end = (const char *)data + size;
     enum judge_verdict verdict = JUDGE_WHOLE;
 
-    random_state = data[1];
+    seed = data[1];
     while (verdict == JUDGE_WHOLE && at < end) {
         struct judge_reply judged = {.reply = commands[which].reply,
                                      .valued = expect->traits & MEMCACHED_VALUED,

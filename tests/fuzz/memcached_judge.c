@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "require.h"
+
 #define LINE_LIMIT      2048
 #define KEYS_LINE_LIMIT 65536
 #define VALUE_LIMIT     (1u << 30)

@@ -7,8 +7,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define REQUIRE(condition) ((condition) ? (void)0 : __builtin_trap())
-
 enum judge_verdict { JUDGE_MORE, JUDGE_WHOLE, JUDGE_BAD };
 
 /* How a reply is framed: a letter.

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "memcached_judge.h"
+#include "require.h"
 
 #define LINE_LIMIT 8192
 
