@@ -186,8 +186,6 @@ enum step batch_gather(struct client *client);
 enum step batch_stream(struct client *client);
 /* Passes bytes of a reply on to the client. */
 enum step batch_pass_down(struct client *client, const char *data, size_t length);
-/* What was gathered is complete so far: seals it. 0, or -1 with ENOMEM. */
-MUST_CHECK int batch_seal(struct client *client);
 /* The client's commands go: there were none of ours, or their replies are good. */
 enum step batch_open(struct client *client);
 /* A reply to a command of the client's has begun: from now on nothing is sent again. */

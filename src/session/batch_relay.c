@@ -77,6 +77,15 @@ enum step batch_gather(struct client *client)
     return STEP_BLOCKED;
 }
 
+/* What was gathered is complete so far. 0, or -1 with ENOMEM. */
+static int seal(struct client *client)
+{
+    const struct batch *batch = batch_of(client);
+    const struct batch_protocol *protocol = batch_protocol_of(client);
+    bool nothing = protocol->seal == NULL || batch->streaming || batch->tunnel;
+    return nothing ? 0 : protocol->seal(client);
+}
+
 /* So much payload is worth a relay, when nothing is buffered in front of it. */
 static bool is_bulk(const struct relay *relay, uint64_t left)
 {
@@ -159,6 +168,8 @@ static enum step stream_in(struct client *client)
     }
     buffer_consume(&client->in, (size_t)used);
     batch->streaming = !whole;
+    if (whole && !batch->sinking && seal(client) < 0)
+        return exchange_finish(client, SESSION_ERROR);
     return used == 0 && !whole ? batch_fill(client) : STEP_AGAIN;
 }
 
@@ -203,7 +214,7 @@ static enum step join(struct client *client)
         return step;
     if (batch_gather(client) == STEP_GONE)
         return STEP_GONE;
-    return batch_seal(client) < 0 ? exchange_finish(client, SESSION_ERROR) : STEP_AGAIN;
+    return seal(client) < 0 ? exchange_finish(client, SESSION_ERROR) : STEP_AGAIN;
 }
 
 static enum step relay_up(struct client *client)
@@ -249,13 +260,6 @@ enum step batch_pass_down(struct client *client, const char *data, size_t length
     return STEP_AGAIN;
 }
 
-int batch_seal(struct client *client)
-{
-    const struct batch *batch = batch_of(client);
-    int (*seal)(struct client *) = batch_protocol_of(client)->seal;
-    return seal == NULL || batch->streaming || batch->tunnel ? 0 : seal(client);
-}
-
 enum step batch_open(struct client *client)
 {
     struct batch *batch = batch_of(client);
@@ -268,7 +272,7 @@ enum step batch_open(struct client *client)
     }
     batch->stage = BATCH_OPEN;
     batch->opened_at = loop_now(client->session.context->worker.loop);
-    if (batch_seal(client) < 0)
+    if (seal(client) < 0)
         return exchange_finish(client, SESSION_ERROR);
     exchange->replayable = !batch->unsafe && !batch->streaming;
     if (batch->holds || batch->tunnel)
@@ -325,7 +329,7 @@ static enum step give_back(struct client *client)
 /* All is sent and answered. STEP_AGAIN also where something of ours has to follow. */
 static enum step end_batch(struct client *client)
 {
-    if (batch_seal(client) < 0)
+    if (seal(client) < 0)
         return exchange_finish(client, SESSION_ERROR);
     return is_over(batch_of(client)) ? give_back(client) : STEP_AGAIN;
 }
