@@ -30,6 +30,9 @@ COUNTED = {
     "one-shot redis": 7_850,
     "kept redis": 5_900,
     "pipelined redis": 1_550,
+    "one-shot memcached": 7_300,
+    "kept memcached": 6_000,
+    "pipelined memcached": 1_600,
 }
 MARGIN = 1.2
 

@@ -29,6 +29,10 @@ LIMITS = {
     "one-shot redis": {"accept": 1, "close": 1, "epoll_ctl": 1, "recv": 4, "send": 2, "wait": 2},
     "kept redis": {"recv": 3, "send": 2, "wait": 2},
     "pipelined redis": {"recv": 0.2, "send": 0.14, "wait": 0.14},
+    "one-shot memcached": {"accept": 1, "close": 1, "epoll_ctl": 1, "recv": 4, "send": 2,
+                           "wait": 2},
+    "kept memcached": {"recv": 3, "send": 2, "wait": 2},
+    "pipelined memcached": {"recv": 0.2, "send": 0.14, "wait": 0.14},
 }
 MARGIN = 0.5  # finds one call more for every second exchange
 

@@ -24,6 +24,8 @@ REQUEST = (b"GET /1k HTTP/1.%d\r\nHost: 127.0.0.1:8080\r\nUser-Agent: ApacheBenc
            b"Accept: */*\r\n\r\n")
 GET = b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n"
 VALUE = b"$3\r\nxxx\r\n"
+MEMCACHED_GET = b"get key\r\n"
+MEMCACHED_VALUE = b"VALUE key 0 3\r\nxxx\r\nEND\r\n"
 PIPELINE = 16
 MB = 1_000_000
 
@@ -43,6 +45,14 @@ def answer_redis(connection, kaproxy):
     while got := connection.receive():
         _wait_asleep(kaproxy)
         connection.send(b"+RESET\r\n" * got.count(b"RESET") + VALUE * got.count(GET))
+
+
+def answer_memcached(connection, kaproxy):
+    """get and version, which come in whole commands."""
+    while got := connection.receive():
+        _wait_asleep(kaproxy)
+        connection.send(b"VERSION 1.6.18\r\n" * got.count(b"version") +
+                        MEMCACHED_VALUE * got.count(MEMCACHED_GET))
 
 
 def answer_bulk(connection, _kaproxy):
@@ -132,16 +142,28 @@ def one_get(kaproxy, count):
     quiet(kaproxy, count, GET, VALUE)
 
 
-def kept_gets(kaproxy, count, at_once=1):
+def one_memcached_get(kaproxy, count):
+    quiet(kaproxy, count, MEMCACHED_GET, MEMCACHED_VALUE)
+
+
+def kept_gets(kaproxy, count, at_once=1, command=GET, reply=VALUE):
     """One client that sends so many commands at a time."""
     with contextlib.closing(connect(kaproxy.address())) as client:
         for _ in range(count // at_once):
-            client.send(GET * at_once)
-            client.read(len(VALUE) * at_once)
+            client.send(command * at_once)
+            client.read(len(reply) * at_once)
 
 
 def pipelined_gets(kaproxy, count):
     kept_gets(kaproxy, count, PIPELINE)
+
+
+def kept_memcached_gets(kaproxy, count):
+    kept_gets(kaproxy, count, 1, MEMCACHED_GET, MEMCACHED_VALUE)
+
+
+def pipelined_memcached_gets(kaproxy, count):
+    kept_gets(kaproxy, count, PIPELINE, MEMCACHED_GET, MEMCACHED_VALUE)
 
 
 def _bulk(kaproxy, head, up, down):
@@ -179,9 +201,8 @@ class Load:
         """A kaproxy with an upstream of its own."""
         options["pool"] = self.pool
         options["main"] = {} if self.log else {"access_log": "off"}
-        answer = answer_bulk if self.bulk else answer_reads
-        if self.scheme == "redis":
-            answer = answer_redis
+        answers = {"redis": answer_redis, "memcached": answer_memcached}
+        answer = answer_bulk if self.bulk else answers.get(self.scheme, answer_reads)
 
         def script(connection):
             answer(connection, kaproxy)
@@ -209,6 +230,9 @@ LOADS = {
     "one-shot redis": Load("redis", one_get),
     "kept redis": Load("redis", kept_gets),
     "pipelined redis": Load("redis", pipelined_gets),
+    "one-shot memcached": Load("memcached", one_memcached_get),
+    "kept memcached": Load("memcached", kept_memcached_gets),
+    "pipelined memcached": Load("memcached", pipelined_memcached_gets),
     **{f"{way.__name__.removeprefix('bulk_')} {scheme}": Load(scheme, way)
        for scheme in ("http", "https", "tcp") for way in (bulk_down, bulk_up)},
 }
