@@ -194,11 +194,15 @@ void batch_reply_started(struct client *client);
 /* batch_fail.c */
 
 /* The batch cannot go on: what is leased is discarded, and each command that waits for its reply is
- * answered with an error, made of function and text. A reply of which a part is out is cut. */
-enum step batch_fail(struct client *client, const char *text, enum session_end end,
+ * answered with an error, made of the failure's function and text, which is logged. A reply of
+ * which a part is out is cut. */
+enum step batch_fail(struct client *client, const struct failure *failure, enum session_end end,
                      enum pool_discard reason);
+/* The upstream sent what is no reply. */
+enum step batch_fail_malformed(struct client *client);
 /* All is answered with errors, and nothing leased: goes on with the client, or ends it. */
 enum step batch_answered(struct client *client, bool closes, enum session_end end);
+/* No connection could be had, which is noted already (session_set_failure). */
 enum step batch_fail_connection(struct client *client, const struct failure *failure);
 /* The client may not hold one more. A connection that was had already goes back as it came. */
 enum step batch_fail_no_tunnel(struct client *client);
@@ -207,8 +211,7 @@ enum step batch_upstream_failed(struct client *client, enum pool_discard reason)
 enum step batch_unacked(struct client *client);
 enum step batch_time_is_over(struct client *client);
 
-/* The text for that; returns it. */
-#define BATCH_NO_TUNNEL_MAX 128
-const char *batch_no_tunnel_text(const struct client *client, char text[BATCH_NO_TUNNEL_MAX]);
+/* That as a failure, noted and logged. */
+void batch_no_tunnel(struct client *client, struct failure *failure);
 
 #endif

@@ -1,7 +1,9 @@
 /* A batch that cannot go on: errors of ours in the client's protocol, or a cut. */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "base/log.h"
 #include "session/batch.h"
 
 enum step batch_answered(struct client *client, bool closes, enum session_end end)
@@ -12,10 +14,33 @@ enum step batch_answered(struct client *client, bool closes, enum session_end en
     return STEP_AGAIN;
 }
 
-enum step batch_fail(struct client *client, const char *text, enum session_end end,
-                     enum pool_discard reason)
+/* What goes wrong on a connection is told when it happens: the client may stay for long, and its
+ * line tells of the last one only. */
+static void note_failure(struct client *client, const struct failure *failure)
+{
+    struct session *session = &client->session;
+    char error[2 * sizeof(failure->text)];
+    const struct repeat_key key = {.place =
+                                       batch_of(client)->reply_begun ? "cut short: " : "answered: ",
+                                   .function = failure->function,
+                                   .number = failure->number,
+                                   .text = failure->text};
+    session_set_failure(session, failure);
+    session->access.failure_logged = true;
+    if (!session_admit(session, LOG_LEVEL_WARNING, &key))
+        return;
+    log_quote(error, sizeof(error), failure->text, strlen(failure->text));
+    session_report(session, LOG_LEVEL_WARNING, &key, "function=%s errno=%d error=%s",
+                   failure->function, failure->number, error);
+}
+
+/* Answers with it, and ends the lease. */
+static enum step answer(struct client *client, const struct failure *failure, enum session_end end,
+                        enum pool_discard reason)
 {
     bool cuts = batch_of(client)->reply_begun, closes = false;
+    char text[sizeof(failure->text) + 32];
+    snprintf(text, sizeof(text), "%s: %s", failure->function, failure->text);
     if (!cuts && batch_protocol_of(client)->answer_rest(client, text, &closes) < 0)
         return exchange_finish(client, SESSION_ERROR);
     if (exchange_is_leased(client))
@@ -24,55 +49,73 @@ enum step batch_fail(struct client *client, const char *text, enum session_end e
     return cuts ? exchange_cut(client, end) : batch_answered(client, closes, end);
 }
 
-enum step batch_fail_connection(struct client *client, const struct failure *failure)
+enum step batch_fail(struct client *client, const struct failure *failure, enum session_end end,
+                     enum pool_discard reason)
 {
-    char text[sizeof(failure->text) + 32];
-    session_log_failure(&client->session);
-    snprintf(text, sizeof(text), "%s: %s", failure->function, failure->text);
-    return batch_fail(client, text, SESSION_ALLOC_FAILED, DISCARD_NOT_REUSABLE);
+    note_failure(client, failure);
+    return answer(client, failure, end, reason);
 }
 
-const char *batch_no_tunnel_text(const struct client *client, char text[BATCH_NO_TUNNEL_MAX])
+enum step batch_fail_malformed(struct client *client)
 {
-    snprintf(text, BATCH_NO_TUNNEL_MAX,
+    static const struct failure failure = {
+        .function = "read", .number = EPROTO, .text = "the upstream sent what is no reply"};
+    return batch_fail(client, &failure, SESSION_BAD_RESPONSE, DISCARD_PROTOCOL_ERROR);
+}
+
+enum step batch_fail_connection(struct client *client, const struct failure *failure)
+{
+    session_log_failure(&client->session);
+    return answer(client, failure, SESSION_ALLOC_FAILED, DISCARD_NOT_REUSABLE);
+}
+
+void batch_no_tunnel(struct client *client, struct failure *failure)
+{
+    *failure = (struct failure){.function = "allocate", .number = EAGAIN};
+    snprintf(failure->text, sizeof(failure->text),
              "clients hold as many connections as they may (max_tunnels = %u)",
              pool_get_limits(client->session.context->pool)->max_tunnels);
-    return text;
+    session_set_failure(&client->session, failure);
+    session_log_failure(&client->session);
+    client->end = SESSION_ALLOC_FAILED;
 }
 
 enum step batch_fail_no_tunnel(struct client *client)
 {
     struct session *session = &client->session;
-    struct failure failure = {.function = "allocate", .number = EAGAIN};
-    char text[BATCH_NO_TUNNEL_MAX];
-    snprintf(failure.text, sizeof(failure.text), "%s", batch_no_tunnel_text(client, text));
+    struct failure failure;
+    batch_no_tunnel(client, &failure);
     if (exchange_is_leased(client) && session->context->config->reuse != REUSE_NEVER)
         pool_release(&session->allocation, RELEASE_PEEK);
-    session_set_failure(session, &failure);
     client->last = true;
-    return batch_fail_connection(client, &failure);
+    return answer(client, &failure, SESSION_ALLOC_FAILED, DISCARD_NOT_REUSABLE);
 }
 
 enum step batch_upstream_failed(struct client *client, enum pool_discard reason)
 {
     const char *tls = stream_failure(client->session.allocation.stream);
-    char text[256 + SESSION_UNACKED_MAX];
+    struct failure failure = {.function = "read", .number = ECONNRESET};
+    char unacked[SESSION_UNACKED_MAX];
+    const char *text = "the upstream reset the connection without a reply";
     enum session_end end = SESSION_UPSTREAM_RESET;
     if (tls[0] != '\0') {
-        snprintf(text, sizeof(text), "tls: %s", tls);
+        failure.function = "tls";
+        failure.number = EPROTO;
+        text = tls;
     } else if (reason == DISCARD_UPSTREAM_CLOSED) {
-        snprintf(text, sizeof(text), "read: the upstream closed the connection without a reply");
+        text = "the upstream closed the connection without a reply";
         end = SESSION_UPSTREAM_CLOSED;
     } else if (reason == DISCARD_UNREAD_DATA) {
-        snprintf(text, sizeof(text), "read: the upstream sent something before the command");
+        failure.number = EPROTO;
+        text = "the upstream sent something before the command";
         end = SESSION_BAD_RESPONSE;
     } else if (reason == DISCARD_UNACKED) {
-        char unacked[SESSION_UNACKED_MAX];
-        snprintf(text, sizeof(text), "write: %s", session_unacked_text(&client->session, unacked));
-    } else {
-        snprintf(text, sizeof(text), "read: the upstream reset the connection without a reply");
+        failure.function = "write";
+        failure.number = ETIMEDOUT;
+        text = session_unacked_text(&client->session, unacked);
     }
-    return batch_fail(client, text, end, reason);
+    snprintf(failure.text, sizeof(failure.text), "%s", text);
+    return batch_fail(client, &failure, end, reason);
 }
 
 enum step batch_unacked(struct client *client)
@@ -85,10 +128,12 @@ enum step batch_unacked(struct client *client)
 static enum step upstream_is_late(struct client *client)
 {
     const struct config_listener *config = client->session.context->config;
-    char text[128], length[LOG_LIMIT_MAX];
-    snprintf(text, sizeof(text), "read: the upstream did not reply within response_timeout=%s",
+    struct failure failure = {.function = "read", .number = ETIMEDOUT};
+    char length[LOG_LIMIT_MAX];
+    snprintf(failure.text, sizeof(failure.text),
+             "the upstream did not reply within response_timeout=%s",
              log_limit(length, config->response_timeout));
-    return batch_fail(client, text, SESSION_IDLE_TIMEOUT, DISCARD_IDLE_TIMEOUT);
+    return batch_fail(client, &failure, SESSION_IDLE_TIMEOUT, DISCARD_IDLE_TIMEOUT);
 }
 
 /* A client between two batches ends in order; one that stalls in a command, or does not take its

@@ -131,7 +131,5 @@ enum step mc_take_replies(struct client *client);
 int mc_answer_rest(struct client *client, const char *text, bool *closes);
 /* The same with what the upstream, or the parser, says itself: a line's text, and a status. */
 int mc_answer_rest_as(struct client *client, const char *error, uint16_t status, bool *closes);
-/* The upstream sends what cannot be. */
-enum step mc_malformed(struct client *client);
 
 #endif

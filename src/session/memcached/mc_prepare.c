@@ -142,9 +142,9 @@ enum step mc_take_first(struct client *client)
     memcached_reply_begin(&batch->reply, &expect); /* short: it is walked through at once */
     switch (memcached_reply_feed(&batch->reply, buffer_data(in), length, &used)) {
     case MEMCACHED_MORE:
-        return length < BATCH_WHOLE_MAX ? STEP_BLOCKED : mc_malformed(client);
+        return length < BATCH_WHOLE_MAX ? STEP_BLOCKED : batch_fail_malformed(client);
     case MEMCACHED_BAD:
-        return mc_malformed(client);
+        return batch_fail_malformed(client);
     case MEMCACHED_DONE:
         break;
     }
@@ -152,7 +152,7 @@ enum step mc_take_first(struct client *client)
     if (step != STEP_AGAIN || client->session.state != SESSION_RELAYING)
         return step == STEP_AGAIN ? STEP_BLOCKED : step;
     if (used < length) /* nothing was asked that this could answer */
-        return mc_malformed(client);
+        return batch_fail_malformed(client);
     buffer_consume(in, used);
     step = batch_open(client);
     return step == STEP_AGAIN ? STEP_BLOCKED : step;

@@ -7,12 +7,6 @@
 /* A reply to a command of ours is longer than that: it is none. */
 #define OURS_MAX BATCH_WHOLE_MAX
 
-enum step mc_malformed(struct client *client)
-{
-    return batch_fail(client, "read: the upstream sent what is no reply", SESSION_BAD_RESPONSE,
-                      DISCARD_PROTOCOL_ERROR);
-}
-
 /* Bytes for the client in front of response_in, that are passed on together. */
 struct run {
     const char *data;
@@ -87,14 +81,14 @@ static enum step take_barrier(struct client *client, struct run *run)
     memcached_reply_begin(&batch->reply, &entry.expect);
     switch (memcached_reply_feed(&batch->reply, run->data, length, &used)) {
     case MEMCACHED_MORE:
-        return length < OURS_MAX ? STEP_BLOCKED : mc_malformed(client);
+        return length < OURS_MAX ? STEP_BLOCKED : batch_fail_malformed(client);
     case MEMCACHED_BAD:
-        return mc_malformed(client);
+        return batch_fail_malformed(client);
     case MEMCACHED_DONE:
         break;
     }
     if (batch->reply.is_error && entry.expect.reply != MEMCACHED_MN)
-        return mc_malformed(client);
+        return batch_fail_malformed(client);
     if (entry.expect.reply == MEMCACHED_MN)
         heed_mn(client);
     swallow(client, run, used);
@@ -160,7 +154,7 @@ static enum step begin_reply(struct client *client, const char *data, size_t len
         case MEMCACHED_MORE:
             return STEP_BLOCKED;
         case MEMCACHED_BAD:
-            return mc_malformed(client);
+            return batch_fail_malformed(client);
         case MEMCACHED_DONE:
             break;
         }
@@ -213,7 +207,7 @@ static enum step walk(struct client *client, struct run *run)
     run->length += used;
     if (result == MEMCACHED_MORE)
         return STEP_BLOCKED;
-    return pass_run(client, run) == STEP_GONE ? STEP_GONE : mc_malformed(client);
+    return pass_run(client, run) == STEP_GONE ? STEP_GONE : batch_fail_malformed(client);
 }
 
 /* What is next in the queue. */

@@ -104,9 +104,17 @@ static enum batch_take take_blocking(const struct taken *taken)
 /* MULTI, WATCH: the connection is this client's until that has ended (R5, F9). */
 static enum batch_take take_opening(const struct taken *taken, enum redis_expected what)
 {
-    char text[BATCH_NO_TUNNEL_MAX];
-    if (!batch_needs_hold(taken->client)) {
-        enum batch_take result = answer(taken, batch_no_tunnel_text(taken->client, text));
+    struct client *client = taken->client;
+    const struct batch *batch = &taken->batch->base;
+    if (batch->stage == BATCH_GATHERING && !client->affinity && !is_empty(taken->batch) &&
+        !pool_can_hold(client->session.context->pool_host))
+        return BATCH_APART; /* it is refused, and what is before it is not */
+    if (!batch_needs_hold(client)) {
+        struct failure failure;
+        char text[sizeof(failure.text) + 32];
+        batch_no_tunnel(client, &failure);
+        snprintf(text, sizeof(text), "%s: %s", failure.function, failure.text);
+        enum batch_take result = answer(taken, text);
         return result == BATCH_TOOK ? BATCH_LAST : result;
     }
     return pass(taken, what, NULL, 0);

@@ -207,8 +207,6 @@ enum redis_says redis_says(const struct resp_head *head);
 /* Does what comes on a new connection say that there is none to be had (F5)? Then that is told. */
 bool redis_is_unwelcome(const struct client *client, const struct resp_head *head);
 enum step redis_refused_connection(struct client *client, const struct resp_head *head);
-/* The upstream sent what is no reply. */
-enum step redis_malformed(struct client *client);
 /* Takes them. STEP_AGAIN: all are read, and the client's commands are sent already. */
 enum step redis_take_ours(struct client *client);
 

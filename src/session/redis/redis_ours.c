@@ -40,18 +40,12 @@ enum step redis_refused_connection(struct client *client, const struct resp_head
     return batch_fail_connection(client, &failure);
 }
 
-enum step redis_malformed(struct client *client)
-{
-    return batch_fail(client, "read: the upstream sent what is no reply", SESSION_BAD_RESPONSE,
-                      DISCARD_PROTOCOL_ERROR);
-}
-
 /* RESET does not do what it should: that connection is of no use, another one may be. One that has
  * done it before is no server that can be followed. */
 static enum step cannot_reset(struct client *client)
 {
     if (batch_of(client)->stage == BATCH_OPEN)
-        return redis_malformed(client);
+        return batch_fail_malformed(client);
     usec_t now = loop_now(client->session.context->worker.loop);
     redis_listener_of(client)->no_reset_until = now + REDIS_NO_RESET_TIME;
     return batch_start_over(client, DISCARD_UNKNOWN_STATE);
@@ -146,7 +140,7 @@ enum step redis_take_ours(struct client *client)
         case RESP_MORE:
             return STEP_BLOCKED;
         case RESP_BAD:
-            return redis_malformed(client);
+            return batch_fail_malformed(client);
         case RESP_DONE:
             break;
         }
@@ -154,9 +148,10 @@ enum step redis_take_ours(struct client *client)
             return redis_refused_connection(client, &head);
         switch (resp_reply_feed(&batch->reply, buffer_data(in), buffer_length(in), &used)) {
         case RESP_MORE:
-            return buffer_length(in) < BATCH_WHOLE_MAX ? STEP_BLOCKED : redis_malformed(client);
+            return buffer_length(in) < BATCH_WHOLE_MAX ? STEP_BLOCKED
+                                                       : batch_fail_malformed(client);
         case RESP_BAD:
-            return redis_malformed(client);
+            return batch_fail_malformed(client);
         case RESP_DONE:
             break;
         }
@@ -170,7 +165,7 @@ enum step redis_take_ours(struct client *client)
     if (batch->base.stage != BATCH_PREPARING)
         return STEP_AGAIN;
     if (buffer_length(in) > 0) /* nothing was asked that this could answer */
-        return redis_malformed(client);
+        return batch_fail_malformed(client);
     enum step step = batch_open(client);
     return step == STEP_AGAIN ? STEP_BLOCKED : step;
 }

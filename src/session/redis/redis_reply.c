@@ -160,7 +160,7 @@ static enum step pass_local(struct client *client)
 /* What comes next is no reply; those before it are. */
 static enum step malformed_after(struct client *client, struct run *run)
 {
-    return pass_run(client, run) == STEP_GONE ? STEP_GONE : redis_malformed(client);
+    return pass_run(client, run) == STEP_GONE ? STEP_GONE : batch_fail_malformed(client);
 }
 
 /* The next reply begins. STEP_AGAIN: it may be walked through; STEP_YIELD: it is a push. */
@@ -191,7 +191,7 @@ static enum step begin_reply(struct client *client, struct run *run, const char 
 static enum step open_for_push(struct client *client)
 {
     if (!exchange_is_sent(client->exchange))
-        return redis_malformed(client);
+        return batch_fail_malformed(client);
     if (!pool_reserve_hold(&client->session.allocation))
         return batch_fail_no_tunnel(client);
     pool_hold(&client->session.allocation);
