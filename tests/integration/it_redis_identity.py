@@ -102,7 +102,7 @@ def refused_login(t):
         return usual(connection, words)
 
     upstream = t.own(ScriptedRedis(answer))
-    kaproxy = start(t, upstream, pool={"max_per_host": 2})
+    kaproxy = start(t, upstream, pool={"max_per_host": 2, "keep_alive": 300})
     slow, one = client(kaproxy), client(kaproxy)
     for each in slow, one:
         t.equal(each.ask("AUTH", "alice", "pass"), b"OK", "login")

@@ -44,8 +44,10 @@ $got[] = $cache->touch('count', 1000);
 $got[] = $cache->delete('count');
 $got[] = $cache->delete('count');
 $got[] = $cache->deleteMulti(['multi1', 'none']);
-$got[] = $cache->set('large', str_repeat('0123456789', 90000));
-$got[] = md5($cache->get('large'));
+if (!$buffered) { // else it gives up when the kernel's buffers are full
+    $got[] = $cache->set('large', str_repeat('0123456789', 90000));
+    $got[] = md5($cache->get('large'));
+}
 $got[] = $cache->set('too large', 'x');
 $got[] = $cache->set('toolarge', random_bytes(1100000));
 $got[] = $cache->get('plain');
@@ -92,10 +94,10 @@ import sys
 
 from pymemcache.client.base import Client
 
-cache = Client(("127.0.0.1", int(sys.argv[1])), timeout=20)
+cache = Client(("127.0.0.1", int(sys.argv[1])), timeout=20, no_delay=True)
 noreply = sys.argv[2] == "1"
 got = [cache.set("string", b"\x00\r\nEND\r\n\xff", noreply=noreply), cache.get("string").hex()]
-for number in range(300):
+for number in range(100):
     cache.set("key%d" % (number % 7), str(number), noreply=noreply)
     got.append(cache.get("key%d" % (number % 7)).decode() == str(number))
 got += [cache.set_many({"a": "1", "b": "2"}, noreply=noreply),

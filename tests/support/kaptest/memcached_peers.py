@@ -1,12 +1,13 @@
 """memcached as an upstream, in the ways that people run it, and its protocols: text, meta, binary."""
 
 import re
+import socket
 import struct
 
 from .channel import connect
 from .peers import Peer, need
 from .ports import free_port
-from .tap import Failure
+from .tap import Failure, wait_until
 from .tls import NAME
 from .tls_ca import authority
 from .upstream import ScriptedUpstream
@@ -14,9 +15,10 @@ from .upstream import ScriptedUpstream
 
 class MemcachedServer(Peer):
     """users: {name: password}: it wants a login, in the text protocol. tls: its endpoint speaks that.
-    threads, memory (MB), and further options for the command."""
+    threads, memory (MB), and further options for the command. With more than one thread its count of
+    connections may be late."""
 
-    def __init__(self, t, *, users=None, tls=False, threads=2, memory=64, options=()):
+    def __init__(self, t, *, users=None, tls=False, threads=1, memory=64, options=()):
         self.users, self.tls, self.threads, self.memory = users, tls, threads, memory
         self.options = options
         self.asked = 0
@@ -24,6 +26,7 @@ class MemcachedServer(Peer):
         self.endpoint = f"{'memcacheds' if tls else 'memcached'}://127.0.0.1:{self.port}"
         if tls:
             self.address = ("127.0.0.1", self.plain)
+        wait_until(self._answers, "memcached to answer")
         self.base = self.statistic("total_connections") - self.asked
 
     def command(self):
@@ -42,6 +45,11 @@ class MemcachedServer(Peer):
             command += ["-Y", str(file)]
         return command
 
+    def _answers(self):
+        with socket.socket() as probe:
+            self.asked += probe.connect_ex(self.address) == 0
+            return self.asked > 0
+
     def stop(self):
         self.process.kill()
         self.wait_exit()
@@ -52,6 +60,7 @@ class MemcachedServer(Peer):
         self._start()
         if self.process.poll() is not None:
             raise Failure(f"memcached did not start again: {self._output()}")
+        wait_until(self._answers, "memcached to answer")
         self.base = self.statistic("total_connections") - self.asked
 
     def restart(self):
