@@ -187,7 +187,12 @@ static enum step prepare(struct client *client)
         batch->base.ahead = (struct buffer){0};
         return STEP_AGAIN;
     case BATCH_NEW_CONN:
-        pool_release(&session->allocation, RELEASE_PEEK);
+        /* It was had because there was no room for a new one: that is its place, unless somebody
+         * waits who may be able to use it. */
+        if (pool_has_waiters(&session->allocation))
+            pool_release(&session->allocation, RELEASE_PEEK);
+        else
+            pool_discard(&session->allocation, DISCARD_EVICTED, false);
         session_request_connection(session, true);
         return STEP_BLOCKED;
     case BATCH_CANNOT:
