@@ -61,8 +61,8 @@ static void heed_mn(struct client *client)
 {
     struct mc_batch *batch = mc_batch_of(client);
     struct pool_tag tag = *pool_get_tag(&client->session.allocation);
-    if (!batch->reply.is_error)
-        return;
+    if (!batch->reply.is_error || tag.variant == MC_WITHOUT_MN)
+        return; /* if that was known, there is another barrier already */
     tag.variant = MC_WITHOUT_MN;
     pool_set_tag(&client->session.allocation, &tag);
     batch->needs_barrier = batch->had_quiet;
@@ -125,11 +125,11 @@ static enum step end_uncounted(struct client *client, struct run *run, size_t le
     struct mc_batch *batch = mc_batch_of(client);
     struct mc_entry entry;
     size_t end;
-    if (!find_barrier(batch, &entry, &end)) {
+    batch->base.reply_begun = !find_barrier(batch, &entry, &end);
+    if (batch->base.reply_begun) {
         run->length += length;
         return STEP_AGAIN;
     }
-    batch->base.reply_begun = false;
     buffer_consume(&batch->base.expected, end);
     if (entry.what == MC_REPLY) {
         run->length += length;
@@ -200,14 +200,17 @@ static enum step walk(struct client *client, struct run *run)
         if (step != STEP_AGAIN)
             return step == STEP_YIELD ? STEP_AGAIN : step;
     }
-    enum memcached_result result = memcached_reply_feed(&batch->reply, data, left, &used);
-    batch->base.reply_begun = batch->base.reply_begun || used > 0;
-    if (result == MEMCACHED_DONE)
-        return end_reply(client, run, used);
-    run->length += used;
-    if (result == MEMCACHED_MORE)
+    switch (memcached_reply_feed(&batch->reply, data, left, &used)) {
+    case MEMCACHED_MORE:
+        run->length += used;
+        batch->base.reply_begun = batch->base.reply_begun || used > 0;
         return STEP_BLOCKED;
-    return pass_run(client, run) == STEP_GONE ? STEP_GONE : batch_fail_malformed(client);
+    case MEMCACHED_BAD: /* of what was just read nothing is passed on */
+        return pass_run(client, run) == STEP_GONE ? STEP_GONE : batch_fail_malformed(client);
+    case MEMCACHED_DONE:
+        break;
+    }
+    return end_reply(client, run, used);
 }
 
 /* What is next in the queue. */
