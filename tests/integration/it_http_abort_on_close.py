@@ -12,6 +12,7 @@ sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import Failure, ScriptedUpstream, WAIT_MAX, main, test, wait_until
 from kaptest.http import (LAST_CHUNK, HttpUpstream, check_line, chunk, client, head, held, one_shot,
                           read_request, request, response, start)
+from kaptest.sockets import receive_queue
 
 SOON = 0.08  # within so many seconds behind its last byte an end is a half-close
 WHILE = 0.4  # so many seconds behind its last byte an end is no half-close, even on a busy machine
@@ -324,13 +325,7 @@ def in_response(t):
 
 def unread(peer):
     """How many of a client's bytes are in the kernel at kaproxy's side."""
-    ends = [f"{port:04X}" for port in (peer.channel.socket.getpeername()[1],
-                                       peer.channel.socket.getsockname()[1])]
-    with open("/proc/net/tcp", encoding="ascii") as table:
-        for fields in map(str.split, table):
-            if [address[-4:] for address in fields[1:3]] == ends:
-                return int(fields[4].split(":")[1], 16)
-    return 0
+    return receive_queue(peer.channel.socket.getpeername(), peer.channel.socket.getsockname())
 
 
 @test("always: a half-close behind a body that is read long after it, while the response comes")
