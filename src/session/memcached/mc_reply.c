@@ -143,7 +143,8 @@ static enum step end_uncounted(struct client *client, struct run *run, size_t le
 
 /* The next reply begins. STEP_AGAIN: it may be walked through; STEP_YIELD: it is that of another
  * entry, which is in front now. */
-static enum step begin_reply(struct client *client, const char *data, size_t length)
+static enum step begin_reply(struct client *client, struct run *run, const char *data,
+                             size_t length)
 {
     struct mc_batch *batch = mc_batch_of(client);
     struct mc_entry entry = mc_queue_front(&batch->base);
@@ -154,7 +155,7 @@ static enum step begin_reply(struct client *client, const char *data, size_t len
         case MEMCACHED_MORE:
             return STEP_BLOCKED;
         case MEMCACHED_BAD:
-            return batch_fail_malformed(client);
+            return pass_run(client, run) == STEP_GONE ? STEP_GONE : batch_fail_malformed(client);
         case MEMCACHED_DONE:
             break;
         }
@@ -196,8 +197,8 @@ static enum step walk(struct client *client, struct run *run)
     size_t used, left = buffer_length(&batch->base.base.response_in) - run->length;
     const char *data = run->data + run->length;
     if (!batch->reading) {
-        enum step step = begin_reply(client, data, left);
-        if (step != STEP_AGAIN)
+        enum step step = begin_reply(client, run, data, left);
+        if (step != STEP_AGAIN || client->session.state != SESSION_RELAYING)
             return step == STEP_YIELD ? STEP_AGAIN : step;
     }
     switch (memcached_reply_feed(&batch->reply, data, left, &used)) {
