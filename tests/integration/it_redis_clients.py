@@ -5,7 +5,7 @@ it: with logins, databases, transactions, subscriptions, TLS and RESP3."""
 import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import SLOW, main, test
+from kaptest import SLOW, main, test, wait_until
 from kaptest.redis_clients import CLIENTS, conversation
 from kaptest.redis_peers import RedisServer, benchmark, cli, start
 
@@ -87,6 +87,18 @@ def command_line(t):
             "--scan")
     t.check(b"Biggest string found" in cli(t, address, "--bigkeys"), "--bigkeys")
     t.at_most(redis.connections(), 1, "connections redis-server received")
+
+
+@test("redis-cli --rdb: replication to the client's end, on a connection of its own [R6]")
+def replication(t):
+    redis = t.own(RedisServer(t, repl_diskless_sync="yes", repl_diskless_sync_delay=0))
+    for number in range(100):
+        redis.admin("SET", f"key{number}", "x" * 1000)
+    kaproxy = start(t, redis, pool={"max_per_host": 1})
+    cli(t, kaproxy.address(), "--rdb", "dump.rdb")
+    t.check((t.folder / "dump.rdb").read_bytes().startswith(b"REDIS0"), "no dump")
+    t.equal(cli(t, kaproxy.address(), "GET", "key7"), b"x" * 1000 + b"\n", "the next client's value")
+    wait_until(lambda: redis.info("connected_slaves") == 0, "the replication to end")
 
 
 main()

@@ -3,6 +3,7 @@
 and what kaproxy and a server could read differently reaches no upstream."""
 
 import sys
+import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import connect, main, test, wait_until
@@ -126,6 +127,36 @@ def pieces(t):
             one.send(data[at:at + step])
         t.equal(one.read(len(expected)), expected, f"replies to pieces of {step}")
         t.equal(one.end(), "eof", "end")
+    t.equal(upstream.accepted, 1, "connections")
+
+
+@test("a client that sends command after command keeps its lease, but not from others [F1]")
+def endless(t):
+    upstream = t.own(ScriptedRedis())
+    kaproxy = start(t, upstream, pool={"max_per_host": 1})
+    over = threading.Event()
+    t.callback(over.set)
+
+    def send_on():
+        busy = client(kaproxy)
+        for _ in range(64):
+            busy.send("GET k")
+        while not over.is_set():
+            busy.reply()
+            busy.send("GET k")  # there are always 63 on the way
+
+    thread = threading.Thread(target=send_on, daemon=True)
+    thread.start()
+    wait_until(lambda: len(upstream.commands) > 1000, "many of its commands")
+    for _ in range(20):
+        other = client(kaproxy)
+        t.equal(other.ask("GET", "a"), b"a at 1", "another client's reply")
+        other.close()
+    over.set()
+    thread.join(20)
+    counters = kaproxy.counters()
+    leases = counters["immediate"] + counters["deferred"] + counters["none"]
+    t.at_most(leases * 2, len(upstream.commands), "twice the leases, and commands")
     t.equal(upstream.accepted, 1, "connections")
 
 
