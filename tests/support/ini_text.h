@@ -6,10 +6,11 @@
 
 #include "config/config.h"
 
-#define LISTENER       "[listener a]\nlisten=127.0.0.1:80\nupstream=tcp://x:1\nreuse=quiet\n"
-#define HTTP_LISTENER  "[listener a]\nlisten=127.0.0.1:80\nupstream=http://x\n"
-#define REDIS_LISTENER "[listener a]\nlisten=127.0.0.1:80\nupstream=redis://x\n"
-#define HTTPS_LISTENER "[listener a]\nlisten=127.0.0.1:80\nupstream=https://x\n"
+#define LISTENER           "[listener a]\nlisten=127.0.0.1:80\nupstream=tcp://x:1\nreuse=quiet\n"
+#define HTTP_LISTENER      "[listener a]\nlisten=127.0.0.1:80\nupstream=http://x\n"
+#define REDIS_LISTENER     "[listener a]\nlisten=127.0.0.1:80\nupstream=redis://x\n"
+#define MEMCACHED_LISTENER "[listener a]\nlisten=127.0.0.1:80\nupstream=memcached://x\n"
+#define HTTPS_LISTENER     "[listener a]\nlisten=127.0.0.1:80\nupstream=https://x\n"
 
 /* *said, to be freed, is what is said of the file, without its name at the start of each line. */
 struct config *ini_load_bytes(const char *bytes, size_t length, char **said);

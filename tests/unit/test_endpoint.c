@@ -54,6 +54,8 @@ static void test_accepted(void **state)
     assert_parses("redis://a", "redis://a:6379");
     assert_parses("REDISS://a", "rediss://a:6379");
     assert_parses("redis://[::1]:7", "redis://[::1]:7");
+    assert_parses("memcached://a", "memcached://a:11211");
+    assert_parses("memcacheds://a", "memcacheds://a:11211");
     assert_parses("https://a", "https://a:443");
     assert_parses("HTTP://a:8080", "http://a:8080");
     assert_parses("https://[::1]", "https://[::1]:443");
@@ -110,6 +112,8 @@ static void test_schemes(void **state)
         {"https://a", "https", PROTOCOL_HTTP, true},
         {"redis://a", "redis", PROTOCOL_REDIS, false},
         {"rediss://a", "rediss", PROTOCOL_REDIS, true},
+        {"memcached://a", "memcached", PROTOCOL_MEMCACHED, false},
+        {"memcacheds://a", "memcacheds", PROTOCOL_MEMCACHED, true},
         {"tcp://a:1", "tcp", PROTOCOL_OPAQUE, false},
         {"tcp+x://a:1", "tcp", PROTOCOL_OPAQUE, false},
         {"tls://a:1", "tls", PROTOCOL_OPAQUE, true},
@@ -154,6 +158,7 @@ static void test_schemes_refused(void **state)
     assert_refuses("tcpx://a:1", "unknown scheme");
     assert_refuses("http+x://a:1", "unknown scheme");
     assert_refuses("redis+x://a:1", "unknown scheme");
+    assert_refuses("memcached+x://a:1", "unknown scheme");
     assert_refuses("https+x://a:1", "unknown scheme");
     assert_refuses(" tcp://a:1", "unknown scheme");
     assert_refuses("tcp+://a:1", "a scheme's NAME");
