@@ -17,7 +17,7 @@ WAYS = {
     "over TLS, as an ACL user, database 1": (
         {"tls": True, "password": "open", "users": USERS}, ("alice", "rabbit"), 1),
 }
-REQUESTS = 500 if SLOW else 3000
+REQUESTS = 300 if SLOW else 1000
 
 
 def same_as_directly(t, name, way):

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import pathlib
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ class Outcome:
     failures: int
     p50: float | None = None  # milliseconds
     p99: float | None = None
+    more: dict = dataclasses.field(default_factory=dict)  # further measures
 
 
 def _run(command, **options):
@@ -167,20 +169,27 @@ class Beside:
 
 
 class Redis:
-    """redis-benchmark -k 0: a connection for each SET."""
+    """redis-benchmark, a connection for each command unless it is kept."""
 
     program = "redis-benchmark"
 
-    def __init__(self, count, clients):
-        self.count, self.clients = count, clients
-        self.short = 500 / count
+    def __init__(self, count, clients, test="set", kept=False, pipeline=1, options=()):
+        self.count, self.clients, self.test = count, clients, test
+        self.options = ["-k", int(kept), "-P", pipeline, *options]
+        self.short = 500 * pipeline / count
 
     def drive(self, port, _secure, _folder, share=1.0):
         count = max(self.clients * 4, int(self.count * share))
         begin = time.monotonic()
-        out = _run([need(self.program), "-h", "127.0.0.1", "-p", port, "-k", "0", "-c",
-                    self.clients, "-n", count, "-t", "set", "--csv"])
-        wall = time.monotonic() - begin
+        out = _run(self.command(port, count))
+        return self.outcome(out, count, time.monotonic() - begin)
+
+    def command(self, port, count, *options):
+        return [need(self.program), "-h", "127.0.0.1", "-p", port, "-c", self.clients, "-n", count,
+                "-t", self.test, "--csv", *self.options, *options]
+
+    @staticmethod
+    def outcome(out, count, wall):
         rows = list(csv.DictReader(out[out.index('"test"'):].splitlines()))
         if not rows:
             return Outcome(count, wall, count)
@@ -189,4 +198,81 @@ class Redis:
                        float(row["p50_latency_ms"]), float(row["p99_latency_ms"]))
 
 
-__all__ = ["Beside", "Bulk", "KeepAlive", "OneShot", "Outcome", "Redis"]
+class RedisLogins(Redis):
+    """One-shot clients that log in, choose one of two databases, and ask: AUTH, SELECT and GET in one
+    write. It counts the upstream's connections, and commands that are not the clients'."""
+
+    PASSWORD = "open"
+
+    def __init__(self, count, clients):
+        super().__init__(count, clients // 2, "get", options=["-a", self.PASSWORD])
+        self.upstream = None  # its port
+
+    def drive(self, port, _secure, _folder, share=1.0):
+        count = max(self.clients * 4, int(self.count * share) // 2)
+        before, begin = self._counts(), time.monotonic()
+        both = [subprocess.Popen([str(part) for part in self.command(port, count, "--dbnum", n)],
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                                 stderr=subprocess.DEVNULL) for n in (1, 2)]
+        out = [one.communicate(timeout=LIMIT)[0] for one in both]
+        wall = time.monotonic() - begin
+        if any(one.returncode for one in both):
+            raise Broken(f"redis-benchmark failed: {out}")
+        each = [self.outcome(text, count, wall) for text in out]
+        now = self._counts()
+        got = {key: value - before[key] for key, value in now.items()}
+        # Each benchmark asks CONFIG GET at first, for which it logs in as well.
+        ours = got["reset"] + got["select"] - got["get"] + got["auth"] - got["get"] - len(both)
+        return Outcome(2 * count, wall, sum(one.failures for one in each),
+                       max(one.p50 for one in each), max(one.p99 for one in each),
+                       {"connections": now["connections"], "own_commands": max(0, ours)})
+
+    def _counts(self):
+        """The upstream's, without the connection that asks for them."""
+        with socket.create_connection(("127.0.0.1", self.upstream), timeout=20) as asking:
+            asking.sendall(f"AUTH {self.PASSWORD}\r\nINFO all\r\nQUIT\r\n".encode())
+            with asking.makefile() as reply:
+                text = reply.read()
+        counts = {name: int(_number(rf"cmdstat_{name}:calls=(\d+)", text, 0))
+                  for name in ("get", "select", "reset", "auth")}
+        counts["auth"] -= self._asked
+        counts["connections"] = int(_number(r"connected_clients:(\d+)", text)) - 1
+        self._asked += 1
+        return counts
+
+    _asked = 0
+
+
+class RedisBulk:
+    """One client that gets one large value after another; a unit is a GB. What comes is dropped in
+    the kernel, so that this side costs little."""
+
+    program = "redis-server"
+    room = bytearray(1 << 20)  # in which nothing is ever put
+
+    def __init__(self, count, size):
+        self.count, self.size = count, size
+
+    def drive(self, port, _secure, _folder, share=1.0):
+        count = max(1, round(self.count * share))
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as peer:
+            begin = time.monotonic()
+            for _ in range(count):
+                peer.sendall(b"*2\r\n$3\r\nGET\r\n$5\r\nlarge\r\n")
+                self._receive(peer)
+            return Outcome(count * self.size / 1e9, time.monotonic() - begin, 0)
+
+    def _receive(self, peer):
+        head = b"$%d\r\n" % self.size
+        got = peer.recv(len(head), socket.MSG_WAITALL)
+        if got != head:
+            raise Broken(f"a reply that begins with {got!r}")
+        left = self.size + 2
+        while left > 0:
+            n = peer.recv_into(self.room, min(left, len(self.room)), socket.MSG_TRUNC)
+            if n == 0:
+                raise Broken("the connection was closed in a value")
+            left -= n
+
+
+__all__ = ["Beside", "Bulk", "KeepAlive", "OneShot", "Outcome", "Redis", "RedisBulk", "RedisLogins"]

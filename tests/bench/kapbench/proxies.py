@@ -18,7 +18,7 @@ PIPE = 1 << 20    # a pipe for splice, where it is not the kernel's default of 6
 class Setting:
     """What a scenario asks of a proxy."""
 
-    scheme: str  # of the upstream: http, https, tcp
+    scheme: str  # of the upstream: http, https, tcp, redis
     upstream: int  # its port
     authority: pathlib.Path
     once: str | None = None  # for the floor, as floor.c describes it; None: messages are kept
@@ -27,18 +27,24 @@ class Setting:
     side: tuple | None = None  # (port to listen on, port of an http upstream), beside all that
     log: bool = False
 
+    @property
+    def opaque(self):
+        """To those who do not know the protocol."""
+        return self.scheme in ("tcp", "redis")
+
 
 class Kaproxy:
     program = None  # set by the command line
 
-    def __init__(self, silent=False):
-        self.silent = silent
-        self.name = "kaproxy" + ("-silent" if silent else "")
+    def __init__(self, silent=False, opaque=False):
+        self.silent, self.opaque = silent, opaque
+        self.name = "kaproxy" + ("-silent" if silent else "") + ("-tcp" if opaque else "")
 
     def command(self, folder, port, s):
+        scheme = "tcp" if self.opaque else s.scheme
         log = f"{folder}/kaproxy-{port}.log" if s.log and not self.silent else "off"
-        kind = {"http": "", "tcp": "reuse = quiet", "https":
-                f"tls_ca_file = {s.authority}\ntls_server_name = upstream.test"}[s.scheme]
+        kind = {"http": "", "redis": "", "tcp": "reuse = quiet", "https":
+                f"tls_ca_file = {s.authority}\ntls_server_name = upstream.test"}[scheme]
         return [self.program, "-c", _write(folder, f"kaproxy-{port}.ini", f"""\
 [kaproxy]
 log_level = warning
@@ -50,7 +56,7 @@ max_open = {MANY}
 keep_alive = {LONG}
 [listener bench]
 listen = 127.0.0.1:{port}
-upstream = {s.scheme}://127.0.0.1:{s.upstream}
+upstream = {scheme}://127.0.0.1:{s.upstream}
 {kind}
 {self._side(*s.side) if s.side else ""}
 """)]
@@ -82,13 +88,13 @@ global
     {"maxpipes 256" if self.splice else ""}
     {f"tune.pipesize {self.pipe}" if self.pipe else ""}
 defaults
-    mode {"tcp" if s.scheme == "tcp" else "http"}
+    mode {"tcp" if s.opaque else "http"}
     timeout connect 10s
     timeout client {LONG}s
     timeout server {LONG}s
     {"option splice-request" if self.splice else ""}
     {"option splice-response" if self.splice else ""}
-    {"http-reuse always" if s.scheme != "tcp" else ""}
+    {"" if s.opaque else "http-reuse always"}
     {"option httplog" if s.log else ""}
     {"log stdout format raw local0 info" if s.log else ""}
 listen bench
@@ -183,6 +189,28 @@ stream {{
     }}
 }}
 """
+
+
+class Twemproxy:
+    """One connection to the upstream, which is its default and where it is at its best: it puts the
+    commands of all clients into one pipeline."""
+
+    name = "twemproxy"
+
+    def command(self, folder, port, s):
+        return [need("nutcracker"), "-v", "3", "-o", folder / f"nutcracker-{port}.log", "-p",
+                folder / f"nutcracker-{port}.pid", "-s", free_port(), "-a", "127.0.0.1", "-c",
+                _write(folder, f"nutcracker-{port}.yml", f"""\
+bench:
+  listen: 127.0.0.1:{port}
+  redis: true
+  backlog: 4096
+  tcpkeepalive: false
+  preconnect: true
+  auto_eject_hosts: false
+  servers:
+   - 127.0.0.1:{s.upstream}:1
+""")]
 
 
 class Floor:

@@ -15,7 +15,7 @@ from kaptest.ports import free_port
 WAIT_MAX = 30  # seconds for something to start or to end
 PACKAGES = {
     "ab": "apache2-utils", "curl": "curl", "haproxy": "haproxy", "nginx": "nginx",
-    "openssl": "openssl", "redis-benchmark": "redis-tools",
+    "nutcracker": "nutcracker", "openssl": "openssl", "redis-benchmark": "redis-tools",
     "redis-server": "redis-server", "strace": "strace", "valgrind": "valgrind", "wrk": "wrk",
 }
 

@@ -7,7 +7,7 @@ from kaptest.counting import Instructions, NotTraceable, SystemCalls
 
 from . import proxies
 from .rig import Broken, free_port, need
-from .scenarios import DIRECT, IDLE_CLIENTS, IdleScenario, measure_idle
+from .scenarios import DIRECT, IdleScenario, measure_idle
 
 SHARE_WARM, SHARE_STRACE = 0.1, 0.05
 
@@ -82,7 +82,7 @@ class Bench:
             raise
         if outcome is None:  # nothing to compare with
             return {}
-        got = {"rate": outcome.units / outcome.seconds, "failures": outcome.failures}
+        got = {"rate": outcome.units / outcome.seconds, "failures": outcome.failures, **outcome.more}
         for key in ("p50", "p99"):
             if getattr(outcome, key) is not None:
                 got[key] = getattr(outcome, key)
@@ -126,13 +126,22 @@ class Bench:
             process.stop()
 
     def _idle(self, scenario):
+        own = scenario.upstream(self.folder) if scenario.upstream else None
+        try:
+            return self._idle_behind(scenario, own)
+        finally:
+            if own:
+                own.stop()
+
+    def _idle_behind(self, scenario, own):
         result = {}
         for proxy in scenario.proxies:
             say(f"{scenario.name}: {proxy.name}")
             process = proxies.start(proxy, self.folder, proxies.Setting(
-                scenario.scheme, self.upstream.port("http"), self.authority))
+                scenario.scheme, own.port if own else self.upstream.port("http"), self.authority,
+                max_connections=scenario.max_connections))
             try:
-                each = measure_idle(process, IDLE_CLIENTS)
+                each = measure_idle(process, scenario)
                 result[proxy.name] = {"idle_bytes": [each], "peak": [process.peak()],
                                       "failures": [0]}
             finally:

@@ -8,8 +8,8 @@ import socket
 import sys
 import time
 
-from .loads import Beside, Bulk, KeepAlive, OneShot, Redis
-from .proxies import MANY, PIPE, Floor, Haproxy, Kaproxy, Nginx, Setting
+from .loads import Beside, Bulk, KeepAlive, OneShot, Redis, RedisBulk, RedisLogins
+from .proxies import MANY, PIPE, Floor, Haproxy, Kaproxy, Nginx, Setting, Twemproxy
 from .rig import Broken, Missing, Process, free_port, need
 
 DIRECT = "direct"
@@ -42,8 +42,9 @@ class Scenario:
 
     @property
     def tools(self):
-        return {self.load.program, "redis-server"} if self.upstream is redis else {
-            self.load.program}
+        tools = {"redis-server"} if self.upstream not in (None, chunks) else set()
+        tools |= {"nutcracker"} if any(isinstance(p, Twemproxy) for p in self.proxies) else set()
+        return {self.load.program, *tools}
 
     @property
     def beside(self):
@@ -63,25 +64,32 @@ class IdleScenario:
     title: str
     scheme: str
     proxies: tuple
-    tools = frozenset()
+    clients: int = IDLE_CLIENTS
+    request: bytes = b"GET /1k HTTP/1.1\r\nHost: bench\r\n\r\n"
+    answer: bytes = b"x" * 1024  # how it ends
+    max_connections: int = MANY
+    upstream: object = None  # starts one of its own, in a folder
+
+    @property
+    def tools(self):
+        return {"redis-server"} if self.upstream else set()
 
 
 class Idle:
     """Clients that ask once, one after the other, and then rest."""
 
-    REQUEST = b"GET /1k HTTP/1.1\r\nHost: bench\r\n\r\n"
-
-    def __init__(self, port):
+    def __init__(self, port, scenario):
         self.port = port
+        self.request, self.answer = scenario.request, scenario.answer
         self.sockets = []
 
     def grow(self, count):
         for _ in range(count):
             peer = socket.create_connection(("127.0.0.1", self.port), timeout=20)
             self.sockets.append(peer)
-            peer.sendall(self.REQUEST)
+            peer.sendall(self.request)
             answer = b""
-            while len(answer) < 1024 or len(answer.partition(b"\r\n\r\n")[2]) < 1024:
+            while not answer.endswith(self.answer):
                 more = peer.recv(65536)
                 if not more:
                     raise Broken(f"client {len(self.sockets)} got {answer[:100]!r} only")
@@ -92,16 +100,16 @@ class Idle:
             peer.close()
 
 
-def measure_idle(process, count):
-    """Bytes of the proxy's memory for each of so many resting clients."""
-    clients = Idle(process.port)
+def measure_idle(process, scenario):
+    """Bytes of the proxy's memory for each of the scenario's resting clients."""
+    clients = Idle(process.port, scenario)
     try:
         clients.grow(20)  # what is made once, for the first clients
         time.sleep(0.5)
         before = process.pss()
-        clients.grow(count)
+        clients.grow(scenario.clients)
         time.sleep(1.5)  # buffers that are freed a little later
-        return (process.pss() - before) / count
+        return (process.pss() - before) / scenario.clients
     finally:
         clients.close()
 
@@ -114,16 +122,60 @@ def raise_descriptor_limit():
                       f"{2 * IDLE_CLIENTS + 1000}")
 
 
-def redis(folder):
+def redis(folder, *options):
     port = free_port()
     return Process([need("redis-server"), "--port", port, "--bind", "127.0.0.1", "--save", "",
                     "--appendonly", "no", "--daemonize", "no", "--tcp-backlog", "4096", "--dir",
-                    folder], port, folder)
+                    folder, *options], port, folder)
+
+
+def redis_with(name, size):
+    """One that has a large value."""
+    def start(folder):
+        process = redis(folder)
+        with socket.create_connection(("127.0.0.1", process.port), timeout=20) as peer:
+            peer.sendall(b"*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%d\r\n" % (len(name), name, size)
+                         + bytes(size) + b"\r\n")
+            if peer.recv(5) != b"+OK\r\n":
+                raise Broken("redis-server did not take a value")
+        return process
+    return start
+
+
+def redis_for(logins):
+    """One with a password, of which the load knows."""
+    def start(folder):
+        process = redis(folder, "--requirepass", RedisLogins.PASSWORD)
+        logins.upstream = process.port
+        return process
+    return start
 
 
 def chunks(folder):
     port = free_port()
     return Process([sys.executable, pathlib.Path(__file__).parent / "chunks.py", port], port, folder)
+
+
+def redis_scenarios():
+    """Of redis://, beside those who can do the same."""
+    logins, size = RedisLogins(10000, CLIENTS), 100_000_000
+    return [
+        Scenario("redis-oneshot", "redis-benchmark -k 0 -t get, redis", "redis",
+                 Redis(15000, CLIENTS, "get"),
+                 (Haproxy(), Twemproxy(), Kaproxy(opaque=True), Kaproxy()), upstream=redis),
+        Scenario("redis-pipeline", "redis-benchmark -k 1 -P 16 -t get, redis", "redis",
+                 Redis(400000, CLIENTS, "get", kept=True, pipeline=16),
+                 (Haproxy(), Twemproxy(), Kaproxy(opaque=True), Kaproxy()), upstream=redis),
+        # HAProxy has a connection for each client, and twemproxy knows no SELECT.
+        Scenario("redis-logins", "one-shot AUTH, SELECT and GET, two databases, redis", "redis",
+                 logins, (Haproxy(), Kaproxy()), max_connections=4, upstream=redis_for(logins)),
+        Scenario("100m-down-redis", "100 MB down, redis", "redis", RedisBulk(5, size),
+                 (Haproxy(), Haproxy(splice=True), Twemproxy(), Kaproxy()), bulk=True, unit="GB",
+                 upstream=redis_with(b"large", size)),
+        IdleScenario("idle-redis", "1000 idle clients that logged in, 4 connections, redis", "redis",
+                     (Kaproxy(),), 1000, b"AUTH open\r\nSELECT 1\r\nGET none\r\n", b"$-1\r\n", 4,
+                     redis_for(logins)),
+    ]
 
 
 def scenarios(folder):
@@ -165,6 +217,7 @@ def scenarios(folder):
     made += [
         Scenario("redis-tcp", "redis-benchmark -k 0, tcp, reuse = quiet", "tcp",
                  Redis(15000, CLIENTS), http, upstream=redis),
+        *redis_scenarios(),
         Scenario("queue-http", "64 one-shot clients, 4 connections, http", "http",
                  OneShot(20000, 64), (Floor(), Haproxy(), Kaproxy()), max_connections=4, once=True),
         IdleScenario("idle-http", f"{IDLE_CLIENTS} idle keep-alive clients, http", "http",

@@ -3,10 +3,12 @@
 import dataclasses
 import operator
 
-PEERS = ("haproxy", "haproxy-splice", "haproxy-splice-1m", "nginx")
+PEERS = ("haproxy", "haproxy-splice", "haproxy-splice-1m", "nginx", "twemproxy")
 SPLICE = ("haproxy-splice", "haproxy-splice-1m")
 RELATIONS = {"<=": operator.le, "<": operator.lt, ">=": operator.ge}
-NAMES = {"cpu": "CPU", "system_calls": "system calls", "idle_bytes": "bytes of memory"}
+NAMES = {"cpu": "CPU", "system_calls": "system calls", "idle_bytes": "bytes of memory",
+         "connections": "upstream connections", "own_commands": "commands of its own",
+         "peak": "bytes of memory"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +19,7 @@ class Target:
     limit: float
     of: tuple = ()     # times the lowest of these, or absolute
     whom: str = ""     # these, in words
+    beside: str = ""   # the scenario in which they are, if that is another one
 
     def __str__(self):
         times = f" × {self.whom}" if self.of else ""
@@ -42,6 +45,16 @@ TARGETS = (
       for name in ("down-tcp", "down-http", "up-http", "chunked-http", "down-https", "up-https")),
     Target("redis-tcp", "rate", ">=", 1.0, ("direct",), "direct"),
     Target("redis-tcp", "cpu", "<", 1.0, ("haproxy",), "HAProxy"),
+    Target("redis-oneshot", "cpu", "<=", 1.15, ("kaproxy-tcp",), "tcp, reuse = quiet"),
+    Target("redis-oneshot", "rate", ">=", 0.95, ("direct",), "direct"),
+    Target("redis-oneshot", "cpu", "<=", 0.60, ("twemproxy",), "twemproxy"),
+    Target("redis-oneshot", "cpu", "<=", 0.60, ("haproxy",), "HAProxy"),
+    Target("redis-pipeline", "cpu", "<=", 1.0, ("twemproxy",), "twemproxy"),
+    Target("redis-logins", "connections", "<=", 4),
+    Target("redis-logins", "own_commands", "<=", 0),
+    Target("100m-down-redis", "cpu", "<=", 1.0, ("kaproxy",), "http's", "100m-down-http"),
+    Target("100m-down-redis", "peak", "<=", 32 << 20),
+    Target("idle-redis", "idle_bytes", "<=", 1229),
     Target("idle-http", "idle_bytes", "<=", 1024),
     Target("idle-tcp", "idle_bytes", "<=", 1536),
 )
@@ -62,7 +75,8 @@ def judge(found):
     for target in (*TARGETS, *tails):
         medians = found.get(target.scenario, {})
         own = medians.get("kaproxy", {}).get(target.measure)
-        other = lowest(medians, target.measure, target.of) if target.of else 1
+        others = found.get(target.beside or target.scenario, {})
+        other = lowest(others, target.measure, target.of) if target.of else 1
         if own is not None and other:
             judged.append((target, own / other,
                            RELATIONS[target.relation](own / other, target.limit)))
