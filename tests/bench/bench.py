@@ -94,6 +94,7 @@ def measure(options, folder):
         f"{platform.system()} {platform.release()}, {platform.machine()}; everything on "
         f"processor {cpus}",
         version(options.kaproxy, "-V"), version(need("haproxy")), version(need("nginx")),
+        "no twemproxy" if missing(["nutcracker"], False) else version(need("nutcracker"), "-V"),
         "congestion control: " + pathlib.Path(
             "/proc/sys/net/ipv4/tcp_congestion_control").read_text(encoding="ascii").strip(),
         f"load average at the start: {load:.1f}"

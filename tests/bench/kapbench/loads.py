@@ -199,8 +199,8 @@ class Redis:
 
 
 class RedisLogins(Redis):
-    """One-shot clients that log in, choose one of two databases, and ask: AUTH, SELECT and GET in one
-    write. It counts the upstream's connections, and commands that are not the clients'."""
+    """One-shot clients that log in, choose one of two databases, and ask: AUTH, SELECT and GET in
+    one write. It counts the upstream's connections, and commands that are not the clients'."""
 
     PASSWORD = "open"
 

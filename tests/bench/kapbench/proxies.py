@@ -6,7 +6,7 @@ standard output, which is one, and so no other process has a part of its work.""
 import dataclasses
 import pathlib
 
-from .rig import Process, free_port, need, stream_module
+from .rig import Process, free_port, missing, need, stream_module
 
 MANY = 8000       # clients, and connections where nothing limits them
 LONG = 300        # seconds that something may be idle
@@ -196,6 +196,11 @@ class Twemproxy:
     commands of all clients into one pipeline."""
 
     name = "twemproxy"
+
+    @staticmethod
+    def where_there():
+        """It, or nobody: not every distribution has it."""
+        return () if missing(["nutcracker"], False) else (Twemproxy(),)
 
     def command(self, folder, port, s):
         return [need("nutcracker"), "-v", "3", "-o", folder / f"nutcracker-{port}.log", "-p",

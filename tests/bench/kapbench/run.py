@@ -82,7 +82,8 @@ class Bench:
             raise
         if outcome is None:  # nothing to compare with
             return {}
-        got = {"rate": outcome.units / outcome.seconds, "failures": outcome.failures, **outcome.more}
+        got = {"rate": outcome.units / outcome.seconds, "failures": outcome.failures,
+               **outcome.more}
         for key in ("p50", "p99"):
             if getattr(outcome, key) is not None:
                 got[key] = getattr(outcome, key)

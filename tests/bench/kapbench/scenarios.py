@@ -43,7 +43,6 @@ class Scenario:
     @property
     def tools(self):
         tools = {"redis-server"} if self.upstream not in (None, chunks) else set()
-        tools |= {"nutcracker"} if any(isinstance(p, Twemproxy) for p in self.proxies) else set()
         return {self.load.program, *tools}
 
     @property
@@ -159,18 +158,19 @@ def chunks(folder):
 def redis_scenarios():
     """Of redis://, beside those who can do the same."""
     logins, size = RedisLogins(10000, CLIENTS), 100_000_000
+    twemproxy = Twemproxy.where_there()
     return [
         Scenario("redis-oneshot", "redis-benchmark -k 0 -t get, redis", "redis",
                  Redis(15000, CLIENTS, "get"),
-                 (Haproxy(), Twemproxy(), Kaproxy(opaque=True), Kaproxy()), upstream=redis),
+                 (Haproxy(), *twemproxy, Kaproxy(opaque=True), Kaproxy()), upstream=redis),
         Scenario("redis-pipeline", "redis-benchmark -k 1 -P 16 -t get, redis", "redis",
                  Redis(400000, CLIENTS, "get", kept=True, pipeline=16),
-                 (Haproxy(), Twemproxy(), Kaproxy(opaque=True), Kaproxy()), upstream=redis),
+                 (Haproxy(), *twemproxy, Kaproxy(opaque=True), Kaproxy()), upstream=redis),
         # HAProxy has a connection for each client, and twemproxy knows no SELECT.
         Scenario("redis-logins", "one-shot AUTH, SELECT and GET, two databases, redis", "redis",
                  logins, (Haproxy(), Kaproxy()), max_connections=4, upstream=redis_for(logins)),
         Scenario("100m-down-redis", "100 MB down, redis", "redis", RedisBulk(5, size),
-                 (Haproxy(), Haproxy(splice=True), Twemproxy(), Kaproxy()), bulk=True, unit="GB",
+                 (Haproxy(), Haproxy(splice=True), *twemproxy, Kaproxy()), bulk=True, unit="GB",
                  upstream=redis_with(b"large", size)),
         IdleScenario("idle-redis", "1000 idle clients that logged in, 4 connections, redis", "redis",
                      (Kaproxy(),), 1000, b"AUTH open\r\nSELECT 1\r\nGET none\r\n", b"$-1\r\n", 4,
