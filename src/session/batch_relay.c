@@ -280,9 +280,11 @@ enum step batch_open(struct client *client)
     return batch->tunnel ? exchange_open_tunnel(client) : STEP_AGAIN;
 }
 
-static bool is_over(const struct batch *batch)
+static bool is_over(const struct client *client)
 {
-    return batch->stage == BATCH_OPEN && buffer_length(&batch->expected) == 0 &&
+    const struct batch *batch = batch_of(client);
+    bool joins = buffer_length(&client->in) > 0 && !batch->full && !batch->partial;
+    return !joins && batch->stage == BATCH_OPEN && buffer_length(&batch->expected) == 0 &&
            !batch->streaming && exchange_is_sent(&batch->base) && !exchange_up_failed(&batch->base);
 }
 
@@ -331,7 +333,7 @@ static enum step end_batch(struct client *client)
 {
     if (seal(client) < 0)
         return exchange_finish(client, SESSION_ERROR);
-    return is_over(batch_of(client)) ? give_back(client) : STEP_AGAIN;
+    return is_over(client) ? give_back(client) : STEP_AGAIN;
 }
 
 /* What comes when nothing is expected. */
@@ -406,7 +408,7 @@ static enum step take(struct client *client, char *data, size_t length)
     if (buffer_length(response) > 0 && buffer_length(&batch_of(client)->expected) == 0 &&
         batch_of(client)->stage == BATCH_OPEN)
         return take_surplus(client);
-    return is_over(batch_of(client)) ? end_batch(client) : STEP_AGAIN;
+    return is_over(client) ? end_batch(client) : STEP_AGAIN;
 }
 
 static enum step relay_down(struct client *client)
@@ -455,7 +457,7 @@ enum step batch_relay(struct client *client)
     if (client->session.state == SESSION_RELAYING && up == STEP_AGAIN &&
         batch_protocol_of(client)->take_replies(client) == STEP_GONE)
         return STEP_GONE;
-    if (client->session.state == SESSION_RELAYING && client->tunnel == NULL && is_over(batch))
+    if (client->session.state == SESSION_RELAYING && client->tunnel == NULL && is_over(client))
         return end_batch(client);
     if (up == STEP_YIELD || down == STEP_YIELD)
         return STEP_YIELD;

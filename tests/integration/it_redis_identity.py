@@ -28,6 +28,8 @@ def counted(t):
         one = client(kaproxy)
         t.equal(one.pipeline(*own), [b"OK", b"OK", b"k at 1"], "in one write")
         one.end()
+    wait_until(lambda: len(kaproxy.sessions()) == 20, "the access log")
+    t.equal({line["leases"] for line in kaproxy.sessions()}, {"1"}, "leases of each")
     for _ in range(20):
         one = client(kaproxy)
         t.equal([one.ask(command) for command in own], [b"OK", b"OK", b"k at 1"], "one by one")
@@ -115,7 +117,8 @@ def refused_login(t):
     t.equal(one.reply(), b"WRONGPASS gone", "the second")
     t.equal(upstream.words("SET"), [], "writes that arrived")
     t.equal(slow.reply(), b"slow at 1", "the other's")
-    wait_until(lambda: kaproxy.counters()["idle"] == 0, "idle connections of alice's to go")
+    wait_until(lambda: kaproxy.counters()["discard_login_refused"] == 1,
+               "the idle connection of alice's to go")
 
 
 @test("a password that is revoked while connections are idle: WRONGPASS, and never data [R3]")

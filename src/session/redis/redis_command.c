@@ -42,7 +42,7 @@ static enum batch_take refuse(struct client *client, const char *error)
 
 static bool is_empty(const struct redis_batch *batch)
 {
-    return buffer_length(&batch->base.expected) == 0;
+    return batch->base.commands == 0 && buffer_length(&batch->base.expected) == 0;
 }
 
 /* The command goes as it is, and this is expected. */
@@ -154,6 +154,10 @@ static enum batch_take take_select(const struct taken *taken)
     }
     if (is_empty(taken->batch) && !taken->client->affinity)
         return select_first(taken, database);
+    if (taken->batch->must_select) {
+        taken->batch->must_select = false;
+        taken->batch->selects = taken->batch->base.full = true;
+    }
     return pass(taken, EXPECT_SELECT, &database, sizeof(database));
 }
 
@@ -380,6 +384,8 @@ static enum batch_take take_command(struct taken *taken)
     if ((taken->known->flags & RESP_UNKNOWN) != 0 && is_stateless(taken))
         taken->known = &stateless;
     if (!batch_may_grow(taken->client) && taken->known->effect != RESP_WAIT)
+        return BATCH_APART;
+    if (taken->batch->must_select && taken->known->effect != RESP_SELECT)
         return BATCH_APART;
     if (taken->known->effect == RESP_PLAIN && (taken->known->flags & RESP_OF_CLIENT) == 0)
         return pass(taken, EXPECT_REPLY, NULL, 0);

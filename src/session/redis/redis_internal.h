@@ -100,6 +100,7 @@ struct redis_batch {
     uint8_t verdict;    /* of the reply that is read: enum redis_says */
     bool parsing;       /* command was begun */
     bool selects;       /* its one command is SELECT: the database before it is of no interest */
+    bool must_select;   /* nothing else may join: the connection is in another database */
     bool wrote;         /* R9; or has opened affinity */
     bool transaction_unsure; /* has MULTI, EXEC or DISCARD */
     bool secret;             /* has passwords in its buffers */
@@ -169,6 +170,9 @@ void redis_conn_set_identity(struct client *client,
                              const unsigned char identity[POOL_IDENTITY_SIZE], uint8_t version);
 void redis_conn_set_database(struct client *client, uint32_t database);
 void redis_conn_reset(struct client *client);
+
+/* Is the leased connection in what the session has asked for, but for the database? */
+bool redis_conn_suits(const struct client *client);
 
 /* The leased connection's, made and attached if it has none. NULL: no memory. */
 struct redis_conn *redis_conn_get(struct client *client);

@@ -62,6 +62,18 @@ static void was_reset(struct client *client)
     redis->began = redis_conn_of(client)->judged_at;
 }
 
+/* What had to go alone is answered well, and the connection is where the session is: what the
+ * client has sent behind it may use the same lease. */
+static void go_on(struct client *client)
+{
+    struct redis_batch *batch = redis_batch_of(client);
+    const struct redis_conn *conn = redis_conn_of(client);
+    batch->selects = false;
+    batch->base.full = !redis_conn_suits(client);
+    batch->must_select =
+        conn->state.tag.variant != redis_of(client)->state.tag.variant && !client->affinity;
+}
+
 static void select_database(struct client *client)
 {
     uint32_t database = redis_number_at(buffer_data(&batch_of(client)->expected) + 1);
@@ -87,16 +99,25 @@ static int apply(struct client *client)
     case EXPECT_SELECT:
         if (ok)
             select_database(client);
+        if (ok && redis_batch_of(client)->selects)
+            go_on(client);
         break;
     case EXPECT_SOFT:
         return ok ? set_soft(client, (enum redis_soft)entry[1], entry + 2 + sizeof(uint32_t),
                              redis_number_at(entry + 2))
                   : 0;
     case EXPECT_AUTH:
-        return ok ? logged_in(client, conn->state.version) : 0;
+        if (ok && logged_in(client, conn->state.version) < 0)
+            return -1;
+        if (ok)
+            go_on(client);
+        break;
     case EXPECT_HELLO:
-        if (verdict == SAYS_ARRAY)
-            return said_hello(client);
+        if (verdict == SAYS_ARRAY) {
+            int done = said_hello(client);
+            go_on(client);
+            return done;
+        }
         exchange_set_unfit(&batch->base, DISCARD_UNKNOWN_STATE); /* R2: some took a part of it */
         break;
     case EXPECT_RESET:

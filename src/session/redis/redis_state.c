@@ -114,6 +114,20 @@ void redis_conn_reset(struct client *client)
     tell_pool(client, conn);
 }
 
+bool redis_conn_suits(const struct client *client)
+{
+    const struct redis_session *redis =
+        container_of_const(client, struct redis_session, base.client);
+    const struct redis_state *is = &redis_conn_of(client)->state, *wanted = &redis->state;
+    if (!pool_tag_is_of(&is->tag, wanted->tag.identity))
+        return false;
+    for (int i = 0; i < REDIS_SOFT_COUNT; i++) {
+        if (!redis_text_equal(is->soft[i], wanted->soft[i]))
+            return false;
+    }
+    return true;
+}
+
 static void free_conn(void *attached)
 {
     struct redis_conn *conn = attached;
