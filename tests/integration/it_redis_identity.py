@@ -103,7 +103,13 @@ def refused_login(t):
             return b"-WRONGPASS gone\r\n"
         return usual(connection, words)
 
-    upstream = t.own(ScriptedRedis(answer))
+    class Watched(ScriptedRedis):
+        def _serve(self, connection):
+            super()._serve(connection)
+            ended.append(connection.number)
+
+    ended = []
+    upstream = t.own(Watched(answer))
     kaproxy = start(t, upstream, pool={"max_per_host": 2, "keep_alive": 300})
     slow, one = client(kaproxy), client(kaproxy)
     for each in slow, one:
@@ -119,6 +125,8 @@ def refused_login(t):
     t.equal(slow.reply(), b"slow at 1", "the other's")
     wait_until(lambda: kaproxy.counters()["discard_login_refused"] == 1,
                "the idle connection of alice's to go")
+    wait_until(lambda: ended == [1], "the idle connection that alice had to be closed")
+    t.equal(kaproxy.counters()["discard_login_refused"], 1, "connections discarded for that")
 
 
 @test("a password that is revoked while connections are idle: WRONGPASS, and never data [R3]")

@@ -10,7 +10,6 @@ from .tap import Failure
 
 CLIENTS = 32
 KEYS = 6
-BIG = 200_000
 KINDS = "text", "text", "meta", "binary"
 
 
@@ -118,7 +117,7 @@ class MemcachedUser:
 
     def value(self):
         self.serial += 1
-        size = BIG if self.random.random() < 0.01 else self.random.randrange(60)
+        size = self.world.big if self.random.random() < 0.01 else self.random.randrange(60)
         filling = self.random.choice([b"x", b"\r\nmn\r\n", b"\r\nEND\r\n"])
         return b"%d/%d/" % (self.number, self.serial) + (filling * size)[:size]
 
