@@ -309,4 +309,22 @@ def access_log(t):
     t.at_least(int(line["prepared"]), 1, "leases that were prepared")
 
 
+@test("a name that is refused on another connection is forgotten: commands are served [R4]")
+def refused_name(t):
+    def answer(connection, words):
+        if words[:2] == [b"CLIENT", b"SETNAME"] and connection.number > 1:
+            return b"-NOPERM no\r\n"
+        return None
+
+    upstream = t.own(ScriptedRedis(answer))
+    kaproxy = start(t, upstream, pool=ONE)
+    one = client(kaproxy)
+    t.equal(one.ask("CLIENT SETNAME hers"), b"OK", "a name")
+    upstream.connections[0].socket.shutdown(2)
+    wait_until(lambda: kaproxy.counters()["idle"] == 0, "the connection to be gone")
+    for _ in range(2):
+        t.equal(one.ask("GET", "k"), b"k at 2", "the reply")
+    t.equal(upstream.words("CLIENT"), ["CLIENT SETNAME hers"] * 2, "how often it was asked for")
+
+
 main()

@@ -81,12 +81,29 @@ static enum step refused_login(struct client *client, const struct resp_head *he
     return refused(client, head, redis_of(client)->state.version == 2, DISCARD_LOGIN_REFUSED);
 }
 
+/* The connection has the session's text. */
+static enum step take_over(struct client *client, enum redis_soft soft)
+{
+    const struct redis_text *text = redis_of(client)->state.soft[soft];
+    struct redis_text **has = &redis_conn_of(client)->state.soft[soft];
+    free(*has);
+    *has = text == NULL ? NULL : redis_text_new(text->data, text->length);
+    return text != NULL && *has == NULL ? exchange_finish(client, SESSION_ERROR) : STEP_AGAIN;
+}
+
+/* A refused text is none that commands depend on: the session goes on without it. A name can have
+ * come with HELLO, where no right is asked for, or have been set as another user. */
+static void forget(struct redis_state *state, enum redis_soft soft)
+{
+    free(state->soft[soft]);
+    state->soft[soft] = NULL;
+}
+
 /* A command of ours is answered. STEP_AGAIN: well. */
 static enum step apply_ours(struct client *client, const struct resp_head *head)
 {
     struct redis_batch *batch = redis_batch_of(client);
     struct redis_session *redis = redis_of(client);
-    struct redis_conn *conn = redis_conn_of(client);
     enum redis_ours ours = (enum redis_ours)batch->ours[batch->ours_done];
     enum redis_says verdict = redis_says(head);
     switch (ours) {
@@ -104,15 +121,9 @@ static enum step apply_ours(struct client *client, const struct resp_head *head)
     case OURS_LIB_NAME:
     case OURS_LIB_VER: {
         enum redis_soft soft = (enum redis_soft)(ours - OURS_NAME);
-        const struct redis_text *text = redis->state.soft[soft];
-        if (verdict != SAYS_OK && soft == REDIS_NAME)
-            return refused(client, head, true, DISCARD_UNKNOWN_STATE);
-        if (verdict == SAYS_OK) {
-            free(conn->state.soft[soft]);
-            conn->state.soft[soft] = text == NULL ? NULL : redis_text_new(text->data, text->length);
-            if (text != NULL && conn->state.soft[soft] == NULL)
-                return exchange_finish(client, SESSION_ERROR);
-        }
+        if (verdict == SAYS_OK)
+            return take_over(client, soft);
+        forget(&redis->state, soft);
         break;
     }
     case OURS_SELECT:
