@@ -18,14 +18,8 @@ static struct batch_stats *listener_stats(struct client *client)
 
 void batch_begin(struct client *client, struct batch *batch)
 {
-    struct access *access = &client->session.access;
-    usec_t started = access->started;
     exchange_begin(client, &batch->base);
     batch->base.replayable = true;
-    if (access->open)
-        return;
-    session_open_access(&client->session);
-    access->started = started; /* the accept */
 }
 
 void batch_clear(struct batch *batch)
@@ -45,7 +39,8 @@ static void destroy(struct client *client)
 bool batch_may_grow(const struct client *client)
 {
     const struct batch *batch = batch_of(client);
-    if (batch->commands >= BATCH_COMMANDS_MAX || batch->bytes >= BATCH_BYTES_MAX)
+    if (batch->commands >= BATCH_COMMANDS_MAX || batch->bytes >= BATCH_BYTES_MAX ||
+        buffer_length(&batch->expected) >= BATCH_BYTES_MAX)
         return false;
     if (batch->stage != BATCH_OPEN || !pool_has_waiters(&client->session.allocation))
         return true;
@@ -234,6 +229,7 @@ void batch_start(struct batch_client *client, const struct batch_protocol *proto
     client->client.ops = &batch_exchange_protocol;
     client->client.read_at = client->client.session.access.started;
     client->protocol = protocol;
+    session_open_access(&client->client.session);
     session_wake(&client->client.session);
 }
 

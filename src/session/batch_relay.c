@@ -293,9 +293,9 @@ static enum pool_discard verdict(struct client *client, bool *keeps)
 {
     const struct batch *batch = batch_of(client);
     *keeps = false;
-    enum pool_discard reason = batch->base.unfit;
-    if (reason == POOL_DISCARD_COUNT)
-        reason = batch_protocol_of(client)->verdict(client, keeps);
+    enum pool_discard reason = batch_protocol_of(client)->verdict(client, keeps);
+    if (batch->base.unfit != POOL_DISCARD_COUNT)
+        reason = batch->base.unfit;
     if (reason != POOL_DISCARD_COUNT)
         return reason;
     if (*keeps)

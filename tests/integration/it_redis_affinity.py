@@ -57,6 +57,21 @@ def by_replies(t):
     check_held(t, kaproxy, 0, "after UNWATCH")
 
 
+@test("WATCH or MULTI whose connection goes with a refused HELLO: the client is closed [R2, R5, F5]")
+def refused_hello(t):
+    redis, kaproxy = both(t)
+    one = client(kaproxy)
+    t.equal(one.ask("WATCH k"), b"OK", "WATCH")
+    t.check(isinstance(one.ask("HELLO 9"), Error), "no error")
+    redis.admin("SET", "k", "theirs")
+    try:
+        one.send("MULTI", "SET k lost", "EXEC")
+    except OSError:
+        pass
+    t.equal(one.read_end(), [], "replies behind it")
+    t.equal(redis.admin("GET", "k"), b"theirs", "what was watched")
+
+
 @test("many transactions at once, over two connections and databases: each its own values [R4, R5]")
 def interleaved(t):
     redis = t.own(RedisServer(t))

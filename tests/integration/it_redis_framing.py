@@ -235,4 +235,30 @@ def large(t):
     t.at_most(kaproxy.private_memory() - before_that, 8 << 20, "bytes of memory more than before")
 
 
+@test("a command of ours to answer that is too large: refused, and nothing of it runs [F7, R9]")
+def large_wait(t):
+    upstream = t.own(ScriptedRedis())
+    one = client(start(t, upstream))
+    inside = b"x" * 70000 + b"\r\n" + encode("SET k v")
+    one.channel.send(b"*2\r\n$4\r\nWAIT\r\n$%d\r\n" % len(inside) + inside + b"\r\n")
+    values = one.read_end()
+    t.check(len(values) == 1 and isinstance(values[0], Error), f"{values}")
+    t.equal(upstream.words(), [], "what the upstream got")
+
+
+@test("many errors of ours behind a reply that does not come: no more is read [F1]")
+def bounded(t):
+    upstream = t.own(ScriptedRedis(lambda _, words: b"" if words[0] == b"GET" else None))
+    kaproxy = start(t, upstream, listener={"response_timeout": "3s"})
+    one = client(kaproxy)
+    one.send("GET a")
+    wait_until(lambda: upstream.words() == ["GET a"], "the first command")
+    before = kaproxy.private_memory()
+    flood, sent = b"WAIT 0 0\r\n" * 20000, 0
+    while (taken := one.channel.send_what_fits(flood)) > 0 or not one.channel.is_silent(0.2):
+        sent += taken
+        t.at_most(sent, 64_000_000, "bytes that were taken")
+    t.at_most(kaproxy.private_memory() - before, 8 << 20, "bytes of memory for them")
+
+
 main()

@@ -327,4 +327,30 @@ def refused_name(t):
     t.equal(upstream.words("CLIENT"), ["CLIENT SETNAME hers"] * 2, "how often it was asked for")
 
 
+@test("HELLO of more words than are looked at: its connection is its client's alone [R2, R6]")
+def long_hello(t):
+    redis = t.own(RedisServer(t, users=ALICE))
+    kaproxy = start(t, redis, pool=ONE)
+    one, other = client(kaproxy), client(kaproxy)
+    words = ["HELLO", 3, "AUTH", "alice", "rabbit"] + ["SETNAME", "x"] * 6
+    t.check(not isinstance(one.ask(*words), Error), "it is refused")
+    t.equal(one.ask("ACL WHOAMI"), b"alice", "who that client is")
+    other.ask("HELLO 3")
+    t.equal(other.ask("ACL WHOAMI"), b"default", "who another one is")
+
+
+@test("RESET inside WATCH: what its client may do is asked of the server again [R1, R7]")
+def reset_inside(t):
+    redis = t.own(RedisServer(t))
+    redis.admin("SET", "secret", "data")
+    kaproxy = start(t, redis)
+    early, late = client(kaproxy), client(kaproxy)
+    t.equal(early.ask("GET secret"), b"data", "before there was a password")
+    t.equal(late.pipeline("WATCH k", "RESET"), [b"OK", b"RESET"], "RESET")
+    redis.admin("ACL", "SETUSER", "default", ">rabbit", "resetpass", ">rabbit")
+    t.check(isinstance(client(kaproxy).ask("GET secret"), Error), "a client that came later")
+    t.equal(late.ask("RESET"), b"RESET", "RESET again")
+    t.check(isinstance(late.ask("GET secret"), Error), "one that was judged since")
+
+
 main()

@@ -13,7 +13,7 @@ static bool is_empty(const struct batch *batch)
 static enum batch_take answer(struct client *client, const char *data, size_t length,
                               enum batch_take result)
 {
-    if (mc_batch_of(client)->uncounted)
+    if (mc_batch_of(client)->uncounted || !batch_may_grow(client))
         return BATCH_APART;
     return mc_expect_local(client, data, length) < 0 ? BATCH_NO_MEMORY : result;
 }

@@ -1,4 +1,5 @@
 /* What the client's commands need. */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,6 +74,9 @@ static enum batch_take answer(const struct taken *taken, const char *text)
 {
     char line[256];
     int n = snprintf(line, sizeof(line), "-ERR kaproxy: %s\r\n", text);
+    assert(taken->whole);
+    if (!batch_may_grow(taken->client))
+        return BATCH_APART;
     if (redis_expect_local(taken->client, line, (size_t)n) < 0)
         return BATCH_NO_MEMORY;
     buffer_consume(&taken->client->in, taken->in_length);
@@ -222,9 +226,11 @@ static enum batch_take take_hello(const struct taken *taken)
     size_t length;
     if (!is_empty(batch))
         return BATCH_APART;
+    if (argc > RESP_ARGS_KEPT) /* who can tell what is in there */
+        return open_tunnel(taken);
     if (argc > 1 && (arg_is(taken, 1, "2") || arg_is(taken, 1, "3")))
         batch->version = (uint8_t)(arg(taken, 1, &length)[0] - '0');
-    for (unsigned i = 2; i < argc && argc <= RESP_ARGS_KEPT; i++) {
+    for (unsigned i = 2; i < argc; i++) {
         if (i + 2 < argc && arg_is(taken, i, "auth")) {
             if (note_login(taken, i + 1, i + 2) < 0)
                 return BATCH_NO_MEMORY;
@@ -446,11 +452,24 @@ static enum batch_take take_inline(struct client *client)
     return result;
 }
 
+static bool may_be_streamed(const struct resp_known *known)
+{
+    switch ((enum resp_effect)known->effect) {
+    case RESP_PLAIN:
+    case RESP_TUNNEL:
+    case RESP_WATCH:
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* A command of which more is to come than is held: it goes on as it comes, if it is one that may.
  */
 static enum batch_take take_beginning(struct client *client, struct taken *taken)
 {
-    if (!resp_may_be_incomplete(taken->command, taken->data))
+    if (!resp_may_be_incomplete(taken->command, taken->data) ||
+        !may_be_streamed(resp_classify(taken->command, taken->data)))
         return refuse(client, "kaproxy: this command is too large to be held");
     taken->length = taken->in_length = taken->command->length;
     return take_command(taken);

@@ -169,7 +169,8 @@ void redis_state_clear(struct redis_state *state); /* frees what it holds */
 void redis_conn_set_identity(struct client *client,
                              const unsigned char identity[POOL_IDENTITY_SIZE], uint8_t version);
 void redis_conn_set_database(struct client *client, uint32_t database);
-void redis_conn_reset(struct client *client);
+/* RESET, sent then or later, has done its work. */
+void redis_conn_reset(struct client *client, usec_t sent_at);
 
 /* Is the leased connection in what the session has asked for, but for the database? */
 bool redis_conn_suits(const struct client *client);

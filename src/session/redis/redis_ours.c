@@ -110,7 +110,7 @@ static enum step apply_ours(struct client *client, const struct resp_head *head)
     case OURS_RESET:
         if (verdict != SAYS_RESET)
             return cannot_reset(client);
-        redis_conn_reset(client);
+        redis_conn_reset(client, batch->prepared_at);
         break;
     case OURS_LOGIN:
         if (verdict != SAYS_OK && verdict != SAYS_ARRAY)

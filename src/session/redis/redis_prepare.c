@@ -150,11 +150,8 @@ enum batch_prepare redis_prepare(struct client *client)
     usec_t now = loop_now(client->session.context->worker.loop);
     batch->ours_count = batch->ours_done = 0;
     batch->prepared_at = now;
-    if (reset && redis_listener_of(client)->no_reset_until > now) {
-        if (client->session.allocation.reused)
-            return BATCH_NEW_CONN;
-        reset = false;
-    }
+    if (reset && redis_listener_of(client)->no_reset_until > now)
+        return BATCH_NEW_CONN; /* one that was dialled since needs none */
     if (reset && put_reset(batch) < 0)
         return BATCH_CANNOT;
     if (!logs_in_itself && put_differences(client, conn, reset) < 0)

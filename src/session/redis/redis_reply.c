@@ -54,7 +54,7 @@ static int said_hello(struct client *client)
 static void was_reset(struct client *client)
 {
     struct redis_session *redis = redis_of(client);
-    redis_conn_reset(client);
+    redis_conn_reset(client, redis_batch_of(client)->base.opened_at);
     redis_state_reset(&redis->state);
     redis_login_free(redis->login);
     redis->login = NULL;
@@ -262,7 +262,8 @@ enum step redis_take_replies(struct client *client)
             step = pass_run(client, &run);
             if (step == STEP_AGAIN)
                 step = pass_local(client);
-            run.data = buffer_data(in);
+            if (step == STEP_AGAIN)
+                run.data = buffer_data(in);
         } else if (run.length < buffer_length(in)) {
             step = walk(client, &run);
         } else {

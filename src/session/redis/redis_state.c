@@ -104,11 +104,11 @@ void redis_conn_set_database(struct client *client, uint32_t database)
     tell_pool(client, conn);
 }
 
-void redis_conn_reset(struct client *client)
+void redis_conn_reset(struct client *client, usec_t sent_at)
 {
     struct redis_conn *conn = redis_conn_of(client);
     redis_state_reset(&conn->state);
-    conn->judged_at = redis_batch_of(client)->prepared_at;
+    conn->judged_at = sent_at;
     conn->knows_reset = true;
     conn->in_multi = conn->watching = false;
     tell_pool(client, conn);
