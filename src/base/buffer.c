@@ -85,3 +85,10 @@ void buffer_clear(struct buffer *buffer)
         free(buffer->memory);
     *buffer = (struct buffer){0};
 }
+
+void buffer_wipe(struct buffer *buffer)
+{
+    if (buffer->size > 0)
+        explicit_bzero(buffer->memory, buffer->size);
+    buffer_clear(buffer);
+}

@@ -51,4 +51,8 @@ void buffer_consume(struct buffer *buffer, size_t length);
 
 void buffer_clear(struct buffer *buffer);
 
+/* The same for bytes that nobody may find in memory that is free again. Borrowed ones are left to
+ * whom they belong to. */
+void buffer_wipe(struct buffer *buffer);
+
 #endif

@@ -25,8 +25,17 @@ void batch_begin(struct client *client, struct batch *batch)
 void batch_clear(struct batch *batch)
 {
     exchange_clear(&batch->base);
+    if (batch->base.secret)
+        buffer_wipe(&batch->held);
     buffer_clear(&batch->held);
     buffer_clear(&batch->expected);
+}
+
+void batch_clear_ours(struct batch *batch)
+{
+    if (batch->base.secret)
+        buffer_wipe(&batch->base.up);
+    buffer_clear(&batch->base.up);
 }
 
 static void destroy(struct client *client)
@@ -250,7 +259,7 @@ static bool is_idempotent(const struct exchange *exchange)
 static void put_back(struct batch *batch)
 {
     struct exchange *exchange = &batch->base;
-    buffer_clear(&exchange->up);
+    batch_clear_ours(batch);
     if (batch->stage == BATCH_PREPARING) {
         exchange->ahead = batch->held;
         batch->held = (struct buffer){0};

@@ -159,6 +159,8 @@ size_t batch_stats_text(const struct listener_context *context, char *text, size
 /* For batch_protocol.create: begins one; for destroy: frees what it holds. */
 void batch_begin(struct client *client, struct batch *batch);
 void batch_clear(struct batch *batch);
+/* Frees what is before the client's commands. */
+void batch_clear_ours(struct batch *batch);
 
 /* May one more command join? */
 bool batch_may_grow(const struct client *client);

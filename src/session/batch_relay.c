@@ -265,7 +265,7 @@ enum step batch_open(struct client *client)
     struct batch *batch = batch_of(client);
     struct exchange *exchange = &batch->base;
     if (batch->stage == BATCH_PREPARING) {
-        buffer_clear(&exchange->up);
+        batch_clear_ours(batch);
         exchange->up_sent = 0;
         exchange->ahead = batch->held;
         batch->held = (struct buffer){0};

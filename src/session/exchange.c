@@ -95,11 +95,17 @@ void exchange_begin(struct client *client, struct exchange *exchange)
     client->exchange = exchange;
 }
 
+void exchange_clear_up(struct exchange *exchange)
+{
+    void (*clear)(struct buffer *) = exchange->secret ? buffer_wipe : buffer_clear;
+    clear(&exchange->up);
+    clear(&exchange->ahead);
+    clear(&exchange->tail);
+}
+
 void exchange_clear(struct exchange *exchange)
 {
-    buffer_clear(&exchange->up);
-    buffer_clear(&exchange->ahead);
-    buffer_clear(&exchange->tail);
+    exchange_clear_up(exchange);
     buffer_clear(&exchange->response_in);
     relay_clear(&exchange->bulk_up);
     relay_clear(&exchange->bulk_down);

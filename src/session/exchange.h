@@ -96,6 +96,7 @@ struct exchange {
     /* Why the connection cannot go back to the pool, as far as the response has shown it so far;
      * POOL_DISCARD_COUNT: nothing has. */
     enum pool_discard unfit;
+    bool secret;          /* what is buffered for the upstream is wiped before it is freed */
     bool replayable;      /* all that was sent of the request is held, from its first byte on */
     uint8_t tries;        /* how often it was sent again */
     usec_t sent_at;       /* when some of it was sent last on the present connection; 0: none was */
@@ -200,6 +201,8 @@ static inline bool exchange_response_committed(const struct exchange *exchange)
 
 /* An exchange of the protocol's, all zero, begins. */
 void exchange_begin(struct client *client, struct exchange *exchange);
+/* Frees what is buffered for the upstream. */
+void exchange_clear_up(struct exchange *exchange);
 /* Frees what the engine's part holds. */
 void exchange_clear(struct exchange *exchange);
 

@@ -56,9 +56,7 @@ static enum step write_bulk(struct client *client)
 /* All that was composed is sent, and not to be sent again. */
 void exchange_drop_sent(struct exchange *exchange)
 {
-    buffer_clear(&exchange->up);
-    buffer_clear(&exchange->ahead);
-    buffer_clear(&exchange->tail);
+    exchange_clear_up(exchange);
     exchange->up_sent = 0;
     exchange->replayable = false;
 }

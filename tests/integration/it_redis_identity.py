@@ -2,11 +2,13 @@
 """Goal of this test: a connection to Redis serves a client only with its own login, in its own
 database and under its own name, and is made ready in one round trip where it is not."""
 
+import re
 import sys
 import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import WAIT_MAX, main, test, wait_until
+from kaptest import WAIT_MAX, Skip, main, test, wait_until
+from kaptest.kaproxy import need_plain_build
 from kaptest.redis_peers import RedisServer, client, start
 from kaptest.resp import OK, Error, Map, ScriptedRedis, usual
 
@@ -352,6 +354,57 @@ def reset_inside(t):
     t.equal(early.ask("UNWATCH"), b"OK", "the first one is idle")
     redis.admin("ACL", "SETUSER", "default", "resetpass", ">rabbit")
     t.check(isinstance(late.ask("GET secret"), Error), "what it brought")
+
+
+@test("a login that comes with what makes a tunnel: the database is made good all the same [F3, R6]")
+def tunnel_with_login(t):
+    redis = t.own(RedisServer(t, users=ALICE))
+    kaproxy = start(t, redis)
+    one = client(kaproxy)
+    t.equal(one.pipeline("AUTH alice rabbit", "SELECT 1", "SET here 1"), [b"OK"] * 3, "before")
+    one.ask("HELLO", 3, "AUTH", "alice", "rabbit", "SETNAME", "n" * 1100)
+    t.equal(one.ask("GET here"), b"1", "the value in its database")
+
+
+@test("what a server obeys that should have refused it: its connection goes, and its client [R4]")
+def obeyed(t):
+    for command in "SELECT 01", "SELECT +1", "AUTH a b c", "CLIENT SETNAME", "HELLO 03":
+        upstream = t.own(ScriptedRedis(lambda _, words: b"*0\r\n" if words[0] == b"HELLO" else None))
+        kaproxy = start(t, upstream, pool=ONE)
+        one = client(kaproxy)
+        one.send(command)
+        t.equal(len(one.read_end()), 1, f"replies to {command}")
+        t.equal(client(kaproxy).ask("GET", "k"), b"k at 2", "the next client's")
+
+
+def memory_of(pid):
+    """What of it can be written, but for the stack, where the dynamic linker saves registers."""
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for first, last in re.findall(r"^(\w+)-(\w+) rw.*(?<!\[stack\])$", maps.read(), flags=re.M):
+            memory.seek(int(first, 16))
+            yield memory.read(int(last, 16) - int(first, 16))
+
+
+@test("passwords are with the sessions that sent them, and nowhere else in memory [R1]")
+def wiped(t):
+    need_plain_build()
+    secret = "Xq7secretZ9xW"
+    redis = t.own(RedisServer(t, users={"alice": (secret, "~* &* +@all")}))
+    kaproxy = start(t, redis, pool=ONE)
+    for login in f"AUTH alice {secret}", f"HELLO 3 AUTH alice {secret}":
+        one, other = client(kaproxy), client(kaproxy)
+        t.check(not isinstance(one.ask(login), Error), "the login is refused")
+        other.ask("GET k")
+        one.ask("GET k")  # a login of ours
+        for each in one, other:
+            each.end()
+    wait_until(lambda: len(kaproxy.sessions()) == 4, "the sessions to be over")
+    client(kaproxy).ask("PING")
+    try:
+        found = sum(part.count(secret.encode()) for part in memory_of(kaproxy.pid))
+    except OSError as why:
+        raise Skip(f"its memory cannot be read: {why}") from None
+    t.equal(found, 0, "places that have it")
 
 
 main()

@@ -48,21 +48,10 @@ static struct batch *create(struct client *client)
     return &batch->base;
 }
 
-static void wipe(struct buffer *buffer)
-{
-    if (buffer_length(buffer) > 0)
-        explicit_bzero(buffer_data(buffer), buffer_length(buffer));
-}
-
 static void destroy_batch(struct client *client, struct batch *base)
 {
     struct redis_listener *listener = redis_listener_of(client);
     struct redis_batch *batch = container_of(base, struct redis_batch, base);
-    if (batch->secret) {
-        wipe(&base->base.up);
-        wipe(&base->base.ahead);
-        wipe(&base->held);
-    }
     batch_clear(base);
     redis_login_free(batch->login);
     free(batch->name);

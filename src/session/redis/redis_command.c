@@ -57,6 +57,8 @@ static enum batch_take pass(const struct taken *taken, enum redis_expected what,
         return BATCH_NO_MEMORY;
     taken->batch->wrote = taken->batch->wrote || (taken->known->flags & RESP_WRITE) != 0;
     taken->batch->base.streaming = !taken->whole;
+    if (taken->batch->base.base.secret)
+        explicit_bzero(buffer_data(&client->in), taken->in_length);
     buffer_consume(&client->in, taken->in_length);
     return BATCH_TOOK;
 }
@@ -93,6 +95,9 @@ static enum batch_take open_tunnel(const struct taken *taken)
         batch_add_bytes(taken->client, NULL, 0, false) < 0)
         return BATCH_NO_MEMORY;
     batch->base.tunnel = batch->base.needs_hold = batch->base.full = true;
+    redis_login_free(batch->login); /* it is made good as for any other command */
+    batch->login = NULL;
+    taken->client->session.allocation.tag = &redis_of(taken->client)->state.tag;
     batch->tunnel_length = taken->whole ? taken->in_length : 0;
     return BATCH_TOOK;
 }
@@ -150,10 +155,10 @@ static enum batch_take take_select(const struct taken *taken)
     size_t length;
     const char *data = taken->command->argc == 2 ? arg(taken, 1, &length) : "";
     if (taken->command->argc != 2 || length == 0 || length > 9 || (length > 1 && data[0] == '0'))
-        return pass(taken, EXPECT_REPLY, NULL, 0);
+        return pass(taken, EXPECT_REFUSAL, NULL, 0);
     for (size_t i = 0; i < length; i++) {
         if (data[i] < '0' || data[i] > '9')
-            return pass(taken, EXPECT_REPLY, NULL, 0);
+            return pass(taken, EXPECT_REFUSAL, NULL, 0);
         database = database * 10 + (uint32_t)(data[i] - '0');
     }
     if (is_empty(taken->batch) && !taken->client->affinity)
@@ -185,7 +190,7 @@ static enum batch_take take_setinfo(const struct taken *taken)
         return take_soft(taken, REDIS_LIB_NAME, 3);
     if (taken->command->argc == 4 && arg_is(taken, 2, "lib-ver"))
         return take_soft(taken, REDIS_LIB_VER, 3);
-    return pass(taken, EXPECT_REPLY, NULL, 0); /* the server has something against it */
+    return pass(taken, EXPECT_REFUSAL, NULL, 0); /* the server has something against it */
 }
 
 /* Who the client says that it is: the connection is to be that one's, or new. 0, or -1. */
@@ -199,7 +204,7 @@ static int note_login(const struct taken *taken, unsigned user_at, unsigned pass
     batch->login = redis_login_new(user, user_length, password, password_length);
     if (batch->login == NULL)
         return -1;
-    batch->secret = true;
+    batch->base.base.secret = true;
     taken->client->session.allocation.tag = &batch->tag;
     uint8_t version = batch->version != 0 ? batch->version : redis_of(taken->client)->state.version;
     return redis_identify(taken->client, version, batch->login, batch->tag.identity);
@@ -210,7 +215,7 @@ static enum batch_take take_auth(const struct taken *taken)
 {
     unsigned argc = taken->command->argc;
     if (argc != 2 && argc != 3)
-        return pass(taken, EXPECT_REPLY, NULL, 0);
+        return pass(taken, EXPECT_REFUSAL, NULL, 0);
     if (!is_empty(taken->batch))
         return BATCH_APART;
     if (note_login(taken, argc == 3 ? 1 : 0, argc - 1) < 0)
@@ -230,6 +235,8 @@ static enum batch_take take_hello(const struct taken *taken)
         return open_tunnel(taken);
     if (argc > 1 && (arg_is(taken, 1, "2") || arg_is(taken, 1, "3")))
         batch->version = (uint8_t)(arg(taken, 1, &length)[0] - '0');
+    else
+        batch->odd_hello = argc > 1;
     for (unsigned i = 2; i < argc; i++) {
         if (i + 2 < argc && arg_is(taken, i, "auth")) {
             if (note_login(taken, i + 1, i + 2) < 0)
@@ -338,7 +345,7 @@ static enum batch_take take_special(const struct taken *taken)
         return take_select(taken);
     case RESP_CLIENT_SETNAME:
         return taken->command->argc == 3 ? take_soft(taken, REDIS_NAME, 2)
-                                         : pass(taken, EXPECT_REPLY, NULL, 0);
+                                         : pass(taken, EXPECT_REFUSAL, NULL, 0);
     case RESP_CLIENT_SETINFO:
         return take_setinfo(taken);
     case RESP_RESET:
@@ -448,7 +455,7 @@ static enum batch_take take_inline(struct client *client)
             result = take_command(&taken);
         }
     }
-    buffer_clear(&composed);
+    buffer_wipe(&composed);
     return result;
 }
 

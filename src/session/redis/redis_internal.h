@@ -64,6 +64,7 @@ enum redis_expected {
     EXPECT_AUTH,   /* batch->login */
     EXPECT_HELLO,  /* batch->login, version, name */
     EXPECT_RESET,
+    EXPECT_REFUSAL, /* what else it may mean nobody knows */
     EXPECT_MULTI,
     EXPECT_EXEC,
     EXPECT_DISCARD,
@@ -103,7 +104,7 @@ struct redis_batch {
     bool must_select;   /* nothing else may join: the connection is in another database */
     bool wrote;         /* R9; or has opened affinity */
     bool transaction_unsure; /* has MULTI, EXEC or DISCARD */
-    bool secret;             /* has passwords in its buffers */
+    bool odd_hello;          /* its version is none that we know */
 };
 
 struct redis_session {

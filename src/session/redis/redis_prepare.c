@@ -45,6 +45,19 @@ static int put_reset(struct redis_batch *batch)
     return buffer_append(&batch->base.base.up, command, sizeof(command) - 1);
 }
 
+/* Memory for all of ours at once: where it grew, a part of a password would be left behind. */
+static int reserve(struct client *client)
+{
+    const struct redis_session *redis = redis_of(client);
+    size_t size = 512;
+    if (redis->login == NULL)
+        return 0;
+    size += redis->login->user_length + redis->login->password_length;
+    for (int i = 0; i < REDIS_SOFT_COUNT; i++)
+        size += redis->state.soft[i] == NULL ? 0 : redis->state.soft[i]->length;
+    return buffer_reserve(&client->exchange->up, size) == NULL ? -1 : 0;
+}
+
 /* The session's version and login. */
 static int put_login(struct client *client)
 {
@@ -59,7 +72,7 @@ static int put_login(struct client *client)
         password = (struct word){login->data + login->user_length, login->password_length};
         if (login->user_length > 0)
             user = (struct word){login->data, login->user_length};
-        batch->secret = true;
+        batch->base.base.secret = true;
     }
     note(batch, OURS_LOGIN);
     if (redis->state.version == 3) {
@@ -152,6 +165,8 @@ enum batch_prepare redis_prepare(struct client *client)
     batch->prepared_at = now;
     if (reset && redis_listener_of(client)->no_reset_until > now)
         return BATCH_NEW_CONN; /* one that was dialled since needs none */
+    if (!logs_in_itself && reserve(client) < 0)
+        return BATCH_CANNOT;
     if (reset && put_reset(batch) < 0)
         return BATCH_CANNOT;
     if (!logs_in_itself && put_differences(client, conn, reset) < 0)

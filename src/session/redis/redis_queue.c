@@ -48,6 +48,7 @@ static size_t entry_length(const struct batch *batch)
     case EXPECT_AUTH:
     case EXPECT_HELLO:
     case EXPECT_RESET:
+    case EXPECT_REFUSAL:
     case EXPECT_MULTI:
     case EXPECT_EXEC:
     case EXPECT_DISCARD:

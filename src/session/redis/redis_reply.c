@@ -39,16 +39,52 @@ static int logged_in(struct client *client, uint8_t conn_version)
     return redis_identify(client, redis->state.version, redis->login, redis->state.tag.identity);
 }
 
+/* What had to go alone is answered well, and the connection is where the session is: what the
+ * client has sent behind it may use the same lease. */
+static void go_on(struct client *client)
+{
+    struct redis_batch *batch = redis_batch_of(client);
+    const struct redis_conn *conn = redis_conn_of(client);
+    batch->selects = false;
+    batch->base.full = !redis_conn_suits(client);
+    batch->must_select =
+        conn->state.tag.variant != redis_of(client)->state.tag.variant && !client->affinity;
+}
+
+/* The upstream has understood a command otherwise than we: nobody knows what the connection is in,
+ * nor what the client thinks that it is in. */
+static void lose_track(struct client *client)
+{
+    struct batch *batch = batch_of(client);
+    exchange_set_unfit(&batch->base, DISCARD_UNKNOWN_STATE);
+    batch->full = true;
+    client->last = true;
+}
+
 static int said_hello(struct client *client)
 {
     struct redis_session *redis = redis_of(client);
     struct redis_batch *batch = redis_batch_of(client);
     const struct redis_text *name = batch->name;
+    if (batch->odd_hello) {
+        lose_track(client);
+        return 0;
+    }
     if (batch->version != 0)
         redis->state.version = batch->version;
     if (name != NULL && set_soft(client, REDIS_NAME, name->data, name->length) < 0)
         return -1;
-    return batch->version != 0 ? logged_in(client, batch->version) : 0;
+    if (batch->version != 0 && logged_in(client, batch->version) < 0)
+        return -1;
+    go_on(client);
+    return 0;
+}
+
+/* Some have done a part of it by then (R2). */
+static int refused_hello(struct client *client)
+{
+    exchange_set_unfit(client->exchange, DISCARD_UNKNOWN_STATE);
+    return 0;
 }
 
 static void was_reset(struct client *client)
@@ -60,18 +96,6 @@ static void was_reset(struct client *client)
     redis->login = NULL;
     /* As if it had just come: what it may do was decided with this. */
     redis->began = redis_conn_of(client)->judged_at;
-}
-
-/* What had to go alone is answered well, and the connection is where the session is: what the
- * client has sent behind it may use the same lease. */
-static void go_on(struct client *client)
-{
-    struct redis_batch *batch = redis_batch_of(client);
-    const struct redis_conn *conn = redis_conn_of(client);
-    batch->selects = false;
-    batch->base.full = !redis_conn_suits(client);
-    batch->must_select =
-        conn->state.tag.variant != redis_of(client)->state.tag.variant && !client->affinity;
 }
 
 static void select_database(struct client *client)
@@ -113,12 +137,10 @@ static int apply(struct client *client)
             go_on(client);
         break;
     case EXPECT_HELLO:
-        if (verdict == SAYS_ARRAY) {
-            int done = said_hello(client);
-            go_on(client);
-            return done;
-        }
-        exchange_set_unfit(&batch->base, DISCARD_UNKNOWN_STATE); /* R2: some took a part of it */
+        return verdict == SAYS_ARRAY ? said_hello(client) : refused_hello(client);
+    case EXPECT_REFUSAL:
+        if (verdict != SAYS_ERROR)
+            lose_track(client);
         break;
     case EXPECT_RESET:
         if (verdict == SAYS_RESET)
