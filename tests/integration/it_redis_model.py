@@ -10,7 +10,8 @@ import threading
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import main, test, wait_until
 from kaptest.model import SEED, Run, batches
-from kaptest.redis_model import CLIENTS, DATABASES, PASSWORDS, RULES, Consumer, RedisUser, World
+from kaptest.redis_model import (
+    CLIENTS, DATABASES, DONE, NEVER, PASSWORDS, RULES, Consumer, RedisUser, World)
 from kaptest.redis_peers import RedisServer, start
 
 MAX = 4  # connections
@@ -119,9 +120,10 @@ def check_store(t, world, users):
         for user in users:
             there = redis.admin("LRANGE", f"log:{user.number}:{database}", 0, -1)
             t.equal(len(there), len(set(there)), f"what client {user.number} pushed, once each")
-            acknowledged = {value for place, value, done in user.log
-                            if done and place == database}
-            t.equal(acknowledged - set(there), set(), "what was acknowledged and is missing")
+            pushed = {kind: {value for place, value, what in user.log
+                             if what == kind and place == database} for kind in (DONE, NEVER)}
+            t.equal(pushed[DONE] - set(there), set(), "what was acknowledged and is missing")
+            t.equal(pushed[NEVER] & set(there), set(), "what was done in spite of a refused login")
         t.equal(redis.admin("GET", "place"), b"database %d" % database, "what nobody writes")
     t.equal(popped - world.pushed, set(), "items popped that nobody pushed")
 

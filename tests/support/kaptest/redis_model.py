@@ -41,6 +41,9 @@ class World:
 STATEFUL = {"AUTH", "HELLO", "SELECT", "MULTI", "WATCH", "RESET", "CLIENT", "QUIT"}
 
 
+DONE, POSSIBLE, NEVER = "done", "possible", "never"
+
+
 def own_error(reply):
     return isinstance(reply, resp.Error) and reply.startswith((b"ERR kaproxy:", b"LOADING"))
 
@@ -54,7 +57,8 @@ class RedisUser:
         self.random = random.Random(f"{SEED} {number}")
         self.generation = 0
         self.serial = 0
-        self.log = []  # [database, value, whether that was acknowledged] of pushes to the own list
+        self.log = []  # [database, value, what became of it] of pushes to the own list
+        self.settled = 0  # so many of them are of earlier batches
         self.client = None
         self.inside = False  # of an affinity
         self.last = "nothing"
@@ -126,6 +130,8 @@ class RedisUser:
                 self.verify(words, check, reply)
         except (OSError, resp.Ended) as error:
             self.lost(f"{error!r} after {len(replies)} of {len(batch)} replies")
+        finally:
+            self.settled = len(self.log)
         return replies
 
     def failed(self, batch, replies):
@@ -154,6 +160,8 @@ class RedisUser:
     def verify(self, words, check, reply):
         if self.user == "dave" and isinstance(reply, resp.Error) and reply.startswith(b"WRONGPASS"):
             self.run_.count("refused logins of kaproxy's")
+            for entry in self.log[self.settled:]:
+                entry[2] = NEVER if entry[2] == POSSIBLE else entry[2]
             raise Lost
         right = check is None or (check(reply) if callable(check) else (
             reply == check and type(reply) is type(check)
@@ -227,11 +235,11 @@ class RedisUser:
     def push(self):
         """To the own list, of which is read at the end that nothing is there twice."""
         value = self.value()[:80]
-        entry = [self.database, value, False]
+        entry = [self.database, value, POSSIBLE]
         self.log.append(entry)
 
         def acknowledged(reply):
-            entry[2] = True
+            entry[2] = DONE
             return isinstance(reply, int)
 
         return ["RPUSH", f"log:{self.number}:{self.database}", value], acknowledged
@@ -418,7 +426,7 @@ class RedisUser:
 
     KINDS = ((pipeline, 40), (select, 10), (transaction, 10), (discarded, 3), (optimistic, 8),
              (unwatch, 2), (pop, 5), (change_user, 5), (refused_login, 3), (version_change, 3),
-             (reset, 2), (without_login, 3), (leave, 3), (leave_transaction, 1), (quit, 3))
+             (reset, 2), (without_login, 8), (leave, 3), (leave_transaction, 1), (quit, 3))
 
     def run(self):
         kinds, weights = zip(*self.KINDS)
