@@ -9,6 +9,7 @@ import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import main, test, wait_until
+from kaptest.cutter import Cutter
 from kaptest.model import SEED, Run, batches
 from kaptest.redis_model import (
     CLIENTS, DATABASES, DONE, NEVER, PASSWORDS, RULES, Consumer, RedisUser, World)
@@ -65,12 +66,12 @@ class Trouble:
         self.world.phase += 1
 
 
-def model(t, count, calm, pool=None, **server):
+def model(t, count, calm, cutting=False, **server):
     redis = t.own(RedisServer(
         t, users={name: (PASSWORDS[name], rules) for name, rules in RULES.items()}, **server))
-    kaproxy = start(t, redis, pool={"max_per_host": MAX, "max_waiting": 4096, **(pool or {})},
-                    main={"access_log": "off", "log_level": "notice",
-                                                 "shutdown_timeout": 3})
+    upstream = t.own(Cutter(redis.address, "redis")) if cutting else redis
+    kaproxy = start(t, upstream, pool={"max_per_host": MAX, "max_waiting": 4096},
+                    main={"access_log": "off", "log_level": "notice", "shutdown_timeout": 3})
     before = kaproxy.descriptors()
     world, run = World(redis, kaproxy, calm), Run(batches(count))
     consumers = [Consumer(CLIENTS + number, world, run) for number in range(MAX)]
@@ -82,6 +83,8 @@ def model(t, count, calm, pool=None, **server):
     trouble = Trouble(world)
     if calm:
         trouble.kinds = [trouble.change_default]
+    if cutting:
+        trouble.kinds += 3 * [upstream.cut]
     try:
         run.go(users, [trouble])
     finally:
@@ -137,6 +140,12 @@ def calm_model(t):
 @test("the same, with kills, restarts, passwords set and revoked [F3 to F5, R1 to R9]")
 def stormy_model(t):
     run = model(t, 5000, False)
+    t.at_least(run.counts["whole"], run.total // 2, "whole batches")
+
+
+@test("the same, with connections that are cut between it and the server [F2, F4]")
+def cut_model(t):
+    run = model(t, 2500, False, cutting=True)
     t.at_least(run.counts["whole"], run.total // 2, "whole batches")
 
 
