@@ -147,6 +147,15 @@ def quiet_replies(t):
     t.equal(kaproxy.counters()["dials"], 1, "connections")
 
 
+@test("what is answered here comes behind the replies that cannot be counted [M2, M5]")
+def answered_here(t):
+    upstream = t.own(ScriptedMemcached(
+        lambda _, line: b"" if line == b"mg miss q" else None))
+    one, _ = begin(t, upstream, pool=ONE)
+    one.send(b"mg a q\r\nmg miss q\r\nunknown\r\nget b\r\n")
+    t.equal(read_until(one, b"END\r\n"), b"EN\r\nERROR\r\n" + value_of(b"b", b"b at 1"), "replies")
+
+
 @test("clients that send quiet commands and are gone: all of it arrives, whoever waits [F2, M2]")
 def gone(t):
     upstream = t.own(Silent())

@@ -149,7 +149,9 @@ def kinds_apart(t):
         binary.send(packet("version", opaque=count))
         t.equal(Answer(binary).opaque, count, "binary")
     t.equal(kinds, ["text", "binary"] * 2, "connections, with room for one")
+    wait_until(lambda: kaproxy.counters()["idle"] == 1, "the last one to be given back")
     t.equal(kaproxy.counters()["discard_evicted"], 3, "connections that gave way")
+    t.equal(kaproxy.counters()["released"], 4, "connections given back: once for each batch")
 
 
 @test("a new binary connection is asked by NOOP; a server of text alone is an error [M4, F5]")
@@ -245,6 +247,26 @@ def login_as_it_came(t):
     other.close()
     wait_until(lambda: kaproxy.counters()["held"] == 0, "they end with their clients")
     t.equal(kaproxy.counters()["idle"], 0, "idle connections")
+
+
+@test("once a login is known to be asked for, nobody gets a connection from before [M4]")
+def login_from_now_on(t):
+    upstream = t.own(Silent())
+    one, kaproxy = begin(t, upstream, pool={"max_per_host": 3})
+    one.send(b"get a\r\n")
+    first = upstream.wait_line(b"version")
+    first.send(VERSION)
+    upstream.wait_line(b"get a")
+    other = kaproxy.connect()
+    other.send(b"get b\r\n")
+    upstream.wait_line(b"version", 2).send(b"CLIENT_ERROR unauthenticated\r\n")
+    upstream.wait_line(b"get b", 3)
+    first.send(b"END\r\n")
+    t.equal(one.read_line(), b"END\r", "the reply of who came before")
+    wait_until(lambda: kaproxy.counters()["idle"] == 1, "its connection to be idle")
+    last = kaproxy.connect()
+    last.send(store(b"login", b"user secret"))
+    upstream.wait_line(b"set login 0 0 11", 4)
 
 
 @test("a login, and a command that was answered here already: an error, and an end [M4, F5]")

@@ -8,8 +8,8 @@ static bool is_empty(const struct batch *batch)
     return batch->commands == 0 && buffer_length(&batch->expected) == 0;
 }
 
-/* A reply of ours in the command's place. Behind replies that may come or not, that place is known
- * when the barrier is answered. */
+/* A reply of ours in the command's place. Behind replies that cannot be counted, that place is
+ * known when the barrier is answered. */
 static enum batch_take answer(struct client *client, const char *data, size_t length,
                               enum batch_take result)
 {
@@ -86,7 +86,7 @@ static void note_quiet(struct mc_batch *batch, const struct memcached_command *c
 {
     if (command->quiet) {
         batch->had_quiet = batch->needs_barrier = true;
-        batch->uncounted = batch->uncounted || command->reply != MEMCACHED_NONE;
+        batch->uncounted = batch->uncounted || command->reply == MEMCACHED_META;
     } else if ((command->traits & MEMCACHED_BARRIER) != 0) {
         batch->relies_on_mn = batch->needs_barrier && !command->binary;
         batch->needs_barrier = false;

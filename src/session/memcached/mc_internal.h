@@ -50,8 +50,8 @@ struct mc_batch {
     bool had_quiet;                   /* has quiet commands */
     bool needs_barrier;               /* nothing shows when the last quiet ones are done (M2) */
     bool relies_on_mn;                /* an mn of the client's does */
-    bool uncounted;                   /* some of these may have replies, or not */
-    bool login;                       /* opens a tunnel for that (M4) */
+    bool uncounted; /* some of these are meta commands, whose replies cannot be counted */
+    bool login;     /* opens a tunnel for that (M4) */
 };
 
 struct mc_session {
