@@ -31,13 +31,6 @@ void batch_clear(struct batch *batch)
     buffer_clear(&batch->expected);
 }
 
-void batch_clear_ours(struct batch *batch)
-{
-    if (batch->base.secret)
-        buffer_wipe(&batch->base.up);
-    buffer_clear(&batch->base.up);
-}
-
 static void destroy(struct client *client)
 {
     struct batch *batch = batch_of(client);

@@ -160,7 +160,12 @@ size_t batch_stats_text(const struct listener_context *context, char *text, size
 void batch_begin(struct client *client, struct batch *batch);
 void batch_clear(struct batch *batch);
 /* Frees what is before the client's commands. */
-void batch_clear_ours(struct batch *batch);
+static inline void batch_clear_ours(struct batch *batch)
+{
+    if (batch->base.secret)
+        buffer_wipe(&batch->base.up);
+    buffer_clear(&batch->base.up);
+}
 
 /* May one more command join? */
 bool batch_may_grow(const struct client *client);
