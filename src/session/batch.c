@@ -42,7 +42,7 @@ bool batch_may_grow(const struct client *client)
 {
     const struct batch *batch = batch_of(client);
     if (batch->commands >= BATCH_COMMANDS_MAX || batch->bytes >= BATCH_BYTES_MAX ||
-        buffer_length(&batch->expected) >= BATCH_BYTES_MAX)
+        buffer_length(&batch->expected) >= BATCH_EXPECTED_MAX)
         return false;
     if (batch->stage != BATCH_OPEN || !pool_has_waiters(&client->session.allocation))
         return true;

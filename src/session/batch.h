@@ -19,6 +19,7 @@
 /* What joins a batch at most, and for how long while others wait for a connection (F1). */
 #define BATCH_COMMANDS_MAX 4096
 #define BATCH_BYTES_MAX    (1024 * 1024)
+#define BATCH_EXPECTED_MAX (128 * 1024) /* of `expected`: replies of ours are in there */
 #define BATCH_TIME_MAX     (10 * USEC_PER_MSEC)
 
 /* A command that is longer goes on before it is whole. */
@@ -193,6 +194,9 @@ enum step batch_gather(struct client *client);
 enum step batch_stream(struct client *client);
 /* Passes bytes of a reply on to the client. */
 enum step batch_pass_down(struct client *client, const char *data, size_t length);
+/* A reply of ours: it goes with what comes next, and counts as work, of which a run does no more
+ * than a piece. 0, or -1 with ENOMEM. */
+MUST_CHECK int batch_put_down(struct client *client, const char *data, size_t length);
 /* The client's commands go: there were none of ours, or their replies are good. */
 enum step batch_open(struct client *client);
 /* A reply to a command of the client's has begun: from now on nothing is sent again. */

@@ -187,7 +187,8 @@ enum step batch_stream(struct client *client)
     struct batch *batch = batch_of(client);
     if (buffer_length(&client->in) > 0) {
         enum step step = stream_in(client);
-        bool over = step == STEP_AGAIN && batch->sinking && !batch->streaming;
+        bool over = step == STEP_AGAIN && client->session.state == SESSION_READING &&
+                    batch->sinking && !batch->streaming;
         return over ? end_sinking(client) : step;
     }
     if (!batch->sinking &&
@@ -258,6 +259,12 @@ enum step batch_pass_down(struct client *client, const char *data, size_t length
     if (n > 0)
         exchange_wrote_down(client, (uint64_t)n);
     return STEP_AGAIN;
+}
+
+int batch_put_down(struct client *client, const char *data, size_t length)
+{
+    client->taken += (uint32_t)length;
+    return length > 0 ? buffer_append(&client->down, data, length) : 0;
 }
 
 enum step batch_open(struct client *client)

@@ -189,4 +189,22 @@ def lost_inside(t):
         t.equal(upstream.words("SET"), [], "commands that ran outside")
 
 
+@test("a streamed value that was answered with an error: its rest is dropped, whatever its end is [F5, F7]")
+def wrong_end(t):
+    port = t.own(ReservedPort())
+    for scheme, head in (("redis", b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100000\r\n"),
+                         ("memcached", b"set k 0 0 100000\r\n")):
+        kaproxy = start(t, f"{scheme}://127.0.0.1:{port.port}")
+        for end in b"\r\n", b"xx":
+            one = kaproxy.connect()
+            one.send(head + b"z" * 80000)
+            t.check(b"kaproxy: connect: " in one.receive(), "no error")
+            one.send(b"z" * 20000 + end)
+            if end == b"xx":
+                t.equal(one.read_end()[0], b"", "what comes behind a wrong end")
+            else:
+                one.send(b"PING\r\n" if scheme == "redis" else b"get a\r\n")
+                t.check(b"kaproxy: connect: " in one.receive(), "no error for the next command")
+
+
 main()

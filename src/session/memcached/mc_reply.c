@@ -31,11 +31,12 @@ static enum step pass_local(struct client *client, struct run *run)
     struct batch *batch = batch_of(client);
     size_t length = mc_queue_front(batch).length;
     enum step step = pass_run(client, run);
-    if (step == STEP_AGAIN && length > 0)
-        step = batch_pass_down(client, mc_queue_local(batch), length);
-    if (step == STEP_AGAIN)
-        mc_queue_pop(batch);
-    return step;
+    if (step != STEP_AGAIN)
+        return step;
+    if (batch_put_down(client, mc_queue_local(batch), length) < 0)
+        return exchange_finish(client, SESSION_ERROR);
+    mc_queue_pop(batch);
+    return STEP_AGAIN;
 }
 
 static void swallow(struct client *client, struct run *run, size_t length)

@@ -193,11 +193,10 @@ static enum step pass_local(struct client *client)
 {
     struct batch *batch = batch_of(client);
     const char *entry = buffer_data(&batch->expected);
-    enum step step =
-        batch_pass_down(client, entry + 1 + sizeof(uint32_t), redis_number_at(entry + 1));
-    if (step == STEP_AGAIN)
-        redis_pop(batch);
-    return step;
+    if (batch_put_down(client, entry + 1 + sizeof(uint32_t), redis_number_at(entry + 1)) < 0)
+        return exchange_finish(client, SESSION_ERROR);
+    redis_pop(batch);
+    return STEP_AGAIN;
 }
 
 /* What comes next is no reply; those before it are. */
