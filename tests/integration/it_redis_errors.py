@@ -202,6 +202,7 @@ def wrong_end(t):
             one.send(b"z" * 20000 + end)
             if end == b"xx":
                 t.equal(one.read_end()[0], b"", "what comes behind a wrong end")
+                t.check(kaproxy.is_running(), "it goes on")
             else:
                 one.send(b"PING\r\n" if scheme == "redis" else b"get a\r\n")
                 t.check(b"kaproxy: connect: " in one.receive(), "no error for the next command")
