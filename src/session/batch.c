@@ -313,7 +313,7 @@ static usec_t quiet_max(const struct client *client)
     const struct batch *batch = batch_of(client);
     const struct config_listener *config = client->session.context->config;
     bool relaying = client->session.state == SESSION_RELAYING && !exchange_has_down(client);
-    if (relaying && batch->holds)
+    if (relaying && batch->holds && batch->stage == BATCH_OPEN)
         return 0;
     return relaying && !batch->streaming ? config->response_timeout : config->idle_timeout;
 }

@@ -221,6 +221,8 @@ enum step batch_fail_no_tunnel(struct client *client);
 enum step batch_upstream_failed(struct client *client, enum pool_discard reason);
 enum step batch_unacked(struct client *client);
 enum step batch_time_is_over(struct client *client);
+/* The client of a blocking command that waits has left (R8). */
+enum step batch_left_waiting(struct client *client);
 
 /* That as a failure, noted and logged. */
 void batch_no_tunnel(struct client *client, struct failure *failure);

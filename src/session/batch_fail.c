@@ -85,7 +85,8 @@ enum step batch_fail_no_tunnel(struct client *client)
     struct session *session = &client->session;
     struct failure failure;
     batch_no_tunnel(client, &failure);
-    if (exchange_is_leased(client) && session->context->config->reuse != REUSE_NEVER)
+    if (exchange_is_leased(client) && client->exchange->sent_at == 0 && !client->affinity &&
+        session->context->config->reuse != REUSE_NEVER)
         pool_release(&session->allocation, RELEASE_PEEK);
     client->last = true;
     return answer(client, &failure, SESSION_ALLOC_FAILED, DISCARD_NOT_REUSABLE);
@@ -136,11 +137,19 @@ static enum step upstream_is_late(struct client *client)
     return batch_fail(client, &failure, SESSION_IDLE_TIMEOUT, DISCARD_IDLE_TIMEOUT);
 }
 
+enum step batch_left_waiting(struct client *client)
+{
+    pool_discard(&client->session.allocation, DISCARD_CLIENT_ABORT, true);
+    return exchange_finish(client, SESSION_CLIENT_LEFT);
+}
+
 /* A client between two batches ends in order; one that stalls in a command, or does not take its
  * replies, is cut (F1). */
 enum step batch_time_is_over(struct client *client)
 {
     const struct batch *batch = batch_of(client);
+    if (batch != NULL && batch->holds && client->session.client.hangup)
+        return batch_left_waiting(client);
     if (batch == NULL) {
         if (exchange_is_leased(client)) /* affinity_timeout (R5) */
             pool_discard(&client->session.allocation, DISCARD_IDLE_TIMEOUT, true);

@@ -347,7 +347,7 @@ static enum step end_batch(struct client *client)
 static enum step take_surplus(struct client *client)
 {
     struct batch *batch = batch_of(client);
-    if (batch_protocol_of(client)->is_for_client(client) &&
+    if (batch_protocol_of(client)->is_for_client(client) && !relay_keeps(&batch->base.bulk_down) &&
         pool_reserve_hold(&client->session.allocation)) {
         pool_hold(&client->session.allocation);
         return exchange_open_tunnel(client);
@@ -444,14 +444,22 @@ static enum step relay_down(struct client *client)
     return take(client, scratch.data, (size_t)n);
 }
 
+/* The client of a blocking command has ended. What need not wait is answered at once, and may be
+ * what a half-close waits for. */
+static bool waits_in_vain(struct client *client)
+{
+    struct session *session = &client->session;
+    usec_t now = loop_now(session->context->worker.loop), sent_at = client->exchange->sent_at;
+    session->limit_at = (sent_at == 0 ? now : sent_at) + DEPARTURE_HALF_CLOSE;
+    return session->limit_at <= now;
+}
+
 /* The replies first: the last one ends the batch. */
 enum step batch_relay(struct client *client)
 {
     struct batch *batch = batch_of(client);
-    if (batch->holds && client->session.client.hangup) {
-        pool_discard(&client->session.allocation, DISCARD_CLIENT_ABORT, true);
-        return exchange_finish(client, SESSION_CLIENT_LEFT);
-    }
+    if (batch->holds && client->session.client.hangup && waits_in_vain(client))
+        return batch_left_waiting(client);
     enum step down = relay_down(client);
     if (down == STEP_GONE || down == STEP_DONE)
         return down;

@@ -182,4 +182,16 @@ def gone(t):
     wait_until(lambda: kaproxy.counters()["idle"] == 1, "the connection to be given back")
 
 
+@test("two of the client's own mn behind a quiet command, which the server does not know [M2]")
+def two_of_its_own(t):
+    upstream = t.own(ScriptedMemcached(
+        lambda _, line: {b"version": b"VERSION 1.4.39\r\n", b"mn": b"ERROR\r\n",
+                         b"mg a v q": b"ERROR\r\n"}.get(line)))
+    one, kaproxy = begin(t, upstream, pool=ONE)
+    one.send(b"mg a v q\r\nmn\r\nmn\r\n")
+    t.equal(read_until(one, b"ERROR\r\n" * 3), b"ERROR\r\n" * 3, "a reply to each")
+    one.send(b"get a\r\n")
+    t.equal(read_until(one, b"END\r\n"), value_of(b"a", b"a at 1"), "the next reply")
+
+
 main()

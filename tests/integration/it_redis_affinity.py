@@ -3,9 +3,10 @@
 own; it ends with the server's replies, or with the client."""
 
 import sys
+import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import main, test, wait_until
+from kaptest import WAIT_MAX, main, test, wait_until
 from kaptest.redis_peers import RedisServer, client, start
 from kaptest.resp import OK, Ended, Error, Push, ScriptedRedis
 
@@ -252,6 +253,30 @@ def about_connections(t):
         reply = one.ask("CLIENT", "KILL", "ID", peer["id"])
         t.check(isinstance(reply, (int, Error)), f"{reply!r}")
     t.equal(one.ask("GET", "k"), None, "the next reply")
+
+
+@test("a push while no tunnel is free: its connection goes to nobody else [R6, F9]")
+def push_without_place(t):
+    go = threading.Event()
+    t.callback(go.set)
+
+    def answer(connection, words):
+        if words == [b"GET", b"a"]:
+            connection.send(b">2\r\n+some\r\n+push\r\n")
+            go.wait(WAIT_MAX)
+            return b"$9\r\na's value\r\n"
+        return None
+
+    upstream = t.own(ScriptedRedis(answer))
+    kaproxy = start(t, upstream, pool={"max_per_host": 1, "max_tunnels": 0})
+    one, other = client(kaproxy), client(kaproxy)
+    one.send("GET a")
+    t.check(all(isinstance(value, Error) for value in one.read_end()), "a reply")
+    other.send("GET b")
+    wait_until(lambda: "GET b" in upstream.words() or kaproxy.counters()["busy"] == 1,
+               "a connection for another client")
+    go.set()
+    t.equal(other.reply(), b"b at 2", "another client's reply")
 
 
 main()

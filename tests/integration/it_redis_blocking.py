@@ -3,11 +3,12 @@
 would wake them, and give theirs back when they leave."""
 
 import sys
+import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import main, test, wait_until
 from kaptest.redis_peers import RedisServer, client, start
-from kaptest.resp import Ended, Error, ScriptedRedis
+from kaptest.resp import Ended, Error, ScriptedRedis, encode
 
 
 @test("as many BLPOP as max_per_host, and twice: the producer is served, and all of them [R8, F9]")
@@ -127,6 +128,46 @@ def wait(t):
     t.equal([text for text in upstream.words() if text.startswith("WAIT")],
             ["WAIT 0 0", "WAIT 0 0", "WAITAOF 0 0 0", "WAITAOF 0 0 0"], "those that arrived")
     t.equal(one.ask("GET", "k"), b"k at 1", "the same client afterwards")
+
+
+@test("WAIT behind WAIT without end: others are served [F1, R9]")
+def fair(t):
+    upstream = t.own(ScriptedRedis(lambda _, w: b":7\r\n" if w[0] == b"WAIT" else None))
+    kaproxy = start(t, upstream, pool={"max_per_host": 1})
+    endless, other = client(kaproxy), client(kaproxy)
+    waits, over = encode("WAIT 0 0") * 50, threading.Event()
+    t.callback(over.set)
+
+    def flood():
+        endless.send("SET k v")
+        while not over.is_set():
+            try:
+                endless.channel.send(waits)
+            except OSError:
+                return
+
+    def drain():
+        while not over.is_set() and endless.channel.receive():
+            pass
+
+    threads = [threading.Thread(target=each, daemon=True) for each in (flood, drain)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: upstream.words().count("WAIT 0 0") > 500, "many of them")
+    t.equal(other.ask("GET", "k"), b"k at 1", "another client's reply")
+    over.set()
+
+
+@test("what a blocking command finds is its client's, though that has sent its end with it [F2, R8]")
+def half_closed(t):
+    redis = t.own(RedisServer(t))
+    redis.admin("RPUSH", "list", "item")
+    kaproxy = start(t, redis)
+    one = client(kaproxy)
+    one.send("PING", "BLPOP list 0")
+    one.channel.fin()
+    t.equal(one.read_end(), [b"PONG", [b"list", b"item"]], "the replies")
+    t.equal(redis.admin("LLEN", "list"), 0, "what is left")
 
 
 main()

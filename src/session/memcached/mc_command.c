@@ -88,7 +88,7 @@ static void note_quiet(struct mc_batch *batch, const struct memcached_command *c
         batch->had_quiet = batch->needs_barrier = true;
         batch->uncounted = batch->uncounted || command->reply == MEMCACHED_META;
     } else if ((command->traits & MEMCACHED_BARRIER) != 0) {
-        batch->relies_on_mn = batch->needs_barrier && !command->binary;
+        batch->relies_on_mn = batch->relies_on_mn || (batch->needs_barrier && !command->binary);
         batch->needs_barrier = false;
     }
 }

@@ -161,16 +161,19 @@ enum step mc_take_first(struct client *client)
 /* NOOP's opaque, by which its reply is known: none that the client waits for has it. */
 static uint32_t barrier_opaque(const struct batch *batch)
 {
-    uint32_t opaque = first_opaque();
+    /* There are fewer entries than that, so one is free. */
+    enum { CANDIDATES = BATCH_EXPECTED_MAX / sizeof(struct mc_entry) + BATCH_COMMANDS_MAX };
+    bool used[CANDIDATES] = {false};
+    uint32_t first = first_opaque(), i = 0;
     struct mc_entry entry;
     size_t at = 0;
     while (mc_queue_next(batch, &at, &entry)) {
-        if (entry.what == MC_LOCAL || entry.expect.opaque != opaque)
-            continue;
-        opaque++;
-        at = 0;
+        if (entry.what != MC_LOCAL && entry.expect.opaque - first < CANDIDATES)
+            used[entry.expect.opaque - first] = true;
     }
-    return opaque;
+    while (i < CANDIDATES - 1 && used[i])
+        i++;
+    return first + i;
 }
 
 int mc_seal(struct client *client)

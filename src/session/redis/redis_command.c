@@ -77,8 +77,6 @@ static enum batch_take answer(const struct taken *taken, const char *text)
     char line[256];
     int n = snprintf(line, sizeof(line), "-ERR kaproxy: %s\r\n", text);
     assert(taken->whole);
-    if (!batch_may_grow(taken->client))
-        return BATCH_APART;
     if (redis_expect_local(taken->client, line, (size_t)n) < 0)
         return BATCH_NO_MEMORY;
     buffer_consume(&taken->client->in, taken->in_length);
@@ -396,8 +394,11 @@ static enum batch_take take_command(struct taken *taken)
     taken->known = resp_classify(taken->command, taken->data);
     if ((taken->known->flags & RESP_UNKNOWN) != 0 && is_stateless(taken))
         taken->known = &stateless;
-    if (!batch_may_grow(taken->client) && taken->known->effect != RESP_WAIT)
-        return BATCH_APART;
+    if (!batch_may_grow(taken->client)) {
+        if (taken->known->effect != RESP_WAIT || !taken->batch->wrote)
+            return BATCH_APART;
+        taken->batch->base.full = true; /* it belongs to what is before it, and is the last one */
+    }
     if (taken->batch->must_select && taken->known->effect != RESP_SELECT)
         return BATCH_APART;
     if (taken->known->effect == RESP_PLAIN && (taken->known->flags & RESP_OF_CLIENT) == 0)

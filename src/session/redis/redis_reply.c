@@ -232,7 +232,7 @@ static enum step begin_reply(struct client *client, struct run *run, const char 
 /* A push, among replies: from now on nothing is counted any more (R6). */
 static enum step open_for_push(struct client *client)
 {
-    if (!exchange_is_sent(client->exchange))
+    if (!exchange_is_sent(client->exchange) || relay_keeps(&client->exchange->bulk_down))
         return batch_fail_malformed(client);
     if (!pool_reserve_hold(&client->session.allocation))
         return batch_fail_no_tunnel(client);
