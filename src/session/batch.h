@@ -209,6 +209,8 @@ void batch_reply_started(struct client *client);
  * which a part is out is cut. */
 enum step batch_fail(struct client *client, const struct failure *failure, enum session_end end,
                      enum pool_discard reason);
+/* Commands are answered with an error that says this: logs it, and notes it for the access log. */
+void batch_note_failure(struct client *client, const struct failure *failure);
 /* The upstream sent what is no reply. */
 enum step batch_fail_malformed(struct client *client);
 /* All is answered with errors, and nothing leased: goes on with the client, or ends it. */

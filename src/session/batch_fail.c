@@ -14,9 +14,10 @@ enum step batch_answered(struct client *client, bool closes, enum session_end en
     return STEP_AGAIN;
 }
 
-/* What goes wrong on a connection is told when it happens: the client may stay for long, and its
- * line tells of the last one only. */
-static void note_failure(struct client *client, const struct failure *failure)
+/* It is told when it happens: the client may stay for long, and its line tells of the last one
+ * only.
+ */
+void batch_note_failure(struct client *client, const struct failure *failure)
 {
     struct session *session = &client->session;
     char error[2 * sizeof(failure->text)];
@@ -52,7 +53,7 @@ static enum step answer(struct client *client, const struct failure *failure, en
 enum step batch_fail(struct client *client, const struct failure *failure, enum session_end end,
                      enum pool_discard reason)
 {
-    note_failure(client, failure);
+    batch_note_failure(client, failure);
     return answer(client, failure, end, reason);
 }
 

@@ -407,4 +407,18 @@ def wiped(t):
     t.equal(found, 0, "places that have it")
 
 
+@test("a user that may no longer SELECT: sessions in database 0 get a new connection [R1, R4]")
+def select_forbidden(t):
+    redis = t.own(RedisServer(t, users=ALICE))
+    kaproxy = start(t, redis, pool=ONE)
+    one, other = client(kaproxy), client(kaproxy)
+    t.equal(one.pipeline("AUTH alice rabbit", "SELECT 5"), [b"OK", b"OK"], "a connection in 5")
+    redis.admin("ACL", "SETUSER", "alice", "-select")
+    t.equal(other.pipeline("AUTH alice rabbit", "SET k v", "GET k"), [b"OK", b"OK", b"v"], "replies")
+    t.check(isinstance(one.ask("GET k"), Error), "no error in the database that is forbidden")
+    kaproxy.wait_log("function=prepare errno=13")
+    redis.admin("SELECT", 0)
+    t.equal(redis.admin("GET", "k"), b"v", "where it is")
+
+
 main()

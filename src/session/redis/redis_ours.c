@@ -1,4 +1,5 @@
 /* Replies to commands of ours, which the client does not see. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,12 +58,16 @@ static enum step refused(struct client *client, const struct resp_head *head, bo
                          enum pool_discard reason)
 {
     bool closes;
+    struct failure failure = {.function = "prepare", .number = EACCES};
     const struct redis_batch *batch = redis_batch_of(client);
     bool alone = batch->ours_done + 1 == batch->ours_count &&
                  buffer_length(&client->exchange->response_in) == head->size;
     char line[1024];
     int n = snprintf(line, sizeof(line), "-%.*s\r\n",
                      (int)(head->length < 900 ? head->length : 900), head->line);
+    snprintf(failure.text, sizeof(failure.text), "the upstream says: %.*s",
+             (int)(head->length < 128 ? head->length : 128), head->line);
+    batch_note_failure(client, &failure);
     if (redis_answer_rest_line(client, line, (size_t)n, &closes) < 0)
         return exchange_finish(client, SESSION_ERROR);
     if (known && alone && client->session.context->config->reuse != REUSE_NEVER)
@@ -127,6 +132,8 @@ static enum step apply_ours(struct client *client, const struct resp_head *head)
         break;
     }
     case OURS_SELECT:
+        if (verdict != SAYS_OK && redis->state.tag.variant == 0) /* where a new one is anyway */
+            return batch_start_over(client, DISCARD_UNKNOWN_STATE);
         if (verdict != SAYS_OK)
             return refused(client, head, true, DISCARD_UNKNOWN_STATE);
         redis_conn_set_database(client, redis->state.tag.variant);
