@@ -457,15 +457,17 @@ static const char *format_tls_close_notify(const void *field, char buffer[CONFIG
 
 /* Addresses and endpoints. */
 
+/* A password may stand before an @, and a log has more readers than the file: that is not shown. */
 static int parse_endpoint(struct config_input *input, void *field)
 {
-    const char *error;
-
-    if (endpoint_parse(field, input->text, &error) == 0)
+    const char *error, *text = input->text, *mark = strstr(text, "://"), *at = strrchr(text, '@');
+    if (endpoint_parse(field, text, &error) == 0)
         return 0;
-    if (endpoint_parse_scheme(field, input->text) < 0) /* what the other keys are checked by */
+    if (endpoint_parse_scheme(field, text) < 0) /* what the other keys are checked by */
         *(struct endpoint *)field = (struct endpoint){0};
-    return refuse(input, "\"%s\": %s", input->text, error);
+    if (mark == NULL || at == NULL || at < mark)
+        return refuse(input, "\"%s\": %s", text, error);
+    return refuse(input, "\"%.*s://...%s\": %s", (int)(mark - text), text, at, error);
 }
 
 static const char *format_endpoint(const void *field, char buffer[CONFIG_VALUE_MAX])

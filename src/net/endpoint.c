@@ -112,10 +112,10 @@ static const char *parse_authority(struct endpoint *endpoint, const char *text)
 {
     const char *error;
 
+    if (strchr(text, '@') != NULL)
+        return "a user name is not allowed, just scheme://addr:port: clients log in themselves";
     if (text[strcspn(text, "/?#")] != '\0')
         return "a path is not allowed, just scheme://addr:port";
-    if (strchr(text, '@') != NULL)
-        return "a user name is not allowed, just scheme://addr:port";
     if (*text == '[') {
         const char *close = strchr(text, ']');
         if (close == NULL || (close[1] != '\0' && close[1] != ':'))

@@ -114,7 +114,8 @@ static void test_mistakes(void **state)
     assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=redis://x/0\n", 3,
                    "a path is not allowed");
     assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=redis://user:secret@x\n", 3,
-                   "a user name is not allowed");
+                   "upstream: \"redis://...@x\": a user name is not allowed, just "
+                   "scheme://addr:port: clients log in themselves");
 }
 
 int main(void)
