@@ -4,6 +4,11 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Batches that a listener keeps for the next ones. */
+#define FREE_LIST_MAX FREE_LIST(16)
 
 static struct client *client_of(struct session *session)
 {
@@ -16,26 +21,69 @@ static struct batch_stats *listener_stats(struct client *client)
     return &listener->stats;
 }
 
-void batch_begin(struct client *client, struct batch *batch)
+int batch_listener_init(struct listener_context *context, size_t size)
 {
-    exchange_begin(client, &batch->base);
-    batch->base.replayable = true;
+    context->of_protocol = calloc(1, size);
+    return context->of_protocol == NULL ? -1 : 0;
 }
 
-void batch_clear(struct batch *batch)
+void batch_listener_free(struct listener_context *context)
 {
+    struct batch_listener *listener = context->of_protocol;
+    struct batch *batch;
+    while ((batch = listener->free_batches) != NULL) {
+        listener->free_batches = batch->next_free;
+        free(batch);
+    }
+    free(listener);
+    context->of_protocol = NULL;
+}
+
+/* 0, or -1 with ENOMEM. */
+static int create(struct client *client)
+{
+    struct batch_listener *listener = client->session.context->of_protocol;
+    const struct batch_protocol *protocol = batch_protocol_of(client);
+    struct batch *batch = listener->free_batches;
+    if (batch != NULL) {
+        listener->free_batches = batch->next_free;
+        listener->free_batch_count--;
+    } else if ((batch = malloc(protocol->batch_size)) == NULL) {
+        return -1;
+    }
+    memset(batch, 0, protocol->batch_size);
+    exchange_begin(client, &batch->base);
+    batch->base.replayable = true;
+    protocol->begin(client);
+    return 0;
+}
+
+static void destroy(struct client *client)
+{
+    struct batch_listener *listener = client->session.context->of_protocol;
+    struct batch *batch = batch_of(client);
+    client->exchange = NULL;
+    if (batch_protocol_of(client)->clear != NULL)
+        batch_protocol_of(client)->clear(batch);
     exchange_clear(&batch->base);
     if (batch->base.secret)
         buffer_wipe(&batch->held);
     buffer_clear(&batch->held);
     buffer_clear(&batch->expected);
+    if (listener->free_batch_count == FREE_LIST_MAX) {
+        free(batch);
+        return;
+    }
+    batch->next_free = listener->free_batches;
+    listener->free_batches = batch;
+    listener->free_batch_count++;
 }
 
-static void destroy(struct client *client)
+void batch_clear_client(struct client *client)
 {
-    struct batch *batch = batch_of(client);
-    client->exchange = NULL;
-    batch_protocol_of(client)->destroy(client, batch);
+    if (client->exchange != NULL)
+        destroy(client);
+    exchange_clear_client(client);
 }
 
 bool batch_may_grow(const struct client *client)
@@ -138,9 +186,18 @@ static enum step begin(struct client *client)
         if (step != STEP_AGAIN)
             return step;
     }
-    return batch_protocol_of(client)->create(client) == NULL
-               ? exchange_finish(client, SESSION_ERROR)
-               : STEP_AGAIN;
+    return create(client) < 0 ? exchange_finish(client, SESSION_ERROR) : STEP_AGAIN;
+}
+
+/* The command that nobody wants: what comes behind it is a batch of its own. */
+static enum step sink(struct client *client)
+{
+    enum step step = batch_stream(client);
+    bool over = step == STEP_AGAIN && client->session.state == SESSION_READING &&
+                !batch_of(client)->streaming;
+    if (over)
+        destroy(client);
+    return step;
 }
 
 static enum step read_step(struct client *client)
@@ -154,7 +211,7 @@ static enum step read_step(struct client *client)
         return step;
     struct batch *batch = batch_of(client);
     if (batch->sinking)
-        return batch_stream(client);
+        return sink(client);
     if (batch_gather(client) == STEP_GONE)
         return STEP_GONE;
     if (batch->commands > 0)

@@ -34,9 +34,10 @@ enum batch_stage {
 
 struct batch {
     struct exchange base; /* ahead, tail: the client's commands; up: ours, which come before them */
-    struct buffer held;   /* PREPARING: what goes to `ahead` then */
-    struct buffer expected; /* what is to come of replies */
-    size_t bytes;           /* of commands, so far */
+    struct batch *next_free; /* while it is one */
+    struct buffer held;      /* PREPARING: what goes to `ahead` then */
+    struct buffer expected;  /* what is to come of replies */
+    size_t bytes;            /* of commands, so far */
     uint32_t commands;
     usec_t opened_at; /* when it got its connection */
     enum batch_stage stage;
@@ -70,9 +71,11 @@ enum batch_prepare {
 };
 
 struct batch_protocol {
-    /* An empty batch, all zero but for what the protocol knows; NULL: no memory. */
-    struct batch *(*create)(struct client *client);
-    void (*destroy)(struct client *client, struct batch *batch);
+    size_t batch_size; /* of the struct that begins with a struct batch */
+    /* An empty batch, all zero, begins. */
+    void (*begin)(struct client *client);
+    /* Frees what the protocol holds of one. NULL: nothing. */
+    void (*clear)(struct batch *batch);
     /* Takes the command at the front of client->in, which has some bytes. */
     enum batch_take (*take)(struct client *client);
     /* The command whose rest is to come: how much of it is, next, payload of known length, whose
@@ -127,6 +130,8 @@ struct batch_client {
 /* A protocol's part of a listener's context begins with it. */
 struct batch_listener {
     struct batch_stats stats;
+    struct batch *free_batches; /* to be used again */
+    unsigned free_batch_count;
 };
 
 static inline struct batch_client *batch_client_of(struct client *client)
@@ -157,9 +162,12 @@ struct conn_info *batch_conn_info(struct session *session);
 void batch_log_fields(struct session *session, struct log_line *line);
 size_t batch_stats_text(const struct listener_context *context, char *text, size_t size);
 
-/* For batch_protocol.create: begins one; for destroy: frees what it holds. */
-void batch_begin(struct client *client, struct batch *batch);
-void batch_clear(struct batch *batch);
+/* A listener's part of a protocol, of so many bytes, all zero. */
+MUST_CHECK int batch_listener_init(struct listener_context *context, size_t size);
+void batch_listener_free(struct listener_context *context);
+/* The session ends: frees its batch, and what its client holds. */
+void batch_clear_client(struct client *client);
+
 /* Frees what is before the client's commands. */
 static inline void batch_clear_ours(struct batch *batch)
 {
@@ -192,8 +200,19 @@ enum step batch_fill(struct client *client);
 enum step batch_gather(struct client *client);
 /* Goes on with the command whose rest is to come. */
 enum step batch_stream(struct client *client);
-/* Passes bytes of a reply on to the client. */
-enum step batch_pass_down(struct client *client, const char *data, size_t length);
+/* Bytes in front of base.response_in that are for the client, and go together. */
+struct batch_run {
+    const char *data;
+    size_t length;
+};
+
+static inline struct batch_run batch_run_begin(const struct client *client)
+{
+    return (struct batch_run){.data = buffer_data(&client->exchange->response_in)};
+}
+
+/* Passes them on; an empty run begins behind them. */
+enum step batch_pass_run(struct client *client, struct batch_run *run);
 /* A reply of ours: it goes with what comes next, and counts as work, of which a run does no more
  * than a piece. 0, or -1 with ENOMEM. */
 MUST_CHECK int batch_put_down(struct client *client, const char *data, size_t length);

@@ -173,24 +173,11 @@ static enum step stream_in(struct client *client)
     return used == 0 && !whole ? batch_fill(client) : STEP_AGAIN;
 }
 
-/* The command that nobody wants is over: what comes behind it is a batch of its own. */
-static enum step end_sinking(struct client *client)
-{
-    struct batch *batch = batch_of(client);
-    client->exchange = NULL;
-    batch_protocol_of(client)->destroy(client, batch);
-    return STEP_AGAIN;
-}
-
 enum step batch_stream(struct client *client)
 {
     struct batch *batch = batch_of(client);
-    if (buffer_length(&client->in) > 0) {
-        enum step step = stream_in(client);
-        bool over = step == STEP_AGAIN && client->session.state == SESSION_READING &&
-                    batch->sinking && !batch->streaming;
-        return over ? end_sinking(client) : step;
-    }
+    if (buffer_length(&client->in) > 0)
+        return stream_in(client);
     if (!batch->sinking &&
         is_bulk(&batch->base.bulk_up, batch_protocol_of(client)->payload_left(batch)))
         return stream_bulk(client);
@@ -248,16 +235,20 @@ void batch_reply_started(struct client *client)
         exchange_set_down_stage(exchange, DOWN_STARTED);
 }
 
-enum step batch_pass_down(struct client *client, const char *data, size_t length)
+enum step batch_pass_run(struct client *client, struct batch_run *run)
 {
     struct iovec pieces[1 + EXCHANGE_PIECES_MAX];
+    if (run->length == 0)
+        return STEP_AGAIN;
     assert(!relay_keeps(&client->exchange->bulk_down) || !client->session.client.writable);
-    pieces[1] = (struct iovec){.iov_base = (char *)(uintptr_t)data, .iov_len = length};
+    pieces[1] = (struct iovec){.iov_base = (char *)(uintptr_t)run->data, .iov_len = run->length};
     ssize_t n = exchange_pass(&client->session.client, &client->down, pieces, 1);
     if (n < 0)
         return exchange_finish(client, errno == ENOMEM ? SESSION_ERROR : SESSION_CLIENT_RESET);
     if (n > 0)
         exchange_wrote_down(client, (uint64_t)n);
+    buffer_consume(&client->exchange->response_in, run->length);
+    *run = batch_run_begin(client);
     return STEP_AGAIN;
 }
 

@@ -1,13 +1,7 @@
 /* The protocol of memcached listeners, and its part of a listener. */
 #include "session/memcached/mc.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "session/memcached/mc_internal.h"
-
-/* Batches that a listener keeps for the next ones. */
-#define FREE_LIST_MAX FREE_LIST(16)
 
 /* What a session of the binary protocol begins with. */
 #define BINARY_FIRST 0x80
@@ -19,60 +13,17 @@ static struct mc_session *of_session(struct session *session)
 
 static int listener_init(struct listener_context *context)
 {
-    context->of_protocol = calloc(1, sizeof(struct mc_listener));
-    return context->of_protocol == NULL ? -1 : 0;
-}
-
-static void listener_free(struct listener_context *context)
-{
-    struct mc_listener *listener = context->of_protocol;
-    struct mc_batch *batch;
-    while ((batch = listener->free_batches) != NULL) {
-        listener->free_batches = batch->next_free;
-        free(batch);
-    }
-    free(listener);
-    context->of_protocol = NULL;
+    return batch_listener_init(context, sizeof(struct mc_listener));
 }
 
 /* By its first byte, as the upstream does it. */
-static void choose_kind(struct client *client)
+static void begin(struct client *client)
 {
     struct pool_tag *tag = &mc_of(client)->tag;
     bool binary = (unsigned char)buffer_data(&client->in)[0] == BINARY_FIRST;
     if (mc_tag_kind(tag) == MC_UNKNOWN)
         tag->identity[0] = binary ? MC_BINARY : MC_TEXT;
     client->session.allocation.tag = tag;
-}
-
-static struct batch *create(struct client *client)
-{
-    struct mc_listener *listener = mc_listener_of(client);
-    struct mc_batch *batch = listener->free_batches;
-    if (batch != NULL) {
-        listener->free_batches = batch->next_free;
-        listener->free_batch_count--;
-    } else if ((batch = malloc(sizeof(*batch))) == NULL) {
-        return NULL;
-    }
-    memset(batch, 0, sizeof(*batch));
-    batch_begin(client, &batch->base);
-    choose_kind(client);
-    return &batch->base;
-}
-
-static void destroy_batch(struct client *client, struct batch *base)
-{
-    struct mc_listener *listener = mc_listener_of(client);
-    struct mc_batch *batch = container_of(base, struct mc_batch, base);
-    batch_clear(base);
-    if (listener->free_batch_count == FREE_LIST_MAX) {
-        free(batch);
-        return;
-    }
-    batch->next_free = listener->free_batches;
-    listener->free_batches = batch;
-    listener->free_batch_count++;
 }
 
 static uint64_t payload_left(const struct batch *batch)
@@ -110,8 +61,8 @@ static bool is_for_client(const struct client *client)
 }
 
 static const struct batch_protocol mc_batches = {
-    .create = create,
-    .destroy = destroy_batch,
+    .batch_size = sizeof(struct mc_batch),
+    .begin = begin,
     .take = mc_take,
     .payload_left = payload_left,
     .payload_moved = payload_moved,
@@ -133,11 +84,7 @@ static void start(struct session *session)
 
 static void destroy(struct session *session)
 {
-    struct client *client = &of_session(session)->base.client;
-    if (client->exchange != NULL)
-        destroy_batch(client, batch_of(client));
-    client->exchange = NULL;
-    exchange_clear_client(client);
+    batch_clear_client(&of_session(session)->base.client);
 }
 
 const struct protocol mc_protocol = {
@@ -145,7 +92,7 @@ const struct protocol mc_protocol = {
     .watches_late = true,
     .first_state = SESSION_READING,
     .listener_init = listener_init,
-    .listener_free = listener_free,
+    .listener_free = batch_listener_free,
     .start = start,
     .on_connection = batch_on_connection,
     .run = exchange_run,

@@ -41,7 +41,6 @@ struct mc_entry {
 
 struct mc_batch {
     struct batch base;
-    struct mc_batch *next_free;       /* while it is one */
     struct memcached_command command; /* the one at the front of client->in, or that is streamed */
     struct memcached_reply reply;     /* the one that is read */
     size_t tunnel_length;             /* of the command that opens a tunnel; 0: not known */
@@ -63,8 +62,6 @@ struct mc_session {
 struct mc_listener {
     struct batch_listener base;
     usec_t login_until[MC_KINDS]; /* the upstream wants one, as far as we know (M4) */
-    struct mc_batch *free_batches;
-    unsigned free_batch_count;
 };
 
 static inline struct mc_session *mc_of(struct client *client)

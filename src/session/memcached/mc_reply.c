@@ -7,30 +7,12 @@
 /* A reply to a command of ours is longer than that: it is none. */
 #define OURS_MAX BATCH_WHOLE_MAX
 
-/* Bytes for the client in front of response_in, that are passed on together. */
-struct run {
-    const char *data;
-    size_t length;
-};
-
-static enum step pass_run(struct client *client, struct run *run)
-{
-    size_t length = run->length;
-    if (length == 0)
-        return STEP_AGAIN;
-    if (batch_pass_down(client, run->data, length) == STEP_GONE)
-        return STEP_GONE;
-    buffer_consume(&client->exchange->response_in, length);
-    *run = (struct run){.data = buffer_data(&client->exchange->response_in)};
-    return STEP_AGAIN;
-}
-
 /* Ours, which is in front of the queue. */
-static enum step pass_local(struct client *client, struct run *run)
+static enum step pass_local(struct client *client, struct batch_run *run)
 {
     struct batch *batch = batch_of(client);
     size_t length = mc_queue_front(batch).length;
-    enum step step = pass_run(client, run);
+    enum step step = batch_pass_run(client, run);
     if (step != STEP_AGAIN)
         return step;
     if (batch_put_down(client, mc_queue_local(batch), length) < 0)
@@ -39,7 +21,7 @@ static enum step pass_local(struct client *client, struct run *run)
     return STEP_AGAIN;
 }
 
-static void swallow(struct client *client, struct run *run, size_t length)
+static void swallow(struct client *client, struct batch_run *run, size_t length)
 {
     struct buffer *in = &client->exchange->response_in;
     buffer_consume(in, length);
@@ -70,12 +52,12 @@ static void heed_mn(struct client *client)
 }
 
 /* The reply to a barrier of ours, in one piece, which the client does not see. */
-static enum step take_barrier(struct client *client, struct run *run)
+static enum step take_barrier(struct client *client, struct batch_run *run)
 {
     struct mc_batch *batch = mc_batch_of(client);
     const struct mc_entry entry = mc_queue_front(&batch->base);
     size_t used;
-    if (pass_run(client, run) == STEP_GONE)
+    if (batch_pass_run(client, run) == STEP_GONE)
         return STEP_GONE;
     size_t length = buffer_length(&batch->base.base.response_in);
     batch_reply_started(client);
@@ -121,7 +103,7 @@ static bool find_barrier(const struct mc_batch *batch, struct mc_entry *entry, s
 }
 
 /* Such a line was read, of so many bytes behind the run. */
-static enum step end_uncounted(struct client *client, struct run *run, size_t length)
+static enum step end_uncounted(struct client *client, struct batch_run *run, size_t length)
 {
     struct mc_batch *batch = mc_batch_of(client);
     struct mc_entry entry;
@@ -136,7 +118,7 @@ static enum step end_uncounted(struct client *client, struct run *run, size_t le
         run->length += length;
         return STEP_AGAIN;
     }
-    enum step step = pass_run(client, run);
+    enum step step = batch_pass_run(client, run);
     if (step == STEP_AGAIN)
         swallow(client, run, length);
     return step;
@@ -144,7 +126,7 @@ static enum step end_uncounted(struct client *client, struct run *run, size_t le
 
 /* The next reply begins. STEP_AGAIN: it may be walked through; STEP_YIELD: it is that of another
  * entry, which is in front now. */
-static enum step begin_reply(struct client *client, struct run *run, const char *data,
+static enum step begin_reply(struct client *client, struct batch_run *run, const char *data,
                              size_t length)
 {
     struct mc_batch *batch = mc_batch_of(client);
@@ -156,7 +138,8 @@ static enum step begin_reply(struct client *client, struct run *run, const char 
         case MEMCACHED_MORE:
             return STEP_BLOCKED;
         case MEMCACHED_BAD:
-            return pass_run(client, run) == STEP_GONE ? STEP_GONE : batch_fail_malformed(client);
+            return batch_pass_run(client, run) == STEP_GONE ? STEP_GONE
+                                                            : batch_fail_malformed(client);
         case MEMCACHED_DONE:
             break;
         }
@@ -175,7 +158,7 @@ static enum step begin_reply(struct client *client, struct run *run, const char 
 }
 
 /* The reply is whole, with so many bytes behind the run. */
-static enum step end_reply(struct client *client, struct run *run, size_t length)
+static enum step end_reply(struct client *client, struct batch_run *run, size_t length)
 {
     struct mc_batch *batch = mc_batch_of(client);
     uint8_t framing = batch->reply.expect.reply;
@@ -192,7 +175,7 @@ static enum step end_reply(struct client *client, struct run *run, size_t length
 }
 
 /* Walks on through the reply at the front. STEP_AGAIN: it is whole; STEP_BLOCKED: not yet. */
-static enum step walk(struct client *client, struct run *run)
+static enum step walk(struct client *client, struct batch_run *run)
 {
     struct mc_batch *batch = mc_batch_of(client);
     size_t used, left = buffer_length(&batch->base.base.response_in) - run->length;
@@ -208,7 +191,7 @@ static enum step walk(struct client *client, struct run *run)
         batch->base.reply_begun = batch->base.reply_begun || used > 0;
         return STEP_BLOCKED;
     case MEMCACHED_BAD: /* of what was just read nothing is passed on */
-        return pass_run(client, run) == STEP_GONE ? STEP_GONE : batch_fail_malformed(client);
+        return batch_pass_run(client, run) == STEP_GONE ? STEP_GONE : batch_fail_malformed(client);
     case MEMCACHED_DONE:
         break;
     }
@@ -216,7 +199,7 @@ static enum step walk(struct client *client, struct run *run)
 }
 
 /* What is next in the queue. */
-static enum step take_next(struct client *client, struct run *run)
+static enum step take_next(struct client *client, struct batch_run *run)
 {
     const struct batch *batch = batch_of(client);
     uint8_t what = mc_queue_front(batch).what;
@@ -230,7 +213,7 @@ static enum step take_next(struct client *client, struct run *run)
 enum step mc_take_replies(struct client *client)
 {
     struct batch *batch = batch_of(client);
-    struct run run = {.data = buffer_data(&batch->base.response_in)};
+    struct batch_run run = batch_run_begin(client);
     enum step step = STEP_AGAIN;
     if (batch->stage == BATCH_PREPARING)
         return mc_take_first(client);
@@ -241,7 +224,7 @@ enum step mc_take_replies(struct client *client)
         return STEP_GONE;
     if (client->session.state == SESSION_DRAINING)
         return step; /* it has failed, and all is answered */
-    return pass_run(client, &run) == STEP_GONE ? STEP_GONE : STEP_BLOCKED;
+    return batch_pass_run(client, &run) == STEP_GONE ? STEP_GONE : STEP_BLOCKED;
 }
 
 /* An error of ours in the place of a reply that is not quiet. */

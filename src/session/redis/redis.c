@@ -6,9 +6,6 @@
 
 #include "session/redis/redis_internal.h"
 
-/* Batches that a listener keeps for the next ones. */
-#define FREE_LIST_MAX FREE_LIST(16)
-
 static struct redis_session *of_session(struct session *session)
 {
     return redis_of(container_of(session, struct client, session));
@@ -16,52 +13,19 @@ static struct redis_session *of_session(struct session *session)
 
 static int listener_init(struct listener_context *context)
 {
-    context->of_protocol = calloc(1, sizeof(struct redis_listener));
-    return context->of_protocol == NULL ? -1 : 0;
+    return batch_listener_init(context, sizeof(struct redis_listener));
 }
 
-static void listener_free(struct listener_context *context)
+static void begin(struct client *client)
 {
-    struct redis_listener *listener = context->of_protocol;
-    struct redis_batch *batch;
-    while ((batch = listener->free_batches) != NULL) {
-        listener->free_batches = batch->next_free;
-        free(batch);
-    }
-    free(listener);
-    context->of_protocol = NULL;
-}
-
-static struct batch *create(struct client *client)
-{
-    struct redis_listener *listener = redis_listener_of(client);
-    struct redis_batch *batch = listener->free_batches;
-    if (batch != NULL) {
-        listener->free_batches = batch->next_free;
-        listener->free_batch_count--;
-    } else if ((batch = malloc(sizeof(*batch))) == NULL) {
-        return NULL;
-    }
-    memset(batch, 0, sizeof(*batch));
-    batch_begin(client, &batch->base);
     client->session.allocation.tag = &redis_of(client)->state.tag;
-    return &batch->base;
 }
 
-static void destroy_batch(struct client *client, struct batch *base)
+static void clear(struct batch *base)
 {
-    struct redis_listener *listener = redis_listener_of(client);
     struct redis_batch *batch = container_of(base, struct redis_batch, base);
-    batch_clear(base);
     redis_login_free(batch->login);
     free(batch->name);
-    if (listener->free_batch_count == FREE_LIST_MAX) {
-        free(batch);
-        return;
-    }
-    batch->next_free = listener->free_batches;
-    listener->free_batches = batch;
-    listener->free_batch_count++;
 }
 
 static uint64_t payload_left(const struct batch *batch)
@@ -85,8 +49,9 @@ static void reply_moved(struct batch *batch, uint64_t length)
 }
 
 static const struct batch_protocol redis_batches = {
-    .create = create,
-    .destroy = destroy_batch,
+    .batch_size = sizeof(struct redis_batch),
+    .begin = begin,
+    .clear = clear,
     .take = redis_take,
     .payload_left = payload_left,
     .payload_moved = payload_moved,
@@ -111,11 +76,7 @@ static void start(struct session *session)
 static void destroy(struct session *session)
 {
     struct redis_session *redis = of_session(session);
-    struct client *client = &redis->base.client;
-    if (client->exchange != NULL)
-        destroy_batch(client, batch_of(client));
-    client->exchange = NULL;
-    exchange_clear_client(client);
+    batch_clear_client(&redis->base.client);
     redis_login_free(redis->login);
     redis->login = NULL;
     redis_state_clear(&redis->state);
@@ -126,7 +87,7 @@ const struct protocol redis_protocol = {
     .watches_late = true,
     .first_state = SESSION_READING,
     .listener_init = listener_init,
-    .listener_free = listener_free,
+    .listener_free = batch_listener_free,
     .start = start,
     .on_connection = batch_on_connection,
     .run = exchange_run,

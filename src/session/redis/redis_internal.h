@@ -87,14 +87,13 @@ enum redis_ours {
 
 struct redis_batch {
     struct batch base;
-    struct redis_batch *next_free; /* while it is one */
-    struct resp_command command;   /* the one at the front of client->in, or that is streamed */
-    struct resp_reply reply;       /* the one that is read */
-    struct redis_login *login;     /* AUTH, HELLO: who the client says that it is */
-    struct redis_text *name;       /* HELLO: SETNAME; NULL: none */
-    struct pool_tag tag;           /* with a login: what the connection is to have */
-    size_t tunnel_length;          /* of the command that opens a tunnel; 0: not whole */
-    uint8_t version;               /* HELLO's; 0: none */
+    struct resp_command command; /* the one at the front of client->in, or that is streamed */
+    struct resp_reply reply;     /* the one that is read */
+    struct redis_login *login;   /* AUTH, HELLO: who the client says that it is */
+    struct redis_text *name;     /* HELLO: SETNAME; NULL: none */
+    struct pool_tag tag;         /* with a login: what the connection is to have */
+    size_t tunnel_length;        /* of the command that opens a tunnel; 0: not whole */
+    uint8_t version;             /* HELLO's; 0: none */
     uint8_t ours[OURS_COUNT];
     uint8_t ours_count, ours_done;
     usec_t prepared_at; /* when ours were composed */
@@ -117,8 +116,6 @@ struct redis_session {
 struct redis_listener {
     struct batch_listener base;
     usec_t no_reset_until; /* the upstream does not know RESET, as far as we know */
-    struct redis_batch *free_batches;
-    unsigned free_batch_count;
 };
 
 static inline struct redis_session *redis_of(struct client *client)

@@ -171,24 +171,6 @@ static int apply(struct client *client)
     return 0;
 }
 
-/* Bytes for the client that come one after the other, from response_in. */
-struct run {
-    const char *data;
-    size_t length;
-};
-
-static enum step pass_run(struct client *client, struct run *run)
-{
-    size_t length = run->length;
-    if (length == 0)
-        return STEP_AGAIN;
-    enum step step = batch_pass_down(client, run->data, length);
-    if (step == STEP_AGAIN)
-        buffer_consume(&client->exchange->response_in, length);
-    run->length = 0;
-    return step;
-}
-
 static enum step pass_local(struct client *client)
 {
     struct batch *batch = batch_of(client);
@@ -200,13 +182,13 @@ static enum step pass_local(struct client *client)
 }
 
 /* What comes next is no reply; those before it are. */
-static enum step malformed_after(struct client *client, struct run *run)
+static enum step malformed_after(struct client *client, struct batch_run *run)
 {
-    return pass_run(client, run) == STEP_GONE ? STEP_GONE : batch_fail_malformed(client);
+    return batch_pass_run(client, run) == STEP_GONE ? STEP_GONE : batch_fail_malformed(client);
 }
 
 /* The next reply begins. STEP_AGAIN: it may be walked through; STEP_YIELD: it is a push. */
-static enum step begin_reply(struct client *client, struct run *run, const char *data,
+static enum step begin_reply(struct client *client, struct batch_run *run, const char *data,
                              size_t length)
 {
     struct redis_batch *batch = redis_batch_of(client);
@@ -241,7 +223,7 @@ static enum step open_for_push(struct client *client)
 }
 
 /* Walks on through the reply at the front. STEP_AGAIN: it is whole; STEP_BLOCKED: not yet. */
-static enum step walk(struct client *client, struct run *run)
+static enum step walk(struct client *client, struct batch_run *run)
 {
     struct redis_batch *batch = redis_batch_of(client);
     const struct buffer *in = &batch->base.base.response_in;
@@ -276,15 +258,13 @@ enum step redis_take_replies(struct client *client)
         if (step != STEP_AGAIN)
             return step;
     }
-    struct run run = {.data = buffer_data(in)};
+    struct batch_run run = batch_run_begin(client);
     while (step == STEP_AGAIN && buffer_length(&batch->base.expected) > 0 &&
            client->session.state != SESSION_DRAINING) {
         if (redis_next(&batch->base) == EXPECT_LOCAL) {
-            step = pass_run(client, &run);
+            step = batch_pass_run(client, &run);
             if (step == STEP_AGAIN)
                 step = pass_local(client);
-            if (step == STEP_AGAIN)
-                run.data = buffer_data(in);
         } else if (run.length < buffer_length(in)) {
             step = walk(client, &run);
         } else {
@@ -293,7 +273,7 @@ enum step redis_take_replies(struct client *client)
     }
     if (step == STEP_GONE || client->session.state == SESSION_DRAINING)
         return step; /* it has failed, and all is answered, or cut */
-    if (pass_run(client, &run) == STEP_GONE)
+    if (batch_pass_run(client, &run) == STEP_GONE)
         return STEP_GONE;
     if (step == STEP_YIELD)
         return open_for_push(client);
