@@ -243,6 +243,10 @@ class Kaproxy:
         """Asks for the counters: those of the pipes that bulk data takes."""
         return self._counters(r"pipes=")
 
+    def commands(self, listener="main"):
+        """Asks for the counters: commands of a listener for Redis or memcached."""
+        return self._counters(rf"listener={listener} ")["commands"]
+
     def sessions_ended(self, listener="main"):
         """Asks for the counters: how many sessions of a listener have ended, or exchanges. Each has
         its line in the access log, which may come a little later."""
