@@ -33,7 +33,7 @@ enum batch_stage {
 };
 
 struct batch {
-    struct exchange base; /* ahead, tail: the client's commands; up: ours, which come before them */
+    struct exchange base;    /* ahead: the client's commands; up: ours, which come before them */
     struct batch *next_free; /* while it is one */
     struct buffer held;      /* PREPARING: what goes to `ahead` then */
     struct buffer expected;  /* what is to come of replies */
@@ -83,7 +83,8 @@ struct batch_protocol {
     uint64_t (*payload_left)(const struct batch *batch);
     void (*payload_moved)(struct batch *batch, uint64_t length);
     /* It goes on with these bytes: how many of them are its, and whether it is whole with them
-     * (*whole). -1: it is malformed; a line of ours is expected, the client's last. */
+     * (*whole). -1: it is malformed, and what waits for a reply is answered with that, where no
+     * reply was begun. */
     ssize_t (*go_on)(struct client *client, const char *data, size_t length, bool *whole);
     /* A connection was granted, and nothing is sent yet. */
     enum batch_prepare (*prepare)(struct client *client);
