@@ -1,7 +1,6 @@
 /* The thread that writes the logs: when it wakes, what it waits for, how it ends. */
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -9,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/log_internal.h"
+#include "base/thread.h"
 
 /* How long lines wait for more that are written together with them. */
 #define REST (100 * USEC_PER_MSEC)
@@ -216,25 +216,6 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* With all signals blocked, which the thread inherits: they are for those who handle them. 0, or an
- * error number. */
-static int create_thread(void)
-{
-    pthread_attr_t attributes;
-    sigset_t all, before;
-    int error = pthread_attr_init(&attributes);
-    if (error != 0)
-        return error;
-    error = pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (error == 0)
-        error = pthread_create(&writer.thread, &attributes, run, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
-    return error;
-}
-
 static void close_descriptors(void)
 {
     if (writer.bell >= 0)
@@ -251,15 +232,12 @@ int log_writer_start(void)
     atomic_store(&writer.rung, false);
     writer.bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     writer.ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int error = writer.bell < 0 || writer.ended < 0 ? errno : 0;
-    if (error == 0) {
+    if (writer.bell >= 0 && writer.ended >= 0) {
         writer.running = true; /* for the thread, too */
-        error = create_thread();
+        if (thread_start(&writer.thread, "kaproxy-log", STACK_SIZE, run, NULL) == 0)
+            return 0;
     }
-    if (error == 0) {
-        pthread_setname_np(writer.thread, "kaproxy-log");
-        return 0;
-    }
+    int error = errno;
     writer.running = false;
     close_descriptors();
     errno = error;
