@@ -1,11 +1,10 @@
 /* The back end that asks c-ares, whose sockets and time-outs it puts on the loop. */
 #include <errno.h>
-#include <event2/event.h>
-#include <event2/event_struct.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -22,12 +21,12 @@
  * name is not known for 75 s where queries for AAAA are dropped, as some servers do. */
 #define QUERY_TIMEOUT 500
 
-/* One socket of c-ares. */
+/* One socket of c-ares, which is watched. */
 struct channel_socket {
     TAILQ_ENTRY(channel_socket) link;
     ares_socket_t fd;
     struct channel *channel;
-    struct event event;
+    struct watch watch;
 };
 
 void resolver_ares_channel_update_timer(struct channel *channel)
@@ -52,12 +51,16 @@ static void on_timer(struct timer *timer)
     resolver_ares_channel_update_timer(channel);
 }
 
-static void on_event(evutil_socket_t fd, short what, void *arg)
+/* An error is met by reading or by writing, whichever c-ares is at. */
+static void on_ready(struct watch *watch, uint32_t events)
 {
-    /* c-ares may close the socket and so free what arg points to. */
-    struct channel *channel = ((struct channel_socket *)arg)->channel;
-    ares_process_fd(channel->ares, what & EV_READ ? fd : ARES_SOCKET_BAD,
-                    what & EV_WRITE ? fd : ARES_SOCKET_BAD);
+    /* c-ares may close the socket and so free it. */
+    struct channel_socket *socket = container_of(watch, struct channel_socket, watch);
+    struct channel *channel = socket->channel;
+    ares_socket_t fd = socket->fd;
+    bool failed = (events & (EPOLLERR | EPOLLHUP)) != 0;
+    ares_process_fd(channel->ares, failed || (events & EPOLLIN) != 0 ? fd : ARES_SOCKET_BAD,
+                    failed || (events & EPOLLOUT) != 0 ? fd : ARES_SOCKET_BAD);
     resolver_ares_channel_update_timer(channel);
 }
 
@@ -72,20 +75,26 @@ static struct channel_socket *socket_find(const struct channel *channel, ares_so
     return NULL;
 }
 
-static struct channel_socket *socket_new(struct channel *channel, ares_socket_t fd)
+/* Level-triggered: how much c-ares reads at once is its own affair. */
+static void socket_watch(struct channel *channel, ares_socket_t fd, uint32_t events)
 {
     struct channel_socket *socket = calloc(1, sizeof(*socket));
     if (socket == NULL)
-        return NULL;
+        return;
     socket->fd = fd;
     socket->channel = channel;
-    TAILQ_INSERT_TAIL(&channel->sockets, socket, link);
-    return socket;
+    socket->watch.ready = on_ready;
+    if (loop_watch(channel->backend->loop, &socket->watch, fd, events) == 0)
+        TAILQ_INSERT_TAIL(&channel->sockets, socket, link);
+    else
+        free(socket);
 }
 
-static void socket_free(struct channel_socket *socket)
+static void socket_unwatch(struct channel_socket *socket)
 {
-    TAILQ_REMOVE(&socket->channel->sockets, socket, link);
+    struct channel *channel = socket->channel;
+    loop_unwatch(channel->backend->loop, &socket->watch, socket->fd, false);
+    TAILQ_REMOVE(&channel->sockets, socket, link);
     free(socket);
 }
 
@@ -95,18 +104,11 @@ static void on_socket_state(void *data, ares_socket_t fd, int readable, int writ
 {
     struct channel *channel = data;
     struct channel_socket *socket = socket_find(channel, fd);
+    uint32_t events = (readable ? EPOLLIN : 0) | (writable ? EPOLLOUT : 0);
     if (socket != NULL)
-        event_del(&socket->event);
-    else if ((socket = socket_new(channel, fd)) == NULL)
-        return;
-    if (!readable && !writable) {
-        socket_free(socket);
-        return;
-    }
-    int what = EV_PERSIST | (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0);
-    event_assign(&socket->event, loop_base(channel->backend->loop), fd, (short)what, on_event,
-                 socket);
-    event_add(&socket->event, NULL);
+        socket_unwatch(socket);
+    if (events != 0)
+        socket_watch(channel, fd, events);
 }
 
 static void channel_free(struct channel *channel)

@@ -9,22 +9,26 @@
 #include <ares.h>
 #include <arpa/inet.h>
 #include <errno.h>
-#include <event2/event.h>
-#include <event2/event_struct.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "net/resolver.h"
+#include "support/shortage.h"
 #include "support/sockets.h"
+
+#define WAIT_MAX 100 /* seconds: ends a test that waits for ever */
 
 /* A DNS server of a few names, all of which say by their first label what is to happen. */
 struct dns {
     int fd;
-    struct event event;
+    struct watch watch;
     unsigned asked;
+    int listener, connection; /* for answers that are too long for UDP */
+    struct watch listener_watch, connection_watch;
 };
 
 /* Appends an address to the reply; its TTL is a number of seconds. */
@@ -51,23 +55,16 @@ static size_t append_alias(unsigned char *reply, size_t length, unsigned char tt
     return length + sizeof(alias) + sizeof(address);
 }
 
-static void on_question(evutil_socket_t fd, short what, void *arg)
+/* Makes the question of so many bytes a reply; returns its length, 0: there is none. */
+static size_t answer(struct dns *dns, unsigned char *packet, size_t length, bool by_tcp)
 {
-    struct dns *dns = arg;
-    unsigned char packet[1024];
-    struct sockaddr_in from;
-    socklen_t from_length = sizeof(from);
-    (void)what;
-    ssize_t n = recvfrom(fd, packet, 512, 0, (struct sockaddr *)&from, &from_length);
-    assert_true(n > 17);
-    dns->asked++;
-    size_t length = (size_t)n;
     unsigned char type = packet[length - 3];
     const unsigned char *label = packet + 13;
+    dns->asked++;
     packet[2] = 0x81; /* a response, recursion desired */
     packet[3] = 0x80; /* no error, recursion available */
     if (memcmp(label, "mute", 4) == 0)
-        return;
+        return 0;
     if (memcmp(label, "gone", 4) == 0)
         packet[3] |= 3; /* NXDOMAIN */
     if (memcmp(label, "sick", 4) == 0)
@@ -83,14 +80,32 @@ static void on_question(evutil_socket_t fd, short what, void *arg)
     if (memcmp(label, "both", 4) == 0 && type == 28)
         length = append_record(packet, length, AF_INET6, "::1", 20);
     if (memcmp(label, "half", 4) == 0 && type == 28)
-        return;
+        return 0;
     if ((memcmp(label, "zero", 4) == 0 || memcmp(label, "half", 4) == 0) && type == 1)
         length = append_record(packet, length, AF_INET, "127.0.0.1", 0);
     if (memcmp(label, "alias", 5) == 0 && type == 1)
         length = append_alias(packet, length, 10);
     if (memcmp(label, "host", 4) == 0 && label[5] == 'n' && type == 1) /* host.new */
         length = append_record(packet, length, AF_INET, "127.0.0.3", 1);
-    sendto(fd, packet, length, 0, (struct sockaddr *)&from, from_length);
+    if (memcmp(label, "long", 4) == 0 && !by_tcp)
+        packet[2] |= 2; /* truncated */
+    else if (memcmp(label, "long", 4) == 0 && type == 1)
+        length = append_record(packet, length, AF_INET, "127.0.0.4", 30);
+    return length;
+}
+
+static void on_question(struct watch *watch, uint32_t events)
+{
+    struct dns *dns = container_of(watch, struct dns, watch);
+    unsigned char packet[1024];
+    struct sockaddr_in from;
+    socklen_t from_length = sizeof(from);
+    (void)events;
+    ssize_t n = recvfrom(dns->fd, packet, 512, 0, (struct sockaddr *)&from, &from_length);
+    assert_true(n > 17);
+    size_t length = answer(dns, packet, (size_t)n, false);
+    if (length > 0)
+        sendto(dns->fd, packet, length, 0, (struct sockaddr *)&from, from_length);
 }
 
 /* So many calls from now on find no memory. */
@@ -155,20 +170,37 @@ static void make_resolver(struct world *world)
     assert_non_null(world->resolver);
 }
 
+/* For UDP, and TCP at the same port, which does not listen yet. */
+static void open_dns(struct dns *dns, struct sockaddr_in *in)
+{
+    socklen_t length = sizeof(*in);
+    int bound;
+    do {
+        *in =
+            (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        dns->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        dns->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        assert_int_equal(bind(dns->fd, (struct sockaddr *)in, length), 0);
+        assert_int_equal(getsockname(dns->fd, (struct sockaddr *)in, &length), 0);
+        bound = bind(dns->listener, (struct sockaddr *)in, length);
+        if (bound < 0) { /* somebody else has it */
+            close(dns->fd);
+            close(dns->listener);
+        }
+    } while (bound < 0);
+}
+
 static int setup(void **state)
 {
     struct world *world = calloc(1, sizeof(*world));
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof(in);
+    struct sockaddr_in in;
+    alarm(WAIT_MAX);
     /* c-ares before 1.22 knows retrans, in milliseconds; later ones take the last of the two. */
     setenv("RES_OPTIONS", "retrans:200 timeout:1", 1);
     world->loop = loop_new();
-    world->dns.fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(world->dns.fd, (struct sockaddr *)&in, length), 0);
-    assert_int_equal(getsockname(world->dns.fd, (struct sockaddr *)&in, &length), 0);
-    event_assign(&world->dns.event, loop_base(world->loop), world->dns.fd, EV_READ | EV_PERSIST,
-                 on_question, &world->dns);
-    event_add(&world->dns.event, NULL);
+    open_dns(&world->dns, &in);
+    world->dns.watch.ready = on_question;
+    assert_int_equal(loop_watch(world->loop, &world->dns.watch, world->dns.fd, EPOLLIN), 0);
     world->descriptors = sockets_count();
 
     snprintf(world->servers, sizeof(world->servers), "127.0.0.1:%u", ntohs(in.sin_port));
@@ -184,8 +216,9 @@ static int teardown(void **state)
     resolver_free(world->resolver);
     loop_iterate(world->loop, 0); /* what was posted is gone */
     assert_int_equal(sockets_count(), world->descriptors);
-    event_del(&world->dns.event);
+    loop_unwatch(world->loop, &world->dns.watch, world->dns.fd, false);
     close(world->dns.fd);
+    close(world->dns.listener);
     loop_free(world->loop);
     free(world);
     return 0;
@@ -273,6 +306,97 @@ static void test_bad_name(void **state)
     assert_int_equal(world->dns.asked, 0);
 }
 
+/* RFC 1035 section 4.2.2: a length before each message. What c-ares has sent is there as a whole.
+ */
+static void on_tcp_question(struct watch *watch, uint32_t events)
+{
+    struct world *world = container_of(watch, struct world, dns.connection_watch);
+    unsigned char in[2048], packet[1024];
+    (void)events;
+    ssize_t n = recv(world->dns.connection, in, sizeof(in), 0);
+    for (ssize_t at = 0; at + 2 <= n;) {
+        size_t length = (size_t)(in[at] << 8 | in[at + 1]);
+        assert_true(at + 2 + (ssize_t)length <= n && length + 2 < 512);
+        memcpy(packet + 2, in + at + 2, length);
+        at += 2 + (ssize_t)length;
+        length = answer(&world->dns, packet + 2, length, true);
+        packet[0] = (unsigned char)(length >> 8);
+        packet[1] = (unsigned char)length;
+        assert_int_equal(send(world->dns.connection, packet, length + 2, 0), length + 2);
+    }
+    if (n <= 0)
+        loop_unwatch(world->loop, watch, world->dns.connection, false);
+}
+
+static void on_tcp_connection(struct watch *watch, uint32_t events)
+{
+    struct world *world = container_of(watch, struct world, dns.listener_watch);
+    struct dns *dns = &world->dns;
+    (void)events;
+    assert_int_equal(dns->connection, -1);
+    dns->connection = accept4(dns->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    assert_true(dns->connection >= 0);
+    dns->connection_watch.ready = on_tcp_question;
+    assert_int_equal(loop_watch(world->loop, &dns->connection_watch, dns->connection, EPOLLIN), 0);
+}
+
+static void open_tcp(struct world *world)
+{
+    struct dns *dns = &world->dns;
+    dns->connection = -1;
+    dns->listener_watch.ready = on_tcp_connection;
+    assert_int_equal(listen(dns->listener, 8), 0);
+    assert_int_equal(loop_watch(world->loop, &dns->listener_watch, dns->listener, EPOLLIN), 0);
+}
+
+/* By a connection that is watched to be made, written to, and read from; and for nothing else, or
+ * the loop would spin. */
+static void test_long_answer_comes_by_tcp(void **state)
+{
+    struct world *world = *state;
+    struct asker a = {0};
+    open_tcp(world);
+    uint64_t before = loop_iterations(world->loop);
+    ask(world, &a, "long.test");
+    wait_for(world, &a);
+    assert_int_equal(a.count, 1);
+    assert_true(has_address(&a, "127.0.0.4"));
+    assert_int_equal(world->dns.asked, 4); /* both families, both ways */
+    assert_in_range(loop_iterations(world->loop) - before, 1, 50);
+    loop_unwatch(world->loop, &world->dns.listener_watch, world->dns.listener, false);
+    loop_unwatch(world->loop, &world->dns.connection_watch, world->dns.connection, false);
+    close(world->dns.connection);
+}
+
+/* Nobody listens there. */
+static void test_long_answer_without_tcp(void **state)
+{
+    struct world *world = *state;
+    struct asker a = {0};
+    ask(world, &a, "long.test");
+    wait_for(world, &a);
+    assert_int_equal(a.count, 0);
+    assert_given(world, &a, "the name servers cannot be reached");
+}
+
+/* It is like a server that does not answer; the next query has a socket of its own. */
+static void test_socket_that_cannot_be_watched(void **state)
+{
+    struct world *world = *state;
+    struct asker a = {0}, b = {0};
+    resolver_free(world->resolver);
+    setenv("RES_OPTIONS", "retrans:50 retry:1 timeout:1 attempts:1", 1);
+    make_resolver(world);
+    shortage_of_epoll_ctl(1);
+    ask(world, &a, "both.test");
+    wait_for(world, &a);
+    assert_true(shortage_came());
+    assert_given(world, &a, "no answer from the name servers");
+    ask(world, &b, "both.test");
+    wait_for(world, &b);
+    assert_int_equal(b.count, 3);
+}
+
 static void test_server_down(void **state)
 {
     struct world *world = *state;
@@ -280,7 +404,7 @@ static void test_server_down(void **state)
     /* Connected to somebody else, the port answers with ICMP, and no other process can take it. */
     struct sockaddr_in nobody = {
         .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1), .sin_port = htons(1)};
-    event_del(&world->dns.event);
+    loop_unwatch(world->loop, &world->dns.watch, world->dns.fd, false);
     assert_int_equal(connect(world->dns.fd, (struct sockaddr *)&nobody, sizeof(nobody)), 0);
     ask(world, &a, "both.test");
     wait_for(world, &a);
@@ -558,6 +682,9 @@ int main(void)
         TEST(test_not_found),
         TEST(test_no_address),
         TEST(test_bad_name),
+        TEST(test_long_answer_comes_by_tcp),
+        TEST(test_long_answer_without_tcp),
+        TEST(test_socket_that_cannot_be_watched),
         TEST(test_server_down),
         TEST(test_server_fails),
         TEST(test_many_servers),

@@ -8,11 +8,10 @@
 
 #include <ares.h>
 #include <arpa/inet.h>
-#include <event2/event.h>
-#include <event2/event_struct.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "net/resolver.h"
@@ -96,7 +95,7 @@ struct held {
 
 struct dns {
     int fd;
-    struct event event;
+    struct watch watch;
     char asked[1024]; /* the questions, each with a space behind it */
     struct held held;
 };
@@ -146,16 +145,16 @@ static const struct record *find_record(const char *question)
     return &unknown;
 }
 
-static void on_question(evutil_socket_t fd, short what, void *arg)
+static void on_question(struct watch *watch, uint32_t events)
 {
-    struct dns *dns = arg;
+    struct dns *dns = container_of(watch, struct dns, watch);
     struct held reply = {0};
     struct sockaddr_in from;
     socklen_t from_length = sizeof(from);
     char question[300];
-    (void)what;
-    ssize_t n =
-        recvfrom(fd, reply.packet, sizeof(reply.packet), 0, (struct sockaddr *)&from, &from_length);
+    (void)events;
+    ssize_t n = recvfrom(dns->fd, reply.packet, sizeof(reply.packet), 0, (struct sockaddr *)&from,
+                         &from_length);
     assert_true(n > 17);
     reply.length = read_question(reply.packet, question, sizeof(question));
     size_t length = strlen(dns->asked);
@@ -170,12 +169,13 @@ static void on_question(evutil_socket_t fd, short what, void *arg)
     if (record->address != NULL)
         reply.length = append_address(reply.packet, reply.length, record->address);
     if (dns->held.length > 0)
-        sendto(fd, dns->held.packet, dns->held.length, 0, (struct sockaddr *)&from, from_length);
+        sendto(dns->fd, dns->held.packet, dns->held.length, 0, (struct sockaddr *)&from,
+               from_length);
     dns->held.length = 0;
     if (record->status == HOLD)
         dns->held = reply;
     else if (record->status != MUTE)
-        sendto(fd, reply.packet, reply.length, 0, (struct sockaddr *)&from, from_length);
+        sendto(dns->fd, reply.packet, reply.length, 0, (struct sockaddr *)&from, from_length);
 }
 
 static unsigned count_asked(const struct world *world, const char *question)
@@ -278,9 +278,8 @@ static void open_dns(struct world *world)
     world->dns.fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(world->dns.fd, (struct sockaddr *)&in, length), 0);
     assert_int_equal(getsockname(world->dns.fd, (struct sockaddr *)&in, &length), 0);
-    event_assign(&world->dns.event, loop_base(world->loop), world->dns.fd, EV_READ | EV_PERSIST,
-                 on_question, &world->dns);
-    event_add(&world->dns.event, NULL);
+    world->dns.watch.ready = on_question;
+    assert_int_equal(loop_watch(world->loop, &world->dns.watch, world->dns.fd, EPOLLIN), 0);
     snprintf(world->servers, sizeof(world->servers), "127.0.0.1:%u", ntohs(in.sin_port));
 }
 
@@ -316,7 +315,7 @@ static int teardown(void **state)
     resolver_free(world->resolver);
     loop_iterate(world->loop, 0);
     assert_int_equal(sockets_count(), world->descriptors);
-    event_del(&world->dns.event);
+    loop_unwatch(world->loop, &world->dns.watch, world->dns.fd, false);
     close(world->dns.fd);
     loop_free(world->loop);
     unlink(world->resolv_conf);
