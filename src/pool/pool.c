@@ -3,8 +3,8 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <event2/util.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "pool/pool_internal.h"
 
@@ -18,14 +18,18 @@ struct pool *pool_new(struct loop *loop, struct resolver *resolver,
     pool->loop = loop;
     pool->resolver = resolver;
     pool->name = "";
-    evutil_secure_rng_get_bytes(&random, sizeof(random));
+    if (getentropy(&random, sizeof(random)) < 0)
+        goto err;
     pool_core_init(&pool->core, limits, random);
     pool->dial_options.connect_timeout = limits->connect_timeout;
     pool->dial_options.bind_address = &pool->core.limits.bind_address;
     pool->grant_task.run = pool_grant_deliver;
     TAILQ_INIT(&pool->grants);
-    if (pool_io_init(pool) == 0)
-        return pool;
+    if (pool_io_init(pool) < 0)
+        goto err;
+    return pool;
+
+err:
     free(pool);
     return NULL;
 }
