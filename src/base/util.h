@@ -26,7 +26,8 @@ typedef int64_t usec_t;
 #define COLD              __attribute__((cold))     /* seldom called: kept out of the way */
 #define NOINLINE          __attribute__((noinline)) /* lest it make its fast caller slow */
 
-/* strerror(3), and what to do about it where that is for the operator. */
+/* strerror(3), and what to do about it where that is for the operator. Any thread may call either:
+ * glibc and musl have a constant text for each number that errno can have. */
 static inline const char *error_text(int number)
 {
     return number == EMFILE ? "Too many open files: raise LimitNOFILE or lower max_open"

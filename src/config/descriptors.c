@@ -5,8 +5,8 @@
 #include "net/pipes.h"
 
 /* Standard input, output and error, two logs with a new one while it is opened again and two more
- * for their writer, two epoll descriptors, signals; the rest are the resolver's sockets and files.
- */
+ * for their writer, two for signals, an epoll set and a mailbox for the control thread and for the
+ * loop, which has a timer, too; the rest are the resolver's sockets and files. */
 #define OWN 32
 
 static uint64_t min(uint64_t a, uint64_t b)

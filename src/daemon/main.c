@@ -14,6 +14,7 @@
 #endif
 #include "base/log.h"
 #include "config/config.h"
+#include "daemon/control.h"
 #include "daemon/start.h"
 #include "daemon/worker.h"
 
@@ -109,10 +110,12 @@ static int fill_standard_descriptors(void)
 #define FREE_MEMORY (2 * 1024 * 1024)
 
 /* Left to itself malloc gives the memory of a large body back to the kernel, page by page, only to
- * ask for it again when the next body comes. */
+ * ask for it again when the next body comes; and has a heap for each thread, of which those but the
+ * first grow by a page at a time. Only one thread allocates much. */
 static void keep_free_memory(void)
 {
 #ifdef HAVE_MALLOPT
+    mallopt(M_ARENA_MAX, 1);
     mallopt(M_TRIM_THRESHOLD, FREE_MEMORY);
     mallopt(M_MMAP_THRESHOLD, FREE_MEMORY);
 #endif
@@ -132,6 +135,7 @@ static int serve(const struct config *config)
 {
     int status = EXIT_FAILURE;
     struct start start = {.config = config};
+    struct control *control = NULL;
     struct worker *worker = NULL;
     signal(SIGPIPE, SIG_IGN);
     keep_free_memory();
@@ -142,11 +146,14 @@ static int serve(const struct config *config)
     start_warn(&start);
     unsigned max_pipes, max_clients = start_share_descriptors(&start, &max_pipes);
     if (max_clients > 0)
+        control = control_new();
+    if (control != NULL)
         worker = worker_new(config, max_clients, max_pipes);
     if (worker != NULL && user_become(&start.user) == 0 && start_log() == 0 &&
-        worker_run(worker) == 0)
+        control_run(control, worker) == 0)
         status = EXIT_SUCCESS;
     worker_free(worker); /* which reports what was not yet */
+    control_free(control);
     if (status == EXIT_SUCCESS)
         log_notice("stopped");
 out:

@@ -1,16 +1,15 @@
-/* One loop with its resolver, pools and listeners: made, run, drained, freed. */
+/* One loop with its resolver, pools and listeners: made, run in a thread, drained, freed. */
 #include "daemon/worker.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <event2/event.h>
-#include <event2/event_struct.h>
 #include <inttypes.h>
-#include <signal.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "base/thread.h"
 #include "daemon/certificates.h"
 #include "daemon/listener.h"
 #include "daemon/tls_clients.h"
@@ -26,7 +25,14 @@
  * the processor's cache. */
 #define SCRATCH_SIZE (256 * 1024)
 
-static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
+/* Of the thread. What a session needs is in the scratch memory; OpenSSL needs most. */
+#define STACK_SIZE (1024 * 1024)
+
+/* An order to stop. */
+struct stop {
+    struct message message;
+    const char *signal_name; /* NULL: none came yet */
+};
 
 struct worker {
     const struct config *config;
@@ -39,9 +45,14 @@ struct worker {
     struct certificates certificates;
     struct keyed_digest *digest;
     struct timer deadline; /* shutdown_timeout */
-    bool stopping;
-    size_t signal_count;
-    struct event signal_events[ARRAY_LEN(signals)];
+    /* The control thread's. */
+    pthread_t thread;
+    bool running; /* there is that thread */
+    sem_t go;     /* it may begin */
+    struct mailbox *control;
+    struct message *ended;
+    struct stop soft, hard;
+    struct message stats;
     char scratch[SCRATCH_SIZE];
     char compose[HTTP1_COMPOSE_MAX];
 };
@@ -65,23 +76,25 @@ static void on_drained(struct listeners *listeners)
     loop_stop(worker->loop);
 }
 
-static void stop_softly(struct worker *worker, const char *signal_name)
+static void on_soft_stop(struct message *message)
 {
+    struct worker *worker = container_of(message, struct worker, soft.message);
     usec_t limit = worker->config->shutdown_timeout;
-    if (worker->stopping) {
-        log_notice("%s again: ending at once; %u sessions are cut off", signal_name,
-                   worker->listeners.clients);
-        end_now(worker);
-        return;
-    }
-    worker->stopping = true;
-    log_notice("%s: stopping; %u sessions may finish within %" PRId64 " s", signal_name,
-               worker->listeners.clients, limit / USEC_PER_SEC);
+    log_notice("%s: stopping; %u sessions may finish within %" PRId64 " s",
+               worker->soft.signal_name, worker->listeners.clients, limit / USEC_PER_SEC);
     listeners_stop(&worker->listeners);
     for (size_t i = 0; i < worker->config->pool_count; i++)
         pool_drain(worker->pools[i]);
     if (loop_set_timer(worker->loop, &worker->deadline, loop_now(worker->loop) + limit) < 0)
         end_now(worker);
+}
+
+static void on_hard_stop(struct message *message)
+{
+    struct worker *worker = container_of(message, struct worker, hard.message);
+    log_notice("%s again: ending at once; %u sessions are cut off", worker->hard.signal_name,
+               worker->listeners.clients);
+    end_now(worker);
 }
 
 static void log_pool_stats(const struct pool *pool, const char *name)
@@ -108,55 +121,14 @@ static const char *pool_name(const struct config_pool *pool)
     return pool->name[0] == '\0' ? "default" : pool->name;
 }
 
-static void log_stats(const struct worker *worker)
+static void on_stats(struct message *message)
 {
+    const struct worker *worker = container_of(message, struct worker, stats);
     listeners_log_stats(&worker->listeners);
     log_notice("stats pipes=%u idle=%u limit=%u spliced=%" PRIu64, worker->pipes.count,
                worker->pipes.idle_count, worker->pipes.limit, worker->pipes.spliced);
     for (size_t i = 0; i < worker->config->pool_count; i++)
         log_pool_stats(worker->pools[i], pool_name(&worker->config->pools[i]));
-}
-
-static void on_signal(evutil_socket_t number, short what, void *arg)
-{
-    struct worker *worker = arg;
-    (void)what;
-    switch (number) {
-    case SIGTERM:
-        stop_softly(worker, "SIGTERM");
-        break;
-    case SIGINT:
-        stop_softly(worker, "SIGINT");
-        break;
-    case SIGHUP:
-        log_reopen();
-        break;
-    case SIGUSR1:
-        log_stats(worker);
-        break;
-    case SIGUSR2:
-        log_notice("SIGUSR2: it has no meaning in this version");
-        break;
-    default:
-        break;
-    }
-}
-
-/* From here on they are heeded, whether main held them back or whoever started us. */
-static int watch_signals(struct worker *worker)
-{
-    sigset_t watched;
-    sigemptyset(&watched);
-    for (; worker->signal_count < ARRAY_LEN(signals); worker->signal_count++) {
-        struct event *event = &worker->signal_events[worker->signal_count];
-        evsignal_assign(event, loop_base(worker->loop), signals[worker->signal_count], on_signal,
-                        worker);
-        if (event_add(event, NULL) < 0)
-            return -1;
-        sigaddset(&watched, signals[worker->signal_count]);
-    }
-    sigprocmask(SIG_UNBLOCK, &watched, NULL);
-    return 0;
 }
 
 static int add_pools(struct worker *worker)
@@ -195,6 +167,10 @@ struct worker *worker_new(const struct config *config, unsigned max_clients, uns
         goto err;
     worker->config = config;
     worker->deadline.fire = on_deadline;
+    worker->soft.message.run = on_soft_stop;
+    worker->hard.message.run = on_hard_stop;
+    worker->stats.run = on_stats;
+    sem_init(&worker->go, 0, 0);
     pipes_init(&worker->pipes, max_pipes);
     worker->loop = loop_new();
     if (worker->loop == NULL)
@@ -209,8 +185,7 @@ struct worker *worker_new(const struct config *config, unsigned max_clients, uns
     worker->digest = worker->listeners.worker.digest = keyed_digest_new();
     if (worker->digest == NULL)
         goto err_logged;
-    /* Before anything is bound: a signal must not leave a socket's file behind. */
-    if (watch_signals(worker) < 0 || start_resolver(worker) < 0 || add_pools(worker) < 0)
+    if (start_resolver(worker) < 0 || add_pools(worker) < 0)
         goto err;
     if (tls_clients_init(&worker->tls_clients, config) < 0)
         goto err_logged;
@@ -233,14 +208,9 @@ void worker_free(struct worker *worker)
 {
     if (worker == NULL)
         return;
-    /* A signal that comes when all is done must not change how it ended. */
-    sigset_t all;
-    sigfillset(&all);
-    sigprocmask(SIG_BLOCK, &all, NULL);
+    assert(!worker->running);
     if (worker->loop != NULL) {
         listeners_clear(&worker->listeners);
-        for (size_t i = 0; i < worker->signal_count; i++)
-            event_del(&worker->signal_events[i]);
         loop_clear_timer(worker->loop, &worker->deadline);
         certificates_stop(&worker->certificates);
     }
@@ -252,29 +222,74 @@ void worker_free(struct worker *worker)
     keyed_digest_free(worker->digest);
     resolver_free(worker->resolver);
     loop_free(worker->loop);
+    sem_destroy(&worker->go);
     free(worker);
 }
 
-int worker_run(struct worker *worker)
+/* 0, or -1 with errno. */
+static int start_serving(struct worker *worker)
 {
     const struct config *config = worker->config;
     if (listeners_start(&worker->listeners) < 0 ||
         certificates_start(&worker->certificates, worker->loop, config, &worker->tls_clients) < 0)
-        goto err;
+        return -1;
     for (size_t i = 0; i < config->listener_count; i++) {
         const struct config_listener *listener = &config->listeners[i];
         if (pool_keep_preconnected(worker->pools[listener->pool], &listener->upstream) < 0)
-            goto err;
+            return -1;
         enum protocol_id protocol = endpoint_scheme(&listener->upstream)->protocol;
         if (listener->reuse == REUSE_NEVER && protocol == PROTOCOL_OPAQUE)
             pool_expect_greeting(worker->pools[listener->pool], &listener->upstream);
     }
+    return 0;
+}
+
+static void *run(void *arg)
+{
+    struct worker *worker = arg;
+    while (sem_wait(&worker->go) < 0)
+        continue;
+    loop_run(worker->loop);
+    mailbox_post(worker->control, worker->ended);
+    return NULL;
+}
+
+/* The thread waits until it is said that all is ready: what it logs comes behind that. */
+int worker_start(struct worker *worker, struct mailbox *mailbox, struct message *ended)
+{
+    worker->control = mailbox;
+    worker->ended = ended;
+    if (start_serving(worker) < 0) {
+        log_error("cannot start: %s", strerror(errno));
+        return -1;
+    }
+    if (thread_start(&worker->thread, "kaproxy-worker", STACK_SIZE, run, worker) < 0) {
+        log_error("cannot start the thread that carries clients: %s", strerror(errno));
+        return -1;
+    }
+    worker->running = true;
     log_ready();
     log_notice("ready");
-    loop_run(worker->loop);
+    sem_post(&worker->go);
     return 0;
+}
 
-err:
-    log_error("cannot start: %s", strerror(errno));
-    return -1;
+void worker_join(struct worker *worker)
+{
+    pthread_join(worker->thread, NULL);
+    worker->running = false;
+}
+
+void worker_stop(struct worker *worker, const char *signal_name)
+{
+    struct stop *stop = worker->soft.signal_name == NULL ? &worker->soft : &worker->hard;
+    if (stop->signal_name != NULL) /* it ends at once already */
+        return;
+    stop->signal_name = signal_name;
+    mailbox_post(loop_mailbox(worker->loop), &stop->message);
+}
+
+void worker_log_stats(struct worker *worker)
+{
+    mailbox_post(loop_mailbox(worker->loop), &worker->stats);
 }

@@ -1,20 +1,38 @@
-/* One event loop with what runs on it: resolver, pools, listeners, scratch memory. */
+/* One event loop with what runs on it: resolver, pools, listeners, scratch memory.
+ *
+ * All this belongs to a thread of the worker's own, from worker_start until that has ended; before
+ * and after it is in the hands of the thread that calls the functions here, which is always the
+ * same one: the control thread. */
 #ifndef KAPROXY_WORKER_H
 #define KAPROXY_WORKER_H
 
 #include "base/util.h"
 #include "config/config.h"
+#include "net/mailbox.h"
 
 struct worker;
 
 /* Binds all listeners. NULL on failure; then it was logged. The config is borrowed; of clients
  * there are max_clients at most, whatever the config says, and of pipes for bulk data max_pipes. */
 struct worker *worker_new(const struct config *config, unsigned max_clients, unsigned max_pipes);
-void worker_free(struct worker *worker); /* NULL is harmless */
 
-/* Serves until a signal ends it: SIGTERM and SIGINT stop softly, a second one at once; SIGHUP
- * reopens the logs, SIGUSR1 writes the counters, SIGUSR2 does nothing. 0, or -1 when it could not
- * start (logged). */
-MUST_CHECK int worker_run(struct worker *worker);
+/* Not while its thread runs. NULL is harmless. */
+void worker_free(struct worker *worker);
+
+/* Serves from now on. The thread posts `ended` to the mailbox as the last thing it does; both are
+ * borrowed until worker_join. 0, or -1 when it could not start (logged). */
+MUST_CHECK int worker_start(struct worker *worker, struct mailbox *mailbox, struct message *ended);
+
+/* Waits for the end of its thread, which must have been told to stop. */
+void worker_join(struct worker *worker);
+
+/* While its thread runs; these only post a message to it. */
+
+/* The first time: accepts nobody else, and ends when the sessions have, or with shutdown_timeout.
+ * The second time: ends at once. The signal's name is for the log, and is kept. */
+void worker_stop(struct worker *worker, const char *signal_name);
+
+/* Writes the counters to the log. */
+void worker_log_stats(struct worker *worker);
 
 #endif

@@ -1,16 +1,14 @@
-/* The epoll set, the clock, timers by one alarm, tasks and the queue of bulk work. */
+/* The epoll set, the clock, timers by one alarm, tasks, the queue of bulk work, the mailbox. */
 #include "net/loop.h"
 
 #include <errno.h>
-#include <event2/event.h>
-#include <event2/event_struct.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "net/mailbox.h"
 
 /* Events taken from the epoll set at once. */
 #define BATCH 64
@@ -18,14 +16,7 @@
 /* How many tasks may follow one from another in one iteration: accepted, allocated, granted. */
 #define CHAIN 4
 
-/* How long an iteration waits at most where libevent's base cannot be watched, but must be asked.
- */
-#define ASK_BASE (50 * USEC_PER_MSEC)
-
 struct loop {
-    struct event_base *base;
-    struct watch base_watch;
-    bool watches_base;
     bool stopped;
     uint64_t iterations;
     uint64_t number; /* loop_number gave last */
@@ -35,6 +26,8 @@ struct loop {
     int alarm; /* a timerfd: ends a wait */
     struct watch alarm_watch;
     usec_t alarm_at; /* 0: not set */
+    struct mailbox mailbox;
+    struct watch mailbox_watch;
     struct task_list tasks;
     struct task marker;     /* in tasks while run_tasks is at work */
     struct task_list queue; /* loop_queue */
@@ -64,75 +57,23 @@ static int add_alarm(struct loop *loop)
     return -1;
 }
 
-static void run_base(struct loop *loop)
+static void on_mail(struct watch *watch, uint32_t events)
 {
-    event_base_loop(loop->base, EVLOOP_ONCE | EVLOOP_NONBLOCK | EVLOOP_NO_EXIT_ON_EMPTY);
-}
-
-static void on_base_ready(struct watch *watch, uint32_t events)
-{
+    struct loop *loop = container_of(watch, struct loop, mailbox_watch);
     (void)events;
-    run_base(container_of(watch, struct loop, base_watch));
+    mailbox_run(&loop->mailbox);
 }
 
-/* The descriptor that the next open will be given, which is the lowest free one; -1: none. */
-static int next_descriptor(void)
+/* 0, or -1 with errno. */
+static int add_mailbox(struct loop *loop)
 {
-    int fd = eventfd(0, EFD_CLOEXEC);
-    if (fd >= 0)
-        close(fd);
-    return fd;
-}
-
-static bool is_readable(int fd)
-{
-    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-    return poll(&poll_fd, 1, 0) == 1 && poll_fd.revents == POLLIN;
-}
-
-static void on_probe(evutil_socket_t fd, short what, void *arg)
-{
-    (void)fd;
-    (void)what;
-    (void)arg;
-}
-
-/* Is this the epoll set of libevent's base? If so it is readable as long as an event of the base is
- * due. */
-static bool stands_for_base(const struct loop *loop, int fd)
-{
-    struct event event;
-    int due = eventfd(1, EFD_CLOEXEC);
-    if (due < 0)
-        return false;
-    event_assign(&event, loop->base, due, EV_READ, on_probe, NULL);
-    bool before = is_readable(fd);
-    bool during = event_add(&event, NULL) == 0 && is_readable(fd);
-    event_del(&event);
-    bool after = is_readable(fd);
-    close(due);
-    return !before && during && !after;
-}
-
-/* Makes the base and watches its epoll set, for which libevent has no name. It is what libevent
- * opens first; where that should not hold (another backend, say), the base is asked in every
- * iteration. 0, or -1 with errno. */
-static int add_base(struct loop *loop)
-{
-    /* Nothing here is shared between threads, and the clock is ours. */
-    struct event_config *config = event_config_new();
-    if (config == NULL)
+    loop->mailbox_watch.ready = on_mail;
+    if (mailbox_init(&loop->mailbox) < 0)
         return -1;
-    event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
-    int fd = next_descriptor();
-    loop->base = event_base_new_with_config(config);
-    event_config_free(config);
-    if (loop->base == NULL)
-        return -1;
-    loop->base_watch.ready = on_base_ready;
-    loop->watches_base = fd >= 0 && stands_for_base(loop, fd) &&
-                         loop_watch(loop, &loop->base_watch, fd, EPOLLIN) == 0;
-    return 0;
+    if (loop_watch(loop, &loop->mailbox_watch, mailbox_descriptor(&loop->mailbox), EPOLLIN) == 0)
+        return 0;
+    mailbox_clear(&loop->mailbox);
+    return -1;
 }
 
 struct loop *loop_new(void)
@@ -147,7 +88,7 @@ struct loop *loop_new(void)
         goto err_loop;
     if (add_alarm(loop) < 0)
         goto err_epoll;
-    if (add_base(loop) < 0)
+    if (add_mailbox(loop) < 0)
         goto err_alarm;
     return loop;
 
@@ -166,19 +107,14 @@ void loop_free(struct loop *loop)
         return;
     close(loop->epoll);
     close(loop->alarm);
-    event_base_free(loop->base);
+    mailbox_clear(&loop->mailbox);
     heap_clear(&loop->timers);
     free(loop);
 }
 
-struct event_base *loop_base(struct loop *loop)
+struct mailbox *loop_mailbox(struct loop *loop)
 {
-    return loop->base;
-}
-
-bool loop_watches_base(const struct loop *loop)
-{
-    return loop->watches_base;
+    return &loop->mailbox;
 }
 
 static usec_t read_clock(const struct loop *loop)
@@ -300,8 +236,6 @@ static int wait_time(struct loop *loop, usec_t max_wait)
 {
     if (!TAILQ_EMPTY(&loop->tasks) || !TAILQ_EMPTY(&loop->queue) || max_wait == 0)
         return 0;
-    if (!loop->watches_base && (max_wait < 0 || max_wait > ASK_BASE))
-        max_wait = ASK_BASE;
     if (set_alarm(loop) < 0) /* cannot be; the loop goes on, if busily */
         return 1;
     if (max_wait < 0)
@@ -320,8 +254,6 @@ static void run_events(struct loop *loop, int count)
         if (watch != NULL)
             watch->ready(watch, event->events);
     }
-    if (!loop->watches_base)
-        run_base(loop);
 }
 
 static void run_timers(struct loop *loop)

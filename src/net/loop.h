@@ -1,13 +1,13 @@
 /* One event loop: watched descriptors, a clock that is read once an iteration, timers, posted
- * tasks, and a libevent base as its guest.
+ * tasks, and a mailbox for other threads.
  *
  * Sockets are watched in an epoll set of the loop's own: libevent reports an error as plain
  * readiness, so that a reader cannot know that it must read on to meet it, and takes an epoll_ctl
- * to forget a descriptor that is about to be closed anyway. Signals and c-ares are ordinary events
- * of libevent's base, whose own epoll set is one of the watched descriptors: so an iteration waits
- * once.
+ * to forget a descriptor that is about to be closed anyway.
  *
- * Everything here belongs to the thread that runs the loop. */
+ * Everything here belongs to the thread that runs the loop. Other threads post messages to its
+ * mailbox, and do nothing else with it. Before it runs, and after, it may be in another thread's
+ * hands. */
 #ifndef KAPROXY_LOOP_H
 #define KAPROXY_LOOP_H
 
@@ -18,20 +18,16 @@
 #include "base/heap.h"
 #include "base/util.h"
 
-struct event_base;
 struct loop;
+struct mailbox;
 
-/* NULL with errno on failure. Timers and tasks that are still set when the loop is freed are
- * forgotten, not run. */
+/* NULL with errno on failure. Timers, tasks and messages that are still there when the loop is
+ * freed are forgotten, not run. */
 struct loop *loop_new(void);
 void loop_free(struct loop *loop);
 
-/* For signal events and libraries that bring events of their own. An event's timeout is noticed
- * only when the loop wakes for something else: use a struct timer. */
-struct event_base *loop_base(struct loop *loop);
-
-/* Whether the loop knows how to watch that base. If not, it wakes twenty times a second to ask. */
-bool loop_watches_base(const struct loop *loop);
+/* What other threads post here runs on the loop's, as an event. */
+struct mailbox *loop_mailbox(struct loop *loop);
 
 /* Runs until loop_stop. */
 void loop_run(struct loop *loop);

@@ -18,7 +18,9 @@ from kaptest.steady import LOADS, tests_of
 # What callgrind counted for each exchange of the program as it stands: on Debian 12, with gcc 12,
 # -O2, x86-64. Each run finds the same, to about 1 %; other compilers and libraries do not. When a
 # change makes an exchange cheaper, make its number smaller too. (Since there is a thread that writes
-# the logs, each system call takes some 35 more: glibc 2.36 asks whether the thread is cancelled.)
+# the logs, each system call takes some 35 more: glibc 2.36 asks whether the thread is cancelled. The
+# control thread has no part in an exchange; but a load that stops the program interrupts its wait as
+# well, which is some 200.)
 COUNTED = {
     "one-shot http": 8_400,
     "logged http": 11_300,

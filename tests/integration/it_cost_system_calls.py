@@ -14,8 +14,9 @@ from kaptest.steady import LOADS, tests_of
 
 # At most so many for each exchange, as strace counted them for the program as it stands: whole
 # numbers, and the same at each run. Only "queued" varies a little with who comes when. What does
-# not stand here must not happen for each exchange. When a change saves a call, take it out here. The
-# thread that writes the logs is counted, too: it writes the lines of many exchanges together.
+# not stand here must not happen for each exchange. When a change saves a call, take it out here. All
+# threads are counted: the one that writes the logs writes the lines of many exchanges together, and
+# the control thread only waits.
 # OpenSSL's calls are read and write.
 LIMITS = {
     "one-shot http": {"accept": 1, "close": 1, "recv": 3, "send": 2, "wait": 2},

@@ -79,7 +79,7 @@ class Flows:
 def check(t, kaproxy, flows):
     t.own(flows)
     try:
-        with Turns(kaproxy.pid, t.folder / "strace.out", need("strace")) as traced:
+        with Turns(kaproxy.worker, t.folder / "strace.out", need("strace")) as traced:
             flows.watch()
             small = client(t, kaproxy).ask(target="/small", fields=[("Connection", "close")])
     except NotTraceable as why:

@@ -3,6 +3,8 @@
 not end it before; SIGTERM and SIGINT do, as long as there is nothing to remove."""
 
 import os
+import pathlib
+import re
 import signal
 import sys
 import threading
@@ -93,6 +95,22 @@ def inherited(t):
     kaproxy.wait_log("logs are open anew")
     serves(t, kaproxy)
     kaproxy.stop()
+
+
+@test("signals are the main thread's: all others have them blocked")
+def one_thread(t):
+    kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint)
+    heeded = *HELD, signal.SIGTERM, signal.SIGINT
+    names = set()
+    for task in pathlib.Path(f"/proc/{kaproxy.pid}/task").iterdir():
+        status = (task / "status").read_text()
+        mask = int(re.search(r"^SigBlk:\s*(\w+)$", status, flags=re.M)[1], 16)
+        name = re.search(r"^Name:\s*(.*)$", status, flags=re.M)[1]
+        blocked = [number for number in heeded if mask & 1 << number - 1]
+        is_main = int(task.name) == kaproxy.pid
+        t.equal(blocked, [] if is_main else list(heeded), f"signals that {name} has blocked")
+        names.add(name)
+    t.check({"kaproxy-worker", "kaproxy-log"} <= names, f"threads: {names}")
 
 
 @test("SIGUSR2 says that it has no meaning, and does nothing")

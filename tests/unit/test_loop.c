@@ -1,11 +1,11 @@
-/* The event loop: clock, timers, tasks, and the order of an iteration. */
-#include <event2/event.h>
-#include <signal.h>
+/* The event loop: clock, timers, tasks, messages of other threads, and the order of an iteration.
+ */
+#include <pthread.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "net/mailbox.h"
 #include "support/loop_probe.h"
 
 static usec_t real_now(void)
@@ -398,56 +398,57 @@ static void test_endless_events_leave_room(void **state)
     probe_close(&io);
 }
 
-/* libevent's base */
+/* Messages */
 
-/* A socket in the base, and a signal. */
-static void on_guest(evutil_socket_t fd, short what, void *arg)
+/* One that stops the loop, or posts a task of its own thread's. */
+struct letter {
+    struct message message;
+    struct loop *loop;
+    struct probe *task; /* NULL: it stops */
+};
+
+static void on_letter(struct message *message)
 {
-    (void)fd;
-    strcat(story, what & EV_SIGNAL ? "s" : "g");
-    if (what & EV_READ)
-        loop_stop(arg);
+    struct letter *letter = container_of(message, struct letter, message);
+    strcat(story, "m");
+    if (letter->task != NULL)
+        loop_post(letter->loop, &letter->task->task);
+    else
+        loop_stop(letter->loop);
 }
 
-static void sees_guests(struct loop *loop)
+static void *post_letter(void *arg)
 {
-    struct event *event, *signal;
-    int fd = eventfd(0, EFD_CLOEXEC);
-    assert_true(fd >= 0);
-    event = event_new(loop_base(loop), fd, EV_READ, on_guest, loop);
-    signal = evsignal_new(loop_base(loop), SIGUSR1, on_guest, loop);
-    assert_int_equal(event_add(event, NULL), 0);
-    assert_int_equal(event_add(signal, NULL), 0);
-    loop_iterate(loop, 0);
+    struct letter *letter = arg;
+    mailbox_post(loop_mailbox(letter->loop), &letter->message);
+    return NULL;
+}
+
+/* Whatever it waits for. */
+static void test_message_of_another_thread_ends_a_wait(void **state)
+{
+    struct letter letter = {.message.run = on_letter, .loop = *state};
+    pthread_t thread;
+    for (int i = 0; i < 20; i++) {
+        story[0] = '\0';
+        assert_int_equal(pthread_create(&thread, NULL, post_letter, &letter), 0);
+        loop_run(*state);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_string_equal(story, "m");
+    }
+}
+
+static void test_message_is_an_event(void **state)
+{
+    struct probe task = probe_of(*state, "a"), timer = probe_of(*state, "t");
+    struct letter letter = {.message.run = on_letter, .loop = *state, .task = &task};
+    probe_set(&timer, 0);
+    post_letter(&letter);
     assert_string_equal(story, "");
-    raise(SIGUSR1);
-    while (story[0] == '\0')
-        loop_iterate(loop, -1);
-    assert_string_equal(story, "s");
-    assert_int_equal(eventfd_write(fd, 1), 0);
-    loop_run(loop);
-    assert_string_equal(story, "sg");
-    event_free(event);
-    event_free(signal);
-    close(fd);
-}
-
-static void test_base_is_watched(void **state)
-{
-    assert_true(loop_watches_base(*state));
-    sees_guests(*state);
-}
-
-/* As with a libevent that opens something else first. */
-static void test_base_that_cannot_be_watched_is_asked(void **state)
-{
-    loop_free(*state);
-    assert_int_equal(setenv("EVENT_NOEPOLL", "1", 1), 0);
-    *state = loop_new();
-    assert_int_equal(unsetenv("EVENT_NOEPOLL"), 0);
-    assert_non_null(*state);
-    assert_false(loop_watches_base(*state));
-    sees_guests(*state);
+    loop_iterate(*state, -1);
+    assert_string_equal(story, "mta");
+    loop_iterate(*state, 0); /* it is no more due */
+    assert_string_equal(story, "mta");
 }
 
 /* Running and stopping */
@@ -469,11 +470,13 @@ static void test_run_ends_with_stop(void **state)
     assert_string_equal(story, "abab");
 }
 
-static void test_free_forgets_timers_and_tasks(void **state)
+static void test_free_forgets_timers_tasks_and_messages(void **state)
 {
     struct probe a = probe_of(*state, "a");
+    struct letter letter = {.message.run = on_letter, .loop = *state};
     probe_set(&a, 0);
     loop_post(a.loop, &a.task);
+    post_letter(&letter);
     loop_free(a.loop);
     *state = NULL;
     assert_string_equal(story, "");
@@ -506,10 +509,10 @@ int main(void)
         PROBE_TEST(test_queued_by_an_event),
         PROBE_TEST(test_slice_is_limited),
         PROBE_TEST(test_endless_events_leave_room),
-        PROBE_TEST(test_base_is_watched),
-        PROBE_TEST(test_base_that_cannot_be_watched_is_asked),
+        PROBE_TEST(test_message_of_another_thread_ends_a_wait),
+        PROBE_TEST(test_message_is_an_event),
         PROBE_TEST(test_run_ends_with_stop),
-        PROBE_TEST(test_free_forgets_timers_and_tasks),
+        PROBE_TEST(test_free_forgets_timers_tasks_and_messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -91,18 +91,18 @@ class Instructions:
 
 
 class Turns:
-    """What a process reads between two waits for events, while it is open: `turns` has for each the
+    """What a thread reads between two waits for events, while it is open: `turns` has for each the
     bytes by descriptor. Bytes that go through pipes are not seen."""
 
     READS = ("read", "readv", "recvfrom", "recvmsg")
     WAITS = ("epoll_wait", "epoll_pwait", "epoll_pwait2")
 
-    def __init__(self, pid, file, strace="strace"):
+    def __init__(self, thread, file, strace="strace"):
         self.file = file
         self.turns = []
         names = ",".join("?" + name for name in self.READS + self.WAITS)
         self.tracer = Tracer([strace, "-s", "0", "-e", "trace=" + names, "-e", "signal=none",
-                              "-o", str(file), "-p", str(pid)])
+                              "-o", str(file), "-p", str(thread)])
 
     def __enter__(self):
         self.tracer.attach()

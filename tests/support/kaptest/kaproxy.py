@@ -93,6 +93,7 @@ class Kaproxy:
         self.log_file = (self.stderr_file if log in ("stderr", "stdout", "syslog")
                          else pathlib.Path(log))
         self.process = None
+        self._worker = None  # (pid, thread)
 
     # Life
 
@@ -154,7 +155,8 @@ class Kaproxy:
         """Stops the process for a while, so that the test can look at it or prepare an event."""
         self.signal(signal.SIGSTOP)
         try:
-            wait_until(lambda: self._stat()[0] == "T", "kaproxy to pause")
+            wait_until(lambda: all(_stat(task)[0] == "T" for task in self._tasks()),
+                       "kaproxy to pause")
             yield
         finally:
             self.signal(signal.SIGCONT)
@@ -336,16 +338,35 @@ class Kaproxy:
         return int(re.search(r"^RssAnon:\s+(\d+) kB", text, flags=re.M)[1]) * 1024
 
     def is_asleep(self):
-        """It waits for events."""
-        return self._stat()[0] == "S"
+        """The thread that carries clients waits for events."""
+        return _stat(self._task(self.worker))[0] == "S"
 
     def cpu_seconds(self):
-        fields = self._stat()
+        """Of all threads."""
+        fields = _stat(pathlib.Path(f"/proc/{self.pid}"))
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def _stat(self):
-        """The fields of /proc/PID/stat that follow the name; the first is the state."""
-        return pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+    @property
+    def worker(self):
+        """The id of the thread that carries clients."""
+        if self._worker is None or self._worker[0] != self.pid:
+            found = [task for task in self._tasks()
+                     if (task / "comm").read_text() == "kaproxy-worker\n"]
+            if len(found) != 1:
+                raise Failure(f"{len(found)} threads are the worker's")
+            self._worker = self.pid, int(found[0].name)
+        return self._worker[1]
+
+    def _task(self, number):
+        return pathlib.Path(f"/proc/{self.pid}/task/{number}")
+
+    def _tasks(self):
+        return list(pathlib.Path(f"/proc/{self.pid}/task").iterdir())
+
+
+def _stat(task):
+    """The fields of a process's or a thread's stat that follow the name; the first is the state."""
+    return (task / "stat").read_text().rpartition(")")[2].split()
 
 
 def _another_port():

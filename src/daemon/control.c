@@ -1,0 +1,149 @@
+/* Signals, and the end of the worker, as events of libevent's base. */
+#include "daemon/control.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "net/mailbox.h"
+
+static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
+
+struct control {
+    struct event_base *base;
+    struct worker *worker; /* NULL: not started yet */
+    struct mailbox mailbox;
+    struct event mail;
+    struct message ended; /* posted by the worker */
+    size_t signal_count;
+    struct event signal_events[ARRAY_LEN(signals)];
+};
+
+static void on_signal(evutil_socket_t number, short what, void *arg)
+{
+    struct control *control = arg;
+    (void)what;
+    switch (number) {
+    case SIGTERM:
+        worker_stop(control->worker, "SIGTERM");
+        break;
+    case SIGINT:
+        worker_stop(control->worker, "SIGINT");
+        break;
+    case SIGHUP:
+        log_reopen();
+        break;
+    case SIGUSR1:
+        worker_log_stats(control->worker);
+        break;
+    case SIGUSR2:
+        log_notice("SIGUSR2: it has no meaning in this version");
+        break;
+    default:
+        break;
+    }
+}
+
+static void on_mail(evutil_socket_t fd, short what, void *arg)
+{
+    struct control *control = arg;
+    (void)fd;
+    (void)what;
+    mailbox_run(&control->mailbox);
+}
+
+static void on_ended(struct message *message)
+{
+    struct control *control = container_of(message, struct control, ended);
+    event_base_loopbreak(control->base);
+}
+
+/* From here on they are heeded, whether main held them back or whoever started us. 0, or -1 with
+ * errno. */
+static int watch_signals(struct control *control)
+{
+    sigset_t watched;
+    sigemptyset(&watched);
+    for (; control->signal_count < ARRAY_LEN(signals); control->signal_count++) {
+        struct event *event = &control->signal_events[control->signal_count];
+        int number = signals[control->signal_count];
+        evsignal_assign(event, control->base, number, on_signal, control);
+        if (event_add(event, NULL) < 0)
+            return -1;
+        sigaddset(&watched, number);
+    }
+    pthread_sigmask(SIG_UNBLOCK, &watched, NULL);
+    return 0;
+}
+
+/* Without locks: whatever comes from other threads comes through the mailbox. */
+static struct event_base *base_new(void)
+{
+    struct event_base *base = NULL;
+    struct event_config *config = event_config_new();
+    if (config != NULL && event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0)
+        base = event_base_new_with_config(config);
+    if (config != NULL)
+        event_config_free(config);
+    return base;
+}
+
+/* 0, or -1 with errno. */
+static int watch_mailbox(struct control *control)
+{
+    if (mailbox_init(&control->mailbox) < 0)
+        return -1;
+    event_assign(&control->mail, control->base, mailbox_descriptor(&control->mailbox),
+                 EV_READ | EV_PERSIST, on_mail, control);
+    return event_add(&control->mail, NULL);
+}
+
+struct control *control_new(void)
+{
+    struct control *control = calloc(1, sizeof(*control));
+    if (control != NULL) {
+        control->ended.run = on_ended;
+        control->base = base_new();
+        if (control->base != NULL && watch_mailbox(control) == 0 && watch_signals(control) == 0)
+            return control;
+    }
+    log_error("cannot start: %s", strerror(errno));
+    control_free(control);
+    return NULL;
+}
+
+void control_free(struct control *control)
+{
+    sigset_t all;
+    if (control == NULL)
+        return;
+    /* A signal that comes when all is done must not change how it ended. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    for (size_t i = 0; i < control->signal_count; i++)
+        event_del(&control->signal_events[i]);
+    if (event_initialized(&control->mail)) {
+        event_del(&control->mail);
+        mailbox_clear(&control->mailbox);
+    }
+    if (control->base != NULL)
+        event_base_free(control->base);
+    free(control);
+}
+
+int control_run(struct control *control, struct worker *worker)
+{
+    control->worker = worker;
+    if (worker_start(worker, &control->mailbox, &control->ended) < 0)
+        return -1;
+    if (event_base_loop(control->base, 0) < 0) { /* cannot be; nobody could stop it any more */
+        log_error("cannot wait for signals: %s", strerror(errno));
+        worker_stop(worker, "no signals");
+    }
+    worker_join(worker);
+    return 0;
+}

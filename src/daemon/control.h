@@ -1,0 +1,24 @@
+/* The control thread, which is the main one: on libevent's base it waits for signals, and for what
+ * workers answer. */
+#ifndef KAPROXY_CONTROL_H
+#define KAPROXY_CONTROL_H
+
+#include "base/util.h"
+#include "daemon/worker.h"
+
+struct control;
+
+/* From now on signals end nothing: they are noted, and heeded by control_run. So to be called
+ * before anything is bound, lest a socket's file be left behind. NULL on failure; then it was
+ * logged. */
+struct control *control_new(void);
+
+/* From now on signals change nothing any more. NULL is harmless. */
+void control_free(struct control *control);
+
+/* Starts the worker, which is borrowed, and returns when its thread has ended. SIGTERM and SIGINT
+ * stop it softly, a second one at once; SIGHUP reopens the logs, SIGUSR1 writes the counters,
+ * SIGUSR2 does nothing. 0, or -1 when it could not start (logged). */
+MUST_CHECK int control_run(struct control *control, struct worker *worker);
+
+#endif

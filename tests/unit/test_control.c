@@ -1,0 +1,243 @@
+/* The control thread and its worker's: how they start, what becomes of signals, how they end. */
+#include "support/log_fixture.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "daemon/control.h"
+#include "support/ini_text.h"
+#include "support/sockets.h"
+
+static bool no_threads;
+static void (*made)(void); /* called once there is another thread; NULL: nothing is */
+
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+                          void *arg);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+                          void *arg);
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+                          void *arg)
+{
+    if (no_threads)
+        return EAGAIN;
+    int result = __real_pthread_create(thread, attributes, run, arg);
+    if (made != NULL)
+        made();
+    return result;
+}
+
+#define STARTED "^" HEAD " notice: listening on [^\n]*\n"
+#define READY   HEAD " notice: ready\n"
+#define STATS   "(" HEAD " notice: stats [^\n]*\n)+"
+
+/* A worker that listens on a socket in the test's folder, what controls it, and an upstream that
+ * takes connections and does nothing with them. */
+struct world {
+    int upstream;
+    struct config *config;
+    struct control *control;
+    struct worker *worker;
+    sigset_t usual; /* of this thread */
+    int descriptors;
+};
+
+static struct world start(struct fixture *f)
+{
+    struct world world = {.descriptors = sockets_count()};
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof(in);
+    char text[300];
+    world.upstream = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(world.upstream, (struct sockaddr *)&in, length), 0);
+    assert_int_equal(getsockname(world.upstream, (struct sockaddr *)&in, &length), 0);
+    assert_int_equal(listen(world.upstream, 8), 0);
+    snprintf(text, sizeof(text),
+             "[listener a]\nlisten=unix:%s\nupstream=tcp://127.0.0.1:%u\nreuse=quiet\n", f->other,
+             ntohs(in.sin_port));
+    pthread_sigmask(SIG_SETMASK, NULL, &world.usual);
+    world.config = ini_load(text);
+    open_messages(f->file, LOG_LEVEL_NOTICE);
+    world.control = control_new();
+    assert_non_null(world.control);
+    world.worker = worker_new(world.config, 10, 0);
+    assert_non_null(world.worker);
+    assert_int_equal(log_start(), 0);
+    return world;
+}
+
+/* It waits in the backlog as long as the worker has not started. */
+static int connect_client(const struct fixture *f)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", f->other);
+    int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(client, (struct sockaddr *)&address, sizeof(address)), 0);
+    return client;
+}
+
+static void set_signals(void (*handler)(int number))
+{
+    static const int heeded[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
+    for (size_t i = 0; i < ARRAY_LEN(heeded); i++)
+        signal(heeded[i], handler);
+}
+
+/* Returns what was logged in all. */
+static const char *end(struct world *world, struct fixture *f)
+{
+    worker_free(world->worker);
+    control_free(world->control);
+    config_free(world->config);
+    log_close();
+    close(world->upstream);
+    assert_int_equal(sockets_count(), world->descriptors);
+    set_signals(SIG_IGN); /* drops those that are pending */
+    pthread_sigmask(SIG_SETMASK, &world->usual, NULL);
+    set_signals(SIG_DFL);
+    return content(f, f->file);
+}
+
+/* Whatever comes before the worker runs is noted, and heeded once it does. */
+static void test_signals_before_the_start_are_heeded(void **state)
+{
+    struct world world = start(*state);
+    raise(SIGUSR1);
+    raise(SIGUSR2);
+    raise(SIGTERM);
+    assert_int_equal(control_run(world.control, world.worker), 0);
+    const char *text = end(&world, *state);
+    assert_matches(text, STARTED READY);
+    assert_matches(text, READY "(.*\n)?" STATS);
+    assert_matches(text, READY "(.*\n)?" HEAD " notice: SIGUSR2: it has no meaning");
+    assert_matches(text, STATS "(.*\n)?" HEAD " notice: SIGTERM: stopping; 0 sessions may finish "
+                               "within 30 s\n");
+}
+
+/* Are all threads but this one asleep? */
+static bool others_sleep(void)
+{
+    bool sleep = true;
+    DIR *tasks = opendir("/proc/self/task");
+    assert_non_null(tasks);
+    for (const struct dirent *entry; (entry = readdir(tasks)) != NULL;) {
+        if (entry->d_name[0] == '.')
+            continue;
+        char path[300], line[512] = "";
+        snprintf(path, sizeof(path), "/proc/self/task/%s/stat", entry->d_name);
+        FILE *file = fopen(path, "re");
+        const char *state = NULL;
+        if (file != NULL && fgets(line, sizeof(line), file) != NULL)
+            state = strrchr(line, ')');
+        if (file != NULL)
+            fclose(file);
+        sleep &= state == NULL || atoi(entry->d_name) == gettid() || state[2] == 'S';
+    }
+    closedir(tasks);
+    return sleep;
+}
+
+static int before_thread; /* descriptors */
+
+/* Had it begun already, it would have accepted the client that waits. */
+static void thread_waits(void)
+{
+    while (!others_sleep())
+        sched_yield();
+    assert_int_equal(sockets_count(), before_thread);
+}
+
+/* What the worker does, and logs, comes behind the line that says that all is ready. */
+static void test_worker_waits_until_all_is_ready(void **state)
+{
+    struct fixture *f = *state;
+    struct world world = start(f);
+    int client = connect_client(f);
+    before_thread = sockets_count();
+    made = thread_waits;
+    raise(SIGTERM);
+    raise(SIGTERM);
+    int result = control_run(world.control, world.worker);
+    made = NULL;
+    assert_int_equal(result, 0);
+    close(client);
+    assert_matches(end(&world, f), STARTED READY);
+}
+
+static unsigned count(const char *text, const char *words)
+{
+    unsigned found = 0;
+    for (; (text = strstr(text, words)) != NULL; text++)
+        found++;
+    return found;
+}
+
+/* The second order does not get lost while the first one is on its way; a third one is none. With a
+ * session that does not end the worker waits for it. */
+static void test_second_order_to_stop(void **state)
+{
+    struct fixture *f = *state;
+    struct world world = start(f);
+    int client = connect_client(f);
+    for (int i = 0; i < 3; i++)
+        raise(SIGTERM);
+    assert_int_equal(control_run(world.control, world.worker), 0);
+    close(client);
+    const char *text = end(&world, f);
+    assert_matches(text,
+                   HEAD " notice: SIGTERM: stopping; [01] sessions may finish within 30 s\n" HEAD
+                        " notice: SIGTERM again: ending at once; [01] sessions are cut off\n$");
+    assert_int_equal(count(text, "SIGTERM"), 2);
+}
+
+/* Once all is done a signal changes nothing, whatever it does to a process by itself. */
+static void test_signals_after_the_end(void **state)
+{
+    struct world world = start(*state);
+    raise(SIGINT);
+    assert_int_equal(control_run(world.control, world.worker), 0);
+    worker_free(world.worker);
+    raise(SIGTERM);
+    control_free(world.control);
+    raise(SIGTERM);
+    raise(SIGUSR1);
+    world.worker = NULL;
+    world.control = NULL;
+    const char *text = end(&world, *state);
+    assert_int_equal(count(text, "SIGTERM"), 0);
+    assert_int_equal(count(text, "SIGINT: stopping"), 1);
+}
+
+static void test_no_thread(void **state)
+{
+    struct world world = start(*state);
+    no_threads = true;
+    int result = control_run(world.control, world.worker);
+    no_threads = false;
+    assert_int_equal(result, -1);
+    const char *text = end(&world, *state);
+    assert_matches(text, STARTED HEAD " error: cannot start the thread that carries clients: "
+                                      "Resource temporarily unavailable\n$");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        LOG_TEST(test_signals_before_the_start_are_heeded),
+        LOG_TEST(test_worker_waits_until_all_is_ready),
+        LOG_TEST(test_second_order_to_stop),
+        LOG_TEST(test_signals_after_the_end),
+        LOG_TEST(test_no_thread),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
