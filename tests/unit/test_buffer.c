@@ -129,9 +129,15 @@ static void test_grows_in_few_steps(void **state)
     buffer_clear(&buffer);
 }
 
-/* Under AddressSanitizer too malloc is to fail rather than to abort. */
+/* Under a sanitizer too malloc is to fail rather than to abort. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
+
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
 {
     return "allocator_may_return_null=1";
 }
