@@ -2,6 +2,10 @@
 #ifndef KAPROXY_FAILURE_H
 #define KAPROXY_FAILURE_H
 
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+
 /* What went wrong with TLS, for programs. */
 enum tls_fault {
     TLS_FAULT_NONE,
@@ -15,7 +19,15 @@ struct failure {
     const char *function; /* "queue", "resolve", "connect", "tls", "socket", ...; static */
     int number;           /* errno, 0 where there is none */
     enum tls_fault fault; /* of a handshake that failed */
+    unsigned retry_after; /* seconds after which it may be otherwise; 0: not known */
     char text[256];       /* for people */
 };
+
+/* The pool did not even try: the host is down (POOL 40). (connect(2) has the same errno for another
+ * reason.) */
+static inline bool failure_is_host_down(const struct failure *failure)
+{
+    return failure->number == EHOSTDOWN && strcmp(failure->function, "allocate") == 0;
+}
 
 #endif

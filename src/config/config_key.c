@@ -42,6 +42,8 @@ static const struct config_key pool_keys[] = {
     KEY("keep_alive", time, limits.keep_alive, "15", .max = YEAR, .zero_is_default = true),
     KEY("timeout", time, limits.timeout, "120", .max = YEAR, .zero_is_default = true),
     KEY("connect_timeout", time, limits.connect_timeout, "10", .max = YEAR),
+    KEY("connect_retries", count, limits.connect_retries, "0", .max = MANY),
+    KEY("fail_after", count, limits.fail_after, "0", .max = MANY),
     KEY("unacked_timeout", time, limits.unacked_timeout, "10", .min = 1, .max = YEAR,
         .or_zero = true),
     KEY("max_connecting", count, limits.max_connecting, "0", .max = MANY),

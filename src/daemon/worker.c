@@ -107,13 +107,14 @@ static void log_pool_stats(const struct pool *pool, const char *name)
         length +=
             (size_t)snprintf(discards + length, sizeof(discards) - length, " discard_%s=%" PRIu64,
                              pool_discard_name((enum pool_discard)reason), stats.discards[reason]);
-    log_notice("stats pool=%s busy=%u held=%u connecting=%u idle=%u waiting=%u queued=%u"
+    log_notice("stats pool=%s busy=%u held=%u connecting=%u idle=%u waiting=%u queued=%u down=%u"
                " immediate=%" PRIu64 " deferred=%" PRIu64 " none=%" PRIu64 " failures=%" PRIu64
-               " cancelled=%" PRIu64 " dials=%" PRIu64 " spares=%" PRIu64 " released=%" PRIu64 "%s",
+               " refused=%" PRIu64 " cancelled=%" PRIu64 " dials=%" PRIu64 " dial_retries=%" PRIu64
+               " spares=%" PRIu64 " downs=%" PRIu64 " released=%" PRIu64 "%s",
                name, stats.busy, stats.held, stats.connecting, stats.idle, stats.waiting,
-               stats.queued, stats.grants[FROM_IMMEDIATE], stats.grants[FROM_DEFERRED],
-               stats.grants[FROM_NONE], stats.failures, stats.cancelled, stats.dials,
-               stats.preconnects, stats.released, discards);
+               stats.queued, stats.down, stats.grants[FROM_IMMEDIATE], stats.grants[FROM_DEFERRED],
+               stats.grants[FROM_NONE], stats.failures, stats.refused, stats.cancelled, stats.dials,
+               stats.retries, stats.preconnects, stats.downs, stats.released, discards);
 }
 
 static const char *pool_name(const struct config_pool *pool)

@@ -31,6 +31,7 @@ struct dial {
     struct lookup lookup;
     struct timer deadline; /* connect_timeout */
     struct timer stagger;  /* the next attempt */
+    struct timer pause;    /* until it is tried again */
     struct task task;      /* posted to begin, and to tell the owner once the end is known */
     usec_t step_began;     /* the first attempt, then the handshake */
     bool connected;        /* the dial's stream is, TLS included */
@@ -74,6 +75,7 @@ static void quiesce(struct dial *dial)
     resolver_cancel(dial->resolver, &dial->lookup);
     loop_clear_timer(dial->loop, &dial->deadline);
     loop_clear_timer(dial->loop, &dial->stagger);
+    loop_clear_timer(dial->loop, &dial->pause);
     close_attempts(dial);
 }
 
@@ -93,12 +95,26 @@ static void tell(struct task *task)
     handler->done(handler, connected ? NULL : &failure);
 }
 
+/* Begins the pause before another try. False: there is none, or no memory for its timer. */
+static bool try_again_later(struct dial *dial)
+{
+    int number = dial->failure.number;
+    if (dial->handler->retries >= dial->options.connect_retries ||
+        (number != ECONNREFUSED && number != ETIMEDOUT))
+        return false;
+    loop_unpost(dial->loop, &dial->task); /* it may not have begun */
+    return loop_set_timer(dial->loop, &dial->pause, loop_now(dial->loop) + DIAL_PAUSE) == 0;
+}
+
 /* The end is known. It is posted, as telling the owner is the last thing to do. */
 static void settle(struct dial *dial)
 {
     quiesce(dial);
-    if (!dial->connected)
+    if (!dial->connected) {
         stream_close(dial->stream);
+        if (try_again_later(dial))
+            return;
+    }
     dial->task.run = tell;
     loop_post(dial->loop, &dial->task);
 }
@@ -212,11 +228,24 @@ static void on_stagger(struct timer *timer)
     advance(container_of(timer, struct dial, stagger));
 }
 
+static void record_pause(const struct dial *dial, const char *key, usec_t limit,
+                         struct failure *failure)
+{
+    char time[SPAN_TEXT_MAX];
+    *failure = (struct failure){.function = dial->failure.function, .number = ETIMEDOUT};
+    snprintf(failure->text, sizeof(failure->text), "no connection within %s = %s (%.*s)", key,
+             span_format(limit, time), (int)sizeof(failure->text) / 2, dial->failure.text);
+}
+
 void dialer_time_is_up(const struct dial *dial, const char *key, usec_t limit,
                        struct failure *failure)
 {
     char time[SPAN_TEXT_MAX];
     const char *what = "no connection";
+    if (loop_timer_is_set(&dial->pause)) {
+        record_pause(dial, key, limit, failure);
+        return;
+    }
     failure->function = "connect";
     failure->number = ETIMEDOUT;
     failure->fault = TLS_FAULT_NONE;
@@ -436,9 +465,8 @@ static void on_lookup(struct lookup *lookup, const union address *addresses, siz
 }
 
 /* A numeric address needs no look-up. */
-static void begin(struct task *task)
+static void look_up(struct dial *dial)
 {
-    struct dial *dial = container_of(task, struct dial, task);
     union address address;
     if (address_parse(&address, dial->addr)) {
         connect_to(dial, &address, 1);
@@ -446,6 +474,35 @@ static void begin(struct task *task)
         record(dial, "resolve", errno);
         settle(dial);
     }
+}
+
+static void begin(struct task *task)
+{
+    look_up(container_of(task, struct dial, task));
+}
+
+/* 0, or -1 with ENOMEM. */
+static int start_deadline(struct dial *dial)
+{
+    usec_t limit = dial->options.connect_timeout;
+    return limit == 0 ? 0
+                      : loop_set_timer(dial->loop, &dial->deadline, loop_now(dial->loop) + limit);
+}
+
+/* Nothing is left of the try before but its failure, which stays where this one cannot begin. */
+static void on_pause_over(struct timer *timer)
+{
+    struct dial *dial = container_of(timer, struct dial, pause);
+    dial->handler->retries++;
+    if (start_deadline(dial) < 0) {
+        settle(dial);
+        return;
+    }
+    dial->failure.function = NULL;
+    dial->handshake.ready = NULL;
+    dial->lookup.both_families = false;
+    dial->started = dial->count = dial->pending = 0;
+    look_up(dial);
 }
 
 struct dial *dialer_start(struct loop *loop, struct resolver *resolver,
@@ -465,11 +522,12 @@ struct dial *dialer_start(struct loop *loop, struct resolver *resolver,
     dial->lookup.done = on_lookup;
     dial->deadline.fire = on_deadline;
     dial->stagger.fire = on_stagger;
+    dial->pause.fire = on_pause_over;
     dial->task.run = begin;
+    handler->retries = 0;
     memcpy(dial->addr, endpoint->addr, strlen(endpoint->addr) + 1);
     stream_init(stream, -1);
-    usec_t limit = options->connect_timeout;
-    if (limit > 0 && loop_set_timer(loop, &dial->deadline, loop_now(loop) + limit) < 0) {
+    if (start_deadline(dial) < 0) {
         dial_free(dial);
         return NULL;
     }
@@ -485,6 +543,26 @@ void dialer_cancel(struct dial *dial)
     stream_close(dial->stream);
     loop_unpost(dial->loop, &dial->task);
     dial_free(dial);
+}
+
+void dialer_last_try(struct dial *dial)
+{
+    dial->options.connect_retries = dial->handler->retries;
+}
+
+bool dialer_failed_here(const struct failure *failure)
+{
+    switch (failure->number) {
+    case ENOMEM:
+    case ENOBUFS:
+    case EMFILE:
+    case ENFILE:
+    case EADDRNOTAVAIL: /* no local port is left */
+        return true;
+    default:
+        return strcmp(failure->function, "socket") == 0 || strcmp(failure->function, "bind") == 0 ||
+               strcmp(failure->function, "epoll_ctl") == 0;
+    }
 }
 
 /* The kernel may have completed a connection that the loop has not reported yet. */

@@ -2,7 +2,10 @@
  *
  * The next address is tried after DIAL_STAGGER, or at once when an attempt fails; the first that
  * connects wins and the others are closed. A family of the name that is late is for the next dial,
- * unless all of the other one fails: then it is waited for. */
+ * unless all of the other one fails: then it is waited for.
+ *
+ * A dial that was refused or timed out may be tried again, from the look-up on, DIAL_PAUSE later:
+ * meanwhile it is a dial like any other that has not connected (POOL 38). */
 #ifndef KAPROXY_DIALER_H
 #define KAPROXY_DIALER_H
 
@@ -17,11 +20,14 @@
 
 #define DIAL_STAGGER (250 * USEC_PER_MSEC) /* RFC 8305 section 5: Connection Attempt Delay */
 
+#define DIAL_PAUSE (1 * USEC_PER_SEC)
+
 /* So many of a name's addresses are tried, counted after the families were interleaved. */
 #define DIAL_ADDRESSES_MAX 16
 
 struct dial_options {
-    usec_t connect_timeout; /* look-up, connect and handshake together; 0: no limit */
+    usec_t connect_timeout;   /* of one try: look-up, connect and handshake together; 0: no limit */
+    unsigned connect_retries; /* how often it is tried again */
     /* Local address; NULL or AF_UNSPEC: any. Addresses of the other family are not tried. */
     const union address *bind_address;
     struct tls_client *tls; /* borrowed; NULL: no TLS, which the endpoint must not have either */
@@ -41,6 +47,7 @@ struct dial_handler {
      * attempt on (the look-up is over by then), and TLS after it; 0 without TLS. */
     union address address;
     usec_t connect_time, handshake_time;
+    unsigned retries; /* how often it was tried again */
     void (*done)(struct dial_handler *handler, const struct failure *failure);
 };
 
@@ -56,10 +63,16 @@ struct dial *dialer_start(struct loop *loop, struct resolver *resolver,
 void dialer_cancel(struct dial *dial);
 
 /* Why a dial has brought no connection when a time limit is up: ETIMEDOUT, with the function that
- * it is at, and a text that names the limit's key and value ("no connection within timeout = 3 s").
- */
+ * it is at, and a text that names the limit's key and value ("no connection within timeout = 3 s"),
+ * and why the last try failed, when another one is to come. */
 void dialer_time_is_up(const struct dial *dial, const char *key, usec_t limit,
                        struct failure *failure);
+
+/* It is not tried again after this try, or the next one if it is in the pause before that. */
+void dialer_last_try(struct dial *dial);
+
+/* Whether a dial failed by a shortage or a mistake of ours, which says nothing of the upstream. */
+bool dialer_failed_here(const struct failure *failure);
 
 /* True once a TCP connection is made, even if `done` was not called yet. Asks the kernel. */
 bool dialer_is_connected(struct dial *dial);

@@ -83,6 +83,22 @@ static const char *check_waiters(const struct core_host *host)
     return NULL;
 }
 
+/* One that is down has no waiters, and is tried, or is to be tried, as soon as that may be. */
+static const char *check_health(const struct core_host *host)
+{
+    const struct pool_core *core = host->core;
+    unsigned fail_after = core->limits.fail_after;
+    if (!host->down)
+        return fail_after > 0 && host->failed >= fail_after ? "a host should be down" : NULL;
+    if (host->waiting > 0 || host->wants_preconnected)
+        return "a host that is down has a waiter, or wants preconnected connections";
+    bool may_try = core->phase != POOL_SHUT && core_host_dials(host) == 0 &&
+                   !core_due_is_set(&host->retry) &&
+                   core_host_open(host) < core->limits.max_per_host;
+    return may_try == heap_contains(&host->needs_dial) ? NULL
+                                                       : "a host that is down is not to be tried";
+}
+
 static const char *check_host(const struct core_host *host)
 {
     const struct pool_core *core = host->core;
@@ -103,7 +119,8 @@ static const char *check_host(const struct core_host *host)
         return "max_connecting is exceeded";
     if (core_host_is_empty(host) && !host->retained && !host->keeps_preconnected && !host->empty)
         return "an empty host is not to be freed";
-    return check_waiters(host);
+    const char *wrong = check_health(host);
+    return wrong != NULL ? wrong : check_waiters(host);
 }
 
 static const char *check_idle(const struct pool_core *core)
@@ -127,6 +144,7 @@ static const char *check_idle(const struct pool_core *core)
 const char *pool_core_check(const struct pool_core *core)
 {
     unsigned count[CONN_STATES] = {0}, waiting = 0, have_dial = 0, to_dial = 0, in_question = 0;
+    unsigned down = 0;
     size_t hosts = 0;
     const struct core_host *host;
     TAILQ_FOREACH (host, &core->hosts, hosts) {
@@ -139,6 +157,7 @@ const char *pool_core_check(const struct pool_core *core)
         have_dial += host->have_dial;
         to_dial += host->to_dial;
         in_question += host->in_question;
+        down += host->down;
         hosts++;
     }
     for (enum core_conn_state state = CONN_CONNECTING; state <= CONN_CLOSING; state++) {
@@ -146,7 +165,8 @@ const char *pool_core_check(const struct pool_core *core)
             return "the pool's counts differ from its lists";
     }
     if (waiting != core->stats.waiting || waiting - have_dial != core->stats.queued ||
-        hosts != core->host_count || to_dial != core->to_dial || in_question != core->in_question)
+        hosts != core->host_count || to_dial != core->to_dial || in_question != core->in_question ||
+        down != core->stats.down)
         return "the pool's waiters, hosts or dials are miscounted";
     if (core_open(core) > core->limits.max_open)
         return "max_open is exceeded";

@@ -45,6 +45,7 @@ void core_host_remove(struct core_host *host)
     assert(core_host_is_empty(host));
     heap_remove(&core->needs_dial, &host->needs_dial);
     core_due_clear(core, &host->retry);
+    core->stats.down -= host->down;
     if (host->wants_preconnected)
         TAILQ_REMOVE(&core->wanting, host, wanting);
     if (host->has_excess)
@@ -143,11 +144,20 @@ static void assign_dials(struct core_host *host)
     }
 }
 
+/* A host that is down is tried when its pause is over, whether anybody asks or not [41]. */
+static bool is_to_be_tried(const struct core_host *host)
+{
+    return host->core->phase != POOL_SHUT && !core_due_is_set(&host->retry) &&
+           core_host_dials(host) == 0 && core_host_open(host) < host->core->limits.max_per_host;
+}
+
 /* A waiter without a dial can use a place when its host has room and may dial. One that insists on
  * a fresh connection can also use the place of an idle one of its own host, unless one comes free
  * anyway. One that an idle one would serve as well does not insist after dials that failed. */
 static bool needs_dial(const struct core_host *host)
 {
+    if (host->down)
+        return is_to_be_tried(host);
     if (host->without_dial == NULL || !core_host_may_dial(host))
         return false;
     if (host->choosing > 0 && core_due_is_set(&host->retry) && core_host_settler(host) != NULL)
@@ -161,9 +171,9 @@ static bool needs_dial(const struct core_host *host)
 static bool wants_preconnected(const struct core_host *host)
 {
     const struct pool_core *core = host->core;
-    return host->keeps_preconnected && core->phase == POOL_OPEN && !core_due_is_set(&host->retry) &&
-           host->without_dial == NULL && core_host_may_dial(host) &&
-           core_host_open(host) < core->limits.max_per_host &&
+    return host->keeps_preconnected && core->phase == POOL_OPEN && !host->down &&
+           !core_due_is_set(&host->retry) && host->without_dial == NULL &&
+           core_host_may_dial(host) && core_host_open(host) < core->limits.max_per_host &&
            host->count[CONN_IDLE] + core_host_excess(host) < core->limits.min_idle;
 }
 
@@ -172,10 +182,12 @@ static void update_needs_dial(struct core_host *host)
     struct heap *heap = &host->core->needs_dial;
     bool needs = needs_dial(host);
     if (heap_contains(&host->needs_dial) &&
-        (!needs || host->needs_dial.key != host->without_dial->serial))
+        (!needs || (!host->down && host->needs_dial.key != host->without_dial->serial)))
         heap_remove(heap, &host->needs_dial);
     if (needs && !heap_contains(&host->needs_dial)) {
-        int done = heap_insert(heap, &host->needs_dial, host->without_dial->serial);
+        /* Where it is down, the end of its pause is as good as a waiter that comes now. */
+        int64_t serial = host->down ? ++host->core->serial : host->without_dial->serial;
+        int done = heap_insert(heap, &host->needs_dial, serial);
         assert(done == 0); /* reserved in core_host_add */
         (void)done;
     }
@@ -194,7 +206,7 @@ static void update_wanting(struct core_host *host)
 
 static void update_excess(struct core_host *host)
 {
-    bool excess = core_host_excess(host) > 0;
+    bool excess = core_host_excess(host) > host->down;
     if (excess && !host->has_excess)
         TAILQ_INSERT_TAIL(&host->core->excess, host, excess);
     else if (!excess && host->has_excess)
@@ -235,7 +247,7 @@ void core_host_update(struct core_host *host)
     update_settling(host);
     update_empty(host);
     host->listed = heap_contains(&host->needs_dial) || host->wants_preconnected ||
-                   host->has_excess || host->settles || host->empty;
+                   host->has_excess || host->settles || host->empty || host->down;
 }
 
 /* `span` times something between 0.75 and 1.25, so that many do not come back in step. */
@@ -247,7 +259,7 @@ static usec_t jitter(struct pool_core *core, usec_t span)
 void core_host_back_off(struct core_host *host, usec_t now)
 {
     struct pool_core *core = host->core;
-    if (!host->keeps_preconnected || core_due_is_set(&host->retry))
+    if ((!host->keeps_preconnected && !host->down) || core_due_is_set(&host->retry))
         return;
     host->backoff = host->backoff == 0 ? BACKOFF_MIN : host->backoff * 2;
     if (host->backoff > BACKOFF_MAX)
@@ -261,6 +273,8 @@ void core_host_back_off(struct core_host *host, usec_t now)
 
 void core_host_proved(struct core_host *host)
 {
+    if (host->down) /* an old connection says nothing of new ones */
+        return;
     host->backoff = 0;
     if (!core_due_is_set(&host->retry))
         return;

@@ -3,6 +3,7 @@
  *   core_host.c   a host: its waiters, which of them have a dial, what it wants
  *   core_conn.c   a connection: its transitions, its limits, its end
  *   core_serve.c  who gets what: connections to waiters, places to dials
+ *   core_health.c a host that is down
  *   pool_core.c   the events
  *   core_check.c  counts against lists, for tests */
 #ifndef KAPROXY_CORE_INTERNAL_H
@@ -137,8 +138,8 @@ struct core_request *core_host_settler(const struct core_host *host);
 /* Brings the waiters' dials and the core's lists of hosts up to date; to be called after every
  * change. */
 void core_host_update(struct core_host *host);
-/* A dial failed, or the upstream closed a new connection unused: wait before the next preconnected
- * one. */
+/* A dial failed, or the upstream closed a new connection unused: wait before the next one that
+ * nobody waits for. */
 void core_host_back_off(struct core_host *host, usec_t now);
 /* A connection proved useful: forget failures. */
 void core_host_proved(struct core_host *host);
@@ -172,12 +173,16 @@ bool core_serve_offer(struct core_request *request);
 /* The connection is the request's, which is returned; its owner is to be called. */
 struct core_request *core_serve_grant(struct core_conn *conn, struct core_request *request,
                                       enum from_cache from_cache);
+/* Offers the idle connection of its host that is the longest unused, whatever its tag [33, 40];
+ * false: there is none, or the request is for a fresh one. */
+bool core_serve_settle(struct core_request *request);
 /* A connection is ready, dialled or released: to the oldest waiter, which is returned, or idle. */
 struct core_request *core_serve_place(struct core_conn *conn, usec_t now);
 /* The request will have no connection. */
 void core_serve_fail(struct pool_core *core, struct core_request *request,
                      enum core_request_failure failure);
-/* Ends dials, newest first, that nobody waits for and that are for no preconnected connection. */
+/* Ends dials, newest first, that nobody waits for, that are for no preconnected connection, and of
+ * a host that is down all but one. */
 void core_serve_trim(struct core_host *host);
 /* Who goes for a dial of this host, where there is no place. At max_open the longest idle
  * connection, just one [12]; failing that, a dial for a preconnected one. NULL: nobody, or nobody
@@ -188,5 +193,15 @@ bool core_serve_has_place(const struct core_host *host);
 /* One more dial, for a waiter or ahead of any, the first thing to be done, or nothing. What has to
  * go for it is put on the user's list. */
 bool core_serve_dial(struct pool_core *core, struct pool_action *action);
+
+/* core_health.c */
+
+/* A dial failed by its host: if it is one too many in a row the host is down, and nobody waits for
+ * it any more [39, 40]. */
+void core_health_failed(struct core_host *host, usec_t now);
+/* A dial succeeded: the host is not down [42]. */
+void core_health_succeeded(struct core_host *host);
+/* The host of this request, which is no waiter, is down: it gets what is idle, or fails [40]. */
+void core_health_refuse(struct core_request *request);
 
 #endif

@@ -40,6 +40,15 @@ bool core_serve_offer(struct core_request *request)
     return true;
 }
 
+bool core_serve_settle(struct core_request *request)
+{
+    struct core_conn *longest = TAILQ_LAST(&request->host->conns[CONN_IDLE], core_conn_list);
+    if (longest == NULL || request->fresh)
+        return false;
+    offer(longest, request);
+    return true;
+}
+
 struct core_request *core_serve_grant(struct core_conn *conn, struct core_request *request,
                                       enum from_cache from_cache)
 {
@@ -113,8 +122,8 @@ struct core_request *core_serve_place(struct core_conn *conn, usec_t now)
 void core_serve_trim(struct core_host *host)
 {
     struct pool_core *core = host->core;
-    unsigned keep = 0;
-    if (host->keeps_preconnected && core->phase == POOL_OPEN &&
+    unsigned keep = host->down && core->phase != POOL_SHUT;
+    if (host->keeps_preconnected && !host->down && core->phase == POOL_OPEN &&
         host->count[CONN_IDLE] < core->limits.min_idle)
         keep = core->limits.min_idle - host->count[CONN_IDLE];
 
@@ -202,8 +211,7 @@ static bool settle(struct pool_core *core)
         struct core_request *request = core_host_settler(host);
         core_host_remove_waiter(request);
         core->members++; /* as before: there is room */
-        offer(TAILQ_LAST(&host->conns[CONN_IDLE], core_conn_list), request);
-        return true;
+        return core_serve_settle(request);
     }
     return false;
 }

@@ -22,6 +22,7 @@ struct pool *pool_new(struct loop *loop, struct resolver *resolver,
         goto err;
     pool_core_init(&pool->core, limits, random);
     pool->dial_options.connect_timeout = limits->connect_timeout;
+    pool->dial_options.connect_retries = limits->connect_retries;
     pool->dial_options.bind_address = &pool->core.limits.bind_address;
     pool->grant_task.run = pool_grant_deliver;
     TAILQ_INIT(&pool->grants);

@@ -92,7 +92,8 @@ unsigned pool_recoveries(const struct pool_host *host);
  * ESHUTDOWN after a shutdown, ENOMEM: it will not. With a full queue it fails with function
  * allocate, EAGAIN, "too many waiting (max_waiting = 1024)" [15]; when its time is over with
  * ETIMEDOUT [20] and function resolve, connect or tls, which is what a dial for it was at, or else
- * queue, with the limit that held it up. */
+ * queue, with the limit that held it up; while its host is down and has nothing idle, with function
+ * allocate, EHOSTDOWN, since when that is and why [40]. */
 MUST_CHECK int pool_allocate(struct pool *pool, struct allocation *allocation);
 
 /* Takes an allocation back in any stage before its grant is delivered [28]. */

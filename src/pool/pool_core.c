@@ -217,7 +217,7 @@ struct core_request *pool_core_dial_refused(struct core_host *host, bool preconn
     drop_to_dial(host);
     core_host_update(host);
     struct core_request *waiter = host->without_dial;
-    if (preconnect)
+    if (preconnect || host->down)
         core_host_back_off(host, now);
     if (preconnect || waiter == NULL)
         return NULL;
@@ -250,7 +250,7 @@ static void end_dial(struct core_conn *conn)
     core_pending_clear(conn->host->core, &conn->pending);
 }
 
-struct core_request *pool_core_dial_failed(struct core_conn *conn, usec_t now)
+struct core_request *pool_core_dial_failed(struct core_conn *conn, bool by_host, usec_t now)
 {
     struct core_host *host = conn->host;
     struct core_request *oldest = TAILQ_FIRST(&host->waiters);
@@ -263,7 +263,22 @@ struct core_request *pool_core_dial_failed(struct core_conn *conn, usec_t now)
     }
     core_conn_close(conn, DISCARD_DIAL_FAILED, false);
     core_serve_trim(host);
+    if (by_host && !conn->overdue)
+        core_health_failed(host, now);
     return oldest;
+}
+
+void pool_core_dial_overdue(struct core_host *host, usec_t now)
+{
+    struct core_conn *conn;
+    TAILQ_FOREACH_REVERSE(conn, &host->conns[CONN_CONNECTING], core_conn_list, link)
+    {
+        if (!conn->overdue)
+            break;
+    }
+    if (conn != NULL)
+        conn->overdue = true;
+    core_health_failed(host, now);
 }
 
 /* Up to 10 % less than max_age, so that many do not reconnect in step. */
@@ -279,6 +294,7 @@ struct core_request *pool_core_connected(struct core_conn *conn, bool readable, 
     if (conn->state == CONN_CLOSING)
         return NULL;
     end_dial(conn);
+    core_health_succeeded(conn->host);
     conn->born = now;
     conn->max_age = choose_max_age(core);
     if (!readable || core_host_waiter_for(conn->host, conn) != NULL)
@@ -292,6 +308,10 @@ static void enqueue(struct core_request *request)
 {
     struct core_host *host = request->host;
     struct pool_core *core = host->core;
+    if (host->down && core->phase != POOL_SHUT) {
+        core_health_refuse(request);
+        return;
+    }
     core_host_add_waiter(host, request);
     bool full = core->limits.max_waiting != 0 && core->stats.queued > core->limits.max_waiting &&
                 !request->has_dial && !core_serve_has_place(host);

@@ -60,6 +60,7 @@ enum core_request_failure {
     CORE_REQUEST_TIMED_OUT, /* [20] */
     CORE_REQUEST_TOO_MANY,  /* max_waiting [15] */
     CORE_REQUEST_SHUTDOWN,  /* [27] */
+    CORE_REQUEST_DOWN,      /* its host is down [40] */
     CORE_REQUEST_DIAL       /* a dial failed: the user knows how */
 };
 
@@ -150,6 +151,7 @@ struct core_conn {
     enum pool_discard reason;        /* CLOSING */
 
     bool tcp_connected;         /* CONNECTING: as far as we know, TCP is connected */
+    bool overdue;               /* CONNECTING: it counts as failed already [39] */
     struct core_request *lease; /* BUSY, HELD */
     bool may_hold;              /* BUSY: one of max_tunnels is reserved for it */
     usec_t born;                /* when it was connected */
@@ -166,6 +168,7 @@ struct core_conn {
 struct core_host {
     struct endpoint endpoint;
     bool keeps_preconnected;
+    bool down; /* nobody waits then [39, 40] */
 
     struct pool_core *core;
     struct core_conn_list conns[CONN_STATES]; /* IDLE and CONNECTING: newest first */
@@ -181,16 +184,20 @@ struct core_host {
      * waiters) have one, and the next one is the one that wants another dial. */
     unsigned have_dial;
     struct core_request *without_dial; /* the oldest waiter without one, or NULL */
-    struct heap_node needs_dial; /* in core->needs_dial while that one could use a free place */
-    bool retained;               /* stays when it is empty */
-    bool sends_greeting;         /* early bytes on an unused connection are for its first user */
-    bool wants_preconnected;     /* in core->wanting */
-    bool has_excess;             /* in core->excess */
-    bool settles;                /* in core->settling */
-    bool empty;                  /* in core->empties */
-    bool listed;                 /* in any of these, or in core->needs_dial */
-    usec_t backoff;              /* the last pause between dials for preconnected connections */
-    struct core_due retry;       /* set: such a pause */
+    /* In core->needs_dial while that one could use a free place, or the host is down and is to be
+     * tried [41]. */
+    struct heap_node needs_dial;
+    bool retained;           /* stays when it is empty */
+    bool sends_greeting;     /* early bytes on an unused connection are for its first user */
+    bool wants_preconnected; /* in core->wanting */
+    bool has_excess;         /* in core->excess */
+    bool settles;            /* in core->settling */
+    bool empty;              /* in core->empties */
+    bool listed;             /* any of these, or in core->needs_dial */
+    unsigned failed;         /* dials in a row that failed, until it is down */
+    usec_t backoff;          /* the last pause between dials that nobody waits for: for
+                                preconnected connections, or while it is down */
+    struct core_due retry;   /* set: such a pause */
     TAILQ_ENTRY(core_host) hosts;
     TAILQ_ENTRY(core_host) wanting;
     TAILQ_ENTRY(core_host) excess;
@@ -212,7 +219,8 @@ struct pool_core {
     unsigned count[CONN_STATES];
     unsigned to_dial, in_question; /* of all hosts */
     struct core_conn_list idle;    /* longest idle first */
-    struct heap needs_dial;        /* hosts by the serial of their oldest waiter without a dial */
+    struct heap needs_dial;        /* hosts by the serial of their oldest waiter without a dial, or
+                                      of the end of their pause [41] */
     struct core_host_list wanting; /* hosts that want preconnected connections */
     struct core_host_list excess;  /* hosts with dials that nobody waits for */
     /* Hosts with a waiter without a dial, and idle connections that it wants less than a new one:
@@ -290,6 +298,12 @@ void pool_core_expect_greeting(struct core_host *host);
 /* Which limit holds up those of its waiters that have no dial. */
 enum pool_limit pool_core_limit(const struct core_host *host);
 
+/* When a host that is down is tried again; 0: no pause holds that up. */
+static inline usec_t pool_core_next_try(const struct core_host *host)
+{
+    return heap_contains(&host->retry.node) ? host->retry.node.key : 0;
+}
+
 /* Dials. */
 
 /* A dial has begun, with this connection, all of which is zero. 0, or -1 with ENOMEM, and nothing
@@ -302,9 +316,21 @@ MUST_CHECK struct core_request *pool_core_dial_refused(struct core_host *host, b
 
 void pool_core_dial_kept(struct core_conn *conn);
 
-/* It has failed, which fails the oldest waiter of its host, and only that one: returned, or NULL;
- * its owner is to be called. */
-MUST_CHECK struct core_request *pool_core_dial_failed(struct core_conn *conn, usec_t now);
+/* It has failed, which fails the oldest waiter of its host, and only that one, unless the host is
+ * down by it [39]: returned, or NULL; its owner is to be called. `by_host`: not for a shortage or a
+ * mistake of ours. */
+MUST_CHECK struct core_request *pool_core_dial_failed(struct core_conn *conn, bool by_host,
+                                                      usec_t now);
+
+/* A waiter's time is over, all of which a dial for it had: that counts as a failure of the host's
+ * oldest dial, which then is not counted again when it fails [39]. */
+void pool_core_dial_overdue(struct core_host *host, usec_t now);
+
+/* A dial has ended that was tried again so often. */
+static inline void pool_core_count_retries(struct pool_core *core, unsigned retries)
+{
+    core->stats.retries += retries;
+}
 
 /* `readable`: something has come right behind the connection, of which no other event will tell.
  * Returned is the request that has it now, or NULL. */

@@ -45,14 +45,18 @@ struct held_up {
     struct timer timer;
 };
 
-/* A time in which dials fail. */
+/* A time in which dials fail, and the host may be down. */
 struct outage {
-    uint64_t failures;   /* 0: there is none */
-    usec_t began;        /* with the first of them */
-    usec_t ended;        /* a dial went well, which is not reported yet; 0: none did */
-    usec_t reported;     /* when it was logged last that it is over; 0: never */
-    unsigned recoveries; /* how often it was */
-    struct timer timer;  /* ended: until it is reported */
+    uint64_t failures;             /* 0: there is none */
+    usec_t began;                  /* with the first of them */
+    usec_t ended;                  /* a dial went well, which is not reported yet; 0: none did */
+    usec_t reported;               /* when it was logged last that it is over; 0: never */
+    unsigned recoveries;           /* how often it was */
+    bool down;                     /* it was reported that the host is down */
+    uint64_t refused;              /* allocations, while it is */
+    struct failure last;           /* of the last dial, where there is fail_after */
+    char since[LOG_TIMESTAMP_MAX]; /* when the host went down, if it is */
+    struct timer timer;            /* ended: until it is reported */
 };
 
 struct pool_host {
@@ -115,8 +119,12 @@ void pool_report_end(struct pool_host *host);
 void pool_report_wait(struct allocation *allocation);
 /* It leaves the queue. */
 void pool_report_wait_over(struct allocation *allocation);
-/* A dial failed, or went well. */
-void pool_report_failure(struct pool_host *host);
+/* A dial failed for this reason, or went well. */
+void pool_report_failure(struct pool_host *host, const struct failure *failure);
+/* By that the host is down. */
+void pool_report_down(struct pool_host *host);
+/* Why an allocation is refused while it is. */
+void pool_report_refused(struct pool_host *host, struct failure *failure);
 void pool_report_connected(struct pool_host *host);
 /* Nobody waits who could be called. */
 void pool_report_not_preconnected(struct pool_host *host, const struct failure *failure);

@@ -76,11 +76,15 @@ static void on_idle_ready(struct stream_handler *handler, struct stream *stream)
 static void on_dial_failed(struct pool_conn *conn, const struct failure *failure)
 {
     struct pool_host *host = pool_host_of(conn->core.host);
-    struct core_request *request = pool_core_dial_failed(&conn->core, loop_now(conn->pool->loop));
-    pool_report_failure(host);
+    bool was_down = host->core.down, by_host = !dialer_failed_here(failure);
+    struct core_request *request =
+        pool_core_dial_failed(&conn->core, by_host, loop_now(conn->pool->loop));
+    pool_report_failure(host, failure);
+    if (host->core.down && !was_down)
+        pool_report_down(host);
     if (request != NULL)
         pool_grant_fail_as(container_of(request, struct allocation, request), failure);
-    else
+    else if (!host->core.down) /* else that was reported */
         pool_report_not_preconnected(host, failure);
 }
 
@@ -98,6 +102,7 @@ static void on_dial_done(struct dial_handler *handler, const struct failure *fai
     struct pool_conn *conn = container_of(handler, struct pool_conn, dial_handler);
     struct pool *pool = conn->pool;
     conn->dial = NULL;
+    pool_core_count_retries(&pool->core, handler->retries);
     if (failure != NULL)
         on_dial_failed(conn, failure);
     else
@@ -118,6 +123,8 @@ static int dial(struct pool_host *host, bool preconnect)
     conn->dial_handler.done = on_dial_done;
     struct dial_options options = pool->dial_options;
     options.tls = host->tls;
+    if (host->core.down) /* it is tried again anyway [41] */
+        options.connect_retries = 0;
     conn->dial = dialer_start(pool->loop, pool->resolver, &host->core.endpoint, &options,
                               &conn->stream, &conn->dial_handler);
     if (conn->dial == NULL)
@@ -125,7 +132,7 @@ static int dial(struct pool_host *host, bool preconnect)
     conn->number = loop_number(pool->loop);
     if (pool_core_dialling(&host->core, &conn->core, preconnect) < 0)
         goto err_dial;
-    pool_io_log_state(conn, preconnect ? "spare" : "waiter");
+    pool_io_log_state(conn, host->core.down ? "down" : preconnect ? "spare" : "waiter");
     return 0;
 
 err_dial:
@@ -169,6 +176,7 @@ static void end_conn(struct pool_conn *conn, bool reset)
 static void do_cancel_dial(struct pool_conn *conn)
 {
     if (dialer_is_connected(conn->dial)) {
+        dialer_last_try(conn->dial);
         pool_core_dial_kept(&conn->core);
         return;
     }
@@ -222,9 +230,22 @@ static void explain_timeout(const struct allocation *allocation, struct failure 
 static void do_time_out(struct allocation *allocation)
 {
     struct failure failure;
+    struct pool_host *host = allocation->host;
+    bool was_down = host->core.down;
     explain_timeout(allocation, &failure);
-    if (allocation->request.has_dial && allocation->held_up_at == 0)
-        pool_report_failure(allocation->host); /* its dial had all of the time */
+    if (allocation->request.has_dial && allocation->held_up_at == 0) {
+        pool_core_dial_overdue(&host->core, loop_now(host->pool->loop));
+        pool_report_failure(host, &failure);
+    }
+    if (host->core.down && !was_down)
+        pool_report_down(host);
+    pool_grant_fail_as(allocation, &failure);
+}
+
+static void do_refuse(struct allocation *allocation)
+{
+    struct failure failure;
+    pool_report_refused(allocation->host, &failure);
     pool_grant_fail_as(allocation, &failure);
 }
 
@@ -241,6 +262,9 @@ static void do_fail(struct allocation *allocation)
     case CORE_REQUEST_TOO_MANY:
         pool_grant_fail(allocation, "allocate", EAGAIN, "too many waiting (max_waiting = %u)",
                         allocation->pool->core.limits.max_waiting);
+        break;
+    case CORE_REQUEST_DOWN:
+        do_refuse(allocation);
         break;
     case CORE_REQUEST_SHUTDOWN:
     case CORE_REQUEST_DIAL: /* not by an action */

@@ -1,4 +1,5 @@
 /* What the log says of a host: clients have to wait, it cannot be reached. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -112,17 +113,23 @@ void pool_report_wait_over(struct allocation *allocation)
 }
 
 /* Dials that fail. What fails is logged where it is noticed; here it is counted, to say when the
- * upstream can be reached again: at once, but where that comes and goes, once in a span. */
+ * upstream can be reached again: at once, but where that comes and goes, once in a span. That it is
+ * down is said once before each of these lines, with what its dials fail by; from then on neither
+ * its dials nor the clients that are refused have lines of their own. */
 
 static void report_reachable(struct pool_host *host)
 {
     struct outage *outage = &host->outage;
-    char text[ENDPOINT_TEXT_MAX];
-    log_notice("reachable again: pool=%s upstream=%s failed_for_s=%.1f failures=%" PRIu64,
+    char text[ENDPOINT_TEXT_MAX], refused[48] = "";
+    if (outage->down)
+        snprintf(refused, sizeof(refused), " refused=%" PRIu64, outage->refused);
+    log_notice("reachable again: pool=%s upstream=%s failed_for_s=%.1f failures=%" PRIu64 "%s",
                host->pool->name, endpoint_format(&host->core.endpoint, text),
-               (double)(outage->ended - outage->began) / USEC_PER_SEC, outage->failures);
+               (double)(outage->ended - outage->began) / USEC_PER_SEC, outage->failures, refused);
     loop_clear_timer(host->pool->loop, &outage->timer);
     outage->failures = 0;
+    outage->down = false;
+    outage->refused = 0;
     outage->ended = 0;
     outage->reported = loop_now(host->pool->loop);
     outage->recoveries++;
@@ -133,13 +140,45 @@ static void on_reachable(struct timer *timer)
     report_reachable(container_of(timer, struct pool_host, outage.timer));
 }
 
-void pool_report_failure(struct pool_host *host)
+void pool_report_failure(struct pool_host *host, const struct failure *failure)
 {
     struct outage *outage = &host->outage;
+    if (host->pool->core.limits.fail_after > 0)
+        outage->last = *failure;
     if (outage->failures++ == 0)
         outage->began = loop_now(host->pool->loop);
     outage->ended = 0;
     loop_clear_timer(host->pool->loop, &outage->timer);
+}
+
+/* One that goes down again before it was logged that it is reachable is still down, in the log. */
+void pool_report_down(struct pool_host *host)
+{
+    struct outage *outage = &host->outage;
+    const struct failure *last = &outage->last;
+    char text[ENDPOINT_TEXT_MAX], error[2 * sizeof(last->text)];
+    size_t length = log_timestamp(outage->since);
+    memcpy(outage->since + length - strlen(".123Z"), "Z", sizeof("Z"));
+    if (outage->down)
+        return;
+    outage->down = true;
+    log_quote(error, sizeof(error), last->text, strlen(last->text));
+    log_warning("upstream is down: pool=%s upstream=%s failures=%u function=%s errno=%d error=%s",
+                host->pool->name, endpoint_format(&host->core.endpoint, text),
+                host->pool->core.limits.fail_after, last->function, last->number, error);
+}
+
+void pool_report_refused(struct pool_host *host, struct failure *failure)
+{
+    struct outage *outage = &host->outage;
+    usec_t pause = pool_core_next_try(&host->core) - loop_now(host->pool->loop);
+    outage->refused++;
+    *failure = (struct failure){.function = "allocate", .number = EHOSTDOWN, .retry_after = 1};
+    if (pause > USEC_PER_SEC)
+        failure->retry_after = (unsigned)((pause + USEC_PER_SEC - 1) / USEC_PER_SEC);
+    snprintf(failure->text, sizeof(failure->text), "the upstream has been down since %s (%s: %.*s)",
+             outage->since, outage->last.function, (int)sizeof(failure->text) * 5 / 8,
+             outage->last.text);
 }
 
 void pool_report_connected(struct pool_host *host)

@@ -16,20 +16,23 @@
 #define POOL_TIMEOUT      (120 * USEC_PER_SEC)
 
 struct pool_limits {
-    unsigned max_per_host;      /* open connections to one host; 0: POOL_MAX_PER_HOST [3] */
-    unsigned max_open;          /* open connections in all; 0: POOL_MAX_OPEN */
-    usec_t keep_alive;          /* how long a connection stays idle; 0: POOL_KEEP_ALIVE */
-    usec_t timeout;             /* an allocation's whole wait; 0: POOL_TIMEOUT */
-    usec_t connect_timeout;     /* one dial; 0: the allocation's timeout alone counts */
-    usec_t unacked_timeout;     /* for users: a connection on which something was sent and not
-                                   acknowledged for so long is dead; 0: none is */
-    unsigned max_waiting;       /* allocations in the queue; 0: no limit */
-    usec_t max_age;             /* a connection this old, or up to 10 % younger, is not used again;
-                                   0: any age */
-    unsigned max_uses;          /* leases of one connection; 0: any number */
-    unsigned max_connecting;    /* dials to one host at a time; 0: max_per_host */
-    unsigned max_tunnels;       /* held connections to one host, apart from max_per_host; 0: none */
-    unsigned min_idle;          /* preconnected connections for each host that keeps such */
+    unsigned max_per_host;    /* open connections to one host; 0: POOL_MAX_PER_HOST [3] */
+    unsigned max_open;        /* open connections in all; 0: POOL_MAX_OPEN */
+    usec_t keep_alive;        /* how long a connection stays idle; 0: POOL_KEEP_ALIVE */
+    usec_t timeout;           /* an allocation's whole wait; 0: POOL_TIMEOUT */
+    usec_t connect_timeout;   /* one dial; 0: the allocation's timeout alone counts */
+    usec_t unacked_timeout;   /* for users: a connection on which something was sent and not
+                                 acknowledged for so long is dead; 0: none is */
+    unsigned max_waiting;     /* allocations in the queue; 0: no limit */
+    usec_t max_age;           /* a connection this old, or up to 10 % younger, is not used again;
+                                 0: any age */
+    unsigned max_uses;        /* leases of one connection; 0: any number */
+    unsigned max_connecting;  /* dials to one host at a time; 0: max_per_host */
+    unsigned max_tunnels;     /* held connections to one host, apart from max_per_host; 0: none */
+    unsigned min_idle;        /* preconnected connections for each host that keeps such */
+    unsigned connect_retries; /* how often a dial that was refused or timed out is tried again
+                                 before it counts as failed [38] */
+    unsigned fail_after;      /* failed dials in a row after which a host is down [39]; 0: never */
     union address bind_address; /* local address; family AF_UNSPEC: any */
 };
 
@@ -96,12 +99,16 @@ struct pool_stats {
     unsigned busy, held, connecting, idle;
     unsigned queued;  /* allocations that wait without a dial under way for them */
     unsigned waiting; /* allocations that wait, dial or not */
+    unsigned down;    /* hosts that are down */
     /* since the start */
     uint64_t grants[FROM_DEFERRED + 1]; /* connections, by from_cache */
     uint64_t failures;                  /* allocations that failed */
     uint64_t cancelled;                 /* allocations taken back */
     uint64_t dials;                     /* dials started */
     uint64_t preconnects;               /* of these, ahead of any waiter */
+    uint64_t retries;                   /* how often dials that have ended were tried again */
+    uint64_t downs;                     /* how often a host went down */
+    uint64_t refused;                   /* allocations that failed because their host was down */
     uint64_t released;                  /* leases that ended with a release */
     uint64_t discards[POOL_DISCARD_COUNT];
 };

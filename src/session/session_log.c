@@ -108,9 +108,11 @@ void session_report(const struct session *session, enum log_level level,
     repeats_log(&context->repeats, level, key, head, session_peer(session, peer), rest);
 }
 
+/* That the upstream is down the pool has reported. */
 void session_log_failure(struct session *session)
 {
     const struct failure *failure = session->access.failure;
+    enum log_level level = failure_is_host_down(failure) ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
     const struct repeat_key key = {.place = "no connection: ",
                                    .function = failure->function,
                                    .number = failure->number,
@@ -118,11 +120,11 @@ void session_log_failure(struct session *session)
                                    .text = failure->text};
     char error[2 * sizeof(failure->text)];
     session->access.failure_logged = true;
-    if (!session_admit(session, LOG_LEVEL_WARNING, &key))
+    if (!session_admit(session, level, &key))
         return;
     log_quote(error, sizeof(error), failure->text, strlen(failure->text));
-    session_report(session, LOG_LEVEL_WARNING, &key, "function=%s errno=%d error=%s",
-                   failure->function, failure->number, error);
+    session_report(session, level, &key, "function=%s errno=%d error=%s", failure->function,
+                   failure->number, error);
 }
 
 /* Times of a connection that was made for this are logged; others have nothing to do with it. */

@@ -125,6 +125,34 @@ void sim_granted(struct core_request *request, struct conn *conn)
     slot->state = SLOT_TOLD;
 }
 
+/* Health. */
+
+void sim_dial_failed(int host)
+{
+    struct health *health = &sim.health[host];
+    unsigned most = sim.core.limits.fail_after;
+    if (!heap_contains(&sim.hosts[host]->retry.node)) /* else that pause goes on */
+        health->tried = sim.now;
+    if (most > 0 && ++health->failed >= most)
+        health->down = true;
+}
+
+void sim_dial_succeeded(int host)
+{
+    sim.health[host] = (struct health){0};
+}
+
+/* A dial has had all of a waiter's time. */
+static void note_overdue(const struct slot *slot)
+{
+    if (sim.hosts[slot->host] == NULL || !slot->request.has_dial || sim_percent(50))
+        return;
+    bool down = sim.health[slot->host].down;
+    if (!down)
+        sim_dial_failed(slot->host);
+    pool_core_dial_overdue(sim.hosts[slot->host], sim.now);
+}
+
 void sim_failed(struct core_request *request)
 {
     if (request == NULL)
@@ -135,7 +163,12 @@ void sim_failed(struct core_request *request)
     CLAIM(request->failure != CORE_REQUEST_TIMED_OUT || slot->deadline <= sim.now, "too early");
     CLAIM(request->failure != CORE_REQUEST_TOO_MANY || sim.core.limits.max_waiting > 0,
           "refused without a limit");
+    CLAIM(request->failure != CORE_REQUEST_DOWN || sim.core.limits.fail_after > 0,
+          "a host is down that cannot be");
     slot->state = SLOT_TOLD;
+    sim.refused += request->failure == CORE_REQUEST_DOWN;
+    if (request->failure == CORE_REQUEST_TIMED_OUT)
+        note_overdue(slot);
 }
 
 /* The order of preference [33]. */
@@ -157,7 +190,20 @@ static int rank(const struct conn *conn, const struct slot *slot)
     return conn->uses == 0 ? 1 : 0;
 }
 
-struct conn *sim_choose(const struct slot *slot)
+/* The one of its host that is idle for longest, or NULL. */
+static struct conn *longest_idle(int host)
+{
+    struct conn *longest = NULL;
+    for (struct conn *conn = sim.conns; conn < sim.conns + CONNS; conn++) {
+        if (conn->state == PLACE_OPEN && conn->core.state == CONN_IDLE && conn->host == host &&
+            (longest == NULL || conn->idle_order < longest->idle_order))
+            longest = conn;
+    }
+    return longest;
+}
+
+/* As if the host were not down. */
+static struct conn *choose(const struct slot *slot)
 {
     struct conn *best = NULL;
     for (struct conn *conn = sim.conns; conn < sim.conns + CONNS; conn++) {
@@ -169,6 +215,13 @@ struct conn *sim_choose(const struct slot *slot)
             best = conn;
     }
     return best;
+}
+
+struct conn *sim_choose(const struct slot *slot)
+{
+    struct conn *best = choose(slot);
+    return best == NULL && sim.health[slot->host].down && !slot->fresh ? longest_idle(slot->host)
+                                                                       : best;
 }
 
 /* What the core says is done. */
@@ -283,10 +336,38 @@ static void claim_no_excess(const struct count *count)
             continue;
         const struct core_host *host = sim.hosts[conn->host];
         unsigned wanted = host->waiting, idle = count->idle_here[conn->host];
-        if (host->keeps_preconnected && idle < sim.core.limits.min_idle)
+        if (host->down)
+            wanted = 1;
+        else if (host->keeps_preconnected && idle < sim.core.limits.min_idle)
             wanted += sim.core.limits.min_idle - idle;
         CLAIM(count->dials[conn->host] <= wanted, "a dial that nobody waits for");
     }
+}
+
+/* A host that is down is tried when its pause is over, if there is a place, or one can be had [41].
+ */
+static void claim_tried(const struct count *count)
+{
+    const struct pool_limits *limits = &sim.core.limits;
+    for (int host = 0; host < HOSTS; host++) {
+        if (sim.hosts[host] == NULL || !sim.hosts[host]->down || sim.core.phase == POOL_SHUT)
+            continue;
+        CLAIM(count->dials[host] > 0 || heap_contains(&sim.hosts[host]->retry.node) ||
+                  count->here[host] == limits->max_per_host ||
+                  (count->open == limits->max_open && count->idle == 0),
+              "a host that is down is not tried");
+    }
+}
+
+/* One dial at a time, after a pause. */
+static void claim_may_try(int host)
+{
+    if (!sim.health[host].down)
+        return;
+    CLAIM(count_conns().dials[host] == 0, "a host that is down is tried twice at a time");
+    CLAIM(sim.now - sim.health[host].tried >= USEC_PER_SEC * 3 / 4,
+          "a host that is down is tried too soon");
+    sim.tries++;
 }
 
 /* Nothing is left to do: does anybody wait for what is there? */
@@ -301,6 +382,7 @@ static void claim_served(void)
     }
     struct count count = count_conns();
     claim_no_excess(&count);
+    claim_tried(&count);
     for (const struct slot *slot = sim.slots; slot < sim.slots + SLOTS; slot++) {
         int host = slot->host;
         if (slot->state != SLOT_ASKED || slot->request.has_dial)
@@ -321,9 +403,9 @@ static void claim_settled(const struct conn *conn)
     if (conn->core.lease == NULL)
         return;
     const struct slot *slot = container_of(conn->core.lease, struct slot, request);
-    if (rank(conn, slot) > 0)
+    if (rank(conn, slot) > 0 || limits->fail_after > 0) /* else when the host was down, perhaps */
         return;
-    CLAIM(slot->tagged && !slot->fresh && sim_choose(slot) == NULL, "a better one is idle");
+    CLAIM(slot->tagged && !slot->fresh && choose(slot) == NULL, "a better one is idle");
     for (const struct conn *other = sim.conns; other < sim.conns + CONNS; other++)
         CLAIM(other->state != PLACE_OPEN || other->core.state != CONN_IDLE ||
                   other->host != conn->host || other->idle_order > conn->idle_order,
@@ -351,6 +433,8 @@ bool sim_take(void)
     }
     if (action.kind == POOL_PEEK)
         claim_settled(sim_conn_of(action.conn));
+    if (action.kind == POOL_DIAL)
+        claim_may_try(number_of(action.host));
     if (sim.eager || action.kind == POOL_FAIL)
         do_action(&action);
     else
@@ -382,6 +466,7 @@ void sim_free_hosts(void)
 {
     struct core_host *host;
     while ((host = pool_core_empty_host(&sim.core)) != NULL) {
+        sim.health[number_of(host)] = (struct health){0};
         sim.hosts[number_of(host)] = NULL;
         pool_core_remove_host(host);
         free(host);
@@ -413,5 +498,11 @@ void sim_check(void)
         CLAIM(count.here[host] <= limits->max_per_host, "max_per_host is exceeded");
         CLAIM(count.held[host] <= limits->max_tunnels, "max_tunnels is exceeded");
         CLAIM(count.dials[host] <= limits->max_connecting, "max_connecting is exceeded");
+        CLAIM(sim.hosts[host] == NULL || sim.hosts[host]->down == sim.health[host].down,
+              "a host is down, or is not, against its dials");
     }
+    for (const struct slot *slot = sim.slots; slot < sim.slots + SLOTS; slot++)
+        CLAIM(slot->state != SLOT_ASKED || slot->request.state != CORE_REQUEST_WAITING ||
+                  !sim.health[slot->host].down,
+              "a waiter at a host that is down");
 }

@@ -45,6 +45,13 @@ struct conn {
     uint64_t idle_order; /* a greater one has come to be idle later */
 };
 
+/* Whether a host is down, as its dials have gone [39]. */
+struct health {
+    unsigned failed; /* dials in a row */
+    bool down;
+    usec_t tried; /* when a dial failed, or it went down */
+};
+
 /* What the core has said, and is not done yet. */
 struct hand {
     struct pool_action action;
@@ -60,11 +67,15 @@ struct sim {
     struct slot slots[SLOTS];
     struct conn conns[CONNS];
     struct hand hands[HANDS];
-    bool eager; /* does everything at once, in order */
+    struct health health[HOSTS];
+    bool eager;  /* does everything at once, in order */
+    bool stormy; /* most dials fail */
     bool closing;
     uint64_t asked, granted, failed, cancelled; /* in this round */
     uint64_t idle_order;                        /* of the last connection that came to be idle */
     uint64_t settled;                           /* requests that got what they wanted least */
+    uint64_t refused;                           /* those of hosts that were down */
+    uint64_t tries;                             /* dials for these */
     struct pool_stats totals;
 };
 extern struct sim sim;
@@ -97,7 +108,12 @@ bool sim_is_in_hand(const struct conn *conn);
 void sim_granted(struct core_request *request, struct conn *conn);
 void sim_failed(struct core_request *request);
 
-/* The idle connection that the slot's request is to be offered at once, or NULL. */
+/* A dial of this host fails by the host, or succeeds. */
+void sim_dial_failed(int host);
+void sim_dial_succeeded(int host);
+
+/* The idle connection that the slot's request is to be offered at once, or NULL. Where its host is
+ * down it may be one that it wants less than a new one [40]. */
 struct conn *sim_choose(const struct slot *slot);
 
 /* What a peek finds. */

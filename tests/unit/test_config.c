@@ -36,6 +36,8 @@ static void test_defaults(void **state)
     assert_int_equal(limits->keep_alive, POOL_KEEP_ALIVE);
     assert_int_equal(limits->timeout, POOL_TIMEOUT);
     assert_int_equal(limits->connect_timeout, 10 * USEC_PER_SEC);
+    assert_int_equal(limits->connect_retries, 0);
+    assert_int_equal(limits->fail_after, 0);
     assert_int_equal(limits->max_connecting, 0);
     assert_int_equal(limits->max_waiting, 1024);
     assert_int_equal(limits->max_age, 0);
@@ -159,10 +161,11 @@ static void test_values(void **state)
         "max_clients = 7\nshutdown_timeout = 500ms\nuser = root\n"
         "resolver = 127.0.0.1:5353 ::1\n"
         "[pool slow]\nmax_per_host = 2\nmax_open = 3\nkeep_alive = 2s\ntimeout = 5m\n"
-        "connect_timeout = 1h\nunacked_timeout = 1500ms\n"
+        "connect_timeout = 1h\nconnect_retries = 1000000\nfail_after = 3\n"
+        "unacked_timeout = 1500ms\n"
         "max_connecting = 3\nmax_waiting = 0\nmax_age = 31536000\n"
         "max_uses = 8\nmax_tunnels = 1000000\nmin_idle = 1\nbind_address = 127.0.0.2\n",
-        "26: warning: max_tunnels: 1000000 is more than max_open allows (3)\n");
+        "28: warning: max_tunnels: 1000000 is more than max_open allows (3)\n");
     const struct config_listener *listener = &config->listeners[0];
     const struct pool_limits *limits = &config->pools[1].limits;
 
@@ -182,6 +185,8 @@ static void test_values(void **state)
     assert_int_equal(limits->keep_alive, 2 * USEC_PER_SEC);
     assert_int_equal(limits->timeout, 300 * USEC_PER_SEC);
     assert_int_equal(limits->connect_timeout, 3600 * USEC_PER_SEC);
+    assert_int_equal(limits->connect_retries, 1000000);
+    assert_int_equal(limits->fail_after, 3);
     assert_int_equal(limits->unacked_timeout, 1500 * USEC_PER_MSEC);
     assert_int_equal(limits->max_connecting, 3);
     assert_int_equal(limits->max_waiting, 0);
@@ -293,7 +298,7 @@ static void test_print(void **state)
         "[kaproxy]\nlog = stderr\nlog_level = notice\naccess_log = off\nmax_clients = 4096\n"
         "shutdown_timeout = 500ms\nuser =\nresolver =\n"
         "\n[pool]\nmax_per_host = 4\nmax_open = 128\nkeep_alive = 15\ntimeout = 120\n"
-        "connect_timeout = 10\nunacked_timeout = 10\n"
+        "connect_timeout = 10\nconnect_retries = 0\nfail_after = 0\nunacked_timeout = 10\n"
         "max_connecting = 0\nmax_waiting = 1024\nmax_age = 0\n"
         "max_uses = 0\nmax_tunnels = 64\nmin_idle = 0\nbind_address =\n"
         "\n[listener a]\nlisten = 127.0.0.1:80\nupstream = tcp://x:1\npool =\ntimeout = 120\n"
@@ -376,7 +381,7 @@ static void test_print_reads_back(void **state)
              "shutdown_timeout=1500ms\nuser=root\nresolver=[::1]:53 10.0.0.1\n"
              "[pool]\nmin_idle=1\n"
              "[pool p]\nmax_per_host=1\nmax_open=2\nkeep_alive=1ms\ntimeout=1h\n"
-             "connect_timeout=61s\nunacked_timeout=12\n"
+             "connect_timeout=61s\nconnect_retries=2\nfail_after=5\nunacked_timeout=12\n"
              "max_connecting=2\nmax_waiting=6\nmax_age=7\nmax_uses=8\n"
              "max_tunnels=0\nmin_idle=1\nbind_address=fe80::1%%lo\n"
              "[listener a]\nlisten=[::1]:1 127.0.0.1:2 unix:/x\nupstream=TCP+Q://[::1]:3\n"

@@ -158,6 +158,10 @@ static void test_counts(void **state)
                    "max_tunnels: 1000001 is out of range, 0 to 1000000 are allowed");
     assert_mistake("[pool]\nmax_tunnels = off\n" LISTENER, 2, "is not a whole number");
     assert_mistake("[pool]\nmax_uses = 4294967296\n" LISTENER, 2, "out of range");
+    assert_mistake("[pool]\nconnect_retries = 1000001\n" LISTENER, 2, "out of range");
+    assert_mistake("[pool]\nfail_after = 1000001\n" LISTENER, 2, "out of range");
+    assert_mistake("[pool]\nfail_after = -1\n" LISTENER, 2, "fail_after");
+    assert_mistake("[pool]\nconnect_retries = 1s\n" LISTENER, 2, "connect_retries");
     assert_mistake("[pool]\nmax_uses = 99999999999999999999999\n" LISTENER, 2, "out of range");
 }
 

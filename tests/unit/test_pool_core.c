@@ -1,211 +1,94 @@
 /* The pool's core alone, one event after the other: what happens between what it says and what is
  * reported, as when several loops share it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <string.h>
-
-#include "pool/pool_core.h"
-
-#define NOW USEC_PER_SEC
-
-/* Two hosts, and as many connections and requests as a test needs. */
-struct fixture {
-    struct pool_core core;
-    struct core_host a, b;
-    struct core_conn conns[4];
-    struct core_request requests[4];
-};
-
-static int setup(void **state)
-{
-    static struct fixture fixture;
-    fixture = (struct fixture){.a.endpoint.port = 1, .b.endpoint.port = 2};
-    *state = &fixture;
-    return 0;
-}
-
-static void open_core(struct fixture *f, const struct pool_limits *limits)
-{
-    pool_core_init(&f->core, limits, 1);
-    assert_int_equal(pool_core_add_host(&f->core, &f->a), 0);
-    assert_int_equal(pool_core_add_host(&f->core, &f->b), 0);
-}
-
-/* Whatever a test has left comes to its end. */
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    struct pool_action action;
-    for (unsigned i = 0; i < ARRAY_LEN(f->requests); i++) {
-        if (f->requests[i].state == CORE_REQUEST_LEASED)
-            pool_core_discard(&f->requests[i], DISCARD_SHUTDOWN, false);
-        else
-            pool_core_cancel(&f->core, &f->requests[i]);
-    }
-    pool_core_enter_phase(&f->core, POOL_SHUT);
-    while (pool_core_next(&f->core, &action)) {
-        if (action.kind == POOL_PEEK)
-            assert_null(pool_core_peeked(action.conn, POOL_PEEK_EOF, NOW));
-    }
-    for (unsigned i = 0; i < ARRAY_LEN(f->conns); i++) {
-        if (f->conns[i].pending.kind != POOL_NOTHING)
-            pool_core_closed(&f->conns[i]);
-    }
-    assert_null(pool_core_check(&f->core));
-    pool_core_remove_host(&f->a);
-    pool_core_remove_host(&f->b);
-    pool_core_clear(&f->core);
-    return 0;
-}
-
-#define CORE_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
-static struct pool_action next(struct fixture *f)
-{
-    struct pool_action action = {.kind = POOL_NOTHING};
-    assert_null(pool_core_check(&f->core));
-    if (!pool_core_next(&f->core, &action))
-        assert_null(pool_core_check_served(&f->core));
-    return action;
-}
-
-static void ask(struct core_host *host, struct core_request *request)
-{
-    assert_int_equal(pool_core_request(host, request, &(struct core_wish){0}, NOW), 0);
-}
-
-/* A dial for this host is what is to be done, and begins. */
-static void dial(struct fixture *f, struct core_host *host, struct core_conn *conn)
-{
-    struct pool_action action = next(f);
-    assert_int_equal(action.kind, POOL_DIAL);
-    assert_ptr_equal(action.host, host);
-    assert_int_equal(pool_core_dialling(host, conn, action.preconnect), 0);
-}
-
-static void claim_action(struct fixture *f, enum pool_action_kind kind,
-                         const struct core_conn *conn)
-{
-    struct pool_action action = next(f);
-    assert_int_equal(action.kind, kind);
-    if (kind != POOL_NOTHING)
-        assert_ptr_equal(action.conn, conn);
-}
-
-static void deliver(struct fixture *f, struct core_request *granted, struct core_request *wanted)
-{
-    assert_ptr_equal(granted, wanted);
-    pool_core_delivered(&f->core, wanted);
-    assert_int_equal(wanted->state, CORE_REQUEST_LEASED);
-}
-
-/* A request that has its connection, newly dialled. */
-static void lease(struct fixture *f, struct core_host *host, unsigned number)
-{
-    ask(host, &f->requests[number]);
-    dial(f, host, &f->conns[number]);
-    deliver(f, pool_core_connected(&f->conns[number], false, NOW), &f->requests[number]);
-}
-
-/* A connection that nobody has. */
-static void make_idle(struct fixture *f, struct core_host *host, unsigned number)
-{
-    lease(f, host, number);
-    assert_null(pool_core_release(&f->requests[number], POOL_PEEK_QUIET, NOW));
-    assert_int_equal(f->conns[number].state, CONN_IDLE);
-}
+#include "support/core_fixture.h"
 
 /* A place is counted until the connection was closed. */
 static void place_is_free_once_it_is_closed(void **state)
 {
-    struct fixture *f = *state;
-    open_core(f, &(struct pool_limits){.max_per_host = 1});
-    lease(f, &f->a, 0);
-    ask(&f->a, &f->requests[1]);
+    struct core_fixture *f = *state;
+    core_fixture_open(f, &(struct pool_limits){.max_per_host = 1});
+    core_fixture_lease(f, &f->a, 0);
+    core_fixture_ask(&f->a, &f->requests[1]);
     pool_core_discard(&f->requests[0], DISCARD_NOT_REUSABLE, true);
-    claim_action(f, POOL_CLOSE, &f->conns[0]);
+    core_fixture_claim(f, POOL_CLOSE, &f->conns[0]);
     assert_true(f->conns[0].reset);
-    claim_action(f, POOL_NOTHING, NULL);
+    core_fixture_claim(f, POOL_NOTHING, NULL);
     pool_core_closed(&f->conns[0]);
-    dial(f, &f->a, &f->conns[1]);
+    core_fixture_dial(f, &f->a, &f->conns[1]);
 }
 
 /* [12] At max_open one idle connection goes for a waiter, and no other one while it is being
  * closed. */
 static void one_is_evicted_for_one_waiter(void **state)
 {
-    struct fixture *f = *state;
-    open_core(f, &(struct pool_limits){.max_open = 2});
-    lease(f, &f->a, 0);
-    lease(f, &f->a, 1);
+    struct core_fixture *f = *state;
+    core_fixture_open(f, &(struct pool_limits){.max_open = 2});
+    core_fixture_lease(f, &f->a, 0);
+    core_fixture_lease(f, &f->a, 1);
     assert_null(pool_core_release(&f->requests[1], POOL_PEEK_QUIET, NOW));
     assert_null(pool_core_release(&f->requests[0], POOL_PEEK_QUIET, NOW + 1));
-    ask(&f->b, &f->requests[2]);
-    claim_action(f, POOL_CLOSE, &f->conns[1]);
-    claim_action(f, POOL_NOTHING, NULL);
+    core_fixture_ask(&f->b, &f->requests[2]);
+    core_fixture_claim(f, POOL_CLOSE, &f->conns[1]);
+    core_fixture_claim(f, POOL_NOTHING, NULL);
     pool_core_closed(&f->conns[1]);
-    dial(f, &f->b, &f->conns[2]);
-    claim_action(f, POOL_NOTHING, NULL);
+    core_fixture_dial(f, &f->b, &f->conns[2]);
+    core_fixture_claim(f, POOL_NOTHING, NULL);
     assert_int_equal(f->conns[0].state, CONN_IDLE);
 }
 
 /* What is being peeked at for one request is not offered to another, and not evicted. */
 static void offered_is_nobody_elses(void **state)
 {
-    struct fixture *f = *state;
-    open_core(f, &(struct pool_limits){.max_open = 1});
-    make_idle(f, &f->a, 0);
-    ask(&f->a, &f->requests[0]);
-    claim_action(f, POOL_PEEK, &f->conns[0]);
-    ask(&f->a, &f->requests[1]);
-    ask(&f->b, &f->requests[2]);
-    claim_action(f, POOL_NOTHING, NULL);
-    deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[0]);
+    struct core_fixture *f = *state;
+    core_fixture_open(f, &(struct pool_limits){.max_open = 1});
+    core_fixture_make_idle(f, &f->a, 0);
+    core_fixture_ask(&f->a, &f->requests[0]);
+    core_fixture_claim(f, POOL_PEEK, &f->conns[0]);
+    core_fixture_ask(&f->a, &f->requests[1]);
+    core_fixture_ask(&f->b, &f->requests[2]);
+    core_fixture_claim(f, POOL_NOTHING, NULL);
+    core_fixture_deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[0]);
     assert_int_equal(f->requests[0].from_cache, FROM_IMMEDIATE);
 }
 
 /* [18] A peek that finds something: the next idle connection is offered, and then there is none. */
 static void refused_offer_goes_on(void **state)
 {
-    struct fixture *f = *state;
-    open_core(f, &(struct pool_limits){.max_per_host = 2});
-    lease(f, &f->a, 0);
-    lease(f, &f->a, 1);
+    struct core_fixture *f = *state;
+    core_fixture_open(f, &(struct pool_limits){.max_per_host = 2});
+    core_fixture_lease(f, &f->a, 0);
+    core_fixture_lease(f, &f->a, 1);
     assert_null(pool_core_release(&f->requests[0], POOL_PEEK_QUIET, NOW));
     assert_null(pool_core_release(&f->requests[1], POOL_PEEK_QUIET, NOW));
-    ask(&f->a, &f->requests[0]);
-    claim_action(f, POOL_PEEK, &f->conns[1]);
+    core_fixture_ask(&f->a, &f->requests[0]);
+    core_fixture_claim(f, POOL_PEEK, &f->conns[1]);
     assert_null(pool_core_peeked(&f->conns[1], POOL_PEEK_EOF, NOW));
     assert_int_equal(f->conns[1].reason, DISCARD_UPSTREAM_CLOSED);
-    claim_action(f, POOL_CLOSE, &f->conns[1]);
-    claim_action(f, POOL_PEEK, &f->conns[0]);
+    core_fixture_claim(f, POOL_CLOSE, &f->conns[1]);
+    core_fixture_claim(f, POOL_PEEK, &f->conns[0]);
     assert_null(pool_core_peeked(&f->conns[0], POOL_PEEK_DATA, NOW));
     assert_int_equal(f->requests[0].state, CORE_REQUEST_WAITING);
-    claim_action(f, POOL_CLOSE, &f->conns[0]);
+    core_fixture_claim(f, POOL_CLOSE, &f->conns[0]);
     assert_true(f->conns[0].reset);
     pool_core_closed(&f->conns[0]);
-    dial(f, &f->a, &f->conns[2]);
+    core_fixture_dial(f, &f->a, &f->conns[2]);
 }
 
 /* [28] What was offered or granted goes to the next one when it is cancelled. */
 static void cancelled_goes_to_the_next(void **state)
 {
-    struct fixture *f = *state;
-    open_core(f, &(struct pool_limits){.max_per_host = 1});
-    make_idle(f, &f->a, 0);
-    ask(&f->a, &f->requests[0]);
-    ask(&f->a, &f->requests[1]);
-    ask(&f->a, &f->requests[2]);
-    claim_action(f, POOL_PEEK, &f->conns[0]);
+    struct core_fixture *f = *state;
+    core_fixture_open(f, &(struct pool_limits){.max_per_host = 1});
+    core_fixture_make_idle(f, &f->a, 0);
+    core_fixture_ask(&f->a, &f->requests[0]);
+    core_fixture_ask(&f->a, &f->requests[1]);
+    core_fixture_ask(&f->a, &f->requests[2]);
+    core_fixture_claim(f, POOL_PEEK, &f->conns[0]);
     pool_core_cancel(&f->core, &f->requests[0]);
     assert_ptr_equal(pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[1]);
     pool_core_cancel(&f->core, &f->requests[1]);
-    claim_action(f, POOL_PEEK, &f->conns[0]);
-    deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[2]);
+    core_fixture_claim(f, POOL_PEEK, &f->conns[0]);
+    core_fixture_deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[2]);
     assert_int_equal(f->requests[2].from_cache, FROM_DEFERRED);
     assert_int_equal(f->conns[0].uses, 2);
 }
@@ -213,16 +96,17 @@ static void cancelled_goes_to_the_next(void **state)
 /* A used connection goes past a waiter that wants a fresh one, for which a dial is under way. */
 static void fresh_is_passed_over(void **state)
 {
-    struct fixture *f = *state;
-    open_core(f, &(struct pool_limits){.max_per_host = 2});
-    lease(f, &f->a, 0);
+    struct core_fixture *f = *state;
+    core_fixture_open(f, &(struct pool_limits){.max_per_host = 2});
+    core_fixture_lease(f, &f->a, 0);
     const struct core_wish wish = {.fresh = true};
     assert_int_equal(pool_core_request(&f->a, &f->requests[1], &wish, NOW), 0);
-    dial(f, &f->a, &f->conns[1]);
-    ask(&f->a, &f->requests[2]);
-    deliver(f, pool_core_release(&f->requests[0], POOL_PEEK_QUIET, NOW), &f->requests[2]);
-    claim_action(f, POOL_NOTHING, NULL);
-    deliver(f, pool_core_connected(&f->conns[1], false, NOW), &f->requests[1]);
+    core_fixture_dial(f, &f->a, &f->conns[1]);
+    core_fixture_ask(&f->a, &f->requests[2]);
+    core_fixture_deliver(f, pool_core_release(&f->requests[0], POOL_PEEK_QUIET, NOW),
+                         &f->requests[2]);
+    core_fixture_claim(f, POOL_NOTHING, NULL);
+    core_fixture_deliver(f, pool_core_connected(&f->conns[1], false, NOW), &f->requests[1]);
 }
 
 static const struct pool_tag anna = {.identity = "anna"}, bert = {.identity = "bert"};
@@ -238,159 +122,160 @@ static void ask_tagged(struct core_host *host, struct core_request *request,
  * idle will do. */
 static void place_is_gone_before_the_dial(void **state)
 {
-    struct fixture *f = *state;
-    open_core(f, &(struct pool_limits){.max_per_host = 2, .max_tunnels = 1});
-    lease(f, &f->a, 0);
+    struct core_fixture *f = *state;
+    core_fixture_open(f, &(struct pool_limits){.max_per_host = 2, .max_tunnels = 1});
+    core_fixture_lease(f, &f->a, 0);
     assert_true(pool_core_reserve_hold(&f->requests[0]));
     pool_core_hold(&f->requests[0]);
-    make_idle(f, &f->a, 1);
+    core_fixture_make_idle(f, &f->a, 1);
     ask_tagged(&f->a, &f->requests[1], &anna);
     assert_int_equal(f->requests[1].state, CORE_REQUEST_WAITING);
     assert_true(pool_core_unhold(&f->requests[0]));
-    claim_action(f, POOL_PEEK, &f->conns[1]);
-    deliver(f, pool_core_peeked(&f->conns[1], POOL_PEEK_QUIET, NOW), &f->requests[1]);
+    core_fixture_claim(f, POOL_PEEK, &f->conns[1]);
+    core_fixture_deliver(f, pool_core_peeked(&f->conns[1], POOL_PEEK_QUIET, NOW), &f->requests[1]);
     assert_int_equal(f->requests[1].from_cache, FROM_IMMEDIATE);
 }
 
 /* [34] At max_open an older waiter of another host has the last place. */
 static void older_waiter_has_the_place(void **state)
 {
-    struct fixture *f = *state;
-    open_core(f, &(struct pool_limits){.max_open = 2});
-    make_idle(f, &f->a, 0);
-    ask(&f->b, &f->requests[1]);
+    struct core_fixture *f = *state;
+    core_fixture_open(f, &(struct pool_limits){.max_open = 2});
+    core_fixture_make_idle(f, &f->a, 0);
+    core_fixture_ask(&f->b, &f->requests[1]);
     ask_tagged(&f->a, &f->requests[2], &anna);
-    dial(f, &f->b, &f->conns[1]);
-    claim_action(f, POOL_PEEK, &f->conns[0]);
-    deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[2]);
+    core_fixture_dial(f, &f->b, &f->conns[1]);
+    core_fixture_claim(f, POOL_PEEK, &f->conns[0]);
+    core_fixture_deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[2]);
 }
 
 /* [34] A fresh one of another host that is full makes room for itself first: that holds up nobody
  * else. */
 static void full_host_is_no_obstacle(void **state)
 {
-    struct fixture *f = *state;
+    struct core_fixture *f = *state;
     const struct core_wish fresh = {.fresh = true};
-    open_core(f, &(struct pool_limits){.max_per_host = 2});
-    lease(f, &f->a, 0);
-    make_idle(f, &f->a, 1);
-    make_idle(f, &f->b, 2);
+    core_fixture_open(f, &(struct pool_limits){.max_per_host = 2});
+    core_fixture_lease(f, &f->a, 0);
+    core_fixture_make_idle(f, &f->a, 1);
+    core_fixture_make_idle(f, &f->b, 2);
     assert_int_equal(pool_core_request(&f->a, &f->requests[1], &fresh, NOW), 0);
     ask_tagged(&f->b, &f->requests[2], &anna);
-    claim_action(f, POOL_CLOSE, &f->conns[1]);
-    dial(f, &f->b, &f->conns[3]);
+    core_fixture_claim(f, POOL_CLOSE, &f->conns[1]);
+    core_fixture_dial(f, &f->b, &f->conns[3]);
     assert_int_equal(f->conns[2].state, CONN_IDLE);
 }
 
 /* [33, 34] The dial that was its is gone, and so is the place: what is idle will do. */
 static void dial_is_gone(void **state)
 {
-    struct fixture *f = *state;
-    open_core(f, &(struct pool_limits){.max_open = 2});
-    make_idle(f, &f->a, 0);
+    struct core_fixture *f = *state;
+    core_fixture_open(f, &(struct pool_limits){.max_open = 2});
+    core_fixture_make_idle(f, &f->a, 0);
     ask_tagged(&f->a, &f->requests[0], &anna);
-    dial(f, &f->a, &f->conns[1]);
+    core_fixture_dial(f, &f->a, &f->conns[1]);
     pool_core_cancel(&f->core, &f->requests[0]);
-    claim_action(f, POOL_CANCEL_DIAL, &f->conns[1]); /* in our hands, and the next one's dial */
-    ask(&f->b, &f->requests[1]);
+    core_fixture_claim(f, POOL_CANCEL_DIAL,
+                       &f->conns[1]); /* in our hands, and the next one's dial */
+    core_fixture_ask(&f->b, &f->requests[1]);
     ask_tagged(&f->a, &f->requests[2], &anna);
     assert_true(f->requests[2].has_dial);
-    claim_action(f, POOL_NOTHING, NULL);
+    core_fixture_claim(f, POOL_NOTHING, NULL);
     pool_core_closed(&f->conns[1]);
     assert_false(f->requests[2].has_dial);
-    dial(f, &f->b, &f->conns[2]);
-    claim_action(f, POOL_PEEK, &f->conns[0]);
-    deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[2]);
-    claim_action(f, POOL_NOTHING, NULL);
+    core_fixture_dial(f, &f->b, &f->conns[2]);
+    core_fixture_claim(f, POOL_PEEK, &f->conns[0]);
+    core_fixture_deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[2]);
+    core_fixture_claim(f, POOL_NOTHING, NULL);
 }
 
 /* [34] Behind one that insists on a connection that nobody has used, and waits for a place. */
 static void settles_behind_a_fresh_one(void **state)
 {
-    struct fixture *f = *state;
+    struct core_fixture *f = *state;
     const struct core_wish fresh = {.fresh = true};
-    open_core(f, &(struct pool_limits){.max_connecting = 1});
-    make_idle(f, &f->a, 0);
+    core_fixture_open(f, &(struct pool_limits){.max_connecting = 1});
+    core_fixture_make_idle(f, &f->a, 0);
     assert_int_equal(pool_core_request(&f->a, &f->requests[0], &fresh, NOW), 0);
-    dial(f, &f->a, &f->conns[1]);
+    core_fixture_dial(f, &f->a, &f->conns[1]);
     assert_int_equal(pool_core_request(&f->a, &f->requests[1], &fresh, NOW), 0);
     ask_tagged(&f->a, &f->requests[2], &anna);
-    claim_action(f, POOL_PEEK, &f->conns[0]);
-    deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[2]);
-    claim_action(f, POOL_NOTHING, NULL);
+    core_fixture_claim(f, POOL_PEEK, &f->conns[0]);
+    core_fixture_deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[2]);
+    core_fixture_claim(f, POOL_NOTHING, NULL);
 }
 
 /* [34] A host to which dials have failed, and which is in a pause. */
 static void settles_in_a_pause(void **state)
 {
-    struct fixture *f = *state;
-    open_core(f, &(struct pool_limits){.min_idle = 1});
-    make_idle(f, &f->a, 0);
+    struct core_fixture *f = *state;
+    core_fixture_open(f, &(struct pool_limits){.min_idle = 1});
+    core_fixture_make_idle(f, &f->a, 0);
     pool_core_keep_preconnected(&f->a);
     f->core.limits.min_idle = 2;
     pool_core_keep_preconnected(&f->a);
-    dial(f, &f->a, &f->conns[1]);
-    assert_null(pool_core_dial_failed(&f->conns[1], NOW));
-    claim_action(f, POOL_CLOSE, &f->conns[1]);
+    core_fixture_dial(f, &f->a, &f->conns[1]);
+    assert_null(pool_core_dial_failed(&f->conns[1], true, NOW));
+    core_fixture_claim(f, POOL_CLOSE, &f->conns[1]);
     pool_core_closed(&f->conns[1]);
-    claim_action(f, POOL_NOTHING, NULL);
+    core_fixture_claim(f, POOL_NOTHING, NULL);
     ask_tagged(&f->a, &f->requests[0], &anna);
-    claim_action(f, POOL_PEEK, &f->conns[0]);
-    deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[0]);
+    core_fixture_claim(f, POOL_PEEK, &f->conns[0]);
+    core_fixture_deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[0]);
     ask_tagged(&f->a, &f->requests[2], &anna); /* nothing is idle: it dials all the same */
-    dial(f, &f->a, &f->conns[2]);
+    core_fixture_dial(f, &f->a, &f->conns[2]);
 }
 
 /* [33] With its dial under way it waits beside what is idle; those without a tag take that. */
 static void waits_beside_what_is_idle(void **state)
 {
-    struct fixture *f = *state;
-    open_core(f, &(struct pool_limits){.max_per_host = 2});
-    lease(f, &f->a, 0);
+    struct core_fixture *f = *state;
+    core_fixture_open(f, &(struct pool_limits){.max_per_host = 2});
+    core_fixture_lease(f, &f->a, 0);
     pool_core_set_tag(&f->requests[0], &anna);
     assert_null(pool_core_release(&f->requests[0], POOL_PEEK_QUIET, NOW));
     ask_tagged(&f->a, &f->requests[0], &bert);
-    dial(f, &f->a, &f->conns[1]);
-    claim_action(f, POOL_NOTHING, NULL);
+    core_fixture_dial(f, &f->a, &f->conns[1]);
+    core_fixture_claim(f, POOL_NOTHING, NULL);
     assert_int_equal(f->conns[0].state, CONN_IDLE);
-    ask(&f->a, &f->requests[1]);
-    claim_action(f, POOL_PEEK, &f->conns[0]);
-    deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[1]);
-    deliver(f, pool_core_connected(&f->conns[1], false, NOW), &f->requests[0]);
+    core_fixture_ask(&f->a, &f->requests[1]);
+    core_fixture_claim(f, POOL_PEEK, &f->conns[0]);
+    core_fixture_deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[1]);
+    core_fixture_deliver(f, pool_core_connected(&f->conns[1], false, NOW), &f->requests[0]);
 }
 
 /* A drained connection for which somebody waits is peeked at after all. */
 static void drained_is_peeked_at_for_a_waiter(void **state)
 {
-    struct fixture *f = *state;
-    open_core(f, &(struct pool_limits){.max_per_host = 1});
-    lease(f, &f->a, 0);
-    ask(&f->a, &f->requests[1]);
+    struct core_fixture *f = *state;
+    core_fixture_open(f, &(struct pool_limits){.max_per_host = 1});
+    core_fixture_lease(f, &f->a, 0);
+    core_fixture_ask(&f->a, &f->requests[1]);
     assert_null(pool_core_release(&f->requests[0], POOL_PEEK_DRAINED, NOW));
-    claim_action(f, POOL_PEEK, &f->conns[0]);
-    deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[1]);
+    core_fixture_claim(f, POOL_PEEK, &f->conns[0]);
+    core_fixture_deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[1]);
     assert_null(pool_core_release(&f->requests[1], POOL_PEEK_DRAINED, NOW));
-    claim_action(f, POOL_NOTHING, NULL);
+    core_fixture_claim(f, POOL_NOTHING, NULL);
 }
 
 /* A dial that nobody waits for is cancelled, unless its connection is made. */
 static void unwanted_dial(void **state)
 {
-    struct fixture *f = *state;
-    open_core(f, &(struct pool_limits){.max_per_host = 4});
-    ask(&f->a, &f->requests[0]);
-    ask(&f->a, &f->requests[1]);
-    dial(f, &f->a, &f->conns[0]);
-    dial(f, &f->a, &f->conns[1]);
+    struct core_fixture *f = *state;
+    core_fixture_open(f, &(struct pool_limits){.max_per_host = 4});
+    core_fixture_ask(&f->a, &f->requests[0]);
+    core_fixture_ask(&f->a, &f->requests[1]);
+    core_fixture_dial(f, &f->a, &f->conns[0]);
+    core_fixture_dial(f, &f->a, &f->conns[1]);
     pool_core_cancel(&f->core, &f->requests[0]);
-    claim_action(f, POOL_CANCEL_DIAL, &f->conns[1]); /* the newest */
-    claim_action(f, POOL_NOTHING, NULL);
+    core_fixture_claim(f, POOL_CANCEL_DIAL, &f->conns[1]); /* the newest */
+    core_fixture_claim(f, POOL_NOTHING, NULL);
     pool_core_dial_kept(&f->conns[1]);
-    claim_action(f, POOL_CANCEL_DIAL, &f->conns[0]);
+    core_fixture_claim(f, POOL_CANCEL_DIAL, &f->conns[0]);
     pool_core_closed(&f->conns[0]);
-    claim_action(f, POOL_NOTHING, NULL);
+    core_fixture_claim(f, POOL_NOTHING, NULL);
     pool_core_cancel(&f->core, &f->requests[1]); /* what is there is not asked about again */
-    claim_action(f, POOL_NOTHING, NULL);
+    core_fixture_claim(f, POOL_NOTHING, NULL);
     assert_null(pool_core_connected(&f->conns[1], false, NOW));
     assert_int_equal(f->conns[1].state, CONN_IDLE);
     assert_int_equal(f->core.stats.discards[DISCARD_DIAL_UNWANTED], 1);
@@ -399,14 +284,14 @@ static void unwanted_dial(void **state)
 /* The waiter of a dial leaves before it has begun. */
 static void waiter_leaves_before_its_dial(void **state)
 {
-    struct fixture *f = *state;
-    open_core(f, &(struct pool_limits){.max_per_host = 1});
-    ask(&f->a, &f->requests[0]);
-    assert_int_equal(next(f).kind, POOL_DIAL);
+    struct core_fixture *f = *state;
+    core_fixture_open(f, &(struct pool_limits){.max_per_host = 1});
+    core_fixture_ask(&f->a, &f->requests[0]);
+    assert_int_equal(core_fixture_next(f).kind, POOL_DIAL);
     pool_core_cancel(&f->core, &f->requests[0]);
-    claim_action(f, POOL_NOTHING, NULL);
+    core_fixture_claim(f, POOL_NOTHING, NULL);
     assert_int_equal(pool_core_dialling(&f->a, &f->conns[0], false), 0);
-    claim_action(f, POOL_CANCEL_DIAL, &f->conns[0]);
+    core_fixture_claim(f, POOL_CANCEL_DIAL, &f->conns[0]);
     pool_core_closed(&f->conns[0]);
     assert_ptr_equal(pool_core_empty_host(&f->core), &f->b);
 }
@@ -414,41 +299,41 @@ static void waiter_leaves_before_its_dial(void **state)
 /* What happens to a connection that is to be closed has no effect. */
 static void closing_is_past(void **state)
 {
-    struct fixture *f = *state;
-    open_core(f, &(struct pool_limits){.max_open = 1, .min_idle = 1});
+    struct core_fixture *f = *state;
+    core_fixture_open(f, &(struct pool_limits){.max_open = 1, .min_idle = 1});
     pool_core_keep_preconnected(&f->a);
-    dial(f, &f->a, &f->conns[0]);
-    ask(&f->b, &f->requests[0]);
-    claim_action(f, POOL_CLOSE, &f->conns[0]);
+    core_fixture_dial(f, &f->a, &f->conns[0]);
+    core_fixture_ask(&f->b, &f->requests[0]);
+    core_fixture_claim(f, POOL_CLOSE, &f->conns[0]);
     assert_null(pool_core_connected(&f->conns[0], false, NOW));
     assert_int_equal(f->conns[0].state, CONN_CLOSING);
     pool_core_closed(&f->conns[0]);
-    dial(f, &f->b, &f->conns[1]);
+    core_fixture_dial(f, &f->b, &f->conns[1]);
 }
 
 /* Each kind of time is one of those that the next time is the first of. */
 static void next_time(void **state)
 {
-    struct fixture *f = *state;
-    open_core(f, &(struct pool_limits){.keep_alive = 10, .timeout = 20, .min_idle = 1});
+    struct core_fixture *f = *state;
+    core_fixture_open(f, &(struct pool_limits){.keep_alive = 10, .timeout = 20, .min_idle = 1});
     assert_true(pool_core_next_time(&f->core) == INT64_MAX);
-    lease(f, &f->a, 0);
+    core_fixture_lease(f, &f->a, 0);
     pool_core_tick(&f->core, NOW + 20);
     assert_true(pool_core_next_time(&f->core) == INT64_MAX);
     assert_null(pool_core_release(&f->requests[0], POOL_PEEK_QUIET, NOW + 20));
     assert_int_equal(pool_core_next_time(&f->core), NOW + 30);
     pool_core_tick(&f->core, NOW + 29);
-    claim_action(f, POOL_NOTHING, NULL);
+    core_fixture_claim(f, POOL_NOTHING, NULL);
     pool_core_tick(&f->core, NOW + 30);
-    claim_action(f, POOL_CLOSE, &f->conns[0]);
+    core_fixture_claim(f, POOL_CLOSE, &f->conns[0]);
     assert_int_equal(f->conns[0].reason, DISCARD_KEEP_ALIVE);
-    lease(f, &f->b, 1);
+    core_fixture_lease(f, &f->b, 1);
     pool_core_set_idle_hint(&f->requests[1], 5);
     pool_core_tick(&f->core, NOW + 40);
     assert_null(pool_core_release(&f->requests[1], POOL_PEEK_QUIET, NOW + 40));
     assert_int_equal(pool_core_next_time(&f->core), NOW + 45);
     pool_core_tick(&f->core, NOW + 45);
-    claim_action(f, POOL_CLOSE, &f->conns[1]);
+    core_fixture_claim(f, POOL_CLOSE, &f->conns[1]);
 }
 
 int main(void)

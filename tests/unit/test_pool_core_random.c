@@ -216,13 +216,18 @@ static void step_dial(void)
     struct conn *conn = sim_pick_conn(PLACE_DIALLED);
     if (conn == NULL || sim_is_in_hand(conn))
         return;
-    if (sim_percent(15)) {
-        sim_failed(pool_core_dial_failed(&conn->core, sim.now));
+    if (sim_percent(sim.stormy ? 85 : 15)) {
+        bool by_host = sim_percent(80), past = conn->core.state == CONN_CLOSING;
+        if (by_host && !past && !conn->core.overdue)
+            sim_dial_failed(conn->host);
+        sim_failed(pool_core_dial_failed(&conn->core, by_host, sim.now));
     } else if (!conn->tcp_connected) {
         conn->tcp_connected = true;
     } else {
         conn->state = PLACE_OPEN;
         conn->born = sim.now;
+        if (conn->core.state != CONN_CLOSING)
+            sim_dial_succeeded(conn->host);
         conn->far_side = sim_percent(90)
                              ? POOL_PEEK_QUIET
                              : POOL_PEEK_DATA + sim_below(POOL_PEEK_ERROR - POOL_PEEK_DATA + 1);
@@ -270,6 +275,8 @@ static void step_host(void)
 /* Time passes, and the core is called when it wanted to be. */
 static void step_time(void)
 {
+    if (sim_percent(2))
+        sim.stormy = !sim.stormy && sim.core.limits.fail_after > 0 && !sim.closing;
     usec_t most = USEC_PER_MSEC << sim_below(13);
     sim.now += (usec_t)(sim_random() % (uint64_t)most);
     if (sim.core.next_time <= sim.now)
@@ -335,7 +342,11 @@ static void begin_round(void)
         limits.max_tunnels = 1 + sim_below(4);
     if (sim_percent(60))
         limits.min_idle = 1 + sim_below(3);
+    if (sim_percent(50))
+        limits.fail_after = 1 + sim_below(4);
     pool_core_init(&sim.core, &limits, sim_random());
+    memset(sim.health, 0, sizeof(sim.health));
+    sim.stormy = false;
     sim.eager = sim_percent(30);
     sim.closing = false;
     sim.asked = sim.granted = sim.failed = sim.cancelled = 0;
@@ -397,8 +408,10 @@ static void end_round(void)
 /* A kind of end that never came would be a gap in the test. */
 static void report(void)
 {
-    print_message("# settled %llu\n", (unsigned long long)sim.settled);
-    CLAIM(steps < SLOW_STEPS || sim.settled > 0, "none of a kind");
+    print_message("# settled %llu, refused %llu, tries %llu\n", (unsigned long long)sim.settled,
+                  (unsigned long long)sim.refused, (unsigned long long)sim.tries);
+    CLAIM(steps < SLOW_STEPS || (sim.settled > 0 && sim.refused > 0 && sim.tries > 0),
+          "none of a kind");
     for (int kind = 0; kind <= FROM_DEFERRED; kind++) {
         print_message("# from_cache=%s %llu\n", pool_from_cache_name((enum from_cache)kind),
                       (unsigned long long)sim.totals.grants[kind]);

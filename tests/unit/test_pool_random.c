@@ -203,6 +203,8 @@ static void on_answered(struct allocation *allocation, const struct failure *fai
               "%s failed without a number", failure->function);
         CLAIM(w, failure->number != EAGAIN || w->limits[slot->pool].max_waiting != 0,
               "refused without a limit");
+        CLAIM(w, failure->number != EHOSTDOWN || w->limits[slot->pool].fail_after != 0,
+              "a host is down that cannot be");
     } else {
         slot->state = SLOT_LEASED;
         slot->hold = HOLDS_NOT;
@@ -537,6 +539,10 @@ static void begin_round(struct world *w)
             limits.max_tunnels = 1 + below(w, 4);
         if (percent(w, 60))
             limits.min_idle = 1 + below(w, 3);
+        if (percent(w, 50))
+            limits.fail_after = 1 + below(w, 3);
+        if (percent(w, 30))
+            limits.connect_retries = 1 + below(w, 2);
         assert_true(address_parse(&limits.bind_address, bind_addresses[i]));
         w->limits[i] = limits;
         w->pools[i] = pool_new(w->loop, w->resolver, &limits);
@@ -597,6 +603,9 @@ static void end_round(struct world *w)
             w->totals.grants[kind] += stats.grants[kind];
         w->totals.failures += stats.failures;
         w->totals.cancelled += stats.cancelled;
+        w->totals.downs += stats.downs;
+        w->totals.refused += stats.refused;
+        w->totals.retries += stats.retries;
         CLAIM(w, stats.dials == discards, "connections ended without a reason");
         CLAIM(w, w->allocated[i] == w->succeeded[i] + w->failed[i] + w->cancelled[i],
               "answers are missing");
@@ -639,6 +648,11 @@ static void report(const struct world *w)
 {
     print_message("# failures %llu cancelled %llu\n", (unsigned long long)w->totals.failures,
                   (unsigned long long)w->totals.cancelled);
+    print_message("# downs %llu refused %llu retries %llu\n", (unsigned long long)w->totals.downs,
+                  (unsigned long long)w->totals.refused, (unsigned long long)w->totals.retries);
+    CLAIM(w,
+          steps < STEPS || (w->totals.downs > 0 && w->totals.refused > 0 && w->totals.retries > 0),
+          "none of a kind");
     for (int kind = 0; kind <= FROM_DEFERRED; kind++) {
         print_message("# from_cache=%s %llu\n", pool_from_cache_name((enum from_cache)kind),
                       (unsigned long long)w->totals.grants[kind]);

@@ -285,6 +285,60 @@ static void reachable_now_and_then(void **state)
     assert_int_equal(lines("reachable again: .* failures=4$"), 1);
 }
 
+/* [39 to 42] Down once, with the reason, and up once, with what it cost; nothing of those that were
+ * refused, or of the dials between. */
+static void down_and_up(void **state)
+{
+    struct fixture *f = *state;
+    fixture_pool(f, &(struct pool_limits){.min_idle = 1, .fail_after = 2});
+    pool_set_name(f->pool, "test");
+    const struct ask *prepared = ask_prepare(f, &f->refusing);
+    assert_int_equal(pool_keep_preconnected(f->pool, &prepared->endpoint), 0);
+    fixture_iterate(f);
+#define DOWN "warning: upstream is down: " UPSTREAM
+    assert_int_equal(lines(DOWN), 0);
+    fail_dial(f);
+    assert_int_equal(lines(DOWN "failures=2 function=connect errno=111 "
+                                "error=\"Connection refused\"$"),
+                     1);
+    unsigned spares = lines("no spare connection");
+    for (int i = 0; i < 5; i++) {
+        ask_wait(ask(f, &f->refusing));
+        fixture_warp(f, 5 * USEC_PER_SEC);
+    }
+    assert_int_equal(lines(DOWN), 1);
+    assert_int_equal(lines("no spare connection"), spares);
+    assert_int_equal(lines(AGAIN), 0);
+    assert_int_equal(listen(f->refusing.fd, 16), 0);
+    fixture_warp(f, 30 * USEC_PER_SEC);
+    assert_int_equal(lines(AGAIN "failed_for_s=[0-9.]+ failures=[0-9]+ refused=5$"), 1);
+    assert_int_equal(lines(DOWN), 1);
+}
+
+/* One that comes and goes has a line for each in turn, and no more than once in 10 s. */
+static void down_and_up_now_and_then(void **state)
+{
+    struct fixture *f = *state;
+    fixture_pool(f, &(struct pool_limits){.fail_after = 1});
+    set_reachable(f, false);
+    struct ask *first = ask_x(f); /* its host is gone with it */
+    assert_non_null(pool_retain(f->pool, &first->endpoint, NULL));
+    ask_x(f);
+    for (int i = 0; i < 4; i++) {
+        set_reachable(f, true);
+        fixture_warp(f, 2 * USEC_PER_SEC);
+        ask_discard(ask_x(f), false);
+        set_reachable(f, false);
+        ask_x(f);
+    }
+    assert_int_equal(lines("upstream is down: "), 1 + 2);
+    assert_int_equal(lines("reachable again: "), 1);
+    set_reachable(f, true);
+    fixture_warp(f, 11 * USEC_PER_SEC);
+    assert_int_equal(lines("upstream is down: "), 1 + 2);
+    assert_int_equal(lines("reachable again: .* failures=[0-9]+ refused=[0-9]+$"), 2);
+}
+
 /* An allocation's time is over before that of its dial. */
 static void dial_that_takes_too_long_is_a_failure(void **state)
 {
@@ -346,6 +400,8 @@ int main(void)
         REPORT_TEST(end_of_a_host_is_an_end),
         REPORT_TEST(reachable_again),
         REPORT_TEST(reachable_now_and_then),
+        REPORT_TEST(down_and_up),
+        REPORT_TEST(down_and_up_now_and_then),
         REPORT_TEST(dial_that_takes_too_long_is_a_failure),
         REPORT_TEST(preconnected_that_fail_are_summed_up),
         REPORT_TEST(unwanted_dial_has_a_line),

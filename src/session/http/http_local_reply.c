@@ -13,6 +13,12 @@
 /* Seconds until it makes sense to ask again when too many wait. */
 #define RETRY_AFTER 1
 
+static unsigned retry_after(const struct session *session)
+{
+    const struct failure *failure = session->access.failure;
+    return failure != NULL && failure->retry_after > 0 ? failure->retry_after : RETRY_AFTER;
+}
+
 /* To be called as long as the connection is there that is to blame. */
 static void explain(const struct http_session *http, const struct proxy_cause *known,
                     const char *text, char value[PROXY_STATUS_MAX])
@@ -41,7 +47,7 @@ static int compose(struct http_session *http, unsigned status, const char *text,
         .text = text,
         .proxy_status = proxy_status,
         .head_only = exchange->request.method == HTTP1_HEAD,
-        .retry_after = status == 503 ? RETRY_AFTER : 0,
+        .retry_after = status == 503 ? retry_after(&http->client.session) : 0,
         .now = time(NULL),
     };
     ssize_t n = http1_compose_local_reply(scratch.data, scratch.size, &reply);
@@ -108,7 +114,7 @@ static unsigned failure_status(const struct failure *failure)
     case ESHUTDOWN:
         return 503;
     default:
-        return 502;
+        return failure_is_host_down(failure) ? 503 : 502;
     }
 }
 

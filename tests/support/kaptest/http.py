@@ -258,7 +258,7 @@ class HttpUpstream(ScriptedUpstream):
         return self.requests[count - 1]
 
 
-def held(t, *targets):
+def held(t, *targets, **options):
     """An upstream whose answers, to these targets or to all, wait until the event is set that is
     given as well."""
     go = threading.Event()
@@ -268,7 +268,7 @@ def held(t, *targets):
             go.wait(WAIT_MAX)
         return describe(connection, message)
 
-    upstream = t.own(HttpUpstream(handler))
+    upstream = t.own(HttpUpstream(handler, **options))
     t.callback(go.set)
     return upstream, go
 

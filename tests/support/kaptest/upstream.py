@@ -31,11 +31,21 @@ class ScriptedUpstream:
             if receive_buffer:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             self._socket.bind(("127.0.0.1", 0))
-        self._socket.listen(1024)
         self.port = self._socket.getsockname()[1]
         self.endpoint = f"tcp://127.0.0.1:{self.port}"
+        self.listen()
+
+    def listen(self):
+        self._socket.listen(1024)
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
         self._acceptor.start()
+
+    def refuse(self):
+        """Listens no more: connections that there are go on, further ones are refused. It can listen
+        again if its port was chosen by the test, with SO_REUSEADDR; one that the kernel chose is
+        given up."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._acceptor.join()
 
     @property
     def accepted(self):

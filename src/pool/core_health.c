@@ -1,0 +1,50 @@
+/* Health in the pool's core: a host that is down, which is tried by one dial at a time. */
+#include "pool/core_internal.h"
+
+void core_health_refuse(struct core_request *request)
+{
+    struct pool_core *core = request->host->core;
+    if (core_serve_settle(request))
+        return;
+    core->members--;
+    core->stats.refused++;
+    core_serve_fail(core, request, CORE_REQUEST_DOWN);
+}
+
+static void refuse_waiters(struct core_host *host)
+{
+    struct core_request *waiter;
+    while ((waiter = TAILQ_FIRST(&host->waiters)) != NULL) {
+        core_host_remove_waiter(waiter);
+        host->core->members++; /* as before: there is room */
+        core_health_refuse(waiter);
+    }
+}
+
+void core_health_failed(struct core_host *host, usec_t now)
+{
+    struct pool_core *core = host->core;
+    if (core->limits.fail_after == 0 || host->down || ++host->failed < core->limits.fail_after)
+        return;
+    host->down = true;
+    host->listed = true; /* so that core_host_update sees to it from now on */
+    core->stats.down++;
+    core->stats.downs++;
+    core_host_back_off(host, now);
+    refuse_waiters(host);
+    core_host_update(host);
+    core_serve_trim(host);
+}
+
+/* The backoff stays until a connection proves useful: where dials succeed just once in a while the
+ * pauses go on to grow. */
+void core_health_succeeded(struct core_host *host)
+{
+    host->failed = 0;
+    if (!host->down)
+        return;
+    host->down = false;
+    host->core->stats.down--;
+    core_due_clear(host->core, &host->retry);
+    core_host_update(host);
+}
