@@ -45,7 +45,8 @@ struct log_sink log_sinks[LOG_SINKS] = {
 
 enum log_level log_threshold = LOG_LEVEL_NOTICE;
 
-static atomic_bool ready; /* log_ready was called */
+static enum log_format access_format; /* while there is one thread it is set */
+static atomic_bool ready;             /* log_ready was called */
 
 static const char *const level_names[] = {"error", "warning", "notice", "info", "debug"};
 static const int severities[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
@@ -95,9 +96,14 @@ static size_t tell_lost_messages(char line[LOG_LOSS_MAX], unsigned long lost)
 static size_t tell_lost_accesses(char line[LOG_LOSS_MAX], unsigned long lost)
 {
     size_t n = put_access_head(line, LOG_LOSS_MAX);
-    memcpy(line + n, "ts=", 3);
-    n += 3 + log_timestamp(line + n + 3);
-    return n + (size_t)snprintf(line + n, LOG_LOSS_MAX - n, " lost_lines=%lu\n", lost);
+    struct log_line fields;
+    log_line_start(&fields, access_format);
+    log_field_time(&fields);
+    LOG_FIELD_NUMBER(&fields, "lost_lines", lost);
+    log_line_end(&fields);
+    assert(fields.length <= LOG_LOSS_MAX - n);
+    memcpy(line + n, fields.text, fields.length);
+    return n + fields.length;
 }
 
 /* Opening and closing */
@@ -110,9 +116,12 @@ int log_open(const char *target, enum log_level level)
     return 0;
 }
 
-int log_access_open(const char *target)
+int log_access_open(const char *target, enum log_format format)
 {
-    return log_sink_open(&log_sinks[LOG_ACCESSES], target);
+    if (log_sink_open(&log_sinks[LOG_ACCESSES], target) < 0)
+        return -1;
+    access_format = format;
+    return 0;
 }
 
 int log_check(const char *target)
@@ -163,6 +172,11 @@ void log_close(void)
 bool log_access_enabled(void)
 {
     return log_sinks[LOG_ACCESSES].kind != LOG_TO_NOTHING;
+}
+
+enum log_format log_access_format(void)
+{
+    return access_format;
 }
 
 /* Lines */

@@ -31,7 +31,7 @@ enum log_level {
  * other processes. 0, or -1 with errno (for log_open_error) when a file cannot be opened; the log
  * then stays what it was. Until one is opened messages go to standard error. */
 MUST_CHECK int log_open(const char *target, enum log_level level);
-MUST_CHECK int log_access_open(const char *target);
+MUST_CHECK int log_access_open(const char *target, enum log_format format);
 
 /* Whether they would be opened, by the present user; a file that is not there is not made. Whether
  * somebody reads a FIFO cannot be known without an end for him. 0, or -1 with errno. */
@@ -64,6 +64,9 @@ static inline bool log_enabled(enum log_level level)
 }
 
 bool log_access_enabled(void);
+
+/* How its lines are to be put together. */
+enum log_format log_access_format(void);
 
 /* One line, without a final newline; control characters become question marks. */
 void log_message(enum log_level level, const char *format, ...) PRINTF(2, 3);

@@ -55,6 +55,78 @@ size_t log_value(char *out, size_t size, const char *text, size_t length)
     return length;
 }
 
+/* The length of the UTF-8 character that begins here, and its number; 0: there is none (RFC 3629).
+ */
+static size_t decode(const unsigned char *text, size_t length, uint32_t *character)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    unsigned char first = text[0];
+    size_t width = first < 0x80 ? 1 : first < 0xc0 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    if (width == 0 || width > length || first >= 0xf8)
+        return 0;
+    *character = width == 1 ? first : first & (0x7fu >> width);
+    for (size_t i = 1; i < width; i++) {
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+        *character = *character << 6 | (text[i] & 0x3f);
+    }
+    bool surrogate = *character >= 0xd800 && *character < 0xe000;
+    return *character < least[width] || surrogate || *character > 0x10ffff ? 0 : width;
+}
+
+/* \u1234; returns its end. */
+static char *put_unit(char *at, uint32_t unit)
+{
+    static const char digits[] = "0123456789abcdef";
+    *at++ = '\\';
+    *at++ = 'u';
+    for (int shift = 12; shift >= 0; shift -= 4)
+        *at++ = digits[unit >> shift & 15];
+    return at;
+}
+
+/* One character of a JSON string, 12 bytes at most; returns its end. */
+static char *put_character(char *at, uint32_t c)
+{
+    if (c >= 0x10000) {
+        at = put_unit(at, 0xd800 + ((c - 0x10000) >> 10));
+        return put_unit(at, 0xdc00 + ((c - 0x10000) & 0x3ff));
+    }
+    if (c < 0x20 || c >= 0x7f)
+        return put_unit(at, c);
+    if (c == '"' || c == '\\')
+        *at++ = '\\';
+    *at++ = (char)c;
+    return at;
+}
+
+size_t log_json(char *out, size_t size, const char *text, size_t length)
+{
+    const unsigned char *from = (const unsigned char *)text;
+    size_t n = 0;
+    if (size < 2)
+        return 0;
+    out[n++] = '"';
+    while (length > 0) {
+        uint32_t character = 0;
+        char escaped[12];
+        size_t width = decode(from, length, &character);
+        if (width == 0) {
+            character = 0xfffd;
+            width = 1;
+        }
+        size_t put = (size_t)(put_character(escaped, character) - escaped);
+        if (n + put + 1 > size)
+            break;
+        memcpy(out + n, escaped, put);
+        n += put;
+        from += width;
+        length -= width;
+    }
+    out[n++] = '"';
+    return n;
+}
+
 const char *log_limit(char text[LOG_LIMIT_MAX], usec_t limit)
 {
     bool whole = limit % USEC_PER_SEC == 0;
@@ -102,19 +174,39 @@ size_t log_timestamp(char text[LOG_TIMESTAMP_MAX])
     return (size_t)(at - text);
 }
 
+/* Whether so many bytes have room for certain: then they are composed in place. */
+static bool has_room(const struct log_line *line, size_t length)
+{
+    return length <= sizeof(line->text) - 1 - line->length;
+}
+
 void log_line_number(struct log_line *line, uint64_t number)
 {
     char digits[LOG_DIGITS_MAX];
-    log_line_put(line, digits, (size_t)(log_digits(digits, number) - digits));
+    if (has_room(line, sizeof(digits)))
+        line->length = (size_t)(log_digits(line->text + line->length, number) - line->text);
+    else
+        log_line_put(line, digits, (size_t)(log_digits(digits, number) - digits));
+}
+
+#define MS_MAX (LOG_DIGITS_MAX + 2)
+
+static char *put_ms(char *at, usec_t span)
+{
+    uint64_t tenths = span < 0 ? 0 : ((uint64_t)span + 50) / 100;
+    at = log_digits(at, tenths / 10);
+    *at++ = '.';
+    *at++ = (char)('0' + tenths % 10);
+    return at;
 }
 
 void log_line_ms(struct log_line *line, usec_t span)
 {
-    uint64_t tenths = span < 0 ? 0 : ((uint64_t)span + 50) / 100;
-    char text[LOG_DIGITS_MAX + 2], *at = log_digits(text, tenths / 10);
-    *at++ = '.';
-    *at++ = (char)('0' + tenths % 10);
-    log_line_put(line, text, (size_t)(at - text));
+    char text[MS_MAX];
+    if (has_room(line, sizeof(text)))
+        line->length = (size_t)(put_ms(line->text + line->length, span) - line->text);
+    else
+        log_line_put(line, text, (size_t)(put_ms(text, span) - text));
 }
 
 void log_line_timestamp(struct log_line *line)
@@ -133,4 +225,28 @@ void log_line_value(struct log_line *line, const char *text, size_t length)
 {
     line->length +=
         log_value(line->text + line->length, sizeof(line->text) - line->length, text, length);
+}
+
+void log_line_json(struct log_line *line, const char *text, size_t length)
+{
+    /* As everywhere, the newline has room behind it. */
+    size_t room = sizeof(line->text) - 1 - line->length;
+    line->length += log_json(line->text + line->length, room, text, length);
+}
+
+void log_field_put_json(struct log_line *line, const char *text, size_t length)
+{
+    log_line_put(line, text, length);
+}
+
+void log_field_time(struct log_line *line)
+{
+    bool json = line->format == LOG_FORMAT_JSON;
+    if (json)
+        LOG_LINE_PUT(line, "{\"ts\":\"");
+    else
+        LOG_LINE_PUT(line, "ts=");
+    log_line_timestamp(line);
+    if (json)
+        LOG_LINE_PUT(line, "\"");
 }

@@ -1,5 +1,8 @@
 /* Values of a line in a log, and a line of the access log while it is put together. There is one
- * for each exchange, so nothing here goes through printf. */
+ * for each exchange, so nothing here goes through printf.
+ *
+ * A line consists of fields, each a name with a value, in one of two formats: logfmt, or JSON, an
+ * object in ASCII. Who puts a field says what it is, and the format decides how it looks. */
 #ifndef KAPROXY_LOG_LINE_H
 #define KAPROXY_LOG_LINE_H
 
@@ -28,15 +31,24 @@ const char *log_limit(char text[LOG_LIMIT_MAX], usec_t limit);
 #define LOG_DIGITS_MAX 20
 char *log_digits(char *at, uint64_t number);
 
+/* Writes text as a JSON string, in ASCII: what is no UTF-8 becomes U+FFFD, byte by byte. Cut to
+ * fit, at the end of a character; without a NUL. Returns the length, 0 where size is below 2. */
+#define LOG_JSON_MAX(length) (6 * (length) + 2)
+size_t log_json(char *out, size_t size, const char *text, size_t length);
+
+enum log_format { LOG_FORMAT_LOGFMT, LOG_FORMAT_JSON };
+
 /* What does not fit any more is left out, and there is always room for the newline. */
-#define LOG_LINE_MAX 8192
+#define LOG_LINE_MAX 12288
 struct log_line {
+    enum log_format format;
     size_t length;
     char text[LOG_LINE_MAX];
 };
 
-static inline void log_line_start(struct log_line *line)
+static inline void log_line_start(struct log_line *line, enum log_format format)
 {
+    line->format = format;
     line->length = 0;
 }
 
@@ -69,10 +81,76 @@ void log_line_ms(struct log_line *line, usec_t span);
 void log_line_timestamp(struct log_line *line);
 void log_line_quote(struct log_line *line, const char *text, size_t length);
 void log_line_value(struct log_line *line, const char *text, size_t length);
+void log_line_json(struct log_line *line, const char *text, size_t length);
 
+/* The line's first field: the present time. */
+void log_field_time(struct log_line *line);
+
+/* Fields, whose names the compiler knows. A word is a text that needs no quotes in logfmt. */
+#define LOG_FIELD_NUMBER(line, name, number)                                                       \
+    do {                                                                                           \
+        LOG_FIELD_NAME(line, name);                                                                \
+        log_line_number(line, number);                                                             \
+    } while (0)
+
+#define LOG_FIELD_MS(line, name, span)                                                             \
+    do {                                                                                           \
+        LOG_FIELD_NAME(line, name);                                                                \
+        log_line_ms(line, span);                                                                   \
+    } while (0)
+
+#define LOG_FIELD_WORD(line, name, text)                                                           \
+    do {                                                                                           \
+        LOG_FIELD_NAME(line, name);                                                                \
+        log_field_word(line, text);                                                                \
+    } while (0)
+
+/* With quotes where they are needed, or always. */
+#define LOG_FIELD_VALUE(line, name, text, length)                                                  \
+    do {                                                                                           \
+        LOG_FIELD_NAME(line, name);                                                                \
+        (line)->format == LOG_FORMAT_LOGFMT ? log_line_value(line, text, length)                   \
+                                            : log_line_json(line, text, length);                   \
+    } while (0)
+
+#define LOG_FIELD_QUOTE(line, name, text, length)                                                  \
+    do {                                                                                           \
+        LOG_FIELD_NAME(line, name);                                                                \
+        (line)->format == LOG_FORMAT_LOGFMT ? log_line_quote(line, text, length)                   \
+                                            : log_line_json(line, text, length);                   \
+    } while (0)
+
+/* There is no such value: "-", or null. */
+#define LOG_FIELD_NONE(line, name)                                                                 \
+    do {                                                                                           \
+        LOG_FIELD_NAME(line, name);                                                                \
+        (line)->format == LOG_FORMAT_LOGFMT ? LOG_LINE_PUT(line, "-")                              \
+                                            : LOG_LINE_PUT(line, "null");                          \
+    } while (0)
+
+/* The end of the line. */
 static inline void log_line_end(struct log_line *line)
 {
+    if (line->format == LOG_FORMAT_JSON)
+        LOG_LINE_PUT(line, "}");
     line->text[line->length++] = '\n';
+}
+
+/* For the macros above. JSON's are out of line: they are not what is fast. */
+
+void log_field_put_json(struct log_line *line, const char *text, size_t length);
+
+#define LOG_FIELD_NAME(line, name)                                                                 \
+    ((line)->format == LOG_FORMAT_LOGFMT                                                           \
+         ? LOG_LINE_PUT(line, " " name "=")                                                        \
+         : log_field_put_json(line, ",\"" name "\":", sizeof(name) + 3))
+
+static inline void log_field_word(struct log_line *line, const char *text)
+{
+    if (line->format == LOG_FORMAT_LOGFMT)
+        log_line_text(line, text);
+    else
+        log_line_json(line, text, strlen(text));
 }
 
 #endif

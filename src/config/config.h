@@ -69,6 +69,7 @@ struct config {
     char *log;
     enum log_level log_level;
     char *access_log;
+    enum log_format log_format;    /* the access log's */
     int log_line, access_log_line; /* where they are set; 0: nowhere */
     unsigned max_clients;
     usec_t shutdown_timeout;

@@ -28,6 +28,7 @@ static const struct config_key kaproxy_keys[] = {
     KEY("log", log, log, "stderr"),
     KEY("log_level", log_level, log_level, "notice"),
     KEY("access_log", access_log, access_log, "off"),
+    KEY("log_format", log_format, log_format, "logfmt"),
     KEY("max_clients", count, max_clients, "4096", .min = 1, .max = MANY),
     KEY("shutdown_timeout", time, shutdown_timeout, "30", .max = YEAR),
     KEY("user", user, user, ""),

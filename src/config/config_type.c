@@ -217,25 +217,28 @@ static const char *format_on_off(const void *field, char buffer[CONFIG_VALUE_MAX
     return on_off_words[*(const bool *)field ? 1 : 0];
 }
 
-static const char *const level_words[] = {
+/* The functions of a type with NAME_words, indexed by an enumeration and ended by NULL. */
+#define WORD_TYPE(name, enumeration)                                                               \
+    static int parse_##name(struct config_input *input, void *field)                               \
+    {                                                                                              \
+        int word = find_word(input, name##_words);                                                 \
+        if (word < 0)                                                                              \
+            return -1;                                                                             \
+        *(enumeration *)field = (enumeration)word;                                                 \
+        return 0;                                                                                  \
+    }                                                                                              \
+    static const char *format_##name(const void *field, char buffer[CONFIG_VALUE_MAX])             \
+    {                                                                                              \
+        (void)buffer;                                                                              \
+        return name##_words[*(const enumeration *)field];                                          \
+    }
+
+static const char *const log_level_words[] = {
     [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARNING] = "warning", [LOG_LEVEL_NOTICE] = "notice",
     [LOG_LEVEL_INFO] = "info",   [LOG_LEVEL_DEBUG] = "debug",     [LOG_LEVEL_DEBUG + 1] = NULL,
 };
 
-static int parse_log_level(struct config_input *input, void *field)
-{
-    int word = find_word(input, level_words);
-    if (word < 0)
-        return -1;
-    *(enum log_level *)field = (enum log_level)word;
-    return 0;
-}
-
-static const char *format_log_level(const void *field, char buffer[CONFIG_VALUE_MAX])
-{
-    (void)buffer;
-    return level_words[*(const enum log_level *)field];
-}
+WORD_TYPE(log_level, enum log_level)
 
 static const char *const forwarded_words[] = {
     [HTTP1_FORWARDED_OFF] = "off",
@@ -244,20 +247,15 @@ static const char *const forwarded_words[] = {
     NULL,
 };
 
-static int parse_forwarded(struct config_input *input, void *field)
-{
-    int word = find_word(input, forwarded_words);
-    if (word < 0)
-        return -1;
-    *(enum http1_forwarded *)field = (enum http1_forwarded)word;
-    return 0;
-}
+WORD_TYPE(forwarded, enum http1_forwarded)
 
-static const char *format_forwarded(const void *field, char buffer[CONFIG_VALUE_MAX])
-{
-    (void)buffer;
-    return forwarded_words[*(const enum http1_forwarded *)field];
-}
+static const char *const log_format_words[] = {
+    [LOG_FORMAT_LOGFMT] = "logfmt",
+    [LOG_FORMAT_JSON] = "json",
+    NULL,
+};
+
+WORD_TYPE(log_format, enum log_format)
 
 static const char *const abort_words[] = {
     [ABORT_QUEUED] = "queued",
@@ -266,20 +264,7 @@ static const char *const abort_words[] = {
     NULL,
 };
 
-static int parse_abort(struct config_input *input, void *field)
-{
-    int word = find_word(input, abort_words);
-    if (word < 0)
-        return -1;
-    *(enum config_abort *)field = (enum config_abort)word;
-    return 0;
-}
-
-static const char *format_abort(const void *field, char buffer[CONFIG_VALUE_MAX])
-{
-    (void)buffer;
-    return abort_words[*(const enum config_abort *)field];
-}
+WORD_TYPE(abort, enum config_abort)
 
 static const char *const reuse_words[] = {
     [REUSE_FRAMED] = "framed",
@@ -577,6 +562,7 @@ const struct config_type config_type_user = {parse_user, format_text, clear_text
 const struct config_type config_type_group = {parse_group, format_text, clear_text};
 const struct config_type config_type_mode = {parse_mode, format_mode, NULL};
 const struct config_type config_type_resolver = {parse_resolver, format_text, clear_text};
+const struct config_type config_type_log_format = {parse_log_format, format_log_format, NULL};
 const struct config_type config_type_forwarded = {parse_forwarded, format_forwarded, NULL};
 const struct config_type config_type_abort = {parse_abort, format_abort, NULL};
 const struct config_type config_type_reuse = {parse_reuse, format_reuse, NULL};

@@ -67,7 +67,8 @@ int start_open_logs(struct start *start)
         note_log(start, "log", config->log, config->log_line,
                  check ? log_check(config->log) : log_open(config->log, config->log_level));
     result |= note_log(start, "access log", config->access_log, config->access_log_line,
-                       check ? log_check(config->access_log) : log_access_open(config->access_log));
+                       check ? log_check(config->access_log)
+                             : log_access_open(config->access_log, config->log_format));
     return user_unpose(&start->user) < 0 ? -1 : result;
 }
 

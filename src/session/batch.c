@@ -395,23 +395,17 @@ struct conn_info *batch_conn_info(struct session *session)
     return &batch_client_of(client_of(session))->conn;
 }
 
-static void put_number(struct log_line *line, const char *name, uint64_t number)
-{
-    log_line_text(line, name);
-    log_line_number(line, number);
-}
-
 void batch_log_fields(struct session *session, struct log_line *line)
 {
     const struct batch_stats *stats = &batch_client_of(client_of(session))->stats;
-    put_number(line, " commands=", stats->commands);
-    put_number(line, " leases=", stats->leases);
-    put_number(line, " immediate=", stats->from_cache[FROM_IMMEDIATE]);
-    put_number(line, " deferred=", stats->from_cache[FROM_DEFERRED]);
-    put_number(line, " none=", stats->from_cache[FROM_NONE]);
-    put_number(line, " prepared=", stats->prepared);
+    LOG_FIELD_NUMBER(line, "commands", stats->commands);
+    LOG_FIELD_NUMBER(line, "leases", stats->leases);
+    LOG_FIELD_NUMBER(line, "immediate", stats->from_cache[FROM_IMMEDIATE]);
+    LOG_FIELD_NUMBER(line, "deferred", stats->from_cache[FROM_DEFERRED]);
+    LOG_FIELD_NUMBER(line, "none", stats->from_cache[FROM_NONE]);
+    LOG_FIELD_NUMBER(line, "prepared", stats->prepared);
     if (stats->retried > 0)
-        put_number(line, " retried=", stats->retried);
+        LOG_FIELD_NUMBER(line, "retried", stats->retried);
 }
 
 size_t batch_stats_text(const struct listener_context *context, char *text, size_t size)

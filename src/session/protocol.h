@@ -42,6 +42,8 @@ enum session_state {
     SESSION_STATES
 };
 
+#define SESSION_FIELDS_MAX 6400
+
 /* What the bytes of a scheme's sessions mean is up to its protocol. None of these is called once
  * the session is CLOSED. NULL where it says so. */
 struct protocol {
@@ -69,7 +71,8 @@ struct protocol {
     void (*drain)(struct session *session);
     /* Where to note what the access log tells of the connection; NULL: nowhere. */
     struct conn_info *(*conn_info)(struct session *session);
-    /* More fields for the access log, each with a space before it. NULL: none. */
+    /* Puts more fields into a line of the access log, SESSION_FIELDS_MAX bytes at most in either
+     * format. NULL: none. */
     void (*log_fields)(struct session *session, struct log_line *line);
     /* Appends the protocol's counters, " NAME=VALUE" each; returns the length. NULL: none. */
     size_t (*stats)(const struct listener_context *context, char *text, size_t size);

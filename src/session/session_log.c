@@ -1,4 +1,5 @@
 /* What the logs tell of a session: its line in the access log, and messages about it. */
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -135,64 +136,61 @@ static void put_conn(struct session *session, struct log_line *line)
         protocol->conn_info != NULL ? protocol->conn_info(session) : NULL;
     char address[ADDRESS_TEXT_MAX];
     if (info == NULL || info->number == 0) {
-        LOG_LINE_PUT(line, " conn=- uses=- addr=-");
+        LOG_FIELD_NONE(line, "conn");
+        LOG_FIELD_NONE(line, "uses");
+        LOG_FIELD_NONE(line, "addr");
         return;
     }
-    LOG_LINE_PUT(line, " conn=");
-    log_line_number(line, info->number);
-    LOG_LINE_PUT(line, " uses=");
-    log_line_number(line, info->uses);
-    LOG_LINE_PUT(line, " addr=");
-    log_line_text(line, address_format(&info->address, address));
+    LOG_FIELD_NUMBER(line, "conn", info->number);
+    LOG_FIELD_NUMBER(line, "uses", info->uses);
+    LOG_FIELD_WORD(line, "addr", address_format(&info->address, address));
     if (!session->access.was_granted || session->access.from_cache != FROM_NONE)
         return;
-    LOG_LINE_PUT(line, " connect_ms=");
-    log_line_ms(line, info->connect_time);
+    LOG_FIELD_MS(line, "connect_ms", info->connect_time);
     if (session->context->tls == NULL)
         return;
-    LOG_LINE_PUT(line, " tls_ms=");
-    log_line_ms(line, info->handshake_time);
+    LOG_FIELD_MS(line, "tls_ms", info->handshake_time);
 }
 
-/* One access-log line. Every part is bounded, and their sum is below LOG_LINE_MAX. */
+static void put_failure(struct log_line *line, const struct failure *failure)
+{
+    LOG_FIELD_WORD(line, "function", failure->function);
+    LOG_FIELD_NUMBER(line, "errno", (uint64_t)failure->number);
+    LOG_FIELD_QUOTE(line, "error", failure->text, strlen(failure->text));
+}
+
+/* Every part is bounded, so that a line is never cut: a JSON object would not be one. */
+static_assert(LOG_JSON_MAX(SESSION_PEER_MAX) + LOG_JSON_MAX(ENDPOINT_TEXT_MAX) +
+                      LOG_JSON_MAX(ADDRESS_TEXT_MAX) +
+                      LOG_JSON_MAX(sizeof((struct failure *)0)->text) + SESSION_FIELDS_MAX + 800 <=
+                  LOG_LINE_MAX,
+              "names and numbers");
+
+/* One access-log line. */
 static void write_line(struct session *session, enum session_end end)
 {
     struct log_line line;
     char peer[SESSION_PEER_MAX];
     const struct access *access = &session->access;
-    const struct failure *failure = access->failure;
-    log_line_start(&line);
-    LOG_LINE_PUT(&line, "ts=");
-    log_line_timestamp(&line);
-    LOG_LINE_PUT(&line, " listener=");
-    log_line_text(&line, session->context->config->name);
-    LOG_LINE_PUT(&line, " client=");
-    log_line_text(&line, session_peer(session, peer));
-    LOG_LINE_PUT(&line, " upstream=");
-    log_line_text(&line, session->context->upstream);
-    LOG_LINE_PUT(&line, " from_cache=");
-    log_line_text(&line, access->was_granted ? pool_from_cache_name(access->from_cache) : "-");
-    LOG_LINE_PUT(&line, " wait_ms=");
-    log_line_ms(&line, access->waited);
+    log_line_start(&line, log_access_format());
+    log_field_time(&line);
+    LOG_FIELD_WORD(&line, "listener", session->context->config->name);
+    LOG_FIELD_WORD(&line, "client", session_peer(session, peer));
+    LOG_FIELD_WORD(&line, "upstream", session->context->upstream);
+    if (access->was_granted)
+        LOG_FIELD_WORD(&line, "from_cache", pool_from_cache_name(access->from_cache));
+    else
+        LOG_FIELD_NONE(&line, "from_cache");
+    LOG_FIELD_MS(&line, "wait_ms", access->waited);
     put_conn(session, &line);
-    LOG_LINE_PUT(&line, " duration_ms=");
-    log_line_ms(&line, loop_now(session->context->worker.loop) - access->started);
-    LOG_LINE_PUT(&line, " bytes_up=");
-    log_line_number(&line, access->bytes_up);
-    LOG_LINE_PUT(&line, " bytes_down=");
-    log_line_number(&line, access->bytes_down);
+    LOG_FIELD_MS(&line, "duration_ms", loop_now(session->context->worker.loop) - access->started);
+    LOG_FIELD_NUMBER(&line, "bytes_up", access->bytes_up);
+    LOG_FIELD_NUMBER(&line, "bytes_down", access->bytes_down);
     if (session->protocol->log_fields != NULL)
         session->protocol->log_fields(session, &line);
-    LOG_LINE_PUT(&line, " end=");
-    log_line_text(&line, session_end_name(end));
-    if (failure != NULL) {
-        LOG_LINE_PUT(&line, " function=");
-        log_line_text(&line, failure->function);
-        LOG_LINE_PUT(&line, " errno=");
-        log_line_number(&line, (uint64_t)failure->number);
-        LOG_LINE_PUT(&line, " error=");
-        log_line_quote(&line, failure->text, strlen(failure->text));
-    }
+    LOG_FIELD_WORD(&line, "end", session_end_name(end));
+    if (access->failure != NULL)
+        put_failure(&line, access->failure);
     log_line_end(&line);
     log_access(line.text, line.length);
 }

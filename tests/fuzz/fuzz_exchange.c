@@ -81,7 +81,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     for (size_t at = 0; at < FILLER_MAX; at += 8)
         snprintf(filler + at, sizeof(filler) - at, "%07zx.", at);
     REQUIRE(log_open("/dev/null", LOG_LEVEL_ERROR) == 0);
-    REQUIRE(log_access_open("/dev/null") == 0);
+    REQUIRE(log_access_open("/dev/null", LOG_FORMAT_LOGFMT) == 0);
     return 0;
 }
 

@@ -95,7 +95,7 @@ void open_messages(const char *target, enum log_level level)
 
 void open_accesses(const char *target)
 {
-    assert_int_equal(log_access_open(target), 0);
+    assert_int_equal(log_access_open(target, LOG_FORMAT_LOGFMT), 0);
 }
 
 void access_line(const char *line)

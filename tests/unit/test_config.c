@@ -25,6 +25,7 @@ static void test_defaults(void **state)
     assert_string_equal(config->log, "stderr");
     assert_int_equal(config->log_level, LOG_LEVEL_NOTICE);
     assert_string_equal(config->access_log, "off");
+    assert_int_equal(config->log_format, LOG_FORMAT_LOGFMT);
     assert_int_equal(config->max_clients, 4096);
     assert_int_equal(config->shutdown_timeout, 30 * USEC_PER_SEC);
     assert_string_equal(config->user, "");
@@ -158,6 +159,7 @@ static void test_values(void **state)
         "[listener b]\nlisten = 127.0.0.1:81 [::1]:82 unix:/run/x\nupstream = tcp+q://[::2]:9\n"
         "pool = slow\nreuse = never\nidle_timeout = 0\n"
         "[kaproxy]\nlog = syslog\nlog_level = debug\naccess_log = ./a.log\n"
+        "log_format = json\n"
         "max_clients = 7\nshutdown_timeout = 500ms\nuser = root\n"
         "resolver = 127.0.0.1:5353 ::1\n"
         "[pool slow]\nmax_per_host = 2\nmax_open = 3\nkeep_alive = 2s\ntimeout = 5m\n"
@@ -165,7 +167,7 @@ static void test_values(void **state)
         "unacked_timeout = 1500ms\n"
         "max_connecting = 3\nmax_waiting = 0\nmax_age = 31536000\n"
         "max_uses = 8\nmax_tunnels = 1000000\nmin_idle = 1\nbind_address = 127.0.0.2\n",
-        "28: warning: max_tunnels: 1000000 is more than max_open allows (3)\n");
+        "29: warning: max_tunnels: 1000000 is more than max_open allows (3)\n");
     const struct config_listener *listener = &config->listeners[0];
     const struct pool_limits *limits = &config->pools[1].limits;
 
@@ -173,13 +175,14 @@ static void test_values(void **state)
     assert_string_equal(config->log, "syslog");
     assert_int_equal(config->log_level, LOG_LEVEL_DEBUG);
     assert_string_equal(config->access_log, "./a.log");
+    assert_int_equal(config->log_format, LOG_FORMAT_JSON);
     assert_int_equal(config->max_clients, 7);
     assert_int_equal(config->shutdown_timeout, 500 * USEC_PER_MSEC);
     assert_string_equal(config->user, "root");
     assert_string_equal(config->resolver, "127.0.0.1:5353 ::1");
     assert_int_equal(config->pool_count, 2);
     assert_string_equal(config->pools[1].name, "slow");
-    assert_int_equal(config->pools[1].line, 15);
+    assert_int_equal(config->pools[1].line, 16);
     assert_int_equal(limits->max_per_host, 2);
     assert_int_equal(limits->max_open, 3);
     assert_int_equal(limits->keep_alive, 2 * USEC_PER_SEC);
@@ -295,7 +298,8 @@ static void test_syntax_accepted(void **state)
 static void test_print(void **state)
 {
     static const char expected[] =
-        "[kaproxy]\nlog = stderr\nlog_level = notice\naccess_log = off\nmax_clients = 4096\n"
+        "[kaproxy]\nlog = stderr\nlog_level = notice\naccess_log = off\nlog_format = logfmt\n"
+        "max_clients = 4096\n"
         "shutdown_timeout = 500ms\nuser =\nresolver =\n"
         "\n[pool]\nmax_per_host = 4\nmax_open = 128\nkeep_alive = 15\ntimeout = 120\n"
         "connect_timeout = 10\nconnect_retries = 0\nfail_after = 0\nunacked_timeout = 10\n"
@@ -376,24 +380,25 @@ static void test_print_reads_back(void **state)
 
     (void)state;
     memset(path + 1, 'x', 197 - strlen("access_log=/"));
-    snprintf(source, sizeof(source),
-             "[kaproxy]\nlog=syslog\nlog_level=info\naccess_log=%s\nmax_clients=1\n"
-             "shutdown_timeout=1500ms\nuser=root\nresolver=[::1]:53 10.0.0.1\n"
-             "[pool]\nmin_idle=1\n"
-             "[pool p]\nmax_per_host=1\nmax_open=2\nkeep_alive=1ms\ntimeout=1h\n"
-             "connect_timeout=61s\nconnect_retries=2\nfail_after=5\nunacked_timeout=12\n"
-             "max_connecting=2\nmax_waiting=6\nmax_age=7\nmax_uses=8\n"
-             "max_tunnels=0\nmin_idle=1\nbind_address=fe80::1%%lo\n"
-             "[listener a]\nlisten=[::1]:1 127.0.0.1:2 unix:/x\nupstream=TCP+Q://[::1]:3\n"
-             "socket_mode=7\nsocket_user=root\nsocket_group=root\npool=p\ntimeout=9\nreuse="
-             "never\nidle_timeout=10\n"
-             "[listener b]\nlisten=[::1]:4\nupstream=HTTP://[::1]\nreuse=never\n"
-             "response_timeout=0\nheader_timeout=11\nclient_keep_alive=12\naffinity_timeout=13\n"
-             "request_buffering=off\nabort_on_close=never\nforwarded=x-forwarded-for\nhost=a:12\n"
-             "[listener c]\nlisten=[::1]:5\nupstream=rediss://x\nreuse=never\n"
-             "response_timeout=14\naffinity_timeout=15\nstateless_commands=JSON.*,FT.SEARCH\n"
-             "tls_min_version=1.3\n",
-             path);
+    snprintf(
+        source, sizeof(source),
+        "[kaproxy]\nlog=syslog\nlog_level=info\naccess_log=%s\nlog_format=json\nmax_clients=1\n"
+        "shutdown_timeout=1500ms\nuser=root\nresolver=[::1]:53 10.0.0.1\n"
+        "[pool]\nmin_idle=1\n"
+        "[pool p]\nmax_per_host=1\nmax_open=2\nkeep_alive=1ms\ntimeout=1h\n"
+        "connect_timeout=61s\nconnect_retries=2\nfail_after=5\nunacked_timeout=12\n"
+        "max_connecting=2\nmax_waiting=6\nmax_age=7\nmax_uses=8\n"
+        "max_tunnels=0\nmin_idle=1\nbind_address=fe80::1%%lo\n"
+        "[listener a]\nlisten=[::1]:1 127.0.0.1:2 unix:/x\nupstream=TCP+Q://[::1]:3\n"
+        "socket_mode=7\nsocket_user=root\nsocket_group=root\npool=p\ntimeout=9\nreuse="
+        "never\nidle_timeout=10\n"
+        "[listener b]\nlisten=[::1]:4\nupstream=HTTP://[::1]\nreuse=never\n"
+        "response_timeout=0\nheader_timeout=11\nclient_keep_alive=12\naffinity_timeout=13\n"
+        "request_buffering=off\nabort_on_close=never\nforwarded=x-forwarded-for\nhost=a:12\n"
+        "[listener c]\nlisten=[::1]:5\nupstream=rediss://x\nreuse=never\n"
+        "response_timeout=14\naffinity_timeout=15\nstateless_commands=JSON.*,FT.SEARCH\n"
+        "tls_min_version=1.3\n",
+        path);
     struct config *first = ini_load(source);
     char *text = ini_print(first);
     struct config *second = ini_load(text);

@@ -530,6 +530,9 @@ static void test_http_keys(void **state)
                    "affinity_timeout: the value is missing");
     assert_mistake(HTTP_LISTENER "request_buffering = yes\n", 4,
                    "request_buffering: \"yes\" is not one of off or on");
+    assert_mistake("[kaproxy]\nlog_format = xml\n" LISTENER, 2,
+                   "log_format: \"xml\" is not one of logfmt or json");
+    assert_mistake("[kaproxy]\nlog_format =\n" LISTENER, 2, "log_format: the value is missing");
     assert_mistake(HTTP_LISTENER "abort_on_close = on\n", 4,
                    "abort_on_close: \"on\" is not one of queued, always or never");
     assert_mistake(HTTP_LISTENER "abort_on_close =\n", 4, "abort_on_close: the value is missing");

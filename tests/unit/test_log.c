@@ -146,7 +146,7 @@ static void test_fifo_that_nobody_reads(void **state)
 {
     struct fixture *f = *state;
     close(make_fifo(f->file));
-    assert_int_equal(log_access_open(f->file), -1);
+    assert_int_equal(log_access_open(f->file, LOG_FORMAT_LOGFMT), -1);
     assert_string_equal(log_open_error(f->file, errno), "a FIFO that nobody reads");
     assert_string_equal(log_open_error(f->file, EACCES), strerror(EACCES));
     assert_false(log_access_enabled());
@@ -162,7 +162,7 @@ static void test_places_without_anybody(void **state)
     assert_true(strlen(f->file) < sizeof(address.sun_path));
     memcpy(address.sun_path, f->file, strlen(f->file));
     assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
-    assert_int_equal(log_access_open(f->file), -1);
+    assert_int_equal(log_access_open(f->file, LOG_FORMAT_LOGFMT), -1);
     assert_string_equal(log_open_error(f->file, errno), "a socket");
     assert_int_equal(log_check(f->file), -1);
     assert_int_equal(errno, ENXIO);
@@ -333,7 +333,7 @@ static void test_file_that_cannot_be_opened(void **state)
     open_accesses(f->other);
     assert_int_equal(log_open(missing, LOG_LEVEL_DEBUG), -1);
     assert_int_equal(errno, ENOENT);
-    assert_int_equal(log_access_open(missing), -1);
+    assert_int_equal(log_access_open(missing, LOG_FORMAT_LOGFMT), -1);
     assert_false(log_enabled(LOG_LEVEL_DEBUG));
     log_notice("still here");
     access_line("here too\n");
@@ -473,6 +473,26 @@ static void test_lost_access_lines_are_counted(void **state)
     assert_matches(f->text, "^ts=" TIME " lost_lines=2\nback\n$");
 }
 
+static void test_lost_lines_are_told_of_in_json(void **state)
+{
+    static char line[4097];
+    struct fixture *f = *state;
+    assert_int_equal(symlink("/dev/full", f->file), 0);
+    assert_int_equal(log_access_open(f->file, LOG_FORMAT_JSON), 0);
+    fill_ring(line, sizeof(line));
+    access_line("lost\n");
+    assert_int_equal(unlink(f->file), 0);
+    log_reopen();
+    access_line("back\n");
+    FILE *file = fopen(f->file, "re");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 1024 * 1024, SEEK_SET), 0);
+    f->text[fread(f->text, 1, sizeof(f->text) - 1, file)] = '\0';
+    fclose(file);
+    assert_matches(f->text, "^\\{\"ts\":\"" TIME "\",\"lost_lines\":1\\}\nback\n$");
+    open_accesses("off"); /* in the usual format again */
+}
+
 static void test_lost_messages_are_counted(void **state)
 {
     static char text[1000];
@@ -524,6 +544,7 @@ int main(void)
         LOG_TEST(test_reopen_that_fails_keeps_the_old_file),
         LOG_TEST(test_full_disk),
         LOG_TEST(test_full_disk_for_accesses),
+        LOG_TEST(test_lost_lines_are_told_of_in_json),
         LOG_TEST(test_lost_messages_are_counted),
         LOG_TEST(test_lost_access_lines_are_counted),
     };

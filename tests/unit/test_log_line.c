@@ -6,9 +6,11 @@
 
 #include <cmocka.h>
 
+#include <iconv.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -112,7 +114,7 @@ static void test_spans(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
         static struct log_line line;
-        log_line_start(&line);
+        log_line_start(&line, LOG_FORMAT_LOGFMT);
         log_line_ms(&line, table[i].span);
         assert_string_equal(text_of(&line), table[i].text);
     }
@@ -122,7 +124,7 @@ static void test_whole_line(void **state)
 {
     static struct log_line line;
     (void)state;
-    log_line_start(&line);
+    log_line_start(&line, LOG_FORMAT_LOGFMT);
     LOG_LINE_PUT(&line, "a=");
     log_line_number(&line, 312);
     LOG_LINE_PUT(&line, " b=");
@@ -138,18 +140,17 @@ static void test_whole_line(void **state)
 }
 
 /* Whatever is put at its end, a full line keeps its bounds and ends with its newline. */
-static void test_full_line(void **state)
+static void fill_line(enum log_format format)
 {
     static struct {
         struct log_line line;
         char behind[16];
     } s;
     static char filling[LOG_LINE_MAX];
-    (void)state;
     memset(filling, 'x', sizeof(filling));
     for (size_t room = 0; room < 40; room++) {
         memset(s.behind, '#', sizeof(s.behind));
-        log_line_start(&s.line);
+        log_line_start(&s.line, format);
         log_line_put(&s.line, filling, LOG_LINE_MAX - 1 - room);
         log_line_value(&s.line, "\"quoted\"", 8);
         log_line_text(&s.line, "a text that is cut");
@@ -157,6 +158,8 @@ static void test_full_line(void **state)
         log_line_ms(&s.line, INT64_MAX);
         log_line_timestamp(&s.line);
         log_line_quote(&s.line, "more", 4);
+        LOG_FIELD_QUOTE(&s.line, "name", "\"\n", 2);
+        LOG_FIELD_NONE(&s.line, "name");
         assert_in_range(s.line.length, LOG_LINE_MAX - 1 - room, LOG_LINE_MAX - 1);
         log_line_end(&s.line);
         assert_int_equal(s.line.text[s.line.length - 1], '\n');
@@ -164,6 +167,13 @@ static void test_full_line(void **state)
         for (size_t i = 0; i < sizeof(s.behind); i++)
             assert_int_equal(s.behind[i], '#');
     }
+}
+
+static void test_full_line(void **state)
+{
+    (void)state;
+    fill_line(LOG_FORMAT_LOGFMT);
+    fill_line(LOG_FORMAT_JSON);
 }
 
 /* Quoting */
@@ -251,6 +261,163 @@ static void test_value_has_quotes_where_it_needs_them(void **state)
     assert_value("12345", 5, "\"12\"");
 }
 
+/* JSON */
+
+static void assert_json(const char *text, size_t length, const char *written)
+{
+    char out[200];
+    memset(out, '#', sizeof(out));
+    assert_int_equal(log_json(out, sizeof(out), text, length), strlen(written));
+    assert_memory_equal(out, written, strlen(written));
+    assert_int_equal(out[strlen(written)], '#');
+}
+
+static void test_json(void **state)
+{
+    (void)state;
+    assert_json("", 0, "\"\"");
+    assert_json("plain text", 10, "\"plain text\"");
+    assert_json("a\"b\\c/d", 7, "\"a\\\"b\\\\c/d\"");
+    assert_json("\0\r\n\x1f~\x7f", 6, "\"\\u0000\\u000d\\u000a\\u001f~\\u007f\"");
+    assert_json("\xc3\xa4\xe2\x82\xac", 5, "\"\\u00e4\\u20ac\"");
+    assert_json("\xf0\x9f\x98\x80", 4, "\"\\ud83d\\ude00\"");
+    assert_json("\xff\xe4x", 3, "\"\\ufffd\\ufffdx\"");          /* ISO 8859-1 */
+    assert_json("\xc0\xaf", 2, "\"\\ufffd\\ufffd\"");            /* longer than need be */
+    assert_json("\xed\xa0\x80", 3, "\"\\ufffd\\ufffd\\ufffd\""); /* a surrogate */
+    assert_json("\xe2\x82", 2, "\"\\ufffd\\ufffd\"");            /* cut short */
+    assert_json("not this far", 3, "\"not\"");
+}
+
+static unsigned hex_digit(char c)
+{
+    assert_true((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'));
+    return (unsigned)(c <= '9' ? c - '0' : c - 'a' + 10);
+}
+
+/* Reads a JSON string of which only \\, \" and \uHHHH are escaped: as UTF-16. */
+static size_t read_json(const char *json, size_t length, uint16_t *units)
+{
+    size_t n = 0;
+    assert_true(length >= 2 && json[0] == '"' && json[length - 1] == '"');
+    for (size_t i = 1; i < length - 1; i++) {
+        assert_true(json[i] >= ' ' && json[i] <= '~' && json[i] != '"');
+        if (json[i] != '\\') {
+            units[n++] = (uint16_t)json[i];
+        } else if (json[i + 1] != 'u') {
+            assert_true(json[i + 1] == '"' || json[i + 1] == '\\');
+            units[n++] = (uint16_t)json[++i];
+        } else {
+            unsigned unit = 0;
+            assert_true(i + 5 < length - 1);
+            for (size_t digit = 2; digit < 6; digit++)
+                unit = unit << 4 | hex_digit(json[i + digit]);
+            units[n++] = (uint16_t)unit;
+            i += 5;
+        }
+    }
+    return n;
+}
+
+/* The same bytes as UTF-16 by iconv, which stops at each that is no UTF-8. */
+static size_t convert(iconv_t to_utf16, char *text, size_t length, uint16_t *units)
+{
+    char *at = text, *out = (char *)units;
+    size_t room = 4 * length + 4;
+    while (length > 0) {
+        if (iconv(to_utf16, &at, &length, &out, &room) != (size_t)-1)
+            break;
+        at++;
+        length--;
+        memcpy(out, &(uint16_t){0xfffd}, 2);
+        out += 2;
+        room -= 2;
+    }
+    return (size_t)(out - (char *)units) / 2;
+}
+
+/* Any bytes make a string that can be read back, as another decoder reads them. */
+static void test_json_of_any_bytes(void **state)
+{
+    static const char pieces[][5] = {
+        "a",    "\"",           "\\",   "\n",   "\xc3\xa4", "\x80",     "\xe2",     "\xed",
+        "\xa0", "\xf0\x9f\x98", "\xf4", "\x90", "\xc2",     "\xf8\x88", "\xef\xbf", "\xbd"};
+    iconv_t to_utf16 = iconv_open("UTF-16LE", "UTF-8");
+    (void)state;
+    assert_true(to_utf16 != (iconv_t)-1);
+    srandom(1);
+    for (int round = 0; round < 20000; round++) {
+        char text[64], json[LOG_JSON_MAX(sizeof(text))];
+        uint16_t got[400], wanted[400];
+        size_t length = 0;
+        while (length < (size_t)random() % 40) {
+            const char *piece = pieces[(size_t)random() % ARRAY_LEN(pieces)], byte = (char)random();
+            bool any = random() % 3 == 0;
+            size_t n = any ? 1 : strlen(piece);
+            memcpy(text + length, any ? &byte : piece, n);
+            length += n;
+        }
+        size_t n = read_json(json, log_json(json, sizeof(json), text, length), got);
+        assert_int_equal(n, convert(to_utf16, text, length, wanted));
+        assert_memory_equal(got, wanted, 2 * n);
+    }
+    iconv_close(to_utf16);
+}
+
+/* Cut to fit, at the end of a character, and never past the end. */
+static void test_json_is_cut(void **state)
+{
+    static const char text[] = "ab\"\\\n\xc3\xa4\xf0\x9f\x98\x80z";
+    char whole[64], out[64];
+    (void)state;
+    size_t full = log_json(whole, sizeof(whole), text, sizeof(text) - 1);
+    for (size_t size = 0; size <= sizeof(out); size++) {
+        uint16_t units[64];
+        memset(out, '#', sizeof(out));
+        size_t n = log_json(out, size, text, sizeof(text) - 1);
+        for (size_t i = size; i < sizeof(out); i++)
+            assert_int_equal(out[i], '#');
+        assert_true(n <= size && (n == full) == (size >= full) && (n == 0) == (size < 2));
+        if (n == 0)
+            continue;
+        size_t count = read_json(out, n, units);
+        assert_true(count == 0 || units[count - 1] < 0xd800 || units[count - 1] >= 0xdc00);
+        assert_memory_equal(out, whole, n - 1);
+        assert_true(n == full || size - n < 12); /* the next one did not fit */
+    }
+}
+
+/* The same fields in both formats. */
+static void put_fields(struct log_line *line, enum log_format format)
+{
+    log_line_start(line, format);
+    log_field_time(line);
+    LOG_FIELD_NUMBER(line, "a", 312);
+    LOG_FIELD_MS(line, "b", 1900);
+    LOG_FIELD_WORD(line, "c", "text");
+    LOG_FIELD_VALUE(line, "d", "/x", 2);
+    LOG_FIELD_VALUE(line, "e", "a=\"\xe4", 4);
+    LOG_FIELD_QUOTE(line, "f", "two words", 9);
+    LOG_FIELD_NONE(line, "g");
+    log_line_end(line);
+}
+
+static void test_fields(void **state)
+{
+    static struct log_line line;
+    (void)state;
+    is_set = true;
+    set_time = (struct timespec){951827696, 45000000};
+    put_fields(&line, LOG_FORMAT_LOGFMT);
+    assert_string_equal(text_of(&line),
+                        "ts=2000-02-29T12:34:56.045Z a=312 b=1.9 c=text d=/x e=\"a=\\\"\\xe4\" "
+                        "f=\"two words\" g=-\n");
+    put_fields(&line, LOG_FORMAT_JSON);
+    assert_string_equal(text_of(&line),
+                        "{\"ts\":\"2000-02-29T12:34:56.045Z\",\"a\":312,\"b\":1.9,\"c\":\"text\","
+                        "\"d\":\"/x\",\"e\":\"a=\\\"\\ufffd\",\"f\":\"two words\",\"g\":null}\n");
+    is_set = false;
+}
+
 static void test_limits(void **state)
 {
     char text[LOG_LIMIT_MAX];
@@ -271,6 +438,10 @@ int main(void)
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_whole_line),
         cmocka_unit_test(test_full_line),
+        cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_json_of_any_bytes),
+        cmocka_unit_test(test_json_is_cut),
         cmocka_unit_test(test_quoting),
         cmocka_unit_test(test_quoting_is_cut),
         cmocka_unit_test(test_value_has_quotes_where_it_needs_them),

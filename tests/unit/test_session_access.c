@@ -52,7 +52,7 @@ static int setup(void **state)
     assert_non_null(f);
     session_world_setup((void **)&f->world);
     snprintf(f->path, sizeof(f->path), "%s/access.log", f->world->folder);
-    assert_int_equal(log_access_open(f->path), 0);
+    assert_int_equal(log_access_open(f->path, LOG_FORMAT_LOGFMT), 0);
     f->client = -1;
     *state = f;
     return 0;
@@ -65,7 +65,7 @@ static int teardown(void **state)
     listener_context_clear(&f->context);
     if (f->client >= 0)
         close(f->client);
-    assert_int_equal(log_access_open("off"), 0);
+    assert_int_equal(log_access_open("off", LOG_FORMAT_LOGFMT), 0);
     assert_int_equal(unlink(f->path), 0);
     session_world_teardown((void **)&f->world);
     free(f);
@@ -335,7 +335,7 @@ static void test_unix_client_is_asked_for_once(void **state)
 static void test_unix_client_without_lines_is_not_asked_for(void **state)
 {
     struct fixture *f = *state;
-    assert_int_equal(log_access_open("off"), 0);
+    assert_int_equal(log_access_open("off", LOG_FORMAT_LOGFMT), 0);
     start_unix_client(f);
     exchange_once(f);
     listener_context_abort(&f->context);

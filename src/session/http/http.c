@@ -1,6 +1,7 @@
 /* Sessions of http listeners: one client, whose exchanges follow one another. */
 #include "session/http/http.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,29 +85,32 @@ static void http_on_connection(struct session *session, const struct failure *fa
         exchange_run(session);
 }
 
+static_assert(LOG_JSON_MAX(HTTP_LOG_TARGET_MAX) + 200 <= SESSION_FIELDS_MAX, "names and numbers");
+
 static void http_log_fields(struct session *session, struct log_line *line)
 {
     const struct http_exchange *exchange = http_exchange_of(http_of(session));
     if (exchange == NULL)
         return;
-    if (exchange->base.first_byte_at != 0) {
-        LOG_LINE_PUT(line, " first_byte_ms=");
-        log_line_ms(line, exchange->base.sent_at != 0
-                              ? exchange->base.first_byte_at - exchange->base.sent_at
-                              : 0);
-    }
-    LOG_LINE_PUT(line, " status=");
+    if (exchange->base.first_byte_at != 0)
+        LOG_FIELD_MS(line, "first_byte_ms",
+                     exchange->base.sent_at != 0
+                         ? exchange->base.first_byte_at - exchange->base.sent_at
+                         : 0);
     if (exchange->status != 0)
-        log_line_number(line, exchange->status);
+        LOG_FIELD_NUMBER(line, "status", exchange->status);
     else
-        LOG_LINE_PUT(line, "-");
-    LOG_LINE_PUT(line, " method=");
-    log_line_text(line, exchange->method[0] != '\0' ? exchange->method : "-");
-    LOG_LINE_PUT(line, " target=");
-    const char *target = exchange->target != NULL ? exchange->target : "-";
-    log_line_value(line, target, strlen(target));
+        LOG_FIELD_NONE(line, "status");
+    if (exchange->method[0] != '\0')
+        LOG_FIELD_WORD(line, "method", exchange->method);
+    else
+        LOG_FIELD_NONE(line, "method");
+    if (exchange->target != NULL)
+        LOG_FIELD_VALUE(line, "target", exchange->target, strlen(exchange->target));
+    else
+        LOG_FIELD_NONE(line, "target");
     if (exchange->base.tries > 0)
-        LOG_LINE_PUT(line, " retried=1");
+        LOG_FIELD_NUMBER(line, "retried", 1);
 }
 
 static void http_destroy(struct session *session)

@@ -1,6 +1,7 @@
 """Starts the program under test, waits until it is ready, reads its logs, ends it."""
 
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -55,6 +56,30 @@ def parse_logfmt(line):
         fields[match[1]] = value[1:-1] if value.startswith('"') else value
         rest = rest[match.end():]
     return fields
+
+
+def parse_json_line(line):
+    """The same for a line in JSON, with its values as logfmt has them; what has to be a number, and
+    nothing else, is one."""
+    def no_number(text):
+        raise Failure(f"not a number of JSON: {text} in {line!r}")
+
+    try:
+        fields = json.loads(line, parse_int=Number, parse_float=Number, parse_constant=no_number)
+    except ValueError as why:
+        raise Failure(f"not JSON: {line!r}: {why}") from None
+    for name, value in fields.items():
+        if value is not None and isinstance(value, Number) != bool(NUMBERS.fullmatch(name)):
+            raise Failure(f"{name} has a wrong type in {line!r}")
+    return {name: "-" if value is None else value for name, value in fields.items()}
+
+
+class Number(str):
+    """As it is written."""
+
+
+NUMBERS = re.compile(r"\w+_ms|conn|uses|bytes_up|bytes_down|status|retried|errno|commands|leases|"
+                     r"immediate|deferred|none|prepared|lost_lines")
 
 
 class Kaproxy:
@@ -282,7 +307,9 @@ class Kaproxy:
             text = self.access_file.read_text()
         except FileNotFoundError:
             return []
-        return [parse_logfmt(line) for line in complete_lines(text) if line]
+        is_json = self.sections["kaproxy"].get("log_format") == "json"
+        parse = parse_json_line if is_json else parse_logfmt
+        return [parse(line) for line in complete_lines(text) if line]
 
     def wait_session(self, client):
         """The line of one TCP client."""
