@@ -1,0 +1,48 @@
+/* Numbers that one thread changes and any thread may read at any time: relaxed atomics without a
+ * locked instruction, for each has one writer. Nothing else is ordered by them. */
+#ifndef KAPROXY_COUNTER_H
+#define KAPROXY_COUNTER_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+/* Never falls. */
+struct counter {
+    _Atomic uint64_t value;
+};
+
+static inline uint64_t counter_get(const struct counter *counter)
+{
+    return atomic_load_explicit(&counter->value, memory_order_relaxed);
+}
+
+/* The writer's. */
+static inline void counter_set(struct counter *counter, uint64_t value)
+{
+    atomic_store_explicit(&counter->value, value, memory_order_relaxed);
+}
+
+static inline void counter_add(struct counter *counter, uint64_t more)
+{
+    counter_set(counter, counter_get(counter) + more);
+}
+
+/* Rises and falls; `peak` is the most that there has been since the start. */
+struct gauge {
+    struct counter now, peak;
+};
+
+static inline uint64_t gauge_get(const struct gauge *gauge)
+{
+    return counter_get(&gauge->now);
+}
+
+/* The writer's. */
+static inline void gauge_set(struct gauge *gauge, uint64_t value)
+{
+    counter_set(&gauge->now, value);
+    if (counter_get(&gauge->peak) < value)
+        counter_set(&gauge->peak, value);
+}
+
+#endif
