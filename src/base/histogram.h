@@ -29,6 +29,14 @@ static inline unsigned histogram_bucket(usec_t time)
     return bucket < HISTOGRAM_LIMITS ? bucket : HISTOGRAM_LIMITS;
 }
 
+static inline uint64_t histogram_count(const struct histogram *histogram)
+{
+    uint64_t count = 0;
+    for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++)
+        count += counter_get(&histogram->buckets[i]);
+    return count;
+}
+
 /* The writer's. A negative time counts as none. */
 static inline void histogram_add(struct histogram *histogram, usec_t time)
 {

@@ -30,18 +30,49 @@ static char message_bytes[LOG_RING_SIZE], access_bytes[LOG_RING_SIZE];
 
 struct log_sink log_sinks[LOG_SINKS] = {
     [LOG_MESSAGES] = {.name = "log",
+                      .index = LOG_MESSAGES,
                       .tell_loss = tell_lost_messages,
                       .enough = 1,
                       .kind = LOG_TO_STANDARD,
                       .fd = STDERR_FILENO,
                       SINK(message_bytes)},
     [LOG_ACCESSES] = {.name = "access log",
+                      .index = LOG_ACCESSES,
                       .tell_loss = tell_lost_accesses,
                       .enough = 64 * 1024,
                       .kind = LOG_TO_NOTHING,
                       .fd = -1,
                       SINK(access_bytes)},
 };
+
+struct log_stats log_stats;
+
+static const char *log_name(unsigned log)
+{
+    return log == LOG_MESSAGES ? "messages" : "access";
+}
+
+static const struct metric metrics[] = {
+    {.name = "lines_lost",
+     .help = "Lines of a log that were dropped, for its target took no more",
+     .type = METRIC_COUNTER,
+     .offset = offsetof(struct log_stats, lost),
+     .label = "log",
+     .count = LOG_SINKS,
+     .value = log_name,
+     .log = "log_lines_lost_"},
+    {.name = "failing",
+     .help = "Whether a log cannot be written, as when the disk is full",
+     .type = METRIC_GAUGE,
+     .offset = offsetof(struct log_stats, failing),
+     .label = "log",
+     .count = LOG_SINKS,
+     .value = log_name,
+     .log = "log_failing_"},
+};
+
+const struct metric_set log_metrics = {
+    .prefix = "log_", .metrics = metrics, .count = ARRAY_LEN(metrics)};
 
 enum log_level log_threshold = LOG_LEVEL_NOTICE;
 

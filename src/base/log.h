@@ -16,6 +16,7 @@
 #include <stddef.h>
 
 #include "base/log_line.h"
+#include "base/metric.h"
 #include "base/util.h"
 
 enum log_level {
@@ -70,6 +71,14 @@ enum log_format log_access_format(void);
 
 /* One line, without a final newline; control characters become question marks. */
 void log_message(enum log_level level, const char *format, ...) PRINTF(2, 3);
+
+/* What is counted of the logs, the messages and the access log: a metric block. */
+struct log_stats {
+    struct counter lost[2];  /* lines that were dropped */
+    struct gauge failing[2]; /* 1: they cannot be written */
+};
+extern struct log_stats log_stats;
+extern const struct metric_set log_metrics;
 
 /* A finished access-log line of LOG_LINE_MAX bytes at most, with its final newline, the only one.
  */

@@ -22,6 +22,8 @@
 #define LOG_RING_SIZE (1024 * 1024)
 #define LOG_LOSS_MAX  160 /* a line that tells of losses */
 
+enum log_sink_index { LOG_MESSAGES, LOG_ACCESSES, LOG_SINKS };
+
 enum log_kind { LOG_TO_NOTHING, LOG_TO_STANDARD, LOG_TO_SYSLOG, LOG_TO_FILE };
 
 /* One log. Lines are put into its ring by any thread, one after the other, and written by one,
@@ -45,6 +47,7 @@ struct log_sink {
      * waits longer than others take to copy a line. */
     pthread_mutex_t putting;
     atomic_ulong lost; /* lines since the last one that was put */
+    enum log_sink_index index;
     bool lost_before;  /* and some before it, since the ring was empty last */
     struct log_ring ring;
     atomic_size_t wake_at; /* whoever finds so many bytes in the ring wakes the writer */
@@ -60,7 +63,6 @@ struct log_sink {
     usec_t retry_at; /* while it is failing */
 };
 
-enum log_sink_index { LOG_MESSAGES, LOG_ACCESSES, LOG_SINKS };
 extern struct log_sink log_sinks[LOG_SINKS];
 
 /* A sink that is off, with an empty ring; for one that was never used, or was closed. */

@@ -37,6 +37,19 @@ void log_sink_init(struct log_sink *sink, char *bytes, size_t size)
     atomic_init(&sink->wake_at, SIZE_MAX);
 }
 
+/* By whoever puts a line, and by the writer. */
+static void count_lost(struct log_sink *sink)
+{
+    atomic_fetch_add(&sink->lost, 1);
+    atomic_fetch_add(&log_stats.lost[sink->index].value, 1);
+}
+
+static void set_failing(struct log_sink *sink, bool failing)
+{
+    sink->failing = failing;
+    gauge_set(&log_stats.failing[sink->index], failing);
+}
+
 /* Where it goes */
 
 static const struct {
@@ -96,7 +109,7 @@ static void set_descriptor(struct log_sink *sink, int fd)
     sink->dev = st.st_dev;
     sink->ino = st.st_ino;
     sink->started = 0; /* a line that the old one has in part is written whole */
-    sink->failing = false;
+    set_failing(sink, false);
     sink->retry_at = 0;
 }
 
@@ -221,7 +234,7 @@ bool log_sink_put(struct log_sink *sink, const char *line, size_t length)
     if (log_ring_used(&sink->ring) == 0)
         sink->lost_before = false;
     if (!put_loss(sink) || !log_ring_put(&sink->ring, line, length)) {
-        atomic_fetch_add(&sink->lost, 1);
+        count_lost(sink);
         first = !sink->lost_before;
         sink->lost_before = true;
     }
@@ -279,7 +292,7 @@ static ssize_t send_line(struct log_sink *sink)
     if (sendmsg(sink->fd, &message, MSG_NOSIGNAL) < 0) {
         if (errno != EMSGSIZE)
             return -1;
-        atomic_fetch_add(&sink->lost, 1);
+        count_lost(sink);
     }
     log_ring_take(&sink->ring, length);
     return (ssize_t)length;
@@ -312,7 +325,7 @@ static void fail(struct log_sink *sink, int error)
         sink->started = 0;
     if (sink->failing)
         return;
-    sink->failing = true;
+    set_failing(sink, true);
     if (sink != &log_sinks[LOG_MESSAGES])
         log_error("the %s cannot be written: %s", sink->name, strerror(error));
 }
@@ -338,7 +351,7 @@ enum log_sink_state log_sink_flush(struct log_sink *sink, size_t mark)
         }
         ssize_t n = write_some(sink, pending);
         if (n > 0) {
-            sink->failing = false;
+            set_failing(sink, false);
         } else if (n < 0 && errno == EAGAIN) {
             return LOG_SINK_BLOCKED;
         } else if (n == 0 || errno != EINTR) {

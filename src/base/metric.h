@@ -35,8 +35,8 @@ struct metric {
     const char *label;
     unsigned count;                       /* of the values; 1 without a label */
     const char *(*value)(unsigned index); /* "keep_alive" */
-    /* In SIGUSR1's lines: stands before the value's name ("discard_", or ""), or is the name, where
-     * there is no label. NULL: the metric's name, or with a label the name and "_". */
+    /* In SIGUSR1's lines: what comes before the value's name ("discard_", or ""), or is the name,
+     * where there is no label. NULL, without a label: the metric's name. */
     const char *log;
 };
 
@@ -51,6 +51,9 @@ struct metric_set {
  * label. Borrowed, and bounded by the configuration. */
 struct metric_labels {
     const char *listener, *pool, *upstream;
+    /* The name of the first listener with these TLS settings: the same upstream may be spoken to
+     * with several. */
+    const char *tls;
 };
 
 struct metric_block {
@@ -66,5 +69,9 @@ static inline const void *metric_at(const struct metric *metric, const void *blo
                                    [METRIC_HISTOGRAM] = sizeof(struct histogram)};
     return (const char *)block + metric->offset + index * sizes[metric->type];
 }
+
+/* Writes all of them to the log, one line or more for blocks that follow each other and have the
+ * same labels. */
+void metric_log(const struct metric_block *blocks, size_t count);
 
 #endif

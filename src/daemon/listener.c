@@ -120,7 +120,7 @@ static void pause_accepting(struct listeners *listeners, int error)
     if (!listeners->starved) {
         report(listeners, LOG_LEVEL_ERROR, "accepting pauses:", error);
         listeners->starved = true;
-        listeners->pauses++;
+        counter_add(&listeners->stats.pauses, 1);
     }
     stop_accepting(listeners);
     if (loop_set_timer(listeners->worker.loop, &listeners->retry,
@@ -174,6 +174,7 @@ static enum accept_result accept_one(struct listen_socket *listen_socket)
         return ACCEPT_SHORTAGE;
     }
     listener->all->clients++;
+    gauge_set(&listener->all->stats.clients, listener->all->clients);
     return ACCEPTED;
 }
 
@@ -243,7 +244,7 @@ static void accept_burst(struct listen_socket *listen_socket, int burst)
         filled_burst(listen_socket);
     }
     if (listeners->accepting && listeners->clients >= listeners->max_clients) {
-        listeners->full++;
+        counter_add(&listeners->stats.full, 1);
         stop_accepting(listeners);
     }
 }
@@ -300,6 +301,7 @@ static void on_session_ended(struct listener_context *context)
     struct listener *listener = container_of(context, struct listener, context);
     struct listeners *listeners = listener->all;
     listeners->clients--;
+    gauge_set(&listeners->stats.clients, listeners->clients);
     if (listeners->stopped) {
         check_drained(listeners);
     } else if (!listeners->accepting) {
@@ -443,6 +445,7 @@ static void on_backlog(struct task *task)
 
 void listeners_init(struct listeners *listeners)
 {
+    gauge_set(&listeners->stats.max_clients, listeners->max_clients);
     listeners->retry.fire = on_retry;
     listeners->backlog_task.run = on_backlog;
     listeners->drained_task.run = on_drained;
@@ -485,11 +488,37 @@ void listeners_clear(struct listeners *listeners)
     loop_unpost(listeners->worker.loop, &listeners->drained_task);
 }
 
-void listeners_log_stats(const struct listeners *listeners)
+const struct listener_context *listeners_next(const struct listeners *listeners,
+                                              const struct listener_context *context)
 {
-    struct listener *listener;
-    log_notice("stats clients=%u accept_pauses=%" PRIu64 " max_clients_reached=%" PRIu64,
-               listeners->clients, listeners->pauses, listeners->full);
-    TAILQ_FOREACH (listener, &listeners->list, link)
-        listener_context_log_stats(&listener->context);
+    const struct listener *listener =
+        context == NULL ? TAILQ_FIRST(&listeners->list)
+                        : TAILQ_NEXT(container_of_const(context, struct listener, context), link);
+    return listener == NULL ? NULL : &listener->context;
 }
+
+static const struct metric metrics[] = {
+    {.name = "clients",
+     .help = "Clients connected, of all listeners",
+     .type = METRIC_GAUGE,
+     .offset = offsetof(struct listeners_stats, clients),
+     .count = 1},
+    {.name = "max_clients",
+     .help = "How many clients there may be",
+     .type = METRIC_GAUGE,
+     .offset = offsetof(struct listeners_stats, max_clients),
+     .count = 1},
+    {.name = "accept_pauses",
+     .help = "How often accepting paused for want of descriptors or memory",
+     .type = METRIC_COUNTER,
+     .offset = offsetof(struct listeners_stats, pauses),
+     .count = 1},
+    {.name = "max_clients_reached",
+     .help = "How often there were max_clients clients",
+     .type = METRIC_COUNTER,
+     .offset = offsetof(struct listeners_stats, full),
+     .count = 1},
+};
+
+const struct metric_set listeners_metrics = {
+    .prefix = "", .metrics = metrics, .count = ARRAY_LEN(metrics)};

@@ -16,6 +16,14 @@
 
 struct listener;
 
+/* What is counted of all listeners: a metric block. */
+struct listeners_stats {
+    struct gauge clients, max_clients;
+    struct counter pauses; /* how often accepting paused for want of descriptors */
+    struct counter full;   /* how often max_clients was reached */
+};
+extern const struct metric_set listeners_metrics;
+
 /* The listeners of one loop, which share the limit of clients. Embedded in its owner, who sets the
  * first group before listeners_init. */
 struct listeners {
@@ -34,8 +42,7 @@ struct listeners {
     struct repeats repeats;
     struct task backlog_task; /* queued: takes clients from the backlog, without an event */
     struct task drained_task;
-    uint64_t pauses; /* how often accepting paused for want of descriptors */
-    uint64_t full;   /* how often max_clients was reached */
+    struct listeners_stats stats;
     TAILQ_HEAD(, listener) list;
 };
 
@@ -60,7 +67,9 @@ void listeners_abort(struct listeners *listeners);
 /* Frees all; no session may be left. */
 void listeners_clear(struct listeners *listeners);
 
-/* Writes a line of counters for each listener to the log, and one for all. */
-void listeners_log_stats(const struct listeners *listeners);
+/* The contexts of all listeners, one after the other, in the order in which they were added; NULL
+ * stands before the first and behind the last one. */
+const struct listener_context *listeners_next(const struct listeners *listeners,
+                                              const struct listener_context *context);
 
 #endif

@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "base/thread.h"
@@ -18,6 +20,7 @@
 #include "net/pipes.h"
 #include "net/resolver.h"
 #include "pool/pool.h"
+#include "session/protocol.h"
 #include "tls/keyed_digest.h"
 
 /* What one read takes at most. Each read that takes less makes the kernel send acknowledgements and
@@ -52,7 +55,13 @@ struct worker {
     struct mailbox *control;
     struct message *ended;
     struct stop soft, hard;
-    struct message stats;
+    struct message stats, ping;
+    _Atomic usec_t pinged_at; /* when, as long as the loop has not answered; else 0 */
+    struct loop_stats {
+        struct gauge lag; /* in microseconds */
+    } loop_stats;
+    struct metric_block *blocks;
+    size_t block_count;
     char scratch[SCRATCH_SIZE];
     char compose[HTTP1_COMPOSE_MAX];
 };
@@ -97,24 +106,11 @@ static void on_hard_stop(struct message *message)
     end_now(worker);
 }
 
-static void log_pool_stats(const struct pool *pool, const char *name)
+static usec_t clock_now(void)
 {
-    struct pool_stats stats;
-    char discards[POOL_DISCARD_COUNT * 48];
-    size_t length = 0;
-    pool_get_stats(pool, &stats);
-    for (int reason = 0; reason < POOL_DISCARD_COUNT; reason++)
-        length +=
-            (size_t)snprintf(discards + length, sizeof(discards) - length, " discard_%s=%" PRIu64,
-                             pool_discard_name((enum pool_discard)reason), stats.discards[reason]);
-    log_notice("stats pool=%s busy=%u held=%u connecting=%u idle=%u waiting=%u queued=%u down=%u"
-               " immediate=%" PRIu64 " deferred=%" PRIu64 " none=%" PRIu64 " failures=%" PRIu64
-               " refused=%" PRIu64 " cancelled=%" PRIu64 " dials=%" PRIu64 " dial_retries=%" PRIu64
-               " spares=%" PRIu64 " downs=%" PRIu64 " released=%" PRIu64 "%s",
-               name, stats.busy, stats.held, stats.connecting, stats.idle, stats.waiting,
-               stats.queued, stats.down, stats.grants[FROM_IMMEDIATE], stats.grants[FROM_DEFERRED],
-               stats.grants[FROM_NONE], stats.failures, stats.refused, stats.cancelled, stats.dials,
-               stats.retries, stats.preconnects, stats.downs, stats.released, discards);
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / 1000;
 }
 
 static const char *pool_name(const struct config_pool *pool)
@@ -125,11 +121,16 @@ static const char *pool_name(const struct config_pool *pool)
 static void on_stats(struct message *message)
 {
     const struct worker *worker = container_of(message, struct worker, stats);
-    listeners_log_stats(&worker->listeners);
-    log_notice("stats pipes=%u idle=%u limit=%u spliced=%" PRIu64, worker->pipes.count,
-               worker->pipes.idle_count, worker->pipes.limit, worker->pipes.spliced);
-    for (size_t i = 0; i < worker->config->pool_count; i++)
-        log_pool_stats(worker->pools[i], pool_name(&worker->config->pools[i]));
+    metric_log(worker->blocks, worker->block_count);
+}
+
+/* How late the loop is to a message: answered pings set it. */
+static void on_ping(struct message *message)
+{
+    struct worker *worker = container_of(message, struct worker, ping);
+    usec_t late = clock_now() - atomic_load(&worker->pinged_at);
+    gauge_set(&worker->loop_stats.lag, late > 0 ? (uint64_t)late : 0);
+    atomic_store(&worker->pinged_at, 0);
 }
 
 static int add_pools(struct worker *worker)
@@ -161,6 +162,109 @@ static int start_resolver(struct worker *worker)
     return 0;
 }
 
+static const struct metric loop_metric[] = {
+    {.name = "lag",
+     .help = "How late the loop that carries clients answered the last ping",
+     .type = METRIC_GAUGE,
+     .unit = METRIC_SECONDS,
+     .offset = offsetof(struct loop_stats, lag),
+     .count = 1,
+     .log = "loop_lag_us"},
+};
+static const struct metric_set loop_metrics = {
+    .prefix = "loop_", .metrics = loop_metric, .count = ARRAY_LEN(loop_metric)};
+
+static void add_block(struct worker *worker, const struct metric_set *set, const void *block,
+                      struct metric_labels labels)
+{
+    worker->blocks[worker->block_count++] =
+        (struct metric_block){.set = set, .block = block, .labels = labels};
+}
+
+static void add_process_blocks(struct worker *worker)
+{
+    const struct metric_labels none = {.listener = NULL};
+    add_block(worker, &listeners_metrics, &worker->listeners.stats, none);
+    add_block(worker, &pipes_metrics, &worker->pipes.stats, none);
+    add_block(worker, &resolver_metrics, resolver_stats(worker->resolver), none);
+    add_block(worker, &loop_metrics, &worker->loop_stats, none);
+    add_block(worker, &log_metrics, &log_stats, none);
+}
+
+static void add_listener_blocks(struct worker *worker, const struct listener_context *context)
+{
+    const struct metric_labels labels = {.listener = context->config->name};
+    add_block(worker, &listener_metrics, &context->stats, labels);
+    if (context->protocol->metrics != NULL)
+        add_block(worker, context->protocol->metrics, context->of_protocol, labels);
+}
+
+/* Once, whoever has it in common. */
+static void add_block_once(struct worker *worker, const struct metric_set *set, const void *block,
+                           struct metric_labels labels)
+{
+    size_t i = 0;
+    while (i < worker->block_count && worker->blocks[i].block != block)
+        i++;
+    if (i == worker->block_count)
+        add_block(worker, set, block, labels);
+}
+
+static void add_tls_block(struct worker *worker, const struct listener_context *context)
+{
+    const struct metric_labels labels = {.upstream = context->upstream,
+                                         .tls = context->config->name};
+    if (context->tls != NULL)
+        add_block_once(worker, &tls_metrics, tls_client_stats(context->tls), labels);
+}
+
+/* Does a listener speak to the same upstream, in the same pool, with other TLS settings? */
+static bool has_double(const struct worker *worker, const struct listener_context *context)
+{
+    const struct listener_context *other = NULL;
+    while ((other = listeners_next(&worker->listeners, other)) != NULL) {
+        if (other->pool == context->pool && other->pool_host != context->pool_host &&
+            strcmp(other->upstream, context->upstream) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void add_host_block(struct worker *worker, const struct listener_context *context)
+{
+    struct metric_labels labels = {.pool = pool_name(&worker->config->pools[context->config->pool]),
+                                   .upstream = context->upstream};
+    if (has_double(worker, context))
+        labels.tls = context->config->name;
+    add_block_once(worker, &host_metrics, pool_host_stats(context->pool_host), labels);
+}
+
+#define PROCESS_BLOCKS     5
+#define BLOCKS_OF_LISTENER 4 /* its own, its protocol's, its host's, its TLS client's */
+
+/* What there is to see: everything that is made once, and stays. 0, or -1 with ENOMEM. */
+static int add_blocks(struct worker *worker)
+{
+    const struct config *config = worker->config;
+    const struct listener_context *context = NULL;
+    worker->blocks =
+        calloc(PROCESS_BLOCKS + config->pool_count + config->listener_count * BLOCKS_OF_LISTENER,
+               sizeof(*worker->blocks));
+    if (worker->blocks == NULL)
+        return -1;
+    add_process_blocks(worker);
+    while ((context = listeners_next(&worker->listeners, context)) != NULL)
+        add_listener_blocks(worker, context);
+    while ((context = listeners_next(&worker->listeners, context)) != NULL)
+        add_tls_block(worker, context);
+    while ((context = listeners_next(&worker->listeners, context)) != NULL)
+        add_host_block(worker, context);
+    for (size_t i = 0; i < config->pool_count; i++)
+        add_block(worker, &limits_metrics, pool_limits_stats(worker->pools[i]),
+                  (struct metric_labels){.pool = pool_name(&config->pools[i])});
+    return 0;
+}
+
 struct worker *worker_new(const struct config *config, unsigned max_clients, unsigned max_pipes)
 {
     struct worker *worker = calloc(1, sizeof(*worker));
@@ -171,6 +275,7 @@ struct worker *worker_new(const struct config *config, unsigned max_clients, uns
     worker->soft.message.run = on_soft_stop;
     worker->hard.message.run = on_hard_stop;
     worker->stats.run = on_stats;
+    worker->ping.run = on_ping;
     sem_init(&worker->go, 0, 0);
     pipes_init(&worker->pipes, max_pipes);
     worker->loop = loop_new();
@@ -196,6 +301,8 @@ struct worker *worker_new(const struct config *config, unsigned max_clients, uns
                           tls_clients_find(&worker->tls_clients, &listener->upstream)) < 0)
             goto err_logged;
     }
+    if (add_blocks(worker) < 0)
+        goto err;
     return worker;
 
 err:
@@ -218,6 +325,7 @@ void worker_free(struct worker *worker)
     for (size_t i = 0; worker->pools != NULL && i < worker->config->pool_count; i++)
         pool_free(worker->pools[i]);
     free(worker->pools);
+    free(worker->blocks);
     tls_clients_clear(&worker->tls_clients);
     pipes_clear(&worker->pipes);
     keyed_digest_free(worker->digest);
@@ -293,4 +401,23 @@ void worker_stop(struct worker *worker, const char *signal_name)
 void worker_log_stats(struct worker *worker)
 {
     mailbox_post(loop_mailbox(worker->loop), &worker->stats);
+}
+
+const struct metric_block *worker_metrics(const struct worker *worker, size_t *count)
+{
+    *count = worker->block_count;
+    return worker->blocks;
+}
+
+void worker_ping(struct worker *worker)
+{
+    usec_t none = 0;
+    if (atomic_compare_exchange_strong(&worker->pinged_at, &none, clock_now()))
+        mailbox_post(loop_mailbox(worker->loop), &worker->ping);
+}
+
+usec_t worker_unanswered(const struct worker *worker)
+{
+    usec_t pinged_at = atomic_load(&worker->pinged_at);
+    return pinged_at == 0 ? 0 : clock_now() - pinged_at;
 }

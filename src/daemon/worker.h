@@ -6,6 +6,7 @@
 #ifndef KAPROXY_WORKER_H
 #define KAPROXY_WORKER_H
 
+#include "base/metric.h"
 #include "base/util.h"
 #include "config/config.h"
 #include "net/mailbox.h"
@@ -32,7 +33,16 @@ void worker_join(struct worker *worker);
  * The second time: ends at once. The signal's name is for the log, and is kept. */
 void worker_stop(struct worker *worker, const char *signal_name);
 
-/* Writes the counters to the log. */
+/* Writes the counters to the log, in its turn. */
 void worker_log_stats(struct worker *worker);
+
+/* Asks whether the loop is alive, unless it has not answered yet. How late it is then is its lag,
+ * a metric; for how long it has not answered, 0 if it has: unanswered. */
+void worker_ping(struct worker *worker);
+usec_t worker_unanswered(const struct worker *worker);
+
+/* All there is to see: the process's blocks, listeners, TLS clients, hosts, pools, each in the order
+ * of the configuration. Any thread may read them as long as the worker is not freed. */
+const struct metric_block *worker_metrics(const struct worker *worker, size_t *count);
 
 #endif

@@ -13,12 +13,20 @@
 void pipes_init(struct pipes *pipes, unsigned limit)
 {
     *pipes = (struct pipes){.limit = limit < PIPES_MAX ? limit : PIPES_MAX};
+    gauge_set(&pipes->stats.limit, pipes->limit);
     TAILQ_INIT(&pipes->idle);
+}
+
+static void count_pipes(struct pipes *pipes)
+{
+    gauge_set(&pipes->stats.pipes, pipes->count);
+    gauge_set(&pipes->stats.idle, pipes->idle_count);
 }
 
 static void close_pipe(struct pipe *pipe)
 {
     pipe->pipes->count--;
+    count_pipes(pipe->pipes);
     close(pipe->in);
     close(pipe->out);
     free(pipe);
@@ -58,6 +66,7 @@ static struct pipe *make_pipe(struct pipes *pipes)
     }
     *pipe = (struct pipe){.in = fds[1], .out = fds[0], .size = enlarge(fds[1]), .pipes = pipes};
     pipes->count++;
+    count_pipes(pipes);
     if (pipe->size > 0)
         return pipe;
     close_pipe(pipe);
@@ -73,6 +82,7 @@ struct pipe *pipes_take(struct pipes *pipes)
         return pipes->count < pipes->limit ? make_pipe(pipes) : NULL;
     TAILQ_REMOVE(&pipes->idle, pipe, link);
     pipes->idle_count--;
+    count_pipes(pipes);
     return pipe;
 }
 
@@ -85,4 +95,33 @@ void pipes_give(struct pipe *pipe)
     }
     TAILQ_INSERT_HEAD(&pipes->idle, pipe, link);
     pipes->idle_count++;
+    count_pipes(pipes);
 }
+
+static const struct metric metrics[] = {
+    {.name = "pipes_limit",
+     .help = "How many pipes for bulk data there may be",
+     .type = METRIC_GAUGE,
+     .offset = offsetof(struct pipes_stats, limit),
+     .count = 1},
+    {.name = "pipes",
+     .help = "Pipes for bulk data",
+     .type = METRIC_GAUGE,
+     .offset = offsetof(struct pipes_stats, pipes),
+     .count = 1},
+    {.name = "pipes_idle",
+     .help = "Of these, that nobody uses",
+     .type = METRIC_GAUGE,
+     .offset = offsetof(struct pipes_stats, idle),
+     .count = 1},
+    {.name = "spliced",
+     .help = "Bytes that went through pipes",
+     .type = METRIC_COUNTER,
+     .unit = METRIC_BYTES,
+     .offset = offsetof(struct pipes_stats, spliced),
+     .count = 1,
+     .log = "spliced"},
+};
+
+const struct metric_set pipes_metrics = {
+    .prefix = "", .metrics = metrics, .count = ARRAY_LEN(metrics)};

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "base/metric.h"
 #include "base/util.h"
 
 /* Pipes of one loop, taken and idle, at most; each has PIPE_DESCRIPTORS. */
@@ -34,9 +35,15 @@ struct pipes {
     unsigned limit; /* at most PIPES_MAX; 0: everything is copied */
     unsigned count; /* taken and idle */
     unsigned idle_count;
-    uint64_t spliced; /* bytes that were read into pipes */
+    /* A metric block. */
+    struct pipes_stats {
+        struct gauge limit, pipes, idle;
+        struct counter spliced; /* bytes that were read into pipes */
+    } stats;
     TAILQ_HEAD(, pipe) idle;
 };
+
+extern const struct metric_set pipes_metrics;
 
 /* No pipe is made before one is taken. */
 void pipes_init(struct pipes *pipes, unsigned limit);

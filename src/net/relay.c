@@ -80,7 +80,7 @@ static enum relay_result take_spliced(struct relay *relay, struct stream *from, 
     if (n > 0) {
         relay->pipe = pipe;
         relay->taken += (uint64_t)n;
-        pipes->spliced += (uint64_t)n;
+        counter_add(&pipes->stats.spliced, (uint64_t)n);
         if (n < RELAY_LITTLE && relay->limit == 0)
             relay->run_length = 0;
         return RELAY_MORE;

@@ -152,6 +152,7 @@ static int ask(struct name *name)
 {
     struct resolver_backend *backend = name->resolver->backend;
     name->recheck_at = 0;
+    counter_add(&name->resolver->stats.queries, 1);
     if (backend->start(backend, &name->query, name->text) < 0) {
         int number = errno;
         resolver_answer_note_failure(name, strerror(number));
@@ -249,6 +250,36 @@ int resolver_lookup(struct resolver *resolver, struct lookup *lookup, const char
     TAILQ_INSERT_TAIL(list_of(name, lookup), lookup, link);
     return 0;
 }
+
+const struct resolver_stats *resolver_stats(const struct resolver *resolver)
+{
+    return &resolver->stats;
+}
+
+static const struct metric metrics[] = {
+    {.name = "queries",
+     .help = "Names asked for, of both families at once",
+     .type = METRIC_COUNTER,
+     .offset = offsetof(struct resolver_stats, queries),
+     .count = 1,
+     .log = "dns_queries"},
+    {.name = "failures",
+     .help = "Look-ups that failed, or one family of them, or were late",
+     .type = METRIC_COUNTER,
+     .offset = offsetof(struct resolver_stats, failures),
+     .count = 1,
+     .log = "dns_failures"},
+    {.name = "names_failing",
+     .help = "Names whose look-up fails at present, and whose last answer "
+             "still serves",
+     .type = METRIC_GAUGE,
+     .offset = offsetof(struct resolver_stats, failing),
+     .count = 1,
+     .log = "dns_names_failing"},
+};
+
+const struct metric_set resolver_metrics = {
+    .prefix = "dns_", .metrics = metrics, .count = ARRAY_LEN(metrics)};
 
 void resolver_cancel(struct resolver *resolver, struct lookup *lookup)
 {

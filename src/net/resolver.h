@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "base/metric.h"
 #include "base/util.h"
 #include "net/address.h"
 #include "net/loop.h"
@@ -39,6 +40,14 @@
 
 /* So many answers are kept of names that nobody looks up or watches just now. */
 #define RESOLVER_UNUSED_MAX 256
+
+/* What is counted of look-ups: a metric block. */
+struct resolver_stats {
+    struct counter queries;  /* a name asked for, of both families */
+    struct counter failures; /* of these, in all or in one family, or late */
+    struct gauge failing;    /* names whose look-up fails at present, and that have an old answer */
+};
+extern const struct metric_set resolver_metrics;
 
 struct resolver;
 struct query;
@@ -111,6 +120,9 @@ void resolver_cancel(struct resolver *resolver, struct lookup *lookup);
 /* The DNS servers that are asked, for messages: their addresses and ports, or "". Valid until the
  * next look-up. */
 const char *resolver_servers(const struct resolver *resolver);
+
+/* Any thread may read it as long as the resolver lives. */
+const struct resolver_stats *resolver_stats(const struct resolver *resolver);
 
 static inline bool lookup_is_under_way(const struct lookup *lookup)
 {

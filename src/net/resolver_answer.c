@@ -119,12 +119,19 @@ void resolver_answer_tell(struct name *name, enum askers askers)
     resolver_name_tell(name, askers, addresses, count, count == 0 ? no_address : NULL);
 }
 
+static void set_failing(struct name *name, unsigned failing)
+{
+    struct gauge *names = &name->resolver->stats.failing;
+    gauge_set(names, gauge_get(names) + (failing != 0) - (name->failing != 0));
+    name->failing = failing;
+}
+
 /* Logs what fails from now on, unless that is known. */
 static void note_failing(struct name *name, unsigned failing, const char *error)
 {
     if (failing == name->failing)
         return;
-    name->failing = failing;
+    set_failing(name, failing);
     if (failing == 0) {
         log_notice("name=%s look-ups work again", name->text);
         return;
@@ -144,6 +151,7 @@ static void note_failing(struct name *name, unsigned failing, const char *error)
 void resolver_answer_note_failure(struct name *name, const char *error)
 {
     bool exists = resolver_answer_exists(name);
+    counter_add(&name->resolver->stats.failures, 1);
     name->retry_at = now_of(name) + RESOLVER_RETRY;
     for (int i = 0; i < FAMILIES; i++)
         name->families[i].waived = exists;
@@ -161,7 +169,7 @@ static void forget(struct name *name)
         family->waived = false;
     }
     name->book.count = 0;
-    name->failing = 0;
+    set_failing(name, 0);
 }
 
 /* The query is over, and brought no address. */

@@ -71,6 +71,7 @@ struct resolver {
     struct name_list unused; /* with an answer that is kept for nobody; longest unused first */
     unsigned unused_count;
     uint64_t serial; /* of the last look-up */
+    struct resolver_stats stats;
 };
 
 /* resolver.c */

@@ -106,9 +106,15 @@ static const char *check_host(const struct core_host *host)
     for (enum core_conn_state state = CONN_CONNECTING; state <= CONN_CLOSING; state++) {
         if (count_conns(host, state, &right) != host->count[state])
             return "a host's count differs from its list";
+        if (gauge_get(&host->stats.conns[state - CONN_CONNECTING]) != host->count[state])
+            return "a host's gauge differs from its count";
     }
     if (!right)
         return "a connection is in a wrong list";
+    if (gauge_get(&host->stats.waiting) != host->waiting ||
+        gauge_get(&host->stats.queued) != host->waiting - host->have_dial ||
+        gauge_get(&host->stats.down) != host->down)
+        return "a host's gauges are wrong";
     if (core_host_open(host) > core->limits.max_per_host)
         return "max_per_host is exceeded";
     if (count_reserved(host) != host->may_hold)
@@ -164,9 +170,9 @@ const char *pool_core_check(const struct pool_core *core)
         if (count[state] != core->count[state])
             return "the pool's counts differ from its lists";
     }
-    if (waiting != core->stats.waiting || waiting - have_dial != core->stats.queued ||
+    if (waiting != core->waiting || waiting - have_dial != core->queued ||
         hosts != core->host_count || to_dial != core->to_dial || in_question != core->in_question ||
-        down != core->stats.down)
+        down != core->down)
         return "the pool's waiters, hosts or dials are miscounted";
     if (core_open(core) > core->limits.max_open)
         return "max_open is exceeded";

@@ -1,6 +1,10 @@
 /* A connection of the pool's core: its transitions, its limits, its end. */
 #include "pool/core_internal.h"
 
+static_assert((int)CONN_BUSY - CONN_CONNECTING == HOST_BUSY &&
+                  (int)CONN_CLOSING - CONN_CONNECTING == HOST_CLOSING,
+              "states are counted in this order");
+
 /* Which transitions are legal: rows are "from". BUSY to BUSY is a release that goes straight to a
  * waiter. */
 static const bool legal[CONN_STATES][CONN_STATES] = {
@@ -31,6 +35,7 @@ void core_conn_set_state(struct core_conn *conn, enum core_conn_state to)
         TAILQ_REMOVE(&host->conns[from], conn, link);
         host->count[from]--;
         core->count[from]--;
+        gauge_set(&host->stats.conns[from - CONN_CONNECTING], host->count[from]);
     }
     drop_reservation(conn);
     if (from == CONN_IDLE) {
@@ -48,6 +53,7 @@ void core_conn_set_state(struct core_conn *conn, enum core_conn_state to)
         TAILQ_INSERT_HEAD(&host->conns[to], conn, link);
         host->count[to]++;
         core->count[to]++;
+        gauge_set(&host->stats.conns[to - CONN_CONNECTING], host->count[to]);
     }
     if (to == CONN_IDLE)
         TAILQ_INSERT_TAIL(&core->idle, conn, lru);
@@ -60,7 +66,7 @@ void core_conn_close(struct core_conn *conn, enum pool_discard reason, bool rese
     conn->lease = NULL;
     conn->reason = reason;
     conn->reset = reset;
-    core->stats.discards[reason]++;
+    counter_add(&conn->host->stats.discards[reason], 1);
     core_pending_set(core, &conn->pending, POOL_CLOSE);
     core_conn_set_state(conn, CONN_CLOSING);
 }

@@ -7,7 +7,7 @@ void core_health_refuse(struct core_request *request)
     if (core_serve_settle(request))
         return;
     core->members--;
-    core->stats.refused++;
+    counter_add(&request->host->stats.refused, 1);
     core_serve_fail(core, request, CORE_REQUEST_DOWN);
 }
 
@@ -28,8 +28,9 @@ void core_health_failed(struct core_host *host, usec_t now)
         return;
     host->down = true;
     host->listed = true; /* so that core_host_update sees to it from now on */
-    core->stats.down++;
-    core->stats.downs++;
+    core->down++;
+    gauge_set(&host->stats.down, 1);
+    counter_add(&host->stats.downs, 1);
     core_host_back_off(host, now);
     refuse_waiters(host);
     core_host_update(host);
@@ -44,7 +45,8 @@ void core_health_succeeded(struct core_host *host)
     if (!host->down)
         return;
     host->down = false;
-    host->core->stats.down--;
+    host->core->down--;
+    gauge_set(&host->stats.down, 0);
     core_due_clear(host->core, &host->retry);
     core_host_update(host);
 }

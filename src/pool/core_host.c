@@ -45,7 +45,8 @@ void core_host_remove(struct core_host *host)
     assert(core_host_is_empty(host));
     heap_remove(&core->needs_dial, &host->needs_dial);
     core_due_clear(core, &host->retry);
-    core->stats.down -= host->down;
+    core->down -= host->down;
+    pool_stats_add(&core->gone, &host->stats);
     if (host->wants_preconnected)
         TAILQ_REMOVE(&core->wanting, host, wanting);
     if (host->has_excess)
@@ -57,6 +58,12 @@ void core_host_remove(struct core_host *host)
     tdelete(&host->endpoint, &core->tree, compare_hosts);
     core->host_count--;
     core->members--;
+}
+
+static void count_waiters(struct core_host *host)
+{
+    gauge_set(&host->stats.waiting, host->waiting);
+    gauge_set(&host->stats.queued, host->waiting - host->have_dial);
 }
 
 void core_host_add_waiter(struct core_host *host, struct core_request *request)
@@ -73,8 +80,9 @@ void core_host_add_waiter(struct core_host *host, struct core_request *request)
     TAILQ_INSERT_TAIL(&core->waiters, request, arrival);
     host->waiting++;
     host->choosing += request->tag != NULL && !request->fresh;
-    core->stats.waiting++;
-    core->stats.queued++;
+    count_waiters(host);
+    core->waiting++;
+    core->queued++;
     if (host->without_dial == NULL)
         host->without_dial = request;
     core_host_update(host);
@@ -89,12 +97,13 @@ void core_host_remove_waiter(struct core_request *request)
     if (request->has_dial)
         host->have_dial--;
     else
-        core->stats.queued--;
+        core->queued--;
     TAILQ_REMOVE(&host->waiters, request, link);
     TAILQ_REMOVE(&core->waiters, request, arrival);
     host->waiting--;
     host->choosing -= request->tag != NULL && !request->fresh;
-    core->stats.waiting--;
+    core->waiting--;
+    count_waiters(host);
     core_due_clear(core, &request->due);
     core->members--;
     core_host_update(host);
@@ -132,7 +141,7 @@ static void assign_dials(struct core_host *host)
         host->without_dial->has_dial = true;
         host->without_dial = TAILQ_NEXT(host->without_dial, link);
         host->have_dial++;
-        host->core->stats.queued--;
+        host->core->queued--;
     }
     while (host->have_dial > target) {
         host->without_dial = host->without_dial == NULL
@@ -140,8 +149,9 @@ static void assign_dials(struct core_host *host)
                                  : TAILQ_PREV(host->without_dial, core_request_list, link);
         host->without_dial->has_dial = false;
         host->have_dial--;
-        host->core->stats.queued++;
+        host->core->queued++;
     }
+    count_waiters(host);
 }
 
 /* A host that is down is tried when its pause is over, whether anybody asks or not [41]. */

@@ -31,7 +31,9 @@ static inline unsigned core_host_tunnels(const struct core_host *host)
 /* Nothing refers to it. */
 static inline bool core_host_is_empty(const struct core_host *host)
 {
-    return core_host_open(host) + host->count[CONN_HELD] + host->closing_held + host->waiting == 0;
+    return core_host_open(host) + host->count[CONN_HELD] + host->closing_held + host->waiting +
+               host->undelivered ==
+           0;
 }
 
 /* What counts under max_open. */
@@ -181,6 +183,8 @@ struct core_request *core_serve_place(struct core_conn *conn, usec_t now);
 /* The request will have no connection. */
 void core_serve_fail(struct pool_core *core, struct core_request *request,
                      enum core_request_failure failure);
+/* The same, without an action: its owner is called by whoever knows why. */
+void core_serve_end(struct core_request *request, enum core_request_failure failure);
 /* Ends dials, newest first, that nobody waits for, that are for no preconnected connection, and of
  * a host that is down all but one. */
 void core_serve_trim(struct core_host *host);

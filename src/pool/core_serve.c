@@ -63,13 +63,19 @@ struct core_request *core_serve_grant(struct core_conn *conn, struct core_reques
     return request;
 }
 
+void core_serve_end(struct core_request *request, enum core_request_failure failure)
+{
+    request->state = CORE_REQUEST_GRANTED;
+    request->conn = NULL;
+    request->failure = failure;
+    request->host->undelivered++; /* so that it stays until the owner is called */
+    core_host_update(request->host);
+}
+
 void core_serve_fail(struct pool_core *core, struct core_request *request,
                      enum core_request_failure failure)
 {
-    request->state = CORE_REQUEST_GRANTED;
-    request->host = NULL; /* which may go before its owner is called */
-    request->conn = NULL;
-    request->failure = failure;
+    core_serve_end(request, failure);
     core_pending_set(core, &request->pending, POOL_FAIL);
 }
 

@@ -21,6 +21,7 @@ struct pool *pool_new(struct loop *loop, struct resolver *resolver,
     if (getentropy(&random, sizeof(random)) < 0)
         goto err;
     pool_core_init(&pool->core, limits, random);
+    limits_stats_set(&pool->limits_stats, &pool->core.limits);
     pool->dial_options.connect_timeout = limits->connect_timeout;
     pool->dial_options.connect_retries = limits->connect_retries;
     pool->dial_options.bind_address = &pool->core.limits.bind_address;
@@ -85,7 +86,9 @@ int pool_allocate(struct pool *pool, struct allocation *allocation)
         errno = ESHUTDOWN;
         return -1;
     }
+    usec_t now = loop_now(pool->loop);
     allocation->pool = pool;
+    allocation->asked_at = now;
     allocation->held_up_at = 0;
     allocation->stream = NULL;
     allocation->failure = NULL;
@@ -98,7 +101,7 @@ int pool_allocate(struct pool *pool, struct allocation *allocation)
     allocation->host = host;
     const struct core_wish wish = {
         .tag = allocation->tag, .timeout = allocation->timeout, .fresh = allocation->fresh};
-    int result = pool_core_request(&host->core, &allocation->request, &wish, loop_now(pool->loop));
+    int result = pool_core_request(&host->core, &allocation->request, &wish, now);
     pool_io_run(pool);
     if (pool_is_waiting(allocation) && !allocation->request.has_dial)
         pool_report_wait(allocation);
@@ -283,6 +286,16 @@ void pool_shutdown(struct pool *pool)
 const struct pool_limits *pool_get_limits(const struct pool *pool)
 {
     return &pool->core.limits;
+}
+
+const struct host_stats *pool_host_stats(const struct pool_host *host)
+{
+    return &host->core.stats;
+}
+
+const struct limits_stats *pool_limits_stats(const struct pool *pool)
+{
+    return &pool->limits_stats;
 }
 
 void pool_get_stats(const struct pool *pool, struct pool_stats *stats)

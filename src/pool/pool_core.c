@@ -70,8 +70,8 @@ static void time_out(struct core_request *request)
 {
     struct core_host *host = request->host;
     request->limit = pool_core_limit(host);
-    request->queued = request->limit == LIMIT_MAX_OPEN ? host->core->stats.queued
-                                                       : host->waiting - host->have_dial;
+    request->queued =
+        request->limit == LIMIT_MAX_OPEN ? host->core->queued : host->waiting - host->have_dial;
     core_host_remove_waiter(request);
     core_serve_fail(host->core, request, CORE_REQUEST_TIMED_OUT);
     core_serve_trim(host);
@@ -139,11 +139,17 @@ void pool_core_enter_phase(struct pool_core *core, enum pool_phase phase)
 
 void pool_core_get_stats(const struct pool_core *core, struct pool_stats *stats)
 {
-    *stats = core->stats;
+    const struct core_host *host;
+    *stats = core->gone;
+    TAILQ_FOREACH (host, &core->hosts, hosts)
+        pool_stats_add(stats, &host->stats);
     stats->busy = core->count[CONN_BUSY];
     stats->held = core->count[CONN_HELD];
     stats->connecting = core->count[CONN_CONNECTING];
     stats->idle = core->count[CONN_IDLE];
+    stats->waiting = core->waiting;
+    stats->queued = core->queued;
+    stats->down = core->down;
 }
 
 struct core_host *pool_core_find_host(const struct pool_core *core, const struct endpoint *endpoint)
@@ -194,8 +200,9 @@ int pool_core_dialling(struct core_host *host, struct core_conn *conn, bool prec
     conn->host = host;
     conn->idle_until = CORE_NEVER;
     conn->due.kind = DUE_IDLE_HINT;
-    core->stats.dials++;
-    core->stats.preconnects += preconnect;
+    counter_add(&host->stats.dials, 1);
+    if (preconnect)
+        counter_add(&host->stats.preconnects, 1);
     drop_to_dial(host);
     core_conn_set_state(conn, CONN_CONNECTING);
     core_serve_trim(host); /* whoever was to have it may have left */
@@ -206,10 +213,7 @@ int pool_core_dialling(struct core_host *host, struct core_conn *conn, bool prec
 static void end_by_dial(struct core_request *waiter)
 {
     core_host_remove_waiter(waiter);
-    waiter->state = CORE_REQUEST_GRANTED;
-    waiter->host = NULL;
-    waiter->conn = NULL;
-    waiter->failure = CORE_REQUEST_DIAL;
+    core_serve_end(waiter, CORE_REQUEST_DIAL);
 }
 
 struct core_request *pool_core_dial_refused(struct core_host *host, bool preconnect, usec_t now)
@@ -313,7 +317,7 @@ static void enqueue(struct core_request *request)
         return;
     }
     core_host_add_waiter(host, request);
-    bool full = core->limits.max_waiting != 0 && core->stats.queued > core->limits.max_waiting &&
+    bool full = core->limits.max_waiting != 0 && core->queued > core->limits.max_waiting &&
                 !request->has_dial && !core_serve_has_place(host);
     if (!full && core->phase != POOL_SHUT)
         return;
@@ -361,7 +365,7 @@ void pool_core_closed(struct core_conn *conn)
     struct pool_core *core = conn->host->core;
     if (conn->pending.kind == POOL_CANCEL_DIAL) {
         end_question(conn);
-        core->stats.discards[DISCARD_DIAL_UNWANTED]++;
+        counter_add(&conn->host->stats.discards[DISCARD_DIAL_UNWANTED], 1);
         core_conn_set_state(conn, CONN_CLOSING);
     }
     conn->pending.kind = POOL_NOTHING;
@@ -391,13 +395,28 @@ int pool_core_request(struct core_host *host, struct core_request *request,
     return 0;
 }
 
+/* Its host may be empty without it. */
+static void forget_failed(struct core_request *request)
+{
+    request->host->undelivered--;
+    core_host_update(request->host);
+}
+
+void pool_core_failure_delivered(struct core_request *request, enum pool_failed failed)
+{
+    request->state = CORE_REQUEST_ENDED;
+    counter_add(&request->host->stats.failed[failed], 1);
+    forget_failed(request);
+}
+
 void pool_core_cancel(struct pool_core *core, struct core_request *request)
 {
     struct core_conn *conn = request->conn;
+    struct core_host *host = conn != NULL ? conn->host : request->host;
     switch (request->state) {
     case CORE_REQUEST_WAITING:
         core_host_remove_waiter(request);
-        core_serve_trim(request->host);
+        core_serve_trim(host);
         break;
     case CORE_REQUEST_OFFERED:
         conn->lease = NULL;
@@ -405,8 +424,10 @@ void pool_core_cancel(struct pool_core *core, struct core_request *request)
         break;
     case CORE_REQUEST_GRANTED:
         core_pending_clear(core, &request->pending);
-        if (conn == NULL)
+        if (conn == NULL) {
+            forget_failed(request);
             break;
+        }
         conn->lease = NULL;
         conn->uses--;
         core_pending_set(core, &conn->pending, POOL_PEEK);
@@ -419,7 +440,7 @@ void pool_core_cancel(struct pool_core *core, struct core_request *request)
     }
     request->conn = NULL;
     request->state = CORE_REQUEST_ENDED;
-    core->stats.cancelled++;
+    counter_add(&host->stats.cancelled, 1);
 }
 
 struct core_conn *pool_core_leased(const struct core_request *lease)
@@ -443,7 +464,7 @@ struct core_request *pool_core_release(struct core_request *lease, enum pool_pee
 {
     struct core_conn *conn = end_lease(lease);
     struct pool_core *core = conn->host->core;
-    core->stats.released++;
+    counter_add(&conn->host->stats.released, 1);
     if (peek == POOL_PEEK_DRAINED && core_host_waiter_for(conn->host, conn) != NULL) {
         core_pending_set(core, &conn->pending, POOL_PEEK);
         return NULL;

@@ -130,7 +130,7 @@ struct core_request {
     enum pool_limit limit;             /* of one that timed out: what held it up, */
     unsigned queued;                   /* and how many waited there, without a dial */
     int64_t serial;                    /* in order of arrival */
-    struct core_host *host;            /* OFFERED, WAITING */
+    struct core_host *host;            /* OFFERED, WAITING, and GRANTED without conn */
     struct core_conn *conn;            /* OFFERED, GRANTED, LEASED */
 
     const struct pool_tag *tag; /* as wished, and borrowed until the grant */
@@ -194,10 +194,12 @@ struct core_host {
     bool settles;            /* in core->settling */
     bool empty;              /* in core->empties */
     bool listed;             /* any of these, or in core->needs_dial */
+    unsigned undelivered;    /* requests that failed, whose owners are to be called */
     unsigned failed;         /* dials in a row that failed, until it is down */
     usec_t backoff;          /* the last pause between dials that nobody waits for: for
                                 preconnected connections, or while it is down */
     struct core_due retry;   /* set: such a pause */
+    struct host_stats stats;
     TAILQ_ENTRY(core_host) hosts;
     TAILQ_ENTRY(core_host) wanting;
     TAILQ_ENTRY(core_host) excess;
@@ -232,7 +234,10 @@ struct pool_core {
     struct heap due;
     usec_t next_time; /* no later than what is due, or idle for too long, first */
     size_t members;   /* who may come to be in it: hosts, connections, requests */
-    struct pool_stats stats;
+    unsigned waiting;       /* requests */
+    unsigned queued;        /* of these: without a dial under way for them */
+    unsigned down;          /* hosts that are */
+    struct pool_stats gone; /* what hosts that are gone have counted */
 };
 
 /* The core. */
@@ -327,9 +332,9 @@ MUST_CHECK struct core_request *pool_core_dial_failed(struct core_conn *conn, bo
 void pool_core_dial_overdue(struct core_host *host, usec_t now);
 
 /* A dial has ended that was tried again so often. */
-static inline void pool_core_count_retries(struct pool_core *core, unsigned retries)
+static inline void pool_core_count_retries(struct core_host *host, unsigned retries)
 {
-    core->stats.retries += retries;
+    counter_add(&host->stats.retries, retries);
 }
 
 /* `readable`: something has come right behind the connection, of which no other event will tell.
@@ -363,16 +368,16 @@ MUST_CHECK int pool_core_request(struct core_host *host, struct core_request *re
  * to the next one. */
 void pool_core_cancel(struct pool_core *core, struct core_request *request);
 
-/* Its owner is about to be called. */
-static inline void pool_core_delivered(struct pool_core *core, struct core_request *request)
+/* Its owner is about to be called: with a connection, or because of what failed. */
+void pool_core_failure_delivered(struct core_request *request, enum pool_failed failed);
+static inline void pool_core_delivered(struct core_request *request, enum pool_failed failed)
 {
-    if (request->conn != NULL) {
-        request->state = CORE_REQUEST_LEASED;
-        core->stats.grants[request->from_cache]++;
-    } else {
-        request->state = CORE_REQUEST_ENDED;
-        core->stats.failures++;
+    if (request->conn == NULL) {
+        pool_core_failure_delivered(request, failed);
+        return;
     }
+    request->state = CORE_REQUEST_LEASED;
+    counter_add(&request->conn->host->stats.grants[request->from_cache], 1);
 }
 
 /* The connection of a lease. NULL when there is none: a programming error [29], which must not end

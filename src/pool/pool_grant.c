@@ -19,14 +19,17 @@ static void take(struct allocation *allocation)
 
 static void deliver(struct allocation *allocation)
 {
-    struct failure *failure = allocation->failure;
+    struct core_request *request = &allocation->request;
+    struct core_host *host = request->conn != NULL ? request->conn->host : request->host;
     take(allocation);
+    histogram_add(&host->stats.wait, loop_now(allocation->pool->loop) - allocation->asked_at);
+    struct failure *failure = allocation->failure;
+    const struct failure *told = failure != NULL ? failure : &out_of_memory;
+    if (request->conn != NULL)
+        told = NULL;
     allocation->failure = NULL;
-    pool_core_delivered(&allocation->pool->core, &allocation->request);
-    if (pool_is_leased(allocation))
-        allocation->on_connection(allocation, NULL);
-    else
-        allocation->on_connection(allocation, failure != NULL ? failure : &out_of_memory);
+    pool_core_delivered(request, told != NULL ? pool_failed_by(told->function) : 0);
+    allocation->on_connection(allocation, told);
     free(failure);
 }
 
@@ -43,6 +46,7 @@ void pool_grant_deliver(struct task *task)
     }
     if (pool->posted > 0)
         loop_post(pool->loop, &pool->grant_task);
+    pool_io_free_hosts(pool); /* some may have been there for a failure's sake alone */
 }
 
 void pool_grant_post(struct allocation *allocation)

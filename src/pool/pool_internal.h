@@ -76,6 +76,7 @@ struct pool {
     const char *name;
     struct dial_options dial_options; /* of every dial, but for tls */
     struct pool_core core;
+    struct limits_stats limits_stats;
     struct timer timer;            /* always set, so that setting it again takes no memory */
     usec_t timer_at;               /* not later than the core's next time */
     struct allocation_list grants; /* posted */
@@ -153,6 +154,7 @@ void pool_io_clear(struct pool *pool);
 struct pool_host *pool_io_get_host(struct pool *pool, const struct endpoint *endpoint);
 /* Does all that is to be done, and frees hosts that nothing needs any more. */
 void pool_io_run(struct pool *pool);
+void pool_io_free_hosts(struct pool *pool);
 enum pool_peek pool_io_peek(struct pool_conn *conn);
 /* What became of a connection that was ready: granted to this request, whose owner will be called,
  * or (NULL) idle, or to be closed. */

@@ -90,6 +90,8 @@ static void on_dial_failed(struct pool_conn *conn, const struct failure *failure
 
 static void on_connected(struct pool_conn *conn)
 {
+    const struct dial_handler *dial = &conn->dial_handler;
+    histogram_add(&conn->core.host->stats.connect, dial->connect_time + dial->handshake_time);
     pool_report_connected(pool_host_of(conn->core.host));
     pool_names_check(conn);
     pool_io_watch_idle(conn);
@@ -102,7 +104,7 @@ static void on_dial_done(struct dial_handler *handler, const struct failure *fai
     struct pool_conn *conn = container_of(handler, struct pool_conn, dial_handler);
     struct pool *pool = conn->pool;
     conn->dial = NULL;
-    pool_core_count_retries(&pool->core, handler->retries);
+    pool_core_count_retries(conn->core.host, handler->retries);
     if (failure != NULL)
         on_dial_failed(conn, failure);
     else
@@ -308,6 +310,13 @@ static void free_host(struct core_host *core)
     free(host);
 }
 
+void pool_io_free_hosts(struct pool *pool)
+{
+    struct core_host *host;
+    while ((host = pool_core_empty_host(&pool->core)) != NULL)
+        free_host(host);
+}
+
 static void set_timer(struct pool *pool, usec_t when)
 {
     int done = loop_set_timer(pool->loop, &pool->timer, when);
@@ -321,11 +330,9 @@ static void set_timer(struct pool *pool, usec_t when)
 void pool_io_run(struct pool *pool)
 {
     struct pool_action action;
-    struct core_host *host;
     while (pool_core_next(&pool->core, &action))
         do_action(pool, &action);
-    while ((host = pool_core_empty_host(&pool->core)) != NULL)
-        free_host(host);
+    pool_io_free_hosts(pool);
     usec_t next = pool_core_next_time(&pool->core);
     if (next < pool->timer_at)
         set_timer(pool, next);

@@ -7,6 +7,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/counter.h"
+#include "base/histogram.h"
+#include "base/metric.h"
 #include "base/util.h"
 #include "net/address.h"
 
@@ -94,6 +97,61 @@ enum pool_limit { LIMIT_MAX_PER_HOST, LIMIT_MAX_CONNECTING, LIMIT_MAX_OPEN, LIMI
 const char *pool_limit_name(enum pool_limit limit);
 unsigned pool_limit_value(const struct pool_limits *limits, enum pool_limit limit);
 
+/* What failed, of an allocation that did. */
+#define POOL_FAILURES(X)                                                                           \
+    X(FAILED_QUEUE, "queue")       /* it waited for a place, and its time was over */              \
+    X(FAILED_ALLOCATE, "allocate") /* refused at once: too many wait, or the host is down */       \
+    X(FAILED_RESOLVE, "resolve")                                                                   \
+    X(FAILED_CONNECT, "connect")                                                                   \
+    X(FAILED_TLS, "tls")                                                                           \
+    X(FAILED_SHUTDOWN, "shutdown")                                                                 \
+    X(FAILED_OTHER, "other") /* a shortage of our own */
+
+enum pool_failed {
+#define X(name, text) name,
+    POOL_FAILURES(X)
+#undef X
+        POOL_FAILED_COUNT
+};
+const char *pool_failed_name(enum pool_failed failed);
+/* By a failure's function. */
+enum pool_failed pool_failed_by(const char *function);
+
+/* A host's connections as they are counted and shown. */
+enum host_conns { HOST_CONNECTING, HOST_BUSY, HOST_HELD, HOST_IDLE, HOST_CLOSING, HOST_CONNS };
+
+/* What is counted of a host: a metric block. Its writer is the pool's thread. */
+struct host_stats {
+    struct gauge conns[HOST_CONNS];
+    struct gauge waiting; /* allocations */
+    struct gauge queued;  /* of these: no dial is under way for them */
+    struct gauge down;    /* 0 or 1 */
+    /* since the start */
+    struct counter grants[FROM_DEFERRED + 1]; /* connections, by from_cache */
+    struct counter failed[POOL_FAILED_COUNT]; /* allocations that failed */
+    struct counter refused;                   /* of these: because the host was down */
+    struct counter cancelled;                 /* allocations taken back */
+    struct counter dials;                     /* dials started */
+    struct counter preconnects;               /* of these, ahead of any waiter */
+    struct counter retries;                   /* how often dials that have ended were tried again */
+    struct counter downs;                     /* how often it went down */
+    struct counter released;                  /* leases that ended with a release */
+    struct counter discards[POOL_DISCARD_COUNT];
+    struct histogram wait;    /* of allocations, until they were granted or failed */
+    struct histogram connect; /* of dials that succeeded, with their handshakes */
+};
+extern const struct metric_set host_metrics;
+
+#define POOL_LIMITS_SHOWN 6
+
+/* The limits of a pool, as they are in effect: a metric block. */
+struct limits_stats {
+    struct gauge limits[POOL_LIMITS_SHOWN];
+};
+extern const struct metric_set limits_metrics;
+void limits_stats_set(struct limits_stats *stats, const struct pool_limits *limits);
+
+/* The sums over a pool's hosts, those that are gone included. */
 struct pool_stats {
     /* now */
     unsigned busy, held, connecting, idle;
@@ -112,5 +170,7 @@ struct pool_stats {
     uint64_t released;                  /* leases that ended with a release */
     uint64_t discards[POOL_DISCARD_COUNT];
 };
+/* Adds what a host has counted since the start. */
+void pool_stats_add(struct pool_stats *sums, const struct host_stats *stats);
 
 #endif

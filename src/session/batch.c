@@ -15,7 +15,7 @@ static struct client *client_of(struct session *session)
     return container_of(session, struct client, session);
 }
 
-static struct batch_stats *listener_stats(struct client *client)
+static struct batch_counters *listener_stats(struct client *client)
 {
     struct batch_listener *listener = client->session.context->of_protocol;
     return &listener->stats;
@@ -119,7 +119,7 @@ int batch_add_bytes(struct client *client, const void *data, size_t length, bool
     batch->commands++;
     batch->bytes += length;
     batch_client_of(client)->stats.commands++;
-    listener_stats(client)->commands++;
+    counter_add(&listener_stats(client)->commands, 1);
     return 0;
 }
 
@@ -230,7 +230,7 @@ static enum step prepare(struct client *client)
     enum batch_prepare result = batch_protocol_of(client)->prepare(client);
     if (buffer_length(&batch->base.up) > 0) {
         batch_client_of(client)->stats.prepared++;
-        listener_stats(client)->prepared++;
+        counter_add(&listener_stats(client)->prepared, 1);
     }
     switch (result) {
     case BATCH_READY:
@@ -261,9 +261,9 @@ static void count_lease(struct client *client)
     struct batch_stats *stats = &batch_client_of(client)->stats;
     stats->leases++;
     stats->from_cache[from_cache]++;
-    stats = listener_stats(client);
-    stats->leases++;
-    stats->from_cache[from_cache]++;
+    struct batch_counters *of_listener = listener_stats(client);
+    counter_add(&of_listener->leases, 1);
+    counter_add(&of_listener->from_cache[from_cache], 1);
 }
 
 void batch_on_connection(struct session *session, const struct failure *failure)
@@ -322,7 +322,7 @@ static void put_back(struct batch *batch)
 static void sent_again(struct client *client)
 {
     batch_client_of(client)->stats.retried++;
-    listener_stats(client)->retried++;
+    counter_add(&listener_stats(client)->retried, 1);
     put_back(batch_of(client));
 }
 
@@ -408,18 +408,45 @@ void batch_log_fields(struct session *session, struct log_line *line)
         LOG_FIELD_NUMBER(line, "retried", stats->retried);
 }
 
-size_t batch_stats_text(const struct listener_context *context, char *text, size_t size)
+static const char *from_cache_name(unsigned from_cache)
 {
-    const struct batch_listener *listener = context->of_protocol;
-    const struct batch_stats *stats = &listener->stats;
-    return (size_t)snprintf(text, size,
-                            " commands=%" PRIu64 " leases=%" PRIu64 " immediate=%" PRIu64
-                            " deferred=%" PRIu64 " none=%" PRIu64 " prepared=%" PRIu64
-                            " retries=%" PRIu64,
-                            stats->commands, stats->leases, stats->from_cache[FROM_IMMEDIATE],
-                            stats->from_cache[FROM_DEFERRED], stats->from_cache[FROM_NONE],
-                            stats->prepared, stats->retried);
+    return pool_from_cache_name((enum from_cache)from_cache);
 }
+
+static const struct metric metrics[] = {
+    {.name = "commands",
+     .help = "Commands of clients that were sent, or answered with an error",
+     .type = METRIC_COUNTER,
+     .offset = offsetof(struct batch_counters, commands),
+     .count = 1},
+    {.name = "leases",
+     .help = "Connections leased for batches of commands",
+     .type = METRIC_COUNTER,
+     .offset = offsetof(struct batch_counters, leases),
+     .count = 1},
+    {.name = "batches",
+     .help = "The same by where the connection came from",
+     .type = METRIC_COUNTER,
+     .offset = offsetof(struct batch_counters, from_cache),
+     .label = "from_cache",
+     .count = FROM_DEFERRED + 1,
+     .value = from_cache_name,
+     .log = ""},
+    {.name = "prepared",
+     .help = "Connections prepared for a client with commands of our own",
+     .type = METRIC_COUNTER,
+     .offset = offsetof(struct batch_counters, prepared),
+     .count = 1},
+    {.name = "batch_retries",
+     .log = "retries",
+     .help = "Batches that were sent again on another connection",
+     .type = METRIC_COUNTER,
+     .offset = offsetof(struct batch_counters, retried),
+     .count = 1},
+};
+
+const struct metric_set batch_metrics = {
+    .prefix = "listener_", .metrics = metrics, .count = ARRAY_LEN(metrics)};
 
 const struct exchange_protocol batch_exchange_protocol = {
     .read = read_step,

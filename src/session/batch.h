@@ -110,7 +110,7 @@ struct batch_protocol {
     bool (*is_for_client)(const struct client *client);
 };
 
-/* What is counted of a client, and of a listener (F8). */
+/* What is counted of a client (F8). */
 struct batch_stats {
     uint64_t commands; /* that were sent, or were answered with an error of ours instead */
     uint64_t leases;
@@ -128,9 +128,15 @@ struct batch_client {
     bool failed;           /* it was logged that no connection could be had */
 };
 
+/* The same of a listener: a metric block. */
+struct batch_counters {
+    struct counter commands, leases, from_cache[FROM_DEFERRED + 1], prepared, retried;
+};
+extern const struct metric_set batch_metrics;
+
 /* A protocol's part of a listener's context begins with it. */
 struct batch_listener {
-    struct batch_stats stats;
+    struct batch_counters stats; /* the first of all */
     struct batch *free_batches; /* to be used again */
     unsigned free_batch_count;
 };
@@ -161,7 +167,6 @@ void batch_on_connection(struct session *session, const struct failure *failure)
 void batch_on_drain(struct session *session);
 struct conn_info *batch_conn_info(struct session *session);
 void batch_log_fields(struct session *session, struct log_line *line);
-size_t batch_stats_text(const struct listener_context *context, char *text, size_t size);
 
 /* A listener's part of a protocol, of so many bytes, all zero. */
 MUST_CHECK int batch_listener_init(struct listener_context *context, size_t size);

@@ -1,14 +1,7 @@
 /* What the sessions of one listener share. */
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
-#include "base/log.h"
 #include "session/protocol.h"
-#include "tls/tls.h"
-
-/* Room for the counters of any protocol. */
-#define PROTOCOL_STATS_MAX 512
 
 int listener_context_init(struct listener_context *context)
 {
@@ -42,33 +35,54 @@ void listener_context_clear(struct listener_context *context)
     context->pool_host = NULL;
 }
 
-static size_t put_ends(const struct listener_stats *stats, char *text, size_t size)
+static const char *direction_name(unsigned direction)
 {
-    size_t n = 0;
-    for (int end = 0; end < SESSION_END_COUNT; end++)
-        n += (size_t)snprintf(text + n, size - n, " %s=%" PRIu64,
-                              session_end_name((enum session_end)end), stats->ends[end]);
-    return n;
+    return direction == 0 ? "up" : "down";
 }
 
-void listener_context_log_stats(const struct listener_context *context)
+static const char *end_name(unsigned end)
 {
-    const struct listener_stats *stats = &context->stats;
-    char text[SESSION_END_COUNT * 48 + PROTOCOL_STATS_MAX + 160];
-    size_t n = put_ends(stats, text, sizeof(text));
-    if (context->protocol->stats != NULL)
-        n += context->protocol->stats(context, text + n, PROTOCOL_STATS_MAX);
-    if (context->tls != NULL) {
-        struct tls_stats tls;
-        tls_client_get_stats(context->tls, &tls);
-        n += (size_t)snprintf(text + n, sizeof(text) - n,
-                              " tls_full=%" PRIu64 " tls_resumed=%" PRIu64 " tls_failed=%" PRIu64,
-                              tls.full, tls.resumed, tls.failed);
-    }
-    log_notice("stats listener=%s accepted=%" PRIu64 " bytes_up=%" PRIu64 " bytes_down=%" PRIu64
-               "%s",
-               context->config->name, stats->accepted, stats->bytes_up, stats->bytes_down, text);
+    return session_end_name((enum session_end)end);
 }
+
+static const struct metric metrics[] = {
+    {.name = "accepted",
+     .help = "Clients accepted",
+     .type = METRIC_COUNTER,
+     .offset = offsetof(struct listener_stats, accepted),
+     .count = 1},
+    {.name = "sessions",
+     .help = "Clients connected",
+     .type = METRIC_GAUGE,
+     .offset = offsetof(struct listener_stats, sessions),
+     .count = 1},
+    {.name = "bytes",
+     .help = "Bytes of exchanges that have ended; up: to the upstream",
+     .type = METRIC_COUNTER,
+     .unit = METRIC_BYTES,
+     .offset = offsetof(struct listener_stats, bytes),
+     .label = "direction",
+     .log = "bytes_",
+     .count = 2,
+     .value = direction_name},
+    {.name = "ends",
+     .help = "Exchanges, or for tcp and tls sessions, by how they ended",
+     .type = METRIC_COUNTER,
+     .offset = offsetof(struct listener_stats, ends),
+     .label = "end",
+     .count = SESSION_END_COUNT,
+     .value = end_name,
+     .log = ""},
+    {.name = "exchange",
+     .help = "How long exchanges, or for tcp and tls sessions, took",
+     .type = METRIC_HISTOGRAM,
+     .unit = METRIC_SECONDS,
+     .offset = offsetof(struct listener_stats, duration),
+     .count = 1},
+};
+
+const struct metric_set listener_metrics = {
+    .prefix = "listener_", .metrics = metrics, .count = ARRAY_LEN(metrics)};
 
 void listener_context_drain(struct listener_context *context)
 {

@@ -74,8 +74,8 @@ struct protocol {
     /* Puts more fields into a line of the access log, SESSION_FIELDS_MAX bytes at most in either
      * format. NULL: none. */
     void (*log_fields)(struct session *session, struct log_line *line);
-    /* Appends the protocol's counters, " NAME=VALUE" each; returns the length. NULL: none. */
-    size_t (*stats)(const struct listener_context *context, char *text, size_t size);
+    /* What it counts of a listener: context->of_protocol is the block. NULL: nothing. */
+    const struct metric_set *metrics;
     /* Frees what the protocol holds of a session. */
     void (*destroy)(struct session *session);
 };

@@ -94,6 +94,7 @@ void session_finish(struct session *session, enum session_end end)
     session->protocol->destroy(session);
     TAILQ_REMOVE(&context->sessions, session, link);
     set_aside(context, session);
+    gauge_set(&context->stats.sessions, gauge_get(&context->stats.sessions) - 1);
     context->ended(context);
 }
 
@@ -302,7 +303,8 @@ int session_start(struct listener_context *context, int fd, const union address 
     session->client.local = peer->sa.sa_family == AF_UNIX;
     stream_set_handler(&session->client, &session->client_handler);
     TAILQ_INSERT_TAIL(&context->sessions, session, link);
-    context->stats.accepted++;
+    counter_add(&context->stats.accepted, 1);
+    gauge_set(&context->stats.sessions, gauge_get(&context->stats.sessions) + 1);
     protocol->start(session);
     return 0;
 }

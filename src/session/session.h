@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "base/metric.h"
 #include "base/scratch.h"
 #include "base/util.h"
 #include "config/config.h"
@@ -39,11 +40,15 @@ enum session_end {
 };
 const char *session_end_name(enum session_end end);
 
+/* What is counted of a listener: a metric block. Its writer is the worker's thread. */
 struct listener_stats {
-    uint64_t accepted;
-    uint64_t bytes_up, bytes_down;
-    uint64_t ends[SESSION_END_COUNT]; /* of sessions, or exchanges (http) */
+    struct gauge sessions;
+    struct counter accepted;
+    struct counter bytes[2];                /* up, down: of what has ended */
+    struct counter ends[SESSION_END_COUNT]; /* of sessions, or exchanges (framed) */
+    struct histogram duration;              /* of these */
 };
+extern const struct metric_set listener_metrics;
 
 /* What a worker has for all of its sessions; borrowed. */
 struct session_worker {
@@ -89,9 +94,6 @@ void listener_context_clear(struct listener_context *context);
 /* Takes over an accepted, non-blocking descriptor. A failure ends the session, with its line in the
  * logs. `ended` is never called from inside. -1 with ENOMEM: fd is the caller's still. */
 MUST_CHECK int session_start(struct listener_context *context, int fd, const union address *peer);
-
-/* Writes a line of counters to the log. */
-void listener_context_log_stats(const struct listener_context *context);
 
 /* For a soft stop: sessions without work under way end, the others when theirs is done. */
 void listener_context_drain(struct listener_context *context);

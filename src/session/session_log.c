@@ -213,9 +213,10 @@ void session_log(struct session *session, enum session_end end)
     access->open = false;
     if (access->requested_at != 0)
         session_end_wait(session);
-    stats->ends[end]++;
-    stats->bytes_up += access->bytes_up;
-    stats->bytes_down += access->bytes_down;
+    counter_add(&stats->ends[end], 1);
+    counter_add(&stats->bytes[0], access->bytes_up);
+    counter_add(&stats->bytes[1], access->bytes_down);
+    histogram_add(&stats->duration, loop_now(session->context->worker.loop) - access->started);
     if (access->failure != NULL && !access->failure_logged)
         session_log_failure(session);
     if (log_access_enabled())

@@ -174,7 +174,7 @@ static bool chose_other_protocol(struct tls *tls)
 
 static enum tls_result fail_handshake(struct tls *tls)
 {
-    tls->client->stats.failed++;
+    counter_add(&tls->client->stats.handshakes[TLS_HANDSHAKE_FAILED], 1);
     if (tls->offered)
         tls_session_forget_all(tls->client);
     return TLS_FAILED;
@@ -182,7 +182,7 @@ static enum tls_result fail_handshake(struct tls *tls)
 
 static void finish_full_handshake(struct tls *tls)
 {
-    tls->client->stats.full++;
+    counter_add(&tls->client->stats.handshakes[TLS_HANDSHAKE_FULL], 1);
     tls_expiry_handshake(tls);
 }
 
@@ -196,7 +196,7 @@ static enum tls_result finish_handshake(struct tls *tls)
     if (tls->client->bare_end)
         SSL_set_options(tls->ssl, SSL_OP_IGNORE_UNEXPECTED_EOF);
     if (SSL_session_reused(tls->ssl))
-        tls->client->stats.resumed++;
+        counter_add(&tls->client->stats.handshakes[TLS_HANDSHAKE_RESUMED], 1);
     else
         finish_full_handshake(tls);
     return TLS_DONE;

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "base/failure.h"
+#include "base/metric.h"
 #include "base/util.h"
 
 /* How to speak TLS to one endpoint: what listeners with the same endpoint and the same settings
@@ -56,11 +57,15 @@ void tls_client_free(struct tls_client *client); /* NULL is harmless */
 MUST_CHECK int tls_digest(const struct tls_options *options, unsigned char digest[TLS_DIGEST_SIZE],
                           struct tls_mistake *mistake);
 
+/* How handshakes ended; those that were given up are not counted. */
+enum tls_handshake { TLS_HANDSHAKE_FULL, TLS_HANDSHAKE_RESUMED, TLS_HANDSHAKE_FAILED };
+
+/* A metric block; any thread may read it as long as the client lives. */
 struct tls_stats {
-    uint64_t full, resumed; /* handshakes that were finished */
-    uint64_t failed;        /* not those that were given up in between */
+    struct counter handshakes[TLS_HANDSHAKE_FAILED + 1];
 };
-void tls_client_get_stats(const struct tls_client *client, struct tls_stats *stats);
+extern const struct metric_set tls_metrics;
+const struct tls_stats *tls_client_stats(const struct tls_client *client);
 
 /* When a certificate ends, or the first of those above it. */
 #define TLS_EXPIRY_DAYS 14

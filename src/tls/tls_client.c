@@ -214,7 +214,29 @@ void tls_client_free(struct tls_client *client)
     free(client);
 }
 
-void tls_client_get_stats(const struct tls_client *client, struct tls_stats *stats)
+const struct tls_stats *tls_client_stats(const struct tls_client *client)
 {
-    *stats = client->stats;
+    return &client->stats;
 }
+
+static const char *handshake_name(unsigned result)
+{
+    static const char *const names[] = {[TLS_HANDSHAKE_FULL] = "full",
+                                        [TLS_HANDSHAKE_RESUMED] = "resumed",
+                                        [TLS_HANDSHAKE_FAILED] = "failed"};
+    return names[result];
+}
+
+static const struct metric metrics[] = {
+    {.name = "handshakes",
+     .help = "TLS handshakes with the upstream, of all pools; resumed: of an earlier session",
+     .type = METRIC_COUNTER,
+     .offset = offsetof(struct tls_stats, handshakes),
+     .label = "result",
+     .count = TLS_HANDSHAKE_FAILED + 1,
+     .value = handshake_name,
+     .log = "tls_"},
+};
+
+const struct metric_set tls_metrics = {
+    .prefix = "tls_", .metrics = metrics, .count = ARRAY_LEN(metrics)};

@@ -151,7 +151,7 @@ def early(t):
 
 
 def wait_held(kaproxy, held):
-    wait_until(lambda: (p := kaproxy.pipes())["pipes"] - p["idle"] == held,
+    wait_until(lambda: (p := kaproxy.pipes())["pipes"] - p["pipes_idle"] == held,
                f"{held} pipes that hold bytes")
 
 
@@ -175,7 +175,7 @@ def client_leaves_up(t):
         with contextlib.suppress(BlockingIOError):
             peer.channel.socket.send(BODY)
         pipes = kaproxy.pipes()
-        return pipes["pipes"] > pipes["idle"]
+        return pipes["pipes"] > pipes["pipes_idle"]
 
     wait_until(send_some, "a pipe that holds bytes")
     peer.channel.reset()
@@ -217,7 +217,7 @@ def slow(t):
         received += peer.channel.read(50_000)
     t.equal(one_shot(t, kaproxy).body, b"x", "the next client's answer")
     pipes = kaproxy.pipes()
-    if pipes["pipes"] > pipes["idle"]:  # else the kernel's buffers hold it all
+    if pipes["pipes"] > pipes["pipes_idle"]:  # else the kernel's buffers hold it all
         t.at_most(len(received), SIZE - 200_000, "bytes received when the connection was free")
     received += peer.channel.read(SIZE - len(received))
     t.check(received == BODY, "the answer is wrong")
@@ -234,7 +234,7 @@ def wait_full(t, kaproxy):
     while pipes != before:
         wait_until(kaproxy.is_asleep, "kaproxy to have done what it can")
         before, pipes = pipes, kaproxy.pipes()
-    t.at_least(pipes["pipes"] - pipes["idle"], 1, "pipes that hold bytes")
+    t.at_least(pipes["pipes"] - pipes["pipes_idle"], 1, "pipes that hold bytes")
 
 
 def wait_all_idle(kaproxy):

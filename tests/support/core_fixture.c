@@ -79,7 +79,8 @@ void core_fixture_deliver(struct core_fixture *f, struct core_request *granted,
                           struct core_request *wanted)
 {
     assert_ptr_equal(granted, wanted);
-    pool_core_delivered(&f->core, wanted);
+    assert_ptr_equal(wanted->conn->host->core, &f->core);
+    pool_core_delivered(wanted, FAILED_OTHER);
     assert_int_equal(wanted->state, CORE_REQUEST_LEASED);
 }
 
@@ -98,4 +99,11 @@ void core_fixture_make_idle(struct core_fixture *f, struct core_host *host, unsi
     core_fixture_lease(f, host, number);
     assert_null(pool_core_release(&f->requests[number], POOL_PEEK_QUIET, NOW));
     assert_int_equal(f->conns[number].state, CONN_IDLE);
+}
+
+struct pool_stats core_fixture_stats(const struct core_fixture *f)
+{
+    struct pool_stats stats;
+    pool_core_get_stats(&f->core, &stats);
+    return stats;
 }

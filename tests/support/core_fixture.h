@@ -47,6 +47,9 @@ void core_fixture_deliver(struct core_fixture *f, struct core_request *granted,
 /* A request that has its connection, newly dialled: those with this number. */
 void core_fixture_lease(struct core_fixture *f, struct core_host *host, unsigned number);
 
+/* The sums of what was counted. */
+struct pool_stats core_fixture_stats(const struct core_fixture *f);
+
 /* A connection that nobody has. */
 void core_fixture_make_idle(struct core_fixture *f, struct core_host *host, unsigned number);
 

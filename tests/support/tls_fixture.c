@@ -73,11 +73,10 @@ void prepare(struct fixture *f)
 
 void assert_stats(struct fixture *f, unsigned full, unsigned resumed, unsigned failed)
 {
-    struct tls_stats stats;
-    tls_client_get_stats(f->client, &stats);
-    assert_int_equal(stats.full, full);
-    assert_int_equal(stats.resumed, resumed);
-    assert_int_equal(stats.failed, failed);
+    const struct counter *handshakes = tls_client_stats(f->client)->handshakes;
+    assert_int_equal(counter_get(&handshakes[TLS_HANDSHAKE_FULL]), full);
+    assert_int_equal(counter_get(&handshakes[TLS_HANDSHAKE_RESUMED]), resumed);
+    assert_int_equal(counter_get(&handshakes[TLS_HANDSHAKE_FAILED]), failed);
 }
 
 /* Connects, and leaves the pair open. */

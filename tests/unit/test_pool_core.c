@@ -278,7 +278,7 @@ static void unwanted_dial(void **state)
     core_fixture_claim(f, POOL_NOTHING, NULL);
     assert_null(pool_core_connected(&f->conns[1], false, NOW));
     assert_int_equal(f->conns[1].state, CONN_IDLE);
-    assert_int_equal(f->core.stats.discards[DISCARD_DIAL_UNWANTED], 1);
+    assert_int_equal(core_fixture_stats(f).discards[DISCARD_DIAL_UNWANTED], 1);
 }
 
 /* The waiter of a dial leaves before it has begun. */

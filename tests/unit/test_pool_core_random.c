@@ -60,7 +60,7 @@ static void step_request(void)
     slot->tag = any_tag();
     slot->deadline = sim.now + (timeout != 0 ? timeout : sim.core.limits.timeout);
     sim.asked++;
-    unsigned queued = sim.core.stats.queued, most = sim.core.limits.max_waiting;
+    unsigned queued = sim.core.queued, most = sim.core.limits.max_waiting;
     ask(slot, timeout);
     if (sim.eager)
         sim_do_all();
@@ -93,7 +93,7 @@ static void step_deliver(void)
     struct slot *slot = sim_pick_slot(SLOT_TOLD);
     if (slot == NULL)
         return;
-    pool_core_delivered(&sim.core, &slot->request);
+    pool_core_delivered(&slot->request, FAILED_OTHER);
     bool leased = slot->request.state == CORE_REQUEST_LEASED;
     CLAIM(leased == (slot->request.conn != NULL), "a lease without a connection");
     slot->state = leased ? SLOT_LEASED : SLOT_FREE;

@@ -116,7 +116,6 @@ static void test_configuration_stays(void **state)
     struct tls_clients clients;
     struct config_listener before;
     struct pair pair;
-    struct tls_stats stats;
     (void)state;
     struct config *config = ini_load(HTTPS_LISTENER "tls_ca_file=trusted.pem\n"
                                                     "tls_server_name=api.example.com\n");
@@ -129,8 +128,8 @@ static void test_configuration_stays(void **state)
     assert_int_equal(pair_handshake(&pair), TLS_DONE);
     pair_clear(&pair);
     SSL_CTX_free(context);
-    tls_client_get_stats(clients.list[0].client, &stats);
-    assert_int_equal(stats.full, 1);
+    const struct tls_stats *stats = tls_client_stats(clients.list[0].client);
+    assert_int_equal(counter_get(&stats->handshakes[TLS_HANDSHAKE_FULL]), 1);
     assert_memory_equal(&whole, config, sizeof(whole));
     assert_memory_equal(&before, config->listeners, sizeof(before));
     char *after = ini_print(config);

@@ -120,16 +120,31 @@ static void http_destroy(struct session *session)
     exchange_clear_client(&http->client);
 }
 
-static size_t http_stats(const struct listener_context *context, char *text, size_t size)
+static const char *class_name(unsigned class)
 {
-    const struct http_listener *listener = context->of_protocol;
-    size_t n = (size_t)snprintf(text, size, " retries=%" PRIu64, listener->retries);
-    for (size_t class = 1; class < ARRAY_LEN(listener->responses); class ++)
-        n += (size_t)snprintf(text + n, size - n, " answers_%zuxx=%" PRIu64, class,
-                              listener->responses[class]);
-    n += (size_t)snprintf(text + n, size - n, " answers_other=%" PRIu64, listener->responses[0]);
-    return n;
+    static const char *const names[] = {"other", "1xx", "2xx", "3xx", "4xx", "5xx"};
+    return names[class];
 }
+
+static const struct metric metrics[] = {
+    {.name = "request_retries",
+     .log = "retries",
+     .help = "Requests that were sent again on another connection",
+     .type = METRIC_COUNTER,
+     .offset = offsetof(struct http_listener, retries),
+     .count = 1},
+    {.name = "responses",
+     .help = "Responses to clients, local replies too, by class of status",
+     .type = METRIC_COUNTER,
+     .offset = offsetof(struct http_listener, responses),
+     .label = "class",
+     .count = ARRAY_LEN(((struct http_listener *)0)->responses),
+     .value = class_name,
+     .log = "answers_"},
+};
+
+static const struct metric_set http_metrics = {
+    .prefix = "listener_", .metrics = metrics, .count = ARRAY_LEN(metrics)};
 
 const struct protocol http_protocol = {
     .session_size = sizeof(struct http_session),
@@ -146,5 +161,5 @@ const struct protocol http_protocol = {
     .conn_info = exchange_conn_info,
     .log_fields = http_log_fields,
     .destroy = http_destroy,
-    .stats = http_stats,
+    .metrics = &http_metrics,
 };

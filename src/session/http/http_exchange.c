@@ -96,7 +96,7 @@ static bool is_idempotent(const struct exchange *exchange)
 
 static void sent_again(struct client *client)
 {
-    http_listener_of(http_of_client(client))->retries++;
+    counter_add(&http_listener_of(http_of_client(client))->retries, 1);
 }
 
 static void ended(struct client *client)

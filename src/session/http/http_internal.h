@@ -47,8 +47,8 @@ struct http_listener {
     char authority[ENDPOINT_TEXT_MAX];
     struct http_exchange *free_exchanges; /* to be used again */
     unsigned free_exchange_count;
-    uint64_t retries;      /* requests that were sent again */
-    uint64_t responses[6]; /* by the status' first digit; 0: beyond 599 */
+    struct counter retries;      /* requests that were sent again */
+    struct counter responses[6]; /* by the status' first digit; 0: beyond 599 */
 };
 
 struct http_session {
@@ -88,7 +88,7 @@ static inline void http_count_response(struct http_session *http)
 {
     unsigned status = http_exchange_of(http)->status;
     if (status != 0)
-        http_listener_of(http)->responses[status < 600 ? status / 100 : 0]++;
+        counter_add(&http_listener_of(http)->responses[status < 600 ? status / 100 : 0], 1);
 }
 
 /* http.c; what struct exchange_protocol says, also below */

@@ -101,6 +101,6 @@ const struct protocol mc_protocol = {
     .drain = batch_on_drain,
     .conn_info = batch_conn_info,
     .log_fields = batch_log_fields,
-    .stats = batch_stats_text,
+    .metrics = &batch_metrics,
     .destroy = destroy,
 };

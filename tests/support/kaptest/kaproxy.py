@@ -263,12 +263,23 @@ class Kaproxy:
                           f"{pattern!r} in the log", timeout)
 
     def counters(self, pool="default"):
-        """Asks for the counters: those of a pool."""
-        return self._counters(rf"pool={pool} ")
+        """Asks for the counters: those of a pool's upstreams, in sum."""
+        last = rf"pool={pool} max_per_host="
+        before = len(self.find_log(f"stats {last}"))
+        of_hosts = rf"stats pool={pool} upstream="
+        seen = len(self.find_log(of_hosts))
+        self.signal(signal.SIGUSR1)
+        self.wait_log(f"stats {last}", before + 1)
+        sums = {}
+        for line in self.find_log(of_hosts)[seen:]:
+            for key, value in re.findall(r" (\w+)=(\d+)\b", line):
+                sums[key] = sums.get(key, 0) + int(value)
+        sums["failures"] = sum(n for key, n in sums.items() if key.startswith("failed_"))
+        return sums
 
     def pipes(self):
         """Asks for the counters: those of the pipes that bulk data takes."""
-        return self._counters(r"pipes=")
+        return self._counters(r"clients=")
 
     def commands(self, listener="main"):
         """Asks for the counters: commands of a listener for Redis or memcached."""

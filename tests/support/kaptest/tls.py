@@ -235,7 +235,7 @@ def start(t, upstream, *, listener=None, reuse=None, **options):
 def handshakes(kaproxy, listener="main"):
     """(full, resumed, failed) so far, as kaproxy counts them."""
     kaproxy.counters()
-    line = kaproxy.wait_log(rf"stats listener={listener} ")[-1]
+    line = kaproxy.wait_log(rf"stats upstream=\S+ tls={listener} ")[-1]
     counts = dict(word.split("=") for word in line.split() if word.startswith("tls_"))
     if set(counts) != {"tls_full", "tls_resumed", "tls_failed"}:
         raise Failure(f"handshakes are not counted in {line!r}")
