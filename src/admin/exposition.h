@@ -1,0 +1,34 @@
+/* All numbers as text for Prometheus and its like: the text format 0.0.4, or OpenMetrics 1.0.
+ *
+ *   kaproxy_upstream_wait_seconds_bucket{pool="default",upstream="http://a:80",le="0.0001"} 17
+ *
+ * A metric's family is called kaproxy_, its set's prefix, its name, and its unit; a counter's
+ * samples end in _total. The samples of a family come together, of whatever blocks they are. A
+ * gauge has a family beside it for its peak, whose name ends in _peak (before the unit). Whole
+ * numbers are exact, and so are times, to the microsecond.
+ *
+ * To these it adds what is not in any block: process_* as other programs have them,
+ * kaproxy_build_info, and for each listener of the configuration kaproxy_listener_info, which says
+ * what pool, upstream and protocol it has. */
+#ifndef KAPROXY_EXPOSITION_H
+#define KAPROXY_EXPOSITION_H
+
+#include <event2/buffer.h>
+#include <stdbool.h>
+
+#include "admin/admin_ops.h"
+#include "base/util.h"
+
+#define EXPOSITION_TEXT        "text/plain; version=0.0.4; charset=utf-8"
+#define EXPOSITION_OPENMETRICS "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+/* Appends the whole text. -1 with ENOMEM: nothing was appended. */
+MUST_CHECK int exposition_write(struct evbuffer *out, const struct admin_ops *ops,
+                                bool openmetrics);
+
+/* Whether an Accept field (RFC 9110 section 12.5.1; NULL: there is none) prefers OpenMetrics, as
+ * Prometheus does: it names that, in version 1 or without a version or the old 0.0.1, with a
+ * quality that is not below that of plain text. Wildcards alone get plain text. */
+bool exposition_wants_openmetrics(const char *accept);
+
+#endif

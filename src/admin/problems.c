@@ -1,0 +1,330 @@
+/* The list of problems, and those that are not of one host. */
+#include "admin/problems.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/problems_internal.h"
+
+/* A loop that is so late with what is due is felt by everybody. */
+#define LAG_HIGH (250 * USEC_PER_MSEC)
+
+#define QUIET_LONG (5 * USEC_PER_SEC)
+
+static const struct place everywhere;
+
+const char *severity_name(enum severity severity)
+{
+    static const char *const names[SEVERITIES] = {"critical", "warning", "notice"};
+    return names[severity];
+}
+
+struct problem *problem_new(struct search *search, enum severity severity, const char *code,
+                            const struct place *place)
+{
+    struct problems *found = search->found;
+    if (found->count == search->room) {
+        size_t room = search->room == 0 ? 8 : 2 * search->room;
+        struct problem *list = reallocarray(found->list, room, sizeof(*list));
+        if (list == NULL) {
+            search->failed = true;
+            return NULL;
+        }
+        found->list = list;
+        search->room = room;
+    }
+    struct problem *problem = &found->list[found->count++];
+    *problem = (struct problem){.severity = severity,
+                                .code = code,
+                                .listener = place->listener,
+                                .pool = place->pool,
+                                .upstream = place->upstream};
+    return problem;
+}
+
+void problem_add(struct problem *problem, const char *format, ...)
+{
+    va_list args;
+    if (problem == NULL)
+        return;
+    size_t length = strlen(problem->text);
+    va_start(args, format);
+    vsnprintf(problem->text + length, sizeof(problem->text) - length, format, args);
+    va_end(args);
+}
+
+uint64_t number_of(const struct search *search, const struct subject *subject, const char *name,
+                   const char *value)
+{
+    struct figure figure = subjects_figure(search->subjects, subject, name);
+    return value == NULL ? figure_total(&figure) : figure_of(&figure, value);
+}
+
+uint64_t lately(const struct search *search, const struct subject *subject, const char *name,
+                const char *value)
+{
+    struct figure figure = subjects_figure(search->subjects, subject, name);
+    int index = value == NULL ? -1 : figure_index(&figure, value);
+    if (value != NULL && index < 0)
+        return 0;
+    return history_count(search->input->history, &figure, index, search->input->now);
+}
+
+bool quantile(const struct search *search, const struct subject *subject, const char *name,
+              double share, usec_t *time)
+{
+    struct figure figure = subjects_figure(search->subjects, subject, name);
+    return history_quantile(search->input->history, &figure, share, search->input->now, time);
+}
+
+const struct subject *subject_of_listener(const struct search *search,
+                                          const struct config_listener *listener)
+{
+    const struct metric_labels labels = {.listener = listener->name};
+    return subjects_find(search->subjects, &labels);
+}
+
+/* Of the process */
+
+static const struct subject *the_process(const struct search *search)
+{
+    return subjects_find(search->subjects, &(const struct metric_labels){.listener = NULL});
+}
+
+static void find_loop(struct search *search)
+{
+    const struct status_input *input = search->input;
+    char span[SPAN_TEXT_MAX];
+    usec_t lag = (usec_t)number_of(search, the_process(search), "loop_lag", NULL);
+    if (!status_loop_answers(input)) {
+        problem_add(problem_new(search, SEVERITY_CRITICAL, "loop_stalled", &everywhere),
+                    "The loop that carries clients has not answered for %s: nobody is served"
+                    " meanwhile, and what is said of upstreams and sessions is from before that",
+                    span_text(span, input->unanswered));
+    } else if (lag >= LAG_HIGH) {
+        problem_add(problem_new(search, SEVERITY_WARNING, "loop_lag", &everywhere),
+                    "The loop that carries clients is %s late, and so is all that it does: the"
+                    " processor is overloaded, or memory is swapped",
+                    span_text(span, lag));
+    }
+}
+
+/* Clients that do nothing are what fills it up. */
+static void add_quiet(const struct search *search, struct problem *problem)
+{
+    const struct snapshot *snapshot = search->input->snapshot;
+    uint64_t quiet = 0;
+    if (snapshot == NULL || snapshot->sessions == NULL)
+        return;
+    for (size_t i = 0; i < snapshot->session_count; i++)
+        quiet += snapshot->sessions[i].quiet >= QUIET_LONG;
+    if (quiet > 0)
+        problem_add(problem, "; %s%" PRIu64 " of these clients %s moved nothing for 5 s or longer",
+                    snapshot->sessions_left_out > 0 ? "at least " : "", quiet,
+                    quiet == 1 ? "has" : "have");
+}
+
+static void find_clients(struct search *search)
+{
+    const struct subject *process = the_process(search);
+    uint64_t clients = number_of(search, process, "clients", NULL);
+    uint64_t limit = number_of(search, process, "clients_limit", NULL);
+    uint64_t reached = lately(search, process, "max_clients_reached", NULL);
+    char lowered[96] = "";
+    if (limit == 0)
+        limit = search->config->max_clients;
+    if (limit < search->config->max_clients)
+        snprintf(lowered, sizeof(lowered), ", which the limit of open files lowers to %" PRIu64,
+                 limit);
+    if (clients >= limit) {
+        struct problem *problem =
+            problem_new(search, SEVERITY_CRITICAL, "limit_reached", &everywhere);
+        problem_add(problem,
+                    "%" PRIu64 " clients are connected, as many as max_clients=%u%s allows: others"
+                    " wait to be accepted, in all listeners",
+                    clients, search->config->max_clients, lowered);
+        add_quiet(search, problem);
+    } else if (reached > 0) {
+        problem_add(problem_new(search, SEVERITY_WARNING, "limit_reached", &everywhere),
+                    "max_clients=%u%s was reached %" PRIu64 " time%s in the last minute: clients"
+                    " had to wait to be accepted",
+                    search->config->max_clients, lowered, reached, plural(reached));
+    }
+}
+
+static void find_descriptors(struct search *search)
+{
+    uint64_t pauses = lately(search, the_process(search), "accept_pauses", NULL);
+    if (pauses > 0)
+        problem_add(problem_new(search, SEVERITY_CRITICAL, "descriptors", &everywhere),
+                    "Accepting clients paused %" PRIu64 " time%s in the last minute, for no"
+                    " descriptor was left: raise LimitNOFILE of the unit (ulimit -n), or lower"
+                    " max_clients or max_open",
+                    pauses, plural(pauses));
+}
+
+/* As long as a name's last answer serves, no dial fails. */
+static void find_dns(struct search *search)
+{
+    const struct subject *process = the_process(search);
+    uint64_t failed = lately(search, process, "dns_failures", NULL);
+    uint64_t all = lately(search, process, "dns_queries", NULL);
+    if (failed == 0)
+        return;
+    struct problem *problem = problem_new(
+        search, failed >= all ? SEVERITY_CRITICAL : SEVERITY_WARNING, "dns_failing", &everywhere);
+    if (failed >= all)
+        problem_add(problem, "DNS: all look-ups of the last minute failed (%" PRIu64 ")", failed);
+    else
+        problem_add(problem, "DNS: %" PRIu64 " of %" PRIu64 " look-ups of the last minute failed",
+                    failed, all);
+    problem_add(problem,
+                ". Where a name was resolved before, that serves for up to 1 h; the name servers"
+                " are %s%s",
+                search->config->resolver[0] == '\0' ? "those of /etc/resolv.conf" : "resolver=",
+                search->config->resolver);
+}
+
+static void find_log(struct search *search, const char *which, const char *name, const char *target)
+{
+    const struct subject *process = the_process(search);
+    uint64_t recent = lately(search, process, "log_lines_lost", which);
+    uint64_t all = number_of(search, process, "log_lines_lost", which);
+    bool failing = number_of(search, process, "log_failing", which) > 0;
+    if (!failing && all == 0)
+        return;
+    struct problem *problem =
+        failing ? problem_new(search, SEVERITY_CRITICAL, "log_failing", &everywhere)
+                : problem_new(search, recent > 0 ? SEVERITY_WARNING : SEVERITY_NOTICE,
+                              "log_lines_lost", &everywhere);
+    if (failing)
+        problem_add(problem,
+                    "The %s (%s) cannot be written: its disk is full, or it went away. Lines are"
+                    " kept until 1 MiB is full, and then they are lost",
+                    name, target);
+    else if (recent > 0)
+        problem_add(problem, "Lines of the %s (%s) are lost: its disk or its reader is too slow",
+                    name, target);
+    else
+        problem_add(problem, "Lines of the %s (%s) were lost, but none in the last minute", name,
+                    target);
+    problem_add(problem, "; %" PRIu64 " lost in the last minute, %" PRIu64 " since the start",
+                recent, all);
+}
+
+static void find_life(struct search *search)
+{
+    const struct admin_ops *ops = search->input->ops;
+    uint64_t clients = number_of(search, the_process(search), "clients", NULL);
+    char span[SPAN_TEXT_MAX];
+    enum admin_life life = ops->life(ops->arg);
+    if (life == ADMIN_STOPPING)
+        problem_add(problem_new(search, SEVERITY_NOTICE, "stopping", &everywhere),
+                    "kaproxy is stopping: nobody is accepted, and %" PRIu64 " client%s may finish"
+                    " within shutdown_timeout=%s",
+                    clients, plural(clients), span_text(span, search->config->shutdown_timeout));
+    else if (life == ADMIN_DRAINING)
+        problem_add(
+            problem_new(search, SEVERITY_NOTICE, "draining", &everywhere),
+            "All listeners are draining: nobody is accepted until they are resumed; %" PRIu64
+            " client%s left",
+            clients, clients == 1 ? " is" : "s are");
+}
+
+/* A listener by itself; when all are, that was said. */
+static void find_listener(struct search *search, size_t index)
+{
+    const struct admin_ops *ops = search->input->ops;
+    const struct snapshot_listener *row =
+        names_listener_row(search->input->snapshot, search->config->listeners[index].name);
+    const struct place place = {.listener = search->config->listeners[index].name};
+    if (row == NULL || row->service == SERVICE_OPEN || ops->life(ops->arg) != ADMIN_SERVING)
+        return;
+    if (row->service == SERVICE_PAUSED)
+        problem_add(problem_new(search, SEVERITY_NOTICE, "paused", &place),
+                    "Listener %s is paused: its clients wait, and time out, until it is resumed",
+                    row->name);
+    else
+        problem_add(problem_new(search, SEVERITY_NOTICE, "draining", &place),
+                    "Listener %s is draining: it accepts nobody until it is resumed", row->name);
+}
+
+/* All of them */
+
+static void find_host(struct search *search, const struct subject *subject)
+{
+    const struct metric_labels *labels = &subject->labels;
+    struct host host = {
+        .subject = subject,
+        .pool = names_find_pool(search->config, labels->pool),
+        .row = names_host_row(search->input->snapshot, search->subjects, subject),
+        .place = {.pool = labels->pool, .upstream = labels->upstream},
+        .busy = number_of(search, subject, "connections", "busy"),
+        .held = number_of(search, subject, "connections", "held"),
+        .connecting = number_of(search, subject, "connections", "connecting"),
+        .idle = number_of(search, subject, "connections", "idle"),
+        .waiting = number_of(search, subject, "waiting", NULL),
+        .queued = number_of(search, subject, "queued", NULL),
+    };
+    if (host.pool == NULL)
+        return;
+    host.is_full = host.busy >= host.pool->limits.max_per_host;
+    problems_of_dials(search, &host);
+    problems_of_speed(search, &host);
+    problems_of_waits(search, &host);
+    problems_of_sessions(search, &host);
+    problems_of_service(search, &host);
+}
+
+/* Those of one severity stay in their order. False where memory is short. */
+static bool sort(struct problems *problems)
+{
+    struct problem *sorted = calloc(problems->count + 1, sizeof(*sorted));
+    size_t done = 0;
+    if (sorted == NULL)
+        return false;
+    for (enum severity severity = 0; severity < SEVERITIES; severity++) {
+        for (size_t i = 0; i < problems->count; i++) {
+            if (problems->list[i].severity == severity)
+                sorted[done++] = problems->list[i];
+        }
+    }
+    free(problems->list);
+    problems->list = sorted;
+    return true;
+}
+
+int problems_find(struct problems *problems, const struct status_input *input)
+{
+    *problems = (struct problems){.list = NULL};
+    struct search search = {.input = input,
+                            .config = input->ops->config,
+                            .subjects = history_subjects(input->history),
+                            .found = problems};
+    find_loop(&search);
+    find_clients(&search);
+    find_descriptors(&search);
+    find_dns(&search);
+    find_log(&search, "messages", "log", search.config->log);
+    find_log(&search, "access", "access log", search.config->access_log);
+    find_life(&search);
+    for (size_t i = 0; i < search.subjects->count; i++) {
+        if (search.subjects->list[i].kind == SUBJECT_HOST)
+            find_host(&search, &search.subjects->list[i]);
+    }
+    for (size_t i = 0; i < search.config->listener_count; i++)
+        find_listener(&search, i);
+    if (!search.failed && sort(problems))
+        return 0;
+    problems_clear(problems);
+    return -1;
+}
+
+void problems_clear(struct problems *problems)
+{
+    free(problems->list);
+    *problems = (struct problems){.list = NULL};
+}

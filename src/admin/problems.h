@@ -1,0 +1,56 @@
+/* What is wrong now, or was in the last minute, in sentences for whoever is called at 3 in the
+ * morning: what, where, since when or how much, and which key governs it. Made of the numbers and
+ * the last snapshot alone; nothing is remembered from one call to the next.
+ *
+ * Codes are stable, texts are not:
+ *
+ *   critical  loop_stalled         the loop does not answer
+ *             upstream_down        fail_after has struck
+ *             upstream_failing     no connection can be opened to it
+ *             dns_failing          its name is not resolved
+ *             certificate_expired  the upstream's, or ours
+ *             limit_reached        max_clients, or max_waiting: clients are turned away
+ *             descriptors          accepting pauses for want of them
+ *             log_failing          a log cannot be written
+ *   warning   loop_lag             the loop is late with everything
+ *             upstream_slow        it takes long, and clients wait behind that
+ *             clients_waiting      now (critical when clients fail for it)
+ *             waits_lately         in the last minute
+ *             clients_stuck        nothing moves, and connections are held
+ *             log_lines_lost       in the last minute
+ *   notice    paused, draining, stopping
+ *
+ * Some come with a lower severity where they do less harm: what failed some minutes ago and was
+ * not tried since, a log that has lost lines long ago. */
+#ifndef KAPROXY_PROBLEMS_H
+#define KAPROXY_PROBLEMS_H
+
+#include <stddef.h>
+
+#include "admin/status_input.h"
+#include "base/util.h"
+
+enum severity { SEVERITY_CRITICAL, SEVERITY_WARNING, SEVERITY_NOTICE, SEVERITIES };
+const char *severity_name(enum severity severity);
+
+#define PROBLEM_TEXT_MAX 896
+
+struct problem {
+    enum severity severity;
+    const char *code;                       /* static */
+    const char *listener, *pool, *upstream; /* labels, borrowed; NULL: it is not of one */
+    char text[PROBLEM_TEXT_MAX];            /* without a full stop at its end */
+};
+
+/* The most severe first, and among those alike what is of the process before what is of hosts,
+ * then of listeners. */
+struct problems {
+    struct problem *list;
+    size_t count;
+};
+
+/* 0, or -1 with ENOMEM: then the list is empty. */
+MUST_CHECK int problems_find(struct problems *problems, const struct status_input *input);
+void problems_clear(struct problems *problems);
+
+#endif

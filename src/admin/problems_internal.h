@@ -1,0 +1,85 @@
+/* What the files that look for problems share; for problems*.c alone.
+ *
+ *   problems.c           the list; of the process, the logs and the loop
+ *   problems_dial.c      of a host: that connections to it cannot be opened
+ *   problems_host.c      of a host: clients wait for it, it is slow, it is paused
+ *   problems_sessions.c  of a listener's sessions, in which nothing moves
+ *   problems_text.c      times, counts and reasons in words
+ */
+#ifndef KAPROXY_PROBLEMS_INTERNAL_H
+#define KAPROXY_PROBLEMS_INTERNAL_H
+
+#include "admin/names.h"
+#include "admin/problems.h"
+
+struct search {
+    const struct status_input *input;
+    const struct config *config;
+    const struct subjects *subjects;
+    struct problems *found;
+    size_t room;
+    bool failed; /* there was no memory */
+};
+
+/* Where a problem is. */
+struct place {
+    const char *listener, *pool, *upstream;
+};
+
+/* Of its sentence the rest is added by problem_add; either may be called for NULL, which is what
+ * problem_new returns where memory is short. */
+struct problem *problem_new(struct search *search, enum severity severity, const char *code,
+                            const struct place *place);
+void problem_add(struct problem *problem, const char *format, ...) PRINTF(2, 3);
+
+/* A host, with all that there is to know of it. */
+struct host {
+    const struct subject *subject;
+    const struct config_pool *pool;
+    const struct snapshot_host *row; /* NULL: nothing is known */
+    struct place place;
+    uint64_t busy, held, connecting, idle; /* connections */
+    uint64_t waiting, queued;
+    bool is_full; /* all that max_per_host allows are in use */
+};
+
+void problems_of_dials(struct search *search, const struct host *host);
+void problems_of_waits(struct search *search, const struct host *host);
+void problems_of_speed(struct search *search, const struct host *host);
+void problems_of_service(struct search *search, const struct host *host);
+void problems_of_sessions(struct search *search, const struct host *host);
+
+/* Numbers of a subject by their metric's name: present, and how many were added in the last
+ * minute; `value` is a label's, or NULL for all of them. */
+uint64_t number_of(const struct search *search, const struct subject *subject, const char *name,
+                   const char *value);
+uint64_t lately(const struct search *search, const struct subject *subject, const char *name,
+                const char *value);
+bool quantile(const struct search *search, const struct subject *subject, const char *name,
+              double share, usec_t *time);
+
+/* The subject of a listener; NULL: there is none. */
+const struct subject *subject_of_listener(const struct search *search,
+                                          const struct config_listener *listener);
+
+/* "3.2 s", "12 min". */
+#define SPAN_TEXT_MAX 32
+const char *span_text(char text[SPAN_TEXT_MAX], usec_t span);
+
+/* "2026-11-30T05:59:36Z (12 min ago)"; of microseconds of Unix time. */
+#define MOMENT_TEXT_MAX 64
+const char *moment_text(char text[MOMENT_TEXT_MAX], int64_t moment, int64_t now);
+
+/* "s" for a plural. */
+static inline const char *plural(uint64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
+/* What a failed dial means, as a clause: "its certificate has expired: certificate has expired
+ * (CN=a on 2026-11-01)"; and the code of a problem that is no more than that. */
+#define REASON_TEXT_MAX 448
+const char *reason_text(char text[REASON_TEXT_MAX], const struct failure *failure);
+const char *reason_code(const struct failure *failure);
+
+#endif

@@ -1,0 +1,60 @@
+/* What metric blocks are of: the process, a listener, a host; and how a number of one is found by
+ * its name. Knows nothing of the structs that the numbers are in.
+ *
+ * Made once for an array of blocks, which is borrowed and outlives it. */
+#ifndef KAPROXY_SUBJECTS_H
+#define KAPROXY_SUBJECTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/metric.h"
+#include "base/util.h"
+
+enum subject_kind { SUBJECT_PROCESS, SUBJECT_LISTENER, SUBJECT_HOST, SUBJECT_KINDS };
+
+/* Has one block of each metric set at most: blocks of the same set that have the same labels are
+ * of subjects of their own, in the order in which they come. */
+struct subject {
+    enum subject_kind kind;
+    struct metric_labels labels;
+    size_t first, count; /* its blocks: a run of subjects.order */
+};
+
+struct subjects {
+    const struct metric_block *blocks;
+    size_t block_count;
+    struct subject *list; /* in the order of their first blocks */
+    size_t count;
+    size_t *order; /* the blocks' indices, grouped by subject */
+};
+
+/* NULL with ENOMEM. */
+struct subjects *subjects_new(const struct metric_block *blocks, size_t count);
+void subjects_free(struct subjects *subjects); /* NULL is harmless */
+
+/* The first that has these labels (NULL: it does not have that one); NULL: there is none. */
+const struct subject *subjects_find(const struct subjects *subjects,
+                                    const struct metric_labels *labels);
+
+/* A metric of a subject. */
+struct figure {
+    const struct metric *metric; /* NULL: there is no such metric */
+    const struct metric_block *block;
+    size_t block_index;
+};
+
+/* By the metric's name, as in its description. What is not there counts as 0 everywhere. A NULL
+ * subject has nothing. */
+struct figure subjects_figure(const struct subjects *subjects, const struct subject *subject,
+                              const char *name);
+
+/* The index of a label's value; -1: it has no such value. NULL: of what has no label. */
+int figure_index(const struct figure *figure, const char *value);
+
+/* A counter's or gauge's present value, a histogram's count; summed up over a label's values, or
+ * of one of them. */
+uint64_t figure_total(const struct figure *figure);
+uint64_t figure_of(const struct figure *figure, const char *value);
+
+#endif
