@@ -137,13 +137,13 @@ static void find_clients(struct search *search)
     if (limit == 0)
         limit = search->config->max_clients;
     if (limit < search->config->max_clients)
-        snprintf(lowered, sizeof(lowered), ", which the limit of open files lowers to %" PRIu64,
+        snprintf(lowered, sizeof(lowered), " (lowered to %" PRIu64 " by the limit of open files)",
                  limit);
     if (clients >= limit) {
         struct problem *problem =
             problem_new(search, SEVERITY_CRITICAL, "limit_reached", &everywhere);
         problem_add(problem,
-                    "%" PRIu64 " clients are connected, as many as max_clients=%u%s allows: others"
+                    "%" PRIu64 " clients are connected, as many as max_clients=%u allows%s: others"
                     " wait to be accepted, in all listeners",
                     clients, search->config->max_clients, lowered);
         add_quiet(search, problem);
@@ -219,13 +219,13 @@ static void find_life(struct search *search)
 {
     const struct admin_ops *ops = search->input->ops;
     uint64_t clients = number_of(search, the_process(search), "clients", NULL);
-    char span[SPAN_TEXT_MAX];
+    char limit[LOG_LIMIT_MAX];
     enum admin_life life = ops->life(ops->arg);
     if (life == ADMIN_STOPPING)
         problem_add(problem_new(search, SEVERITY_NOTICE, "stopping", &everywhere),
                     "kaproxy is stopping: nobody is accepted, and %" PRIu64 " client%s may finish"
                     " within shutdown_timeout=%s",
-                    clients, plural(clients), span_text(span, search->config->shutdown_timeout));
+                    clients, plural(clients), log_limit(limit, search->config->shutdown_timeout));
     else if (life == ADMIN_DRAINING)
         problem_add(
             problem_new(search, SEVERITY_NOTICE, "draining", &everywhere),

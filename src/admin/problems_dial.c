@@ -13,8 +13,9 @@ static void add_refused(struct search *search, const struct host *host, struct p
     uint64_t failures = lately(search, host->subject, "allocation_failures", NULL);
     if (failures < refused)
         failures = refused;
-    problem_add(problem, "; %" PRIu64 " client%s got an error for it in the last minute", failures,
-                plural(failures));
+    if (failures > 0)
+        problem_add(problem, "; %" PRIu64 " client%s got an error for it in the last minute",
+                    failures, plural(failures));
 }
 
 static void find_down(struct search *search, const struct host *host)
@@ -67,8 +68,8 @@ static void find_some_failing(struct search *search, const struct host *host)
     struct problem *problem =
         problem_new(search, SEVERITY_WARNING, reason_code(&host->row->last_error), &host->place);
     problem_add(problem,
-                "%" PRIu64 " of %" PRIu64 " attempts to connect to %s failed in the last minute,"
-                " the last one since %s",
+                "%" PRIu64 " of %" PRIu64 " attempts to connect to %s failed in the last minute;"
+                " the last failure: %s",
                 failed, dials > failed ? dials : failed, host->place.upstream,
                 reason_text(reason, &host->row->last_error));
     add_refused(search, host, problem);

@@ -99,7 +99,7 @@ static void add_advice(const struct host *host, const struct speed *speed, struc
 
 static void find_waiting(struct search *search, const struct host *host, const struct speed *speed)
 {
-    char span[SPAN_TEXT_MAX], limit[SPAN_TEXT_MAX];
+    char span[SPAN_TEXT_MAX], limit[LOG_LIMIT_MAX];
     usec_t timeout = host->pool->limits.timeout;
     usec_t oldest = host->row != NULL ? host->row->oldest_wait : 0;
     uint64_t failed = lately(search, host->subject, "allocation_failures", "queue");
@@ -118,7 +118,7 @@ static void find_waiting(struct search *search, const struct host *host, const s
         problem_add(problem,
                     ". %" PRIu64 " got none within timeout=%s, in the last minute, and an error"
                     " instead",
-                    failed, span_text(limit, timeout));
+                    failed, log_limit(limit, timeout));
 }
 
 /* Those that another client's release has served, if that took long for some. */
@@ -179,7 +179,7 @@ void problems_of_waits(struct search *search, const struct host *host)
 /* A slow upstream hurts when all connections are in use, or response_timeout is near. */
 void problems_of_speed(struct search *search, const struct host *host)
 {
-    char half[SPAN_TEXT_MAX], most[SPAN_TEXT_MAX], limit[SPAN_TEXT_MAX];
+    char half[SPAN_TEXT_MAX], most[SPAN_TEXT_MAX], limit[LOG_LIMIT_MAX];
     struct speed speed;
     find_speed(search, host, &speed);
     if (speed.listener == NULL)
@@ -197,7 +197,7 @@ void problems_of_speed(struct search *search, const struct host *host)
                 host->place.upstream, speed.listener->name, span_text(half, speed.half),
                 span_text(most, speed.most));
     if (near)
-        problem_add(problem, "; response_timeout=%s is near", span_text(limit, timeout));
+        problem_add(problem, "; response_timeout=%s is near", log_limit(limit, timeout));
     problem_add(problem,
                 "; %" PRIu64 " of max_per_host=%u connections are busy, %" PRIu64 " client%s",
                 host->busy, host->pool->limits.max_per_host, host->waiting,
@@ -206,13 +206,14 @@ void problems_of_speed(struct search *search, const struct host *host)
 
 void problems_of_service(struct search *search, const struct host *host)
 {
+    char limit[LOG_LIMIT_MAX];
     if (host->row == NULL || host->row->service == SERVICE_OPEN)
         return;
     if (host->row->service == SERVICE_PAUSED)
         problem_add(problem_new(search, SEVERITY_NOTICE, "paused", &host->place),
-                    "%s is paused: its clients wait, and time out after timeout=%lld s, until it"
-                    " is resumed; %" PRIu64 " wait%s now",
-                    host->place.upstream, (long long)(host->pool->limits.timeout / USEC_PER_SEC),
+                    "%s is paused: its clients wait, and time out after timeout=%s, until it is"
+                    " resumed; %" PRIu64 " wait%s now",
+                    host->place.upstream, log_limit(limit, host->pool->limits.timeout),
                     host->waiting, host->waiting == 1 ? "s" : "");
     else
         problem_add(problem_new(search, SEVERITY_NOTICE, "draining", &host->place),

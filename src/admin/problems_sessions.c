@@ -68,7 +68,7 @@ static void count(const struct snapshot *snapshot, usec_t least, struct quiet *q
 /* Tunnels are quiet by their nature, and may be. */
 static void find_silent(struct search *search, const struct host *host, const struct quiet *quiet)
 {
-    char span[SPAN_TEXT_MAX], limit[SPAN_TEXT_MAX];
+    char span[SPAN_TEXT_MAX], limit[LOG_LIMIT_MAX];
     const struct place place = {quiet->listener->name, host->place.pool, host->place.upstream};
     if (quiet->upstream <= host->held)
         return;
@@ -86,7 +86,7 @@ static void find_silent(struct search *search, const struct host *host, const st
                     host->pool->limits.max_per_host);
     if (quiet->listener->response_timeout > 0)
         problem_add(problem, "; response_timeout=%s ends that",
-                    span_text(limit, quiet->listener->response_timeout));
+                    log_limit(limit, quiet->listener->response_timeout));
     else
         problem_add(problem, "; nothing ends that (response_timeout=0)");
 }
@@ -94,7 +94,7 @@ static void find_silent(struct search *search, const struct host *host, const st
 /* Clients may keep a connection for as long as they like, unless all that there are are taken. */
 static void find_stuck(struct search *search, const struct host *host, const struct quiet *quiet)
 {
-    char span[SPAN_TEXT_MAX], limit[SPAN_TEXT_MAX];
+    char span[SPAN_TEXT_MAX], limit[LOG_LIMIT_MAX];
     const struct config_listener *listener = quiet->listener;
     const struct place place = {listener->name, host->place.pool, host->place.upstream};
     if (quiet->client == 0 || !host->is_full)
@@ -113,7 +113,7 @@ static void find_stuck(struct search *search, const struct host *host, const str
                 host->waiting == 1 ? " waits" : "s wait");
     if (listener->idle_timeout > 0)
         problem_add(problem, "; idle_timeout=%s ends them",
-                    span_text(limit, listener->idle_timeout));
+                    log_limit(limit, listener->idle_timeout));
     else
         problem_add(problem, "; nothing ends them (idle_timeout=0)");
 }

@@ -10,7 +10,9 @@
 const char *span_text(char text[SPAN_TEXT_MAX], usec_t span)
 {
     int64_t seconds = span / USEC_PER_SEC;
-    if (span < USEC_PER_SEC)
+    if (span < USEC_PER_MSEC)
+        snprintf(text, SPAN_TEXT_MAX, "less than 1 ms");
+    else if (span < USEC_PER_SEC)
         snprintf(text, SPAN_TEXT_MAX, "%" PRId64 " ms", span / USEC_PER_MSEC);
     else if (seconds < 10)
         snprintf(text, SPAN_TEXT_MAX, "%" PRId64 ".%" PRId64 " s", seconds,
@@ -33,8 +35,10 @@ const char *moment_text(char text[MOMENT_TEXT_MAX], int64_t moment, int64_t now)
     struct tm tm;
     gmtime_r(&seconds, &tm);
     size_t n = strftime(text, MOMENT_TEXT_MAX, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    snprintf(text + n, MOMENT_TEXT_MAX - n, " (%s ago)",
-             span_text(span, now > moment ? now - moment : 0));
+    if (now - moment < USEC_PER_SEC)
+        snprintf(text + n, MOMENT_TEXT_MAX - n, " (now)");
+    else
+        snprintf(text + n, MOMENT_TEXT_MAX - n, " (%s ago)", span_text(span, now - moment));
     return text;
 }
 
