@@ -162,6 +162,7 @@ static void put_sample_labels(struct text *text, const struct sample *sample, co
     put_label(&labels, "listener", of->listener);
     put_label(&labels, "pool", of->pool);
     put_label(&labels, "upstream", of->upstream);
+    put_label(&labels, "tls", of->tls);
     if (metric->label != NULL)
         put_label(&labels, metric->label, metric->value(sample->index));
     put_label(&labels, "le", le);

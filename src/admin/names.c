@@ -17,15 +17,34 @@ const char *names_of_protocol(const struct config_listener *listener)
     return names[endpoint_scheme(&listener->upstream)->protocol];
 }
 
+static bool is_of(const char *pool, const char *upstream, const struct metric_labels *labels)
+{
+    return labels->pool != NULL && labels->upstream != NULL && strcmp(pool, labels->pool) == 0 &&
+           strcmp(upstream, labels->upstream) == 0;
+}
+
+/* Hosts that differ by their TLS settings alone are told by the first listener with these. */
+static bool has_tls_of(const struct metric_labels *labels, const struct config *config,
+                       const struct config_listener *listener)
+{
+    const struct config_listener *first =
+        labels->tls != NULL ? names_find_listener(config, labels->tls) : NULL;
+    return first == NULL || endpoint_compare(&first->upstream, &listener->upstream) == 0;
+}
+
 const struct subject *names_find_host(const struct subjects *subjects, const struct config *config,
                                       const struct config_listener *listener)
 {
+    const char *pool = names_of_pool(&config->pools[listener->pool]);
     char upstream[ENDPOINT_TEXT_MAX];
-    const struct metric_labels labels = {
-        .pool = names_of_pool(&config->pools[listener->pool]),
-        .upstream = endpoint_format(&listener->upstream, upstream),
-    };
-    return subjects_find(subjects, &labels);
+    endpoint_format(&listener->upstream, upstream);
+    for (size_t i = 0; i < subjects->count; i++) {
+        const struct subject *subject = &subjects->list[i];
+        if (subject->kind == SUBJECT_HOST && is_of(pool, upstream, &subject->labels) &&
+            has_tls_of(&subject->labels, config, listener))
+            return subject;
+    }
+    return NULL;
 }
 
 const struct config_pool *names_find_pool(const struct config *config, const char *name)
@@ -44,12 +63,6 @@ const struct config_listener *names_find_listener(const struct config *config, c
             return &config->listeners[i];
     }
     return NULL;
-}
-
-static bool is_of(const char *pool, const char *upstream, const struct metric_labels *labels)
-{
-    return labels->pool != NULL && labels->upstream != NULL && strcmp(pool, labels->pool) == 0 &&
-           strcmp(upstream, labels->upstream) == 0;
 }
 
 /* Where several have the same labels, both sides have them in the same order. */

@@ -131,7 +131,7 @@ static void find_clients(struct search *search)
 {
     const struct subject *process = the_process(search);
     uint64_t clients = number_of(search, process, "clients", NULL);
-    uint64_t limit = number_of(search, process, "clients_limit", NULL);
+    uint64_t limit = number_of(search, process, "max_clients", NULL);
     uint64_t reached = lately(search, process, "max_clients_reached", NULL);
     char lowered[96] = "";
     if (limit == 0)
@@ -262,12 +262,12 @@ static void find_host(struct search *search, const struct subject *subject)
         .pool = names_find_pool(search->config, labels->pool),
         .row = names_host_row(search->input->snapshot, search->subjects, subject),
         .place = {.pool = labels->pool, .upstream = labels->upstream},
-        .busy = number_of(search, subject, "connections", "busy"),
-        .held = number_of(search, subject, "connections", "held"),
-        .connecting = number_of(search, subject, "connections", "connecting"),
-        .idle = number_of(search, subject, "connections", "idle"),
-        .waiting = number_of(search, subject, "waiting", NULL),
-        .queued = number_of(search, subject, "queued", NULL),
+        .busy = number_of(search, subject, "upstream_connections", "busy"),
+        .held = number_of(search, subject, "upstream_connections", "held"),
+        .connecting = number_of(search, subject, "upstream_connections", "connecting"),
+        .idle = number_of(search, subject, "upstream_connections", "idle"),
+        .waiting = number_of(search, subject, "upstream_waiting", NULL),
+        .queued = number_of(search, subject, "upstream_queued", NULL),
     };
     if (host.pool == NULL)
         return;

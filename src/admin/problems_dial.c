@@ -9,8 +9,8 @@
 
 static void add_refused(struct search *search, const struct host *host, struct problem *problem)
 {
-    uint64_t refused = lately(search, host->subject, "refused", NULL);
-    uint64_t failures = lately(search, host->subject, "allocation_failures", NULL);
+    uint64_t refused = lately(search, host->subject, "upstream_refused", NULL);
+    uint64_t failures = lately(search, host->subject, "upstream_failures", NULL);
     if (failures < refused)
         failures = refused;
     if (failures > 0)
@@ -61,8 +61,8 @@ static void find_failing(struct search *search, const struct host *host)
 static void find_some_failing(struct search *search, const struct host *host)
 {
     char reason[REASON_TEXT_MAX];
-    uint64_t failed = lately(search, host->subject, "discards", "dial_failed");
-    uint64_t dials = lately(search, host->subject, "dials", NULL);
+    uint64_t failed = lately(search, host->subject, "upstream_discards", "dial_failed");
+    uint64_t dials = lately(search, host->subject, "upstream_dials", NULL);
     if (failed == 0)
         return;
     struct problem *problem =
@@ -78,7 +78,7 @@ static void find_some_failing(struct search *search, const struct host *host)
 void problems_of_dials(struct search *search, const struct host *host)
 {
     const struct snapshot_host *row = host->row;
-    if ((row != NULL && row->down) || number_of(search, host->subject, "down", NULL) > 0) {
+    if ((row != NULL && row->down) || number_of(search, host->subject, "upstream_down", NULL) > 0) {
         find_down(search, host);
         return;
     }

@@ -44,8 +44,8 @@ static void find_speed(const struct search *search, const struct host *host, str
         const struct subject *subject = subject_of_listener(search, listener);
         usec_t half, most;
         if (!is_framed(listener) || !is_of(search, host, listener) ||
-            !quantile(search, subject, "exchange", 0.5, &half) ||
-            !quantile(search, subject, "exchange", 0.99, &most) ||
+            !quantile(search, subject, "listener_exchange", 0.5, &half) ||
+            !quantile(search, subject, "listener_exchange", 0.99, &most) ||
             (speed->listener != NULL && half <= speed->half))
             continue;
         *speed = (struct speed){half, most, listener};
@@ -66,7 +66,7 @@ static void add_limit(struct search *search, const struct host *host, struct pro
         const struct subject *other = &search->subjects->list[i];
         if (other->kind == SUBJECT_HOST &&
             names_find_pool(search->config, other->labels.pool) == host->pool)
-            open += number_of(search, other, "connections", NULL);
+            open += number_of(search, other, "upstream_connections", NULL);
     }
     if (host->row != NULL && host->row->service == SERVICE_PAUSED)
         problem_add(problem, "it is paused (resume lets them go)");
@@ -102,7 +102,7 @@ static void find_waiting(struct search *search, const struct host *host, const s
     char span[SPAN_TEXT_MAX], limit[LOG_LIMIT_MAX];
     usec_t timeout = host->pool->limits.timeout;
     usec_t oldest = host->row != NULL ? host->row->oldest_wait : 0;
-    uint64_t failed = lately(search, host->subject, "allocation_failures", "queue");
+    uint64_t failed = lately(search, host->subject, "upstream_failures", "queue");
     bool bad = failed > 0 || oldest > timeout / 2;
     struct problem *problem = problem_new(search, bad ? SEVERITY_CRITICAL : SEVERITY_WARNING,
                                           "clients_waiting", &host->place);
@@ -126,11 +126,11 @@ static void find_waited(struct search *search, const struct host *host, const st
 {
     char half[SPAN_TEXT_MAX], most[SPAN_TEXT_MAX];
     usec_t median, slowest;
-    uint64_t failed = lately(search, host->subject, "allocation_failures", "queue");
-    uint64_t deferred = lately(search, host->subject, "allocations", "deferred");
-    uint64_t all = lately(search, host->subject, "allocations", NULL);
-    if (!quantile(search, host->subject, "wait", 0.5, &median) ||
-        !quantile(search, host->subject, "wait", 0.99, &slowest))
+    uint64_t failed = lately(search, host->subject, "upstream_failures", "queue");
+    uint64_t deferred = lately(search, host->subject, "upstream_grants", "deferred");
+    uint64_t all = lately(search, host->subject, "upstream_grants", NULL);
+    if (!quantile(search, host->subject, "upstream_wait", 0.5, &median) ||
+        !quantile(search, host->subject, "upstream_wait", 0.99, &slowest))
         median = slowest = 0;
     if (failed == 0 && (deferred == 0 || slowest < WAIT_LONG))
         return;
@@ -186,7 +186,7 @@ void problems_of_speed(struct search *search, const struct host *host)
         return;
     usec_t timeout = speed.listener->response_timeout;
     bool pressed = host->is_full || host->waiting > 0 ||
-                   lately(search, host->subject, "allocations", "deferred") > 0;
+                   lately(search, host->subject, "upstream_grants", "deferred") > 0;
     bool near = timeout > 0 && speed.most >= timeout / 2;
     if (!near && !(pressed && is_slow(&speed)))
         return;

@@ -124,6 +124,7 @@ json_t *status_new(const struct status_input *input)
     status_put(&build, status, "listeners", status_listeners(&build));
     status_put(&build, status, "hosts", status_hosts(&build));
     status_put(&build, status, "pools", status_pools(&build));
+    status_put(&build, status, "tls", status_tls(&build));
     if (input->show_sessions) {
         const struct snapshot *snapshot = input->snapshot;
         status_put(&build, status, "sessions", status_sessions(&build));

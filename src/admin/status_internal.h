@@ -40,6 +40,7 @@ json_t *status_reuse(struct build *build, const struct subject *subject);
 json_t *status_listeners(struct build *build);
 json_t *status_hosts(struct build *build);
 json_t *status_pools(struct build *build);
+json_t *status_tls(struct build *build);
 json_t *status_sessions(struct build *build);
 
 #endif

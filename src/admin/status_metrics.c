@@ -1,4 +1,5 @@
 /* Numbers of a subject, by the descriptions of its metrics. */
+#include <stdio.h>
 #include <string.h>
 
 #include "admin/status_internal.h"
@@ -10,11 +11,8 @@ static json_t *number(const struct metric *metric, uint64_t value)
 
 static json_t *histogram_value(struct build *build, const struct histogram *histogram)
 {
-    uint64_t count = 0;
     json_t *object = json_object();
-    for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++)
-        count += counter_get(&histogram->buckets[i]);
-    status_put(build, object, "count", status_count(count));
+    status_put(build, object, "count", status_count(histogram_count(histogram)));
     status_put(build, object, "sum", status_seconds((int64_t)counter_get(&histogram->sum)));
     return object;
 }
@@ -61,14 +59,31 @@ static const struct metric_block *block_of(const struct build *build, const stru
     return &build->subjects->blocks[build->subjects->order[subject->first + i]];
 }
 
+/* With the prefix of its set, unless that only says of what kind the subject is. */
+#define KEY_MAX 160
+static const char *key_of(const struct subject *subject, const struct metric_set *set,
+                          const struct metric *metric, char name[KEY_MAX])
+{
+    static const char *const own[] = {[SUBJECT_PROCESS] = "",
+                                      [SUBJECT_LISTENER] = "listener_",
+                                      [SUBJECT_HOST] = "upstream_",
+                                      [SUBJECT_POOL] = "pool_",
+                                      [SUBJECT_TLS] = "tls_"};
+    bool is_own = strcmp(set->prefix, own[subject->kind]) == 0;
+    snprintf(name, KEY_MAX, "%s%s", is_own ? "" : set->prefix, metric->name);
+    return name;
+}
+
 json_t *status_metrics(struct build *build, const struct subject *subject)
 {
+    char name[KEY_MAX];
     json_t *object = json_object();
     for (size_t i = 0; subject != NULL && i < subject->count; i++) {
         const struct metric_block *block = block_of(build, subject, i);
         for (size_t j = 0; j < block->set->count; j++) {
             const struct metric *metric = &block->set->metrics[j];
-            status_put(build, object, metric->name, by_label(build, metric, block->block, present));
+            status_put(build, object, key_of(subject, block->set, metric, name),
+                       by_label(build, metric, block->block, present));
         }
     }
     return object;
@@ -76,31 +91,25 @@ json_t *status_metrics(struct build *build, const struct subject *subject)
 
 json_t *status_peaks(struct build *build, const struct subject *subject)
 {
+    char name[KEY_MAX];
     json_t *object = json_object();
     for (size_t i = 0; subject != NULL && i < subject->count; i++) {
         const struct metric_block *block = block_of(build, subject, i);
         for (size_t j = 0; j < block->set->count; j++) {
             const struct metric *metric = &block->set->metrics[j];
             if (metric->type == METRIC_GAUGE)
-                status_put(build, object, metric->name,
+                status_put(build, object, key_of(subject, block->set, metric, name),
                            by_label(build, metric, block->block, peak));
         }
     }
     return object;
 }
 
-/* What is shorter there. */
-static const char *rate_name(const char *name)
-{
-    if (strcmp(name, "allocations") == 0)
-        return "grants";
-    return strcmp(name, "allocation_failures") == 0 ? "failures" : name;
-}
-
 /* Of each counter and each histogram, over all values of its label. */
 json_t *status_rates(struct build *build, const struct subject *subject)
 {
     const struct status_input *input = build->input;
+    char name[KEY_MAX];
     json_t *object = json_object();
     for (size_t i = 0; subject != NULL && i < subject->count; i++) {
         const struct metric_block *block = block_of(build, subject, i);
@@ -110,7 +119,7 @@ json_t *status_rates(struct build *build, const struct subject *subject)
             if (metric->type == METRIC_GAUGE)
                 continue;
             double rate = history_rate(input->history, &figure, -1, input->now);
-            status_put(build, object, rate_name(metric->name), json_real(rate));
+            status_put(build, object, key_of(subject, block->set, metric, name), json_real(rate));
         }
     }
     return object;
@@ -133,7 +142,7 @@ json_t *status_quantiles(struct build *build, const struct subject *subject, con
 json_t *status_reuse(struct build *build, const struct subject *subject)
 {
     const struct status_input *input = build->input;
-    struct figure figure = subjects_figure(build->subjects, subject, "allocations");
+    struct figure figure = subjects_figure(build->subjects, subject, "upstream_grants");
     uint64_t all = history_count(input->history, &figure, -1, input->now);
     int none = figure_index(&figure, "none");
     if (all == 0 || none < 0)

@@ -33,7 +33,7 @@ static json_t *listener_row(struct build *build, const struct config_listener *l
     status_put(build, object, "metrics", status_metrics(build, subject));
     status_put(build, object, "peaks", status_peaks(build, subject));
     status_put(build, object, "rates", status_rates(build, subject));
-    status_put(build, object, "exchange", status_quantiles(build, subject, "exchange"));
+    status_put(build, object, "exchange", status_quantiles(build, subject, "listener_exchange"));
     status_put(build, object, "oldest_session",
                status_seconds(row == NULL ? 0 : row->oldest_session));
     status_put(build, object, "longest_quiet",
@@ -97,7 +97,7 @@ static void put_row(struct build *build, json_t *object, const struct subject *s
 {
     const struct snapshot_host *row =
         names_host_row(build->input->snapshot, build->subjects, subject);
-    struct figure down = subjects_figure(build->subjects, subject, "down");
+    struct figure down = subjects_figure(build->subjects, subject, "upstream_down");
     bool is_down = row == NULL ? figure_total(&down) > 0 : row->down;
     status_put(build, object, "state",
                json_string(service_name(row == NULL ? SERVICE_OPEN : row->service)));
@@ -115,14 +115,16 @@ static json_t *host_row(struct build *build, const struct subject *subject)
     json_t *object = json_object();
     status_put(build, object, "pool", status_text(subject->labels.pool));
     status_put(build, object, "upstream", status_text(subject->labels.upstream));
+    if (subject->labels.tls != NULL)
+        status_put(build, object, "tls", status_text(subject->labels.tls));
     put_row(build, object, subject);
     status_put(build, object, "limits", pool == NULL ? json_null() : limits_of(build, pool));
     status_put(build, object, "metrics", status_metrics(build, subject));
     status_put(build, object, "peaks", status_peaks(build, subject));
     status_put(build, object, "rates", status_rates(build, subject));
     status_put(build, object, "reuse", status_reuse(build, subject));
-    status_put(build, object, "wait", status_quantiles(build, subject, "wait"));
-    status_put(build, object, "connect", status_quantiles(build, subject, "connect"));
+    status_put(build, object, "wait", status_quantiles(build, subject, "upstream_wait"));
+    status_put(build, object, "connect", status_quantiles(build, subject, "upstream_connect"));
     return object;
 }
 
@@ -157,11 +159,11 @@ static json_t *pool_row(struct build *build, const struct config_pool *pool)
     json_t *object = json_object(), *connections = json_object();
     for (size_t i = 0; i < ARRAY_LEN(states); i++)
         status_put(build, connections, states[i],
-                   status_count(sum(build, pool, "connections", states[i])));
+                   status_count(sum(build, pool, "upstream_connections", states[i])));
     status_put(build, object, "name", status_text(names_of_pool(pool)));
     status_put(build, object, "limits", limits_of(build, pool));
     status_put(build, object, "connections", connections);
-    status_put(build, object, "waiting", status_count(sum(build, pool, "waiting", NULL)));
+    status_put(build, object, "waiting", status_count(sum(build, pool, "upstream_waiting", NULL)));
     return object;
 }
 
@@ -170,6 +172,26 @@ json_t *status_pools(struct build *build)
     json_t *array = json_array();
     for (size_t i = 0; i < build->config->pool_count; i++)
         status_append(build, array, pool_row(build, &build->config->pools[i]));
+    return array;
+}
+
+static json_t *tls_row(struct build *build, const struct subject *subject)
+{
+    json_t *object = json_object();
+    status_put(build, object, "upstream", status_text(subject->labels.upstream));
+    status_put(build, object, "tls", status_text(subject->labels.tls));
+    status_put(build, object, "metrics", status_metrics(build, subject));
+    status_put(build, object, "rates", status_rates(build, subject));
+    return object;
+}
+
+json_t *status_tls(struct build *build)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < build->subjects->count; i++) {
+        if (build->subjects->list[i].kind == SUBJECT_TLS)
+            status_append(build, array, tls_row(build, &build->subjects->list[i]));
+    }
     return array;
 }
 

@@ -12,14 +12,16 @@ static bool is_same_label(const char *a, const char *b)
 static bool is_same(const struct metric_labels *a, const struct metric_labels *b)
 {
     return is_same_label(a->listener, b->listener) && is_same_label(a->pool, b->pool) &&
-           is_same_label(a->upstream, b->upstream);
+           is_same_label(a->upstream, b->upstream) && is_same_label(a->tls, b->tls);
 }
 
 static enum subject_kind kind_of(const struct metric_labels *labels)
 {
+    if (labels->listener != NULL)
+        return SUBJECT_LISTENER;
     if (labels->upstream != NULL)
-        return SUBJECT_HOST;
-    return labels->listener != NULL ? SUBJECT_LISTENER : SUBJECT_PROCESS;
+        return labels->pool != NULL ? SUBJECT_HOST : SUBJECT_TLS;
+    return labels->pool != NULL ? SUBJECT_POOL : SUBJECT_PROCESS;
 }
 
 /* `of` says of each earlier block which subject it belongs to. */
@@ -99,14 +101,22 @@ const struct subject *subjects_find(const struct subjects *subjects,
     return NULL;
 }
 
+/* Behind the set's prefix; NULL: it is of another one. */
+static const char *skip_prefix(const struct metric_set *set, const char *name)
+{
+    size_t length = strlen(set->prefix);
+    return strncmp(name, set->prefix, length) == 0 ? name + length : NULL;
+}
+
 struct figure subjects_figure(const struct subjects *subjects, const struct subject *subject,
                               const char *name)
 {
     for (size_t i = 0; subject != NULL && i < subject->count; i++) {
         size_t index = subjects->order[subject->first + i];
         const struct metric_block *block = &subjects->blocks[index];
-        for (size_t j = 0; j < block->set->count; j++) {
-            if (strcmp(block->set->metrics[j].name, name) == 0)
+        const char *rest = skip_prefix(block->set, name);
+        for (size_t j = 0; rest != NULL && j < block->set->count; j++) {
+            if (strcmp(block->set->metrics[j].name, rest) == 0)
                 return (struct figure){&block->set->metrics[j], block, index};
         }
     }
@@ -127,18 +137,15 @@ int figure_index(const struct figure *figure, const char *value)
 static uint64_t get(const struct figure *figure, unsigned index)
 {
     const void *at = metric_at(figure->metric, figure->block->block, index);
-    uint64_t count = 0;
     switch (figure->metric->type) {
     case METRIC_COUNTER:
         return counter_get(at);
     case METRIC_GAUGE:
         return gauge_get(at);
     case METRIC_HISTOGRAM:
-        for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++)
-            count += counter_get(&((const struct histogram *)at)->buckets[i]);
-        break;
+        return histogram_count(at);
     }
-    return count;
+    return 0;
 }
 
 uint64_t figure_total(const struct figure *figure)

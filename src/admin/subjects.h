@@ -11,7 +11,13 @@
 #include "base/metric.h"
 #include "base/util.h"
 
-enum subject_kind { SUBJECT_PROCESS, SUBJECT_LISTENER, SUBJECT_HOST, SUBJECT_KINDS };
+enum subject_kind {
+    SUBJECT_PROCESS,
+    SUBJECT_LISTENER,
+    SUBJECT_HOST, /* an upstream in a pool */
+    SUBJECT_POOL,
+    SUBJECT_TLS /* how TLS is spoken to an upstream, in whatever pools */
+};
 
 /* Has one block of each metric set at most: blocks of the same set that have the same labels are
  * of subjects of their own, in the order in which they come. */
@@ -44,8 +50,8 @@ struct figure {
     size_t block_index;
 };
 
-/* By the metric's name, as in its description. What is not there counts as 0 everywhere. A NULL
- * subject has nothing. */
+/* By the metric's name with its set's prefix: "upstream_waiting". What is not there counts as 0
+ * everywhere. A NULL subject has nothing. */
 struct figure subjects_figure(const struct subjects *subjects, const struct subject *subject,
                               const char *name);
 

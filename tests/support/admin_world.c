@@ -42,14 +42,20 @@ NAMES(name_of_discard, "keep_alive", "dial_failed")
 #define BLOCK struct world_process
 static const struct metric of_process[] = {
     METRIC(clients, "Clients that are connected", GAUGE, NUMBER),
-    METRIC(clients_limit, "As many clients as there may be", GAUGE, NUMBER),
-    METRIC(loop_lag, "How late the loop is", GAUGE, SECONDS),
-    LABELLED(log_failing, "Whether a log cannot be written", GAUGE, NUMBER, "log", name_of_log, 2),
+    METRIC(max_clients, "As many clients as there may be", GAUGE, NUMBER),
     METRIC(max_clients_reached, "How often max_clients was reached", COUNTER, NUMBER),
     METRIC(accept_pauses, "How often accepting paused", COUNTER, NUMBER),
-    METRIC(dns_queries, "Look-ups of names", COUNTER, NUMBER),
-    METRIC(dns_failures, "Look-ups that failed", COUNTER, NUMBER),
-    LABELLED(log_lines_lost, "Lines that were dropped", COUNTER, NUMBER, "log", name_of_log, 2),
+};
+static const struct metric of_dns[] = {
+    METRIC(queries, "Look-ups of names", COUNTER, NUMBER),
+    METRIC(failures, "Look-ups that failed", COUNTER, NUMBER),
+};
+static const struct metric of_loop[] = {
+    METRIC(lag, "How late the loop is", GAUGE, SECONDS),
+};
+static const struct metric of_log[] = {
+    LABELLED(lines_lost, "Lines that were dropped", COUNTER, NUMBER, "log", name_of_log, 2),
+    LABELLED(failing, "Whether a log cannot be written", GAUGE, NUMBER, "log", name_of_log, 2),
 };
 #undef BLOCK
 
@@ -69,10 +75,10 @@ static const struct metric of_host[] = {
     METRIC(waiting, "Clients that wait", GAUGE, NUMBER),
     METRIC(queued, "Clients that wait without a dial for them", GAUGE, NUMBER),
     METRIC(down, "Whether it is down", GAUGE, NUMBER),
-    LABELLED(allocations, "Clients that were granted one", COUNTER, NUMBER, "from_cache",
-             name_of_source, WORLD_FROM),
-    LABELLED(allocation_failures, "Clients that were not", COUNTER, NUMBER, "function",
-             name_of_function, WORLD_FUNCTIONS),
+    LABELLED(grants, "Clients that were granted one", COUNTER, NUMBER, "from_cache", name_of_source,
+             WORLD_FROM),
+    LABELLED(failures, "Clients that were not", COUNTER, NUMBER, "function", name_of_function,
+             WORLD_FUNCTIONS),
     METRIC(refused, "Clients that were refused while it was down", COUNTER, NUMBER),
     METRIC(dials, "Dials", COUNTER, NUMBER),
     LABELLED(discards, "Connections that were closed", COUNTER, NUMBER, "reason", name_of_discard,
@@ -83,6 +89,9 @@ static const struct metric of_host[] = {
 #undef BLOCK
 
 static const struct metric_set process_set = {"", of_process, ARRAY_LEN(of_process)};
+static const struct metric_set dns_set = {"dns_", of_dns, ARRAY_LEN(of_dns)};
+static const struct metric_set loop_set = {"loop_", of_loop, ARRAY_LEN(of_loop)};
+static const struct metric_set log_set = {"log_", of_log, ARRAY_LEN(of_log)};
 static const struct metric_set listener_set = {"listener_", of_listener, ARRAY_LEN(of_listener)};
 static const struct metric_set host_set = {"upstream_", of_host, ARRAY_LEN(of_host)};
 
@@ -117,8 +126,12 @@ struct admin_world *admin_world_new(void)
         "[listener raw]\nlisten=127.0.0.1:8081\nupstream=" WORLD_RAW "\nreuse=quiet\npool=slow\n");
     const struct metric_labels web = {.pool = "default", .upstream = WORLD_WEB};
     const struct metric_labels raw = {.pool = "slow", .upstream = WORLD_RAW};
-    const struct metric_block blocks[] = {
-        {&process_set, &world->process, {.listener = NULL}},
+    const struct metric_labels none = {.listener = NULL};
+    const struct metric_block blocks[WORLD_BLOCKS] = {
+        {&process_set, &world->process, none},
+        {&dns_set, &world->process, none},
+        {&loop_set, &world->process, none},
+        {&log_set, &world->process, none},
         {&listener_set, &world->web_listener, {.listener = "web"}},
         {&listener_set, &world->raw_listener, {.listener = "raw"}},
         {&host_set, &world->web, web},

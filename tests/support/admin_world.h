@@ -13,12 +13,23 @@
 #define WORLD_START (INT64_C(1800000000) * USEC_PER_SEC) /* 2027-01-15T08:00:00Z */
 
 enum { WORLD_BUSY, WORLD_HELD, WORLD_CONNECTING, WORLD_IDLE, WORLD_CONNECTIONS };
+enum {
+    WORLD_BLOCK_PROCESS,
+    WORLD_BLOCK_DNS,
+    WORLD_BLOCK_LOOP,
+    WORLD_BLOCK_LOG,
+    WORLD_BLOCK_WEB_LISTENER,
+    WORLD_BLOCK_RAW_LISTENER,
+    WORLD_BLOCK_WEB,
+    WORLD_BLOCK_RAW,
+    WORLD_BLOCKS
+};
 enum { WORLD_NONE, WORLD_IMMEDIATE, WORLD_DEFERRED, WORLD_FROM };
 enum { WORLD_QUEUE, WORLD_RESOLVE, WORLD_CONNECT, WORLD_FUNCTIONS };
 
 struct world_process {
-    struct gauge clients, clients_limit, loop_lag, log_failing[2];
-    struct counter max_clients_reached, accept_pauses, dns_queries, dns_failures, log_lines_lost[2];
+    struct gauge clients, max_clients, lag, failing[2];
+    struct counter max_clients_reached, accept_pauses, queries, failures, lines_lost[2];
 };
 
 struct world_listener {
@@ -29,8 +40,7 @@ struct world_listener {
 
 struct world_host {
     struct gauge connections[WORLD_CONNECTIONS], waiting, queued, down;
-    struct counter allocations[WORLD_FROM], allocation_failures[WORLD_FUNCTIONS], refused, dials,
-        discards[2];
+    struct counter grants[WORLD_FROM], failures[WORLD_FUNCTIONS], refused, dials, discards[2];
     struct histogram wait, connect;
 };
 
@@ -38,7 +48,7 @@ struct admin_world {
     struct world_process process;
     struct world_listener web_listener, raw_listener;
     struct world_host web, raw;
-    struct metric_block blocks[5];
+    struct metric_block blocks[WORLD_BLOCKS];
     enum admin_life life;
     struct config *config;
     struct admin_ops ops;

@@ -59,7 +59,7 @@ static void test_text_format(void **state)
     counter_set(&world->web_listener.bytes[1], INT64_C(9007199254740993)); /* no double has it */
     gauge_set(&world->web.connections[WORLD_BUSY], 4);
     gauge_set(&world->web.connections[WORLD_BUSY], 1);
-    gauge_set(&world->process.loop_lag, 1500);
+    gauge_set(&world->process.lag, 1500);
     const char *all = text(false);
     assert_has(all,
                "# HELP kaproxy_listener_accepted_total Clients that were accepted, \"in all\",\\n"
@@ -122,8 +122,10 @@ static void test_histogram(void **state)
 /* Two kinds of blocks may have a metric of the same name: one family, with all samples. */
 static void test_family_is_in_one_place(void **state)
 {
-    struct metric_set other = *world->blocks[1].set;
-    struct metric_block blocks[] = {world->blocks[1], world->blocks[3], world->blocks[2]};
+    struct metric_set other = *world->blocks[WORLD_BLOCK_WEB_LISTENER].set;
+    struct metric_block blocks[] = {world->blocks[WORLD_BLOCK_WEB_LISTENER],
+                                    world->blocks[WORLD_BLOCK_WEB],
+                                    world->blocks[WORLD_BLOCK_RAW_LISTENER]};
     (void)state;
     blocks[2].set = &other;
     world->ops.blocks = blocks;
@@ -137,7 +139,7 @@ static void test_family_is_in_one_place(void **state)
 
 static void test_label_is_escaped(void **state)
 {
-    struct metric_block block = world->blocks[1];
+    struct metric_block block = world->blocks[WORLD_BLOCK_WEB_LISTENER];
     (void)state;
     block.labels.listener = "a\"b\\c\nd";
     world->ops.blocks = &block;

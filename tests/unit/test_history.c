@@ -49,7 +49,7 @@ static double rate(const char *name)
 
 static void assert_quantile(double share, usec_t low, usec_t high)
 {
-    struct figure figure = figure_of_web("wait");
+    struct figure figure = figure_of_web("upstream_wait");
     usec_t time;
     assert_true(history_quantile(world->history, &figure, share, world->input.now, &time));
     assert_true(time >= low && time <= high);
@@ -60,14 +60,14 @@ static void test_count_is_of_a_minute(void **state)
 {
     (void)state;
     counter_add(&world->web.dials, 3);
-    assert_int_equal(count("dials", -1), 3); /* no time has passed */
+    assert_int_equal(count("upstream_dials", -1), 3); /* no time has passed */
     admin_world_pass(world, 55 * USEC_PER_SEC);
-    assert_int_equal(count("dials", -1), 3);
+    assert_int_equal(count("upstream_dials", -1), 3);
     counter_add(&world->web.dials, 4);
     admin_world_pass(world, 10 * USEC_PER_SEC);
-    assert_int_equal(count("dials", -1), 4);
+    assert_int_equal(count("upstream_dials", -1), 4);
     admin_world_pass(world, 60 * USEC_PER_SEC);
-    assert_int_equal(count("dials", -1), 0);
+    assert_int_equal(count("upstream_dials", -1), 0);
 }
 
 /* Long after the ring has gone round. */
@@ -78,35 +78,35 @@ static void test_ring_goes_round(void **state)
         counter_add(&world->web.dials, 1);
         admin_world_pass(world, HISTORY_INTERVAL);
     }
-    assert_int_equal(count("dials", -1), 12);
+    assert_int_equal(count("upstream_dials", -1), 12);
 }
 
 static void test_labels_are_apart(void **state)
 {
     (void)state;
-    counter_add(&world->web.allocations[WORLD_NONE], 1);
-    counter_add(&world->web.allocations[WORLD_DEFERRED], 5);
-    counter_add(&world->raw.allocations[WORLD_DEFERRED], 9);
-    assert_int_equal(count("allocations", WORLD_NONE), 1);
-    assert_int_equal(count("allocations", WORLD_IMMEDIATE), 0);
-    assert_int_equal(count("allocations", WORLD_DEFERRED), 5);
-    assert_int_equal(count("allocations", -1), 6);
+    counter_add(&world->web.grants[WORLD_NONE], 1);
+    counter_add(&world->web.grants[WORLD_DEFERRED], 5);
+    counter_add(&world->raw.grants[WORLD_DEFERRED], 9);
+    assert_int_equal(count("upstream_grants", WORLD_NONE), 1);
+    assert_int_equal(count("upstream_grants", WORLD_IMMEDIATE), 0);
+    assert_int_equal(count("upstream_grants", WORLD_DEFERRED), 5);
+    assert_int_equal(count("upstream_grants", -1), 6);
 }
 
 static void test_rate_is_of_ten_seconds(void **state)
 {
     (void)state;
     counter_add(&world->web.dials, 1000);
-    assert_true(rate("dials") == 1000); /* not infinite */
+    assert_true(rate("upstream_dials") == 1000); /* not infinite */
     admin_world_pass(world, 5 * USEC_PER_SEC);
-    assert_true(rate("dials") == 200);
+    assert_true(rate("upstream_dials") == 200);
     admin_world_pass(world, 5 * USEC_PER_SEC);
     counter_add(&world->web.dials, 50);
-    assert_true(rate("dials") == 105);
+    assert_true(rate("upstream_dials") == 105);
     admin_world_pass(world, 5 * USEC_PER_SEC);
-    assert_true(rate("dials") == 5);
+    assert_true(rate("upstream_dials") == 5);
     admin_world_pass(world, 10 * USEC_PER_SEC);
-    assert_true(rate("dials") == 0);
+    assert_true(rate("upstream_dials") == 0);
 }
 
 /* Of a late copy the true span counts. */
@@ -117,24 +117,26 @@ static void test_late_copy(void **state)
     history_sample(world->history, world->input.now);
     counter_add(&world->web.dials, 400);
     world->input.now += 8 * USEC_PER_SEC;
-    assert_true(rate("dials") == 400.0 / 48);
+    assert_true(rate("upstream_dials") == 400.0 / 48);
 }
 
 static void test_gauges_and_strangers_are_0(void **state)
 {
     (void)state;
     gauge_set(&world->web.waiting, 7);
-    assert_int_equal(count("waiting", -1), 0);
+    assert_int_equal(count("upstream_waiting", -1), 0);
     assert_int_equal(count("no_such_thing", -1), 0);
     struct figure stranger = figure_of_web("no_such_thing");
     assert_int_equal(figure_total(&stranger), 0);
-    struct figure waiting = figure_of_web("waiting");
+    struct figure other = figure_of_web("waiting");
+    assert_null(other.metric);
+    struct figure waiting = figure_of_web("upstream_waiting");
     assert_int_equal(figure_total(&waiting), 7);
 }
 
 static void test_quantiles(void **state)
 {
-    struct figure wait = figure_of_web("wait"), dials = figure_of_web("dials");
+    struct figure wait = figure_of_web("upstream_wait"), dials = figure_of_web("upstream_dials");
     usec_t time;
     (void)state;
     assert_false(history_quantile(world->history, &wait, 0.5, world->input.now, &time));
@@ -173,7 +175,9 @@ static void test_quantile_error_is_bounded(void **state)
 static void test_subjects(void **state)
 {
     const struct metric_labels web = {.pool = "default", .upstream = WORLD_WEB};
-    struct metric_block blocks[] = {world->blocks[3], world->blocks[1], world->blocks[4]};
+    struct metric_block blocks[] = {world->blocks[WORLD_BLOCK_WEB],
+                                    world->blocks[WORLD_BLOCK_WEB_LISTENER],
+                                    world->blocks[WORLD_BLOCK_RAW]};
     (void)state;
     blocks[1].labels = blocks[2].labels = web;
     struct subjects *subjects = subjects_new(blocks, ARRAY_LEN(blocks));
@@ -181,9 +185,9 @@ static void test_subjects(void **state)
     assert_int_equal(subjects->list[0].count, 2);
     assert_int_equal(subjects->list[1].count, 1);
     assert_ptr_equal(subjects_find(subjects, &web), &subjects->list[0]);
-    struct figure figure = subjects_figure(subjects, &subjects->list[0], "accepted");
+    struct figure figure = subjects_figure(subjects, &subjects->list[0], "listener_accepted");
     assert_int_equal(figure.block_index, 1);
-    figure = subjects_figure(subjects, &subjects->list[1], "dials");
+    figure = subjects_figure(subjects, &subjects->list[1], "upstream_dials");
     assert_int_equal(figure.block_index, 2);
     subjects_free(subjects);
 }
@@ -202,7 +206,7 @@ static void test_shortage(void **state)
     (void)state;
     for (int nth = 1;; nth++) {
         shortage_of_calloc(nth);
-        struct history *history = history_new(world->blocks, 5, 0);
+        struct history *history = history_new(world->blocks, WORLD_BLOCKS, 0);
         if (!shortage_came()) {
             history_free(history);
             assert_true(nth > 5);

@@ -121,7 +121,7 @@ static void assert_place(const char *listener, const char *pool, const char *ups
 /* A pool that works: most clients get what is idle, some connections are dialled. */
 static void serve(unsigned clients, usec_t exchange)
 {
-    counter_add(&world->web.allocations[WORLD_IMMEDIATE], clients);
+    counter_add(&world->web.grants[WORLD_IMMEDIATE], clients);
     admin_world_times(&world->web.wait, clients, 20);
     admin_world_times(&world->web_listener.exchange, clients, exchange);
 }
@@ -152,7 +152,7 @@ static void test_short_waits_are_none(void **state)
 {
     (void)state;
     serve(1000, 5 * USEC_PER_MSEC);
-    counter_add(&world->web.allocations[WORLD_DEFERRED], 400);
+    counter_add(&world->web.grants[WORLD_DEFERRED], 400);
     admin_world_times(&world->web.wait, 400, 3 * USEC_PER_MSEC);
     fill(4, 7, 5 * USEC_PER_MSEC);
     assert_codes(NULL);
@@ -216,7 +216,7 @@ static void test_upstream_down(void **state)
     admin_world_pass(world, USEC_PER_SEC);
     admin_world_dial_fails(world, &world->hosts[0], &refused);
     admin_world_pass(world, 20 * USEC_PER_SEC);
-    counter_add(&world->web.allocation_failures[WORLD_CONNECT], 7);
+    counter_add(&world->web.failures[WORLD_CONNECT], 7);
     assert_one("upstream_failing", SEVERITY_CRITICAL, WORLD_WEB,
                "nobody listens there: Connection refused", "7 clients got an error",
                "Last failure: 2027-01-15T08:00:01Z (20 s ago)",
@@ -284,7 +284,7 @@ static void test_pool_too_small(void **state)
                "the first one for 2.1 s: max_per_host=4, all 4 are busy",
                "the pool is too small, or clients are too many", NULL);
     assert_place(NULL, "default", WORLD_WEB);
-    counter_add(&world->web.allocation_failures[WORLD_QUEUE], 2);
+    counter_add(&world->web.failures[WORLD_QUEUE], 2);
     assert_one("clients_waiting", SEVERITY_CRITICAL, "2 got none within timeout=120s", NULL);
 }
 
@@ -312,7 +312,7 @@ static void test_waits_lately(void **state)
 {
     (void)state;
     serve(60, 30 * USEC_PER_MSEC);
-    counter_add(&world->web.allocations[WORLD_DEFERRED], 40);
+    counter_add(&world->web.grants[WORLD_DEFERRED], 40);
     admin_world_times(&world->web.wait, 40, 300 * USEC_PER_MSEC);
     assert_one("waits_lately", SEVERITY_NOTICE, "40 of 100 clients", "max_per_host=4", NULL);
     admin_world_times(&world->web.wait, 40, 3 * USEC_PER_SEC);
@@ -327,8 +327,8 @@ static void test_dns_gone(void **state)
     const struct failure unresolved = {
         .function = "resolve", .text = "no answer from the name servers (asked 127.0.0.1:53)"};
     (void)state;
-    counter_add(&world->process.dns_queries, 4);
-    counter_add(&world->process.dns_failures, 4);
+    counter_add(&world->process.queries, 4);
+    counter_add(&world->process.failures, 4);
     admin_world_dial_fails(world, &world->hosts[1], &unresolved);
     assert_codes("dns_failing", "dns_failing", NULL);
     assert_words(&problems.list[0], "all look-ups of the last minute failed (4)");
@@ -337,7 +337,7 @@ static void test_dns_gone(void **state)
                                     " resolved (DNS): no answer from the name servers (asked"
                                     " 127.0.0.1:53)");
     assert_string_equal(problems.list[1].upstream, WORLD_RAW);
-    counter_add(&world->process.dns_queries, 4);
+    counter_add(&world->process.queries, 4);
     world->hosts[1].last_error_at = 0;
     assert_one("dns_failing", SEVERITY_WARNING, "4 of 8 look-ups", NULL);
 }
@@ -406,7 +406,7 @@ static void test_max_clients(void **state)
     gauge_set(&world->process.clients, 60);
     counter_add(&world->process.max_clients_reached, 2);
     assert_one("limit_reached", SEVERITY_WARNING, "reached 2 times in the last minute", NULL);
-    gauge_set(&world->process.clients_limit, 60);
+    gauge_set(&world->process.max_clients, 60);
     assert_one("limit_reached", SEVERITY_CRITICAL,
                "max_clients=100 allows (lowered to 60 by the limit of open files)", NULL);
 }
@@ -425,16 +425,16 @@ static void test_max_waiting_and_tunnels(void **state)
 static void test_log(void **state)
 {
     (void)state;
-    gauge_set(&world->process.log_failing[1], 1);
+    gauge_set(&world->process.failing[1], 1);
     assert_one("log_failing", SEVERITY_CRITICAL, "The access log (stdout) cannot be written",
                "its disk is full", "0 lost in the last minute", NULL);
-    counter_add(&world->process.log_lines_lost[1], 5);
+    counter_add(&world->process.lines_lost[1], 5);
     assert_one("log_failing", SEVERITY_CRITICAL, "5 lost in the last minute", NULL);
-    gauge_set(&world->process.log_failing[1], 0);
+    gauge_set(&world->process.failing[1], 0);
     assert_one("log_lines_lost", SEVERITY_WARNING, "access log", "5 lost in the last minute", NULL);
     admin_world_pass(world, 70 * USEC_PER_SEC);
     assert_one("log_lines_lost", SEVERITY_NOTICE, "none in the last minute", "5 since", NULL);
-    counter_add(&world->process.log_lines_lost[0], 1);
+    counter_add(&world->process.lines_lost[0], 1);
     assert_codes("log_lines_lost", "log_lines_lost", NULL);
     assert_words(&problems.list[0], "Lines of the log (stderr) are lost");
 }
@@ -454,7 +454,7 @@ static void test_loop(void **state)
     world->input.unanswered = 4200 * USEC_PER_MSEC;
     assert_one("loop_stalled", SEVERITY_CRITICAL, "has not answered for 4.2 s", NULL);
     world->input.unanswered = 0;
-    gauge_set(&world->process.loop_lag, 300 * USEC_PER_MSEC);
+    gauge_set(&world->process.lag, 300 * USEC_PER_MSEC);
     assert_one("loop_lag", SEVERITY_WARNING, "is 300 ms late", NULL);
 }
 
@@ -484,7 +484,7 @@ static void test_order(void **state)
         .function = "connect", .number = ECONNREFUSED, .text = "Connection refused"};
     (void)state;
     world->life = ADMIN_DRAINING;
-    gauge_set(&world->process.loop_lag, USEC_PER_SEC);
+    gauge_set(&world->process.lag, USEC_PER_SEC);
     fill(4, 1, USEC_PER_SEC);
     admin_world_dial_fails(world, &world->hosts[1], &refused);
     assert_codes("upstream_failing", "loop_lag", "clients_waiting", "draining", NULL);
@@ -497,9 +497,8 @@ static void test_long_texts(void **state)
     (void)state;
     memset(failure.text, 'x', sizeof(failure.text) - 1);
     memset(world->hosts[0].upstream, 'y', sizeof(world->hosts[0].upstream) - 1);
-    for (size_t i = 3; i < 4; i++)
-        world->blocks[i].labels.upstream = world->hosts[0].upstream;
-    struct history *history = history_new(world->blocks, 5, WORLD_NOW);
+    world->blocks[WORLD_BLOCK_WEB].labels.upstream = world->hosts[0].upstream;
+    struct history *history = history_new(world->blocks, WORLD_BLOCKS, WORLD_NOW);
     world->input.history = history;
     admin_world_dial_works(world, &world->hosts[0]);
     admin_world_pass(world, USEC_PER_SEC);
@@ -515,11 +514,11 @@ static void test_shortage(void **state)
     (void)state;
     fill(4, 20, USEC_PER_SEC);
     counter_add(&world->process.accept_pauses, 1);
-    gauge_set(&world->process.log_failing[0], 1);
-    gauge_set(&world->process.log_failing[1], 1);
-    gauge_set(&world->process.loop_lag, USEC_PER_SEC);
+    gauge_set(&world->process.failing[0], 1);
+    gauge_set(&world->process.failing[1], 1);
+    gauge_set(&world->process.lag, USEC_PER_SEC);
     gauge_set(&world->process.clients, 100);
-    counter_add(&world->process.dns_failures, 1);
+    counter_add(&world->process.failures, 1);
     world->life = ADMIN_STOPPING;
     gauge_set(&world->web.connections[WORLD_HELD], 3);
     for (unsigned nth = 1;; nth++) {

@@ -89,7 +89,7 @@ static void test_members(void **state)
     (void)state;
     world->input.show_sessions = true;
     make();
-    assert_members("", "kaproxy loop problems process listeners hosts pools sessions"
+    assert_members("", "kaproxy loop problems process listeners hosts pools tls sessions"
                        " sessions_left_out");
     assert_members("kaproxy", "version pid started now uptime state config");
     assert_members("loop", "lag answers snapshot_age");
@@ -104,7 +104,7 @@ static void test_members(void **state)
                                      " connect_timeout keep_alive max_age");
     world->input.show_sessions = false;
     make();
-    assert_members("", "kaproxy loop problems process listeners hosts pools");
+    assert_members("", "kaproxy loop problems process listeners hosts pools tls");
 }
 
 static void test_process(void **state)
@@ -113,8 +113,8 @@ static void test_process(void **state)
     world->life = ADMIN_DRAINING;
     world->input.unix_now += 90 * USEC_PER_SEC + 250 * USEC_PER_MSEC;
     world->input.snapshot_age = 1500 * USEC_PER_MSEC;
-    gauge_set(&world->process.loop_lag, 2500);
-    counter_add(&world->process.log_lines_lost[1], 4);
+    gauge_set(&world->process.lag, 2500);
+    counter_add(&world->process.lines_lost[1], 4);
     make();
     assert_number("kaproxy.started", 1800000000);
     assert_number("kaproxy.now", 1800000090.25);
@@ -186,10 +186,10 @@ static void test_hosts(void **state)
     gauge_set(&world->web.connections[WORLD_BUSY], 1);
     gauge_set(&world->web.connections[WORLD_IDLE], 2);
     gauge_set(&world->web.waiting, 6);
-    counter_add(&world->web.allocations[WORLD_NONE], 1);
-    counter_add(&world->web.allocations[WORLD_IMMEDIATE], 2);
-    counter_add(&world->web.allocations[WORLD_DEFERRED], 5);
-    counter_add(&world->web.allocation_failures[WORLD_QUEUE], 2);
+    counter_add(&world->web.grants[WORLD_NONE], 1);
+    counter_add(&world->web.grants[WORLD_IMMEDIATE], 2);
+    counter_add(&world->web.grants[WORLD_DEFERRED], 5);
+    counter_add(&world->web.failures[WORLD_QUEUE], 2);
     admin_world_times(&world->web.wait, 1, 400);
     admin_world_dial_fails(world, &world->hosts[0], &failure);
     world->hosts[0].down = true;
@@ -268,11 +268,11 @@ static void test_sessions(void **state)
 static void test_hosts_of_one_name(void **state)
 {
     (void)state;
-    world->blocks[4].labels = world->blocks[3].labels;
+    world->blocks[WORLD_BLOCK_RAW].labels = world->blocks[WORLD_BLOCK_WEB].labels;
     world->hosts[1] = world->hosts[0];
     world->hosts[1].oldest_wait = USEC_PER_SEC;
     gauge_set(&world->raw.waiting, 5);
-    struct history *history = history_new(world->blocks, 5, WORLD_NOW);
+    struct history *history = history_new(world->blocks, WORLD_BLOCKS, WORLD_NOW);
     world->input.history = history;
     make();
     assert_number("hosts.0.oldest_wait", 0);
@@ -309,7 +309,7 @@ static void test_shortage(void **state)
         .listener = "web", .client = "127.0.0.1:4711", .state = "reading"};
     world->snapshot.sessions = world->sessions;
     world->snapshot.session_count = 1;
-    gauge_set(&world->process.log_failing[0], 1);
+    gauge_set(&world->process.failing[0], 1);
     admin_world_times(&world->web.wait, 1, 400);
     make();
     json_set_alloc_funcs(short_malloc, counted_free);
