@@ -1,0 +1,65 @@
+/* Writes metrics, for programs that are to read them: write_metrics text|openmetrics [FILE].
+ *
+ * With the name of a kaproxy.ini they are all of a worker that has not begun, else made-up ones, with
+ * large numbers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "admin/exposition.h"
+#include "daemon/worker.h"
+#include "support/admin_world.h"
+
+static int write_out(const struct admin_ops *ops, bool openmetrics)
+{
+    struct evbuffer *out = evbuffer_new();
+    int result = out == NULL ? -1 : exposition_write(out, ops, openmetrics);
+    while (result == 0 && evbuffer_get_length(out) > 0)
+        result = evbuffer_write(out, 1) < 0 ? -1 : 0;
+    if (out != NULL)
+        evbuffer_free(out);
+    return result;
+}
+
+static int write_world(bool openmetrics)
+{
+    struct admin_world *world = admin_world_new();
+    for (unsigned i = 0; i < HISTOGRAM_LIMITS; i++) {
+        admin_world_times(&world->web.wait, i, histogram_limit(i));
+        admin_world_times(&world->web_listener.exchange, 1, histogram_limit(i) + 1);
+    }
+    gauge_set(&world->web.connections[WORLD_BUSY], 3);
+    gauge_set(&world->process.lag, 1234567);
+    counter_set(&world->web_listener.bytes[0], UINT64_MAX);
+    int result = write_out(&world->ops, openmetrics);
+    admin_world_free(world);
+    return result;
+}
+
+static int write_worker(const char *file, bool openmetrics)
+{
+    int result = -1;
+    struct config *config = config_load(file, stderr);
+    struct worker *worker = config == NULL ? NULL : worker_new(config, 100, 10);
+    if (worker != NULL) {
+        struct admin_ops ops = {.config = config};
+        ops.blocks = worker_metrics(worker, &ops.block_count);
+        result = write_out(&ops, openmetrics);
+    }
+    worker_free(worker);
+    config_free(config);
+    return result;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2 && argc != 3)
+        return 2;
+    bool openmetrics = strcmp(argv[1], "openmetrics") == 0;
+    return argc == 2 ? write_world(openmetrics) : write_worker(argv[2], openmetrics);
+}
