@@ -1,7 +1,7 @@
 /* Writes metrics, for programs that are to read them: write_metrics text|openmetrics [FILE].
  *
- * With the name of a kaproxy.ini they are all of a worker that has not begun, else made-up ones, with
- * large numbers. */
+ * With the name of a kaproxy.ini they are all of a worker that has not begun, else made-up ones,
+ * with large numbers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
