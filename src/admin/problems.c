@@ -166,24 +166,45 @@ static void find_descriptors(struct search *search)
                     pauses, plural(pauses));
 }
 
-/* As long as a name's last answer serves, no dial fails. */
+/* Hosts to which no connection can be opened for want of an address. */
+static unsigned count_unresolved(const struct search *search)
+{
+    const struct snapshot *snapshot = search->input->snapshot;
+    unsigned count = 0;
+    for (size_t i = 0; snapshot != NULL && i < snapshot->host_count; i++) {
+        const struct snapshot_host *row = &snapshot->hosts[i];
+        count += row->last_error_at != 0 && row->last_error_at >= row->last_connected_at &&
+                 search->input->unix_now - row->last_error_at <= PROBLEM_SHOWN &&
+                 strcmp(reason_code(&row->last_error), "dns_failing") == 0;
+    }
+    return count;
+}
+
+/* As long as a name's last answer serves, no dial fails. That look-ups fail alone means nothing:
+ * one family of addresses may be what does. */
 static void find_dns(struct search *search)
 {
     const struct subject *process = the_process(search);
-    uint64_t failed = lately(search, process, "dns_failures", NULL);
-    uint64_t all = lately(search, process, "dns_queries", NULL);
-    if (failed == 0)
+    uint64_t names = number_of(search, process, "dns_names_failing", NULL);
+    unsigned unresolved = count_unresolved(search);
+    if (names == 0 && unresolved == 0)
         return;
     struct problem *problem = problem_new(
-        search, failed >= all ? SEVERITY_CRITICAL : SEVERITY_WARNING, "dns_failing", &everywhere);
-    if (failed >= all)
-        problem_add(problem, "DNS: all look-ups of the last minute failed (%" PRIu64 ")", failed);
-    else
-        problem_add(problem, "DNS: %" PRIu64 " of %" PRIu64 " look-ups of the last minute failed",
-                    failed, all);
+        search, unresolved > 0 ? SEVERITY_CRITICAL : SEVERITY_WARNING, "dns_failing", &everywhere);
+    problem_add(problem, "DNS: ");
+    if (unresolved > 0)
+        problem_add(problem, "the names of %u upstream%s are not resolved%s", unresolved,
+                    plural(unresolved), names > 0 ? "; " : "");
+    if (names > 0)
+        problem_add(problem,
+                    "look-ups of %" PRIu64 " name%s fail, and what they resolved to last serves"
+                    " for up to 1 h",
+                    names, plural(names));
     problem_add(problem,
-                ". Where a name was resolved before, that serves for up to 1 h; the name servers"
-                " are %s%s",
+                "; %" PRIu64 " of %" PRIu64 " look-ups of the last minute failed. The name"
+                " servers are %s%s",
+                lately(search, process, "dns_failures", NULL),
+                lately(search, process, "dns_queries", NULL),
                 search->config->resolver[0] == '\0' ? "those of /etc/resolv.conf" : "resolver=",
                 search->config->resolver);
 }

@@ -7,7 +7,7 @@
  *   critical  loop_stalled         the loop does not answer
  *             upstream_down        fail_after has struck
  *             upstream_failing     no connection can be opened to it
- *             dns_failing          its name is not resolved
+ *             dns_failing          names are not resolved; a warning while old answers serve
  *             certificate_expired  the upstream's, or ours
  *             limit_reached        max_clients, or max_waiting: clients are turned away
  *             descriptors          accepting pauses for want of them

@@ -3,8 +3,7 @@
 
 #include "admin/problems_internal.h"
 
-/* A failure that nothing has come after is shown for so long, and is of now for a minute. */
-#define SHOWN (15 * 60 * USEC_PER_SEC)
+/* It is of now for a minute. */
 #define FRESH (60 * USEC_PER_SEC)
 
 static void add_refused(struct search *search, const struct host *host, struct problem *problem)
@@ -86,6 +85,6 @@ void problems_of_dials(struct search *search, const struct host *host)
         return;
     if (row->last_error_at < row->last_connected_at)
         find_some_failing(search, host);
-    else if (search->input->unix_now - row->last_error_at <= SHOWN)
+    else if (search->input->unix_now - row->last_error_at <= PROBLEM_SHOWN)
         find_failing(search, host);
 }

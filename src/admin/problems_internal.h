@@ -12,6 +12,9 @@
 #include "admin/names.h"
 #include "admin/problems.h"
 
+/* A failure to connect that nothing has come after is shown for so long. */
+#define PROBLEM_SHOWN (15 * 60 * USEC_PER_SEC)
+
 struct search {
     const struct status_input *input;
     const struct config *config;

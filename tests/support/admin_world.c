@@ -49,6 +49,7 @@ static const struct metric of_process[] = {
 static const struct metric of_dns[] = {
     METRIC(queries, "Look-ups of names", COUNTER, NUMBER),
     METRIC(failures, "Look-ups that failed", COUNTER, NUMBER),
+    METRIC(names_failing, "Names whose last answer still serves", GAUGE, NUMBER),
 };
 static const struct metric of_loop[] = {
     METRIC(lag, "How late the loop is", GAUGE, SECONDS),

@@ -28,7 +28,7 @@ enum { WORLD_NONE, WORLD_IMMEDIATE, WORLD_DEFERRED, WORLD_FROM };
 enum { WORLD_QUEUE, WORLD_RESOLVE, WORLD_CONNECT, WORLD_FUNCTIONS };
 
 struct world_process {
-    struct gauge clients, max_clients, lag, failing[2];
+    struct gauge clients, max_clients, lag, failing[2], names_failing;
     struct counter max_clients_reached, accept_pauses, queries, failures, lines_lost[2];
 };
 

@@ -331,15 +331,22 @@ static void test_dns_gone(void **state)
     counter_add(&world->process.failures, 4);
     admin_world_dial_fails(world, &world->hosts[1], &unresolved);
     assert_codes("dns_failing", "dns_failing", NULL);
-    assert_words(&problems.list[0], "all look-ups of the last minute failed (4)");
+    assert_words(&problems.list[0], "DNS: the names of 1 upstream are not resolved");
+    assert_words(&problems.list[0], "; 4 of 4 look-ups of the last minute failed");
     assert_words(&problems.list[0], "/etc/resolv.conf");
     assert_words(&problems.list[1], "No connection to " WORLD_RAW " can be opened: its name is not"
                                     " resolved (DNS): no answer from the name servers (asked"
                                     " 127.0.0.1:53)");
     assert_string_equal(problems.list[1].upstream, WORLD_RAW);
-    counter_add(&world->process.queries, 4);
-    world->hosts[1].last_error_at = 0;
-    assert_one("dns_failing", SEVERITY_WARNING, "4 of 8 look-ups", NULL);
+    world->hosts[1].last_error_at = 0; /* one family of addresses: all is well */
+    assert_codes(NULL);
+    gauge_set(&world->process.names_failing, 2);
+    assert_one("dns_failing", SEVERITY_WARNING, "look-ups of 2 names fail", "serves for up to 1 h",
+               NULL);
+    admin_world_dial_fails(world, &world->hosts[1], &unresolved);
+    admin_world_pass(world, USEC_PER_SEC);
+    admin_world_dial_works(world, &world->hosts[1]);
+    assert_one("dns_failing", SEVERITY_WARNING, "look-ups of 2 names fail", NULL);
 }
 
 /* Staged: certificate expired; theirs, and ours. */
@@ -375,6 +382,9 @@ static void test_clients_stuck(void **state)
     world->snapshot.sessions = world->sessions;
     world->snapshot.session_count = 2;
     assert_codes(NULL); /* there are other connections */
+    world->sessions[0].quiet = 200 * USEC_PER_SEC;
+    assert_codes(NULL);
+    world->sessions[0].quiet = 40 * USEC_PER_SEC;
     gauge_set(&world->raw.connections[WORLD_BUSY], 2);
     gauge_set(&world->raw.waiting, 1);
     world->hosts[1].oldest_wait = USEC_PER_SEC;
@@ -518,7 +528,7 @@ static void test_shortage(void **state)
     gauge_set(&world->process.failing[1], 1);
     gauge_set(&world->process.lag, USEC_PER_SEC);
     gauge_set(&world->process.clients, 100);
-    counter_add(&world->process.failures, 1);
+    gauge_set(&world->process.names_failing, 1);
     world->life = ADMIN_STOPPING;
     gauge_set(&world->web.connections[WORLD_HELD], 3);
     for (unsigned nth = 1;; nth++) {
