@@ -80,13 +80,6 @@ bool quantile(const struct search *search, const struct subject *subject, const 
     return history_quantile(search->input->history, &figure, share, search->input->now, time);
 }
 
-const struct subject *subject_of_listener(const struct search *search,
-                                          const struct config_listener *listener)
-{
-    const struct metric_labels labels = {.listener = listener->name};
-    return subjects_find(search->subjects, &labels);
-}
-
 /* Of the process */
 
 static const struct subject *the_process(const struct search *search)
@@ -318,6 +311,37 @@ static bool sort(struct problems *problems)
     return true;
 }
 
+/* False where memory is short. */
+static bool look_up(struct search *search)
+{
+    const struct config *config = search->config;
+    search->served = calloc(config->listener_count + 1, sizeof(*search->served));
+    for (size_t i = 0; search->served != NULL && i < config->listener_count; i++) {
+        const struct metric_labels labels = {.listener = config->listeners[i].name};
+        search->served[i] = (struct served){
+            .listener = subjects_find(search->subjects, &labels),
+            .host = names_find_host(search->subjects, config, &config->listeners[i])};
+    }
+    return search->served != NULL;
+}
+
+static void find_all(struct search *search)
+{
+    find_loop(search);
+    find_clients(search);
+    find_descriptors(search);
+    find_dns(search);
+    find_log(search, "messages", "log", search->config->log);
+    find_log(search, "access", "access log", search->config->access_log);
+    find_life(search);
+    for (size_t i = 0; i < search->subjects->count; i++) {
+        if (search->subjects->list[i].kind == SUBJECT_HOST)
+            find_host(search, &search->subjects->list[i]);
+    }
+    for (size_t i = 0; i < search->config->listener_count; i++)
+        find_listener(search, i);
+}
+
 int problems_find(struct problems *problems, const struct status_input *input)
 {
     *problems = (struct problems){.list = NULL};
@@ -325,19 +349,11 @@ int problems_find(struct problems *problems, const struct status_input *input)
                             .config = input->ops->config,
                             .subjects = history_subjects(input->history),
                             .found = problems};
-    find_loop(&search);
-    find_clients(&search);
-    find_descriptors(&search);
-    find_dns(&search);
-    find_log(&search, "messages", "log", search.config->log);
-    find_log(&search, "access", "access log", search.config->access_log);
-    find_life(&search);
-    for (size_t i = 0; i < search.subjects->count; i++) {
-        if (search.subjects->list[i].kind == SUBJECT_HOST)
-            find_host(&search, &search.subjects->list[i]);
-    }
-    for (size_t i = 0; i < search.config->listener_count; i++)
-        find_listener(&search, i);
+    if (look_up(&search))
+        find_all(&search);
+    else
+        search.failed = true;
+    free(search.served);
     if (!search.failed && sort(problems))
         return 0;
     problems_clear(problems);

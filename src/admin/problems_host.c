@@ -18,12 +18,6 @@ static bool is_framed(const struct config_listener *listener)
     return endpoint_scheme(&listener->upstream)->protocol != PROTOCOL_OPAQUE;
 }
 
-static bool is_of(const struct search *search, const struct host *host,
-                  const struct config_listener *listener)
-{
-    return names_find_host(search->subjects, search->config, listener) == host->subject;
-}
-
 static usec_t slow_for(const struct config_listener *listener)
 {
     usec_t quarter = listener->response_timeout / 4;
@@ -41,11 +35,11 @@ static void find_speed(const struct search *search, const struct host *host, str
     *speed = (struct speed){.listener = NULL};
     for (size_t i = 0; i < search->config->listener_count; i++) {
         const struct config_listener *listener = &search->config->listeners[i];
-        const struct subject *subject = subject_of_listener(search, listener);
+        const struct served *served = &search->served[i];
         usec_t half, most;
-        if (!is_framed(listener) || !is_of(search, host, listener) ||
-            !quantile(search, subject, "listener_exchange", 0.5, &half) ||
-            !quantile(search, subject, "listener_exchange", 0.99, &most) ||
+        if (served->host != host->subject || !is_framed(listener) ||
+            !quantile(search, served->listener, "listener_exchange", 0.5, &half) ||
+            !quantile(search, served->listener, "listener_exchange", 0.99, &most) ||
             (speed->listener != NULL && half <= speed->half))
             continue;
         *speed = (struct speed){half, most, listener};

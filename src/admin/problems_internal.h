@@ -15,10 +15,16 @@
 /* A failure to connect that nothing has come after is shown for so long. */
 #define PROBLEM_SHOWN (15 * 60 * USEC_PER_SEC)
 
+/* What a listener's numbers are of; NULL: no block is of it. */
+struct served {
+    const struct subject *listener, *host;
+};
+
 struct search {
     const struct status_input *input;
     const struct config *config;
     const struct subjects *subjects;
+    struct served *served; /* for each listener of the configuration; looked up once */
     struct problems *found;
     size_t room;
     bool failed; /* there was no memory */
@@ -60,10 +66,6 @@ uint64_t lately(const struct search *search, const struct subject *subject, cons
                 const char *value);
 bool quantile(const struct search *search, const struct subject *subject, const char *name,
               double share, usec_t *time);
-
-/* The subject of a listener; NULL: there is none. */
-const struct subject *subject_of_listener(const struct search *search,
-                                          const struct config_listener *listener);
 
 /* "3.2 s", "12 min". */
 #define SPAN_TEXT_MAX 32

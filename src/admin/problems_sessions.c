@@ -125,7 +125,7 @@ void problems_of_sessions(struct search *search, const struct host *host)
         const struct config_listener *listener = &search->config->listeners[i];
         struct quiet quiet = {.listener = listener};
         usec_t least = host->is_full ? QUIET_HURTS : QUIET, half = listener->idle_timeout / 2;
-        if (names_find_host(search->subjects, search->config, listener) != host->subject)
+        if (search->served[i].host != host->subject)
             continue;
         count(snapshot, half > 0 && half < least ? half : least, &quiet);
         find_silent(search, host, &quiet);
