@@ -14,6 +14,7 @@
 
 #include "admin/problems.h"
 #include "support/admin_world.h"
+#include "support/ini_text.h"
 
 static struct admin_world *world;
 static struct problems problems;
@@ -181,6 +182,30 @@ static void test_slow_without_pressure(void **state)
     assert_codes(NULL);
     serve(1, 12 * USEC_PER_SEC);
     assert_one("upstream_slow", SEVERITY_WARNING, "response_timeout=20s is near", NULL);
+}
+
+/* One upstream, with two kinds of TLS settings: it is the second one's host that is slow. */
+static void test_hosts_of_one_name(void **state)
+{
+    struct config *config = world->config;
+    (void)state;
+    world->ops.config = ini_load("[listener web]\nlisten=127.0.0.1:80\nupstream=https://x\n"
+                                 "[listener raw]\nlisten=127.0.0.1:81\nupstream=https://x\n"
+                                 "tls_min_version=1.3\n");
+    world->blocks[WORLD_BLOCK_WEB].labels =
+        (struct metric_labels){.pool = "default", .upstream = "https://x:443", .tls = "web"};
+    world->blocks[WORLD_BLOCK_RAW].labels =
+        (struct metric_labels){.pool = "default", .upstream = "https://x:443", .tls = "raw"};
+    struct history *history = history_new(world->blocks, WORLD_BLOCKS, WORLD_NOW);
+    world->input.history = history;
+    world->input.snapshot = NULL;
+    admin_world_times(&world->web_listener.exchange, 20, USEC_PER_MSEC);
+    admin_world_times(&world->raw_listener.exchange, 20, 3 * USEC_PER_SEC);
+    gauge_set(&world->raw.connections[WORLD_BUSY], 4);
+    assert_one("upstream_slow", SEVERITY_WARNING, "of listener raw took 2.4 s", NULL);
+    history_free(history);
+    config_free((struct config *)(uintptr_t)world->ops.config);
+    world->ops.config = config;
 }
 
 /* Staged: an upstream that takes requests, and says nothing. */
@@ -395,6 +420,9 @@ static void test_clients_stuck(void **state)
                                     " in which nothing has moved for up to 41 s (127.0.0.1:5001)");
     assert_words(&problems.list[1], "all 2 are taken (max_per_host), and 1 other waits for one");
     assert_words(&problems.list[1], "idle_timeout=300s ends them");
+    world->sessions[0].conn = 0; /* it has none any more */
+    assert_codes("clients_waiting", "clients_stuck", NULL);
+    assert_words(&problems.list[1], "1 client of listener raw keeps a connection");
     world->snapshot.sessions = NULL;
     world->listeners[1].longest_quiet = 50 * USEC_PER_SEC;
     assert_codes("clients_waiting", "clients_stuck", NULL);
@@ -554,6 +582,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_short_waits_are_none, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_upstream_slow, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_slow_without_pressure, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_hosts_of_one_name, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_upstream_silent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_upstream_down, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_upstream_down_by_fail_after, set_up, tear_down),
