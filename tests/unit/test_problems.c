@@ -22,28 +22,26 @@ static struct problems problems;
 static unsigned until_failure;
 static bool failed;
 
+static bool fails(void)
+{
+    if (until_failure == 0 || --until_failure > 0)
+        return false;
+    errno = ENOMEM;
+    return failed = true;
+}
+
 void *__real_reallocarray(void *memory, size_t count, size_t size);
 void *__wrap_reallocarray(void *memory, size_t count, size_t size);
 void *__wrap_reallocarray(void *memory, size_t count, size_t size)
 {
-    if (until_failure > 0 && --until_failure == 0) {
-        failed = true;
-        errno = ENOMEM;
-        return NULL;
-    }
-    return __real_reallocarray(memory, count, size);
+    return fails() ? NULL : __real_reallocarray(memory, count, size);
 }
 
 void *__real_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size)
 {
-    if (until_failure > 0 && --until_failure == 0) {
-        failed = true;
-        errno = ENOMEM;
-        return NULL;
-    }
-    return __real_calloc(count, size);
+    return fails() ? NULL : __real_calloc(count, size);
 }
 
 static int set_up(void **state)
