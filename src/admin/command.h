@@ -4,8 +4,6 @@
 #define KAPROXY_COMMAND_H
 
 #include "base/log.h"
-#include "base/util.h"
-#include "net/mailbox.h"
 
 enum command_verb {
     COMMAND_PAUSE,     /* clients wait, connections end as they are released */
@@ -35,8 +33,8 @@ struct command {
     unsigned busy;    /* leases still in use there, or sessions */
     char text[COMMAND_TEXT_MAX]; /* a sentence */
 
-    struct message message;                /* the worker's and the control thread's */
-    void (*done)(struct command *command); /* on the control thread */
+    /* On the control thread; may free it, and ask for the next one. */
+    void (*done)(struct command *command);
 };
 
 #endif

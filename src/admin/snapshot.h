@@ -13,7 +13,6 @@
 #include "base/util.h"
 #include "net/address.h"
 #include "net/endpoint.h"
-#include "net/mailbox.h"
 
 struct snapshot_host {
     const char *pool; /* borrowed from the configuration */
@@ -49,7 +48,7 @@ struct snapshot_session {
 };
 
 struct snapshot {
-    int64_t taken_at; /* microseconds of Unix time */
+    int64_t taken_at; /* microseconds of Unix time; 0: it was not, for the worker has ended */
     struct snapshot_host *hosts;
     size_t host_count;
     struct snapshot_listener *listeners;
@@ -62,10 +61,10 @@ struct snapshot {
 
 /* Asked for by the control thread, one at a time. */
 struct snapshot_request {
-    struct snapshot
-        snapshot; /* counts say how many rows there are room for, then how many are used */
-    struct message message;                         /* the worker's and the control thread's */
-    void (*done)(struct snapshot_request *request); /* on the control thread */
+    /* Counts say how many rows there is room for, then how many are used. */
+    struct snapshot snapshot;
+    /* On the control thread; may free it, and ask for the next one. */
+    void (*done)(struct snapshot_request *request);
 };
 
 #endif

@@ -6,6 +6,7 @@
 #ifndef KAPROXY_WORKER_H
 #define KAPROXY_WORKER_H
 
+#include "admin/admin_ops.h"
 #include "base/metric.h"
 #include "base/util.h"
 #include "config/config.h"
@@ -24,7 +25,8 @@ void worker_free(struct worker *worker);
  * borrowed until worker_join. 0, or -1 when it could not start (logged). */
 MUST_CHECK int worker_start(struct worker *worker, struct mailbox *mailbox, struct message *ended);
 
-/* Waits for the end of its thread, which must have been told to stop. */
+/* Waits for the end of its thread, which must have been told to stop. What was asked of it is
+ * answered then at the latest. */
 void worker_join(struct worker *worker);
 
 /* While its thread runs; these only post a message to it. */
@@ -44,5 +46,14 @@ usec_t worker_unanswered(const struct worker *worker);
 /* All there is to see: the process's blocks, listeners, TLS clients, hosts, pools, each in the order
  * of the configuration. Any thread may read them as long as the worker is not freed. */
 const struct metric_block *worker_metrics(const struct worker *worker, size_t *count);
+
+/* As in admin_ops.h: one of each at a time, which is borrowed until `done` is called, and that is
+ * always, and never from inside. A command that comes too late is answered with 409, and a snapshot
+ * with none. */
+void worker_command(struct worker *worker, struct command *command);
+void worker_snapshot(struct worker *worker, struct snapshot_request *request);
+
+/* May be asked for at any time. */
+enum admin_life worker_life(const struct worker *worker);
 
 #endif
