@@ -74,13 +74,18 @@ static const struct metric metrics[] = {
 const struct metric_set log_metrics = {
     .prefix = "log_", .metrics = metrics, .count = ARRAY_LEN(metrics)};
 
-enum log_level log_threshold = LOG_LEVEL_NOTICE;
+_Atomic enum log_level log_threshold = LOG_LEVEL_NOTICE;
 
 static enum log_format access_format; /* while there is one thread it is set */
 static atomic_bool ready;             /* log_ready was called */
 
 static const char *const level_names[] = {"error", "warning", "notice", "info", "debug"};
 static const int severities[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
+
+const char *log_level_name(enum log_level level)
+{
+    return level_names[level];
+}
 
 /* Asked for once: a line costs no system call. */
 int log_process_id(void)
@@ -139,11 +144,16 @@ static size_t tell_lost_accesses(char line[LOG_LOSS_MAX], unsigned long lost)
 
 /* Opening and closing */
 
+void log_set_level(enum log_level level)
+{
+    atomic_store_explicit(&log_threshold, level, memory_order_relaxed);
+}
+
 int log_open(const char *target, enum log_level level)
 {
     if (log_sink_open(&log_sinks[LOG_MESSAGES], target) < 0)
         return -1;
-    log_threshold = level;
+    log_set_level(level);
     return 0;
 }
 

@@ -12,6 +12,7 @@
 #ifndef KAPROXY_LOG_H
 #define KAPROXY_LOG_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -57,12 +58,18 @@ void log_reopen(void);
  * Messages go to standard error then. */
 void log_close(void);
 
-/* Asked many times for each exchange. */
-extern enum log_level log_threshold; /* for log_enabled */
+/* Which messages are logged from now on. Any thread. */
+void log_set_level(enum log_level level);
+
+/* Asked many times for each exchange, by any thread. */
+extern _Atomic enum log_level log_threshold; /* for log_enabled */
 static inline bool log_enabled(enum log_level level)
 {
-    return level <= log_threshold;
+    return level <= atomic_load_explicit(&log_threshold, memory_order_relaxed);
 }
+
+/* As in the configuration: "notice". */
+const char *log_level_name(enum log_level level);
 
 bool log_access_enabled(void);
 
