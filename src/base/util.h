@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
 /* A time or a span in microseconds. A time is read from the loop's monotonic clock. */
 typedef int64_t usec_t;
@@ -25,6 +26,14 @@ typedef int64_t usec_t;
 #define ALWAYS_INLINE     inline __attribute__((always_inline))
 #define COLD              __attribute__((cold))     /* seldom called: kept out of the way */
 #define NOINLINE          __attribute__((noinline)) /* lest it make its fast caller slow */
+
+/* Microseconds of Unix time, for people: it may jump. No system call. */
+static inline int64_t unix_time(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * USEC_PER_SEC + now.tv_nsec / 1000;
+}
 
 /* strerror(3), and what to do about it where that is for the operator. Any thread may call either:
  * glibc and musl have a constant text for each number that errno can have. */

@@ -74,7 +74,7 @@ static const char *check_waiters(const struct core_host *host)
             return "a waiter beside an idle connection";
         serial = waiter->serial;
     }
-    unsigned dials = core_host_dials(host);
+    unsigned dials = core_host_is_open(host) ? core_host_dials(host) : 0;
     if (choosing != host->choosing || host->settles != (core_host_settler(host) != NULL))
         return "waiters that would settle for less are miscounted";
     if (waiting != host->waiting || have_dial != host->have_dial ||
@@ -97,6 +97,18 @@ static const char *check_health(const struct core_host *host)
                    core_host_open(host) < core->limits.max_per_host;
     return may_try == heap_contains(&host->needs_dial) ? NULL
                                                        : "a host that is down is not to be tried";
+}
+
+/* One that is not open has nothing idle, and nothing is dialled for it. */
+static const char *check_service(const struct core_host *host)
+{
+    if (core_host_is_open(host))
+        return NULL;
+    if (host->count[CONN_IDLE] > 0 || host->down || host->wants_preconnected ||
+        core_due_is_set(&host->retry) || heap_contains(&host->needs_dial))
+        return "a host that is paused, or drains, has or wants a connection";
+    return host->service == SERVICE_DRAINING && host->waiting > 0 ? "a waiter of a host that drains"
+                                                                  : NULL;
 }
 
 static const char *check_host(const struct core_host *host)
@@ -123,9 +135,11 @@ static const char *check_host(const struct core_host *host)
         return "max_tunnels is exceeded";
     if (core_host_dials(host) > core->limits.max_connecting)
         return "max_connecting is exceeded";
-    if (core_host_is_empty(host) && !host->retained && !host->keeps_preconnected && !host->empty)
+    if (core_host_is_empty(host) && !core_host_stays(host) && !host->empty)
         return "an empty host is not to be freed";
     const char *wrong = check_health(host);
+    if (wrong == NULL)
+        wrong = check_service(host);
     return wrong != NULL ? wrong : check_waiters(host);
 }
 

@@ -134,9 +134,14 @@ static enum pool_discard objection_of_peek(const struct core_conn *conn, enum po
     return POOL_DISCARD_COUNT;
 }
 
+/* What is against it besides what a peek finds. */
 static enum pool_discard objection_of_limits(const struct core_conn *conn, usec_t now)
 {
     const struct pool_limits *limits = &conn->host->core->limits;
+    if (!core_host_is_open(conn->host))
+        return DISCARD_PAUSED;
+    if (conn->retired)
+        return DISCARD_RECONNECT;
     if (conn->max_age > 0 && now - conn->born >= conn->max_age)
         return DISCARD_MAX_AGE;
     if (conn->address_gone)
@@ -174,12 +179,19 @@ bool core_conn_is_fit(struct core_conn *conn, enum pool_peek peek, usec_t now)
     return false;
 }
 
+static enum pool_discard park_objection(const struct core_conn *conn)
+{
+    if (conn->address_gone)
+        return DISCARD_ADDRESS_GONE;
+    return conn->retired ? DISCARD_RECONNECT : DISCARD_SHUTDOWN;
+}
+
 void core_conn_park(struct core_conn *conn, usec_t now)
 {
     struct pool_core *core = conn->host->core;
     usec_t keep_alive = core->limits.keep_alive;
-    if (core->phase != POOL_OPEN || conn->address_gone) {
-        core_conn_close(conn, conn->address_gone ? DISCARD_ADDRESS_GONE : DISCARD_SHUTDOWN, false);
+    if (core->phase != POOL_OPEN || conn->address_gone || conn->retired) {
+        core_conn_close(conn, park_objection(conn), false);
         return;
     }
     bool hinted = conn->idle_hint != 0 && conn->idle_hint < keep_alive;

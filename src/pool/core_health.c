@@ -24,7 +24,8 @@ static void refuse_waiters(struct core_host *host)
 void core_health_failed(struct core_host *host, usec_t now)
 {
     struct pool_core *core = host->core;
-    if (core->limits.fail_after == 0 || host->down || ++host->failed < core->limits.fail_after)
+    if (core->limits.fail_after == 0 || !core_host_is_open(host) || host->down ||
+        ++host->failed < core->limits.fail_after)
         return;
     host->down = true;
     host->listed = true; /* so that core_host_update sees to it from now on */
@@ -35,6 +36,16 @@ void core_health_failed(struct core_host *host, usec_t now)
     refuse_waiters(host);
     core_host_update(host);
     core_serve_trim(host);
+}
+
+void core_health_forget(struct core_host *host)
+{
+    host->failed = 0;
+    host->backoff = 0;
+    host->core->down -= host->down;
+    host->down = false;
+    gauge_set(&host->stats.down, 0);
+    core_due_clear(host->core, &host->retry);
 }
 
 /* The backoff stays until a connection proves useful: where dials succeed just once in a while the

@@ -29,6 +29,7 @@ int core_host_add(struct pool_core *core, struct core_host *host)
         return -1;
     }
     host->core = core;
+    host->service = core->service;
     host->retry.kind = DUE_RETRY;
     TAILQ_INIT(&host->waiters);
     for (int state = 0; state < CONN_STATES; state++)
@@ -131,12 +132,14 @@ struct core_request *core_host_settler(const struct core_host *host)
     return waiter;
 }
 
-/* Sees to it that the oldest min(dials, waiters) have a dial. Each change of either moves the
- * border by one. */
+/* Sees to it that the oldest min(dials, waiters) have a dial, where the host is open. Each change
+ * of either moves the border by one. */
 static void assign_dials(struct core_host *host)
 {
     unsigned dials = core_host_dials(host);
     unsigned target = dials < host->waiting ? dials : host->waiting;
+    if (!core_host_is_open(host))
+        target = 0;
     while (host->have_dial < target) {
         host->without_dial->has_dial = true;
         host->without_dial = TAILQ_NEXT(host->without_dial, link);
@@ -166,6 +169,8 @@ static bool is_to_be_tried(const struct core_host *host)
  * anyway. One that an idle one would serve as well does not insist after dials that failed. */
 static bool needs_dial(const struct core_host *host)
 {
+    if (!core_host_is_open(host))
+        return false;
     if (host->down)
         return is_to_be_tried(host);
     if (host->without_dial == NULL || !core_host_may_dial(host))
@@ -181,8 +186,8 @@ static bool needs_dial(const struct core_host *host)
 static bool wants_preconnected(const struct core_host *host)
 {
     const struct pool_core *core = host->core;
-    return host->keeps_preconnected && core->phase == POOL_OPEN && !host->down &&
-           !core_due_is_set(&host->retry) && host->without_dial == NULL &&
+    return host->keeps_preconnected && core->phase == POOL_OPEN && core_host_is_open(host) &&
+           !host->down && !core_due_is_set(&host->retry) && host->without_dial == NULL &&
            core_host_may_dial(host) && core_host_open(host) < core->limits.max_per_host &&
            host->count[CONN_IDLE] + core_host_excess(host) < core->limits.min_idle;
 }
@@ -236,7 +241,7 @@ static void update_settling(struct core_host *host)
 
 static void update_empty(struct core_host *host)
 {
-    bool empty = !host->retained && !host->keeps_preconnected && core_host_is_empty(host);
+    bool empty = core_host_is_empty(host) && !core_host_stays(host);
     if (empty && !host->empty)
         TAILQ_INSERT_TAIL(&host->core->empties, host, empties);
     else if (!empty && host->empty)
@@ -248,7 +253,7 @@ static void update_empty(struct core_host *host)
 void core_host_update(struct core_host *host)
 {
     if (host->waiting + core_host_dials(host) == 0 && !host->keeps_preconnected && !host->listed &&
-        (host->retained || !core_host_is_empty(host)))
+        (core_host_stays(host) || !core_host_is_empty(host)))
         return;
     assign_dials(host);
     update_needs_dial(host);
@@ -269,7 +274,8 @@ static usec_t jitter(struct pool_core *core, usec_t span)
 void core_host_back_off(struct core_host *host, usec_t now)
 {
     struct pool_core *core = host->core;
-    if ((!host->keeps_preconnected && !host->down) || core_due_is_set(&host->retry))
+    if ((!host->keeps_preconnected && !host->down) || !core_host_is_open(host) ||
+        core_due_is_set(&host->retry))
         return;
     host->backoff = host->backoff == 0 ? BACKOFF_MIN : host->backoff * 2;
     if (host->backoff > BACKOFF_MAX)

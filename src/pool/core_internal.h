@@ -1,11 +1,12 @@
 /* What the files of the pool's core share; for them alone. Lowest first:
  *
- *   core_host.c   a host: its waiters, which of them have a dial, what it wants
- *   core_conn.c   a connection: its transitions, its limits, its end
- *   core_serve.c  who gets what: connections to waiters, places to dials
- *   core_health.c a host that is down
- *   pool_core.c   the events
- *   core_check.c  counts against lists, for tests */
+ *   core_host.c    a host: its waiters, which of them have a dial, what it wants
+ *   core_conn.c    a connection: its transitions, its limits, its end
+ *   core_serve.c   who gets what: connections to waiters, places to dials
+ *   core_health.c  a host that is down
+ *   core_service.c a host that is paused, or drains; new connections for old
+ *   pool_core.c    the events
+ *   core_check.c   counts against lists, for tests */
 #ifndef KAPROXY_CORE_INTERNAL_H
 #define KAPROXY_CORE_INTERNAL_H
 
@@ -46,6 +47,18 @@ static inline unsigned core_open(const struct pool_core *core)
 static inline unsigned core_host_dials(const struct core_host *host)
 {
     return host->count[CONN_CONNECTING] + host->to_dial;
+}
+
+static inline bool core_host_is_open(const struct core_host *host)
+{
+    return host->service == SERVICE_OPEN;
+}
+
+/* Though nothing refers to it. */
+static inline bool core_host_stays(const struct core_host *host)
+{
+    return host->retained || host->keeps_preconnected ||
+           (!core_host_is_open(host) && host->core->phase != POOL_SHUT);
 }
 
 /* Whether max_connecting leaves room for one more dial. */
@@ -198,6 +211,11 @@ bool core_serve_has_place(const struct core_host *host);
  * go for it is put on the user's list. */
 bool core_serve_dial(struct pool_core *core, struct pool_action *action);
 
+/* core_service.c */
+
+/* The request, which is no waiter, is for a host that drains [45]. */
+void core_service_refuse(struct core_request *request);
+
 /* core_health.c */
 
 /* A dial failed by its host: if it is one too many in a row the host is down, and nobody waits for
@@ -207,5 +225,7 @@ void core_health_failed(struct core_host *host, usec_t now);
 void core_health_succeeded(struct core_host *host);
 /* The host of this request, which is no waiter, is down: it gets what is idle, or fails [40]. */
 void core_health_refuse(struct core_request *request);
+/* Forgets how its dials have gone [44]. */
+void core_health_forget(struct core_host *host);
 
 #endif

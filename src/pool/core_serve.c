@@ -105,6 +105,10 @@ struct core_request *core_serve_place(struct core_conn *conn, usec_t now)
 {
     struct core_host *host = conn->host;
     struct core_request *waiter = host->waiting == 0 ? NULL : core_host_waiter_for(host, conn);
+    if (!core_host_is_open(host)) {
+        core_conn_close(conn, DISCARD_PAUSED, false);
+        return NULL;
+    }
     if (!core_conn_has_place(conn)) {
         core_conn_close(conn, DISCARD_MAX_PER_HOST, false);
         return NULL;
@@ -129,8 +133,8 @@ void core_serve_trim(struct core_host *host)
 {
     struct pool_core *core = host->core;
     unsigned keep = host->down && core->phase != POOL_SHUT;
-    if (host->keeps_preconnected && !host->down && core->phase == POOL_OPEN &&
-        host->count[CONN_IDLE] < core->limits.min_idle)
+    if (host->keeps_preconnected && core_host_is_open(host) && !host->down &&
+        core->phase == POOL_OPEN && host->count[CONN_IDLE] < core->limits.min_idle)
         keep = core->limits.min_idle - host->count[CONN_IDLE];
 
     struct core_conn *conn = TAILQ_FIRST(&host->conns[CONN_CONNECTING]), *next;
@@ -191,6 +195,8 @@ bool core_serve_has_place(const struct core_host *host)
 {
     if (host->settles)
         return true;
+    if (!core_host_is_open(host))
+        return false;
     if (!heap_contains(&host->needs_dial))
         return is_place_coming(host);
     return is_place_free(host) || !may_evict(host->core) || core_serve_victim(host) != NULL;

@@ -80,6 +80,15 @@ unsigned pool_recoveries(const struct pool_host *host)
     return host->outage.recoveries;
 }
 
+/* 0: the pool's timeout; negative: none. */
+static usec_t time_left(const struct allocation *allocation)
+{
+    if (allocation->waited == 0)
+        return allocation->timeout;
+    usec_t left = pool_timeout(allocation) - allocation->waited;
+    return left > 0 ? left : -1;
+}
+
 int pool_allocate(struct pool *pool, struct allocation *allocation)
 {
     if (pool->core.phase == POOL_SHUT) {
@@ -88,7 +97,7 @@ int pool_allocate(struct pool *pool, struct allocation *allocation)
     }
     usec_t now = loop_now(pool->loop);
     allocation->pool = pool;
-    allocation->asked_at = now;
+    allocation->asked_at = now - allocation->waited;
     allocation->held_up_at = 0;
     allocation->stream = NULL;
     allocation->failure = NULL;
@@ -100,7 +109,7 @@ int pool_allocate(struct pool *pool, struct allocation *allocation)
         pool_names_refresh(host);
     allocation->host = host;
     const struct core_wish wish = {
-        .tag = allocation->tag, .timeout = allocation->timeout, .fresh = allocation->fresh};
+        .tag = allocation->tag, .timeout = time_left(allocation), .fresh = allocation->fresh};
     int result = pool_core_request(&host->core, &allocation->request, &wish, now);
     pool_io_run(pool);
     if (pool_is_waiting(allocation) && !allocation->request.has_dial)

@@ -11,6 +11,7 @@
 #include <sys/queue.h>
 
 #include "base/failure.h"
+#include "base/service.h"
 #include "base/util.h"
 #include "net/dialer.h"
 #include "net/endpoint.h"
@@ -29,6 +30,7 @@ struct allocation {
     const struct endpoint *endpoint; /* borrowed until the grant */
     struct pool_host *retained; /* that endpoint's host, by pool_retain: saves looking for it */
     usec_t timeout;             /* 0: the pool's; negative: fails at once [21] */
+    usec_t waited;              /* how much of that was over before it was asked for */
     bool fresh;                 /* only a connection that nobody has used before */
     const struct pool_tag *tag; /* what it is to be in, rather than not [33]: the connection that is
                                    granted may have another tag. NULL: that makes no difference.
@@ -94,7 +96,8 @@ unsigned pool_recoveries(const struct pool_host *host);
  * allocate, EAGAIN, "too many waiting (max_waiting = 1024)" [15]; when its time is over with
  * ETIMEDOUT [20] and function resolve, connect or tls, which is what a dial for it was at, or else
  * queue, with the limit that held it up; while its host is down and has nothing idle, with function
- * allocate, EHOSTDOWN, since when that is and why [40]. */
+ * allocate, EHOSTDOWN, since when that is and why [40]; while it drains, with function allocate,
+ * ESHUTDOWN [45]. */
 MUST_CHECK int pool_allocate(struct pool *pool, struct allocation *allocation);
 
 /* Takes an allocation back in any stage before its grant is delivered [28]. */
@@ -172,6 +175,43 @@ MUST_CHECK int pool_keep_preconnected(struct pool *pool, const struct endpoint *
  * they stay unread, and the connection stays idle. For this endpoint's host, which must keep
  * preconnected ones. */
 void pool_expect_greeting(struct pool *pool, const struct endpoint *endpoint);
+
+/* What an operator wants. It holds until it is called again; NULL for a host: all hosts of the
+ * pool, and those that come later.
+ *
+ * PAUSED: nothing is granted and nothing dialled; what is idle is closed, and so is what is leased
+ * when that ends. Allocations wait in order, within their time and max_waiting [43]. DRAINING: the
+ * same, but nobody waits: allocations fail with function allocate, ESHUTDOWN [45]. OPEN: those that
+ * wait are served in order. What has been granted is not taken back, also where that has not been
+ * delivered yet. */
+void pool_set_service(struct pool *pool, struct pool_host *host, enum service service);
+enum service pool_get_service(const struct pool_host *host);
+
+/* Retires all connections that there are now, also those being dialled: what is idle is closed, and
+ * what is leased when that ends; nobody waits for that [46]. NULL: of all hosts. */
+void pool_reconnect(struct pool *pool, struct pool_host *host);
+
+/* How many connections to it are leased, held ones included. */
+unsigned pool_leases(const struct pool_host *host);
+
+/* The hosts, in the order in which they were added, and who waits for one, oldest first: whoever
+ * comes behind this one; NULL: the first. NULL: there is none. */
+struct pool_host *pool_next_host(const struct pool *pool, const struct pool_host *after);
+struct allocation *pool_next_waiting(const struct pool_host *host, const struct allocation *after);
+
+/* What there is to see of a host, besides numbers. Times are microseconds of Unix time, 0: never;
+ * pointers are valid until something happens. */
+struct pool_view {
+    const struct endpoint *endpoint;
+    enum service service;
+    bool down;
+    int64_t down_since;
+    const struct failure *last_error; /* of a dial, the last one ever */
+    int64_t last_error_at;
+    int64_t last_connected_at; /* when a dial succeeded last */
+    usec_t oldest_wait;        /* how long the oldest waiter has waited; 0: nobody waits */
+};
+void pool_view(const struct pool_host *host, struct pool_view *view);
 
 /* For a soft stop: closes what is idle and keeps nothing idle from now on; waiters are served. */
 void pool_drain(struct pool *pool);

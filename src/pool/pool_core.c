@@ -70,8 +70,10 @@ static void time_out(struct core_request *request)
 {
     struct core_host *host = request->host;
     request->limit = pool_core_limit(host);
-    request->queued =
-        request->limit == LIMIT_MAX_OPEN ? host->core->queued : host->waiting - host->have_dial;
+    request->paused = host->service == SERVICE_PAUSED;
+    request->queued = request->limit == LIMIT_MAX_OPEN && !request->paused
+                          ? host->core->queued
+                          : host->waiting - host->have_dial;
     core_host_remove_waiter(request);
     core_serve_fail(host->core, request, CORE_REQUEST_TIMED_OUT);
     core_serve_trim(host);
@@ -223,7 +225,7 @@ struct core_request *pool_core_dial_refused(struct core_host *host, bool preconn
     struct core_request *waiter = host->without_dial;
     if (preconnect || host->down)
         core_host_back_off(host, now);
-    if (preconnect || waiter == NULL)
+    if (preconnect || waiter == NULL || !core_host_is_open(host))
         return NULL;
     end_by_dial(waiter);
     core_serve_trim(host);
@@ -257,7 +259,7 @@ static void end_dial(struct core_conn *conn)
 struct core_request *pool_core_dial_failed(struct core_conn *conn, bool by_host, usec_t now)
 {
     struct core_host *host = conn->host;
-    struct core_request *oldest = TAILQ_FIRST(&host->waiters);
+    struct core_request *oldest = core_host_is_open(host) ? TAILQ_FIRST(&host->waiters) : NULL;
     core_host_back_off(host, now);
     if (conn->state == CONN_CLOSING)
         return NULL;
@@ -314,6 +316,10 @@ static void enqueue(struct core_request *request)
     struct pool_core *core = host->core;
     if (host->down && core->phase != POOL_SHUT) {
         core_health_refuse(request);
+        return;
+    }
+    if (host->service == SERVICE_DRAINING && core->phase != POOL_SHUT) {
+        core_service_refuse(request);
         return;
     }
     core_host_add_waiter(host, request);

@@ -31,6 +31,7 @@
 #include <sys/queue.h>
 
 #include "base/heap.h"
+#include "base/service.h"
 #include "base/util.h"
 #include "net/endpoint.h"
 #include "pool/pool_types.h"
@@ -61,6 +62,7 @@ enum core_request_failure {
     CORE_REQUEST_TOO_MANY,  /* max_waiting [15] */
     CORE_REQUEST_SHUTDOWN,  /* [27] */
     CORE_REQUEST_DOWN,      /* its host is down [40] */
+    CORE_REQUEST_DRAINED,   /* its host drains [45] */
     CORE_REQUEST_DIAL       /* a dial failed: the user knows how */
 };
 
@@ -127,7 +129,8 @@ struct core_request {
     bool has_dial;              /* WAITING: a dial is under way for it; as it was, when it failed */
     enum from_cache from_cache; /* GRANTED, with conn */
     enum core_request_failure failure; /* GRANTED, without */
-    enum pool_limit limit;             /* of one that timed out: what held it up, */
+    bool paused;                       /* of one that timed out: its host was, */
+    enum pool_limit limit;             /* or else what held it up, */
     unsigned queued;                   /* and how many waited there, without a dial */
     int64_t serial;                    /* in order of arrival */
     struct core_host *host;            /* OFFERED, WAITING, and GRANTED without conn */
@@ -146,6 +149,7 @@ struct core_conn {
     enum core_conn_state state, was; /* was: before its last change of state */
     unsigned uses;                   /* grants so far, the present one included */
     bool address_gone;               /* its address is gone from its name */
+    bool retired;                    /* it is not to be used again [46] */
     bool ended_unused;               /* CLOSING: by the upstream, as soon as it had begun */
     bool reset;                      /* CLOSING: with a reset */
     enum pool_discard reason;        /* CLOSING */
@@ -168,7 +172,9 @@ struct core_conn {
 struct core_host {
     struct endpoint endpoint;
     bool keeps_preconnected;
-    bool down; /* nobody waits then [39, 40] */
+    enum service service; /* not open: it has neither dials, but for those that end, nor idle
+                             connections [43 to 45] */
+    bool down;            /* nobody waits then [39, 40] */
 
     struct pool_core *core;
     struct core_conn_list conns[CONN_STATES]; /* IDLE and CONNECTING: newest first */
@@ -212,6 +218,7 @@ enum pool_phase { POOL_OPEN, POOL_DRAINING, POOL_SHUT };
 struct pool_core {
     struct pool_limits limits; /* those in effect, defaults included */
     enum pool_phase phase;
+    enum service service; /* of hosts to come */
     struct core_host_list hosts;
 
     uint64_t random;
@@ -300,8 +307,16 @@ void pool_core_retain_host(struct core_host *host, bool retain);
 void pool_core_keep_preconnected(struct core_host *host);
 void pool_core_expect_greeting(struct core_host *host);
 
-/* Which limit holds up those of its waiters that have no dial. */
+/* Which limit holds up those of its waiters that have no dial, where it is open. */
 enum pool_limit pool_core_limit(const struct core_host *host);
+
+/* From now on it is open, paused or draining [43 to 45]. */
+void pool_core_set_service(struct core_host *host, enum service service);
+/* All hosts are, and those that are added later. */
+void pool_core_set_all_service(struct pool_core *core, enum service service);
+
+/* Whatever connection there is to it now, or is being dialled, is not used again [46]. */
+void pool_core_reconnect(struct core_host *host);
 
 /* When a host that is down is tried again; 0: no pause holds that up. */
 static inline usec_t pool_core_next_try(const struct core_host *host)

@@ -1,12 +1,13 @@
 /* What the pool's files above its core share; for them alone. Lowest first:
  *
- *   pool_core.h   what is decided, without I/O (and core_*.c)
- *   pool_types.c  names of reasons
- *   pool_names.c  a host's name: which addresses are gone from it
- *   pool_report.c what the log says of a host: clients have to wait, it cannot be reached
- *   pool_grant.c  grants and failures on their way to those that asked
- *   pool_io.c     does what the core says, on the loop: dials, peeks, closes, time
- *   pool.c        what users call
+ *   pool_core.h    what is decided, without I/O (and core_*.c)
+ *   pool_types.c   names of reasons
+ *   pool_names.c   a host's name: which addresses are gone from it
+ *   pool_report.c  what the log says of a host: clients have to wait, it cannot be reached
+ *   pool_grant.c   grants and failures on their way to those that asked
+ *   pool_io.c      does what the core says, on the loop: dials, peeks, closes, time
+ *   pool_service.c what operators want, and see
+ *   pool.c         what users call
  *
  * Nothing here calls a user: grants are posted. Every entry point ends with pool_io_run, which does
  * what is to be done now. */
@@ -53,8 +54,11 @@ struct outage {
     usec_t reported;               /* when it was logged last that it is over; 0: never */
     unsigned recoveries;           /* how often it was */
     bool down;                     /* it was reported that the host is down */
+    int64_t down_since;            /* in Unix time, as all that follow; when it went down last */
     uint64_t refused;              /* allocations, while it is */
-    struct failure last;           /* of the last dial, where there is fail_after */
+    struct failure last;           /* of the last dial that failed */
+    int64_t last_at;               /* when that was; 0: never */
+    int64_t connected_at;          /* when a dial succeeded last; 0: never */
     char since[LOG_TIMESTAMP_MAX]; /* when the host went down, if it is */
     struct timer timer;            /* ended: until it is reported */
 };
@@ -87,6 +91,12 @@ struct pool {
 static inline struct pool_conn *pool_conn_of(struct core_conn *conn)
 {
     return container_of(conn, struct pool_conn, core);
+}
+
+/* How long an allocation may take in all. */
+static inline usec_t pool_timeout(const struct allocation *allocation)
+{
+    return allocation->timeout != 0 ? allocation->timeout : allocation->pool->core.limits.timeout;
 }
 
 static inline struct pool_host *pool_host_of(struct core_host *host)

@@ -84,7 +84,7 @@ static void on_dial_failed(struct pool_conn *conn, const struct failure *failure
         pool_report_down(host);
     if (request != NULL)
         pool_grant_fail_as(container_of(request, struct allocation, request), failure);
-    else if (!host->core.down) /* else that was reported */
+    else if (!host->core.down && host->core.service == SERVICE_OPEN) /* else that was reported */
         pool_report_not_preconnected(host, failure);
 }
 
@@ -215,7 +215,7 @@ static void explain_timeout(const struct allocation *allocation, struct failure 
     const struct pool_limits *limits = &allocation->pool->core.limits;
     const struct core_request *request = &allocation->request;
     const struct core_conn_list *dials = &allocation->host->core.conns[CONN_CONNECTING];
-    usec_t timeout = allocation->timeout != 0 ? allocation->timeout : limits->timeout;
+    usec_t timeout = pool_timeout(allocation);
     char time[SPAN_TEXT_MAX];
     if (request->has_dial && !TAILQ_EMPTY(dials)) {
         const struct pool_conn *oldest = pool_conn_of(TAILQ_LAST(dials, core_conn_list));
@@ -223,6 +223,12 @@ static void explain_timeout(const struct allocation *allocation, struct failure 
         return;
     }
     *failure = (struct failure){.function = "queue", .number = ETIMEDOUT};
+    if (request->paused) {
+        snprintf(failure->text, sizeof(failure->text),
+                 "no connection became free within %s (paused by the operator, %u waiting)",
+                 span_format(timeout, time), request->queued);
+        return;
+    }
     snprintf(failure->text, sizeof(failure->text),
              "no connection became free within %s (%s = %u, %u waiting)",
              span_format(timeout, time), pool_limit_name(request->limit),
@@ -267,6 +273,10 @@ static void do_fail(struct allocation *allocation)
         break;
     case CORE_REQUEST_DOWN:
         do_refuse(allocation);
+        break;
+    case CORE_REQUEST_DRAINED:
+        pool_grant_fail(allocation, "allocate", ESHUTDOWN,
+                        "the upstream is drained by the operator");
         break;
     case CORE_REQUEST_SHUTDOWN:
     case CORE_REQUEST_DIAL: /* not by an action */

@@ -14,7 +14,10 @@
 #define QUIET_LONG (60 * USEC_PER_SEC)
 
 /* "max_per_host=4", or several. */
-#define LIMITS_TEXT_MAX (LIMIT_COUNT * 32)
+#define LIMITS_TEXT_MAX ((LIMIT_COUNT + 1) * 32)
+
+/* Beside the limits: what held clients up is that the host is paused. */
+#define HELD_UP_PAUSED (1u << LIMIT_COUNT)
 
 static const char *format_limits(const struct pool *pool, unsigned limits,
                                  char text[LIMITS_TEXT_MAX])
@@ -26,6 +29,8 @@ static const char *format_limits(const struct pool *pool, unsigned limits,
                                   pool_limit_name(limit),
                                   pool_limit_value(&pool->core.limits, limit));
     }
+    if ((limits & HELD_UP_PAUSED) != 0)
+        snprintf(text + n, LIMITS_TEXT_MAX - n, "%sservice=paused", n > 0 ? " " : "");
     return text;
 }
 
@@ -91,7 +96,8 @@ void pool_report_wait(struct allocation *allocation)
     if (first && !begin_wait(host))
         return;
     allocation->held_up_at = loop_now(host->pool->loop);
-    held_up->limits |= 1u << pool_core_limit(&host->core);
+    held_up->limits |=
+        host->core.service == SERVICE_PAUSED ? HELD_UP_PAUSED : 1u << pool_core_limit(&host->core);
     held_up->waited++;
     held_up->waiting++;
     if (held_up->most < held_up->waiting)
@@ -143,8 +149,8 @@ static void on_reachable(struct timer *timer)
 void pool_report_failure(struct pool_host *host, const struct failure *failure)
 {
     struct outage *outage = &host->outage;
-    if (host->pool->core.limits.fail_after > 0)
-        outage->last = *failure;
+    outage->last = *failure;
+    outage->last_at = unix_time();
     if (outage->failures++ == 0)
         outage->began = loop_now(host->pool->loop);
     outage->ended = 0;
@@ -159,6 +165,7 @@ void pool_report_down(struct pool_host *host)
     char text[ENDPOINT_TEXT_MAX], error[2 * sizeof(last->text)];
     size_t length = log_timestamp(outage->since);
     memcpy(outage->since + length - strlen(".123Z"), "Z", sizeof("Z"));
+    outage->down_since = unix_time();
     if (outage->down)
         return;
     outage->down = true;
@@ -185,6 +192,7 @@ void pool_report_connected(struct pool_host *host)
 {
     struct outage *outage = &host->outage;
     usec_t now = loop_now(host->pool->loop), due = outage->reported + REPEATS_SPAN;
+    outage->connected_at = unix_time();
     if (outage->failures == 0 || outage->ended != 0)
         return;
     outage->ended = now;

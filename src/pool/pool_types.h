@@ -82,6 +82,8 @@ const char *pool_from_cache_name(enum from_cache from_cache);
     X(DISCARD_EVICTED, "evicted")           /* made room for another host's waiter [12] */         \
     X(DISCARD_DIAL_FAILED, "dial_failed")                                                          \
     X(DISCARD_DIAL_UNWANTED, "dial_unwanted") /* nobody waits for it any more */                   \
+    X(DISCARD_PAUSED, "paused")               /* its host is paused, or drains [43, 45] */         \
+    X(DISCARD_RECONNECT, "reconnect") /* it was there when an operator wanted new ones [46] */     \
     X(DISCARD_SHUTDOWN, "shutdown")
 
 enum pool_discard {

@@ -106,6 +106,8 @@ void sim_granted(struct core_request *request, struct conn *conn)
     CLAIM(request->conn == &conn->core, "a grant of another connection");
     CLAIM(conn->state == PLACE_OPEN && conn->user == NULL, "a connection has two users");
     CLAIM(conn->host == slot->host, "a connection to a wrong host");
+    CLAIM(sim.service[slot->host] == SERVICE_OPEN, "a grant of a host that is not open");
+    CLAIM(!conn->retired || conn->uses == 0, "a retired connection is granted");
     CLAIM(!conn->core.address_gone || conn->uses == 0, "its address is gone");
     CLAIM(limits->max_uses == 0 || conn->uses < limits->max_uses, "max_uses is exceeded");
     CLAIM(limits->max_age == 0 || conn->uses == 0 || sim.now - conn->born < limits->max_age,
@@ -131,6 +133,8 @@ void sim_dial_failed(int host)
 {
     struct health *health = &sim.health[host];
     unsigned most = sim.core.limits.fail_after;
+    if (sim.service[host] != SERVICE_OPEN)
+        return;
     if (!heap_contains(&sim.hosts[host]->retry.node)) /* else that pause goes on */
         health->tried = sim.now;
     if (most > 0 && ++health->failed >= most)
@@ -140,6 +144,39 @@ void sim_dial_failed(int host)
 void sim_dial_succeeded(int host)
 {
     sim.health[host] = (struct health){0};
+}
+
+/* Service. */
+
+static void note_service(int host, enum service service)
+{
+    if (service != sim.service[host] && service != SERVICE_OPEN)
+        sim.health[host] = (struct health){0};
+    sim.service[host] = service;
+}
+
+void sim_set_service(int host, enum service service)
+{
+    if (host >= 0) {
+        pool_core_set_service(sim_get_host(host), service);
+        note_service(host, service);
+        return;
+    }
+    pool_core_set_all_service(&sim.core, service);
+    sim.service_to_come = service;
+    for (host = 0; host < HOSTS; host++)
+        note_service(host, service);
+}
+
+void sim_reconnect(int host)
+{
+    pool_core_reconnect(sim_get_host(host));
+    for (struct conn *conn = sim.conns; conn < sim.conns + CONNS; conn++) {
+        if (conn->state == PLACE_FREE || conn->host != host)
+            continue;
+        CLAIM(conn->core.state != CONN_IDLE, "an idle connection is not retired");
+        conn->retired = true;
+    }
 }
 
 /* A dial has had all of a waiter's time. */
@@ -165,6 +202,8 @@ void sim_failed(struct core_request *request)
           "refused without a limit");
     CLAIM(request->failure != CORE_REQUEST_DOWN || sim.core.limits.fail_after > 0,
           "a host is down that cannot be");
+    CLAIM(request->failure != CORE_REQUEST_DIAL || sim.service[slot->host] == SERVICE_OPEN,
+          "a dial fails a waiter of a host that is not open");
     slot->state = SLOT_TOLD;
     sim.refused += request->failure == CORE_REQUEST_DOWN;
     if (request->failure == CORE_REQUEST_TIMED_OUT)
@@ -336,7 +375,9 @@ static void claim_no_excess(const struct count *count)
             continue;
         const struct core_host *host = sim.hosts[conn->host];
         unsigned wanted = host->waiting, idle = count->idle_here[conn->host];
-        if (host->down)
+        if (sim.service[conn->host] != SERVICE_OPEN)
+            wanted = 0;
+        else if (host->down)
             wanted = 1;
         else if (host->keeps_preconnected && idle < sim.core.limits.min_idle)
             wanted += sim.core.limits.min_idle - idle;
@@ -362,6 +403,7 @@ static void claim_tried(const struct count *count)
 /* One dial at a time, after a pause. */
 static void claim_may_try(int host)
 {
+    CLAIM(sim.service[host] == SERVICE_OPEN, "a dial of a host that is not open");
     if (!sim.health[host].down)
         return;
     CLAIM(count_conns().dials[host] == 0, "a host that is down is tried twice at a time");
@@ -386,6 +428,9 @@ static void claim_served(void)
     for (const struct slot *slot = sim.slots; slot < sim.slots + SLOTS; slot++) {
         int host = slot->host;
         if (slot->state != SLOT_ASKED || slot->request.has_dial)
+            continue;
+        CLAIM(sim.service[host] != SERVICE_DRAINING, "a waiter at a host that drains");
+        if (sim.service[host] == SERVICE_PAUSED)
             continue;
         CLAIM(slot->fresh || count.idle_here[host] == 0, "a waiter beside an idle connection");
         bool may_dial =
@@ -466,6 +511,8 @@ void sim_free_hosts(void)
 {
     struct core_host *host;
     while ((host = pool_core_empty_host(&sim.core)) != NULL) {
+        CLAIM(sim.service[number_of(host)] == SERVICE_OPEN || sim.core.phase == POOL_SHUT,
+              "what an operator wants of a host is forgotten");
         sim.health[number_of(host)] = (struct health){0};
         sim.hosts[number_of(host)] = NULL;
         pool_core_remove_host(host);
@@ -484,6 +531,7 @@ struct core_host *sim_get_host(int number)
     assert_int_equal(pool_core_add_host(&sim.core, host), 0);
     assert_ptr_equal(pool_core_find_host(&sim.core, &host->endpoint), host);
     sim.hosts[number] = host;
+    sim.service[number] = sim.service_to_come;
     return host;
 }
 
@@ -500,6 +548,10 @@ void sim_check(void)
         CLAIM(count.dials[host] <= limits->max_connecting, "max_connecting is exceeded");
         CLAIM(sim.hosts[host] == NULL || sim.hosts[host]->down == sim.health[host].down,
               "a host is down, or is not, against its dials");
+        CLAIM(sim.hosts[host] == NULL || sim.hosts[host]->service == sim.service[host],
+              "a host has another service");
+        CLAIM(sim.service[host] == SERVICE_OPEN || count.idle_here[host] == 0,
+              "an idle connection of a host that is not open");
     }
     for (const struct slot *slot = sim.slots; slot < sim.slots + SLOTS; slot++)
         CLAIM(slot->state != SLOT_ASKED || slot->request.state != CORE_REQUEST_WAITING ||

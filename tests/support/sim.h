@@ -41,6 +41,7 @@ struct conn {
     enum pool_peek far_side;
     usec_t born, idle_end;
     unsigned uses;
+    bool retired; /* [46] */
     struct pool_tag tag;
     uint64_t idle_order; /* a greater one has come to be idle later */
 };
@@ -68,8 +69,11 @@ struct sim {
     struct conn conns[CONNS];
     struct hand hands[HANDS];
     struct health health[HOSTS];
-    bool eager;  /* does everything at once, in order */
-    bool stormy; /* most dials fail */
+    enum service service[HOSTS];
+    enum service service_to_come; /* of hosts that are made */
+    bool eager;                   /* does everything at once, in order */
+    bool stormy;                  /* most dials fail */
+    bool operated;                /* an operator pauses hosts, and the like */
     bool closing;
     uint64_t asked, granted, failed, cancelled; /* in this round */
     uint64_t idle_order;                        /* of the last connection that came to be idle */
@@ -111,6 +115,11 @@ void sim_failed(struct core_request *request);
 /* A dial of this host fails by the host, or succeeds. */
 void sim_dial_failed(int host);
 void sim_dial_succeeded(int host);
+
+/* A host is open, paused, or drains from now on; of all hosts, and those to come, where it is
+ * negative. */
+void sim_set_service(int host, enum service service);
+void sim_reconnect(int host);
 
 /* The idle connection that the slot's request is to be offered at once, or NULL. Where its host is
  * down it may be one that it wants less than a new one [40]. */

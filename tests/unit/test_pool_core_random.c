@@ -68,7 +68,8 @@ static void step_request(void)
     CLAIM(!sim.eager || !queues || most == 0 || queued < most, "max_waiting is exceeded");
     bool refused = slot->state == SLOT_TOLD && slot->request.failure == CORE_REQUEST_TOO_MANY;
     CLAIM(!refused || queued >= most, "refused too early");
-    CLAIM(!refused || !sim.eager || !has_room(sim_get_host(slot->host)),
+    CLAIM(!refused || !sim.eager || sim.service[slot->host] != SERVICE_OPEN ||
+              !has_room(sim_get_host(slot->host)),
           "refused although there is room");
 }
 
@@ -272,6 +273,21 @@ static void step_host(void)
         pool_core_retain_host(host, sim_percent(50));
 }
 
+static void step_service(void)
+{
+    static const enum service services[] = {SERVICE_OPEN, SERVICE_OPEN, SERVICE_PAUSED,
+                                            SERVICE_DRAINING};
+    int host = sim_percent(20) ? -1 : (int)sim_below(HOSTS);
+    if (sim.operated && !sim.closing)
+        sim_set_service(host, services[sim_below(ARRAY_LEN(services))]);
+}
+
+static void step_reconnect(void)
+{
+    if (sim.operated && !sim.closing)
+        sim_reconnect((int)sim_below(HOSTS));
+}
+
 /* Time passes, and the core is called when it wanted to be. */
 static void step_time(void)
 {
@@ -304,7 +320,7 @@ static const struct {
     {6, step_discard},   {5, step_reserve},        {5, step_hold},     {3, step_unhold},
     {2, step_idle_hint}, {30, step_dial},          {6, step_far_side}, {2, step_address},
     {1, step_host},      {8, step_time},           {40, step_take},    {40, step_do},
-    {8, step_set_tag},   {1, step_discard_tagged},
+    {8, step_set_tag},   {1, step_discard_tagged}, {2, step_service},  {1, step_reconnect},
 };
 
 static void take_step(void)
@@ -346,7 +362,10 @@ static void begin_round(void)
         limits.fail_after = 1 + sim_below(4);
     pool_core_init(&sim.core, &limits, sim_random());
     memset(sim.health, 0, sizeof(sim.health));
+    memset(sim.service, 0, sizeof(sim.service));
+    sim.service_to_come = SERVICE_OPEN;
     sim.stormy = false;
+    sim.operated = sim_percent(50);
     sim.eager = sim_percent(30);
     sim.closing = false;
     sim.asked = sim.granted = sim.failed = sim.cancelled = 0;
@@ -375,6 +394,8 @@ static void end_round(void)
     struct pool_stats stats;
     uint64_t discards = 0;
     sim.closing = true;
+    if (sim_percent(50)) /* else those that wait run out of time */
+        sim_set_service(-1, SERVICE_OPEN);
     if (sim_percent(50))
         pool_core_enter_phase(&sim.core, sim_percent(50) ? POOL_DRAINING : POOL_SHUT);
     drain_slots();
