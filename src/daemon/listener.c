@@ -1,23 +1,20 @@
-/* Accepts clients in bursts, pauses for want of descriptors, and empties the backlog at a stop. */
+/* Accepts clients in bursts, and pauses for want of descriptors. */
 #include "daemon/listener.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/log.h"
+#include "daemon/listener_internal.h"
 #include "daemon/protocols.h"
-#include "net/bound_socket.h"
-
-/* Clients taken from one socket at once, at most. */
-#define BURST_MAX 64
 
 /* Iterations of the loop with less than this between them belong to one burst. */
 #define AT_ONCE (2 * USEC_PER_MSEC)
@@ -29,29 +26,7 @@
  * pause. */
 #define PAUSE (100 * USEC_PER_MSEC)
 
-/* How long clients are taken from the backlog at a stop, where they come without an end. */
-#define BACKLOG_TIME USEC_PER_SEC
-
-struct listen_socket {
-    struct listener *listener;
-    struct bound_socket socket;
-    int burst;         /* how many clients to expect when it is readable */
-    int filled;        /* how often in a row that many came */
-    int bursts_needed; /* how often they must, before more are expected */
-    usec_t filled_at;  /* when they came last */
-    struct watch watch;
-    bool watched;
-};
-
-struct listener {
-    struct listeners *all;
-    struct listener_context context;
-    TAILQ_ENTRY(listener) link;
-    size_t count;
-    struct listen_socket sockets[];
-};
-
-static void unwatch(struct listen_socket *listen_socket)
+void listener_unwatch(struct listen_socket *listen_socket)
 {
     if (listen_socket->watched)
         loop_unwatch(listen_socket->listener->all->worker.loop, &listen_socket->watch,
@@ -59,7 +34,7 @@ static void unwatch(struct listen_socket *listen_socket)
     listen_socket->watched = false;
 }
 
-static void stop_accepting(struct listeners *listeners)
+void listeners_stop_accepting(struct listeners *listeners)
 {
     struct listener *listener;
     if (!listeners->accepting)
@@ -67,7 +42,7 @@ static void stop_accepting(struct listeners *listeners)
     listeners->accepting = false;
     TAILQ_FOREACH (listener, &listeners->list, link) {
         for (size_t i = 0; i < listener->count; i++)
-            unwatch(&listener->sockets[i]);
+            listener_unwatch(&listener->sockets[i]);
     }
 }
 
@@ -81,6 +56,18 @@ static int watch(struct listen_socket *listen_socket)
     return 0;
 }
 
+/* Those that are to be watched, and are not. 0, or -1 with errno. */
+static int watch_all(struct listener *listener)
+{
+    for (size_t i = 0; i < listener->count; i++) {
+        struct listen_socket *listen_socket = &listener->sockets[i];
+        bool is_wanted = !listen_socket->shut && !listener->emptying && !listen_socket->watched;
+        if (is_wanted && watch(listen_socket) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int start_accepting(struct listeners *listeners)
 {
     struct listener *listener;
@@ -89,13 +76,11 @@ static int start_accepting(struct listeners *listeners)
     listeners->accepting = true;
     loop_clear_timer(listeners->worker.loop, &listeners->retry);
     TAILQ_FOREACH (listener, &listeners->list, link) {
-        for (size_t i = 0; i < listener->count; i++) {
-            if (watch(&listener->sockets[i]) < 0) {
-                int error = errno;
-                stop_accepting(listeners);
-                errno = error;
-                return -1;
-            }
+        if (watch_all(listener) < 0) {
+            int error = errno;
+            listeners_stop_accepting(listeners);
+            errno = error;
+            return -1;
         }
     }
     return 0;
@@ -122,7 +107,7 @@ static void pause_accepting(struct listeners *listeners, int error)
         listeners->starved = true;
         counter_add(&listeners->stats.pauses, 1);
     }
-    stop_accepting(listeners);
+    listeners_stop_accepting(listeners);
     if (loop_set_timer(listeners->worker.loop, &listeners->retry,
                        loop_now(listeners->worker.loop) + PAUSE) < 0)
         report(listeners, LOG_LEVEL_ERROR, "cannot set a timer:", errno);
@@ -135,8 +120,6 @@ static void caught_up(struct listeners *listeners)
     listeners->starved = false;
     report(listeners, LOG_LEVEL_NOTICE, "accepting goes on;", 0);
 }
-
-enum accept_result { ACCEPTED, ACCEPT_NEXT, ACCEPT_NONE, ACCEPT_SHORTAGE };
 
 static enum accept_result accept_one(struct listen_socket *listen_socket)
 {
@@ -165,6 +148,10 @@ static enum accept_result accept_one(struct listen_socket *listen_socket)
             return ACCEPT_SHORTAGE;
         }
     }
+    if (listen_socket->refuses) {
+        close(fd);
+        return ACCEPT_NEXT;
+    }
     if (session_start(&listener->context, fd, &peer) < 0) {
         int error = errno;
         struct stream client;
@@ -186,12 +173,12 @@ static int next_burst(struct listen_socket *listen_socket)
 {
     struct listeners *listeners = listen_socket->listener->all;
     if (listeners->starved)
-        return BURST_MAX;
+        return LISTENER_BURST_MAX;
     if (loop_now(listeners->worker.loop) - listen_socket->filled_at >= AT_ONCE) {
         listen_socket->burst = listen_socket->bursts_needed = 1;
         listen_socket->filled = 0;
     } else if (listen_socket->filled >= listen_socket->bursts_needed &&
-               listen_socket->burst < BURST_MAX) {
+               listen_socket->burst < LISTENER_BURST_MAX) {
         listen_socket->burst *= 2;
         listen_socket->filled = 0;
     }
@@ -208,7 +195,7 @@ static void filled_burst(struct listen_socket *listen_socket)
 
 static void missed_burst(struct listen_socket *listen_socket, int count)
 {
-    listen_socket->burst = count < 1 ? 1 : count < BURST_MAX ? count : BURST_MAX;
+    listen_socket->burst = count < 1 ? 1 : count < LISTENER_BURST_MAX ? count : LISTENER_BURST_MAX;
     listen_socket->filled = 0;
     if (listen_socket->bursts_needed < BURSTS_NEEDED_MAX)
         listen_socket->bursts_needed *= 2;
@@ -216,9 +203,7 @@ static void missed_burst(struct listen_socket *listen_socket, int count)
         listen_socket->filled_at = loop_now(listen_socket->listener->all->worker.loop);
 }
 
-/* Takes up to `most` clients, as far as max_clients allows; *count: those that came, and went
- * again. ACCEPTED: more may wait there. */
-static enum accept_result accept_some(struct listen_socket *listen_socket, int most, int *count)
+enum accept_result listener_accept_some(struct listen_socket *listen_socket, int most, int *count)
 {
     const struct listeners *listeners = listen_socket->listener->all;
     for (*count = 0; *count < most && listeners->clients < listeners->max_clients; (*count)++) {
@@ -234,7 +219,7 @@ static void accept_burst(struct listen_socket *listen_socket, int burst)
 {
     struct listeners *listeners = listen_socket->listener->all;
     int count;
-    enum accept_result result = accept_some(listen_socket, burst, &count);
+    enum accept_result result = listener_accept_some(listen_socket, burst, &count);
     if (result == ACCEPT_SHORTAGE) {
         pause_accepting(listeners, errno);
     } else if (result == ACCEPT_NONE) {
@@ -245,7 +230,7 @@ static void accept_burst(struct listen_socket *listen_socket, int burst)
     }
     if (listeners->accepting && listeners->clients >= listeners->max_clients) {
         counter_add(&listeners->stats.full, 1);
-        stop_accepting(listeners);
+        listeners_stop_accepting(listeners);
     }
 }
 
@@ -256,19 +241,32 @@ static void on_readable(struct watch *watch, uint32_t events)
     accept_burst(listen_socket, next_burst(listen_socket));
 }
 
-/* Accepts again. After a shortage the backlog's end is looked for a little later, to say that all
- * is well even when nobody else comes. */
-static void resume(struct listeners *listeners)
+static void try_again_later(struct listeners *listeners)
+{
+    if (loop_set_timer(listeners->worker.loop, &listeners->retry,
+                       loop_now(listeners->worker.loop) + PAUSE) < 0)
+        report(listeners, LOG_LEVEL_ERROR, "cannot set a timer:", errno);
+}
+
+/* After a shortage the backlog's end is looked for a little later, to say that all is well even
+ * when nobody else comes. */
+void listeners_accept_again(struct listeners *listeners)
 {
     if (listeners->clients >= listeners->max_clients)
         return;
     int result = start_accepting(listeners);
     if (result < 0)
         report(listeners, LOG_LEVEL_ERROR, "cannot watch the listening sockets:", errno);
-    if ((result < 0 || listeners->starved) &&
-        loop_set_timer(listeners->worker.loop, &listeners->retry,
-                       loop_now(listeners->worker.loop) + PAUSE) < 0)
-        report(listeners, LOG_LEVEL_ERROR, "cannot set a timer:", errno);
+    if (result < 0 || listeners->starved)
+        try_again_later(listeners);
+}
+
+void listeners_watch_again(struct listeners *listeners)
+{
+    if (!listeners->accepting)
+        return;
+    listeners_stop_accepting(listeners);
+    listeners_accept_again(listeners);
 }
 
 /* To see the backlog's end without an event: nobody may come any more. */
@@ -276,8 +274,10 @@ static void look_for_end(struct listeners *listeners)
 {
     struct listener *listener;
     TAILQ_FOREACH (listener, &listeners->list, link) {
-        for (size_t i = 0; listeners->accepting && i < listener->count; i++)
-            accept_burst(&listener->sockets[i], BURST_MAX);
+        for (size_t i = 0; listeners->accepting && i < listener->count; i++) {
+            if (listener->sockets[i].watched)
+                accept_burst(&listener->sockets[i], LISTENER_BURST_MAX);
+        }
     }
 }
 
@@ -287,10 +287,10 @@ static void on_retry(struct timer *timer)
     if (listeners->accepting && listeners->starved)
         look_for_end(listeners);
     else
-        resume(listeners);
+        listeners_accept_again(listeners);
 }
 
-static void check_drained(struct listeners *listeners)
+void listeners_check_drained(struct listeners *listeners)
 {
     if (listeners->closed && listeners->clients == 0)
         loop_post(listeners->worker.loop, &listeners->drained_task);
@@ -303,9 +303,9 @@ static void on_session_ended(struct listener_context *context)
     listeners->clients--;
     gauge_set(&listeners->stats.clients, listeners->clients);
     if (listeners->stopped) {
-        check_drained(listeners);
+        listeners_check_drained(listeners);
     } else if (!listeners->accepting) {
-        resume(listeners);
+        listeners_accept_again(listeners);
     }
 }
 
@@ -315,16 +315,16 @@ static void on_drained(struct task *task)
     listeners->drained(listeners);
 }
 
-static void close_socket(struct listen_socket *listen_socket)
+void listener_close_socket(struct listen_socket *listen_socket)
 {
-    unwatch(listen_socket);
+    listener_unwatch(listen_socket);
     bound_socket_close(&listen_socket->socket);
 }
 
 static void close_sockets(struct listener *listener)
 {
     for (size_t i = 0; i < listener->count; i++)
-        close_socket(&listener->sockets[i]);
+        listener_close_socket(&listener->sockets[i]);
 }
 
 int listeners_add(struct listeners *listeners, const struct config_listener *config,
@@ -376,92 +376,14 @@ int listeners_start(struct listeners *listeners)
     return start_accepting(listeners);
 }
 
-/* Closes a socket, and says so where clients wait there whom nobody serves any more. */
-static void end_backlog(struct listen_socket *listen_socket, const char *why)
-{
-    struct pollfd pollfd = {.fd = listen_socket->socket.fd, .events = POLLIN};
-    if (why != NULL && poll(&pollfd, 1, 0) > 0)
-        log_warning("listener %s: clients that wait at %s are cut off: %s",
-                    listen_socket->listener->context.config->name,
-                    listen_socket->socket.address->text, why);
-    close_socket(listen_socket);
-}
-
-/* Takes clients from the backlog of a socket that nobody watches any more, at most `most`, and
- * closes it when that was all, or when there is an end to it. Returns how many came. */
-static int empty_backlog(struct listen_socket *listen_socket, int most)
-{
-    struct listeners *listeners = listen_socket->listener->all;
-    int count;
-    switch (accept_some(listen_socket, most, &count)) {
-    case ACCEPT_NONE:
-        end_backlog(listen_socket, NULL);
-        break;
-    case ACCEPT_SHORTAGE:
-        end_backlog(listen_socket, error_text(errno));
-        break;
-    case ACCEPTED:
-    case ACCEPT_NEXT:
-        if (listeners->clients >= listeners->max_clients)
-            end_backlog(listen_socket, "max_clients");
-        else if (loop_now(listeners->worker.loop) >= listeners->stopped_at + BACKLOG_TIME)
-            end_backlog(listen_socket, "they come without an end");
-        break;
-    }
-    return count;
-}
-
-/* A piece of that, of as many sockets as it takes. True: all are closed. */
-static bool empty_backlogs(struct listeners *listeners)
-{
-    struct listener *listener;
-    int left = BURST_MAX;
-    TAILQ_FOREACH (listener, &listeners->list, link) {
-        for (size_t i = 0; i < listener->count; i++) {
-            if (left <= 0)
-                return false;
-            if (listener->sockets[i].socket.fd >= 0)
-                left -= empty_backlog(&listener->sockets[i], left);
-            if (listener->sockets[i].socket.fd >= 0)
-                return false;
-        }
-    }
-    return true;
-}
-
-static void on_backlog(struct task *task)
-{
-    struct listeners *listeners = container_of(task, struct listeners, backlog_task);
-    struct listener *listener;
-    if (!empty_backlogs(listeners)) {
-        loop_queue(listeners->worker.loop, &listeners->backlog_task);
-        return;
-    }
-    listeners->closed = true;
-    TAILQ_FOREACH (listener, &listeners->list, link)
-        listener_context_drain(&listener->context);
-    check_drained(listeners);
-}
-
 void listeners_init(struct listeners *listeners)
 {
     gauge_set(&listeners->stats.max_clients, listeners->max_clients);
     listeners->retry.fire = on_retry;
-    listeners->backlog_task.run = on_backlog;
+    listeners->backlog_task.run = listeners_on_backlog;
     listeners->drained_task.run = on_drained;
     repeats_init(&listeners->repeats, listeners->worker.loop);
     TAILQ_INIT(&listeners->list);
-}
-
-void listeners_stop(struct listeners *listeners)
-{
-    if (listeners->stopped)
-        return;
-    stop_accepting(listeners);
-    loop_clear_timer(listeners->worker.loop, &listeners->retry);
-    listeners->stopped = true;
-    listeners->stopped_at = loop_now(listeners->worker.loop);
-    loop_queue(listeners->worker.loop, &listeners->backlog_task);
 }
 
 void listeners_abort(struct listeners *listeners)

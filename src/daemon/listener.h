@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 
 #include "base/scratch.h"
+#include "base/service.h"
 #include "base/util.h"
 #include "config/config.h"
 #include "net/loop.h"
@@ -35,7 +36,6 @@ struct listeners {
     unsigned clients;
     bool accepting;     /* the listening sockets are watched */
     bool stopped;       /* listeners_stop was called */
-    usec_t stopped_at;  /* when that was */
     bool closed;        /* no socket is open any more */
     bool starved;       /* accept ran out of descriptors or memory, and has not caught up since */
     struct timer retry; /* ends the pause */
@@ -60,6 +60,21 @@ MUST_CHECK int listeners_start(struct listeners *listeners);
 /* Takes those who wait in the backlog, as far as max_clients allows, for they have a connection as
  * far as they know, and closes the listening sockets, piece by piece; sessions go on. */
 void listeners_stop(struct listeners *listeners);
+
+/* The listeners in the order in which they were added; NULL: the first. NULL: there is none. */
+struct listener *listener_next(const struct listeners *listeners, const struct listener *after);
+
+/* What an operator wants of one. PAUSED: clients are accepted, and wait for a connection as long as
+ * that lasts (listener_context_pause). DRAINING, not after listeners_stop: those that wait in the
+ * backlog are taken, and then nobody: TCP refuses, and who connects to a unix socket meets an end
+ * at once; sessions end as soon as they can. OPEN: all that is over. What was wanted last holds.
+ * 0, or -1 with errno and *address, which cannot be listened on again; then nothing changed. */
+MUST_CHECK int listener_set_service(struct listener *listener, enum service service,
+                                    const char **address);
+enum service listener_get_service(const struct listener *listener);
+
+/* What its sessions share. */
+struct listener_context *listener_get_context(struct listener *listener);
 
 /* Ends every session at once, and takes no one in any more. To be called after listeners_stop. */
 void listeners_abort(struct listeners *listeners);

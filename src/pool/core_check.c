@@ -125,7 +125,9 @@ static const char *check_host(const struct core_host *host)
         return "a connection is in a wrong list";
     if (gauge_get(&host->stats.waiting) != host->waiting ||
         gauge_get(&host->stats.queued) != host->waiting - host->have_dial ||
-        gauge_get(&host->stats.down) != host->down)
+        gauge_get(&host->stats.down) != host->down ||
+        gauge_get(&host->stats.paused) != (host->service == SERVICE_PAUSED) ||
+        gauge_get(&host->stats.draining) != (host->service == SERVICE_DRAINING))
         return "a host's gauges are wrong";
     if (core_host_open(host) > core->limits.max_per_host)
         return "max_per_host is exceeded";

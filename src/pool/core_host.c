@@ -18,6 +18,13 @@ struct core_host *core_host_find(const struct pool_core *core, const struct endp
     return found == NULL ? NULL : container_of(*found, struct core_host, endpoint);
 }
 
+void core_host_set_service(struct core_host *host, enum service service)
+{
+    host->service = service;
+    gauge_set(&host->stats.paused, service == SERVICE_PAUSED);
+    gauge_set(&host->stats.draining, service == SERVICE_DRAINING);
+}
+
 int core_host_add(struct pool_core *core, struct core_host *host)
 {
     /* Room for every host that there is, so that no later step of a host can fail for memory. */
@@ -29,7 +36,7 @@ int core_host_add(struct pool_core *core, struct core_host *host)
         return -1;
     }
     host->core = core;
-    host->service = core->service;
+    core_host_set_service(host, core->service);
     host->retry.kind = DUE_RETRY;
     TAILQ_INIT(&host->waiters);
     for (int state = 0; state < CONN_STATES; state++)

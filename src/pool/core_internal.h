@@ -159,6 +159,9 @@ void core_host_back_off(struct core_host *host, usec_t now);
 /* A connection proved useful: forget failures. */
 void core_host_proved(struct core_host *host);
 
+/* Its service, which is counted. */
+void core_host_set_service(struct core_host *host, enum service service);
+
 /* core_conn.c */
 
 /* Every change of a connection's state: its lists and counts. */

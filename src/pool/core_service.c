@@ -30,7 +30,7 @@ void pool_core_set_service(struct core_host *host, enum service service)
 {
     if (service == host->service)
         return;
-    host->service = service;
+    core_host_set_service(host, service);
     if (service != SERVICE_OPEN) {
         core_health_forget(host);
         close_idle(host, DISCARD_PAUSED);

@@ -63,6 +63,11 @@ void pool_set_name(struct pool *pool, const char *name)
     pool->name = name;
 }
 
+const char *pool_get_name(const struct pool *pool)
+{
+    return pool->name;
+}
+
 struct pool_host *pool_retain(struct pool *pool, const struct endpoint *endpoint,
                               struct tls_client *tls)
 {

@@ -77,8 +77,9 @@ void pool_free(struct pool *pool);
 /* What its limits say; users, who know what they send, ask the kernel for it. */
 usec_t pool_unacked_timeout(const struct pool *pool);
 
-/* Names the pool in its log lines; borrowed. */
+/* Names the pool in its log lines; borrowed. "" until then. */
 void pool_set_name(struct pool *pool, const char *name);
+const char *pool_get_name(const struct pool *pool);
 
 /* The host of an endpoint, which from now on stays as long as the pool, for callers that allocate
  * from it again and again, and how TLS is spoken to it: borrowed, the same one each time, and NULL

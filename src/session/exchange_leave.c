@@ -101,8 +101,7 @@ enum step exchange_check_queued(struct client *client)
 {
     const struct session *session = &client->session;
     bool noticed = session->client.hangup && client->departure == DEPARTURE_NONE;
-    return noticed && pool_is_waiting(&session->allocation) ? exchange_check_client(client)
-                                                            : STEP_AGAIN;
+    return noticed && session_is_waiting(session) ? exchange_check_client(client) : STEP_AGAIN;
 }
 
 enum step exchange_check_unwatched(struct client *client)

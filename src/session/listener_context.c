@@ -1,7 +1,23 @@
 /* What the sessions of one listener share. */
 #include <stdlib.h>
 
-#include "session/protocol.h"
+#include "session/session_internal.h"
+
+/* How many sessions are drained at once. */
+#define DRAIN_PIECE 64
+
+static void on_drain(struct task *task)
+{
+    struct listener_context *context = container_of(task, struct listener_context, drain_task);
+    struct session *session;
+    for (int i = 0; i < DRAIN_PIECE && (session = context->drain_next) != NULL; i++) {
+        context->drain_next = TAILQ_NEXT(session, link);
+        if (session->protocol->drain != NULL)
+            session->protocol->drain(session);
+    }
+    if (context->drain_next != NULL)
+        loop_queue(context->worker.loop, &context->drain_task);
+}
 
 int listener_context_init(struct listener_context *context)
 {
@@ -17,6 +33,8 @@ int listener_context_init(struct listener_context *context)
     repeats_init(&context->repeats, context->worker.loop);
     TAILQ_INIT(&context->sessions);
     TAILQ_INIT(&context->free_sessions);
+    context->drain_task.run = on_drain;
+    session_wait_init(context);
     return 0;
 }
 
@@ -29,6 +47,8 @@ void listener_context_clear(struct listener_context *context)
         TAILQ_REMOVE(&context->free_sessions, session, link);
         free(session);
     }
+    session_wait_clear(context);
+    loop_unpost(context->worker.loop, &context->drain_task);
     repeats_clear(&context->repeats);
     if (context->protocol->listener_free != NULL)
         context->protocol->listener_free(context);
@@ -55,6 +75,16 @@ static const struct metric metrics[] = {
      .help = "Clients connected",
      .type = METRIC_GAUGE,
      .offset = offsetof(struct listener_stats, sessions),
+     .count = 1},
+    {.name = "paused",
+     .help = "Whether the listener is paused by the operator",
+     .type = METRIC_GAUGE,
+     .offset = offsetof(struct listener_stats, paused),
+     .count = 1},
+    {.name = "draining",
+     .help = "Whether its sessions are to end: it is drained by the operator, or at a stop",
+     .type = METRIC_GAUGE,
+     .offset = offsetof(struct listener_stats, draining),
      .count = 1},
     {.name = "bytes",
      .help = "Bytes of exchanges that have ended; up: to the upstream",
@@ -86,13 +116,18 @@ const struct metric_set listener_metrics = {
 
 void listener_context_drain(struct listener_context *context)
 {
-    struct session *session, *next;
     context->draining = true;
-    for (session = TAILQ_FIRST(&context->sessions); session != NULL; session = next) {
-        next = TAILQ_NEXT(session, link);
-        if (session->protocol->drain != NULL)
-            session->protocol->drain(session);
-    }
+    gauge_set(&context->stats.draining, 1);
+    context->drain_next = TAILQ_FIRST(&context->sessions);
+    loop_queue(context->worker.loop, &context->drain_task);
+}
+
+void listener_context_undrain(struct listener_context *context)
+{
+    context->draining = false;
+    gauge_set(&context->stats.draining, 0);
+    context->drain_next = NULL;
+    loop_unpost(context->worker.loop, &context->drain_task);
 }
 
 void listener_context_abort(struct listener_context *context)

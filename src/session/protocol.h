@@ -3,6 +3,8 @@
  *
  *   session.c           every session: its states, its allocation, its timer, its end
  *   session_log.c       what the logs tell of it
+ *   session_view.c      what an operator sees of it
+ *   session_wait.c      it waits for the end of its listener's pause
  *   listener_context.c  what the sessions of one listener share
  *   duplex.c            bytes in both directions, whatever they mean
  *   quiet.h             when opaque bytes are at rest (reuse = quiet)
@@ -67,7 +69,7 @@ struct protocol {
     void (*on_timeout)(struct session *session);
     /* The connection is dead: for unacked_timeout nothing of what was sent was acknowledged. */
     void (*on_unacked)(struct session *session);
-    /* kaproxy is stopping: what has no work under way ends. NULL: goes on. */
+    /* Sessions are to end: what has no work under way does. NULL: goes on. */
     void (*drain)(struct session *session);
     /* Where to note what the access log tells of the connection; NULL: nowhere. */
     struct conn_info *(*conn_info)(struct session *session);
@@ -97,14 +99,16 @@ struct session {
     const struct protocol *protocol;
     struct listener_context *context;
     enum session_state state;
-    bool failing; /* on_connection is to be called with access.failure in the next iteration */
-    bool bulk;    /* its last run moved much: events only queue it */
+    bool failing;   /* on_connection is to be called with access.failure in the next iteration */
+    bool bulk;      /* its last run moved much: events only queue it */
+    bool is_paused; /* WAITING: in its listener's `paused`, and not in the pool's queue */
     struct stream client;
     struct stream_handler client_handler;
     struct stream_handler upstream_handler;
     struct allocation allocation;
     struct timer timer; /* quiet_max, and shorter ones of the protocol */
     struct task task;
+    usec_t accepted_at;
     usec_t moved_at;   /* when a byte moved last */
     usec_t quiet_max;  /* how long nothing may move now: idle_timeout, unless the protocol has
                           another limit for what it waits for; 0: any time */
@@ -120,7 +124,10 @@ struct session {
         } unix_peer;
     };
     TAILQ_ENTRY(session) link;
+    TAILQ_ENTRY(session) pause_link; /* is_paused */
 };
+
+const char *session_state_name(enum session_state state);
 
 /* Makes the one change of state, checked against the table. */
 void session_set_state(struct session *session, enum session_state to);
@@ -128,6 +135,12 @@ void session_set_state(struct session *session, enum session_state to);
 /* Requests a connection of the pool; on_connection is called later, whatever happens. The state
  * becomes WAITING unless it is. */
 void session_request_connection(struct session *session, bool fresh);
+
+/* Whether it waits for a connection, and no grant is on its way. */
+static inline bool session_is_waiting(const struct session *session)
+{
+    return pool_is_waiting(&session->allocation) || session->is_paused;
+}
 
 /* Notes, for the access log, which connection is leased now. */
 void session_note_conn(struct session *session);
@@ -156,7 +169,6 @@ void session_pause(struct session *session, uint64_t moved, bool more);
 
 /* The client's address as text, or of a unix client its process, as unix:uid:UID,pid:PID; returns
  * text. */
-#define SESSION_PEER_MAX 64
 char *session_peer(const struct session *session, char text[SESSION_PEER_MAX]);
 
 /* A message about a session is logged unless one of its kind was lately (repeats.h): first ask

@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "net/delivery.h"
-#include "session/protocol.h"
+#include "session/session_internal.h"
 
 /* Sessions that a listener keeps for the next clients: one is taken for every connection. */
 #define FREE_LIST_MAX FREE_LIST(64)
@@ -23,15 +23,20 @@ static const bool legal[SESSION_STATES][SESSION_STATES] = {
     [SESSION_CLOSED] = {false, false, false, false, false, false},
 };
 
-void session_set_state(struct session *session, enum session_state to)
+const char *session_state_name(enum session_state state)
 {
     static const char *const names[] = {"reading",  "waiting",   "relaying",
                                         "draining", "lingering", "closed"};
+    return names[state];
+}
+
+void session_set_state(struct session *session, enum session_state to)
+{
     enum session_state from = session->state;
     assert(legal[from][to]);
     session->state = to;
     log_debug("listener=%s client_fd=%d %s -> %s", session->context->config->name,
-              session->client.fd, names[from], names[to]);
+              session->client.fd, session_state_name(from), session_state_name(to));
 }
 
 /* Why a lease that a session still holds at its end goes back. */
@@ -80,6 +85,8 @@ void session_finish(struct session *session, enum session_end end)
     session_set_state(session, SESSION_CLOSED);
     if (pool_is_leased(&session->allocation))
         pool_discard(&session->allocation, discard_reason(end), !in_order);
+    else if (session->is_paused)
+        session_wait_leave(session);
     else
         pool_cancel(&session->allocation);
     loop_clear_timer(context->worker.loop, &session->timer);
@@ -92,20 +99,26 @@ void session_finish(struct session *session, enum session_end end)
     session_log(session, end);
     session_clear_failure(session);
     session->protocol->destroy(session);
+    if (context->drain_next == session)
+        context->drain_next = TAILQ_NEXT(session, link);
     TAILQ_REMOVE(&context->sessions, session, link);
     set_aside(context, session);
     gauge_set(&context->stats.sessions, gauge_get(&context->stats.sessions) - 1);
     context->ended(context);
 }
 
-/* Fails in the next iteration, in the pool's place. */
-static void fail_later(struct session *session, const char *function, int number)
+void session_fail_later(struct session *session, const struct failure *failure)
+{
+    session->failing = true;
+    session_set_failure(session, failure);
+    loop_post(session->context->worker.loop, &session->task);
+}
+
+void session_fail_here(struct session *session, const char *function, int number)
 {
     struct failure failure = {.function = function, .number = number};
-    session->failing = true;
     snprintf(failure.text, sizeof(failure.text), "%s", strerror(number));
-    session_set_failure(session, &failure);
-    loop_post(session->context->worker.loop, &session->task);
+    session_fail_later(session, &failure);
 }
 
 int session_watch_client(struct session *session)
@@ -252,24 +265,47 @@ static void on_granted(struct allocation *allocation, const struct failure *fail
     session->protocol->on_connection(session, NULL);
 }
 
+struct session *session_of(struct allocation *allocation)
+{
+    return allocation->on_connection == on_granted
+               ? container_of(allocation, struct session, allocation)
+               : NULL;
+}
+
+/* A grant that is on its way already comes before anything of the client's. */
+static void watch_waiting_client(struct session *session)
+{
+    if (!session_is_waiting(session) || session->protocol->watches_late ||
+        session_watch_client(session) == 0)
+        return;
+    int number = errno;
+    if (session->is_paused)
+        session_wait_leave(session);
+    pool_cancel(&session->allocation);
+    session_fail_here(session, "epoll_ctl", number);
+}
+
+void session_allocate(struct session *session)
+{
+    if (pool_allocate(session->context->pool, &session->allocation) < 0)
+        session_fail_here(session, "allocate", errno);
+    else
+        watch_waiting_client(session);
+}
+
 void session_request_connection(struct session *session, bool fresh)
 {
-    struct allocation *allocation = &session->allocation;
     if (session->state != SESSION_WAITING)
         session_set_state(session, SESSION_WAITING);
     session->access.requested_at = loop_now(session->context->worker.loop);
-    allocation->fresh = fresh;
-    if (pool_allocate(session->context->pool, allocation) < 0) {
-        fail_later(session, "allocate", errno);
+    session->allocation.fresh = fresh;
+    session->allocation.waited = 0;
+    if (!session->context->queues) {
+        session_allocate(session);
         return;
     }
-    /* A grant that is on its way already comes before anything of the client's. */
-    if (pool_is_waiting(allocation) && !session->protocol->watches_late &&
-        session_watch_client(session) < 0) {
-        int number = errno;
-        pool_cancel(allocation);
-        fail_later(session, "epoll_ctl", number);
-    }
+    session_wait_join(session);
+    watch_waiting_client(session);
 }
 
 int session_start(struct listener_context *context, int fd, const union address *peer)
@@ -290,6 +326,7 @@ int session_start(struct listener_context *context, int fd, const union address 
     if (peer->sa.sa_family == AF_UNIX)
         session->unix_peer.known = false;
     session->moved_at = session->access.started = loop_now(context->worker.loop);
+    session->accepted_at = session->moved_at;
     session->quiet_max = context->config->idle_timeout;
     session->client_handler.ready = on_client_ready;
     session->upstream_handler.ready = on_upstream_ready;

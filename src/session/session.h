@@ -8,6 +8,7 @@
 
 #include "base/metric.h"
 #include "base/scratch.h"
+#include "base/service.h"
 #include "base/util.h"
 #include "config/config.h"
 #include "net/loop.h"
@@ -17,6 +18,10 @@
 
 struct protocol;
 struct session;
+TAILQ_HEAD(session_list, session);
+
+/* A client's address as text. */
+#define SESSION_PEER_MAX 64
 
 /* How a session ended; each is counted. */
 #define SESSION_ENDS(X)                                                                            \
@@ -43,6 +48,7 @@ const char *session_end_name(enum session_end end);
 /* What is counted of a listener: a metric block. Its writer is the worker's thread. */
 struct listener_stats {
     struct gauge sessions;
+    struct gauge paused, draining; /* 0 or 1: by the operator; draining also at a stop */
     struct counter accepted;
     struct counter bytes[2];                /* up, down: of what has ended */
     struct counter ends[SESSION_END_COUNT]; /* of sessions, or exchanges (framed) */
@@ -71,13 +77,21 @@ struct listener_context {
     /* The worker's: the listener sets the first three. */
     struct session_worker worker;
     struct pool *pool;
-    struct tls_client *tls;      /* how TLS is spoken to the upstream; NULL: not */
-    struct pool_host *pool_host; /* the upstream's, retained */
-    usec_t unacked_timeout;      /* the pool's */
-    bool draining;               /* kaproxy is stopping: sessions end as soon as they can */
-    TAILQ_HEAD(, session) sessions;
-    TAILQ_HEAD(, session) free_sessions; /* ended ones, a free list */
+    struct tls_client *tls;       /* how TLS is spoken to the upstream; NULL: not */
+    struct pool_host *pool_host;  /* the upstream's, retained */
+    usec_t unacked_timeout;       /* the pool's */
+    bool draining;                /* sessions end as soon as they can */
+    bool is_paused;               /* by the operator: no session asks the pool */
+    bool queues;                  /* so it is, or those that waited for its end have not yet */
+    struct session_list sessions; /* oldest first */
+    struct session_list free_sessions; /* ended ones, a free list */
     unsigned free_session_count;
+    struct session *drain_next; /* whom drain_task comes to next; NULL: it is done */
+    struct task drain_task;
+    struct session_list paused; /* sessions that wait for the pause's end, oldest first */
+    unsigned paused_count;
+    struct timer pause_timer; /* no later than the end of the first one's time */
+    struct task resume_task;
     struct repeats repeats; /* of what is logged about its sessions */
     struct listener_stats stats;
 
@@ -95,8 +109,35 @@ void listener_context_clear(struct listener_context *context);
  * logs. `ended` is never called from inside. -1 with ENOMEM: fd is the caller's still. */
 MUST_CHECK int session_start(struct listener_context *context, int fd, const union address *peer);
 
-/* For a soft stop: sessions without work under way end, the others when theirs is done. */
+/* Sessions without work under way end, the others when theirs is done; piece by piece. With undrain
+ * those that are left go on, and sessions to come are as ever. */
 void listener_context_drain(struct listener_context *context);
+void listener_context_undrain(struct listener_context *context);
+
+/* No session is granted a connection from now on: those that want one wait, in order, within their
+ * time and max_waiting, and go on to the pool after the resume, behind those of other listeners
+ * that wait there by then. Sessions go on with what they have. Both may be called again. */
+void listener_context_pause(struct listener_context *context);
+void listener_context_resume(struct listener_context *context);
+
+/* What there is to see of a session. */
+struct session_view {
+    char client[SESSION_PEER_MAX];
+    const char *state; /* "reading" and so on; static */
+    usec_t age;        /* of the exchange under way, or else since it was accepted */
+    usec_t quiet;      /* since a byte moved last */
+    usec_t waiting;    /* since it asked for a connection; 0: it does not wait for one */
+    uint64_t bytes_up, bytes_down; /* of the exchange, or session, under way */
+    uint64_t conn;                 /* the number of the connection that it leases; 0: none */
+};
+void session_view(const struct session *session, struct session_view *view);
+
+/* The session that was accepted next; NULL: the first. NULL: there is none. */
+const struct session *listener_context_next(const struct listener_context *context,
+                                            const struct session *after);
+
+/* How long ago it was accepted. */
+usec_t session_age(const struct session *session);
 
 /* Ends all sessions at once, each client seeing a reset. */
 void listener_context_abort(struct listener_context *context);
