@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -14,6 +15,7 @@
 #include "base/thread.h"
 #include "daemon/certificates.h"
 #include "daemon/listener.h"
+#include "daemon/requests.h"
 #include "daemon/tls_clients.h"
 #include "http1/http1_compose.h"
 #include "net/loop.h"
@@ -35,6 +37,12 @@
 struct stop {
     struct message message;
     const char *signal_name; /* NULL: none came yet */
+};
+
+/* A request on its way: the control thread's, but from when it is posted until it is answered. */
+struct request {
+    struct message asked, answered;
+    bool done; /* by the worker's thread */
 };
 
 struct worker {
@@ -62,9 +70,92 @@ struct worker {
     } loop_stats;
     struct metric_block *blocks;
     size_t block_count;
+    struct request command_request, snapshot_request;
+    struct command *command;           /* NULL: none is on its way */
+    struct snapshot_request *snapshot; /* the same */
+    _Atomic enum admin_life life;      /* the worker's thread changes it */
     char scratch[SCRATCH_SIZE];
     char compose[HTTP1_COMPOSE_MAX];
 };
+
+static struct requests requests_of(struct worker *worker)
+{
+    return (struct requests){.listeners = &worker->listeners,
+                             .pools = worker->pools,
+                             .pool_count = worker->config->pool_count};
+}
+
+/* STOPPING is for good. */
+static void update_life(struct worker *worker)
+{
+    const struct listener *listener = NULL;
+    enum admin_life life = ADMIN_DRAINING;
+    while ((listener = listener_next(&worker->listeners, listener)) != NULL) {
+        if (listener_get_service(listener) != SERVICE_DRAINING)
+            life = ADMIN_SERVING;
+    }
+    if (worker->listeners.stopped)
+        life = ADMIN_STOPPING;
+    atomic_store_explicit(&worker->life, life, memory_order_relaxed);
+}
+
+/* On the worker's thread. */
+
+static void on_command(struct message *message)
+{
+    struct worker *worker = container_of(message, struct worker, command_request.asked);
+    const struct requests requests = requests_of(worker);
+    requests_command(&requests, worker->command);
+    update_life(worker);
+    worker->command_request.done = true;
+    mailbox_post(worker->control, &worker->command_request.answered);
+}
+
+static void on_snapshot(struct message *message)
+{
+    struct worker *worker = container_of(message, struct worker, snapshot_request.asked);
+    const struct requests requests = requests_of(worker);
+    requests_snapshot(&requests, &worker->snapshot->snapshot);
+    worker->snapshot_request.done = true;
+    mailbox_post(worker->control, &worker->snapshot_request.answered);
+}
+
+/* On the control thread. */
+
+static void on_command_answered(struct message *message)
+{
+    struct worker *worker = container_of(message, struct worker, command_request.answered);
+    struct command *command = worker->command;
+    worker->command = NULL;
+    command->done(command);
+}
+
+static void on_snapshot_answered(struct message *message)
+{
+    struct worker *worker = container_of(message, struct worker, snapshot_request.answered);
+    struct snapshot_request *request = worker->snapshot;
+    worker->snapshot = NULL;
+    request->done(request);
+}
+
+/* There is no thread that would do it. */
+static void answer_late_command(struct worker *worker)
+{
+    struct command *command = worker->command;
+    command->status = 409;
+    command->matched = command->busy = 0;
+    snprintf(command->text, sizeof(command->text), "kaproxy is stopping");
+    mailbox_post(worker->control, &worker->command_request.answered);
+}
+
+static void answer_late_snapshot(struct worker *worker)
+{
+    struct snapshot *snapshot = &worker->snapshot->snapshot;
+    snapshot->taken_at = 0;
+    snapshot->host_count = snapshot->listener_count = snapshot->session_count = 0;
+    snapshot->sessions_left_out = 0;
+    mailbox_post(worker->control, &worker->snapshot_request.answered);
+}
 
 static void end_now(struct worker *worker)
 {
@@ -92,6 +183,7 @@ static void on_soft_stop(struct message *message)
     log_notice("%s: stopping; %u sessions may finish within %" PRId64 " s",
                worker->soft.signal_name, worker->listeners.clients, limit / USEC_PER_SEC);
     listeners_stop(&worker->listeners);
+    update_life(worker);
     for (size_t i = 0; i < worker->config->pool_count; i++)
         pool_drain(worker->pools[i]);
     if (loop_set_timer(worker->loop, &worker->deadline, loop_now(worker->loop) + limit) < 0)
@@ -276,6 +368,10 @@ struct worker *worker_new(const struct config *config, unsigned max_clients, uns
     worker->hard.message.run = on_hard_stop;
     worker->stats.run = on_stats;
     worker->ping.run = on_ping;
+    worker->command_request.asked.run = on_command;
+    worker->command_request.answered.run = on_command_answered;
+    worker->snapshot_request.asked.run = on_snapshot;
+    worker->snapshot_request.answered.run = on_snapshot_answered;
     sem_init(&worker->go, 0, 0);
     pipes_init(&worker->pipes, max_pipes);
     worker->loop = loop_new();
@@ -383,10 +479,17 @@ int worker_start(struct worker *worker, struct mailbox *mailbox, struct message 
     return 0;
 }
 
+/* What the thread has not come to will not be done. Whoever is answered may ask again. */
 void worker_join(struct worker *worker)
 {
     pthread_join(worker->thread, NULL);
     worker->running = false;
+    if (worker->command != NULL && !worker->command_request.done)
+        answer_late_command(worker);
+    if (worker->snapshot != NULL && !worker->snapshot_request.done)
+        answer_late_snapshot(worker);
+    while (worker->command != NULL || worker->snapshot != NULL)
+        mailbox_run(worker->control);
 }
 
 void worker_stop(struct worker *worker, const char *signal_name)
@@ -420,4 +523,31 @@ usec_t worker_unanswered(const struct worker *worker)
 {
     usec_t pinged_at = atomic_load(&worker->pinged_at);
     return pinged_at == 0 ? 0 : clock_now() - pinged_at;
+}
+
+void worker_command(struct worker *worker, struct command *command)
+{
+    assert(worker->command == NULL);
+    worker->command = command;
+    worker->command_request.done = false;
+    if (worker->running)
+        mailbox_post(loop_mailbox(worker->loop), &worker->command_request.asked);
+    else
+        answer_late_command(worker);
+}
+
+void worker_snapshot(struct worker *worker, struct snapshot_request *request)
+{
+    assert(worker->snapshot == NULL);
+    worker->snapshot = request;
+    worker->snapshot_request.done = false;
+    if (worker->running)
+        mailbox_post(loop_mailbox(worker->loop), &worker->snapshot_request.asked);
+    else
+        answer_late_snapshot(worker);
+}
+
+enum admin_life worker_life(const struct worker *worker)
+{
+    return atomic_load_explicit(&worker->life, memory_order_relaxed);
 }

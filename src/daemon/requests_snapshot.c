@@ -1,0 +1,104 @@
+/* A view of what is there: hosts, listeners, sessions. */
+#include <stdio.h>
+
+#include "daemon/requests.h"
+#include "session/session.h"
+
+static void put_host(const struct pool *pool, const struct pool_host *host,
+                     struct snapshot_host *row)
+{
+    struct pool_view view;
+    pool_view(host, &view);
+    *row = (struct snapshot_host){.pool = pool_get_name(pool),
+                                  .service = view.service,
+                                  .down = view.down,
+                                  .down_since = view.down_since,
+                                  .last_error = *view.last_error,
+                                  .last_error_at = view.last_error_at,
+                                  .last_connected_at = view.last_connected_at,
+                                  .oldest_wait = view.oldest_wait};
+    endpoint_format(view.endpoint, row->upstream);
+}
+
+static void put_hosts(const struct requests *requests, struct snapshot *snapshot)
+{
+    size_t room = snapshot->host_count;
+    snapshot->host_count = 0;
+    for (size_t i = 0; i < requests->pool_count; i++) {
+        const struct pool *pool = requests->pools[i];
+        const struct pool_host *host = NULL;
+        while ((host = pool_next_host(pool, host)) != NULL && snapshot->host_count < room)
+            put_host(pool, host, &snapshot->hosts[snapshot->host_count++]);
+    }
+}
+
+static void put_session(const struct listener_context *context, const struct session *session,
+                        struct snapshot_session *row)
+{
+    struct session_view view;
+    session_view(session, &view);
+    *row = (struct snapshot_session){.listener = context->config->name,
+                                     .state = view.state,
+                                     .age = view.age,
+                                     .quiet = view.quiet,
+                                     .waiting = view.waiting,
+                                     .bytes_up = view.bytes_up,
+                                     .bytes_down = view.bytes_down,
+                                     .conn = view.conn};
+    snprintf(row->client, sizeof(row->client), "%s", view.client);
+}
+
+/* The oldest ones, `room` at most; *longest: how long the quietest of them has been quiet. */
+static size_t put_sessions(const struct listener_context *context, struct snapshot_session *rows,
+                           size_t room, usec_t *longest)
+{
+    const struct session *session = NULL;
+    size_t n = 0;
+    while (n < room && (session = listener_context_next(context, session)) != NULL) {
+        put_session(context, session, &rows[n]);
+        if (*longest < rows[n].quiet)
+            *longest = rows[n].quiet;
+        n++;
+    }
+    return n;
+}
+
+static void put_listener(const struct listener *listener, const struct listener_context *context,
+                         struct snapshot_listener *row)
+{
+    const struct session *oldest = listener_context_next(context, NULL);
+    *row = (struct snapshot_listener){.name = context->config->name,
+                                      .service = listener_get_service(listener),
+                                      .oldest_session = oldest == NULL ? 0 : session_age(oldest)};
+}
+
+/* Each listener has its share of the rows that those before it have left. */
+static void put_listeners(const struct requests *requests, struct snapshot *snapshot)
+{
+    size_t room = snapshot->listener_count, rows = snapshot->session_count, left = 0;
+    struct listener *listener = NULL;
+    snapshot->listener_count = snapshot->session_count = snapshot->sessions_left_out = 0;
+    while ((listener = listener_next(requests->listeners, listener)) != NULL)
+        left++;
+    for (; (listener = listener_next(requests->listeners, listener)) != NULL && left > 0; left--) {
+        const struct listener_context *context = listener_get_context(listener);
+        struct snapshot_listener row;
+        put_listener(listener, context, &row);
+        if (snapshot->sessions != NULL) {
+            size_t share = (rows - snapshot->session_count) / left;
+            size_t n = put_sessions(context, snapshot->sessions + snapshot->session_count, share,
+                                    &row.longest_quiet);
+            snapshot->session_count += n;
+            snapshot->sessions_left_out += gauge_get(&context->stats.sessions) - n;
+        }
+        if (snapshot->listener_count < room)
+            snapshot->listeners[snapshot->listener_count++] = row;
+    }
+}
+
+void requests_snapshot(const struct requests *requests, struct snapshot *snapshot)
+{
+    snapshot->taken_at = unix_time();
+    put_hosts(requests, snapshot);
+    put_listeners(requests, snapshot);
+}
