@@ -180,11 +180,14 @@ static void max_waiting_holds(void **state)
 {
     struct core_fixture *f = *state;
     core_fixture_open(f, &(struct pool_limits){.max_per_host = 4, .max_waiting = 1});
-    core_fixture_make_idle(f, &f->a, 0);
+    core_fixture_lease(f, &f->a, 0);
+    core_fixture_make_idle(f, &f->a, 1);
+    assert_null(pool_core_release(&f->requests[0], POOL_PEEK_QUIET, NOW));
     pool_core_set_service(&f->a, SERVICE_PAUSED);
     core_fixture_ask(&f->a, &f->requests[1]);
     core_fixture_ask(&f->a, &f->requests[2]);
     claim_closed(f, 0, DISCARD_PAUSED);
+    claim_closed(f, 1, DISCARD_PAUSED);
     claim_refused(f, &f->requests[2], CORE_REQUEST_TOO_MANY);
     claim_nothing(f);
 }
