@@ -49,6 +49,7 @@ struct snapshot_session {
 
 struct snapshot {
     int64_t taken_at; /* microseconds of Unix time; 0: it was not, for the worker has ended */
+    /* Hosts and listeners in the order of their metric blocks. */
     struct snapshot_host *hosts;
     size_t host_count;
     struct snapshot_listener *listeners;

@@ -20,15 +20,26 @@ static void put_host(const struct pool *pool, const struct pool_host *host,
     endpoint_format(view.endpoint, row->upstream);
 }
 
+/* Has a listener before this one the same? */
+static bool is_shared(const struct listeners *listeners, const struct listener_context *context)
+{
+    const struct listener_context *other = NULL;
+    while ((other = listeners_next(listeners, other)) != context) {
+        if (other->pool_host == context->pool_host)
+            return true;
+    }
+    return false;
+}
+
+/* In the order of their metric blocks. */
 static void put_hosts(const struct requests *requests, struct snapshot *snapshot)
 {
+    const struct listener_context *context = NULL;
     size_t room = snapshot->host_count;
     snapshot->host_count = 0;
-    for (size_t i = 0; i < requests->pool_count; i++) {
-        const struct pool *pool = requests->pools[i];
-        const struct pool_host *host = NULL;
-        while ((host = pool_next_host(pool, host)) != NULL && snapshot->host_count < room)
-            put_host(pool, host, &snapshot->hosts[snapshot->host_count++]);
+    while ((context = listeners_next(requests->listeners, context)) != NULL) {
+        if (snapshot->host_count < room && !is_shared(requests->listeners, context))
+            put_host(context->pool, context->pool_host, &snapshot->hosts[snapshot->host_count++]);
     }
 }
 

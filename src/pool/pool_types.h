@@ -125,9 +125,9 @@ enum host_conns { HOST_CONNECTING, HOST_BUSY, HOST_HELD, HOST_IDLE, HOST_CLOSING
 /* What is counted of a host: a metric block. Its writer is the pool's thread. */
 struct host_stats {
     struct gauge conns[HOST_CONNS];
-    struct gauge waiting; /* allocations */
-    struct gauge queued;  /* of these: no dial is under way for them */
-    struct gauge down;    /* 0 or 1 */
+    struct gauge waiting;          /* allocations */
+    struct gauge queued;           /* of these: no dial is under way for them */
+    struct gauge down;             /* 0 or 1 */
     struct gauge paused, draining; /* the same: by the operator */
     /* since the start */
     struct counter grants[FROM_DEFERRED + 1]; /* connections, by from_cache */
@@ -158,9 +158,9 @@ void limits_stats_set(struct limits_stats *stats, const struct pool_limits *limi
 struct pool_stats {
     /* now */
     unsigned busy, held, connecting, idle;
-    unsigned queued;           /* allocations that wait without a dial under way for them */
-    unsigned waiting;          /* allocations that wait, dial or not */
-    unsigned down;             /* hosts that are down */
+    unsigned queued;  /* allocations that wait without a dial under way for them */
+    unsigned waiting; /* allocations that wait, dial or not */
+    unsigned down;    /* hosts that are down */
     /* since the start */
     uint64_t grants[FROM_DEFERRED + 1]; /* connections, by from_cache */
     uint64_t failures;                  /* allocations that failed */

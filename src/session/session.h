@@ -77,13 +77,13 @@ struct listener_context {
     /* The worker's: the listener sets the first three. */
     struct session_worker worker;
     struct pool *pool;
-    struct tls_client *tls;       /* how TLS is spoken to the upstream; NULL: not */
-    struct pool_host *pool_host;  /* the upstream's, retained */
-    usec_t unacked_timeout;       /* the pool's */
-    bool draining;                /* sessions end as soon as they can */
-    bool is_paused;               /* by the operator: no session asks the pool */
-    bool queues;                  /* so it is, or those that waited for its end have not yet */
-    struct session_list sessions; /* oldest first */
+    struct tls_client *tls;            /* how TLS is spoken to the upstream; NULL: not */
+    struct pool_host *pool_host;       /* the upstream's, retained */
+    usec_t unacked_timeout;            /* the pool's */
+    bool draining;                     /* sessions end as soon as they can */
+    bool is_paused;                    /* by the operator: no session asks the pool */
+    bool queues;                       /* so it is, or those that waited for its end have not yet */
+    struct session_list sessions;      /* oldest first */
     struct session_list free_sessions; /* ended ones, a free list */
     unsigned free_session_count;
     struct session *drain_next; /* whom drain_task comes to next; NULL: it is done */

@@ -85,7 +85,7 @@ static int setup(void **state)
     listeners_init(&f->listeners);
     assert_int_equal(listeners_add(&f->listeners, f->world->listener, f->world->pool, NULL), 0);
     assert_int_equal(listeners_start(&f->listeners), 0);
-    f->listener = listeners_next(&f->listeners, NULL);
+    f->listener = listener_next(&f->listeners, NULL);
     *state = f;
     return 0;
 }
