@@ -8,8 +8,8 @@
 static json_t *addresses(struct build *build, const struct config_listener *listener)
 {
     json_t *array = json_array();
-    for (size_t i = 0; i < listener->address_count; i++)
-        status_append(build, array, status_text(listener->addresses[i].address.text));
+    for (size_t i = 0; i < listener->addresses.count; i++)
+        status_append(build, array, status_text(listener->addresses.list[i].address.text));
     return array;
 }
 

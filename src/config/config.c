@@ -23,6 +23,7 @@ void config_free(struct config *config)
         free(config->pools[i].name);
         config_fields_clear(&config->pools[i], SECTION_POOL);
     }
+    config_fields_clear(&config->admin, SECTION_ADMIN);
     config_fields_clear(config, SECTION_KAPROXY);
     free(config->listeners);
     free(config->pools);
@@ -85,9 +86,15 @@ static void print_pair(const char *key, const char *value, FILE *out)
         fprintf(out, "%s=%s\n", key, value);
 }
 
-static bool has_effect(const struct config_listener *listener, const struct config_key *key)
+static bool has_effect(const struct config *config, enum config_kind kind, size_t index,
+                       const struct config_key *key)
 {
-    if (key->for_unix && !config_listener_is_unix(listener))
+    if (kind == SECTION_ADMIN)
+        return !key->for_unix || config_addresses_have_unix(&config->admin.addresses);
+    if (kind != SECTION_LISTENER)
+        return true;
+    const struct config_listener *listener = &config->listeners[index];
+    if (key->for_unix && !config_addresses_have_unix(&listener->addresses))
         return false;
     return config_key_suits(key, endpoint_scheme(&listener->upstream));
 }
@@ -102,7 +109,7 @@ static void print_record(const struct config *config, enum config_kind kind, siz
     fprintf(out, "[%s%s%s]\n", section->name, *name != '\0' ? " " : "", name);
     for (size_t i = 0; i < section->key_count; i++) {
         const struct config_key *key = &section->keys[i];
-        if (kind == SECTION_LISTENER && !has_effect(&config->listeners[index], key))
+        if (!has_effect(config, kind, index, key))
             continue;
         const char *value = config_fields_format(config, kind, index, key, buffer);
         print_pair(key->name, value, out);

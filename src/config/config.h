@@ -20,6 +20,12 @@ struct config_address {
     int line;
 };
 
+struct config_addresses {
+    struct config_address *list;
+    size_t count;
+    bool off; /* admin: none is wanted; then there is none */
+};
+
 /* When a client that has left ends its request; half-closed ones have not left. */
 enum config_abort { ABORT_QUEUED, ABORT_ALWAYS, ABORT_NEVER };
 
@@ -40,8 +46,7 @@ struct config_socket {
 struct config_listener {
     char *name;
     int line;
-    struct config_address *addresses;
-    size_t address_count;
+    struct config_addresses addresses;
     struct config_socket socket;
     struct endpoint upstream; /* with the digest of its TLS settings */
     size_t pool;              /* index into config.pools */
@@ -64,6 +69,16 @@ struct config_listener {
     bool tls_close_notify; /* required */
 };
 
+/* Who may change things by [admin]. */
+enum config_control { CONTROL_UNIX, CONTROL_ALL, CONTROL_NONE };
+
+struct config_admin {
+    struct config_addresses addresses;
+    struct config_socket socket;
+    enum config_control control;
+    int line; /* 0: not in the file */
+};
+
 struct config {
     char *file;
     char *log;
@@ -75,6 +90,7 @@ struct config {
     usec_t shutdown_timeout;
     char *user;                /* "": stay who we are */
     char *resolver;            /* as in resolver_ares_options.servers; "": the system's */
+    struct config_admin admin;
     struct config_pool *pools; /* pools[0] is the default pool */
     size_t pool_count;
     struct config_listener *listeners;

@@ -3,6 +3,8 @@
 
 #include <grp.h>
 #include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -166,32 +168,38 @@ static void check_upstream(struct config_sections *sections, struct config_liste
     }
 }
 
-/* Compares a listener's addresses with those of the listeners before it; its own were compared
- * with each other when they were parsed. */
-static void check_addresses(struct config_sections *sections, const struct config_section *section)
+/* Compares addresses with those of a listener; those of one section were compared with each other
+ * when they were parsed. */
+static void check_overlap(struct config_sections *sections, const struct config_addresses *mine,
+                          const struct config_listener *other)
 {
-    const struct config_listener *listeners = sections->config->listeners;
-    const struct config_listener *mine = &listeners[section->index];
-
-    for (size_t i = 0; i < section->index; i++) {
-        for (size_t j = 0; j < listeners[i].address_count * mine->address_count; j++) {
-            const struct config_address *a = &listeners[i].addresses[j / mine->address_count];
-            const struct config_address *b = &mine->addresses[j % mine->address_count];
-            if (listen_address_overlaps(&a->address, &b->address))
-                config_errors_add(&sections->errors, b->line,
-                                  "listen: %s is taken by listener %s in line %d (%s)",
-                                  b->address.text, listeners[i].name, a->line, a->address.text);
-        }
+    for (size_t j = 0; j < other->addresses.count * mine->count; j++) {
+        const struct config_address *a = &other->addresses.list[j / mine->count];
+        const struct config_address *b = &mine->list[j % mine->count];
+        if (listen_address_overlaps(&a->address, &b->address))
+            config_errors_add(&sections->errors, b->line,
+                              "listen: %s is taken by listener %s in line %d (%s)",
+                              b->address.text, other->name, a->line, a->address.text);
     }
 }
 
+static void check_addresses(struct config_sections *sections, const struct config_section *section)
+{
+    const struct config_listener *listeners = sections->config->listeners;
+
+    for (size_t i = 0; i < section->index; i++)
+        check_overlap(sections, &listeners[section->index].addresses, &listeners[i]);
+}
+
 /* Keys that need a unix socket to have an effect. */
-static void check_unix(struct config_sections *sections, const struct config_listener *listener,
+static void check_unix(struct config_sections *sections, const struct config_addresses *addresses,
                        const struct config_section *section)
 {
     const struct config_section_kind *kind = &config_section_kinds[section->kind];
+    bool given = config_section_line(section, "listen") != 0;
 
-    if (!config_section_is_valid(section, "listen") || config_listener_is_unix(listener))
+    if ((given && !config_section_is_valid(section, "listen")) ||
+        config_addresses_have_unix(addresses))
         return;
     for (size_t i = 0; i < kind->key_count; i++) {
         if (section->lines[i] != 0 && kind->keys[i].for_unix)
@@ -226,8 +234,47 @@ static void check_listener(struct config_sections *sections, const struct config
         listener->response_timeout = listener->idle_timeout;
     check_upstream(sections, listener, section);
     check_addresses(sections, section);
-    check_unix(sections, listener, section);
+    check_unix(sections, &listener->addresses, section);
     resolve_socket(sections->config, &listener->socket);
+}
+
+/* Where systemd has made a directory for us there is a socket for kaproxyctl, unless the file says
+ * otherwise. */
+static void set_default_address(struct config_sections *sections, struct config_admin *admin)
+{
+    const char *directory = getenv("RUNTIME_DIRECTORY"); /* or several, with ':' between them */
+    size_t length = directory == NULL ? 0 : strcspn(directory, ":");
+    char text[sizeof("unix:/admin.sock") + CONFIG_VALUE_MAX];
+    struct listen_address address;
+    const char *error;
+
+    if (admin->addresses.count > 0 || admin->addresses.off || length == 0 ||
+        length > CONFIG_VALUE_MAX)
+        return;
+    int n = snprintf(text, sizeof(text), "unix:%.*s/admin.sock", (int)length, directory);
+    struct config_address *list = calloc(1, sizeof(*list));
+    if (list == NULL || listen_address_parse(&address, text, (size_t)n, &error) < 0) {
+        config_errors_warn(&sections->errors, admin->line,
+                           "there is no [admin] listen, and %s cannot be the default: %s", text,
+                           list == NULL ? "out of memory" : error);
+        free(list);
+        return;
+    }
+    list->address = address;
+    admin->addresses = (struct config_addresses){.list = list, .count = 1};
+}
+
+static void check_admin(struct config_sections *sections, const struct config_section *section)
+{
+    struct config_admin *admin = &sections->config->admin;
+    int line = config_section_line(section, "listen");
+
+    if (line == 0 || config_section_is_valid(section, "listen"))
+        set_default_address(sections, admin);
+    for (size_t i = 0; i < sections->config->listener_count; i++)
+        check_overlap(sections, &admin->addresses, &sections->config->listeners[i]);
+    check_unix(sections, &admin->addresses, section);
+    resolve_socket(sections->config, &admin->socket);
 }
 
 static void note_lines(struct config *config, const struct config_section *section)
@@ -244,6 +291,8 @@ void config_check(struct config_sections *sections)
             continue;
         if (section->kind == SECTION_KAPROXY)
             note_lines(sections->config, section);
+        else if (section->kind == SECTION_ADMIN)
+            check_admin(sections, section);
         else if (section->kind == SECTION_POOL)
             check_pool(sections, section);
         else if (section->kind == SECTION_LISTENER)

@@ -6,6 +6,8 @@
 
 void *config_fields(struct config *config, enum config_kind kind, size_t index)
 {
+    if (kind == SECTION_ADMIN)
+        return &config->admin;
     if (kind == SECTION_POOL)
         return &config->pools[index];
     if (kind == SECTION_LISTENER)
@@ -23,7 +25,9 @@ const char *config_fields_format(const struct config *config, enum config_kind k
 {
     const void *fields = config;
 
-    if (kind == SECTION_POOL)
+    if (kind == SECTION_ADMIN)
+        fields = &config->admin;
+    else if (kind == SECTION_POOL)
         fields = &config->pools[index];
     else if (kind == SECTION_LISTENER)
         fields = &config->listeners[index];
@@ -48,10 +52,10 @@ size_t config_fields_count(const struct config *config, enum config_kind kind)
     return 1;
 }
 
-bool config_listener_is_unix(const struct config_listener *listener)
+bool config_addresses_have_unix(const struct config_addresses *addresses)
 {
-    for (size_t i = 0; i < listener->address_count; i++) {
-        if (listener->addresses[i].address.sa.ss_family == AF_UNIX)
+    for (size_t i = 0; i < addresses->count; i++) {
+        if (addresses->list[i].address.sa.ss_family == AF_UNIX)
             return true;
     }
     return false;

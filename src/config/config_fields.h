@@ -21,8 +21,8 @@ const char *config_fields_name(const struct config *config, enum config_kind kin
 /* How many there are of a kind. */
 size_t config_fields_count(const struct config *config, enum config_kind kind);
 
-/* Does it listen on a unix socket, maybe beside other addresses? */
-bool config_listener_is_unix(const struct config_listener *listener);
+/* Is there a unix socket among them, maybe beside other addresses? */
+bool config_addresses_have_unix(const struct config_addresses *addresses);
 
 /* Appends a pool or listener with the default of every key that has one. 0, or -1 with ENOMEM;
  * config_fields_clear copes with what is left then. */

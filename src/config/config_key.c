@@ -36,6 +36,16 @@ static const struct config_key kaproxy_keys[] = {
 };
 #undef SECTION
 
+#define SECTION struct config_admin
+static const struct config_key admin_keys[] = {
+    KEY("listen", admin_addresses, addresses, ""),
+    KEY("control", control, control, "unix"),
+    KEY("socket_mode", mode, socket.file.mode, "0600", .max = 0777, .for_unix = true),
+    KEY("socket_user", user, socket.user, "", .for_unix = true),
+    KEY("socket_group", group, socket.group, "", .for_unix = true),
+};
+#undef SECTION
+
 #define SECTION struct config_pool
 static const struct config_key pool_keys[] = {
     KEY("max_per_host", count, limits.max_per_host, "4", .max = MANY, .zero_is_default = true),
@@ -88,11 +98,13 @@ static const struct config_key listener_keys[] = {
 #undef SECTION
 
 static_assert(ARRAY_LEN(kaproxy_keys) <= CONFIG_KEYS_MAX, "CONFIG_KEYS_MAX");
+static_assert(ARRAY_LEN(admin_keys) <= CONFIG_KEYS_MAX, "CONFIG_KEYS_MAX");
 static_assert(ARRAY_LEN(pool_keys) <= CONFIG_KEYS_MAX, "CONFIG_KEYS_MAX");
 static_assert(ARRAY_LEN(listener_keys) <= CONFIG_KEYS_MAX, "CONFIG_KEYS_MAX");
 
 const struct config_section_kind config_section_kinds[CONFIG_KIND_COUNT] = {
     [SECTION_KAPROXY] = {"kaproxy", kaproxy_keys, ARRAY_LEN(kaproxy_keys)},
+    [SECTION_ADMIN] = {"admin", admin_keys, ARRAY_LEN(admin_keys)},
     [SECTION_POOL] = {"pool", pool_keys, ARRAY_LEN(pool_keys)},
     [SECTION_LISTENER] = {"listener", listener_keys, ARRAY_LEN(listener_keys)},
 };

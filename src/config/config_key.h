@@ -25,7 +25,7 @@ struct config_key {
 
 #define KEY_FOR(protocol) (1U << (protocol))
 
-enum config_kind { SECTION_KAPROXY, SECTION_POOL, SECTION_LISTENER, CONFIG_KIND_COUNT };
+enum config_kind { SECTION_KAPROXY, SECTION_ADMIN, SECTION_POOL, SECTION_LISTENER, CONFIG_KIND_COUNT };
 
 struct config_section_kind {
     const char *name;

@@ -33,8 +33,10 @@ int config_sections_init(struct config_sections *sections, struct config *config
     *sections = (struct config_sections){.config = config};
     config_errors_init(&sections->errors);
     if (config_fields_set_defaults(config, SECTION_KAPROXY) < 0 ||
+        config_fields_set_defaults(&config->admin, SECTION_ADMIN) < 0 ||
         config_fields_add(config, SECTION_POOL, "", 0) < 0 ||
         append_section(sections, &(struct config_section){.kind = SECTION_KAPROXY}) < 0 ||
+        append_section(sections, &(struct config_section){.kind = SECTION_ADMIN}) < 0 ||
         append_section(sections, &(struct config_section){.kind = SECTION_POOL}) < 0)
         return -1;
     sections->current = NO_SECTION;
@@ -80,7 +82,7 @@ bool config_section_is_valid(const struct config_section *section, const char *k
 
 static const char *check_name(enum config_kind kind, const char *name)
 {
-    if (kind == SECTION_KAPROXY && *name != '\0')
+    if ((kind == SECTION_KAPROXY || kind == SECTION_ADMIN) && *name != '\0')
         return "takes no name";
     if (kind == SECTION_LISTENER && *name == '\0')
         return "needs a name: [listener NAME]";
@@ -97,7 +99,7 @@ static int add_section(struct config_sections *sections, enum config_kind kind, 
 {
     struct config_section section = {.kind = kind, .line = line, .mistaken = mistaken};
 
-    if (kind != SECTION_KAPROXY) {
+    if (kind == SECTION_POOL || kind == SECTION_LISTENER) {
         section.index = config_fields_count(sections->config, kind);
         if (config_fields_add(sections->config, kind, name, line) < 0)
             return -1;
@@ -127,6 +129,8 @@ static int open_section(struct config_sections *sections, enum config_kind kind,
     first->line = line;
     if (kind == SECTION_POOL)
         sections->config->pools[first->index].line = line;
+    if (kind == SECTION_ADMIN)
+        sections->config->admin.line = line;
     sections->current = (size_t)(first - sections->list);
     return 0;
 }
@@ -154,8 +158,8 @@ static int take_section(struct config_sections *sections, const char *text, int 
             return open_section(sections, kind, name, line);
     }
     config_errors_add(&sections->errors, line,
-                      "unknown section [%s], not one of [kaproxy], [pool], [pool NAME], "
-                      "[listener NAME]",
+                      "unknown section [%s], not one of [kaproxy], [admin], [pool], "
+                      "[pool NAME], [listener NAME]",
                       text);
     lose_section(sections);
     return 0;

@@ -482,19 +482,17 @@ static const char *format_bind_address(const void *field, char buffer[CONFIG_VAL
     return address_format_scoped(address, buffer);
 }
 
-/* The field is a listener's `addresses`; its address_count goes with it. */
 static void clear_addresses(void *field)
 {
-    struct config_listener *listener = container_of(field, struct config_listener, addresses);
+    struct config_addresses *addresses = field;
 
-    for (size_t i = 0; i < listener->address_count; i++)
-        listen_address_clear(&listener->addresses[i].address);
-    free(listener->addresses);
-    listener->addresses = NULL;
-    listener->address_count = 0;
+    for (size_t i = 0; i < addresses->count; i++)
+        listen_address_clear(&addresses->list[i].address);
+    free(addresses->list);
+    *addresses = (struct config_addresses){.list = NULL};
 }
 
-static int add_address(struct config_listener *listener, struct config_input *input,
+static int add_address(struct config_addresses *addresses, struct config_input *input,
                        const char *word, size_t length)
 {
     struct listen_address address;
@@ -502,8 +500,8 @@ static int add_address(struct config_listener *listener, struct config_input *in
 
     if (listen_address_parse(&address, word, length, &error) < 0)
         return refuse(input, "\"%.*s\": %s", (int)length, word, error);
-    for (size_t i = 0; i < listener->address_count; i++) {
-        const struct listen_address *other = &listener->addresses[i].address;
+    for (size_t i = 0; i < addresses->count; i++) {
+        const struct listen_address *other = &addresses->list[i].address;
         if (listen_address_overlaps(other, &address)) {
             refuse(input, "%s and %s exclude each other", other->text, address.text);
             listen_address_clear(&address);
@@ -511,25 +509,24 @@ static int add_address(struct config_listener *listener, struct config_input *in
         }
     }
     struct config_address *grown =
-        reallocarray(listener->addresses, listener->address_count + 1, sizeof(*grown));
+        reallocarray(addresses->list, addresses->count + 1, sizeof(*grown));
     if (grown == NULL) {
         listen_address_clear(&address);
         return refuse(input, "out of memory");
     }
-    listener->addresses = grown;
-    grown[listener->address_count++] = (struct config_address){address, input->line};
+    addresses->list = grown;
+    grown[addresses->count++] = (struct config_address){address, input->line};
     return 0;
 }
 
 static int parse_addresses(struct config_input *input, void *field)
 {
-    struct config_listener *listener = container_of(field, struct config_listener, addresses);
     const char *word = input->text;
     int result = 0;
 
     while (*(word += strspn(word, WHITESPACE)) != '\0') {
         size_t length = strcspn(word, WHITESPACE);
-        if (add_address(listener, input, word, length) < 0)
+        if (add_address(field, input, word, length) < 0)
             result = -1;
         word += length;
     }
@@ -538,15 +535,49 @@ static int parse_addresses(struct config_input *input, void *field)
 
 static const char *format_addresses(const void *field, char buffer[CONFIG_VALUE_MAX])
 {
-    const char *start = (const char *)field - offsetof(struct config_listener, addresses);
-    const struct config_listener *listener = (const void *)start;
+    const struct config_addresses *addresses = field;
     size_t length = 0;
 
     buffer[0] = '\0';
-    for (size_t i = 0; i < listener->address_count && length < CONFIG_VALUE_MAX; i++)
+    for (size_t i = 0; i < addresses->count && length < CONFIG_VALUE_MAX; i++)
         length += (size_t)snprintf(buffer + length, CONFIG_VALUE_MAX - length, "%s%s",
-                                   i == 0 ? "" : " ", listener->addresses[i].address.text);
+                                   i == 0 ? "" : " ", addresses->list[i].address.text);
     return buffer;
+}
+
+static int parse_admin_addresses(struct config_input *input, void *field)
+{
+    struct config_addresses *addresses = field;
+
+    addresses->off = strcmp(input->text, "off") == 0;
+    return addresses->off ? 0 : parse_addresses(input, field);
+}
+
+static const char *format_admin_addresses(const void *field, char buffer[CONFIG_VALUE_MAX])
+{
+    const struct config_addresses *addresses = field;
+
+    return addresses->off ? "off" : format_addresses(field, buffer);
+}
+
+static const char *const controls[] = {"unix", "all", "none"};
+
+static int parse_control(struct config_input *input, void *field)
+{
+    enum config_control *control = field;
+    for (size_t i = 0; i < ARRAY_LEN(controls); i++) {
+        if (strcmp(input->text, controls[i]) == 0) {
+            *control = (enum config_control)i;
+            return 0;
+        }
+    }
+    return refuse(input, "\"%s\" is not unix, all or none", input->text);
+}
+
+static const char *format_control(const void *field, char buffer[CONFIG_VALUE_MAX])
+{
+    (void)buffer;
+    return controls[*(const enum config_control *)field];
 }
 
 const struct config_type config_type_count = {parse_count, format_count, NULL};
@@ -568,6 +599,9 @@ const struct config_type config_type_abort = {parse_abort, format_abort, NULL};
 const struct config_type config_type_reuse = {parse_reuse, format_reuse, NULL};
 const struct config_type config_type_addresses = {parse_addresses, format_addresses,
                                                   clear_addresses};
+const struct config_type config_type_admin_addresses = {
+    parse_admin_addresses, format_admin_addresses, clear_addresses};
+const struct config_type config_type_control = {parse_control, format_control, NULL};
 const struct config_type config_type_endpoint = {parse_endpoint, format_endpoint, NULL};
 const struct config_type config_type_bind_address = {parse_bind_address, format_bind_address, NULL};
 const struct config_type config_type_host = {parse_host, format_text, clear_text};

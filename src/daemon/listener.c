@@ -331,7 +331,7 @@ int listeners_add(struct listeners *listeners, const struct config_listener *con
                   struct pool *pool, struct tls_client *tls)
 {
     struct listener *listener =
-        calloc(1, sizeof(*listener) + config->address_count * sizeof(struct listen_socket));
+        calloc(1, sizeof(*listener) + config->addresses.count * sizeof(struct listen_socket));
     if (listener == NULL) {
         log_error("listener %s: %s", config->name, strerror(errno));
         return -1;
@@ -347,10 +347,10 @@ int listeners_add(struct listeners *listeners, const struct config_listener *con
         log_error("listener %s: %s", config->name, strerror(errno));
         goto err_sockets;
     }
-    for (size_t i = 0; i < config->address_count; i++) {
+    for (size_t i = 0; i < config->addresses.count; i++) {
         struct listen_socket *listen_socket = &listener->sockets[i];
         listen_socket->listener = listener;
-        const struct listen_address *address = &config->addresses[i].address;
+        const struct listen_address *address = &config->addresses.list[i].address;
         const char *error;
         listen_socket->watch.ready = on_readable;
         if (bound_socket_open(&listen_socket->socket, address, &config->socket.file, &error) < 0) {

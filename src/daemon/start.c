@@ -72,6 +72,19 @@ int start_open_logs(struct start *start)
     return user_unpose(&start->user) < 0 ? -1 : result;
 }
 
+/* Over TCP there are no permissions. */
+static void warn_admin(const struct start *start)
+{
+    const struct config_admin *admin = &start->config->admin;
+    for (size_t i = 0; i < admin->addresses.count && admin->control == CONTROL_ALL; i++) {
+        const struct config_address *address = &admin->addresses.list[i];
+        if (address->address.sa.ss_family != AF_UNIX)
+            report(start, LOG_LEVEL_WARNING, address->line,
+                   "admin: control = all, whoever can connect to %s can pause and drain",
+                   address->address.text);
+    }
+}
+
 void start_warn(const struct start *start)
 {
     const struct config *config = start->config;
@@ -85,6 +98,7 @@ void start_warn(const struct start *start)
                    "listener %s: tls_verify = no, anybody can pose as the upstream",
                    listener->name);
     }
+    warn_admin(start);
 }
 
 static uint64_t raise_descriptor_limit(const struct start *start)
@@ -129,16 +143,16 @@ unsigned start_share_descriptors(const struct start *start, unsigned *pipes)
 
 /* What is wrong with an address or a port here need not be so where the file is going to be used:
  * that is a warning. A socket's directory is like a log's. */
-static void check_addresses(const struct start *start, const struct config_listener *listener)
+static void check_addresses(const struct start *start, const char *whose, const char *name,
+                            const struct config_addresses *addresses)
 {
-    for (size_t i = 0; i < listener->address_count; i++) {
-        const struct listen_address *address = &listener->addresses[i].address;
+    for (size_t i = 0; i < addresses->count; i++) {
+        const struct listen_address *address = &addresses->list[i].address;
         bool is_unix = address->sa.ss_family == AF_UNIX;
         const char *error;
         if (bound_socket_check(address, &error) < 0)
-            report(start, is_unix ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING,
-                   listener->addresses[i].line, "listener %s: cannot listen on %s: %s",
-                   listener->name, address->text, error);
+            report(start, is_unix ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, addresses->list[i].line,
+                   "%s%s: cannot listen on %s: %s", whose, name, address->text, error);
     }
 }
 
@@ -152,7 +166,9 @@ int start_check(const struct config *config, struct config_errors *findings)
         result = start_open_logs(&start);
         start_warn(&start);
         for (size_t i = 0; i < config->listener_count; i++)
-            check_addresses(&start, &config->listeners[i]);
+            check_addresses(&start, "listener ", config->listeners[i].name,
+                            &config->listeners[i].addresses);
+        check_addresses(&start, "admin", "", &config->admin.addresses);
         start_share_descriptors(&start, &pipes);
     }
     start_clear(&start);

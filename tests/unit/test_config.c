@@ -215,10 +215,10 @@ static void test_addresses(void **state)
     struct config *config =
         ini_load("[listener b]\n\nlisten = 127.0.0.1:81\t[::1]:82  unix:/run/x\n"
                  "upstream = tcp://x:1\nreuse = never\n");
-    const struct config_address *address = config->listeners[0].addresses;
+    const struct config_address *address = config->listeners[0].addresses.list;
 
     (void)state;
-    assert_int_equal(config->listeners[0].address_count, 3);
+    assert_int_equal(config->listeners[0].addresses.count, 3);
     assert_int_equal(address[0].address.sa.ss_family, AF_INET);
     assert_int_equal(address[0].address.length, sizeof(struct sockaddr_in));
     assert_int_equal(((const struct sockaddr_in *)&address[0].address.sa)->sin_port, htons(81));
