@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "base/utf8.h"
+
 size_t log_quote(char *out, size_t size, const char *text, size_t length)
 {
     static const char digits[] = "0123456789abcdef";
@@ -55,25 +57,6 @@ size_t log_value(char *out, size_t size, const char *text, size_t length)
     return length;
 }
 
-/* The length of the UTF-8 character that begins here, and its number; 0: there is none (RFC 3629).
- */
-static size_t decode(const unsigned char *text, size_t length, uint32_t *character)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    unsigned char first = text[0];
-    size_t width = first < 0x80 ? 1 : first < 0xc0 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-    if (width == 0 || width > length || first >= 0xf8)
-        return 0;
-    *character = width == 1 ? first : first & (0x7fu >> width);
-    for (size_t i = 1; i < width; i++) {
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-        *character = *character << 6 | (text[i] & 0x3f);
-    }
-    bool surrogate = *character >= 0xd800 && *character < 0xe000;
-    return *character < least[width] || surrogate || *character > 0x10ffff ? 0 : width;
-}
-
 /* \u1234; returns its end. */
 static char *put_unit(char *at, uint32_t unit)
 {
@@ -102,7 +85,6 @@ static char *put_character(char *at, uint32_t c)
 
 size_t log_json(char *out, size_t size, const char *text, size_t length)
 {
-    const unsigned char *from = (const unsigned char *)text;
     size_t n = 0;
     if (size < 2)
         return 0;
@@ -110,7 +92,7 @@ size_t log_json(char *out, size_t size, const char *text, size_t length)
     while (length > 0) {
         uint32_t character = 0;
         char escaped[12];
-        size_t width = decode(from, length, &character);
+        size_t width = utf8_decode(text, length, &character);
         if (width == 0) {
             character = 0xfffd;
             width = 1;
@@ -120,7 +102,7 @@ size_t log_json(char *out, size_t size, const char *text, size_t length)
             break;
         memcpy(out + n, escaped, put);
         n += put;
-        from += width;
+        text += width;
         length -= width;
     }
     out[n++] = '"';

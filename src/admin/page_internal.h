@@ -1,0 +1,96 @@
+/* What the files of the page share; for page*.c alone.
+ *
+ *   page.c            the document, what is wrong, who we are
+ *   page_hosts.c      a row for each host
+ *   page_listeners.c  a row for each listener
+ *   page_process.c    limits in effect, by pool; what is of the process
+ *   page_bar.c        connections by state
+ *   page_figures.c    numbers whose names the page need not know
+ *   page_put.c        texts, escaped, and numbers as people read them
+ *   page_files.c      style and script
+ */
+#ifndef KAPROXY_PAGE_INTERNAL_H
+#define KAPROXY_PAGE_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <event2/buffer.h>
+#include <jansson.h>
+
+#include "admin/page.h"
+
+struct page {
+    struct evbuffer *out;
+    const json_t *status;
+    double now;  /* Unix time; NAN: not known */
+    bool failed; /* out of memory: nothing more is put */
+};
+
+/* The text is HTML of our own. */
+void page_put(struct page *page, const char *html);
+/* Likewise: what is inserted needs no escaping. 256 bytes at most. */
+void page_putf(struct page *page, const char *format, ...) PRINTF(2, 3);
+
+/* Any text, escaped, for what stands between tags and in attributes that are quoted. */
+void page_put_text(struct page *page, const char *text, size_t length);
+/* A JSON value as a text; what is no string, number or boolean: a dash. */
+void page_put_value(struct page *page, const json_t *value);
+bool page_is(const json_t *value, const char *text); /* that string? */
+
+/* The value at a path of names: "metrics.connections.busy"; NULL: there is none. */
+const json_t *page_at(const json_t *from, const char *path);
+/* A number at a path; NAN: there is none. */
+double page_number(const json_t *from, const char *path);
+/* The same, 0 where there is none. */
+double page_count(const json_t *from, const char *path);
+
+/* For people. NAN is a dash. */
+void page_put_number(struct page *page, double number); /* 999, 1.2k, 34k; 0.25 */
+void page_put_bytes(struct page *page, double bytes);   /* 1.2 kB */
+void page_put_span(struct page *page, double seconds);  /* 0.3 ms, 12 s, 4 min, 3 d 4 h */
+void page_put_share(struct page *page, double share);   /* 97 % */
+void page_put_age(struct page *page, double moment);    /* "3 min", since then */
+void page_put_moment(struct page *page, double moment); /* 2026-11-22 10:00:00 UTC */
+
+/* Of a host or a listener: the same in each page, so that links, and what is open, stay. */
+struct page_anchor {
+    char text[24];
+};
+struct page_anchor page_anchor_of(char kind, const json_t *pool, const json_t *name);
+
+/* The columns of a table; narrow screens have their titles beside the values. */
+struct page_column {
+    const char *title;
+    const char *hint; /* what it means; NULL: clear enough */
+};
+/* From <table> to the end of its head. `caption` is for those who cannot see the heading. */
+void page_put_table(struct page *page, const char *class, const char *caption,
+                    const struct page_column *columns, size_t count);
+/* Begins a cell of that column; </td> is the caller's. */
+void page_put_cell(struct page *page, const struct page_column *column);
+
+/* Numbers whose names the page need not know, with their peaks: the inside of a <dl>. What is 0 is
+ * left out of those that are by a label. */
+void page_put_figures(struct page *page, json_t *metrics, const json_t *peaks);
+
+/* "paused", "draining", or nothing. */
+void page_put_state(struct page *page, const json_t *state);
+
+/* A <section>. */
+void page_put_hosts(struct page *page);
+void page_put_listeners(struct page *page);
+void page_put_pools(struct page *page);
+void page_put_process(struct page *page);
+
+/* The states of a pool's or a host's connections, as a bar and in words. */
+struct page_bar {
+    const json_t *connections;
+    double limit;     /* 0, NAN: none is known */
+    bool counts_held; /* those that are held are under it too */
+    double waiting;
+};
+void page_put_bar(struct page *page, const struct page_bar *bar);
+
+#endif
