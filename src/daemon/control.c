@@ -7,7 +7,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "admin/admin.h"
 #include "base/log.h"
 #include "net/mailbox.h"
 
@@ -19,6 +21,7 @@ struct control {
     struct mailbox mailbox;
     struct event mail;
     struct message ended; /* posted by the worker */
+    struct admin_ops ops;
     size_t signal_count;
     struct event signal_events[ARRAY_LEN(signals)];
 };
@@ -135,9 +138,55 @@ void control_free(struct control *control)
     free(control);
 }
 
-int control_run(struct control *control, struct worker *worker)
+/* What the admin pages ask for is the worker's to do. */
+
+static void ask_snapshot(void *arg, struct snapshot_request *request)
+{
+    worker_snapshot(arg, request);
+}
+
+static void ask_command(void *arg, struct command *command)
+{
+    worker_command(arg, command);
+}
+
+static void ping(void *arg)
+{
+    worker_ping(arg);
+}
+
+static usec_t unanswered(void *arg)
+{
+    return worker_unanswered(arg);
+}
+
+static enum admin_life life(void *arg)
+{
+    return worker_life(arg);
+}
+
+static void set_ops(struct control *control, const struct config *config)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    control->ops = (struct admin_ops){.arg = control->worker,
+                                      .config = config,
+                                      .started_at = now.tv_sec * USEC_PER_SEC + now.tv_nsec / 1000,
+                                      .snapshot = ask_snapshot,
+                                      .command = ask_command,
+                                      .ping = ping,
+                                      .unanswered = unanswered,
+                                      .life = life};
+    control->ops.blocks = worker_metrics(control->worker, &control->ops.block_count);
+}
+
+int control_run(struct control *control, struct worker *worker, struct admin *admin,
+                const struct config *config)
 {
     control->worker = worker;
+    set_ops(control, config);
+    if (admin_start(admin, control->base, &control->ops) < 0)
+        return -1;
     if (worker_start(worker, &control->mailbox, &control->ended) < 0)
         return -1;
     if (event_base_loop(control->base, 0) < 0) { /* cannot be; nobody could stop it any more */

@@ -6,6 +6,7 @@
 #include "base/util.h"
 #include "daemon/worker.h"
 
+struct admin;
 struct control;
 
 /* From now on signals end nothing: they are noted, and heeded by control_run. So to be called
@@ -16,9 +17,11 @@ struct control *control_new(void);
 /* From now on signals change nothing any more. NULL is harmless. */
 void control_free(struct control *control);
 
-/* Starts the worker, which is borrowed, and returns when its thread has ended. SIGTERM and SIGINT
+/* Starts the worker and the admin server, which are borrowed as the configuration is; the server
+ * must be freed before the worker is. Returns when its thread has ended. SIGTERM and SIGINT
  * stop it softly, a second one at once; SIGHUP reopens the logs, SIGUSR1 writes the counters,
  * SIGUSR2 does nothing. 0, or -1 when it could not start (logged). */
-MUST_CHECK int control_run(struct control *control, struct worker *worker);
+MUST_CHECK int control_run(struct control *control, struct worker *worker, struct admin *admin,
+                           const struct config *config);
 
 #endif
