@@ -6,8 +6,8 @@
  *        /metrics     for Prometheus              /livez, /readyz
  *   POST /pause, /resume, /reconnect, /drain (?pool= &host= &listener=), /log-level (?level=)
  *
- * At most ADMIN_CLIENTS clients are connected; others wait in the backlog. A connection is closed
- * ADMIN_TIME after it was accepted, or after its last answer began, whatever it does.
+ * At most CONFIG_ADMIN_CONNECTIONS clients are connected; others wait in the backlog. A connection
+ * is closed ADMIN_TIME after it was accepted, or after its last answer began, whatever it does.
  *
  * Who may POST is the file's to say ([admin] control): over a unix socket its permissions decide,
  * and it is logged who asked. A POST must have the field "Kaproxy-Control: yes", which no form in a
@@ -21,8 +21,7 @@
 #include "admin/admin_ops.h"
 #include "base/util.h"
 
-#define ADMIN_CLIENTS 64
-#define ADMIN_TIME    (10 * USEC_PER_SEC)
+#define ADMIN_TIME (10 * USEC_PER_SEC)
 
 struct admin;
 

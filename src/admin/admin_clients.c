@@ -53,7 +53,7 @@ static struct bufferevent *make(struct event_base *base, void *arg)
     bufferevent_incref(client->bufferevent);
     client->since = admin_now();
     TAILQ_INSERT_TAIL(&admin->clients.list, client, link);
-    if (++admin->clients.count == ADMIN_CLIENTS)
+    if (++admin->clients.count == CONFIG_ADMIN_CONNECTIONS)
         admin_set_accepting(admin, false);
     event_add(&admin->sweep, &(struct timeval){.tv_sec = 1});
     return client->bufferevent;
@@ -94,6 +94,6 @@ void admin_clients_sweep(struct admin *admin)
         client->cut = true;
         shutdown(bufferevent_getfd(client->bufferevent), SHUT_RDWR); /* which evhttp then sees */
     }
-    if (admin->clients.count < ADMIN_CLIENTS)
+    if (admin->clients.count < CONFIG_ADMIN_CONNECTIONS)
         admin_set_accepting(admin, true);
 }

@@ -48,7 +48,7 @@ struct log_sink {
     pthread_mutex_t putting;
     atomic_ulong lost; /* lines since the last one that was put */
     enum log_sink_index index;
-    bool lost_before;  /* and some before it, since the ring was empty last */
+    bool lost_before; /* and some before it, since the ring was empty last */
     struct log_ring ring;
     atomic_size_t wake_at; /* whoever finds so many bytes in the ring wakes the writer */
 

@@ -23,8 +23,8 @@ void config_free(struct config *config)
         free(config->pools[i].name);
         config_fields_clear(&config->pools[i], SECTION_POOL);
     }
-    config_fields_clear(&config->admin, SECTION_ADMIN);
     config_fields_clear(config, SECTION_KAPROXY);
+    config_fields_clear(&config->admin, SECTION_ADMIN);
     free(config->listeners);
     free(config->pools);
     free(config->file);
@@ -86,11 +86,13 @@ static void print_pair(const char *key, const char *value, FILE *out)
         fprintf(out, "%s=%s\n", key, value);
 }
 
+/* Of [admin] the keys for unix sockets are shown without any address too: the default is one. */
 static bool has_effect(const struct config *config, enum config_kind kind, size_t index,
                        const struct config_key *key)
 {
     if (kind == SECTION_ADMIN)
-        return !key->for_unix || config_addresses_have_unix(&config->admin.addresses);
+        return !key->for_unix || config->admin.addresses.count == 0 ||
+               config_addresses_have_unix(&config->admin.addresses);
     if (kind != SECTION_LISTENER)
         return true;
     const struct config_listener *listener = &config->listeners[index];

@@ -20,10 +20,10 @@ struct config_address {
     int line;
 };
 
+/* Several, on which no two exclude each other. */
 struct config_addresses {
     struct config_address *list;
     size_t count;
-    bool off; /* admin: none is wanted; then there is none */
 };
 
 /* When a client that has left ends its request; half-closed ones have not left. */
@@ -37,10 +37,23 @@ struct config_pool {
     struct pool_limits limits;
 };
 
-/* Who may connect to a listener's unix sockets. */
+/* Who may connect to unix sockets. */
 struct config_socket {
     struct socket_file file; /* uid and gid follow from what is below and [kaproxy]'s user */
     char *user, *group;      /* "": not set */
+};
+
+/* Who may change something through the admin pages. */
+enum config_control { CONTROL_UNIX, CONTROL_ALL, CONTROL_NONE };
+
+/* The most connections that the admin pages have at one time. */
+#define CONFIG_ADMIN_CONNECTIONS 64
+
+struct config_admin {
+    struct config_addresses addresses; /* none: there are no admin pages */
+    bool off;                          /* by listen = off, and not by default */
+    struct config_socket socket;
+    enum config_control control;
 };
 
 struct config_listener {
@@ -69,16 +82,6 @@ struct config_listener {
     bool tls_close_notify; /* required */
 };
 
-/* Who may change things by [admin]. */
-enum config_control { CONTROL_UNIX, CONTROL_ALL, CONTROL_NONE };
-
-struct config_admin {
-    struct config_addresses addresses;
-    struct config_socket socket;
-    enum config_control control;
-    int line; /* 0: not in the file */
-};
-
 struct config {
     char *file;
     char *log;
@@ -88,8 +91,8 @@ struct config {
     int log_line, access_log_line; /* where they are set; 0: nowhere */
     unsigned max_clients;
     usec_t shutdown_timeout;
-    char *user;                /* "": stay who we are */
-    char *resolver;            /* as in resolver_ares_options.servers; "": the system's */
+    char *user;     /* "": stay who we are */
+    char *resolver; /* as in resolver_ares_options.servers; "": the system's */
     struct config_admin admin;
     struct config_pool *pools; /* pools[0] is the default pool */
     size_t pool_count;

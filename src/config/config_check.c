@@ -1,9 +1,9 @@
 /* Checks the sections of a file against each other, and fills in what follows from them. */
 #include "config/config_check.h"
 
+#include <errno.h>
 #include <grp.h>
 #include <pwd.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -168,27 +168,29 @@ static void check_upstream(struct config_sections *sections, struct config_liste
     }
 }
 
-/* Compares addresses with those of a listener; those of one section were compared with each other
- * when they were parsed. */
-static void check_overlap(struct config_sections *sections, const struct config_addresses *mine,
-                          const struct config_listener *other)
+/* Adds a mistake for each of `mine` that another section's socket would leave no room for. */
+static void check_taken(struct config_sections *sections, const struct config_addresses *mine,
+                        const struct config_addresses *others, const char *whose, const char *name)
 {
-    for (size_t j = 0; j < other->addresses.count * mine->count; j++) {
-        const struct config_address *a = &other->addresses.list[j / mine->count];
-        const struct config_address *b = &mine->list[j % mine->count];
-        if (listen_address_overlaps(&a->address, &b->address))
-            config_errors_add(&sections->errors, b->line,
-                              "listen: %s is taken by listener %s in line %d (%s)",
-                              b->address.text, other->name, a->line, a->address.text);
+    for (size_t i = 0; i < others->count * mine->count; i++) {
+        const struct config_address *other = &others->list[i / mine->count];
+        const struct config_address *address = &mine->list[i % mine->count];
+        if (listen_address_overlaps(&other->address, &address->address))
+            config_errors_add(&sections->errors, address->line,
+                              "listen: %s is taken by %s%s in line %d (%s)", address->address.text,
+                              whose, name, other->line, other->address.text);
     }
 }
 
+/* Compares a listener's addresses with those of the listeners before it; its own were compared
+ * with each other when they were parsed. */
 static void check_addresses(struct config_sections *sections, const struct config_section *section)
 {
     const struct config_listener *listeners = sections->config->listeners;
 
     for (size_t i = 0; i < section->index; i++)
-        check_overlap(sections, &listeners[section->index].addresses, &listeners[i]);
+        check_taken(sections, &listeners[section->index].addresses, &listeners[i].addresses,
+                    "listener ", listeners[i].name);
 }
 
 /* Keys that need a unix socket to have an effect. */
@@ -196,9 +198,8 @@ static void check_unix(struct config_sections *sections, const struct config_add
                        const struct config_section *section)
 {
     const struct config_section_kind *kind = &config_section_kinds[section->kind];
-    bool given = config_section_line(section, "listen") != 0;
 
-    if ((given && !config_section_is_valid(section, "listen")) ||
+    if (!config_section_is_valid(section, "listen") || addresses->count == 0 ||
         config_addresses_have_unix(addresses))
         return;
     for (size_t i = 0; i < kind->key_count; i++) {
@@ -238,41 +239,43 @@ static void check_listener(struct config_sections *sections, const struct config
     resolve_socket(sections->config, &listener->socket);
 }
 
-/* Where systemd has made a directory for us there is a socket for kaproxyctl, unless the file says
- * otherwise. */
-static void set_default_address(struct config_sections *sections, struct config_admin *admin)
+/* Where the admin pages are if nobody says: in the directory that systemd made for us; of several
+ * in the first one. */
+static void set_default_socket(struct config_sections *sections, struct config_admin *admin)
 {
-    const char *directory = getenv("RUNTIME_DIRECTORY"); /* or several, with ':' between them */
-    size_t length = directory == NULL ? 0 : strcspn(directory, ":");
-    char text[sizeof("unix:/admin.sock") + CONFIG_VALUE_MAX];
-    struct listen_address address;
+    const char *directory = getenv("RUNTIME_DIRECTORY");
+    char text[CONFIG_VALUE_MAX];
     const char *error;
 
-    if (admin->addresses.count > 0 || admin->addresses.off || length == 0 ||
-        length > CONFIG_VALUE_MAX)
+    if (directory == NULL || *directory == '\0')
         return;
-    int n = snprintf(text, sizeof(text), "unix:%.*s/admin.sock", (int)length, directory);
-    struct config_address *list = calloc(1, sizeof(*list));
-    if (list == NULL || listen_address_parse(&address, text, (size_t)n, &error) < 0) {
-        config_errors_warn(&sections->errors, admin->line,
-                           "there is no [admin] listen, and %s cannot be the default: %s", text,
-                           list == NULL ? "out of memory" : error);
-        free(list);
-        return;
+    snprintf(text, sizeof(text), "unix:%.*s/admin.sock", (int)strcspn(directory, ":"), directory);
+    admin->addresses.list = calloc(1, sizeof(*admin->addresses.list));
+    if (admin->addresses.list == NULL) {
+        config_errors_add(&sections->errors, 0, "%s", strerror(ENOMEM));
+    } else if (listen_address_parse(&admin->addresses.list->address, text, strlen(text), &error) <
+               0) {
+        config_errors_add(&sections->errors, 0,
+                          "[admin] listen: by default it is $RUNTIME_DIRECTORY/admin.sock, "
+                          "\"%s\": %s; set it, or listen = off",
+                          text, error);
+    } else {
+        admin->addresses.count = 1;
     }
-    list->address = address;
-    admin->addresses = (struct config_addresses){.list = list, .count = 1};
 }
 
 static void check_admin(struct config_sections *sections, const struct config_section *section)
 {
     struct config_admin *admin = &sections->config->admin;
-    int line = config_section_line(section, "listen");
+    const struct config_listener *listeners = sections->config->listeners;
+    bool given = config_section_line(section, "listen") != 0;
 
-    if (line == 0 || config_section_is_valid(section, "listen"))
-        set_default_address(sections, admin);
+    if (admin->addresses.count == 0 && !admin->off &&
+        (!given || config_section_is_valid(section, "listen")))
+        set_default_socket(sections, admin);
     for (size_t i = 0; i < sections->config->listener_count; i++)
-        check_overlap(sections, &admin->addresses, &sections->config->listeners[i]);
+        check_taken(sections, &admin->addresses, &listeners[i].addresses, "listener ",
+                    listeners[i].name);
     check_unix(sections, &admin->addresses, section);
     resolve_socket(sections->config, &admin->socket);
 }

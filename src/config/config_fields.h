@@ -6,8 +6,8 @@
 #include "config/config.h"
 #include "config/config_type.h"
 
-/* The struct of a section: the config itself, or an element of its pools or listeners, which
- * moves when another one is added. */
+/* The struct of a section: the config itself, what is in it for [admin], or an element of its pools
+ * or listeners, which moves when another one is added. */
 void *config_fields(struct config *config, enum config_kind kind, size_t index);
 void *config_fields_at(void *fields, const struct config_key *key);
 
@@ -15,7 +15,7 @@ void *config_fields_at(void *fields, const struct config_key *key);
 const char *config_fields_format(const struct config *config, enum config_kind kind, size_t index,
                                  const struct config_key *key, char buffer[CONFIG_VALUE_MAX]);
 
-/* "" for [kaproxy] and the default pool. */
+/* "" for [kaproxy], [admin] and the default pool. */
 const char *config_fields_name(const struct config *config, enum config_kind kind, size_t index);
 
 /* How many there are of a kind. */

@@ -103,10 +103,10 @@ static_assert(ARRAY_LEN(pool_keys) <= CONFIG_KEYS_MAX, "CONFIG_KEYS_MAX");
 static_assert(ARRAY_LEN(listener_keys) <= CONFIG_KEYS_MAX, "CONFIG_KEYS_MAX");
 
 const struct config_section_kind config_section_kinds[CONFIG_KIND_COUNT] = {
-    [SECTION_KAPROXY] = {"kaproxy", kaproxy_keys, ARRAY_LEN(kaproxy_keys)},
-    [SECTION_ADMIN] = {"admin", admin_keys, ARRAY_LEN(admin_keys)},
-    [SECTION_POOL] = {"pool", pool_keys, ARRAY_LEN(pool_keys)},
-    [SECTION_LISTENER] = {"listener", listener_keys, ARRAY_LEN(listener_keys)},
+    [SECTION_KAPROXY] = {"kaproxy", false, kaproxy_keys, ARRAY_LEN(kaproxy_keys)},
+    [SECTION_ADMIN] = {"admin", false, admin_keys, ARRAY_LEN(admin_keys)},
+    [SECTION_POOL] = {"pool", true, pool_keys, ARRAY_LEN(pool_keys)},
+    [SECTION_LISTENER] = {"listener", true, listener_keys, ARRAY_LEN(listener_keys)},
 };
 
 bool config_key_suits(const struct config_key *key, const struct scheme *scheme)

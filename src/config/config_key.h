@@ -25,10 +25,17 @@ struct config_key {
 
 #define KEY_FOR(protocol) (1U << (protocol))
 
-enum config_kind { SECTION_KAPROXY, SECTION_ADMIN, SECTION_POOL, SECTION_LISTENER, CONFIG_KIND_COUNT };
+enum config_kind {
+    SECTION_KAPROXY,
+    SECTION_ADMIN,
+    SECTION_POOL,
+    SECTION_LISTENER,
+    CONFIG_KIND_COUNT
+};
 
 struct config_section_kind {
     const char *name;
+    bool named; /* there may be several, which have names */
     const struct config_key *keys;
     size_t key_count; /* at most CONFIG_KEYS_MAX */
 };

@@ -82,7 +82,7 @@ bool config_section_is_valid(const struct config_section *section, const char *k
 
 static const char *check_name(enum config_kind kind, const char *name)
 {
-    if ((kind == SECTION_KAPROXY || kind == SECTION_ADMIN) && *name != '\0')
+    if (!config_section_kinds[kind].named && *name != '\0')
         return "takes no name";
     if (kind == SECTION_LISTENER && *name == '\0')
         return "needs a name: [listener NAME]";
@@ -99,7 +99,7 @@ static int add_section(struct config_sections *sections, enum config_kind kind, 
 {
     struct config_section section = {.kind = kind, .line = line, .mistaken = mistaken};
 
-    if (kind == SECTION_POOL || kind == SECTION_LISTENER) {
+    if (config_section_kinds[kind].named) {
         section.index = config_fields_count(sections->config, kind);
         if (config_fields_add(sections->config, kind, name, line) < 0)
             return -1;
@@ -129,8 +129,6 @@ static int open_section(struct config_sections *sections, enum config_kind kind,
     first->line = line;
     if (kind == SECTION_POOL)
         sections->config->pools[first->index].line = line;
-    if (kind == SECTION_ADMIN)
-        sections->config->admin.line = line;
     sections->current = (size_t)(first - sections->list);
     return 0;
 }
@@ -158,8 +156,8 @@ static int take_section(struct config_sections *sections, const char *text, int 
             return open_section(sections, kind, name, line);
     }
     config_errors_add(&sections->errors, line,
-                      "unknown section [%s], not one of [kaproxy], [admin], [pool], "
-                      "[pool NAME], [listener NAME]",
+                      "unknown section [%s], not one of [kaproxy], [admin], [pool], [pool NAME], "
+                      "[listener NAME]",
                       text);
     lose_section(sections);
     return 0;

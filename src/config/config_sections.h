@@ -15,9 +15,9 @@
 /* One section of the file. */
 struct config_section {
     enum config_kind kind;
-    size_t index;  /* for config_fields */
-    int line;      /* 0: not in the file; [kaproxy] and the default pool are always there */
-    bool mistaken; /* its keys are checked, but it counts for nothing else */
+    size_t index;                /* for config_fields */
+    int line;                    /* 0: not in the file; the first ones are always there */
+    bool mistaken;               /* its keys are checked, but it counts for nothing else */
     int lines[CONFIG_KEYS_MAX];  /* where each key is; 0: nowhere */
     bool valid[CONFIG_KEYS_MAX]; /* a key that is there, and parsed */
 };

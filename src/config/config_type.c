@@ -257,6 +257,15 @@ static const char *const log_format_words[] = {
 
 WORD_TYPE(log_format, enum log_format)
 
+static const char *const control_words[] = {
+    [CONTROL_UNIX] = "unix",
+    [CONTROL_ALL] = "all",
+    [CONTROL_NONE] = "none",
+    NULL,
+};
+
+WORD_TYPE(control, enum config_control)
+
 static const char *const abort_words[] = {
     [ABORT_QUEUED] = "queued",
     [ABORT_ALWAYS] = "always",
@@ -489,7 +498,8 @@ static void clear_addresses(void *field)
     for (size_t i = 0; i < addresses->count; i++)
         listen_address_clear(&addresses->list[i].address);
     free(addresses->list);
-    *addresses = (struct config_addresses){.list = NULL};
+    addresses->list = NULL;
+    addresses->count = 0;
 }
 
 static int add_address(struct config_addresses *addresses, struct config_input *input,
@@ -521,12 +531,13 @@ static int add_address(struct config_addresses *addresses, struct config_input *
 
 static int parse_addresses(struct config_input *input, void *field)
 {
+    struct config_addresses *addresses = field;
     const char *word = input->text;
     int result = 0;
 
     while (*(word += strspn(word, WHITESPACE)) != '\0') {
         size_t length = strcspn(word, WHITESPACE);
-        if (add_address(field, input, word, length) < 0)
+        if (add_address(addresses, input, word, length) < 0)
             result = -1;
         word += length;
     }
@@ -545,39 +556,19 @@ static const char *format_addresses(const void *field, char buffer[CONFIG_VALUE_
     return buffer;
 }
 
+/* Of [admin]: the same, or off. */
 static int parse_admin_addresses(struct config_input *input, void *field)
 {
-    struct config_addresses *addresses = field;
+    struct config_admin *admin = container_of(field, struct config_admin, addresses);
 
-    addresses->off = strcmp(input->text, "off") == 0;
-    return addresses->off ? 0 : parse_addresses(input, field);
+    admin->off = strcmp(input->text, "off") == 0;
+    return admin->off ? 0 : parse_addresses(input, field);
 }
 
 static const char *format_admin_addresses(const void *field, char buffer[CONFIG_VALUE_MAX])
 {
     const struct config_addresses *addresses = field;
-
-    return addresses->off ? "off" : format_addresses(field, buffer);
-}
-
-static const char *const controls[] = {"unix", "all", "none"};
-
-static int parse_control(struct config_input *input, void *field)
-{
-    enum config_control *control = field;
-    for (size_t i = 0; i < ARRAY_LEN(controls); i++) {
-        if (strcmp(input->text, controls[i]) == 0) {
-            *control = (enum config_control)i;
-            return 0;
-        }
-    }
-    return refuse(input, "\"%s\" is not unix, all or none", input->text);
-}
-
-static const char *format_control(const void *field, char buffer[CONFIG_VALUE_MAX])
-{
-    (void)buffer;
-    return controls[*(const enum config_control *)field];
+    return addresses->count == 0 ? "off" : format_addresses(field, buffer);
 }
 
 const struct config_type config_type_count = {parse_count, format_count, NULL};
@@ -599,8 +590,8 @@ const struct config_type config_type_abort = {parse_abort, format_abort, NULL};
 const struct config_type config_type_reuse = {parse_reuse, format_reuse, NULL};
 const struct config_type config_type_addresses = {parse_addresses, format_addresses,
                                                   clear_addresses};
-const struct config_type config_type_admin_addresses = {
-    parse_admin_addresses, format_admin_addresses, clear_addresses};
+const struct config_type config_type_admin_addresses = {parse_admin_addresses,
+                                                        format_admin_addresses, clear_addresses};
 const struct config_type config_type_control = {parse_control, format_control, NULL};
 const struct config_type config_type_endpoint = {parse_endpoint, format_endpoint, NULL};
 const struct config_type config_type_bind_address = {parse_bind_address, format_bind_address, NULL};

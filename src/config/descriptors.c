@@ -9,8 +9,9 @@
  * loop, which has a timer, too; the rest are the resolver's sockets and files. */
 #define OWN 32
 
-/* Clients of the admin pages, and one that is accepted only to be closed. */
-#define ADMIN_CLIENTS (64 + 1)
+/* Of the admin pages, beside their listening sockets, of which evhttp has copies: connections, and
+ * one that is accepted while a closed one is on its way out. */
+#define ADMIN (CONFIG_ADMIN_CONNECTIONS + 1)
 
 static uint64_t min(uint64_t a, uint64_t b)
 {
@@ -56,10 +57,10 @@ static void add_pool(struct descriptors *needed, const struct config *config, si
 struct descriptors descriptors_needed(const struct config *config)
 {
     struct descriptors needed = {.own = OWN};
-    if (config->admin.addresses.count > 0)
-        needed.own += config->admin.addresses.count + ADMIN_CLIENTS;
     for (size_t i = 0; i < config->listener_count; i++)
         needed.own += config->listeners[i].addresses.count;
+    if (config->admin.addresses.count > 0)
+        needed.own += 2 * config->admin.addresses.count + ADMIN;
     for (size_t i = 0; i < config->pool_count; i++)
         add_pool(&needed, config, i);
     return needed;

@@ -185,7 +185,7 @@ int control_run(struct control *control, struct worker *worker, struct admin *ad
 {
     control->worker = worker;
     set_ops(control, config);
-    if (admin_start(admin, control->base, &control->ops) < 0)
+    if (admin != NULL && admin_start(admin, control->base, &control->ops) < 0)
         return -1;
     if (worker_start(worker, &control->mailbox, &control->ended) < 0)
         return -1;

@@ -18,9 +18,9 @@ struct control *control_new(void);
 void control_free(struct control *control);
 
 /* Starts the worker and the admin server, which are borrowed as the configuration is; the server
- * must be freed before the worker is. Returns when its thread has ended. SIGTERM and SIGINT
- * stop it softly, a second one at once; SIGHUP reopens the logs, SIGUSR1 writes the counters,
- * SIGUSR2 does nothing. 0, or -1 when it could not start (logged). */
+ * (NULL: there is none) must be freed before the worker is. Returns when its thread has ended.
+ * SIGTERM and SIGINT stop it softly, a second one at once; SIGHUP reopens the logs, SIGUSR1 writes
+ * the counters, SIGUSR2 does nothing. 0, or -1 when it could not start (logged). */
 MUST_CHECK int control_run(struct control *control, struct worker *worker, struct admin *admin,
                            const struct config *config);
 

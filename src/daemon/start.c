@@ -72,15 +72,17 @@ int start_open_logs(struct start *start)
     return user_unpose(&start->user) < 0 ? -1 : result;
 }
 
-/* Over TCP there are no permissions. */
-static void warn_admin(const struct start *start)
+/* Whoever can open a TCP connection is anybody: only of a unix socket the system keeps out whom it
+ * is not for. */
+static void warn_of_control(const struct start *start)
 {
     const struct config_admin *admin = &start->config->admin;
     for (size_t i = 0; i < admin->addresses.count && admin->control == CONTROL_ALL; i++) {
         const struct config_address *address = &admin->addresses.list[i];
         if (address->address.sa.ss_family != AF_UNIX)
             report(start, LOG_LEVEL_WARNING, address->line,
-                   "admin: control = all, whoever can connect to %s can pause and drain",
+                   "[admin] control = all: anybody who reaches %s can pause and drain, and change "
+                   "the log's level",
                    address->address.text);
     }
 }
@@ -98,7 +100,7 @@ void start_warn(const struct start *start)
                    "listener %s: tls_verify = no, anybody can pose as the upstream",
                    listener->name);
     }
-    warn_admin(start);
+    warn_of_control(start);
 }
 
 static uint64_t raise_descriptor_limit(const struct start *start)
@@ -143,8 +145,8 @@ unsigned start_share_descriptors(const struct start *start, unsigned *pipes)
 
 /* What is wrong with an address or a port here need not be so where the file is going to be used:
  * that is a warning. A socket's directory is like a log's. */
-static void check_addresses(const struct start *start, const char *whose, const char *name,
-                            const struct config_addresses *addresses)
+static void check_addresses(const struct start *start, const struct config_addresses *addresses,
+                            const char *whose, const char *name)
 {
     for (size_t i = 0; i < addresses->count; i++) {
         const struct listen_address *address = &addresses->list[i].address;
@@ -166,9 +168,9 @@ int start_check(const struct config *config, struct config_errors *findings)
         result = start_open_logs(&start);
         start_warn(&start);
         for (size_t i = 0; i < config->listener_count; i++)
-            check_addresses(&start, "listener ", config->listeners[i].name,
-                            &config->listeners[i].addresses);
-        check_addresses(&start, "admin", "", &config->admin.addresses);
+            check_addresses(&start, &config->listeners[i].addresses, "listener ",
+                            config->listeners[i].name);
+        check_addresses(&start, &config->admin.addresses, "[admin]", "");
         start_share_descriptors(&start, &pipes);
     }
     start_clear(&start);

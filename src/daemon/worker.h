@@ -43,8 +43,8 @@ void worker_log_stats(struct worker *worker);
 void worker_ping(struct worker *worker);
 usec_t worker_unanswered(const struct worker *worker);
 
-/* All there is to see: the process's blocks, listeners, TLS clients, hosts, pools, each in the order
- * of the configuration. Any thread may read them as long as the worker is not freed. */
+/* All there is to see: the process's blocks, listeners, TLS clients, hosts, pools, each in the
+ * order of the configuration. Any thread may read them as long as the worker is not freed. */
 const struct metric_block *worker_metrics(const struct worker *worker, size_t *count);
 
 /* As in admin_ops.h: one of each at a time, which is borrowed until `done` is called, and that is

@@ -48,7 +48,7 @@ struct allocation {
     /* The pool's. */
     struct core_request request;
     struct pool *pool;
-    struct pool_host *host;         /* that it waits for */
+    struct pool_host *host; /* that it waits for */
     usec_t asked_at;
     usec_t held_up_at;              /* since when a limit makes it wait; 0: none does */
     struct failure *failure;        /* NULL, where it fails: there is no memory for one */
@@ -224,8 +224,8 @@ void pool_shutdown(struct pool *pool);
 /* The limits in effect, defaults included; valid as long as the pool. */
 const struct pool_limits *pool_get_limits(const struct pool *pool);
 
-/* Metric blocks (host_metrics, limits_metrics): any thread may read them, of a retained host as long
- * as the pool lives. */
+/* Metric blocks (host_metrics, limits_metrics): any thread may read them, of a retained host as
+ * long as the pool lives. */
 const struct host_stats *pool_host_stats(const struct pool_host *host);
 const struct limits_stats *pool_limits_stats(const struct pool *pool);
 

@@ -239,8 +239,8 @@ struct pool_core {
     struct core_request_list waiters; /* of all hosts, oldest first */
     struct core_pending_list pending;
     struct heap due;
-    usec_t next_time; /* no later than what is due, or idle for too long, first */
-    size_t members;   /* who may come to be in it: hosts, connections, requests */
+    usec_t next_time;       /* no later than what is due, or idle for too long, first */
+    size_t members;         /* who may come to be in it: hosts, connections, requests */
     unsigned waiting;       /* requests */
     unsigned queued;        /* of these: without a dial under way for them */
     unsigned down;          /* hosts that are */

@@ -301,6 +301,8 @@ static void test_print(void **state)
         "[kaproxy]\nlog = stderr\nlog_level = notice\naccess_log = off\nlog_format = logfmt\n"
         "max_clients = 4096\n"
         "shutdown_timeout = 500ms\nuser =\nresolver =\n"
+        "\n[admin]\nlisten = off\ncontrol = unix\nsocket_mode = 0600\nsocket_user =\n"
+        "socket_group =\n"
         "\n[pool]\nmax_per_host = 4\nmax_open = 128\nkeep_alive = 15\ntimeout = 120\n"
         "connect_timeout = 10\nconnect_retries = 0\nfail_after = 0\nunacked_timeout = 10\n"
         "max_connecting = 0\nmax_waiting = 1024\nmax_age = 0\n"

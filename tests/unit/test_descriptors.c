@@ -108,6 +108,14 @@ static void test_several_pools(void **state)
                   15 + 7, 0, OWN + 3);
 }
 
+/* As many connections as they may have, and their listening sockets. */
+static void test_admin(void **state)
+{
+    (void)state;
+    assert_needed("[admin]\nlisten=off\n" LISTENER, 4, 4, OWN);
+    assert_needed("[admin]\nlisten=unix:/x [::1]:1\n" LISTENER, 4, 4, OWN + 2 * 2 + 65);
+}
+
 static void test_clients(void **state)
 {
     (void)state;
@@ -142,13 +150,10 @@ static void test_pipes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_host),
-        cmocka_unit_test(test_names_have_several_addresses),
-        cmocka_unit_test(test_several_pools),
-        cmocka_unit_test(test_clients),
-        cmocka_unit_test(test_pipes),
-        cmocka_unit_test(test_tunnels),
-        cmocka_unit_test(test_clients_with_tunnels),
+        cmocka_unit_test(test_one_host),      cmocka_unit_test(test_names_have_several_addresses),
+        cmocka_unit_test(test_several_pools), cmocka_unit_test(test_admin),
+        cmocka_unit_test(test_clients),       cmocka_unit_test(test_pipes),
+        cmocka_unit_test(test_tunnels),       cmocka_unit_test(test_clients_with_tunnels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
