@@ -1,18 +1,15 @@
-/* The admin server: what an operator sees of kaproxy, and has done while it runs, by HTTP. It is
- * libevent's evhttp, on the control thread: what it does takes nothing of the loop's time but for a
- * snapshot a second, and the commands themselves.
+/* The admin pages: HTTP for monitoring and for operators, by libevent's evhttp on the control
+ * thread's base. kaproxy(8) has the paths under ADMIN PAGES.
  *
- *   GET  /            the status page             /status    the same as JSON (?sessions=1)
- *        /metrics     for Prometheus              /livez, /readyz
- *   POST /pause, /resume, /reconnect, /drain (?pool= &host= &listener=), /log-level (?level=)
+ * There are at most CONFIG_ADMIN_CONNECTIONS connections; further ones wait in the backlog. Each is
+ * closed ADMIN_AGE_MAX after it was accepted, or after the last answer on it was sent; while there
+ * is no room for others already after ADMIN_AGE_CROWDED, unless an answer is under way. So nobody
+ * keeps others out for long, whatever he sends, or does not read.
  *
- * At most CONFIG_ADMIN_CONNECTIONS clients are connected; others wait in the backlog. A connection
- * is closed ADMIN_TIME after it was accepted, or after its last answer began, whatever it does.
- *
- * Who may POST is the file's to say ([admin] control): over a unix socket its permissions decide,
- * and it is logged who asked. A POST must have the field "Kaproxy-Control: yes", which no form in a
- * browser can send; over TCP, what it says to be its Host must be an address or localhost, so that
- * no page can have a name of its own lead here. */
+ * Numbers are read as they are. What the loop has to tell (snapshot.h) is asked for at most once
+ * within ADMIN_SNAPSHOT_AGE, for all who want it; a loop that does not answer within
+ * ADMIN_SNAPSHOT_WAIT is not waited for any longer: the last snapshot is shown, with its age.
+ * Commands are carried out one after the other. */
 #ifndef KAPROXY_ADMIN_H
 #define KAPROXY_ADMIN_H
 
@@ -20,22 +17,27 @@
 
 #include "admin/admin_ops.h"
 #include "base/util.h"
+#include "config/config.h"
 
-#define ADMIN_TIME (10 * USEC_PER_SEC)
+#define ADMIN_AGE_MAX       (10 * USEC_PER_SEC)
+#define ADMIN_AGE_CROWDED   USEC_PER_SEC
+#define ADMIN_SNAPSHOT_AGE  USEC_PER_SEC
+#define ADMIN_SNAPSHOT_WAIT USEC_PER_SEC
+
+/* The loop is not alive when it owed an answer for that long: /livez, which may get us killed. */
+#define ADMIN_LOOP_DEAD (10 * USEC_PER_SEC)
 
 struct admin;
 
-/* Binds and listens on all addresses of the configuration, and answers nobody yet. NULL on failure;
- * then it was logged. */
-struct admin *admin_new(const struct config *config);
+/* Binds all addresses of [admin], and serves nobody yet. Base and config are borrowed. NULL on
+ * failure; then it was logged. */
+struct admin *admin_new(struct event_base *base, const struct config *config);
 
-/* Answers from now on, on this base, with what the process is; both are borrowed until admin_free.
- * 0, or -1; then it was logged. */
-MUST_CHECK int admin_start(struct admin *admin, struct event_base *base,
-                           const struct admin_ops *ops);
+/* Serves from now on; the ops are copied. 0, or -1 with errno. */
+MUST_CHECK int admin_start(struct admin *admin, const struct admin_ops *ops);
 
-/* Closes everything, and removes the files of unix sockets. What it has asked of the worker must
- * have been answered: after the worker's end. NULL is harmless. */
+/* Closes all connections, whether they have their answers or not, and removes the sockets' files.
+ * Nothing that was asked of the loop may be unanswered. NULL is harmless. */
 void admin_free(struct admin *admin);
 
 #endif

@@ -1,13 +1,11 @@
-/* What the files of the admin server share; for them alone.
- *
- *   admin.c          sockets, the sweep, who is asked for what
- *   admin_clients.c  how many are connected, and for how long
- *   admin_reply.c    answers of every kind
- *   admin_pages.c    GET
- *   admin_control.c  POST */
+/* What the files of the admin server share. */
 #ifndef KAPROXY_ADMIN_INTERNAL_H
 #define KAPROXY_ADMIN_INTERNAL_H
 
+#include "admin/admin.h"
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <event2/event_struct.h>
 #include <event2/http.h>
 #include <event2/listener.h>
@@ -15,117 +13,140 @@
 #include <stdbool.h>
 #include <sys/queue.h>
 
-#include "admin/admin.h"
 #include "admin/history.h"
 #include "net/bound_socket.h"
 
-/* One client: evhttp has the connection, and this a reference to its bufferevent. */
-struct admin_client {
-    struct bufferevent *bufferevent;
-    usec_t since; /* accepted, or its last answer began */
-    bool cut;     /* it was shut down, and evhttp is to see that */
-    TAILQ_ENTRY(admin_client) link;
-};
+/* A connection's state:
+ *
+ *   FREE       there is none
+ *   ACCEPTED   evhttp is about to have it
+ *   READING    evhttp reads a request, or refuses one
+ *   WAITING    the answer waits for a snapshot, or for a command
+ *   SENDING    evhttp has the answer */
+enum admin_state { ADMIN_FREE, ADMIN_ACCEPTED, ADMIN_READING, ADMIN_WAITING, ADMIN_SENDING };
 
-struct admin_clients {
-    TAILQ_HEAD(, admin_client) list;
-    unsigned count;
-};
-
-/* A request that is answered later. */
-struct admin_pending {
+struct admin_connection {
     struct admin *admin;
-    struct evhttp_request *request; /* NULL: the client has left, and evhttp has freed it */
-    bool json;                      /* GET /status; else the page */
-    bool sessions;                  /* ?sessions=1 */
-    TAILQ_ENTRY(admin_pending) link;
+    enum admin_state state;
+    struct bufferevent *bufferevent; /* ACCEPTED: with a reference of ours */
+    struct evhttp_connection *http;  /* from READING on */
+    struct evhttp_request *request;  /* WAITING, SENDING */
+    usec_t since;                    /* when it was accepted, or its last answer was sent */
+    struct admin_order *order;       /* WAITING: its command; NULL: it waits for a snapshot */
 };
-TAILQ_HEAD(admin_pending_list, admin_pending);
 
-/* A POST on its way. */
-struct admin_post {
+/* A command that somebody asked for. */
+struct admin_order {
+    TAILQ_ENTRY(admin_order) link; /* queued */
+    struct admin *admin;
+    struct admin_connection *connection; /* NULL: nobody waits for the answer any more */
     struct command command;
-    struct admin_pending pending;
-    TAILQ_ENTRY(admin_post) link;
 };
 
-#define ADMIN_POSTS_MAX 16 /* that wait for their turn, before more are refused */
+#define ADMIN_ORDERS_MAX 16 /* the one that is carried out among them */
+
+/* The last snapshot, and the one that the loop was asked for. */
+struct admin_snapshots {
+    struct admin_snapshot {
+        struct admin *admin;
+        struct snapshot_request request;
+    } both[2];
+    unsigned last;  /* which one of them is the last that came */
+    bool any;       /* one did */
+    bool is_old;    /* something was changed since */
+    usec_t came_at; /* the last one */
+    bool asked;     /* the other one is the loop's */
+    usec_t asked_at;
+    struct event late; /* ADMIN_SNAPSHOT_WAIT after that */
+};
 
 struct admin_socket {
     struct admin *admin;
-    struct bound_socket socket;
-    struct evconnlistener *listener;
+    struct bound_socket bound;
+    struct evconnlistener *listener; /* evhttp's; NULL: not yet */
 };
 
 struct admin {
-    const struct config *config;
-    const struct admin_ops *ops; /* NULL: not started */
     struct event_base *base;
+    const struct config *config;
+    struct admin_ops ops;
     struct evhttp *http;
     struct history *history;
-    struct admin_clients clients;
-    bool accepting;
-    struct event sweep;  /* each second while somebody is connected, or accepting pauses */
-    struct event sample; /* history_sample */
+    struct event tick; /* samples the history, and asks whether the loop is alive */
+    usec_t sampled_at;
 
-    /* Snapshots: the last one, and the one that is asked for. */
-    struct snapshot_request request;
-    struct snapshot last;
-    usec_t last_at; /* when it came, on the monotonic clock; 0: none did, or it is too old */
-    bool asked;
-    struct event overdue; /* the loop has not answered */
-    struct admin_pending_list waiting;
-
-    /* Commands: the first one is being done. */
-    TAILQ_HEAD(, admin_post) posts;
-    unsigned post_count;
-
+    /* admin_connections.c */
+    struct admin_socket *sockets;
     size_t socket_count;
-    struct admin_socket sockets[];
+    struct admin_connection connections[CONFIG_ADMIN_CONNECTIONS];
+    unsigned connection_count;
+    bool accepting;
+    bool starved; /* accept ran out of descriptors, and nobody was accepted since */
+    struct event adopt, sweep, retry;
+
+    /* admin_orders.c */
+    TAILQ_HEAD(, admin_order) orders; /* the first one is carried out */
+    unsigned order_count;
+
+    struct admin_snapshots snapshots;
 };
 
-usec_t admin_now(void); /* the monotonic clock */
+usec_t admin_now(void);
+void admin_on_tick(evutil_socket_t fd, short what, void *arg);
 
-/* admin.c */
-void admin_set_accepting(struct admin *admin, bool accepting);
-/* A snapshot that is not older than a second, for the pending requests: asks for one if need be,
- * and answers them when it is there, or when it takes too long. */
-void admin_want_snapshot(struct admin *admin);
+/* Connections */
 
-/* admin_clients.c */
-void admin_clients_init(struct admin *admin);
-void admin_clients_clear(struct admin *admin);
-/* Its last answer begins. */
-void admin_clients_answered(struct admin *admin, struct evhttp_request *request);
-/* Forgets those that have left, and cuts off those whose time is over. */
-void admin_clients_sweep(struct admin *admin);
+MUST_CHECK int admin_connections_start(struct admin *admin);
+void admin_connections_stop(struct admin *admin); /* evhttp, which has the listeners, is to go */
+void admin_connections_clear(struct admin *admin);
 
-/* admin_reply.c */
+/* Requests: the callback of evhttp. */
+void admin_on_request(struct evhttp_request *request, void *arg);
 
-/* The sentence that a status is answered with, as JSON if that is asked for. */
-void admin_reply_text(struct admin *admin, struct evhttp_request *request, int status,
-                      const char *format, ...) PRINTF(4, 5);
-/* The body is moved out of the buffer; `policy` is a Content-Security-Policy, or NULL. */
-void admin_reply(struct admin *admin, struct evhttp_request *request, int status, const char *type,
-                 const char *policy, struct evbuffer *body);
-/* Takes the object over. NULL: there was no memory for it. */
-void admin_reply_json(struct admin *admin, struct evhttp_request *request, int status,
-                      json_t *object);
+/* The connection waits: its answer comes later. Then one of the functions below is called, unless
+ * it is closed before. */
+void admin_wait(struct admin_connection *connection);
 
-/* admin_pages.c: GET and HEAD. False: there is no such path. */
-bool admin_pages_serve(struct admin *admin, struct evhttp_request *request, const char *path);
-bool admin_pages_have(const char *path);
-/* Answers those that wait, with the last snapshot, whatever it is. */
-void admin_pages_answer(struct admin *admin);
+/* Answers. Each is the last thing done with a request. */
 
-/* admin_control.c: POST. False: there is no such path. */
-bool admin_control_serve(struct admin *admin, struct evhttp_request *request, const char *path);
-bool admin_control_has(const char *path);
+/* Takes what is in the body; NULL: memory is short, and the connection is closed. */
+void admin_answer(struct admin_connection *connection, int status, const char *type,
+                  struct evbuffer *body);
 
-/* The request is to be answered later: it is forgotten when its client leaves. */
-void admin_pending_begin(struct admin_pending *pending, struct admin *admin,
-                         struct evhttp_request *request);
-/* It is answered now; NULL: nobody is there any more. */
-struct evhttp_request *admin_pending_end(struct admin_pending *pending);
+/* A sentence, as text, or as JSON for whom that is right. */
+void admin_say(struct admin_connection *connection, int status, const char *format, ...)
+    PRINTF(3, 4);
+
+/* A header of the answer that is to come. */
+void admin_add_header(struct admin_connection *connection, const char *name, const char *value);
+
+/* Takes the reference; NULL: memory is short. */
+void admin_answer_json(struct admin_connection *connection, int status, json_t *json);
+
+/* Pages */
+
+void admin_show(struct admin_connection *connection, const char *path);
+/* Once there is a snapshot, or none is to be had. */
+void admin_show_status(struct admin_connection *connection);
+
+/* Snapshots */
+
+MUST_CHECK int admin_snapshots_init(struct admin *admin);
+void admin_snapshots_clear(struct admin *admin);
+/* Calls admin_show_status, now or later. */
+void admin_want_snapshot(struct admin_connection *connection);
+const struct snapshot *admin_last_snapshot(const struct admin *admin, usec_t *age);
+
+/* Orders */
+
+/* Has the command carried out and answers, or refuses. */
+void admin_order(struct admin_connection *connection, enum command_verb verb);
+void admin_forget_order(struct admin_order *order); /* nobody waits for it */
+void admin_orders_clear(struct admin *admin);
+
+/* Who asks: "unix:uid:0,pid:123", or ADDR:PORT. */
+#define ADMIN_PEER_MAX 128
+void admin_peer(const struct admin_connection *connection, char text[ADMIN_PEER_MAX]);
+bool admin_is_unix(const struct admin_connection *connection);
 
 #endif

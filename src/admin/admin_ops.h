@@ -21,7 +21,8 @@ struct admin_ops {
     /* Asynchronous: `done` is called later, always. Only one of each at a time. */
     void (*snapshot)(void *arg, struct snapshot_request *request);
     void (*command)(void *arg, struct command *command);
-    /* Asks whether the loop is alive; since when it owes the answer, 0: it does not. */
+    /* Asks whether the loop is alive, unless it owes the answer to that already; and for how long
+     * it has, 0: it does not. */
     void (*ping)(void *arg);
     usec_t (*unanswered)(void *arg);
     /* DRAINING: all listeners are; STOPPING: a signal came. */

@@ -1,196 +1,149 @@
-/* GET: what there is to see. */
-#include <event2/buffer.h>
+/* What GET shows. */
+#include "admin/admin_internal.h"
+
 #include <event2/keyvalq_struct.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "admin/admin_internal.h"
 #include "admin/exposition.h"
 #include "admin/page.h"
 #include "admin/status.h"
 
-/* The loop is dead, for a supervisor that ends what is. */
-#define DEAD (10 * USEC_PER_SEC)
-
-typedef void serve_page(struct admin *admin, struct evhttp_request *request);
-
-static void serve_metrics(struct admin *admin, struct evhttp_request *request)
+static const char *header(const struct admin_connection *connection, const char *name)
 {
-    const char *accept = evhttp_find_header(evhttp_request_get_input_headers(request), "Accept");
-    bool openmetrics = exposition_wants_openmetrics(accept);
+    return evhttp_find_header(evhttp_request_get_input_headers(connection->request), name);
+}
+
+static void show_metrics(struct admin_connection *connection)
+{
+    bool openmetrics = exposition_wants_openmetrics(header(connection, "Accept"));
     struct evbuffer *body = evbuffer_new();
-    admin->ops->ping(admin->ops->arg);
-    if (body == NULL || exposition_write(body, admin->ops, openmetrics) < 0)
-        admin_reply_text(admin, request, 503, "out of memory");
-    else
-        admin_reply(admin, request, 200, openmetrics ? EXPOSITION_OPENMETRICS : EXPOSITION_TEXT,
-                    NULL, body);
-    if (body != NULL)
+    if (body != NULL && exposition_write(body, &connection->admin->ops, openmetrics) < 0) {
         evbuffer_free(body);
-}
-
-static bool asks_for_sessions(struct evhttp_request *request)
-{
-    struct evkeyvalq query;
-    const char *text = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
-    if (text == NULL || evhttp_parse_query_str(text, &query) < 0)
-        return false;
-    const char *value = evhttp_find_header(&query, "sessions");
-    bool asks = value != NULL && strcmp(value, "0") != 0;
-    evhttp_clear_headers(&query);
-    return asks;
-}
-
-static void serve_later(struct admin *admin, struct evhttp_request *request, bool json)
-{
-    struct admin_pending *pending = calloc(1, sizeof(*pending));
-    if (pending == NULL) {
-        admin_reply_text(admin, request, 503, "out of memory");
-        return;
+        body = NULL;
     }
-    pending->json = json;
-    pending->sessions = json && asks_for_sessions(request);
-    admin_pending_begin(pending, admin, request);
-    TAILQ_INSERT_TAIL(&admin->waiting, pending, link);
-    admin_want_snapshot(admin);
+    admin_add_header(connection, "Vary", "Accept");
+    admin_answer(connection, 200, openmetrics ? EXPOSITION_OPENMETRICS : EXPOSITION_TEXT, body);
 }
 
-static void serve_status(struct admin *admin, struct evhttp_request *request)
+static void show_alive(struct admin_connection *connection)
 {
-    serve_later(admin, request, true);
-}
-
-static void serve_page_later(struct admin *admin, struct evhttp_request *request)
-{
-    serve_later(admin, request, false);
-}
-
-static void serve_livez(struct admin *admin, struct evhttp_request *request)
-{
-    usec_t unanswered = admin->ops->unanswered(admin->ops->arg);
-    admin->ops->ping(admin->ops->arg);
-    if (unanswered > DEAD)
-        admin_reply_text(admin, request, 503,
-                         "the loop that carries clients has not answered for %d s",
-                         (int)(unanswered / USEC_PER_SEC));
+    const struct admin_ops *ops = &connection->admin->ops;
+    usec_t unanswered = ops->unanswered(ops->arg);
+    if (unanswered < ADMIN_LOOP_DEAD)
+        admin_say(connection, 200, "ok");
     else
-        admin_reply_text(admin, request, 200, "alive");
+        admin_say(connection, 503, "the loop that carries clients has not answered for %d s",
+                  (int)(unanswered / USEC_PER_SEC));
 }
 
-static void serve_readyz(struct admin *admin, struct evhttp_request *request)
+static void show_ready(struct admin_connection *connection)
 {
-    switch (admin->ops->life(admin->ops->arg)) {
+    const struct admin_ops *ops = &connection->admin->ops;
+    switch (ops->life(ops->arg)) {
     case ADMIN_SERVING:
-        admin_reply_text(admin, request, 200, "ready");
+        admin_say(connection, 200, "ready");
         break;
     case ADMIN_DRAINING:
-        admin_reply_text(admin, request, 503, "draining: no listener accepts clients");
+        admin_say(connection, 503, "draining: no listener accepts clients; resume ends that");
         break;
     case ADMIN_STOPPING:
-        admin_reply_text(admin, request, 503, "stopping");
+        admin_say(connection, 503, "stopping: sessions may finish, nobody else is accepted");
         break;
     }
 }
 
-static const struct {
-    const char *path;
-    serve_page *serve;
-} pages[] = {
-    {"/", serve_page_later}, {"/status", serve_status}, {"/metrics", serve_metrics},
-    {"/livez", serve_livez}, {"/readyz", serve_readyz},
-};
-
-static const struct page_file *file_at(const char *path)
-{
-    for (size_t i = 0; i < PAGE_FILES; i++) {
-        if (strcmp(page_files[i].path, path) == 0)
-            return &page_files[i];
-    }
-    return NULL;
-}
-
-static void serve_file(struct admin *admin, struct evhttp_request *request,
-                       const struct page_file *file)
+static void show_file(struct admin_connection *connection, const struct page_file *file)
 {
     struct evbuffer *body = evbuffer_new();
-    if (body == NULL || evbuffer_add_reference(body, file->text, file->length, NULL, NULL) < 0)
-        admin_reply_text(admin, request, 503, "out of memory");
-    else
-        admin_reply(admin, request, 200, file->type, NULL, body);
-    if (body != NULL)
+    if (body != NULL && evbuffer_add_reference(body, file->text, file->length, NULL, NULL) < 0) {
         evbuffer_free(body);
+        body = NULL;
+    }
+    admin_answer(connection, 200, file->type, body);
 }
 
-bool admin_pages_serve(struct admin *admin, struct evhttp_request *request, const char *path)
+void admin_show(struct admin_connection *connection, const char *path)
 {
-    const struct page_file *file = file_at(path);
-    for (size_t i = 0; i < ARRAY_LEN(pages); i++) {
-        if (strcmp(pages[i].path, path) == 0) {
-            pages[i].serve(admin, request);
-            return true;
+    for (size_t i = 0; i < PAGE_FILES; i++) {
+        if (strcmp(page_files[i].path, path) == 0) {
+            show_file(connection, &page_files[i]);
+            return;
         }
     }
-    if (file != NULL)
-        serve_file(admin, request, file);
-    return file != NULL;
+    if (strcmp(path, "/metrics") == 0)
+        show_metrics(connection);
+    else if (strcmp(path, "/livez") == 0)
+        show_alive(connection);
+    else if (strcmp(path, "/readyz") == 0)
+        show_ready(connection);
+    else
+        admin_want_snapshot(connection); /* "/" and "/status" */
 }
 
-bool admin_pages_have(const char *path)
+static const struct evhttp_uri *uri_of(const struct admin_connection *connection)
 {
-    bool have = file_at(path) != NULL;
-    for (size_t i = 0; i < ARRAY_LEN(pages); i++)
-        have |= strcmp(pages[i].path, path) == 0;
-    return have;
+    return evhttp_request_get_evhttp_uri(connection->request);
 }
 
-static int64_t unix_now(void)
+/* Whether /status?sessions=1 was asked for. */
+static bool wants_sessions(const struct admin_connection *connection)
 {
+    const char *query = evhttp_uri_get_query(uri_of(connection));
+    struct evkeyvalq fields;
+    if (query == NULL || evhttp_parse_query_str(query, &fields) < 0)
+        return false;
+    const char *value = evhttp_find_header(&fields, "sessions");
+    bool wants = value != NULL && strcmp(value, "0") != 0;
+    evhttp_clear_headers(&fields);
+    return wants;
+}
+
+static usec_t longer(usec_t a, usec_t b)
+{
+    return a > b ? a : b;
+}
+
+static json_t *status_of(const struct admin *admin, bool show_sessions)
+{
+    const struct admin_snapshots *snapshots = &admin->snapshots;
     struct timespec ts;
     clock_gettime(CLOCK_REALTIME, &ts);
-    return ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / 1000;
-}
-
-static json_t *make_status(struct admin *admin, bool sessions)
-{
-    const struct admin_ops *ops = admin->ops;
-    const struct status_input input = {
-        .ops = ops,
+    struct status_input input = {
+        .ops = &admin->ops,
         .history = admin->history,
-        .snapshot = admin->last.taken_at != 0 ? &admin->last : NULL,
-        .snapshot_age = admin->last.taken_at != 0 ? unix_now() - admin->last.taken_at : 0,
-        .unanswered = ops->unanswered(ops->arg),
+        .unanswered = admin->ops.unanswered(admin->ops.arg),
         .now = admin_now(),
-        .unix_now = unix_now(),
-        .show_sessions = sessions,
+        .unix_now = ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / 1000,
+        .show_sessions = show_sessions,
     };
+    if (snapshots->asked)
+        input.unanswered = longer(input.unanswered, input.now - snapshots->asked_at);
+    input.snapshot = admin_last_snapshot(admin, &input.snapshot_age);
     return status_new(&input);
 }
 
-static void answer_page(struct admin *admin, struct evhttp_request *request, json_t *status)
+static struct evbuffer *page_of(const struct admin *admin)
 {
-    struct evbuffer *body = evbuffer_new();
-    if (status == NULL || body == NULL || page_write(body, status) < 0)
-        admin_reply_text(admin, request, 503, "out of memory");
-    else
-        admin_reply(admin, request, 200, PAGE_TYPE, PAGE_POLICY, body);
-    if (body != NULL)
+    json_t *status = status_of(admin, false);
+    struct evbuffer *body = status != NULL ? evbuffer_new() : NULL;
+    if (body != NULL && page_write(body, status) < 0) {
         evbuffer_free(body);
+        body = NULL;
+    }
     json_decref(status);
+    return body;
 }
 
-/* Those who leave at the sight of their answer take others with them at the most: each is taken
- * off the list first. */
-void admin_pages_answer(struct admin *admin)
+void admin_show_status(struct admin_connection *connection)
 {
-    struct admin_pending *pending;
-    while ((pending = TAILQ_FIRST(&admin->waiting)) != NULL) {
-        TAILQ_REMOVE(&admin->waiting, pending, link);
-        struct evhttp_request *request = admin_pending_end(pending);
-        if (request != NULL && pending->json)
-            admin_reply_json(admin, request, 200, make_status(admin, pending->sessions));
-        else if (request != NULL)
-            answer_page(admin, request, make_status(admin, false));
-        free(pending);
+    const struct admin *admin = connection->admin;
+    const char *path = evhttp_uri_get_path(uri_of(connection));
+    if (strcmp(path, "/") != 0) {
+        admin_answer_json(connection, 200, status_of(admin, wants_sessions(connection)));
+        return;
     }
+    admin_add_header(connection, "Content-Security-Policy", PAGE_POLICY);
+    admin_add_header(connection, "Referrer-Policy", "no-referrer");
+    admin_answer(connection, 200, PAGE_TYPE, page_of(admin));
 }

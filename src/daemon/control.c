@@ -17,11 +17,12 @@ static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
 
 struct control {
     struct event_base *base;
+    const struct config *config;
     struct worker *worker; /* NULL: not started yet */
     struct mailbox mailbox;
     struct event mail;
     struct message ended; /* posted by the worker */
-    struct admin_ops ops;
+    struct admin *admin;  /* NULL: there are no admin pages */
     size_t signal_count;
     struct event signal_events[ARRAY_LEN(signals)];
 };
@@ -49,6 +50,60 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
     default:
         break;
     }
+}
+
+static void ops_snapshot(void *arg, struct snapshot_request *request)
+{
+    const struct control *control = arg;
+    worker_snapshot(control->worker, request);
+}
+
+static void ops_command(void *arg, struct command *command)
+{
+    const struct control *control = arg;
+    worker_command(control->worker, command);
+}
+
+static void ops_ping(void *arg)
+{
+    const struct control *control = arg;
+    worker_ping(control->worker);
+}
+
+static usec_t ops_unanswered(void *arg)
+{
+    const struct control *control = arg;
+    return worker_unanswered(control->worker);
+}
+
+static enum admin_life ops_life(void *arg)
+{
+    const struct control *control = arg;
+    return worker_life(control->worker);
+}
+
+/* 0, or -1; then it was logged. */
+static int start_admin(struct control *control)
+{
+    struct timespec ts;
+    struct admin_ops ops = {
+        .arg = control,
+        .config = control->config,
+        .snapshot = ops_snapshot,
+        .command = ops_command,
+        .ping = ops_ping,
+        .unanswered = ops_unanswered,
+        .life = ops_life,
+    };
+    if (control->admin == NULL)
+        return 0;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    ops.started_at = ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / 1000;
+    ops.blocks = worker_metrics(control->worker, &ops.block_count);
+    if (admin_start(control->admin, &ops) == 0)
+        return 0;
+    log_error("cannot start the admin pages: %s", strerror(errno));
+    return -1;
 }
 
 static void on_mail(evutil_socket_t fd, short what, void *arg)
@@ -105,11 +160,21 @@ static int watch_mailbox(struct control *control)
     return event_add(&control->mail, NULL);
 }
 
+/* What it has to say goes where our messages go. */
+static void log_libevent(int severity, const char *text)
+{
+    if (severity == EVENT_LOG_ERR)
+        log_error("libevent: %s", text);
+    else if (severity == EVENT_LOG_WARN)
+        log_warning("libevent: %s", text);
+}
+
 struct control *control_new(void)
 {
     struct control *control = calloc(1, sizeof(*control));
     if (control != NULL) {
         control->ended.run = on_ended;
+        event_set_log_callback(log_libevent);
         control->base = base_new();
         if (control->base != NULL && watch_mailbox(control) == 0 && watch_signals(control) == 0)
             return control;
@@ -133,61 +198,25 @@ void control_free(struct control *control)
         event_del(&control->mail);
         mailbox_clear(&control->mailbox);
     }
+    admin_free(control->admin);
     if (control->base != NULL)
         event_base_free(control->base);
     free(control);
 }
 
-/* What the admin pages ask for is the worker's to do. */
-
-static void ask_snapshot(void *arg, struct snapshot_request *request)
+int control_listen(struct control *control, const struct config *config)
 {
-    worker_snapshot(arg, request);
+    control->config = config;
+    if (config->admin.addresses.count == 0)
+        return 0;
+    control->admin = admin_new(control->base, config);
+    return control->admin == NULL ? -1 : 0;
 }
 
-static void ask_command(void *arg, struct command *command)
-{
-    worker_command(arg, command);
-}
-
-static void ping(void *arg)
-{
-    worker_ping(arg);
-}
-
-static usec_t unanswered(void *arg)
-{
-    return worker_unanswered(arg);
-}
-
-static enum admin_life life(void *arg)
-{
-    return worker_life(arg);
-}
-
-static void set_ops(struct control *control, const struct config *config)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    control->ops = (struct admin_ops){.arg = control->worker,
-                                      .config = config,
-                                      .started_at = now.tv_sec * USEC_PER_SEC + now.tv_nsec / 1000,
-                                      .snapshot = ask_snapshot,
-                                      .command = ask_command,
-                                      .ping = ping,
-                                      .unanswered = unanswered,
-                                      .life = life};
-    control->ops.blocks = worker_metrics(control->worker, &control->ops.block_count);
-}
-
-int control_run(struct control *control, struct worker *worker, struct admin *admin,
-                const struct config *config)
+int control_run(struct control *control, struct worker *worker)
 {
     control->worker = worker;
-    set_ops(control, config);
-    if (admin != NULL && admin_start(admin, control->base, &control->ops) < 0)
-        return -1;
-    if (worker_start(worker, &control->mailbox, &control->ended) < 0)
+    if (start_admin(control) < 0 || worker_start(worker, &control->mailbox, &control->ended) < 0)
         return -1;
     if (event_base_loop(control->base, 0) < 0) { /* cannot be; nobody could stop it any more */
         log_error("cannot wait for signals: %s", strerror(errno));

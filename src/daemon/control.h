@@ -1,12 +1,11 @@
-/* The control thread, which is the main one: on libevent's base it waits for signals, and for what
- * workers answer. */
+/* The control thread, which is the main one: on libevent's base it waits for signals and for what
+ * workers answer, and serves the admin pages. */
 #ifndef KAPROXY_CONTROL_H
 #define KAPROXY_CONTROL_H
 
 #include "base/util.h"
 #include "daemon/worker.h"
 
-struct admin;
 struct control;
 
 /* From now on signals end nothing: they are noted, and heeded by control_run. So to be called
@@ -17,11 +16,13 @@ struct control *control_new(void);
 /* From now on signals change nothing any more. NULL is harmless. */
 void control_free(struct control *control);
 
-/* Starts the worker and the admin server, which are borrowed as the configuration is; the server
- * (NULL: there is none) must be freed before the worker is. Returns when its thread has ended.
- * SIGTERM and SIGINT stop it softly, a second one at once; SIGHUP reopens the logs, SIGUSR1 writes
- * the counters, SIGUSR2 does nothing. 0, or -1 when it could not start (logged). */
-MUST_CHECK int control_run(struct control *control, struct worker *worker, struct admin *admin,
-                           const struct config *config);
+/* Binds the sockets of the admin pages, if there are to be any; they are served by control_run.
+ * The config is borrowed. 0, or -1; then it was logged. */
+MUST_CHECK int control_listen(struct control *control, const struct config *config);
+
+/* Starts the worker, which is borrowed, and returns when its thread has ended. SIGTERM and SIGINT
+ * stop it softly, a second one at once; SIGHUP reopens the logs, SIGUSR1 writes the counters,
+ * SIGUSR2 does nothing. 0, or -1 when it could not start (logged). */
+MUST_CHECK int control_run(struct control *control, struct worker *worker);
 
 #endif

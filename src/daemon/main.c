@@ -12,7 +12,6 @@
 #ifdef HAVE_MALLOPT
 #include <malloc.h>
 #endif
-#include "admin/admin.h"
 #include "base/log.h"
 #include "config/config.h"
 #include "daemon/control.h"
@@ -138,7 +137,6 @@ static int serve(const struct config *config)
     struct start start = {.config = config};
     struct control *control = NULL;
     struct worker *worker = NULL;
-    struct admin *admin = NULL;
     signal(SIGPIPE, SIG_IGN);
     keep_free_memory();
     if (log_open("stderr", config->log_level) < 0 || start_init(&start, config) < 0 ||
@@ -151,12 +149,9 @@ static int serve(const struct config *config)
         control = control_new();
     if (control != NULL)
         worker = worker_new(config, max_clients, max_pipes);
-    if (worker != NULL)
-        admin = admin_new(config);
-    if (admin != NULL && user_become(&start.user) == 0 && start_log() == 0 &&
-        control_run(control, worker, admin, config) == 0)
+    if (worker != NULL && control_listen(control, config) == 0 && user_become(&start.user) == 0 &&
+        start_log() == 0 && control_run(control, worker) == 0)
         status = EXIT_SUCCESS;
-    admin_free(admin);
     worker_free(worker); /* which reports what was not yet */
     control_free(control);
     if (status == EXIT_SUCCESS)

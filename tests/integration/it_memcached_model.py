@@ -42,7 +42,7 @@ def model(t, count, calm, **server):
 
     run.go(users, [] if calm else [cut])
     check_store(t, directly, users)
-    wait_until(lambda: kaproxy.descriptors() - 2 * kaproxy.pipes()["idle"]
+    wait_until(lambda: kaproxy.descriptors() - 2 * kaproxy.pipes()["pipes_idle"]
                - kaproxy.counters()["idle"] <= before,
                "all descriptors to be closed, but for idle connections and pipes")
     t.at_most(kaproxy.counters()["idle"], MAX, "idle connections")

@@ -92,7 +92,7 @@ def model(t, count, calm, cutting=False, **server):
         wait_until(lambda: stopped(redis, threads), "those that wait to be done")
     t.equal(run.wrong, [], "wrong answers")
     check_store(t, world, users + consumers)
-    wait_until(lambda: kaproxy.descriptors() - 2 * kaproxy.pipes()["idle"]
+    wait_until(lambda: kaproxy.descriptors() - 2 * kaproxy.pipes()["pipes_idle"]
                - kaproxy.counters()["idle"] <= before,
                "all descriptors to be closed, but for idle connections and pipes")
     t.at_most(kaproxy.counters()["idle"], MAX, "idle connections")

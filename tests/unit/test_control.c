@@ -115,7 +115,7 @@ static void test_signals_before_the_start_are_heeded(void **state)
     raise(SIGUSR1);
     raise(SIGUSR2);
     raise(SIGTERM);
-    assert_int_equal(control_run(world.control, world.worker, NULL, world.config), 0);
+    assert_int_equal(control_run(world.control, world.worker), 0);
     const char *text = end(&world, *state);
     assert_matches(text, STARTED READY);
     assert_matches(text, READY "(.*\n)?" STATS);
@@ -167,7 +167,7 @@ static void test_worker_waits_until_all_is_ready(void **state)
     made = thread_waits;
     raise(SIGTERM);
     raise(SIGTERM);
-    int result = control_run(world.control, world.worker, NULL, world.config);
+    int result = control_run(world.control, world.worker);
     made = NULL;
     assert_int_equal(result, 0);
     close(client);
@@ -191,7 +191,7 @@ static void test_second_order_to_stop(void **state)
     int client = connect_client(f);
     for (int i = 0; i < 3; i++)
         raise(SIGTERM);
-    assert_int_equal(control_run(world.control, world.worker, NULL, world.config), 0);
+    assert_int_equal(control_run(world.control, world.worker), 0);
     close(client);
     const char *text = end(&world, f);
     assert_matches(text,
@@ -205,7 +205,7 @@ static void test_signals_after_the_end(void **state)
 {
     struct world world = start(*state);
     raise(SIGINT);
-    assert_int_equal(control_run(world.control, world.worker, NULL, world.config), 0);
+    assert_int_equal(control_run(world.control, world.worker), 0);
     worker_free(world.worker);
     raise(SIGTERM);
     control_free(world.control);
@@ -222,7 +222,7 @@ static void test_no_thread(void **state)
 {
     struct world world = start(*state);
     no_threads = true;
-    int result = control_run(world.control, world.worker, NULL, world.config);
+    int result = control_run(world.control, world.worker);
     no_threads = false;
     assert_int_equal(result, -1);
     const char *text = end(&world, *state);

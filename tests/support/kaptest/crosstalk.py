@@ -64,7 +64,7 @@ def exchange(t, exchanges, pool, options=(), certificate=None, wrap=(),
         outcomes, further = crosstalk.run(kaproxy.address()[1])
     print("#", outcomes, further, flush=True)
     t.equal(sum(outcomes.values()), exchanges, "exchanges accounted for")
-    wait_until(lambda: kaproxy.descriptors() - 2 * kaproxy.pipes()["idle"] <= before,
+    wait_until(lambda: kaproxy.descriptors() - 2 * kaproxy.pipes()["pipes_idle"] <= before,
                "all descriptors to be closed, but for idle pipes")
     further["spliced"] = kaproxy.pipes()["spliced"]
     if certificate:
