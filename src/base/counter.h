@@ -45,4 +45,10 @@ static inline void gauge_set(struct gauge *gauge, uint64_t value)
         counter_set(&gauge->peak, value);
 }
 
+/* Leaves the peak alone: for values not above the one before, or that may not last. */
+static inline void gauge_set_now(struct gauge *gauge, uint64_t value)
+{
+    counter_set(&gauge->now, value);
+}
+
 #endif

@@ -38,6 +38,7 @@ struct metric {
     /* In SIGUSR1's lines: what comes before the value's name ("discard_", or ""), or is the name,
      * where there is no label. NULL, without a label: the metric's name. */
     const char *log;
+    const char *log_sum; /* there, the sum of a label's values, by this name; NULL: it is not */
 };
 
 /* The metrics of one kind of block. */
@@ -71,7 +72,8 @@ static inline const void *metric_at(const struct metric *metric, const void *blo
 }
 
 /* Writes all of them to the log, one line or more for blocks that follow each other and have the
- * same labels. */
+ * same labels. The peak of a gauge is there, as NAME_peak, while the gauge is below it. Before a
+ * pool's own numbers are the sums over its upstreams, with the same names. */
 void metric_log(const struct metric_block *blocks, size_t count);
 
 #endif

@@ -301,7 +301,7 @@ static void on_session_ended(struct listener_context *context)
     struct listener *listener = container_of(context, struct listener, context);
     struct listeners *listeners = listener->all;
     listeners->clients--;
-    gauge_set(&listeners->stats.clients, listeners->clients);
+    gauge_set_now(&listeners->stats.clients, listeners->clients);
     if (listeners->stopped) {
         listeners_check_drained(listeners);
     } else if (!listeners->accepting) {

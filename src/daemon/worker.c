@@ -63,7 +63,7 @@ struct worker {
     struct mailbox *control;
     struct message *ended;
     struct stop soft, hard;
-    struct message stats, ping;
+    struct message ping;
     _Atomic usec_t pinged_at; /* when, as long as the loop has not answered; else 0 */
     struct loop_stats {
         struct gauge lag; /* in microseconds */
@@ -208,12 +208,6 @@ static usec_t clock_now(void)
 static const char *pool_name(const struct config_pool *pool)
 {
     return pool->name[0] == '\0' ? "default" : pool->name;
-}
-
-static void on_stats(struct message *message)
-{
-    const struct worker *worker = container_of(message, struct worker, stats);
-    metric_log(worker->blocks, worker->block_count);
 }
 
 /* How late the loop is to a message: answered pings set it. */
@@ -366,7 +360,6 @@ struct worker *worker_new(const struct config *config, unsigned max_clients, uns
     worker->deadline.fire = on_deadline;
     worker->soft.message.run = on_soft_stop;
     worker->hard.message.run = on_hard_stop;
-    worker->stats.run = on_stats;
     worker->ping.run = on_ping;
     worker->command_request.asked.run = on_command;
     worker->command_request.answered.run = on_command_answered;
@@ -503,7 +496,8 @@ void worker_stop(struct worker *worker, const char *signal_name)
 
 void worker_log_stats(struct worker *worker)
 {
-    mailbox_post(loop_mailbox(worker->loop), &worker->stats);
+    metric_log(worker->blocks, worker->block_count);
+    worker_ping(worker); /* for the next time */
 }
 
 const struct metric_block *worker_metrics(const struct worker *worker, size_t *count)

@@ -29,13 +29,13 @@ MUST_CHECK int worker_start(struct worker *worker, struct mailbox *mailbox, stru
  * answered then at the latest. */
 void worker_join(struct worker *worker);
 
-/* While its thread runs; these only post a message to it. */
+/* While its thread runs; these never wait for it. */
 
 /* The first time: accepts nobody else, and ends when the sessions have, or with shutdown_timeout.
  * The second time: ends at once. The signal's name is for the log, and is kept. */
 void worker_stop(struct worker *worker, const char *signal_name);
 
-/* Writes the counters to the log, in its turn. */
+/* Writes the counters to the log, and pings the worker. */
 void worker_log_stats(struct worker *worker);
 
 /* Asks whether the loop is alive, unless it has not answered yet. How late it is then is its lag,

@@ -251,6 +251,11 @@ int resolver_lookup(struct resolver *resolver, struct lookup *lookup, const char
     return 0;
 }
 
+void resolver_query_note_timeouts(struct query *query, unsigned timeouts)
+{
+    counter_add(&query->name->resolver->stats.timeouts, timeouts);
+}
+
 const struct resolver_stats *resolver_stats(const struct resolver *resolver)
 {
     return &resolver->stats;
@@ -269,6 +274,12 @@ static const struct metric metrics[] = {
      .offset = offsetof(struct resolver_stats, failures),
      .count = 1,
      .log = "dns_failures"},
+    {.name = "timeouts",
+     .help = "How often a name server did not answer in time",
+     .type = METRIC_COUNTER,
+     .offset = offsetof(struct resolver_stats, timeouts),
+     .count = 1,
+     .log = "dns_timeouts"},
     {.name = "names_failing",
      .help = "Names whose look-up fails at present, and whose last answer "
              "still serves",

@@ -45,6 +45,8 @@
 struct resolver_stats {
     struct counter queries;  /* a name asked for, of both families */
     struct counter failures; /* of these, in all or in one family, or late */
+    struct counter timeouts; /* how often a name server did not answer in time, and was asked again
+                                or given up */
     struct gauge failing;    /* names whose look-up fails at present, and that have an old answer */
 };
 extern const struct metric_set resolver_metrics;
@@ -167,5 +169,8 @@ void resolver_query_answer_kept(struct query *query, const union address *addres
 void resolver_query_answer_family(struct query *query, sa_family_t family,
                                   const union address *addresses, size_t count, usec_t ttl);
 void resolver_query_fail_family(struct query *query, sa_family_t family, const char *error);
+
+/* Before an answer: so often no name server answered in time. */
+void resolver_query_note_timeouts(struct query *query, unsigned timeouts);
 
 #endif

@@ -161,9 +161,10 @@ static void on_half(void *arg, int status, int timeouts, struct ares_addrinfo *i
 {
     struct half *half = arg;
     struct pair *pair = half->pair;
-    (void)timeouts;
     take(&half->finding, status, info);
     half->pending = false;
+    if (pair->request != NULL)
+        resolver_query_note_timeouts(pair->request->query, (unsigned)timeouts);
     pair->pending--;
     if (pair->request != NULL)
         post(pair->request);

@@ -35,7 +35,7 @@ void core_conn_set_state(struct core_conn *conn, enum core_conn_state to)
         TAILQ_REMOVE(&host->conns[from], conn, link);
         host->count[from]--;
         core->count[from]--;
-        gauge_set(&host->stats.conns[from - CONN_CONNECTING], host->count[from]);
+        gauge_set_now(&host->stats.conns[from - CONN_CONNECTING], host->count[from]);
     }
     drop_reservation(conn);
     if (from == CONN_IDLE) {

@@ -68,10 +68,12 @@ void core_host_remove(struct core_host *host)
     core->members--;
 }
 
+/* Not the peaks: one that is refused at once is no waiter, and one whose dial is about to begin is
+ * not queued. The user knows what lasts. */
 static void count_waiters(struct core_host *host)
 {
-    gauge_set(&host->stats.waiting, host->waiting);
-    gauge_set(&host->stats.queued, host->waiting - host->have_dial);
+    gauge_set_now(&host->stats.waiting, host->waiting);
+    gauge_set_now(&host->stats.queued, host->waiting - host->have_dial);
 }
 
 void core_host_add_waiter(struct core_host *host, struct core_request *request)

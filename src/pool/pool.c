@@ -94,6 +94,16 @@ static usec_t time_left(const struct allocation *allocation)
     return left > 0 ? left : -1;
 }
 
+/* Sets the peaks, which the core does not. */
+static void wait_begins(struct allocation *allocation)
+{
+    struct host_stats *stats = &allocation->host->core.stats;
+    gauge_set(&stats->waiting, gauge_get(&stats->waiting));
+    gauge_set(&stats->queued, gauge_get(&stats->queued));
+    if (!allocation->request.has_dial)
+        pool_report_wait(allocation);
+}
+
 int pool_allocate(struct pool *pool, struct allocation *allocation)
 {
     if (pool->core.phase == POOL_SHUT) {
@@ -117,8 +127,8 @@ int pool_allocate(struct pool *pool, struct allocation *allocation)
         .tag = allocation->tag, .timeout = time_left(allocation), .fresh = allocation->fresh};
     int result = pool_core_request(&host->core, &allocation->request, &wish, now);
     pool_io_run(pool);
-    if (pool_is_waiting(allocation) && !allocation->request.has_dial)
-        pool_report_wait(allocation);
+    if (pool_is_waiting(allocation))
+        wait_begins(allocation);
     return result;
 }
 

@@ -17,20 +17,36 @@ static void take(struct allocation *allocation)
     pool->posted--;
 }
 
+static void count_wait(const struct allocation *allocation, struct host_stats *stats)
+{
+    histogram_add(&stats->wait, loop_now(allocation->pool->loop) - allocation->asked_at);
+}
+
+static void deliver_failure(struct allocation *allocation)
+{
+    struct failure *failure = allocation->failure;
+    const struct failure *told = failure != NULL ? failure : &out_of_memory;
+    allocation->failure = NULL;
+    count_wait(allocation, &allocation->host->core.stats);
+    pool_core_delivered(&allocation->request, pool_failed_by(told->function));
+    allocation->on_connection(allocation, told);
+    free(failure);
+}
+
 static void deliver(struct allocation *allocation)
 {
     struct core_request *request = &allocation->request;
-    struct core_host *host = request->conn != NULL ? request->conn->host : request->host;
     take(allocation);
-    histogram_add(&host->stats.wait, loop_now(allocation->pool->loop) - allocation->asked_at);
-    struct failure *failure = allocation->failure;
-    const struct failure *told = failure != NULL ? failure : &out_of_memory;
-    if (request->conn != NULL)
-        told = NULL;
-    allocation->failure = NULL;
-    pool_core_delivered(request, told != NULL ? pool_failed_by(told->function) : 0);
-    allocation->on_connection(allocation, told);
-    free(failure);
+    if (request->conn == NULL) {
+        deliver_failure(allocation);
+        return;
+    }
+    pool_core_delivered(request, POOL_FAILED_COUNT);
+    if (allocation->from_cache == FROM_IMMEDIATE) /* in the iteration in which it was asked for */
+        histogram_add(&request->conn->host->stats.wait, 0);
+    else
+        count_wait(allocation, &request->conn->host->stats);
+    allocation->on_connection(allocation, NULL);
 }
 
 /* Only those that were posted when the round began: a user who asks again from inside does not keep

@@ -164,7 +164,12 @@ void pool_io_clear(struct pool *pool);
 struct pool_host *pool_io_get_host(struct pool *pool, const struct endpoint *endpoint);
 /* Does all that is to be done, and frees hosts that nothing needs any more. */
 void pool_io_run(struct pool *pool);
-void pool_io_free_hosts(struct pool *pool);
+void pool_io_free_empty_hosts(struct pool *pool);
+static inline void pool_io_free_hosts(struct pool *pool)
+{
+    if (pool_core_empty_host(&pool->core) != NULL) /* seldom */
+        pool_io_free_empty_hosts(pool);
+}
 enum pool_peek pool_io_peek(struct pool_conn *conn);
 /* What became of a connection that was ready: granted to this request, whose owner will be called,
  * or (NULL) idle, or to be closed. */

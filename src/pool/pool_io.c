@@ -320,7 +320,7 @@ static void free_host(struct core_host *core)
     free(host);
 }
 
-void pool_io_free_hosts(struct pool *pool)
+void pool_io_free_empty_hosts(struct pool *pool)
 {
     struct core_host *host;
     while ((host = pool_core_empty_host(&pool->core)) != NULL)

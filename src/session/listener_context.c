@@ -109,6 +109,11 @@ static const struct metric metrics[] = {
      .unit = METRIC_SECONDS,
      .offset = offsetof(struct listener_stats, duration),
      .count = 1},
+    {.name = "local_replies",
+     .help = "Replies of kaproxy's own, in the upstream's place: to requests, or to commands",
+     .type = METRIC_COUNTER,
+     .offset = offsetof(struct listener_stats, local_replies),
+     .count = 1},
 };
 
 const struct metric_set listener_metrics = {

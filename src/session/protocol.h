@@ -132,6 +132,12 @@ const char *session_state_name(enum session_state state);
 /* Makes the one change of state, checked against the table. */
 void session_set_state(struct session *session, enum session_state to);
 
+/* The client is answered in the upstream's place. */
+static inline void session_count_local_reply(struct session *session)
+{
+    counter_add(&session->context->stats.local_replies, 1);
+}
+
 /* Requests a connection of the pool; on_connection is called later, whatever happens. The state
  * becomes WAITING unless it is. */
 void session_request_connection(struct session *session, bool fresh);

@@ -103,7 +103,7 @@ void session_finish(struct session *session, enum session_end end)
         context->drain_next = TAILQ_NEXT(session, link);
     TAILQ_REMOVE(&context->sessions, session, link);
     set_aside(context, session);
-    gauge_set(&context->stats.sessions, gauge_get(&context->stats.sessions) - 1);
+    gauge_set_now(&context->stats.sessions, gauge_get(&context->stats.sessions) - 1);
     context->ended(context);
 }
 

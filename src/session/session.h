@@ -53,6 +53,7 @@ struct listener_stats {
     struct counter bytes[2];                /* up, down: of what has ended */
     struct counter ends[SESSION_END_COUNT]; /* of sessions, or exchanges (framed) */
     struct histogram duration;              /* of these */
+    struct counter local_replies;
 };
 extern const struct metric_set listener_metrics;
 

@@ -99,6 +99,7 @@ enum step http_local_reply(struct http_session *http, unsigned status, const cha
         buffer_clear(&http->client.down);
     if (compose(http, status, text, proxy_status) < 0)
         return exchange_finish(&http->client, SESSION_ERROR);
+    session_count_local_reply(session);
     exchange->status = (uint16_t)status;
     exchange_set_down_stage(&exchange->base, DOWN_COMPOSED);
     return exchange_end(&http->client, end);

@@ -18,6 +18,8 @@ static enum step pass_local(struct client *client, struct batch_run *run)
     if (batch_put_down(client, mc_queue_local(batch), length) < 0)
         return exchange_finish(client, SESSION_ERROR);
     mc_queue_pop(batch);
+    if (length > 0)
+        session_count_local_reply(&client->session);
     return STEP_AGAIN;
 }
 
@@ -248,6 +250,7 @@ int mc_answer_rest_as(struct client *client, const char *error, uint16_t status,
     *closes = false;
     for (; buffer_length(&batch->base.expected) > 0; mc_queue_pop(&batch->base)) {
         struct mc_entry entry = mc_queue_front(&batch->base);
+        size_t before = buffer_length(&client->down);
         int done = 0;
         if (entry.what == MC_LOCAL && entry.length > 0)
             done = buffer_append(&client->down, mc_queue_local(&batch->base), entry.length);
@@ -255,6 +258,8 @@ int mc_answer_rest_as(struct client *client, const char *error, uint16_t status,
             done = put_error(client, &entry.expect, error, status);
         if (done < 0)
             return -1;
+        if (buffer_length(&client->down) > before)
+            session_count_local_reply(&client->session);
     }
     if (batch->base.tunnel) { /* behind a login that was not taken anything would be wrong (F5) */
         *closes = batch->tunnel_length == 0 || mc_is_binary(client);

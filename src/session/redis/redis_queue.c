@@ -92,14 +92,13 @@ int redis_answer_rest_line(struct client *client, const char *line, size_t lengt
     *closes = conn != NULL && (conn->in_multi || conn->watching);
     while (buffer_length(expected) > 0) {
         const char *entry = buffer_data(expected);
-        int done;
-        if (redis_next(&batch->base) == EXPECT_LOCAL)
-            done = buffer_append(&client->down, entry + 1 + sizeof(uint32_t),
-                                 redis_number_at(entry + 1));
-        else
-            done = buffer_append(&client->down, line, length);
-        if (done < 0)
+        bool is_local = redis_next(&batch->base) == EXPECT_LOCAL;
+        const char *reply = is_local ? entry + 1 + sizeof(uint32_t) : line;
+        size_t size = is_local ? redis_number_at(entry + 1) : length;
+        if (buffer_append(&client->down, reply, size) < 0)
             return -1;
+        if (size > 0)
+            session_count_local_reply(&client->session);
         *closes = *closes || closes_after(&batch->base);
         redis_pop(&batch->base);
     }

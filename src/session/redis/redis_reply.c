@@ -175,8 +175,11 @@ static enum step pass_local(struct client *client)
 {
     struct batch *batch = batch_of(client);
     const char *entry = buffer_data(&batch->expected);
-    if (batch_put_down(client, entry + 1 + sizeof(uint32_t), redis_number_at(entry + 1)) < 0)
+    uint32_t length = redis_number_at(entry + 1);
+    if (batch_put_down(client, entry + 1 + sizeof(uint32_t), length) < 0)
         return exchange_finish(client, SESSION_ERROR);
+    if (length > 0)
+        session_count_local_reply(&client->session);
     redis_pop(batch);
     return STEP_AGAIN;
 }

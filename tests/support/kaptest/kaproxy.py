@@ -263,27 +263,24 @@ class Kaproxy:
                           f"{pattern!r} in the log", timeout)
 
     def counters(self, pool="default"):
-        """Asks for the counters: those of a pool's upstreams, in sum."""
-        last = rf"pool={pool} max_per_host="
-        before = len(self.find_log(f"stats {last}"))
-        of_hosts = rf"stats pool={pool} upstream="
-        seen = len(self.find_log(of_hosts))
-        self.signal(signal.SIGUSR1)
-        self.wait_log(f"stats {last}", before + 1)
-        sums = {}
-        for line in self.find_log(of_hosts)[seen:]:
-            for key, value in re.findall(r" (\w+)=(\d+)\b", line):
-                sums[key] = sums.get(key, 0) + int(value)
-        sums["failures"] = sum(n for key, n in sums.items() if key.startswith("failed_"))
-        return sums
+        """Asks for the counters: those of a pool, the sums over its upstreams."""
+        return self._counters(rf"pool={pool} (?!upstream=)", "min_idle")
+
+    def upstream_counters(self, upstream, pool="default"):
+        """Asks for the counters: those of one upstream."""
+        return self._counters(rf"pool={pool} upstream={re.escape(upstream)} ", "connect_sum_ms")
+
+    def listener_counters(self, listener="main"):
+        """Asks for the counters: those of a listener."""
+        return self._counters(rf"listener={listener} ")
 
     def pipes(self):
-        """Asks for the counters: those of the pipes that bulk data takes."""
+        """Asks for the counters: those of the process, of the pipes that bulk data takes too."""
         return self._counters(r"clients=")
 
     def commands(self, listener="main"):
         """Asks for the counters: commands of a listener for Redis or memcached."""
-        return self._counters(rf"listener={listener} ")["commands"]
+        return self.listener_counters(listener)["commands"]
 
     def sessions_ended(self, listener="main"):
         """Asks for the counters: how many sessions of a listener have ended, or exchanges. Each has
@@ -292,13 +289,22 @@ class Kaproxy:
         ends = re.search(r" bytes_down=\d+ (.* error=\d+)", line)[1]
         return sum(int(number) for number in re.findall(r"=(\d+)", ends))
 
-    def _counters(self, pattern):
-        return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", self._stats(pattern))}
+    def _counters(self, pattern, last=""):
+        """Those of the lines that match; the key `last` is in the last one of these."""
+        return {key: int(value) for key, value in
+                re.findall(r" (\w+)=(\d+)\b", self._stats(pattern, last))}
 
-    def _stats(self, pattern):
-        before = len(self.find_log(f"stats {pattern}"))
+    def _stats(self, pattern, last=""):
+        """Asks for the counters once all that was sent so far has had its effect on them: they are
+        written whatever the thread that carries clients is at."""
+        pattern = f"stats {pattern}"
+        wait_until(self.is_asleep, "kaproxy to have done what it can")
+        before = len(self.find_log(pattern))
         self.signal(signal.SIGUSR1)
-        return self.wait_log(f"stats {pattern}", before + 1)[-1]
+        wait_until(lambda: any(f" {last}=" in line or not last
+                               for line in self.find_log(pattern)[before:]),
+                   f"{pattern!r} in the log")
+        return "\n".join(self.find_log(pattern)[before:])
 
     def wait_idle(self, count, pool="default"):
         wait_until(lambda: self.counters(pool)["idle"] == count, f"{count} idle connections")
