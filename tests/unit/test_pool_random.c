@@ -70,7 +70,8 @@ struct world {
     struct endpoint endpoints[HOSTS];
     struct pool *pools[POOLS];
     struct pool_limits limits[POOLS];
-    bool closing; /* nobody allocates any more */
+    bool closing;  /* nobody allocates any more */
+    bool operated; /* an operator pauses hosts, and the like */
     struct slot slots[SLOTS];
     /* Of this round, by pool. */
     unsigned allocated[POOLS], succeeded[POOLS], failed[POOLS], cancelled[POOLS];
@@ -409,6 +410,35 @@ static void step_name_moves(struct world *w)
     names_set_ttl(w->names, name, (usec_t)below(w, 5) * USEC_PER_SEC);
 }
 
+/* Any host of a pool, or NULL: all of them. */
+static struct pool_host *any_host(struct world *w, const struct pool *pool)
+{
+    struct pool_host *host = NULL;
+    if (percent(w, 20))
+        return NULL;
+    for (unsigned i = below(w, HOSTS); i > 0; i--)
+        host = pool_next_host(pool, host);
+    return host;
+}
+
+/* Mostly an end of what was wanted before. */
+static void step_service(struct world *w)
+{
+    static const enum service services[] = {SERVICE_OPEN, SERVICE_OPEN,   SERVICE_OPEN,
+                                            SERVICE_OPEN, SERVICE_PAUSED, SERVICE_DRAINING};
+    struct pool *pool = w->pools[below(w, POOLS)];
+    struct pool_host *host = any_host(w, pool);
+    if (w->operated)
+        pool_set_service(pool, host, services[below(w, ARRAY_LEN(services))]);
+}
+
+static void step_reconnect(struct world *w)
+{
+    struct pool *pool = w->pools[below(w, POOLS)];
+    if (w->operated)
+        pool_reconnect(pool, any_host(w, pool));
+}
+
 static void step_iterate(struct world *w)
 {
     loop_iterate(w->loop, 0);
@@ -423,9 +453,9 @@ static const struct {
 } kinds[] = {
     {30, user_allocate},  {18, step_release},       {6, step_discard},     {6, step_cancel},
     {4, step_offer},      {2, step_idle_hint},      {3, step_peer_closes}, {2, step_peer_resets},
-    {2, step_peer_sends}, {8, step_time_passes},    {1, step_name_moves},  {30, step_iterate},
+    {2, step_peer_sends}, {8, step_time_passes},    {2, step_name_moves},  {30, step_iterate},
     {8, step_reserve},    {8, step_hold},           {3, step_unhold},      {8, step_set_tag},
-    {3, step_attach},     {1, step_discard_tagged},
+    {3, step_attach},     {1, step_discard_tagged}, {1, step_service},     {1, step_reconnect},
 };
 
 static void take_step(struct world *w)
@@ -556,6 +586,7 @@ static void begin_round(struct world *w)
         w->allocated[i] = w->succeeded[i] = w->failed[i] = w->cancelled[i] = 0;
     }
     w->closing = false;
+    w->operated = percent(w, 30);
 }
 
 /* Takes steps until every slot is free. Nobody allocates; leases end one by one. */
