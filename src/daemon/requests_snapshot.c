@@ -83,25 +83,39 @@ static void put_listener(const struct listener *listener, const struct listener_
                                       .oldest_session = oldest == NULL ? 0 : session_age(oldest)};
 }
 
-/* Each listener has its share of the rows that those before it have left. */
+/* How many rows a listener may have: its share of those that are left, with `listeners` to come, it
+ * included, or what the others, with so many sessions, do not need. */
+static size_t share(size_t rows, size_t listeners, size_t others)
+{
+    size_t fair = rows / listeners, spare = rows > others ? rows - others : 0;
+    return fair > spare ? fair : spare;
+}
+
+static void put_rows(struct snapshot *snapshot, const struct listener_context *context, size_t room,
+                     struct snapshot_listener *row)
+{
+    size_t n = put_sessions(context, snapshot->sessions + snapshot->session_count, room,
+                            &row->longest_quiet);
+    snapshot->session_count += n;
+    snapshot->sessions_left_out += gauge_get(&context->stats.sessions) - n;
+}
+
 static void put_listeners(const struct requests *requests, struct snapshot *snapshot)
 {
-    size_t room = snapshot->listener_count, rows = snapshot->session_count, left = 0;
+    size_t room = snapshot->listener_count, rows = snapshot->session_count, left = 0, sessions = 0;
+    const struct listener_context *each = NULL;
     struct listener *listener = NULL;
     snapshot->listener_count = snapshot->session_count = snapshot->sessions_left_out = 0;
-    while ((listener = listener_next(requests->listeners, listener)) != NULL)
-        left++;
-    for (; (listener = listener_next(requests->listeners, listener)) != NULL && left > 0; left--) {
+    for (; (each = listeners_next(requests->listeners, each)) != NULL; left++)
+        sessions += gauge_get(&each->stats.sessions);
+    for (; (listener = listener_next(requests->listeners, listener)) != NULL; left--) {
         const struct listener_context *context = listener_get_context(listener);
         struct snapshot_listener row;
         put_listener(listener, context, &row);
-        if (snapshot->sessions != NULL) {
-            size_t share = (rows - snapshot->session_count) / left;
-            size_t n = put_sessions(context, snapshot->sessions + snapshot->session_count, share,
-                                    &row.longest_quiet);
-            snapshot->session_count += n;
-            snapshot->sessions_left_out += gauge_get(&context->stats.sessions) - n;
-        }
+        sessions -= gauge_get(&context->stats.sessions);
+        if (snapshot->sessions != NULL)
+            put_rows(snapshot, context, share(rows - snapshot->session_count, left, sessions),
+                     &row);
         if (snapshot->listener_count < room)
             snapshot->listeners[snapshot->listener_count++] = row;
     }

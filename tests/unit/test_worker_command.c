@@ -291,6 +291,9 @@ static void test_snapshot(void **state)
     assert_string_equal(snapshot->sessions[0].listener, "a");
     assert_string_equal(snapshot->sessions[1].listener, "b");
     assert_memory_equal(snapshot->sessions[1].client, "unix:uid:", 9);
+    snapshot = look(world, 3); /* what one does not need the other one has */
+    assert_int_equal(snapshot->session_count, 3);
+    assert_int_equal(snapshot->sessions_left_out, 0);
     snapshot = look(world, 0);
     assert_int_equal(snapshot->session_count + snapshot->sessions_left_out, 0);
     for (size_t i = 0; i < ARRAY_LEN(clients); i++)
