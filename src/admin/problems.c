@@ -41,7 +41,8 @@ struct problem *problem_new(struct search *search, enum severity severity, const
                                 .code = code,
                                 .listener = place->listener,
                                 .pool = place->pool,
-                                .upstream = place->upstream};
+                                .upstream = place->upstream,
+                                .tls = place->tls};
     return problem;
 }
 
@@ -275,7 +276,7 @@ static void find_host(struct search *search, const struct subject *subject)
         .subject = subject,
         .pool = names_find_pool(search->config, labels->pool),
         .row = names_host_row(search->input->snapshot, search->subjects, subject),
-        .place = {.pool = labels->pool, .upstream = labels->upstream},
+        .place = {.pool = labels->pool, .upstream = labels->upstream, .tls = labels->tls},
         .busy = number_of(search, subject, "upstream_connections", "busy"),
         .held = number_of(search, subject, "upstream_connections", "held"),
         .connecting = number_of(search, subject, "upstream_connections", "connecting"),

@@ -37,9 +37,10 @@ const char *severity_name(enum severity severity);
 
 struct problem {
     enum severity severity;
-    const char *code;                       /* static */
-    const char *listener, *pool, *upstream; /* labels, borrowed; NULL: it is not of one */
-    char text[PROBLEM_TEXT_MAX];            /* without a full stop at its end */
+    const char *code; /* static */
+    /* Labels, borrowed; NULL: it is not of one. */
+    const char *listener, *pool, *upstream, *tls;
+    char text[PROBLEM_TEXT_MAX]; /* without a full stop at its end */
 };
 
 /* The most severe first, and among those alike what is of the process before what is of hosts,

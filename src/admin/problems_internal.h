@@ -32,7 +32,7 @@ struct search {
 
 /* Where a problem is. */
 struct place {
-    const char *listener, *pool, *upstream;
+    const char *listener, *pool, *upstream, *tls;
 };
 
 /* Of its sentence the rest is added by problem_add; either may be called for NULL, which is what

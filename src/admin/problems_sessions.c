@@ -69,7 +69,8 @@ static void count(const struct snapshot *snapshot, usec_t least, struct quiet *q
 static void find_silent(struct search *search, const struct host *host, const struct quiet *quiet)
 {
     char span[SPAN_TEXT_MAX], limit[LOG_LIMIT_MAX];
-    const struct place place = {quiet->listener->name, host->place.pool, host->place.upstream};
+    const struct place place = {quiet->listener->name, host->place.pool, host->place.upstream,
+                                host->place.tls};
     if (quiet->upstream <= host->held)
         return;
     struct problem *problem = problem_new(
@@ -96,7 +97,8 @@ static void find_stuck(struct search *search, const struct host *host, const str
 {
     char span[SPAN_TEXT_MAX], limit[LOG_LIMIT_MAX];
     const struct config_listener *listener = quiet->listener;
-    const struct place place = {listener->name, host->place.pool, host->place.upstream};
+    const struct place place = {listener->name, host->place.pool, host->place.upstream,
+                                host->place.tls};
     if (quiet->client == 0 || !host->is_full)
         return;
     struct problem *problem = problem_new(search, SEVERITY_WARNING, "clients_stuck", &place);

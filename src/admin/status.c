@@ -87,8 +87,10 @@ static json_t *problem_new(struct build *build, const struct problem *problem)
 {
     const struct {
         const char *name, *value;
-    } labels[] = {
-        {"listener", problem->listener}, {"pool", problem->pool}, {"upstream", problem->upstream}};
+    } labels[] = {{"listener", problem->listener},
+                  {"pool", problem->pool},
+                  {"upstream", problem->upstream},
+                  {"tls", problem->tls}};
     json_t *object = json_object();
     status_put(build, object, "severity", json_string(severity_name(problem->severity)));
     status_put(build, object, "code", json_string(problem->code));
