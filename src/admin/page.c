@@ -58,14 +58,10 @@ static void put_head(struct page *page, const struct counts *counts)
 /* Where its row is. */
 static void put_link(struct page *page, const json_t *problem)
 {
-    const json_t *upstream = json_object_get(problem, "upstream");
-    const json_t *listener = json_object_get(problem, "listener");
-    struct page_anchor anchor;
-    if (json_is_string(upstream))
-        anchor = page_anchor_of('h', json_object_get(problem, "pool"), upstream);
-    else
-        anchor = page_anchor_of('l', NULL, listener);
-    bool has_row = json_is_string(upstream) || json_is_string(listener);
+    bool is_of_host = json_is_string(json_object_get(problem, "upstream"));
+    bool has_row = is_of_host || json_is_string(json_object_get(problem, "listener"));
+    struct page_anchor anchor =
+        is_of_host ? page_host_anchor(problem) : page_listener_anchor(problem, "listener");
     if (has_row)
         page_putf(page, "<a href=\"#%s\" ", anchor.text);
     page_put(page, has_row ? "class=\"code\">" : "<span class=\"code\">");

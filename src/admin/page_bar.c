@@ -30,26 +30,30 @@ static double put_part(struct page *page, const struct part *part, double x, dou
     return x + width;
 }
 
-static void put_words(struct page *page, const struct part *parts, double limit)
+static void put_limit(struct page *page, double limit)
 {
-    const char *before = "";
-    for (int i = 0; i < WAITING; i++) {
-        if (parts[i].count <= 0 && i != BUSY)
-            continue;
-        page_put(page, before);
-        page_put_number(page, parts[i].count);
-        page_putf(page, " %s", parts[i].name);
-        before = ", ";
-    }
     if (limit > 0) {
         page_put(page, " of ");
         page_put_number(page, limit);
     }
-    if (parts[WAITING].count > 0) {
-        page_put(page, "; ");
-        page_put_number(page, parts[WAITING].count);
-        page_put(page, " waiting");
+}
+
+/* "3 busy, 2 idle of 8; 1 held; 40 waiting": what is 0 is left out, but for the first. */
+static void put_words(struct page *page, const struct part parts[PARTS], double limit)
+{
+    bool is_beyond = false;
+    for (int i = 0; i < PARTS; i++) {
+        if (parts[i].count <= 0 && i != BUSY)
+            continue;
+        if (parts[i].is_beyond && !is_beyond)
+            put_limit(page, limit);
+        is_beyond = parts[i].is_beyond;
+        page_put(page, is_beyond ? "; " : i != BUSY ? ", " : "");
+        page_put_number(page, parts[i].count);
+        page_putf(page, " %s", parts[i].name);
     }
+    if (!is_beyond)
+        put_limit(page, limit);
 }
 
 void page_put_bar(struct page *page, const struct page_bar *bar)

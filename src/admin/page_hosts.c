@@ -5,6 +5,9 @@
 
 enum { UPSTREAM, CONNECTIONS, WAITING, GRANTS, DIALS, FAILURES, REUSE, MEDIAN, SLOWEST, COLUMNS };
 
+/* Seconds: an error that is older may be over, and is not made to be seen. */
+#define ERROR_RECENT 300.0
+
 static const struct page_column columns[COLUMNS] = {
     [UPSTREAM] = {"Upstream", NULL},
     [CONNECTIONS] = {"Connections", "by state, of max_per_host; held ones and waiting clients are"
@@ -19,6 +22,16 @@ static const struct page_column columns[COLUMNS] = {
     [SLOWEST] = {"Wait p99", "for a connection, in the last minute: one client in a hundred waited"
                              " longer"},
 };
+
+/* Nothing where there is no such text. */
+static void put_small(struct page *page, const char *before, const json_t *text)
+{
+    if (!json_is_string(text))
+        return;
+    page_putf(page, " <small>%s", before);
+    page_put_value(page, text);
+    page_put(page, "</small>");
+}
 
 static void put_name(struct page *page, const json_t *host)
 {
@@ -35,11 +48,9 @@ static void put_name(struct page *page, const json_t *host)
         }
         page_put(page, "</b>");
     }
-    if (json_array_size(json_object_get(page->status, "pools")) > 1) {
-        page_put(page, " <small>pool ");
-        page_put_value(page, json_object_get(host, "pool"));
-        page_put(page, "</small>");
-    }
+    put_small(page, "TLS as in listener ", json_object_get(host, "tls"));
+    if (json_array_size(json_object_get(page->status, "pools")) > 1)
+        put_small(page, "pool ", json_object_get(host, "pool"));
     page_put(page, "</th>");
 }
 
@@ -92,8 +103,10 @@ static void put_last_error(struct page *page, const json_t *host)
     const json_t *error = json_object_get(host, "last_error");
     if (!json_is_object(error))
         return;
-    page_put(page, "<p class=\"error\">Last error ");
-    page_put_age(page, page_number(error, "at"));
+    double at = page_number(error, "at");
+    page_put(page, page->now - at < ERROR_RECENT ? "<p class=\"error\">" : "<p>");
+    page_put(page, "Last error ");
+    page_put_age(page, at);
     page_put(page, " ago: ");
     page_put_value(page, json_object_get(error, "function"));
     page_put(page, ": <span>");
@@ -121,10 +134,9 @@ static void put_more(struct page *page, const json_t *host, const struct page_an
 
 static void put_host(struct page *page, const json_t *host)
 {
-    struct page_anchor anchor =
-        page_anchor_of('h', json_object_get(host, "pool"), json_object_get(host, "upstream"));
+    struct page_anchor anchor = page_host_anchor(host);
     bool is_down = json_is_true(json_object_get(host, "down"));
-    page_putf(page, "<tbody id=\"%s\"%s><tr>", anchor.text, is_down ? " class=\"bad\"" : "");
+    page_putf(page, "<tbody id=\"%s\"%s><tr>", anchor.text, is_down ? " class=\"down\"" : "");
     put_name(page, host);
     put_figures(page, host);
     page_putf(page, "</tr><tr class=\"more\"><td colspan=\"%d\">", COLUMNS);
@@ -155,7 +167,7 @@ void page_put_hosts(struct page *page)
         return;
     }
     put_legend(page);
-    page_put_table(page, "rows", "Upstreams", columns, COLUMNS);
+    page_put_table(page, "hosts", "Upstreams", columns, COLUMNS);
     for (size_t i = 0; i < json_array_size(hosts); i++)
         put_host(page, json_array_get(hosts, i));
     page_put(page, "</table></section>\n");

@@ -58,7 +58,10 @@ void page_put_moment(struct page *page, double moment); /* 2026-11-22 10:00:00 U
 struct page_anchor {
     char text[24];
 };
-struct page_anchor page_anchor_of(char kind, const json_t *pool, const json_t *name);
+/* Of what has "pool", "upstream" and "tls". */
+struct page_anchor page_host_anchor(const json_t *host);
+/* By the listener's name, which is this member. */
+struct page_anchor page_listener_anchor(const json_t *from, const char *name);
 
 /* The columns of a table; narrow screens have their titles beside the values. */
 struct page_column {

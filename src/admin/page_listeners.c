@@ -46,7 +46,7 @@ static double count_failures(json_t *ends)
 /* "alloc_failed 12, upstream_reset 3" */
 static void put_failures(struct page *page, json_t *ends)
 {
-    const char *end, *before = "<p class=\"error\">Ended badly since the start: ";
+    const char *end, *before = "<p>Ended badly since the start: ";
     json_t *count;
     json_object_foreach(ends, end, count)
     {
@@ -137,7 +137,7 @@ static void put_more(struct page *page, const json_t *listener, const struct pag
 
 static void put_listener(struct page *page, const json_t *listener)
 {
-    struct page_anchor anchor = page_anchor_of('l', NULL, json_object_get(listener, "name"));
+    struct page_anchor anchor = page_listener_anchor(listener, "name");
     json_t *ends = json_object_get(json_object_get(listener, "metrics"), "ends");
     page_putf(page, "<tbody id=\"%s\"><tr>", anchor.text);
     put_name(page, listener);
@@ -157,7 +157,7 @@ void page_put_listeners(struct page *page)
         page_put(page, "<p>There is none.</p></section>\n");
         return;
     }
-    page_put_table(page, "rows", "Listeners", columns, COLUMNS);
+    page_put_table(page, "listeners", "Listeners", columns, COLUMNS);
     for (size_t i = 0; i < json_array_size(listeners); i++)
         put_listener(page, json_array_get(listeners, i));
     page_put(page, "</table></section>\n");

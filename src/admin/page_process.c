@@ -71,7 +71,7 @@ void page_put_pools(struct page *page)
     if (json_array_size(pools) == 0)
         return;
     page_put(page, "<section id=\"pools\"><h2>Pools</h2>");
-    page_put_table(page, "rows pools", "Pools and their limits", columns, COLUMNS);
+    page_put_table(page, "pools", "Pools and their limits", columns, COLUMNS);
     for (size_t i = 0; i < json_array_size(pools); i++)
         put_pool(page, json_array_get(pools, i));
     page_put(page, "</table></section>\n");

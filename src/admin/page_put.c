@@ -236,12 +236,26 @@ static uint64_t digest(uint64_t sum, const json_t *text)
     return (sum ^ 0xff) * UINT64_C(0x100000001b3);
 }
 
-struct page_anchor page_anchor_of(char kind, const json_t *pool, const json_t *name)
+static struct page_anchor make_anchor(char kind, const json_t *from, const char *const names[],
+                                      size_t count)
 {
     struct page_anchor anchor;
-    uint64_t sum = digest(digest(UINT64_C(0xcbf29ce484222325), pool), name);
+    uint64_t sum = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < count; i++)
+        sum = digest(sum, json_object_get(from, names[i]));
     snprintf(anchor.text, sizeof(anchor.text), "%c%016" PRIx64, kind, sum);
     return anchor;
+}
+
+struct page_anchor page_host_anchor(const json_t *host)
+{
+    static const char *const names[] = {"pool", "upstream", "tls"};
+    return make_anchor('h', host, names, ARRAY_LEN(names));
+}
+
+struct page_anchor page_listener_anchor(const json_t *from, const char *name)
+{
+    return make_anchor('l', from, &name, 1);
 }
 
 void page_put_state(struct page *page, const json_t *state)
