@@ -1,0 +1,26 @@
+/* Questions to kaproxy, and what comes back, or what went wrong on standard error. */
+#ifndef KAPROXY_CTL_ASK_H
+#define KAPROXY_CTL_ASK_H
+
+#include <jansson.h>
+
+#include "ctl/client.h"
+#include "ctl/options.h"
+
+#define ASK_STATUS   "/status"
+#define ASK_SESSIONS "/status?sessions=1"
+
+/* The JSON of an answer. EXIT_DONE, EXIT_REFUSED (then *value is what kaproxy answered, if that was
+ * JSON) or EXIT_UNREACHABLE, with a sentence in answer->error. */
+int ask(const struct client *client, const char *method, const char *target, json_t **value,
+        struct answer *answer);
+
+/* The same for GET; what is wrong is said. The caller has a value just for EXIT_DONE. */
+int ask_status(const struct client *client, const char *target, json_t **value);
+
+void ask_complain(const char *sentence);
+
+/* Writes a value as JSON. EXIT_DONE, or EXIT_UNREACHABLE when it cannot be written. */
+int ask_print(const json_t *value);
+
+#endif

@@ -1,0 +1,188 @@
+#include "ctl/command.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "ctl/ask.h"
+#include "ctl/exits.h"
+#include "ctl/figures.h"
+#include "ctl/text.h"
+
+/* How often it is asked whether something is still in use. */
+#define WAIT_STEP (250 * USEC_PER_MSEC)
+
+/* ?name=value or &name=value, if there is a value. */
+static void put_parameter(FILE *target, char *mark, const char *name, const char *value)
+{
+    static const char unreserved[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                     "0123456789-._~";
+    if (value == NULL)
+        return;
+    fprintf(target, "%c%s=", *mark, name);
+    for (; *value != '\0'; value++) {
+        if (strchr(unreserved, *value) != NULL)
+            putc(*value, target);
+        else
+            fprintf(target, "%%%02X", (unsigned)(unsigned char)*value);
+    }
+    *mark = '&';
+}
+
+/* The caller frees it. */
+static char *target_of(const struct options *options)
+{
+    char *text = NULL, mark = '?';
+    size_t size;
+    FILE *target = open_memstream(&text, &size);
+    if (target == NULL)
+        text_no_memory();
+    fprintf(target, "/%s", options->verb->name);
+    put_parameter(target, &mark, "pool", options->pool);
+    put_parameter(target, &mark, "host", options->host);
+    put_parameter(target, &mark, "listener", options->listener);
+    put_parameter(target, &mark, "level", options->argument);
+    if (fclose(target) != 0)
+        text_no_memory();
+    return text;
+}
+
+static int show(const struct options *options, const json_t *value)
+{
+    if ((options->given & OPTION_JSON) != 0)
+        return ask_print(value);
+    char *clean = text_clean(figure_text(value, "text"));
+    puts(*clean != '\0' ? clean : "done");
+    free(clean);
+    return EXIT_DONE;
+}
+
+int command_run(const struct client *client, const struct options *options)
+{
+    struct answer answer;
+    json_t *value;
+    char *target = target_of(options);
+    int result = ask(client, "POST", target, &value, &answer);
+    free(target);
+    if (result == EXIT_DONE)
+        result = show(options, value);
+    else
+        ask_complain(answer.error);
+    if (result == EXIT_REFUSED && value != NULL && (options->given & OPTION_JSON) != 0)
+        ask_print(value);
+    json_decref(value);
+    return result;
+}
+
+int command_log_level(const struct client *client, const struct options *options)
+{
+    static const char *const levels[] = {"error", "warning", "notice", "info", "debug"};
+    for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
+        if (strcmp(options->argument, levels[i]) == 0)
+            return command_run(client, options);
+    }
+    return options_refuse("\"%s\" is not error, warning, notice, info or debug", options->argument);
+}
+
+/* What is still in use of what drains. */
+struct rest {
+    double count;
+    const char *what;
+    unsigned rows, draining; /* that were meant, and of which /status says that they drain */
+};
+
+/* As kaproxy takes it: with the scheme or without it. */
+static bool is_upstream(const char *upstream, const char *host)
+{
+    const char *address = strstr(upstream, "://");
+    return strcmp(upstream, host) == 0 || (address != NULL && strcmp(address + 3, host) == 0);
+}
+
+static bool is_meant(const json_t *row, const struct options *options, bool is_listener)
+{
+    if (is_listener)
+        return options->listener == NULL ||
+               strcmp(figure_text(row, "name"), options->listener) == 0;
+    return (options->pool == NULL || strcmp(figure_text(row, "pool"), options->pool) == 0) &&
+           (options->host == NULL || is_upstream(figure_text(row, "upstream"), options->host));
+}
+
+static struct rest count_rest(const json_t *status, const struct options *options)
+{
+    bool of_listeners = options->pool == NULL && options->host == NULL;
+    const json_t *list = json_object_get(status, of_listeners ? "listeners" : "hosts");
+    struct rest rest = {.what = of_listeners ? "session" : "connection"};
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *row = json_array_get(list, i);
+        if (!is_meant(row, options, of_listeners))
+            continue;
+        rest.rows++;
+        rest.draining += strcmp(figure_text(row, "state"), "draining") == 0;
+        if (of_listeners)
+            rest.count += figure_number(row, "metrics.sessions");
+        else
+            rest.count += figure_number(row, "metrics.connections.busy") +
+                          figure_number(row, "metrics.connections.held");
+    }
+    return rest;
+}
+
+static void show_rest(const struct rest *rest, bool is_terminal, double *last)
+{
+    if (is_terminal && rest->count != *last)
+        fprintf(stderr, "\r%.0f %s%s still in use \033[K", rest->count, rest->what,
+                rest->count == 1 ? "" : "s");
+    *last = rest->count;
+}
+
+/* One look at /status. EXIT_WAITED: go on. */
+static int look_once(const struct client *client, const struct options *options, struct rest *rest)
+{
+    json_t *status;
+    int result = ask_status(client, ASK_STATUS, &status);
+    if (result != EXIT_DONE)
+        return result;
+    unsigned before = rest->draining;
+    *rest = count_rest(status, options);
+    json_decref(status);
+    if (rest->count == 0)
+        return EXIT_DONE;
+    if (before > 0 && rest->draining == 0) {
+        ask_complain("it was resumed while it drained");
+        return EXIT_REFUSED;
+    }
+    return EXIT_WAITED;
+}
+
+static int wait_until_unused(const struct client *client, const struct options *options)
+{
+    bool is_terminal = isatty(STDERR_FILENO) == 1;
+    usec_t until = options->timeout == 0 ? INT64_MAX : client_now() + options->timeout;
+    struct rest rest = {.count = 0};
+    double last = -1;
+    int result;
+    fflush(stdout);
+    while ((result = look_once(client, options, &rest)) == EXIT_WAITED) {
+        show_rest(&rest, is_terminal, &last);
+        usec_t left = until - client_now();
+        if (left <= 0)
+            break;
+        client_sleep(client, left < WAIT_STEP ? left : WAIT_STEP);
+    }
+    if (is_terminal && last >= 0)
+        fputs("\r\033[K", stderr);
+    if (result == EXIT_WAITED)
+        fprintf(stderr, "kaproxyctl: %.0f %s%s still in use after %.3g s\n", rest.count, rest.what,
+                rest.count == 1 ? " is" : "s are", (double)options->timeout / (double)USEC_PER_SEC);
+    else if (result == EXIT_DONE && (options->given & OPTION_JSON) == 0)
+        puts("Nothing is in use there any more.");
+    return result;
+}
+
+int command_drain(const struct client *client, const struct options *options)
+{
+    int result = command_run(client, options);
+    if (result != EXIT_DONE || (options->given & OPTION_NO_WAIT) != 0)
+        return result;
+    return wait_until_unused(client, options);
+}

@@ -1,0 +1,13 @@
+/* The verbs that change something. */
+#ifndef KAPROXY_CTL_COMMAND_H
+#define KAPROXY_CTL_COMMAND_H
+
+#include "ctl/client.h"
+#include "ctl/options.h"
+
+/* pause, resume, reconnect: the verb's name is the path. */
+int command_run(const struct client *client, const struct options *options);
+int command_drain(const struct client *client, const struct options *options);
+int command_log_level(const struct client *client, const struct options *options);
+
+#endif

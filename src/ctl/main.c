@@ -1,0 +1,61 @@
+/* kaproxyctl: shows what kaproxy does, and has it do something. */
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "ctl/ask.h"
+#include "ctl/command.h"
+#include "ctl/exits.h"
+#include "ctl/show.h"
+#include "ctl/top.h"
+
+#define WHAT (OPTION_POOL | OPTION_HOST | OPTION_LISTENER | OPTION_JSON)
+#define WAIT (OPTION_WAIT | OPTION_NO_WAIT | OPTION_TIMEOUT)
+
+static const struct verb verbs[] = {
+    {"status", "what is wrong, and a summary", NULL, OPTION_JSON | OPTION_CHECK, show_status},
+    {"pools", "pools, with their limits", NULL, OPTION_JSON | OPTION_NAMES, show_pools},
+    {"hosts", "upstreams, with their connections", NULL, OPTION_JSON | OPTION_NAMES, show_hosts},
+    {"listeners", "listeners, with their clients", NULL, OPTION_JSON | OPTION_NAMES,
+     show_listeners},
+    {"sessions", "clients, the oldest first", NULL, OPTION_JSON, show_sessions},
+    {"top", "all of this, refreshed each second", NULL,
+     OPTION_BATCH | OPTION_COUNT | OPTION_INTERVAL, top_run},
+    {"metrics", "all numbers, as Prometheus reads them", NULL, 0, show_metrics},
+    {"pause", "let clients wait, and use no connections", NULL, WHAT, command_run},
+    {"resume", "end pause and drain", NULL, WHAT, command_run},
+    {"reconnect", "replace all connections, as they become idle", NULL, WHAT, command_run},
+    {"drain", "no more clients; wait until the present ones have left", NULL, WHAT | WAIT,
+     command_drain},
+    {"log-level", "error, warning, notice, info or debug", "LEVEL", OPTION_JSON, command_log_level},
+    {"help", "this text", NULL, 0, NULL},
+    {.name = NULL}};
+
+static int run(const struct options *options)
+{
+    char error[PLACE_ERROR_MAX];
+    struct client client = {.max_time = options->max_time, .wake_fd = -1};
+    if (place_find(&client.place, &options->place, error) < 0) {
+        ask_complain(error);
+        return options->place.socket != NULL ? EXIT_USAGE : EXIT_UNREACHABLE;
+    }
+    int result = options->verb->run(&client, options);
+    listen_address_clear(&client.place);
+    return result;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    int result = EXIT_DONE;
+    setlocale(LC_CTYPE, "");
+    options_parse(&options, verbs, argc, argv);
+    if (options.verb->run == NULL)
+        options_help(verbs);
+    else
+        result = run(&options);
+    if (fflush(stdout) == 0 && ferror(stdout) == 0)
+        return result;
+    fprintf(stderr, "kaproxyctl: standard output: %s\n", strerror(errno));
+    return EXIT_UNREACHABLE;
+}

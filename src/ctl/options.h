@@ -1,0 +1,57 @@
+/* The command line. */
+#ifndef KAPROXY_CTL_OPTIONS_H
+#define KAPROXY_CTL_OPTIONS_H
+
+#include <stdbool.h>
+
+#include "base/util.h"
+#include "ctl/place.h"
+
+/* Options, as bits: which of them were given, and which a verb takes. */
+enum {
+    OPTION_JSON = 1 << 0,
+    OPTION_CHECK = 1 << 1,
+    OPTION_NAMES = 1 << 2,
+    OPTION_POOL = 1 << 3,
+    OPTION_HOST = 1 << 4,
+    OPTION_LISTENER = 1 << 5,
+    OPTION_WAIT = 1 << 6,
+    OPTION_NO_WAIT = 1 << 7,
+    OPTION_TIMEOUT = 1 << 8,
+    OPTION_BATCH = 1 << 9,
+    OPTION_COUNT = 1 << 10,
+    OPTION_INTERVAL = 1 << 11
+};
+
+struct verb;
+
+struct options {
+    struct place_options place;
+    const struct verb *verb;
+    const char *argument; /* NULL: none */
+    unsigned given;       /* OPTION_... */
+    const char *pool, *host, *listener;
+    usec_t max_time;
+    usec_t timeout; /* of waiting; 0: none */
+    usec_t interval;
+    unsigned long count; /* 0: no end */
+};
+
+struct client;
+
+struct verb {
+    const char *name, *help;
+    const char *argument; /* its name; NULL: it takes none */
+    unsigned takes;       /* OPTION_... */
+    int (*run)(const struct client *client, const struct options *options); /* an exit status */
+};
+
+/* Ends the program for --help and --version, and with EXIT_USAGE when it makes no sense. The verb
+ * help comes back as NULL. `verbs` ends with one without a name. */
+void options_parse(struct options *options, const struct verb *verbs, int argc, char **argv);
+void options_help(const struct verb *verbs);
+
+/* The reason, and where to find help; EXIT_USAGE. */
+int options_refuse(const char *format, ...) PRINTF(1, 2);
+
+#endif

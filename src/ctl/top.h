@@ -1,0 +1,10 @@
+/* A view of everything that is refreshed until somebody has seen enough. */
+#ifndef KAPROXY_CTL_TOP_H
+#define KAPROXY_CTL_TOP_H
+
+#include "ctl/client.h"
+#include "ctl/options.h"
+
+int top_run(const struct client *client, const struct options *options);
+
+#endif

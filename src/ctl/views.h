@@ -1,0 +1,30 @@
+/* Parts of /status, for people. */
+#ifndef KAPROXY_CTL_VIEWS_H
+#define KAPROXY_CTL_VIEWS_H
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "ctl/table.h"
+
+/* The order of rows; the first one is kaproxy's. */
+struct view_order {
+    const char *name; /* for people */
+    const char *path; /* the figure, the largest first; NULL: as they come */
+};
+
+extern const struct view_order view_host_orders[], view_session_orders[];
+#define VIEW_HOST_ORDERS    5
+#define VIEW_SESSION_ORDERS 4
+
+/* `most` lines at most; the last one then says how many problems are left out. */
+void view_problems(FILE *out, const json_t *status, const struct look *look, size_t most);
+void view_summary(FILE *out, const json_t *status, const struct look *look);
+void view_pools(FILE *out, const json_t *status, const struct look *look);
+void view_listeners(FILE *out, const json_t *status, const struct look *look);
+void view_hosts(FILE *out, const json_t *status, const struct look *look,
+                const struct view_order *order);
+void view_sessions(FILE *out, const json_t *status, const struct look *look,
+                   const struct view_order *order);
+
+#endif
