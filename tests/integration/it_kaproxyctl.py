@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import Skip, free_port, main, test
+from kaptest import Skip, WAIT_MAX, answer_lines, free_port, main, spawn, test, wait_until
 from kaptest.ctl import CTL, Admin, environment, response, run
 from kaptest.kaproxy import TESTS
 
@@ -383,6 +383,39 @@ def full(t):
                               stderr=subprocess.PIPE, text=True, check=False, env=environment())
     t.equal(done.returncode, UNREACHABLE)
     t.check("standard output" in done.stderr, f"said {done.stderr!r}")
+
+
+@test("with kaproxy itself: every verb, and drain until a client has left")
+def itself(t):
+    upstream = t.upstream(answer_lines)
+    kaproxy = t.kaproxy(upstream.endpoint, more={"admin": {"listen": f"unix:{t.folder}/a.sock"}})
+    client = kaproxy.connect()
+    t.equal(client.ask(b"x"), b"1 x")
+
+    def ctl(*arguments):
+        return run("-c", kaproxy.file, *arguments)
+
+    for verb in "status", "pools", "hosts", "listeners", "sessions", "metrics":
+        code, out, err = ctl(verb)
+        t.equal((code, err), (DONE, ""), verb)
+    t.equal(ctl("hosts", "--names")[1], upstream.endpoint + "\n", "hosts")
+    session = json.loads(ctl("sessions", "-j")[1])["sessions"][0]
+    t.equal((session["listener"], session["conn"]), ("main", 1), "the session")
+    t.equal(ctl("top", "-b", "-n", "1")[0], DONE, "top")
+    t.equal(ctl("pause", "--pool", "nope")[0], REFUSED, "a pool that is not there")
+    t.equal(json.loads(ctl("pause", "-j")[1])["busy"], 1, "busy")
+    t.equal(json.loads(ctl("hosts", "-j")[1])[0]["state"], "paused", "state")
+    for command in (["resume"], ["reconnect", "--host", upstream.endpoint],
+                    ["log-level", "debug"]):
+        t.equal(ctl(*command)[0], DONE, " ".join(command))
+    for scope in ["--listener", "main"], ["--pool", "default"]:
+        t.equal(ctl("drain", *scope, "--timeout", "0.1")[0], WAITED, f"drain {scope}")
+    drain = spawn([CTL, "-c", str(kaproxy.file), "drain"], env=environment(),
+                  stdout=subprocess.DEVNULL)
+    wait_until(lambda: kaproxy.stderr().count("admin: drain") == 3, "the third drain")
+    client.close()
+    t.equal(drain.wait(WAIT_MAX), DONE, "drain until the client has left")
+    t.equal(ctl("drain", "--pool", "default")[0], DONE, "drain where nothing is in use")
 
 
 COMPLETE = """
