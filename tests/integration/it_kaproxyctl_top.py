@@ -150,8 +150,8 @@ def restart(t):
 @test("it can be started before kaproxy, and quit while kaproxy does not answer")
 def silent(t):
     server = admin(t)
-    server.answers["/status"] = lambda server, connection: server.closing.wait(20)
-    screen = top(t, server)
+    server.answers["/status"] = lambda server, connection: server.closing.wait(60)
+    screen = top(t, server, "--max-time", "50")  # longer than a test waits
     wait_until(lambda: server.requests, "a request")
     quit_top(t, screen)
 
