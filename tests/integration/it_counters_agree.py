@@ -2,6 +2,7 @@
 """Goal of this test: what SIGUSR1 writes of listeners and upstreams is what clients and upstreams
 have seen, for the ways in which sessions end, connections are discarded, and allocations fail."""
 
+import socket
 import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
@@ -150,11 +151,34 @@ def not_queued(t):
     t.check("queued_peak" not in counters, "it was counted as queued")
 
 
-@test("the counters come whatever the thread that carries clients is at")
-def ping(t):
-    kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint)
-    kaproxy.pipes()
-    t.check("loop_lag_us" in kaproxy.pipes(), "the loop's lag is not there")
+@test("commands that are answered here: each is a local reply")
+def commands(t):
+    port = t.own(ReservedPort()).port
+    asked = {"redis": (b"GET a\r\nGET b\r\n", rb"-ERR kaproxy: "),
+             "memcached": (b"get a\r\nset b 0 0 1 noreply\r\nx\r\nget c\r\n",
+                           rb"SERVER_ERROR kaproxy: ")}
+    more = {f"listener {scheme}": {"listen": "127.0.0.1:{port}",
+                                   "upstream": f"{scheme}://127.0.0.1:{port}"} for scheme in asked}
+    kaproxy = t.kaproxy(more=more)
+    for scheme, (sent, error) in asked.items():
+        client = kaproxy.connect(scheme)
+        client.send(sent)
+        for _ in range(2):
+            line = client.read_line()
+            t.check(line.startswith(error), f"{line!r}")
+        check(t, kaproxy.listener_counters(scheme), local_replies=2)
+
+
+@test("a name server that does not answer: each time is counted")
+def no_answer(t):
+    silent = t.own(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    silent.bind(("127.0.0.1", 0))
+    kaproxy = t.kaproxy("http://somewhere.test:80", reuse=None,
+                        main={"resolver": "127.0.0.1:{}".format(silent.getsockname()[1])})
+    t.equal(one_shot(t, kaproxy).status, 502, "status")
+    counters = kaproxy.pipes()
+    check(t, counters, dns_queries=1, dns_failures=1)
+    t.at_least(counters["dns_timeouts"], 2, "times that no answer came")
 
 
 main()
