@@ -75,11 +75,9 @@ struct admin *admin_new(struct event_base *base, const struct config *config)
     return NULL;
 }
 
-/* All methods but CONNECT come to us, to be refused in our words; of that one evhttp takes apart
- * the target in another way. */
-#define METHODS                                                                                    \
-    (EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE |     \
-     EVHTTP_REQ_OPTIONS | EVHTTP_REQ_TRACE | EVHTTP_REQ_PATCH)
+/* All methods, known or not, come to us, to be refused in our words; but for CONNECT, of which
+ * evhttp takes apart the target in another way. */
+#define METHODS (UINT16_MAX & ~EVHTTP_REQ_CONNECT)
 
 static struct evhttp *http_new(struct admin *admin)
 {

@@ -57,7 +57,8 @@ struct admin_snapshots {
     usec_t came_at; /* the last one */
     bool asked;     /* the other one is the loop's */
     usec_t asked_at;
-    struct event late; /* ADMIN_SNAPSHOT_WAIT after that */
+    bool is_late; /* ADMIN_SNAPSHOT_WAIT has passed since */
+    struct event late;
 };
 
 struct admin_socket {

@@ -119,6 +119,8 @@ static json_t *status_of(const struct admin *admin, bool show_sessions)
     };
     if (snapshots->asked)
         input.unanswered = longer(input.unanswered, input.now - snapshots->asked_at);
+    if (snapshots->is_late) /* by a timer, whose clock is not as exact as ours */
+        input.unanswered = longer(input.unanswered, STATUS_STALLED);
     input.snapshot = admin_last_snapshot(admin, &input.snapshot_age);
     return status_new(&input);
 }

@@ -18,11 +18,6 @@ static bool is_fresh(const struct admin_snapshots *snapshots, usec_t now)
     return snapshots->any && !snapshots->is_old && now - snapshots->came_at < ADMIN_SNAPSHOT_AGE;
 }
 
-static bool is_late(const struct admin_snapshots *snapshots, usec_t now)
-{
-    return snapshots->asked && now - snapshots->asked_at >= ADMIN_SNAPSHOT_WAIT;
-}
-
 static void answer_all(struct admin *admin)
 {
     for (size_t i = 0; i < CONFIG_ADMIN_CONNECTIONS; i++) {
@@ -34,9 +29,11 @@ static void answer_all(struct admin *admin)
 
 static void on_late(evutil_socket_t fd, short what, void *arg)
 {
+    struct admin *admin = arg;
     (void)fd;
     (void)what;
-    answer_all(arg);
+    admin->snapshots.is_late = true;
+    answer_all(admin);
 }
 
 static void on_done(struct snapshot_request *request)
@@ -44,7 +41,7 @@ static void on_done(struct snapshot_request *request)
     struct admin_snapshot *snapshot = container_of(request, struct admin_snapshot, request);
     struct admin *admin = snapshot->admin;
     struct admin_snapshots *snapshots = &admin->snapshots;
-    snapshots->asked = false;
+    snapshots->asked = snapshots->is_late = false;
     event_del(&snapshots->late);
     if (request->snapshot.taken_at != 0) { /* else the loop has ended */
         snapshots->last = (unsigned)(snapshot - snapshots->both);
@@ -73,8 +70,7 @@ void admin_want_snapshot(struct admin_connection *connection)
 {
     struct admin *admin = connection->admin;
     const struct admin_snapshots *snapshots = &admin->snapshots;
-    usec_t now = admin_now();
-    if (is_fresh(snapshots, now) || is_late(snapshots, now)) {
+    if (is_fresh(snapshots, admin_now()) || snapshots->is_late) {
         admin_show_status(connection);
         return;
     }
