@@ -77,8 +77,10 @@ static int send_some(struct wire *wire, const char *data, size_t length, int fla
             continue;
         if (n < 0 && errno == EAGAIN)
             complain("stuck: nothing could be sent for %d s", WAIT_MAX);
-        if (n < 0)
+        if (n < 0) { /* a reset, which reading will not report any more */
+            wire->broken = true;
             return -1;
+        }
         data += n;
         length -= (size_t)n;
     }
