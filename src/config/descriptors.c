@@ -9,8 +9,8 @@
  * loop, which has a timer, too; the rest are the resolver's sockets and files. */
 #define OWN 32
 
-/* Of the admin pages, beside their listening sockets, of which evhttp has copies: connections, and
- * one that is accepted while a closed one is on its way out. */
+/* Of the admin pages, beside their listening sockets: connections, and one that is accepted while a
+ * closed one is on its way out. */
 #define ADMIN (CONFIG_ADMIN_CONNECTIONS + 1)
 
 static uint64_t min(uint64_t a, uint64_t b)
@@ -60,7 +60,7 @@ struct descriptors descriptors_needed(const struct config *config)
     for (size_t i = 0; i < config->listener_count; i++)
         needed.own += config->listeners[i].addresses.count;
     if (config->admin.addresses.count > 0)
-        needed.own += 2 * config->admin.addresses.count + ADMIN;
+        needed.own += config->admin.addresses.count + ADMIN;
     for (size_t i = 0; i < config->pool_count; i++)
         add_pool(&needed, config, i);
     return needed;

@@ -151,6 +151,25 @@ static void assert_no_answer(int fd)
     assert_int_equal(recv(fd, &byte, 1, MSG_DONTWAIT), -1);
 }
 
+static void assert_end(int fd)
+{
+    char byte;
+    assert_int_equal(recv(fd, &byte, 1, MSG_DONTWAIT), 0);
+    close(fd);
+}
+
+/* Until something, or the end, has come. */
+static void wait_for(struct world *world, int fd)
+{
+    const struct timespec pause = {.tv_nsec = 10000000};
+    char byte;
+    for (int i = 0; recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0; i++) {
+        assert_true(i < 3000);
+        nanosleep(&pause, NULL);
+        turn(world);
+    }
+}
+
 static void answer_snapshot(struct world *world)
 {
     struct snapshot_request *request = world->snapshot;
@@ -219,15 +238,10 @@ static void test_snapshot_after_a_command(void **state)
 static void test_loop_does_not_answer(void **state)
 {
     struct world world;
-    struct timespec pause = {.tv_nsec = 10000000};
-    char byte;
     (void)state;
     start(&world);
     int first = get(&world);
-    while (recv(first, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0) {
-        nanosleep(&pause, NULL);
-        turn(&world);
-    }
+    wait_for(&world, first);
     assert_answer(first, "loop_stalled");
     assert_answer(get(&world), "loop_stalled");
     assert_answer(ask(&world, "GET /livez HTTP/1.0\r\n\r\n"), " 200 OK");
@@ -300,40 +314,28 @@ static void test_connections_end_while_they_wait(void **state)
 static void test_sweep(void **state)
 {
     struct world world;
-    int waiting, order, queued, clients[CONFIG_ADMIN_CONNECTIONS - 3];
-    struct timespec pause = {.tv_nsec = 10000000};
-    char byte;
+    int clients[CONFIG_ADMIN_CONNECTIONS - 2];
     (void)state;
     start(&world);
-    waiting = get(&world);
-    order = ask(&world, PAUSE);
-    queued = ask(&world, PAUSE);
+    int order = ask(&world, PAUSE), queued = ask(&world, PAUSE);
     for (size_t i = 0; i < ARRAY_LEN(clients); i++)
         clients[i] = ask(&world, "GE");
     int late = ask(&world, "GET /readyz HTTP/1.0\r\n\r\n");
     assert_no_answer(late);
-    while (recv(late, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0) {
-        nanosleep(&pause, NULL);
-        turn(&world);
-    }
+    wait_for(&world, late);
     assert_answer(late, "ready");
-    for (size_t i = 0; i < ARRAY_LEN(clients); i++) {
-        assert_int_equal(recv(clients[i], &byte, 1, 0), 0);
-        close(clients[i]);
+    assert_end(clients[0]);
+    assert_no_answer(order); /* it has more time */
+    /* Those that wait are closed at their age, and what they wait for comes then. */
+    ahead = ADMIN_AGE_MAX / USEC_PER_SEC;
+    wait_for(&world, order);
+    assert_end(order);
+    wait_for(&world, queued);
+    assert_end(queued);
+    for (size_t i = 1; i < ARRAY_LEN(clients); i++) {
+        wait_for(&world, clients[i]);
+        assert_end(clients[i]);
     }
-    assert_no_answer(order); /* these have more time */
-    /* Connections that wait are closed at their age, and what they wait for comes then. */
-    ahead = ADMIN_AGE_MAX / USEC_PER_SEC - 2;
-    while (recv(order, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0) {
-        nanosleep(&pause, NULL);
-        turn(&world);
-    }
-    assert_int_equal(recv(order, &byte, 1, 0), 0);
-    assert_int_equal(recv(queued, &byte, 1, 0), 0);
-    close(order);
-    close(queued);
-    close(waiting);
-    answer_snapshot(&world);
     assert_int_equal(world.commands, 1);
     answer_command(&world, 200);
     assert_int_equal(world.commands, 1); /* nobody wanted the other one any more */

@@ -113,7 +113,7 @@ static void test_admin(void **state)
 {
     (void)state;
     assert_needed("[admin]\nlisten=off\n" LISTENER, 4, 4, OWN);
-    assert_needed("[admin]\nlisten=unix:/x [::1]:1\n" LISTENER, 4, 4, OWN + 2 * 2 + 65);
+    assert_needed("[admin]\nlisten=unix:/x [::1]:1\n" LISTENER, 4, 4, OWN + 2 + 65);
 }
 
 static void test_clients(void **state)
