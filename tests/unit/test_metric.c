@@ -283,6 +283,7 @@ static void sums_of_a_pool(void **state)
     counter_add(&other.bytes[0], 4);
     gauge_set(&a.depth, 5);
     gauge_set(&a.depth, 3);
+    gauge_set(&b.depth, 9);
     gauge_set(&b.depth, 1);
     metric_log(blocks, ARRAY_LEN(blocks));
     const char *text = content(f, f->file);
