@@ -147,7 +147,7 @@ def control_others(t):
     got = tcp.raw(b"POST http://evil.example/pause HTTP/1.1\r\nHost: 127.0.0.1\r\n"
                   b"Kaproxy-Control: yes\r\nConnection: close\r\n\r\n")
     t.check(b" 403 " in got, got)
-    t.check(kaproxy.find_log(r"admin: reconnect by 127\.0\.0\.1:\d+: "), "who asked")
+    kaproxy.wait_log(r"admin: reconnect by 127\.0\.0\.1:\d+: ")
     kaproxy.stop()
     _, admin, tcp = start(t, control="none")
     for who in admin, tcp:
