@@ -33,6 +33,12 @@ static void put_small(struct page *page, const char *before, const json_t *text)
     page_put(page, "</small>");
 }
 
+/* The number may be newer than the rest. */
+static bool is_down(const json_t *host)
+{
+    return json_is_true(json_object_get(host, "down")) || page_count(host, "metrics.down") > 0;
+}
+
 static void put_name(struct page *page, const json_t *host)
 {
     const json_t *since = json_object_get(host, "down_since");
@@ -40,7 +46,7 @@ static void put_name(struct page *page, const json_t *host)
     page_put_value(page, json_object_get(host, "upstream"));
     page_put(page, "</span>");
     page_put_state(page, json_object_get(host, "state"));
-    if (json_is_true(json_object_get(host, "down"))) {
+    if (is_down(host)) {
         page_put(page, " <b class=\"badge bad\">down");
         if (json_is_number(since)) {
             page_put(page, " for ");
@@ -135,8 +141,7 @@ static void put_more(struct page *page, const json_t *host, const struct page_an
 static void put_host(struct page *page, const json_t *host)
 {
     struct page_anchor anchor = page_host_anchor(host);
-    bool is_down = json_is_true(json_object_get(host, "down"));
-    page_putf(page, "<tbody id=\"%s\"%s><tr>", anchor.text, is_down ? " class=\"down\"" : "");
+    page_putf(page, "<tbody id=\"%s\"%s><tr>", anchor.text, is_down(host) ? " class=\"down\"" : "");
     put_name(page, host);
     put_figures(page, host);
     page_putf(page, "</tr><tr class=\"more\"><td colspan=\"%d\">", COLUMNS);

@@ -356,6 +356,16 @@ static void test_listener_pool_process(void **state)
     free(page);
 }
 
+/* The number is newer than what the loop has told. */
+static void test_down_by_number(void **state)
+{
+    (void)state;
+    char *page = render(parse("{\"hosts\": [{\"down\": false, \"metrics\": {\"down\": 1}}]}"));
+    assert_has(page, "class=\"down\"");
+    assert_has(page, "<b class=\"badge bad\">down</b>");
+    free(page);
+}
+
 /* An error of long ago is not made to be seen. */
 static void test_old_error(void **state)
 {
@@ -530,6 +540,7 @@ int main(void)
         cmocka_unit_test(test_spoiled_texts),
         cmocka_unit_test(test_host),
         cmocka_unit_test(test_listener_pool_process),
+        cmocka_unit_test(test_down_by_number),
         cmocka_unit_test(test_old_error),
         cmocka_unit_test(test_missing),
         cmocka_unit_test(test_numbers),
