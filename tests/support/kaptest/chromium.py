@@ -126,6 +126,7 @@ class Page:
         self.browser.wait_event("Page.loadEventFired", self.session)
 
     def resize(self, width, height):
+        self.width = width
         self.command("Emulation.setDeviceMetricsOverride", width=width, height=height,
                      deviceScaleFactor=1, mobile=width < 600)
 
@@ -155,10 +156,10 @@ class Page:
     def wait(self, expression, what):
         return wait_until(lambda: self.evaluate(expression), what)
 
-    def key(self, key, code):
-        for kind in "keyDown", "keyUp":
-            self.command("Input.dispatchKeyEvent", type=kind, key=key, code=key,
-                         windowsVirtualKeyCode=code)
+    def press_enter(self):
+        for kind, text in ("keyDown", "\r"), ("keyUp", ""):
+            self.command("Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", text=text,
+                         windowsVirtualKeyCode=13)
 
     def screenshot(self, path):
         height = self.evaluate("document.documentElement.scrollHeight")

@@ -56,7 +56,12 @@ class PageServer:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 owner.requests.append(self.path)
-                status, kind, content = owner.answer(self.path)
+                try:
+                    self.answer(*owner.answer(self.path))
+                except ConnectionError:
+                    pass  # the browser has left
+
+            def answer(self, status, kind, content):
                 self.send_response(status)
                 for name, value in (("Content-Type", kind), ("Content-Length", len(content)),
                                     ("Content-Security-Policy", owner._policy),

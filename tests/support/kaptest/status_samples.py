@@ -1,7 +1,6 @@
 """Made-up answers of GET /status, for tests of what is made of them: calm, staged faults, and many
 hosts."""
 
-import copy
 import itertools
 
 NOW = 1795000000.25
@@ -86,7 +85,6 @@ def problem(severity, code, text, **labels):
     return {"severity": severity, "code": code, **labels, "text": text}
 
 
-# What is wrong: (code, severity, the text's beginning, what else the page must say).
 def faults():
     """A status with one problem of each kind that an operator meets."""
     status = calm()
@@ -152,7 +150,9 @@ def nasty():
             return [spoil(inner) for inner in value]
         return next(texts) if isinstance(value, str) and key not in sentinel else value
 
-    return spoil(faults())
+    status = spoil(faults())
+    status["problems"] += [problem("notice", "any", text) for text in NASTY]
+    return status
 
 
 def many(count):
@@ -163,12 +163,3 @@ def many(count):
                                   pool="default", upstream=row["upstream"])
                           for row in status["hosts"]]
     return status
-
-
-def changed(status, **problems):
-    """A copy in which other numbers are shown."""
-    other = copy.deepcopy(status)
-    other["kaproxy"]["now"] += 2
-    for row in other["hosts"]:
-        row["rates"]["grants"] += 1000
-    return other
