@@ -29,7 +29,8 @@ struct dial {
     struct dial_handler *handler;
     uint16_t port;
     struct lookup lookup;
-    struct timer deadline; /* connect_timeout */
+    struct timer deadline; /* connect_timeout, or what dialer_limit has set */
+    const char *limit_key; /* which of them */
     struct timer stagger;  /* the next attempt */
     struct timer pause;    /* until it is tried again */
     struct task task;      /* posted to begin, and to tell the owner once the end is known */
@@ -266,7 +267,7 @@ void dialer_time_is_up(const struct dial *dial, const char *key, usec_t limit,
 static void on_deadline(struct timer *timer)
 {
     struct dial *dial = container_of(timer, struct dial, deadline);
-    dialer_time_is_up(dial, "connect_timeout", dial->options.connect_timeout, &dial->failure);
+    dialer_time_is_up(dial, dial->limit_key, dial->options.connect_timeout, &dial->failure);
     settle(dial);
 }
 
@@ -516,6 +517,7 @@ struct dial *dialer_start(struct loop *loop, struct resolver *resolver,
     dial->loop = loop;
     dial->resolver = resolver;
     dial->options = *options;
+    dial->limit_key = "connect_timeout";
     dial->stream = stream;
     dial->handler = handler;
     dial->port = endpoint->port;
@@ -548,6 +550,18 @@ void dialer_cancel(struct dial *dial)
 void dialer_last_try(struct dial *dial)
 {
     dial->options.connect_retries = dial->handler->retries;
+}
+
+void dialer_limit(struct dial *dial, const char *key, usec_t limit)
+{
+    if (dial->options.connect_timeout != 0 || dial->task.run == tell)
+        return;
+    dial->options.connect_timeout = limit;
+    dial->limit_key = key;
+    if (loop_timer_is_set(&dial->pause) || start_deadline(dial) == 0)
+        return;
+    record(dial, "connect", ENOMEM);
+    settle(dial);
 }
 
 bool dialer_failed_here(const struct failure *failure)

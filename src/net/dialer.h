@@ -71,6 +71,10 @@ void dialer_time_is_up(const struct dial *dial, const char *key, usec_t limit,
 /* It is not tried again after this try, or the next one if it is in the pause before that. */
 void dialer_last_try(struct dial *dial);
 
+/* Where no connect_timeout limits it, it may take so long from now on, and so may each further try;
+ * `key`, borrowed, is what a text calls that. One that has a limit keeps it. */
+void dialer_limit(struct dial *dial, const char *key, usec_t limit);
+
 /* Whether a dial failed by a shortage or a mistake of ours, which says nothing of the upstream. */
 bool dialer_failed_here(const struct failure *failure);
 

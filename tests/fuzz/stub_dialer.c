@@ -95,6 +95,13 @@ void dialer_last_try(struct dial *dial)
     (void)dial;
 }
 
+void dialer_limit(struct dial *dial, const char *key, usec_t limit)
+{
+    (void)dial;
+    (void)key;
+    (void)limit;
+}
+
 bool dialer_failed_here(const struct failure *failure)
 {
     (void)failure;

@@ -222,6 +222,68 @@ static void last_try(void **state)
     assert_int_equal(caller.handler.retries, 1);
 }
 
+static void claim_time_was_up(const struct caller *caller)
+{
+    assert_true(caller->failed);
+    assert_int_equal(caller->failure.number, ETIMEDOUT);
+    assert_string_equal(caller->failure.text, "no connection within timeout = 500 ms");
+}
+
+/* A limit that comes later. */
+static void limited_later(void **state)
+{
+    struct world *world = *state;
+    struct caller caller = {0};
+    uint16_t port = 0;
+    world_open_blackhole(world, "127.0.0.1", &port);
+    caller_start(world, &caller, "127.0.0.1", port);
+    loop_warp(world->loop, 30 * USEC_PER_SEC);
+    dialer_limit(caller.dial, "timeout", 500 * USEC_PER_MSEC);
+    dialer_limit(caller.dial, "other", 100 * USEC_PER_MSEC); /* it has one */
+    loop_warp(world->loop, 400 * USEC_PER_MSEC);
+    loop_iterate(world->loop, 0);
+    assert_int_equal(caller.ended, 0);
+    loop_warp(world->loop, 100 * USEC_PER_MSEC);
+    caller_wait(world, &caller);
+    claim_time_was_up(&caller);
+}
+
+/* In the pause it is for the next try. */
+static void limited_in_the_pause(void **state)
+{
+    struct world *world = *state;
+    struct caller caller = {.options.connect_retries = 1};
+    uint16_t port = world_free_port(world);
+    caller_start(world, &caller, "127.0.0.1", port);
+    claim_pause(world, &caller, 0);
+    dialer_limit(caller.dial, "timeout", 500 * USEC_PER_MSEC);
+    world_open_blackhole(world, "127.0.0.1", &port);
+    loop_warp(world->loop, 600 * USEC_PER_MSEC);
+    claim_pause(world, &caller, 0);
+    loop_warp(world->loop, DIAL_PAUSE - 600 * USEC_PER_MSEC);
+    loop_iterate(world->loop, 0);
+    assert_int_equal(world_open_attempts(world), 1);
+    loop_warp(world->loop, 500 * USEC_PER_MSEC);
+    caller_wait(world, &caller);
+    claim_time_was_up(&caller);
+}
+
+/* One that has ended, which is only to be reported, is left alone. */
+static void limited_too_late(void **state)
+{
+    struct world *world = *state;
+    struct caller caller = {0};
+    caller_start(world, &caller, "name.test", 9);
+    resolver_query_answer(world->manual.query, NULL, 0, "no such name");
+    assert_int_equal(caller.ended, 0);
+    dialer_limit(caller.dial, "timeout", 20 * USEC_PER_SEC);
+    caller_wait(world, &caller);
+    caller_assert_failure(&caller, "resolve", 0);
+    loop_warp(world->loop, 20 * USEC_PER_SEC);
+    world_idle(world);
+    assert_int_equal(caller.ended, 1);
+}
+
 static void whose_fault_it_is(void **state)
 {
     (void)state;
@@ -249,11 +311,19 @@ static void whose_fault_it_is(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        RETRY_TEST(refused_and_again),          RETRY_TEST(comes_back),
-        RETRY_TEST(timed_out_before_it_begins), RETRY_TEST(handshake_timed_out_and_again),
-        RETRY_TEST(timed_out_and_again),        RETRY_TEST(name_is_looked_up_again),
-        RETRY_TEST(other_failures_are_final),   RETRY_TEST(cancelled_in_the_pause),
-        RETRY_TEST(time_is_up_in_the_pause),    RETRY_TEST(last_try),
+        RETRY_TEST(refused_and_again),
+        RETRY_TEST(comes_back),
+        RETRY_TEST(timed_out_before_it_begins),
+        RETRY_TEST(handshake_timed_out_and_again),
+        RETRY_TEST(timed_out_and_again),
+        RETRY_TEST(name_is_looked_up_again),
+        RETRY_TEST(other_failures_are_final),
+        RETRY_TEST(cancelled_in_the_pause),
+        RETRY_TEST(time_is_up_in_the_pause),
+        RETRY_TEST(last_try),
+        RETRY_TEST(limited_later),
+        RETRY_TEST(limited_in_the_pause),
+        RETRY_TEST(limited_too_late),
         cmocka_unit_test(whose_fault_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
