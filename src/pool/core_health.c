@@ -61,3 +61,12 @@ void core_health_succeeded(struct core_host *host)
     core_due_clear(host->core, &host->retry);
     core_host_update(host);
 }
+
+void core_health_useful(const struct core_conn *conn)
+{
+    struct core_host *host = conn->host;
+    unsigned usable = host->count[CONN_BUSY] + host->count[CONN_IDLE];
+    if (conn->uses > 0 && usable >= host->core->limits.max_per_host &&
+        !core_due_is_set(&host->retry))
+        core_health_succeeded(host);
+}

@@ -226,6 +226,8 @@ void core_service_refuse(struct core_request *request);
 void core_health_failed(struct core_host *host, usec_t now);
 /* A dial succeeded: the host is not down [42]. */
 void core_health_succeeded(struct core_host *host);
+/* One that was used before is about to be granted, and its host is down. */
+void core_health_useful(const struct core_conn *conn);
 /* The host of this request, which is no waiter, is down: it gets what is idle, or fails [40]. */
 void core_health_refuse(struct core_request *request);
 /* Forgets how its dials have gone [44]. */

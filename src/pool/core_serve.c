@@ -52,8 +52,11 @@ bool core_serve_settle(struct core_request *request)
 struct core_request *core_serve_grant(struct core_conn *conn, struct core_request *request,
                                       enum from_cache from_cache)
 {
-    if (conn->host->backoff != 0)
+    if (conn->host->backoff != 0) {
+        if (conn->host->down)
+            core_health_useful(conn);
         core_host_proved(conn->host);
+    }
     conn->lease = request;
     conn->uses++;
     conn->idle_until = CORE_NEVER;

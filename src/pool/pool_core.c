@@ -76,7 +76,6 @@ static void time_out(struct core_request *request)
                           : host->waiting - host->have_dial;
     core_host_remove_waiter(request);
     core_serve_fail(host->core, request, CORE_REQUEST_TIMED_OUT);
-    core_serve_trim(host);
 }
 
 static void run_due(struct core_due *due)
@@ -104,6 +103,17 @@ static usec_t next_time(const struct pool_core *core)
     return next;
 }
 
+/* Waiters have left their dials. These are cancelled after it was said of all that they timed out,
+ * so that each can be overdue by it. */
+static void trim_all(struct pool_core *core)
+{
+    struct core_host *host = TAILQ_FIRST(&core->excess), *next;
+    for (; host != NULL; host = next) {
+        next = TAILQ_NEXT(host, excess);
+        core_serve_trim(host);
+    }
+}
+
 void pool_core_tick(struct pool_core *core, usec_t now)
 {
     struct heap_node *node;
@@ -111,6 +121,7 @@ void pool_core_tick(struct pool_core *core, usec_t now)
         heap_remove(&core->due, node);
         run_due(container_of(node, struct core_due, node));
     }
+    trim_all(core);
     struct core_conn *conn;
     while ((conn = TAILQ_FIRST(&core->idle)) != NULL &&
            now - conn->idle_since >= core->limits.keep_alive)
@@ -282,8 +293,9 @@ void pool_core_dial_overdue(struct core_host *host, usec_t now)
         if (!conn->overdue)
             break;
     }
-    if (conn != NULL)
-        conn->overdue = true;
+    if (conn == NULL)
+        return;
+    conn->overdue = true;
     core_health_failed(host, now);
 }
 

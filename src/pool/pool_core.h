@@ -342,8 +342,9 @@ void pool_core_dial_kept(struct core_conn *conn);
 MUST_CHECK struct core_request *pool_core_dial_failed(struct core_conn *conn, bool by_host,
                                                       usec_t now);
 
-/* A waiter's time is over, all of which a dial for it had: that counts as a failure of the host's
- * oldest dial, which then is not counted again when it fails [39]. */
+/* A waiter's time is over, all of which a dial for it had: that counts as a failure of the oldest
+ * one of the host's dials that has not failed so yet, and is not counted again when it fails; of
+ * none if there is no such dial [39]. */
 void pool_core_dial_overdue(struct core_host *host, usec_t now);
 
 /* A dial has ended that was tried again so often. */

@@ -137,6 +137,8 @@ void pool_report_down(struct pool_host *host);
 /* Why an allocation is refused while it is. */
 void pool_report_refused(struct pool_host *host, struct failure *failure);
 void pool_report_connected(struct pool_host *host);
+/* It is down no more, without a dial [42]. */
+void pool_report_up(struct pool_host *host);
 /* Nobody waits who could be called. */
 void pool_report_not_preconnected(struct pool_host *host, const struct failure *failure);
 /* NULL, or what is wrong. */

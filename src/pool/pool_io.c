@@ -187,6 +187,17 @@ static void do_cancel_dial(struct pool_conn *conn)
     end_conn(conn, false);
 }
 
+static void do_peek(struct pool_conn *conn)
+{
+    struct pool_host *host = pool_host_of(conn->core.host);
+    bool was_down = host->core.down;
+    struct core_request *request =
+        pool_core_peeked(&conn->core, pool_io_peek(conn), loop_now(conn->pool->loop));
+    if (was_down && !host->core.down)
+        pool_report_up(host);
+    pool_io_placed(conn, request);
+}
+
 /* Not in silence: see core_conn.c. */
 static void warn_ended_unused(struct pool_conn *conn)
 {
@@ -287,7 +298,6 @@ static void do_fail(struct allocation *allocation)
 
 static void do_action(struct pool *pool, const struct pool_action *action)
 {
-    struct pool_conn *conn;
     switch (action->kind) {
     case POOL_NOTHING:
         break;
@@ -298,9 +308,7 @@ static void do_action(struct pool *pool, const struct pool_action *action)
         do_cancel_dial(pool_conn_of(action->conn));
         break;
     case POOL_PEEK:
-        conn = pool_conn_of(action->conn);
-        pool_io_placed(conn,
-                       pool_core_peeked(&conn->core, pool_io_peek(conn), loop_now(pool->loop)));
+        do_peek(pool_conn_of(action->conn));
         break;
     case POOL_CLOSE:
         do_close(pool_conn_of(action->conn));

@@ -188,17 +188,22 @@ void pool_report_refused(struct pool_host *host, struct failure *failure)
              outage->last.text);
 }
 
-void pool_report_connected(struct pool_host *host)
+void pool_report_up(struct pool_host *host)
 {
     struct outage *outage = &host->outage;
     usec_t now = loop_now(host->pool->loop), due = outage->reported + REPEATS_SPAN;
-    outage->connected_at = unix_time();
     if (outage->failures == 0 || outage->ended != 0)
         return;
     outage->ended = now;
     if (outage->reported == 0 || due <= now ||
         loop_set_timer(host->pool->loop, &outage->timer, due) < 0)
         report_reachable(host);
+}
+
+void pool_report_connected(struct pool_host *host)
+{
+    host->outage.connected_at = unix_time();
+    pool_report_up(host);
 }
 
 void pool_report_not_preconnected(struct pool_host *host, const struct failure *failure)

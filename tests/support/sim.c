@@ -146,6 +146,23 @@ void sim_dial_succeeded(int host)
     sim.health[host] = (struct health){0};
 }
 
+/* One that was used before is about to be granted again. Where its like have all places of a host
+ * that is down, which is in no pause, that ends it [42]. */
+static void note_useful(const struct conn *conn)
+{
+    unsigned usable = 0;
+    struct health *health = &sim.health[conn->host];
+    if (!health->down || conn->uses == 0 || heap_contains(&conn->core.host->retry.node))
+        return;
+    for (const struct conn *other = sim.conns; other < sim.conns + CONNS; other++)
+        usable += other->state == PLACE_OPEN && other->host == conn->host && !other->held &&
+                  other->core.state != CONN_CLOSING;
+    if (usable < sim.core.limits.max_per_host)
+        return;
+    *health = (struct health){0};
+    sim.useful++;
+}
+
 /* Service. */
 
 static void note_service(int host, enum service service)
@@ -179,13 +196,24 @@ void sim_reconnect(int host)
     }
 }
 
+/* Is there a dial that does not count as failed yet? */
+static bool has_dial_in_time(int host)
+{
+    const struct core_conn *conn;
+    TAILQ_FOREACH (conn, &sim.hosts[host]->conns[CONN_CONNECTING], link) {
+        if (!conn->overdue)
+            return true;
+    }
+    return false;
+}
+
 /* A dial has had all of a waiter's time. */
 static void note_overdue(const struct slot *slot)
 {
     if (sim.hosts[slot->host] == NULL || !slot->request.has_dial || sim_percent(50))
         return;
     bool down = sim.health[slot->host].down;
-    if (!down)
+    if (!down && has_dial_in_time(slot->host))
         sim_dial_failed(slot->host);
     pool_core_dial_overdue(sim.hosts[slot->host], sim.now);
 }
@@ -306,6 +334,8 @@ static void do_peek(struct conn *conn)
           "a connection is granted that is of no use");
     CLAIM(request == NULL || found != POOL_PEEK_PARTIAL || conn->core.was == CONN_CONNECTING,
           "a part of a record is handed on");
+    if (request != NULL && offered != NULL)
+        note_useful(conn);
     sim_granted(request, conn);
 }
 

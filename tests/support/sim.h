@@ -74,12 +74,14 @@ struct sim {
     bool eager;                   /* does everything at once, in order */
     bool stormy;                  /* most dials fail */
     bool operated;                /* an operator pauses hosts, and the like */
+    bool cramped;                 /* most ask for one host, which has one place, and tunnels */
     bool closing;
     uint64_t asked, granted, failed, cancelled; /* in this round */
     uint64_t idle_order;                        /* of the last connection that came to be idle */
     uint64_t settled;                           /* requests that got what they wanted least */
     uint64_t refused;                           /* those of hosts that were down */
     uint64_t tries;                             /* dials for these */
+    uint64_t useful;                            /* old connections by which one was down no more */
     struct pool_stats totals;
 };
 extern struct sim sim;

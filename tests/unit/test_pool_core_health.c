@@ -134,6 +134,28 @@ static void overdue_dial_counts_once(void **state)
     claim_down(f, true);
 }
 
+/* [39] A dial that is silent for one waiter after the other has failed once. */
+static void silent_dial_counts_once(void **state)
+{
+    struct core_fixture *f = *state;
+    core_fixture_open(f, &(struct pool_limits){.max_per_host = 1, .timeout = 10, .fail_after = 2});
+    core_fixture_ask(&f->a, &f->requests[0]);
+    core_fixture_dial(f, &f->a, &f->conns[0]);
+    for (unsigned i = 1; i < 3; i++) {
+        const struct core_wish patient = {.timeout = 10 + i};
+        assert_int_equal(pool_core_request(&f->a, &f->requests[i], &patient, NOW), 0);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        pool_core_tick(&f->core, NOW + 10 + i);
+        assert_ptr_equal(core_fixture_next(f).request, &f->requests[i]);
+        pool_core_dial_overdue(&f->a, NOW + 10 + i);
+        core_fixture_claim(f, POOL_NOTHING, NULL);
+    }
+    claim_down(f, false);
+    assert_ptr_equal(fail_at(f, 0, NOW + 12), &f->requests[2]);
+    claim_down(f, false);
+}
+
 /* [39, 40] The time of a waiter is the last that is needed. */
 static void overdue_dial_refuses_the_others(void **state)
 {
@@ -303,6 +325,59 @@ static void old_connection_ends_no_pause(void **state)
     core_fixture_dial(f, &f->a, &f->conns[1]);
 }
 
+/* The host has room for one connection, which was away when it went down, and is back. */
+static usec_t fill_while_down(struct core_fixture *f)
+{
+    core_fixture_open(f, &(struct pool_limits){.max_per_host = 1,
+                                               .max_tunnels = 1,
+                                               .keep_alive = 60 * USEC_PER_SEC,
+                                               .fail_after = 1});
+    core_fixture_lease(f, &f->a, 3);
+    assert_true(pool_core_reserve_hold(&f->requests[3]));
+    pool_core_hold(&f->requests[3]);
+    go_down(f);
+    assert_true(pool_core_unhold(&f->requests[3]));
+    usec_t now = pause(f, NOW, USEC_PER_SEC);
+    core_fixture_claim(f, POOL_NOTHING, NULL);
+    core_fixture_ask(&f->a, &f->requests[1]);
+    claim_refused(f, &f->requests[1]);
+    return now;
+}
+
+/* [42] Where no attempt can begin, connections that go on to be of use let all in. */
+static void useful_ones_let_all_in(void **state)
+{
+    struct core_fixture *f = *state;
+    usec_t now = fill_while_down(f);
+    assert_null(pool_core_release(&f->requests[3], POOL_PEEK_QUIET, now));
+    core_fixture_claim(f, POOL_NOTHING, NULL); /* and are not closed for an attempt [41] */
+    claim_down(f, true);
+    core_fixture_ask(&f->a, &f->requests[1]);
+    core_fixture_claim(f, POOL_PEEK, &f->conns[3]);
+    core_fixture_deliver(f, pool_core_peeked(&f->conns[3], POOL_PEEK_QUIET, now), &f->requests[1]);
+    claim_down(f, false);
+    core_fixture_ask(&f->a, &f->requests[2]);
+    core_fixture_claim(f, POOL_NOTHING, NULL);
+    core_fixture_deliver(f, pool_core_release(&f->requests[1], POOL_PEEK_QUIET, now),
+                         &f->requests[2]);
+}
+
+/* [41] Their end makes room for an attempt. */
+static void useless_one_gives_way(void **state)
+{
+    struct core_fixture *f = *state;
+    usec_t now = fill_while_down(f);
+    assert_null(pool_core_release(&f->requests[3], POOL_PEEK_QUIET, now));
+    core_fixture_ask(&f->a, &f->requests[1]);
+    core_fixture_claim(f, POOL_PEEK, &f->conns[3]);
+    assert_null(pool_core_peeked(&f->conns[3], POOL_PEEK_EOF, now));
+    core_fixture_claim(f, POOL_CLOSE, &f->conns[3]);
+    claim_refused(f, &f->requests[1]);
+    claim_down(f, true);
+    pool_core_closed(&f->conns[3]);
+    core_fixture_dial(f, &f->a, &f->conns[0]);
+}
+
 /* [41, 12] At max_open an attempt has the rights of a waiter that came when the pause was over. */
 static void attempt_is_a_waiter(void **state)
 {
@@ -395,6 +470,7 @@ int main(void)
         CORE_TEST(shortage_does_not_count),
         CORE_TEST(off_by_default),
         CORE_TEST(overdue_dial_counts_once),
+        CORE_TEST(silent_dial_counts_once),
         CORE_TEST(overdue_dial_refuses_the_others),
         CORE_TEST(idle_ones_serve),
         CORE_TEST(fresh_is_refused),
@@ -403,6 +479,8 @@ int main(void)
         CORE_TEST(success_lets_all_in),
         CORE_TEST(older_dial_succeeds),
         CORE_TEST(old_connection_ends_no_pause),
+        CORE_TEST(useful_ones_let_all_in),
+        CORE_TEST(useless_one_gives_way),
         CORE_TEST(attempt_is_a_waiter),
         CORE_TEST(idle_one_goes_for_an_attempt),
         CORE_TEST(preconnected_ones_wait),

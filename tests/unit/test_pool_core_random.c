@@ -46,6 +46,11 @@ static void ask(struct slot *slot, usec_t timeout)
           "another one than the best is offered");
 }
 
+static int pick_host(void)
+{
+    return sim.cramped && sim_percent(80) ? 0 : (int)sim_below(HOSTS);
+}
+
 static void step_request(void)
 {
     struct slot *slot = sim_pick_slot(SLOT_FREE);
@@ -54,8 +59,7 @@ static void step_request(void)
     usec_t timeout = sim_percent(20) ? 1 + sim_below(3000) * USEC_PER_MSEC : 0;
     if (sim_percent(2))
         timeout = -1;
-    *slot =
-        (struct slot){.state = SLOT_ASKED, .host = (int)sim_below(HOSTS), .fresh = sim_percent(10)};
+    *slot = (struct slot){.state = SLOT_ASKED, .host = pick_host(), .fresh = sim_percent(10)};
     slot->tagged = sim_percent(50);
     slot->tag = any_tag();
     slot->deadline = sim.now + (timeout != 0 ? timeout : sim.core.limits.timeout);
@@ -114,10 +118,16 @@ static struct conn *end_lease(struct slot *slot)
     return conn;
 }
 
+/* In a cramped round what is held comes back when its host is down, and takes its place. */
+static bool stays_held(const struct slot *slot)
+{
+    return sim.cramped && slot->holds && !sim.closing && !sim.health[slot->host].down;
+}
+
 static void step_release(void)
 {
     struct slot *slot = sim_pick_slot(SLOT_LEASED);
-    if (slot == NULL)
+    if (slot == NULL || stays_held(slot))
         return;
     struct conn *conn = end_lease(slot);
     enum pool_peek found = sim_peek(conn);
@@ -133,7 +143,7 @@ static void step_release(void)
 static void step_discard(void)
 {
     struct slot *slot = sim_pick_slot(SLOT_LEASED);
-    if (slot == NULL)
+    if (slot == NULL || stays_held(slot) || (sim.cramped && sim_percent(90)))
         return;
     end_lease(slot);
     pool_core_discard(&slot->request, DISCARD_NOT_REUSABLE, sim_percent(50));
@@ -173,7 +183,7 @@ static void step_hold(void)
 static void step_unhold(void)
 {
     struct slot *slot = sim_pick_slot(SLOT_LEASED);
-    if (slot == NULL)
+    if (slot == NULL || stays_held(slot))
         return;
     bool done = pool_core_unhold(&slot->request);
     CLAIM(done || slot->holds, "what is not held need not move back");
@@ -241,7 +251,7 @@ static void step_dial(void)
 static void step_far_side(void)
 {
     struct conn *conn = sim_pick_conn(PLACE_OPEN);
-    if (conn == NULL || sim_is_in_hand(conn))
+    if (conn == NULL || sim_is_in_hand(conn) || (sim.cramped && sim_percent(90)))
         return;
     if (conn->user != NULL && sim_percent(60))
         conn->far_side = POOL_PEEK_QUIET;
@@ -360,6 +370,14 @@ static void begin_round(void)
         limits.min_idle = 1 + sim_below(3);
     if (sim_percent(50))
         limits.fail_after = 1 + sim_below(4);
+    sim.cramped = sim_percent(20);
+    if (sim.cramped) {
+        limits.max_per_host = limits.fail_after = 1;
+        limits.max_open = 20;
+        limits.max_tunnels = 4;
+        limits.max_age = limits.max_uses = 0;
+        limits.keep_alive = 30 * USEC_PER_SEC;
+    }
     pool_core_init(&sim.core, &limits, sim_random());
     memset(sim.health, 0, sizeof(sim.health));
     memset(sim.service, 0, sizeof(sim.service));
@@ -429,10 +447,12 @@ static void end_round(void)
 /* A kind of end that never came would be a gap in the test. */
 static void report(void)
 {
-    print_message("# settled %llu, refused %llu, tries %llu\n", (unsigned long long)sim.settled,
-                  (unsigned long long)sim.refused, (unsigned long long)sim.tries);
+    print_message("# settled %llu, refused %llu, tries %llu, useful %llu\n",
+                  (unsigned long long)sim.settled, (unsigned long long)sim.refused,
+                  (unsigned long long)sim.tries, (unsigned long long)sim.useful);
     CLAIM(steps < SLOW_STEPS || (sim.settled > 0 && sim.refused > 0 && sim.tries > 0),
           "none of a kind");
+    CLAIM(steps < STEPS || sim.useful > 0, "none of a kind");
     for (int kind = 0; kind <= FROM_DEFERRED; kind++) {
         print_message("# from_cache=%s %llu\n", pool_from_cache_name((enum from_cache)kind),
                       (unsigned long long)sim.totals.grants[kind]);

@@ -263,12 +263,15 @@ static void failures_do_not_count(void **state)
 {
     struct core_fixture *f = *state;
     core_fixture_open(f, &(struct pool_limits){.fail_after = 1});
-    core_fixture_ask(&f->a, &f->requests[0]);
-    core_fixture_dial(f, &f->a, &f->conns[0]);
+    for (unsigned i = 0; i < 2; i++) {
+        core_fixture_ask(&f->a, &f->requests[i]);
+        core_fixture_dial(f, &f->a, &f->conns[i]);
+    }
     pool_core_set_service(&f->a, SERVICE_PAUSED);
-    assert_null(pool_core_dial_failed(&f->conns[0], true, NOW));
-    pool_core_dial_overdue(&f->a, NOW);
-    claim_closed(f, 0, DISCARD_DIAL_FAILED);
+    pool_core_dial_overdue(&f->a, NOW); /* the older one */
+    assert_null(pool_core_dial_failed(&f->conns[1], true, NOW));
+    claim_cancelled(f, 0);
+    claim_closed(f, 1, DISCARD_DIAL_FAILED);
     assert_false(f->a.down);
     pool_core_set_service(&f->a, SERVICE_OPEN);
     dial_for(f, 0);
