@@ -73,6 +73,26 @@ static void on_idle_ready(struct stream_handler *handler, struct stream *stream)
     pool_io_run(pool);
 }
 
+/* No waiter's time limits this dial [38]. */
+static void limit_dial(struct pool_conn *conn)
+{
+    dialer_limit(conn->dial, "timeout", conn->pool->core.limits.timeout);
+}
+
+/* By the last failure, if the host was not down before. What is left of its dials are attempts from
+ * now on [41]. */
+static void note_down(struct pool_host *host, bool was_down)
+{
+    struct core_conn *conn;
+    if (was_down || !host->core.down)
+        return;
+    pool_report_down(host);
+    TAILQ_FOREACH (conn, &host->core.conns[CONN_CONNECTING], link) {
+        dialer_last_try(pool_conn_of(conn)->dial);
+        limit_dial(pool_conn_of(conn));
+    }
+}
+
 static void on_dial_failed(struct pool_conn *conn, const struct failure *failure)
 {
     struct pool_host *host = pool_host_of(conn->core.host);
@@ -80,8 +100,7 @@ static void on_dial_failed(struct pool_conn *conn, const struct failure *failure
     struct core_request *request =
         pool_core_dial_failed(&conn->core, by_host, loop_now(conn->pool->loop));
     pool_report_failure(host, failure);
-    if (host->core.down && !was_down)
-        pool_report_down(host);
+    note_down(host, was_down);
     if (request != NULL)
         pool_grant_fail_as(container_of(request, struct allocation, request), failure);
     else if (!host->core.down && host->core.service == SERVICE_OPEN) /* else that was reported */
@@ -134,6 +153,8 @@ static int dial(struct pool_host *host, bool preconnect)
     conn->number = loop_number(pool->loop);
     if (pool_core_dialling(&host->core, &conn->core, preconnect) < 0)
         goto err_dial;
+    if (preconnect || host->core.down)
+        limit_dial(conn);
     pool_io_log_state(conn, host->core.down ? "down" : preconnect ? "spare" : "waiter");
     return 0;
 
@@ -166,6 +187,8 @@ void pool_io_detach(struct pool_conn *conn)
 static void end_conn(struct pool_conn *conn, bool reset)
 {
     pool_io_detach(conn);
+    if (conn->dial != NULL)
+        pool_core_count_retries(conn->core.host, conn->dial_handler.retries);
     dialer_cancel(conn->dial);
     if (reset)
         stream_reset(&conn->stream);
@@ -179,6 +202,7 @@ static void do_cancel_dial(struct pool_conn *conn)
 {
     if (dialer_is_connected(conn->dial)) {
         dialer_last_try(conn->dial);
+        limit_dial(conn);
         pool_core_dial_kept(&conn->core);
         return;
     }
@@ -246,18 +270,27 @@ static void explain_timeout(const struct allocation *allocation, struct failure 
              pool_limit_value(limits, request->limit), request->queued);
 }
 
+/* A waiter after the other could have a dial that never ends, each for all of its time. */
+static void limit_oldest_dial(struct pool_host *host)
+{
+    struct core_conn *oldest = TAILQ_LAST(&host->core.conns[CONN_CONNECTING], core_conn_list);
+    if (oldest != NULL)
+        limit_dial(pool_conn_of(oldest));
+}
+
 static void do_time_out(struct allocation *allocation)
 {
     struct failure failure;
     struct pool_host *host = allocation->host;
     bool was_down = host->core.down;
     explain_timeout(allocation, &failure);
+    if (allocation->request.has_dial)
+        limit_oldest_dial(host);
     if (allocation->request.has_dial && allocation->held_up_at == 0) {
         pool_core_dial_overdue(&host->core, loop_now(host->pool->loop));
         pool_report_failure(host, &failure);
     }
-    if (host->core.down && !was_down)
-        pool_report_down(host);
+    note_down(host, was_down);
     pool_grant_fail_as(allocation, &failure);
 }
 

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "support/pool_fixture.h"
+#include "tls/tls.h"
 
 static struct pool_stats stats_of(const struct fixture *f)
 {
@@ -237,6 +238,184 @@ static void released_one_overtakes_a_try(void **state)
     claim_discards(f, DISCARD_DIAL_UNWANTED, 1);
 }
 
+/* [38] So are those that have ended because they were cancelled. */
+static void tries_of_cancelled_dials_count(void **state)
+{
+    struct fixture *f = *state;
+    fixture_pool(f, &(struct pool_limits){.connect_retries = 9});
+    struct ask *gone = ask(f, &f->refusing);
+    fixture_iterate(f);
+    fixture_warp(f, USEC_PER_SEC);
+    ask_cancel(gone);
+    fixture_iterate(f);
+    claim_discards(f, DISCARD_DIAL_UNWANTED, 1);
+    assert_int_equal(stats_of(f).retries, 1);
+}
+
+/* [41] One that goes on when its host goes down has no tries of its own any more. */
+static void dial_that_is_left_has_the_pauses(void **state)
+{
+    struct fixture *f = *state;
+    fixture_pool(f, &(struct pool_limits){.max_per_host = 1,
+                                          .timeout = 1500 * USEC_PER_MSEC,
+                                          .connect_retries = 100,
+                                          .fail_after = 1});
+    retain(f, &f->refusing);
+    struct ask *failed = ask(f, &f->refusing), *patient = ask_prepare(f, &f->refusing);
+    patient->allocation.timeout = 100 * USEC_PER_SEC;
+    ask_start(patient);
+    fixture_iterate(f);
+    fixture_warp(f, USEC_PER_SEC);
+    fixture_warp(f, 500 * USEC_PER_MSEC);
+    claim_failed(failed, "connect", ETIMEDOUT);
+    claim_failed(patient, "allocate", EHOSTDOWN);
+    claim_stats(f, 0, 1, 0, 0);
+    for (int i = 0; i < 10; i++)
+        fixture_warp(f, USEC_PER_SEC);
+    assert_int_equal(stats_of(f).retries, 2); /* the second was to come */
+    assert_in_range(stats_of(f).dials, 3, 4);
+}
+
+/* A peer that takes connections and says nothing, where TLS is wanted. */
+static void silent_tls(struct fixture *f, const struct pool_limits *limits, const struct peer *peer)
+{
+    static struct tls_client *client;
+    const struct tls_options options = {.server_name = "127.0.0.1",
+                                        .ca_file = "",
+                                        .cert_file = "",
+                                        .key_file = "",
+                                        .min_version = "1.2"};
+    struct tls_mistake mistake;
+    if (client == NULL)
+        client = tls_client_new(&options, &mistake);
+    assert_non_null(client);
+    fixture_pool(f, limits);
+    const struct endpoint *endpoint = &ask_prepare(f, peer)->endpoint;
+    assert_non_null(pool_retain(f->pool, endpoint, client));
+    if (limits->min_idle > 0)
+        assert_int_equal(pool_keep_preconnected(f->pool, endpoint), 0);
+}
+
+static void claim_dials(const struct fixture *f, unsigned started, unsigned failed)
+{
+    assert_int_equal(stats_of(f).dials, started);
+    claim_discards(f, DISCARD_DIAL_FAILED, failed);
+    claim_stats(f, 0, started - failed, 0, 0);
+}
+
+/* [38, 41] Without connect_timeout nothing else would end the attempt. */
+static void silent_attempt_ends(void **state)
+{
+    struct fixture *f = *state;
+    silent_tls(f, &(struct pool_limits){.timeout = 5 * USEC_PER_SEC, .fail_after = 1},
+               &f->refusing);
+    fail_dial(f);
+    come_back(f);
+    fixture_warp(f, 1500 * USEC_PER_MSEC);
+    claim_dials(f, 2, 1);
+    fixture_warp(f, 4 * USEC_PER_SEC);
+    claim_dials(f, 2, 1);
+    fixture_warp(f, USEC_PER_SEC);
+    claim_dials(f, 2, 2);
+    claim_text(ask_refused(f, &f->refusing),
+               SINCE "\\(tls: handshake not finished within timeout = 5 s\\)$");
+    fixture_warp(f, 3 * USEC_PER_SEC);
+    claim_dials(f, 3, 2);
+}
+
+/* [38, 41] The same for the dial that is left when the host goes down by another one. */
+static void silent_dial_that_is_left_ends(void **state)
+{
+    struct fixture *f = *state;
+    silent_tls(f, &(struct pool_limits){.timeout = 5 * USEC_PER_SEC, .fail_after = 1}, &f->a);
+    struct ask *first = ask(f, &f->a), *second = ask(f, &f->a);
+    fixture_iterate(f);
+    peer_accept(&f->a);
+    peer_conn_close(TAILQ_FIRST(&f->a.conns));
+    fixture_iterate(f);
+    claim_failed(first, "tls", 0);
+    claim_failed(second, "allocate", EHOSTDOWN);
+    claim_dials(f, 2, 1);
+    fixture_warp(f, 4 * USEC_PER_SEC);
+    claim_dials(f, 2, 1);
+    fixture_warp(f, USEC_PER_SEC);
+    claim_dials(f, 2, 2);
+    fixture_warp(f, 3 * USEC_PER_SEC);
+    claim_dials(f, 3, 2);
+}
+
+/* [38] Nobody waits for it any more. */
+static void silent_dial_that_nobody_needs_ends(void **state)
+{
+    struct fixture *f = *state;
+    silent_tls(f, &(struct pool_limits){.timeout = 5 * USEC_PER_SEC}, &f->a);
+    struct ask *gone = ask(f, &f->a);
+    fixture_iterate(f);
+    ask_cancel(gone);
+    fixture_iterate(f);
+    claim_dials(f, 1, 0);
+    fixture_warp(f, 5 * USEC_PER_SEC);
+    claim_dials(f, 1, 1);
+}
+
+/* [38] Nobody has waited for it. */
+static void silent_preconnected_one_ends(void **state)
+{
+    struct fixture *f = *state;
+    silent_tls(f, &(struct pool_limits){.timeout = 5 * USEC_PER_SEC, .min_idle = 1}, &f->a);
+    fixture_iterate(f);
+    claim_dials(f, 1, 0);
+    fixture_warp(f, 5 * USEC_PER_SEC);
+    claim_dials(f, 1, 1);
+}
+
+/* [38] There is always somebody who waits for it. */
+static void silent_dial_of_many_ends(void **state)
+{
+    struct fixture *f = *state;
+    silent_tls(f, &(struct pool_limits){.max_per_host = 1, .timeout = 5 * USEC_PER_SEC}, &f->a);
+    for (int i = 0; i < 9; i++) {
+        ask(f, &f->a);
+        fixture_warp(f, USEC_PER_SEC);
+        claim_discards(f, DISCARD_DIAL_FAILED, 0);
+    }
+    ask(f, &f->a);
+    fixture_warp(f, USEC_PER_SEC);
+    claim_discards(f, DISCARD_DIAL_FAILED, 1);
+    assert_int_equal(stats_of(f).dials, 2);
+}
+
+/* [42] All places are those of connections of before, which are of use. */
+static void useful_ones_end_it(void **state)
+{
+    struct fixture *f = *state;
+    fixture_pool(f, &(struct pool_limits){.max_per_host = 1, .max_tunnels = 1, .fail_after = 1});
+    const struct pool_host *host =
+        pool_retain(f->pool, &ask_prepare(f, &f->refusing)->endpoint, NULL);
+    come_back(f);
+    struct ask *held = ask_get(f, &f->refusing, FROM_NONE);
+    peer_accept(&f->refusing);
+    assert_int_equal(shutdown(f->refusing.fd, SHUT_RDWR), 0); /* it listens no more */
+    ask_hold(held);
+    fail_dial(f);
+    assert_true(pool_unhold(&held->allocation));
+    uint64_t dials = stats_of(f).dials;
+    fixture_warp(f, 2 * USEC_PER_SEC);
+    ask_refused(f, &f->refusing);
+    ask_release(held);
+    assert_int_equal(stats_of(f).down, 1);
+    struct ask *first = ask_get(f, &f->refusing, FROM_IMMEDIATE);
+    assert_int_equal(stats_of(f).down, 0);
+    assert_int_equal(pool_recoveries(host), 1); /* it is logged as well */
+    struct ask *second = ask(f, &f->refusing);
+    fixture_iterate(f);
+    claim_pending(second);
+    ask_release(first);
+    ask_wait(second);
+    claim_ok(second, FROM_DEFERRED);
+    assert_int_equal(stats_of(f).dials, dials);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +429,14 @@ int main(void)
         FIXTURE_TEST(last_try_counts),
         FIXTURE_TEST(waiters_time_ends_in_a_pause),
         FIXTURE_TEST(released_one_overtakes_a_try),
+        FIXTURE_TEST(tries_of_cancelled_dials_count),
+        FIXTURE_TEST(dial_that_is_left_has_the_pauses),
+        FIXTURE_TEST(silent_attempt_ends),
+        FIXTURE_TEST(silent_dial_that_is_left_ends),
+        FIXTURE_TEST(silent_dial_that_nobody_needs_ends),
+        FIXTURE_TEST(silent_preconnected_one_ends),
+        FIXTURE_TEST(silent_dial_of_many_ends),
+        FIXTURE_TEST(useful_ones_end_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
