@@ -55,7 +55,8 @@ static void put_session(const struct listener_context *context, const struct ses
                                      .waiting = view.waiting,
                                      .bytes_up = view.bytes_up,
                                      .bytes_down = view.bytes_down,
-                                     .conn = view.conn};
+                                     .conn = view.conn,
+                                     .waits_for_client = view.waits_for_client};
     snprintf(row->client, sizeof(row->client), "%s", view.client);
 }
 

@@ -52,6 +52,17 @@ bool exchange_has_down(const struct client *client)
     return buffer_length(&client->down) > 0 || relay_keeps(&client->exchange->bulk_down);
 }
 
+bool exchange_waits_for_client(const struct session *session)
+{
+    const struct client *client = container_of_const(session, struct client, session);
+    const struct exchange *exchange = client->exchange;
+    if (client->tunnel != NULL || exchange == NULL)
+        return false;
+    return exchange_has_down(client) ||
+           ((client->ops->traits(client) & CLIENT_IS_SENDING) != 0 && exchange_is_sent(exchange) &&
+            !exchange_response_started(exchange));
+}
+
 /* What comes before `down`. */
 static enum step flush_bulk(struct client *client)
 {

@@ -255,6 +255,9 @@ MUST_CHECK static inline int exchange_own_buffers(struct client *client)
 enum step exchange_finish(struct client *client, enum session_end end);
 /* Is anything buffered for the client? */
 bool exchange_has_down(const struct client *client);
+/* Is the client to take what is buffered for it, or to send more of its request, before the
+ * upstream can do anything? Of a session that relays; false for a tunnel. */
+bool exchange_waits_for_client(const struct session *session);
 /* Writes what is buffered for the client. STEP_AGAIN: all of it is written. */
 enum step exchange_flush(struct client *client);
 /* READING: sets the time limit, 0 for none; that of the connection rules where it is nearer. */

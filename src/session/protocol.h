@@ -73,6 +73,9 @@ struct protocol {
     void (*drain)(struct session *session);
     /* Where to note what the access log tells of the connection; NULL: nowhere. */
     struct conn_info *(*conn_info)(struct session *session);
+    /* RELAYING: is it the client that is waited for, to send or to take more, and not the upstream?
+     * NULL: that cannot be said. */
+    bool (*waits_for_client)(const struct session *session);
     /* Puts more fields into a line of the access log, SESSION_FIELDS_MAX bytes at most in either
      * format. NULL: none. */
     void (*log_fields)(struct session *session, struct log_line *line);

@@ -130,6 +130,7 @@ struct session_view {
     usec_t waiting;    /* since it asked for a connection; 0: it does not wait for one */
     uint64_t bytes_up, bytes_down; /* of the exchange, or session, under way */
     uint64_t conn;                 /* the number of the connection that it leases; 0: none */
+    bool waits_for_client;         /* it relays, and not the upstream is what it waits for */
 };
 void session_view(const struct session *session, struct session_view *view);
 

@@ -21,6 +21,13 @@ static uint64_t conn_number(const struct session *session)
     return info.number;
 }
 
+static bool waits_for_client(const struct session *session)
+{
+    const struct protocol *protocol = session->protocol;
+    return session->state == SESSION_RELAYING && protocol->waits_for_client != NULL &&
+           protocol->waits_for_client(session);
+}
+
 void session_view(const struct session *session, struct session_view *view)
 {
     const struct access *access = &session->access;
@@ -34,6 +41,7 @@ void session_view(const struct session *session, struct session_view *view)
         .bytes_up = access->bytes_up,
         .bytes_down = access->bytes_down,
         .conn = conn_number(session),
+        .waits_for_client = waits_for_client(session),
     };
     session_peer(session, view->client);
 }

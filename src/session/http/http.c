@@ -159,6 +159,7 @@ const struct protocol http_protocol = {
     .on_unacked = exchange_on_unacked,
     .drain = exchange_on_drain,
     .conn_info = exchange_conn_info,
+    .waits_for_client = exchange_waits_for_client,
     .log_fields = http_log_fields,
     .destroy = http_destroy,
     .metrics = &http_metrics,

@@ -100,6 +100,7 @@ const struct protocol mc_protocol = {
     .on_unacked = exchange_on_unacked,
     .drain = batch_on_drain,
     .conn_info = batch_conn_info,
+    .waits_for_client = exchange_waits_for_client,
     .log_fields = batch_log_fields,
     .metrics = &batch_metrics,
     .destroy = destroy,
