@@ -115,6 +115,7 @@ static json_t *status_of(const struct admin *admin, bool show_sessions)
         .unanswered = admin->ops.unanswered(admin->ops.arg),
         .now = admin_now(),
         .unix_now = ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / 1000,
+        .log_errors = {log_target_error(0), log_target_error(1)},
         .show_sessions = show_sessions,
     };
     if (snapshots->asked)

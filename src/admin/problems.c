@@ -1,6 +1,7 @@
 /* The list of problems, and those that are not of one host. */
 #include "admin/problems.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -106,19 +107,47 @@ static void find_loop(struct search *search)
     }
 }
 
-/* Clients that do nothing are what fills it up. */
+/* Of a listener, NULL: of all. *example: one of them. */
+static uint64_t count_quiet(const struct snapshot *snapshot, const char *listener,
+                            const char **example)
+{
+    uint64_t quiet = 0;
+    for (size_t i = 0; i < snapshot->session_count; i++) {
+        const struct snapshot_session *session = &snapshot->sessions[i];
+        if (session->quiet < QUIET_LONG ||
+            (listener != NULL && strcmp(session->listener, listener) != 0))
+            continue;
+        *example = session->client;
+        quiet++;
+    }
+    return quiet;
+}
+
+/* Clients that do nothing are what fills it up: how many there are, and where most of them are. */
 static void add_quiet(const struct search *search, struct problem *problem)
 {
     const struct snapshot *snapshot = search->input->snapshot;
-    uint64_t quiet = 0;
+    const char *listener = NULL, *client = NULL;
+    uint64_t most = 0;
     if (snapshot == NULL || snapshot->sessions == NULL)
         return;
-    for (size_t i = 0; i < snapshot->session_count; i++)
-        quiet += snapshot->sessions[i].quiet >= QUIET_LONG;
-    if (quiet > 0)
-        problem_add(problem, "; %s%" PRIu64 " of these clients %s moved nothing for 5 s or longer",
-                    snapshot->sessions_left_out > 0 ? "at least " : "", quiet,
-                    quiet == 1 ? "has" : "have");
+    for (size_t i = 0; i < search->config->listener_count; i++) {
+        const char *name = search->config->listeners[i].name, *example = NULL;
+        uint64_t quiet = count_quiet(snapshot, name, &example);
+        if (quiet <= most)
+            continue;
+        most = quiet;
+        listener = name;
+        client = example;
+    }
+    if (most == 0)
+        return;
+    uint64_t quiet = count_quiet(snapshot, NULL, &(const char *){NULL});
+    problem_add(problem, "; %s%" PRIu64 " of these clients %s moved nothing for 5 s or longer",
+                snapshot->sessions_left_out > 0 ? "at least " : "", quiet,
+                quiet == 1 ? "has" : "have");
+    problem_add(problem, ", %" PRIu64 " of them in listener %s (such as %s)", most, listener,
+                client);
 }
 
 static void find_clients(struct search *search)
@@ -160,16 +189,19 @@ static void find_descriptors(struct search *search)
                     pauses, plural(pauses));
 }
 
-/* Hosts to which no connection can be opened for want of an address. */
-static unsigned count_unresolved(const struct search *search)
+/* Hosts to which no connection can be opened for want of an address; *example: one of them. */
+static unsigned count_unresolved(const struct search *search, const char **example)
 {
     const struct snapshot *snapshot = search->input->snapshot;
     unsigned count = 0;
     for (size_t i = 0; snapshot != NULL && i < snapshot->host_count; i++) {
         const struct snapshot_host *row = &snapshot->hosts[i];
-        count += row->last_error_at != 0 && row->last_error_at >= row->last_connected_at &&
-                 search->input->unix_now - row->last_error_at <= PROBLEM_SHOWN &&
-                 strcmp(reason_code(&row->last_error), "dns_failing") == 0;
+        if (row->last_error_at == 0 || row->last_error_at < row->last_connected_at ||
+            search->input->unix_now - row->last_error_at > PROBLEM_SHOWN ||
+            strcmp(reason_code(&row->last_error), "dns_failing") != 0)
+            continue;
+        *example = row->upstream;
+        count++;
     }
     return count;
 }
@@ -180,15 +212,20 @@ static void find_dns(struct search *search)
 {
     const struct subject *process = the_process(search);
     uint64_t names = number_of(search, process, "dns_names_failing", NULL);
-    unsigned unresolved = count_unresolved(search);
+    const char *example = NULL;
+    unsigned unresolved = count_unresolved(search, &example);
     if (names == 0 && unresolved == 0)
         return;
     struct problem *problem = problem_new(
         search, unresolved > 0 ? SEVERITY_CRITICAL : SEVERITY_WARNING, "dns_failing", &everywhere);
     problem_add(problem, "DNS: ");
-    if (unresolved > 0)
-        problem_add(problem, "the names of %u upstream%s are not resolved%s", unresolved,
-                    plural(unresolved), names > 0 ? "; " : "");
+    if (unresolved == 1)
+        problem_add(problem, "the name of %s is not resolved", example);
+    else if (unresolved > 1)
+        problem_add(problem, "the names of %u upstreams are not resolved, such as that of %s",
+                    unresolved, example);
+    if (unresolved > 0 && names > 0)
+        problem_add(problem, "; ");
     if (names > 0)
         problem_add(problem,
                     "look-ups of %" PRIu64 " name%s fail, and what they resolved to last serves"
@@ -203,8 +240,21 @@ static void find_dns(struct search *search)
                 search->config->resolver);
 }
 
-static void find_log(struct search *search, const char *which, const char *name, const char *target)
+/* Why it cannot be written. */
+static void add_error(struct problem *problem, int error)
 {
+    if (error == ENOSPC || error == EDQUOT)
+        problem_add(problem, "its disk is full: ");
+    if (error != 0)
+        problem_add(problem, "%s", strerror(error));
+    else
+        problem_add(problem, "its disk is full, or it went away");
+}
+
+static void find_log(struct search *search, unsigned index, const char *name, const char *target)
+{
+    static const char *const values[] = {"messages", "access"};
+    const char *which = values[index];
     const struct subject *process = the_process(search);
     uint64_t recent = lately(search, process, "log_lines_lost", which);
     uint64_t all = number_of(search, process, "log_lines_lost", which);
@@ -215,17 +265,17 @@ static void find_log(struct search *search, const char *which, const char *name,
         failing ? problem_new(search, SEVERITY_CRITICAL, "log_failing", &everywhere)
                 : problem_new(search, recent > 0 ? SEVERITY_WARNING : SEVERITY_NOTICE,
                               "log_lines_lost", &everywhere);
-    if (failing)
-        problem_add(problem,
-                    "The %s (%s) cannot be written: its disk is full, or it went away. Lines are"
-                    " kept until 1 MiB is full, and then they are lost",
-                    name, target);
-    else if (recent > 0)
+    if (failing) {
+        problem_add(problem, "The %s (%s) cannot be written: ", name, target);
+        add_error(problem, search->input->log_errors[index]);
+        problem_add(problem, ". Lines are kept until 1 MiB is full, and then they are lost");
+    } else if (recent > 0) {
         problem_add(problem, "Lines of the %s (%s) are lost: its disk or its reader is too slow",
                     name, target);
-    else
+    } else {
         problem_add(problem, "Lines of the %s (%s) were lost, but none in the last minute", name,
                     target);
+    }
     problem_add(problem, "; %" PRIu64 " lost in the last minute, %" PRIu64 " since the start",
                 recent, all);
 }
@@ -287,10 +337,11 @@ static void find_host(struct search *search, const struct subject *subject)
     if (host.pool == NULL)
         return;
     host.is_full = host.busy >= host.pool->limits.max_per_host;
+    /* What is the reason comes before what comes of it. */
     problems_of_dials(search, &host);
+    problems_of_sessions(search, &host);
     problems_of_speed(search, &host);
     problems_of_waits(search, &host);
-    problems_of_sessions(search, &host);
     problems_of_service(search, &host);
 }
 
@@ -332,8 +383,8 @@ static void find_all(struct search *search)
     find_clients(search);
     find_descriptors(search);
     find_dns(search);
-    find_log(search, "messages", "log", search->config->log);
-    find_log(search, "access", "access log", search->config->access_log);
+    find_log(search, 0, "log", search->config->log);
+    find_log(search, 1, "access log", search->config->access_log);
     find_life(search);
     for (size_t i = 0; i < search->subjects->count; i++) {
         if (search->subjects->list[i].kind == SUBJECT_HOST)

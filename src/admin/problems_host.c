@@ -1,6 +1,7 @@
 /* That clients wait for a host, why, and whether it is slow. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "admin/problems_internal.h"
 
@@ -22,6 +23,17 @@ static usec_t slow_for(const struct config_listener *listener)
 {
     usec_t quarter = listener->response_timeout / 4;
     return quarter > 0 && quarter < SLOW ? quarter : SLOW;
+}
+
+/* Is the host a listener's? */
+static bool serves(const struct search *search, const struct host *host, const char *listener)
+{
+    for (size_t i = 0; i < search->config->listener_count; i++) {
+        if (search->served[i].host == host->subject &&
+            strcmp(search->config->listeners[i].name, listener) == 0)
+            return true;
+    }
+    return false;
 }
 
 /* How long the exchanges of all listeners of a host take, by the slowest listener. */
@@ -49,6 +61,26 @@ static void find_speed(const struct search *search, const struct host *host, str
 static bool is_slow(const struct speed *speed)
 {
     return speed->listener != NULL && speed->half >= slow_for(speed->listener);
+}
+
+/* An exchange takes long too where its client is slow to send, or to take what comes. Of those that
+ * are under way now, are there more for which the upstream is waited for? Where that is not known
+ * it is taken for the reason. */
+static bool upstream_is_waited_for(const struct search *search, const struct host *host)
+{
+    const struct snapshot *snapshot = search->input->snapshot;
+    size_t clients = 0, upstream = 0;
+    if (snapshot == NULL || snapshot->sessions == NULL)
+        return true;
+    for (size_t i = 0; i < snapshot->session_count; i++) {
+        const struct snapshot_session *session = &snapshot->sessions[i];
+        if (session->conn == 0 || strcmp(session->state, "relaying") != 0 ||
+            !serves(search, host, session->listener))
+            continue;
+        clients += session->waits_for_client;
+        upstream += !session->waits_for_client;
+    }
+    return upstream > clients;
 }
 
 /* What makes clients wait now, with the key and the number. */
@@ -81,14 +113,19 @@ static void add_limit(struct search *search, const struct host *host, struct pro
                     limits->max_per_host);
 }
 
-static void add_advice(const struct host *host, const struct speed *speed, struct problem *problem)
+static void add_advice(const struct search *search, const struct host *host,
+                       const struct speed *speed, struct problem *problem)
 {
     char half[SPAN_TEXT_MAX];
     if (speed->listener == NULL || !host->is_full)
         return;
     problem_add(problem, "; half of the exchanges take up to %s: ", span_text(half, speed->half));
-    problem_add(problem, is_slow(speed) ? "the upstream is slow, and more connections may not help"
-                                        : "the pool is too small, or clients are too many");
+    if (!is_slow(speed))
+        problem_add(problem, "the pool is too small, or clients are too many");
+    else if (upstream_is_waited_for(search, host))
+        problem_add(problem, "the upstream is slow, and more connections may not help");
+    else
+        problem_add(problem, "clients are slow to send, or to take what they are sent");
 }
 
 static void find_waiting(struct search *search, const struct host *host, const struct speed *speed)
@@ -107,7 +144,7 @@ static void find_waiting(struct search *search, const struct host *host, const s
                     span_text(span, oldest));
     problem_add(problem, ": ");
     add_limit(search, host, problem);
-    add_advice(host, speed, problem);
+    add_advice(search, host, speed, problem);
     if (failed > 0)
         problem_add(problem,
                     ". %" PRIu64 " got none within timeout=%s, in the last minute, and an error"
@@ -137,7 +174,7 @@ static void find_waited(struct search *search, const struct host *host, const st
                 " max_per_host=%u",
                 deferred, all, host->place.upstream, span_text(half, median),
                 span_text(most, slowest), host->pool->limits.max_per_host);
-    add_advice(host, speed, problem);
+    add_advice(search, host, speed, problem);
     if (failed > 0)
         problem_add(problem, ". %" PRIu64 " got none in time, and an error instead", failed);
 }
@@ -182,7 +219,7 @@ void problems_of_speed(struct search *search, const struct host *host)
     bool pressed = host->is_full || host->waiting > 0 ||
                    lately(search, host->subject, "upstream_grants", "deferred") > 0;
     bool near = timeout > 0 && speed.most >= timeout / 2;
-    if (!near && !(pressed && is_slow(&speed)))
+    if ((!near && !(pressed && is_slow(&speed))) || !upstream_is_waited_for(search, host))
         return;
     struct problem *problem = problem_new(search, SEVERITY_WARNING, "upstream_slow", &host->place);
     problem_add(problem,

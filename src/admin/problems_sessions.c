@@ -26,7 +26,8 @@ static bool is_opaque(const struct config_listener *listener)
 /* A framed session that relays has a request under way, or is a tunnel. */
 static void count_session(const struct snapshot_session *session, struct quiet *quiet)
 {
-    bool responds = !is_opaque(quiet->listener) && strcmp(session->state, "relaying") == 0;
+    bool responds = !is_opaque(quiet->listener) && strcmp(session->state, "relaying") == 0 &&
+                    !session->waits_for_client;
     uint64_t *count = responds ? &quiet->upstream : &quiet->client;
     usec_t *longest = responds ? &quiet->upstream_longest : &quiet->client_longest;
     ++*count;
@@ -101,7 +102,8 @@ static void find_stuck(struct search *search, const struct host *host, const str
                                 host->place.tls};
     if (quiet->client == 0 || !host->is_full)
         return;
-    struct problem *problem = problem_new(search, SEVERITY_WARNING, "clients_stuck", &place);
+    struct problem *problem = problem_new(
+        search, host->waiting > 0 ? SEVERITY_CRITICAL : SEVERITY_WARNING, "clients_stuck", &place);
     problem_add(problem,
                 "%s%" PRIu64 " client%s of listener %s keep%s a connection to %s in which nothing"
                 " has moved for up to %s",

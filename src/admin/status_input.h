@@ -23,6 +23,7 @@ struct status_input {
     usec_t unanswered; /* since when the loop owes one; 0: it does not */
     usec_t now;        /* the clock that history_sample has */
     int64_t unix_now;  /* microseconds of Unix time */
+    int log_errors[2]; /* log_target_error */
     bool show_sessions;
 };
 

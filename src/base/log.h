@@ -87,6 +87,10 @@ struct log_stats {
 extern struct log_stats log_stats;
 extern const struct metric_set log_metrics;
 
+/* Why the messages (0) or the access log (1) cannot be written, as errno says it; 0: they can. Any
+ * thread. */
+int log_target_error(unsigned log);
+
 /* A finished access-log line of LOG_LINE_MAX bytes at most, with its final newline, the only one.
  */
 void log_access(const char *text, size_t length);

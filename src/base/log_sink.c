@@ -25,6 +25,8 @@
  * more reports than lines. */
 #define ROOM_AGAIN(ring) ((ring)->size / 16)
 
+static atomic_int errors[LOG_SINKS]; /* why it cannot be written, or 0 */
+
 void log_sink_init(struct log_sink *sink, char *bytes, size_t size)
 {
     log_ring_init(&sink->ring, bytes, size);
@@ -44,10 +46,17 @@ static void count_lost(struct log_sink *sink)
     atomic_fetch_add(&log_stats.lost[sink->index].value, 1);
 }
 
-static void set_failing(struct log_sink *sink, bool failing)
+/* 0: it is written again. */
+static void set_failing(struct log_sink *sink, int error)
 {
-    sink->failing = failing;
-    gauge_set(&log_stats.failing[sink->index], failing);
+    sink->failing = error != 0;
+    gauge_set(&log_stats.failing[sink->index], sink->failing);
+    atomic_store_explicit(&errors[sink->index], error, memory_order_relaxed);
+}
+
+int log_target_error(unsigned log)
+{
+    return atomic_load_explicit(&errors[log], memory_order_relaxed);
 }
 
 /* Where it goes */
@@ -109,7 +118,7 @@ static void set_descriptor(struct log_sink *sink, int fd)
     sink->dev = st.st_dev;
     sink->ino = st.st_ino;
     sink->started = 0; /* a line that the old one has in part is written whole */
-    set_failing(sink, false);
+    set_failing(sink, 0);
     sink->retry_at = 0;
 }
 
@@ -325,7 +334,7 @@ static void fail(struct log_sink *sink, int error)
         sink->started = 0;
     if (sink->failing)
         return;
-    set_failing(sink, true);
+    set_failing(sink, error);
     if (sink != &log_sinks[LOG_MESSAGES])
         log_error("the %s cannot be written: %s", sink->name, strerror(error));
 }
@@ -351,7 +360,7 @@ enum log_sink_state log_sink_flush(struct log_sink *sink, size_t mark)
         }
         ssize_t n = write_some(sink, pending);
         if (n > 0) {
-            set_failing(sink, false);
+            set_failing(sink, 0);
         } else if (n < 0 && errno == EAGAIN) {
             return LOG_SINK_BLOCKED;
         } else if (n == 0 || errno != EINTR) {

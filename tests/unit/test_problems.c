@@ -229,6 +229,31 @@ static void test_upstream_silent(void **state)
     assert_codes(NULL);
 }
 
+/* Staged: clients that never finish. The upstream is not to blame, neither for requests of which no
+ * more comes nor for exchanges that took long. */
+static void test_clients_silent(void **state)
+{
+    (void)state;
+    serve(20, 12 * USEC_PER_SEC);
+    for (size_t i = 0; i < 4; i++)
+        world->sessions[i] = (struct snapshot_session){.listener = "web",
+                                                       .client = "127.0.0.1:5003",
+                                                       .state = "relaying",
+                                                       .quiet = (usec_t)(6 + i) * USEC_PER_SEC,
+                                                       .waits_for_client = true,
+                                                       .conn = i + 1};
+    world->snapshot.sessions = world->sessions;
+    world->snapshot.session_count = 4;
+    fill(4, 3, 2 * USEC_PER_SEC);
+    assert_codes("clients_stuck", "clients_waiting", NULL);
+    assert_words(&problems.list[0], "4 clients of listener web keep a connection to " WORLD_WEB);
+    assert_words(&problems.list[1], "clients are slow to send, or to take what they are sent");
+    for (size_t i = 0; i < 4; i++)
+        world->sessions[i].waits_for_client = false;
+    assert_codes("upstream_slow", "upstream_slow", "clients_waiting", NULL);
+    assert_words(&problems.list[2], "the upstream is slow");
+}
+
 /* Staged: upstream down. */
 static void test_upstream_down(void **state)
 {
@@ -354,7 +379,7 @@ static void test_dns_gone(void **state)
     counter_add(&world->process.failures, 4);
     admin_world_dial_fails(world, &world->hosts[1], &unresolved);
     assert_codes("dns_failing", "dns_failing", NULL);
-    assert_words(&problems.list[0], "DNS: the names of 1 upstream are not resolved");
+    assert_words(&problems.list[0], "DNS: the name of " WORLD_RAW " is not resolved");
     assert_words(&problems.list[0], "; 4 of 4 look-ups of the last minute failed");
     assert_words(&problems.list[0], "/etc/resolv.conf");
     assert_words(&problems.list[1], "No connection to " WORLD_RAW " can be opened: its name is not"
@@ -411,20 +436,21 @@ static void test_clients_stuck(void **state)
     gauge_set(&world->raw.connections[WORLD_BUSY], 2);
     gauge_set(&world->raw.waiting, 1);
     world->hosts[1].oldest_wait = USEC_PER_SEC;
-    assert_codes("clients_waiting", "clients_stuck", NULL);
-    assert_string_equal(problems.list[1].listener, "raw");
-    assert_string_equal(problems.list[1].upstream, WORLD_RAW);
-    assert_words(&problems.list[1], "2 clients of listener raw keep a connection to " WORLD_RAW
+    assert_codes("clients_stuck", "clients_waiting", NULL);
+    assert_string_equal(problems.list[0].listener, "raw");
+    assert_string_equal(problems.list[0].upstream, WORLD_RAW);
+    assert_words(&problems.list[0], "2 clients of listener raw keep a connection to " WORLD_RAW
                                     " in which nothing has moved for up to 41 s (127.0.0.1:5001)");
-    assert_words(&problems.list[1], "all 2 are taken (max_per_host), and 1 other waits for one");
-    assert_words(&problems.list[1], "idle_timeout=300s ends them");
+    assert_words(&problems.list[0], "all 2 are taken (max_per_host), and 1 other waits for one");
+    assert_words(&problems.list[0], "idle_timeout=300s ends them");
+    assert_int_equal(problems.list[0].severity, SEVERITY_CRITICAL);
     world->sessions[0].conn = 0; /* it has none any more */
-    assert_codes("clients_waiting", "clients_stuck", NULL);
-    assert_words(&problems.list[1], "1 client of listener raw keeps a connection");
+    assert_codes("clients_stuck", "clients_waiting", NULL);
+    assert_words(&problems.list[0], "1 client of listener raw keeps a connection");
     world->snapshot.sessions = NULL;
     world->listeners[1].longest_quiet = 50 * USEC_PER_SEC;
-    assert_codes("clients_waiting", "clients_stuck", NULL);
-    assert_words(&problems.list[1], "At least 1 client of listener raw keeps");
+    assert_codes("clients_stuck", "clients_waiting", NULL);
+    assert_words(&problems.list[0], "At least 1 client of listener raw keeps");
 }
 
 /* Clients that take all places, and ask for nothing. */
@@ -432,12 +458,16 @@ static void test_max_clients(void **state)
 {
     (void)state;
     gauge_set(&world->process.clients, 100);
-    world->sessions[0] = (struct snapshot_session){
-        .listener = "web", .state = "reading", .quiet = 20 * USEC_PER_SEC};
+    world->sessions[0] = (struct snapshot_session){.listener = "web",
+                                                   .client = "127.0.0.1:5002",
+                                                   .state = "reading",
+                                                   .quiet = 20 * USEC_PER_SEC};
     world->snapshot.sessions = world->sessions;
     world->snapshot.session_count = 1;
     assert_one("limit_reached", SEVERITY_CRITICAL, "100 clients are connected", "max_clients=100",
-               "1 of these clients has moved nothing for 5 s", NULL);
+               "1 of these clients has moved nothing for 5 s or longer, 1 of them in listener web"
+               " (such as 127.0.0.1:5002)",
+               NULL);
     assert_place(NULL, NULL, NULL);
     gauge_set(&world->process.clients, 60);
     counter_add(&world->process.max_clients_reached, 2);
@@ -466,6 +496,12 @@ static void test_log(void **state)
                "its disk is full", "0 lost in the last minute", NULL);
     counter_add(&world->process.lines_lost[1], 5);
     assert_one("log_failing", SEVERITY_CRITICAL, "5 lost in the last minute", NULL);
+    world->input.log_errors[1] = ENOSPC;
+    assert_one("log_failing", SEVERITY_CRITICAL, "its disk is full: No space left on device. ",
+               NULL);
+    world->input.log_errors[1] = EIO;
+    assert_one("log_failing", SEVERITY_CRITICAL, "written: Input/output error. Lines", NULL);
+    world->input.log_errors[1] = 0;
     gauge_set(&world->process.failing[1], 0);
     assert_one("log_lines_lost", SEVERITY_WARNING, "access log", "5 lost in the last minute", NULL);
     admin_world_pass(world, 70 * USEC_PER_SEC);
@@ -581,6 +617,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_upstream_slow, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_slow_without_pressure, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_hosts_of_one_name, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_clients_silent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_upstream_silent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_upstream_down, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_upstream_down_by_fail_after, set_up, tear_down),
