@@ -99,8 +99,8 @@ _kaproxyctl()
             pools | hosts | listeners) candidates+=(--json --names) ;;
             sessions | log-level) candidates+=(--json) ;;
             top) candidates+=(--batch --count --interval) ;;
-            pause | resume | reconnect) candidates+=(--json --pool --host --listener) ;;
-            drain) candidates+=(--json --pool --host --listener --wait --no-wait --timeout) ;;
+            resume | reconnect) candidates+=(--json --pool --host --listener) ;;
+            pause | drain) candidates+=(--json --pool --host --listener --wait --no-wait --timeout) ;;
             esac
         fi
         ;;

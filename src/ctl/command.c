@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "ctl/ask.h"
@@ -84,18 +85,21 @@ int command_log_level(const struct client *client, const struct options *options
     return options_refuse("\"%s\" is not error, warning, notice, info or debug", options->argument);
 }
 
-/* What is still in use of what drains. */
+/* What is still in use of what is paused, or drains. */
 struct rest {
+    const char *state;
     double count;
     const char *what;
-    unsigned rows, draining; /* that were meant, and of which /status says that they drain */
+    unsigned so; /* of how many rows that were meant /status has that state */
+    double pid;  /* of the kaproxy that was asked; 0: not known yet */
 };
 
 /* As kaproxy takes it: with the scheme or without it. */
 static bool is_upstream(const char *upstream, const char *host)
 {
     const char *address = strstr(upstream, "://");
-    return strcmp(upstream, host) == 0 || (address != NULL && strcmp(address + 3, host) == 0);
+    return strcasecmp(upstream, host) == 0 ||
+           (address != NULL && strcasecmp(address + 3, host) == 0);
 }
 
 static bool is_meant(const json_t *row, const struct options *options, bool is_listener)
@@ -107,24 +111,24 @@ static bool is_meant(const json_t *row, const struct options *options, bool is_l
            (options->host == NULL || is_upstream(figure_text(row, "upstream"), options->host));
 }
 
-static struct rest count_rest(const json_t *status, const struct options *options)
+static void count_rest(struct rest *rest, const json_t *status, const struct options *options)
 {
-    bool of_listeners = options->pool == NULL && options->host == NULL;
+    bool of_listeners =
+        strcmp(rest->state, "draining") == 0 && options->pool == NULL && options->host == NULL;
     const json_t *list = json_object_get(status, of_listeners ? "listeners" : "hosts");
-    struct rest rest = {.what = of_listeners ? "session" : "connection"};
+    rest->what = of_listeners ? "session" : "connection";
+    rest->count = rest->so = 0;
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *row = json_array_get(list, i);
         if (!is_meant(row, options, of_listeners))
             continue;
-        rest.rows++;
-        rest.draining += strcmp(figure_text(row, "state"), "draining") == 0;
+        rest->so += strcmp(figure_text(row, "state"), rest->state) == 0;
         if (of_listeners)
-            rest.count += figure_number(row, "metrics.sessions");
+            rest->count += figure_number(row, "metrics.sessions");
         else
-            rest.count += figure_number(row, "metrics.connections.busy") +
-                          figure_number(row, "metrics.connections.held");
+            rest->count += figure_number(row, "metrics.connections.busy") +
+                           figure_number(row, "metrics.connections.held");
     }
-    return rest;
 }
 
 static void show_rest(const struct rest *rest, bool is_terminal, double *last)
@@ -135,35 +139,41 @@ static void show_rest(const struct rest *rest, bool is_terminal, double *last)
     *last = rest->count;
 }
 
-/* One look at /status. EXIT_WAITED: go on. */
+/* One look at /status. EXIT_WAITED: go on. Another kaproxy than the one that was asked knows
+ * nothing of it, though nothing is in use there. */
 static int look_once(const struct client *client, const struct options *options, struct rest *rest)
 {
     json_t *status;
     int result = ask_status(client, ASK_STATUS, &status);
     if (result != EXIT_DONE)
         return result;
-    unsigned before = rest->draining;
-    *rest = count_rest(status, options);
+    double pid = figure_number(status, "kaproxy.pid");
+    bool is_another = rest->pid != 0 && pid != rest->pid;
+    unsigned before = rest->so;
+    rest->pid = pid;
+    count_rest(rest, status, options);
     json_decref(status);
-    if (rest->count == 0)
-        return EXIT_DONE;
-    if (before > 0 && rest->draining == 0) {
-        ask_complain("it was resumed while it drained");
+    if (is_another) {
+        ask_complain("kaproxy was started again meanwhile, and has forgotten it");
         return EXIT_REFUSED;
     }
-    return EXIT_WAITED;
+    if (before > 0 && rest->so == 0) {
+        ask_complain("it was resumed meanwhile");
+        return EXIT_REFUSED;
+    }
+    return rest->count == 0 ? EXIT_DONE : EXIT_WAITED;
 }
 
-static int wait_until_unused(const struct client *client, const struct options *options)
+static int wait_until_unused(const struct client *client, const struct options *options,
+                             struct rest *rest)
 {
     bool is_terminal = isatty(STDERR_FILENO) == 1;
     usec_t until = options->timeout == 0 ? INT64_MAX : client_now() + options->timeout;
-    struct rest rest = {.count = 0};
     double last = -1;
     int result;
     fflush(stdout);
-    while ((result = look_once(client, options, &rest)) == EXIT_WAITED) {
-        show_rest(&rest, is_terminal, &last);
+    while ((result = look_once(client, options, rest)) == EXIT_WAITED) {
+        show_rest(rest, is_terminal, &last);
         usec_t left = until - client_now();
         if (left <= 0)
             break;
@@ -172,8 +182,9 @@ static int wait_until_unused(const struct client *client, const struct options *
     if (is_terminal && last >= 0)
         fputs("\r\033[K", stderr);
     if (result == EXIT_WAITED)
-        fprintf(stderr, "kaproxyctl: %.0f %s%s still in use after %.3g s\n", rest.count, rest.what,
-                rest.count == 1 ? " is" : "s are", (double)options->timeout / (double)USEC_PER_SEC);
+        fprintf(stderr, "kaproxyctl: %.0f %s%s still in use after %.3g s\n", rest->count,
+                rest->what, rest->count == 1 ? " is" : "s are",
+                (double)options->timeout / (double)USEC_PER_SEC);
     else if (result == EXIT_DONE && (options->given & OPTION_JSON) == 0)
         puts("Nothing is in use there any more.");
     return result;
@@ -181,8 +192,19 @@ static int wait_until_unused(const struct client *client, const struct options *
 
 int command_drain(const struct client *client, const struct options *options)
 {
+    struct rest rest = {.state = "draining"};
     int result = command_run(client, options);
     if (result != EXIT_DONE || (options->given & OPTION_NO_WAIT) != 0)
         return result;
-    return wait_until_unused(client, options);
+    return wait_until_unused(client, options, &rest);
+}
+
+/* The clients of a listener that is paused may have connections: they are not told from others'. */
+int command_pause(const struct client *client, const struct options *options)
+{
+    struct rest rest = {.state = "paused"};
+    int result = command_run(client, options);
+    if (result != EXIT_DONE || (options->given & OPTION_NO_WAIT) != 0 || options->listener != NULL)
+        return result;
+    return wait_until_unused(client, options, &rest);
 }

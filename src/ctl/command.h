@@ -5,9 +5,13 @@
 #include "ctl/client.h"
 #include "ctl/options.h"
 
-/* pause, resume, reconnect: the verb's name is the path. */
+/* resume, reconnect: the verb's name is the path. */
 int command_run(const struct client *client, const struct options *options);
+
+/* These wait then, until nothing is in use where it holds. */
+int command_pause(const struct client *client, const struct options *options);
 int command_drain(const struct client *client, const struct options *options);
+
 int command_log_level(const struct client *client, const struct options *options);
 
 #endif

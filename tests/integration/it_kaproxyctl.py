@@ -105,7 +105,7 @@ def commands(t):
     for verb in "pause", "resume", "reconnect", "log-level":
         server.answers["/" + verb] = response(202, {"result": verb, "text": f"{verb}: 2 hosts",
                                                     "matched": 2, "busy": 1})
-    t.equal(run("-s", server.place, "pause"), (DONE, "pause: 2 hosts\n", ""), "pause")
+    t.equal(run("-s", server.place, "pause", "--no-wait"), (DONE, "pause: 2 hosts\n", ""), "pause")
     run("-s", server.place, "resume", "--pool", "a b&c", "--host", "http://[::1]:80")
     run("-s", server.place, "reconnect", "--listener=ü")
     code, out, _ = run("-s", server.place, "log-level", "debug", "-j")
@@ -183,9 +183,80 @@ def drain_ends(t):
             row["state"] = "open"
     server.answers["/status"] = resumed
     t.equal(run("-s", server.place, "drain"),
-            (REFUSED, "web drains\n", "kaproxyctl: it was resumed while it drained\n"), "resumed")
+            (REFUSED, "web drains\n", "kaproxyctl: it was resumed meanwhile\n"), "resumed")
     server.answers["/status"] = lambda server, connection: None
     t.equal(run("-s", server.place, "drain")[0], UNREACHABLE, "gone")
+
+
+def pausing(server, rest, changes=None):
+    """The server pauses: each look at /status sees one connection less of `rest`."""
+    server.answers["/pause"] = response(202, {"result": "paused", "text": "2 hosts are paused"})
+    for row in server.status["hosts"]:
+        row["state"] = "paused"
+
+    def answer(server, connection):
+        rest.append(max(rest[-1] - 1, 0))
+        connections = server.status["hosts"][0]["metrics"]["connections"]
+        connections["busy"], connections["held"] = rest[-1] - rest[-1] // 2, rest[-1] // 2
+        connection.sendall(response(200, server.status))
+        if changes is not None:
+            changes(server.status)
+    server.answers["/status"] = answer
+
+
+@test("pause waits until no connection is in use there; for a listener it does not wait")
+def pause(t):
+    server = admin(t)
+    ended = "2 hosts are paused\nNothing is in use there any more.\n"
+    for scope in [], ["--pool", "default"], ["--host", "HTTP://192.0.2.1:80"]:
+        rest = [3]
+        pausing(server, rest)
+        t.equal(run("-s", server.place, "pause", *scope), (DONE, ended, ""), f"pause {scope}")
+        t.equal(rest, [3, 2, 1, 0], f"looks at /status of pause {scope}")
+    rest = [9]
+    pausing(server, rest)
+    t.equal(run("-s", server.place, "pause", "--pool", "cache"), (DONE, ended, ""), "another one")
+    t.equal(len(rest), 2, "looks")
+    for option in ["--no-wait"], ["--listener", "web"]:
+        t.equal(run("-s", server.place, "pause", *option)[:2], (DONE, "2 hosts are paused\n"), option)
+        t.equal(len(rest), 2, f"looks with {option}")
+    pausing(server, [10 ** 6])
+    code, out, err = run("-s", server.place, "pause", "--timeout", "0.1")
+    t.equal((code, out), (WAITED, "2 hosts are paused\n"), "--timeout")
+    t.check(err.endswith(" connections are still in use after 0.1 s\n"), f"said {err!r}")
+
+
+@test("pause ends when it is resumed, and when kaproxy is started again, with nothing in use there")
+def pause_ends(t):
+    def resume(status):
+        for row in status["hosts"]:
+            row["state"] = "open"
+
+    def restart(status):
+        status["kaproxy"]["pid"] += 1
+        resume(status)
+
+    for change, rest, why in ((resume, 10 ** 6, "it was resumed meanwhile"),
+                              (restart, 2, "kaproxy was started again meanwhile, and has forgotten it")):
+        server = admin(t, over_unix=False)
+        pausing(server, [rest], change)
+        t.equal(run("-s", server.place, "pause"),
+                (REFUSED, "2 hosts are paused\n", f"kaproxyctl: {why}\n"), why)
+
+
+@test("a state that is told late, as it may be, ends no wait")
+def told_late(t):
+    server = admin(t)
+    states = ["open", "open", "paused"]
+
+    def change(status):
+        status["hosts"][0]["state"] = states.pop(0) if len(states) > 1 else states[0]
+
+    rest = [5]
+    pausing(server, rest, change)
+    server.status["hosts"][0]["state"] = "open"
+    t.equal(run("-s", server.place, "pause", "--pool", "default")[0], DONE, "status")
+    t.equal(rest, [5, 4, 3, 2, 1, 0], "looks")
 
 
 @test("where the server is: --socket, $KAPROXY_ADMIN, -c, $RUNTIME_DIRECTORY")
@@ -366,7 +437,7 @@ def command_line(t):
         t.check(verb in out, f"{verb} is not in the help")
     t.check(run("--version")[1].startswith("kaproxyctl "), "--version")
     for arguments in ([], ["nothing"], ["status", "more"], ["log-level"], ["log-level", "loud"],
-                      ["status", "--pool", "x"], ["pause", "--wait"], ["drain", "--timeout", "x"],
+                      ["status", "--pool", "x"], ["reconnect", "--wait"], ["drain", "--timeout", "x"],
                       ["top", "-n", "0"], ["top", "-n", "-1"], ["drain", "--timeout", "nan"],
                       ["pause", "--pool", ""], ["pause", "--listener", "a", "--pool", "b"],
                       ["--nonsense"], ["pause", "--pool"], ["-s", "nowhere", "status"]):
@@ -403,7 +474,8 @@ def itself(t):
     t.equal((session["listener"], session["conn"]), ("main", 1), "the session")
     t.equal(ctl("top", "-b", "-n", "1")[0], DONE, "top")
     t.equal(ctl("pause", "--pool", "nope")[0], REFUSED, "a pool that is not there")
-    t.equal(json.loads(ctl("pause", "-j")[1])["busy"], 1, "busy")
+    t.equal(json.loads(ctl("pause", "-j", "--no-wait")[1])["busy"], 1, "busy")
+    t.equal(ctl("pause", "--timeout", "0.1")[0], WAITED, "pause while a client has a connection")
     t.equal(json.loads(ctl("hosts", "-j")[1])[0]["state"], "paused", "state")
     for command in (["resume"], ["reconnect", "--host", upstream.endpoint],
                     ["log-level", "debug"]):
