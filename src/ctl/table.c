@@ -5,7 +5,7 @@
 
 #include "ctl/text.h"
 
-#define NARROW 16 /* of what shrinks */
+#define NARROW 16 /* of what shrinks, once nothing more can be left out */
 #define GAP    2
 
 static const char *const codes[] = {[COLOUR_BOLD] = "\033[1m",
@@ -88,21 +88,25 @@ static unsigned total(const struct table *table, const unsigned widths[TABLE_COL
     return sum < GAP ? 0 : sum - GAP;
 }
 
-/* Takes `excess` columns from the widest that shrinks, as often as it takes. */
-static void shrink(const struct table *table, unsigned widths[TABLE_COLUMNS_MAX], unsigned excess)
+/* Takes `excess` columns from the widest that shrinks, as often as it takes: as long as they have
+ * their least width, or even NARROW. Returns what it did not find. */
+static unsigned shrink(const struct table *table, unsigned widths[TABLE_COLUMNS_MAX],
+                       unsigned excess, bool to_narrow)
 {
     while (excess > 0) {
         size_t widest = table->column_count;
         for (size_t i = 0; i < table->column_count; i++) {
-            if (table->columns[i].shrinks && widths[i] > NARROW &&
+            unsigned least = table->columns[i].least;
+            if (least > 0 && widths[i] > (to_narrow ? NARROW : least) &&
                 (widest == table->column_count || widths[i] > widths[widest]))
                 widest = i;
         }
         if (widest == table->column_count)
-            return;
+            break;
         widths[widest]--;
         excess--;
     }
+    return excess;
 }
 
 /* How narrow it can be without leaving a column out. */
@@ -110,7 +114,7 @@ static unsigned narrowest(const struct table *table, const unsigned widths[TABLE
 {
     unsigned narrow[TABLE_COLUMNS_MAX];
     memcpy(narrow, widths, sizeof(narrow));
-    shrink(table, narrow, UINT_MAX);
+    (void)shrink(table, narrow, UINT_MAX, false);
     return total(table, narrow);
 }
 
@@ -129,7 +133,8 @@ static void fit(const struct table *table, unsigned widths[TABLE_COLUMNS_MAX], u
         widths[least] = 0;
     }
     unsigned sum = total(table, widths);
-    shrink(table, widths, sum > width ? sum - width : 0);
+    unsigned excess = shrink(table, widths, sum > width ? sum - width : 0, false);
+    (void)shrink(table, widths, excess, true);
 }
 
 static void pad(FILE *out, unsigned count)

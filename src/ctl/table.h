@@ -26,7 +26,7 @@ void look_line(FILE *out, const struct look *look, enum colour colour, const cha
 struct column {
     const char *title;
     bool is_number; /* aligned on the right */
-    bool shrinks;   /* to 16 columns, where there is no room */
+    unsigned least; /* how narrow it gets before others are left out; 0: it does not shrink */
     unsigned rank;  /* 0: always shown; the highest are left out first */
 };
 

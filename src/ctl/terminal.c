@@ -22,18 +22,34 @@ static bool is_dumb(void)
     return term == NULL || *term == '\0' || strcmp(term, "dumb") == 0;
 }
 
+/* COLUMNS; 0: it says nothing. */
+static unsigned wanted_columns(void)
+{
+    const char *text = getenv("COLUMNS");
+    char *end;
+    unsigned long columns = text == NULL ? 0 : strtoul(text, &end, 10);
+    return columns > 0 && columns < 10000 && *end == '\0' ? (unsigned)columns : 0;
+}
+
 struct look terminal_look(void)
 {
-    struct winsize size;
     const char *plain = getenv("NO_COLOR");
     struct look look = {.width = 0};
     if (isatty(STDOUT_FILENO) != 1)
         return look;
     look.colour = (plain == NULL || *plain == '\0') && !is_dumb();
-    look.width = 80;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-        look.width = size.ws_col;
+    look.width = wanted_columns();
+    if (look.width == 0)
+        look.width = terminal_columns();
     return look;
+}
+
+unsigned terminal_columns(void)
+{
+    struct winsize size;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+        return size.ws_col;
+    return 80;
 }
 
 unsigned terminal_rows(void)

@@ -8,10 +8,12 @@
 
 #include "ctl/table.h"
 
-/* As wide as standard output is, with colours, if that is a terminal (and NO_COLOR is not set). */
+/* As wide as standard output is, or as COLUMNS says, with colours, if that is a terminal (and
+ * NO_COLOR is not set). */
 struct look terminal_look(void);
 
-/* Rows of the terminal; 24 where it does not say. */
+/* Columns and rows of the terminal; 80 and 24 where it does not say. */
+unsigned terminal_columns(void);
 unsigned terminal_rows(void);
 
 /* Are standard input and output one that can be drawn on? */

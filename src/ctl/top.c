@@ -183,6 +183,7 @@ static void draw(struct top *top)
 {
     struct look look = terminal_look();
     size_t rows = terminal_rows();
+    look.width = terminal_columns(); /* of now: it may have changed since COLUMNS was set */
     struct sheet head, body, screen;
     sheet_begin(&head);
     sheet_begin(&body);

@@ -6,6 +6,11 @@
 #include "ctl/figures.h"
 #include "ctl/text.h"
 
+/* How narrow columns get. What tells rows apart stands whole, as far as it can. */
+#define NARROW  16
+#define CLIENTS 21 /* 255.255.255.255:65535 */
+#define NAMES   44
+
 const struct view_order view_host_orders[VIEW_HOST_ORDERS] = {{"name", NULL},
                                                               {"waiting", "metrics.waiting"},
                                                               {"in use", "metrics.connections"},
@@ -226,11 +231,9 @@ void view_summary(FILE *out, const json_t *status, const struct look *look)
 void view_pools(FILE *out, const json_t *status, const struct look *look)
 {
     static const struct column columns[] = {
-        {"POOL", false, true, 0},         {"IN USE", true, false, 0},
-        {"HELD", true, false, 3},         {"CONNECTING", true, false, 3},
-        {"IDLE", true, false, 0},         {"WAITING", true, false, 0},
-        {"MAX PER HOST", true, false, 1}, {"MAX OPEN", true, false, 1},
-        {"MAX WAITING", true, false, 2}};
+        {"POOL", false, NARROW, 0},   {"IN USE", true, 0, 0},   {"HELD", true, 0, 3},
+        {"CONNECTING", true, 0, 3},   {"IDLE", true, 0, 0},     {"WAITING", true, 0, 0},
+        {"MAX PER HOST", true, 0, 1}, {"MAX OPEN", true, 0, 1}, {"MAX WAITING", true, 0, 2}};
     const json_t *pools = json_object_get(status, "pools");
     struct table table;
     table_begin(&table, columns, ARRAY_LEN(columns));
@@ -274,12 +277,10 @@ static void add_addresses(struct table *table, const json_t *addresses)
 void view_listeners(FILE *out, const json_t *status, const struct look *look)
 {
     static const struct column columns[] = {
-        {"LISTENER", false, true, 0},    {"STATE", false, false, 0},
-        {"ADDRESSES", false, true, 4},   {"UPSTREAM", false, true, 2},
-        {"POOL", false, true, 3},        {"SESSIONS", true, false, 0},
-        {"CLIENTS/S", true, false, 0},   {"BYTES/S", true, false, 1},
-        {"HALF WITHIN", true, false, 1}, {"99 % WITHIN", true, false, 1},
-        {"OLDEST", true, false, 2},      {"QUIET", true, false, 3}};
+        {"LISTENER", false, NARROW, 0}, {"STATE", false, 0, 0},     {"ADDRESSES", false, NARROW, 4},
+        {"UPSTREAM", false, NARROW, 2}, {"POOL", false, NARROW, 3}, {"SESSIONS", true, 0, 0},
+        {"CLIENTS/S", true, 0, 0},      {"BYTES/S", true, 0, 1},    {"HALF WITHIN", true, 0, 1},
+        {"99 % WITHIN", true, 0, 1},    {"OLDEST", true, 0, 2},     {"QUIET", true, 0, 3}};
     const json_t *listeners = json_object_get(status, "listeners");
     struct table table;
     table_begin(&table, columns, ARRAY_LEN(columns));
@@ -365,15 +366,21 @@ static void add_host(struct table *table, const json_t *host, double now)
 void view_hosts(FILE *out, const json_t *status, const struct look *look,
                 const struct view_order *order)
 {
-    static const struct column columns[] = {
-        {"UPSTREAM", false, true, 0},  {"POOL", false, true, 4},
-        {"STATE", false, false, 0},    {"IN USE", true, false, 0},
-        {"HELD", true, false, 5},      {"CONNECTING", true, false, 6},
-        {"IDLE", true, false, 1},      {"MAX", true, false, 3},
-        {"WAITING", true, false, 0},   {"LONGEST", true, false, 3},
-        {"GRANTS/S", true, false, 1},  {"REUSED", true, false, 2},
-        {"99 % WAIT", true, false, 5}, {"FAILURES/S", true, false, 2},
-        {"LAST ERROR", false, true, 7}};
+    static const struct column columns[] = {{"UPSTREAM", false, NAMES, 0},
+                                            {"POOL", false, NARROW, 4},
+                                            {"STATE", false, 0, 0},
+                                            {"IN USE", true, 0, 0},
+                                            {"HELD", true, 0, 5},
+                                            {"CONNECTING", true, 0, 6},
+                                            {"IDLE", true, 0, 1},
+                                            {"MAX", true, 0, 3},
+                                            {"WAITING", true, 0, 0},
+                                            {"LONGEST", true, 0, 3},
+                                            {"GRANTS/S", true, 0, 1},
+                                            {"REUSED", true, 0, 2},
+                                            {"99 % WAIT", true, 0, 5},
+                                            {"FAILURES/S", true, 0, 2},
+                                            {"LAST ERROR", false, NARROW, 7}};
     const json_t *hosts = json_object_get(status, "hosts");
     double now = figure_number(status, "kaproxy.now");
     struct place_in_order *rows = sorted(hosts, order);
@@ -397,11 +404,9 @@ void view_sessions(FILE *out, const json_t *status, const struct look *look,
                    const struct view_order *order)
 {
     static const struct column columns[] = {
-        {"AGE", true, false, 0},         {"STATE", false, false, 0},
-        {"LISTENER", false, true, 1},    {"CLIENT", false, true, 0},
-        {"QUIET", true, false, 0},       {"WAITING", true, false, 2},
-        {"FROM CLIENT", true, false, 3}, {"TO CLIENT", true, false, 3},
-        {"CONN", true, false, 4}};
+        {"AGE", true, 0, 0},           {"STATE", false, 0, 0},    {"LISTENER", false, NARROW, 1},
+        {"CLIENT", false, CLIENTS, 0}, {"QUIET", true, 0, 0},     {"WAITING", true, 0, 2},
+        {"FROM CLIENT", true, 0, 3},   {"TO CLIENT", true, 0, 3}, {"CONN", true, 0, 4}};
     const json_t *sessions = json_object_get(status, "sessions");
     struct place_in_order *rows = sorted(sessions, order);
     struct table table;

@@ -249,6 +249,34 @@ def tables(t):
     t.check("Connection refused" in shown(200), "the last error is not there")
 
 
+@test("the names that tell rows apart are cut last; COLUMNS says how wide it is to be")
+def names(t):
+    server = admin(t)
+    name = "https://api-0123456789.example.com:8443"
+    server.status["hosts"][0]["upstream"] = name
+
+    def shown(columns, **variables):
+        screen = Screen(t, [CTL, "-s", server.place, "hosts"], columns=columns,
+                        env=environment(NO_COLOR="1", **variables))
+        screen.wait_end()
+        wait_until(lambda: screen.text.count("\n") == 3, "all lines")
+        return screen.text.splitlines()
+
+    for columns in 72, 80, 100, 160:
+        lines = shown(columns)
+        t.check(lines[1].startswith(name + " "), f"in {columns} columns: {lines}")
+        t.check("WAITING" in lines[0], f"in {columns} columns: {lines}")
+    t.check("WAITING" in shown(48)[0], "what is always shown gives way to a name")
+    t.check(shown(48)[1].startswith("https://api-0"), "nothing is left of the name")
+    for columns, width in ("50", 50), ("0", 160), ("x", 160), ("100000", 160):
+        longest = max(map(len, shown(160, COLUMNS=columns)))
+        t.check(longest <= width and (width == 50 or longest > 100), f"COLUMNS={columns}: {longest}")
+    screen = Screen(t, [CTL, "-s", server.place, "top"], columns=100, env=environment(COLUMNS="30"))
+    screen.wait_for(name)  # which goes by the terminal, as its size may change
+    screen.type("q")
+    t.equal(screen.wait_end(), 0, "status")
+
+
 @test("completion by Tab in an interactive bash")
 def completion(t):
     if shutil.which("bash") is None:
