@@ -70,9 +70,16 @@ int ask_status(const struct client *client, const char *target, json_t **value)
     return result;
 }
 
+/* In ASCII: there are characters beyond that which a terminal takes for a command. */
 int ask_print(const json_t *value)
 {
-    if (json_dumpf(value, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(16) | JSON_ENCODE_ANY) < 0)
+    if (value == NULL) {
+        ask_complain("the answer does not have what was asked for");
+        return EXIT_UNREACHABLE;
+    }
+    if (json_dumpf(value, stdout,
+                   JSON_INDENT(2) | JSON_REAL_PRECISION(16) | JSON_ENCODE_ANY | JSON_ENSURE_ASCII) <
+        0)
         return EXIT_UNREACHABLE;
     putchar('\n');
     return EXIT_DONE;

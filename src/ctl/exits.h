@@ -5,7 +5,7 @@
 enum exits {
     EXIT_DONE = 0,
     EXIT_REFUSED = 1,     /* by kaproxy; status --check: something critical is wrong */
-    EXIT_USAGE = 2,       /* of kaproxyctl */
+    EXIT_USAGE = 2,       /* of kaproxyctl; status --check: there is a warning */
     EXIT_UNREACHABLE = 3, /* no answer, or none of kaproxy's */
     EXIT_WAITED = 4       /* it was too long until nothing was in use */
 };

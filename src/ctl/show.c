@@ -10,11 +10,11 @@
 #include "ctl/text.h"
 #include "ctl/views.h"
 
-static bool has_critical(const json_t *status)
+static bool has(const json_t *status, const char *severity)
 {
     const json_t *problems = json_object_get(status, "problems");
     for (size_t i = 0; i < json_array_size(problems); i++) {
-        if (strcmp(figure_text(json_array_get(problems, i), "severity"), "critical") == 0)
+        if (strcmp(figure_text(json_array_get(problems, i), "severity"), severity) == 0)
             return true;
     }
     return false;
@@ -34,8 +34,10 @@ int show_status(const struct client *client, const struct options *options)
         putchar('\n');
         view_summary(stdout, status, &look);
     }
-    if (result == EXIT_DONE && (options->given & OPTION_CHECK) != 0 && has_critical(status))
-        result = EXIT_REFUSED;
+    if (result == EXIT_DONE && (options->given & OPTION_CHECK) != 0)
+        result = has(status, "critical")  ? EXIT_REFUSED
+                 : has(status, "warning") ? EXIT_USAGE
+                                          : EXIT_DONE;
     json_decref(status);
     return result;
 }

@@ -42,7 +42,10 @@ def status(t):
     t.equal(lines[6], "12.5 clients/s, 5.0 grants/s, 0 dials/s, 1.5 failures/s, 2.0 KiB/s")
     t.equal(run("-s", server.place, "status", "--check")[0], REFUSED, "--check")
     del server.status["problems"][0]
-    t.equal(run("-s", server.place, "status", "--check")[0], DONE, "--check without it")
+    t.equal(run("-s", server.place, "status", "--check")[0], DONE, "--check of a notice")
+    server.status["problems"][0]["severity"] = "warning"
+    t.equal(run("-s", server.place, "status", "--check")[0], USAGE, "--check of a warning")
+    t.equal(run("-s", server.place, "status")[0], DONE, "a warning without --check")
     server.status["problems"] = []
     t.equal(run("-s", server.place, "status")[1].splitlines()[0], "No problems.")
 
@@ -415,6 +418,9 @@ def strange(t):
         for verb in "status", "pools", "hosts", "listeners", "sessions":
             t.equal(run("-s", server.place, verb)[::2], (DONE, ""), f"{verb} of {value!r:.40}")
         t.equal(run("-s", server.place, "top", "-b", "-n", "1")[::2], (DONE, ""), "top")
+    server.status = {}
+    t.equal(run("-s", server.place, "hosts", "--json"),
+            (UNREACHABLE, "", "kaproxyctl: the answer does not have what was asked for\n"), "--json")
 
 
 @test("control characters in what is shown are question marks")
@@ -426,6 +432,9 @@ def control_characters(t):
     t.equal(run("-s", server.place, "status", LC_ALL="C")[1].splitlines()[0],
             "notice    a?[2J????????b ??", "in the locale C")
     t.equal(run("-s", server.place, "pools", "--names")[1].splitlines()[0], "x?]0;y?")
+    code, out, _ = run("-s", server.place, "status", "--json")
+    t.check(out.isascii() and "\x1b" not in out, "JSON with characters that a terminal obeys")
+    t.equal((code, json.loads(out)), (DONE, server.status), "and nothing is lost")
 
 
 @test("the command line: help, version, and mistakes with status 2")
