@@ -1,111 +1,94 @@
-# Completion of kaproxyctl(8) for bash. Names are those of the kaproxy that runs.
+# Completion of kaproxyctl(8) for bash. Verbs and options are asked of the program, names of pools,
+# upstreams and listeners of the kaproxy that runs, by the -s or -c on the line.
 
-# Sets the array `words`: those up to the cursor, which bash takes apart at COMP_WORDBREAKS (unix:/X,
-# --pool=X), put together again.
-_kaproxyctl_words()
-{
-    local line=${COMP_LINE:0:COMP_POINT}
-    read -ra words <<<"$line"
-    [[ $line == *[[:space:]] ]] && words+=("")
-    return 0
+# Lines that kaproxyctl writes and that begin with the word. A colon is a word of its own to
+# readline, unless it is quoted: what is before the last one must not be repeated. What a shell would
+# not take for a word is none of kaproxy.ini's names.
+_kaproxyctl_take() { # WORD ARGUMENT...
+    local word=$1 line before=
+    shift
+    if [[ $COMP_WORDBREAKS == *:* && $word == *:* ]]; then
+        before=${word%:*}:
+    fi
+    COMPREPLY=()
+    while IFS= read -r line; do
+        if [[ $line == "$word"* && $line != *[!][A-Za-z0-9._:/%+=-]* ]]; then
+            COMPREPLY+=("$again${line#"$before"}")
+        fi
+    done < <("$program" "${where[@]}" --max-time 1 "$@" 2>/dev/null)
 }
 
-# The names in a list, asked for with those options of the line that say where kaproxy is.
-_kaproxyctl_names()
-{
-    local where=() i
+# What was typed, with the words together again that readline has cut at '=' and ':'.
+_kaproxyctl_words() {
+    local i
+    words=()
+    for ((i = 0; i <= COMP_CWORD; i++)); do
+        local word=${COMP_WORDS[i]} last=$((${#words[@]} - 1))
+        if ((last >= 0)) && [[ $word == [:=]* || ${words[last]} == *[:=] ]] &&
+            _kaproxyctl_touches "$i"; then
+            words[last]+=$word
+        else
+            words+=("$word")
+        fi
+    done
+}
+
+# Is there no space before word number $1?
+_kaproxyctl_touches() {
+    local i rest=$COMP_LINE
+    for ((i = 0; i < $1; i++)); do
+        rest=${rest#*"${COMP_WORDS[i]}"}
+    done
+    [[ $rest == "${COMP_WORDS[$1]}"* ]]
+}
+
+_kaproxyctl() {
+    local program=${1:-kaproxyctl} words where=() verb= i word before option= again=
+    _kaproxyctl_words
+    word=${words[-1]}
+    before=${words[-2]-}
     for ((i = 1; i < ${#words[@]} - 1; i++)); do
         case ${words[i]} in
         -s | --socket | -c | --config)
-            ((i + 1 < ${#words[@]} - 1)) && where+=("${words[i]}" "${words[i + 1]}")
+            where+=("${words[i]}" "${words[i + 1]}")
+            ((i++))
             ;;
         --socket=* | --config=*) where+=("${words[i]}") ;;
-        esac
-    done
-    "${words[0]}" "${where[@]}" --max-time 1 "$1" --names 2>/dev/null
-}
-
-# The verb of the line, if it has one already.
-_kaproxyctl_verb()
-{
-    local i
-    for ((i = 1; i < ${#words[@]} - 1; i++)); do
-        case ${words[i]} in
-        -s | --socket | -c | --config | --max-time | --pool | --host | --listener | --timeout | \
-            -i | --interval | -n | --count)
+        -n | -i | --max-time | --pool | --host | --listener | --timeout | --count | --interval)
             ((i++))
             ;;
         -*) ;;
-        *)
-            echo "${words[i]}"
-            return
-            ;;
+        *) verb=${verb:-${words[i]}} ;;
         esac
     done
-}
-
-# Candidates that begin as the word does; one that bash has taken apart is given back without the
-# part in front.
-_kaproxyctl_reply()
-{
-    local word=$1 front candidate
-    shift
-    front=${word%"${word##*[:=]}"}
-    COMPREPLY=()
-    for candidate; do
-        [[ $candidate == "$word"* ]] || continue
-        [[ $COMP_WORDBREAKS == *:* ]] && candidate=${candidate#"$front"}
-        COMPREPLY+=("$candidate")
-    done
-}
-
-_kaproxyctl()
-{
-    local words current previous verb candidates=()
-    _kaproxyctl_words
-    current=${words[-1]}
-    previous=${words[-2]}
-    if [[ $current == --*=* ]]; then
-        previous=${current%%=*}
-        current=${current#*=}
+    if [[ $word == --*=* ]]; then
+        option=${word%%=*}
+        word=${word#*=}
+        if [[ $COMP_WORDBREAKS != *=* ]]; then
+            again=$option=
+        fi
+    elif [[ $before == -* ]]; then
+        option=$before
     fi
-    case $previous in
-    -s | --socket)
-        _kaproxyctl_reply "$current" unix: 127.0.0.1:
-        compopt -o nospace
-        return
-        ;;
-    -c | --config)
-        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+    case $option in
+    --pool) _kaproxyctl_take "$word" pools --names ;;
+    --host) _kaproxyctl_take "$word" hosts --names ;;
+    --listener) _kaproxyctl_take "$word" listeners --names ;;
+    -s | --socket | -c | --config)
         compopt -o filenames
-        return
+        mapfile -t COMPREPLY < <(compgen -f -- "${word#unix:}")
         ;;
-    --pool) mapfile -t candidates < <(_kaproxyctl_names pools) ;;
-    --host) mapfile -t candidates < <(_kaproxyctl_names hosts) ;;
-    --listener) mapfile -t candidates < <(_kaproxyctl_names listeners) ;;
-    --max-time | --timeout | -i | --interval | -n | --count) return ;;
+    -n | -i | --max-time | --timeout | --count | --interval) COMPREPLY=() ;;
     *)
-        verb=$(_kaproxyctl_verb)
-        if [[ $current != -* ]]; then
-            case $verb in
-            "") candidates=(status pools hosts listeners sessions top metrics pause resume
-                reconnect drain log-level help) ;;
-            log-level) candidates=(error warning notice info debug) ;;
-            esac
-        else
-            candidates=(--socket --config --max-time --help --version)
-            case $verb in
-            status) candidates+=(--json --check) ;;
-            pools | hosts | listeners) candidates+=(--json --names) ;;
-            sessions | log-level) candidates+=(--json) ;;
-            top) candidates+=(--batch --count --interval) ;;
-            resume | reconnect) candidates+=(--json --pool --host --listener) ;;
-            pause | drain) candidates+=(--json --pool --host --listener --wait --no-wait --timeout) ;;
-            esac
+        if [[ $word == -* ]]; then
+            _kaproxyctl_take "$word" complete "${verb:-help}"
+        elif [[ -z $verb || $verb == help ]]; then
+            _kaproxyctl_take "$word" complete verbs
+        elif [[ $verb == log-level ]]; then
+            mapfile -t COMPREPLY < <(compgen -W 'error warning notice info debug' -- "$word")
         fi
         ;;
     esac
-    _kaproxyctl_reply "$current" "${candidates[@]}"
 }
 
 complete -F _kaproxyctl kaproxyctl

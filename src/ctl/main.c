@@ -2,6 +2,7 @@
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "ctl/ask.h"
 #include "ctl/command.h"
@@ -11,6 +12,9 @@
 
 #define WHAT (OPTION_POOL | OPTION_HOST | OPTION_LISTENER | OPTION_JSON)
 #define WAIT (OPTION_WAIT | OPTION_NO_WAIT | OPTION_TIMEOUT)
+
+/* For the shells, which ask for words with it: "verbs", or the options of a verb. */
+#define COMPLETE "complete"
 
 static const struct verb verbs[] = {
     {"status", "what is wrong, and a summary", NULL, OPTION_JSON | OPTION_CHECK, show_status},
@@ -29,7 +33,8 @@ static const struct verb verbs[] = {
     {"drain", "no more clients; wait until the present ones have left", NULL, WHAT | WAIT,
      command_drain},
     {"log-level", "error, warning, notice, info or debug", "LEVEL", OPTION_JSON, command_log_level},
-    {"help", "this text", NULL, 0, NULL},
+    {"help", "this text, or the options of a verb", NULL, 0, NULL},
+    {COMPLETE, NULL, "WHAT", 0, NULL},
     {.name = NULL}};
 
 static int run(const struct options *options)
@@ -45,16 +50,29 @@ static int run(const struct options *options)
     return result;
 }
 
+/* What needs no kaproxy. */
+static int tell(const struct options *options)
+{
+    const struct verb *verb =
+        options->argument == NULL ? NULL : options_find(verbs, options->argument);
+    if (strcmp(options->verb->name, COMPLETE) == 0)
+        options_list(verbs, verb);
+    else if (options->argument == NULL)
+        options_help(verbs);
+    else if (verb == NULL)
+        return options_refuse("there is no verb \"%s\"", options->argument);
+    else
+        options_help_verb(verb);
+    return EXIT_DONE;
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
-    int result = EXIT_DONE;
+    int result;
     setlocale(LC_CTYPE, "");
     options_parse(&options, verbs, argc, argv);
-    if (options.verb->run == NULL)
-        options_help(verbs);
-    else
-        result = run(&options);
+    result = options.verb->run == NULL ? tell(&options) : run(&options);
     if (fflush(stdout) == 0 && ferror(stdout) == 0)
         return result;
     fprintf(stderr, "kaproxyctl: standard output: %s\n", strerror(errno));

@@ -38,7 +38,7 @@ static const char help_options[] =
     "      --max-time SECONDS how long an answer may take (default: 5)\n"
     "Options of verbs:\n"
     "  -j, --json             what kaproxy says, for programs\n"
-    "      --check            status: exit 1 if something critical is wrong\n"
+    "      --check            status: exit 1 if something critical is wrong, 2 for a warning\n"
     "      --names            pools, hosts, listeners: just the names\n"
     "      --pool, --host, --listener NAME\n"
     "                         pause, resume, reconnect, drain: what is meant\n"
@@ -49,7 +49,8 @@ static const char help_options[] =
     "  -n, --count COUNT      top: that often\n"
     "  -h, --help, -V, --version\n"
     "\n"
-    "Exit status: 0 done, 1 refused or critical, 2 usage, 3 no answer, 4 waited too long\n";
+    "Exit status: 0 done, 1 refused or critical, 2 usage or warning, 3 no answer, 4 waited too "
+    "long\n";
 
 int options_refuse(const char *format, ...)
 {
@@ -67,11 +68,50 @@ void options_help(const struct verb *verbs)
     char name[40];
     puts("usage: kaproxyctl [OPTION...] VERB [ARGUMENT]\n");
     for (const struct verb *verb = verbs; verb->name != NULL; verb++) {
+        if (verb->help == NULL)
+            continue;
         snprintf(name, sizeof(name), "%s%s%s", verb->name, verb->argument == NULL ? "" : " ",
                  verb->argument == NULL ? "" : verb->argument);
         printf("  %-18s %s\n", name, verb->help);
     }
     fputs(help_options, stdout);
+}
+
+void options_help_verb(const struct verb *verb)
+{
+    printf("usage: kaproxyctl [OPTION...] %s%s%s\n\n  %s\n\nIts options:", verb->name,
+           verb->argument == NULL ? "" : " ", verb->argument == NULL ? "" : verb->argument,
+           verb->help == NULL ? "words for the shells" : verb->help);
+    for (size_t i = 0; i < ARRAY_LEN(bits); i++) {
+        if ((verb->takes & bits[i].bit) != 0)
+            printf(" %s", bits[i].name);
+    }
+    puts(" --socket --config --max-time --help --version\nkaproxyctl --help and kaproxyctl(8) say "
+         "what they mean.");
+}
+
+const struct verb *options_find(const struct verb *verbs, const char *name)
+{
+    for (const struct verb *verb = verbs; verb->name != NULL; verb++) {
+        if (strcmp(verb->name, name) == 0)
+            return verb;
+    }
+    return NULL;
+}
+
+void options_list(const struct verb *verbs, const struct verb *verb)
+{
+    for (; verb == NULL && verbs->name != NULL; verbs++) {
+        if (verbs->help != NULL)
+            puts(verbs->name);
+    }
+    if (verb == NULL)
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(bits); i++) {
+        if ((verb->takes & bits[i].bit) != 0)
+            puts(bits[i].name);
+    }
+    puts("--socket\n--config\n--max-time\n--help\n--version");
 }
 
 static usec_t parse_seconds(const char *option, const char *text)
@@ -167,11 +207,10 @@ static void take(struct options *options, const struct verb *verbs, int option)
 
 static const struct verb *find_verb(const struct verb *verbs, const char *name)
 {
-    for (const struct verb *verb = verbs; verb->name != NULL; verb++) {
-        if (strcmp(verb->name, name) == 0)
-            return verb;
-    }
-    exit(options_refuse("there is no verb \"%s\"", name));
+    const struct verb *verb = options_find(verbs, name);
+    if (verb == NULL)
+        exit(options_refuse("there is no verb \"%s\"", name));
+    return verb;
 }
 
 static void check(const struct options *options)
@@ -196,7 +235,8 @@ void options_parse(struct options *options, const struct verb *verbs, int argc, 
     if (optind == argc)
         exit(options_refuse("what is to be done?"));
     options->verb = find_verb(verbs, argv[optind++]);
-    if (optind < argc && options->verb->argument != NULL)
+    bool may_have = options->verb->argument != NULL || options->verb->run == NULL;
+    if (optind < argc && may_have)
         options->argument = argv[optind++];
     if (optind < argc)
         exit(options_refuse("unexpected argument: %s", argv[optind]));

@@ -50,6 +50,13 @@ struct verb {
  * help comes back as NULL. `verbs` ends with one without a name. */
 void options_parse(struct options *options, const struct verb *verbs, int argc, char **argv);
 void options_help(const struct verb *verbs);
+void options_help_verb(const struct verb *verb);
+
+/* NULL: there is none. */
+const struct verb *options_find(const struct verb *verbs, const char *name);
+
+/* The options of a verb, a line each; NULL: the verbs. */
+void options_list(const struct verb *verbs, const struct verb *verb);
 
 /* The reason, and where to find help; EXIT_USAGE. */
 int options_refuse(const char *format, ...) PRINTF(1, 2);
