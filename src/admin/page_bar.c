@@ -34,7 +34,7 @@ static void put_limit(struct page *page, double limit)
 {
     if (limit > 0) {
         page_put(page, " of ");
-        page_put_number(page, limit);
+        page_put_exact(page, limit);
     }
 }
 
@@ -49,7 +49,7 @@ static void put_words(struct page *page, const struct part parts[PARTS], double 
             put_limit(page, limit);
         is_beyond = parts[i].is_beyond;
         page_put(page, is_beyond ? "; " : i != BUSY ? ", " : "");
-        page_put_number(page, parts[i].count);
+        page_put_exact(page, parts[i].count);
         page_putf(page, " %s", parts[i].name);
     }
     if (!is_beyond)

@@ -48,6 +48,7 @@ double page_count(const json_t *from, const char *path);
 
 /* For people. NAN is a dash. */
 void page_put_number(struct page *page, double number); /* 999, 1.2k, 34k; 0.25 */
+void page_put_exact(struct page *page, double number);  /* 1234: what is compared with a key */
 void page_put_bytes(struct page *page, double bytes);   /* 1.2 kB */
 void page_put_span(struct page *page, double seconds);  /* 0.3 ms, 12 s, 4 min, 3 d 4 h */
 void page_put_share(struct page *page, double share);   /* 97 % */

@@ -104,7 +104,7 @@ static void put_item(struct page *page, const struct item *item)
 void page_put_process(struct page *page)
 {
     static const struct item items[] = {
-        {"Clients", "process.clients", page_put_number, "process.max_clients", false},
+        {"Clients", "process.clients", page_put_exact, "process.max_clients", false},
         {"max_clients reached", "process.max_clients_reached", page_put_number, NULL, true},
         {"Accept pauses", "process.accept_pauses", page_put_number, NULL, true},
         {"Log lines lost", "process.log_lines_lost.messages", page_put_number, NULL, true},

@@ -159,6 +159,14 @@ void page_put_number(struct page *page, double number)
         put_scaled(page, number, units, ARRAY_LEN(units));
 }
 
+void page_put_exact(struct page *page, double number)
+{
+    if (isfinite(number))
+        page_putf(page, "%.0f", number);
+    else
+        page_put(page, DASH);
+}
+
 void page_put_bytes(struct page *page, double bytes)
 {
     static const char *const units[] = {" B", " kB", " MB", " GB", " TB"};

@@ -350,7 +350,7 @@ static void test_listener_pool_process(void **state)
     assert_has(page, "http, 1.5 kB up and 2.5 MB down since the start");
     assert_has(page, "5 busy, 1 connecting, 1 idle, 2 held of 20</span>");
     assert_has(page, "<dt>timeout</dt><dd>90 s</dd>");
-    assert_has(page, "<dt>Clients</dt><dd>12 of 10k</dd>");
+    assert_has(page, "<dt>Clients</dt><dd>12 of 10000</dd>");
     assert_has(page, "<dt>Access log lines lost</dt><dd><b class=\"bad\">3</b></dd>");
     assert_has(page, "<dt>Loop lag</dt><dd>250 ms</dd>");
     free(page);
@@ -431,6 +431,8 @@ static void test_numbers(void **state)
         {page_put_number, 45678, "46k"},
         {page_put_number, 1e6, "1M"},
         {page_put_number, 18446744073709551615.0, "18446744T"},
+        {page_put_exact, NAN, "&ndash;"},
+        {page_put_exact, 12345, "12345"},
         {page_put_bytes, 0, "0 B"},
         {page_put_bytes, 1500, "1.5 kB"},
         {page_put_bytes, 9876543210, "9.9 GB"},
