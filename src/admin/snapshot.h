@@ -44,7 +44,7 @@ struct snapshot_session {
     usec_t quiet;      /* since a byte moved last */
     usec_t waiting;    /* since it asked for a connection; 0: it has one, or needs none */
     uint64_t bytes_up, bytes_down;
-    uint64_t conn; /* the number of the connection that it leases; 0: none */
+    uint64_t conn;         /* the number of the connection that it leases; 0: none */
     bool waits_for_client; /* it relays, and its client is to send or to take more; never opaque */
 };
 
