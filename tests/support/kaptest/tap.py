@@ -16,6 +16,11 @@ SLOW = os.environ.get("KAPROXY_SLOW", "") not in ("", "0")
 # Set by make check-long: more rounds, for as long as they take.
 LONG = os.environ.get("KAPROXY_LONG", "") not in ("", "0")
 
+# Whoever started us in the background may have had it ignored, and what we start would inherit
+# that: but Ctrl-C is to end it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # How long anything may take that should happen soon. Generous: it only bounds a failing test.
 WAIT_MAX = 60.0 if SLOW else 20.0
 TEST_LIMIT = (400 if SLOW else 100) * (20 if LONG else 1)
