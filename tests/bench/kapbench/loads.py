@@ -168,6 +168,38 @@ class Beside:
                        small.p99)
 
 
+class Scraped:
+    """Another load, while a hostile scraper asks for the admin pages that the proxy's file names: its
+    own ones, or another's, so that the scraper costs this machine the same."""
+
+    def __init__(self, load):
+        self.load = load
+        self.program, self.target, self.short = load.program, load.target, load.short
+
+    @staticmethod
+    def file(folder, port):
+        return pathlib.Path(folder) / f"scrape-{port}"
+
+    def drive(self, port, secure, folder, share=1.0):
+        file = self.file(folder, port)
+        if not file.exists():
+            return self.load.drive(port, secure, folder, share)
+        command = [sys.executable, pathlib.Path(__file__).with_name("scraper.py"), file.read_text()]
+        with subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True) as scraper:
+            try:
+                if scraper.stdout.readline() != "going\n":
+                    raise Broken("the scraper did not begin")
+                begin = time.monotonic()
+                outcome = self.load.drive(port, secure, folder, share)
+                seconds = time.monotonic() - begin
+                answers = int(scraper.communicate(timeout=LIMIT)[0])
+            finally:
+                scraper.kill()
+        outcome.more["scrapes"] = answers / seconds
+        return outcome
+
+
 class Redis:
     """redis-benchmark, a connection for each command unless it is kept."""
 
@@ -275,4 +307,5 @@ class RedisBulk:
             left -= n
 
 
-__all__ = ["Beside", "Bulk", "KeepAlive", "OneShot", "Outcome", "Redis", "RedisBulk", "RedisLogins"]
+__all__ = ["Beside", "Bulk", "KeepAlive", "OneShot", "Outcome", "Redis", "RedisBulk", "RedisLogins",
+           "Scraped"]

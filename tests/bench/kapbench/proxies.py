@@ -6,6 +6,7 @@ standard output, which is one, and so no other process has a part of its work.""
 import dataclasses
 import pathlib
 
+from .loads import Scraped
 from .rig import Process, free_port, missing, need, stream_module
 
 MANY = 8000       # clients, and connections where nothing limits them
@@ -36,15 +37,21 @@ class Setting:
 class Kaproxy:
     program = None  # set by the command line
 
-    def __init__(self, silent=False, opaque=False):
-        self.silent, self.opaque = silent, opaque
-        self.name = "kaproxy" + ("-silent" if silent else "") + ("-tcp" if opaque else "")
+    def __init__(self, silent=False, opaque=False, scraped=None):
+        """scraped: "own" has admin pages, which a scraper asks for; with "other" it asks for those of
+        that one, which has no clients meanwhile."""
+        self.silent, self.opaque, self.scraped = silent, opaque, scraped
+        self.name = ("kaproxy" + ("-silent" if silent else "") + ("-tcp" if opaque else "")
+                     + ("-beside" if scraped == "other" else ""))
 
     def command(self, folder, port, s):
         scheme = "tcp" if self.opaque else s.scheme
         log = f"{folder}/kaproxy-{port}.log" if s.log and not self.silent else "off"
         kind = {"http": "", "redis": "", "tcp": "reuse = quiet", "https":
                 f"tls_ca_file = {s.authority}\ntls_server_name = upstream.test"}[scheme]
+        pages = pathlib.Path(folder) / "admin.sock"
+        if self.scraped:
+            Scraped.file(folder, port).write_text(str(pages))
         return [self.program, "-c", _write(folder, f"kaproxy-{port}.ini", f"""\
 [kaproxy]
 log_level = warning
@@ -59,6 +66,8 @@ listen = 127.0.0.1:{port}
 upstream = {scheme}://127.0.0.1:{s.upstream}
 {kind}
 {self._side(*s.side) if s.side else ""}
+[admin]
+listen = {f"unix:{pages}" if self.scraped == "own" else "off"}
 """)]
 
     @staticmethod

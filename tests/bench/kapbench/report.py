@@ -14,6 +14,9 @@ NOTES = (
     "the kernel's default size (64 KiB); haproxy-splice-1m is the same through pipes of 1 MiB.",
     "With access logs each writes a line for every exchange to a file, nginx through a buffer of 64",
     "KiB, HAProxy by its standard output; kaproxy-silent is kaproxy without one.",
+    "Beside a scraper, CPU is that of the thread that carries clients; kaproxy-silent has no scraper",
+    "at all, and kaproxy-beside none of its own: the scraper asks another kaproxy meanwhile, and so",
+    "costs the machine the same.",
     "Of redis, kaproxy-tcp is kaproxy for opaque bytes, with reuse = quiet; twemproxy puts all",
     "clients' commands into one connection, and knows neither SELECT nor AUTH.",
 )

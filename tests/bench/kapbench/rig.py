@@ -128,11 +128,13 @@ class Process:
 
     # What the kernel knows about it
 
-    def cpu(self):
-        """Seconds on a processor so far, user and system, of all its threads. schedstat counts
-        nanoseconds, where stat has ticks of 10 ms."""
+    def cpu(self, thread=""):
+        """Seconds on a processor so far, user and system, of all its threads, or of those of this
+        name. schedstat counts nanoseconds, where stat has ticks of 10 ms."""
         spent = 0
         for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
+            if thread and (task / "comm").read_text() != f"{thread}\n":
+                continue
             spent += int((task / "schedstat").read_text().split()[0])
         return spent / 1e9
 

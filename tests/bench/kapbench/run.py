@@ -57,7 +57,7 @@ class Bench:
             for name, process in running.items():
                 process.check()
                 result[name]["peak"] = [process.peak()]
-                if self.exact:
+                if self.exact and not scenario.thread:
                     say(f"{scenario.name}: strace of {name}")
                     result[name].update(self._system_calls(scenario, process))
         finally:
@@ -70,7 +70,7 @@ class Bench:
     def _drive(self, scenario, upstream, process, share):
         if not process:
             share *= scenario.direct_share
-        before = process.cpu() if process else 0
+        before = process.cpu(scenario.thread) if process else 0
         user, system = process.system_share() if process else (0, 0)
         try:
             outcome = scenario.load.drive(process.port if process else upstream,
@@ -89,7 +89,7 @@ class Bench:
                 got[key] = getattr(outcome, key)
         if process:
             process.check()
-            got["cpu"] = (process.cpu() - before) / outcome.units
+            got["cpu"] = (process.cpu(scenario.thread) - before) / outcome.units
             user, system = (b - a for a, b in zip((user, system), process.system_share()))
             got["system_share"] = system / (user + system) if user + system else 0
         return got

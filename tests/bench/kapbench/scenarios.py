@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 
-from .loads import Beside, Bulk, KeepAlive, OneShot, Redis, RedisBulk, RedisLogins
+from .loads import Beside, Bulk, KeepAlive, OneShot, Redis, RedisBulk, RedisLogins, Scraped
 from .proxies import MANY, PIPE, Floor, Haproxy, Kaproxy, Nginx, Setting, Twemproxy
 from .rig import Broken, Missing, Process, free_port, need
 
@@ -34,11 +34,12 @@ class Scenario:
     log: bool = False  # an access log to a file
     unit: str = "exchange"
     direct_share: float = 1.0  # of the load, for clients that go directly
+    thread: str = ""  # whose work counts alone; "": all threads
 
     @property
     def small(self):
         """An exchange that is worth counting its instructions; bodies cost something else."""
-        return not self.bulk
+        return not self.bulk and not self.thread
 
     @property
     def tools(self):
@@ -215,6 +216,10 @@ def scenarios(folder):
             Beside(4, FLOWS, target, body), https if scheme == "https" else spliced, bulk=True,
             unit="GB", upstream=chunks if target == "/chunked" else None))
     made += [
+        Scenario("scraped-http", "keep-alive clients, 1 KB, http, beside a hostile scraper", "http",
+                 Scraped(KeepAlive(5, CLIENTS)),
+                 (Kaproxy(silent=True), Kaproxy(scraped="other"), Kaproxy(scraped="own")),
+                 thread="kaproxy-worker"),
         Scenario("redis-tcp", "redis-benchmark -k 0, tcp, reuse = quiet", "tcp",
                  Redis(15000, CLIENTS), http, upstream=redis),
         *redis_scenarios(),

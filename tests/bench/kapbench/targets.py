@@ -41,6 +41,8 @@ TARGETS = (
       for name in ("100m-down-tcp", "100m-up-tcp")),
     *_of_peers("cpu", 0.60, "100m-down-http", "100m-up-http"),
     *_of_peers("cpu", 0.90, "100m-down-https", "100m-up-https"),
+    Target("scraped-http", "cpu", "<=", 1.01, ("kaproxy-beside",), "unscraped"),
+    Target("scraped-http", "p99", "<=", 1.05, ("kaproxy-beside",), "unscraped"),
     *(Target(f"beside-{name}", "p50", "<=", 0.5, ("haproxy", *SPLICE), "HAProxy")
       for name in ("down-tcp", "down-http", "up-http", "chunked-http", "down-https", "up-https")),
     Target("redis-tcp", "rate", ">=", 1.0, ("direct",), "direct"),
