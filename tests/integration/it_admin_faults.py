@@ -14,7 +14,7 @@ sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import (SLOW, Blackhole, Failure, ReservedPort, WAIT_MAX, main, test, wait_until)
 from kaptest.admin import Admin, admin_section
 from kaptest.dns import NAME, ScriptedDns
-from kaptest.http import Cut, HttpUpstream, client, describe, held, one_shot
+from kaptest.http import Cut, HttpUpstream, client, describe, held, one_shot, request, response
 from kaptest.ports import free_port
 from kaptest.tls import HttpsUpstream, settings, upstream_context
 from kaptest.tls_ca import authority
@@ -281,6 +281,54 @@ def stuck_clients(t):
         world.kaproxy.connect("shop").send(b"GET / HT")
     world.shows("critical", "limit_reached", "3 clients are connected", "max_clients=3",
                 "3 of these clients have moved nothing for 5 s", "3 of them in listener shop")
+
+
+def flood(t, address):
+    """Requests as fast as they are taken, until the end of the test. Answers are thrown away."""
+    sock = socket.create_connection(address, timeout=WAIT_MAX)
+
+    def send():
+        try:
+            while True:
+                sock.sendall(request(target="/flood") * 200)
+        except OSError:
+            pass
+
+    def receive():
+        try:
+            while sock.recv(1 << 18):
+                pass
+        except OSError:
+            pass
+
+    threads = [threading.Thread(target=run) for run in (send, receive)]
+    for thread in threads:
+        thread.start()
+
+    def end():
+        sock.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join(WAIT_MAX)
+        sock.close()
+    t.callback(end)
+
+
+@test("no fault: a client that floods, while the pages answer and count")
+def flooded(t):
+    upstream = t.own(HttpUpstream(lambda *_: response(b"x" * 100)))
+    world = World(t, upstream.endpoint)
+    for _ in range(2):
+        flood(t, world.kaproxy.address("shop"))
+    pattern = r'^kaproxy_listener_responses_total\{listener="shop",class="2xx"\} (\d+)$'
+    counts = [0]
+    for _ in range(20):
+        t.equal(world.admin.get("/livez").status, 200, "status of /livez")
+        counts.append(int(re.search(pattern, world.admin.get("/metrics").text, re.MULTILINE)[1]))
+        status = json.loads(world.admin.get("/status").text)
+        t.equal(status["loop"]["answers"], True, "that the loop answers")
+    t.equal(counts, sorted(counts), "responses in order")
+    wait_until(lambda: int(re.search(pattern, world.admin.get("/metrics").text, re.MULTILINE)[1]) >
+               counts[-1], "more responses")
 
 
 @test("a disk that is full: the access log's")
