@@ -249,6 +249,16 @@ def tables(t):
     t.check("Connection refused" in shown(200), "the last error is not there")
 
 
+@test("status is sentences, and none of them is cut")
+def whole(t):
+    server = admin(t)
+    screen = Screen(t, [CTL, "-s", server.place, "status"], columns=20,
+                    env=environment(NO_COLOR="1"))
+    screen.wait_end()
+    wait_until(lambda: "7 waiting" in screen.text, "the end of a line")
+    t.check("critical  http://192.0.2.1:80 is down" in screen.text, screen.text)
+
+
 @test("the names that tell rows apart are cut last; COLUMNS says how wide it is to be")
 def names(t):
     server = admin(t)
