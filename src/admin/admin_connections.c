@@ -238,6 +238,10 @@ void admin_connections_clear(struct admin *admin)
 {
     if (!event_initialized(&admin->adopt))
         return;
+    for (size_t i = 0; i < ARRAY_LEN(admin->connections); i++) {
+        if (admin->connections[i].state == ADMIN_ACCEPTED)
+            bufferevent_decref(admin->connections[i].bufferevent);
+    }
     event_del(&admin->adopt);
     event_del(&admin->sweep);
     event_del(&admin->retry);

@@ -178,9 +178,10 @@ static const char *take_body(struct command *command, struct admin_connection *c
         return NULL;
     if (type == NULL || strncasecmp(type, FORM, strlen(FORM)) != 0)
         return "a body must be " FORM;
-    char *text = strndup((const char *)evbuffer_pullup(body, -1), length);
+    const unsigned char *bytes = evbuffer_pullup(body, -1);
+    char *text = bytes == NULL ? NULL : strndup((const char *)bytes, length);
     if (text == NULL)
-        return BAD;
+        return "there is no memory for the body";
     const char *mistake = strlen(text) == length ? take_parameters(command, text, has_level) : BAD;
     free(text);
     return mistake;
@@ -221,6 +222,8 @@ static void answer(struct admin_order *order)
     struct admin_connection *connection = order->connection;
     if (connection == NULL)
         return;
+    connection->order = NULL; /* whatever becomes of the answer, the order is over */
+    order->connection = NULL;
     if (command->status >= 400) {
         admin_say(connection, command->status, "%s", command->text);
         return;

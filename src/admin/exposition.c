@@ -330,7 +330,7 @@ static void put_single(struct text *text, const char *name, const char *type, en
     put_value(text, unit, (uint64_t)value);
 }
 
-static void put_process(struct text *text)
+static void put_process(struct text *text, const struct admin_ops *ops)
 {
     struct process_figures figures;
     process_figures_read(&figures);
@@ -343,7 +343,7 @@ static void put_process(struct text *text)
     put_single(text, "process_max_fds", "gauge", METRIC_NUMBER,
                "Descriptors that may be open (the limit in effect)", figures.max_fds);
     put_single(text, "process_start_time_seconds", "gauge", METRIC_SECONDS,
-               "When the process was started, in Unix time", figures.start_time);
+               "When the process was started, in Unix time", ops->started_at);
 }
 
 static void put_info(struct text *text, const char *name, const char *help)
@@ -387,7 +387,7 @@ int exposition_write(struct evbuffer *out, const struct admin_ops *ops, bool ope
     if (text.out == NULL)
         goto out;
     put_build(&text);
-    put_process(&text);
+    put_process(&text, ops);
     put_listeners(&text, ops->config);
     if (put_blocks(&text, ops) < 0)
         goto out;

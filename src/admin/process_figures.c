@@ -32,24 +32,21 @@ static ssize_t read_file(const char *path, char *text, size_t size)
 }
 
 /* proc(5): the second field is the program's name in parentheses, and may contain anything; the
- * 22nd is when it began, in ticks since the system did, the 24th its memory in pages. */
+ * 24th is its memory in pages. */
 static void read_stat(struct process_figures *figures)
 {
     char text[1024];
-    uint64_t ticks;
     int64_t pages;
-    long ticks_per_second = sysconf(_SC_CLK_TCK), page_size = sysconf(_SC_PAGESIZE);
+    long page_size = sysconf(_SC_PAGESIZE);
     if (read_file("/proc/self/stat", text, sizeof(text)) < 0)
         return;
     const char *behind = strrchr(text, ')');
-    if (behind == NULL || ticks_per_second <= 0 || page_size <= 0 ||
+    if (behind == NULL || page_size <= 0 ||
         sscanf(behind + 1,
                " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s"
-               " %" SCNu64 " %*s %" SCNd64,
-               &ticks, &pages) != 2)
+               " %*s %*s %" SCNd64,
+               &pages) != 1)
         return;
-    usec_t since_boot = (usec_t)(ticks * (uint64_t)USEC_PER_SEC / (uint64_t)ticks_per_second);
-    figures->start_time = read_clock(CLOCK_REALTIME) - read_clock(CLOCK_BOOTTIME) + since_boot;
     figures->resident = pages * page_size;
 }
 
@@ -69,7 +66,7 @@ static int64_t count_descriptors(void)
 void process_figures_read(struct process_figures *figures)
 {
     struct rlimit limit;
-    *figures = (struct process_figures){.start_time = -1, .resident = -1, .max_fds = -1};
+    *figures = (struct process_figures){.resident = -1, .max_fds = -1};
     figures->cpu = read_clock(CLOCK_PROCESS_CPUTIME_ID);
     figures->open_fds = count_descriptors();
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)

@@ -8,11 +8,10 @@
 
 /* -1: not known, for instance because no descriptor is left to read it with. */
 struct process_figures {
-    usec_t cpu;        /* time that all threads have used */
-    usec_t start_time; /* Unix time */
-    int64_t resident;  /* memory, in bytes */
-    int64_t open_fds;  /* descriptors */
-    int64_t max_fds;   /* the limit that is in effect */
+    usec_t cpu;       /* time that all threads have used */
+    int64_t resident; /* memory, in bytes */
+    int64_t open_fds; /* descriptors */
+    int64_t max_fds;  /* the limit that is in effect */
 };
 
 void process_figures_read(struct process_figures *figures);

@@ -211,7 +211,7 @@ void view_summary(FILE *out, const json_t *status, const struct look *look)
     FILE *lines = open_memstream(&text, &size);
     if (lines == NULL)
         text_no_memory();
-    fprintf(lines, "kaproxy %s, process %.0f, %s for %s, %s\n",
+    fprintf(lines, "kaproxy %s, process %.0f, %s, up %s, %s\n",
             figure_text(status, "kaproxy.version"), figure_number(status, "kaproxy.pid"),
             figure_text(status, "kaproxy.state"),
             text_span(figure_number(status, "kaproxy.uptime"), uptime),

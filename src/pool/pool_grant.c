@@ -43,7 +43,7 @@ static void deliver(struct allocation *allocation)
     }
     pool_core_delivered(request, POOL_FAILED_COUNT);
     if (allocation->from_cache == FROM_IMMEDIATE) /* in the iteration in which it was asked for */
-        histogram_add(&request->conn->host->stats.wait, 0);
+        histogram_add(&request->conn->host->stats.wait, allocation->waited);
     else
         count_wait(allocation, &request->conn->host->stats);
     allocation->on_connection(allocation, NULL);

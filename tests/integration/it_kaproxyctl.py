@@ -35,7 +35,7 @@ def status(t):
     lines = out.splitlines()
     t.equal(lines[0], "critical  http://192.0.2.1:80 is down")
     t.equal(lines[1], "notice    cache is paused")
-    t.equal(lines[3], "kaproxy 9.8, process 4711, serving for 2h03m, /etc/kaproxy.ini")
+    t.equal(lines[3], "kaproxy 9.8, process 4711, serving, up 2h03m, /etc/kaproxy.ini")
     t.equal(lines[4], "2 listeners, 1 paused; 2 upstreams, 1 down, 1 paused; 2 pools")
     t.equal(lines[5], "3 of 1024 clients; connections: 1 in use, 2 held, 1 connecting, 0 idle; "
                       "7 waiting")
