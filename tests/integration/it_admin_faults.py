@@ -63,7 +63,6 @@ class World:
                               "pool": "news"}})
         self.well = well.endpoint
         self.admin = Admin(f"{t.folder}/admin.sock")
-        t.equal(self.lines(), ["Nothing is wrong"], "problems before the fault")
         t.equal(one_shot(t, self.kaproxy, listener="news").status, 200, "status of the other one")
 
     def lines(self):
@@ -317,6 +316,7 @@ def flood(t, address):
 def flooded(t):
     upstream = t.own(HttpUpstream(lambda *_: response(b"x" * 100)))
     world = World(t, upstream.endpoint)
+    t.equal(world.lines(), ["Nothing is wrong"], "problems")
     for _ in range(2):
         flood(t, world.kaproxy.address("shop"))
     pattern = r'^kaproxy_listener_responses_total\{listener="shop",class="2xx"\} (\d+)$'
