@@ -250,7 +250,8 @@ def watch(t):
 
 @test("lru_crawler metadump: all of it, whatever its length, and nobody else gets any [M4]")
 def dump(t):
-    peer = t.own(MemcachedServer(t))
+    # An item that its maintainer has locked at that moment is left out of the dump.
+    peer = t.own(MemcachedServer(t, options=("-o", "no_lru_maintainer")))
     kaproxy = start(t, peer, pool=ONE)
     filling = kaproxy.connect()
     for number in range(2000):
