@@ -74,7 +74,10 @@ static const char *key_of(const struct subject *subject, const struct metric_set
     return name;
 }
 
-json_t *status_metrics(struct build *build, const struct subject *subject)
+/* Every metric of a subject, or its gauges alone, as `get` sees it. */
+static json_t *put_all(struct build *build, const struct subject *subject, bool gauges_alone,
+                       json_t *(*get)(struct build *, const struct metric *, const void *,
+                                      unsigned))
 {
     char name[KEY_MAX];
     json_t *object = json_object();
@@ -82,27 +85,22 @@ json_t *status_metrics(struct build *build, const struct subject *subject)
         const struct metric_block *block = block_of(build, subject, i);
         for (size_t j = 0; j < block->set->count; j++) {
             const struct metric *metric = &block->set->metrics[j];
-            status_put(build, object, key_of(subject, block->set, metric, name),
-                       by_label(build, metric, block->block, present));
+            if (!gauges_alone || metric->type == METRIC_GAUGE)
+                status_put(build, object, key_of(subject, block->set, metric, name),
+                           by_label(build, metric, block->block, get));
         }
     }
     return object;
 }
 
+json_t *status_metrics(struct build *build, const struct subject *subject)
+{
+    return put_all(build, subject, false, present);
+}
+
 json_t *status_peaks(struct build *build, const struct subject *subject)
 {
-    char name[KEY_MAX];
-    json_t *object = json_object();
-    for (size_t i = 0; subject != NULL && i < subject->count; i++) {
-        const struct metric_block *block = block_of(build, subject, i);
-        for (size_t j = 0; j < block->set->count; j++) {
-            const struct metric *metric = &block->set->metrics[j];
-            if (metric->type == METRIC_GAUGE)
-                status_put(build, object, key_of(subject, block->set, metric, name),
-                           by_label(build, metric, block->block, peak));
-        }
-    }
-    return object;
+    return put_all(build, subject, true, peak);
 }
 
 /* Of each counter and each histogram, over all values of its label. */
