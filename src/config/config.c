@@ -11,9 +11,16 @@
 #include "config/config_key.h"
 #include "config/config_sections.h"
 
-void config_free(struct config *config)
+struct config *config_ref(struct config *config)
 {
-    if (config == NULL)
+    atomic_fetch_add_explicit(&config->references, 1, memory_order_relaxed);
+    return config;
+}
+
+void config_unref(struct config *config)
+{
+    if (config == NULL ||
+        atomic_fetch_sub_explicit(&config->references, 1, memory_order_acq_rel) > 1)
         return;
     for (size_t i = 0; i < config->listener_count; i++) {
         free(config->listeners[i].name);
@@ -67,11 +74,13 @@ struct config *config_load(const char *file, FILE *errors)
 {
     struct config *config = calloc(1, sizeof(*config));
 
+    if (config != NULL)
+        atomic_init(&config->references, 1);
     if (config == NULL || (config->file = strdup(file)) == NULL)
         fprintf(errors, "%s: %s\n", file, strerror(ENOMEM));
     else if (load(config, errors) == 0)
         return config;
-    config_free(config);
+    config_unref(config);
     return NULL;
 }
 

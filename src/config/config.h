@@ -1,8 +1,9 @@
 /* kaproxy.ini, read once into one immutable, validated struct. Nothing that changes while kaproxy
- * runs is in it. */
+ * runs is in it; a reload makes another one. */
 #ifndef KAPROXY_CONFIG_H
 #define KAPROXY_CONFIG_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -83,6 +84,7 @@ struct config_listener {
 };
 
 struct config {
+    atomic_uint references;
     char *file;
     char *log;
     enum log_level log_level;
@@ -104,7 +106,10 @@ struct config {
  * `errors` as one line FILE:LINE: text, in the order of the lines and all of them in one go; FILE:
  * text when the file cannot be read. NULL when there was one. Warnings are among them, marked. */
 struct config *config_load(const char *file, FILE *errors);
-void config_free(struct config *config); /* NULL is harmless */
+
+/* It is freed with the last reference. Any thread. */
+struct config *config_ref(struct config *config);
+void config_unref(struct config *config); /* NULL is harmless */
 
 /* Writes the effective values in the form of an INI file that config_load reads back alike. */
 void config_print(const struct config *config, FILE *out);

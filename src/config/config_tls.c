@@ -134,7 +134,7 @@ static int try_client(struct config_sections *sections, const struct config_sect
         mistaken = true;
     }
     bool made = client != NULL;
-    tls_client_free(client);
+    tls_client_unref(client);
     return made && !mistaken ? 0 : -1;
 }
 

@@ -194,6 +194,6 @@ int main(int argc, char **argv)
     if (config == NULL)
         return EXIT_FAILURE;
     int status = arguments.check ? check(config, arguments.verbose) : serve(config);
-    config_free(config);
+    config_unref(config);
     return status;
 }

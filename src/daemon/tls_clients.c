@@ -49,7 +49,7 @@ static struct tls_client *make_client(const struct config_listener *listener)
     return client;
 
 err_client:
-    tls_client_free(client);
+    tls_client_unref(client);
     return NULL;
 }
 
@@ -78,7 +78,7 @@ int tls_clients_init(struct tls_clients *clients, const struct config *config)
 void tls_clients_clear(struct tls_clients *clients)
 {
     for (size_t i = 0; i < clients->count; i++)
-        tls_client_free(clients->list[i].client);
+        tls_client_unref(clients->list[i].client);
     free(clients->list);
     *clients = (struct tls_clients){0};
 }

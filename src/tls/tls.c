@@ -43,7 +43,7 @@ struct tls *tls_new(struct tls_client *client, int fd)
     struct tls *tls = calloc(1, sizeof(*tls));
     if (tls == NULL)
         return NULL;
-    tls->client = client;
+    tls->client = tls_client_ref(client);
     tls->fd = tls->input.fd = fd;
     ERR_clear_error();
     tls->ssl = SSL_new(client->context);
@@ -72,6 +72,7 @@ void tls_free(struct tls *tls)
     if (tls == NULL)
         return;
     SSL_free(tls->ssl);
+    tls_client_unref(tls->client);
     tls_input_drop(&tls->input);
     free(tls->record);
     free(tls);

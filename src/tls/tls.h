@@ -1,7 +1,7 @@
 /* TLS towards an upstream, with OpenSSL: settings, sessions kept for resumption, one connection.
  *
  * OpenSSL writes to the socket without MSG_NOSIGNAL: the program must ignore SIGPIPE. A client and
- * its connections belong to one thread. */
+ * its connections belong to one thread, but for references to the client. */
 #ifndef KAPROXY_TLS_H
 #define KAPROXY_TLS_H
 
@@ -17,7 +17,7 @@
 #include "base/util.h"
 
 /* How to speak TLS to one endpoint: what listeners with the same endpoint and the same settings
- * share, the sessions kept for resumption included. Outlives its connections. */
+ * share, the sessions kept for resumption included. */
 struct tls_client;
 
 /* A new one goes into tls_digest as well. */
@@ -48,7 +48,10 @@ struct tls_mistake {
  * expired, ends soon or is not valid yet is no mistake but a warning: the mistake is filled in, and
  * the client returned all the same. */
 struct tls_client *tls_client_new(const struct tls_options *options, struct tls_mistake *mistake);
-void tls_client_free(struct tls_client *client); /* NULL is harmless */
+/* It is freed with the last reference, the maker's or another one; each of its connections has one.
+ * Any thread. */
+struct tls_client *tls_client_ref(struct tls_client *client);
+void tls_client_unref(struct tls_client *client); /* NULL is harmless */
 
 /* What tells settings that were checked so from others, by value: SHA-256 of every option and of
  * what the files hold. They are read once more for it, and so must be regular ones. 0, or -1 with

@@ -181,6 +181,7 @@ struct tls_client *tls_client_new(const struct tls_options *options, struct tls_
     struct tls_client *client = calloc(1, sizeof(*client));
     if (client == NULL)
         goto err_inside;
+    atomic_init(&client->references, 1);
     client->alpn = options->alpn;
     client->bare_end = options->bare_end;
     client->context = SSL_CTX_new(TLS_client_method());
@@ -199,13 +200,20 @@ struct tls_client *tls_client_new(const struct tls_options *options, struct tls_
 err_inside:
     fail_inside(mistake);
 err_client:
-    tls_client_free(client);
+    tls_client_unref(client);
     return NULL;
 }
 
-void tls_client_free(struct tls_client *client)
+struct tls_client *tls_client_ref(struct tls_client *client)
 {
-    if (client == NULL)
+    atomic_fetch_add_explicit(&client->references, 1, memory_order_relaxed);
+    return client;
+}
+
+void tls_client_unref(struct tls_client *client)
+{
+    if (client == NULL ||
+        atomic_fetch_sub_explicit(&client->references, 1, memory_order_acq_rel) > 1)
         return;
     tls_session_forget_all(client);
     SSL_CTX_free(client->context);

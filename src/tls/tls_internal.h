@@ -2,6 +2,7 @@
 #ifndef KAPROXY_TLS_INTERNAL_H
 #define KAPROXY_TLS_INTERNAL_H
 
+#include <stdatomic.h>
 #include <openssl/ssl.h>
 
 #include "tls/tls.h"
@@ -11,6 +12,7 @@
 #define TLS_SESSIONS_MAX 8
 
 struct tls_client {
+    atomic_uint references;
     SSL_CTX *context;
     BIO_METHOD *input; /* tls_input_method */
     char *name;        /* SNI and verification */

@@ -159,7 +159,7 @@ struct admin_world *admin_world_new(void)
 void admin_world_free(struct admin_world *world)
 {
     history_free(world->history);
-    config_free(world->config);
+    config_unref(world->config);
     free(world);
 }
 

@@ -58,7 +58,7 @@ int session_world_teardown(void **state)
     loop_free(world->loop);
     peer_close(&world->upstream);
     pipes_clear(&world->pipes);
-    config_free(world->config);
+    config_unref(world->config);
     assert_int_equal(rmdir(world->folder), 0);
     assert_int_equal(sockets_count(), world->descriptors);
     free(world);

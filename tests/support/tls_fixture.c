@@ -48,7 +48,7 @@ int tls_fixture_setup(void **state)
 int tls_fixture_teardown(void **state)
 {
     struct fixture *f = *state;
-    tls_client_free(f->client);
+    tls_client_unref(f->client);
     SSL_CTX_free(f->context);
     free(f);
     return 0;

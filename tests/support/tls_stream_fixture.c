@@ -146,7 +146,7 @@ int tls_fixture_teardown(void **state)
     struct fixture *f = *state;
     pair_clear(&f->pair);
     SSL_CTX_free(f->context);
-    tls_client_free(f->client);
+    tls_client_unref(f->client);
     world_clear(&f->world);
     free(f);
     return 0;
@@ -167,7 +167,7 @@ void begin(struct fixture *f, int version)
 
 void begin_bare(struct fixture *f, int version)
 {
-    tls_client_free(f->client);
+    tls_client_unref(f->client);
     f->client = make_client(f, true);
     begin(f, version);
 }

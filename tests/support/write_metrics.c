@@ -52,7 +52,7 @@ static int write_worker(const char *file, bool openmetrics)
         result = write_out(&ops, openmetrics);
     }
     worker_free(worker);
-    config_free(config);
+    config_unref(config);
     return result;
 }
 

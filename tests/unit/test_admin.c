@@ -103,7 +103,7 @@ static void end(struct world *world)
     assert_null(world->command);
     admin_free(world->admin);
     event_base_free(world->base);
-    config_free(world->config);
+    config_unref(world->config);
     assert_int_equal(access(world->path, F_OK), -1);
     assert_int_equal(sockets_count(), world->descriptors);
 }

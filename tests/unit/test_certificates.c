@@ -90,7 +90,7 @@ static void test_a_day_has_one_warning(void **state)
     assert_int_equal(log_open("stderr", LOG_LEVEL_ERROR), 0);
     unlink("log");
     loop_free(loop);
-    config_free(config);
+    config_unref(config);
 }
 
 int main(void)

@@ -49,8 +49,8 @@ static void test_defaults(void **state)
     assert_int_equal(config->listener_count, 1);
     assert_int_equal(config->listeners[0].timeout, POOL_TIMEOUT);
     assert_int_equal(config->listeners[0].idle_timeout, 300 * USEC_PER_SEC);
-    config_free(config);
-    config_free(NULL);
+    config_unref(config);
+    config_unref(NULL);
 }
 
 static void test_http_defaults(void **state)
@@ -70,7 +70,7 @@ static void test_http_defaults(void **state)
     assert_int_equal(listener->abort_on_close, ABORT_QUEUED);
     assert_int_equal(listener->forwarded, HTTP1_FORWARDED_OFF);
     assert_string_equal(listener->host, "upstream");
-    config_free(config);
+    config_unref(config);
 }
 
 static void test_http_values(void **state)
@@ -96,7 +96,7 @@ static void test_http_values(void **state)
         assert_int_equal(listener->header_timeout, 500 * USEC_PER_MSEC);
         assert_string_equal(listener->host, "[::1]:81");
         assert_int_equal(listener->forwarded, cases[i].value);
-        config_free(config);
+        config_unref(config);
     }
     struct config *config =
         ini_load(HTTP_LISTENER "header_timeout=0\naffinity_timeout=0\nclient_keep_alive=0\n"
@@ -106,7 +106,7 @@ static void test_http_values(void **state)
     assert_int_equal(config->listeners[0].client_keep_alive, 0);
     assert_int_equal(config->listeners[0].affinity_timeout, 0);
     assert_int_equal(config->listeners[0].reuse, REUSE_FRAMED);
-    config_free(config);
+    config_unref(config);
 }
 
 static void test_abort_on_close(void **state)
@@ -122,7 +122,7 @@ static void test_abort_on_close(void **state)
         snprintf(text, sizeof(text), HTTP_LISTENER "abort_on_close=%s\n", cases[i].text);
         struct config *config = ini_load(text);
         assert_int_equal(config->listeners[0].abort_on_close, cases[i].value);
-        config_free(config);
+        config_unref(config);
     }
 }
 
@@ -149,7 +149,7 @@ static void test_response_timeout(void **state)
         snprintf(text, sizeof(text), HTTP_LISTENER "%s", cases[i].text);
         struct config *config = ini_load(text);
         assert_int_equal(config->listeners[0].response_timeout, cases[i].value);
-        config_free(config);
+        config_unref(config);
     }
 }
 
@@ -207,7 +207,7 @@ static void test_values(void **state)
     assert_string_equal(listener->upstream.scheme, "tcp+q");
     assert_string_equal(listener->upstream.addr, "::2");
     assert_int_equal(listener->upstream.port, 9);
-    config_free(config);
+    config_unref(config);
 }
 
 static void test_addresses(void **state)
@@ -231,7 +231,7 @@ static void test_addresses(void **state)
     assert_int_equal(((const struct sockaddr_in6 *)&address[1].address.sa)->sin6_port, htons(82));
     assert_int_equal(address[2].address.sa.ss_family, AF_UNIX);
     assert_string_equal(((const struct sockaddr_un *)&address[2].address.sa)->sun_path, "/run/x");
-    config_free(config);
+    config_unref(config);
 }
 
 /* POOL 3. */
@@ -250,7 +250,7 @@ static void test_zero_is_default(void **state)
     assert_int_equal(limits->connect_timeout, 0);
     assert_int_equal(limits->unacked_timeout, 0);
     assert_int_equal(config->listeners[0].timeout, POOL_TIMEOUT);
-    config_free(config);
+    config_unref(config);
 }
 
 static void test_empty_means_default(void **state)
@@ -261,7 +261,7 @@ static void test_empty_means_default(void **state)
     (void)state;
     assert_int_equal(config->listeners[0].pool, 0);
     assert_int_equal(config->listeners[0].timeout, POOL_TIMEOUT);
-    config_free(config);
+    config_unref(config);
     assert_mistake("[pool]\nmax_open =\n" LISTENER, 2, "max_open: the value is missing");
     assert_mistake("[kaproxy]\nlog = ; x\n" LISTENER, 2, "log: the value is missing");
     assert_mistake("[listener a]\nlisten =\nupstream=tcp://x:1\nreuse=never\n", 2,
@@ -275,7 +275,7 @@ static void test_timeout_of_listener(void **state)
     (void)state;
     assert_int_equal(config->listeners[0].timeout, 7 * USEC_PER_SEC);
     assert_int_equal(config->pools[0].line, 6);
-    config_free(config);
+    config_unref(config);
 }
 
 static void test_syntax_accepted(void **state)
@@ -292,7 +292,7 @@ static void test_syntax_accepted(void **state)
     (void)state;
     assert_string_equal(config->listeners[0].name, "a");
     assert_int_equal(config->pools[0].limits.max_open, 9);
-    config_free(config);
+    config_unref(config);
 }
 
 static void test_print(void **state)
@@ -315,7 +315,7 @@ static void test_print(void **state)
     (void)state;
     assert_string_equal(text, expected);
     free(text);
-    config_free(config);
+    config_unref(config);
 }
 
 /* The keys that a scheme leaves without an effect are not shown, the others are. */
@@ -337,7 +337,7 @@ static void test_print_http(void **state)
     assert_non_null(listener);
     assert_string_equal(listener, expected);
     free(text);
-    config_free(config);
+    config_unref(config);
 }
 
 static void assert_socket(const char *text, unsigned mode, uid_t uid, gid_t gid)
@@ -347,7 +347,7 @@ static void assert_socket(const char *text, unsigned mode, uid_t uid, gid_t gid)
     assert_int_equal(file->mode, mode);
     assert_int_equal(file->uid, uid);
     assert_int_equal(file->gid, gid);
-    config_free(config);
+    config_unref(config);
 }
 
 #define UNIX_LISTENER "[listener a]\nlisten=127.0.0.1:1 unix:/x\nupstream=http://x\n"
@@ -429,8 +429,8 @@ static void test_print_reads_back(void **state)
     assert_string_equal(second->listeners[0].socket.group, "root");
     free(text);
     free(again);
-    config_free(first);
-    config_free(second);
+    config_unref(first);
+    config_unref(second);
 }
 
 /* Whatever the bytes, there is either a config or a mistake in a line. */
@@ -505,7 +505,7 @@ static void test_random_bytes(void **state)
             length += strlen(piece);
         }
         char *said;
-        config_free(ini_load_bytes(text, length, &said));
+        config_unref(ini_load_bytes(text, length, &said));
         free(said);
     }
 }

@@ -27,8 +27,8 @@ static void assert_printed(const char *text, const char *expected)
     assert_string_equal(printed, printed_again);
     free(printed_again);
     free(printed);
-    config_free(again);
-    config_free(config);
+    config_unref(again);
+    config_unref(config);
 }
 
 #define UNIX_KEYS "socket_mode = 0600\nsocket_user =\nsocket_group =\n"
@@ -85,14 +85,14 @@ static void test_given(void **state)
     assert_int_equal(config->admin.control, CONTROL_ALL);
     assert_int_equal(config->admin.addresses.count, 2);
     assert_int_equal(config->admin.addresses.list[0].line, 3);
-    config_free(config);
+    config_unref(config);
     config =
         ini_load("[admin]\nlisten=unix:/x\nsocket_group=daemon\nsocket_user=daemon\n" LISTENER);
     assert_int_equal(config->admin.control, CONTROL_UNIX);
     assert_int_equal(config->admin.socket.file.mode, 0600);
     assert_true(config->admin.socket.file.uid != SOCKET_FILE_OURS);
     assert_true(config->admin.socket.file.gid != SOCKET_FILE_OURS);
-    config_free(config);
+    config_unref(config);
 }
 
 static void test_mistakes(void **state)

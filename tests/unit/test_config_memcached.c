@@ -22,7 +22,7 @@ static void test_defaults(void **state)
     assert_int_equal(listener->reuse, REUSE_FRAMED);
     assert_int_equal(listener->idle_timeout, 300 * USEC_PER_SEC);
     assert_int_equal(listener->response_timeout, 300 * USEC_PER_SEC);
-    config_free(config);
+    config_unref(config);
 }
 
 static void test_values(void **state)
@@ -35,7 +35,7 @@ static void test_values(void **state)
     assert_int_equal(listener->reuse, REUSE_NEVER);
     assert_int_equal(listener->response_timeout, 0);
     assert_int_equal(listener->idle_timeout, 7 * USEC_PER_SEC);
-    config_free(config);
+    config_unref(config);
 }
 
 static void test_print(void **state)
@@ -51,7 +51,7 @@ static void test_print(void **state)
     assert_non_null(listener);
     assert_string_equal(listener, expected);
     free(text);
-    config_free(config);
+    config_unref(config);
 }
 
 static void test_keys_without_effect(void **state)

@@ -40,7 +40,7 @@ static void test_line_too_long(void **state)
     snprintf(text, sizeof(text), "[kaproxy]\n%s\r\n" LISTENER, line);
     config = ini_load(text);
     assert_int_equal(strlen(config->access_log), 197 - strlen("access_log = "));
-    config_free(config);
+    config_unref(config);
     line[197] = 'x';
     snprintf(text, sizeof(text), "[kaproxy]\n%s\r\n" LISTENER, line);
     assert_mistake(text, 2, "line of 198 characters, 197 are allowed");
@@ -108,7 +108,7 @@ static void test_given_twice(void **state)
     assert_mistake("[pool]\nmax_open=2\nmax_uses=1\nmax_open=x\n" LISTENER, 4,
                    "key \"max_open\" stands in line 2 already");
     /* A pool and a listener may share a name. */
-    config_free(ini_load(LISTENER "[pool a]\n"));
+    config_unref(ini_load(LISTENER "[pool a]\n"));
 }
 
 static void test_unknown_key(void **state)
@@ -178,7 +178,7 @@ static void test_socket_keys(void **state)
         snprintf(text, sizeof(text), LISTENER "%s\n", keys[i]);
         assert_mistake(text, 5, "has no effect without a unix:/path in listen");
         snprintf(text, sizeof(text), UNIX_LISTENER "%s\n", keys[i]);
-        config_free(ini_load(text));
+        config_unref(ini_load(text));
     }
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         snprintf(text, sizeof(text), UNIX_LISTENER "socket_mode=%s\n", bad[i]);
@@ -209,16 +209,16 @@ static void test_times(void **state)
         snprintf(text, sizeof(text), "[pool]\nkeep_alive = %s\n" LISTENER, large[i]);
         assert_mistake(text, 2, "is out of range, 0 to 31536000 seconds are allowed");
     }
-    config_free(ini_load("[pool]\nkeep_alive = 8760h\n" LISTENER));
+    config_unref(ini_load("[pool]\nkeep_alive = 8760h\n" LISTENER));
     static const char *const unacked[] = {"1ms", "999ms", "31536001", "8761h"};
     for (size_t i = 0; i < ARRAY_LEN(unacked); i++) {
         snprintf(text, sizeof(text), "[pool]\nunacked_timeout = %s\n" LISTENER, unacked[i]);
         assert_mistake(text, 2, "is out of range, 0 or 1 to 31536000 seconds are allowed");
     }
     assert_mistake("[pool]\nunacked_timeout = off\n" LISTENER, 2, "is not a time");
-    config_free(ini_load("[pool]\nunacked_timeout = 0ms\n" LISTENER));
-    config_free(ini_load("[pool]\nunacked_timeout = 1s\n" LISTENER));
-    config_free(ini_load("[pool]\nunacked_timeout = 8760h\n" LISTENER));
+    config_unref(ini_load("[pool]\nunacked_timeout = 0ms\n" LISTENER));
+    config_unref(ini_load("[pool]\nunacked_timeout = 1s\n" LISTENER));
+    config_unref(ini_load("[pool]\nunacked_timeout = 8760h\n" LISTENER));
 }
 
 static void test_words(void **state)
@@ -231,8 +231,8 @@ static void test_words(void **state)
     assert_mistake("[kaproxy]\nlog = off\n" LISTENER, 2, "is not stderr, stdout, syslog or a file");
     assert_mistake("[kaproxy]\naccess_log = on\n" LISTENER, 2,
                    "is not off, stderr, stdout, syslog");
-    config_free(ini_load("[kaproxy]\nlog = a.log\naccess_log = /a\n" LISTENER));
-    config_free(ini_load("[kaproxy]\nlog = stdout\naccess_log = stdout\n" LISTENER));
+    config_unref(ini_load("[kaproxy]\nlog = a.log\naccess_log = /a\n" LISTENER));
+    config_unref(ini_load("[kaproxy]\nlog = stdout\naccess_log = stdout\n" LISTENER));
     assert_mistake("[kaproxy]\nuser = no:such:user\n" LISTENER, 2,
                    "user: there is no user \"no:such:user\" here");
     assert_mistake("[kaproxy]\nresolver = 10.0.0.1 dns.test\n" LISTENER, 2,
@@ -312,7 +312,7 @@ static void test_unix_path_length(void **state)
     path[107] = '\0';
     snprintf(text, sizeof(text), "[listener a]\nlisten=unix:%s\nupstream=tcp://x:1\nreuse=never\n",
              path);
-    config_free(ini_load(text));
+    config_unref(ini_load(text));
 }
 
 static void test_address_of_two_listeners(void **state)
@@ -326,7 +326,7 @@ static void test_address_of_two_listeners(void **state)
                     "10: listen: 0.0.0.0:80 is taken by listener a in line 2 (127.0.0.1:80)\n"
                     "10: listen: unix:/b is taken by listener b in line 6 (unix:/b)\n"
                     "10: listen: 0.0.0.0:80 is taken by listener b in line 6 (127.0.0.1:80)\n");
-    config_free(ini_load(LISTENER "[listener b]\nlisten=127.0.0.2:80 [::]:80 0.0.0.0:81\n"
+    config_unref(ini_load(LISTENER "[listener b]\nlisten=127.0.0.2:80 [::]:80 0.0.0.0:81\n"
                                   "upstream=tcp://x:1\nreuse=never\n"));
 }
 
@@ -406,13 +406,13 @@ static void test_reuse(void **state)
 static void test_beyond_max_open(void **state)
 {
     (void)state;
-    config_free(ini_load("[pool]\nmax_open = 1\n" LISTENER));
-    config_free(ini_load("[pool]\nmax_open = 8\nmax_per_host = 8\nmax_tunnels = 8\n" LISTENER));
-    config_free(
+    config_unref(ini_load("[pool]\nmax_open = 1\n" LISTENER));
+    config_unref(ini_load("[pool]\nmax_open = 8\nmax_per_host = 8\nmax_tunnels = 8\n" LISTENER));
+    config_unref(
         ini_load_warned("[pool]\nmax_open = 8\nmax_per_host = 9\nmax_tunnels = 10\n" LISTENER,
                         "3: warning: max_per_host: 9 is more than max_open allows (8)\n"
                         "4: warning: max_tunnels: 10 is more than max_open allows (8)\n"));
-    config_free(
+    config_unref(
         ini_load_warned("[pool a]\nmax_per_host = 200\n" LISTENER,
                         "2: warning: max_per_host: 200 is more than max_open allows (128)\n"));
     assert_mistakes("[pool]\nmax_open = x\nmax_per_host = 200\n" LISTENER,
@@ -484,7 +484,7 @@ static void test_keys_without_effect(void **state)
                     "7: stateless_commands: has no effect on scheme tls+q\n");
     assert_mistakes(HTTP_LISTENER "stateless_commands=a\n",
                     "4: stateless_commands: has no effect on scheme http\n");
-    config_free(ini_load(HTTPS_LISTENER "host=client\nheader_timeout=1\nforwarded=off\n"
+    config_unref(ini_load(HTTPS_LISTENER "host=client\nheader_timeout=1\nforwarded=off\n"
                                         "affinity_timeout=1\nclient_keep_alive=1\n"));
 }
 
@@ -497,7 +497,7 @@ static void test_host(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
         snprintf(text, sizeof(text), HTTP_LISTENER "host = %s\n", good[i]);
-        config_free(ini_load(text));
+        config_unref(ini_load(text));
     }
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         snprintf(text, sizeof(text), HTTP_LISTENER "host = %s\n", bad[i]);

@@ -23,7 +23,7 @@ static void test_defaults(void **state)
     assert_int_equal(listener->response_timeout, 300 * USEC_PER_SEC);
     assert_int_equal(listener->affinity_timeout, 60 * USEC_PER_SEC);
     assert_string_equal(listener->stateless_commands, "");
-    config_free(config);
+    config_unref(config);
 }
 
 static void test_values(void **state)
@@ -38,7 +38,7 @@ static void test_values(void **state)
     assert_int_equal(listener->response_timeout, 0);
     assert_int_equal(listener->affinity_timeout, 500 * USEC_PER_MSEC);
     assert_string_equal(listener->stateless_commands, "JSON.* FT.SEARCH,bf.add,\tx_1-2:3  *,");
-    config_free(config);
+    config_unref(config);
 }
 
 static void test_print(void **state)
@@ -56,7 +56,7 @@ static void test_print(void **state)
     assert_non_null(listener);
     assert_string_equal(listener, expected);
     free(text);
-    config_free(config);
+    config_unref(config);
 }
 
 /* What is http's alone, and TLS' alone. */

@@ -93,7 +93,7 @@ static void test_defaults(void **state)
     assert_string_equal(listener->tls_min_version, "1.2");
     assert_true(listener->tls_close_notify);
     assert_true(endpoint_has_tls(&listener->upstream));
-    config_free(config);
+    config_unref(config);
 }
 
 static void test_plain(void **state)
@@ -106,7 +106,7 @@ static void test_plain(void **state)
     assert_false(endpoint_has_tls(&config->listeners[0].upstream));
     assert_false(endpoint_has_tls(&config->listeners[1].upstream));
     assert_true(endpoint_has_tls(&config->listeners[2].upstream));
-    config_free(config);
+    config_unref(config);
 }
 
 static void test_print(void **state)
@@ -124,11 +124,11 @@ static void test_print(void **state)
     assert_false(config->listeners[0].tls_close_notify);
     char *text = ini_print(config);
     assert_non_null(strstr(text, keys));
-    config_free(config);
+    config_unref(config);
     config = ini_load(text);
     char *again = ini_print(config);
     assert_string_equal(again, text);
-    config_free(config);
+    config_unref(config);
     free(text);
     free(again);
 }
@@ -171,7 +171,7 @@ static void test_sharing(void **state)
         assert_true(endpoint_has_tls(second));
         if ((endpoint_compare(first, second) == 0) != cases[i].shared)
             fail_msg("%s: shared is not %d", cases[i].keys, cases[i].shared);
-        config_free(config);
+        config_unref(config);
     }
 }
 
@@ -193,7 +193,7 @@ static void test_sharing_certificates(void **state)
     assert_int_not_equal(endpoint_compare(&listeners[1].upstream, &listeners[2].upstream), 0);
     assert_int_not_equal(endpoint_compare(&listeners[0].upstream, &listeners[2].upstream), 0);
     assert_int_equal(endpoint_compare(&listeners[1].upstream, &listeners[3].upstream), 0);
-    config_free(config);
+    config_unref(config);
 }
 
 /* A file that is replaced makes another host of the upstream, in the next configuration; as it was,
@@ -207,19 +207,19 @@ static void test_content(void **state)
     struct config *first = ini_load(text), *second = ini_load(text);
     assert_int_equal(
         endpoint_compare(&first->listeners[0].upstream, &second->listeners[0].upstream), 0);
-    config_free(second);
+    config_unref(second);
     identity_write_certificate(&world.good, "content.pem"); /* behind the other one */
     second = ini_load(text);
     assert_int_not_equal(
         endpoint_compare(&first->listeners[0].upstream, &second->listeners[0].upstream), 0);
-    config_free(second);
+    config_unref(second);
     unlink("content.pem");
     identity_write_certificate(&world.ca, "content.pem");
     second = ini_load(text);
     assert_int_equal(
         endpoint_compare(&first->listeners[0].upstream, &second->listeners[0].upstream), 0);
-    config_free(second);
-    config_free(first);
+    config_unref(second);
+    config_unref(first);
 }
 
 static void test_file_mistakes(void **state)
@@ -367,8 +367,8 @@ static void test_warnings(void **state)
     snprintf(text, sizeof(text), "%stls_key_file=old.key\ntls_cert_file=old.pem\n", HTTPS_LISTENER);
     struct config *config = ini_load_warned(text, expired);
     assert_true(endpoint_has_tls(&config->listeners[0].upstream));
-    config_free(config);
-    config_free(ini_load_warned(HTTPS_LISTENER "tls_cert_file=young.pem\ntls_key_file=young.key\n",
+    config_unref(config);
+    config_unref(ini_load_warned(HTTPS_LISTENER "tls_cert_file=young.pem\ntls_key_file=young.key\n",
                                 "4: warning: tls_cert_file: young.pem: the certificate is not "
                                 "valid yet\n"));
     char ends[16], warning[128];
@@ -377,10 +377,10 @@ static void test_warnings(void **state)
     snprintf(warning, sizeof(warning),
              "4: warning: tls_cert_file: ending.pem: the certificate of CN=ending ends on %s\n",
              ends);
-    config_free(ini_load_warned(
+    config_unref(ini_load_warned(
         HTTPS_LISTENER "tls_cert_file=ending.pem\ntls_key_file=ending.key\n", warning));
     /* One is enough for listeners that are alike. */
-    config_free(ini_load_warned(HTTPS_LISTENER "tls_key_file=old.key\ntls_cert_file=old.pem\n"
+    config_unref(ini_load_warned(HTTPS_LISTENER "tls_key_file=old.key\ntls_cert_file=old.pem\n"
                                                "[listener b]\nlisten=127.0.0.1:81\n"
                                                "upstream=https://x\n"
                                                "tls_cert_file=old.pem\ntls_key_file=old.key\n",
@@ -407,18 +407,18 @@ static void test_upstream_is_an_address(void **state)
     static const char nameless[] = "3: warning: upstream: its certificate must be for the IP "
                                    "address ::1; if it is for a name, set tls_server_name\n";
     (void)state;
-    config_free(ini_load_warned(TO("https://[::1]"), nameless));
-    config_free(ini_load_warned(TO("tls://[::1]:1") "reuse=never\n", nameless));
-    config_free(ini_load(TO("https://[::1]") "tls_verify=no\n"));
-    config_free(ini_load(TO("https://localhost") "tls_server_name=x\n"));
-    config_free(ini_load_warned(
+    config_unref(ini_load_warned(TO("https://[::1]"), nameless));
+    config_unref(ini_load_warned(TO("tls://[::1]:1") "reuse=never\n", nameless));
+    config_unref(ini_load(TO("https://[::1]") "tls_verify=no\n"));
+    config_unref(ini_load(TO("https://localhost") "tls_server_name=x\n"));
+    config_unref(ini_load_warned(
         TO("https://127.0.0.1:8443") "tls_server_name=api.example.com\n",
         "4: warning: tls_server_name: the upstream gets its address, 127.0.0.1:8443, as Host; for "
         "the name set host = api.example.com\n"));
-    config_free(ini_load(TO("https://[::1]") "tls_server_name=x\nhost=x\n"));
-    config_free(ini_load(TO("https://[::1]") "tls_server_name=x\nhost=client\n"));
-    config_free(ini_load(TO("https://[::1]") "tls_server_name=::2\n"));
-    config_free(ini_load(TO("tls://[::1]:1") "tls_server_name=x\nreuse=never\n"));
+    config_unref(ini_load(TO("https://[::1]") "tls_server_name=x\nhost=x\n"));
+    config_unref(ini_load(TO("https://[::1]") "tls_server_name=x\nhost=client\n"));
+    config_unref(ini_load(TO("https://[::1]") "tls_server_name=::2\n"));
+    config_unref(ini_load(TO("tls://[::1]:1") "tls_server_name=x\nreuse=never\n"));
 }
 
 int main(void)

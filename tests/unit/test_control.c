@@ -98,7 +98,7 @@ static const char *end(struct world *world, struct fixture *f)
 {
     worker_free(world->worker);
     control_free(world->control);
-    config_free(world->config);
+    config_unref(world->config);
     log_close();
     close(world->upstream);
     assert_int_equal(sockets_count(), world->descriptors);

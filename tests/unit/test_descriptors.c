@@ -18,7 +18,7 @@ static struct descriptors needed_by(const char *text)
 {
     struct config *config = ini_load(text);
     struct descriptors needed = descriptors_needed(config);
-    config_free(config);
+    config_unref(config);
     return needed;
 }
 
@@ -86,7 +86,7 @@ static void test_clients_with_tunnels(void **state)
     assert_int_equal(descriptors_connections(&needed, 30), 4 + 10);
     assert_int_equal(descriptors_pipes(config, &needed, others + 10 + 100 + 2), 1);
     assert_int_equal(descriptors_pipes(config, &needed, others + 10 + 100 + 1), 0);
-    config_free(config);
+    config_unref(config);
 }
 
 static void test_names_have_several_addresses(void **state)
@@ -128,7 +128,7 @@ static void test_clients(void **state)
     assert_int_equal(descriptors_clients(config, &needed, reserved + 1), 1);
     assert_int_equal(descriptors_clients(config, &needed, reserved), 0);
     assert_int_equal(descriptors_clients(config, &needed, 0), 0);
-    config_free(config);
+    config_unref(config);
 }
 
 static void test_pipes(void **state)
@@ -144,7 +144,7 @@ static void test_pipes(void **state)
     assert_int_equal(descriptors_pipes(config, &needed, others + 1), 0);
     assert_int_equal(descriptors_pipes(config, &needed, others - 50), 0);
     assert_int_equal(descriptors_pipes(config, &needed, 0), 0);
-    config_free(config);
+    config_unref(config);
 }
 
 int main(void)

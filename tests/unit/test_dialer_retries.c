@@ -122,7 +122,7 @@ static void handshake_timed_out_and_again(void **state)
     loop_warp(world->loop, 20 * USEC_PER_SEC);
     caller_wait(world, &caller);
     caller_assert_failure(&caller, "connect", ETIMEDOUT);
-    tls_client_free(client);
+    tls_client_unref(client);
 }
 
 /* A loop that was busy: the pause comes before the first try has begun, and takes its place. */

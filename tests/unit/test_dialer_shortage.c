@@ -164,7 +164,7 @@ static void test_tls_cannot_start(void **state)
     caller_wait(world, &caller);
     caller_assert_failure(&caller, "tls", ENOMEM);
     assert_int_equal(world_open_attempts(world), 0);
-    tls_client_free(client);
+    tls_client_unref(client);
 }
 
 static void test_no_memory_at_all(void **state)

@@ -202,7 +202,7 @@ static void test_hosts_of_one_name(void **state)
     gauge_set(&world->raw.connections[WORLD_BUSY], 4);
     assert_one("upstream_slow", SEVERITY_WARNING, "of listener raw took 2.4 s", NULL);
     history_free(history);
-    config_free((struct config *)(uintptr_t)world->ops.config);
+    config_unref((struct config *)(uintptr_t)world->ops.config);
     world->ops.config = config;
 }
 

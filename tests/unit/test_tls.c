@@ -84,7 +84,7 @@ static void test_names(void **state)
             pair_clear(&f->pair);
             assert_stats(f, 1, 0, 0);
         }
-        tls_client_free(f->client);
+        tls_client_unref(f->client);
         f->client = NULL;
     }
 }
@@ -204,7 +204,7 @@ static void trust(struct fixture *f, const struct identity *identity, char path[
     snprintf(name, sizeof(name), "trusted-%d", ++number);
     f->options.ca_file = world_path(&world, name, path);
     identity_write_certificate(identity, path);
-    tls_client_free(f->client);
+    tls_client_unref(f->client);
     f->client = NULL;
 }
 
@@ -264,7 +264,7 @@ static void test_system_store(void **state)
     struct fixture *f = *state;
     f->options.ca_file = "";
     assert_refused(f, UNKNOWN("Test CA"));
-    tls_client_free(f->client);
+    tls_client_unref(f->client);
     assert_int_equal(setenv("SSL_CERT_FILE", world.ca_file, 1), 0);
     start(f);
     unsetenv("SSL_CERT_FILE");

@@ -95,7 +95,7 @@ static void test_shared(void **state)
     tls_clients_clear(&clients);
     assert_int_equal(clients.count, 0);
     tls_clients_clear(&clients);
-    config_free(config);
+    config_unref(config);
 }
 
 static void test_without_tls(void **state)
@@ -107,7 +107,7 @@ static void test_without_tls(void **state)
     assert_int_equal(clients.count, 0);
     assert_null(tls_clients_find(&clients, &config->listeners[0].upstream));
     tls_clients_clear(&clients);
-    config_free(config);
+    config_unref(config);
 }
 
 /* What a client does, it does not do to the configuration. */
@@ -137,7 +137,7 @@ static void test_configuration_stays(void **state)
     tls_clients_clear(&clients);
     free(text);
     free(after);
-    config_free(config);
+    config_unref(config);
 }
 
 static void test_file_has_changed(void **state)
@@ -149,7 +149,7 @@ static void test_file_has_changed(void **state)
     assert_int_equal(tls_clients_init(&clients, config), -1);
     assert_logged("error: listener b: trusted.pem has changed since the configuration was read\n");
     tls_clients_clear(&clients);
-    config_free(config);
+    config_unref(config);
 }
 
 static void test_one_of_the_files_has_changed(void **state)
@@ -163,7 +163,7 @@ static void test_one_of_the_files_has_changed(void **state)
     assert_logged("error: listener a: good.pem or good.key has changed since the configuration was "
                   "read\n");
     tls_clients_clear(&clients);
-    config_free(config);
+    config_unref(config);
 }
 
 static void test_file_is_gone(void **state)
@@ -175,7 +175,7 @@ static void test_file_is_gone(void **state)
     assert_int_equal(tls_clients_init(&clients, config), -1);
     assert_logged("error: listener b: tls_ca_file: trusted.pem: No such file or directory\n");
     tls_clients_clear(&clients);
-    config_free(config);
+    config_unref(config);
 }
 
 int main(void)

@@ -247,13 +247,13 @@ static void test_warnings(void **state)
     strftime(expired, sizeof(expired),
              "the certificate of CN=legacy client has expired on %Y-%m-%d", gmtime(&end));
     assert_string_equal(mistake.text, expired);
-    tls_client_free(f->client);
+    tls_client_unref(f->client);
     write_client("new.pem", "new.key", 1, 3);
     use_certificate(f, "new.pem", "new.key");
     f->client = tls_client_new(&f->options, &mistake);
     assert_non_null(f->client);
     assert_string_equal(mistake.text, "the certificate is not valid yet");
-    tls_client_free(NULL);
+    tls_client_unref(NULL);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, tls_fixture_setup, tls_fixture_teardown)

@@ -125,7 +125,7 @@ static void age_session(struct fixture *f, int version, long lifetime, time_t ag
     visit(f);
     skew = 0;
     assert_stats(f, resumed ? 1 : 2, resumed ? 1 : 0, 0);
-    tls_client_free(f->client);
+    tls_client_unref(f->client);
     f->client = NULL;
 }
 

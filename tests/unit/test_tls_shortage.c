@@ -161,7 +161,7 @@ static void test_connection(void **state)
     errno = 0;
     assert_null(tls_new(client, -1));
     assert_int_equal(errno, ENOMEM);
-    tls_client_free(client);
+    tls_client_unref(client);
 }
 
 /* At each of its calls. */

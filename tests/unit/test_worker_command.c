@@ -104,7 +104,7 @@ static const char *end(struct world *world)
     worker_join(world->worker);
     worker_free(world->worker);
     mailbox_clear(&world->mailbox);
-    config_free(world->config);
+    config_unref(world->config);
     log_close();
     close(world->upstream);
     assert_int_equal(sockets_count(), world->descriptors);
@@ -343,7 +343,7 @@ static void test_too_late(void **state)
     assert_int_equal(world->request.snapshot.host_count, 0);
     worker_free(world->worker);
     mailbox_clear(&world->mailbox);
-    config_free(world->config);
+    config_unref(world->config);
     log_close();
     close(world->upstream);
 }

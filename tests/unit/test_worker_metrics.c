@@ -31,7 +31,7 @@ static struct worker *make(struct fixture *f)
 static const char *end(struct worker *worker, struct fixture *f)
 {
     worker_free(worker);
-    config_free(config);
+    config_unref(config);
     log_close();
     return content(f, f->file);
 }
