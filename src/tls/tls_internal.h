@@ -2,8 +2,8 @@
 #ifndef KAPROXY_TLS_INTERNAL_H
 #define KAPROXY_TLS_INTERNAL_H
 
-#include <stdatomic.h>
 #include <openssl/ssl.h>
+#include <stdatomic.h>
 
 #include "tls/tls.h"
 

@@ -327,7 +327,7 @@ static void test_address_of_two_listeners(void **state)
                     "10: listen: unix:/b is taken by listener b in line 6 (unix:/b)\n"
                     "10: listen: 0.0.0.0:80 is taken by listener b in line 6 (127.0.0.1:80)\n");
     config_unref(ini_load(LISTENER "[listener b]\nlisten=127.0.0.2:80 [::]:80 0.0.0.0:81\n"
-                                  "upstream=tcp://x:1\nreuse=never\n"));
+                                   "upstream=tcp://x:1\nreuse=never\n"));
 }
 
 static void test_missing_keys(void **state)
@@ -485,7 +485,7 @@ static void test_keys_without_effect(void **state)
     assert_mistakes(HTTP_LISTENER "stateless_commands=a\n",
                     "4: stateless_commands: has no effect on scheme http\n");
     config_unref(ini_load(HTTPS_LISTENER "host=client\nheader_timeout=1\nforwarded=off\n"
-                                        "affinity_timeout=1\nclient_keep_alive=1\n"));
+                                         "affinity_timeout=1\nclient_keep_alive=1\n"));
 }
 
 static void test_host(void **state)

@@ -369,8 +369,8 @@ static void test_warnings(void **state)
     assert_true(endpoint_has_tls(&config->listeners[0].upstream));
     config_unref(config);
     config_unref(ini_load_warned(HTTPS_LISTENER "tls_cert_file=young.pem\ntls_key_file=young.key\n",
-                                "4: warning: tls_cert_file: young.pem: the certificate is not "
-                                "valid yet\n"));
+                                 "4: warning: tls_cert_file: young.pem: the certificate is not "
+                                 "valid yet\n"));
     char ends[16], warning[128];
     time_t end = time(NULL) + 5 * 86400;
     strftime(ends, sizeof(ends), "%Y-%m-%d", gmtime(&end));
@@ -381,10 +381,10 @@ static void test_warnings(void **state)
         HTTPS_LISTENER "tls_cert_file=ending.pem\ntls_key_file=ending.key\n", warning));
     /* One is enough for listeners that are alike. */
     config_unref(ini_load_warned(HTTPS_LISTENER "tls_key_file=old.key\ntls_cert_file=old.pem\n"
-                                               "[listener b]\nlisten=127.0.0.1:81\n"
-                                               "upstream=https://x\n"
-                                               "tls_cert_file=old.pem\ntls_key_file=old.key\n",
-                                expired));
+                                                "[listener b]\nlisten=127.0.0.1:81\n"
+                                                "upstream=https://x\n"
+                                                "tls_cert_file=old.pem\ntls_key_file=old.key\n",
+                                 expired));
     /* The order is that of the lines; a mistake remains one. */
     snprintf(text, sizeof(text), "%stls_key_file=old.key\ntls_cert_file=old.pem\ntimeout=x\n%s",
              HTTPS_LISTENER, "[pool]\nmax_open=x\n");
