@@ -49,7 +49,8 @@ static int bind_sockets(struct admin *admin)
         struct admin_socket *admin_socket = &admin->sockets[i];
         const char *error;
         admin_socket->admin = admin;
-        if (bound_socket_open(&admin_socket->bound, address, &config->socket.file, &error) < 0) {
+        admin_socket->bound = bound_socket_open(address, &config->socket.file, &error);
+        if (admin_socket->bound == NULL) {
             log_error("[admin]: cannot listen on %s: %s", address->text, error);
             return -1;
         }
@@ -125,7 +126,7 @@ void admin_free(struct admin *admin)
     admin_snapshots_clear(admin);
     history_free(admin->history);
     for (size_t i = 0; i < admin->socket_count; i++)
-        bound_socket_close(&admin->sockets[i].bound);
+        bound_socket_unref(admin->sockets[i].bound);
     free(admin->sockets);
     free(admin);
 }

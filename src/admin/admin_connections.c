@@ -202,7 +202,7 @@ static int listen_at(struct admin_socket *admin_socket)
 {
     struct admin *admin = admin_socket->admin;
     struct evconnlistener *listener = evconnlistener_new(
-        admin->base, NULL, NULL, LEV_OPT_CLOSE_ON_EXEC, 0, admin_socket->bound.fd);
+        admin->base, NULL, NULL, LEV_OPT_CLOSE_ON_EXEC, 0, bound_socket_fd(admin_socket->bound));
     if (listener == NULL)
         return -1;
     if (evhttp_bind_listener(admin->http, listener) == NULL) {

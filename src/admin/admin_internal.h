@@ -63,7 +63,7 @@ struct admin_snapshots {
 
 struct admin_socket {
     struct admin *admin;
-    struct bound_socket bound;
+    struct bound_socket *bound;
     struct evconnlistener *listener; /* evhttp's; NULL: not yet */
 };
 

@@ -30,7 +30,7 @@ void listener_unwatch(struct listen_socket *listen_socket)
 {
     if (listen_socket->watched)
         loop_unwatch(listen_socket->listener->all->worker.loop, &listen_socket->watch,
-                     listen_socket->socket.fd, false);
+                     bound_socket_fd(listen_socket->socket), false);
     listen_socket->watched = false;
 }
 
@@ -50,7 +50,8 @@ void listeners_stop_accepting(struct listeners *listeners)
 static int watch(struct listen_socket *listen_socket)
 {
     struct loop *loop = listen_socket->listener->all->worker.loop;
-    if (loop_watch(loop, &listen_socket->watch, listen_socket->socket.fd, EPOLLIN) < 0)
+    if (loop_watch(loop, &listen_socket->watch, bound_socket_fd(listen_socket->socket), EPOLLIN) <
+        0)
         return -1;
     listen_socket->watched = true;
     return 0;
@@ -126,9 +127,9 @@ static enum accept_result accept_one(struct listen_socket *listen_socket)
     struct listener *listener = listen_socket->listener;
     union address peer = {.sa.sa_family = AF_UNIX};
     socklen_t length = sizeof(peer);
-    bool is_unix = listen_socket->socket.address->sa.ss_family == AF_UNIX;
-    int fd = accept4(listen_socket->socket.fd, is_unix ? NULL : &peer.sa, is_unix ? NULL : &length,
-                     SOCK_NONBLOCK | SOCK_CLOEXEC);
+    bool is_unix = bound_socket_address(listen_socket->socket)->sa.ss_family == AF_UNIX;
+    int fd = accept4(bound_socket_fd(listen_socket->socket), is_unix ? NULL : &peer.sa,
+                     is_unix ? NULL : &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         switch (errno) {
         case EAGAIN:
@@ -318,7 +319,8 @@ static void on_drained(struct task *task)
 void listener_close_socket(struct listen_socket *listen_socket)
 {
     listener_unwatch(listen_socket);
-    bound_socket_close(&listen_socket->socket);
+    bound_socket_unref(listen_socket->socket);
+    listen_socket->socket = NULL;
 }
 
 static void close_sockets(struct listener *listener)
@@ -353,7 +355,8 @@ int listeners_add(struct listeners *listeners, const struct config_listener *con
         const struct listen_address *address = &config->addresses.list[i].address;
         const char *error;
         listen_socket->watch.ready = on_readable;
-        if (bound_socket_open(&listen_socket->socket, address, &config->socket.file, &error) < 0) {
+        listen_socket->socket = bound_socket_open(address, &config->socket.file, &error);
+        if (listen_socket->socket == NULL) {
             log_error("listener %s: cannot listen on %s: %s", config->name, address->text, error);
             goto err_sockets;
         }

@@ -13,7 +13,7 @@
 
 struct listen_socket {
     struct listener *listener;
-    struct bound_socket socket;
+    struct bound_socket *socket; /* NULL: it is closed */
     int burst;         /* how many clients to expect when it is readable */
     int filled;        /* how often in a row that many came */
     int bursts_needed; /* how often they must, before more are expected */

@@ -18,15 +18,16 @@
  * there meets an end at once. */
 static void refuse(struct listen_socket *listen_socket)
 {
-    bool is_unix = listen_socket->socket.address->sa.ss_family == AF_UNIX;
-    listen_socket->shut = !is_unix && shutdown(listen_socket->socket.fd, SHUT_RD) == 0;
+    bool is_unix = bound_socket_address(listen_socket->socket)->sa.ss_family == AF_UNIX;
+    listen_socket->shut =
+        !is_unix && shutdown(bound_socket_fd(listen_socket->socket), SHUT_RD) == 0;
     listen_socket->refuses = !listen_socket->shut;
 }
 
 /* 0, or -1 with errno. */
 static int listen_again(struct listen_socket *listen_socket)
 {
-    if (listen_socket->shut && listen(listen_socket->socket.fd, INT_MAX) < 0)
+    if (listen_socket->shut && listen(bound_socket_fd(listen_socket->socket), INT_MAX) < 0)
         return -1;
     listen_socket->shut = listen_socket->refuses = false;
     return 0;
@@ -36,18 +37,18 @@ static int listen_again(struct listen_socket *listen_socket)
 static bool is_done(const struct listen_socket *listen_socket)
 {
     if (listen_socket->listener->all->stopped)
-        return listen_socket->socket.fd < 0;
+        return listen_socket->socket == NULL;
     return listen_socket->shut || listen_socket->refuses;
 }
 
 /* Ends a backlog, and says so where clients wait there whom nobody serves any more. */
 static void end_backlog(struct listen_socket *listen_socket, const char *why)
 {
-    struct pollfd pollfd = {.fd = listen_socket->socket.fd, .events = POLLIN};
+    struct pollfd pollfd = {.fd = bound_socket_fd(listen_socket->socket), .events = POLLIN};
     if (why != NULL && poll(&pollfd, 1, 0) > 0)
         log_warning("listener %s: clients that wait at %s are cut off: %s",
                     listen_socket->listener->context.config->name,
-                    listen_socket->socket.address->text, why);
+                    bound_socket_address(listen_socket->socket)->text, why);
     if (listen_socket->listener->all->stopped)
         listener_close_socket(listen_socket);
     else
@@ -152,7 +153,7 @@ static int accept_again(struct listener *listener, const char **address)
         if (listen_again(&listener->sockets[i]) == 0)
             continue;
         int error = errno;
-        *address = listener->sockets[i].socket.address->text;
+        *address = bound_socket_address(listener->sockets[i].socket)->text;
         while (i-- > 0)
             refuse(&listener->sockets[i]);
         errno = error;

@@ -6,8 +6,10 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -23,19 +25,28 @@
 #define LOCK_TRIES 500
 #define LOCK_PAUSE (10 * USEC_PER_MSEC)
 
+struct bound_socket {
+    atomic_uint references;
+    int fd; /* -1: closed */
+    struct listen_address address;
+    bool is_ours; /* a unix socket's file is */
+    dev_t dev;    /* of that file */
+    ino_t ino;
+};
+
 static const struct sockaddr *address_of(const struct bound_socket *bound)
 {
-    return (const struct sockaddr *)&bound->address->sa;
+    return (const struct sockaddr *)&bound->address.sa;
 }
 
 static bool is_unix(const struct bound_socket *bound)
 {
-    return bound->address->sa.ss_family == AF_UNIX;
+    return bound->address.sa.ss_family == AF_UNIX;
 }
 
 static const char *path_of(const struct bound_socket *bound)
 {
-    return ((const struct sockaddr_un *)&bound->address->sa)->sun_path;
+    return ((const struct sockaddr_un *)&bound->address.sa)->sun_path;
 }
 
 /* Keeps errno. */
@@ -100,7 +111,7 @@ static int knock(const struct bound_socket *bound)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
-    int result = connect(fd, address_of(bound), bound->address->length);
+    int result = connect(fd, address_of(bound), bound->address.length);
     close_quietly(fd);
     if (result < 0 && (errno == ECONNREFUSED || errno == ENOENT))
         return 0;
@@ -219,7 +230,7 @@ static int bind_and_listen(struct bound_socket *bound, const struct socket_file 
         goto err;
     if (!is_unix(bound))
         loopback_unpace(fd, sa);
-    if (set_options(fd, sa->sa_family) < 0 || bind(fd, sa, bound->address->length) < 0)
+    if (set_options(fd, sa->sa_family) < 0 || bind(fd, sa, bound->address.length) < 0)
         goto err;
     note_file(bound);
     if (is_unix(bound) && set_access(bound, file, error) < 0)
@@ -242,11 +253,25 @@ err_file:
     return -1;
 }
 
-int bound_socket_open(struct bound_socket *bound, const struct listen_address *address,
-                      const struct socket_file *file, const char **error)
+/* NULL with ENOMEM. */
+static struct bound_socket *bound_socket_new(const struct listen_address *address)
+{
+    struct bound_socket *bound = calloc(1, sizeof(*bound));
+    if (bound == NULL)
+        return NULL;
+    bound->fd = -1;
+    atomic_init(&bound->references, 1);
+    if (listen_address_copy(&bound->address, address) == 0)
+        return bound;
+    free(bound);
+    return NULL;
+}
+
+/* 0, or -1 with *error. */
+static int open_new(struct bound_socket *bound, const struct socket_file *file, const char **error)
 {
     int directory = -1;
-    *bound = (struct bound_socket){.fd = -1, .address = address};
+    bound->is_ours = is_unix(bound);
     if (is_unix(bound) && (directory = lock_directory(path_of(bound), error)) < 0)
         return -1;
     int result = is_unix(bound) ? remove_stale_file(bound) : 0;
@@ -259,6 +284,85 @@ int bound_socket_open(struct bound_socket *bound, const struct listen_address *a
     return result;
 }
 
+struct bound_socket *bound_socket_open(const struct listen_address *address,
+                                       const struct socket_file *file, const char **error)
+{
+    struct bound_socket *bound = bound_socket_new(address);
+    if (bound == NULL) {
+        *error = strerror(errno);
+        return NULL;
+    }
+    if (open_new(bound, file, error) == 0)
+        return bound;
+    bound_socket_unref(bound);
+    return NULL;
+}
+
+/* 0, or -1 with errno. */
+static int make_nonblocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+        return -1;
+    return fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+struct bound_socket *bound_socket_adopt(int fd, const struct listen_address *address, bool is_ours,
+                                        const char **error)
+{
+    struct bound_socket *bound = bound_socket_new(address);
+    if (bound == NULL || make_nonblocking(fd) < 0 || set_options(fd, address->sa.ss_family) < 0) {
+        *error = strerror(errno);
+        bound_socket_unref(bound);
+        return NULL;
+    }
+    bound->fd = fd;
+    bound->is_ours = is_ours && is_unix(bound);
+    note_file(bound);
+    return bound;
+}
+
+struct bound_socket *bound_socket_ref(struct bound_socket *bound)
+{
+    atomic_fetch_add_explicit(&bound->references, 1, memory_order_relaxed);
+    return bound;
+}
+
+void bound_socket_unref(struct bound_socket *bound)
+{
+    if (bound == NULL || atomic_fetch_sub_explicit(&bound->references, 1, memory_order_acq_rel) > 1)
+        return;
+    bound_socket_close(bound);
+    listen_address_clear(&bound->address);
+    free(bound);
+}
+
+int bound_socket_fd(const struct bound_socket *bound)
+{
+    return bound->fd;
+}
+
+const struct listen_address *bound_socket_address(const struct bound_socket *bound)
+{
+    return &bound->address;
+}
+
+bool bound_socket_has_file(const struct bound_socket *bound)
+{
+    return bound->is_ours && bound->fd >= 0;
+}
+
+int bound_socket_set_file(const struct bound_socket *bound, const struct socket_file *file,
+                          const char **error)
+{
+    return bound_socket_has_file(bound) ? set_access(bound, file, error) : 0;
+}
+
+void bound_socket_give_file(struct bound_socket *bound, bool away)
+{
+    bound->is_ours = is_unix(bound) && !away;
+}
+
 /* Binding tells all that keeps from it, before it tells that somebody else is there. It disturbs
  * nobody: with SO_REUSEADDR two sockets may be bound to an address as long as none listens. */
 static int check_inet(const struct bound_socket *bound, const char **error)
@@ -266,7 +370,7 @@ static int check_inet(const struct bound_socket *bound, const char **error)
     const struct sockaddr *sa = address_of(bound);
     int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     bool good = fd >= 0 && set_options(fd, sa->sa_family) == 0 &&
-                (bind(fd, sa, bound->address->length) == 0 || errno == EADDRINUSE);
+                (bind(fd, sa, bound->address.length) == 0 || errno == EADDRINUSE);
     if (!good)
         *error = strerror(errno);
     if (fd >= 0)
@@ -294,7 +398,7 @@ static int check_path(const struct bound_socket *bound, const char **error)
 
 int bound_socket_check(const struct listen_address *address, const char **error)
 {
-    const struct bound_socket bound = {.fd = -1, .address = address};
+    const struct bound_socket bound = {.fd = -1, .address = *address};
     return is_unix(&bound) ? check_path(&bound, error) : check_inet(&bound, error);
 }
 
@@ -314,7 +418,7 @@ void bound_socket_close(struct bound_socket *bound)
 {
     if (bound->fd < 0)
         return;
-    if (is_unix(bound))
+    if (bound->is_ours)
         remove_file_locked(bound);
     close(bound->fd);
     bound->fd = -1;

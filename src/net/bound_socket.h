@@ -11,6 +11,7 @@
 #ifndef KAPROXY_BOUND_SOCKET_H
 #define KAPROXY_BOUND_SOCKET_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "base/util.h"
@@ -24,27 +25,48 @@ struct socket_file {
 };
 #define SOCKET_FILE_OURS ((uid_t)-1)
 
-/* All zero but for fd: closed. */
-struct bound_socket {
-    int fd; /* -1: closed */
-    const struct listen_address *address;
-    dev_t dev; /* of a unix socket's file */
-    ino_t ino;
-};
+/* Counted by reference: configurations that follow each other share it. The descriptor and the file
+ * belong to the thread that accepts from it. */
+struct bound_socket;
 
-/* Binds and listens; accepted sockets inherit the options. The address is borrowed; `file` says
- * what a unix socket's file is to be. Waits, at most some seconds, while others keep the directory
- * of a unix socket locked. 0, or -1 with *error, a text that lasts until the next call. */
-MUST_CHECK int bound_socket_open(struct bound_socket *bound, const struct listen_address *address,
-                                 const struct socket_file *file, const char **error);
+/* Binds and listens; accepted sockets inherit the options. `file` says what a unix socket's file is
+ * to be. Waits, at most some seconds, while others keep the directory of a unix socket locked. One
+ * reference is the caller's; NULL with *error, a text that lasts until the thread's next call. */
+struct bound_socket *bound_socket_open(const struct listen_address *address,
+                                       const struct socket_file *file, const char **error);
+
+/* Takes over a socket that listens already, which another process has opened for us, and sets the
+ * same options. is_ours: a unix socket's file is ours to remove. NULL with *error, and the
+ * descriptor is the caller's still. */
+struct bound_socket *bound_socket_adopt(int fd, const struct listen_address *address, bool is_ours,
+                                        const char **error);
+
+/* With the last reference it is closed, and freed. Any thread. NULL is harmless. */
+struct bound_socket *bound_socket_ref(struct bound_socket *bound);
+void bound_socket_unref(struct bound_socket *bound);
+
+int bound_socket_fd(const struct bound_socket *bound); /* -1: it is closed */
+const struct listen_address *bound_socket_address(const struct bound_socket *bound);
+
+/* Is it bound to a unix socket's path whose file is ours to remove? */
+bool bound_socket_has_file(const struct bound_socket *bound);
+
+/* What a unix socket's file is to be from now on; one that is not ours is left alone. 0, or -1 with
+ * *error, as above, and nothing has changed. */
+MUST_CHECK int bound_socket_set_file(const struct bound_socket *bound,
+                                     const struct socket_file *file, const char **error);
+
+/* Another process, which has the socket too, is to remove its file, and we are not; or we are
+ * again. */
+void bound_socket_give_file(struct bound_socket *bound, bool away);
 
 /* Whether it could be opened by the present user, as far as that can be seen without doing it:
  * nothing is created or removed, and it is no mistake when somebody listens there already. 0, or -1
  * with *error, as above. */
 MUST_CHECK int bound_socket_check(const struct listen_address *address, const char **error);
 
-/* Closes it and removes a unix socket's file, unless somebody has put another one there. Waits for
- * nobody. Harmless when it is closed. */
+/* Closes it and removes a unix socket's file, if that is ours, unless somebody has put another one
+ * there. Waits for nobody. Harmless when it is closed. */
 void bound_socket_close(struct bound_socket *bound);
 
 #endif

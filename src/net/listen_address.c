@@ -103,6 +103,26 @@ void listen_address_clear(struct listen_address *address)
     address->text = NULL;
 }
 
+int listen_address_copy(struct listen_address *copy, const struct listen_address *address)
+{
+    *copy = *address;
+    copy->text = strdup(address->text);
+    return copy->text == NULL ? -1 : 0;
+}
+
+static bool is_any(const struct listen_address *address)
+{
+    if (address->sa.ss_family == AF_INET)
+        return ((const struct sockaddr_in *)&address->sa)->sin_addr.s_addr == INADDR_ANY;
+    return address->sa.ss_family == AF_INET6 &&
+           IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)&address->sa)->sin6_addr);
+}
+
+bool listen_address_equals(const struct listen_address *a, const struct listen_address *b)
+{
+    return listen_address_overlaps(a, b) && is_any(a) == is_any(b);
+}
+
 static bool overlaps_ipv4(const struct sockaddr_in *a, const struct sockaddr_in *b)
 {
     return a->sin_port == b->sin_port &&

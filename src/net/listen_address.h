@@ -21,6 +21,13 @@ MUST_CHECK int listen_address_parse(struct listen_address *address, const char *
                                     const char **error);
 void listen_address_clear(struct listen_address *address);
 
+/* Another one like it, with a text of its own. 0, or -1 with ENOMEM. */
+MUST_CHECK int listen_address_copy(struct listen_address *copy,
+                                   const struct listen_address *address);
+
+/* Do both mean the same, however they are written? */
+bool listen_address_equals(const struct listen_address *a, const struct listen_address *b);
+
 /* True when one socket listening on a leaves no room for one on b. */
 bool listen_address_overlaps(const struct listen_address *a, const struct listen_address *b);
 

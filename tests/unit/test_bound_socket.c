@@ -30,7 +30,7 @@ struct fixture {
     char path[48];
     struct listen_address address;
     struct socket_file file;
-    struct bound_socket bound;
+    struct bound_socket *bound;
     const char *error;
     /* Another process that opens the same path: what it reports, and what tells it to end. */
     pid_t rival;
@@ -132,7 +132,7 @@ static int setup(void **state)
     snprintf(text, sizeof(text), "unix:%s", f->path);
     assert_int_equal(listen_address_parse(&f->address, text, strlen(text), &error), 0);
     f->file = (struct socket_file){.mode = 0660, .uid = SOCKET_FILE_OURS, .gid = SOCKET_FILE_OURS};
-    f->bound.fd = f->reports = f->orders = -1;
+    f->reports = f->orders = -1;
     *state = fixture = f;
     return 0;
 }
@@ -140,7 +140,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    bound_socket_close(&f->bound);
+    bound_socket_unref(f->bound);
     listen_address_clear(&f->address);
     __real_unlink(f->path);
     assert_int_equal(rmdir(f->folder), 0);
@@ -166,7 +166,9 @@ static void leave_stale_file(const struct fixture *f)
 static int open_bound(struct fixture *f)
 {
     f->error = "";
-    return bound_socket_open(&f->bound, &f->address, &f->file, &f->error);
+    bound_socket_unref(f->bound);
+    f->bound = bound_socket_open(&f->address, &f->file, &f->error);
+    return f->bound == NULL ? -1 : 0;
 }
 
 static void assert_refused(struct fixture *f, const char *error)
@@ -174,7 +176,7 @@ static void assert_refused(struct fixture *f, const char *error)
     int before = sockets_count();
     assert_int_equal(open_bound(f), -1);
     assert_string_equal(f->error, error);
-    assert_int_equal(f->bound.fd, -1);
+    assert_null(f->bound);
     assert_int_equal(sockets_count(), before);
 }
 
@@ -205,11 +207,11 @@ static void test_new(void **state)
     int before = sockets_count();
     assert_int_equal(open_bound(f), 0);
     assert_int_equal(sockets_count(), before + 1);
-    assert_true(is_reachable_at(f, f->bound.fd));
-    bound_socket_close(&f->bound);
+    assert_true(is_reachable_at(f, bound_socket_fd(f->bound)));
+    bound_socket_close(f->bound);
     assert_int_equal(sockets_count(), before);
     assert_false(file_exists(f));
-    bound_socket_close(&f->bound);
+    bound_socket_close(f->bound);
 }
 
 static void test_stale_file_is_replaced(void **state)
@@ -217,7 +219,7 @@ static void test_stale_file_is_replaced(void **state)
     struct fixture *f = *state;
     leave_stale_file(f);
     assert_int_equal(open_bound(f), 0);
-    assert_true(is_reachable_at(f, f->bound.fd));
+    assert_true(is_reachable_at(f, bound_socket_fd(f->bound)));
 }
 
 static void test_live_socket_is_left_alone(void **state)
@@ -268,7 +270,7 @@ static void test_a_file_of_others_is_not_removed(void **state)
     assert_int_equal(open_bound(f), 0);
     __real_unlink(f->path);
     leave_stale_file(f);
-    bound_socket_close(&f->bound);
+    bound_socket_close(f->bound);
     assert_true(file_exists(f));
 }
 
@@ -387,7 +389,7 @@ static void test_lock_is_not_waited_for_at_the_end(void **state)
     struct fixture *f = *state;
     assert_int_equal(open_bound(f), 0);
     int other = lock_folder(f);
-    bound_socket_close(&f->bound);
+    bound_socket_close(f->bound);
     assert_int_equal(pauses, 0);
     assert_false(file_exists(f));
     close(other);
@@ -401,7 +403,7 @@ static void test_directory_that_cannot_be_read(void **state)
     may_open = true;
     assert_int_equal(open_bound(f), 0);
     may_open = false;
-    bound_socket_close(&f->bound);
+    bound_socket_close(f->bound);
     assert_false(file_exists(f));
 }
 
@@ -411,7 +413,6 @@ static void test_directory_that_cannot_be_read(void **state)
  * failure, and keeps it until it is told to end. */
 static void rival_main(const struct fixture *f, int reports, int orders)
 {
-    struct bound_socket bound;
     const char *error;
     char what = 'o', order;
     report_to = reports;
@@ -419,7 +420,7 @@ static void rival_main(const struct fixture *f, int reports, int orders)
         if (fd != reports && fd != orders)
             close(fd);
     }
-    if (bound_socket_open(&bound, &f->address, &f->file, &error) < 0)
+    if (bound_socket_open(&f->address, &f->file, &error) == NULL)
         what = strcmp(error, strerror(EADDRINUSE)) == 0 ? 'u' : 'f';
     report(what);
     _exit(read(orders, &order, 1) == 0 ? 0 : 1);
@@ -466,9 +467,9 @@ static void assert_first_wins(struct fixture *f)
     assert_int_equal(rival_report(f), 'u');
     end_rival(f);
     int left; /* by the rival's look */
-    while ((left = accept(f->bound.fd, NULL, NULL)) >= 0)
+    while ((left = accept(bound_socket_fd(f->bound), NULL, NULL)) >= 0)
         close(left);
-    assert_true(is_reachable_at(f, f->bound.fd));
+    assert_true(is_reachable_at(f, bound_socket_fd(f->bound)));
 }
 
 static void test_rival_before_the_stale_file_is_removed(void **state)
@@ -495,7 +496,7 @@ static void test_rival_while_we_end(void **state)
     struct fixture *f = *state;
     assert_int_equal(open_bound(f), 0);
     before_unlink = remove_by_hand_and_start_rival;
-    bound_socket_close(&f->bound);
+    bound_socket_close(f->bound);
     assert_int_equal(rival_report(f), 'o');
     assert_true(file_exists(f));
     end_rival(f);
@@ -539,7 +540,7 @@ static void test_mode(void **state)
         assert_int_equal(open_bound(f), 0);
         assert_int_equal(pauses, 1000);
         assert_file(f);
-        bound_socket_close(&f->bound);
+        bound_socket_close(f->bound);
     }
     umask(own);
 }
@@ -560,7 +561,7 @@ static void test_owner(void **state)
         pauses = 0;
         assert_int_equal(open_bound(f), 0);
         assert_int_equal(pauses, 1000);
-        bound_socket_close(&f->bound);
+        bound_socket_close(f->bound);
     }
 }
 
@@ -576,7 +577,7 @@ static void test_owner_must_not_be_set(void **state)
     assert_int_equal(access(f->path, F_OK), -1);
     f->file.uid = geteuid(); /* which it is already */
     assert_int_equal(open_bound(f), 0);
-    bound_socket_close(&f->bound);
+    bound_socket_close(f->bound);
     if (self == 0)
         assert_int_equal(seteuid(0), 0);
 }
@@ -633,14 +634,106 @@ static void test_internet_address(void **state)
     assert_int_equal(listen_address_parse(&address, text, strlen(text), &error), 0);
     ((struct sockaddr_in *)&address.sa)->sin_port = 0;
     may_open = false;
-    assert_int_equal(bound_socket_open(&f->bound, &address, &f->file, &error), 0);
-    assert_int_equal(getsockname(f->bound.fd, (struct sockaddr *)&name, &length), 0);
+    f->bound = bound_socket_open(&address, &f->file, &error);
+    assert_non_null(f->bound);
+    assert_int_equal(getsockname(bound_socket_fd(f->bound), (struct sockaddr *)&name, &length), 0);
     ((struct sockaddr_in *)&address.sa)->sin_port = name.sin_port;
-    struct bound_socket second;
-    assert_int_equal(bound_socket_open(&second, &address, &f->file, &error), -1);
+    assert_null(bound_socket_open(&address, &f->file, &error));
     assert_string_equal(error, strerror(EADDRINUSE));
-    bound_socket_close(&f->bound);
     listen_address_clear(&address);
+}
+
+/* What goes from one configuration, and from one process, to the next */
+
+static void assert_listens(const struct fixture *f, bool there)
+{
+    assert_int_equal(file_exists(f), there);
+    if (there)
+        assert_true(is_reachable_at(f, bound_socket_fd(f->bound)));
+}
+
+static void test_last_reference_closes(void **state)
+{
+    struct fixture *f = *state;
+    int before = sockets_count();
+    assert_int_equal(open_bound(f), 0);
+    assert_ptr_equal(bound_socket_ref(f->bound), f->bound);
+    bound_socket_unref(f->bound);
+    assert_listens(f, true);
+    bound_socket_unref(f->bound);
+    f->bound = NULL;
+    assert_listens(f, false);
+    assert_int_equal(sockets_count(), before);
+}
+
+static void adopt(struct fixture *f, bool is_ours)
+{
+    int fd = bind_file(f, SOCK_STREAM);
+    assert_int_equal(__real_listen(fd, 1), 0);
+    f->bound = bound_socket_adopt(fd, &f->address, is_ours, &f->error);
+    assert_non_null(f->bound);
+    assert_int_equal(bound_socket_fd(f->bound), fd);
+    assert_true((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
+    assert_true((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+    assert_int_equal(bound_socket_has_file(f->bound), is_ours);
+    assert_listens(f, true);
+}
+
+static void test_adopted_file_of_ours_is_removed(void **state)
+{
+    struct fixture *f = *state;
+    adopt(f, true);
+    bound_socket_close(f->bound);
+    assert_listens(f, false);
+}
+
+static void test_adopted_file_of_others_stays(void **state)
+{
+    struct fixture *f = *state;
+    adopt(f, false);
+    bound_socket_close(f->bound);
+    assert_true(file_exists(f));
+}
+
+static void test_file_given_away_stays(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(open_bound(f), 0);
+    bound_socket_give_file(f->bound, true);
+    bound_socket_close(f->bound);
+    assert_true(file_exists(f));
+}
+
+static void test_file_taken_back_is_removed(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(open_bound(f), 0);
+    bound_socket_give_file(f->bound, true);
+    bound_socket_give_file(f->bound, false);
+    bound_socket_close(f->bound);
+    assert_false(file_exists(f));
+}
+
+static mode_t mode_of(const struct fixture *f)
+{
+    struct stat st;
+    assert_int_equal(lstat(f->path, &st), 0);
+    return st.st_mode & 07777;
+}
+
+static void test_mode_changes_while_it_listens(void **state)
+{
+    struct fixture *f = *state;
+    const struct socket_file file = {
+        .mode = 0600, .uid = SOCKET_FILE_OURS, .gid = SOCKET_FILE_OURS};
+    assert_int_equal(open_bound(f), 0);
+    assert_int_equal(mode_of(f), 0660);
+    assert_int_equal(bound_socket_set_file(f->bound, &file, &f->error), 0);
+    assert_int_equal(mode_of(f), 0600);
+    bound_socket_give_file(f->bound, true); /* no longer ours to change */
+    assert_int_equal(bound_socket_set_file(f->bound, &f->file, &f->error), 0);
+    assert_int_equal(mode_of(f), 0600);
+    __real_unlink(f->path);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -670,6 +763,12 @@ int main(void)
         TEST(test_owner_must_not_be_set),
         TEST(test_something_else_is_put_there),
         TEST(test_internet_address),
+        TEST(test_last_reference_closes),
+        TEST(test_adopted_file_of_ours_is_removed),
+        TEST(test_adopted_file_of_others_stays),
+        TEST(test_file_given_away_stays),
+        TEST(test_file_taken_back_is_removed),
+        TEST(test_mode_changes_while_it_listens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
