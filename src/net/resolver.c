@@ -39,6 +39,7 @@ static void name_free(struct name *name)
     struct resolver *resolver = name->resolver;
     name_use(name);
     loop_unpost(resolver->loop, &name->serve_task);
+    loop_unpost(resolver->loop, &name->refused_task);
     loop_clear_timer(resolver->loop, &name->wait_limit);
     loop_clear_timer(resolver->loop, &name->delay);
     loop_clear_timer(resolver->loop, &name->renewal);
@@ -180,6 +181,41 @@ static void on_renewal(struct timer *timer)
     resolver_name_schedule_renewal(name);
 }
 
+static void on_refused(struct task *task)
+{
+    struct name *name = container_of(task, struct name, refused_task);
+    resolver_query_answer(&name->query, NULL, 0, strerror(name->refused_with));
+}
+
+/* The back end that had the query is gone. A part of the answer that it has brought stays. */
+static void ask_again(struct name *name)
+{
+    struct resolver *resolver = name->resolver;
+    loop_unpost(resolver->loop, &name->refused_task);
+    counter_add(&resolver->stats.queries, 1);
+    resolver_answer_await(name);
+    if (resolver->backend->start(resolver->backend, &name->query, name->text) == 0)
+        return;
+    name->refused_with = errno;
+    loop_post(resolver->loop, &name->refused_task);
+}
+
+void resolver_set_backend(struct resolver *resolver, struct resolver_backend *backend)
+{
+    usec_t now = loop_now(resolver->loop);
+    struct name *name;
+    resolver->backend->stop(resolver->backend);
+    resolver->backend = backend;
+    TAILQ_FOREACH (name, &resolver->names, names) {
+        if (name->asked) {
+            ask_again(name);
+        } else if (name->retry_at > now) {
+            name->retry_at = now;
+            resolver_name_schedule_renewal(name);
+        }
+    }
+}
+
 static struct name *name_find(struct resolver *resolver, const char *text)
 {
     struct name key = {.text = text};
@@ -203,6 +239,7 @@ static struct name *name_get(struct resolver *resolver, const char *text)
     name->resolver = resolver;
     name->query.name = name;
     name->serve_task.run = on_serve;
+    name->refused_task.run = on_refused;
     name->wait_limit.fire = on_wait_limit;
     name->renewal.fire = on_renewal;
     resolver_answer_init(name);

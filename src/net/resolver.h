@@ -80,8 +80,9 @@ struct name_watch {
 
 /* What answers queries. start begins one, whose name stays until it is answered, and calls the
  * functions at the end of this file, later, never from inside start; 0, or -1 with errno and no
- * answer comes. stop is called when the resolver is freed: unanswered queries are then dropped (the
- * back end must not answer them any more). servers, or NULL, tells whom it asks, "" if nobody. */
+ * answer comes. stop is called when the resolver is freed, or has another back end: unanswered
+ * queries are then dropped (the back end must not answer them any more, nor from inside stop).
+ * servers, or NULL, tells whom it asks, "" if nobody. */
 struct resolver_backend {
     int (*start)(struct resolver_backend *backend, struct query *query, const char *name);
     void (*stop)(struct resolver_backend *backend);
@@ -91,6 +92,12 @@ struct resolver_backend {
 /* The resolver owns the back end from here on: resolver_free calls its stop. NULL with errno (the
  * back end is then still the caller's). */
 struct resolver *resolver_new(struct loop *loop, struct resolver_backend *backend);
+
+/* Has another back end answer from now on, which the resolver owns like the first one; that one is
+ * stopped. What is kept of names stays, and so do the stats; queries under way are asked again, and
+ * what failed needs not wait any longer to be asked again. Each look-up is answered once as ever,
+ * and not from inside this call; nor is this to be called from inside a callback. */
+void resolver_set_backend(struct resolver *resolver, struct resolver_backend *backend);
 
 /* No look-up may be under way and nothing be watched; not from inside a callback. */
 void resolver_free(struct resolver *resolver);
@@ -104,8 +111,8 @@ struct resolver_ares_options {
     bool hosts_by_environment; /* for tests: CARES_HOSTS has the name of the hosts file */
 };
 
-/* The options are borrowed until the resolver is freed. NULL with errno; EINVAL: servers cannot be
- * read. */
+/* The options are copied. NULL with errno; EINVAL: servers cannot be read. c-ares' library is begun
+ * here and ended when the back end is stopped, which several threads must not do at one time. */
 struct resolver_backend *resolver_ares_new(struct loop *loop,
                                            const struct resolver_ares_options *options);
 

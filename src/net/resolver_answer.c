@@ -231,6 +231,8 @@ static void give_it_time(struct name *name)
         return;
     }
     loop_clear_timer(loop_of(name), &name->wait_limit);
+    if (loop_timer_is_set(&name->delay)) /* another back end has brought the same once more */
+        return;
     if (loop_set_timer(loop_of(name), &name->delay, now_of(name) + RESOLVER_DELAY) < 0)
         resolver_answer_on_delay(&name->delay);
 }

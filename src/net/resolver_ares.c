@@ -153,7 +153,7 @@ static int set_servers(struct channel *channel)
 {
     struct ares_addr_port_node nodes[RESOLVER_SERVERS_MAX] = {0};
     union address servers[RESOLVER_SERVERS_MAX];
-    const char *text = channel->backend->options.servers;
+    const char *text = channel->backend->servers;
     if (text == NULL || *text == '\0')
         return ARES_SUCCESS;
     int count = address_parse_list(servers, RESOLVER_SERVERS_MAX, text, DNS_PORT);
@@ -224,7 +224,7 @@ static int init_ares(struct channel *channel)
 #ifdef ARES_OPT_QUERY_CACHE
     mask |= ARES_OPT_QUERY_CACHE; /* with a time of 0 */
 #endif
-    char *file = strdup(channel->backend->options.resolv_conf), lookups[] = "b"; /* DNS alone */
+    char *file = strdup(channel->backend->resolv_conf), lookups[] = "b"; /* DNS alone */
     struct ares_options options = {.sock_state_cb = on_socket_state,
                                    .sock_state_cb_data = channel,
                                    .resolvconf_path = file,
@@ -248,7 +248,7 @@ static int channel_new(struct backend *backend)
     channel->end.run = on_end;
     TAILQ_INIT(&channel->sockets);
     int number, status;
-    if (search_list_read(&channel->search, backend->options.resolv_conf) < 0) {
+    if (search_list_read(&channel->search, backend->resolv_conf) < 0) {
         number = errno;
         goto err_channel;
     }
@@ -288,7 +288,7 @@ static bool has_changed(struct backend *backend, struct stat *now)
     if (loop_now(backend->loop) < backend->check_at)
         return false;
     backend->check_at = loop_now(backend->loop) + CHECK_INTERVAL;
-    int fd = open(backend->options.resolv_conf, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    int fd = open(backend->resolv_conf, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return false;
     bool seen = fstat(fd, now) == 0;
@@ -305,12 +305,12 @@ static void follow_file(struct backend *backend)
         return;
     struct channel *old = TAILQ_FIRST(&backend->channels);
     if (channel_new(backend) < 0) {
-        log_error("cannot read %s anew: %s", backend->options.resolv_conf, strerror(errno));
+        log_error("cannot read %s anew: %s", backend->resolv_conf, strerror(errno));
         return;
     }
     backend->seen = now;
     resolver_ares_channel_put(old);
-    log_info("%s has changed and was read anew", backend->options.resolv_conf);
+    log_info("%s has changed and was read anew", backend->resolv_conf);
 }
 
 struct channel *resolver_ares_channel_get(struct backend *backend)
@@ -324,6 +324,13 @@ struct channel *resolver_ares_channel_get(struct backend *backend)
 static int backend_start(struct resolver_backend *base, struct query *query, const char *name)
 {
     return resolver_ares_request_start(container_of(base, struct backend, base), query, name);
+}
+
+static void backend_free(struct backend *backend)
+{
+    free(backend->servers);
+    free(backend->resolv_conf);
+    free(backend);
 }
 
 static void backend_stop(struct resolver_backend *base)
@@ -340,7 +347,7 @@ static void backend_stop(struct resolver_backend *base)
     resolver_ares_requests_end(backend);
     while ((channel = TAILQ_FIRST(&backend->channels)) != NULL)
         channel_free(channel);
-    free(backend);
+    backend_free(backend);
     ares_library_cleanup();
 }
 
@@ -359,6 +366,19 @@ static int init_hosts(struct backend *backend)
     return ares_init_options(&backend->hosts, &options, ARES_OPT_LOOKUPS);
 }
 
+/* 0, or -1 with ENOMEM. */
+static int copy_options(struct backend *backend, const struct resolver_ares_options *options)
+{
+    const char *file = options->resolv_conf;
+    backend->hosts_by_environment = options->hosts_by_environment;
+    backend->resolv_conf = strdup(file != NULL ? file : RESOLV_CONF);
+    if (options->servers != NULL)
+        backend->servers = strdup(options->servers);
+    bool failed =
+        backend->resolv_conf == NULL || (options->servers != NULL && backend->servers == NULL);
+    return failed ? -1 : 0;
+}
+
 struct resolver_backend *resolver_ares_new(struct loop *loop,
                                            const struct resolver_ares_options *options)
 {
@@ -368,12 +388,12 @@ struct resolver_backend *resolver_ares_new(struct loop *loop,
     backend->base = (struct resolver_backend){
         .start = backend_start, .stop = backend_stop, .servers = backend_servers};
     backend->loop = loop;
-    backend->options = *options;
-    if (backend->options.resolv_conf == NULL)
-        backend->options.resolv_conf = RESOLV_CONF;
     TAILQ_INIT(&backend->channels);
     TAILQ_INIT(&backend->requests);
-    int number = errno_of(ares_library_init(ARES_LIB_INIT_ALL));
+    int number = ENOMEM;
+    if (copy_options(backend, options) < 0)
+        goto err_backend;
+    number = errno_of(ares_library_init(ARES_LIB_INIT_ALL));
     if (number != 0)
         goto err_backend;
     number = errno_of(init_hosts(backend));
@@ -391,7 +411,7 @@ err_hosts:
 err_library:
     ares_library_cleanup();
 err_backend:
-    free(backend);
+    backend_free(backend);
     errno = number;
     return NULL;
 }

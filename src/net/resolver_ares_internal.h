@@ -29,7 +29,9 @@ struct channel {
 struct backend {
     struct resolver_backend base;
     struct loop *loop;
-    struct resolver_ares_options options;
+    char *servers;     /* those of the options, or NULL */
+    char *resolv_conf; /* the file's path */
+    bool hosts_by_environment;
     ares_channel hosts;             /* reads the hosts file alone */
     TAILQ_HEAD(, channel) channels; /* the first one takes new requests */
     TAILQ_HEAD(, request) requests;

@@ -389,7 +389,7 @@ int resolver_ares_request_start(struct backend *backend, struct query *query, co
     request->delay.fire = on_delay;
     TAILQ_INSERT_TAIL(&backend->requests, request, link);
     const struct ares_addrinfo_hints hints = {
-        .ai_flags = backend->options.hosts_by_environment ? ARES_AI_ENVHOSTS : 0,
+        .ai_flags = backend->hosts_by_environment ? ARES_AI_ENVHOSTS : 0,
         .ai_family = AF_UNSPEC,
         .ai_socktype = SOCK_STREAM};
     ares_getaddrinfo(backend->hosts, name, NULL, &hints, on_hosts, request);

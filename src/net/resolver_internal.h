@@ -50,12 +50,14 @@ struct name {
     struct family families[FAMILIES];
     bool in6_first;
     struct address_book book;
-    usec_t retry_at;         /* after a failure: not to be renewed before */
-    usec_t recheck_at;       /* an address in use is missing: to be asked for then; 0: no */
-    struct task serve_task;  /* posted: there is an answer for the look-ups */
-    struct timer wait_limit; /* set: the look-ups wait, but have an old answer to fall back to */
-    struct timer delay;      /* set: one family has come, and the other one is waited for */
-    struct timer renewal;    /* for the keepers, or to recheck */
+    usec_t retry_at;          /* after a failure: not to be renewed before */
+    usec_t recheck_at;        /* an address in use is missing: to be asked for then; 0: no */
+    struct task serve_task;   /* posted: there is an answer for the look-ups */
+    struct task refused_task; /* posted: another back end has not taken the query */
+    int refused_with;         /* errno of that */
+    struct timer wait_limit;  /* set: the look-ups wait, but have an old answer to fall back to */
+    struct timer delay;       /* set: one family has come, and the other one is waited for */
+    struct timer renewal;     /* for the keepers, or to recheck */
     TAILQ_ENTRY(name) names;
     TAILQ_ENTRY(name) unused_link;
     char buffer[];

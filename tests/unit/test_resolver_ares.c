@@ -507,6 +507,31 @@ static void test_freed_with_answer_posted(void **state)
     resolver_cancel(world->resolver, &a.lookup);
 }
 
+/* A query under way goes to the new one, and what its options had is copied. */
+static void test_other_back_end(void **state)
+{
+    struct world *world = *state;
+    struct asker mute = {0}, host = {0};
+    char *servers = strdup(world->servers);
+    const struct resolver_ares_options options = {.servers = servers};
+    ask(world, &mute, "mute.test");
+    while (world->dns.asked < 2)
+        loop_iterate(world->loop, -1);
+    struct resolver_backend *backend = resolver_ares_new(world->loop, &options);
+    assert_non_null(backend);
+    free(servers);
+    resolver_set_backend(world->resolver, backend);
+    assert_int_equal(mute.answers, 0);
+    unsigned before = world->dns.asked;
+    while (world->dns.asked < before + 2)
+        loop_iterate(world->loop, -1);
+    ask(world, &host, "host.example");
+    wait_for(world, &host);
+    assert_int_equal(mute.answers, 0);
+    wait_for(world, &mute);
+    assert_given(world, &mute, "no answer from the name servers");
+}
+
 static void test_bad_servers(void **state)
 {
     (void)state;
@@ -692,6 +717,7 @@ int main(void)
         TEST(test_dropped_query),
         TEST(test_freed_with_query_under_way),
         TEST(test_freed_with_answer_posted),
+        TEST(test_other_back_end),
         TEST(test_kept_for_ttl),
         TEST(test_kept_for_an_alias_ttl),
         TEST(test_kept_for_a_second_at_least),
