@@ -507,31 +507,6 @@ static void test_freed_with_answer_posted(void **state)
     resolver_cancel(world->resolver, &a.lookup);
 }
 
-/* A query under way goes to the new one, and what its options had is copied. */
-static void test_other_back_end(void **state)
-{
-    struct world *world = *state;
-    struct asker mute = {0}, host = {0};
-    char *servers = strdup(world->servers);
-    const struct resolver_ares_options options = {.servers = servers};
-    ask(world, &mute, "mute.test");
-    while (world->dns.asked < 2)
-        loop_iterate(world->loop, -1);
-    struct resolver_backend *backend = resolver_ares_new(world->loop, &options);
-    assert_non_null(backend);
-    free(servers);
-    resolver_set_backend(world->resolver, backend);
-    assert_int_equal(mute.answers, 0);
-    unsigned before = world->dns.asked;
-    while (world->dns.asked < before + 2)
-        loop_iterate(world->loop, -1);
-    ask(world, &host, "host.example");
-    wait_for(world, &host);
-    assert_int_equal(mute.answers, 0);
-    wait_for(world, &mute);
-    assert_given(world, &mute, "no answer from the name servers");
-}
-
 static void test_bad_servers(void **state)
 {
     (void)state;
@@ -624,6 +599,41 @@ static void test_resolv_conf_is_read_anew(void **state)
     wait_for(world, &gone);
     assert_int_equal(gone.count, 1);
     assert_int_equal(rmdir(folder), 0);
+}
+
+/* A query under way goes to the new one. What its options had is copied: it needs the servers again
+ * when the file has changed. */
+static void test_other_back_end(void **state)
+{
+    struct world *world = *state;
+    struct asker mute = {0}, gone = {0};
+    char file[] = "/tmp/kaproxy-test-XXXXXX";
+    int fd = mkstemp(file);
+    assert_true(fd >= 0);
+    close(fd);
+    char *servers = strdup(world->servers), *path = strdup(file);
+    const struct resolver_ares_options options = {.servers = servers, .resolv_conf = path};
+    ask(world, &mute, "mute.test");
+    while (world->dns.asked < 2)
+        loop_iterate(world->loop, -1);
+    struct resolver_backend *backend = resolver_ares_new(world->loop, &options);
+    assert_non_null(backend);
+    free(servers);
+    free(path);
+    resolver_set_backend(world->resolver, backend);
+    assert_int_equal(mute.answers, 0);
+    unsigned before = world->dns.asked;
+    while (world->dns.asked < before + 2)
+        loop_iterate(world->loop, -1);
+    write_file(file, "search new\n");
+    loop_warp(world->loop, 3 * USEC_PER_SEC);
+    ask(world, &gone, "gone.test");
+    wait_for(world, &gone);
+    assert_given(world, &gone, "Domain name not found");
+    wait_for(world, &mute);
+    assert_given(world, &mute, "no answer from the name servers");
+    assert_int_equal(mute.answers, 1);
+    assert_int_equal(unlink(file), 0);
 }
 
 /* The lowest descriptor that is free: the limit that leaves none. */
