@@ -93,8 +93,7 @@ static const char *check_health(const struct core_host *host)
     if (host->waiting > 0 || host->wants_preconnected)
         return "a host that is down has a waiter, or wants preconnected connections";
     bool may_try = core->phase != POOL_SHUT && core_host_dials(host) == 0 &&
-                   !core_due_is_set(&host->retry) &&
-                   core_host_open(host) < core->limits.max_per_host;
+                   !core_due_is_set(&host->retry) && core_host_open(host) < host->most_open;
     return may_try == heap_contains(&host->needs_dial) ? NULL
                                                        : "a host that is down is not to be tried";
 }
@@ -111,9 +110,30 @@ static const char *check_service(const struct core_host *host)
                                                                   : NULL;
 }
 
-static const char *check_host(const struct core_host *host)
+/* What was lowered may be exceeded, but not by idle connections [49]. */
+static const char *check_limits(const struct core_host *host)
 {
     const struct pool_core *core = host->core;
+    const struct pool_limits *limits = &core->limits;
+    unsigned idle = host->count[CONN_IDLE];
+    if (host->most_open > limits->max_per_host || host->most_open > host->places ||
+        host->most_held > limits->max_tunnels || host->most_held > host->held_places)
+        return "a host's limits are not the pool's";
+    if (host->over != (core_host_open(host) > host->most_open))
+        return "max_per_host is exceeded";
+    if (idle > 0 && core_host_stay(host) > host->most_open)
+        return "an idle connection beyond max_per_host";
+    if (!core->relaxed && core_host_tunnels(host) > host->most_held)
+        return "max_tunnels is exceeded";
+    if (!core->relaxed && core_host_dials(host) > limits->max_connecting)
+        return "max_connecting is exceeded";
+    if (!core_host_is_wanted(host) && (idle > 0 || host->keeps_preconnected))
+        return "an idle connection to a host that is not wanted";
+    return NULL;
+}
+
+static const char *check_host(const struct core_host *host)
+{
     bool right = true;
     for (enum core_conn_state state = CONN_CONNECTING; state <= CONN_CLOSING; state++) {
         if (count_conns(host, state, &right) != host->count[state])
@@ -129,17 +149,14 @@ static const char *check_host(const struct core_host *host)
         gauge_get(&host->stats.paused) != (host->service == SERVICE_PAUSED) ||
         gauge_get(&host->stats.draining) != (host->service == SERVICE_DRAINING))
         return "a host's gauges are wrong";
-    if (core_host_open(host) > core->limits.max_per_host)
-        return "max_per_host is exceeded";
+    const char *wrong = check_limits(host);
+    if (wrong != NULL)
+        return wrong;
     if (count_reserved(host) != host->may_hold)
         return "reservations are miscounted";
-    if (core_host_tunnels(host) > core->limits.max_tunnels)
-        return "max_tunnels is exceeded";
-    if (core_host_dials(host) > core->limits.max_connecting)
-        return "max_connecting is exceeded";
     if (core_host_is_empty(host) && !core_host_stays(host) && !host->empty)
         return "an empty host is not to be freed";
-    const char *wrong = check_health(host);
+    wrong = check_health(host);
     if (wrong == NULL)
         wrong = check_service(host);
     return wrong != NULL ? wrong : check_waiters(host);
@@ -190,8 +207,10 @@ const char *pool_core_check(const struct pool_core *core)
         hosts != core->host_count || to_dial != core->to_dial || in_question != core->in_question ||
         down != core->down)
         return "the pool's waiters, hosts or dials are miscounted";
-    if (core_open(core) > core->limits.max_open)
+    if (core->over != (core_open(core) > core->limits.max_open))
         return "max_open is exceeded";
+    if (core->count[CONN_IDLE] > 0 && core_stay(core) > core->limits.max_open)
+        return "an idle connection beyond max_open";
     return check_idle(core);
 }
 
@@ -207,7 +226,7 @@ const char *pool_core_check_served(const struct pool_core *core)
                    ? NULL
                    : "a preconnected connection is missing";
     const struct core_host *host = container_of(needs, struct core_host, needs_dial);
-    if (core_open(core) < core->limits.max_open && core_host_open(host) < core->limits.max_per_host)
+    if (core_open(core) < core->limits.max_open && core_host_open(host) < host->most_open)
         return "a waiter is held up although there is room";
     if (core_serve_victim(host) != NULL)
         return "a waiter is held up by an idle connection, or by a dial that nobody waits for";

@@ -71,12 +71,19 @@ void core_conn_close(struct core_conn *conn, enum pool_discard reason, bool rese
     core_conn_set_state(conn, CONN_CLOSING);
 }
 
+void core_conn_close_idle(struct core_host *host, enum pool_discard reason)
+{
+    struct core_conn *idle;
+    while ((idle = TAILQ_FIRST(&host->conns[CONN_IDLE])) != NULL)
+        core_conn_close(idle, reason, false);
+}
+
 bool core_conn_reserve_hold(struct core_conn *conn)
 {
     struct core_host *host = conn->host;
     if (conn->state == CONN_HELD || conn->may_hold)
         return true;
-    if (core_host_tunnels(host) >= host->core->limits.max_tunnels)
+    if (core_host_tunnels(host) >= host->most_held)
         return false;
     conn->may_hold = true;
     host->may_hold++;
@@ -179,27 +186,55 @@ bool core_conn_is_fit(struct core_conn *conn, enum pool_peek peek, usec_t now)
     return false;
 }
 
+enum pool_discard core_conn_surplus(const struct core_conn *conn)
+{
+    const struct core_host *host = conn->host;
+    if (host->over && conn->state != CONN_HELD && core_host_stay(host) > host->most_open)
+        return DISCARD_MAX_PER_HOST;
+    if (host->core->over && core_stay(host->core) > host->core->limits.max_open)
+        return DISCARD_MAX_OPEN;
+    return POOL_DISCARD_COUNT;
+}
+
 static enum pool_discard park_objection(const struct core_conn *conn)
 {
     if (conn->address_gone)
         return DISCARD_ADDRESS_GONE;
-    return conn->retired ? DISCARD_RECONNECT : DISCARD_SHUTDOWN;
+    if (conn->retired)
+        return DISCARD_RECONNECT;
+    return conn->host->core->phase != POOL_OPEN ? DISCARD_SHUTDOWN : DISCARD_RELOAD;
+}
+
+void core_conn_choose_max_age(struct core_conn *conn)
+{
+    struct pool_core *core = conn->host->core;
+    usec_t most = core->limits.max_age;
+    conn->max_age = most - most / 10 * core_random(core) / UINT16_MAX;
+}
+
+void core_conn_limit_idle(struct core_conn *conn)
+{
+    struct pool_core *core = conn->host->core;
+    usec_t keep_alive = core->limits.keep_alive;
+    bool hinted = conn->idle_hint != 0 && conn->idle_hint < keep_alive;
+    conn->idle_until = conn->idle_since + (hinted ? conn->idle_hint : keep_alive);
+    core_note_time(core, conn->idle_since + keep_alive);
+    if (hinted)
+        core_due_set(core, &conn->due, conn->idle_until);
+    else if (core_due_is_set(&conn->due))
+        core_due_clear(core, &conn->due);
 }
 
 void core_conn_park(struct core_conn *conn, usec_t now)
 {
-    struct pool_core *core = conn->host->core;
-    usec_t keep_alive = core->limits.keep_alive;
-    if (core->phase != POOL_OPEN || conn->address_gone || conn->retired) {
+    const struct pool_core *core = conn->host->core;
+    if (core->phase != POOL_OPEN || conn->address_gone || conn->retired ||
+        !core_host_is_wanted(conn->host)) {
         core_conn_close(conn, park_objection(conn), false);
         return;
     }
-    bool hinted = conn->idle_hint != 0 && conn->idle_hint < keep_alive;
     conn->lease = NULL;
     conn->idle_since = now;
-    conn->idle_until = now + (hinted ? conn->idle_hint : keep_alive);
     core_conn_set_state(conn, CONN_IDLE);
-    core_note_time(core, now + keep_alive);
-    if (hinted)
-        core_due_set(core, &conn->due, conn->idle_until);
+    core_conn_limit_idle(conn);
 }

@@ -48,6 +48,15 @@ void core_health_forget(struct core_host *host)
     core_due_clear(host->core, &host->retry);
 }
 
+void core_health_limit(struct core_host *host)
+{
+    unsigned most = host->core->limits.fail_after;
+    if (most == 0 && host->down)
+        core_health_forget(host);
+    if (!host->down && host->failed >= most)
+        host->failed = most == 0 ? 0 : most - 1;
+}
+
 /* The backoff stays until a connection proves useful: where dials succeed just once in a while the
  * pauses go on to grow. */
 void core_health_succeeded(struct core_host *host)
@@ -66,7 +75,6 @@ void core_health_useful(const struct core_conn *conn)
 {
     struct core_host *host = conn->host;
     unsigned usable = host->count[CONN_BUSY] + host->count[CONN_IDLE];
-    if (conn->uses > 0 && usable >= host->core->limits.max_per_host &&
-        !core_due_is_set(&host->retry))
+    if (conn->uses > 0 && usable >= host->most_open && !core_due_is_set(&host->retry))
         core_health_succeeded(host);
 }

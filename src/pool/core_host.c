@@ -1,5 +1,6 @@
 /* A host of the pool's core: its waiters, which of them have a dial, what it wants. */
 #include <errno.h>
+#include <limits.h>
 #include <search.h>
 
 #include "pool/core_internal.h"
@@ -25,6 +26,24 @@ void core_host_set_service(struct core_host *host, enum service service)
     gauge_set(&host->stats.draining, service == SERVICE_DRAINING);
 }
 
+void core_host_set_limits(struct core_host *host)
+{
+    const struct pool_limits *limits = &host->core->limits;
+    host->most_open = host->places < limits->max_per_host ? host->places : limits->max_per_host;
+    host->most_held =
+        host->held_places < limits->max_tunnels ? host->held_places : limits->max_tunnels;
+    host->over = core_host_open(host) > host->most_open;
+    host->listed = true; /* so that core_host_update sees to it */
+}
+
+void core_host_set_preconnected(struct core_host *host)
+{
+    const struct pool_core *core = host->core;
+    host->keeps_preconnected = host->wishes_preconnected && core->phase == POOL_OPEN &&
+                               core->limits.min_idle > 0 && core_host_is_wanted(host);
+    host->listed = true;
+}
+
 int core_host_add(struct pool_core *core, struct core_host *host)
 {
     /* Room for every host that there is, so that no later step of a host can fail for memory. */
@@ -36,6 +55,8 @@ int core_host_add(struct pool_core *core, struct core_host *host)
         return -1;
     }
     host->core = core;
+    host->places = host->held_places = UINT_MAX;
+    core_host_set_limits(host);
     core_host_set_service(host, core->service);
     host->retry.kind = DUE_RETRY;
     TAILQ_INIT(&host->waiters);
@@ -170,7 +191,7 @@ static void assign_dials(struct core_host *host)
 static bool is_to_be_tried(const struct core_host *host)
 {
     return host->core->phase != POOL_SHUT && !core_due_is_set(&host->retry) &&
-           core_host_dials(host) == 0 && core_host_open(host) < host->core->limits.max_per_host;
+           core_host_dials(host) == 0 && core_host_open(host) < host->most_open;
 }
 
 /* A waiter without a dial can use a place when its host has room and may dial. One that insists on
@@ -186,7 +207,7 @@ static bool needs_dial(const struct core_host *host)
         return false;
     if (host->choosing > 0 && core_due_is_set(&host->retry) && core_host_settler(host) != NULL)
         return false;
-    if (core_host_open(host) < host->core->limits.max_per_host)
+    if (core_host_open(host) < host->most_open)
         return true;
     return host->without_dial->fresh && host->count[CONN_IDLE] > 0 &&
            host->count[CONN_CLOSING] == host->closing_held;
@@ -197,7 +218,7 @@ static bool wants_preconnected(const struct core_host *host)
     const struct pool_core *core = host->core;
     return host->keeps_preconnected && core->phase == POOL_OPEN && core_host_is_open(host) &&
            !host->down && !core_due_is_set(&host->retry) && host->without_dial == NULL &&
-           core_host_may_dial(host) && core_host_open(host) < core->limits.max_per_host &&
+           core_host_may_dial(host) && core_host_open(host) < host->most_open &&
            host->count[CONN_IDLE] + core_host_excess(host) < core->limits.min_idle;
 }
 
@@ -264,6 +285,8 @@ void core_host_update(struct core_host *host)
     if (host->waiting + core_host_dials(host) == 0 && !host->keeps_preconnected && !host->listed &&
         (core_host_stays(host) || !core_host_is_empty(host)))
         return;
+    if (host->over)
+        host->over = core_host_open(host) > host->most_open;
     assign_dials(host);
     update_needs_dial(host);
     update_wanting(host);
@@ -271,7 +294,7 @@ void core_host_update(struct core_host *host)
     update_settling(host);
     update_empty(host);
     host->listed = heap_contains(&host->needs_dial) || host->wants_preconnected ||
-                   host->has_excess || host->settles || host->empty || host->down;
+                   host->has_excess || host->settles || host->empty || host->down || host->over;
 }
 
 /* `span` times something between 0.75 and 1.25, so that many do not come back in step. */

@@ -5,6 +5,7 @@
  *   core_serve.c   who gets what: connections to waiters, places to dials
  *   core_health.c  a host that is down
  *   core_service.c a host that is paused, or drains; new connections for old
+ *   core_reload.c  other limits; hosts that the configuration does not name any more
  *   pool_core.c    the events
  *   core_check.c   counts against lists, for tests */
 #ifndef KAPROXY_CORE_INTERNAL_H
@@ -21,6 +22,12 @@ static inline unsigned core_host_open(const struct core_host *host)
 {
     return host->count[CONN_CONNECTING] + host->to_dial + host->count[CONN_BUSY] +
            host->count[CONN_IDLE] + host->count[CONN_CLOSING] - host->closing_held;
+}
+
+/* What will be left of that once those that are being closed are. */
+static inline unsigned core_host_stay(const struct core_host *host)
+{
+    return core_host_open(host) - (host->count[CONN_CLOSING] - host->closing_held);
 }
 
 /* What counts under max_tunnels. */
@@ -44,6 +51,17 @@ static inline unsigned core_open(const struct pool_core *core)
            core->count[CONN_HELD] + core->count[CONN_IDLE] + core->count[CONN_CLOSING];
 }
 
+static inline unsigned core_stay(const struct pool_core *core)
+{
+    return core_open(core) - core->count[CONN_CLOSING];
+}
+
+/* By how many what is open exceeds max_open. */
+static inline unsigned core_overflow(const struct pool_core *core)
+{
+    return core->over ? core_open(core) - core->limits.max_open : 0;
+}
+
 static inline unsigned core_host_dials(const struct core_host *host)
 {
     return host->count[CONN_CONNECTING] + host->to_dial;
@@ -54,11 +72,17 @@ static inline bool core_host_is_open(const struct core_host *host)
     return host->service == SERVICE_OPEN;
 }
 
+static inline bool core_host_is_wanted(const struct core_host *host)
+{
+    return !host->unwanted && !host->core->retired;
+}
+
 /* Though nothing refers to it. */
 static inline bool core_host_stays(const struct core_host *host)
 {
-    return host->retained || host->keeps_preconnected ||
-           (!core_host_is_open(host) && host->core->phase != POOL_SHUT);
+    return host->retained || host->wishes_preconnected ||
+           (!core_host_is_open(host) && host->core->phase != POOL_SHUT &&
+            core_host_is_wanted(host));
 }
 
 /* Whether max_connecting leaves room for one more dial. */
@@ -95,6 +119,16 @@ static inline void core_note_time(struct pool_core *core, usec_t when)
 {
     if (when < core->next_time)
         core->next_time = when;
+}
+
+/* Sets core->next_time to what is due first. */
+static inline void core_find_next_time(struct pool_core *core)
+{
+    const struct heap_node *due = heap_first(&core->due);
+    const struct core_conn *idle = TAILQ_FIRST(&core->idle);
+    core->next_time = due == NULL ? CORE_NEVER : due->key;
+    if (idle != NULL)
+        core_note_time(core, idle->idle_since + core->limits.keep_alive);
 }
 
 /* Sets or moves what is due; there is room for every member. */
@@ -159,6 +193,11 @@ void core_host_back_off(struct core_host *host, usec_t now);
 /* A connection proved useful: forget failures. */
 void core_host_proved(struct core_host *host);
 
+/* What its limits are, by the pool's and its places. */
+void core_host_set_limits(struct core_host *host);
+/* Whether it keeps preconnected connections. */
+void core_host_set_preconnected(struct core_host *host);
+
 /* Its service, which is counted. */
 void core_host_set_service(struct core_host *host, enum service service);
 
@@ -168,18 +207,24 @@ void core_host_set_service(struct core_host *host, enum service service);
 void core_conn_set_state(struct core_conn *conn, enum core_conn_state to);
 /* Ends it in any state, for this reason; the user must not have it in hand. */
 void core_conn_close(struct core_conn *conn, enum pool_discard reason, bool reset);
+void core_conn_close_idle(struct core_host *host, enum pool_discard reason);
+/* Up to 10 % less than the pool's, so that many do not reconnect in step. */
+void core_conn_choose_max_age(struct core_conn *conn);
+/* Sets how long it may be idle, from idle_since on. */
+void core_conn_limit_idle(struct core_conn *conn);
 /* True when it may be used once more, after this peek; else it is to be closed. */
 bool core_conn_is_fit(struct core_conn *conn, enum pool_peek peek, usec_t now);
 /* Whether it counts under max_per_host, or finds room there: what is held may not. */
 static inline bool core_conn_has_place(const struct core_conn *conn)
 {
-    return conn->state != CONN_HELD ||
-           core_host_open(conn->host) < conn->host->core->limits.max_per_host;
+    return conn->state != CONN_HELD || core_host_open(conn->host) < conn->host->most_open;
 }
 /* As pool_core_reserve_hold, _hold and _unhold. */
 MUST_CHECK bool core_conn_reserve_hold(struct core_conn *conn);
 void core_conn_hold(struct core_conn *conn);
 MUST_CHECK bool core_conn_unhold(struct core_conn *conn);
+/* Why it is one too many, since a limit was lowered; POOL_DISCARD_COUNT: it is not [49]. */
+enum pool_discard core_conn_surplus(const struct core_conn *conn);
 /* Makes it idle, or closes it where the pool keeps nothing idle. */
 void core_conn_park(struct core_conn *conn, usec_t now);
 
@@ -219,6 +264,18 @@ bool core_serve_dial(struct pool_core *core, struct pool_action *action);
 /* The request, which is no waiter, is for a host that drains [45]. */
 void core_service_refuse(struct core_request *request);
 
+/* core_reload.c */
+
+/* With defaults for what is 0. */
+struct pool_limits core_effective_limits(const struct pool_limits *limits);
+
+/* Whether its pool has more open than max_open, after what is open has changed. */
+static inline void core_update_over(struct pool_core *core)
+{
+    if (core->over)
+        core->over = core_open(core) > core->limits.max_open;
+}
+
 /* core_health.c */
 
 /* A dial failed by its host: if it is one too many in a row the host is down, and nobody waits for
@@ -232,5 +289,7 @@ void core_health_useful(const struct core_conn *conn);
 void core_health_refuse(struct core_request *request);
 /* Forgets how its dials have gone [44]. */
 void core_health_forget(struct core_host *host);
+/* fail_after has changed [51]. */
+void core_health_limit(struct core_host *host);
 
 #endif

@@ -85,7 +85,8 @@ void core_serve_fail(struct pool_core *core, struct core_request *request,
 /* Whether fewer places come free by themselves than hosts wait for one. */
 static bool may_evict(const struct pool_core *core)
 {
-    return core->count[CONN_CLOSING] + core->in_question < core->needs_dial.count;
+    size_t needed = core->needs_dial.count + core_overflow(core);
+    return core->count[CONN_CLOSING] + core->in_question < needed;
 }
 
 /* Is the place of this connection for somebody else? Whoever needs a dial now is held up by
@@ -104,9 +105,20 @@ static bool gives_way(const struct core_conn *conn, const struct core_request *w
            (waiter == NULL || needs->key < waiter->serial);
 }
 
+/* Is it closed, being one too many? A dial is not that somebody waits for: it was begun in time. */
+static bool is_surplus(struct core_conn *conn, const struct core_request *waiter)
+{
+    enum pool_discard reason = core_conn_surplus(conn);
+    if (reason == POOL_DISCARD_COUNT || (conn->state == CONN_CONNECTING && waiter != NULL))
+        return false;
+    core_conn_close(conn, reason, false);
+    return true;
+}
+
 struct core_request *core_serve_place(struct core_conn *conn, usec_t now)
 {
     struct core_host *host = conn->host;
+    const struct pool_core *core = host->core;
     struct core_request *waiter = host->waiting == 0 ? NULL : core_host_waiter_for(host, conn);
     if (!core_host_is_open(host)) {
         core_conn_close(conn, DISCARD_PAUSED, false);
@@ -116,6 +128,8 @@ struct core_request *core_serve_place(struct core_conn *conn, usec_t now)
         core_conn_close(conn, DISCARD_MAX_PER_HOST, false);
         return NULL;
     }
+    if ((host->over || core->over) && is_surplus(conn, waiter))
+        return NULL;
     if (gives_way(conn, waiter)) {
         core_conn_close(conn, DISCARD_EVICTED, false);
         return NULL;
@@ -136,8 +150,8 @@ void core_serve_trim(struct core_host *host)
 {
     struct pool_core *core = host->core;
     unsigned keep = host->down && core->phase != POOL_SHUT;
-    if (host->keeps_preconnected && core_host_is_open(host) && !host->down &&
-        core->phase == POOL_OPEN && host->count[CONN_IDLE] < core->limits.min_idle)
+    if (host->keeps_preconnected && core_host_is_open(host) && !host->down && !host->over &&
+        !core->over && core->phase == POOL_OPEN && host->count[CONN_IDLE] < core->limits.min_idle)
         keep = core->limits.min_idle - host->count[CONN_IDLE];
 
     struct core_conn *conn = TAILQ_FIRST(&host->conns[CONN_CONNECTING]), *next;
@@ -172,7 +186,7 @@ static struct core_conn *excess_dial(const struct pool_core *core)
 struct core_conn *core_serve_victim(const struct core_host *host)
 {
     const struct pool_core *core = host->core;
-    if (core_host_open(host) >= core->limits.max_per_host)
+    if (core_host_open(host) >= host->most_open)
         return TAILQ_LAST(&host->conns[CONN_IDLE], core_conn_list);
     if (!may_evict(core))
         return NULL;
@@ -182,15 +196,14 @@ struct core_conn *core_serve_victim(const struct core_host *host)
 static bool is_place_free(const struct core_host *host)
 {
     const struct pool_core *core = host->core;
-    return core_host_open(host) < core->limits.max_per_host &&
-           core_open(core) < core->limits.max_open;
+    return core_host_open(host) < host->most_open && core_open(core) < core->limits.max_open;
 }
 
 /* At a full host: are as many of its connections being closed as it has waiters without a dial? */
 static bool is_place_coming(const struct core_host *host)
 {
-    unsigned closing = host->count[CONN_CLOSING] - host->closing_held;
-    return core_host_may_dial(host) && host->waiting - host->have_dial <= closing &&
+    unsigned stay = core_host_stay(host);
+    return core_host_may_dial(host) && stay + host->waiting - host->have_dial <= host->most_open &&
            !may_evict(host->core);
 }
 
@@ -202,7 +215,8 @@ bool core_serve_has_place(const struct core_host *host)
         return false;
     if (!heap_contains(&host->needs_dial))
         return is_place_coming(host);
-    return is_place_free(host) || !may_evict(host->core) || core_serve_victim(host) != NULL;
+    return is_place_free(host) || !may_evict(host->core) ||
+           (!host->core->over && core_serve_victim(host) != NULL);
 }
 
 static bool dial(struct core_host *host, bool preconnect, struct pool_action *action)

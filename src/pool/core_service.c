@@ -19,13 +19,6 @@ static void refuse_waiters(struct core_host *host)
     }
 }
 
-static void close_idle(struct core_host *host, enum pool_discard reason)
-{
-    struct core_conn *idle;
-    while ((idle = TAILQ_FIRST(&host->conns[CONN_IDLE])) != NULL)
-        core_conn_close(idle, reason, false);
-}
-
 void pool_core_set_service(struct core_host *host, enum service service)
 {
     if (service == host->service)
@@ -33,7 +26,7 @@ void pool_core_set_service(struct core_host *host, enum service service)
     core_host_set_service(host, service);
     if (service != SERVICE_OPEN) {
         core_health_forget(host);
-        close_idle(host, DISCARD_PAUSED);
+        core_conn_close_idle(host, DISCARD_PAUSED);
     }
     if (service == SERVICE_DRAINING)
         refuse_waiters(host);
@@ -57,5 +50,5 @@ void pool_core_reconnect(struct core_host *host)
         TAILQ_FOREACH (conn, &host->conns[in_use[i]], link)
             conn->retired = true;
     }
-    close_idle(host, DISCARD_RECONNECT);
+    core_conn_close_idle(host, DISCARD_RECONNECT);
 }

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -17,14 +18,11 @@ struct pool *pool_new(struct loop *loop, struct resolver *resolver,
         return NULL;
     pool->loop = loop;
     pool->resolver = resolver;
-    pool->name = "";
     if (getentropy(&random, sizeof(random)) < 0)
         goto err;
     pool_core_init(&pool->core, limits, random);
     limits_stats_set(&pool->limits_stats, &pool->core.limits);
-    pool->dial_options.connect_timeout = limits->connect_timeout;
-    pool->dial_options.connect_retries = limits->connect_retries;
-    pool->dial_options.bind_address = &pool->core.limits.bind_address;
+    pool_reload_init(pool);
     pool->grant_task.run = pool_grant_deliver;
     TAILQ_INIT(&pool->grants);
     if (pool_io_init(pool) < 0)
@@ -60,7 +58,7 @@ usec_t pool_unacked_timeout(const struct pool *pool)
 
 void pool_set_name(struct pool *pool, const char *name)
 {
-    pool->name = name;
+    snprintf(pool->name, sizeof(pool->name), "%s", name);
 }
 
 const char *pool_get_name(const struct pool *pool)
@@ -72,12 +70,24 @@ struct pool_host *pool_retain(struct pool *pool, const struct endpoint *endpoint
                               struct tls_client *tls)
 {
     struct pool_host *host = pool_io_get_host(pool, endpoint);
-    if (host != NULL) {
-        assert(!host->core.retained || host->tls == tls);
-        host->tls = tls;
-        pool_core_retain_host(&host->core, true);
-    }
+    if (host == NULL)
+        return NULL;
+    assert(host->retained == 0 || (host->tls == NULL) == (tls == NULL));
+    if (host->tls == NULL && tls != NULL)
+        host->tls = tls_client_ref(tls);
+    host->retained++;
+    pool_core_retain_host(&host->core, true);
+    pool_io_changed(pool);
     return host;
+}
+
+void pool_unretain(struct pool_host *host)
+{
+    assert(host->retained > 0);
+    if (--host->retained > 0)
+        return;
+    pool_core_retain_host(&host->core, false);
+    pool_io_run(host->pool);
 }
 
 unsigned pool_recoveries(const struct pool_host *host)
@@ -238,7 +248,9 @@ bool pool_can_hold(const struct pool_host *host)
 bool pool_reserve_hold(struct allocation *lease)
 {
     assert(pool_is_leased(lease));
-    return pool_core_reserve_hold(&lease->request);
+    bool reserved = pool_core_reserve_hold(&lease->request);
+    pool_io_changed(lease->pool);
+    return reserved;
 }
 
 void pool_hold(struct allocation *lease)
@@ -261,6 +273,7 @@ bool pool_unhold(struct allocation *lease)
         return false;
     if (moves)
         pool_io_log_state(conn, "it is as any other again");
+    pool_io_changed(lease->pool);
     return true;
 }
 
@@ -275,17 +288,27 @@ int pool_keep_preconnected(struct pool *pool, const struct endpoint *endpoint)
     struct pool_host *host = pool_io_get_host(pool, endpoint);
     if (host == NULL)
         return -1;
-    pool_core_keep_preconnected(&host->core);
-    pool_names_keep_fresh(host);
-    pool_io_run(pool);
+    pool_set_preconnected(host, true);
     return 0;
+}
+
+void pool_set_preconnected(struct pool_host *host, bool keep)
+{
+    pool_core_set_preconnected(&host->core, keep);
+    pool_names_keep_fresh(host);
+    pool_io_run(host->pool);
 }
 
 void pool_expect_greeting(struct pool *pool, const struct endpoint *endpoint)
 {
     struct core_host *host = pool_core_find_host(&pool->core, endpoint);
     if (host != NULL)
-        pool_core_expect_greeting(host);
+        pool_core_set_greeting(host, true);
+}
+
+void pool_set_greeting(struct pool_host *host, bool sends)
+{
+    pool_core_set_greeting(&host->core, sends);
 }
 
 static void enter_phase(struct pool *pool, enum pool_phase phase)

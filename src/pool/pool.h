@@ -77,16 +77,47 @@ void pool_free(struct pool *pool);
 /* What its limits say; users, who know what they send, ask the kernel for it. */
 usec_t pool_unacked_timeout(const struct pool *pool);
 
-/* Names the pool in its log lines; borrowed. "" until then. */
+/* Names the pool in its log lines, to POOL_NAME_MAX characters; copied. "" until then. */
+#define POOL_NAME_MAX 63
 void pool_set_name(struct pool *pool, const char *name);
 const char *pool_get_name(const struct pool *pool);
 
-/* The host of an endpoint, which from now on stays as long as the pool, for callers that allocate
- * from it again and again, and how TLS is spoken to it: borrowed, the same one each time, and NULL
- * where it is not. An endpoint that has TLS must be retained before anything else is asked of it.
- * NULL with ENOMEM. */
+/* Changes the limits, which hold at once [48 to 52]. */
+void pool_set_limits(struct pool *pool, const struct pool_limits *limits);
+
+/* The host of an endpoint, which from now on stays, for callers that allocate from it again and
+ * again, and how TLS is spoken to it; NULL where it is not. The host keeps the first client that it
+ * is given, and refers to it while it lives: others of the same endpoint are as good. An endpoint
+ * that has TLS must be retained before anything else is asked of it. NULL with ENOMEM.
+ *
+ * unretain is the opposite, as often as it was retained: after the last time the host goes as soon
+ * as nothing is left of it. The same holds for all that was read of it. */
 struct pool_host *pool_retain(struct pool *pool, const struct endpoint *endpoint,
                               struct tls_client *tls);
+void pool_unretain(struct pool_host *host);
+
+/* Whether the configuration names this host; true until then. False: what is idle is closed at
+ * once, and what is leased when that ends, unless somebody waits for it; it keeps no preconnected
+ * connections and expects no greeting until it is told so again. Whoever asks is served as ever
+ * [53]. */
+void pool_set_wanted(struct pool_host *host, bool wanted);
+
+/* The configuration names this pool no more: none of its hosts is wanted, nor one that comes later.
+ * `gone` is called from the loop, once, when it has no hosts, and may free it. revive: what was
+ * said of each host holds again, and gone is not called [54]. */
+void pool_retire(struct pool *pool, void (*gone)(struct pool *pool, void *arg), void *arg);
+void pool_revive(struct pool *pool);
+
+/* A share of a host's max_per_host, and of its max_tunnels, where another process has the rest: no
+ * more are open, or held, than that, as if the limit were that low [55]. UINT_MAX: no share. */
+void pool_set_places(struct pool_host *host, unsigned places);
+void pool_set_held_places(struct pool_host *host, unsigned places);
+
+void pool_view_places(const struct pool_host *host, struct pool_places *view);
+
+/* Called whenever a host may have come, or its places or limits may have changed, from inside the
+ * call, or the event, that did it: it may post a task, and nothing else. NULL: it is not. */
+void pool_on_change(struct pool *pool, void (*changed)(struct pool *pool, void *arg), void *arg);
 
 /* How often it was logged that this host is reachable again: what fails from then on is news,
  * whatever failed before. Once in 10 s at most. */
@@ -171,11 +202,13 @@ void pool_set_idle_hint(struct allocation *lease, usec_t idle_hint);
 
 /* Keeps min_idle preconnected connections to this endpoint from now on. 0, or -1 with errno. */
 MUST_CHECK int pool_keep_preconnected(struct pool *pool, const struct endpoint *endpoint);
+void pool_set_preconnected(struct pool_host *host, bool keep);
 
 /* Bytes that come early on a connection that nobody has used yet are a greeting for its first user:
  * they stay unread, and the connection stays idle. For this endpoint's host, which must keep
  * preconnected ones. */
 void pool_expect_greeting(struct pool *pool, const struct endpoint *endpoint);
+void pool_set_greeting(struct pool_host *host, bool sends);
 
 /* What an operator wants. It holds until it is called again; NULL for a host: all hosts of the
  * pool, and those that come later.
@@ -221,7 +254,8 @@ void pool_drain(struct pool *pool);
  * end, and allocate is refused. A second call does nothing. */
 void pool_shutdown(struct pool *pool);
 
-/* The limits in effect, defaults included; valid as long as the pool. */
+/* The limits in effect, defaults included, which pool_set_limits changes; valid as long as the
+ * pool. */
 const struct pool_limits *pool_get_limits(const struct pool *pool);
 
 /* Metric blocks (host_metrics, limits_metrics): any thread may read them, of a retained host as

@@ -7,18 +7,8 @@
 
 void pool_core_init(struct pool_core *core, const struct pool_limits *limits, uint64_t random)
 {
-    *core = (struct pool_core){.limits = *limits, .random = random, .next_time = CORE_NEVER};
-    struct pool_limits *effective = &core->limits;
-    if (effective->max_per_host == 0)
-        effective->max_per_host = POOL_MAX_PER_HOST;
-    if (effective->max_connecting == 0)
-        effective->max_connecting = effective->max_per_host;
-    if (effective->max_open == 0)
-        effective->max_open = POOL_MAX_OPEN;
-    if (effective->keep_alive == 0)
-        effective->keep_alive = POOL_KEEP_ALIVE;
-    if (effective->timeout == 0)
-        effective->timeout = POOL_TIMEOUT;
+    *core = (struct pool_core){.random = random, .next_time = CORE_NEVER};
+    core->limits = core_effective_limits(limits);
     TAILQ_INIT(&core->hosts);
     TAILQ_INIT(&core->idle);
     TAILQ_INIT(&core->wanting);
@@ -61,7 +51,7 @@ bool pool_core_take(struct pool_core *core, struct pool_action *action)
 
 enum pool_limit pool_core_limit(const struct core_host *host)
 {
-    if (core_host_open(host) >= host->core->limits.max_per_host)
+    if (core_host_open(host) >= host->most_open)
         return LIMIT_MAX_PER_HOST;
     return core_host_may_dial(host) ? LIMIT_MAX_OPEN : LIMIT_MAX_CONNECTING;
 }
@@ -93,16 +83,6 @@ static void run_due(struct core_due *due)
     }
 }
 
-static usec_t next_time(const struct pool_core *core)
-{
-    const struct heap_node *due = heap_first(&core->due);
-    const struct core_conn *idle = TAILQ_FIRST(&core->idle);
-    usec_t next = due == NULL ? CORE_NEVER : due->key;
-    if (idle != NULL && idle->idle_since + core->limits.keep_alive < next)
-        next = idle->idle_since + core->limits.keep_alive;
-    return next;
-}
-
 /* Waiters have left their dials. These are cancelled after it was said of all that they timed out,
  * so that each can be overdue by it. */
 static void trim_all(struct pool_core *core)
@@ -126,7 +106,7 @@ void pool_core_tick(struct pool_core *core, usec_t now)
     while ((conn = TAILQ_FIRST(&core->idle)) != NULL &&
            now - conn->idle_since >= core->limits.keep_alive)
         core_conn_close(conn, DISCARD_KEEP_ALIVE, false);
-    core->next_time = next_time(core);
+    core_find_next_time(core);
 }
 
 void pool_core_enter_phase(struct pool_core *core, enum pool_phase phase)
@@ -144,7 +124,8 @@ void pool_core_enter_phase(struct pool_core *core, enum pool_phase phase)
         core_conn_close(conn, DISCARD_SHUTDOWN, false);
     struct core_host *host;
     TAILQ_FOREACH (host, &core->hosts, hosts) {
-        host->keeps_preconnected = false;
+        host->wishes_preconnected = false;
+        core_host_set_preconnected(host);
         core_host_update(host);
         core_serve_trim(host);
     }
@@ -186,16 +167,17 @@ void pool_core_retain_host(struct core_host *host, bool retain)
     core_host_update(host);
 }
 
-void pool_core_keep_preconnected(struct core_host *host)
+void pool_core_set_preconnected(struct core_host *host, bool keep)
 {
-    const struct pool_core *core = host->core;
-    host->keeps_preconnected = core->phase == POOL_OPEN && core->limits.min_idle > 0;
+    host->wishes_preconnected = keep && host->core->phase == POOL_OPEN;
+    core_host_set_preconnected(host);
     core_host_update(host);
+    core_serve_trim(host);
 }
 
-void pool_core_expect_greeting(struct core_host *host)
+void pool_core_set_greeting(struct core_host *host, bool sends)
 {
-    host->sends_greeting = true;
+    host->sends_greeting = sends;
 }
 
 /* Gives back the place of a dial that was to begin. */
@@ -232,6 +214,7 @@ static void end_by_dial(struct core_request *waiter)
 struct core_request *pool_core_dial_refused(struct core_host *host, bool preconnect, usec_t now)
 {
     drop_to_dial(host);
+    core_update_over(host->core);
     core_host_update(host);
     struct core_request *waiter = host->without_dial;
     if (preconnect || host->down)
@@ -299,12 +282,6 @@ void pool_core_dial_overdue(struct core_host *host, usec_t now)
     core_health_failed(host, now);
 }
 
-/* Up to 10 % less than max_age, so that many do not reconnect in step. */
-static usec_t choose_max_age(struct pool_core *core)
-{
-    return core->limits.max_age - core->limits.max_age / 10 * core_random(core) / UINT16_MAX;
-}
-
 /* What came right behind the connection may be its end. Whoever waits will find it by reading. */
 struct core_request *pool_core_connected(struct core_conn *conn, bool readable, usec_t now)
 {
@@ -314,7 +291,7 @@ struct core_request *pool_core_connected(struct core_conn *conn, bool readable, 
     end_dial(conn);
     core_health_succeeded(conn->host);
     conn->born = now;
-    conn->max_age = choose_max_age(core);
+    core_conn_choose_max_age(conn);
     if (!readable || core_host_waiter_for(conn->host, conn) != NULL)
         return core_serve_place(conn, now);
     core_pending_set(core, &conn->pending, POOL_PEEK);
@@ -389,6 +366,7 @@ void pool_core_closed(struct core_conn *conn)
     conn->pending.kind = POOL_NOTHING;
     core->members--;
     core_conn_set_state(conn, CONN_CLOSED);
+    core_update_over(core);
 }
 
 int pool_core_request(struct core_host *host, struct core_request *request,
@@ -497,7 +475,7 @@ void pool_core_discard(struct core_request *lease, enum pool_discard reason, boo
 
 bool pool_core_can_hold(const struct core_host *host)
 {
-    return core_host_tunnels(host) < host->core->limits.max_tunnels;
+    return core_host_tunnels(host) < host->most_held;
 }
 
 bool pool_core_reserve_hold(struct core_request *lease)

@@ -171,12 +171,15 @@ struct core_conn {
 
 struct core_host {
     struct endpoint endpoint;
-    bool keeps_preconnected;
-    enum service service; /* not open: it has neither dials, but for those that end, nor idle
-                             connections [43 to 45] */
-    bool down;            /* nobody waits then [39, 40] */
+    bool keeps_preconnected; /* what is wished, as far as the pool's limits and phase have it */
+    enum service service;    /* not open: it has neither dials, but for those that end, nor idle
+                                connections [43 to 45] */
+    bool down;               /* nobody waits then [39, 40] */
 
     struct pool_core *core;
+    unsigned most_open; /* max_per_host, or its places if these are fewer [55] */
+    unsigned most_held; /* the same of max_tunnels */
+    bool over;          /* more are open than may be, since that was lowered [49] */
     struct core_conn_list conns[CONN_STATES]; /* IDLE and CONNECTING: newest first */
     unsigned count[CONN_STATES];
     unsigned to_dial;                 /* places of dials that the user has not begun yet */
@@ -193,7 +196,10 @@ struct core_host {
     /* In core->needs_dial while that one could use a free place, or the host is down and is to be
      * tried [41]. */
     struct heap_node needs_dial;
-    bool retained;           /* stays when it is empty */
+    unsigned places, held_places; /* UINT_MAX: as many as max_per_host and max_tunnels say */
+    bool retained;                /* stays when it is empty */
+    bool unwanted;                /* the configuration does not name it any more [53] */
+    bool wishes_preconnected;
     bool sends_greeting;     /* early bytes on an unused connection are for its first user */
     bool wants_preconnected; /* in core->wanting */
     bool has_excess;         /* in core->excess */
@@ -219,6 +225,9 @@ struct pool_core {
     struct pool_limits limits; /* those in effect, defaults included */
     enum pool_phase phase;
     enum service service; /* of hosts to come */
+    bool over;            /* more is open than max_open, since that was lowered [49] */
+    bool retired;         /* no host is wanted [54] */
+    bool relaxed;         /* max_connecting or max_tunnels was lowered: there may be more */
     struct core_host_list hosts;
 
     uint64_t random;
@@ -279,6 +288,11 @@ void pool_core_enter_phase(struct pool_core *core, enum pool_phase phase);
 
 void pool_core_get_stats(const struct pool_core *core, struct pool_stats *stats);
 
+/* As pool_set_limits in pool.h; and none of the hosts, nor of those to come, is wanted, or what was
+ * said of each holds again. */
+void pool_core_set_limits(struct pool_core *core, const struct pool_limits *limits, usec_t now);
+void pool_core_set_retired(struct pool_core *core, bool retired);
+
 /* Compares every count with the lists and every invariant; NULL, or what is wrong. */
 const char *pool_core_check(const struct pool_core *core);
 
@@ -304,8 +318,15 @@ void pool_core_remove_host(struct core_host *host);
 void pool_core_retain_host(struct core_host *host, bool retain);
 
 /* Keeps min_idle preconnected connections to it from now on, as long as the pool is open. */
-void pool_core_keep_preconnected(struct core_host *host);
-void pool_core_expect_greeting(struct core_host *host);
+void pool_core_set_preconnected(struct core_host *host, bool keep);
+void pool_core_set_greeting(struct core_host *host, bool sends);
+
+/* As pool_set_wanted in pool.h. */
+void pool_core_set_wanted(struct core_host *host, bool wanted);
+/* As pool_set_places and pool_set_held_places. */
+void pool_core_set_places(struct core_host *host, unsigned places);
+void pool_core_set_held_places(struct core_host *host, unsigned places);
+struct pool_places pool_core_view_places(const struct core_host *host);
 
 /* Which limit holds up those of its waiters that have no dial, where it is open. */
 enum pool_limit pool_core_limit(const struct core_host *host);

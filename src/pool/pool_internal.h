@@ -7,6 +7,7 @@
  *   pool_grant.c   grants and failures on their way to those that asked
  *   pool_io.c      does what the core says, on the loop: dials, peeks, closes, time
  *   pool_service.c what operators want, and see
+ *   pool_reload.c  what another configuration changes, and another process shares
  *   pool.c         what users call
  *
  * Nothing here calls a user: grants are posted. Every entry point ends with pool_io_run, which does
@@ -25,7 +26,8 @@ struct pool_conn {
     uint64_t number; /* in logs */
     struct core_conn core;
     struct dial *dial; /* CONNECTING */
-    void *attached;    /* by its users */
+    union address bind_address;
+    void *attached; /* by its users */
     void (*free_attached)(void *);
     struct stream_handler idle_handler;
     struct dial_handler dial_handler;
@@ -66,7 +68,8 @@ struct outage {
 struct pool_host {
     struct pool *pool;
     struct core_host core;
-    struct tls_client *tls;  /* for its dials; NULL: none */
+    struct tls_client *tls;  /* for its dials, counted; NULL: none */
+    unsigned retained;       /* how often */
     struct name_watch watch; /* of the endpoint's addr, unless that is numeric */
     struct task name_task;   /* posted: to look for addresses that are missing or gone */
     struct held_up held_up;
@@ -77,8 +80,7 @@ struct pool_host {
 struct pool {
     struct loop *loop;
     struct resolver *resolver;
-    const char *name;
-    struct dial_options dial_options; /* of every dial, but for tls */
+    char name[POOL_NAME_MAX + 1];
     struct pool_core core;
     struct limits_stats limits_stats;
     struct timer timer;            /* always set, so that setting it again takes no memory */
@@ -86,6 +88,11 @@ struct pool {
     struct allocation_list grants; /* posted */
     unsigned posted;
     struct task grant_task;
+    void (*changed)(struct pool *pool, void *arg); /* NULL: nobody wants to know */
+    void *changed_arg;
+    void (*gone)(struct pool *pool, void *arg); /* NULL: it is not retired */
+    void *gone_arg;
+    struct task gone_task; /* posted when it has no hosts */
 };
 
 static inline struct pool_conn *pool_conn_of(struct core_conn *conn)
@@ -157,6 +164,12 @@ void pool_grant_withdraw(struct allocation *allocation);
 /* The pool's grant_task: delivers what is posted. */
 void pool_grant_deliver(struct task *task);
 
+/* pool_reload.c */
+
+void pool_reload_init(struct pool *pool);
+/* A host is gone: if it was the last one of a pool that is retired that is made known. */
+void pool_reload_note_gone(struct pool *pool);
+
 /* pool_io.c */
 
 /* Readies the loop's part of a new pool. 0, or -1 with ENOMEM. */
@@ -171,6 +184,11 @@ static inline void pool_io_free_hosts(struct pool *pool)
 {
     if (pool_core_empty_host(&pool->core) != NULL) /* seldom */
         pool_io_free_empty_hosts(pool);
+}
+static inline void pool_io_changed(struct pool *pool)
+{
+    if (pool->changed != NULL)
+        pool->changed(pool, pool->changed_arg);
 }
 enum pool_peek pool_io_peek(struct pool_conn *conn);
 /* What became of a connection that was ready: granted to this request, whose owner will be called,

@@ -142,10 +142,13 @@ static int dial(struct pool_host *host, bool preconnect)
     conn->stream.fd = -1;
     conn->idle_handler.ready = on_idle_ready;
     conn->dial_handler.done = on_dial_done;
-    struct dial_options options = pool->dial_options;
-    options.tls = host->tls;
-    if (host->core.down) /* it is tried again anyway [41] */
-        options.connect_retries = 0;
+    const struct pool_limits *limits = &pool->core.limits;
+    conn->bind_address = limits->bind_address; /* these may change while it is under way */
+    const struct dial_options options = {
+        .connect_timeout = limits->connect_timeout,
+        .connect_retries = host->core.down ? 0 : limits->connect_retries, /* tried anyway [41] */
+        .bind_address = &conn->bind_address,
+        .tls = host->tls};
     conn->dial = dialer_start(pool->loop, pool->resolver, &host->core.endpoint, &options,
                               &conn->stream, &conn->dial_handler);
     if (conn->dial == NULL)
@@ -250,7 +253,7 @@ static void explain_timeout(const struct allocation *allocation, struct failure 
     const struct pool_limits *limits = &allocation->pool->core.limits;
     const struct core_request *request = &allocation->request;
     const struct core_conn_list *dials = &allocation->host->core.conns[CONN_CONNECTING];
-    usec_t timeout = pool_timeout(allocation);
+    usec_t timeout = request->deadline - allocation->asked_at; /* the pool's may be another now */
     char time[SPAN_TEXT_MAX];
     if (request->has_dial && !TAILQ_EMPTY(dials)) {
         const struct pool_conn *oldest = pool_conn_of(TAILQ_LAST(dials, core_conn_list));
@@ -358,6 +361,8 @@ static void free_host(struct core_host *core)
     pool_report_end(host);
     pool_names_unwatch(host);
     pool_core_remove_host(core);
+    tls_client_unref(host->tls);
+    pool_reload_note_gone(host->pool);
     free(host);
 }
 
@@ -387,6 +392,7 @@ void pool_io_run(struct pool *pool)
     usec_t next = pool_core_next_time(&pool->core);
     if (next < pool->timer_at)
         set_timer(pool, next);
+    pool_io_changed(pool);
 }
 
 /* First of all it is set again, while there is room for it. */
@@ -410,6 +416,7 @@ void pool_io_clear(struct pool *pool)
 {
     loop_clear_timer(pool->loop, &pool->timer);
     loop_unpost(pool->loop, &pool->grant_task);
+    loop_unpost(pool->loop, &pool->gone_task);
 }
 
 static void on_name_task(struct task *task)

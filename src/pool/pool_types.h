@@ -77,13 +77,16 @@ const char *pool_from_cache_name(enum from_cache from_cache);
     X(DISCARD_KEEP_ALIVE, "keep_alive")       /* idle for too long */                              \
     X(DISCARD_MAX_AGE, "max_age")                                                                  \
     X(DISCARD_MAX_USES, "max_uses")                                                                \
-    X(DISCARD_MAX_PER_HOST, "max_per_host") /* was held, and comes back to a full host [32] */     \
+    X(DISCARD_MAX_PER_HOST, "max_per_host") /* was held, and comes back to a full host [32], or    \
+                                               max_per_host was lowered [49] */                    \
+    X(DISCARD_MAX_OPEN, "max_open")         /* that was lowered [49] */                            \
     X(DISCARD_ADDRESS_GONE, "address_gone") /* its address is gone from its name */                \
     X(DISCARD_EVICTED, "evicted")           /* made room for another host's waiter [12] */         \
     X(DISCARD_DIAL_FAILED, "dial_failed")                                                          \
     X(DISCARD_DIAL_UNWANTED, "dial_unwanted") /* nobody waits for it any more */                   \
     X(DISCARD_PAUSED, "paused")               /* its host is paused, or drains [43, 45] */         \
     X(DISCARD_RECONNECT, "reconnect") /* it was there when an operator wanted new ones [46] */     \
+    X(DISCARD_RELOAD, "reload")       /* the configuration does not name its host any more [53] */ \
     X(DISCARD_SHUTDOWN, "shutdown")
 
 enum pool_discard {
@@ -173,6 +176,13 @@ struct pool_stats {
     uint64_t released;                  /* leases that ended with a release */
     uint64_t discards[POOL_DISCARD_COUNT];
 };
+/* What a host takes of its limits now. */
+struct pool_places {
+    unsigned open;   /* under max_per_host: connecting, busy, idle, or being closed */
+    unsigned queued; /* allocations that wait, and no dial is under way for them */
+    unsigned held;   /* under max_tunnels, reserved ones included */
+};
+
 /* Adds what a host has counted since the start. */
 void pool_stats_add(struct pool_stats *sums, const struct host_stats *stats);
 

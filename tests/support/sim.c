@@ -89,6 +89,7 @@ static void note_idle(struct conn *conn)
         return;
     conn->held = false;
     conn->idle_order = ++sim.idle_order;
+    conn->idle_since = sim.now;
     conn->idle_end = sim.now + (hint != 0 && hint < keep_alive ? hint : keep_alive);
 }
 
@@ -157,7 +158,7 @@ static void note_useful(const struct conn *conn)
     for (const struct conn *other = sim.conns; other < sim.conns + CONNS; other++)
         usable += other->state == PLACE_OPEN && other->host == conn->host && !other->held &&
                   other->core.state != CONN_CLOSING;
-    if (usable < sim.core.limits.max_per_host)
+    if (usable < sim_most_here(conn->host))
         return;
     *health = (struct health){0};
     sim.useful++;
@@ -226,9 +227,10 @@ void sim_failed(struct core_request *request)
     CLAIM(slot->state == SLOT_ASKED, "a failure that nobody waits for");
     CLAIM(request->conn == NULL, "a failure with a connection");
     CLAIM(request->failure != CORE_REQUEST_TIMED_OUT || slot->deadline <= sim.now, "too early");
-    CLAIM(request->failure != CORE_REQUEST_TOO_MANY || sim.core.limits.max_waiting > 0,
+    CLAIM(request->failure != CORE_REQUEST_TOO_MANY || sim.core.limits.max_waiting > 0 ||
+              sim.changing,
           "refused without a limit");
-    CLAIM(request->failure != CORE_REQUEST_DOWN || sim.core.limits.fail_after > 0,
+    CLAIM(request->failure != CORE_REQUEST_DOWN || sim.core.limits.fail_after > 0 || sim.changing,
           "a host is down that cannot be");
     CLAIM(request->failure != CORE_REQUEST_DIAL || sim.service[slot->host] == SERVICE_OPEN,
           "a dial fails a waiter of a host that is not open");
@@ -366,12 +368,7 @@ static void do_action(const struct pool_action *action)
     }
 }
 
-/* Connections as they are seen from outside, those that are about to be dialled included. */
-struct count {
-    unsigned open, idle;
-    unsigned here[HOSTS], dials[HOSTS], held[HOSTS], idle_here[HOSTS];
-};
-
+/* Connections as they are seen from outside, and what is reserved for some. */
 static struct count count_conns(void)
 {
     struct count count = {0};
@@ -379,21 +376,25 @@ static struct count count_conns(void)
         if (!hand->full || hand->action.kind != POOL_DIAL)
             continue;
         int host = number_of(hand->action.host);
-        count.open++;
-        count.here[host]++;
-        count.dials[host]++;
+        count.most.open++;
+        count.most.here[host]++;
+        count.most.dials[host]++;
     }
     for (const struct conn *conn = sim.conns; conn < sim.conns + CONNS; conn++) {
         if (conn->state == PLACE_FREE)
             continue;
-        bool idle = conn->core.state == CONN_IDLE;
-        count.open++;
+        bool idle = conn->core.state == CONN_IDLE, closing = conn->core.state == CONN_CLOSING;
+        count.most.open++;
         count.idle += idle;
         count.idle_here[conn->host] += idle;
-        count.here[conn->host] += !conn->held;
-        count.held[conn->host] += conn->held;
-        count.dials[conn->host] += conn->core.state == CONN_CONNECTING;
+        count.closing += closing;
+        count.closing_here[conn->host] += closing && !conn->held;
+        count.most.here[conn->host] += !conn->held;
+        count.most.held[conn->host] += conn->held;
+        count.most.dials[conn->host] += conn->core.state == CONN_CONNECTING;
     }
+    for (const struct slot *slot = sim.slots; slot < sim.slots + SLOTS; slot++)
+        count.most.held[slot->host] += slot->state == SLOT_LEASED && slot->may_hold;
     return count;
 }
 
@@ -411,7 +412,7 @@ static void claim_no_excess(const struct count *count)
             wanted = 1;
         else if (host->keeps_preconnected && idle < sim.core.limits.min_idle)
             wanted += sim.core.limits.min_idle - idle;
-        CLAIM(count->dials[conn->host] <= wanted, "a dial that nobody waits for");
+        CLAIM(count->most.dials[conn->host] <= wanted, "a dial that nobody waits for");
     }
 }
 
@@ -423,9 +424,9 @@ static void claim_tried(const struct count *count)
     for (int host = 0; host < HOSTS; host++) {
         if (sim.hosts[host] == NULL || !sim.hosts[host]->down || sim.core.phase == POOL_SHUT)
             continue;
-        CLAIM(count->dials[host] > 0 || heap_contains(&sim.hosts[host]->retry.node) ||
-                  count->here[host] == limits->max_per_host ||
-                  (count->open == limits->max_open && count->idle == 0),
+        CLAIM(count->most.dials[host] > 0 || heap_contains(&sim.hosts[host]->retry.node) ||
+                  count->most.here[host] >= sim_most_here(host) ||
+                  (count->most.open >= limits->max_open && count->idle == 0),
               "a host that is down is not tried");
     }
 }
@@ -436,7 +437,7 @@ static void claim_may_try(int host)
     CLAIM(sim.service[host] == SERVICE_OPEN, "a dial of a host that is not open");
     if (!sim.health[host].down)
         return;
-    CLAIM(count_conns().dials[host] == 0, "a host that is down is tried twice at a time");
+    CLAIM(count_conns().most.dials[host] == 0, "a host that is down is tried twice at a time");
     CLAIM(sim.now - sim.health[host].tried >= USEC_PER_SEC * 3 / 4,
           "a host that is down is tried too soon");
     sim.tries++;
@@ -463,9 +464,9 @@ static void claim_served(void)
         if (sim.service[host] == SERVICE_PAUSED)
             continue;
         CLAIM(slot->fresh || count.idle_here[host] == 0, "a waiter beside an idle connection");
-        bool may_dial =
-            count.here[host] < limits->max_per_host && count.dials[host] < limits->max_connecting;
-        CLAIM(!may_dial || (count.open == limits->max_open && count.idle == 0),
+        bool may_dial = count.most.here[host] < sim_most_here(host) &&
+                        count.most.dials[host] < limits->max_connecting;
+        CLAIM(!may_dial || (count.most.open >= limits->max_open && count.idle == 0),
               "a waiter could be dialled for");
     }
 }
@@ -475,7 +476,7 @@ static void claim_served(void)
 static void claim_settled(const struct conn *conn)
 {
     const struct pool_limits *limits = &sim.core.limits;
-    if (conn->core.lease == NULL)
+    if (conn->core.lease == NULL || sim.changing)
         return;
     const struct slot *slot = container_of(conn->core.lease, struct slot, request);
     if (rank(conn, slot) > 0 || limits->fail_after > 0) /* else when the host was down, perhaps */
@@ -486,9 +487,9 @@ static void claim_settled(const struct conn *conn)
                   other->host != conn->host || other->idle_order > conn->idle_order,
               "another one is idle for longer");
     struct count count = count_conns();
-    CLAIM(count.here[conn->host] >= limits->max_per_host ||
-              count.dials[conn->host] >= limits->max_connecting || count.open >= limits->max_open ||
-              heap_contains(&conn->core.host->retry.node),
+    CLAIM(count.most.here[conn->host] >= sim_most_here(conn->host) ||
+              count.most.dials[conn->host] >= limits->max_connecting ||
+              count.most.open >= limits->max_open || heap_contains(&conn->core.host->retry.node),
           "a new one could be dialled");
     sim.settled++;
 }
@@ -541,9 +542,11 @@ void sim_free_hosts(void)
 {
     struct core_host *host;
     while ((host = pool_core_empty_host(&sim.core)) != NULL) {
-        CLAIM(sim.service[number_of(host)] == SERVICE_OPEN || sim.core.phase == POOL_SHUT,
+        CLAIM(sim.service[number_of(host)] == SERVICE_OPEN || sim.core.phase == POOL_SHUT ||
+                  sim.unwanted[number_of(host)] || sim.retired,
               "what an operator wants of a host is forgotten");
         sim.health[number_of(host)] = (struct health){0};
+        sim_forget_limits(number_of(host));
         sim.hosts[number_of(host)] = NULL;
         pool_core_remove_host(host);
         free(host);
@@ -567,15 +570,11 @@ struct core_host *sim_get_host(int number)
 
 void sim_check(void)
 {
-    const struct pool_limits *limits = &sim.core.limits;
     const char *wrong = pool_core_check(&sim.core);
     CLAIM(wrong == NULL, "pool_core_check: %s", wrong);
     struct count count = count_conns();
-    CLAIM(count.open <= limits->max_open, "max_open is exceeded");
+    sim_check_limits(&count);
     for (int host = 0; host < HOSTS; host++) {
-        CLAIM(count.here[host] <= limits->max_per_host, "max_per_host is exceeded");
-        CLAIM(count.held[host] <= limits->max_tunnels, "max_tunnels is exceeded");
-        CLAIM(count.dials[host] <= limits->max_connecting, "max_connecting is exceeded");
         CLAIM(sim.hosts[host] == NULL || sim.hosts[host]->down == sim.health[host].down,
               "a host is down, or is not, against its dials");
         CLAIM(sim.hosts[host] == NULL || sim.hosts[host]->service == sim.service[host],

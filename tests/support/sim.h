@@ -39,7 +39,7 @@ struct conn {
     bool held;
     struct slot *user; /* whoever was given it, or will be */
     enum pool_peek far_side;
-    usec_t born, idle_end;
+    usec_t born, idle_since, idle_end;
     unsigned uses;
     bool retired; /* [46] */
     struct pool_tag tag;
@@ -51,6 +51,18 @@ struct health {
     unsigned failed; /* dials in a row */
     bool down;
     usec_t tried; /* when a dial failed, or it went down */
+};
+
+/* What is open, held (or reserved for that), or dialled. */
+struct most {
+    unsigned open, here[HOSTS], held[HOSTS], dials[HOSTS];
+};
+
+/* Connections as they are seen from outside, those that are about to be dialled included. */
+struct count {
+    struct most most;
+    unsigned idle, idle_here[HOSTS];
+    unsigned closing, closing_here[HOSTS];
 };
 
 /* What the core has said, and is not done yet. */
@@ -71,10 +83,14 @@ struct sim {
     struct health health[HOSTS];
     enum service service[HOSTS];
     enum service service_to_come; /* of hosts that are made */
-    bool eager;                   /* does everything at once, in order */
-    bool stormy;                  /* most dials fail */
-    bool operated;                /* an operator pauses hosts, and the like */
-    bool cramped;                 /* most ask for one host, which has one place, and tunnels */
+    unsigned places[HOSTS], held_places[HOSTS];
+    bool unwanted[HOSTS], retired;
+    struct most surplus; /* what there was after the last step, and has to go down */
+    bool changing;       /* limits change, and which hosts are wanted */
+    bool eager;          /* does everything at once, in order */
+    bool stormy;         /* most dials fail */
+    bool operated;       /* an operator pauses hosts, and the like */
+    bool cramped;        /* most ask for one host, which has one place, and tunnels */
     bool closing;
     uint64_t asked, granted, failed, cancelled; /* in this round */
     uint64_t idle_order;                        /* of the last connection that came to be idle */
@@ -122,6 +138,25 @@ void sim_dial_succeeded(int host);
  * negative. */
 void sim_set_service(int host, enum service service);
 void sim_reconnect(int host);
+
+/* sim_limits.c: limits, places, and which hosts are wanted [48 to 55]. */
+
+/* Limits for a new core. */
+struct pool_limits sim_any_limits(void);
+void sim_begin_limits(void);
+/* The limits change, or some host's places. */
+void sim_change_limits(void);
+void sim_change_places(int host);
+/* Some host, or all of them, is wanted, or not. */
+void sim_change_wanted(int host);
+/* As few as max_per_host, or the host's places; the same of max_tunnels. */
+unsigned sim_most_here(int host);
+unsigned sim_most_held(int host);
+/* This host is a new one. */
+void sim_forget_limits(int host);
+/* After each step: no limit is exceeded, but where it was lowered, and then by ever fewer; and
+ * nothing idle is beyond one. */
+void sim_check_limits(const struct count *count);
 
 /* The idle connection that the slot's request is to be offered at once, or NULL. Where its host is
  * down it may be one that it wants less than a new one [40]. */

@@ -211,9 +211,9 @@ static void settles_in_a_pause(void **state)
     struct core_fixture *f = *state;
     core_fixture_open(f, &(struct pool_limits){.min_idle = 1});
     core_fixture_make_idle(f, &f->a, 0);
-    pool_core_keep_preconnected(&f->a);
+    pool_core_set_preconnected(&f->a, true);
     f->core.limits.min_idle = 2;
-    pool_core_keep_preconnected(&f->a);
+    pool_core_set_preconnected(&f->a, true);
     core_fixture_dial(f, &f->a, &f->conns[1]);
     assert_null(pool_core_dial_failed(&f->conns[1], true, NOW));
     core_fixture_claim(f, POOL_CLOSE, &f->conns[1]);
@@ -301,7 +301,7 @@ static void closing_is_past(void **state)
 {
     struct core_fixture *f = *state;
     core_fixture_open(f, &(struct pool_limits){.max_open = 1, .min_idle = 1});
-    pool_core_keep_preconnected(&f->a);
+    pool_core_set_preconnected(&f->a, true);
     core_fixture_dial(f, &f->a, &f->conns[0]);
     core_fixture_ask(&f->b, &f->requests[0]);
     core_fixture_claim(f, POOL_CLOSE, &f->conns[0]);

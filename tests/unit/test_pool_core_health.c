@@ -418,7 +418,7 @@ static void preconnected_ones_wait(void **state)
 {
     struct core_fixture *f = *state;
     core_fixture_open(f, &(struct pool_limits){.min_idle = 2, .fail_after = 2});
-    pool_core_keep_preconnected(&f->a);
+    pool_core_set_preconnected(&f->a, true);
     core_fixture_dial(f, &f->a, &f->conns[0]);
     core_fixture_dial(f, &f->a, &f->conns[1]);
     assert_null(fail_at(f, 0, NOW));

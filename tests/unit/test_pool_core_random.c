@@ -24,7 +24,7 @@ static bool has_room(const struct core_host *host)
     const unsigned *of_host = host->count, *of_all = sim.core.count;
     unsigned open = of_host[CONN_CONNECTING] + of_host[CONN_BUSY] + of_host[CONN_IDLE];
     unsigned all = of_all[CONN_CONNECTING] + of_all[CONN_BUSY] + of_all[CONN_HELD];
-    return open < limits->max_per_host && of_host[CONN_CONNECTING] < limits->max_connecting &&
+    return open < host->most_open && of_host[CONN_CONNECTING] < limits->max_connecting &&
            all + of_all[CONN_IDLE] < limits->max_open;
 }
 
@@ -165,7 +165,7 @@ static void step_reserve(void)
     bool done = pool_core_reserve_hold(&slot->request);
     bool has = slot->may_hold || slot->holds;
     CLAIM(done || !has, "what is reserved is refused");
-    CLAIM(!done || has || count_tunnels(slot->host) < sim.core.limits.max_tunnels,
+    CLAIM(!done || has || count_tunnels(slot->host) < sim_most_held(slot->host),
           "max_tunnels is exceeded");
     slot->may_hold = done && !slot->holds;
 }
@@ -276,9 +276,9 @@ static void step_host(void)
         return;
     struct core_host *host = sim_get_host((int)sim_below(HOSTS));
     if (sim_percent(50))
-        pool_core_keep_preconnected(host);
+        pool_core_set_preconnected(host, sim_percent(90));
     else if (sim_percent(50))
-        pool_core_expect_greeting(host);
+        pool_core_set_greeting(host, sim_percent(80));
     else
         pool_core_retain_host(host, sim_percent(50));
 }
@@ -296,6 +296,22 @@ static void step_reconnect(void)
 {
     if (sim.operated && !sim.closing)
         sim_reconnect((int)sim_below(HOSTS));
+}
+
+static void step_limits(void)
+{
+    if (!sim.changing || sim.closing)
+        return;
+    if (sim_percent(40))
+        sim_change_limits();
+    else
+        sim_change_places((int)sim_below(HOSTS));
+}
+
+static void step_wanted(void)
+{
+    if (sim.changing && !sim.closing)
+        sim_change_wanted(sim_percent(20) ? -1 : (int)sim_below(HOSTS));
 }
 
 /* Time passes, and the core is called when it wanted to be. */
@@ -331,6 +347,7 @@ static const struct {
     {2, step_idle_hint}, {30, step_dial},          {6, step_far_side}, {2, step_address},
     {1, step_host},      {8, step_time},           {40, step_take},    {40, step_do},
     {8, step_set_tag},   {1, step_discard_tagged}, {2, step_service},  {1, step_reconnect},
+    {2, step_limits},    {1, step_wanted},
 };
 
 static void take_step(void)
@@ -352,24 +369,7 @@ static void take_step(void)
 
 static void begin_round(void)
 {
-    struct pool_limits limits = {.max_per_host = 1 + sim_below(4),
-                                 .max_open = 1 + sim_below(10),
-                                 .keep_alive = (1 + sim_below(10)) * USEC_PER_SEC,
-                                 .timeout = (1 + sim_below(10)) * USEC_PER_SEC};
-    if (sim_percent(50))
-        limits.max_waiting = 1 + sim_below(12);
-    if (sim_percent(30))
-        limits.max_age = (1 + sim_below(20)) * USEC_PER_SEC;
-    if (sim_percent(30))
-        limits.max_connecting = 1 + sim_below(2);
-    if (sim_percent(30))
-        limits.max_uses = 1 + sim_below(5);
-    if (sim_percent(60))
-        limits.max_tunnels = 1 + sim_below(4);
-    if (sim_percent(60))
-        limits.min_idle = 1 + sim_below(3);
-    if (sim_percent(50))
-        limits.fail_after = 1 + sim_below(4);
+    struct pool_limits limits = sim_any_limits();
     sim.cramped = sim_percent(20);
     if (sim.cramped) {
         limits.max_per_host = limits.fail_after = 1;
@@ -382,6 +382,8 @@ static void begin_round(void)
     memset(sim.health, 0, sizeof(sim.health));
     memset(sim.service, 0, sizeof(sim.service));
     sim.service_to_come = SERVICE_OPEN;
+    sim_begin_limits();
+    sim.changing = !sim.cramped && sim_percent(40);
     sim.stormy = false;
     sim.operated = sim_percent(50);
     sim.eager = sim_percent(30);

@@ -219,7 +219,7 @@ static void preconnected_ones_wait(void **state)
 {
     struct core_fixture *f = *state;
     core_fixture_open(f, &(struct pool_limits){.min_idle = 2});
-    pool_core_keep_preconnected(&f->a);
+    pool_core_set_preconnected(&f->a, true);
     core_fixture_dial(f, &f->a, &f->conns[0]);
     assert_null(pool_core_connected(&f->conns[0], false, NOW));
     core_fixture_dial(f, &f->a, &f->conns[1]);
@@ -364,7 +364,7 @@ static void dials_are_retired(void **state)
 {
     struct core_fixture *f = *state;
     core_fixture_open(f, &(struct pool_limits){.min_idle = 1});
-    pool_core_keep_preconnected(&f->b);
+    pool_core_set_preconnected(&f->b, true);
     core_fixture_dial(f, &f->b, &f->conns[1]);
     core_fixture_ask(&f->a, &f->requests[0]);
     core_fixture_dial(f, &f->a, &f->conns[0]);

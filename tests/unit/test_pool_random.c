@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,8 +71,10 @@ struct world {
     struct endpoint endpoints[HOSTS];
     struct pool *pools[POOLS];
     struct pool_limits limits[POOLS];
-    bool closing;  /* nobody allocates any more */
-    bool operated; /* an operator pauses hosts, and the like */
+    struct pool_limits most[POOLS]; /* the highest of this round: pool_check knows more */
+    bool closing;                   /* nobody allocates any more */
+    bool operated;                  /* an operator pauses hosts, and the like */
+    bool changing;                  /* limits change, and which hosts are wanted */
     struct slot slots[SLOTS];
     /* Of this round, by pool. */
     unsigned allocated[POOLS], succeeded[POOLS], failed[POOLS], cancelled[POOLS];
@@ -202,9 +205,9 @@ static void on_answered(struct allocation *allocation, const struct failure *fai
         w->failed[slot->pool]++;
         CLAIM(w, failure->number != 0 || strcmp(failure->function, "resolve") == 0,
               "%s failed without a number", failure->function);
-        CLAIM(w, failure->number != EAGAIN || w->limits[slot->pool].max_waiting != 0,
+        CLAIM(w, failure->number != EAGAIN || w->most[slot->pool].max_waiting != 0,
               "refused without a limit");
-        CLAIM(w, failure->number != EHOSTDOWN || w->limits[slot->pool].fail_after != 0,
+        CLAIM(w, failure->number != EHOSTDOWN || w->most[slot->pool].fail_after != 0,
               "a host is down that cannot be");
     } else {
         slot->state = SLOT_LEASED;
@@ -439,6 +442,84 @@ static void step_reconnect(struct world *w)
         pool_reconnect(pool, any_host(w, pool));
 }
 
+static struct pool_limits any_limits(struct world *w, int pool)
+{
+    struct pool_limits limits = {
+        .max_per_host = 1 + below(w, 4),
+        .max_open = 1 + below(w, 10),
+        .keep_alive = (usec_t)(1 + below(w, 10)) * USEC_PER_SEC,
+        .timeout = (usec_t)(1 + below(w, 10)) * USEC_PER_SEC,
+    };
+    if (percent(w, 50))
+        limits.connect_timeout = (usec_t)(1 + below(w, 3)) * USEC_PER_SEC;
+    if (percent(w, 50))
+        limits.max_waiting = 1 + below(w, 20);
+    if (percent(w, 30))
+        limits.max_age = (usec_t)(1 + below(w, 20)) * USEC_PER_SEC;
+    if (percent(w, 30))
+        limits.max_connecting = 1 + below(w, 2);
+    if (percent(w, 30))
+        limits.max_uses = 1 + below(w, 5);
+    if (percent(w, 60))
+        limits.max_tunnels = 1 + below(w, 4);
+    if (percent(w, 60))
+        limits.min_idle = 1 + below(w, 3);
+    if (percent(w, 50))
+        limits.fail_after = 1 + below(w, 3);
+    if (percent(w, 30))
+        limits.connect_retries = 1 + below(w, 2);
+    assert_true(address_parse(&limits.bind_address, bind_addresses[pool]));
+    return limits;
+}
+
+static void raise(unsigned *most, unsigned value)
+{
+    if (*most < value)
+        *most = value;
+}
+
+/* [48] */
+static void step_limits(struct world *w)
+{
+    int i = (int)below(w, POOLS);
+    struct pool_limits *most = &w->most[i], *limits = &w->limits[i];
+    if (!w->changing)
+        return;
+    *limits = any_limits(w, i);
+    raise(&most->max_per_host, limits->max_per_host);
+    raise(&most->max_open, limits->max_open);
+    raise(&most->max_tunnels, limits->max_tunnels);
+    raise(&most->max_waiting, limits->max_waiting);
+    raise(&most->fail_after, limits->fail_after);
+    pool_set_limits(w->pools[i], limits);
+}
+
+/* [53, 54] */
+static void step_wanted(struct world *w)
+{
+    struct pool *pool = w->pools[below(w, POOLS)];
+    struct pool_host *host = any_host(w, pool);
+    bool wanted = percent(w, 80);
+    if (!w->changing)
+        return;
+    if (host != NULL)
+        pool_set_wanted(host, wanted);
+    else if (wanted)
+        pool_revive(pool);
+    else
+        pool_retire(pool, NULL, NULL);
+}
+
+/* [55] */
+static void step_places(struct world *w)
+{
+    struct pool *pool = w->pools[below(w, POOLS)];
+    struct pool_host *host = any_host(w, pool);
+    unsigned places = percent(w, 50) ? UINT_MAX : below(w, 4);
+    if (w->changing && host != NULL)
+        pool_set_places(host, places);
+}
+
 static void step_iterate(struct world *w)
 {
     loop_iterate(w->loop, 0);
@@ -453,9 +534,10 @@ static const struct {
 } kinds[] = {
     {30, user_allocate},  {18, step_release},       {6, step_discard},     {6, step_cancel},
     {4, step_offer},      {2, step_idle_hint},      {3, step_peer_closes}, {2, step_peer_resets},
-    {2, step_peer_sends}, {8, step_time_passes},    {2, step_name_moves},  {30, step_iterate},
+    {2, step_peer_sends}, {8, step_time_passes},    {3, step_name_moves},  {30, step_iterate},
     {8, step_reserve},    {8, step_hold},           {3, step_unhold},      {8, step_set_tag},
     {3, step_attach},     {1, step_discard_tagged}, {1, step_service},     {1, step_reconnect},
+    {1, step_limits},     {1, step_wanted},         {1, step_places},
 };
 
 static void take_step(struct world *w)
@@ -494,17 +576,17 @@ static void check_from_outside(struct world *w)
             hosts_here += hosts[h].peer == p;
         for (int i = 0; i < POOLS; i++) {
             open[i] += here[i];
-            CLAIM(w, here[i] <= hosts_here * (w->limits[i].max_per_host + w->limits[i].max_tunnels),
+            CLAIM(w, here[i] <= hosts_here * (w->most[i].max_per_host + w->most[i].max_tunnels),
                   "a peer sees more than max_per_host and max_tunnels");
         }
     }
     for (int i = 0; i < POOLS; i++)
-        CLAIM(w, open[i] <= w->limits[i].max_open, "peers see more than max_open");
+        CLAIM(w, open[i] <= w->most[i].max_open, "peers see more than max_open");
 }
 
 static void check_pool(const struct world *w, int i)
 {
-    const struct pool_limits *limits = &w->limits[i];
+    const struct pool_limits *limits = &w->most[i];
     struct pool_stats stats;
     unsigned waiting = 0, busy = 0, held = 0, leased[HOSTS] = {0}, tunnels[HOSTS] = {0};
     const char *wrong = pool_check(w->pools[i]);
@@ -549,32 +631,8 @@ static void check_world(struct world *w)
 static void begin_round(struct world *w)
 {
     for (int i = 0; i < POOLS; i++) {
-        struct pool_limits limits = {
-            .max_per_host = 1 + below(w, 4),
-            .max_open = 1 + below(w, 10),
-            .keep_alive = (usec_t)(1 + below(w, 10)) * USEC_PER_SEC,
-            .timeout = (usec_t)(1 + below(w, 10)) * USEC_PER_SEC,
-        };
-        if (percent(w, 50))
-            limits.connect_timeout = (usec_t)(1 + below(w, 3)) * USEC_PER_SEC;
-        if (percent(w, 50))
-            limits.max_waiting = 1 + below(w, 20);
-        if (percent(w, 30))
-            limits.max_age = (usec_t)(1 + below(w, 20)) * USEC_PER_SEC;
-        if (percent(w, 30))
-            limits.max_connecting = 1 + below(w, 2);
-        if (percent(w, 30))
-            limits.max_uses = 1 + below(w, 5);
-        if (percent(w, 60))
-            limits.max_tunnels = 1 + below(w, 4);
-        if (percent(w, 60))
-            limits.min_idle = 1 + below(w, 3);
-        if (percent(w, 50))
-            limits.fail_after = 1 + below(w, 3);
-        if (percent(w, 30))
-            limits.connect_retries = 1 + below(w, 2);
-        assert_true(address_parse(&limits.bind_address, bind_addresses[i]));
-        w->limits[i] = limits;
+        struct pool_limits limits = any_limits(w, i);
+        w->limits[i] = w->most[i] = limits;
         w->pools[i] = pool_new(w->loop, w->resolver, &limits);
         assert_non_null(w->pools[i]);
         for (int preconnects = 0; preconnects < 3; preconnects++) {
@@ -587,6 +645,7 @@ static void begin_round(struct world *w)
     }
     w->closing = false;
     w->operated = percent(w, 30);
+    w->changing = percent(w, 20);
 }
 
 /* Takes steps until every slot is free. Nobody allocates; leases end one by one. */
