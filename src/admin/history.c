@@ -2,6 +2,7 @@
 #include "admin/history.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct history {
     struct subjects *subjects;
@@ -44,7 +45,8 @@ static uint64_t present(const struct metric *metric, const void *block, unsigned
     return counter_get(at);
 }
 
-struct history *history_new(const struct metric_block *blocks, size_t count, usec_t now)
+/* Without a copy. NULL with ENOMEM. */
+static struct history *make(const struct metric_block *blocks, size_t count)
 {
     struct history *history = calloc(1, sizeof(*history));
     if (history == NULL)
@@ -60,13 +62,107 @@ struct history *history_new(const struct metric_block *blocks, size_t count, use
     history->copies = calloc(HISTORY_SAMPLES, (history->cells + 1) * sizeof(*history->copies));
     if (history->copies == NULL)
         goto err;
-    history->newest = HISTORY_SAMPLES - 1;
-    history_sample(history, now);
     return history;
 
 err:
     history_free(history);
     return NULL;
+}
+
+struct history *history_new(const struct metric_block *blocks, size_t count, usec_t now)
+{
+    struct history *history = make(blocks, count);
+    if (history != NULL)
+        history_restart(history, now);
+    return history;
+}
+
+void history_restart(struct history *history, usec_t now)
+{
+    history->count = 0;
+    history->newest = HISTORY_SAMPLES - 1;
+    history_sample(history, now);
+}
+
+/* The block's place; the count of blocks: it is not among them. */
+static size_t find_block(const struct subjects *subjects, const struct metric_block *block)
+{
+    size_t i = 0;
+    while (i < subjects->block_count &&
+           (subjects->blocks[i].block != block->block || subjects->blocks[i].set != block->set))
+        i++;
+    return i;
+}
+
+/* The old block that a new one goes on with, or NULL. One that is among the new ones itself is not
+ * taken for another's. */
+static const struct metric_block *find_before(const struct subjects *old,
+                                              const struct subjects *new,
+                                              const struct metric_block *block)
+{
+    size_t same = find_block(old, block);
+    if (same < old->block_count)
+        return &old->blocks[same];
+    for (size_t i = 0; i < old->block_count; i++) {
+        const struct metric_block *before = &old->blocks[i];
+        if (before->set == block->set && subjects_same_labels(&before->labels, &block->labels) &&
+            find_block(new, before) == new->block_count)
+            return before;
+    }
+    return NULL;
+}
+
+/* One number, in all copies: what was added since each of them is what was added to the old number.
+ * Both are counted modulo 2^64. */
+static void continue_cell(struct history *history, size_t at, const struct history *old,
+                          size_t old_at, uint64_t ahead)
+{
+    for (size_t copy = 0; copy < HISTORY_SAMPLES; copy++)
+        history->copies[copy * history->cells + at] =
+            old->copies[copy * old->cells + old_at] + ahead;
+}
+
+static void begin_cell(struct history *history, size_t at, uint64_t value)
+{
+    for (size_t copy = 0; copy < HISTORY_SAMPLES; copy++)
+        history->copies[copy * history->cells + at] = value;
+}
+
+static void continue_block(struct history *history, size_t index, const struct history *old)
+{
+    const struct metric_block *block = &history->subjects->blocks[index];
+    const struct metric_block *before = find_before(old->subjects, history->subjects, block);
+    size_t at = history->starts[index];
+    size_t old_at = before == NULL ? 0 : old->starts[before - old->subjects->blocks];
+    for (size_t i = 0; i < block->set->count; i++) {
+        const struct metric *metric = &block->set->metrics[i];
+        for (size_t n = 0; n < cells_of(metric) * metric->count; n++, at++, old_at++) {
+            unsigned value = (unsigned)(n / cells_of(metric));
+            unsigned cell = (unsigned)(n % cells_of(metric));
+            uint64_t now = present(metric, block->block, value, cell);
+            if (before == NULL)
+                begin_cell(history, at, now);
+            else if (before->block == block->block)
+                continue_cell(history, at, old, old_at, 0);
+            else
+                continue_cell(history, at, old, old_at,
+                              now - present(metric, before->block, value, cell));
+        }
+    }
+}
+
+struct history *history_continue(const struct history *old, const struct metric_block *blocks,
+                                 size_t count)
+{
+    struct history *history = make(blocks, count);
+    if (history == NULL)
+        return NULL;
+    history->count = old->count;
+    history->newest = old->newest;
+    memcpy(history->times, old->times, sizeof(history->times));
+    for (size_t i = 0; i < count; i++)
+        continue_block(history, i, old);
+    return history;
 }
 
 void history_free(struct history *history)

@@ -29,6 +29,16 @@ struct history;
 struct history *history_new(const struct metric_block *blocks, size_t count, usec_t now);
 void history_free(struct history *history); /* NULL is harmless */
 
+/* Of other blocks, with copies of the same times. A block that was in the old ones, or else one of
+ * the same set and labels, goes on, whatever its numbers are now: what was added before is what was
+ * added to the old one. Others begin here. Both histories' blocks are read; the old history stays
+ * as it is. NULL with ENOMEM. */
+struct history *history_continue(const struct history *old, const struct metric_block *blocks,
+                                 size_t count);
+
+/* Forgets its copies, and begins here. */
+void history_restart(struct history *history, usec_t now);
+
 /* To be called every HISTORY_INTERVAL. When it comes late, the spans become longer, and nothing is
  * wrong: rates are per second that passed. */
 void history_sample(struct history *history, usec_t now);

@@ -9,7 +9,7 @@ static bool is_same_label(const char *a, const char *b)
     return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
-static bool is_same(const struct metric_labels *a, const struct metric_labels *b)
+bool subjects_same_labels(const struct metric_labels *a, const struct metric_labels *b)
 {
     return is_same_label(a->listener, b->listener) && is_same_label(a->pool, b->pool) &&
            is_same_label(a->upstream, b->upstream) && is_same_label(a->tls, b->tls);
@@ -38,7 +38,8 @@ static size_t place(struct subjects *subjects, const size_t *of, size_t block)
 {
     const struct metric_labels *labels = &subjects->blocks[block].labels;
     for (size_t i = 0; i < subjects->count; i++) {
-        if (is_same(&subjects->list[i].labels, labels) && !has_set(subjects, of, block, i))
+        if (subjects_same_labels(&subjects->list[i].labels, labels) &&
+            !has_set(subjects, of, block, i))
             return i;
     }
     subjects->list[subjects->count] = (struct subject){.kind = kind_of(labels), .labels = *labels};
@@ -95,7 +96,7 @@ const struct subject *subjects_find(const struct subjects *subjects,
                                     const struct metric_labels *labels)
 {
     for (size_t i = 0; i < subjects->count; i++) {
-        if (is_same(&subjects->list[i].labels, labels))
+        if (subjects_same_labels(&subjects->list[i].labels, labels))
             return &subjects->list[i];
     }
     return NULL;

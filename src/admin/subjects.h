@@ -39,6 +39,9 @@ struct subjects {
 struct subjects *subjects_new(const struct metric_block *blocks, size_t count);
 void subjects_free(struct subjects *subjects); /* NULL is harmless */
 
+/* Labels that are alike, those that are not there included. */
+bool subjects_same_labels(const struct metric_labels *a, const struct metric_labels *b);
+
 /* The first that has these labels (NULL: it does not have that one); NULL: there is none. */
 const struct subject *subjects_find(const struct subjects *subjects,
                                     const struct metric_labels *labels);

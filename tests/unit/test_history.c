@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -217,6 +218,143 @@ static void test_shortage(void **state)
     history_free(NULL);
 }
 
+/* Of other blocks from now on. */
+static void go_on(const struct metric_block *blocks, size_t count)
+{
+    struct history *history = history_continue(world->history, blocks, count);
+    assert_non_null(history);
+    history_free(world->history);
+    world->history = history;
+}
+
+static uint64_t count_of(const struct metric_labels *labels, const char *name)
+{
+    const struct subjects *subjects = history_subjects(world->history);
+    struct figure figure = subjects_figure(subjects, subjects_find(subjects, labels), name);
+    return history_count(world->history, &figure, -1, world->input.now);
+}
+
+/* The same numbers, in another order: nothing is forgotten, and nothing counts twice. */
+static void test_goes_on(void **state)
+{
+    const struct metric_block blocks[] = {world->blocks[WORLD_BLOCK_RAW],
+                                          world->blocks[WORLD_BLOCK_WEB]};
+    (void)state;
+    counter_add(&world->web.dials, 3);
+    admin_world_pass(world, 10 * USEC_PER_SEC);
+    counter_add(&world->web.dials, 4);
+    admin_world_times(&world->web.wait, 10, 300);
+    go_on(blocks, ARRAY_LEN(blocks));
+    assert_int_equal(count("upstream_dials", -1), 7);
+    assert_true(rate("upstream_dials") == 0.7);
+    assert_quantile(0.5, 200, 400);
+    counter_add(&world->web.dials, 1);
+    assert_int_equal(count("upstream_dials", -1), 8);
+    admin_world_pass(world, 55 * USEC_PER_SEC);
+    assert_int_equal(count("upstream_dials", -1), 5);
+    admin_world_pass(world, 65 * USEC_PER_SEC);
+    assert_int_equal(count("upstream_dials", -1), 0);
+}
+
+/* Another host in its place, as after an exchange of certificates: it has counted less, or more. */
+static void test_goes_on_with_other_numbers(void **state)
+{
+    static struct world_host other;
+    struct metric_block blocks[WORLD_BLOCKS];
+    (void)state;
+    for (uint64_t before = 0; before < 10000; before += 9000) {
+        memcpy(blocks, world->blocks, sizeof(blocks));
+        blocks[WORLD_BLOCK_WEB].block = &other;
+        counter_set(&other.dials, before);
+        counter_set(&other.grants[WORLD_DEFERRED], 5);
+        admin_world_pass(world, 70 * USEC_PER_SEC);
+        counter_add(&world->web.dials, 1000);
+        admin_world_pass(world, 15 * USEC_PER_SEC);
+        counter_add(&world->web.dials, 30);
+        go_on(blocks, ARRAY_LEN(blocks));
+        assert_int_equal(count("upstream_dials", -1), 1030);
+        assert_true(rate("upstream_dials") == 3);
+        assert_int_equal(count("upstream_grants", WORLD_DEFERRED), 0);
+        counter_add(&other.dials, 2);
+        assert_int_equal(count("upstream_dials", -1), 1032);
+        admin_world_pass(world, 65 * USEC_PER_SEC);
+        assert_int_equal(count("upstream_dials", -1), 0);
+        go_on(world->blocks, WORLD_BLOCKS);
+    }
+}
+
+/* What was there before has nothing to do with it, whatever it has counted. */
+static void test_new_ones_begin(void **state)
+{
+    const struct metric_labels late = {.listener = "late"}, web = {.listener = "web"};
+    struct metric_block blocks[] = {world->blocks[WORLD_BLOCK_WEB],
+                                    world->blocks[WORLD_BLOCK_WEB_LISTENER],
+                                    world->blocks[WORLD_BLOCK_WEB]};
+    static struct world_listener listener;
+    static struct world_host host;
+    (void)state;
+    counter_set(&listener.accepted, 9);
+    counter_set(&host.dials, 9);
+    counter_set(&world->web.dials, 3);
+    counter_set(&world->web_listener.accepted, 5);
+    blocks[1].labels = late;
+    blocks[1].block = &listener;
+    blocks[2].labels = web; /* a set that the old one did not have */
+    blocks[2].block = &host;
+    go_on(blocks, ARRAY_LEN(blocks));
+    assert_int_equal(count_of(&late, "listener_accepted"), 0);
+    assert_int_equal(count_of(&web, "upstream_dials"), 0);
+    assert_int_equal(count_of(&web, "listener_accepted"), 0);
+    assert_int_equal(count("upstream_dials", -1), 3);
+    counter_add(&listener.accepted, 1);
+    assert_int_equal(count_of(&late, "listener_accepted"), 1);
+}
+
+/* Labels may change: a second host with the same name has come, and now both have more of them. */
+static void test_same_block_with_other_labels(void **state)
+{
+    const struct metric_labels a = {.pool = "default", .upstream = WORLD_WEB, .tls = "a"},
+                               plain = {.pool = "default", .upstream = WORLD_WEB};
+    static struct world_host host;
+    struct metric_block blocks[] = {world->blocks[WORLD_BLOCK_WEB], world->blocks[WORLD_BLOCK_WEB]};
+    (void)state;
+    counter_set(&world->web.dials, 3);
+    counter_set(&host.dials, 9);
+    blocks[0].block = &host; /* with the labels that the other one had */
+    blocks[1].labels = a;
+    go_on(blocks, ARRAY_LEN(blocks));
+    assert_int_equal(count_of(&a, "upstream_dials"), 3);
+    assert_int_equal(count_of(&plain, "upstream_dials"), 0);
+}
+
+static void test_restart(void **state)
+{
+    (void)state;
+    counter_add(&world->web.dials, 3);
+    admin_world_pass(world, 20 * USEC_PER_SEC);
+    history_restart(world->history, world->input.now);
+    assert_int_equal(count("upstream_dials", -1), 0);
+    counter_add(&world->web.dials, 1);
+    admin_world_pass(world, 20 * USEC_PER_SEC);
+    assert_int_equal(count("upstream_dials", -1), 1);
+}
+
+static void test_shortage_as_it_goes_on(void **state)
+{
+    int nth = 0;
+    struct history *history = NULL;
+    (void)state;
+    counter_add(&world->web.dials, 3);
+    while (history == NULL) {
+        shortage_of_calloc(++nth);
+        history = history_continue(world->history, world->blocks, WORLD_BLOCKS);
+        assert_int_equal(count("upstream_dials", -1), 3);
+    }
+    shortage_of_calloc(0);
+    assert_true(nth > 5);
+    history_free(history);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +370,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_subjects, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_size_is_known, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_shortage, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_goes_on, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_goes_on_with_other_numbers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_new_ones_begin, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_same_block_with_other_labels, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_restart, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_shortage_as_it_goes_on, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
