@@ -3,10 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
-
-#include "base/log.h"
 
 /* What evhttp takes of a request. */
 #define HEAD_MAX 8192
@@ -29,51 +26,40 @@ void admin_on_tick(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     admin->ops.ping(admin->ops.arg);
+    admin_accept_again(admin); /* should there have been no memory to try it sooner */
     if (now - admin->sampled_at < HISTORY_INTERVAL)
         return;
     admin->sampled_at = now;
     history_sample(admin->history, now);
 }
 
-/* 0, or -1; then it was logged. */
-static int bind_sockets(struct admin *admin)
+/* What was copied before a time without ticks is not of the last minute. */
+int admin_start_tick(struct admin *admin)
 {
-    const struct config_admin *config = &admin->config->admin;
-    admin->sockets = calloc(config->addresses.count, sizeof(*admin->sockets));
-    if (admin->sockets == NULL) {
-        log_error("[admin]: %s", strerror(errno));
+    const struct timeval tick = {.tv_sec = TICK / USEC_PER_SEC};
+    if (event_pending(&admin->tick, EV_TIMEOUT, NULL))
+        return 0;
+    if (event_add(&admin->tick, &tick) < 0)
         return -1;
-    }
-    for (size_t i = 0; i < config->addresses.count; i++) {
-        const struct listen_address *address = &config->addresses.list[i].address;
-        struct admin_socket *admin_socket = &admin->sockets[i];
-        const char *error;
-        admin_socket->admin = admin;
-        admin_socket->bound = bound_socket_open(address, &config->socket.file, &error);
-        if (admin_socket->bound == NULL) {
-            log_error("[admin]: cannot listen on %s: %s", address->text, error);
-            return -1;
-        }
-        admin->socket_count++;
-        log_notice("listening on %s (admin pages)", address->text);
-    }
+    admin->sampled_at = admin_now();
+    history_restart(admin->history, admin->sampled_at);
     return 0;
 }
 
-struct admin *admin_new(struct event_base *base, const struct config *config)
+void admin_stop_tick(struct admin *admin)
+{
+    event_del(&admin->tick);
+}
+
+struct admin *admin_new(struct event_base *base)
 {
     struct admin *admin = calloc(1, sizeof(*admin));
-    if (admin == NULL) {
-        log_error("[admin]: %s", strerror(errno));
+    if (admin == NULL)
         return NULL;
-    }
     admin->base = base;
-    admin->config = config;
+    admin->is_open = true;
     TAILQ_INIT(&admin->orders);
-    if (bind_sockets(admin) == 0)
-        return admin;
-    admin_free(admin);
-    return NULL;
+    return admin;
 }
 
 /* All methods, known or not, come to us, to be refused in our words; but for CONNECT, of which
@@ -95,21 +81,34 @@ static struct evhttp *http_new(struct admin *admin)
     return http;
 }
 
-int admin_start(struct admin *admin, const struct admin_ops *ops)
+/* Begins with what it was given before. 0, or -1 with errno. */
+static int start_sockets(struct admin *admin)
 {
-    const struct timeval tick = {.tv_sec = TICK / USEC_PER_SEC};
+    size_t count = admin->socket_count;
+    struct bound_socket **sockets = calloc(count + 1, sizeof(*sockets));
+    int result = -1;
+    for (size_t i = 0; sockets != NULL && i < count; i++)
+        sockets[i] = admin->sockets[i].bound;
+    if (sockets != NULL)
+        result = admin_set_sockets(admin, sockets, count);
+    free(sockets);
+    return result;
+}
+
+int admin_start(struct admin *admin, const struct admin_ops *ops, const struct admin_view *view)
+{
     admin->ops = *ops;
-    admin->sampled_at = admin_now();
-    admin->history = history_new(ops->blocks, ops->block_count, admin->sampled_at);
+    event_assign(&admin->tick, admin->base, -1, EV_PERSIST, admin_on_tick, admin);
+    admin_snapshots_init(admin);
+    if (admin_set_view(admin, view) < 0)
+        return -1;
     admin->http = http_new(admin);
-    if (admin->history == NULL || admin->http == NULL || admin_snapshots_init(admin) < 0) {
+    if (admin->http == NULL) {
         errno = ENOMEM;
         return -1;
     }
-    event_assign(&admin->tick, admin->base, -1, EV_PERSIST, admin_on_tick, admin);
-    if (event_add(&admin->tick, &tick) < 0)
-        return -1;
-    return admin_connections_start(admin);
+    admin_connections_start(admin);
+    return start_sockets(admin);
 }
 
 void admin_free(struct admin *admin)
@@ -118,15 +117,12 @@ void admin_free(struct admin *admin)
         return;
     if (event_initialized(&admin->tick))
         event_del(&admin->tick);
-    admin_connections_stop(admin);
     if (admin->http != NULL)
         evhttp_free(admin->http);
     admin_connections_clear(admin);
     admin_orders_clear(admin);
     admin_snapshots_clear(admin);
     history_free(admin->history);
-    for (size_t i = 0; i < admin->socket_count; i++)
-        bound_socket_unref(admin->sockets[i].bound);
-    free(admin->sockets);
+    free(admin->blocks);
     free(admin);
 }

@@ -2,87 +2,13 @@
  * long: its timeout begins again with each byte. */
 #include "admin/admin_internal.h"
 
-#include <errno.h>
-#include <string.h>
-
 #include "base/log.h"
 
 #define SWEEP USEC_PER_SEC
 
-/* How long accepting pauses when there are no descriptors. */
-#define PAUSE (100 * USEC_PER_MSEC)
-
 /* What is read ahead of what evhttp has taken, at most. While it sends, it takes nothing, and would
  * buffer all that comes. More than a head or a body may have, or no end of it would be seen. */
 #define READ_AHEAD 16384
-
-static struct timeval timeval_of(usec_t time)
-{
-    return (struct timeval){.tv_sec = time / USEC_PER_SEC, .tv_usec = time % USEC_PER_SEC};
-}
-
-static void stop_accepting(struct admin *admin)
-{
-    admin->accepting = false;
-    for (size_t i = 0; i < admin->socket_count; i++) {
-        if (admin->sockets[i].listener != NULL)
-            evconnlistener_disable(admin->sockets[i].listener);
-    }
-}
-
-static void retry_later(struct admin *admin)
-{
-    const struct timeval pause = timeval_of(PAUSE);
-    stop_accepting(admin);
-    event_add(&admin->retry, &pause);
-}
-
-static void accept_again(struct admin *admin)
-{
-    if (admin->accepting || admin->connection_count == CONFIG_ADMIN_CONNECTIONS)
-        return;
-    admin->accepting = true;
-    for (size_t i = 0; i < admin->socket_count; i++) {
-        struct evconnlistener *listener = admin->sockets[i].listener;
-        if (listener != NULL && evconnlistener_enable(listener) < 0) {
-            retry_later(admin);
-            return;
-        }
-    }
-}
-
-static void on_retry(evutil_socket_t fd, short what, void *arg)
-{
-    (void)fd;
-    (void)what;
-    accept_again(arg);
-}
-
-static int find_admin(const struct event_base *base, const struct event *event, void *arg)
-{
-    struct admin **admin = arg;
-    (void)base;
-    if (event_get_callback(event) == admin_on_tick)
-        *admin = event_get_callback_arg(event);
-    return *admin != NULL;
-}
-
-/* For want of descriptors, as a rule: whoever waits stays in the backlog. The argument is evhttp,
- * which does not know us: we are found by an event of ours. */
-static void on_accept_error(struct evconnlistener *listener, void *arg)
-{
-    struct admin *admin = NULL;
-    (void)arg;
-    event_base_foreach_event(evconnlistener_get_base(listener), find_admin, &admin);
-    if (admin == NULL) {
-        evconnlistener_disable(listener);
-        return;
-    }
-    if (!admin->starved)
-        log_error("[admin]: accepting pauses: %s", error_text(errno));
-    admin->starved = true;
-    retry_later(admin);
-}
 
 static void release(struct admin_connection *connection)
 {
@@ -91,8 +17,7 @@ static void release(struct admin_connection *connection)
     admin->connection_count--;
     if (admin->connection_count == 0)
         event_del(&admin->sweep);
-    if (!event_pending(&admin->retry, EV_TIMEOUT, NULL))
-        accept_again(admin);
+    admin_accept_again(admin);
 }
 
 /* evhttp is about to free it, and the request too, unless it has given that up to us: after an
@@ -158,7 +83,7 @@ static struct admin_connection *find_free(struct admin *admin)
 static struct bufferevent *on_accept(struct event_base *base, void *arg)
 {
     struct admin *admin = arg;
-    const struct timeval sweep = timeval_of(SWEEP);
+    const struct timeval sweep = {.tv_sec = SWEEP / USEC_PER_SEC};
     struct admin_connection *connection = find_free(admin);
     struct bufferevent *bufferevent = bufferevent_socket_new(base, -1, 0);
     if (connection == NULL || bufferevent == NULL)
@@ -172,7 +97,7 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg)
     if (admin->connection_count++ == 0)
         event_add(&admin->sweep, &sweep);
     if (admin->connection_count == CONFIG_ADMIN_CONNECTIONS)
-        stop_accepting(admin);
+        admin_stop_accepting(admin);
     if (admin->starved)
         log_notice("[admin]: accepting goes on");
     admin->starved = false;
@@ -197,45 +122,17 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-/* 0, or -1 with errno. The descriptor stays the bound socket's. */
-static int listen_at(struct admin_socket *admin_socket)
-{
-    struct admin *admin = admin_socket->admin;
-    struct evconnlistener *listener = evconnlistener_new(
-        admin->base, NULL, NULL, LEV_OPT_CLOSE_ON_EXEC, 0, bound_socket_fd(admin_socket->bound));
-    if (listener == NULL)
-        return -1;
-    if (evhttp_bind_listener(admin->http, listener) == NULL) {
-        evconnlistener_free(listener);
-        return -1;
-    }
-    evconnlistener_set_error_cb(listener, on_accept_error);
-    admin_socket->listener = listener;
-    return 0;
-}
-
-int admin_connections_start(struct admin *admin)
+void admin_connections_start(struct admin *admin)
 {
     event_assign(&admin->adopt, admin->base, -1, 0, on_adopt, admin);
     event_assign(&admin->sweep, admin->base, -1, EV_PERSIST, on_sweep, admin);
-    event_assign(&admin->retry, admin->base, -1, 0, on_retry, admin);
     evhttp_set_bevcb(admin->http, on_accept, admin);
-    for (size_t i = 0; i < admin->socket_count; i++) {
-        if (listen_at(&admin->sockets[i]) < 0)
-            return -1;
-    }
-    admin->accepting = true;
-    return 0;
-}
-
-void admin_connections_stop(struct admin *admin)
-{
-    for (size_t i = 0; i < admin->socket_count; i++)
-        admin->sockets[i].listener = NULL;
+    admin_sockets_start(admin);
 }
 
 void admin_connections_clear(struct admin *admin)
 {
+    admin_sockets_clear(admin);
     if (!event_initialized(&admin->adopt))
         return;
     for (size_t i = 0; i < ARRAY_LEN(admin->connections); i++) {
@@ -244,5 +141,4 @@ void admin_connections_clear(struct admin *admin)
     }
     event_del(&admin->adopt);
     event_del(&admin->sweep);
-    event_del(&admin->retry);
 }

@@ -45,45 +45,54 @@ struct admin_order {
 
 #define ADMIN_ORDERS_MAX 16 /* the one that is carried out among them */
 
+/* With room for what a view has. */
+struct admin_snapshot {
+    struct admin *admin;
+    size_t room; /* for hosts, and for listeners */
+    struct snapshot_request request;
+};
+
 /* The last snapshot, and the one that the loop was asked for. */
 struct admin_snapshots {
-    struct admin_snapshot {
-        struct admin *admin;
-        struct snapshot_request request;
-    } both[2];
-    unsigned last;  /* which one of them is the last that came */
-    bool any;       /* one did */
-    bool is_old;    /* something was changed since */
-    usec_t came_at; /* the last one */
-    bool asked;     /* the other one is the loop's */
+    struct admin_snapshot *both[2];
+    unsigned last;                /* which one of them is the last that came */
+    bool any;                     /* one did */
+    bool is_old;                  /* something was changed since */
+    usec_t came_at;               /* the last one */
+    struct admin_snapshot *asked; /* the loop's: the other one, or an old view's; NULL: none */
     usec_t asked_at;
-    bool is_late; /* ADMIN_SNAPSHOT_WAIT has passed since */
+    unsigned tries; /* snapshots of another generation that came instead of it */
+    bool is_late;   /* ADMIN_SNAPSHOT_WAIT has passed since somebody began to wait */
     struct event late;
 };
 
 struct admin_socket {
-    struct admin *admin;
     struct bound_socket *bound;
-    struct evconnlistener *listener; /* evhttp's; NULL: not yet */
+    struct evhttp_bound_socket *http; /* NULL: not yet */
 };
 
 struct admin {
     struct event_base *base;
-    const struct config *config;
     struct admin_ops ops;
-    struct evhttp *http;
+    struct admin_view view;      /* with blocks of our own */
+    struct metric_block *blocks; /* the view's, and those of the ops */
+    struct evhttp *http;         /* NULL: it was not started */
     struct history *history;
-    struct event tick; /* samples the history, and asks whether the loop is alive */
+    struct event tick; /* samples the history, and asks whether the loop is alive; with sockets */
     usec_t sampled_at;
 
-    /* admin_connections.c */
+    /* admin_sockets.c */
     struct admin_socket *sockets;
     size_t socket_count;
+    bool is_open;   /* admin_accept */
+    bool accepting; /* the listeners are enabled */
+    bool starved;   /* accept ran out of descriptors, and nobody was accepted since */
+    struct event retry;
+
+    /* admin_connections.c */
     struct admin_connection connections[CONFIG_ADMIN_CONNECTIONS];
     unsigned connection_count;
-    bool accepting;
-    bool starved; /* accept ran out of descriptors, and nobody was accepted since */
-    struct event adopt, sweep, retry;
+    struct event adopt, sweep;
 
     /* admin_orders.c */
     TAILQ_HEAD(, admin_order) orders; /* the first one is carried out */
@@ -95,11 +104,22 @@ struct admin {
 usec_t admin_now(void);
 void admin_on_tick(evutil_socket_t fd, short what, void *arg);
 
+/* Sockets */
+
+void admin_sockets_start(struct admin *admin);
+void admin_sockets_clear(struct admin *admin);
+void admin_stop_accepting(struct admin *admin);
+/* Unless there is a reason not to: no room, no descriptors, not open. */
+void admin_accept_again(struct admin *admin);
+
 /* Connections */
 
-MUST_CHECK int admin_connections_start(struct admin *admin);
-void admin_connections_stop(struct admin *admin); /* evhttp, which has the listeners, is to go */
-void admin_connections_clear(struct admin *admin);
+void admin_connections_start(struct admin *admin);
+void admin_connections_clear(struct admin *admin); /* evhttp, which had the listeners, has gone */
+
+/* admin_set_sockets sees to it that there is one if there are sockets. */
+MUST_CHECK int admin_start_tick(struct admin *admin);
+void admin_stop_tick(struct admin *admin);
 
 /* Requests: the callback of evhttp. */
 void admin_on_request(struct evhttp_request *request, void *arg);
@@ -132,8 +152,13 @@ void admin_show_status(struct admin_connection *connection);
 
 /* Snapshots */
 
-MUST_CHECK int admin_snapshots_init(struct admin *admin);
+void admin_snapshots_init(struct admin *admin);
 void admin_snapshots_clear(struct admin *admin);
+/* With room for what a configuration has. NULL with ENOMEM. */
+struct admin_snapshot *admin_snapshot_new(struct admin *admin, const struct config *config);
+void admin_snapshot_free(struct admin_snapshot *snapshot);
+/* Throws away what there is, and takes these in its place. */
+void admin_snapshots_renew(struct admin *admin, struct admin_snapshot *both[2]);
 /* Calls admin_show_status, now or later. */
 void admin_want_snapshot(struct admin_connection *connection);
 const struct snapshot *admin_last_snapshot(const struct admin *admin, usec_t *age);

@@ -71,7 +71,7 @@ static bool is_own_host(struct admin_connection *connection)
 /* Why somebody may not; NULL: he may. */
 static const char *forbidden(struct admin_connection *connection)
 {
-    enum config_control control = connection->admin->config->admin.control;
+    enum config_control control = connection->admin->view.config->admin.control;
     bool is_unix = admin_is_unix(connection);
     const char *value = header(connection, "Kaproxy-Control");
     if (control == CONTROL_NONE)

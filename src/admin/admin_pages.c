@@ -16,9 +16,10 @@ static const char *header(const struct admin_connection *connection, const char 
 
 static void show_metrics(struct admin_connection *connection)
 {
+    const struct admin *admin = connection->admin;
     bool openmetrics = exposition_wants_openmetrics(header(connection, "Accept"));
     struct evbuffer *body = evbuffer_new();
-    if (body != NULL && exposition_write(body, &connection->admin->ops, openmetrics) < 0) {
+    if (body != NULL && exposition_write(body, &admin->ops, &admin->view, openmetrics) < 0) {
         evbuffer_free(body);
         body = NULL;
     }
@@ -111,6 +112,7 @@ static json_t *status_of(const struct admin *admin, bool show_sessions)
     clock_gettime(CLOCK_REALTIME, &ts);
     struct status_input input = {
         .ops = &admin->ops,
+        .view = &admin->view,
         .history = admin->history,
         .unanswered = admin->ops.unanswered(admin->ops.arg),
         .now = admin_now(),
@@ -118,7 +120,7 @@ static json_t *status_of(const struct admin *admin, bool show_sessions)
         .log_errors = {log_target_error(0), log_target_error(1)},
         .show_sessions = show_sessions,
     };
-    if (snapshots->asked)
+    if (snapshots->asked != NULL)
         input.unanswered = longer(input.unanswered, input.now - snapshots->asked_at);
     if (snapshots->is_late) /* by a timer, whose clock is not as exact as ours */
         input.unanswered = longer(input.unanswered, STATUS_STALLED);

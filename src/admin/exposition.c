@@ -266,21 +266,21 @@ static const struct metric *find_same(const struct metric_set *set, const struct
     return NULL;
 }
 
-static void put_samples(struct text *text, const struct admin_ops *ops, const struct sets *sets,
+static void put_samples(struct text *text, const struct admin_view *view, const struct sets *sets,
                         const struct metric *const in_set[SETS_MAX], const struct family *family,
                         bool peak)
 {
-    for (size_t i = 0; i < ops->block_count; i++) {
+    for (size_t i = 0; i < view->block_count; i++) {
         struct sample sample = {.family = family->name,
-                                .block = &ops->blocks[i],
-                                .metric = in_set[find_set(sets, ops->blocks[i].set)]};
+                                .block = &view->blocks[i],
+                                .metric = in_set[find_set(sets, view->blocks[i].set)]};
         for (; sample.metric != NULL && sample.index < sample.metric->count; sample.index++)
             put_number(text, &sample, peak);
     }
 }
 
 /* A metric that is in an earlier set, too, was written with that one. */
-static void put_metric(struct text *text, const struct admin_ops *ops, const struct sets *sets,
+static void put_metric(struct text *text, const struct admin_view *view, const struct sets *sets,
                        size_t set, const struct metric *metric)
 {
     const struct metric *in_set[SETS_MAX] = {NULL};
@@ -295,23 +295,23 @@ static void put_metric(struct text *text, const struct admin_ops *ops, const str
     }
     name_family(&family, sets->list[set], metric, "");
     put_family(text, &family);
-    put_samples(text, ops, sets, in_set, &family, false);
+    put_samples(text, view, sets, in_set, &family, false);
     if (metric->type != METRIC_GAUGE)
         return;
     name_family(&family, sets->list[set], metric, "_peak");
     family.before = "The most since the start: ";
     put_family(text, &family);
-    put_samples(text, ops, sets, in_set, &family, true);
+    put_samples(text, view, sets, in_set, &family, true);
 }
 
-static int put_blocks(struct text *text, const struct admin_ops *ops)
+static int put_blocks(struct text *text, const struct admin_view *view)
 {
     struct sets sets;
-    if (collect_sets(&sets, ops->blocks, ops->block_count) < 0)
+    if (collect_sets(&sets, view->blocks, view->block_count) < 0)
         return -1;
     for (size_t set = 0; set < sets.count; set++) {
         for (size_t i = 0; i < sets.list[set]->count; i++)
-            put_metric(text, ops, &sets, set, &sets.list[set]->metrics[i]);
+            put_metric(text, view, &sets, set, &sets.list[set]->metrics[i]);
     }
     return 0;
 }
@@ -380,7 +380,8 @@ static void put_listeners(struct text *text, const struct config *config)
     }
 }
 
-int exposition_write(struct evbuffer *out, const struct admin_ops *ops, bool openmetrics)
+int exposition_write(struct evbuffer *out, const struct admin_ops *ops,
+                     const struct admin_view *view, bool openmetrics)
 {
     struct text text = {.out = evbuffer_new(), .openmetrics = openmetrics};
     int result = -1;
@@ -388,8 +389,8 @@ int exposition_write(struct evbuffer *out, const struct admin_ops *ops, bool ope
         goto out;
     put_build(&text);
     put_process(&text, ops);
-    put_listeners(&text, ops->config);
-    if (put_blocks(&text, ops) < 0)
+    put_listeners(&text, view->config);
+    if (put_blocks(&text, view) < 0)
         goto out;
     if (openmetrics)
         put_text(&text, "# EOF\n");

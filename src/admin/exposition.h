@@ -17,6 +17,7 @@
 #include <stdbool.h>
 
 #include "admin/admin_ops.h"
+#include "admin/admin_view.h"
 #include "base/util.h"
 
 #define EXPOSITION_TEXT        "text/plain; version=0.0.4; charset=utf-8"
@@ -24,7 +25,7 @@
 
 /* Appends the whole text. -1 with ENOMEM: nothing was appended. */
 MUST_CHECK int exposition_write(struct evbuffer *out, const struct admin_ops *ops,
-                                bool openmetrics);
+                                const struct admin_view *view, bool openmetrics);
 
 /* Whether an Accept field (RFC 9110 section 12.5.1; NULL: there is none) prefers OpenMetrics, as
  * Prometheus does: it names that, in version 1 or without a version or the old 0.0.1, with a

@@ -398,7 +398,7 @@ int problems_find(struct problems *problems, const struct status_input *input)
 {
     *problems = (struct problems){.list = NULL};
     struct search search = {.input = input,
-                            .config = input->ops->config,
+                            .config = input->view->config,
                             .subjects = history_subjects(input->history),
                             .found = problems};
     if (look_up(&search))

@@ -50,6 +50,8 @@ struct snapshot_session {
 
 struct snapshot {
     int64_t taken_at; /* microseconds of Unix time; 0: it was not, for the worker has ended */
+    /* Of the configuration that strings are borrowed from, and rows are of. */
+    uint64_t generation;
     /* Hosts and listeners in the order of their metric blocks. */
     struct snapshot_host *hosts;
     size_t host_count;

@@ -116,8 +116,9 @@ static json_t *problems_new(struct build *build)
 
 json_t *status_new(const struct status_input *input)
 {
-    struct build build = {
-        .input = input, .config = input->ops->config, .subjects = history_subjects(input->history)};
+    struct build build = {.input = input,
+                          .config = input->view->config,
+                          .subjects = history_subjects(input->history)};
     json_t *status = json_object();
     status_put(&build, status, "kaproxy", kaproxy(&build));
     status_put(&build, status, "loop", loop(&build));

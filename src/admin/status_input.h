@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "admin/admin_ops.h"
+#include "admin/admin_view.h"
 #include "admin/history.h"
 #include "admin/snapshot.h"
 #include "base/util.h"
@@ -16,7 +17,8 @@
 /* All of it is borrowed for the call. */
 struct status_input {
     const struct admin_ops *ops;
-    const struct history *history; /* of the same blocks */
+    const struct admin_view *view;
+    const struct history *history; /* of the view's blocks */
     /* The last one that came, NULL: none did yet. With sessions more problems are found. */
     const struct snapshot *snapshot;
     usec_t snapshot_age;

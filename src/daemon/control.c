@@ -11,6 +11,7 @@
 
 #include "admin/admin.h"
 #include "base/log.h"
+#include "net/bound_socket.h"
 #include "net/mailbox.h"
 
 static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
@@ -22,7 +23,7 @@ struct control {
     struct mailbox mailbox;
     struct event mail;
     struct message ended; /* posted by the worker */
-    struct admin *admin;  /* NULL: there are no admin pages */
+    struct admin *admin;  /* NULL: not there yet */
     size_t signal_count;
     struct event signal_events[ARRAY_LEN(signals)];
 };
@@ -88,19 +89,19 @@ static int start_admin(struct control *control)
     struct timespec ts;
     struct admin_ops ops = {
         .arg = control,
-        .config = control->config,
         .snapshot = ops_snapshot,
         .command = ops_command,
         .ping = ops_ping,
         .unanswered = ops_unanswered,
         .life = ops_life,
     };
+    struct admin_view view = {.config = control->config, .generation = WORKER_GENERATION};
     if (control->admin == NULL)
         return 0;
     clock_gettime(CLOCK_REALTIME, &ts);
     ops.started_at = ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / 1000;
-    ops.blocks = worker_metrics(control->worker, &ops.block_count);
-    if (admin_start(control->admin, &ops) == 0)
+    view.blocks = worker_metrics(control->worker, &view.block_count);
+    if (admin_start(control->admin, &ops, &view) == 0)
         return 0;
     log_error("cannot start the admin pages: %s", strerror(errno));
     return -1;
@@ -204,13 +205,44 @@ void control_free(struct control *control)
     free(control);
 }
 
+/* 0, or -1; then it was logged. */
+static int bind_admin(const struct config_admin *config, struct bound_socket **sockets)
+{
+    for (size_t i = 0; i < config->addresses.count; i++) {
+        const struct listen_address *address = &config->addresses.list[i].address;
+        const char *error;
+        sockets[i] = bound_socket_open(address, &config->socket.file, &error);
+        if (sockets[i] == NULL) {
+            log_error("[admin]: cannot listen on %s: %s", address->text, error);
+            return -1;
+        }
+        log_notice("listening on %s (admin pages)", address->text);
+    }
+    return 0;
+}
+
 int control_listen(struct control *control, const struct config *config)
 {
+    size_t count = config->admin.addresses.count;
+    struct bound_socket **sockets = calloc(count + 1, sizeof(struct bound_socket *));
+    int result = -1;
     control->config = config;
-    if (config->admin.addresses.count == 0)
-        return 0;
-    control->admin = admin_new(control->base, config);
-    return control->admin == NULL ? -1 : 0;
+    control->admin = admin_new(control->base);
+    if (sockets == NULL || control->admin == NULL) {
+        log_error("[admin]: %s", strerror(errno));
+        goto out;
+    }
+    result = bind_admin(&config->admin, sockets);
+    if (result == 0 && admin_set_sockets(control->admin, sockets, count) < 0) {
+        log_error("[admin]: %s", strerror(errno));
+        result = -1;
+    }
+
+out:
+    for (size_t i = 0; sockets != NULL && i < count; i++)
+        bound_socket_unref(sockets[i]);
+    free(sockets);
+    return result;
 }
 
 int control_run(struct control *control, struct worker *worker)

@@ -125,6 +125,7 @@ static void put_listeners(const struct requests *requests, struct snapshot *snap
 void requests_snapshot(const struct requests *requests, struct snapshot *snapshot)
 {
     snapshot->taken_at = unix_time();
+    snapshot->generation = requests->generation;
     put_hosts(requests, snapshot);
     put_listeners(requests, snapshot);
 }

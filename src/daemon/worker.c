@@ -82,7 +82,8 @@ static struct requests requests_of(struct worker *worker)
 {
     return (struct requests){.listeners = &worker->listeners,
                              .pools = worker->pools,
-                             .pool_count = worker->config->pool_count};
+                             .pool_count = worker->config->pool_count,
+                             .generation = WORKER_GENERATION};
 }
 
 /* STOPPING is for good. */

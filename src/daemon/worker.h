@@ -14,6 +14,9 @@
 
 struct worker;
 
+/* The number of its configuration, which is never another one. */
+#define WORKER_GENERATION 1
+
 /* Binds all listeners. NULL on failure; then it was logged. The config is borrowed; of clients
  * there are max_clients at most, whatever the config says, and of pipes for bulk data max_pipes. */
 struct worker *worker_new(const struct config *config, unsigned max_clients, unsigned max_pipes);

@@ -139,16 +139,14 @@ struct admin_world *admin_world_new(void)
         {&host_set, &world->raw, raw},
     };
     memcpy(world->blocks, blocks, sizeof(blocks));
-    world->ops = (struct admin_ops){.arg = world,
-                                    .config = world->config,
-                                    .started_at = WORLD_START,
-                                    .blocks = world->blocks,
-                                    .block_count = ARRAY_LEN(blocks),
-                                    .life = get_life};
+    world->ops = (struct admin_ops){.arg = world, .started_at = WORLD_START, .life = get_life};
+    world->view = (struct admin_view){
+        .config = world->config, .blocks = world->blocks, .block_count = ARRAY_LEN(blocks)};
     world->history = history_new(world->blocks, ARRAY_LEN(blocks), WORLD_NOW);
     assert_non_null(world->history);
     put_snapshot(world);
     world->input = (struct status_input){.ops = &world->ops,
+                                         .view = &world->view,
                                          .history = world->history,
                                          .snapshot = &world->snapshot,
                                          .now = WORLD_NOW,

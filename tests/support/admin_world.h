@@ -52,6 +52,7 @@ struct admin_world {
     enum admin_life life;
     struct config *config;
     struct admin_ops ops;
+    struct admin_view view;
     struct history *history;
     struct snapshot_host hosts[2]; /* web, raw */
     struct snapshot_listener listeners[2];

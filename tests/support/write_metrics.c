@@ -15,10 +15,10 @@
 #include "daemon/worker.h"
 #include "support/admin_world.h"
 
-static int write_out(const struct admin_ops *ops, bool openmetrics)
+static int write_out(const struct admin_ops *ops, const struct admin_view *view, bool openmetrics)
 {
     struct evbuffer *out = evbuffer_new();
-    int result = out == NULL ? -1 : exposition_write(out, ops, openmetrics);
+    int result = out == NULL ? -1 : exposition_write(out, ops, view, openmetrics);
     while (result == 0 && evbuffer_get_length(out) > 0)
         result = evbuffer_write(out, 1) < 0 ? -1 : 0;
     if (out != NULL)
@@ -36,7 +36,7 @@ static int write_world(bool openmetrics)
     gauge_set(&world->web.connections[WORLD_BUSY], 3);
     gauge_set(&world->process.lag, 1234567);
     counter_set(&world->web_listener.bytes[0], UINT64_MAX);
-    int result = write_out(&world->ops, openmetrics);
+    int result = write_out(&world->ops, &world->view, openmetrics);
     admin_world_free(world);
     return result;
 }
@@ -47,9 +47,10 @@ static int write_worker(const char *file, bool openmetrics)
     struct config *config = config_load(file, stderr);
     struct worker *worker = config == NULL ? NULL : worker_new(config, 100, 10);
     if (worker != NULL) {
-        struct admin_ops ops = {.config = config};
-        ops.blocks = worker_metrics(worker, &ops.block_count);
-        result = write_out(&ops, openmetrics);
+        const struct admin_ops ops = {.started_at = 0};
+        struct admin_view view = {.config = config};
+        view.blocks = worker_metrics(worker, &view.block_count);
+        result = write_out(&ops, &view, openmetrics);
     }
     worker_free(worker);
     config_unref(config);

@@ -41,7 +41,7 @@ static int tear_down(void **state)
 static const char *text(bool openmetrics)
 {
     evbuffer_drain(out, evbuffer_get_length(out));
-    assert_int_equal(exposition_write(out, &world->ops, openmetrics), 0);
+    assert_int_equal(exposition_write(out, &world->ops, &world->view, openmetrics), 0);
     evbuffer_add(out, "", 1);
     return (const char *)evbuffer_pullup(out, -1);
 }
@@ -128,8 +128,8 @@ static void test_family_is_in_one_place(void **state)
                                     world->blocks[WORLD_BLOCK_RAW_LISTENER]};
     (void)state;
     blocks[2].set = &other;
-    world->ops.blocks = blocks;
-    world->ops.block_count = ARRAY_LEN(blocks);
+    world->view.blocks = blocks;
+    world->view.block_count = ARRAY_LEN(blocks);
     const char *all = text(false);
     assert_has(all, "kaproxy_listener_accepted_total{listener=\"web\"} 0\n"
                     "kaproxy_listener_accepted_total{listener=\"raw\"} 0\n");
@@ -142,8 +142,8 @@ static void test_label_is_escaped(void **state)
     struct metric_block block = world->blocks[WORLD_BLOCK_WEB_LISTENER];
     (void)state;
     block.labels.listener = "a\"b\\c\nd";
-    world->ops.blocks = &block;
-    world->ops.block_count = 1;
+    world->view.blocks = &block;
+    world->view.block_count = 1;
     assert_has(text(false), "kaproxy_listener_accepted_total{listener=\"a\\\"b\\\\c\\nd\"} 0\n");
 }
 
@@ -189,7 +189,7 @@ static void test_shortage(void **state)
     evbuffer_add(out, "x", 1);
     for (;; nth++) {
         until_failure = nth;
-        int result = exposition_write(out, &world->ops, true);
+        int result = exposition_write(out, &world->ops, &world->view, true);
         bool came = until_failure == 0;
         until_failure = 0;
         if (!came)

@@ -187,9 +187,9 @@ static void test_hosts_of_one_name(void **state)
 {
     struct config *config = world->config;
     (void)state;
-    world->ops.config = ini_load("[listener web]\nlisten=127.0.0.1:80\nupstream=https://x\n"
-                                 "[listener raw]\nlisten=127.0.0.1:81\nupstream=https://x\n"
-                                 "tls_min_version=1.3\n");
+    world->view.config = ini_load("[listener web]\nlisten=127.0.0.1:80\nupstream=https://x\n"
+                                  "[listener raw]\nlisten=127.0.0.1:81\nupstream=https://x\n"
+                                  "tls_min_version=1.3\n");
     world->blocks[WORLD_BLOCK_WEB].labels =
         (struct metric_labels){.pool = "default", .upstream = "https://x:443", .tls = "web"};
     world->blocks[WORLD_BLOCK_RAW].labels =
@@ -202,8 +202,8 @@ static void test_hosts_of_one_name(void **state)
     gauge_set(&world->raw.connections[WORLD_BUSY], 4);
     assert_one("upstream_slow", SEVERITY_WARNING, "of listener raw took 2.4 s", NULL);
     history_free(history);
-    config_unref((struct config *)(uintptr_t)world->ops.config);
-    world->ops.config = config;
+    config_unref((struct config *)(uintptr_t)world->view.config);
+    world->view.config = config;
 }
 
 /* Staged: an upstream that takes requests, and says nothing. */
