@@ -7,7 +7,8 @@
  * There are at most CONFIG_ADMIN_CONNECTIONS connections; further ones wait in the backlog. Each is
  * closed ADMIN_AGE_MAX after it was accepted, or after the last answer on it was sent; while there
  * is no room for others already after ADMIN_AGE_CROWDED, unless an answer is under way. So nobody
- * keeps others out for long, whatever he sends, or does not read.
+ * keeps others out for long, whatever he sends, or does not read. Those who wait for a reload, at
+ * most as many as may wait for commands, have as long as that takes, and then that time again.
  *
  * Numbers are read as they are. What the loop has to tell (snapshot.h) is asked for at most once
  * within ADMIN_SNAPSHOT_AGE, for all who want it; a loop that does not answer within

@@ -48,6 +48,7 @@ void admin_answer(struct admin_connection *connection, int status, const char *t
         evbuffer_drain(body, evbuffer_get_length(body));
     connection->state = ADMIN_SENDING;
     connection->order = NULL;
+    connection->reload = NULL;
     evhttp_request_set_on_complete_cb(request, on_sent, connection);
     evhttp_send_reply(request, status, NULL, body);
     evbuffer_free(body);
@@ -71,24 +72,36 @@ void admin_answer_json(struct admin_connection *connection, int status, json_t *
     admin_answer(connection, status, JSON, body);
 }
 
-void admin_say(struct admin_connection *connection, int status, const char *format, ...)
+bool admin_wants_json(const struct admin_connection *connection)
 {
     const char *accept =
         evhttp_find_header(evhttp_request_get_input_headers(connection->request), "Accept");
+    return accept != NULL && strcasestr(accept, JSON) != NULL;
+}
+
+void admin_answer_text(struct admin_connection *connection, int status, const char *text)
+{
+    size_t length = strlen(text);
+    const char *end = length > 0 && text[length - 1] == '\n' ? "" : "\n";
+    struct evbuffer *body = evbuffer_new();
+    if (body != NULL && evbuffer_add_printf(body, "%s%s", text, end) < 0) {
+        evbuffer_free(body);
+        body = NULL;
+    }
+    admin_answer(connection, status, TEXT, body);
+}
+
+void admin_say(struct admin_connection *connection, int status, const char *format, ...)
+{
     char sentence[SENTENCE_MAX];
     va_list args;
     va_start(args, format);
     vsnprintf(sentence, sizeof(sentence), format, args);
     va_end(args);
-    if (accept != NULL && strcasestr(accept, JSON) != NULL) {
+    if (admin_wants_json(connection)) {
         const char *name = status < 400 ? "text" : "error";
         admin_answer_json(connection, status, json_pack("{s:s}", name, sentence));
-        return;
+    } else {
+        admin_answer_text(connection, status, sentence);
     }
-    struct evbuffer *body = evbuffer_new();
-    if (body != NULL && evbuffer_add_printf(body, "%s\n", sentence) < 0) {
-        evbuffer_free(body);
-        body = NULL;
-    }
-    admin_answer(connection, status, TEXT, body);
 }

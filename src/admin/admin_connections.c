@@ -30,12 +30,15 @@ static void on_close(struct evhttp_connection *http, void *arg)
     if (connection->state == ADMIN_WAITING) {
         if (connection->order != NULL)
             admin_forget_order(connection->order);
+        if (connection->reload != NULL)
+            admin_forget_reload(connection->reload);
         if (evhttp_request_get_connection(request) == NULL)
             evhttp_request_free(request);
     }
     connection->request = NULL;
     connection->http = NULL;
     connection->order = NULL;
+    connection->reload = NULL;
     release(connection);
 }
 
@@ -105,6 +108,12 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg)
     return bufferevent;
 }
 
+/* What is loaded may take long: on a disk that hangs, say. */
+static bool may_stay(const struct admin_connection *connection)
+{
+    return connection->state == ADMIN_WAITING && connection->reload != NULL;
+}
+
 /* Ends those that would be too old before the next sweep. */
 static void on_sweep(evutil_socket_t fd, short what, void *arg)
 {
@@ -117,7 +126,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
         struct admin_connection *connection = &admin->connections[i];
         usec_t limit = crowded && connection->state == ADMIN_READING ? ADMIN_AGE_CROWDED
                                                                      : ADMIN_AGE_MAX - SWEEP;
-        if (connection->http != NULL && now - connection->since >= limit)
+        if (connection->http != NULL && now - connection->since >= limit && !may_stay(connection))
             evhttp_connection_free(connection->http);
     }
 }

@@ -21,7 +21,7 @@
  *   FREE       there is none
  *   ACCEPTED   evhttp is about to have it
  *   READING    evhttp reads a request, or refuses one
- *   WAITING    the answer waits for a snapshot, or for a command
+ *   WAITING    the answer waits for a snapshot, a command, or a reload
  *   SENDING    evhttp has the answer */
 enum admin_state { ADMIN_FREE, ADMIN_ACCEPTED, ADMIN_READING, ADMIN_WAITING, ADMIN_SENDING };
 
@@ -31,8 +31,10 @@ struct admin_connection {
     struct bufferevent *bufferevent; /* ACCEPTED: with a reference of ours */
     struct evhttp_connection *http;  /* from READING on */
     struct evhttp_request *request;  /* WAITING, SENDING */
-    usec_t since;                    /* when it was accepted, or its last answer was sent */
-    struct admin_order *order;       /* WAITING: its command; NULL: it waits for a snapshot */
+    usec_t since; /* when it was accepted, or its last answer was sent, or its reload was over */
+    /* WAITING: what it waits for; both NULL: for a snapshot. */
+    struct admin_order *order;
+    struct admin_reloading *reload;
 };
 
 /* A command that somebody asked for. */
@@ -43,7 +45,7 @@ struct admin_order {
     struct command command;
 };
 
-#define ADMIN_ORDERS_MAX 16 /* the one that is carried out among them */
+#define ADMIN_ORDERS_MAX 16 /* the one that is carried out among them; and as many reloads */
 
 /* With room for what a view has. */
 struct admin_snapshot {
@@ -98,6 +100,8 @@ struct admin {
     TAILQ_HEAD(, admin_order) orders; /* the first one is carried out */
     unsigned order_count;
 
+    unsigned reload_count; /* that were asked for, and are not answered */
+
     struct admin_snapshots snapshots;
 };
 
@@ -138,6 +142,11 @@ void admin_answer(struct admin_connection *connection, int status, const char *t
 void admin_say(struct admin_connection *connection, int status, const char *format, ...)
     PRINTF(3, 4);
 
+/* Lines of text; the end of the last one is added where there is none. */
+void admin_answer_text(struct admin_connection *connection, int status, const char *text);
+
+bool admin_wants_json(const struct admin_connection *connection);
+
 /* A header of the answer that is to come. */
 void admin_add_header(struct admin_connection *connection, const char *name, const char *value);
 
@@ -169,6 +178,13 @@ const struct snapshot *admin_last_snapshot(const struct admin *admin, usec_t *ag
 void admin_order(struct admin_connection *connection, enum command_verb verb);
 void admin_forget_order(struct admin_order *order); /* nobody waits for it */
 void admin_orders_clear(struct admin *admin);
+
+/* Why somebody may not change anything; NULL: he may. */
+const char *admin_forbidden(struct admin_connection *connection);
+
+/* The same for a reload, which does not wait for commands, nor these for it. */
+void admin_ask_reload(struct admin_connection *connection);
+void admin_forget_reload(struct admin_reloading *reloading);
 
 /* Who asks: "unix:uid:0,pid:123", or ADDR:PORT. */
 #define ADMIN_PEER_MAX 128

@@ -68,8 +68,7 @@ static bool is_own_host(struct admin_connection *connection)
     return strcasecmp(bare, "localhost") == 0 || address_parse(&address, bare);
 }
 
-/* Why somebody may not; NULL: he may. */
-static const char *forbidden(struct admin_connection *connection)
+const char *admin_forbidden(struct admin_connection *connection)
 {
     enum config_control control = connection->admin->view.config->admin.control;
     bool is_unix = admin_is_unix(connection);
@@ -283,11 +282,6 @@ static void queue(struct admin_order *order, struct admin_connection *connection
 
 void admin_order(struct admin_connection *connection, enum command_verb verb)
 {
-    const char *reason = forbidden(connection);
-    if (reason != NULL) {
-        admin_say(connection, 403, "%s", reason);
-        return;
-    }
     if (connection->admin->order_count >= ADMIN_ORDERS_MAX) {
         admin_say(connection, 503, "%d commands wait for each other already", ADMIN_ORDERS_MAX);
         return;
@@ -298,7 +292,7 @@ void admin_order(struct admin_connection *connection, enum command_verb verb)
         return;
     }
     order->command.verb = verb;
-    reason = take_request(&order->command, connection);
+    const char *reason = take_request(&order->command, connection);
     if (reason == NULL) {
         queue(order, connection);
         return;

@@ -8,13 +8,15 @@
 
 #define READ_METHODS "GET, HEAD"
 
-/* What GET takes; for the others see command_name. */
+/* What GET takes; for the others see command_name, and RELOAD. */
 static const char *const pages[] = {"/",       "/metrics",   "/status", "/livez",
                                     "/readyz", "/style.css", "/page.js"};
 
+#define RELOAD "/reload"
+
 #define PATHS                                                                                      \
     "GET / /metrics /status /status?sessions=1 /livez /readyz, "                                   \
-    "POST /pause /resume /reconnect /drain /log-level"
+    "POST " RELOAD " /pause /resume /reconnect /drain /log-level"
 
 static bool is_page(const char *path)
 {
@@ -77,14 +79,27 @@ static void refuse_method(struct admin_connection *connection, const char *path,
     admin_say(connection, 405, "%s takes %s", path, allowed);
 }
 
+/* To one who may. */
+static void obey(struct admin_connection *connection, enum command_verb verb)
+{
+    const char *reason = admin_forbidden(connection);
+    if (reason != NULL)
+        admin_say(connection, 403, "%s", reason);
+    else if (verb == COMMAND_VERBS)
+        admin_ask_reload(connection);
+    else
+        admin_order(connection, verb);
+}
+
 static void dispatch(struct admin_connection *connection, const char *path)
 {
     enum evhttp_cmd_type method = connection->request->type;
     enum command_verb verb = find_verb(path);
+    bool changes = verb != COMMAND_VERBS || strcmp(path, RELOAD) == 0;
     bool reads = method == EVHTTP_REQ_GET || method == EVHTTP_REQ_HEAD;
-    if (verb != COMMAND_VERBS && method == EVHTTP_REQ_POST)
-        admin_order(connection, verb);
-    else if (verb != COMMAND_VERBS)
+    if (changes && method == EVHTTP_REQ_POST)
+        obey(connection, verb);
+    else if (changes)
         refuse_method(connection, path, "POST");
     else if (!is_page(path))
         admin_say(connection, 404, "there is no such page; there are: " PATHS);

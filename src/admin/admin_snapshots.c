@@ -42,7 +42,8 @@ static bool is_fresh(const struct admin_snapshots *snapshots, usec_t now)
 
 static bool waits(const struct admin_connection *connection)
 {
-    return connection->state == ADMIN_WAITING && connection->order == NULL;
+    return connection->state == ADMIN_WAITING && connection->order == NULL &&
+           connection->reload == NULL;
 }
 
 static void answer_all(struct admin *admin)

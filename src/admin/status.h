@@ -10,4 +10,8 @@
 /* A new object. NULL where memory is short; nothing is left behind then. */
 json_t *status_new(const struct status_input *input);
 
+/* A string, in which what is no UTF-8 becomes question marks; of NULL it is null. NULL where memory
+ * is short. */
+json_t *status_text(const char *text);
+
 #endif

@@ -25,8 +25,6 @@ struct build {
 void status_put(struct build *build, json_t *object, const char *name, json_t *value);
 void status_append(struct build *build, json_t *array, json_t *value);
 
-/* What is no UTF-8 becomes question marks; NULL: null. */
-json_t *status_text(const char *text);
 json_t *status_seconds(int64_t microseconds);
 json_t *status_moment(int64_t microseconds); /* of Unix time; null where it is 0 */
 json_t *status_count(uint64_t count);

@@ -22,8 +22,10 @@ struct control {
     struct worker *worker; /* NULL: not started yet */
     struct mailbox mailbox;
     struct event mail;
-    struct message ended; /* posted by the worker */
-    struct admin *admin;  /* NULL: not there yet */
+    struct message ended;               /* posted by the worker */
+    TAILQ_HEAD(, admin_reload) reloads; /* asked for, and not answered */
+    struct message answer;              /* to those */
+    struct admin *admin;                /* NULL: not there yet */
     size_t signal_count;
     struct event signal_events[ARRAY_LEN(signals)];
 };
@@ -65,6 +67,30 @@ static void ops_command(void *arg, struct command *command)
     worker_command(control->worker, command);
 }
 
+/* There is nothing that reloads yet. */
+static void answer_reloads(struct control *control)
+{
+    struct admin_reload *reload;
+    while ((reload = TAILQ_FIRST(&control->reloads)) != NULL) {
+        TAILQ_REMOVE(&control->reloads, reload, link);
+        reload->ok = false;
+        reload->text = "a reload has no meaning in this version";
+        reload->done(reload);
+    }
+}
+
+static void on_answer(struct message *message)
+{
+    answer_reloads(container_of(message, struct control, answer));
+}
+
+static void ops_reload(void *arg, struct admin_reload *reload)
+{
+    struct control *control = arg;
+    TAILQ_INSERT_TAIL(&control->reloads, reload, link);
+    mailbox_post(&control->mailbox, &control->answer);
+}
+
 static void ops_ping(void *arg)
 {
     const struct control *control = arg;
@@ -91,6 +117,7 @@ static int start_admin(struct control *control)
         .arg = control,
         .snapshot = ops_snapshot,
         .command = ops_command,
+        .reload = ops_reload,
         .ping = ops_ping,
         .unanswered = ops_unanswered,
         .life = ops_life,
@@ -175,6 +202,8 @@ struct control *control_new(void)
     struct control *control = calloc(1, sizeof(*control));
     if (control != NULL) {
         control->ended.run = on_ended;
+        control->answer.run = on_answer;
+        TAILQ_INIT(&control->reloads);
         event_set_log_callback(log_libevent);
         control->base = base_new();
         if (control->base != NULL && watch_mailbox(control) == 0 && watch_signals(control) == 0)
@@ -199,6 +228,7 @@ void control_free(struct control *control)
         event_del(&control->mail);
         mailbox_clear(&control->mailbox);
     }
+    answer_reloads(control);
     admin_free(control->admin);
     if (control->base != NULL)
         event_base_free(control->base);
