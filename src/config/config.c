@@ -95,21 +95,6 @@ static void print_pair(const char *key, const char *value, FILE *out)
         fprintf(out, "%s=%s\n", key, value);
 }
 
-/* Of [admin] the keys for unix sockets are shown without any address too: the default is one. */
-static bool has_effect(const struct config *config, enum config_kind kind, size_t index,
-                       const struct config_key *key)
-{
-    if (kind == SECTION_ADMIN)
-        return !key->for_unix || config->admin.addresses.count == 0 ||
-               config_addresses_have_unix(&config->admin.addresses);
-    if (kind != SECTION_LISTENER)
-        return true;
-    const struct config_listener *listener = &config->listeners[index];
-    if (key->for_unix && !config_addresses_have_unix(&listener->addresses))
-        return false;
-    return config_key_suits(key, endpoint_scheme(&listener->upstream));
-}
-
 static void print_record(const struct config *config, enum config_kind kind, size_t index,
                          FILE *out)
 {
@@ -120,7 +105,7 @@ static void print_record(const struct config *config, enum config_kind kind, siz
     fprintf(out, "[%s%s%s]\n", section->name, *name != '\0' ? " " : "", name);
     for (size_t i = 0; i < section->key_count; i++) {
         const struct config_key *key = &section->keys[i];
-        if (!has_effect(config, kind, index, key))
+        if (!config_fields_have_effect(config, kind, index, key))
             continue;
         const char *value = config_fields_format(config, kind, index, key, buffer);
         print_pair(key->name, value, out);

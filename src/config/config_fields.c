@@ -61,6 +61,21 @@ bool config_addresses_have_unix(const struct config_addresses *addresses)
     return false;
 }
 
+/* Of [admin] the keys for unix sockets have one without any address too: the default is one. */
+bool config_fields_have_effect(const struct config *config, enum config_kind kind, size_t index,
+                               const struct config_key *key)
+{
+    if (kind == SECTION_ADMIN)
+        return !key->for_unix || config->admin.addresses.count == 0 ||
+               config_addresses_have_unix(&config->admin.addresses);
+    if (kind != SECTION_LISTENER)
+        return true;
+    const struct config_listener *listener = &config->listeners[index];
+    if (key->for_unix && !config_addresses_have_unix(&listener->addresses))
+        return false;
+    return config_key_suits(key, endpoint_scheme(&listener->upstream));
+}
+
 int config_fields_set_defaults(void *fields, enum config_kind kind)
 {
     const struct config_section_kind *section = &config_section_kinds[kind];

@@ -21,6 +21,10 @@ const char *config_fields_name(const struct config *config, enum config_kind kin
 /* How many there are of a kind. */
 size_t config_fields_count(const struct config *config, enum config_kind kind);
 
+/* Has a key an effect in this section, with what else is set there? */
+bool config_fields_have_effect(const struct config *config, enum config_kind kind, size_t index,
+                               const struct config_key *key);
+
 /* Is there a unix socket among them, maybe beside other addresses? */
 bool config_addresses_have_unix(const struct config_addresses *addresses);
 

@@ -20,6 +20,7 @@ struct config_key {
     bool or_zero;       /* 0 is allowed beside the range */
     bool for_unix;      /* has an effect on unix sockets alone */
     bool for_tls;       /* on upstreams with TLS alone */
+    bool fixed;         /* cannot change while kaproxy runs; not in a section with a name */
     unsigned protocols; /* on these alone, a set of KEY_FOR; 0: all */
 };
 
