@@ -104,7 +104,8 @@ struct config {
 
 /* Reads and validates a file, and the certificates that it names. Every mistake is written to
  * `errors` as one line FILE:LINE: text, in the order of the lines and all of them in one go; FILE:
- * text when the file cannot be read. NULL when there was one. Warnings are among them, marked. */
+ * text when the file cannot be read. NULL when there was one. Warnings are among them, marked. Any
+ * thread, as long as nobody changes the environment. */
 struct config *config_load(const char *file, FILE *errors);
 
 /* It is freed with the last reference. Any thread. */

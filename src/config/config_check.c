@@ -2,12 +2,11 @@
 #include "config/config_check.h"
 
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/account.h"
 #include "config/config_fields.h"
 #include "config/config_tls.h"
 
@@ -210,19 +209,30 @@ static void check_unix(struct config_sections *sections, const struct config_add
     }
 }
 
+static bool is_set(const char *name)
+{
+    return name != NULL && *name != '\0';
+}
+
+/* One that was there a moment ago. */
+static void lose_account(struct config_sections *sections, const char *name)
+{
+    config_errors_add(&sections->errors, 0, "cannot look up %s: %s", name,
+                      errno == 0 ? "it is gone" : strerror(errno));
+}
+
 /* Whose a unix socket is to be. Names that do not exist were refused already. */
-static void resolve_socket(const struct config *config, struct config_socket *socket)
+static void resolve_socket(struct config_sections *sections, struct config_socket *socket)
 {
     const char *name = socket->user;
-    if ((name == NULL || *name == '\0') && geteuid() == 0) /* else it stays without an effect */
-        name = config->user;
-    const struct passwd *user = name != NULL && *name != '\0' ? getpwnam(name) : NULL;
-    socket->file.uid = user != NULL ? user->pw_uid : SOCKET_FILE_OURS;
-    socket->file.gid = user != NULL ? user->pw_gid : SOCKET_FILE_OURS;
-    bool has_group = socket->group != NULL && *socket->group != '\0';
-    const struct group *group = has_group ? getgrnam(socket->group) : NULL;
-    if (group != NULL)
-        socket->file.gid = group->gr_gid;
+    if (!is_set(name) && geteuid() == 0) /* else it stays without an effect */
+        name = sections->config->user;
+    socket->file.uid = SOCKET_FILE_OURS;
+    socket->file.gid = SOCKET_FILE_OURS;
+    if (is_set(name) && account_find_user(name, &socket->file.uid, &socket->file.gid) < 0)
+        lose_account(sections, name);
+    if (is_set(socket->group) && account_find_group(socket->group, &socket->file.gid) < 0)
+        lose_account(sections, socket->group);
 }
 
 static void check_listener(struct config_sections *sections, const struct config_section *section)
@@ -236,7 +246,7 @@ static void check_listener(struct config_sections *sections, const struct config
     check_upstream(sections, listener, section);
     check_addresses(sections, section);
     check_unix(sections, &listener->addresses, section);
-    resolve_socket(sections->config, &listener->socket);
+    resolve_socket(sections, &listener->socket);
 }
 
 /* Where the admin pages are if nobody says: in the directory that systemd made for us; of several
@@ -277,7 +287,7 @@ static void check_admin(struct config_sections *sections, const struct config_se
         check_taken(sections, &admin->addresses, &listeners[i].addresses, "listener ",
                     listeners[i].name);
     check_unix(sections, &admin->addresses, section);
-    resolve_socket(sections->config, &admin->socket);
+    resolve_socket(sections, &admin->socket);
 }
 
 static void note_lines(struct config *config, const struct config_section *section)

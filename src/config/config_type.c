@@ -2,15 +2,15 @@
 #include "config/config_type.h"
 
 #include <assert.h>
-#include <grp.h>
+#include <errno.h>
 #include <inttypes.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/account.h"
 #include "base/log.h"
 #include "config/config.h"
 #include "net/address.h"
@@ -352,17 +352,30 @@ static int parse_access_log(struct config_input *input, void *field)
     return parse_text(input, field);
 }
 
+/* A user or group that was not found, for the reason in errno. */
+static int refuse_account(struct config_input *input, const char *what)
+{
+    if (errno == 0)
+        return refuse(input, "there is no %s \"%s\" here", what, input->text);
+    return refuse(input, "cannot look up the %s \"%s\": %s", what, input->text, strerror(errno));
+}
+
 static int parse_group(struct config_input *input, void *field)
 {
-    if (*input->text != '\0' && getgrnam(input->text) == NULL)
-        return refuse(input, "there is no group \"%s\" here", input->text);
+    gid_t gid;
+
+    if (*input->text != '\0' && account_find_group(input->text, &gid) < 0)
+        return refuse_account(input, "group");
     return parse_text(input, field);
 }
 
 static int parse_user(struct config_input *input, void *field)
 {
-    if (*input->text != '\0' && getpwnam(input->text) == NULL)
-        return refuse(input, "there is no user \"%s\" here", input->text);
+    uid_t uid;
+    gid_t gid;
+
+    if (*input->text != '\0' && account_find_user(input->text, &uid, &gid) < 0)
+        return refuse_account(input, "user");
     return parse_text(input, field);
 }
 

@@ -3,11 +3,11 @@
 
 #include <errno.h>
 #include <grp.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/account.h"
 #include "base/log.h"
 
 int user_find(struct user *user, const char *name)
@@ -15,15 +15,11 @@ int user_find(struct user *user, const char *name)
     *user = (struct user){.name = NULL};
     if (name[0] == '\0' || geteuid() != 0)
         return 0;
-    errno = 0;
-    const struct passwd *entry = getpwnam(name);
-    if (entry == NULL) {
+    if (account_find_user(name, &user->uid, &user->gid) < 0) {
         log_error("user %s: %s", name, errno != 0 ? strerror(errno) : "no such user");
         return -1;
     }
     user->name = name;
-    user->uid = entry->pw_uid;
-    user->gid = entry->pw_gid;
     return 0;
 }
 
