@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -33,15 +34,15 @@ struct log_sink log_sinks[LOG_SINKS] = {
                       .index = LOG_MESSAGES,
                       .tell_loss = tell_lost_messages,
                       .enough = 1,
-                      .kind = LOG_TO_STANDARD,
-                      .fd = STDERR_FILENO,
+                      .target = {.kind = LOG_TO_STANDARD, .fd = STDERR_FILENO},
+                      .form = LOG_FORM(LOG_STYLE_PLAIN, LOG_FORMAT_LOGFMT),
                       SINK(message_bytes)},
     [LOG_ACCESSES] = {.name = "access log",
                       .index = LOG_ACCESSES,
                       .tell_loss = tell_lost_accesses,
                       .enough = 64 * 1024,
-                      .kind = LOG_TO_NOTHING,
-                      .fd = -1,
+                      .target = {.kind = LOG_TO_NOTHING, .fd = -1},
+                      .form = LOG_FORM(LOG_STYLE_NONE, LOG_FORMAT_LOGFMT),
                       SINK(access_bytes)},
 };
 
@@ -76,8 +77,7 @@ const struct metric_set log_metrics = {
 
 _Atomic enum log_level log_threshold = LOG_LEVEL_NOTICE;
 
-static enum log_format access_format; /* while there is one thread it is set */
-static atomic_bool ready;             /* log_ready was called */
+static atomic_bool ready; /* log_ready was called */
 
 static const char *const level_names[] = {"error", "warning", "notice", "info", "debug"};
 static const int severities[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
@@ -106,34 +106,40 @@ static size_t put_plain_head(char *text, size_t size, enum log_level level, bool
                                 level_names[level]);
 }
 
-/* What comes before a message; returns its length. */
-static size_t put_head(char *text, size_t size, enum log_level level)
+static unsigned form_of(const struct log_sink *sink)
 {
-    const struct log_sink *sink = &log_sinks[LOG_MESSAGES];
-    if (sink->kind == LOG_TO_SYSLOG)
+    return atomic_load_explicit(&sink->form, memory_order_relaxed);
+}
+
+/* What comes before a message; returns its length. */
+static size_t put_head(char *text, size_t size, enum log_level level, unsigned form)
+{
+    enum log_style style = log_form_style(form);
+    if (style == LOG_STYLE_SYSLOG)
         return log_syslog_head(text, size, severities[level]);
-    return put_plain_head(text, size, level, sink->journal);
+    return put_plain_head(text, size, level, style == LOG_STYLE_JOURNAL);
 }
 
 /* The same for a line of the access log, which has its time in it. */
-static size_t put_access_head(char *text, size_t size)
+static size_t put_access_head(char *text, size_t size, unsigned form)
 {
-    bool syslog = log_sinks[LOG_ACCESSES].kind == LOG_TO_SYSLOG;
+    bool syslog = log_form_style(form) == LOG_STYLE_SYSLOG;
     return syslog ? log_syslog_head(text, size, LOG_INFO) : 0;
 }
 
 static size_t tell_lost_messages(char line[LOG_LOSS_MAX], unsigned long lost)
 {
-    size_t n = put_head(line, LOG_LOSS_MAX, LOG_LEVEL_ERROR);
+    size_t n = put_head(line, LOG_LOSS_MAX, LOG_LEVEL_ERROR, form_of(&log_sinks[LOG_MESSAGES]));
     return n + (size_t)snprintf(line + n, LOG_LOSS_MAX - n, "%lu log lines could not be written\n",
                                 lost);
 }
 
 static size_t tell_lost_accesses(char line[LOG_LOSS_MAX], unsigned long lost)
 {
-    size_t n = put_access_head(line, LOG_LOSS_MAX);
+    unsigned form = form_of(&log_sinks[LOG_ACCESSES]);
+    size_t n = put_access_head(line, LOG_LOSS_MAX, form);
     struct log_line fields;
-    log_line_start(&fields, access_format);
+    log_line_start(&fields, log_form_format(form));
     log_field_time(&fields);
     LOG_FIELD_NUMBER(&fields, "lost_lines", lost);
     log_line_end(&fields);
@@ -149,9 +155,31 @@ void log_set_level(enum log_level level)
     atomic_store_explicit(&log_threshold, level, memory_order_relaxed);
 }
 
+/* What was put already goes to the new target. 0, or -1 with errno; then the sink stays what it
+ * was.
+ */
+static int open_sink(struct log_sink *sink, const char *name, enum log_format format)
+{
+    struct log_target target;
+    char *copy = strdup(name);
+    if (copy == NULL)
+        return -1;
+    if (log_target_open(&target, name) < 0) {
+        int error = errno;
+        free(copy);
+        errno = error;
+        return -1;
+    }
+    size_t mark = log_sink_announce(sink, &copy, LOG_FORM(log_target_style(&target), format));
+    log_sink_swap(sink, &target, mark);
+    log_target_close(&target); /* the old one, as the name is */
+    free(copy);
+    return 0;
+}
+
 int log_open(const char *target, enum log_level level)
 {
-    if (log_sink_open(&log_sinks[LOG_MESSAGES], target) < 0)
+    if (open_sink(&log_sinks[LOG_MESSAGES], target, LOG_FORMAT_LOGFMT) < 0)
         return -1;
     log_set_level(level);
     return 0;
@@ -159,15 +187,12 @@ int log_open(const char *target, enum log_level level)
 
 int log_access_open(const char *target, enum log_format format)
 {
-    if (log_sink_open(&log_sinks[LOG_ACCESSES], target) < 0)
-        return -1;
-    access_format = format;
-    return 0;
+    return open_sink(&log_sinks[LOG_ACCESSES], target, format);
 }
 
 int log_check(const char *target)
 {
-    return log_sink_check(target);
+    return log_target_check(target);
 }
 
 const char *log_open_error(const char *path, int error)
@@ -205,19 +230,19 @@ void log_close(void)
     log_sink_close(&log_sinks[LOG_ACCESSES]);
     log_sink_init(&log_sinks[LOG_MESSAGES], message_bytes, sizeof(message_bytes));
     log_sink_init(&log_sinks[LOG_ACCESSES], access_bytes, sizeof(access_bytes));
-    log_sinks[LOG_MESSAGES].kind = LOG_TO_STANDARD;
-    log_sinks[LOG_MESSAGES].fd = STDERR_FILENO;
+    log_sinks[LOG_MESSAGES].target = (struct log_target){LOG_TO_STANDARD, .fd = STDERR_FILENO};
+    atomic_store(&log_sinks[LOG_MESSAGES].form, LOG_FORM(LOG_STYLE_PLAIN, LOG_FORMAT_LOGFMT));
     atomic_store(&ready, false);
 }
 
 bool log_access_enabled(void)
 {
-    return log_sinks[LOG_ACCESSES].kind != LOG_TO_NOTHING;
+    return log_form_style(form_of(&log_sinks[LOG_ACCESSES])) != LOG_STYLE_NONE;
 }
 
 enum log_format log_access_format(void)
 {
-    return access_format;
+    return log_form_format(form_of(&log_sinks[LOG_ACCESSES]));
 }
 
 /* Lines */
@@ -254,36 +279,49 @@ void log_message(enum log_level level, const char *format, ...)
 {
     struct log_sink *sink = &log_sinks[LOG_MESSAGES];
     char line[MESSAGE_MAX];
-    va_list args;
+    size_t head, end;
+    unsigned form;
     if (!log_enabled(level))
         return;
-    size_t head = put_head(line, sizeof(line), level);
-    va_start(args, format);
-    size_t end = put_text(line, head, format, args);
-    va_end(args);
-    log_sink_put(sink, line, end);
+    do {
+        va_list args;
+        form = form_of(sink);
+        head = put_head(line, sizeof(line), level, form);
+        va_start(args, format);
+        end = put_text(line, head, format, args);
+        va_end(args);
+    } while (log_sink_put(sink, form, line, end) == LOG_PUT_OLD_FORM);
     log_writer_notice(sink);
     if (level == LOG_LEVEL_ERROR && !atomic_load(&ready) &&
         !log_sink_is_open_on(sink, STDERR_FILENO))
         repeat_on_stderr(level, line + head, end - head);
 }
 
-void log_access(const char *text, size_t length)
+static enum log_put put_access(struct log_sink *sink, unsigned form, const char *text,
+                               size_t length)
+{
+    char line[LOG_LOSS_MAX + LOG_LINE_MAX];
+    if (log_form_style(form) != LOG_STYLE_SYSLOG)
+        return log_sink_put(sink, form, text, length);
+    size_t n = put_access_head(line, LOG_LOSS_MAX, form);
+    assert(length <= LOG_LINE_MAX);
+    memcpy(line + n, text, length);
+    return log_sink_put(sink, form, line, n + length);
+}
+
+bool log_access(enum log_format format, const char *text, size_t length)
 {
     struct log_sink *sink = &log_sinks[LOG_ACCESSES];
-    bool begins_to_lose;
-    if (sink->kind == LOG_TO_NOTHING)
-        return;
-    if (sink->kind == LOG_TO_SYSLOG) {
-        char line[LOG_LOSS_MAX + LOG_LINE_MAX];
-        size_t n = put_access_head(line, LOG_LOSS_MAX);
-        assert(length <= LOG_LINE_MAX);
-        memcpy(line + n, text, length);
-        begins_to_lose = log_sink_put(sink, line, n + length);
-    } else {
-        begins_to_lose = log_sink_put(sink, text, length);
-    }
-    if (begins_to_lose)
+    unsigned form = form_of(sink);
+    if (log_form_style(form) == LOG_STYLE_NONE)
+        return true;
+    if (log_form_format(form) != format)
+        return false;
+    enum log_put result = put_access(sink, form, text, length);
+    if (result == LOG_PUT_OLD_FORM)
+        return log_access(format, text, length);
+    if (result == LOG_PUT_LOSES)
         log_warning("the access log takes no more lines: they are dropped and counted");
     log_writer_notice(sink);
+    return true;
 }

@@ -1,5 +1,6 @@
 /* Messages for the operator, and the access log. The logs are the program's only mutable globals:
- * they are opened while there is one thread, and any thread may write to them.
+ * they are opened while there is one thread, and any thread may write to them. Later they change by
+ * log_prepare and log_commit.
  *
  * Nobody who logs ever waits. Once log_start was called, lines go through a ring of 1 MiB for each
  * log to a thread that writes them; it wakes for a message at once, and for the access log when 64
@@ -42,6 +43,27 @@ MUST_CHECK int log_check(const char *target);
 /* What errno says of a file that cannot be opened as a log. */
 const char *log_open_error(const char *path, int error);
 
+/* Other targets, while lines are logged. */
+struct log_change;
+
+/* Opens what the logs are to go to from log_commit on, with the present user's rights; where a
+ * target is the same as now it stays open as it is. Any thread, but one change at a time: no other
+ * is committed before this one is, or is freed. 0; or -1, and then nothing is open and *change is
+ * NULL, and errors[0] says what is wrong with the log, errors[1] with the access log (NULL:
+ * nothing), in a text that stays. A FIFO whose only writer a change was has an end for its reader
+ * when that is freed. */
+MUST_CHECK int log_prepare(struct log_change **change, const char *log, const char *access_log,
+                           const char *errors[2]);
+
+/* All at once, and it cannot fail: lines that are logged from now on go to the new targets, in this
+ * format, and messages are of this level. Those from before go to the old ones, as far as these
+ * take them, then to the new ones; their order stays. Any thread, after log_ready or before
+ * log_start. The change is the log's from now on. */
+void log_commit(struct log_change *change, enum log_level level, enum log_format format);
+
+/* Closes what was opened, for a change that is not committed. NULL is harmless. */
+void log_change_free(struct log_change *change);
+
 /* Starts the thread that writes, before other threads are. 0, or -1 with errno. */
 MUST_CHECK int log_start(void);
 
@@ -71,9 +93,10 @@ static inline bool log_enabled(enum log_level level)
 /* As in the configuration: "notice". */
 const char *log_level_name(enum log_level level);
 
+/* Either may be another one each time that it is asked for. Any thread. */
 bool log_access_enabled(void);
 
-/* How its lines are to be put together. */
+/* How the access log's lines are to be put together. */
 enum log_format log_access_format(void);
 
 /* One line, without a final newline; control characters become question marks. */
@@ -91,9 +114,10 @@ extern const struct metric_set log_metrics;
  * thread. */
 int log_target_error(unsigned log);
 
-/* A finished access-log line of LOG_LINE_MAX bytes at most, with its final newline, the only one.
- */
-void log_access(const char *text, size_t length);
+/* A finished access-log line of LOG_LINE_MAX bytes at most, with its final newline, the only one,
+ * in this format. False when the log has another one by now: nothing was done, and the line is to
+ * be put together again. */
+MUST_CHECK bool log_access(enum log_format format, const char *text, size_t length);
 
 #define log_error(...)   log_message(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_message(LOG_LEVEL_WARNING, __VA_ARGS__)

@@ -1,15 +1,11 @@
-/* One log's target: opens it, writes what is in its ring, reports what was lost. */
+/* One log: puts lines into its ring, writes them to its target, reports what was lost. */
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -30,8 +26,8 @@ static atomic_int errors[LOG_SINKS]; /* why it cannot be written, or 0 */
 void log_sink_init(struct log_sink *sink, char *bytes, size_t size)
 {
     log_ring_init(&sink->ring, bytes, size);
-    sink->kind = LOG_TO_NOTHING;
-    sink->fd = -1;
+    sink->target = (struct log_target){.kind = LOG_TO_NOTHING, .fd = -1};
+    atomic_init(&sink->form, LOG_FORM(LOG_STYLE_NONE, LOG_FORMAT_LOGFMT));
     sink->started = 0;
     sink->failing = sink->lost_before = false;
     sink->retry_at = 0;
@@ -61,60 +57,20 @@ int log_target_error(unsigned log)
 
 /* Where it goes */
 
-static const struct {
-    const char *target;
-    int fd;
-} standard[] = {
-    {"stdout", STDOUT_FILENO},          {"stderr", STDERR_FILENO},
-    {"/dev/stdout", STDOUT_FILENO},     {"/dev/stderr", STDERR_FILENO},
-    {"/dev/fd/1", STDOUT_FILENO},       {"/dev/fd/2", STDERR_FILENO},
-    {"/proc/self/fd/1", STDOUT_FILENO}, {"/proc/self/fd/2", STDERR_FILENO},
-};
-
-/* The descriptor that the target stands for, or -1. To open it by its name would take a right that
- * whoever gave it to us may have and we not. */
-static int standard_descriptor(const char *target)
-{
-    for (size_t i = 0; i < ARRAY_LEN(standard); i++) {
-        if (strcmp(target, standard[i].target) == 0)
-            return standard[i].fd;
-    }
-    return -1;
-}
-
-/* Our own descriptions of files do not block; that changes nothing for regular ones, and lets the
- * open of a FIFO that nobody reads fail with ENXIO. */
-#define OPEN_FLAGS (O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
-
-static int open_file(const char *path)
-{
-    return open(path, OPEN_FLAGS | O_CREAT, 0640);
-}
-
-bool log_is_journal(int fd)
-{
-    const char *text = getenv("JOURNAL_STREAM");
-    uintmax_t dev, ino;
-    int end = 0;
-    struct stat st;
-    return text != NULL && sscanf(text, "%ju:%ju%n", &dev, &ino, &end) == 2 && text[end] == '\0' &&
-           fstat(fd, &st) == 0 && dev == st.st_dev && ino == st.st_ino;
-}
-
 bool log_sink_is_open_on(const struct log_sink *sink, int fd)
 {
     struct stat st;
-    if (sink->kind == LOG_TO_SYSLOG) /* its descriptor comes and goes */
+    if (sink->target.kind == LOG_TO_SYSLOG) /* its descriptor comes and goes */
         return false;
-    return sink->fd == fd ||
+    return sink->target.fd == fd ||
            (fstat(fd, &st) == 0 && st.st_dev == sink->dev && st.st_ino == sink->ino);
 }
 
-static void set_descriptor(struct log_sink *sink, int fd)
+/* Looks at what the target is open on now. */
+static void note_descriptor(struct log_sink *sink)
 {
     struct stat st = {0};
-    sink->fd = fd;
-    sink->bulk = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    sink->bulk = fstat(sink->target.fd, &st) == 0 && S_ISREG(st.st_mode);
     sink->dev = st.st_dev;
     sink->ino = st.st_ino;
     sink->started = 0; /* a line that the old one has in part is written whole */
@@ -124,99 +80,67 @@ static void set_descriptor(struct log_sink *sink, int fd)
 
 void log_sink_close(struct log_sink *sink)
 {
-    if ((sink->kind == LOG_TO_FILE || sink->kind == LOG_TO_SYSLOG) && sink->fd >= 0)
-        close(sink->fd);
-    free(sink->path);
-    sink->kind = LOG_TO_NOTHING;
-    sink->fd = -1;
-    sink->path = NULL;
+    log_target_close(&sink->target);
+    free(sink->target_name);
+    sink->target_name = NULL;
 }
 
-int log_sink_open(struct log_sink *sink, const char *target)
+/* Nobody wants the lines before the mark any more; with those lost before they are reported. */
+static void drop(struct log_sink *sink, size_t mark)
 {
-    enum log_kind kind = LOG_TO_FILE;
-    char *path = NULL;
-    bool packets = false;
-    int fd = standard_descriptor(target);
-    if (fd >= 0) {
-        kind = LOG_TO_STANDARD;
-    } else if (strcmp(target, "off") == 0) {
-        kind = LOG_TO_NOTHING;
-    } else if (strcmp(target, "syslog") == 0) {
-        kind = LOG_TO_SYSLOG;
-        tzset(); /* reads a file, once */
-        fd = log_syslog_connect(&packets);
-    } else {
-        path = strdup(target);
-        if (path == NULL)
-            return -1;
-        fd = open_file(path);
-        if (fd < 0) {
-            free(path);
-            return -1;
-        }
+    pthread_mutex_lock(&sink->putting);
+    unsigned long lost = atomic_exchange(&sink->lost, 0); /* counted already */
+    pthread_mutex_unlock(&sink->putting);
+    unsigned long left = log_sink_left(sink, mark);
+    log_ring_take(&sink->ring, mark - atomic_load(&sink->ring.taken));
+    atomic_fetch_add(&log_stats.lost[sink->index].value, left);
+    if (left + lost > 0)
+        log_error("%lu lines of the %s could not be written", left + lost, sink->name);
+}
+
+void log_sink_swap(struct log_sink *sink, struct log_target *target, size_t mark)
+{
+    struct log_target old = sink->target;
+    sink->target = *target;
+    *target = old;
+    note_descriptor(sink);
+    if (sink->target.kind == LOG_TO_NOTHING)
+        drop(sink, mark);
+}
+
+size_t log_sink_announce(struct log_sink *sink, char **name, unsigned form)
+{
+    pthread_mutex_lock(&sink->putting);
+    if (*name != NULL) {
+        char *old = sink->target_name;
+        sink->target_name = *name;
+        *name = old;
     }
-    log_sink_close(sink);
-    sink->kind = kind;
-    sink->path = path;
-    sink->packets = packets;
-    sink->journal = kind == LOG_TO_STANDARD && log_is_journal(fd);
-    set_descriptor(sink, fd);
-    return 0;
+    atomic_store(&sink->form, form);
+    size_t mark = atomic_load(&sink->ring.put);
+    pthread_mutex_unlock(&sink->putting);
+    return mark;
 }
 
-/* Whether the effective user may do that; the file itself is left alone. 0, or -1 with errno. */
-static int may(const char *path, int how)
+bool log_sink_has_target(struct log_sink *sink, const char *name)
 {
-    return faccessat(AT_FDCWD, path, how, AT_EACCESS);
-}
-
-/* Whether a file that is not there could be created. 0, or -1 with errno. */
-static int check_directory(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    if (slash == NULL)
-        return may(".", W_OK | X_OK);
-    char *directory = strndup(path, (size_t)(slash - path) + 1);
-    if (directory == NULL)
-        return -1;
-    int result = may(directory, W_OK | X_OK);
-    int error = errno;
-    free(directory);
-    errno = error;
-    return result;
-}
-
-/* A FIFO is not opened: to be the only writer and to leave is the end for whoever reads it. */
-int log_sink_check(const char *target)
-{
-    struct stat st;
-    if (standard_descriptor(target) >= 0 || strcmp(target, "off") == 0 ||
-        strcmp(target, "syslog") == 0)
-        return 0;
-    if (stat(target, &st) < 0)
-        return errno == ENOENT ? check_directory(target) : -1;
-    if (S_ISFIFO(st.st_mode))
-        return may(target, W_OK);
-    int fd = open(target, OPEN_FLAGS);
-    if (fd < 0)
-        return -1;
-    close(fd);
-    return 0;
+    pthread_mutex_lock(&sink->putting);
+    bool has = sink->target_name != NULL && log_target_is_same(sink->target_name, name);
+    pthread_mutex_unlock(&sink->putting);
+    return has;
 }
 
 int log_sink_reopen(struct log_sink *sink)
 {
-    if (sink->kind != LOG_TO_FILE)
+    struct log_target *target = &sink->target;
+    if (target->kind != LOG_TO_FILE)
         return 0;
-    int fd = open_file(sink->path);
-    if (fd < 0) {
+    if (log_target_reopen(target) < 0) {
         log_error("cannot open the %s %s again, still writing to the old file: %s", sink->name,
-                  sink->path, log_open_error(sink->path, errno));
+                  target->path, log_open_error(target->path, errno));
         return -1;
     }
-    close(sink->fd);
-    set_descriptor(sink, fd);
+    note_descriptor(sink);
     return 0;
 }
 
@@ -236,19 +160,27 @@ static bool put_loss(struct log_sink *sink)
     return true;
 }
 
-bool log_sink_put(struct log_sink *sink, const char *line, size_t length)
+/* With the lock. */
+static enum log_put put(struct log_sink *sink, const char *line, size_t length)
 {
-    bool first = false;
-    pthread_mutex_lock(&sink->putting);
     if (log_ring_used(&sink->ring) == 0)
         sink->lost_before = false;
-    if (!put_loss(sink) || !log_ring_put(&sink->ring, line, length)) {
-        count_lost(sink);
-        first = !sink->lost_before;
-        sink->lost_before = true;
-    }
+    if (put_loss(sink) && log_ring_put(&sink->ring, line, length))
+        return LOG_PUT_DONE;
+    count_lost(sink);
+    bool first = !sink->lost_before;
+    sink->lost_before = true;
+    return first ? LOG_PUT_LOSES : LOG_PUT_DONE;
+}
+
+enum log_put log_sink_put(struct log_sink *sink, unsigned form, const char *line, size_t length)
+{
+    enum log_put result = LOG_PUT_OLD_FORM;
+    pthread_mutex_lock(&sink->putting);
+    if (atomic_load_explicit(&sink->form, memory_order_relaxed) == form)
+        result = put(sink, line, length);
     pthread_mutex_unlock(&sink->putting);
-    return first;
+    return result;
 }
 
 /* Writing */
@@ -262,8 +194,8 @@ static size_t min(size_t a, size_t b)
  * each write. An error, too, is met by writing. */
 static bool is_ready(const struct log_sink *sink)
 {
-    struct pollfd pollfd = {.fd = sink->fd, .events = POLLOUT};
-    return sink->bulk || sink->kind != LOG_TO_STANDARD || poll(&pollfd, 1, 0) != 0;
+    struct pollfd pollfd = {.fd = sink->target.fd, .events = POLLOUT};
+    return sink->bulk || sink->target.kind != LOG_TO_STANDARD || poll(&pollfd, 1, 0) != 0;
 }
 
 /* A piece of `pending` bytes: whole lines, or a part of one that is longer than a piece. Returns
@@ -281,7 +213,7 @@ static ssize_t write_piece(struct log_sink *sink, size_t pending)
         errno = EAGAIN;
         return -1;
     }
-    ssize_t n = writev(sink->fd, parts, count);
+    ssize_t n = writev(sink->target.fd, parts, count);
     if (n < 0)
         return -1;
     size_t out = sink->started + (size_t)n;
@@ -298,7 +230,7 @@ static ssize_t send_line(struct log_sink *sink)
     size_t length = log_ring_first(&sink->ring);
     struct msghdr message = {.msg_iov = parts};
     message.msg_iovlen = (size_t)log_ring_peek(&sink->ring, 0, length - 1, parts);
-    if (sendmsg(sink->fd, &message, MSG_NOSIGNAL) < 0) {
+    if (sendmsg(sink->target.fd, &message, MSG_NOSIGNAL) < 0) {
         if (errno != EMSGSIZE)
             return -1;
         count_lost(sink);
@@ -310,16 +242,17 @@ static ssize_t send_line(struct log_sink *sink)
 /* As the two above. The system's log is connected to again when it was restarted. */
 static ssize_t write_some(struct log_sink *sink, size_t pending)
 {
-    bool is_new = sink->fd < 0;
+    bool is_new = sink->target.fd < 0;
     for (;;) {
-        if (sink->fd < 0 && (sink->fd = log_syslog_connect(&sink->packets)) < 0)
+        if (sink->target.fd < 0 &&
+            (sink->target.fd = log_syslog_connect(&sink->target.packets)) < 0)
             return -1;
-        ssize_t n = sink->packets ? send_line(sink) : write_piece(sink, pending);
-        if (n >= 0 || sink->kind != LOG_TO_SYSLOG || errno == EAGAIN || errno == EINTR)
+        ssize_t n = sink->target.packets ? send_line(sink) : write_piece(sink, pending);
+        if (n >= 0 || sink->target.kind != LOG_TO_SYSLOG || errno == EAGAIN || errno == EINTR)
             return n;
         int error = errno;
-        close(sink->fd);
-        sink->fd = -1;
+        close(sink->target.fd);
+        sink->target.fd = -1;
         sink->started = 0;
         errno = error;
         if (is_new)
@@ -354,7 +287,7 @@ enum log_sink_state log_sink_flush(struct log_sink *sink, size_t mark)
     size_t pending;
     /* Without the thread, what is logged from in here is written at once, perhaps past the mark. */
     while ((pending = mark - atomic_load(&sink->ring.taken)) - 1 < sink->ring.size) {
-        if (sink->kind == LOG_TO_NOTHING) {
+        if (sink->target.kind == LOG_TO_NOTHING) {
             log_ring_take(&sink->ring, pending);
             break;
         }
@@ -372,11 +305,11 @@ enum log_sink_state log_sink_flush(struct log_sink *sink, size_t mark)
     return LOG_SINK_DONE;
 }
 
-unsigned long log_sink_left(struct log_sink *sink)
+unsigned long log_sink_left(struct log_sink *sink, size_t mark)
 {
     struct iovec parts[2];
     unsigned long lines = atomic_load_explicit(&sink->lost, memory_order_relaxed);
-    int count = log_ring_peek(&sink->ring, 0, log_ring_used(&sink->ring), parts);
+    int count = log_ring_peek(&sink->ring, 0, mark - atomic_load(&sink->ring.taken), parts);
     for (int i = 0; i < count; i++) {
         const char *bytes = parts[i].iov_base;
         for (size_t at = 0; at < parts[i].iov_len; at++)

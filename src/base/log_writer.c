@@ -37,7 +37,13 @@ static struct {
     int ended;        /* eventfd, written by the writer as the last thing it does */
     atomic_bool rung; /* since the writer woke last: once is enough */
     atomic_bool stopping, reopening;
-} writer = {.bell = -1, .ended = -1};
+    pthread_mutex_t changing;          /* held for as long as a list takes, or a line */
+    STAILQ_HEAD(, log_change) changes; /* to be done, the oldest first */
+    atomic_uint change_count;          /* of these */
+} writer = {.bell = -1,
+            .ended = -1,
+            .changing = PTHREAD_MUTEX_INITIALIZER,
+            .changes = STAILQ_HEAD_INITIALIZER(writer.changes)};
 
 /* Who waits, and what for: at the end of a round over the sinks. */
 struct round {
@@ -76,7 +82,7 @@ static void write_sink(struct round *round, size_t index, size_t mark, bool at_o
             wait_at_most(round, REST);
         break;
     case LOG_SINK_BLOCKED:
-        round->blocked[round->count++] = (struct pollfd){.fd = sink->fd, .events = POLLOUT};
+        round->blocked[round->count++] = (struct pollfd){.fd = sink->target.fd, .events = POLLOUT};
         break;
     case LOG_SINK_FAILING:
         sink->retry_at = now() + RETRY;
@@ -97,15 +103,25 @@ static bool is_inside_line(const struct log_sink *sink)
     return false;
 }
 
-/* Writes what is in the rings, as far as that goes without waiting; lines that were begun
- * first. A message that was put before a line of the access log is not written after it. With
- * at_once, failing sinks are tried again before their time. */
+/* Up to where the sinks are written in a round: all there is, or what is the old targets' where
+ * there is a change. A message that was put before a line of the access log is not written after
+ * it. */
+static void set_marks(size_t marks[LOG_SINKS])
+{
+    pthread_mutex_lock(&writer.changing);
+    const struct log_change *change = STAILQ_FIRST(&writer.changes);
+    for (size_t i = LOG_SINKS; i-- > 0;)
+        marks[i] = change != NULL ? change->sinks[i].mark : atomic_load(&log_sinks[i].ring.put);
+    pthread_mutex_unlock(&writer.changing);
+}
+
+/* Writes what is in the rings up to the marks, as far as that goes without waiting; lines that were
+ * begun first. With at_once, failing sinks are tried again before their time. */
 static void go_round(struct round *round, bool at_once)
 {
     size_t marks[LOG_SINKS];
     *round = (struct round){.wait = -1};
-    for (size_t i = LOG_SINKS; i-- > 0;)
-        marks[i] = atomic_load(&log_sinks[i].ring.put);
+    set_marks(marks);
     bool started[LOG_SINKS];
     for (size_t i = 0; i < LOG_SINKS; i++) {
         started[i] = log_sinks[i].started > 0;
@@ -170,6 +186,33 @@ static void reopen(void)
         log_notice("logs are open anew");
 }
 
+static struct log_change *first_change(void)
+{
+    pthread_mutex_lock(&writer.changing);
+    struct log_change *change = STAILQ_FIRST(&writer.changes);
+    pthread_mutex_unlock(&writer.changing);
+    return change;
+}
+
+/* What was logged before each one goes to the old targets. */
+static void do_changes(void)
+{
+    struct log_change *change;
+    while ((change = first_change()) != NULL) {
+        struct round round;
+        go_round(&round, true);
+        pthread_mutex_lock(&writer.changing);
+        STAILQ_REMOVE_HEAD(&writer.changes, link);
+        atomic_fetch_sub(&writer.change_count, 1);
+        pthread_mutex_unlock(&writer.changing);
+        for (size_t i = 0; i < LOG_SINKS; i++) {
+            if (change->sinks[i].swaps)
+                log_sink_swap(&log_sinks[i], &change->sinks[i].target, change->sinks[i].mark);
+        }
+        log_change_free(change);
+    }
+}
+
 /* Until all is out that can be, or FINISH is over. */
 static void write_rest(void)
 {
@@ -190,8 +233,10 @@ static void write_rest(void)
 static void finish(void)
 {
     struct round round;
+    struct log_sink *accesses = &log_sinks[LOG_ACCESSES];
+    do_changes();
     write_rest();
-    unsigned long left = log_sink_left(&log_sinks[LOG_ACCESSES]);
+    unsigned long left = log_sink_left(accesses, atomic_load(&accesses->ring.put));
     if (left == 0)
         return;
     log_error("%lu lines of the access log could not be written", left);
@@ -204,6 +249,7 @@ static void *run(void *arg)
     while (!atomic_load(&writer.stopping)) {
         struct round round;
         bool reopens = atomic_exchange(&writer.reopening, false);
+        do_changes();
         go_round(&round, reopens); /* what was logged before goes to the old files */
         if (reopens) {
             reopen();
@@ -264,6 +310,27 @@ void log_writer_reopen(void)
     }
     atomic_store(&writer.reopening, true);
     ring_bell();
+}
+
+/* With the lock, so that no round begins between a mark and its change being in the list. */
+void log_writer_change(struct log_change *change)
+{
+    pthread_mutex_lock(&writer.changing);
+    for (size_t i = LOG_SINKS; i-- > 0;)
+        change->sinks[i].mark =
+            log_sink_announce(&log_sinks[i], &change->sinks[i].name, change->sinks[i].form);
+    STAILQ_INSERT_TAIL(&writer.changes, change, link);
+    atomic_fetch_add(&writer.change_count, 1);
+    pthread_mutex_unlock(&writer.changing);
+    if (writer.running)
+        ring_bell();
+    else
+        do_changes();
+}
+
+unsigned log_writer_changes(void)
+{
+    return atomic_load(&writer.change_count);
 }
 
 bool log_writer_stop(void)

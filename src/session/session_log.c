@@ -83,10 +83,14 @@ void session_learn_process(struct session *session)
 void session_note_conn(struct session *session)
 {
     struct conn_info *info = NULL;
-    if (log_access_enabled() && session->protocol->conn_info != NULL)
+    if (session->protocol->conn_info != NULL)
         info = session->protocol->conn_info(session);
-    if (info != NULL)
+    if (info == NULL)
+        return;
+    if (log_access_enabled())
         pool_describe(&session->allocation, info);
+    else
+        info->number = 0; /* the log may be on by the time of the line */
 }
 
 bool session_admit(const struct session *session, enum log_level level,
@@ -167,32 +171,38 @@ static_assert(LOG_JSON_MAX(SESSION_PEER_MAX) + LOG_JSON_MAX(ENDPOINT_TEXT_MAX) +
               "names and numbers");
 
 /* One access-log line. */
+static void compose_line(struct session *session, enum session_end end, struct log_line *line)
+{
+    char peer[SESSION_PEER_MAX];
+    const struct access *access = &session->access;
+    log_line_start(line, log_access_format());
+    log_field_time(line);
+    LOG_FIELD_WORD(line, "listener", session->context->config->name);
+    LOG_FIELD_WORD(line, "client", session_peer(session, peer));
+    LOG_FIELD_WORD(line, "upstream", session->context->upstream);
+    if (access->was_granted)
+        LOG_FIELD_WORD(line, "from_cache", pool_from_cache_name(access->from_cache));
+    else
+        LOG_FIELD_NONE(line, "from_cache");
+    LOG_FIELD_MS(line, "wait_ms", access->waited);
+    put_conn(session, line);
+    LOG_FIELD_MS(line, "duration_ms", loop_now(session->context->worker.loop) - access->started);
+    LOG_FIELD_NUMBER(line, "bytes_up", access->bytes_up);
+    LOG_FIELD_NUMBER(line, "bytes_down", access->bytes_down);
+    if (session->protocol->log_fields != NULL)
+        session->protocol->log_fields(session, line);
+    LOG_FIELD_WORD(line, "end", session_end_name(end));
+    if (access->failure != NULL)
+        put_failure(line, access->failure);
+    log_line_end(line);
+}
+
 static void write_line(struct session *session, enum session_end end)
 {
     struct log_line line;
-    char peer[SESSION_PEER_MAX];
-    const struct access *access = &session->access;
-    log_line_start(&line, log_access_format());
-    log_field_time(&line);
-    LOG_FIELD_WORD(&line, "listener", session->context->config->name);
-    LOG_FIELD_WORD(&line, "client", session_peer(session, peer));
-    LOG_FIELD_WORD(&line, "upstream", session->context->upstream);
-    if (access->was_granted)
-        LOG_FIELD_WORD(&line, "from_cache", pool_from_cache_name(access->from_cache));
-    else
-        LOG_FIELD_NONE(&line, "from_cache");
-    LOG_FIELD_MS(&line, "wait_ms", access->waited);
-    put_conn(session, &line);
-    LOG_FIELD_MS(&line, "duration_ms", loop_now(session->context->worker.loop) - access->started);
-    LOG_FIELD_NUMBER(&line, "bytes_up", access->bytes_up);
-    LOG_FIELD_NUMBER(&line, "bytes_down", access->bytes_down);
-    if (session->protocol->log_fields != NULL)
-        session->protocol->log_fields(session, &line);
-    LOG_FIELD_WORD(&line, "end", session_end_name(end));
-    if (access->failure != NULL)
-        put_failure(&line, access->failure);
-    log_line_end(&line);
-    log_access(line.text, line.length);
+    do
+        compose_line(session, end, &line);
+    while (!log_access(line.format, line.text, line.length));
 }
 
 usec_t session_end_wait(struct session *session)

@@ -100,7 +100,7 @@ void open_accesses(const char *target)
 
 void access_line(const char *line)
 {
-    log_access(line, strlen(line));
+    assert_true(log_access(log_access_format(), line, strlen(line)));
 }
 
 void assert_matches(const char *text, const char *pattern)

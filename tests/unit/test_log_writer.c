@@ -438,7 +438,8 @@ static void *log_many(void *arg)
         char line[64];
         int n = snprintf(line, sizeof(line), "thread=%u number=%u %.*s\n", self, i, (int)(i % 20),
                          "xxxxxxxxxxxxxxxxxxxx");
-        log_access(line, (size_t)n);
+        while (!log_access(log_access_format(), line, (size_t)n))
+            continue;
         if (i % 100 == 0)
             log_notice("thread=%u number=%u", self, i);
     }
