@@ -90,7 +90,8 @@ struct config {
     enum log_level log_level;
     char *access_log;
     enum log_format log_format;    /* the access log's */
-    int log_line, access_log_line; /* where they are set; 0: nowhere */
+    char *pid_file;                /* "": none */
+    int log_line, access_log_line, pid_file_line; /* where they are set; 0: nowhere */
     unsigned max_clients;
     usec_t shutdown_timeout;
     char *user;     /* "": stay who we are */

@@ -294,6 +294,7 @@ static void note_lines(struct config *config, const struct config_section *secti
 {
     config->log_line = config_section_line(section, "log");
     config->access_log_line = config_section_line(section, "access_log");
+    config->pid_file_line = config_section_line(section, "pid_file");
 }
 
 void config_check(struct config_sections *sections)

@@ -32,6 +32,7 @@ static const struct config_key kaproxy_keys[] = {
     KEY("max_clients", count, max_clients, "4096", .min = 1, .max = MANY),
     KEY("shutdown_timeout", time, shutdown_timeout, "30", .max = YEAR),
     KEY("user", user, user, "", .fixed = true),
+    KEY("pid_file", path, pid_file, "", .fixed = true),
     KEY("resolver", resolver, resolver, ""),
 };
 #undef SECTION

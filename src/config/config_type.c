@@ -360,6 +360,13 @@ static int refuse_account(struct config_input *input, const char *what)
     return refuse(input, "cannot look up the %s \"%s\": %s", what, input->text, strerror(errno));
 }
 
+static int parse_path(struct config_input *input, void *field)
+    size_t length = strlen(input->text);
+    if (length > 0 && (input->text[0] != '/' || input->text[length - 1] == '/'))
+        return refuse(input, "\"%s\" is not the path of a file, from / on", input->text);
+    return parse_text(input, field);
+}
+
 static int parse_group(struct config_input *input, void *field)
 {
     gid_t gid;
@@ -590,6 +597,7 @@ const struct config_type config_type_own_time = {parse_own_time, format_time, NU
 const struct config_type config_type_bool = {parse_bool, format_bool, NULL};
 const struct config_type config_type_on_off = {parse_on_off, format_on_off, NULL};
 const struct config_type config_type_text = {parse_text, format_text, clear_text};
+const struct config_type config_type_path = {parse_path, format_text, clear_text};
 const struct config_type config_type_log = {parse_log, format_text, clear_text};
 const struct config_type config_type_access_log = {parse_access_log, format_text, clear_text};
 const struct config_type config_type_log_level = {parse_log_level, format_log_level, NULL};

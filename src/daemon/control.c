@@ -12,6 +12,7 @@
 #include "admin/admin.h"
 #include "base/log.h"
 #include "net/bound_socket.h"
+#include "daemon/pid_file.h"
 #include "net/mailbox.h"
 
 static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
@@ -280,6 +281,7 @@ int control_run(struct control *control, struct worker *worker)
     control->worker = worker;
     if (start_admin(control) < 0 || worker_start(worker, &control->mailbox, &control->ended) < 0)
         return -1;
+    pid_file_write(control->config->pid_file); /* clients are served without it */
     if (event_base_loop(control->base, 0) < 0) { /* cannot be; nobody could stop it any more */
         log_error("cannot wait for signals: %s", strerror(errno));
         worker_stop(worker, "no signals");

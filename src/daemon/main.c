@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "daemon/control.h"
+#include "daemon/pid_file.h"
 #include "daemon/start.h"
 #include "daemon/worker.h"
 
@@ -149,7 +150,7 @@ static int serve(const struct config *config)
     signal(SIGPIPE, SIG_IGN);
     keep_free_memory();
     if (log_open("stderr", config->log_level) < 0 || start_init(&start, config) < 0 ||
-        start_open_logs(&start) < 0)
+        start_open_files(&start) < 0)
         goto out;
     log_notice("kaproxy " PACKAGE_VERSION " starts with %s", config->file);
     start_warn(&start);
@@ -162,6 +163,7 @@ static int serve(const struct config *config)
         start_log() == 0 && control_run(control, worker) == 0)
         status = EXIT_SUCCESS;
     worker_free(worker); /* which reports what was not yet */
+    pid_file_remove(config->pid_file);
     control_free(control);
     if (status == EXIT_SUCCESS)
         log_notice("stopped");

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "config/descriptors.h"
+#include "daemon/pid_file.h"
 #include "net/bound_socket.h"
 
 #define FINDING_MAX 1024
@@ -57,7 +58,19 @@ static int note_log(const struct start *start, const char *what, const char *tar
     return -1;
 }
 
-int start_open_logs(struct start *start)
+/* 0, or -1: then it was found, or logged. */
+static int check_pid_file(const struct start *start)
+{
+    const struct config *config = start->config;
+    const char *reason = pid_file_check(config->pid_file), *user = start->user.name;
+    if (reason == NULL)
+        return 0;
+    report(start, LOG_LEVEL_ERROR, config->pid_file_line, "cannot write the pid file %s%s%s: %s",
+           config->pid_file, user != NULL ? " as user " : "", user != NULL ? user : "", reason);
+    return -1;
+}
+
+int start_open_files(struct start *start)
 {
     const struct config *config = start->config;
     bool check = start->findings != NULL;
@@ -69,6 +82,7 @@ int start_open_logs(struct start *start)
     result |= note_log(start, "access log", config->access_log, config->access_log_line,
                        check ? log_check(config->access_log)
                              : log_access_open(config->access_log, config->log_format));
+    result |= check_pid_file(start);
     return user_unpose(&start->user) < 0 ? -1 : result;
 }
 
@@ -165,7 +179,7 @@ int start_check(const struct config *config, struct config_errors *findings)
     int result = start_init(&start, config);
     start.findings = findings;
     if (result == 0) {
-        result = start_open_logs(&start);
+        result = start_open_files(&start);
         start_warn(&start);
         for (size_t i = 0; i < config->listener_count; i++)
             check_addresses(&start, &config->listeners[i].addresses, "listener ",

@@ -21,8 +21,9 @@ MUST_CHECK int start_init(struct start *start, const struct config *config);
 void start_clear(struct start *start);
 
 /* Opens both logs, with the rights of the user to become: what a path leads to must not depend on
- * root's, and it is that user who opens files again. 0, or -1: then it was logged. */
-MUST_CHECK int start_open_logs(struct start *start);
+ * root's, and it is that user who opens files again. Sees to it that this user can write the pid
+ * file. 0, or -1: then it was logged. */
+MUST_CHECK int start_open_files(struct start *start);
 
 /* Logs what is right as such and hardly meant so. */
 void start_warn(const struct start *start);

@@ -29,6 +29,8 @@ static void test_defaults(void **state)
     assert_int_equal(config->max_clients, 4096);
     assert_int_equal(config->shutdown_timeout, 30 * USEC_PER_SEC);
     assert_string_equal(config->user, "");
+    assert_string_equal(config->pid_file, "");
+    assert_int_equal(config->pid_file_line, 0);
     assert_string_equal(config->resolver, "");
     assert_int_equal(config->pool_count, 1);
     assert_string_equal(config->pools[0].name, "");
@@ -161,13 +163,13 @@ static void test_values(void **state)
         "[kaproxy]\nlog = syslog\nlog_level = debug\naccess_log = ./a.log\n"
         "log_format = json\n"
         "max_clients = 7\nshutdown_timeout = 500ms\nuser = root\n"
-        "resolver = 127.0.0.1:5353 ::1\n"
+        "resolver = 127.0.0.1:5353 ::1\npid_file = /run/k/pid\n"
         "[pool slow]\nmax_per_host = 2\nmax_open = 3\nkeep_alive = 2s\ntimeout = 5m\n"
         "connect_timeout = 1h\nconnect_retries = 1000000\nfail_after = 3\n"
         "unacked_timeout = 1500ms\n"
         "max_connecting = 3\nmax_waiting = 0\nmax_age = 31536000\n"
         "max_uses = 8\nmax_tunnels = 1000000\nmin_idle = 1\nbind_address = 127.0.0.2\n",
-        "29: warning: max_tunnels: 1000000 is more than max_open allows (3)\n");
+        "30: warning: max_tunnels: 1000000 is more than max_open allows (3)\n");
     const struct config_listener *listener = &config->listeners[0];
     const struct pool_limits *limits = &config->pools[1].limits;
 
@@ -180,9 +182,11 @@ static void test_values(void **state)
     assert_int_equal(config->shutdown_timeout, 500 * USEC_PER_MSEC);
     assert_string_equal(config->user, "root");
     assert_string_equal(config->resolver, "127.0.0.1:5353 ::1");
+    assert_string_equal(config->pid_file, "/run/k/pid");
+    assert_int_equal(config->pid_file_line, 16);
     assert_int_equal(config->pool_count, 2);
     assert_string_equal(config->pools[1].name, "slow");
-    assert_int_equal(config->pools[1].line, 16);
+    assert_int_equal(config->pools[1].line, 17);
     assert_int_equal(limits->max_per_host, 2);
     assert_int_equal(limits->max_open, 3);
     assert_int_equal(limits->keep_alive, 2 * USEC_PER_SEC);
@@ -300,7 +304,7 @@ static void test_print(void **state)
     static const char expected[] =
         "[kaproxy]\nlog = stderr\nlog_level = notice\naccess_log = off\nlog_format = logfmt\n"
         "max_clients = 4096\n"
-        "shutdown_timeout = 500ms\nuser =\nresolver =\n"
+        "shutdown_timeout = 500ms\nuser =\npid_file =\nresolver =\n"
         "\n[admin]\nlisten = off\ncontrol = unix\nsocket_mode = 0600\nsocket_user =\n"
         "socket_group =\n"
         "\n[pool]\nmax_per_host = 4\nmax_open = 128\nkeep_alive = 15\ntimeout = 120\n"
