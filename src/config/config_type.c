@@ -361,6 +361,7 @@ static int refuse_account(struct config_input *input, const char *what)
 }
 
 static int parse_path(struct config_input *input, void *field)
+{
     size_t length = strlen(input->text);
     if (length > 0 && (input->text[0] != '/' || input->text[length - 1] == '/'))
         return refuse(input, "\"%s\" is not the path of a file, from / on", input->text);
