@@ -35,6 +35,14 @@ static inline int64_t unix_time(void)
     return (int64_t)now.tv_sec * USEC_PER_SEC + now.tv_nsec / 1000;
 }
 
+/* Microseconds of the clock that usec_t is of. No system call. */
+static inline usec_t monotonic_time(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (usec_t)now.tv_sec * USEC_PER_SEC + now.tv_nsec / 1000;
+}
+
 /* strerror(3), and what to do about it where that is for the operator. Any thread may call either:
  * glibc and musl have a constant text for each number that errno can have. */
 static inline const char *error_text(int number)

@@ -11,8 +11,9 @@
 
 #include "admin/admin.h"
 #include "base/log.h"
-#include "net/bound_socket.h"
 #include "daemon/pid_file.h"
+#include "daemon/supervision.h"
+#include "net/bound_socket.h"
 #include "net/mailbox.h"
 
 static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
@@ -27,9 +28,16 @@ struct control {
     TAILQ_HEAD(, admin_reload) reloads; /* asked for, and not answered */
     struct message answer;              /* to those */
     struct admin *admin;                /* NULL: not there yet */
+    struct supervision supervision;
     size_t signal_count;
     struct event signal_events[ARRAY_LEN(signals)];
 };
+
+static void stop(struct control *control, const char *signal_name)
+{
+    supervision_stopping(&control->supervision);
+    worker_stop(control->worker, signal_name);
+}
 
 static void on_signal(evutil_socket_t number, short what, void *arg)
 {
@@ -37,10 +45,10 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
     (void)what;
     switch (number) {
     case SIGTERM:
-        worker_stop(control->worker, "SIGTERM");
+        stop(control, "SIGTERM");
         break;
     case SIGINT:
-        worker_stop(control->worker, "SIGINT");
+        stop(control, "SIGINT");
         break;
     case SIGHUP:
         log_reopen();
@@ -230,6 +238,7 @@ void control_free(struct control *control)
         mailbox_clear(&control->mailbox);
     }
     answer_reloads(control);
+    supervision_end(&control->supervision);
     admin_free(control->admin);
     if (control->base != NULL)
         event_base_free(control->base);
@@ -279,9 +288,14 @@ out:
 int control_run(struct control *control, struct worker *worker)
 {
     control->worker = worker;
+    if (supervision_start(&control->supervision, control->base, worker) < 0) {
+        log_error("cannot start: %s", strerror(errno));
+        return -1;
+    }
     if (start_admin(control) < 0 || worker_start(worker, &control->mailbox, &control->ended) < 0)
         return -1;
     pid_file_write(control->config->pid_file); /* clients are served without it */
+    supervision_ready(&control->supervision);
     if (event_base_loop(control->base, 0) < 0) { /* cannot be; nobody could stop it any more */
         log_error("cannot wait for signals: %s", strerror(errno));
         worker_stop(worker, "no signals");

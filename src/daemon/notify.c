@@ -4,14 +4,24 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "config-build.h"
 #ifdef HAVE_LIBSYSTEMD
 #include <systemd/sd-daemon.h>
 #endif
 #include "base/log.h"
+
+bool notify_is_heard(void)
+{
+#ifdef HAVE_LIBSYSTEMD
+    const char *name = getenv("NOTIFY_SOCKET");
+    return name != NULL && *name != '\0';
+#else
+    return false;
+#endif
+}
 
 /* 0, also where nobody listens; else a negative error number. */
 static int tell(const char *text)
@@ -47,10 +57,7 @@ void notify_ready(void)
 void notify_reloading(void)
 {
     char text[64];
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%" PRId64,
-             now.tv_sec * USEC_PER_SEC + now.tv_nsec / 1000);
+    snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%" PRId64, monotonic_time());
     tell(text);
 }
 

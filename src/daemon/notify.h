@@ -11,6 +11,9 @@
 
 #include "base/util.h"
 
+/* Is there anybody who listens? */
+bool notify_is_heard(void);
+
 /* READY=1: clients are served; also after notify_reloading, whatever became of the reload. */
 void notify_ready(void);
 

@@ -14,8 +14,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "config-build.h"
 #include "daemon/control.h"
 #include "support/ini_text.h"
+#include "support/manager.h"
 #include "support/sockets.h"
 
 static bool no_threads;
@@ -218,6 +220,32 @@ static void test_signals_after_the_end(void **state)
     assert_int_equal(count(text, "SIGINT: stopping"), 1);
 }
 
+static void test_systemd_hears_of_start_and_stop(void **state)
+{
+#ifdef HAVE_LIBSYSTEMD
+    static const char *const expected[] = {"READY=1", "STATUS=0 clients, 0 connections",
+                                           "STOPPING=1",
+                                           "STATUS=stopping: 0 clients, 0 connections"};
+    struct fixture *f = *state;
+    char name[100], text[MANAGER_TEXT_MAX];
+    snprintf(name, sizeof(name), "@%s", f->folder);
+    int manager = manager_open(name);
+    struct world world = start(f);
+    raise(SIGTERM);
+    raise(SIGTERM);
+    assert_true(manager_is_empty(manager));
+    assert_int_equal(control_run(world.control, world.worker), 0);
+    for (size_t i = 0; i < ARRAY_LEN(expected); i++)
+        assert_string_equal(manager_read(manager, text), expected[i]);
+    assert_true(manager_is_empty(manager));
+    end(&world, f);
+    manager_close(manager, name);
+#else
+    (void)state;
+    skip();
+#endif
+}
+
 static void test_no_thread(void **state)
 {
     struct world world = start(*state);
@@ -237,6 +265,7 @@ int main(void)
         LOG_TEST(test_worker_waits_until_all_is_ready),
         LOG_TEST(test_second_order_to_stop),
         LOG_TEST(test_signals_after_the_end),
+        LOG_TEST(test_systemd_hears_of_start_and_stop),
         LOG_TEST(test_no_thread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
