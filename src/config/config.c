@@ -84,6 +84,21 @@ struct config *config_load(const char *file, FILE *errors)
     return NULL;
 }
 
+bool config_listener_is_like(const struct config_listener *a, const struct config_listener *b)
+{
+    const struct config_section_kind *kind = &config_section_kinds[SECTION_LISTENER];
+    char text_a[CONFIG_VALUE_MAX], text_b[CONFIG_VALUE_MAX];
+
+    for (size_t i = 0; i < kind->key_count; i++) {
+        const struct config_key *key = &kind->keys[i];
+        bool is_where = key->for_unix || strcmp(key->name, "listen") == 0;
+        if (!is_where && strcmp(key->type->format((const char *)a + key->offset, text_a),
+                                key->type->format((const char *)b + key->offset, text_b)) != 0)
+            return false;
+    }
+    return endpoint_compare(&a->upstream, &b->upstream) == 0;
+}
+
 /* A long line does without whitespace, lest it cannot be read back. */
 static void print_pair(const char *key, const char *value, FILE *out)
 {

@@ -89,8 +89,8 @@ struct config {
     char *log;
     enum log_level log_level;
     char *access_log;
-    enum log_format log_format;    /* the access log's */
-    char *pid_file;                /* "": none */
+    enum log_format log_format;                   /* the access log's */
+    char *pid_file;                               /* "": none */
     int log_line, access_log_line, pid_file_line; /* where they are set; 0: nowhere */
     unsigned max_clients;
     usec_t shutdown_timeout;
@@ -112,6 +112,9 @@ struct config *config_load(const char *file, FILE *errors);
 /* It is freed with the last reference. Any thread. */
 struct config *config_ref(struct config *config);
 void config_unref(struct config *config); /* NULL is harmless */
+
+/* Are clients served in the same way, wherever they connect to? Its pool's limits apart. */
+bool config_listener_is_like(const struct config_listener *a, const struct config_listener *b);
 
 /* Writes the effective values in the form of an INI file that config_load reads back alike. */
 void config_print(const struct config *config, FILE *out);

@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "base/log.h"
+
 struct config_error {
     TAILQ_ENTRY(config_error) link;
     int line;
@@ -99,4 +101,19 @@ void config_errors_write(const struct config_errors *errors, const char *file, F
     }
     if (errors->out_of_memory)
         fprintf(out, "%s: out of memory\n", file);
+}
+
+void config_errors_log(const struct config_errors *errors, const char *file)
+{
+    const struct config_error *error;
+
+    TAILQ_FOREACH (error, &errors->list, link) {
+        enum log_level level = *error->mark == '\0' ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING;
+        if (error->line == 0)
+            log_message(level, "%s: %s", file, error->text);
+        else
+            log_message(level, "%s:%d: %s", file, error->line, error->text);
+    }
+    if (errors->out_of_memory)
+        log_error("%s: out of memory", file);
 }

@@ -34,4 +34,7 @@ bool config_errors_any(const struct config_errors *errors);
  */
 void config_errors_write(const struct config_errors *errors, const char *file, FILE *out);
 
+/* The same as messages of the log: errors and warnings. */
+void config_errors_log(const struct config_errors *errors, const char *file);
+
 #endif

@@ -29,12 +29,13 @@ struct config_type {
 
 /* Times are usec_t, counts are unsigned, texts are char * that the struct owns. */
 extern const struct config_type config_type_count, config_type_time, config_type_bool,
-    config_type_text, config_type_path, config_type_log, config_type_access_log, config_type_log_level,
-    config_type_user, config_type_group, config_type_mode, config_type_resolver,
-    config_type_forwarded, config_type_reuse, config_type_addresses, config_type_endpoint,
-    config_type_bind_address, config_type_host, config_type_host_name, config_type_tls_version,
-    config_type_tls_close_notify, config_type_own_time, config_type_on_off, config_type_abort,
-    config_type_commands, config_type_log_format, config_type_admin_addresses, config_type_control;
+    config_type_text, config_type_path, config_type_log, config_type_access_log,
+    config_type_log_level, config_type_user, config_type_group, config_type_mode,
+    config_type_resolver, config_type_forwarded, config_type_reuse, config_type_addresses,
+    config_type_endpoint, config_type_bind_address, config_type_host, config_type_host_name,
+    config_type_tls_version, config_type_tls_close_notify, config_type_own_time, config_type_on_off,
+    config_type_abort, config_type_commands, config_type_log_format, config_type_admin_addresses,
+    config_type_control;
 
 /* Of an own_time: empty, so that another key's is to be taken. */
 #define CONFIG_TIME_UNSET ((usec_t)-1)

@@ -20,8 +20,9 @@ static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
 
 struct control {
     struct event_base *base;
-    const struct config *config;
-    struct worker *worker; /* NULL: not started yet */
+    struct generation *generation; /* in effect */
+    struct worker_view *view;      /* of it; NULL: not yet, or not any more */
+    struct worker *worker;         /* NULL: not started yet */
     struct mailbox mailbox;
     struct event mail;
     struct message ended;               /* posted by the worker */
@@ -39,6 +40,14 @@ static void stop(struct control *control, const char *signal_name)
     worker_stop(control->worker, signal_name);
 }
 
+/* Writes the counters to the log. */
+static void log_counters(struct control *control)
+{
+    const struct admin_view *view = worker_view_get(control->view);
+    metric_log(view->blocks, view->block_count);
+    worker_ping(control->worker); /* for the next time */
+}
+
 static void on_signal(evutil_socket_t number, short what, void *arg)
 {
     struct control *control = arg;
@@ -54,7 +63,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
         log_reopen();
         break;
     case SIGUSR1:
-        worker_log_stats(control->worker);
+        log_counters(control);
         break;
     case SIGUSR2:
         log_notice("SIGUSR2: it has no meaning in this version");
@@ -131,13 +140,11 @@ static int start_admin(struct control *control)
         .unanswered = ops_unanswered,
         .life = ops_life,
     };
-    struct admin_view view = {.config = control->config, .generation = WORKER_GENERATION};
     if (control->admin == NULL)
         return 0;
     clock_gettime(CLOCK_REALTIME, &ts);
     ops.started_at = ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / 1000;
-    view.blocks = worker_metrics(control->worker, &view.block_count);
-    if (admin_start(control->admin, &ops, &view) == 0)
+    if (admin_start(control->admin, &ops, worker_view_get(control->view)) == 0)
         return 0;
     log_error("cannot start the admin pages: %s", strerror(errno));
     return -1;
@@ -242,64 +249,58 @@ void control_free(struct control *control)
     admin_free(control->admin);
     if (control->base != NULL)
         event_base_free(control->base);
+    generation_free(control->generation);
     free(control);
 }
 
-/* 0, or -1; then it was logged. */
-static int bind_admin(const struct config_admin *config, struct bound_socket **sockets)
+int control_listen(struct control *control, struct generation *generation)
 {
-    for (size_t i = 0; i < config->addresses.count; i++) {
-        const struct listen_address *address = &config->addresses.list[i].address;
-        const char *error;
-        sockets[i] = bound_socket_open(address, &config->socket.file, &error);
-        if (sockets[i] == NULL) {
-            log_error("[admin]: cannot listen on %s: %s", address->text, error);
-            return -1;
-        }
-        log_notice("listening on %s (admin pages)", address->text);
-    }
-    return 0;
+    control->generation = generation;
+    control->admin = admin_new(control->base);
+    if (control->admin != NULL &&
+        admin_set_sockets(control->admin, generation->sockets + generation->admin_at,
+                          generation->socket_count - generation->admin_at) == 0)
+        return 0;
+    log_error("[admin]: %s", strerror(errno));
+    return -1;
 }
 
-int control_listen(struct control *control, const struct config *config)
+static void release_view(struct control *control)
 {
-    size_t count = config->admin.addresses.count;
-    struct bound_socket **sockets = calloc(count + 1, sizeof(struct bound_socket *));
-    int result = -1;
-    control->config = config;
-    control->admin = admin_new(control->base);
-    if (sockets == NULL || control->admin == NULL) {
-        log_error("[admin]: %s", strerror(errno));
-        goto out;
-    }
-    result = bind_admin(&config->admin, sockets);
-    if (result == 0 && admin_set_sockets(control->admin, sockets, count) < 0) {
-        log_error("[admin]: %s", strerror(errno));
-        result = -1;
-    }
+    if (control->view != NULL)
+        worker_release_view(control->worker, control->view);
+    control->view = NULL;
+}
 
-out:
-    for (size_t i = 0; sockets != NULL && i < count; i++)
-        bound_socket_unref(sockets[i]);
-    free(sockets);
-    return result;
+/* 0, or -1; then it was logged. */
+static int start(struct control *control)
+{
+    const struct admin_view *view = worker_view_get(control->view);
+    if (supervision_start(&control->supervision, control->base, control->worker) < 0) {
+        log_error("cannot start: %s", strerror(errno));
+        return -1;
+    }
+    supervision_set_blocks(&control->supervision, view->blocks, view->block_count);
+    if (start_admin(control) < 0 ||
+        worker_start(control->worker, &control->mailbox, &control->ended) < 0)
+        return -1;
+    pid_file_write(control->generation->config->pid_file); /* clients are served without it */
+    supervision_ready(&control->supervision);
+    return 0;
 }
 
 int control_run(struct control *control, struct worker *worker)
 {
     control->worker = worker;
-    if (supervision_start(&control->supervision, control->base, worker) < 0) {
-        log_error("cannot start: %s", strerror(errno));
-        return -1;
-    }
-    if (start_admin(control) < 0 || worker_start(worker, &control->mailbox, &control->ended) < 0)
-        return -1;
-    pid_file_write(control->config->pid_file); /* clients are served without it */
-    supervision_ready(&control->supervision);
-    if (event_base_loop(control->base, 0) < 0) { /* cannot be; nobody could stop it any more */
+    control->view = worker_first_view(worker);
+    int result = start(control);
+    if (result == 0 && event_base_loop(control->base, 0) < 0) { /* cannot be */
         log_error("cannot wait for signals: %s", strerror(errno));
         worker_stop(worker, "no signals");
     }
-    worker_join(worker);
-    return 0;
+    if (result == 0)
+        worker_join(worker);
+    supervision_end(&control->supervision);
+    release_view(control);
+    return result;
 }

@@ -4,6 +4,7 @@
 #define KAPROXY_CONTROL_H
 
 #include "base/util.h"
+#include "daemon/generation.h"
 #include "daemon/worker.h"
 
 struct control;
@@ -16,9 +17,9 @@ struct control *control_new(void);
 /* From now on signals change nothing any more. NULL is harmless. */
 void control_free(struct control *control);
 
-/* Binds the sockets of the admin pages, if there are to be any; they are served by control_run.
- * The config is borrowed. 0, or -1; then it was logged. */
-MUST_CHECK int control_listen(struct control *control, const struct config *config);
+/* Takes the configuration of the start, with the sockets of the admin pages; they are served by
+ * control_run. 0, or -1; then it was logged. */
+MUST_CHECK int control_listen(struct control *control, struct generation *generation);
 
 /* Starts the worker, which is borrowed, and returns when its thread has ended. SIGTERM and SIGINT
  * stop it softly, a second one at once; SIGHUP reopens the logs, SIGUSR1 writes the counters,

@@ -29,29 +29,29 @@
 void listener_unwatch(struct listen_socket *listen_socket)
 {
     if (listen_socket->watched)
-        loop_unwatch(listen_socket->listener->all->worker.loop, &listen_socket->watch,
-                     bound_socket_fd(listen_socket->socket), false);
+        loop_unwatch(listen_socket->all->worker.loop, &listen_socket->watch, listen_socket->fd,
+                     false);
     listen_socket->watched = false;
 }
 
 void listeners_stop_accepting(struct listeners *listeners)
 {
     struct listener *listener;
+    struct listen_socket *listen_socket;
     if (!listeners->accepting)
         return;
     listeners->accepting = false;
     TAILQ_FOREACH (listener, &listeners->list, link) {
-        for (size_t i = 0; i < listener->count; i++)
-            listener_unwatch(&listener->sockets[i]);
+        TAILQ_FOREACH (listen_socket, &listener->sockets, link)
+            listener_unwatch(listen_socket);
     }
 }
 
 /* Level-triggered: clients that are not taken now are reported again. 0, or -1 with errno. */
 static int watch(struct listen_socket *listen_socket)
 {
-    struct loop *loop = listen_socket->listener->all->worker.loop;
-    if (loop_watch(loop, &listen_socket->watch, bound_socket_fd(listen_socket->socket), EPOLLIN) <
-        0)
+    struct loop *loop = listen_socket->all->worker.loop;
+    if (loop_watch(loop, &listen_socket->watch, listen_socket->fd, EPOLLIN) < 0)
         return -1;
     listen_socket->watched = true;
     return 0;
@@ -60,8 +60,8 @@ static int watch(struct listen_socket *listen_socket)
 /* Those that are to be watched, and are not. 0, or -1 with errno. */
 static int watch_all(struct listener *listener)
 {
-    for (size_t i = 0; i < listener->count; i++) {
-        struct listen_socket *listen_socket = &listener->sockets[i];
+    struct listen_socket *listen_socket;
+    TAILQ_FOREACH (listen_socket, &listener->sockets, link) {
         bool is_wanted = !listen_socket->shut && !listener->emptying && !listen_socket->watched;
         if (is_wanted && watch(listen_socket) < 0)
             return -1;
@@ -72,7 +72,7 @@ static int watch_all(struct listener *listener)
 static int start_accepting(struct listeners *listeners)
 {
     struct listener *listener;
-    if (listeners->accepting || listeners->stopped)
+    if (listeners->accepting || listeners->stopped || listeners->yielded)
         return 0;
     listeners->accepting = true;
     loop_clear_timer(listeners->worker.loop, &listeners->retry);
@@ -124,12 +124,12 @@ static void caught_up(struct listeners *listeners)
 
 static enum accept_result accept_one(struct listen_socket *listen_socket)
 {
-    struct listener *listener = listen_socket->listener;
+    struct listeners *listeners = listen_socket->all;
     union address peer = {.sa.sa_family = AF_UNIX};
     socklen_t length = sizeof(peer);
     bool is_unix = bound_socket_address(listen_socket->socket)->sa.ss_family == AF_UNIX;
-    int fd = accept4(bound_socket_fd(listen_socket->socket), is_unix ? NULL : &peer.sa,
-                     is_unix ? NULL : &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(listen_socket->fd, is_unix ? NULL : &peer.sa, is_unix ? NULL : &length,
+                     SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         switch (errno) {
         case EAGAIN:
@@ -153,7 +153,7 @@ static enum accept_result accept_one(struct listen_socket *listen_socket)
         close(fd);
         return ACCEPT_NEXT;
     }
-    if (session_start(&listener->context, fd, &peer) < 0) {
+    if (session_start(&listen_socket->part->context, fd, &peer) < 0) {
         int error = errno;
         struct stream client;
         stream_init(&client, fd);
@@ -161,8 +161,8 @@ static enum accept_result accept_one(struct listen_socket *listen_socket)
         errno = error;
         return ACCEPT_SHORTAGE;
     }
-    listener->all->clients++;
-    gauge_set(&listener->all->stats.clients, listener->all->clients);
+    listeners->clients++;
+    gauge_set(&listeners->stats.clients, listeners->clients);
     return ACCEPTED;
 }
 
@@ -172,7 +172,7 @@ static enum accept_result accept_one(struct listen_socket *listen_socket)
  * are taken, to see the backlog's end. */
 static int next_burst(struct listen_socket *listen_socket)
 {
-    struct listeners *listeners = listen_socket->listener->all;
+    struct listeners *listeners = listen_socket->all;
     if (listeners->starved)
         return LISTENER_BURST_MAX;
     if (loop_now(listeners->worker.loop) - listen_socket->filled_at >= AT_ONCE) {
@@ -191,7 +191,7 @@ static void filled_burst(struct listen_socket *listen_socket)
     if (listen_socket->burst > 1 && listen_socket->filled == 0)
         listen_socket->bursts_needed = 1;
     listen_socket->filled++;
-    listen_socket->filled_at = loop_now(listen_socket->listener->all->worker.loop);
+    listen_socket->filled_at = loop_now(listen_socket->all->worker.loop);
 }
 
 static void missed_burst(struct listen_socket *listen_socket, int count)
@@ -201,12 +201,12 @@ static void missed_burst(struct listen_socket *listen_socket, int count)
     if (listen_socket->bursts_needed < BURSTS_NEEDED_MAX)
         listen_socket->bursts_needed *= 2;
     if (count > 0)
-        listen_socket->filled_at = loop_now(listen_socket->listener->all->worker.loop);
+        listen_socket->filled_at = loop_now(listen_socket->all->worker.loop);
 }
 
 enum accept_result listener_accept_some(struct listen_socket *listen_socket, int most, int *count)
 {
-    const struct listeners *listeners = listen_socket->listener->all;
+    const struct listeners *listeners = listen_socket->all;
     for (*count = 0; *count < most && listeners->clients < listeners->max_clients; (*count)++) {
         enum accept_result result = accept_one(listen_socket);
         if (result == ACCEPT_NONE || result == ACCEPT_SHORTAGE)
@@ -218,7 +218,7 @@ enum accept_result listener_accept_some(struct listen_socket *listen_socket, int
 /* When more than a burst wait there, the socket is readable again at once. */
 static void accept_burst(struct listen_socket *listen_socket, int burst)
 {
-    struct listeners *listeners = listen_socket->listener->all;
+    struct listeners *listeners = listen_socket->all;
     int count;
     enum accept_result result = listener_accept_some(listen_socket, burst, &count);
     if (result == ACCEPT_SHORTAGE) {
@@ -235,7 +235,7 @@ static void accept_burst(struct listen_socket *listen_socket, int burst)
     }
 }
 
-static void on_readable(struct watch *watch, uint32_t events)
+void listener_on_readable(struct watch *watch, uint32_t events)
 {
     struct listen_socket *listen_socket = container_of(watch, struct listen_socket, watch);
     (void)events;
@@ -274,10 +274,11 @@ void listeners_watch_again(struct listeners *listeners)
 static void look_for_end(struct listeners *listeners)
 {
     struct listener *listener;
+    struct listen_socket *listen_socket;
     TAILQ_FOREACH (listener, &listeners->list, link) {
-        for (size_t i = 0; listeners->accepting && i < listener->count; i++) {
-            if (listener->sockets[i].watched)
-                accept_burst(&listener->sockets[i], LISTENER_BURST_MAX);
+        TAILQ_FOREACH (listen_socket, &listener->sockets, link) {
+            if (listeners->accepting && listen_socket->watched)
+                accept_burst(listen_socket, LISTENER_BURST_MAX);
         }
     }
 }
@@ -297,12 +298,14 @@ void listeners_check_drained(struct listeners *listeners)
         loop_post(listeners->worker.loop, &listeners->drained_task);
 }
 
-static void on_session_ended(struct listener_context *context)
+void listener_on_session_ended(struct listener_context *context)
 {
-    struct listener *listener = container_of(context, struct listener, context);
-    struct listeners *listeners = listener->all;
+    const struct listener_part *part = container_of_const(context, struct listener_part, context);
+    struct listeners *listeners = part->listener->all;
     listeners->clients--;
     gauge_set_now(&listeners->stats.clients, listeners->clients);
+    if (part->sockets == 0 && TAILQ_EMPTY(&context->sessions))
+        loop_post(listeners->worker.loop, &listeners->sweep_task);
     if (listeners->stopped) {
         listeners_check_drained(listeners);
     } else if (!listeners->accepting) {
@@ -319,63 +322,16 @@ static void on_drained(struct task *task)
 void listener_close_socket(struct listen_socket *listen_socket)
 {
     listener_unwatch(listen_socket);
+    if (listen_socket->socket != NULL)
+        bound_socket_close(listen_socket->socket);
     bound_socket_unref(listen_socket->socket);
     listen_socket->socket = NULL;
-}
-
-static void close_sockets(struct listener *listener)
-{
-    for (size_t i = 0; i < listener->count; i++)
-        listener_close_socket(&listener->sockets[i]);
-}
-
-int listeners_add(struct listeners *listeners, const struct config_listener *config,
-                  struct pool *pool, struct tls_client *tls)
-{
-    struct listener *listener =
-        calloc(1, sizeof(*listener) + config->addresses.count * sizeof(struct listen_socket));
-    if (listener == NULL) {
-        log_error("listener %s: %s", config->name, strerror(errno));
-        return -1;
-    }
-    listener->all = listeners;
-    listener->context.config = config;
-    listener->context.protocol = protocols_find(endpoint_scheme(&config->upstream)->protocol);
-    listener->context.worker = listeners->worker;
-    listener->context.pool = pool;
-    listener->context.tls = tls;
-    listener->context.ended = on_session_ended;
-    if (listener_context_init(&listener->context) < 0) {
-        log_error("listener %s: %s", config->name, strerror(errno));
-        goto err_sockets;
-    }
-    for (size_t i = 0; i < config->addresses.count; i++) {
-        struct listen_socket *listen_socket = &listener->sockets[i];
-        listen_socket->listener = listener;
-        const struct listen_address *address = &config->addresses.list[i].address;
-        const char *error;
-        listen_socket->watch.ready = on_readable;
-        listen_socket->socket = bound_socket_open(address, &config->socket.file, &error);
-        if (listen_socket->socket == NULL) {
-            log_error("listener %s: cannot listen on %s: %s", config->name, address->text, error);
-            goto err_sockets;
-        }
-        listener->count++;
-        log_notice("listening on %s (listener %s, upstream %s)", address->text, config->name,
-                   listener->context.upstream);
-    }
-    TAILQ_INSERT_TAIL(&listeners->list, listener, link);
-    return 0;
-
-err_sockets:
-    close_sockets(listener);
-    listener_context_clear(&listener->context);
-    free(listener);
-    return -1;
+    listen_socket->fd = -1;
 }
 
 int listeners_start(struct listeners *listeners)
 {
+    listeners->started = true;
     return start_accepting(listeners);
 }
 
@@ -385,8 +341,18 @@ void listeners_init(struct listeners *listeners)
     listeners->retry.fire = on_retry;
     listeners->backlog_task.run = listeners_on_backlog;
     listeners->drained_task.run = on_drained;
+    listeners->sweep_task.run = listeners_on_sweep;
     repeats_init(&listeners->repeats, listeners->worker.loop);
     TAILQ_INIT(&listeners->list);
+    TAILQ_INIT(&listeners->gone);
+    TAILQ_INIT(&listeners->left);
+}
+
+static void abort_sessions(struct listener *listener)
+{
+    struct listener_part *part;
+    TAILQ_FOREACH (part, &listener->parts, link)
+        listener_context_abort(&part->context);
 }
 
 void listeners_abort(struct listeners *listeners)
@@ -394,32 +360,20 @@ void listeners_abort(struct listeners *listeners)
     struct listener *listener;
     loop_unpost(listeners->worker.loop, &listeners->backlog_task); /* nobody else comes in */
     TAILQ_FOREACH (listener, &listeners->list, link)
-        listener_context_abort(&listener->context);
+        abort_sessions(listener);
+    TAILQ_FOREACH (listener, &listeners->gone, link)
+        abort_sessions(listener);
 }
 
 void listeners_clear(struct listeners *listeners)
 {
-    struct listener *listener;
     assert(listeners->clients == 0);
-    while ((listener = TAILQ_FIRST(&listeners->list)) != NULL) {
-        TAILQ_REMOVE(&listeners->list, listener, link);
-        close_sockets(listener);
-        listener_context_clear(&listener->context);
-        free(listener);
-    }
+    listeners_free_all(listeners);
     repeats_clear(&listeners->repeats);
     loop_clear_timer(listeners->worker.loop, &listeners->retry);
     loop_unpost(listeners->worker.loop, &listeners->backlog_task);
     loop_unpost(listeners->worker.loop, &listeners->drained_task);
-}
-
-const struct listener_context *listeners_next(const struct listeners *listeners,
-                                              const struct listener_context *context)
-{
-    const struct listener *listener =
-        context == NULL ? TAILQ_FIRST(&listeners->list)
-                        : TAILQ_NEXT(container_of_const(context, struct listener, context), link);
-    return listener == NULL ? NULL : &listener->context;
+    loop_unpost(listeners->worker.loop, &listeners->sweep_task);
 }
 
 static const struct metric metrics[] = {

@@ -1,4 +1,9 @@
-/* Listening sockets: accept, back-off when descriptors run out, the limit of clients. */
+/* Listening sockets: accept, back-off when descriptors run out, the limit of clients.
+ *
+ * A listener is known by its name and protocol, and lives as long as it is configured or has
+ * sessions. What its sessions share is of one configuration, a listener_context: of the present
+ * one, which serves new clients, and of earlier ones, each to the end of its last session. What is
+ * counted, and what an operator wants, is the listener's. */
 #ifndef KAPROXY_LISTENER_H
 #define KAPROXY_LISTENER_H
 
@@ -33,8 +38,13 @@ struct listeners {
     /* After listeners_stop: the last session has ended. Called once, from the loop. */
     void (*drained)(struct listeners *listeners);
 
+    /* After listeners_commit: the last of the sockets that left is closed. NULL: nobody waits. */
+    void (*all_left)(struct listeners *listeners);
+
     unsigned clients;
+    bool started;       /* listeners_start was called */
     bool accepting;     /* the listening sockets are watched */
+    bool yielded;       /* listeners_yield was called, and listeners_resume not since */
     bool stopped;       /* listeners_stop was called */
     bool closed;        /* no socket is open any more */
     bool starved;       /* accept ran out of descriptors or memory, and has not caught up since */
@@ -43,16 +53,41 @@ struct listeners {
     struct task backlog_task; /* queued: takes clients from the backlog, without an event */
     struct task drained_task;
     struct listeners_stats stats;
-    TAILQ_HEAD(, listener) list;
+    struct task sweep_task;           /* posted: contexts may be without a use */
+    TAILQ_HEAD(, listener) list;      /* the configuration's, in its order */
+    TAILQ_HEAD(, listener) gone;      /* no longer configured, and with sessions */
+    TAILQ_HEAD(, listen_socket) left; /* not configured any more: their backlogs are taken */
 };
 
 void listeners_init(struct listeners *listeners);
 
-/* Binds and listens on all addresses of a listener; its pool and how TLS is spoken to its upstream
- * (NULL: not) are borrowed. 0, or -1; then it was logged, and what was
- * bound is closed again. */
-MUST_CHECK int listeners_add(struct listeners *listeners, const struct config_listener *config,
-                             struct pool *pool, struct tls_client *tls);
+/* What a configuration says of one listener; all is borrowed but for references that are taken. */
+struct listener_plan {
+    struct config *whole; /* that the config is of */
+    const struct config_listener *config;
+    struct pool *pool;
+    struct tls_client *tls;              /* how TLS is spoken to its upstream; NULL: not */
+    struct bound_socket *const *sockets; /* of its addresses, in order */
+};
+
+/* The change to another configuration, in two steps: the first one can fail, the other not. */
+struct listeners_change;
+
+/* Makes what there is not yet, and changes nothing. NULL with ENOMEM. */
+struct listeners_change *listeners_prepare(struct listeners *listeners,
+                                           const struct listener_plan *plans, size_t count);
+/* What the sessions of a plan's listener will share. */
+const struct listener_context *listeners_change_context(const struct listeners_change *change,
+                                                        size_t index);
+/* Nothing was changed, and will not be. NULL is harmless. */
+void listeners_drop(struct listeners *listeners, struct listeners_change *change);
+
+/* New clients are served by the new configuration from now on, with max_clients of it. Sockets that
+ * are in both stay as they are, with whoever waits there; those that are in none any more are
+ * closed, after those who wait there were taken. Sessions go on as they are; those of a listener
+ * that is another one now, or gone, are retired (listener_context_retire). Frees the change. */
+void listeners_commit(struct listeners *listeners, struct listeners_change *change,
+                      unsigned max_clients);
 
 /* Accepts from now on. 0, or -1 with errno. */
 MUST_CHECK int listeners_start(struct listeners *listeners);
@@ -60,6 +95,9 @@ MUST_CHECK int listeners_start(struct listeners *listeners);
 /* Takes those who wait in the backlog, as far as max_clients allows, for they have a connection as
  * far as they know, and closes the listening sockets, piece by piece; sessions go on. */
 void listeners_stop(struct listeners *listeners);
+
+/* Is each socket closed that a configuration does not have any more? */
+bool listeners_have_left(const struct listeners *listeners);
 
 /* The listeners in the order in which they were added; NULL: the first. NULL: there is none. */
 struct listener *listener_next(const struct listeners *listeners, const struct listener *after);
@@ -73,8 +111,29 @@ MUST_CHECK int listener_set_service(struct listener *listener, enum service serv
                                     const char **address);
 enum service listener_get_service(const struct listener *listener);
 
-/* What its sessions share. */
+/* What its sessions share that are accepted now. */
 struct listener_context *listener_get_context(struct listener *listener);
+
+/* The same of those accepted before as well, the oldest first: whatever comes behind this one;
+ * NULL: the first. NULL: there is none. */
+const struct listener_context *listener_next_context(const struct listener *listener,
+                                                     const struct listener_context *after);
+
+/* Those that there are go on; nobody is accepted, and who comes waits in the backlog, until
+ * listeners_resume. For a hand-over: the sockets listen also where an operator had them drained. 0,
+ * or -1 with errno. */
+MUST_CHECK int listeners_yield(struct listeners *listeners);
+
+/* What was yielded is ours again. */
+void listeners_resume(struct listeners *listeners);
+
+/* The end of a hand-over: another process serves the sockets, which are closed here, with nobody
+ * taken from their backlogs and no file removed. Sessions are retired. `drained` is called as after
+ * listeners_stop. */
+void listeners_leave(struct listeners *listeners);
+
+/* Sessions end as soon as they can: after listeners_leave, when time is nearly over. */
+void listeners_drain(struct listeners *listeners);
 
 /* Ends every session at once, and takes no one in any more. To be called after listeners_stop. */
 void listeners_abort(struct listeners *listeners);
@@ -82,8 +141,8 @@ void listeners_abort(struct listeners *listeners);
 /* Frees all; no session may be left. */
 void listeners_clear(struct listeners *listeners);
 
-/* The contexts of all listeners, one after the other, in the order in which they were added; NULL
- * stands before the first and behind the last one. */
+/* The present contexts of all listeners, one after the other, in the order in which they were
+ * added; NULL stands before the first and behind the last one. */
 const struct listener_context *listeners_next(const struct listeners *listeners,
                                               const struct listener_context *context);
 

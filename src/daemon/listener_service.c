@@ -1,4 +1,5 @@
-/* Listeners that are paused, or that accept nobody any more: they drain, or kaproxy stops. */
+/* Listeners that are paused, or that accept nobody any more: they drain, their addresses are not
+ * configured any more, kaproxy stops, or another process serves them. */
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
@@ -16,27 +17,31 @@
  * not listen, and stays bound. A unix socket that was shut down stays so; another one could be
  * bound in its place only with rights that the process may have given up: so whoever connects
  * there meets an end at once. */
-static void refuse(struct listen_socket *listen_socket)
+void listener_refuse(struct listen_socket *listen_socket)
 {
     bool is_unix = bound_socket_address(listen_socket->socket)->sa.ss_family == AF_UNIX;
-    listen_socket->shut =
-        !is_unix && shutdown(bound_socket_fd(listen_socket->socket), SHUT_RD) == 0;
+    listen_socket->shut = !is_unix && shutdown(listen_socket->fd, SHUT_RD) == 0;
     listen_socket->refuses = !listen_socket->shut;
 }
 
-/* 0, or -1 with errno. */
-static int listen_again(struct listen_socket *listen_socket)
+int listener_admit(struct listen_socket *listen_socket)
 {
-    if (listen_socket->shut && listen(bound_socket_fd(listen_socket->socket), INT_MAX) < 0)
+    if (listen_socket->shut && listen(listen_socket->fd, INT_MAX) < 0)
         return -1;
     listen_socket->shut = listen_socket->refuses = false;
     return 0;
 }
 
+/* It is not needed again: it is closed when its backlog was taken. */
+static bool is_to_close(const struct listen_socket *listen_socket)
+{
+    return listen_socket->left || listen_socket->all->stopped;
+}
+
 /* Whether a listener that accepts nobody any more is done with this one. */
 static bool is_done(const struct listen_socket *listen_socket)
 {
-    if (listen_socket->listener->all->stopped)
+    if (is_to_close(listen_socket))
         return listen_socket->socket == NULL;
     return listen_socket->shut || listen_socket->refuses;
 }
@@ -44,23 +49,22 @@ static bool is_done(const struct listen_socket *listen_socket)
 /* Ends a backlog, and says so where clients wait there whom nobody serves any more. */
 static void end_backlog(struct listen_socket *listen_socket, const char *why)
 {
-    struct pollfd pollfd = {.fd = bound_socket_fd(listen_socket->socket), .events = POLLIN};
+    struct pollfd pollfd = {.fd = listen_socket->fd, .events = POLLIN};
     if (why != NULL && poll(&pollfd, 1, 0) > 0)
         log_warning("listener %s: clients that wait at %s are cut off: %s",
-                    listen_socket->listener->context.config->name,
+                    listen_socket->part->listener->name,
                     bound_socket_address(listen_socket->socket)->text, why);
-    if (listen_socket->listener->all->stopped)
+    if (is_to_close(listen_socket))
         listener_close_socket(listen_socket);
     else
-        refuse(listen_socket);
+        listener_refuse(listen_socket);
 }
 
 /* Takes clients from the backlog of a socket that nobody watches any more, at most `most`, and is
  * done with it when that was all, or when there is an end to it. Returns how many came. */
 static int empty_backlog(struct listen_socket *listen_socket, int most)
 {
-    const struct listener *listener = listen_socket->listener;
-    struct listeners *listeners = listener->all;
+    struct listeners *listeners = listen_socket->all;
     int count = 0;
     switch (listen_socket->shut ? ACCEPT_NONE : listener_accept_some(listen_socket, most, &count)) {
     case ACCEPT_NONE:
@@ -73,7 +77,7 @@ static int empty_backlog(struct listen_socket *listen_socket, int most)
     case ACCEPT_NEXT:
         if (listeners->clients >= listeners->max_clients)
             end_backlog(listen_socket, "max_clients");
-        else if (loop_now(listeners->worker.loop) >= listener->emptying_since + BACKLOG_TIME)
+        else if (loop_now(listeners->worker.loop) >= listen_socket->emptied_from + BACKLOG_TIME)
             end_backlog(listen_socket, "they come without an end");
         break;
     }
@@ -83,15 +87,49 @@ static int empty_backlog(struct listen_socket *listen_socket, int most)
 /* A piece of that; *left: how many clients may come yet. True: all sockets are done. */
 static bool empty_backlogs(struct listener *listener, int *left)
 {
-    for (size_t i = 0; i < listener->count; i++) {
+    struct listen_socket *listen_socket;
+    TAILQ_FOREACH (listen_socket, &listener->sockets, link) {
         if (*left <= 0)
             return false;
-        if (!is_done(&listener->sockets[i]))
-            *left -= empty_backlog(&listener->sockets[i], *left);
-        if (!is_done(&listener->sockets[i]))
+        if (!is_done(listen_socket))
+            *left -= empty_backlog(listen_socket, *left);
+        if (!is_done(listen_socket))
             return false;
     }
     return true;
+}
+
+/* The same for those that are not configured any more, which are freed then. */
+static bool empty_left(struct listeners *listeners, int *left)
+{
+    struct listen_socket *listen_socket;
+    while ((listen_socket = TAILQ_FIRST(&listeners->left)) != NULL) {
+        if (*left <= 0)
+            return false;
+        *left -= empty_backlog(listen_socket, *left);
+        if (!is_done(listen_socket))
+            return false;
+        TAILQ_REMOVE(&listeners->left, listen_socket, link);
+        listen_socket->part->sockets--;
+        listener_free_socket(listen_socket);
+    }
+    return true;
+}
+
+static void drain_sessions(struct listener *listener)
+{
+    struct listener_part *part;
+    TAILQ_FOREACH (part, &listener->parts, link)
+        listener_context_drain(&part->context);
+}
+
+void listeners_drain(struct listeners *listeners)
+{
+    struct listener *listener;
+    TAILQ_FOREACH (listener, &listeners->list, link)
+        drain_sessions(listener);
+    TAILQ_FOREACH (listener, &listeners->gone, link)
+        drain_sessions(listener);
 }
 
 /* From here on nobody else comes: the sessions that there are end as soon as they can. */
@@ -101,21 +139,33 @@ static void end_emptying(struct listener *listener)
     listener->emptying = false;
     if (!listeners->stopped)
         listeners_watch_again(listeners);
-    listener_context_drain(&listener->context);
+    drain_sessions(listener);
 }
 
-void listeners_on_backlog(struct task *task)
+/* True: there is more to be done. */
+static bool empty_all(struct listeners *listeners)
 {
-    struct listeners *listeners = container_of(task, struct listeners, backlog_task);
     struct listener *listener;
     int left = LISTENER_BURST_MAX;
-    bool more = false;
+    bool had_left = !TAILQ_EMPTY(&listeners->left), more = false;
     TAILQ_FOREACH (listener, &listeners->list, link) {
         if (listener->emptying && empty_backlogs(listener, &left))
             end_emptying(listener);
         more |= listener->emptying;
     }
-    if (more) {
+    more |= !empty_left(listeners, &left);
+    if (had_left && TAILQ_EMPTY(&listeners->left)) {
+        loop_post(listeners->worker.loop, &listeners->sweep_task);
+        if (listeners->all_left != NULL)
+            listeners->all_left(listeners);
+    }
+    return more;
+}
+
+void listeners_on_backlog(struct task *task)
+{
+    struct listeners *listeners = container_of(task, struct listeners, backlog_task);
+    if (empty_all(listeners)) {
         loop_queue(listeners->worker.loop, &listeners->backlog_task);
     } else if (listeners->stopped) {
         listeners->closed = true;
@@ -123,14 +173,26 @@ void listeners_on_backlog(struct task *task)
     }
 }
 
+static void begin_socket(struct listen_socket *listen_socket)
+{
+    listener_unwatch(listen_socket);
+    listen_socket->emptied_from = loop_now(listen_socket->all->worker.loop);
+}
+
 static void begin_emptying(struct listener *listener)
 {
-    struct loop *loop = listener->all->worker.loop;
-    for (size_t i = 0; i < listener->count; i++)
-        listener_unwatch(&listener->sockets[i]);
+    struct listen_socket *listen_socket;
+    TAILQ_FOREACH (listen_socket, &listener->sockets, link)
+        begin_socket(listen_socket);
     listener->emptying = true;
-    listener->emptying_since = loop_now(loop);
-    loop_queue(loop, &listener->all->backlog_task);
+    loop_queue(listener->all->worker.loop, &listener->all->backlog_task);
+}
+
+void listener_leave_socket(struct listen_socket *listen_socket)
+{
+    begin_socket(listen_socket);
+    listen_socket->left = true;
+    loop_queue(listen_socket->all->worker.loop, &listen_socket->all->backlog_task);
 }
 
 void listeners_stop(struct listeners *listeners)
@@ -144,25 +206,108 @@ void listeners_stop(struct listeners *listeners)
     loop_queue(listeners->worker.loop, &listeners->backlog_task);
     TAILQ_FOREACH (listener, &listeners->list, link)
         begin_emptying(listener);
+    TAILQ_FOREACH (listener, &listeners->gone, link)
+        drain_sessions(listener);
 }
+
+/* Hand-over. */
+
+/* 0, or -1 with errno; then those that were shut before it are again. */
+static int admit_all(struct listener *listener)
+{
+    struct listen_socket *listen_socket;
+    TAILQ_FOREACH (listen_socket, &listener->sockets, link) {
+        if (listen_socket->shut && listen(listen_socket->fd, INT_MAX) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int listeners_yield(struct listeners *listeners)
+{
+    struct listener *listener;
+    TAILQ_FOREACH (listener, &listeners->list, link) {
+        if (admit_all(listener) < 0)
+            return -1;
+    }
+    listeners_stop_accepting(listeners);
+    loop_clear_timer(listeners->worker.loop, &listeners->retry);
+    listeners->yielded = true;
+    return 0;
+}
+
+/* What was yielded is ours again. */
+void listeners_resume(struct listeners *listeners)
+{
+    struct listener *listener;
+    struct listen_socket *listen_socket;
+    TAILQ_FOREACH (listener, &listeners->list, link) {
+        TAILQ_FOREACH (listen_socket, &listener->sockets, link) {
+            if (listen_socket->shut)
+                listener_refuse(listen_socket);
+        }
+    }
+    listeners->yielded = false;
+    listeners_accept_again(listeners);
+}
+
+static void give_sockets(struct listener *listener)
+{
+    struct listen_socket *listen_socket;
+    struct listener_part *part;
+    TAILQ_FOREACH (listen_socket, &listener->sockets, link) {
+        bound_socket_give_file(listen_socket->socket, true);
+        listener_close_socket(listen_socket);
+    }
+    listener->emptying = false;
+    TAILQ_FOREACH (part, &listener->parts, link)
+        listener_context_retire(&part->context);
+}
+
+void listeners_leave(struct listeners *listeners)
+{
+    struct listener *listener;
+    assert(listeners->yielded);
+    listeners->stopped = true;
+    TAILQ_FOREACH (listener, &listeners->list, link)
+        give_sockets(listener);
+    loop_queue(listeners->worker.loop, &listeners->backlog_task); /* of those that left before */
+}
+
+/* What an operator wants. */
 
 /* 0, or -1 with *address, where it cannot be listened again, and errno; then nothing changed. */
 static int accept_again(struct listener *listener, const char **address)
 {
-    for (size_t i = 0; i < listener->count; i++) {
-        if (listen_again(&listener->sockets[i]) == 0)
+    struct listen_socket *listen_socket, *again;
+    struct listener_part *part;
+    TAILQ_FOREACH (listen_socket, &listener->sockets, link) {
+        if (listener_admit(listen_socket) == 0)
             continue;
         int error = errno;
-        *address = bound_socket_address(listener->sockets[i].socket)->text;
-        while (i-- > 0)
-            refuse(&listener->sockets[i]);
+        *address = bound_socket_address(listen_socket->socket)->text;
+        for (again = TAILQ_FIRST(&listener->sockets); again != listen_socket;
+             again = TAILQ_NEXT(again, link))
+            listener_refuse(again);
         errno = error;
         return -1;
     }
     listener->emptying = false;
     listeners_watch_again(listener->all);
-    listener_context_undrain(&listener->context);
+    TAILQ_FOREACH (part, &listener->parts, link)
+        listener_context_undrain(&part->context);
     return 0;
+}
+
+static void set_paused(struct listener *listener, bool paused)
+{
+    struct listener_part *part;
+    TAILQ_FOREACH (part, &listener->parts, link) {
+        if (paused)
+            listener_context_pause(&part->context);
+        else
+            listener_context_resume(&part->context);
+    }
 }
 
 int listener_set_service(struct listener *listener, enum service service, const char **address)
@@ -174,10 +319,7 @@ int listener_set_service(struct listener *listener, enum service service, const 
         accept_again(listener, address) < 0)
         return -1;
     listener->service = service;
-    if (service == SERVICE_PAUSED)
-        listener_context_pause(&listener->context);
-    else
-        listener_context_resume(&listener->context);
+    set_paused(listener, service == SERVICE_PAUSED);
     if (service == SERVICE_DRAINING)
         begin_emptying(listener);
     return 0;
@@ -186,14 +328,4 @@ int listener_set_service(struct listener *listener, enum service service, const 
 enum service listener_get_service(const struct listener *listener)
 {
     return listener->service;
-}
-
-struct listener_context *listener_get_context(struct listener *listener)
-{
-    return &listener->context;
-}
-
-struct listener *listener_next(const struct listeners *listeners, const struct listener *after)
-{
-    return after == NULL ? TAILQ_FIRST(&listeners->list) : TAILQ_NEXT(after, link);
 }

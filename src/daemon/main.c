@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "daemon/control.h"
+#include "daemon/generation.h"
 #include "daemon/pid_file.h"
 #include "daemon/start.h"
 #include "daemon/worker.h"
@@ -141,12 +142,41 @@ static void block_once(void)
 #endif
 }
 
-static int serve(const struct config *config)
+/* NULL; then it was logged. */
+static struct generation *make_generation(struct config *config)
+{
+    struct config_errors findings;
+    config_errors_init(&findings);
+    struct generation *generation = generation_make(config_ref(config), NULL, NULL, &findings);
+    config_errors_log(&findings, config->file);
+    config_errors_clear(&findings);
+    return generation;
+}
+
+/* Signals end nothing from here on, so that no socket's file is left behind. */
+static int serve_generation(struct config *config, const struct user *user)
+{
+    int result = -1;
+    struct worker *worker = NULL;
+    struct control *control = control_new();
+    struct generation *generation = control == NULL ? NULL : make_generation(config);
+    if (generation == NULL)
+        goto out;
+    worker = worker_new(generation);
+    if (control_listen(control, generation) == 0 && worker != NULL && user_become(user) == 0 &&
+        start_log() == 0)
+        result = control_run(control, worker);
+out:
+    worker_free(worker); /* which reports what was not yet */
+    pid_file_remove(config->pid_file);
+    control_free(control);
+    return result;
+}
+
+static int serve(struct config *config)
 {
     int status = EXIT_FAILURE;
     struct start start = {.config = config};
-    struct control *control = NULL;
-    struct worker *worker = NULL;
     signal(SIGPIPE, SIG_IGN);
     keep_free_memory();
     if (log_open("stderr", config->log_level) < 0 || start_init(&start, config) < 0 ||
@@ -154,19 +184,10 @@ static int serve(const struct config *config)
         goto out;
     log_notice("kaproxy " PACKAGE_VERSION " starts with %s", config->file);
     start_warn(&start);
-    unsigned max_pipes, max_clients = start_share_descriptors(&start, &max_pipes);
-    if (max_clients > 0)
-        control = control_new();
-    if (control != NULL)
-        worker = worker_new(config, max_clients, max_pipes);
-    if (worker != NULL && control_listen(control, config) == 0 && user_become(&start.user) == 0 &&
-        start_log() == 0 && control_run(control, worker) == 0)
-        status = EXIT_SUCCESS;
-    worker_free(worker); /* which reports what was not yet */
-    pid_file_remove(config->pid_file);
-    control_free(control);
-    if (status == EXIT_SUCCESS)
+    if (serve_generation(config, &start.user) == 0) {
         log_notice("stopped");
+        status = EXIT_SUCCESS;
+    }
 out:
     log_close();
     start_clear(&start);

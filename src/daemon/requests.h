@@ -13,7 +13,7 @@ struct requests {
     struct listeners *listeners;
     struct pool **pools;
     size_t pool_count;
-    uint64_t generation; /* of the configuration that these are of */
+    uint64_t generation; /* of the configuration that all this is of */
 };
 
 /* Does it and sets its answer; logs both as a notice. */

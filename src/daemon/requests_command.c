@@ -154,7 +154,7 @@ static bool do_listener(const struct requests *requests, struct command *command
     result->listeners++;
     result->changed += was != service;
     if (service == SERVICE_DRAINING)
-        result->sessions += (unsigned)gauge_get(&context->stats.sessions);
+        result->sessions += (unsigned)gauge_get(&context->counters->stats.sessions);
     snprintf(result->name, sizeof(result->name), "listener %s", name);
     return true;
 }

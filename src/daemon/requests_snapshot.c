@@ -43,12 +43,12 @@ static void put_hosts(const struct requests *requests, struct snapshot *snapshot
     }
 }
 
-static void put_session(const struct listener_context *context, const struct session *session,
+static void put_session(const char *listener, const struct session *session,
                         struct snapshot_session *row)
 {
     struct session_view view;
     session_view(session, &view);
-    *row = (struct snapshot_session){.listener = context->config->name,
+    *row = (struct snapshot_session){.listener = listener,
                                      .state = view.state,
                                      .age = view.age,
                                      .quiet = view.quiet,
@@ -60,28 +60,43 @@ static void put_session(const struct listener_context *context, const struct ses
     snprintf(row->client, sizeof(row->client), "%s", view.client);
 }
 
-/* The oldest ones, `room` at most; *longest: how long the quietest of them has been quiet. */
-static size_t put_sessions(const struct listener_context *context, struct snapshot_session *rows,
-                           size_t room, usec_t *longest)
+/* The oldest ones, `room` at most, of whatever configuration they are; *longest: how long the
+ * quietest of them has been quiet. */
+static size_t put_sessions(const struct listener *listener, const char *name,
+                           struct snapshot_session *rows, size_t room, usec_t *longest)
 {
-    const struct session *session = NULL;
+    const struct listener_context *context = NULL;
     size_t n = 0;
-    while (n < room && (session = listener_context_next(context, session)) != NULL) {
-        put_session(context, session, &rows[n]);
-        if (*longest < rows[n].quiet)
-            *longest = rows[n].quiet;
-        n++;
+    while ((context = listener_next_context(listener, context)) != NULL) {
+        const struct session *session = NULL;
+        while (n < room && (session = listener_context_next(context, session)) != NULL) {
+            put_session(name, session, &rows[n]);
+            if (*longest < rows[n].quiet)
+                *longest = rows[n].quiet;
+            n++;
+        }
     }
     return n;
+}
+
+static usec_t oldest_session(const struct listener *listener)
+{
+    const struct listener_context *context = NULL;
+    usec_t oldest = 0;
+    while ((context = listener_next_context(listener, context)) != NULL) {
+        const struct session *session = listener_context_next(context, NULL);
+        if (session != NULL && session_age(session) > oldest)
+            oldest = session_age(session);
+    }
+    return oldest;
 }
 
 static void put_listener(const struct listener *listener, const struct listener_context *context,
                          struct snapshot_listener *row)
 {
-    const struct session *oldest = listener_context_next(context, NULL);
     *row = (struct snapshot_listener){.name = context->config->name,
                                       .service = listener_get_service(listener),
-                                      .oldest_session = oldest == NULL ? 0 : session_age(oldest)};
+                                      .oldest_session = oldest_session(listener)};
 }
 
 /* How many rows a listener may have: its share of those that are left, with `listeners` to come, it
@@ -92,13 +107,14 @@ static size_t share(size_t rows, size_t listeners, size_t others)
     return fair > spare ? fair : spare;
 }
 
-static void put_rows(struct snapshot *snapshot, const struct listener_context *context, size_t room,
+static void put_rows(struct snapshot *snapshot, const struct listener *listener,
+                     const struct listener_context *context, size_t room,
                      struct snapshot_listener *row)
 {
-    size_t n = put_sessions(context, snapshot->sessions + snapshot->session_count, room,
+    size_t n = put_sessions(listener, row->name, snapshot->sessions + snapshot->session_count, room,
                             &row->longest_quiet);
     snapshot->session_count += n;
-    snapshot->sessions_left_out += gauge_get(&context->stats.sessions) - n;
+    snapshot->sessions_left_out += gauge_get(&context->counters->stats.sessions) - n;
 }
 
 static void put_listeners(const struct requests *requests, struct snapshot *snapshot)
@@ -108,15 +124,15 @@ static void put_listeners(const struct requests *requests, struct snapshot *snap
     struct listener *listener = NULL;
     snapshot->listener_count = snapshot->session_count = snapshot->sessions_left_out = 0;
     for (; (each = listeners_next(requests->listeners, each)) != NULL; left++)
-        sessions += gauge_get(&each->stats.sessions);
+        sessions += gauge_get(&each->counters->stats.sessions);
     for (; (listener = listener_next(requests->listeners, listener)) != NULL; left--) {
         const struct listener_context *context = listener_get_context(listener);
         struct snapshot_listener row;
         put_listener(listener, context, &row);
-        sessions -= gauge_get(&context->stats.sessions);
+        sessions -= gauge_get(&context->counters->stats.sessions);
         if (snapshot->sessions != NULL)
-            put_rows(snapshot, context, share(rows - snapshot->session_count, left, sessions),
-                     &row);
+            put_rows(snapshot, listener, context,
+                     share(rows - snapshot->session_count, left, sessions), &row);
         if (snapshot->listener_count < room)
             snapshot->listeners[snapshot->listener_count++] = row;
     }

@@ -139,7 +139,6 @@ int supervision_start(struct supervision *supervision, struct event_base *base,
 {
     usec_t watchdog = notify_watchdog();
     supervision->worker = worker;
-    supervision->blocks = worker_metrics(worker, &supervision->block_count);
     if (!notify_is_heard())
         return 0;
     if (add_timer(base, &supervision->second, on_second, LOOK_EVERY, supervision) < 0)

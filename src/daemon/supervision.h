@@ -49,7 +49,7 @@ MUST_CHECK int supervision_start(struct supervision *supervision, struct event_b
  * rest is said too. */
 void supervision_ready(struct supervision *supervision);
 
-/* What the line is made of from now on; at first it is worker_metrics. Borrowed. */
+/* What the line is made of from now on; at first nothing. Borrowed. */
 void supervision_set_blocks(struct supervision *supervision, const struct metric_block *blocks,
                             size_t count);
 

@@ -1,4 +1,4 @@
-/* TLS clients of the configuration's upstreams, for one worker. */
+/* TLS clients of the configuration's upstreams. */
 #include "daemon/tls_clients.h"
 
 #include <errno.h>
@@ -6,17 +6,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "config/config_tls.h"
 
-static void log_mistake(const struct config_listener *listener, const struct tls_mistake *mistake)
+static void add_mistake(struct config_errors *findings, const struct config_listener *listener,
+                        const struct tls_mistake *mistake)
 {
     char text[CONFIG_TLS_TEXT_MAX];
-    log_error("listener %s: %s", listener->name, config_tls_format(listener, mistake, text));
+    config_errors_add(findings, listener->line, "listener %s: %s", listener->name,
+                      config_tls_format(listener, mistake, text));
 }
 
 /* One of the files that a digest is made of. */
-static void log_change(const struct config_listener *listener, const struct tls_options *options)
+static void add_change(struct config_errors *findings, const struct config_listener *listener,
+                       const struct tls_options *options)
 {
     const char *const files[] = {options->ca_file, options->cert_file, options->key_file};
     char names[CONFIG_TLS_TEXT_MAX] = "";
@@ -26,24 +28,26 @@ static void log_change(const struct config_listener *listener, const struct tls_
             n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s", n > 0 ? " or " : "",
                                   files[i]);
     }
-    log_error("listener %s: %s has changed since the configuration was read", listener->name,
-              names);
+    config_errors_add(findings, listener->line,
+                      "listener %s: %s has changed since the configuration was read",
+                      listener->name, names);
 }
 
 /* The client comes first and the digest after it, so that what the client has loaded is what the
- * digest says, if it says what it said before. NULL: that was logged. */
-static struct tls_client *make_client(const struct config_listener *listener)
+ * digest says, if it says what it said before. NULL with a finding. */
+static struct tls_client *make_client(const struct config_listener *listener,
+                                      struct config_errors *findings)
 {
     const struct tls_options options = config_tls_options(listener);
     unsigned char digest[TLS_DIGEST_SIZE];
     struct tls_mistake mistake;
     struct tls_client *client = tls_client_new(&options, &mistake);
     if (client == NULL || tls_digest(&options, digest, &mistake) < 0) {
-        log_mistake(listener, &mistake);
+        add_mistake(findings, listener, &mistake);
         goto err_client;
     }
     if (memcmp(digest, listener->upstream.tls_digest, sizeof(digest)) != 0) {
-        log_change(listener, &options);
+        add_change(findings, listener, &options);
         goto err_client;
     }
     return client;
@@ -53,13 +57,15 @@ err_client:
     return NULL;
 }
 
-int tls_clients_init(struct tls_clients *clients, const struct config *config)
+int tls_clients_init(struct tls_clients *clients, const struct config *config,
+                     const struct tls_clients *current, struct config_errors *findings)
 {
+    int result = 0;
     *clients = (struct tls_clients){
         .list = calloc(config->listener_count, sizeof(*clients->list)),
     };
     if (clients->list == NULL) {
-        log_error("cannot start: %s", strerror(errno));
+        config_errors_add(findings, 0, "%s", strerror(errno));
         return -1;
     }
     for (size_t i = 0; i < config->listener_count; i++) {
@@ -67,12 +73,14 @@ int tls_clients_init(struct tls_clients *clients, const struct config *config)
         const struct endpoint *endpoint = &listener->upstream;
         if (!endpoint_has_tls(endpoint) || tls_clients_find(clients, endpoint) != NULL)
             continue;
-        struct tls_client *client = make_client(listener);
+        struct tls_client *client = current == NULL ? NULL : tls_clients_find(current, endpoint);
+        client = client != NULL ? tls_client_ref(client) : make_client(listener, findings);
         if (client == NULL)
-            return -1;
-        clients->list[clients->count++] = (struct tls_clients_entry){endpoint, client};
+            result = -1;
+        else
+            clients->list[clients->count++] = (struct tls_clients_entry){endpoint, client};
     }
-    return 0;
+    return result;
 }
 
 void tls_clients_clear(struct tls_clients *clients)

@@ -1,6 +1,6 @@
-/* A worker's TLS clients: one for each of the upstreams of its listeners that differ, by value
- * (endpoint_compare). They belong to the worker's thread, and with them their sessions, which are
- * kept for resumption, and their counters; the configuration has neither. */
+/* The TLS clients of a configuration: one for each of the upstreams of its listeners that differ,
+ * by value (endpoint_compare). With the worker's thread are their sessions, which are kept for
+ * resumption, and their counters; the configuration has neither. */
 #ifndef KAPROXY_TLS_CLIENTS_H
 #define KAPROXY_TLS_CLIENTS_H
 
@@ -8,6 +8,7 @@
 
 #include "base/util.h"
 #include "config/config.h"
+#include "config/config_errors.h"
 #include "tls/tls.h"
 
 struct tls_clients {
@@ -18,12 +19,14 @@ struct tls_clients {
     size_t count;
 };
 
-/* Makes them, of the same files as the configuration was checked with. It is borrowed. 0; -1 when
- * they cannot be loaded any more, or when what they hold has changed since: then it was logged. In
+/* Makes them, of the same files as the configuration was checked with; those that are in `current`
+ * (NULL: none is), of a configuration before it, are the same here. The config is borrowed. 0; -1
+ * with findings when they cannot be loaded any more, or when what they hold has changed since. In
  * either case clear. */
-MUST_CHECK int tls_clients_init(struct tls_clients *clients, const struct config *config);
+MUST_CHECK int tls_clients_init(struct tls_clients *clients, const struct config *config,
+                                const struct tls_clients *current, struct config_errors *findings);
 
-/* None of their connections may be left. Harmless when all is zero. */
+/* Harmless when all is zero. */
 void tls_clients_clear(struct tls_clients *clients);
 
 /* How TLS is spoken to this upstream of the configuration; NULL: it is not. */

@@ -7,19 +7,17 @@
 #define KAPROXY_WORKER_H
 
 #include "admin/admin_ops.h"
+#include "admin/admin_view.h"
 #include "base/metric.h"
 #include "base/util.h"
-#include "config/config.h"
+#include "daemon/generation.h"
 #include "net/mailbox.h"
 
 struct worker;
 
-/* The number of its configuration, which is never another one. */
-#define WORKER_GENERATION 1
-
-/* Binds all listeners. NULL on failure; then it was logged. The config is borrowed; of clients
- * there are max_clients at most, whatever the config says, and of pipes for bulk data max_pipes. */
-struct worker *worker_new(const struct config *config, unsigned max_clients, unsigned max_pipes);
+/* Takes up the configuration of a start, which is borrowed until another one was installed. NULL on
+ * failure; then it was logged. */
+struct worker *worker_new(const struct generation *generation);
 
 /* Not while its thread runs. NULL is harmless. */
 void worker_free(struct worker *worker);
@@ -38,17 +36,34 @@ void worker_join(struct worker *worker);
  * The second time: ends at once. The signal's name is for the log, and is kept. */
 void worker_stop(struct worker *worker, const char *signal_name);
 
-/* Writes the counters to the log, and pings the worker. */
-void worker_log_stats(struct worker *worker);
-
 /* Asks whether the loop is alive, unless it has not answered yet. How late it is then is its lag,
  * a metric; for how long it has not answered, 0 if it has: unanswered. */
 void worker_ping(struct worker *worker);
 usec_t worker_unanswered(const struct worker *worker);
 
-/* All there is to see: the process's blocks, listeners, TLS clients, hosts, pools, each in the
- * order of the configuration. Any thread may read them as long as the worker is not freed. */
-const struct metric_block *worker_metrics(const struct worker *worker, size_t *count);
+/* What there is to see of a configuration: the process's blocks, listeners, TLS clients, hosts,
+ * pools, each in the order of the configuration. Any thread may read them until the view is
+ * released, whatever configurations come after it. */
+struct worker_view;
+const struct admin_view *worker_view_get(const struct worker_view *view);
+/* Of the start's; once. */
+struct worker_view *worker_first_view(struct worker *worker);
+/* It is not read any more. Each must be released before the worker is freed. */
+void worker_release_view(struct worker *worker, struct worker_view *view);
+
+/* Has another configuration take effect: all of it, or (ok is false) nothing. The struct and the
+ * generation are borrowed until `done` is called, and that is always, and never from inside; if it
+ * is in effect the generation is borrowed on, and the one before it is not any more, and the new
+ * view is the caller's to release. One at a time. */
+struct worker_install {
+    const struct generation *generation;
+    void (*done)(struct worker_install *install); /* may free it */
+
+    bool ok;
+    const char *error; /* why not; static, or of error_text */
+    struct worker_view *view;
+};
+void worker_install(struct worker *worker, struct worker_install *install);
 
 /* As in admin_ops.h: one of each at a time, which is borrowed until `done` is called, and that is
  * always, and never from inside. A command that comes too late is answered with 409, and a snapshot

@@ -17,8 +17,7 @@ static struct client *client_of(struct session *session)
 
 static struct batch_counters *listener_stats(struct client *client)
 {
-    struct batch_listener *listener = client->session.context->of_protocol;
-    return &listener->stats;
+    return (struct batch_counters *)client->session.context->counters->of_protocol;
 }
 
 int batch_listener_init(struct listener_context *context, size_t size)

@@ -19,14 +19,38 @@ static void on_drain(struct task *task)
         loop_queue(context->worker.loop, &context->drain_task);
 }
 
+struct listener_counters *listener_counters_new(const struct protocol *protocol)
+{
+    struct listener_counters *counters = calloc(1, sizeof(*counters) + protocol->counters_size);
+    if (counters != NULL)
+        counters->references = 1;
+    return counters;
+}
+
+struct listener_counters *listener_counters_ref(struct listener_counters *counters)
+{
+    counters->references++;
+    return counters;
+}
+
+void listener_counters_unref(struct listener_counters *counters)
+{
+    if (counters != NULL && --counters->references == 0)
+        free(counters);
+}
+
 int listener_context_init(struct listener_context *context)
 {
     const struct endpoint *upstream = &context->config->upstream;
+    context->counters = context->counters == NULL ? listener_counters_new(context->protocol)
+                                                  : listener_counters_ref(context->counters);
+    if (context->counters == NULL)
+        return -1;
     struct pool_host *host = pool_retain(context->pool, upstream, context->tls);
     if (host == NULL)
-        return -1;
+        goto err_counters;
     if (context->protocol->listener_init != NULL && context->protocol->listener_init(context) < 0)
-        return -1;
+        goto err_host;
     context->pool_host = host;
     context->unacked_timeout = pool_unacked_timeout(context->pool);
     endpoint_format(upstream, context->upstream);
@@ -36,6 +60,13 @@ int listener_context_init(struct listener_context *context)
     context->drain_task.run = on_drain;
     session_wait_init(context);
     return 0;
+
+err_host:
+    pool_unretain(host);
+err_counters:
+    listener_counters_unref(context->counters);
+    context->counters = NULL;
+    return -1;
 }
 
 void listener_context_clear(struct listener_context *context)
@@ -52,6 +83,9 @@ void listener_context_clear(struct listener_context *context)
     repeats_clear(&context->repeats);
     if (context->protocol->listener_free != NULL)
         context->protocol->listener_free(context);
+    listener_counters_unref(context->counters);
+    pool_unretain(context->pool_host);
+    context->counters = NULL;
     context->pool_host = NULL;
 }
 
@@ -119,10 +153,15 @@ static const struct metric metrics[] = {
 const struct metric_set listener_metrics = {
     .prefix = "listener_", .metrics = metrics, .count = ARRAY_LEN(metrics)};
 
+void listener_context_retire(struct listener_context *context)
+{
+    context->retiring = true;
+}
+
 void listener_context_drain(struct listener_context *context)
 {
     context->draining = true;
-    gauge_set(&context->stats.draining, 1);
+    gauge_set(&context->counters->stats.draining, 1);
     context->drain_next = TAILQ_FIRST(&context->sessions);
     loop_queue(context->worker.loop, &context->drain_task);
 }
@@ -130,7 +169,7 @@ void listener_context_drain(struct listener_context *context)
 void listener_context_undrain(struct listener_context *context)
 {
     context->draining = false;
-    gauge_set(&context->stats.draining, 0);
+    gauge_set(&context->counters->stats.draining, 0);
     context->drain_next = NULL;
     loop_unpost(context->worker.loop, &context->drain_task);
 }

@@ -79,8 +79,10 @@ struct protocol {
     /* Puts more fields into a line of the access log, SESSION_FIELDS_MAX bytes at most in either
      * format. NULL: none. */
     void (*log_fields)(struct session *session, struct log_line *line);
-    /* What it counts of a listener: context->of_protocol is the block. NULL: nothing. */
+    /* What it counts of a listener: a block of so many bytes, context->counters->of_protocol. NULL
+     * and 0: nothing. */
     const struct metric_set *metrics;
+    size_t counters_size;
     /* Frees what the protocol holds of a session. */
     void (*destroy)(struct session *session);
 };
@@ -138,7 +140,7 @@ void session_set_state(struct session *session, enum session_state to);
 /* The client is answered in the upstream's place. */
 static inline void session_count_local_reply(struct session *session)
 {
-    counter_add(&session->context->stats.local_replies, 1);
+    counter_add(&session->context->counters->stats.local_replies, 1);
 }
 
 /* Requests a connection of the pool; on_connection is called later, whatever happens. The state

@@ -3,6 +3,7 @@
 #define KAPROXY_SESSION_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
@@ -57,6 +58,19 @@ struct listener_stats {
 };
 extern const struct metric_set listener_metrics;
 
+/* All that is counted of a listener. Its contexts share it, each with a reference: a configuration
+ * that follows another one goes on counting. Of the worker's thread. */
+struct listener_counters {
+    unsigned references;
+    struct listener_stats stats;
+    max_align_t of_protocol[]; /* its protocol's block (struct protocol: metrics) */
+};
+/* One reference is the caller's. NULL with ENOMEM. */
+struct protocol;
+struct listener_counters *listener_counters_new(const struct protocol *protocol);
+struct listener_counters *listener_counters_ref(struct listener_counters *counters);
+void listener_counters_unref(struct listener_counters *counters); /* NULL is harmless */
+
 /* What a worker has for all of its sessions; borrowed. */
 struct session_worker {
     struct loop *loop;
@@ -82,6 +96,7 @@ struct listener_context {
     struct pool_host *pool_host;       /* the upstream's, retained */
     usec_t unacked_timeout;            /* the pool's */
     bool draining;                     /* sessions end as soon as they can */
+    bool retiring;                     /* responses tell clients to connect again; none is cut */
     bool is_paused;                    /* by the operator: no session asks the pool */
     bool queues;                       /* so it is, or those that waited for its end have not yet */
     struct session_list sessions;      /* oldest first */
@@ -93,8 +108,8 @@ struct listener_context {
     unsigned paused_count;
     struct timer pause_timer; /* no later than the end of the first one's time */
     struct task resume_task;
-    struct repeats repeats; /* of what is logged about its sessions */
-    struct listener_stats stats;
+    struct repeats repeats;             /* of what is logged about its sessions */
+    struct listener_counters *counters; /* NULL before listener_context_init: its own */
 
     /* The protocol's, made by its listener_init. */
     void *of_protocol;
@@ -114,6 +129,10 @@ MUST_CHECK int session_start(struct listener_context *context, int fd, const uni
  * those that are left go on, and sessions to come are as ever. */
 void listener_context_drain(struct listener_context *context);
 void listener_context_undrain(struct listener_context *context);
+
+/* Others serve new clients from now on: those that there are go on, but where a protocol can tell a
+ * client to connect again (http: Connection: close) its next response does. */
+void listener_context_retire(struct listener_context *context);
 
 /* No session is granted a connection from now on: those that want one wait, in order, within their
  * time and max_waiting, and go on to the pool after the resume, behind those of other listeners

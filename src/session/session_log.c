@@ -215,7 +215,7 @@ usec_t session_end_wait(struct session *session)
 
 void session_log(struct session *session, enum session_end end)
 {
-    struct listener_stats *stats = &session->context->stats;
+    struct listener_stats *stats = &session->context->counters->stats;
     struct access *access = &session->access;
     if (!access->open)
         return;

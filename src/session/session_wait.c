@@ -130,7 +130,7 @@ void listener_context_pause(struct listener_context *context)
     if (context->is_paused)
         return;
     context->is_paused = context->queues = true;
-    gauge_set(&context->stats.paused, 1);
+    gauge_set(&context->counters->stats.paused, 1);
     loop_unpost(context->worker.loop, &context->resume_task);
     take_waiting(context);
     if (!start_timer(context))
@@ -157,7 +157,7 @@ void listener_context_resume(struct listener_context *context)
     if (!context->is_paused)
         return;
     context->is_paused = false;
-    gauge_set(&context->stats.paused, 0);
+    gauge_set(&context->counters->stats.paused, 0);
     loop_queue(context->worker.loop, &context->resume_task);
 }
 

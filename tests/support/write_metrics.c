@@ -45,15 +45,20 @@ static int write_worker(const char *file, bool openmetrics)
 {
     int result = -1;
     struct config *config = config_load(file, stderr);
-    struct worker *worker = config == NULL ? NULL : worker_new(config, 100, 10);
+    struct config_errors findings;
+    config_errors_init(&findings);
+    struct generation *generation =
+        config == NULL ? NULL : generation_make(config, NULL, NULL, &findings);
+    struct worker *worker = generation == NULL ? NULL : worker_new(generation);
     if (worker != NULL) {
         const struct admin_ops ops = {.started_at = 0};
-        struct admin_view view = {.config = config};
-        view.blocks = worker_metrics(worker, &view.block_count);
-        result = write_out(&ops, &view, openmetrics);
+        struct worker_view *view = worker_first_view(worker);
+        result = write_out(&ops, worker_view_get(view), openmetrics);
+        worker_release_view(worker, view);
     }
     worker_free(worker);
-    config_unref(config);
+    generation_free(generation);
+    config_errors_clear(&findings);
     return result;
 }
 

@@ -73,7 +73,7 @@ static void test_a_day_has_one_warning(void **state)
     struct loop *loop = loop_new();
     assert_non_null(loop);
     assert_int_equal(log_open("log", LOG_LEVEL_NOTICE), 0);
-    assert_int_equal(tls_clients_init(&clients, config), 0);
+    assert_int_equal(tls_clients_init(&clients, config, NULL, NULL), 0);
     assert_int_equal(certificates_start(&certificates, loop, config, &clients), 0);
     assert_int_equal(lines("warning: certificate ends soon: listener=a,b tls_cert_file=ending.pem "
                            "subject=\"CN=ending\" ends="),

@@ -16,6 +16,7 @@
 
 #include "config-build.h"
 #include "daemon/control.h"
+#include "support/generations.h"
 #include "support/ini_text.h"
 #include "support/manager.h"
 #include "support/sockets.h"
@@ -72,8 +73,10 @@ static struct world start(struct fixture *f)
     open_messages(f->file, LOG_LEVEL_NOTICE);
     world.control = control_new();
     assert_non_null(world.control);
-    world.worker = worker_new(world.config, 10, 0);
+    struct generation *generation = generation_of(world.config, 10);
+    world.worker = worker_new(generation);
     assert_non_null(world.worker);
+    assert_int_equal(control_listen(world.control, generation), 0);
     assert_int_equal(log_start(), 0);
     return world;
 }

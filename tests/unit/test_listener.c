@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "support/generations.h"
 #include "support/session_world.h"
 #include "support/shortage.h"
 #include "support/sockets.h"
@@ -45,13 +46,12 @@ static int setup(void **state)
     snprintf(listen, sizeof(listen), "unix:%s unix:%s", f->paths[0], f->paths[1]);
     world_configure(f->world, "tcp", listen, "reuse=quiet\n");
     f->listeners.worker.loop = f->world->loop;
-    f->listeners.max_clients = 1;
     f->listeners.worker.scratch = f->world->scratch;
     f->listeners.worker.compose = f->world->compose;
     f->listeners.worker.pipes = &f->world->pipes;
     f->listeners.drained = on_drained;
     listeners_init(&f->listeners);
-    assert_int_equal(listeners_add(&f->listeners, f->world->listener, f->world->pool, NULL), 0);
+    generation_listen_first(&f->listeners, f->world->config, f->world->pool, 1);
     *state = f;
     return 0;
 }

@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "support/generations.h"
 #include "support/session_world.h"
 #include "support/shortage.h"
 
@@ -77,13 +78,12 @@ static int setup(void **state)
              f->addresses[UNIX].un.sun_path);
     world_configure(f->world, "tcp", listen, "reuse=quiet\n");
     f->listeners.worker.loop = f->world->loop;
-    f->listeners.max_clients = 20;
     f->listeners.worker.scratch = f->world->scratch;
     f->listeners.worker.compose = f->world->compose;
     f->listeners.worker.pipes = &f->world->pipes;
     f->listeners.drained = on_drained;
     listeners_init(&f->listeners);
-    assert_int_equal(listeners_add(&f->listeners, f->world->listener, f->world->pool, NULL), 0);
+    generation_listen_first(&f->listeners, f->world->config, f->world->pool, 20);
     assert_int_equal(listeners_start(&f->listeners), 0);
     f->listener = listener_next(&f->listeners, NULL);
     *state = f;

@@ -125,7 +125,7 @@ static void assert_ended(struct fixture *f, enum session_end end)
     assert_false(world_receive(f->world, f->client, text, sizeof(text)));
     assert_string_equal(text, "");
     assert_int_equal(f->ended, 1);
-    assert_int_equal(counter_get(&f->context.stats.ends[end]), 1);
+    assert_int_equal(counter_get(&f->context.counters->stats.ends[end]), 1);
     assert_true(TAILQ_EMPTY(&f->context.sessions));
     pool_get_stats(f->world->pool, &stats);
     assert_int_equal(stats.busy, 0);
@@ -143,7 +143,7 @@ static void test_no_memory(void **state)
     assert_int_equal(start(f, fd), -1);
     assert_int_equal(errno, ENOMEM);
     assert_true(TAILQ_EMPTY(&f->context.sessions));
-    assert_int_equal(counter_get(&f->context.stats.accepted), 0);
+    assert_int_equal(counter_get(&f->context.counters->stats.accepted), 0);
     world_iterate(f->world);
     assert_int_equal(f->ended, 0);
     assert_int_equal(recv(fd, &byte, 1, 0), 1); /* it is the caller's still */
@@ -250,7 +250,7 @@ static void test_opaque_client_cannot_be_watched_later(void **state)
     shutdown(f->client, SHUT_WR);
     while (f->ended == 0)
         loop_iterate(f->world->loop, USEC_PER_MSEC);
-    assert_int_equal(counter_get(&f->context.stats.ends[SESSION_COMPLETE]), 1);
+    assert_int_equal(counter_get(&f->context.counters->stats.ends[SESSION_COMPLETE]), 1);
     f->ended = 0;
     shortage_of_epoll_ctl(1);
     start_client(f, "x");
@@ -270,7 +270,7 @@ static void test_http_pool_refuses(void **state)
     assert_non_null(strstr(text, "\r\nRetry-After: "));
     assert_non_null(strstr(text, "\nallocate: "));
     assert_non_null(strstr(text, strerror(ESHUTDOWN)));
-    assert_int_equal(counter_get(&f->context.stats.ends[SESSION_ALLOC_FAILED]), 1);
+    assert_int_equal(counter_get(&f->context.counters->stats.ends[SESSION_ALLOC_FAILED]), 1);
     assert_int_equal(f->ended, 0);
     shutdown(f->client, SHUT_WR);
     world_iterate(f->world);
@@ -341,7 +341,7 @@ static void test_http_stop_meets_an_unread_request(void **state)
     prepare(f, "http", "");
     start_client(f, GET);
     answer(await_request(f), "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-    while (counter_get(&f->context.stats.ends[SESSION_COMPLETE]) == 0)
+    while (counter_get(&f->context.counters->stats.ends[SESSION_COMPLETE]) == 0)
         loop_iterate(f->world->loop, USEC_PER_MSEC);
     while (recv(f->client, text, sizeof(text), MSG_DONTWAIT) > 0)
         continue;
@@ -378,9 +378,10 @@ static void test_http_header_does_not_fit(void **state)
     assert_true(world_receive(f->world, f->client, text, sizeof(text)));
     assert_non_null(strstr(text, "HTTP/1.1 431 Request Header Fields Too Large\r\n"));
     assert_non_null(strstr(text, "too large to pass on"));
-    assert_int_equal(counter_get(&f->context.stats.ends[SESSION_BAD_REQUEST]), 1);
-    const struct http_listener *listener = f->context.of_protocol;
-    assert_int_equal(counter_get(&listener->responses[4]), 1);
+    assert_int_equal(counter_get(&f->context.counters->stats.ends[SESSION_BAD_REQUEST]), 1);
+    const struct http_counters *counters =
+        (const struct http_counters *)f->context.counters->of_protocol;
+    assert_int_equal(counter_get(&counters->responses[4]), 1);
 }
 
 #define SESSION_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)

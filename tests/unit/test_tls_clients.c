@@ -18,6 +18,7 @@
 #include "support/tls_world.h"
 
 static struct world world;
+static struct config_errors findings;
 
 /* Fills the folder that is the current one during all tests. */
 static int set_up(void **state)
@@ -37,31 +38,35 @@ static int tear_down(void **state)
 
 static int write_files(void **state)
 {
-    static const char *const files[] = {"trusted.pem", "good.pem", "good.key", "log"};
+    static const char *const files[] = {"trusted.pem", "good.pem", "good.key"};
     (void)state;
+    config_errors_init(&findings);
     for (size_t i = 0; i < ARRAY_LEN(files); i++)
         unlink(files[i]);
     identity_write_certificate(&world.ca, "trusted.pem");
     identity_write_certificate(&world.good, "good.pem");
     identity_write_key(&world.good, "good.key", NULL);
-    return log_open("log", LOG_LEVEL_NOTICE);
+    return 0;
 }
 
-static int close_log(void **state)
+static int clear_findings(void **state)
 {
     (void)state;
-    return log_open("stderr", LOG_LEVEL_ERROR);
+    config_errors_clear(&findings);
+    return 0;
 }
 
-static void assert_logged(const char *text)
+/* The only one. */
+static void assert_found(const char *expected)
 {
-    char line[4096] = "";
-    FILE *file = fopen("log", "re");
-    assert_non_null(file);
-    assert_non_null(fgets(line, sizeof(line), file));
-    assert_non_null(strstr(line, text));
-    assert_null(fgets(line, sizeof(line), file));
-    fclose(file);
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
+    config_errors_write(&findings, "ini", out);
+    fclose(out);
+    assert_string_equal(text, expected);
+    free(text);
 }
 
 #define LISTENER_B "[listener b]\nlisten=127.0.0.1:81\nupstream=https://x\n"
@@ -76,7 +81,7 @@ static void test_shared(void **state)
     struct config *config = ini_load("[pool p]\n" HTTPS_LISTENER "pool=p\n" LISTENER_B LISTENER_C
                                      "tls_min_version=1.3\n" LISTENER_D);
     const struct config_listener *listeners = config->listeners;
-    assert_int_equal(tls_clients_init(&clients, config), 0);
+    assert_int_equal(tls_clients_init(&clients, config, NULL, &findings), 0);
     assert_int_equal(clients.count, 2);
     struct endpoint endpoint = listeners[1].upstream;
     struct tls_client *client = tls_clients_find(&clients, &endpoint);
@@ -88,7 +93,7 @@ static void test_shared(void **state)
     endpoint.port++;
     assert_null(tls_clients_find(&clients, &endpoint));
     /* Another worker's. */
-    assert_int_equal(tls_clients_init(&others, config), 0);
+    assert_int_equal(tls_clients_init(&others, config, NULL, &findings), 0);
     assert_non_null(tls_clients_find(&others, &listeners[0].upstream));
     assert_ptr_not_equal(tls_clients_find(&others, &listeners[0].upstream), client);
     tls_clients_clear(&others);
@@ -103,7 +108,7 @@ static void test_without_tls(void **state)
     struct tls_clients clients;
     (void)state;
     struct config *config = ini_load(LISTENER);
-    assert_int_equal(tls_clients_init(&clients, config), 0);
+    assert_int_equal(tls_clients_init(&clients, config, NULL, &findings), 0);
     assert_int_equal(clients.count, 0);
     assert_null(tls_clients_find(&clients, &config->listeners[0].upstream));
     tls_clients_clear(&clients);
@@ -122,7 +127,7 @@ static void test_configuration_stays(void **state)
     struct config whole = *config;
     char *text = ini_print(config);
     memcpy(&before, config->listeners, sizeof(before));
-    assert_int_equal(tls_clients_init(&clients, config), 0);
+    assert_int_equal(tls_clients_init(&clients, config, NULL, &findings), 0);
     SSL_CTX *context = tls_peer_context(&world.good, NULL);
     pair_make(&pair, tls_clients_find(&clients, &config->listeners[0].upstream), context);
     assert_int_equal(pair_handshake(&pair), TLS_DONE);
@@ -146,8 +151,8 @@ static void test_file_has_changed(void **state)
     (void)state;
     struct config *config = ini_load(HTTPS_LISTENER LISTENER_B "tls_ca_file=trusted.pem\n");
     identity_write_certificate(&world.good, "trusted.pem"); /* behind the other one */
-    assert_int_equal(tls_clients_init(&clients, config), -1);
-    assert_logged("error: listener b: trusted.pem has changed since the configuration was read\n");
+    assert_int_equal(tls_clients_init(&clients, config, NULL, &findings), -1);
+    assert_found("ini:4: listener b: trusted.pem has changed since the configuration was read\n");
     tls_clients_clear(&clients);
     config_unref(config);
 }
@@ -159,9 +164,9 @@ static void test_one_of_the_files_has_changed(void **state)
     struct config *config =
         ini_load(HTTPS_LISTENER "tls_cert_file=good.pem\ntls_key_file=good.key\n");
     identity_write_certificate(&world.ca, "good.pem"); /* one more, above it */
-    assert_int_equal(tls_clients_init(&clients, config), -1);
-    assert_logged("error: listener a: good.pem or good.key has changed since the configuration was "
-                  "read\n");
+    assert_int_equal(tls_clients_init(&clients, config, NULL, &findings), -1);
+    assert_found("ini:1: listener a: good.pem or good.key has changed since the configuration was "
+                 "read\n");
     tls_clients_clear(&clients);
     config_unref(config);
 }
@@ -172,21 +177,42 @@ static void test_file_is_gone(void **state)
     (void)state;
     struct config *config = ini_load(HTTPS_LISTENER LISTENER_B "tls_ca_file=trusted.pem\n");
     unlink("trusted.pem");
-    assert_int_equal(tls_clients_init(&clients, config), -1);
-    assert_logged("error: listener b: tls_ca_file: trusted.pem: No such file or directory\n");
+    assert_int_equal(tls_clients_init(&clients, config, NULL, &findings), -1);
+    assert_found("ini:4: listener b: tls_ca_file: trusted.pem: No such file or directory\n");
     tls_clients_clear(&clients);
     config_unref(config);
+}
+
+/* What the configuration before it has as well is the same in both. */
+static void test_after_another(void **state)
+{
+    struct tls_clients clients, next;
+    (void)state;
+    struct config *config = ini_load(HTTPS_LISTENER LISTENER_B "tls_ca_file=trusted.pem\n");
+    assert_int_equal(tls_clients_init(&clients, config, NULL, &findings), 0);
+    identity_write_certificate(&world.good, "trusted.pem"); /* behind the other one */
+    struct config *after = ini_load(HTTPS_LISTENER LISTENER_B "tls_ca_file=trusted.pem\n");
+    assert_int_equal(tls_clients_init(&next, after, &clients, &findings), 0);
+    assert_ptr_equal(next.list[0].client, clients.list[0].client);
+    assert_ptr_not_equal(next.list[1].client, clients.list[1].client);
+    tls_clients_clear(&clients);
+    assert_int_equal(counter_get(&tls_client_stats(next.list[0].client)->handshakes[0]), 0);
+    tls_clients_clear(&next);
+    config_unref(config);
+    config_unref(after);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_shared, write_files, close_log),
-        cmocka_unit_test_setup_teardown(test_without_tls, write_files, close_log),
-        cmocka_unit_test_setup_teardown(test_configuration_stays, write_files, close_log),
-        cmocka_unit_test_setup_teardown(test_file_has_changed, write_files, close_log),
-        cmocka_unit_test_setup_teardown(test_one_of_the_files_has_changed, write_files, close_log),
-        cmocka_unit_test_setup_teardown(test_file_is_gone, write_files, close_log),
+        cmocka_unit_test_setup_teardown(test_shared, write_files, clear_findings),
+        cmocka_unit_test_setup_teardown(test_without_tls, write_files, clear_findings),
+        cmocka_unit_test_setup_teardown(test_configuration_stays, write_files, clear_findings),
+        cmocka_unit_test_setup_teardown(test_file_has_changed, write_files, clear_findings),
+        cmocka_unit_test_setup_teardown(test_one_of_the_files_has_changed, write_files,
+                                        clear_findings),
+        cmocka_unit_test_setup_teardown(test_file_is_gone, write_files, clear_findings),
+        cmocka_unit_test_setup_teardown(test_after_another, write_files, clear_findings),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

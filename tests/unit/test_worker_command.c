@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "daemon/worker.h"
+#include "support/generations.h"
 #include "support/ini_text.h"
 #include "support/sockets.h"
 
@@ -23,6 +24,7 @@ struct world {
     int upstream;
     char endpoint[64]; /* the upstream's */
     struct config *config;
+    struct generation *generation;
     struct worker *worker;
     struct mailbox mailbox;
     struct message ended;
@@ -79,7 +81,8 @@ static struct world *start(void **state)
     world->config = ini_load(text);
     open_messages(world->f->file, LOG_LEVEL_NOTICE);
     assert_int_equal(mailbox_init(&world->mailbox), 0);
-    world->worker = worker_new(world->config, 10, 0);
+    world->generation = generation_of(world->config, 10);
+    world->worker = worker_new(world->generation);
     assert_non_null(world->worker);
     assert_int_equal(log_start(), 0);
     assert_int_equal(worker_start(world->worker, &world->mailbox, &world->ended), 0);
@@ -103,6 +106,7 @@ static const char *end(struct world *world)
     await(world, &world->has_ended);
     worker_join(world->worker);
     worker_free(world->worker);
+    generation_free(world->generation);
     mailbox_clear(&world->mailbox);
     config_unref(world->config);
     log_close();
@@ -342,6 +346,7 @@ static void test_too_late(void **state)
     assert_int_equal(world->request.snapshot.taken_at, 0);
     assert_int_equal(world->request.snapshot.host_count, 0);
     worker_free(world->worker);
+    generation_free(world->generation);
     mailbox_clear(&world->mailbox);
     config_unref(world->config);
     log_close();

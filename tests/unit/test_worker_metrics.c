@@ -8,9 +8,12 @@
 #include "daemon/worker.h"
 #include "pool/pool_types.h"
 #include "session/session.h"
+#include "support/generations.h"
 #include "support/ini_text.h"
 
 static struct config *config;
+static struct generation *generation;
+static struct worker_view *view;
 
 static struct worker *make(struct fixture *f)
 {
@@ -23,14 +26,18 @@ static struct worker *make(struct fixture *f)
              f->other, f->other, f->other);
     config = ini_load(text);
     open_messages(f->file, LOG_LEVEL_NOTICE);
-    struct worker *worker = worker_new(config, 10, 0);
+    generation = generation_of(config, 10);
+    struct worker *worker = worker_new(generation);
     assert_non_null(worker);
+    view = worker_first_view(worker);
     return worker;
 }
 
 static const char *end(struct worker *worker, struct fixture *f)
 {
+    worker_release_view(worker, view);
     worker_free(worker);
+    generation_free(generation);
     config_unref(config);
     log_close();
     return content(f, f->file);
@@ -51,7 +58,8 @@ static void test_one_block_for_one_thing(void **state)
     struct worker *worker = make(*state);
     size_t count, hosts = 0, listeners = 0;
     unsigned last = 0;
-    const struct metric_block *blocks = worker_metrics(worker, &count);
+    const struct metric_block *blocks = worker_view_get(view)->blocks;
+    count = worker_view_get(view)->block_count;
     for (size_t i = 0; i < count; i++) {
         assert_true(rank(&blocks[i]) >= last);
         last = rank(&blocks[i]);
@@ -70,7 +78,9 @@ static void test_lines_come_without_the_loop(void **state)
 {
     struct worker *worker = make(*state);
     assert_int_equal(worker_unanswered(worker), 0);
-    worker_log_stats(worker);
+    const struct admin_view *admin = worker_view_get(view);
+    metric_log(admin->blocks, admin->block_count);
+    worker_ping(worker);
     while (worker_unanswered(worker) == 0) /* within a microsecond */
         continue;
     const char *text = end(worker, *state);

@@ -131,14 +131,14 @@ static const struct metric metrics[] = {
      .log = "retries",
      .help = "Requests that were sent again on another connection",
      .type = METRIC_COUNTER,
-     .offset = offsetof(struct http_listener, retries),
+     .offset = offsetof(struct http_counters, retries),
      .count = 1},
     {.name = "responses",
      .help = "Responses to clients, local replies too, by class of status",
      .type = METRIC_COUNTER,
-     .offset = offsetof(struct http_listener, responses),
+     .offset = offsetof(struct http_counters, responses),
      .label = "class",
-     .count = ARRAY_LEN(((struct http_listener *)0)->responses),
+     .count = ARRAY_LEN(((struct http_counters *)0)->responses),
      .value = class_name,
      .log = "answers_"},
 };
@@ -163,4 +163,5 @@ const struct protocol http_protocol = {
     .log_fields = http_log_fields,
     .destroy = http_destroy,
     .metrics = &http_metrics,
+    .counters_size = sizeof(struct http_counters),
 };

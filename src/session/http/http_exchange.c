@@ -96,7 +96,7 @@ static bool is_idempotent(const struct exchange *exchange)
 
 static void sent_again(struct client *client)
 {
-    counter_add(&http_listener_of(http_of_client(client))->retries, 1);
+    counter_add(&http_counters_of(http_of_client(client))->retries, 1);
 }
 
 static void ended(struct client *client)

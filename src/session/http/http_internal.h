@@ -47,6 +47,10 @@ struct http_listener {
     char authority[ENDPOINT_TEXT_MAX];
     struct http_exchange *free_exchanges; /* to be used again */
     unsigned free_exchange_count;
+};
+
+/* What is counted of them: a metric block. */
+struct http_counters {
     struct counter retries;      /* requests that were sent again */
     struct counter responses[6]; /* by the status' first digit; 0: beyond 599 */
 };
@@ -77,6 +81,11 @@ static inline struct http_listener *http_listener_of(const struct http_session *
     return http->client.session.context->of_protocol;
 }
 
+static inline struct http_counters *http_counters_of(const struct http_session *http)
+{
+    return (struct http_counters *)http->client.session.context->counters->of_protocol;
+}
+
 /* May a client hold the connection for as long as it likes after this request? */
 static inline bool http_may_hold(const struct http1_head *request)
 {
@@ -88,7 +97,7 @@ static inline void http_count_response(struct http_session *http)
 {
     unsigned status = http_exchange_of(http)->status;
     if (status != 0)
-        counter_add(&http_listener_of(http)->responses[status < 600 ? status / 100 : 0], 1);
+        counter_add(&http_counters_of(http)->responses[status < 600 ? status / 100 : 0], 1);
 }
 
 /* http.c; what struct exchange_protocol says, also below */

@@ -119,7 +119,7 @@ static bool client_persists(const struct http_session *http)
            exchange->down_framing != HTTP1_UNTIL_CLOSE &&
            (!http->client.client_ended || buffer_length(&http->client.in) > 0) &&
            (!http->client.affinity || exchange->response.persistent) &&
-           !http->client.session.context->draining;
+           !http->client.session.context->draining && !http->client.session.context->retiring;
 }
 
 static bool is_tunnel(const struct http1_head *head)

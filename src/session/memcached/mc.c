@@ -103,5 +103,6 @@ const struct protocol mc_protocol = {
     .waits_for_client = exchange_waits_for_client,
     .log_fields = batch_log_fields,
     .metrics = &batch_metrics,
+    .counters_size = sizeof(struct batch_counters),
     .destroy = destroy,
 };

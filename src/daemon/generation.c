@@ -1,0 +1,290 @@
+/* Opens, adopts and shares what a configuration needs of the system. */
+#include "daemon/generation.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/start.h"
+
+/* What one address of a configuration is for. */
+struct place {
+    const struct config_address *address;
+    const struct config_socket *socket;
+    const char *whose, *name;    /* for messages: "listener ", "shop" */
+    const char *descriptor_name; /* that systemd may give its socket */
+};
+
+static size_t count_addresses(const struct config *config)
+{
+    size_t count = config->admin.addresses.count;
+    for (size_t i = 0; i < config->listener_count; i++)
+        count += config->listeners[i].addresses.count;
+    return count;
+}
+
+static struct place place_at(const struct config *config, size_t index)
+{
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const struct config_listener *listener = &config->listeners[i];
+        if (index < listener->addresses.count)
+            return (struct place){.address = &listener->addresses.list[index],
+                                  .socket = &listener->socket,
+                                  .whose = "listener ",
+                                  .name = listener->name,
+                                  .descriptor_name = listener->name};
+        index -= listener->addresses.count;
+    }
+    return (struct place){.address = &config->admin.addresses.list[index],
+                          .socket = &config->admin.socket,
+                          .whose = "[admin]",
+                          .name = "",
+                          .descriptor_name = INHERITED_ADMIN};
+}
+
+static PRINTF(3, 4) void add_finding(struct config_errors *findings, const struct place *place,
+                                     const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    config_errors_add(findings, place->address->line, "%s%s: %s", place->whose, place->name, text);
+}
+
+static bool is_same_file(const struct config_socket *a, const struct config_socket *b)
+{
+    return a->file.mode == b->file.mode && strcmp(a->user, b->user) == 0 &&
+           strcmp(a->group, b->group) == 0;
+}
+
+/* 0, or -1 with a finding. */
+static int set_file(const struct bound_socket *socket, const struct place *place,
+                    const struct config_socket *before, struct config_errors *findings)
+{
+    const char *error;
+    if (place->address->address.sa.ss_family != AF_UNIX || is_same_file(place->socket, before) ||
+        bound_socket_set_file(socket, &place->socket->file, &error) == 0)
+        return 0;
+    add_finding(findings, place, "cannot change who may connect to %s: %s",
+                place->address->address.text, error);
+    return -1;
+}
+
+/* The index of a socket of `current` that is open on this address, or the count: there is none. */
+static size_t find_open(const struct generation *current, const struct listen_address *address)
+{
+    size_t i = 0;
+    while (i < current->socket_count &&
+           !listen_address_equals(bound_socket_address(current->sockets[i]), address))
+        i++;
+    return i;
+}
+
+/* One that leaves no room for this address, though it is another one; NULL: there is none. It is
+ * not in the new configuration, which has no addresses that exclude each other. */
+static const struct listen_address *find_overlapping(const struct generation *current,
+                                                     const struct listen_address *address)
+{
+    for (size_t i = 0; i < current->socket_count; i++) {
+        const struct listen_address *open = bound_socket_address(current->sockets[i]);
+        if (listen_address_overlaps(open, address))
+            return open;
+    }
+    return NULL;
+}
+
+/* NULL with a finding. */
+static struct bound_socket *open_socket(const struct place *place, const struct generation *current,
+                                        struct config_errors *findings)
+{
+    const struct listen_address *address = &place->address->address;
+    const struct listen_address *open = current == NULL ? NULL : find_overlapping(current, address);
+    const char *error;
+    if (open != NULL) {
+        add_finding(findings, place,
+                    "cannot listen on %s beside %s, which is open until this configuration is in "
+                    "effect: that needs a restart",
+                    address->text, open->text);
+        return NULL;
+    }
+    struct bound_socket *socket = bound_socket_open(address, &place->socket->file, &error);
+    if (socket == NULL)
+        add_finding(findings, place, "cannot listen on %s: %s%s", address->text, error,
+                    current != NULL && strcmp(error, strerror(EACCES)) == 0
+                        ? ": kaproxy, which runs already, does not have the right; a restart may"
+                        : "");
+    return socket;
+}
+
+/* What is sought for each address, in this order: one that is open already, one that was passed to
+ * us for this address, one that was passed for this name, a new one. */
+struct search {
+    struct generation *generation;
+    const struct generation *current; /* NULL: there is none */
+    struct inherited *inherited;      /* the same */
+    struct config_errors *findings;
+    bool failed; /* for any of them nothing is found, and there is a finding */
+};
+
+enum found { FOUND, FOUND_NOTHING, FOUND_UNFIT };
+typedef enum found seek(const struct search *search, const struct place *place,
+                        struct bound_socket **socket);
+
+static enum found seek_open(const struct search *search, const struct place *place,
+                            struct bound_socket **socket)
+{
+    const struct generation *current = search->current;
+    size_t i = current == NULL ? 0 : find_open(current, &place->address->address);
+    if (current == NULL || i == current->socket_count)
+        return FOUND_NOTHING;
+    const struct place before = place_at(current->config, i);
+    if (set_file(current->sockets[i], place, before.socket, search->findings) < 0)
+        return FOUND_UNFIT;
+    *socket = bound_socket_ref(current->sockets[i]);
+    return FOUND;
+}
+
+static enum found adopt(const struct search *search, const struct place *place, const char *name,
+                        struct bound_socket **socket)
+{
+    const struct listen_address *address = &place->address->address;
+    bool is_ours;
+    const char *error;
+    int fd = inherited_find(search->inherited, address, name, &is_ours);
+    if (fd < 0)
+        return FOUND_NOTHING;
+    *socket = bound_socket_adopt(fd, address, is_ours, &error);
+    if (*socket != NULL)
+        return FOUND;
+    close(fd);
+    add_finding(search->findings, place, "cannot use the socket that was passed for %s: %s",
+                address->text, error);
+    return FOUND_UNFIT;
+}
+
+static enum found seek_passed(const struct search *search, const struct place *place,
+                              struct bound_socket **socket)
+{
+    return adopt(search, place, NULL, socket);
+}
+
+static enum found seek_named(const struct search *search, const struct place *place,
+                             struct bound_socket **socket)
+{
+    return adopt(search, place, place->descriptor_name, socket);
+}
+
+static enum found seek_new(const struct search *search, const struct place *place,
+                           struct bound_socket **socket)
+{
+    *socket = open_socket(place, search->current, search->findings);
+    return *socket == NULL ? FOUND_UNFIT : FOUND;
+}
+
+/* One of these ways, for all that have nothing yet; `unfit`: of these there is no hope. */
+static void seek_all(struct search *search, seek *way, bool *unfit)
+{
+    struct generation *generation = search->generation;
+    for (size_t i = 0; i < generation->socket_count; i++) {
+        const struct place place = place_at(generation->config, i);
+        if (generation->sockets[i] == NULL && !unfit[i])
+            unfit[i] = way(search, &place, &generation->sockets[i]) == FOUND_UNFIT;
+        search->failed |= unfit[i];
+    }
+}
+
+/* All mistakes are found, and not the first one alone. 0, or -1 with findings. */
+static int find_sockets(struct search *search)
+{
+    static seek *const ways[] = {seek_open, seek_passed, seek_named, seek_new};
+    struct generation *generation = search->generation;
+    const struct config *config = generation->config;
+    size_t count = count_addresses(config);
+    bool *unfit = calloc(count, sizeof(*unfit));
+    generation->admin_at = count - config->admin.addresses.count;
+    generation->sockets = calloc(count, sizeof(struct bound_socket *));
+    if (unfit == NULL || generation->sockets == NULL) {
+        config_errors_add(search->findings, 0, "%s", strerror(errno));
+        free(unfit);
+        return -1;
+    }
+    generation->socket_count = count;
+    for (size_t i = 0; i < ARRAY_LEN(ways); i++)
+        seek_all(search, ways[i], unfit);
+    free(unfit);
+    return search->failed ? -1 : 0;
+}
+
+struct generation *generation_make(struct config *config, const struct generation *current,
+                                   struct inherited *inherited, struct config_errors *findings)
+{
+    struct generation *generation = calloc(1, sizeof(*generation));
+    if (generation == NULL) {
+        config_errors_add(findings, 0, "%s", strerror(errno));
+        config_unref(config);
+        return NULL;
+    }
+    generation->config = config;
+    generation->number = current == NULL ? 1 : current->number + 1;
+    struct search search = {
+        .generation = generation, .current = current, .inherited = inherited, .findings = findings};
+    struct start start = {.config = config, .findings = findings};
+    int result = find_sockets(&search);
+    if (tls_clients_init(&generation->tls_clients, config,
+                         current == NULL ? NULL : &current->tls_clients, findings) < 0)
+        result = -1;
+    generation->max_clients = start_share_descriptors(&start, &generation->max_pipes);
+    if (result == 0 && generation->max_clients > 0)
+        return generation;
+    generation_undo(generation, current);
+    return NULL;
+}
+
+struct generation *generation_load(const char *file, const struct generation *current,
+                                   struct inherited *inherited, FILE *errors)
+{
+    struct config_errors findings;
+    struct config *config = config_load(file, errors);
+    if (config == NULL)
+        return NULL;
+    config_errors_init(&findings);
+    struct generation *generation = generation_make(config, current, inherited, &findings);
+    config_errors_write(&findings, file, errors);
+    config_errors_clear(&findings);
+    return generation;
+}
+
+void generation_free(struct generation *generation)
+{
+    if (generation == NULL)
+        return;
+    for (size_t i = 0; i < generation->socket_count; i++)
+        bound_socket_unref(generation->sockets[i]);
+    free(generation->sockets);
+    tls_clients_clear(&generation->tls_clients);
+    config_unref(generation->config);
+    free(generation);
+}
+
+void generation_undo(struct generation *generation, const struct generation *current)
+{
+    for (size_t i = 0; current != NULL && i < generation->socket_count; i++) {
+        if (generation->sockets[i] == NULL)
+            continue;
+        size_t was_at = find_open(current, bound_socket_address(generation->sockets[i]));
+        struct config_errors nobody_reads;
+        if (was_at == current->socket_count)
+            continue;
+        const struct place now = place_at(current->config, was_at);
+        const struct place then = place_at(generation->config, i);
+        config_errors_init(&nobody_reads);
+        (void)!set_file(generation->sockets[i], &now, then.socket, &nobody_reads);
+        config_errors_clear(&nobody_reads);
+    }
+    generation_free(generation);
+}

@@ -1,0 +1,130 @@
+/* What the files of the worker share; for them alone.
+ *
+ *   worker.c             its thread, and what it is asked
+ *   worker_generation.c  takes up a configuration: pools, listeners, resolver
+ *   worker_view.c        what there is to see of it */
+#ifndef KAPROXY_WORKER_INTERNAL_H
+#define KAPROXY_WORKER_INTERNAL_H
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+#include "daemon/certificates.h"
+#include "daemon/listener.h"
+#include "daemon/requests.h"
+#include "daemon/worker.h"
+#include "http1/http1_compose.h"
+#include "net/loop.h"
+#include "net/pipes.h"
+#include "net/resolver.h"
+#include "pool/pool.h"
+#include "tls/keyed_digest.h"
+
+/* What one read takes at most. Each read that takes less makes the kernel send acknowledgements and
+ * wake processes more often, which is what bulk data costs most; what is much larger drops out of
+ * the processor's cache. */
+#define SCRATCH_SIZE (256 * 1024)
+
+/* An order to stop. */
+struct stop {
+    struct message message;
+    const char *signal_name; /* NULL: none came yet */
+};
+
+/* A request on its way: the control thread's, but from when it is posted until it is answered. */
+struct request {
+    struct message asked, answered;
+    bool done; /* by the worker's thread */
+};
+
+/* A pool by its name, of whatever configuration: it goes when it is used by none, nor by a view,
+ * and has no connections any more. */
+struct worker_pool {
+    struct worker *worker;
+    char *name;
+    struct pool *pool;
+    unsigned uses;
+    bool retired;
+    TAILQ_ENTRY(worker_pool) link;
+};
+
+/* What a view holds of one listener. */
+struct held_listener {
+    const struct config_listener *config;
+    const struct protocol *protocol;
+    struct listener_counters *counters;
+    struct pool_host *host;
+    struct tls_client *tls; /* NULL: none */
+    char upstream[ENDPOINT_TEXT_MAX];
+};
+
+struct worker_view {
+    struct worker *worker;
+    struct admin_view admin;
+    struct message released; /* on its way back */
+    struct config *config;   /* a reference */
+    struct held_listener *listeners;
+    size_t listener_count;
+    struct worker_pool **pools;
+    size_t pool_count;
+    struct metric_block *blocks;
+};
+
+struct worker {
+    struct config *config; /* a reference */
+    uint64_t generation;   /* its number */
+    struct loop *loop;
+    struct resolver *resolver;
+    struct config *resolver_config; /* whose key `resolver` it borrows: a reference */
+    TAILQ_HEAD(, worker_pool) all_pools;
+    struct worker_pool **pools; /* of the config, in order */
+    struct pool **pool_list;    /* the same */
+    struct listeners listeners;
+    struct pipes pipes;
+    struct certificates certificates;
+    struct keyed_digest *digest;
+    struct timer deadline; /* shutdown_timeout */
+    /* The control thread's. */
+    pthread_t thread;
+    bool running; /* there is that thread */
+    sem_t go;     /* it may begin */
+    struct mailbox *control;
+    struct message *ended;
+    struct stop soft, hard;
+    struct message ping;
+    _Atomic usec_t pinged_at; /* when, as long as the loop has not answered; else 0 */
+    struct loop_stats {
+        struct gauge lag; /* in microseconds */
+    } loop_stats;
+    struct request command_request, snapshot_request, install_request;
+    struct command *command;           /* NULL: none is on its way */
+    struct snapshot_request *snapshot; /* the same */
+    struct worker_install *install;    /* the same */
+    struct worker_view *view;          /* of the start, until it was taken */
+    _Atomic enum admin_life life;      /* the worker's thread changes it */
+    char scratch[SCRATCH_SIZE];
+    char compose[HTTP1_COMPOSE_MAX];
+};
+
+/* worker_generation.c */
+
+/* Takes up a configuration, before the worker runs or on its thread. NULL with errno: nothing has
+ * changed. */
+struct worker_view *worker_take_up(struct worker *worker, const struct generation *generation);
+void worker_free_pools(struct worker *worker);
+const char *worker_pool_name(const struct config_pool *pool);
+/* No view or configuration uses it any more. */
+void worker_pool_unuse(struct worker_pool *pool);
+
+/* worker_view.c */
+
+/* Of what is prepared, and not yet in effect. NULL with ENOMEM. */
+struct worker_view *worker_view_new(struct worker *worker, const struct generation *generation,
+                                    struct worker_pool *const *pools,
+                                    const struct listeners_change *change);
+/* On the worker's thread, or when there is none. NULL is harmless. */
+void worker_view_free(struct worker_view *view);
+
+#endif

@@ -1,0 +1,180 @@
+/* What there is to see of a configuration: its metric blocks, and a hold on all that they are in.
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "daemon/worker_internal.h"
+#include "session/protocol.h"
+
+#define PROCESS_BLOCKS     5
+#define BLOCKS_OF_LISTENER 4 /* its own, its protocol's, its host's, its TLS client's */
+
+static const struct metric loop_metric[] = {
+    {.name = "lag",
+     .help = "How late the loop that carries clients answered the last ping",
+     .type = METRIC_GAUGE,
+     .unit = METRIC_SECONDS,
+     .offset = offsetof(struct loop_stats, lag),
+     .count = 1,
+     .log = "loop_lag_us"},
+};
+static const struct metric_set loop_metrics = {
+    .prefix = "loop_", .metrics = loop_metric, .count = ARRAY_LEN(loop_metric)};
+
+static void add_block(struct worker_view *view, const struct metric_set *set, const void *block,
+                      struct metric_labels labels)
+{
+    view->blocks[view->admin.block_count++] =
+        (struct metric_block){.set = set, .block = block, .labels = labels};
+}
+
+/* Once, whoever has it in common. */
+static void add_block_once(struct worker_view *view, const struct metric_set *set,
+                           const void *block, struct metric_labels labels)
+{
+    size_t i = 0;
+    while (i < view->admin.block_count && view->blocks[i].block != block)
+        i++;
+    if (i == view->admin.block_count)
+        add_block(view, set, block, labels);
+}
+
+static void add_process_blocks(struct worker_view *view)
+{
+    const struct worker *worker = view->worker;
+    const struct metric_labels none = {.listener = NULL};
+    add_block(view, &listeners_metrics, &worker->listeners.stats, none);
+    add_block(view, &pipes_metrics, &worker->pipes.stats, none);
+    add_block(view, &resolver_metrics, resolver_stats(worker->resolver), none);
+    add_block(view, &loop_metrics, &worker->loop_stats, none);
+    add_block(view, &log_metrics, &log_stats, none);
+}
+
+static void add_listener_blocks(struct worker_view *view, const struct held_listener *held)
+{
+    const struct metric_labels labels = {.listener = held->config->name};
+    add_block(view, &listener_metrics, &held->counters->stats, labels);
+    if (held->protocol->metrics != NULL)
+        add_block(view, held->protocol->metrics, held->counters->of_protocol, labels);
+}
+
+static void add_tls_block(struct worker_view *view, const struct held_listener *held)
+{
+    const struct metric_labels labels = {.upstream = held->upstream, .tls = held->config->name};
+    if (held->tls != NULL)
+        add_block_once(view, &tls_metrics, tls_client_stats(held->tls), labels);
+}
+
+/* Does a listener speak to the same upstream, in the same pool, with other TLS settings? */
+static bool has_double(const struct worker_view *view, const struct held_listener *held)
+{
+    for (size_t i = 0; i < view->listener_count; i++) {
+        const struct held_listener *other = &view->listeners[i];
+        if (other->config->pool == held->config->pool && other->host != held->host &&
+            strcmp(other->upstream, held->upstream) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void add_host_block(struct worker_view *view, const struct held_listener *held)
+{
+    const struct config_pool *pool = &view->config->pools[held->config->pool];
+    struct metric_labels labels = {.pool = worker_pool_name(pool), .upstream = held->upstream};
+    if (has_double(view, held))
+        labels.tls = held->config->name;
+    add_block_once(view, &host_metrics, pool_host_stats(held->host), labels);
+}
+
+static void add_blocks(struct worker_view *view)
+{
+    const struct config *config = view->config;
+    add_process_blocks(view);
+    for (size_t i = 0; i < view->listener_count; i++)
+        add_listener_blocks(view, &view->listeners[i]);
+    for (size_t i = 0; i < view->listener_count; i++)
+        add_tls_block(view, &view->listeners[i]);
+    for (size_t i = 0; i < view->listener_count; i++)
+        add_host_block(view, &view->listeners[i]);
+    for (size_t i = 0; i < view->pool_count; i++)
+        add_block(view, &limits_metrics, pool_limits_stats(view->pools[i]->pool),
+                  (struct metric_labels){.pool = worker_pool_name(&config->pools[i])});
+}
+
+/* 0, or -1 with ENOMEM. */
+static int hold(struct held_listener *held, const struct listener_context *context)
+{
+    held->host = pool_retain(context->pool, &context->config->upstream, context->tls);
+    if (held->host == NULL)
+        return -1;
+    held->config = context->config;
+    held->protocol = context->protocol;
+    held->counters = listener_counters_ref(context->counters);
+    held->tls = context->tls == NULL ? NULL : tls_client_ref(context->tls);
+    snprintf(held->upstream, sizeof(held->upstream), "%s", context->upstream);
+    return 0;
+}
+
+struct worker_view *worker_view_new(struct worker *worker, const struct generation *generation,
+                                    struct worker_pool *const *pools,
+                                    const struct listeners_change *change)
+{
+    const struct config *config = generation->config;
+    struct worker_view *view = calloc(1, sizeof(*view));
+    if (view == NULL)
+        return NULL;
+    view->worker = worker;
+    view->config = config_ref(generation->config);
+    view->listeners = calloc(config->listener_count, sizeof(*view->listeners));
+    view->pools = calloc(config->pool_count, sizeof(struct worker_pool *));
+    view->blocks =
+        calloc(PROCESS_BLOCKS + config->pool_count + config->listener_count * BLOCKS_OF_LISTENER,
+               sizeof(*view->blocks));
+    if (view->listeners == NULL || view->pools == NULL || view->blocks == NULL)
+        goto err;
+    for (; view->listener_count < config->listener_count; view->listener_count++) {
+        if (hold(&view->listeners[view->listener_count],
+                 listeners_change_context(change, view->listener_count)) < 0)
+            goto err;
+    }
+    for (; view->pool_count < config->pool_count; view->pool_count++) {
+        view->pools[view->pool_count] = pools[view->pool_count];
+        pools[view->pool_count]->uses++;
+    }
+    view->admin = (struct admin_view){
+        .config = config, .blocks = view->blocks, .generation = generation->number};
+    add_blocks(view);
+    return view;
+
+err:
+    worker_view_free(view);
+    errno = ENOMEM;
+    return NULL;
+}
+
+void worker_view_free(struct worker_view *view)
+{
+    if (view == NULL)
+        return;
+    for (size_t i = 0; i < view->listener_count; i++) {
+        pool_unretain(view->listeners[i].host);
+        listener_counters_unref(view->listeners[i].counters);
+        tls_client_unref(view->listeners[i].tls);
+    }
+    for (size_t i = 0; i < view->pool_count; i++)
+        worker_pool_unuse(view->pools[i]);
+    free(view->listeners);
+    free(view->pools);
+    free(view->blocks);
+    config_unref(view->config);
+    free(view);
+}
+
+const struct admin_view *worker_view_get(const struct worker_view *view)
+{
+    return &view->admin;
+}

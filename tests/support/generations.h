@@ -1,0 +1,23 @@
+/* Configurations made ready for listeners and workers. A failed step fails the test. */
+#ifndef SUPPORT_GENERATIONS_H
+#define SUPPORT_GENERATIONS_H
+
+#include "daemon/generation.h"
+#include "daemon/listener.h"
+
+/* What a start makes of a configuration, of which the caller keeps its reference; the limit of
+ * clients is the given one. */
+struct generation *generation_of(struct config *config, unsigned max_clients);
+
+/* The same for a reload. */
+struct generation *generation_after(const struct generation *current, struct config *config);
+
+/* Has listeners take up a configuration all of whose listeners are of one pool, without TLS. */
+void generation_listen(struct listeners *listeners, const struct generation *generation,
+                       struct pool *pool);
+
+/* The first one that these listeners have. */
+void generation_listen_first(struct listeners *listeners, struct config *config, struct pool *pool,
+                             unsigned max_clients);
+
+#endif
