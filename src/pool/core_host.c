@@ -55,7 +55,8 @@ int core_host_add(struct pool_core *core, struct core_host *host)
         return -1;
     }
     host->core = core;
-    host->places = host->held_places = UINT_MAX;
+    host->places = core->new_places;
+    host->held_places = UINT_MAX;
     core_host_set_limits(host);
     core_host_set_service(host, core->service);
     host->retry.kind = DUE_RETRY;

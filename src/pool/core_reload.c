@@ -109,6 +109,11 @@ void pool_core_set_places(struct core_host *host, unsigned places)
     set_places(host);
 }
 
+void pool_core_set_new_places(struct pool_core *core, unsigned places)
+{
+    core->new_places = places;
+}
+
 void pool_core_set_held_places(struct core_host *host, unsigned places)
 {
     host->core->relaxed |= places < host->held_places;
@@ -119,6 +124,7 @@ void pool_core_set_held_places(struct core_host *host, unsigned places)
 struct pool_places pool_core_view_places(const struct core_host *host)
 {
     return (struct pool_places){.open = core_host_open(host),
+                                .idle = host->count[CONN_IDLE],
                                 .queued = host->waiting - host->have_dial,
                                 .held = core_host_tunnels(host)};
 }

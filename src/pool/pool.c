@@ -72,7 +72,7 @@ struct pool_host *pool_retain(struct pool *pool, const struct endpoint *endpoint
     struct pool_host *host = pool_io_get_host(pool, endpoint);
     if (host == NULL)
         return NULL;
-    assert(host->retained == 0 || (host->tls == NULL) == (tls == NULL));
+    assert(host->retained == 0 || host->tls != NULL || tls == NULL);
     if (host->tls == NULL && tls != NULL)
         host->tls = tls_client_ref(tls);
     host->retained++;

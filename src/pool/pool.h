@@ -87,8 +87,9 @@ void pool_set_limits(struct pool *pool, const struct pool_limits *limits);
 
 /* The host of an endpoint, which from now on stays, for callers that allocate from it again and
  * again, and how TLS is spoken to it; NULL where it is not. The host keeps the first client that it
- * is given, and refers to it while it lives: others of the same endpoint are as good. An endpoint
- * that has TLS must be retained before anything else is asked of it. NULL with ENOMEM.
+ * is given, and refers to it while it lives: others of the same endpoint are as good, and so is
+ * NULL then. An endpoint that has TLS must be retained before anything else is asked of it. NULL
+ * with ENOMEM.
  *
  * unretain is the opposite, as often as it was retained: after the last time the host goes as soon
  * as nothing is left of it. The same holds for all that was read of it. */
@@ -112,6 +113,8 @@ void pool_revive(struct pool *pool);
  * more are open, or held, than that, as if the limit were that low [55]. UINT_MAX: no share. */
 void pool_set_places(struct pool_host *host, unsigned places);
 void pool_set_held_places(struct pool_host *host, unsigned places);
+/* The places of hosts that come later. */
+void pool_set_new_places(struct pool *pool, unsigned places);
 
 void pool_view_places(const struct pool_host *host, struct pool_places *view);
 

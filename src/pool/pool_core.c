@@ -2,6 +2,7 @@
 #include "pool/pool_core.h"
 
 #include <errno.h>
+#include <limits.h>
 
 #include "pool/core_internal.h"
 
@@ -9,6 +10,7 @@ void pool_core_init(struct pool_core *core, const struct pool_limits *limits, ui
 {
     *core = (struct pool_core){.random = random, .next_time = CORE_NEVER};
     core->limits = core_effective_limits(limits);
+    core->new_places = UINT_MAX;
     TAILQ_INIT(&core->hosts);
     TAILQ_INIT(&core->idle);
     TAILQ_INIT(&core->wanting);

@@ -225,6 +225,7 @@ struct pool_core {
     struct pool_limits limits; /* those in effect, defaults included */
     enum pool_phase phase;
     enum service service; /* of hosts to come */
+    unsigned new_places;  /* of hosts to come */
     bool over;            /* more is open than max_open, since that was lowered [49] */
     bool retired;         /* no host is wanted [54] */
     bool relaxed;         /* max_connecting or max_tunnels was lowered: there may be more */
@@ -323,8 +324,9 @@ void pool_core_set_greeting(struct core_host *host, bool sends);
 
 /* As pool_set_wanted in pool.h. */
 void pool_core_set_wanted(struct core_host *host, bool wanted);
-/* As pool_set_places and pool_set_held_places. */
+/* As pool_set_places, pool_set_new_places and pool_set_held_places. */
 void pool_core_set_places(struct core_host *host, unsigned places);
+void pool_core_set_new_places(struct pool_core *core, unsigned places);
 void pool_core_set_held_places(struct core_host *host, unsigned places);
 struct pool_places pool_core_view_places(const struct core_host *host);
 

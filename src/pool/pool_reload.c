@@ -75,6 +75,11 @@ void pool_set_held_places(struct pool_host *host, unsigned places)
     pool_io_run(host->pool);
 }
 
+void pool_set_new_places(struct pool *pool, unsigned places)
+{
+    pool_core_set_new_places(&pool->core, places);
+}
+
 void pool_view_places(const struct pool_host *host, struct pool_places *view)
 {
     *view = pool_core_view_places(&host->core);

@@ -179,6 +179,7 @@ struct pool_stats {
 /* What a host takes of its limits now. */
 struct pool_places {
     unsigned open;   /* under max_per_host: connecting, busy, idle, or being closed */
+    unsigned idle;   /* of these */
     unsigned queued; /* allocations that wait, and no dial is under way for them */
     unsigned held;   /* under max_tunnels, reserved ones included */
 };
