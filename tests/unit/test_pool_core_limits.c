@@ -131,18 +131,20 @@ static void dials_go_on(void **state)
 static void no_place_comes_of_what_is_too_much(void **state)
 {
     struct core_fixture *f = *state;
-    core_fixture_open(f, &(struct pool_limits){.max_per_host = 2, .max_waiting = 1});
-    core_fixture_lease(f, &f->a, 0);
-    core_fixture_lease(f, &f->a, 1);
-    core_fixture_ask(&f->a, &f->requests[2]);
+    core_fixture_open(f, &(struct pool_limits){.max_per_host = 3, .max_waiting = 1});
+    for (unsigned i = 0; i < 3; i++)
+        core_fixture_lease(f, &f->a, i);
+    core_fixture_ask(&f->a, &f->requests[3]);
     set_limits(f, &(struct pool_limits){.max_per_host = 1, .max_waiting = 1});
     assert_null(pool_core_release(&f->requests[0], POOL_PEEK_QUIET, NOW));
-    core_fixture_ask(&f->a, &f->requests[3]);
+    assert_null(pool_core_release(&f->requests[1], POOL_PEEK_QUIET, NOW));
+    core_fixture_ask(&f->a, &f->requests[0]);
     claim_closed(f, 0, DISCARD_MAX_PER_HOST);
+    claim_closed(f, 1, DISCARD_MAX_PER_HOST);
     struct pool_action action = core_fixture_next(f);
     assert_int_equal(action.kind, POOL_FAIL);
-    assert_ptr_equal(action.request, &f->requests[3]);
-    assert_int_equal(f->requests[3].failure, CORE_REQUEST_TOO_MANY);
+    assert_ptr_equal(action.request, &f->requests[0]);
+    assert_int_equal(f->requests[0].failure, CORE_REQUEST_TOO_MANY);
 }
 
 /* [49] What is held stays so, and what is reserved may be. */

@@ -129,6 +129,26 @@ static void on_gone(struct pool *pool, void *arg)
     gone++;
 }
 
+/* [54] It goes with its last host, which goes with its last lease. */
+static void retired_pool_goes(void **state)
+{
+    struct fixture *f = *state;
+    fixture_pool(f, NULL);
+    struct pool *second = fixture_pool(f, NULL);
+    struct ask *asked = ask_prepare(f, &f->a);
+    asked->pool = second;
+    ask_start(asked);
+    ask_wait(asked);
+    gone = 0;
+    pool_retire(second, on_gone, f);
+    fixture_iterate(f);
+    assert_int_equal(gone, 0);
+    ask_release(asked);
+    assert_int_equal(gone, 0);
+    fixture_iterate(f);
+    assert_int_equal(gone, 1);
+}
+
 /* [54] The pool may be freed from inside. */
 static void retired_pool(void **state)
 {
@@ -217,8 +237,8 @@ int main(void)
         FIXTURE_TEST(raised_limit),          FIXTURE_TEST(lower_keep_alive),
         FIXTURE_TEST(waiter_keeps_its_time), FIXTURE_TEST(new_dials_have_new_limits),
         FIXTURE_TEST(retained_by_count),     FIXTURE_TEST(unwanted_host),
-        FIXTURE_TEST(retired_pool),          FIXTURE_TEST(name_is_copied),
-        FIXTURE_TEST(changes_are_told),
+        FIXTURE_TEST(retired_pool_goes),     FIXTURE_TEST(retired_pool),
+        FIXTURE_TEST(name_is_copied),        FIXTURE_TEST(changes_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
