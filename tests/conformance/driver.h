@@ -120,8 +120,8 @@ driver_command command_server, command_unblock, command_server_close, command_se
 struct request *driver_request(struct driver *driver, const char *name);
 /* True when there is nothing left to wait for. */
 bool request_is_over(const struct request *request);
-driver_command command_manager, command_allocate, command_deallocate, command_shutdown,
-    command_drop, command_stats, command_expect;
+driver_command command_manager, command_limits, command_allocate, command_deallocate,
+    command_shutdown, command_drop, command_stats, command_expect;
 
 /* driver_lease.c */
 /* What a connection is called in the trace. */

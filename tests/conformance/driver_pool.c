@@ -45,7 +45,7 @@ static unsigned words_number(const struct words *words, const char *key)
     return (unsigned)number;
 }
 
-void command_manager(struct driver *driver, const struct words *words)
+static struct pool_limits words_limits(const struct words *words)
 {
     struct pool_limits limits = {
         .max_per_host = words_number(words, "max_per_host"),
@@ -56,7 +56,12 @@ void command_manager(struct driver *driver, const struct words *words)
     const char *bind_address = words_value(words, "bind_address");
     if (bind_address != NULL && !address_parse(&limits.bind_address, bind_address))
         driver_fail("not an address: '%s'", bind_address);
+    return limits;
+}
 
+void command_manager(struct driver *driver, const struct words *words)
+{
+    const struct pool_limits limits = words_limits(words);
     struct manager *manager = driver_calloc(sizeof(*manager));
     driver_name(manager->name, words_at(words, 1));
     manager->pool = pool_new(driver->loop, driver->resolver, &limits);
@@ -64,6 +69,17 @@ void command_manager(struct driver *driver, const struct words *words)
         driver_fail("pool: %s", strerror(errno));
     pool_set_name(manager->pool, manager->name);
     TAILQ_INSERT_TAIL(&driver->managers, manager, link);
+}
+
+/* Those that are not given are the defaults from now on. */
+void command_limits(struct driver *driver, const struct words *words)
+{
+    const struct pool_limits limits = words_limits(words);
+    struct manager *manager = find_manager(driver, words_at(words, 1));
+    if (manager == NULL)
+        trace_refused(driver);
+    else
+        pool_set_limits(manager->pool, &limits);
 }
 
 static usec_t now(void)

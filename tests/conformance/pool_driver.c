@@ -228,6 +228,7 @@ static const struct {
     {"host", 2, command_host},
     {"lookups", 1, command_lookups},
     {"manager", 1, command_manager},
+    {"limits", 1, command_limits},
     {"allocate", 2, command_allocate},
     {"deallocate", 2, command_deallocate},
     {"free", 1, command_free},
