@@ -85,6 +85,50 @@ int command_log_level(const struct client *client, const struct options *options
     return options_refuse("\"%s\" is not error, warning, notice, info or debug", options->argument);
 }
 
+/* Files are read, and addresses bound, before there is an answer. */
+#define RELOAD_MAX_TIME (60 * USEC_PER_SEC)
+
+static void print_lines(FILE *out, const json_t *list)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *line = json_string_value(json_array_get(list, i));
+        char *clean = text_clean(line == NULL ? "" : line);
+        fprintf(out, "%s\n", clean);
+        free(clean);
+    }
+}
+
+static int show_changes(const struct options *options, const json_t *value)
+{
+    const json_t *changes = json_object_get(value, "changes");
+    if ((options->given & OPTION_JSON) != 0)
+        return ask_print(value);
+    if (json_array_size(changes) == 0)
+        puts("reloaded");
+    print_lines(stdout, changes);
+    return EXIT_DONE;
+}
+
+int command_reload(const struct client *client, const struct options *options)
+{
+    struct client patient = *client;
+    struct answer answer;
+    json_t *value;
+    if ((options->given & OPTION_MAX_TIME) == 0)
+        patient.max_time = RELOAD_MAX_TIME;
+    int result = ask(&patient, "POST", "/reload", &value, &answer);
+    if (result == EXIT_DONE) {
+        result = show_changes(options, value);
+    } else {
+        print_lines(stderr, json_object_get(value, "mistakes"));
+        ask_complain(answer.error);
+        if (value != NULL && (options->given & OPTION_JSON) != 0)
+            ask_print(value);
+    }
+    json_decref(value);
+    return result;
+}
+
 /* What is still in use of what is paused, or drains. */
 struct rest {
     const char *state;

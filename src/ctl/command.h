@@ -12,6 +12,9 @@ int command_run(const struct client *client, const struct options *options);
 int command_pause(const struct client *client, const struct options *options);
 int command_drain(const struct client *client, const struct options *options);
 
+/* Waits for the outcome, and prints what has changed, or the mistakes on standard error. */
+int command_reload(const struct client *client, const struct options *options);
+
 int command_log_level(const struct client *client, const struct options *options);
 
 #endif

@@ -32,6 +32,8 @@ static const struct verb verbs[] = {
     {"reconnect", "replace all connections, as they become idle", NULL, WHAT, command_run},
     {"drain", "no more clients; wait until the present ones have left", NULL, WHAT | WAIT,
      command_drain},
+    {"reload", "read the configuration again; wait for the outcome", NULL, OPTION_JSON,
+     command_reload},
     {"log-level", "error, warning, notice, info or debug", "LEVEL", OPTION_JSON, command_log_level},
     {"help", "this text, or the options of a verb", NULL, 0, NULL},
     {COMPLETE, NULL, "WHAT", 0, NULL},

@@ -35,7 +35,7 @@ static const char help_options[] =
     "Where kaproxy is:\n"
     "  -s, --socket ADDRESS   unix:PATH or ADDR:PORT, as in [admin] listen\n"
     "  -c, --config FILE      the configuration that kaproxy runs with\n"
-    "      --max-time SECONDS how long an answer may take (default: 5)\n"
+    "      --max-time SECONDS how long an answer may take (default: 5; reload: 60)\n"
     "Options of verbs:\n"
     "  -j, --json             what kaproxy says, for programs\n"
     "      --check            status: exit 1 if something critical is wrong, 2 for a warning\n"
@@ -153,6 +153,7 @@ static void take(struct options *options, const struct verb *verbs, int option)
         break;
     case 'm':
         options->max_time = parse_seconds("max-time", optarg);
+        options->given |= OPTION_MAX_TIME;
         break;
     case 'j':
         options->given |= OPTION_JSON;

@@ -20,7 +20,8 @@ enum {
     OPTION_TIMEOUT = 1 << 8,
     OPTION_BATCH = 1 << 9,
     OPTION_COUNT = 1 << 10,
-    OPTION_INTERVAL = 1 << 11
+    OPTION_INTERVAL = 1 << 11,
+    OPTION_MAX_TIME = 1 << 12 /* any verb takes it */
 };
 
 struct verb;

@@ -95,8 +95,8 @@ static void warn_of_control(const struct start *start)
         const struct config_address *address = &admin->addresses.list[i];
         if (address->address.sa.ss_family != AF_UNIX)
             report(start, LOG_LEVEL_WARNING, address->line,
-                   "[admin] control = all: anybody who reaches %s can pause and drain, and change "
-                   "the log's level",
+                   "[admin] control = all: anybody who reaches %s can pause and drain, reload, "
+                   "and change the log's level",
                    address->address.text);
     }
 }

@@ -16,7 +16,7 @@ from kaptest.admin import Admin
 from kaptest.kaproxy import PROGRAM
 
 PATHS = ("/", "/metrics", "/status", "/livez", "/readyz", "/style.css", "/page.js")
-VERBS = ("/pause", "/resume", "/reconnect", "/drain", "/log-level")
+VERBS = ("/pause", "/resume", "/reconnect", "/drain", "/log-level", "/reload")
 
 
 def start(t, **admin):
@@ -56,10 +56,10 @@ def pages(t):
 @test("errors are sentences, or JSON for whom that is right")
 def errors(t):
     _, admin, _ = start(t)
-    for path in "/nothing", "/metrics/", "/reload", "/metrics%00x", "//", "/..", "/%2e%2e/metrics":
+    for path in "/nothing", "/metrics/", "/reloads", "/metrics%00x", "//", "/..", "/%2e%2e/metrics":
         answer = admin.get(path)
         t.equal(answer.status, 404, path)
-        t.check(all(name in answer.text for name in ("/metrics", "/log-level")), answer.text)
+        t.check(all(name in answer.text for name in ("/metrics", "/log-level", "/reload")), answer.text)
     t.equal(json.loads(admin.get("/x", Accept="application/json").text).keys(), {"error"}, "JSON")
     for method in "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "BREW":
         answer = admin.ask(method, "/metrics")
@@ -75,7 +75,8 @@ def errors(t):
                           ("/pause?pool=a&listener=b", "either a listener"),
                           ("/log-level", "level is missing"), ("/log-level?level=all", "one of"),
                           ("/log-level?level=info&pool=a", "only parameter"),
-                          ("/log-level?level=info&level=info", "twice")):
+                          ("/log-level?level=info&level=info", "twice"),
+                          ("/reload?pool=a", "no parameters")):
         answer = admin.order(target)
         t.equal(answer.status, 400, target)
         t.check(words in answer.text, f"{target}: {answer.text}")

@@ -121,6 +121,30 @@ def commands(t):
                 ("yes", "0", "localhost"), "fields")
 
 
+@test("reload: what has changed, a line each; every mistake on standard error, with status 1")
+def reload(t):
+    server = admin(t)
+    server.answers["/reload"] = response(200, {"result": "reloaded", "changes": ["a\x1b", "b"]})
+    t.equal(run("-s", server.place, "reload"), (DONE, "a?\nb\n", ""), "changes")
+    code, out, err = run("-s", server.place, "reload", "--json")
+    t.equal((code, json.loads(out)["changes"], err), (DONE, ["a\x1b", "b"], ""), "--json")
+    server.answers["/reload"] = response(200, {"result": "reloaded"})
+    t.equal(run("-s", server.place, "reload"), (DONE, "reloaded\n", ""), "no changes")
+    mistakes = ["a.ini:1: bad", "a.ini:2: worse\x07"]
+    server.answers["/reload"] = response(409, {"error": "not reloaded", "mistakes": mistakes})
+    said = "a.ini:1: bad\na.ini:2: worse?\nkaproxyctl: not reloaded\n"
+    t.equal(run("-s", server.place, "reload"), (REFUSED, "", said), "mistakes")
+    code, out, err = run("-s", server.place, "reload", "-j")
+    t.equal((code, json.loads(out)["mistakes"], err), (REFUSED, mistakes, said), "-j")
+    server.answers["/reload"] = response(404, {"error": "there is no such page"})
+    t.equal(run("-s", server.place, "reload"),
+            (REFUSED, "", "kaproxyctl: there is no such page\n"), "an older kaproxy")
+    server.answers["/reload"] = response(409, {"error": "no", "mistakes": {"a": 1}})
+    t.equal(run("-s", server.place, "reload"), (REFUSED, "", "kaproxyctl: no\n"), "no list")
+    t.equal(set(server.targets("POST")), {"/reload"}, "asked for")
+    t.equal(run("-s", "unix:/nowhere", "reload")[0], UNREACHABLE, "nobody")
+
+
 @test("what is refused is said in the server's words, with status 1")
 def refusals(t):
     server = admin(t)
@@ -528,8 +552,8 @@ def completion(t):
     server = admin(t, over_unix=False)
     where = {"KAPROXY_ADMIN": server.place}
     for line, expected in (
-            ("kaproxyctl re", ["resume", "reconnect"]),
-            ("kaproxyctl -s unix:/x re", ["resume", "reconnect"]),
+            ("kaproxyctl re", ["resume", "reconnect", "reload"]),
+            ("kaproxyctl -s unix:/x re", ["resume", "reconnect", "reload"]),
             ("kaproxyctl drain --no", ["--no-wait"]),
             ("kaproxyctl log-level w", ["warning"]),
             ("kaproxyctl pause --pool ", ["default", "cache"]),

@@ -82,6 +82,8 @@ def served(t):
 WORDS = [
     ("resu", "resume "),
     ("log", "log-level "),
+    ("relo", "reload "),
+    ("reload --js", "reload --json "),
     ("log-level de", "log-level debug "),
     ("help reco", "help reconnect "),
     ("--json pau", "--json pause "),
