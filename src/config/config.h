@@ -57,6 +57,11 @@ struct config_admin {
     enum config_control control;
 };
 
+/* Where the keys of files are set; 0: nowhere. */
+struct config_tls_lines {
+    int ca_file, cert_file, key_file;
+};
+
 struct config_listener {
     char *name;
     int line;
@@ -78,6 +83,7 @@ struct config_listener {
     char *host;               /* "upstream", "client" or a literal */
     char *stateless_commands; /* redis: names, or beginnings with *, of modules' commands */
     char *tls_ca_file, *tls_server_name, *tls_cert_file, *tls_key_file; /* "": not set */
+    struct config_tls_lines tls_lines;
     bool tls_verify;
     char *tls_min_version; /* "1.2" or "1.3" */
     bool tls_close_notify; /* required */

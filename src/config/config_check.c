@@ -153,6 +153,15 @@ static bool takes_tls(const struct config_listener *listener, const struct confi
            config_section_is_valid(section, "tls_key_file");
 }
 
+static void note_tls_lines(struct config_listener *listener, const struct config_section *section)
+{
+    listener->tls_lines = (struct config_tls_lines){
+        .ca_file = config_section_line(section, "tls_ca_file"),
+        .cert_file = config_section_line(section, "tls_cert_file"),
+        .key_file = config_section_line(section, "tls_key_file"),
+    };
+}
+
 /* An upstream that is missing, or wrong, hides no mistake that can be found without it. */
 static void check_upstream(struct config_sections *sections, struct config_listener *listener,
                            const struct config_section *section)
@@ -161,6 +170,7 @@ static void check_upstream(struct config_sections *sections, struct config_liste
         check_reuse(sections, listener, section);
         check_effect(sections, listener, section);
     }
+    note_tls_lines(listener, section);
     if (takes_tls(listener, section)) {
         check_certificate(sections, listener, section);
         config_tls_load(sections, section);

@@ -4,11 +4,14 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
 #include "base/log.h"
 #include "config/descriptors.h"
+#include "daemon/files.h"
 #include "daemon/pid_file.h"
 #include "net/bound_socket.h"
 
@@ -70,6 +73,37 @@ static int check_pid_file(const struct start *start)
     return -1;
 }
 
+/* A mistake for each line, as of a check. */
+static void log_findings(const struct config *config, const struct config_errors *findings)
+{
+    char *text = NULL, *rest, *line;
+    size_t size;
+    FILE *stream = open_memstream(&text, &size);
+    if (stream == NULL) {
+        log_error("%s: %s", config->file, error_text(errno));
+        return;
+    }
+    config_errors_write(findings, config->file, stream);
+    fclose(stream);
+    for (rest = text; (line = strsep(&rest, "\n")) != NULL && *line != '\0';)
+        log_error("%s", line);
+    free(text);
+}
+
+/* 0, or -1: then it was found, or logged. */
+static int check_readable(const struct start *start)
+{
+    struct config_errors own, *findings = start->findings != NULL ? start->findings : &own;
+    if (start->user.name == NULL)
+        return 0;
+    config_errors_init(&own);
+    files_check_user(start->config, findings, start->user.name);
+    log_findings(start->config, &own);
+    int result = config_errors_any(&own) ? -1 : 0;
+    config_errors_clear(&own);
+    return result;
+}
+
 int start_open_files(struct start *start)
 {
     const struct config *config = start->config;
@@ -82,7 +116,7 @@ int start_open_files(struct start *start)
     result |= note_log(start, "access log", config->access_log, config->access_log_line,
                        check ? log_check(config->access_log)
                              : log_access_open(config->access_log, config->log_format));
-    result |= check_pid_file(start);
+    result |= check_pid_file(start) | check_readable(start);
     return user_unpose(&start->user) < 0 ? -1 : result;
 }
 

@@ -22,7 +22,7 @@ void start_clear(struct start *start);
 
 /* Opens both logs, with the rights of the user to become: what a path leads to must not depend on
  * root's, and it is that user who opens files again. Sees to it that this user can write the pid
- * file. 0, or -1: then it was logged. */
+ * file, and read what a reload reads. 0, or -1: then it was logged. */
 MUST_CHECK int start_open_files(struct start *start);
 
 /* Logs what is right as such and hardly meant so. */

@@ -220,17 +220,31 @@ def start(t):
     t.equal(quiet.find_log("warning: .*(tls|certificate)"), [], "warnings of another one")
 
 
-@test("a key that root alone may read is read before the user is another one")
-def private_key(t):
+@test("as root: what a reload reads must be readable by the user that the start would become")
+def readable(t):
     if os.geteuid() != 0:
         raise Skip("only root can change its user")
-    valid = authority().valid
-    shutil.chown(t.folder, "nobody")
-    key = t.folder / "private.key"
-    key.touch(0o600)
-    key.write_text(valid.key.read_text())
-    t.kaproxy("tls://127.0.0.1:1", main={"user": "nobody"}, listener={
-        "tls_cert_file": valid.file, "tls_key_file": key}).stop()
+    t.folder.chmod(0o755)
+    file, valid = t.folder / "tls.ini", authority().valid
+    paths = {name: t.folder / name for name in ("ca", "cert", "key")}
+    for name, content in ("ca", authority().root.alone), ("cert", valid.file), ("key", valid.key):
+        paths[name].write_text(content.read_text())
+    text = TLS.format(**paths) + "[kaproxy]\nuser = nobody\n"
+    file.write_text(text)
+    t.equal(run("-t", "-c", str(file)), (0, f"{file}: ok\n", ""), "-t")
+    t.kaproxy("tls://127.0.0.1:1", main={"user": "nobody", "access_log": "off"}, listener={
+        "tls_cert_file": paths["cert"], "tls_key_file": paths["key"]}).stop()
+    for path in *paths.values(), file:
+        path.chmod(0o600)
+    status, out, err = run("-t", "-c", str(file))
+    why = "cannot be read by user nobody, as a reload must: Permission denied\n"
+    keys = enumerate(("ca", "cert", "key"), 4)
+    t.equal((status, out, err), (1, "", f"{file}: this file {why}" + "".join(
+        f"{file}:{line}: tls_{name}_file: {paths[name]} {why}" for line, name in keys)), "-t")
+    status, out, started = run("-c", str(file))
+    t.equal((status, out), (1, ""), "the start")
+    found = re.findall(r"error: (.*\n)", started)
+    t.equal("".join(found), err, "what the start finds")
 
 
 @test("a missing file, an empty one, unknown options and surplus words: status 1 and a message")
