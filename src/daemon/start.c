@@ -151,28 +151,31 @@ void start_warn(const struct start *start)
     warn_of_control(start);
 }
 
-static uint64_t raise_descriptor_limit(const struct start *start)
+static void raise_descriptor_limit(const struct start *start)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        report(start, LOG_LEVEL_WARNING, 0, "cannot raise the limit of descriptors: %s",
+               strerror(errno));
+}
+
+static uint64_t descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
         return UINT64_MAX;
-    if (limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
-            report(start, LOG_LEVEL_WARNING, 0, "cannot raise the limit of descriptors: %s",
-                   strerror(errno));
-            getrlimit(RLIMIT_NOFILE, &limit);
-        }
-    }
-    return limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
+    return limit.rlim_cur;
 }
 
 #define REMEDY "raise it (LimitNOFILE, ulimit -n) or lower max_open"
 
-unsigned start_share_descriptors(const struct start *start, unsigned *pipes)
+static unsigned share_descriptors(const struct start *start, unsigned *pipes)
 {
     const struct config *config = start->config;
-    uint64_t limit = raise_descriptor_limit(start);
+    uint64_t limit = descriptor_limit();
     struct descriptors needed = descriptors_needed(config);
     unsigned clients = descriptors_clients(config, &needed, limit);
     uint64_t connections = descriptors_connections(&needed, clients);
@@ -189,6 +192,19 @@ unsigned start_share_descriptors(const struct start *start, unsigned *pipes)
                config->max_clients, clients, limit, connections, needed.own);
     *pipes = descriptors_pipes(config, &needed, limit);
     return clients;
+}
+
+unsigned start_share_descriptors(const struct start *start, unsigned *pipes)
+{
+    raise_descriptor_limit(start);
+    return share_descriptors(start, pipes);
+}
+
+unsigned start_share_again(const struct config *config, struct config_errors *findings,
+                           unsigned *pipes)
+{
+    const struct start start = {.config = config, .findings = findings};
+    return share_descriptors(&start, pipes);
 }
 
 /* What is wrong with an address or a port here need not be so where the file is going to be used:

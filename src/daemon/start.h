@@ -1,7 +1,7 @@
 /* What a start takes of the system before there is a worker: the user to become, the log files, a
  * share of the descriptors. A check (-t) goes through the same functions, and takes nothing: so it
- * finds what a start would, and says it in the same words. For the time when there is one thread.
- */
+ * finds what a start would, and says it in the same words. For the time when there is one thread,
+ * but for what says otherwise. */
 #ifndef KAPROXY_START_H
 #define KAPROXY_START_H
 
@@ -31,6 +31,11 @@ void start_warn(const struct start *start);
 /* Raises the limit of descriptors as far as we may. How many clients it allows, 0: not a single
  * one, and that was logged; and how many pipes beside them. */
 unsigned start_share_descriptors(const struct start *start, unsigned *pipes);
+
+/* The same for another configuration, within the limit that there is. Any thread, at any time: what
+ * would be logged are findings. 0: that is a mistake. */
+unsigned start_share_again(const struct config *config, struct config_errors *findings,
+                           unsigned *pipes);
 
 /* Finds what would keep a start from succeeding here and now, and what it would warn of. Nothing is
  * created, and what another process has in use, as one that runs already, is no finding. 0, or -1

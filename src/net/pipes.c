@@ -10,10 +10,16 @@
  * before another relay has its turn, so most of the time one is enough. */
 #define IDLE_MAX 8
 
+static void set_limit(struct pipes *pipes, unsigned limit)
+{
+    pipes->limit = limit < PIPES_MAX ? limit : PIPES_MAX;
+    gauge_set(&pipes->stats.limit, pipes->limit);
+}
+
 void pipes_init(struct pipes *pipes, unsigned limit)
 {
-    *pipes = (struct pipes){.limit = limit < PIPES_MAX ? limit : PIPES_MAX};
-    gauge_set(&pipes->stats.limit, pipes->limit);
+    *pipes = (struct pipes){0};
+    set_limit(pipes, limit);
     TAILQ_INIT(&pipes->idle);
 }
 
@@ -32,14 +38,26 @@ static void close_pipe(struct pipe *pipe)
     free(pipe);
 }
 
+/* Closes one that is idle, and there is one. */
+static void close_idle(struct pipes *pipes)
+{
+    struct pipe *pipe = TAILQ_FIRST(&pipes->idle);
+    TAILQ_REMOVE(&pipes->idle, pipe, link);
+    pipes->idle_count--;
+    close_pipe(pipe);
+}
+
+void pipes_set_max(struct pipes *pipes, unsigned limit)
+{
+    set_limit(pipes, limit);
+    while (pipes->count > pipes->limit && pipes->idle_count > 0)
+        close_idle(pipes);
+}
+
 void pipes_clear(struct pipes *pipes)
 {
-    struct pipe *pipe;
-    while ((pipe = TAILQ_FIRST(&pipes->idle)) != NULL) {
-        TAILQ_REMOVE(&pipes->idle, pipe, link);
-        pipes->idle_count--;
-        close_pipe(pipe);
-    }
+    while (pipes->idle_count > 0)
+        close_idle(pipes);
     assert(pipes->count == 0);
 }
 
@@ -89,7 +107,7 @@ struct pipe *pipes_take(struct pipes *pipes)
 void pipes_give(struct pipe *pipe)
 {
     struct pipes *pipes = pipe->pipes;
-    if (pipe->held > 0 || pipes->idle_count == IDLE_MAX) {
+    if (pipe->held > 0 || pipes->idle_count == IDLE_MAX || pipes->count > pipes->limit) {
         close_pipe(pipe);
         return;
     }

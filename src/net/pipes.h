@@ -48,6 +48,10 @@ extern const struct metric_set pipes_metrics;
 /* No pipe is made before one is taken. */
 void pipes_init(struct pipes *pipes, unsigned limit);
 
+/* Another limit, at once: idle ones beyond it are closed, and taken ones once they are given back.
+ */
+void pipes_set_max(struct pipes *pipes, unsigned limit);
+
 /* Closes the idle ones; none may be taken any more. */
 void pipes_clear(struct pipes *pipes);
 

@@ -142,6 +142,35 @@ static void test_smaller_limits(void **state)
     pipes_clear(&none);
 }
 
+static void test_another_limit(void **state)
+{
+    struct pipes *pipes = *state;
+    struct pipe *taken[4];
+    int before = sockets_count();
+    for (int i = 0; i < 4; i++)
+        taken[i] = pipes_take(pipes);
+    pipes_give(taken[3]);
+    pipes_set_max(pipes, 3);
+    assert_int_equal(gauge_get(&pipes->stats.limit), 3);
+    assert_int_equal(pipes->count, 3);
+    assert_int_equal(pipes->idle_count, 0);
+    pipes_set_max(pipes, 1);
+    assert_null(pipes_take(pipes));
+    for (int i = 0; i < 3; i++)
+        pipes_give(taken[i]);
+    assert_int_equal(pipes->count, 1);
+    assert_int_equal(pipes->idle_count, 1);
+    pipes_set_max(pipes, 0);
+    assert_int_equal(pipes->count, 0);
+    assert_int_equal(sockets_count(), before);
+    assert_null(pipes_take(pipes));
+    pipes_set_max(pipes, PIPES_MAX + 1);
+    assert_int_equal(pipes->limit, PIPES_MAX);
+    taken[0] = pipes_take(pipes);
+    assert_non_null(taken[0]);
+    pipes_give(taken[0]);
+}
+
 static void test_takes_what_is_granted(void **state)
 {
     struct pipes *pipes = *state;
@@ -220,7 +249,9 @@ int main(void)
         PIPES_TEST(test_an_empty_one_is_used_again),
         PIPES_TEST(test_one_that_holds_bytes_is_closed),
         PIPES_TEST(test_limit),
+        PIPES_TEST(test_another_limit),
         PIPES_TEST(test_smaller_limits),
+        PIPES_TEST(test_another_limit),
         PIPES_TEST(test_takes_what_is_granted),
         PIPES_TEST(test_too_small_a_pipe_is_none),
         PIPES_TEST(test_no_descriptors),
