@@ -1,0 +1,293 @@
+/* The states of a hand-over in the process that is there. */
+#include "daemon/handover.h"
+
+#include <event2/event_struct.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "daemon/takeover.h"
+
+/* For all of it, up to "serving". A successor that closes its channel is about to end. */
+#define TIMEOUT       30
+#define CLOSE_TIMEOUT 1
+
+#define WHY_MAX (PATH_MAX + 128)
+
+enum handover_state {
+    HANDOVER_NONE,
+    HANDOVER_WANTED,  /* as soon as it is not held */
+    HANDOVER_STARTED, /* waits for "prepared" */
+    HANDOVER_YIELDED, /* waits for "serving" */
+    HANDOVER_FAILED,  /* waits for the end of the successor */
+    HANDOVER_DONE,    /* for good */
+};
+
+struct handover {
+    struct event_base *base;
+    const struct program *program;
+    struct handover_ops ops;
+    enum handover_state state;
+    bool held, stopping;
+    bool has_yielded; /* and neither resumed nor left */
+    struct successor *successor;
+    pid_t pid;           /* its */
+    int control, places; /* our ends; -1: closed, or given away */
+    struct event word, deadline;
+    char why[WHY_MAX]; /* it failed; "": its end tells */
+};
+
+static void close_one(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+static void close_channels(struct handover *handover)
+{
+    if (event_initialized(&handover->word))
+        event_del(&handover->word);
+    event_del(&handover->deadline);
+    close_one(&handover->control);
+    close_one(&handover->places);
+}
+
+/* 0, or -1. It does not fail when there is one already. */
+static int set_deadline(struct handover *handover, int seconds)
+{
+    const struct timeval time = {.tv_sec = seconds};
+    return event_add(&handover->deadline, &time);
+}
+
+static void resume(struct handover *handover)
+{
+    if (handover->has_yielded)
+        handover->ops.resume(handover->ops.arg);
+    handover->has_yielded = false;
+}
+
+/* Once it is gone we go on, and not before: there may be one who serves alone. */
+static void on_ended(void *arg, const char *why)
+{
+    struct handover *handover = arg;
+    close_channels(handover);
+    if (handover->stopping)
+        log_notice("the hand-over is given up, for this process is to stop");
+    else
+        log_error("the hand-over failed: %s; this process goes on",
+                  handover->why[0] == '\0' ? why : handover->why);
+    successor_free(handover->successor); /* with the text */
+    handover->successor = NULL;
+    handover->state = HANDOVER_NONE;
+    resume(handover);
+}
+
+static PRINTF(2, 3) void fail(struct handover *handover, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(handover->why, sizeof(handover->why), format, args);
+    va_end(args);
+    handover->state = HANDOVER_FAILED;
+    successor_kill(handover->successor); /* lest it take the channel's end for ours, and serve */
+    close_channels(handover);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+    struct handover *handover = arg;
+    (void)fd;
+    (void)what;
+    if (handover->control < 0)
+        fail(handover, "process %d has closed its channel and did not end", (int)handover->pid);
+    else
+        fail(handover, "process %d did not serve within %d s", (int)handover->pid, TIMEOUT);
+}
+
+/* Whatever it says from now on changes nothing; but the channel stays, for its end tells the
+ * successor of ours. */
+static void finish(struct handover *handover)
+{
+    log_notice("process %d serves", (int)handover->pid);
+    event_del(&handover->word);
+    event_del(&handover->deadline);
+    handover->state = HANDOVER_DONE;
+    handover->has_yielded = false;
+    if (!handover->ops.main_pid(handover->ops.arg, handover->pid))
+        log_warning("process %d serves, and the service manager may not know it",
+                    (int)handover->pid);
+    takeover_say(handover->control, TAKEOVER_MAIN);
+    successor_free(handover->successor);
+    handover->successor = NULL;
+    handover->ops.leave(handover->ops.arg);
+}
+
+static void yield(struct handover *handover)
+{
+    int places = handover->places;
+    handover->places = -1;
+    handover->state = HANDOVER_YIELDED;
+    handover->has_yielded = true;
+    handover->ops.yield(handover->ops.arg, places);
+}
+
+static void on_word(evutil_socket_t fd, short what, void *arg)
+{
+    struct handover *handover = arg;
+    char word[TAKEOVER_WORD_MAX];
+    bool is_prepared = handover->state == HANDOVER_YIELDED;
+    const char *expected = is_prepared ? TAKEOVER_SERVING : TAKEOVER_PREPARED;
+    (void)what;
+    int length = takeover_hear((int)fd, word);
+    if (length < 0)
+        return;
+    if (length == 0) { /* it ends, and that will tell why */
+        close_one(&handover->control);
+        event_del(&handover->word);
+        set_deadline(handover, CLOSE_TIMEOUT);
+    } else if (strcmp(word, expected) != 0) {
+        fail(handover, "process %d said \"%s\" in place of \"%s\"", (int)handover->pid, word,
+             expected);
+    } else if (is_prepared) {
+        finish(handover);
+    } else {
+        yield(handover);
+    }
+}
+
+/* Both with their ends for the successor, which are closed again. 0, or -1 with errno. */
+static int open_channels(struct handover *handover, int ends[2])
+{
+    int control[2], places[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, control) < 0)
+        return -1;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, places) < 0) {
+        int error = errno;
+        close(control[0]);
+        close(control[1]);
+        errno = error;
+        return -1;
+    }
+    handover->control = control[0];
+    handover->places = places[0];
+    ends[0] = control[1];
+    ends[1] = places[1];
+    return 0;
+}
+
+/* 0, or -1; then it was logged. */
+static int start_successor(struct handover *handover)
+{
+    struct successor_options options = {
+        .base = handover->base, .program = handover->program, .ended = on_ended, .arg = handover};
+    int ends[2];
+    options.sockets = handover->ops.sockets(handover->ops.arg, &options.count);
+    if (options.sockets == NULL || open_channels(handover, ends) < 0) {
+        log_error("cannot start %s again: %s", handover->program->path, strerror(errno));
+        return -1;
+    }
+    options.control = ends[0];
+    options.places = ends[1];
+    handover->successor = successor_start(&options);
+    close(ends[0]);
+    close(ends[1]);
+    return handover->successor == NULL ? -1 : 0;
+}
+
+static void begin(struct handover *handover)
+{
+    handover->state = HANDOVER_NONE;
+    handover->why[0] = '\0';
+    if (start_successor(handover) < 0) {
+        close_channels(handover);
+        return;
+    }
+    handover->pid = successor_pid(handover->successor);
+    handover->state = HANDOVER_STARTED;
+    log_notice("handing over to process %d, %s", (int)handover->pid, handover->program->path);
+    event_assign(&handover->word, handover->base, handover->control, EV_READ | EV_PERSIST, on_word,
+                 handover);
+    if (event_add(&handover->word, NULL) < 0 || set_deadline(handover, TIMEOUT) < 0)
+        fail(handover, "%s", strerror(ENOMEM));
+}
+
+struct handover *handover_new(struct event_base *base, const struct program *program,
+                              const struct handover_ops *ops)
+{
+    struct handover *handover = calloc(1, sizeof(*handover));
+    if (handover == NULL)
+        return NULL;
+    handover->base = base;
+    handover->program = program;
+    handover->ops = *ops;
+    handover->control = handover->places = -1;
+    evtimer_assign(&handover->deadline, base, on_deadline, handover);
+    return handover;
+}
+
+void handover_free(struct handover *handover)
+{
+    if (handover == NULL)
+        return;
+    if (handover->successor != NULL)
+        successor_kill(handover->successor);
+    close_channels(handover);
+    successor_free(handover->successor);
+    free(handover);
+}
+
+/* Why it cannot begin; NULL: it can. */
+static const char *refusal(const struct handover *handover)
+{
+    if (getpid() == 1)
+        return "this is process 1, with whose end the container would end: replace the container";
+    if (handover->state == HANDOVER_DONE)
+        return "another process serves already";
+    if (handover->state != HANDOVER_NONE)
+        return "a hand-over is under way";
+    if (handover->stopping)
+        return "kaproxy is stopping";
+    return NULL;
+}
+
+void handover_start(struct handover *handover)
+{
+    const char *why = refusal(handover);
+    if (why != NULL) {
+        log_error("SIGUSR2 is refused: %s", why);
+        return;
+    }
+    if (!handover->held) {
+        begin(handover);
+        return;
+    }
+    log_notice("SIGUSR2: the hand-over begins when the reload is done");
+    handover->state = HANDOVER_WANTED;
+}
+
+void handover_hold(struct handover *handover, bool held)
+{
+    handover->held = held;
+    if (!held && handover->state == HANDOVER_WANTED)
+        begin(handover);
+}
+
+bool handover_is_under_way(const struct handover *handover)
+{
+    return handover->state > HANDOVER_WANTED;
+}
+
+void handover_stop(struct handover *handover)
+{
+    handover->stopping = true;
+    if (handover->state == HANDOVER_WANTED)
+        handover->state = HANDOVER_NONE;
+    if (handover->state == HANDOVER_STARTED || handover->state == HANDOVER_YIELDED)
+        fail(handover, "this process is to stop");
+    resume(handover);
+}
