@@ -1,0 +1,190 @@
+"""A Debian of its own, booted in a container of systemd-nspawn, with kaproxy installed in it.
+
+The tree is made once by debootstrap and kept in the build folder; what a run changes in it is
+forgotten, for it is booted below an overlay. The network is the container's own."""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+
+from .peers import need
+from .tap import Failure, Skip, wait_until
+
+BUILD = pathlib.Path(os.environ.get("builddir", ".")).resolve()
+PLACE = BUILD / "tests/system"
+PACKAGES = ["systemd", "curl"]
+PROGRAMS = ["kaproxy", "kaproxyctl", "contrib/demo/demo"]
+MAKE_MAX = 600  # seconds, of debootstrap
+BOOT_MAX = 60
+COMMAND_MAX = 60
+
+
+def _output(*command):
+    return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                          check=True).stdout
+
+
+def _suite():
+    """The release that we run on, for the libraries to be the same."""
+    try:
+        text = pathlib.Path("/etc/os-release").read_text()
+    except OSError:
+        text = ""
+    fields = dict(re.findall(r'^(\w+)="?([^"\n]*)', text, flags=re.M))
+    if fields.get("ID") != "debian" or "VERSION_CODENAME" not in fields:
+        raise Skip("this is not a release of Debian, and so has no libraries for one")
+    return fields["VERSION_CODENAME"]
+
+
+def _package(library):
+    """Of a library's file, which may be known by its place before /lib became a link."""
+    for path in library, os.path.realpath(library), library.removeprefix("/usr"):
+        found = subprocess.run(["dpkg-query", "-S", path], stdout=subprocess.PIPE, text=True,
+                               stderr=subprocess.DEVNULL, check=False).stdout
+        if found:
+            return found.split(":")[0]
+    raise Skip(f"{library} is of no package")
+
+
+def _packages():
+    libraries = {path for program in PROGRAMS
+                 for path in re.findall(r"=> (/\S+)", _output("ldd", str(BUILD / program)))}
+    return sorted({_package(path) for path in libraries} | set(PACKAGES))
+
+
+def _make_tree(tree):
+    """Once, or again when other packages are needed."""
+    wanted = f"{_suite()} {' '.join(_packages())}\n"
+    stamp = PLACE / "tree.packages"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    debootstrap = need("debootstrap")
+    shutil.rmtree(tree, ignore_errors=True)
+    suite, *packages = wanted.split()
+    log = PLACE / "debootstrap.log"
+    with open(log, "wb") as output:
+        made = subprocess.run([debootstrap, "--variant=minbase", "--include=" + ",".join(packages),
+                               suite, str(tree)], stdin=subprocess.DEVNULL, stdout=output,
+                              stderr=subprocess.STDOUT, timeout=MAKE_MAX, check=False)
+    if made.returncode != 0:
+        raise Skip(f"debootstrap could not make a tree (is there a network?): {log}")
+    stamp.write_text(wanted)
+
+
+def _install(tree):
+    environment = {name: value for name, value in os.environ.items()
+                   if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    made = subprocess.run(["make", "-C", str(BUILD), "install", f"DESTDIR={tree}"],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, env=environment, check=False)
+    if made.returncode != 0:
+        raise Failure(f"make install failed: {made.stdout[-500:]}")
+    shutil.copy(BUILD / "contrib/demo/demo", tree / "usr/local/bin/demo")
+
+
+class Result:
+    def __init__(self, finished):
+        self.status = finished.returncode
+        self.output = finished.stdout
+        self.errors = finished.stderr
+
+
+class Machine:
+    """Booted when it is made, and halted by close."""
+
+    def __init__(self):
+        self.process = self.leader = None
+        if os.geteuid() != 0:
+            raise Skip("only root can boot a container")
+        nspawn = need("systemd-nspawn")
+        PLACE.mkdir(parents=True, exist_ok=True)
+        tree = PLACE / "tree"
+        _make_tree(tree)
+        _install(tree)
+        self.console = PLACE / "console.log"
+        with open(self.console, "wb") as output:
+            self.process = subprocess.Popen(
+                [nspawn, "-D", str(tree), "-b", "--register=no", "--keep-unit",
+                 "--private-network", "--volatile=overlay", "--link-journal=no",
+                 "--machine=kaproxy-test", "--console=read-only"],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            self._boot()
+        except BaseException:
+            self.close()
+            raise
+
+    def _boot(self):
+        def is_up():
+            if self.process.poll() is not None:
+                lines = self.console.read_text(errors="replace").split("\n")
+                last = [line.strip() for line in lines if line.strip()][-1:]
+                raise Skip(f"no container boots here: {' '.join(last)}")
+            self.leader = self._find_leader()
+            if self.leader is None:
+                return False
+            return self.run("systemctl", "is-system-running").output.strip() in (
+                "running", "degraded")
+        try:
+            wait_until(is_up, "the container to boot", BOOT_MAX)
+        except Failure as why:
+            raise Skip(f"{why}: {self.console}") from None
+
+    def _find_leader(self):
+        pid = self.process.pid
+        children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return int(children[0]) if children else None
+
+    def close(self):
+        """Halts it; whatever does not halt is killed with its first process."""
+        for number in signal.SIGTERM, signal.SIGTERM, signal.SIGKILL:
+            if self.process is None or self.process.poll() is not None:
+                return
+            self.process.send_signal(number)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                pass
+
+    def command(self, *words):
+        """What runs these in the container."""
+        return ["nsenter", "-t", str(self.leader), "-a", "--", "env", "-i",
+                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C",
+                *words]
+
+    def run(self, *words, text=None):
+        return Result(subprocess.run(self.command(*words), input=text or "", text=True,
+                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                     timeout=COMMAND_MAX, check=False))
+
+    def must(self, *words, text=None):
+        """The output of what has to succeed."""
+        result = self.run(*words, text=text)
+        if result.status != 0:
+            raise Failure(f"{' '.join(words)}: exit status {result.status}: "
+                          f"{result.output}{result.errors}")
+        return result.output
+
+    def write(self, path, text):
+        self.must("mkdir", "-p", os.path.dirname(path))
+        self.must("tee", path, text=text)
+
+    def show(self, unit, name):
+        """One of a unit's properties."""
+        return self.must("systemctl", "show", "-P", name, unit).strip()
+
+    def host_pid(self, pid):
+        """The number that a process of the container has outside."""
+        space = os.readlink(f"/proc/{self.leader}/ns/pid")
+        for status in pathlib.Path("/proc").glob("[0-9]*/status"):
+            try:
+                inner = re.search(r"^NSpid:.*\s(\d+)$", status.read_text(), flags=re.M)
+                if inner and int(inner[1]) == pid and \
+                        os.readlink(status.parent / "ns/pid") == space:
+                    return int(status.parent.name)
+            except OSError:  # it has ended
+                pass
+        raise Failure(f"there is no process {pid} in the container")

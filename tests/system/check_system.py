@@ -1,0 +1,471 @@
+#!/usr/bin/env python3
+"""Goal of this test: in a booted system, kaproxy as it is installed is what systemd takes it for: ready
+when it says so, reloaded or not, handed over, started by a client, restarted when it hangs, stopped."""
+
+import ctypes
+import json
+import os
+import pathlib
+import re
+import signal
+import sys
+import threading
+
+sys.path.insert(0, sys.path[0] + "/../support")
+from kaptest import Failure, Skip, main, spawn, test, wait_until
+from kaptest.machine import BUILD, Machine
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+UNIT = "kaproxy.service"
+UPSTREAM = """[Unit]
+Description=Where kaproxy leads to
+[Service]
+Type=exec
+ExecStart=/bin/sh -c 'exec demo upstream http >/run/upstream.port'
+"""
+LOOP = """rm -f /run/clients.*
+while [ ! -e /run/clients.stop ]; do
+    code=$(curl -s -o /dev/null -w '%{http_code}' --max-time 20 "$1")
+    status=$?
+    echo "$status $code" >>/run/clients.done
+done
+"""
+
+
+class Scene:
+    """The one machine of this run, with an upstream in it."""
+
+    def __init__(self):
+        self._machine = self._why = None
+        self.sysconfdir = self.upstream = None
+
+    def boot(self):
+        try:
+            self._machine = Machine()
+            self._prepare()
+        except (Skip, Failure) as why:
+            self._why = why
+
+    def machine(self):
+        if self._why is not None:
+            raise self._why
+        return self._machine
+
+    def _prepare(self):
+        text = (BUILD / "contrib/systemd/kaproxy.service").read_text()
+        self.sysconfdir = re.search(r"^ExecStart=.* -c (\S+)/kaproxy\.ini$", text, flags=re.M)[1]
+        machine = self._machine
+        machine.write("/etc/systemd/system/upstream.service", UPSTREAM)
+        machine.must("systemctl", "daemon-reload")
+        machine.must("systemctl", "start", "upstream")
+        port = wait_until(lambda: machine.run("cat", "/run/upstream.port").output.strip(),
+                          "the upstream's port")
+        self.upstream = f"http://127.0.0.1:{port}"
+
+    def close(self):
+        if self._machine is not None:
+            self._machine.close()
+
+
+scene = Scene()
+
+
+def start_over(t):
+    """The machine, in which nothing of kaproxy runs, nor after the test."""
+    machine = scene.machine()
+
+    def stop():
+        machine.run("systemctl", "stop", "kaproxy.socket", UNIT, "kaproxy@a", "kaproxy@b")
+        machine.run("rm", "-rf", "/run/systemd/system/kaproxy.service.d", "/etc/systemd/system/"
+                    "kaproxy.socket", f"{scene.sysconfdir}/kaproxy")
+        machine.run("systemctl", "daemon-reload")
+        machine.run("systemctl", "reset-failed")
+    stop()
+    t.callback(stop)
+    since = cursor(machine)
+    t.diagnostics.append(lambda: machine.run(
+        "journalctl", f"--after-cursor={since}", "--no-pager", "-q").output.splitlines())
+    return machine
+
+
+def listener(name, listen, more=""):
+    return f"[listener {name}]\nlisten = {listen}\nupstream = {scene.upstream}\n{more}"
+
+
+def configure(machine, text, name="kaproxy.ini"):
+    machine.write(f"{scene.sysconfdir}/{name}", text)
+
+
+def drop_in(machine, text):
+    machine.write("/run/systemd/system/kaproxy.service.d/test.conf", text)
+    machine.must("systemctl", "daemon-reload")
+
+
+def started(t, text=None):
+    machine = start_over(t)
+    configure(machine, text or listener("example", "127.0.0.1:8080"))
+    machine.must("systemctl", "start", UNIT)
+    return machine
+
+
+def ask(machine, port=8080):
+    """At once: nobody waits for anything here."""
+    return machine.run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}",
+                       f"http://127.0.0.1:{port}/").output
+
+
+def main_pid(machine, unit=UNIT):
+    return int(machine.show(unit, "MainPID"))
+
+
+def user_of(machine):
+    return machine.must("stat", "-c", "%u", f"/proc/{main_pid(machine)}").strip()
+
+
+def cursor(machine):
+    """The journal's end."""
+    return re.search(r"^-- cursor: (.*)$", machine.must(
+        "journalctl", "-n", "0", "--show-cursor"), flags=re.M)[1]
+
+
+def journal(machine, since, *words):
+    """Messages of kaproxy, and of systemd about it: [(priority, text)]."""
+    machine.must("journalctl", "--sync")
+    lines = machine.must("journalctl", f"--after-cursor={since}", "-o", "json", "-u", "kaproxy*",
+                         *words).splitlines()
+    entries = [json.loads(line) for line in lines]
+    return [(int(entry["PRIORITY"]), str(entry["MESSAGE"])) for entry in entries]
+
+
+def await_journal(machine, since, words):
+    return wait_until(lambda: [entry for entry in journal(machine, since) if words in entry[1]],
+                      f"{words!r} in the journal")
+
+
+class Clients:
+    """Clients one after the other, until `finish`, which gives how many there were."""
+
+    def __init__(self, machine, port=8080):
+        self.machine = machine
+        self.process = spawn(machine.command("sh", "-c", LOOP, "clients",
+                                             f"http://127.0.0.1:{port}/"))
+        self.await_more(5)
+
+    def lines(self):
+        return self.machine.run("cat", "/run/clients.done").output.splitlines()
+
+    def await_more(self, more):
+        before = len(self.lines())
+        wait_until(lambda: len(self.lines()) >= before + more, "clients to be served")
+
+    def finish(self, t):
+        self.await_more(5)
+        self.machine.must("touch", "/run/clients.stop")
+        self.process.wait(30)
+        lines = self.lines()
+        t.equal(sorted(set(lines)), ["0 200"], "what became of clients")
+        return len(lines)
+
+
+def says(text):
+    return text.encode() in (BUILD / "kaproxy").read_bytes()
+
+
+def can_reload():
+    return not says("a reload has no meaning in this version")
+
+
+def need_reload():
+    if not can_reload():
+        raise Skip("this version cannot reload")
+
+
+def need_hand_over():
+    if says("SIGUSR2: it has no meaning in this version"):
+        raise Skip("this version cannot hand over")
+
+
+@test("installed: systemd knows the units, and the file that was installed has no listener")
+def installed(t):
+    machine = start_over(t)
+    units = machine.must("systemctl", "list-unit-files", "kaproxy*", "--no-legend")
+    t.equal(sorted(line.split()[0] for line in units.splitlines()),
+            ["kaproxy.service", "kaproxy@.service"], "units")
+    t.equal(machine.run("systemd-analyze", "verify", "--man=no", UNIT, "kaproxy@a.service").errors,
+            "", "complaints")
+    t.check(machine.run("systemctl", "start", UNIT).status != 0, "it started without a listener")
+
+
+@test("start: it is ready when systemctl returns, and says how it goes")
+def start(t):
+    machine = started(t)
+    t.equal(ask(machine), "200", "answer")
+    t.equal(machine.show(UNIT, "Type"), "notify", "type")
+    t.equal(machine.show(UNIT, "ActiveState"), "active", "state")
+    wait_until(lambda: re.fullmatch(r"\d+ clients?, \d+ connections?",
+                                    machine.show(UNIT, "StatusText")), "a line about its state")
+    t.check(user_of(machine) != "0", "it runs as root")
+    machine.must("kaproxyctl", "-s", "unix:/run/kaproxy/admin.sock", "status")
+
+
+@test("a start with a mistake in the file fails, and the journal says where")
+def bad_start(t):
+    machine = start_over(t)
+    configure(machine, listener("example", "127.0.0.1:8080") + "nonsense = 1\n")
+    since = cursor(machine)
+    t.check(machine.run("systemctl", "start", UNIT).status != 0, "it started")
+    await_journal(machine, since, f"{scene.sysconfdir}/kaproxy.ini:4: ")
+
+
+@test("a low port, and a unix socket for a group")
+def rights(t):
+    machine = start_over(t)
+    drop_in(machine, "[Service]\nSupplementaryGroups=users\n")
+    configure(machine, listener("low", "127.0.0.1:80") + listener(
+        "group", "unix:/run/kaproxy/group.sock", "socket_group = users\nsocket_mode = 0660\n"))
+    machine.must("systemctl", "start", UNIT)
+    t.equal(ask(machine, 80), "200", "answer")
+    t.equal(machine.must("stat", "-c", "%u %G %a", "/run/kaproxy/group.sock").strip(),
+            f"{user_of(machine)} users 660", "owner, group and mode")
+
+
+@test("messages have their priorities")
+def priorities(t):
+    machine = started(t)
+    since = cursor(machine)
+    configure(machine, listener("other", "127.0.0.1:8080"), "kaproxy/a.ini")
+    t.check(machine.run("systemctl", "start", "kaproxy@a").status != 0, "two have one port")
+    (priority, text), *_ = await_journal(machine, since, "Address already in use")
+    t.equal(priority, 3, f"the priority of {text!r}")
+    machine.must("systemctl", "stop", "kaproxy@a")
+    since = cursor(machine)
+    machine.must("systemctl", "restart", UNIT)
+    (priority, text), *_ = await_journal(machine, since, "ready")
+    t.equal(priority, 5, f"the priority of {text!r}")
+    t.check(not text.startswith("<"), f"a priority stayed in {text!r}")
+
+
+@test("reload: another listener, in the same process, and a change of limits")
+def reload(t):
+    need_reload()
+    machine = started(t)
+    pid = main_pid(machine)
+    clients = Clients(machine)
+    configure(machine, listener("example", "127.0.0.1:8080") + listener("more", "127.0.0.1:8081"))
+    machine.must("systemctl", "reload", UNIT)
+    t.equal(ask(machine, 8081), "200", "answer of the new listener")
+    clients.finish(t)
+    t.equal((main_pid(machine), machine.show(UNIT, "ActiveState")), (pid, "active"), "process")
+
+
+@test("reload of a file with mistakes: it fails, says why, and all stays")
+def bad_reload(t):
+    need_reload()
+    machine = started(t)
+    pid = main_pid(machine)
+    since = cursor(machine)
+    clients = Clients(machine)
+    configure(machine, listener("other", "127.0.0.1:8081") + "nonsense = 1\n")
+    t.check(machine.run("systemctl", "reload", UNIT).status != 0, "the reload succeeded")
+    await_journal(machine, since, f"{scene.sysconfdir}/kaproxy.ini:4: ")
+    clients.finish(t)
+    t.equal((main_pid(machine), machine.show(UNIT, "ActiveState"), ask(machine, 8081)),
+            (pid, "active", "000"), "process, state, answer of a listener that is not to be")
+    # And it can be mended.
+    configure(machine, listener("example", "127.0.0.1:8080") + listener("other", "127.0.0.1:8081"))
+    machine.must("systemctl", "reload", UNIT)
+    t.equal(ask(machine, 8081), "200", "answer")
+
+
+@test("hand-over: another process, the same service, and no client that fails")
+def hand_over(t):
+    need_hand_over()
+    machine = started(t)
+    since = cursor(machine)
+    before = main_pid(machine)
+    active_since = machine.show(UNIT, "ActiveEnterTimestampMonotonic")
+    clients = Clients(machine)
+    machine.must("systemctl", "kill", "-s", "USR2", "--kill-who=main", UNIT)
+    wait_until(lambda: main_pid(machine) not in (0, before), "another main process")
+    wait_until(lambda: machine.run("test", "-d", f"/proc/{before}").status != 0,
+               "the old process to end")
+    clients.finish(t)
+    t.equal(machine.show(UNIT, "ActiveState"), "active", "state")
+    t.equal(machine.show(UNIT, "ActiveEnterTimestampMonotonic"), active_since, "active since")
+    t.equal(machine.show(UNIT, "NRestarts"), "0", "restarts")
+    t.equal([text for priority, text in journal(machine, since) if priority <= 4], [],
+            "warnings and errors")
+    # The watchdog, the state and the stop are the new one's.
+    wait_until(lambda: "client" in machine.show(UNIT, "StatusText"), "its line")
+    if can_reload():
+        machine.must("systemctl", "reload", UNIT)
+    machine.must("systemctl", "stop", UNIT)
+    t.equal(machine.show(UNIT, "Result"), "success", "result")
+
+
+@test("hand-over with a bad file: the old process goes on")
+def bad_hand_over(t):
+    need_hand_over()
+    machine = started(t)
+    since = cursor(machine)
+    before = main_pid(machine)
+    clients = Clients(machine)
+    configure(machine, "nonsense\n")
+    machine.must("systemctl", "kill", "-s", "USR2", "--kill-who=main", UNIT)
+    await_journal(machine, since, f"{scene.sysconfdir}/kaproxy.ini:1: ")
+    clients.finish(t)
+    t.equal((main_pid(machine), machine.show(UNIT, "ActiveState")), (before, "active"),
+            "process and state")
+
+
+def socket_unit(machine):
+    """The example, and a unix socket as it suggests."""
+    text = (SOURCE / "contrib/systemd/kaproxy.socket").read_text()
+    text = re.sub(r"^#(ListenStream=)", r"\1", text, flags=re.M)
+    machine.write("/etc/systemd/system/kaproxy.socket", text)
+    machine.must("systemctl", "daemon-reload")
+
+
+@test("socket activation: the first client starts it, and none is refused while it restarts")
+def activation(t):
+    if not says("LISTEN_FDNAMES"):
+        raise Skip("this version takes no sockets from systemd")
+    machine = start_over(t)
+    configure(machine, listener("example", "127.0.0.1:8080 unix:/run/kaproxy-example.sock"))
+    socket_unit(machine)
+    machine.must("systemctl", "start", "kaproxy.socket")
+    t.equal(machine.show(UNIT, "ActiveState"), "inactive", "state before any client")
+    t.equal(ask(machine), "200", "answer")
+    t.equal(machine.must("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "--unix-socket",
+                         "/run/kaproxy-example.sock", "http://localhost/"), "200",
+            "answer at the unix socket")
+    before = main_pid(machine)
+    clients = Clients(machine)
+    machine.must("systemctl", "restart", UNIT)
+    clients.finish(t)
+    t.check(main_pid(machine) != before, "it was not restarted")
+    machine.must("systemctl", "stop", UNIT)
+    machine.must("test", "-S", "/run/kaproxy-example.sock")
+    t.equal(ask(machine), "200", "answer after a stop")
+
+
+def await_restart(machine, before):
+    wait_until(lambda: machine.show(UNIT, "NRestarts") == "1" and
+               machine.show(UNIT, "ActiveState") == "active" and
+               main_pid(machine) not in (0, before), "systemd to restart it")
+
+
+@test("watchdog: a process that is stopped is restarted")
+def watchdog_process(t):
+    machine = start_over(t)
+    drop_in(machine, "[Service]\nWatchdogSec=2\n")
+    configure(machine, listener("example", "127.0.0.1:8080"))
+    machine.must("systemctl", "start", UNIT)
+    since = cursor(machine)
+    before = main_pid(machine)
+    machine.must("systemctl", "kill", "-s", "STOP", UNIT)
+    await_restart(machine, before)
+    await_journal(machine, since, "Watchdog timeout")
+    t.equal(ask(machine), "200", "answer")
+
+
+PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
+WALL = 0x40000000  # waitpid(2): threads too
+
+
+class StoppedThread:
+    """One thread of a process is stopped, and the others run."""
+
+    def __init__(self, pid, name):
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p,
+                                     ctypes.c_void_p]
+        tasks = [int(task.name) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
+                 if (task / "comm").read_text().strip() == name]
+        if len(tasks) != 1:
+            raise Failure(f"there are {len(tasks)} threads {name}")
+        self.tid = tasks[0]
+        for request in PTRACE_SEIZE, PTRACE_INTERRUPT:
+            if self.libc.ptrace(request, self.tid, None, None) != 0:
+                raise Skip(f"no thread can be stopped: {os.strerror(ctypes.get_errno())}")
+        os.waitpid(self.tid, WALL)
+
+    def close(self):
+        """Lets go of it. It can only end, with its process, when whoever stopped it has noticed."""
+        try:
+            while self.libc.ptrace(PTRACE_DETACH, self.tid, None, None) != 0:
+                os.waitpid(self.tid, WALL)
+        except ChildProcessError:
+            pass
+
+
+@test("watchdog: a process of which only the loop hangs is restarted")
+def watchdog_loop(t):
+    machine = start_over(t)
+    drop_in(machine, "[Service]\nWatchdogSec=2\n")
+    configure(machine, listener("example", "127.0.0.1:8080"))
+    machine.must("systemctl", "start", UNIT)
+    since = cursor(machine)
+    before = main_pid(machine)
+    thread = t.own(StoppedThread(machine.host_pid(before), "kaproxy-worker"))
+    # The control thread is well.
+    machine.must("curl", "-sS", "--unix-socket", "/run/kaproxy/admin.sock", "http://localhost/metrics")
+    await_journal(machine, since, "Watchdog timeout")
+    thread.close()
+    await_restart(machine, before)
+    t.equal(ask(machine), "200", "answer")
+
+
+@test("instances: beside each other and beside kaproxy.service, each a user of its own")
+def instances(t):
+    machine = started(t)
+    users = set()
+    for name, port in ("a", 8081), ("b", 8082):
+        configure(machine, f"[kaproxy]\naccess_log = /var/log/kaproxy-{name}/access.log\n" +
+                  listener("example", f"127.0.0.1:{port}"), f"kaproxy/{name}.ini")
+        machine.must("systemctl", "start", f"kaproxy@{name}")
+        t.equal(ask(machine, port), "200", f"answer of {name}")
+        users.add(machine.must("stat", "-c", "%u", f"/run/kaproxy-{name}/admin.sock"))
+    users.add(machine.must("stat", "-c", "%u", "/run/kaproxy/admin.sock"))
+    t.equal(len(users), 3, "users")
+    machine.must("systemctl", "stop", UNIT)
+    for name, port in ("a", 8081), ("b", 8082):
+        t.equal(ask(machine, port), "200", f"answer of {name}, alone")
+        machine.must("kaproxyctl", "-s", f"unix:/run/kaproxy-{name}/admin.sock", "status")
+        wait_until(lambda name=name: machine.run(
+            "wc", "-l", f"/var/log/kaproxy-{name}/access.log").output.startswith("2 "),
+            f"the access log of {name}")
+    if can_reload():
+        configure(machine, listener("example", "127.0.0.1:8083"), "kaproxy/a.ini")
+        machine.must("systemctl", "reload", "kaproxy@a")
+        t.equal((ask(machine, 8083), ask(machine, 8082)), ("200", "200"), "after a reload of one")
+
+
+@test("stop: in order, and nothing is left")
+def stop(t):
+    machine = started(t)
+    since = cursor(machine)
+    t.equal(ask(machine), "200", "answer")
+    machine.must("systemctl", "stop", UNIT)
+    t.equal((machine.show(UNIT, "ActiveState"), machine.show(UNIT, "Result")),
+            ("inactive", "success"), "state and result")
+    await_journal(machine, since, "stopped")
+    t.equal(machine.run("ls", "/run/kaproxy").status, 2, "/run/kaproxy")
+    t.equal([text for priority, text in journal(machine, since) if priority <= 4], [],
+            "warnings and errors")
+
+
+def end_late():
+    """All of it may take three minutes, without what is made once."""
+    timer = threading.Timer(180, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.daemon = True
+    timer.start()
+
+
+if __name__ == "__main__":
+    try:
+        scene.boot()
+        end_late()
+        main()
+    finally:
+        scene.close()
