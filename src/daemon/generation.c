@@ -220,6 +220,15 @@ static int find_sockets(struct search *search)
     return search->failed ? -1 : 0;
 }
 
+/* How many clients may come; 0 with a finding: none. */
+static unsigned share_descriptors(struct generation *generation, bool is_start,
+                                  struct config_errors *findings)
+{
+    const struct start start = {.config = generation->config, .findings = findings};
+    return is_start ? start_share_descriptors(&start, &generation->max_pipes)
+                    : start_share_again(generation->config, findings, &generation->max_pipes);
+}
+
 struct generation *generation_make(struct config *config, const struct generation *current,
                                    struct inherited *inherited, struct config_errors *findings)
 {
@@ -233,12 +242,11 @@ struct generation *generation_make(struct config *config, const struct generatio
     generation->number = current == NULL ? 1 : current->number + 1;
     struct search search = {
         .generation = generation, .current = current, .inherited = inherited, .findings = findings};
-    struct start start = {.config = config, .findings = findings};
     int result = find_sockets(&search);
     if (tls_clients_init(&generation->tls_clients, config,
                          current == NULL ? NULL : &current->tls_clients, findings) < 0)
         result = -1;
-    generation->max_clients = start_share_descriptors(&start, &generation->max_pipes);
+    generation->max_clients = share_descriptors(generation, current == NULL, findings);
     if (result == 0 && generation->max_clients > 0)
         return generation;
     generation_undo(generation, current);

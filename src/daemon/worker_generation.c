@@ -242,6 +242,7 @@ static void take(struct worker *worker, const struct generation *generation,
     free(worker->pool_list);
     worker->pool_list = prepared->pool_list;
     listeners_commit(&worker->listeners, prepared->listeners, generation->max_clients);
+    pipes_set_max(&worker->pipes, generation->max_pipes);
     set_limits(worker);
     set_wanted(worker);
     set_preconnected(worker);
