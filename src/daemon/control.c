@@ -7,11 +7,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "admin/admin.h"
 #include "base/log.h"
 #include "daemon/pid_file.h"
+#include "daemon/reload.h"
 #include "daemon/supervision.h"
 #include "net/bound_socket.h"
 #include "net/mailbox.h"
@@ -25,10 +25,13 @@ struct control {
     struct worker *worker;         /* NULL: not started yet */
     struct mailbox mailbox;
     struct event mail;
-    struct message ended;               /* posted by the worker */
-    TAILQ_HEAD(, admin_reload) reloads; /* asked for, and not answered */
-    struct message answer;              /* to those */
-    struct admin *admin;                /* NULL: not there yet */
+    struct message ended;  /* posted by the worker */
+    struct admin *admin;   /* NULL: not there yet */
+    struct reload *reload; /* NULL: not there yet */
+    struct log_change
+        *logs; /* of the reload under way: made by its thread, and not committed yet */
+    struct worker_install install;
+    struct reload_install *asked; /* whom to tell what comes of it */
     struct supervision supervision;
     size_t signal_count;
     struct event signal_events[ARRAY_LEN(signals)];
@@ -37,6 +40,7 @@ struct control {
 static void stop(struct control *control, const char *signal_name)
 {
     supervision_stopping(&control->supervision);
+    reload_stop(control->reload);
     worker_stop(control->worker, signal_name);
 }
 
@@ -61,6 +65,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
         break;
     case SIGHUP:
         log_reopen();
+        reload_ask(control->reload, "SIGHUP");
         break;
     case SIGUSR1:
         log_counters(control);
@@ -85,28 +90,10 @@ static void ops_command(void *arg, struct command *command)
     worker_command(control->worker, command);
 }
 
-/* There is nothing that reloads yet. */
-static void answer_reloads(struct control *control)
+static void ops_reload(void *arg, struct admin_reload *request)
 {
-    struct admin_reload *reload;
-    while ((reload = TAILQ_FIRST(&control->reloads)) != NULL) {
-        TAILQ_REMOVE(&control->reloads, reload, link);
-        reload->ok = false;
-        reload->text = "a reload has no meaning in this version";
-        reload->done(reload);
-    }
-}
-
-static void on_answer(struct message *message)
-{
-    answer_reloads(container_of(message, struct control, answer));
-}
-
-static void ops_reload(void *arg, struct admin_reload *reload)
-{
-    struct control *control = arg;
-    TAILQ_INSERT_TAIL(&control->reloads, reload, link);
-    mailbox_post(&control->mailbox, &control->answer);
+    const struct control *control = arg;
+    reload_request(control->reload, request);
 }
 
 static void ops_ping(void *arg)
@@ -127,11 +114,146 @@ static enum admin_life ops_life(void *arg)
     return worker_life(control->worker);
 }
 
+/* What a reload is made of: reload.h. */
+
+/* 0, or -1 with the mistakes written. */
+static int prepare_logs(struct control *control, const struct config *config, FILE *errors)
+{
+    const char *const keys[] = {"log", "access_log"};
+    const char *const targets[] = {config->log, config->access_log};
+    const int lines[] = {config->log_line, config->access_log_line};
+    const char *reasons[ARRAY_LEN(keys)] = {NULL};
+    if (log_prepare(&control->logs, targets[0], targets[1], reasons) == 0)
+        return 0;
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        if (reasons[i] != NULL)
+            fprintf(errors, "%s:%d: %s: cannot open %s: %s\n", config->file, lines[i], keys[i],
+                    targets[i], reasons[i]);
+    }
+    return -1;
+}
+
+static struct generation *load_generation(void *arg, FILE *errors)
+{
+    struct control *control = arg;
+    const struct generation *current = control->generation;
+    struct generation *generation = generation_load(current->config->file, current, NULL, errors);
+    if (generation == NULL || prepare_logs(control, generation->config, errors) == 0)
+        return generation;
+    generation_undo(generation, current);
+    return NULL;
+}
+
+static void undo_generation(void *arg, struct generation *generation)
+{
+    struct control *control = arg;
+    log_change_free(control->logs);
+    control->logs = NULL;
+    generation_undo(generation, control->generation);
+}
+
+static const struct config *config_of(void *arg, const struct generation *generation)
+{
+    (void)arg;
+    return generation->config;
+}
+
+static uint64_t number_of(void *arg, const struct generation *generation)
+{
+    (void)arg;
+    return generation->number;
+}
+
+/* Shows what is in effect now. Without memory for that, it is what was in effect before. */
+static void show(struct control *control, struct worker_view *shown)
+{
+    const struct generation *generation = control->generation;
+    const struct admin_view *view = worker_view_get(shown);
+    if (admin_set_sockets(control->admin, generation->sockets + generation->admin_at,
+                          generation->socket_count - generation->admin_at) < 0)
+        log_error("[admin]: cannot listen on what the new configuration has: %s", strerror(errno));
+    if (admin_set_view(control->admin, view) == 0) {
+        supervision_set_blocks(&control->supervision, view->blocks, view->block_count);
+        worker_release_view(control->worker, control->view);
+        control->view = shown;
+    } else {
+        log_error("[admin]: cannot show the new configuration: %s", strerror(errno));
+        worker_release_view(control->worker, shown);
+    }
+}
+
+static void on_installed(struct worker_install *install)
+{
+    struct control *control = container_of(install, struct control, install);
+    struct reload_install *asked = control->asked;
+    struct generation *before = control->generation;
+    asked->ok = install->ok;
+    asked->error = install->error;
+    if (install->ok) {
+        const struct config *config = asked->generation->config;
+        control->generation = asked->generation;
+        log_commit(control->logs, config->log_level, config->log_format);
+        control->logs = NULL;
+        show(control, install->view);
+    }
+    asked->done(asked);
+    if (control->generation != before)
+        generation_free(before);
+}
+
+static void install_generation(void *arg, struct reload_install *asked)
+{
+    struct control *control = arg;
+    control->asked = asked;
+    control->install =
+        (struct worker_install){.generation = asked->generation, .done = on_installed};
+    worker_install(control->worker, &control->install);
+}
+
+static void say_reloading(void *arg)
+{
+    struct control *control = arg;
+    supervision_reloading(&control->supervision, true);
+}
+
+static void say_ready(void *arg)
+{
+    struct control *control = arg;
+    supervision_reloading(&control->supervision, false);
+}
+
+static int64_t now(void *arg)
+{
+    (void)arg;
+    return unix_time();
+}
+
+/* 0, or -1; then it was logged. */
+static int start_reload(struct control *control)
+{
+    const struct reload_ops ops = {
+        .arg = control,
+        .load = load_generation,
+        .config = config_of,
+        .undo = undo_generation,
+        .install = install_generation,
+        .number = number_of,
+        .reloading = say_reloading,
+        .ready = say_ready,
+        .now = now,
+    };
+    const struct generation *generation = control->generation;
+    control->reload = reload_new(&control->mailbox, &ops, generation->config, generation->number);
+    if (control->reload != NULL)
+        return 0;
+    log_error("cannot start: %s", strerror(errno));
+    return -1;
+}
+
 /* 0, or -1; then it was logged. */
 static int start_admin(struct control *control)
 {
-    struct timespec ts;
-    struct admin_ops ops = {
+    const struct admin_ops ops = {
         .arg = control,
         .snapshot = ops_snapshot,
         .command = ops_command,
@@ -139,11 +261,9 @@ static int start_admin(struct control *control)
         .ping = ops_ping,
         .unanswered = ops_unanswered,
         .life = ops_life,
+        .reload_stats = reload_get_stats(control->reload),
+        .started_at = unix_time(),
     };
-    if (control->admin == NULL)
-        return 0;
-    clock_gettime(CLOCK_REALTIME, &ts);
-    ops.started_at = ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / 1000;
     if (admin_start(control->admin, &ops, worker_view_get(control->view)) == 0)
         return 0;
     log_error("cannot start the admin pages: %s", strerror(errno));
@@ -218,8 +338,6 @@ struct control *control_new(void)
     struct control *control = calloc(1, sizeof(*control));
     if (control != NULL) {
         control->ended.run = on_ended;
-        control->answer.run = on_answer;
-        TAILQ_INIT(&control->reloads);
         event_set_log_callback(log_libevent);
         control->base = base_new();
         if (control->base != NULL && watch_mailbox(control) == 0 && watch_signals(control) == 0)
@@ -244,9 +362,9 @@ void control_free(struct control *control)
         event_del(&control->mail);
         mailbox_clear(&control->mailbox);
     }
-    answer_reloads(control);
     supervision_end(&control->supervision);
     admin_free(control->admin);
+    reload_free(control->reload);
     if (control->base != NULL)
         event_base_free(control->base);
     generation_free(control->generation);
@@ -281,7 +399,7 @@ static int start(struct control *control)
         return -1;
     }
     supervision_set_blocks(&control->supervision, view->blocks, view->block_count);
-    if (start_admin(control) < 0 ||
+    if (start_reload(control) < 0 || start_admin(control) < 0 ||
         worker_start(control->worker, &control->mailbox, &control->ended) < 0)
         return -1;
     pid_file_write(control->generation->config->pid_file); /* clients are served without it */
@@ -298,8 +416,10 @@ int control_run(struct control *control, struct worker *worker)
         log_error("cannot wait for signals: %s", strerror(errno));
         worker_stop(worker, "no signals");
     }
-    if (result == 0)
+    if (result == 0) {
         worker_join(worker);
+        reload_end(control->reload);
+    }
     supervision_end(&control->supervision);
     release_view(control);
     return result;

@@ -22,8 +22,8 @@ void control_free(struct control *control);
 MUST_CHECK int control_listen(struct control *control, struct generation *generation);
 
 /* Starts the worker, which is borrowed, and returns when its thread has ended. SIGTERM and SIGINT
- * stop it softly, a second one at once; SIGHUP reopens the logs, SIGUSR1 writes the counters,
- * SIGUSR2 does nothing. 0, or -1 when it could not start (logged). */
+ * stop it softly, a second one at once; SIGHUP reopens the logs and reloads, SIGUSR1 writes the
+ * counters, SIGUSR2 does nothing. 0, or -1 when it could not start (logged). */
 MUST_CHECK int control_run(struct control *control, struct worker *worker);
 
 #endif

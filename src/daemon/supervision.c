@@ -171,6 +171,16 @@ void supervision_set_blocks(struct supervision *supervision, const struct metric
     supervision->block_count = count;
 }
 
+void supervision_reloading(struct supervision *supervision, bool reloading)
+{
+    if (supervision->phase != SUPERVISION_READY)
+        return;
+    if (reloading)
+        notify_reloading();
+    else
+        notify_ready();
+}
+
 void supervision_stopping(struct supervision *supervision)
 {
     if (supervision->phase != SUPERVISION_READY)

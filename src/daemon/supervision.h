@@ -53,6 +53,9 @@ void supervision_ready(struct supervision *supervision);
 void supervision_set_blocks(struct supervision *supervision, const struct metric_block *blocks,
                             size_t count);
 
+/* RELOADING=1, and READY=1 when that is over; only after supervision_ready. */
+void supervision_reloading(struct supervision *supervision, bool reloading);
+
 /* STOPPING=1. The first time only, and only after supervision_ready. */
 void supervision_stopping(struct supervision *supervision);
 
