@@ -25,9 +25,10 @@ struct control {
     struct worker *worker;         /* NULL: not started yet */
     struct mailbox mailbox;
     struct event mail;
-    struct message ended;  /* posted by the worker */
-    struct admin *admin;   /* NULL: not there yet */
-    struct reload *reload; /* NULL: not there yet */
+    struct message serving; /* posted by the worker */
+    struct message ended;   /* the same */
+    struct admin *admin;    /* NULL: not there yet */
+    struct reload *reload;  /* NULL: not there yet */
     struct log_change
         *logs; /* of the reload under way: made by its thread, and not committed yet */
     struct worker_install install;
@@ -278,6 +279,13 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
     mailbox_run(&control->mailbox);
 }
 
+static void on_serving(struct message *message)
+{
+    struct control *control = container_of(message, struct control, serving);
+    pid_file_write(control->generation->config->pid_file); /* clients are served without it */
+    supervision_ready(&control->supervision);
+}
+
 static void on_ended(struct message *message)
 {
     struct control *control = container_of(message, struct control, ended);
@@ -337,6 +345,7 @@ struct control *control_new(void)
 {
     struct control *control = calloc(1, sizeof(*control));
     if (control != NULL) {
+        control->serving.run = on_serving;
         control->ended.run = on_ended;
         event_set_log_callback(log_libevent);
         control->base = base_new();
@@ -398,12 +407,12 @@ static int start(struct control *control)
         log_error("cannot start: %s", strerror(errno));
         return -1;
     }
+    const struct worker_messages messages = {
+        .mailbox = &control->mailbox, .serving = &control->serving, .ended = &control->ended};
     supervision_set_blocks(&control->supervision, view->blocks, view->block_count);
     if (start_reload(control) < 0 || start_admin(control) < 0 ||
-        worker_start(control->worker, &control->mailbox, &control->ended) < 0)
+        worker_start(control->worker, &messages) < 0)
         return -1;
-    pid_file_write(control->generation->config->pid_file); /* clients are served without it */
-    supervision_ready(&control->supervision);
     return 0;
 }
 

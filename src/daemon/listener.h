@@ -127,6 +127,9 @@ MUST_CHECK int listeners_yield(struct listeners *listeners);
 /* What was yielded is ours again. */
 void listeners_resume(struct listeners *listeners);
 
+/* Unix sockets' files that the process before has left to us are ours to remove. */
+void listeners_take_files(struct listeners *listeners);
+
 /* The end of a hand-over: another process serves the sockets, which are closed here, with nobody
  * taken from their backlogs and no file removed. Sessions are retired. `drained` is called as after
  * listeners_stop. */

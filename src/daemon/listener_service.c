@@ -251,6 +251,16 @@ void listeners_resume(struct listeners *listeners)
     listeners_accept_again(listeners);
 }
 
+void listeners_take_files(struct listeners *listeners)
+{
+    struct listener *listener;
+    struct listen_socket *listen_socket;
+    TAILQ_FOREACH (listener, &listeners->list, link) {
+        TAILQ_FOREACH (listen_socket, &listener->sockets, link)
+            bound_socket_give_file(listen_socket->socket, false);
+    }
+}
+
 static void give_sockets(struct listener *listener)
 {
     struct listen_socket *listen_socket;
@@ -267,7 +277,10 @@ static void give_sockets(struct listener *listener)
 void listeners_leave(struct listeners *listeners)
 {
     struct listener *listener;
-    assert(listeners->yielded);
+    if (listeners->stopped)
+        return;
+    listeners_stop_accepting(listeners);
+    loop_clear_timer(listeners->worker.loop, &listeners->retry);
     listeners->stopped = true;
     TAILQ_FOREACH (listener, &listeners->list, link)
         give_sockets(listener);

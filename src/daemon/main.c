@@ -162,7 +162,7 @@ static int serve_generation(struct config *config, const struct user *user)
     struct generation *generation = control == NULL ? NULL : make_generation(config);
     if (generation == NULL)
         goto out;
-    worker = worker_new(generation);
+    worker = worker_new(generation, -1);
     if (control_listen(control, generation) == 0 && worker != NULL && user_become(user) == 0 &&
         start_log() == 0)
         result = control_run(control, worker);

@@ -23,7 +23,7 @@ static struct requests requests_of(struct worker *worker)
 }
 
 /* STOPPING is for good. */
-static void update_life(struct worker *worker)
+void worker_update_life(struct worker *worker)
 {
     const struct listener *listener = NULL;
     enum admin_life life = ADMIN_DRAINING;
@@ -43,7 +43,7 @@ static void on_command(struct message *message)
     struct worker *worker = container_of(message, struct worker, command_request.asked);
     const struct requests requests = requests_of(worker);
     requests_command(&requests, worker->command);
-    update_life(worker);
+    worker_update_life(worker);
     worker->command_request.done = true;
     mailbox_post(worker->control, &worker->command_request.answered);
 }
@@ -74,11 +74,13 @@ static void on_install(struct message *message)
     struct worker *worker = container_of(message, struct worker, install_request.asked);
     struct worker_install *install = worker->install;
     if (worker->listeners.stopped || worker->listeners.yielded) {
-        answer_install(worker, false, "kaproxy is stopping");
+        answer_install(worker, false,
+                       worker->listeners.stopped ? "kaproxy is stopping"
+                                                 : "a successor is about to serve");
         return;
     }
     install->view = worker_take_up(worker, install->generation);
-    update_life(worker);
+    worker_update_life(worker);
     if (install->view == NULL)
         answer_install(worker, false, error_text(errno));
     else if (listeners_have_left(&worker->listeners))
@@ -148,7 +150,7 @@ static void answer_late_install(struct worker *worker)
     answer_install(worker, worker->install->view != NULL, "kaproxy is stopping");
 }
 
-static void end_now(struct worker *worker)
+void worker_end_now(struct worker *worker)
 {
     listeners_abort(&worker->listeners);
     loop_stop(worker->loop);
@@ -157,8 +159,10 @@ static void end_now(struct worker *worker)
 static void on_deadline(struct timer *timer)
 {
     struct worker *worker = container_of(timer, struct worker, deadline);
+    if (worker_handover_deadline(worker))
+        return;
     log_warning("shutdown_timeout is over; %u sessions are cut off", worker->listeners.clients);
-    end_now(worker);
+    worker_end_now(worker);
 }
 
 static void on_drained(struct listeners *listeners)
@@ -167,7 +171,7 @@ static void on_drained(struct listeners *listeners)
     loop_stop(worker->loop);
 }
 
-static void drain_pools(struct worker *worker)
+void worker_drain_pools(struct worker *worker)
 {
     struct worker_pool *pool;
     TAILQ_FOREACH (pool, &worker->all_pools, link)
@@ -178,13 +182,22 @@ static void on_soft_stop(struct message *message)
 {
     struct worker *worker = container_of(message, struct worker, soft.message);
     usec_t limit = worker->config->shutdown_timeout;
+    if (worker->leaves) { /* its time has a limit already */
+        log_notice("%s: %u sessions end as soon as they can", worker->soft.signal_name,
+                   worker->listeners.clients);
+        listeners_drain(&worker->listeners);
+        return;
+    }
     log_notice("%s: stopping; %u sessions may finish within %" PRId64 " s",
                worker->soft.signal_name, worker->listeners.clients, limit / USEC_PER_SEC);
-    listeners_stop(&worker->listeners);
-    update_life(worker);
-    drain_pools(worker);
+    if (worker->waits) /* the process before goes on */
+        listeners_leave(&worker->listeners);
+    else
+        listeners_stop(&worker->listeners);
+    worker_update_life(worker);
+    worker_drain_pools(worker);
     if (loop_set_timer(worker->loop, &worker->deadline, loop_now(worker->loop) + limit) < 0)
-        end_now(worker);
+        worker_end_now(worker);
 }
 
 static void on_hard_stop(struct message *message)
@@ -192,7 +205,7 @@ static void on_hard_stop(struct message *message)
     struct worker *worker = container_of(message, struct worker, hard.message);
     log_notice("%s again: ending at once; %u sessions are cut off", worker->hard.signal_name,
                worker->listeners.clients);
-    end_now(worker);
+    worker_end_now(worker);
 }
 
 static usec_t clock_now(void)
@@ -224,6 +237,7 @@ static void init(struct worker *worker)
     worker->snapshot_request.answered.run = on_snapshot_answered;
     worker->install_request.asked.run = on_install;
     worker->install_request.answered.run = on_install_answered;
+    worker_handover_init(worker);
     sem_init(&worker->go, 0, 0);
 }
 
@@ -239,7 +253,7 @@ static void init_listeners(struct worker *worker)
     listeners_init(&worker->listeners);
 }
 
-struct worker *worker_new(const struct generation *generation)
+struct worker *worker_new(const struct generation *generation, int places)
 {
     struct worker *worker = calloc(1, sizeof(*worker));
     if (worker == NULL)
@@ -253,8 +267,9 @@ struct worker *worker_new(const struct generation *generation)
     init_listeners(worker);
     if (worker->digest == NULL)
         goto err_logged;
+    worker->waits = places >= 0;
     worker->view = worker_take_up(worker, generation);
-    if (worker->view != NULL)
+    if (worker->view != NULL && (places < 0 || worker_wait_for_places(worker, places) == 0))
         return worker;
 
 err:
@@ -270,6 +285,7 @@ void worker_free(struct worker *worker)
         return;
     assert(!worker->running);
     worker_view_free(worker->view);
+    places_free(worker->places);
     if (worker->loop != NULL) {
         listeners_clear(&worker->listeners);
         loop_clear_timer(worker->loop, &worker->deadline);
@@ -297,11 +313,12 @@ static void *run(void *arg)
 }
 
 /* The thread waits until it is said that all is ready: what it logs comes behind that. */
-int worker_start(struct worker *worker, struct mailbox *mailbox, struct message *ended)
+int worker_start(struct worker *worker, const struct worker_messages *messages)
 {
-    worker->control = mailbox;
-    worker->ended = ended;
-    if (listeners_start(&worker->listeners) < 0) {
+    worker->control = messages->mailbox;
+    worker->ended = messages->ended;
+    worker->serving = messages->serving;
+    if (!worker->waits && listeners_start(&worker->listeners) < 0) {
         log_error("cannot start: %s", strerror(errno));
         return -1;
     }
@@ -310,8 +327,11 @@ int worker_start(struct worker *worker, struct mailbox *mailbox, struct message 
         return -1;
     }
     worker->running = true;
-    log_ready();
-    log_notice("ready");
+    if (!worker->waits) {
+        log_ready();
+        log_notice("ready");
+        mailbox_post(worker->control, worker->serving);
+    }
     sem_post(&worker->go);
     return 0;
 }
@@ -367,6 +387,22 @@ void worker_release_view(struct worker *worker, struct worker_view *view)
     }
     view->released.run = on_release;
     mailbox_post(loop_mailbox(worker->loop), &view->released);
+}
+
+void worker_yield(struct worker *worker, int places)
+{
+    worker->yield_places = places;
+    mailbox_post(loop_mailbox(worker->loop), &worker->yield);
+}
+
+void worker_resume(struct worker *worker)
+{
+    mailbox_post(loop_mailbox(worker->loop), &worker->resume);
+}
+
+void worker_leave(struct worker *worker)
+{
+    mailbox_post(loop_mailbox(worker->loop), &worker->leave);
 }
 
 void worker_ping(struct worker *worker)

@@ -15,16 +15,24 @@
 
 struct worker;
 
-/* Takes up the configuration of a start, which is borrowed until another one was installed. NULL on
- * failure; then it was logged. */
-struct worker *worker_new(const struct generation *generation);
+/* Takes up the configuration of a start, which is borrowed until another one was installed. With
+ * a channel for places (-1: none) it serves only when the predecessor at its other end lets it, or
+ * has ended; the channel is the worker's from then on, also on failure. NULL on failure; then it
+ * was logged. */
+struct worker *worker_new(const struct generation *generation, int places);
 
 /* Not while its thread runs. NULL is harmless. */
 void worker_free(struct worker *worker);
 
-/* Serves from now on. The thread posts `ended` to the mailbox as the last thing it does; both are
- * borrowed until worker_join. 0, or -1 when it could not start (logged). */
-MUST_CHECK int worker_start(struct worker *worker, struct mailbox *mailbox, struct message *ended);
+/* What the thread posts to the control thread's mailbox; all is borrowed until worker_join. */
+struct worker_messages {
+    struct mailbox *mailbox;
+    struct message *serving; /* clients are accepted, once */
+    struct message *ended;   /* the last thing that it does */
+};
+
+/* Serves from now on, or as soon as it may. 0, or -1 when it could not start (logged). */
+MUST_CHECK int worker_start(struct worker *worker, const struct worker_messages *messages);
 
 /* Waits for the end of its thread, which must have been told to stop. What was asked of it is
  * answered then at the latest. */
@@ -35,6 +43,15 @@ void worker_join(struct worker *worker);
 /* The first time: accepts nobody else, and ends when the sessions have, or with shutdown_timeout.
  * The second time: ends at once. The signal's name is for the log, and is kept. */
 void worker_stop(struct worker *worker, const char *signal_name);
+
+/* A hand-over, seen from the process that is there. yield: accepts nobody, while clients wait in
+ * the backlog, and shares places with the successor at the other end of the channel, which is the
+ * worker's from now on. resume: it failed, all is as it was. leave: the successor serves; sockets
+ * are closed here and their files left to it, and sessions go on, within shutdown_timeout, without
+ * being disturbed before that is nearly over. */
+void worker_yield(struct worker *worker, int places);
+void worker_resume(struct worker *worker);
+void worker_leave(struct worker *worker);
 
 /* Asks whether the loop is alive, unless it has not answered yet. How late it is then is its lag,
  * a metric; for how long it has not answered, 0 if it has: unanswered. */

@@ -139,7 +139,7 @@ static void set_wanted(const struct worker *worker)
 }
 
 /* Those that no listener is for are not wanted, and keep nothing ready by that. */
-static void set_preconnected(const struct worker *worker)
+void worker_set_preconnected(const struct worker *worker)
 {
     const struct listener_context *context = NULL;
     while ((context = listeners_next(&worker->listeners, context)) != NULL)
@@ -245,7 +245,8 @@ static void take(struct worker *worker, const struct generation *generation,
     pipes_set_max(&worker->pipes, generation->max_pipes);
     set_limits(worker);
     set_wanted(worker);
-    set_preconnected(worker);
+    if (!worker->waits)
+        worker_set_preconnected(worker);
     watch_certificates(worker, generation);
     if (before != NULL)
         drop_pools(pools, before->pool_count);

@@ -1,6 +1,7 @@
 /* What the files of the worker share; for them alone.
  *
  *   worker.c             its thread, and what it is asked
+ *   worker_handover.c    shares places with a predecessor or a successor, and serves or leaves
  *   worker_generation.c  takes up a configuration: pools, listeners, resolver
  *   worker_view.c        what there is to see of it */
 #ifndef KAPROXY_WORKER_INTERNAL_H
@@ -13,6 +14,7 @@
 
 #include "daemon/certificates.h"
 #include "daemon/listener.h"
+#include "daemon/places.h"
 #include "daemon/requests.h"
 #include "daemon/worker.h"
 #include "http1/http1_compose.h"
@@ -85,7 +87,13 @@ struct worker {
     struct pipes pipes;
     struct certificates certificates;
     struct keyed_digest *digest;
-    struct timer deadline; /* shutdown_timeout */
+    struct timer
+        deadline; /* shutdown_timeout; or of the sessions of one that left, a little less */
+    struct places *places; /* shared in a hand-over; NULL: none is */
+    struct places_handler places_handler;
+    bool waits;       /* for the predecessor to let us serve */
+    bool leaves;      /* a successor serves */
+    bool leaves_last; /* and sessions were told to end */
     /* The control thread's. */
     pthread_t thread;
     bool running; /* there is that thread */
@@ -99,6 +107,9 @@ struct worker {
         struct gauge lag; /* in microseconds */
     } loop_stats;
     struct request command_request, snapshot_request, install_request;
+    struct message yield, resume, leave; /* orders, of which each is given once at a time */
+    int yield_places;
+    struct message *serving;           /* posted when we serve */
     struct command *command;           /* NULL: none is on its way */
     struct snapshot_request *snapshot; /* the same */
     struct worker_install *install;    /* the same */
@@ -108,12 +119,28 @@ struct worker {
     char compose[HTTP1_COMPOSE_MAX];
 };
 
+/* worker.c */
+
+void worker_update_life(struct worker *worker);
+void worker_end_now(struct worker *worker);
+void worker_drain_pools(struct worker *worker);
+
+/* worker_handover.c */
+
+void worker_handover_init(struct worker *worker);
+/* The new end: waits from now on. 0, or -1 with errno. */
+MUST_CHECK int worker_wait_for_places(struct worker *worker, int places);
+/* shutdown_timeout is nearly over for one that leaves. False: it is over. */
+bool worker_handover_deadline(struct worker *worker);
+
 /* worker_generation.c */
 
 /* Takes up a configuration, before the worker runs or on its thread. NULL with errno: nothing has
  * changed. */
 struct worker_view *worker_take_up(struct worker *worker, const struct generation *generation);
 void worker_free_pools(struct worker *worker);
+/* Hosts keep from now on what they are to keep ready. */
+void worker_set_preconnected(const struct worker *worker);
 const char *worker_pool_name(const struct config_pool *pool);
 /* No view or configuration uses it any more. */
 void worker_pool_unuse(struct worker_pool *pool);

@@ -29,8 +29,9 @@ struct bound_socket {
     atomic_uint references;
     int fd; /* -1: closed */
     struct listen_address address;
-    bool is_ours; /* a unix socket's file is */
-    dev_t dev;    /* of that file */
+    bool is_ours;     /* a unix socket's file is */
+    bool may_be_ours; /* or will be, if it is left to us */
+    dev_t dev;        /* of that file */
     ino_t ino;
 };
 
@@ -271,7 +272,7 @@ static struct bound_socket *bound_socket_new(const struct listen_address *addres
 static int open_new(struct bound_socket *bound, const struct socket_file *file, const char **error)
 {
     int directory = -1;
-    bound->is_ours = is_unix(bound);
+    bound->is_ours = bound->may_be_ours = is_unix(bound);
     if (is_unix(bound) && (directory = lock_directory(path_of(bound), error)) < 0)
         return -1;
     int result = is_unix(bound) ? remove_stale_file(bound) : 0;
@@ -317,7 +318,7 @@ struct bound_socket *bound_socket_adopt(int fd, const struct listen_address *add
         return NULL;
     }
     bound->fd = fd;
-    bound->is_ours = is_ours && is_unix(bound);
+    bound->may_be_ours = is_ours && is_unix(bound);
     note_file(bound);
     return bound;
 }
@@ -360,7 +361,7 @@ int bound_socket_set_file(const struct bound_socket *bound, const struct socket_
 
 void bound_socket_give_file(struct bound_socket *bound, bool away)
 {
-    bound->is_ours = is_unix(bound) && !away;
+    bound->is_ours = bound->may_be_ours && !away;
 }
 
 /* Binding tells all that keeps from it, before it tells that somebody else is there. It disturbs

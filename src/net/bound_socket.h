@@ -36,8 +36,8 @@ struct bound_socket *bound_socket_open(const struct listen_address *address,
                                        const struct socket_file *file, const char **error);
 
 /* Takes over a socket that listens already, which another process has opened for us, and sets the
- * same options. is_ours: a unix socket's file is ours to remove. NULL with *error, and the
- * descriptor is the caller's still. */
+ * same options. A unix socket's file is not ours to remove, but becomes so by
+ * bound_socket_give_file if is_ours. NULL with *error, and the descriptor is the caller's still. */
 struct bound_socket *bound_socket_adopt(int fd, const struct listen_address *address, bool is_ours,
                                         const char **error);
 
@@ -56,8 +56,8 @@ bool bound_socket_has_file(const struct bound_socket *bound);
 MUST_CHECK int bound_socket_set_file(const struct bound_socket *bound,
                                      const struct socket_file *file, const char **error);
 
-/* Another process, which has the socket too, is to remove its file, and we are not; or we are
- * again. */
+/* Another process, which has the socket too, is to remove its file, and we are not; or we are, as
+ * far as it is of one who leaves it to us. */
 void bound_socket_give_file(struct bound_socket *bound, bool away);
 
 /* Whether it could be opened by the present user, as far as that can be seen without doing it:

@@ -49,7 +49,7 @@ static int write_worker(const char *file, bool openmetrics)
     config_errors_init(&findings);
     struct generation *generation =
         config == NULL ? NULL : generation_make(config, NULL, NULL, &findings);
-    struct worker *worker = generation == NULL ? NULL : worker_new(generation);
+    struct worker *worker = generation == NULL ? NULL : worker_new(generation, -1);
     if (worker != NULL) {
         const struct admin_ops ops = {.started_at = 0};
         struct worker_view *view = worker_first_view(worker);

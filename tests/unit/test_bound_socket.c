@@ -675,6 +675,8 @@ static void adopt(struct fixture *f, bool is_ours)
     assert_int_equal(bound_socket_fd(f->bound), fd);
     assert_true((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
     assert_true((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+    assert_false(bound_socket_has_file(f->bound)); /* its opener's, as yet */
+    bound_socket_give_file(f->bound, false);
     assert_int_equal(bound_socket_has_file(f->bound), is_ours);
     assert_listens(f, true);
 }
@@ -691,6 +693,17 @@ static void test_adopted_file_of_others_stays(void **state)
 {
     struct fixture *f = *state;
     adopt(f, false);
+    bound_socket_close(f->bound);
+    assert_true(file_exists(f));
+}
+
+/* A successor that never serves. */
+static void test_adopted_file_is_not_ours_before_it_is_left_to_us(void **state)
+{
+    struct fixture *f = *state;
+    int fd = bind_file(f, SOCK_STREAM);
+    assert_int_equal(__real_listen(fd, 1), 0);
+    f->bound = bound_socket_adopt(fd, &f->address, true, &f->error);
     bound_socket_close(f->bound);
     assert_true(file_exists(f));
 }
@@ -766,6 +779,7 @@ int main(void)
         TEST(test_last_reference_closes),
         TEST(test_adopted_file_of_ours_is_removed),
         TEST(test_adopted_file_of_others_stays),
+        TEST(test_adopted_file_is_not_ours_before_it_is_left_to_us),
         TEST(test_file_given_away_stays),
         TEST(test_file_taken_back_is_removed),
         TEST(test_mode_changes_while_it_listens),

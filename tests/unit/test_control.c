@@ -74,7 +74,7 @@ static struct world start(struct fixture *f)
     world.control = control_new();
     assert_non_null(world.control);
     struct generation *generation = generation_of(world.config, 10);
-    world.worker = worker_new(generation);
+    world.worker = worker_new(generation, -1);
     assert_non_null(world.worker);
     assert_int_equal(control_listen(world.control, generation), 0);
     assert_int_equal(log_start(), 0);

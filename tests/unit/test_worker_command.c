@@ -27,8 +27,8 @@ struct world {
     struct generation *generation;
     struct worker *worker;
     struct mailbox mailbox;
-    struct message ended;
-    bool has_ended;
+    struct message serving, ended;
+    bool serves, has_ended;
     struct command command;
     struct snapshot_request request;
     struct snapshot_host hosts[4];
@@ -43,6 +43,11 @@ static struct world the_world;
 static void on_ended(struct message *message)
 {
     container_of(message, struct world, ended)->has_ended = true;
+}
+
+static void on_serving(struct message *message)
+{
+    container_of(message, struct world, serving)->serves = true;
 }
 
 static void on_command_done(struct command *command)
@@ -72,6 +77,7 @@ static struct world *start(void **state)
     static char text[1 << 15];
     *world = (struct world){.f = *state, .descriptors = sockets_count()};
     world->ended.run = on_ended;
+    world->serving.run = on_serving;
     open_upstream(world);
     snprintf(world->second, sizeof(world->second), "%s/second", world->f->folder);
     snprintf(text, sizeof(text),
@@ -82,10 +88,12 @@ static struct world *start(void **state)
     open_messages(world->f->file, LOG_LEVEL_NOTICE);
     assert_int_equal(mailbox_init(&world->mailbox), 0);
     world->generation = generation_of(world->config, 10);
-    world->worker = worker_new(world->generation);
+    world->worker = worker_new(world->generation, -1);
     assert_non_null(world->worker);
     assert_int_equal(log_start(), 0);
-    assert_int_equal(worker_start(world->worker, &world->mailbox, &world->ended), 0);
+    const struct worker_messages messages = {
+        .mailbox = &world->mailbox, .serving = &world->serving, .ended = &world->ended};
+    assert_int_equal(worker_start(world->worker, &messages), 0);
     return world;
 }
 

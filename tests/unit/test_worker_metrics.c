@@ -27,7 +27,7 @@ static struct worker *make(struct fixture *f)
     config = ini_load(text);
     open_messages(f->file, LOG_LEVEL_NOTICE);
     generation = generation_of(config, 10);
-    struct worker *worker = worker_new(generation);
+    struct worker *worker = worker_new(generation, -1);
     assert_non_null(worker);
     view = worker_first_view(worker);
     return worker;

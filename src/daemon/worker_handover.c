@@ -1,0 +1,131 @@
+/* A worker in a hand-over: the one that is there yields, and then leaves; its successor waits until
+ * it may serve. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "daemon/worker_internal.h"
+
+/* What is left of shutdown_timeout when sessions are told to end that did not by themselves. */
+#define LAST_TIME USEC_PER_SEC
+
+/* The successor. */
+
+static void serve(struct worker *worker)
+{
+    if (!worker->waits)
+        return;
+    worker->waits = false;
+    if (listeners_start(&worker->listeners) < 0)
+        listeners_resume(&worker->listeners); /* which reports it, and tries again */
+    listeners_take_files(&worker->listeners);
+    worker_set_preconnected(worker);
+    log_ready();
+    log_notice("ready, in the place of the process before");
+    mailbox_post(worker->control, worker->serving);
+}
+
+static void on_all(struct places_handler *handler)
+{
+    serve(container_of(handler, struct worker, places_handler));
+}
+
+/* Either process is alone now. */
+static void on_ended(struct places_handler *handler)
+{
+    struct worker *worker = container_of(handler, struct worker, places_handler);
+    places_free(worker->places);
+    worker->places = NULL;
+    serve(worker);
+}
+
+int worker_wait_for_places(struct worker *worker, int places)
+{
+    worker->places = places_new(worker->loop, places, worker->pool_list, worker->config->pool_count,
+                                false, &worker->places_handler);
+    if (worker->places != NULL)
+        return 0;
+    int error = errno;
+    close(places);
+    errno = error;
+    return -1;
+}
+
+/* The one that is there. */
+
+/* Without memory nothing is shared: the channel's end lets the successor serve all the same. */
+static void share_places(struct worker *worker)
+{
+    int fd = worker->yield_places;
+    worker->places = places_new(worker->loop, fd, worker->pool_list, worker->config->pool_count,
+                                true, &worker->places_handler);
+    if (worker->places != NULL && places_begin(worker->places) == 0)
+        return;
+    log_error("hand-over: max_per_host is not shared with the successor: %s", strerror(errno));
+    if (worker->places == NULL)
+        close(fd);
+    places_free(worker->places);
+    worker->places = NULL;
+}
+
+static void on_yield(struct message *message)
+{
+    struct worker *worker = container_of(message, struct worker, yield);
+    if (worker->listeners.stopped || listeners_yield(&worker->listeners) < 0) {
+        log_error("hand-over: cannot let the successor serve: %s",
+                  worker->listeners.stopped ? "kaproxy is stopping" : strerror(errno));
+        close(worker->yield_places);
+        return;
+    }
+    share_places(worker);
+}
+
+static void on_resume(struct message *message)
+{
+    struct worker *worker = container_of(message, struct worker, resume);
+    places_free(worker->places);
+    worker->places = NULL;
+    if (worker->listeners.yielded && !worker->listeners.stopped)
+        listeners_resume(&worker->listeners);
+}
+
+/* Sessions are not disturbed at first: http's tell their clients with the next response. */
+static void on_leave(struct message *message)
+{
+    struct worker *worker = container_of(message, struct worker, leave);
+    usec_t limit = worker->config->shutdown_timeout;
+    if (worker->listeners.stopped)
+        return;
+    log_notice("hand-over: another process serves; %u sessions may finish here within %" PRId64
+               " s",
+               worker->listeners.clients, limit / USEC_PER_SEC);
+    worker->leaves = true;
+    listeners_leave(&worker->listeners);
+    worker_update_life(worker);
+    worker_drain_pools(worker);
+    usec_t at = loop_now(worker->loop) + (limit > LAST_TIME ? limit - LAST_TIME : 0);
+    if (loop_set_timer(worker->loop, &worker->deadline, at) < 0)
+        worker_end_now(worker);
+}
+
+bool worker_handover_deadline(struct worker *worker)
+{
+    if (!worker->leaves || worker->leaves_last)
+        return false;
+    worker->leaves_last = true;
+    listeners_drain(&worker->listeners);
+    usec_t limit = worker->config->shutdown_timeout;
+    usec_t at = loop_now(worker->loop) + (limit > LAST_TIME ? LAST_TIME : limit);
+    return loop_set_timer(worker->loop, &worker->deadline, at) == 0;
+}
+
+void worker_handover_init(struct worker *worker)
+{
+    worker->places_handler.all = on_all;
+    worker->places_handler.ended = on_ended;
+    worker->yield.run = on_yield;
+    worker->resume.run = on_resume;
+    worker->leave.run = on_leave;
+}
