@@ -138,15 +138,25 @@ static int remove_stale_file(const struct bound_socket *bound)
 }
 
 /* Options that accepted sockets inherit, so that they cost no call for each client. */
+static int set_inherited_options(int fd, int family)
+{
+    int on = 1;
+    if (family == AF_UNIX)
+        return 0;
+    if (setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)) < 0)
+        return -1;
+    return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
+/* The same, and those that must be set before it is bound. */
 static int set_options(int fd, int family)
 {
     int on = 1;
     if (family == AF_UNIX)
         return 0;
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) < 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)) < 0 ||
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0)
+        set_inherited_options(fd, family) < 0)
         return -1;
     if (family == AF_INET6)
         return setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
@@ -308,11 +318,19 @@ static int make_nonblocking(int fd)
     return fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
+/* It need not be of the address's family: systemd's are found by name too. -1 with errno. */
+static int family_of(int fd)
+{
+    int family = -1;
+    socklen_t length = sizeof(family);
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length) < 0 ? -1 : family;
+}
+
 struct bound_socket *bound_socket_adopt(int fd, const struct listen_address *address, bool is_ours,
                                         const char **error)
 {
     struct bound_socket *bound = bound_socket_new(address);
-    if (bound == NULL || make_nonblocking(fd) < 0 || set_options(fd, address->sa.ss_family) < 0) {
+    if (bound == NULL || make_nonblocking(fd) < 0 || set_inherited_options(fd, family_of(fd)) < 0) {
         *error = strerror(errno);
         bound_socket_unref(bound);
         return NULL;
@@ -419,7 +437,7 @@ void bound_socket_close(struct bound_socket *bound)
 {
     if (bound->fd < 0)
         return;
-    if (bound->is_ours)
+    if (bound_socket_has_file(bound))
         remove_file_locked(bound);
     close(bound->fd);
     bound->fd = -1;

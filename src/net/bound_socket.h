@@ -35,9 +35,10 @@ struct bound_socket;
 struct bound_socket *bound_socket_open(const struct listen_address *address,
                                        const struct socket_file *file, const char **error);
 
-/* Takes over a socket that listens already, which another process has opened for us, and sets the
- * same options. A unix socket's file is not ours to remove, but becomes so by
- * bound_socket_give_file if is_ours. NULL with *error, and the descriptor is the caller's still. */
+/* Takes over a socket that listens already, which another process has opened for us, and sets those
+ * options that accepted sockets inherit. A unix socket's file is not ours to remove, but becomes so
+ * by bound_socket_give_file if is_ours. NULL with *error, and the descriptor is the caller's still.
+ */
 struct bound_socket *bound_socket_adopt(int fd, const struct listen_address *address, bool is_ours,
                                         const char **error);
 

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -727,6 +728,43 @@ static void test_file_taken_back_is_removed(void **state)
     assert_false(file_exists(f));
 }
 
+static void test_file_of_others_does_not_become_ours(void **state)
+{
+    struct fixture *f = *state;
+    adopt(f, false);
+    bound_socket_give_file(f->bound, true);
+    bound_socket_give_file(f->bound, false);
+    assert_false(bound_socket_has_file(f->bound));
+    bound_socket_close(f->bound);
+    assert_true(file_exists(f));
+}
+
+/* Of any family, whatever the address is of: by its name systemd's may be for any. */
+static void test_adopted_inet_sockets(void **state)
+{
+    static const int families[] = {AF_INET, AF_INET6};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(families); i++) {
+        struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+        bool is_ipv4 = families[i] == AF_INET;
+        const struct sockaddr *sa = is_ipv4 ? (struct sockaddr *)&in : (struct sockaddr *)&in6;
+        socklen_t length = is_ipv4 ? sizeof(in) : sizeof(in6);
+        int on = 0;
+        int fd = socket(families[i], SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(bind(fd, sa, length), 0);
+        assert_int_equal(__real_listen(fd, 1), 0);
+        f->bound = bound_socket_adopt(fd, &f->address, false, &f->error);
+        assert_non_null(f->bound);
+        length = sizeof(on);
+        assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &length), 0);
+        assert_true(on);
+        assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
+        bound_socket_unref(f->bound);
+        f->bound = NULL;
+    }
+}
+
 static mode_t mode_of(const struct fixture *f)
 {
     struct stat st;
@@ -780,6 +818,8 @@ int main(void)
         TEST(test_adopted_file_of_ours_is_removed),
         TEST(test_adopted_file_of_others_stays),
         TEST(test_adopted_file_is_not_ours_before_it_is_left_to_us),
+        TEST(test_file_of_others_does_not_become_ours),
+        TEST(test_adopted_inet_sockets),
         TEST(test_file_given_away_stays),
         TEST(test_file_taken_back_is_removed),
         TEST(test_mode_changes_while_it_listens),
