@@ -103,6 +103,35 @@ static void retained_by_count(void **state)
     assert_int_equal(count_hosts(f), 0);
 }
 
+/* The host's dials go on with a TLS client that nobody else has any more. */
+static void tls_client_stays(void **state)
+{
+    struct fixture *f = *state;
+    const struct tls_options options = {.server_name = "127.0.0.1",
+                                        .ca_file = "",
+                                        .cert_file = "",
+                                        .key_file = "",
+                                        .min_version = "1.2"};
+    struct tls_mistake mistake;
+    struct tls_client *client = tls_client_new(&options, &mistake);
+    assert_non_null(client);
+    fixture_pool(f, NULL);
+    struct pool_host *a = pool_retain(f->pool, &ask_prepare(f, &f->a)->endpoint, client);
+    assert_ptr_equal(pool_retain(f->pool, &ask_prepare(f, &f->a)->endpoint, NULL), a);
+    tls_client_unref(client);
+    struct ask *waiting = ask(f, &f->a);
+    fixture_iterate(f);
+    claim_stats(f, 0, 1, 0, 0); /* in its handshake */
+    pool_unretain(a);
+    pool_unretain(a);
+    peer_accept(&f->a);
+    peer_conn_close(TAILQ_FIRST(&f->a.conns));
+    ask_wait(waiting);
+    claim_failed(waiting, "tls", 0);
+    fixture_iterate(f);
+    assert_int_equal(count_hosts(f), 0);
+}
+
 /* [53] */
 static void unwanted_host(void **state)
 {
@@ -236,9 +265,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(raised_limit),          FIXTURE_TEST(lower_keep_alive),
         FIXTURE_TEST(waiter_keeps_its_time), FIXTURE_TEST(new_dials_have_new_limits),
-        FIXTURE_TEST(retained_by_count),     FIXTURE_TEST(unwanted_host),
-        FIXTURE_TEST(retired_pool_goes),     FIXTURE_TEST(retired_pool),
-        FIXTURE_TEST(name_is_copied),        FIXTURE_TEST(changes_are_told),
+        FIXTURE_TEST(tls_client_stays),      FIXTURE_TEST(retained_by_count),
+        FIXTURE_TEST(unwanted_host),         FIXTURE_TEST(retired_pool_goes),
+        FIXTURE_TEST(retired_pool),          FIXTURE_TEST(name_is_copied),
+        FIXTURE_TEST(changes_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
