@@ -123,7 +123,12 @@ static void put_about(struct page *page)
     page_put_value(page, json_object_get(kaproxy, "pid"));
     page_put(page, ", <span class=\"file\">");
     page_put_value(page, json_object_get(kaproxy, "config"));
-    page_put(page, "</span>. Figures of <time>");
+    page_put(page, "</span>, read <time>");
+    page_put_moment(page, page_number(kaproxy, "config_read"));
+    page_put(page, "</time>");
+    if (json_is_object(json_object_get(kaproxy, "reload_failed")))
+        page_put(page, " (<b class=\"badge bad\">the last reload failed</b>)");
+    page_put(page, ". Figures of <time>");
     page_put_moment(page, page->now);
     page_put(page, "</time>");
     if (json_is_false(page_at(page->status, "loop.answers"))) {

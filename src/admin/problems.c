@@ -280,6 +280,25 @@ static void find_log(struct search *search, unsigned index, const char *name, co
                 recent, all);
 }
 
+static void find_reload(struct search *search)
+{
+    const struct reload_stats *stats = search->input->ops->reload_stats;
+    char when[MOMENT_TEXT_MAX], since[MOMENT_TEXT_MAX];
+    if (stats == NULL || stats->failed_at == 0)
+        return;
+    struct problem *problem = problem_new(search, SEVERITY_WARNING, "reload_failed", &everywhere);
+    problem_add(problem, "The configuration could not be reloaded at %s",
+                moment_text(when, stats->failed_at, search->input->unix_now));
+    if (stats->mistake[0] != '\0')
+        problem_add(problem, ": %s", stats->mistake);
+    if (stats->mistake_count > 1)
+        problem_add(problem, " (and %u more mistake%s: kaproxyctl reload prints all)",
+                    stats->mistake_count - 1, plural(stats->mistake_count - 1));
+    problem_add(
+        problem, ". What was read at %s stays in effect",
+        moment_text(since, (int64_t)gauge_get(&stats->last_success_at), search->input->unix_now));
+}
+
 static void find_life(struct search *search)
 {
     const struct admin_ops *ops = search->input->ops;
@@ -385,6 +404,7 @@ static void find_all(struct search *search)
     find_dns(search);
     find_log(search, 0, "log", search->config->log);
     find_log(search, 1, "access log", search->config->access_log);
+    find_reload(search);
     find_life(search);
     for (size_t i = 0; i < search->subjects->count; i++) {
         if (search->subjects->list[i].kind == SUBJECT_HOST)

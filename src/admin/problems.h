@@ -18,6 +18,7 @@
  *             waits_lately         in the last minute
  *             clients_stuck        nothing moves, and connections are held
  *             log_lines_lost       in the last minute
+ *             reload_failed        and the configuration before it stays in effect
  *   notice    paused, draining, stopping
  *
  * Some come with a lower severity where they do less harm: what failed some minutes ago and was

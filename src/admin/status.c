@@ -51,6 +51,26 @@ json_t *status_count(uint64_t count)
     return json_integer((json_int_t)count);
 }
 
+/* Of the last reload, if it failed. */
+static json_t *reload_failed(struct build *build)
+{
+    const struct reload_stats *stats = build->input->ops->reload_stats;
+    if (stats == NULL || stats->failed_at == 0)
+        return json_null();
+    json_t *object = json_object();
+    status_put(build, object, "at", status_moment(stats->failed_at));
+    status_put(build, object, "text", status_text(stats->mistake));
+    status_put(build, object, "mistakes", status_count(stats->mistake_count));
+    return object;
+}
+
+/* When the configuration was read; with the start, unless anything else is known. */
+static int64_t read_at(const struct admin_ops *ops)
+{
+    return ops->reload_stats == NULL ? ops->started_at
+                                     : (int64_t)gauge_get(&ops->reload_stats->last_success_at);
+}
+
 static json_t *kaproxy(struct build *build)
 {
     static const char *const lives[] = {"serving", "draining", "stopping"};
@@ -63,6 +83,8 @@ static json_t *kaproxy(struct build *build)
     status_put(build, object, "uptime", status_seconds(build->input->unix_now - ops->started_at));
     status_put(build, object, "state", json_string(lives[ops->life(ops->arg)]));
     status_put(build, object, "config", status_text(build->config->file));
+    status_put(build, object, "config_read", status_moment(read_at(ops)));
+    status_put(build, object, "reload_failed", reload_failed(build));
     return object;
 }
 

@@ -49,7 +49,10 @@ static void stop(struct control *control, const char *signal_name)
 static void log_counters(struct control *control)
 {
     const struct admin_view *view = worker_view_get(control->view);
+    const struct metric_block own = {.set = &reload_metrics,
+                                     .block = reload_get_stats(control->reload)};
     metric_log(view->blocks, view->block_count);
+    metric_log(&own, 1);
     worker_ping(control->worker); /* for the next time */
 }
 

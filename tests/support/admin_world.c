@@ -139,7 +139,9 @@ struct admin_world *admin_world_new(void)
         {&host_set, &world->raw, raw},
     };
     memcpy(world->blocks, blocks, sizeof(blocks));
-    world->ops = (struct admin_ops){.arg = world, .started_at = WORLD_START, .life = get_life};
+    world->ops = (struct admin_ops){
+        .arg = world, .started_at = WORLD_START, .reload_stats = &world->stats, .life = get_life};
+    reload_stats_start(&world->stats, 1, WORLD_START);
     world->view = (struct admin_view){
         .config = world->config, .blocks = world->blocks, .block_count = ARRAY_LEN(blocks)};
     world->history = history_new(world->blocks, ARRAY_LEN(blocks), WORLD_NOW);

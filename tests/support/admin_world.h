@@ -51,6 +51,7 @@ struct admin_world {
     struct metric_block blocks[WORLD_BLOCKS];
     enum admin_life life;
     struct config *config;
+    struct reload_stats stats; /* the start was at WORLD_START */
     struct admin_ops ops;
     struct admin_view view;
     struct history *history;

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -41,6 +42,23 @@ static int write_world(bool openmetrics)
     return result;
 }
 
+/* A worker's, and what the admin pages add to them. */
+static int write_blocks(const struct admin_view *of_worker, bool openmetrics)
+{
+    static struct reload_stats stats;
+    const struct admin_ops ops = {.started_at = 0};
+    struct admin_view view = *of_worker;
+    struct metric_block *blocks = calloc(view.block_count + 1, sizeof(*blocks));
+    if (blocks == NULL)
+        return -1;
+    memcpy(blocks, view.blocks, view.block_count * sizeof(*blocks));
+    blocks[view.block_count++] = (struct metric_block){.set = &reload_metrics, .block = &stats};
+    view.blocks = blocks;
+    int result = write_out(&ops, &view, openmetrics);
+    free(blocks);
+    return result;
+}
+
 static int write_worker(const char *file, bool openmetrics)
 {
     int result = -1;
@@ -51,9 +69,8 @@ static int write_worker(const char *file, bool openmetrics)
         config == NULL ? NULL : generation_make(config, NULL, NULL, &findings);
     struct worker *worker = generation == NULL ? NULL : worker_new(generation, -1);
     if (worker != NULL) {
-        const struct admin_ops ops = {.started_at = 0};
         struct worker_view *view = worker_first_view(worker);
-        result = write_out(&ops, worker_view_get(view), openmetrics);
+        result = write_blocks(worker_view_get(view), openmetrics);
         worker_release_view(worker, view);
     }
     worker_free(worker);

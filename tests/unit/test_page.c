@@ -103,13 +103,24 @@ static void test_nothing_is_wrong(void **state)
     (void)state;
     char *page = render(parse(
         "{\"problems\": [], \"kaproxy\": {\"version\": \"1.2.3\", \"pid\": 7, \"now\": 86400.5,"
-        " \"uptime\": 90061, \"state\": \"serving\", \"config\": \"/etc/kaproxy.ini\"}}"));
+        " \"uptime\": 90061, \"state\": \"serving\", \"config\": \"/etc/kaproxy.ini\","
+        " \"config_read\": 86399, \"reload_failed\": null}}"));
     assert_has(page, "<title>Nothing is wrong - kaproxy</title>");
     assert_has(page, "class=\"well\"><h1>Nothing is wrong</h1></section>");
     assert_has(page, "kaproxy 1.2.3</h2>");
     assert_has(page, "serving</b>, up 1 d 1 h, process 7, ");
-    assert_has(page, "/etc/kaproxy.ini");
+    assert_has(page, "/etc/kaproxy.ini</span>, read <time>1970-01-01 23:59:59 UTC</time>. ");
+    assert_lacks(page, "reload failed");
     assert_has(page, "1970-01-02 00:00:00 UTC");
+    free(page);
+}
+
+static void test_reload_failed(void **state)
+{
+    (void)state;
+    char *page = render(parse("{\"kaproxy\": {\"now\": 86400.5, \"config_read\": 86399,"
+                              " \"reload_failed\": {\"at\": 86400, \"text\": \"a\"}}}"));
+    assert_has(page, "UTC</time> (<b class=\"badge bad\">the last reload failed</b>). Figures");
     free(page);
 }
 
@@ -535,6 +546,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_is_wrong),
+        cmocka_unit_test(test_reload_failed),
         cmocka_unit_test(test_severities),
         cmocka_unit_test(test_links),
         cmocka_unit_test(test_many_problems_are_folded),

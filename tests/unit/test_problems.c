@@ -487,6 +487,20 @@ static void test_max_waiting_and_tunnels(void **state)
     assert_one("limit_reached", SEVERITY_WARNING, "max_tunnels=3", WORLD_WEB, NULL);
 }
 
+/* Until a reload goes well, however long ago it failed. */
+static void test_reload(void **state)
+{
+    (void)state;
+    reload_stats_fail(&world->stats, "a.ini:1: bad", world->input.unix_now);
+    assert_one("reload_failed", SEVERITY_WARNING,
+               ": a.ini:1: bad. What was read at 2027-01-15T08:", "stays in effect", NULL);
+    reload_stats_fail(&world->stats, "a.ini:1: bad\nb\nc\n", world->input.unix_now);
+    admin_world_pass(world, 60 * 60 * USEC_PER_SEC);
+    assert_one("reload_failed", SEVERITY_WARNING, "bad (and 2 more mistakes: ", "60 min ago", NULL);
+    reload_stats_succeed(&world->stats, 2, world->input.unix_now);
+    assert_codes(NULL);
+}
+
 /* Staged: log disk full. Nothing is lost at first. */
 static void test_log(void **state)
 {
@@ -632,6 +646,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_max_clients, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_max_waiting_and_tunnels, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_log, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_reload, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_descriptors, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_loop, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_service, set_up, tear_down),

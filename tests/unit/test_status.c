@@ -91,7 +91,8 @@ static void test_members(void **state)
     make();
     assert_members("", "kaproxy loop problems process listeners hosts pools tls sessions"
                        " sessions_left_out");
-    assert_members("kaproxy", "version pid started now uptime state config");
+    assert_members("kaproxy",
+                   "version pid started now uptime state config config_read reload_failed");
     assert_members("loop", "lag answers snapshot_age");
     assert_members("listeners.0",
                    "name addresses upstream pool protocol state metrics peaks rates exchange"
@@ -105,6 +106,25 @@ static void test_members(void **state)
     world->input.show_sessions = false;
     make();
     assert_members("", "kaproxy loop problems process listeners hosts pools tls");
+}
+
+/* When the configuration in effect was read, and what became of the last reload. */
+static void test_reload(void **state)
+{
+    (void)state;
+    make();
+    assert_number("kaproxy.config_read", 1800000000);
+    assert_true(json_is_null(at("kaproxy.reload_failed")));
+    reload_stats_fail(&world->stats, "a.ini:1: bad\na.ini:2: worse", WORLD_START + USEC_PER_SEC);
+    make();
+    assert_number("kaproxy.config_read", 1800000000);
+    assert_number("kaproxy.reload_failed.at", 1800000001);
+    assert_text("kaproxy.reload_failed.text", "a.ini:1: bad");
+    assert_number("kaproxy.reload_failed.mistakes", 2);
+    reload_stats_succeed(&world->stats, 2, WORLD_START + 2 * USEC_PER_SEC);
+    make();
+    assert_number("kaproxy.config_read", 1800000002);
+    assert_true(json_is_null(at("kaproxy.reload_failed")));
 }
 
 static void test_process(void **state)
@@ -335,6 +355,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_members, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_process, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_reload, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_listeners, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_hosts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_sessions, set_up, tear_down),
