@@ -159,21 +159,6 @@ static void test_client_leaves(void **state)
     server_end(&server);
 }
 
-/* 100 Continue meets nobody, and evhttp closes the connection, whose request is ours. */
-static void test_connection_ends_while_it_waits(void **state)
-{
-    struct server server;
-    (void)state;
-    server_start(&server, "");
-    int client = server_ask(&server, "POST /reload HTTP/1.1\r\nKaproxy-Control: yes\r\n"
-                                     "Expect: 100-continue\r\nContent-Length: 0\r\n\r\n");
-    close(client);
-    server_turn(&server);
-    while (!TAILQ_EMPTY(&server.reloads))
-        server_answer_reloads(&server, true, "done");
-    server_end(&server);
-}
-
 static void test_refusals(void **state)
 {
     struct server server;
@@ -206,7 +191,6 @@ int main(void)
         cmocka_unit_test(test_answer_is_not_cut),
         cmocka_unit_test(test_several),
         cmocka_unit_test(test_client_leaves),
-        cmocka_unit_test(test_connection_ends_while_it_waits),
         cmocka_unit_test(test_refusals),
     };
     signal(SIGPIPE, SIG_IGN);
