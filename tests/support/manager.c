@@ -12,11 +12,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "config-build.h"
+
 /* Generous: it only bounds a failing test. */
 #define WAIT_MS 20000
+
+bool manager_is_told(void)
+{
+#ifdef HAVE_LIBSYSTEMD
+    return true;
+#else
+    return false;
+#endif
+}
 
 int manager_open(const char *name)
 {
@@ -78,7 +90,7 @@ const char *manager_read(int manager, char text[MANAGER_TEXT_MAX])
     return text;
 }
 
-int manager_is_empty(int manager)
+bool manager_is_empty(int manager)
 {
     char byte;
     return recv(manager, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;

@@ -3,9 +3,12 @@
 #ifndef KAPROXY_MANAGER_H
 #define KAPROXY_MANAGER_H
 
-#include <sys/socket.h>
+#include <stdbool.h>
 
 #define MANAGER_TEXT_MAX 1024
+
+/* Does this build tell systemd anything? Without libsystemd there is nothing to be tried. */
+bool manager_is_told(void);
 
 /* Listens at a path, or at an abstract name if that begins with "@", and sets $NOTIFY_SOCKET.
  * Returns its descriptor, for manager_close. */
@@ -16,6 +19,6 @@ void manager_close(int manager, const char *name);
 const char *manager_read(int manager, char text[MANAGER_TEXT_MAX]);
 
 /* Is there no message? */
-int manager_is_empty(int manager);
+bool manager_is_empty(int manager);
 
 #endif
