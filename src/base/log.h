@@ -43,6 +43,10 @@ MUST_CHECK int log_check(const char *target);
 /* What errno says of a file that cannot be opened as a log. */
 const char *log_open_error(const char *path, int error);
 
+/* Does the descriptor lead to journald? systemd.exec(5), JOURNAL_STREAM. There a line's priority is
+ * what it begins with: sd-daemon(3). */
+bool log_is_journal(int fd);
+
 /* Other targets, while lines are logged. */
 struct log_change;
 

@@ -139,9 +139,6 @@ MUST_CHECK int log_sink_reopen(struct log_sink *sink);
 /* Whose lines they are. */
 int log_process_id(void);
 
-/* Does the descriptor lead to journald? systemd.exec(5), JOURNAL_STREAM. */
-bool log_is_journal(int fd);
-
 /* Is the sink open on the same file as the descriptor? */
 bool log_sink_is_open_on(const struct log_sink *sink, int fd);
 

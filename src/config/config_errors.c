@@ -92,15 +92,19 @@ bool config_errors_any(const struct config_errors *errors)
 void config_errors_write(const struct config_errors *errors, const char *file, FILE *out)
 {
     const struct config_error *error;
+    int fd = fileno(out); /* -1: of memory */
+    bool is_journal = fd >= 0 && log_is_journal(fd);
 
     TAILQ_FOREACH (error, &errors->list, link) {
+        if (is_journal)
+            fputs(*error->mark == '\0' ? "<3>" : "<4>", out);
         if (error->line == 0)
             fprintf(out, "%s: %s%s\n", file, error->mark, error->text);
         else
             fprintf(out, "%s:%d: %s%s\n", file, error->line, error->mark, error->text);
     }
     if (errors->out_of_memory)
-        fprintf(out, "%s: out of memory\n", file);
+        fprintf(out, "%s%s: out of memory\n", is_journal ? "<3>" : "", file);
 }
 
 void config_errors_log(const struct config_errors *errors, const char *file)

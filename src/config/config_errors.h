@@ -31,7 +31,7 @@ void config_errors_warn(struct config_errors *errors, int line, const char *form
 bool config_errors_any(const struct config_errors *errors);
 
 /* One line each: FILE:LINE: text, or FILE: text; for a warning "warning: " comes before the text.
- */
+ * Where that leads to the journal each line begins with its priority. */
 void config_errors_write(const struct config_errors *errors, const char *file, FILE *out);
 
 /* The same as messages of the log: errors and warnings. */

@@ -214,7 +214,8 @@ def bad_start(t):
     configure(machine, listener("example", "127.0.0.1:8080") + "nonsense = 1\n")
     since = cursor(machine)
     t.check(machine.run("systemctl", "start", UNIT).status != 0, "it started")
-    await_journal(machine, since, f"{scene.sysconfdir}/kaproxy.ini:4: ")
+    (priority, text), *_ = await_journal(machine, since, f"{scene.sysconfdir}/kaproxy.ini:4: ")
+    t.equal(priority, 3, f"the priority of {text!r}")
 
 
 @test("a low port, and a unix socket for a group")
@@ -267,7 +268,8 @@ def bad_reload(t):
     clients = Clients(machine)
     configure(machine, listener("other", "127.0.0.1:8081") + "nonsense = 1\n")
     t.check(machine.run("systemctl", "reload", UNIT).status != 0, "the reload succeeded")
-    await_journal(machine, since, f"{scene.sysconfdir}/kaproxy.ini:4: ")
+    (priority, text), *_ = await_journal(machine, since, f"{scene.sysconfdir}/kaproxy.ini:4: ")
+    t.equal(priority, 3, f"the priority of {text!r}")
     clients.finish(t)
     t.equal((main_pid(machine), machine.show(UNIT, "ActiveState"), ask(machine, 8081)),
             (pid, "active", "000"), "process, state, answer of a listener that is not to be")

@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
+#include "config/config_errors.h"
 #include "support/ini_text.h"
 
 static void test_syntax_mistakes(void **state)
@@ -552,6 +554,40 @@ static void test_http_keys(void **state)
                    "client_keep_alive: the value is missing");
 }
 
+/* systemd says by JOURNAL_STREAM which file is the journal's. */
+static void write_findings(char *text, size_t size, bool is_journal)
+{
+    struct config_errors errors;
+    struct stat st;
+    char name[64];
+    FILE *out = tmpfile();
+
+    assert_int_equal(fstat(fileno(out), &st), 0);
+    snprintf(name, sizeof(name), "%ju:%ju", (uintmax_t)st.st_dev,
+             (uintmax_t)st.st_ino + !is_journal);
+    setenv("JOURNAL_STREAM", name, 1);
+    config_errors_init(&errors);
+    config_errors_add(&errors, 0, "a");
+    config_errors_warn(&errors, 7, "b");
+    config_errors_write(&errors, "x.ini", out);
+    config_errors_clear(&errors);
+    unsetenv("JOURNAL_STREAM");
+    rewind(out);
+    text[fread(text, 1, size - 1, out)] = '\0';
+    fclose(out);
+}
+
+static void test_priorities_for_the_journal(void **state)
+{
+    char text[100];
+
+    (void)state;
+    write_findings(text, sizeof(text), false);
+    assert_string_equal(text, "x.ini: a\nx.ini:7: warning: b\n");
+    write_findings(text, sizeof(text), true);
+    assert_string_equal(text, "<3>x.ini: a\n<4>x.ini:7: warning: b\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -566,6 +602,7 @@ int main(void)
         cmocka_unit_test(test_unreadable),
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_socket_keys),
+        cmocka_unit_test(test_priorities_for_the_journal),
         cmocka_unit_test(test_times),
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_listen_mistakes),
