@@ -10,8 +10,8 @@
 
 #include "admin/admin.h"
 #include "base/log.h"
-#include "daemon/pid_file.h"
 #include "daemon/reload.h"
+#include "daemon/succession.h"
 #include "daemon/supervision.h"
 #include "net/bound_socket.h"
 #include "net/mailbox.h"
@@ -34,6 +34,9 @@ struct control {
     struct worker_install install;
     struct reload_install *asked; /* whom to tell what comes of it */
     struct supervision supervision;
+    const struct program *program;
+    struct inherited *inherited;
+    struct succession *succession; /* NULL: not there yet */
     size_t signal_count;
     struct event signal_events[ARRAY_LEN(signals)];
 };
@@ -41,6 +44,7 @@ struct control {
 static void stop(struct control *control, const char *signal_name)
 {
     supervision_stopping(&control->supervision);
+    succession_stop(control->succession);
     reload_stop(control->reload);
     worker_stop(control->worker, signal_name);
 }
@@ -75,7 +79,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
         log_counters(control);
         break;
     case SIGUSR2:
-        log_notice("SIGUSR2: it has no meaning in this version");
+        succession_hand_over(control->succession);
         break;
     default:
         break;
@@ -217,6 +221,7 @@ static void install_generation(void *arg, struct reload_install *asked)
 static void say_reloading(void *arg)
 {
     struct control *control = arg;
+    succession_hold(control->succession, true);
     supervision_reloading(&control->supervision, true);
 }
 
@@ -224,6 +229,7 @@ static void say_ready(void *arg)
 {
     struct control *control = arg;
     supervision_reloading(&control->supervision, false);
+    succession_hold(control->succession, false);
 }
 
 static int64_t now(void *arg)
@@ -285,8 +291,7 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
 static void on_serving(struct message *message)
 {
     struct control *control = container_of(message, struct control, serving);
-    pid_file_write(control->generation->config->pid_file); /* clients are served without it */
-    supervision_ready(&control->supervision);
+    succession_serving(control->succession);
 }
 
 static void on_ended(struct message *message)
@@ -375,6 +380,7 @@ void control_free(struct control *control)
         mailbox_clear(&control->mailbox);
     }
     supervision_end(&control->supervision);
+    succession_free(control->succession);
     admin_free(control->admin);
     reload_free(control->reload);
     if (control->base != NULL)
@@ -395,11 +401,32 @@ int control_listen(struct control *control, struct generation *generation)
     return -1;
 }
 
+void control_hand_over(struct control *control, const struct program *program,
+                       struct inherited *inherited)
+{
+    control->program = program;
+    control->inherited = inherited;
+}
+
 static void release_view(struct control *control)
 {
     if (control->view != NULL)
         worker_release_view(control->worker, control->view);
     control->view = NULL;
+}
+
+/* 0, or -1; then it was logged. */
+static int start_succession(struct control *control)
+{
+    const struct succession_options options = {.base = control->base,
+                                               .program = control->program,
+                                               .inherited = control->inherited,
+                                               .generation = &control->generation,
+                                               .worker = control->worker,
+                                               .admin = control->admin,
+                                               .supervision = &control->supervision};
+    control->succession = succession_new(&options);
+    return control->succession == NULL ? -1 : 0;
 }
 
 /* 0, or -1; then it was logged. */
@@ -413,9 +440,10 @@ static int start(struct control *control)
     const struct worker_messages messages = {
         .mailbox = &control->mailbox, .serving = &control->serving, .ended = &control->ended};
     supervision_set_blocks(&control->supervision, view->blocks, view->block_count);
-    if (start_reload(control) < 0 || start_admin(control) < 0 ||
+    if (start_reload(control) < 0 || start_admin(control) < 0 || start_succession(control) < 0 ||
         worker_start(control->worker, &messages) < 0)
         return -1;
+    succession_prepared(control->succession);
     return 0;
 }
 

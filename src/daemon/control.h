@@ -5,6 +5,8 @@
 
 #include "base/util.h"
 #include "daemon/generation.h"
+#include "daemon/inherited.h"
+#include "daemon/program.h"
 #include "daemon/worker.h"
 
 struct control;
@@ -21,9 +23,14 @@ void control_free(struct control *control);
  * control_run. 0, or -1; then it was logged. */
 MUST_CHECK int control_listen(struct control *control, struct generation *generation);
 
+/* What a hand-over is made of, before control_run; both are borrowed. */
+void control_hand_over(struct control *control, const struct program *program,
+                       struct inherited *inherited);
+
 /* Starts the worker, which is borrowed, and returns when its thread has ended. SIGTERM and SIGINT
  * stop it softly, a second one at once; SIGHUP reopens the logs and reloads, SIGUSR1 writes the
- * counters, SIGUSR2 does nothing. 0, or -1 when it could not start (logged). */
+ * counters, SIGUSR2 hands over to
+ * a successor. 0, or -1 when it could not start (logged). */
 MUST_CHECK int control_run(struct control *control, struct worker *worker);
 
 #endif

@@ -16,7 +16,9 @@
 #include "config/config.h"
 #include "daemon/control.h"
 #include "daemon/generation.h"
+#include "daemon/inherited.h"
 #include "daemon/pid_file.h"
+#include "daemon/program.h"
 #include "daemon/start.h"
 #include "daemon/worker.h"
 
@@ -143,26 +145,31 @@ static void block_once(void)
 }
 
 /* NULL; then it was logged. */
-static struct generation *make_generation(struct config *config)
+static struct generation *make_generation(struct config *config, struct inherited *inherited)
 {
     struct config_errors findings;
     config_errors_init(&findings);
-    struct generation *generation = generation_make(config_ref(config), NULL, NULL, &findings);
+    struct generation *generation = generation_make(config_ref(config), NULL, inherited, &findings);
     config_errors_log(&findings, config->file);
     config_errors_clear(&findings);
-    return generation;
+    if (generation == NULL || inherited_check_left(inherited, stderr) == 0)
+        return generation;
+    generation_free(generation);
+    return NULL;
 }
 
 /* Signals end nothing from here on, so that no socket's file is left behind. */
-static int serve_generation(struct config *config, const struct user *user)
+static int serve_generation(struct config *config, const struct user *user,
+                            const struct program *program, struct inherited *inherited)
 {
     int result = -1;
     struct worker *worker = NULL;
     struct control *control = control_new();
-    struct generation *generation = control == NULL ? NULL : make_generation(config);
+    struct generation *generation = control == NULL ? NULL : make_generation(config, inherited);
     if (generation == NULL)
         goto out;
-    worker = worker_new(generation, -1);
+    control_hand_over(control, program, inherited);
+    worker = worker_new(generation, inherited_places_channel(inherited));
     if (control_listen(control, generation) == 0 && worker != NULL && user_become(user) == 0 &&
         start_log() == 0)
         result = control_run(control, worker);
@@ -173,10 +180,13 @@ out:
     return result;
 }
 
-static int serve(struct config *config)
+static int serve(struct config *config, const struct program *program)
 {
     int status = EXIT_FAILURE;
     struct start start = {.config = config};
+    struct inherited *inherited;
+    if (inherited_take(&inherited, stderr) < 0)
+        return EXIT_FAILURE;
     signal(SIGPIPE, SIG_IGN);
     keep_free_memory();
     if (log_open("stderr", config->log_level) < 0 || start_init(&start, config) < 0 ||
@@ -184,39 +194,47 @@ static int serve(struct config *config)
         goto out;
     log_notice("kaproxy " PACKAGE_VERSION " starts with %s", config->file);
     start_warn(&start);
-    if (serve_generation(config, &start.user) == 0) {
+    if (serve_generation(config, &start.user, program, inherited) == 0) {
         log_notice("stopped");
         status = EXIT_SUCCESS;
     }
 out:
     log_close();
     start_clear(&start);
+    inherited_free(inherited);
     return status;
 }
 
 /* Signals that would end us and have another meaning, until that can be heeded. The others do end
- * us, until there may be a file to remove. */
-static void hold_signals(void)
+ * us, until there may be a file to remove. *before: what was blocked. */
+static void hold_signals(sigset_t *before)
 {
     sigset_t held;
     sigemptyset(&held);
     sigaddset(&held, SIGHUP);
     sigaddset(&held, SIGUSR1);
     sigaddset(&held, SIGUSR2);
-    sigprocmask(SIG_BLOCK, &held, NULL);
+    sigprocmask(SIG_BLOCK, &held, before);
 }
 
 int main(int argc, char **argv)
 {
-    hold_signals();
+    sigset_t mask;
+    struct program program;
+    hold_signals(&mask);
     block_once();
     if (fill_standard_descriptors() < 0)
         return EXIT_FAILURE;
-    struct arguments arguments = parse_arguments(argc, argv);
-    struct config *config = config_load(arguments.file, stderr);
-    if (config == NULL)
+    if (program_note(&program, argv, &mask) < 0) {
+        fprintf(stderr, "kaproxy: %s\n", strerror(errno));
         return EXIT_FAILURE;
-    int status = arguments.check ? check(config, arguments.verbose) : serve(config);
+    }
+    struct arguments arguments = parse_arguments(argc, argv);
+    int status = EXIT_FAILURE;
+    struct config *config = config_load(arguments.file, stderr);
+    if (config != NULL)
+        status = arguments.check ? check(config, arguments.verbose) : serve(config, &program);
     config_unref(config);
+    program_clear(&program);
     return status;
 }

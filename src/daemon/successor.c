@@ -326,8 +326,7 @@ struct successor *successor_start(const struct successor_options *options)
 {
     const struct timeval interval = {.tv_usec = INTERVAL};
     if (options->program->path[0] == '\0') {
-        log_error("cannot start %s again: it is not to be found in PATH",
-                  options->program->argv[0]);
+        log_error("this program cannot be started again: it was not to be found in PATH");
         return NULL;
     }
     struct successor *successor = calloc(1, sizeof(*successor));

@@ -59,6 +59,7 @@ int worker_wait_for_places(struct worker *worker, int places)
 static void share_places(struct worker *worker)
 {
     int fd = worker->yield_places;
+    places_free(worker->places); /* those of the process before us, which has ended */
     worker->places = places_new(worker->loop, fd, worker->pool_list, worker->config->pool_count,
                                 true, &worker->places_handler);
     if (worker->places != NULL && places_begin(worker->places) == 0)

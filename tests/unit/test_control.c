@@ -54,6 +54,10 @@ struct world {
     int descriptors;
 };
 
+/* That cannot be started again. */
+static char *const arguments[] = {NULL};
+static const struct program program = {.argv = arguments};
+
 static struct world start(struct fixture *f)
 {
     struct world world = {.descriptors = sockets_count()};
@@ -76,6 +80,7 @@ static struct world start(struct fixture *f)
     world.worker = worker_new(generation, -1);
     assert_non_null(world.worker);
     assert_int_equal(control_listen(world.control, generation), 0);
+    control_hand_over(world.control, &program, NULL);
     assert_int_equal(log_start(), 0);
     return world;
 }
@@ -123,7 +128,7 @@ static void test_signals_before_the_start_are_heeded(void **state)
     const char *text = end(&world, *state);
     assert_matches(text, STARTED READY);
     assert_matches(text, READY "(.*\n)?" STATS);
-    assert_matches(text, READY "(.*\n)?" HEAD " notice: SIGUSR2: it has no meaning");
+    assert_matches(text, READY "(.*\n)?" HEAD " error: this program cannot be started again");
     assert_matches(text, STATS "(.*\n)?" HEAD " notice: SIGTERM: stopping; 0 sessions may finish "
                                "within 30 s\n");
 }

@@ -363,8 +363,8 @@ static void test_shortages(void **state)
         content(world.fixture, world.fixture->file),
         "^" HEAD " error: cannot start /[^\n]*test_successor again: Resource temporarily "
         "unavailable\n" HEAD " error: cannot start /[^\n]*test_successor again: Too many "
-        "open files\n" HEAD " error: cannot start kaproxy again: it is not to be found in "
-        "PATH\n$");
+        "open files\n" HEAD " error: this program cannot be started again: it was "
+        "not to be found in PATH\n$");
     world_clear(&world);
 }
 

@@ -1,0 +1,191 @@
+/* Who does what in a hand-over, at both ends. */
+#include "daemon/succession.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "daemon/handover.h"
+#include "daemon/notify.h"
+#include "daemon/pid_file.h"
+#include "daemon/takeover.h"
+#include "net/bound_socket.h"
+
+struct succession {
+    struct succession_options options;
+    struct handover *handover;
+    struct takeover *takeover; /* NULL: there is no predecessor, or not any more */
+    struct successor_socket *sockets;
+};
+
+static const struct config *config_of(const struct succession *succession)
+{
+    return (*succession->options.generation)->config;
+}
+
+/* The old process. */
+
+/* The listener's name, of a socket by its index. */
+static const char *name_at(const struct config *config, size_t index)
+{
+    for (size_t i = 0; i < config->listener_count; i++) {
+        if (index < config->listeners[i].addresses.count)
+            return config->listeners[i].name;
+        index -= config->listeners[i].addresses.count;
+    }
+    return INHERITED_ADMIN;
+}
+
+static const struct successor_socket *collect_sockets(void *arg, size_t *count)
+{
+    struct succession *succession = arg;
+    const struct generation *generation = *succession->options.generation;
+    free(succession->sockets);
+    succession->sockets = calloc(generation->socket_count + 1, sizeof(*succession->sockets));
+    if (succession->sockets == NULL)
+        return NULL;
+    for (size_t i = 0; i < generation->socket_count; i++)
+        succession->sockets[i] =
+            (struct successor_socket){.fd = bound_socket_fd(generation->sockets[i]),
+                                      .name = name_at(generation->config, i),
+                                      .is_ours = bound_socket_has_file(generation->sockets[i])};
+    *count = generation->socket_count;
+    return succession->sockets;
+}
+
+static void yield(void *arg, int places)
+{
+    struct succession *succession = arg;
+    admin_accept(succession->options.admin, false);
+    worker_yield(succession->options.worker, places);
+}
+
+static void resume(void *arg)
+{
+    struct succession *succession = arg;
+    admin_accept(succession->options.admin, true);
+    worker_resume(succession->options.worker);
+}
+
+static bool tell_main_pid(void *arg, pid_t pid)
+{
+    struct succession *succession = arg;
+    bool is_known = notify_main_pid(pid);
+    supervision_end(succession->options.supervision);
+    return is_known;
+}
+
+static void give_admin_files(const struct succession *succession, bool away)
+{
+    const struct generation *generation = *succession->options.generation;
+    for (size_t i = generation->admin_at; i < generation->socket_count; i++)
+        bound_socket_give_file(generation->sockets[i], away);
+}
+
+static void leave(void *arg)
+{
+    struct succession *succession = arg;
+    give_admin_files(succession, true);
+    worker_leave(succession->options.worker);
+}
+
+/* The new one. */
+
+static void be_main(void *arg)
+{
+    struct succession *succession = arg;
+    pid_file_write(config_of(succession)->pid_file); /* clients are served without it */
+    supervision_ready(succession->options.supervision);
+}
+
+static void be_alone(void *arg)
+{
+    struct succession *succession = arg;
+    takeover_free(succession->takeover);
+    succession->takeover = NULL;
+}
+
+/* 0, or -1 with errno. */
+static int prepare_takeover(struct succession *succession, int control)
+{
+    const struct succession_options *options = &succession->options;
+    const struct takeover_ops ops = {.arg = succession, .is_main = be_main, .is_alone = be_alone};
+    succession->takeover = takeover_new(options->base, control, &ops);
+    if (succession->takeover == NULL)
+        return -1;
+    admin_accept(options->admin, false);
+    return 0;
+}
+
+struct succession *succession_new(const struct succession_options *options)
+{
+    struct succession *succession = calloc(1, sizeof(*succession));
+    const struct handover_ops ops = {.arg = succession,
+                                     .sockets = collect_sockets,
+                                     .yield = yield,
+                                     .resume = resume,
+                                     .main_pid = tell_main_pid,
+                                     .leave = leave};
+    if (succession == NULL)
+        goto err;
+    succession->options = *options;
+    succession->handover = handover_new(options->base, options->program, &ops);
+    if (succession->handover == NULL)
+        goto err;
+    int control = inherited_control_channel(options->inherited);
+    if (control >= 0 && prepare_takeover(succession, control) < 0)
+        goto err;
+    return succession;
+
+err:
+    log_error("cannot start: %s", strerror(errno));
+    succession_free(succession);
+    return NULL;
+}
+
+void succession_free(struct succession *succession)
+{
+    if (succession == NULL)
+        return;
+    handover_free(succession->handover);
+    takeover_free(succession->takeover);
+    free(succession->sockets);
+    free(succession);
+}
+
+void succession_prepared(struct succession *succession)
+{
+    if (succession->takeover != NULL)
+        takeover_prepared(succession->takeover);
+}
+
+void succession_serving(struct succession *succession)
+{
+    inherited_close_left(succession->options.inherited);
+    if (succession->takeover == NULL) {
+        be_main(succession);
+        return;
+    }
+    give_admin_files(succession, false);
+    admin_accept(succession->options.admin, true);
+    takeover_serving(succession->takeover);
+}
+
+void succession_hand_over(struct succession *succession)
+{
+    if (succession->takeover != NULL)
+        log_error("SIGUSR2 is refused: the process before this one has not ended yet");
+    else
+        handover_start(succession->handover);
+}
+
+void succession_hold(struct succession *succession, bool held)
+{
+    handover_hold(succession->handover, held);
+}
+
+void succession_stop(struct succession *succession)
+{
+    handover_stop(succession->handover);
+}

@@ -1,0 +1,52 @@
+/* One process after another, as the control thread has it: the hand-over to a successor
+ * (handover.h), and taking over from a predecessor (takeover.h), with all who take part in this
+ * process: worker, admin pages, supervision, pid file. */
+#ifndef KAPROXY_SUCCESSION_H
+#define KAPROXY_SUCCESSION_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+
+#include "admin/admin.h"
+#include "base/util.h"
+#include "daemon/generation.h"
+#include "daemon/inherited.h"
+#include "daemon/program.h"
+#include "daemon/supervision.h"
+#include "daemon/worker.h"
+
+struct succession;
+
+/* All is borrowed until it is freed. */
+struct succession_options {
+    struct event_base *base;
+    const struct program *program;
+    struct inherited *inherited;          /* NULL: nothing was passed to us */
+    struct generation *const *generation; /* whichever is in effect */
+    struct worker *worker;
+    struct admin *admin;
+    struct supervision *supervision;
+};
+
+/* Before the worker is started. NULL on failure; then it was logged. */
+struct succession *succession_new(const struct succession_options *options);
+void succession_free(struct succession *succession);
+
+/* The worker has been started, and serves as soon as a predecessor lets it. */
+void succession_prepared(struct succession *succession);
+
+/* It serves: this process is ready, which is said and written to the pid file at once, or as soon
+ * as the predecessor has had its part. */
+void succession_serving(struct succession *succession);
+
+/* SIGUSR2. Refused, with a message, also as long as a predecessor drains: three processes cannot
+ * share the places of pools. */
+void succession_hand_over(struct succession *succession);
+
+/* While a reload is under way no hand-over begins. */
+void succession_hold(struct succession *succession, bool held);
+
+/* This process is to stop: a hand-over under way is given up, unless the successor serves. */
+void succession_stop(struct succession *succession);
+
+#endif
