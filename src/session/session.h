@@ -49,6 +49,7 @@ const char *session_end_name(enum session_end end);
 /* What is counted of a listener: a metric block. Its writer is the worker's thread. */
 struct listener_stats {
     struct gauge sessions;
+    struct gauge waiting;          /* for the end of a pause */
     struct gauge paused, draining; /* 0 or 1: by the operator; draining also at a stop */
     struct counter accepted;
     struct counter bytes[2];                /* up, down: of what has ended */

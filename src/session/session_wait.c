@@ -21,12 +21,20 @@ static usec_t deadline_of(const struct session *session)
     return session->access.requested_at + timeout_of(session->context);
 }
 
+/* A listener's contexts have one number in common. */
+static void count(struct listener_context *context, int change)
+{
+    struct gauge *waiting = &context->counters->stats.waiting;
+    gauge_set(waiting, gauge_get(waiting) + (uint64_t)change);
+}
+
 static void add(struct session *session)
 {
     struct listener_context *context = session->context;
     session->is_paused = true;
     TAILQ_INSERT_TAIL(&context->paused, session, pause_link);
     context->paused_count++;
+    count(context, 1);
 }
 
 void session_wait_leave(struct session *session)
@@ -35,6 +43,7 @@ void session_wait_leave(struct session *session)
     session->is_paused = false;
     TAILQ_REMOVE(&context->paused, session, pause_link);
     context->paused_count--;
+    count(context, -1);
 }
 
 static void time_out(struct session *session)

@@ -188,12 +188,14 @@ static void test_pause_and_resume(void **state)
     await_order(f, start(f, &f->other, 3), 1);
     world_iterate(f->world);
     assert_int_equal(f->context.paused_count, 3);
+    assert_int_equal(gauge_get(&f->context.counters->stats.waiting), 3);
     assert_int_equal(stats_of(f).waiting, 0);
     assert_int_equal(stats_of(f).dials, 1);
     assert_int_equal(answers, 1);
     listener_context_resume(&f->context);
     await_order(f, first, 2);
     assert_int_equal(f->context.paused_count, 0);
+    assert_int_equal(gauge_get(&f->context.counters->stats.waiting), 0);
     session_finish(TAILQ_FIRST(&f->other.sessions), SESSION_COMPLETE);
     await_order(f, second, 3);
     session_finish(first, SESSION_COMPLETE);
