@@ -9,8 +9,8 @@
 
 static const char *result_name(unsigned index)
 {
-    static const char *const names[RELOAD_RESULTS] = {[RELOAD_SUCCESS] = "success",
-                                                      [RELOAD_FAILURE] = "failure"};
+    static const char *const names[RELOAD_RESULTS] = {
+        [RELOAD_SUCCESS] = "success", [RELOAD_FAILURE] = "failure"};
     return names[index];
 }
 

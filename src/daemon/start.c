@@ -26,8 +26,10 @@ static PRINTF(4, 5) void report(const struct start *start, enum log_level level,
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    if (start->findings == NULL)
-        log_message(level, "%s", text);
+    if (start->findings == NULL && line == 0)
+        log_message(level, "%s: %s", start->config->file, text);
+    else if (start->findings == NULL)
+        log_message(level, "%s:%d: %s", start->config->file, line, text);
     else if (level == LOG_LEVEL_ERROR)
         config_errors_add(start->findings, line, "%s", text);
     else

@@ -136,7 +136,7 @@ extern const struct metric_set batch_metrics;
 
 /* A protocol's part of a listener's context begins with it. */
 struct batch_listener {
-    struct batch *free_batches;  /* to be used again */
+    struct batch *free_batches; /* to be used again */
     unsigned free_batch_count;
 };
 

@@ -103,7 +103,8 @@ void session_finish(struct session *session, enum session_end end)
         context->drain_next = TAILQ_NEXT(session, link);
     TAILQ_REMOVE(&context->sessions, session, link);
     set_aside(context, session);
-    gauge_set_now(&context->counters->stats.sessions, gauge_get(&context->counters->stats.sessions) - 1);
+    gauge_set_now(&context->counters->stats.sessions,
+                  gauge_get(&context->counters->stats.sessions) - 1);
     context->ended(context);
 }
 
@@ -341,7 +342,8 @@ int session_start(struct listener_context *context, int fd, const union address 
     stream_set_handler(&session->client, &session->client_handler);
     TAILQ_INSERT_TAIL(&context->sessions, session, link);
     counter_add(&context->counters->stats.accepted, 1);
-    gauge_set(&context->counters->stats.sessions, gauge_get(&context->counters->stats.sessions) + 1);
+    gauge_set(&context->counters->stats.sessions,
+              gauge_get(&context->counters->stats.sessions) + 1);
     protocol->start(session);
     return 0;
 }

@@ -101,10 +101,13 @@ def errors(t, file, wrap=()):
     """What -t and a start find, each without what comes before the text."""
     status, out, err = run("-t", "-c", str(file), wrap=wrap)
     t.equal((status, out), (1, ""), "-t: status and standard output")
-    checked = [re.sub(rf"^{re.escape(str(file))}:(\d+:)? ", "", line) for line in err.splitlines()]
+    place = re.compile(rf"{re.escape(str(file))}:(\d+:)? ")
+    checked = [place.sub("", line, 1) for line in err.splitlines() if place.match(line)]
     status, _, err = run("-c", str(file), wrap=wrap)
     t.equal(status, 1, "status of the start")
-    started = [line.partition(" error: ")[2] for line in err.splitlines() if " error: " in line]
+    said = [line.partition(" error: ")[2] for line in err.splitlines() if " error: " in line]
+    started = [place.sub("", line, 1) for line in said if place.match(line)]
+    t.equal(len(started), len(said), f"messages of the start with a place, of {said}")
     return [line for line in checked if not line.startswith("warning: ")], started
 
 
@@ -213,7 +216,7 @@ def start(t):
     expired = authority().expired
     kaproxy = t.kaproxy("tls://127.0.0.1:1", listener={
         "tls_verify": "no", "tls_cert_file": expired.file, "tls_key_file": expired.key})
-    t.equal(len(kaproxy.find_log("warning: listener main: tls_verify = no")), 1, "tls_verify")
+    t.equal(len(kaproxy.find_log(r"warning: .*ini:\d+: listener main: tls_verify = no")), 1, "tls_verify")
     t.equal(len(kaproxy.find_log(r"ini:\d+: warning: tls_cert_file: .* has expired on 2021-01-01$")), 1,
             "certificate")
     quiet = t.kaproxy("tls://localhost:1")

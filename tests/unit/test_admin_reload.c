@@ -184,14 +184,10 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_success),
-        cmocka_unit_test(test_mistakes),
-        cmocka_unit_test(test_nobody_else_waits),
-        cmocka_unit_test(test_takes_long),
-        cmocka_unit_test(test_answer_is_not_cut),
-        cmocka_unit_test(test_several),
-        cmocka_unit_test(test_client_leaves),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_success),           cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_nobody_else_waits), cmocka_unit_test(test_takes_long),
+        cmocka_unit_test(test_answer_is_not_cut), cmocka_unit_test(test_several),
+        cmocka_unit_test(test_client_leaves),     cmocka_unit_test(test_refusals),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -237,7 +237,8 @@ static void test_words(void **state)
     config_unref(ini_load("[kaproxy]\nlog = stdout\naccess_log = stdout\n" LISTENER));
     assert_mistake("[kaproxy]\npid_file = on\n" LISTENER, 2,
                    "pid_file: \"on\" is not the path of a file, from / on");
-    assert_mistake("[kaproxy]\npid_file = /run/kaproxy/\n" LISTENER, 2, "is not the path of a file");
+    assert_mistake("[kaproxy]\npid_file = /run/kaproxy/\n" LISTENER, 2,
+                   "is not the path of a file");
     assert_mistake("[kaproxy]\nuser = no:such:user\n" LISTENER, 2,
                    "user: there is no user \"no:such:user\" here");
     assert_mistake("[kaproxy]\nresolver = 10.0.0.1 dns.test\n" LISTENER, 2,

@@ -311,7 +311,7 @@ static void test_other_descriptors(void **state)
     assert_int_equal(take(f, "a:b:c:d"), -1);
 #define LINE(what)                                                                                 \
     "kaproxy: descriptor " what ", passed by LISTEN_FDS, must be a listening stream socket and "   \
-                                "is "
+    "is "
     assert_string_equal(
         f->errors,
         LINE("3 (a)") "a datagram socket (ListenDatagram=)\n" LINE("4 (b)") "not a socket\n" LINE(
