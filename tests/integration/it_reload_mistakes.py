@@ -2,6 +2,7 @@
 """Goal of this test: with one mistake in it, or one thing that cannot be had, a reload changes
 nothing, and says everything that is wrong; and the next one works."""
 
+import json
 import os
 import pathlib
 import pwd
@@ -21,6 +22,10 @@ def use(kaproxy, listener="main"):
     answer = peer.ask(b"x")
     peer.end()
     return answer
+
+
+def problems(pages):
+    return [problem["code"] for problem in json.loads(pages.get("/status").text)["problems"]]
 
 
 def start(t, **options):
@@ -93,6 +98,23 @@ def port_in_use(t):
         t.check(peer.ask(b"y").endswith(b" y"), "two at a time are not served")
 
 
+@test("logs that cannot be opened undo all the rest, and each is said with its line")
+def no_logs(t):
+    upstream, kaproxy = start(t)
+    sockets, descriptors = listening(kaproxy), kaproxy.descriptors()
+    found = reload_failing(kaproxy, {
+        "kaproxy": {"access_log": "/nowhere/a.log", "log": "/nowhere/k.log"},
+        "listener free": {"upstream": upstream.endpoint, "reuse": "quiet",
+                          "listen": f"127.0.0.1:{free_port()} unix:{t.folder}/new.sock"}})
+    t.equal([line.partition(": ")[2] for line in found],
+            ["log: cannot open /nowhere/k.log: No such file or directory",
+             "access_log: cannot open /nowhere/a.log: No such file or directory"], "mistakes")
+    t.equal(listening(kaproxy), sockets, "sockets")
+    t.equal(kaproxy.descriptors(), descriptors, "descriptors")
+    t.check(not os.path.exists(t.folder / "new.sock"), "the new socket's file is there still")
+    t.equal(use(kaproxy), b"1 x", "answer")
+
+
 @test("an address that overlaps one that goes needs a restart, and that is what is said")
 def overlap(t):
     _, kaproxy = start(t)
@@ -132,8 +154,10 @@ def shown(t):
     pages = Admin(t.folder / "a.sock")
     reload_failing(kaproxy, {"pool": {"max_open": "many"}})
     t.check("kaproxy_config_last_reload_successful 0" in pages.get("/metrics").text, "metrics")
+    t.equal(problems(pages), ["reload_failed"], "problems")
     reload(kaproxy)
     t.check("kaproxy_config_last_reload_successful 1" in pages.get("/metrics").text, "metrics")
+    t.equal(problems(pages), [], "problems behind it")
 
 
 main()
