@@ -14,6 +14,7 @@
 
 #include "daemon/reload.h"
 #include "support/ini_text.h"
+#include "support/shortage.h"
 
 #define PERIOD "2001-09-09T01:46:40Z" /* of the time below */
 #define NOW    (INT64_C(1000000000) * USEC_PER_SEC)
@@ -39,6 +40,7 @@ struct world {
     struct reload_install *install;
     sem_t *gate; /* loads wait for it; NULL: they do not */
     atomic_uint loads, undone;
+    int shortage; /* which allocation fails, once the generation is made; 0: none */
     unsigned reloading, ready;
     char file[64];
 };
@@ -106,8 +108,11 @@ static struct generation *ops_load(void *arg, FILE *errors)
         sem_wait(world->gate);
     if (world->warning != NULL)
         fprintf(errors, "%s:2: warning: %s\n", world->file, world->warning);
-    if (world->text != NULL)
-        return generation_of(world, world->text);
+    if (world->text != NULL) {
+        struct generation *generation = generation_of(world, world->text);
+        shortage_of_calloc(world->shortage);
+        return generation;
+    }
     fprintf(errors, "%s:3: x: warning: no\n%s: y\n", world->file, world->file);
     return NULL;
 }
@@ -344,6 +349,30 @@ static void test_no_memory(void **state)
     finish(&world);
 }
 
+/* For saying what came of it: the first two are for what has changed, which is no mistake. */
+static void test_no_memory_afterwards(void **state)
+{
+    struct world world;
+    struct asker asker;
+    start(&world, *state);
+    for (world.shortage = 1;; world.shortage++) {
+        ask(&asker, &world);
+        wait_for(&asker, &world);
+        if (!shortage_came())
+            break;
+        assert_int_equal(asker.request.ok, world.shortage <= 2);
+        assert_string_equal(asker.text, asker.request.ok
+                                            ? "what has changed is not known: Cannot allocate "
+                                              "memory\n"
+                                            : "out of memory");
+    }
+    shortage_of_calloc(0);
+    assert_int_equal(world.shortage, 6);
+    assert_int_equal(atomic_load(&world.undone), 3);
+    assert_reloads(&world, 3, 3);
+    finish(&world);
+}
+
 static void test_no_installation(void **state)
 {
     struct fixture *f = *state;
@@ -522,6 +551,7 @@ int main(void)
         LOG_TEST(test_mistakes),
         LOG_TEST(test_no_thread),
         LOG_TEST(test_no_memory),
+        LOG_TEST(test_no_memory_afterwards),
         LOG_TEST(test_no_installation),
         LOG_TEST(test_what_stays),
         LOG_TEST(test_several_share_the_next_one),
