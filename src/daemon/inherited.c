@@ -335,9 +335,11 @@ static void close_with_file(struct inherited_socket *one)
     char text[] = "";
     one->address.text = text;
     struct bound_socket *bound = bound_socket_adopt(one->fd, &one->address, true, &error);
-    if (bound != NULL)
-        one->fd = -1;
+    if (bound == NULL)
+        return;
+    bound_socket_give_file(bound, false);
     bound_socket_unref(bound);
+    one->fd = -1;
 }
 
 static void close_one(int *fd)

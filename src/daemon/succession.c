@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/log.h"
 #include "daemon/handover.h"
@@ -26,9 +27,21 @@ static const struct config *config_of(const struct succession *succession)
 
 /* The old process. */
 
-/* The listener's name, of a socket by its index. */
-static const char *name_at(const struct config *config, size_t index)
+/* What systemd passes by its name need not be bound to the address in the configuration. */
+static bool is_bound_to_its_address(const struct bound_socket *socket)
 {
+    struct listen_address bound = {.length = sizeof(bound.sa)};
+    return getsockname(bound_socket_fd(socket), (struct sockaddr *)&bound.sa, &bound.length) == 0 &&
+           listen_address_equals(&bound, bound_socket_address(socket));
+}
+
+/* What the successor is to find a socket by, given its index: the name of its listener where that
+ * is needed. Elsewhere it has none, lest it be taken for another address of the same listener. */
+static const char *name_at(const struct generation *generation, size_t index)
+{
+    const struct config *config = generation->config;
+    if (is_bound_to_its_address(generation->sockets[index]))
+        return "";
     for (size_t i = 0; i < config->listener_count; i++) {
         if (index < config->listeners[i].addresses.count)
             return config->listeners[i].name;
@@ -48,7 +61,7 @@ static const struct successor_socket *collect_sockets(void *arg, size_t *count)
     for (size_t i = 0; i < generation->socket_count; i++)
         succession->sockets[i] =
             (struct successor_socket){.fd = bound_socket_fd(generation->sockets[i]),
-                                      .name = name_at(generation->config, i),
+                                      .name = name_at(generation, i),
                                       .is_ours = bound_socket_has_file(generation->sockets[i])};
     *count = generation->socket_count;
     return succession->sockets;

@@ -1,0 +1,331 @@
+#!/usr/bin/env python3
+"""Goal of this test: SIGUSR2 starts the program again, which takes over the sockets and all that goes
+with them; whatever fails before it serves leaves the process that is there as it was."""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import sys
+
+sys.path.insert(0, sys.path[0] + "/../support")
+from kaptest import Kaproxy, Skip, answer_lines, connect, main, test, wait_until
+from kaptest.handover import (adopt_orphans, begin, hand_over, wait_ended, wait_failed, wait_served)
+from kaptest.kaproxy import PROGRAM
+
+adopt_orphans()
+
+# Starts a program by another name or from another folder: FOLDER NAME PATH, then the usual command.
+BY_NAME = [sys.executable, "-c", """
+import os, sys
+folder, name, path = sys.argv[1:4]
+os.chdir(folder)
+os.environ["PATH"] = path
+os.execvp(name, [name, *sys.argv[5:]])
+"""]
+
+
+def start(t, **options):
+    upstream = t.upstream(answer_lines)
+    return t.kaproxy(upstream.endpoint, **options), upstream
+
+
+def own_program(t, content=None):
+    """A copy of the program that a test can replace; with a text: that script in its place."""
+    path = t.folder / "program"
+    new = t.folder / "program.new"
+    if content is None:
+        shutil.copy(PROGRAM, new)
+    else:
+        new.write_text("#!/bin/sh\n" + content)
+    new.chmod(0o755)
+    new.rename(path)
+    return path
+
+
+def run_as(folder, name, path="/nonexistent"):
+    return [*BY_NAME, folder, name, path]
+
+
+def serves(t, kaproxy, listener="main", index=0):
+    channel = kaproxy.connect(listener, index)
+    t.check(channel.ask(b"a").endswith(b" a"), "no answer")
+    t.equal(channel.end(), "eof", "end")
+
+
+def variables(pid):
+    text = pathlib.Path(f"/proc/{pid}/environ").read_bytes().decode()
+    return dict(line.split("=", 1) for line in text.split("\0") if "=" in line)
+
+
+def descriptors(pid):
+    folder = pathlib.Path(f"/proc/{pid}/fd")
+    return {int(name): os.readlink(folder / name) for name in os.listdir(folder)}
+
+
+@test("the successor has the same sockets and files, its own pid in all places, and nothing else")
+def all_of_it(t):
+    socket, admin, pid_file = (t.folder / name for name in ("socket", "admin.sock", "k.pid"))
+    kaproxy, _ = start(t, listen=f"127.0.0.1:{{port}} [::1]:{{port}} unix:{socket}",
+                       pool={"keep_alive": "100ms"}, main={"pid_file": pid_file},
+                       more={"admin": {"listen": f"unix:{admin}"}})
+    before = {path: path.stat().st_ino for path in (socket, admin)}
+    sockets = set()
+    count = kaproxy.descriptors()
+    for _ in range(3):
+        old = kaproxy.pid
+        hand_over(kaproxy)
+        t.check(kaproxy.pid != old, "it is the same process")
+        wait_until(lambda: pid_file.read_text() == f"{kaproxy.pid}\n", "the pid file")
+        t.equal({path: path.stat().st_ino for path in before}, before, "the sockets' files")
+        for index in range(3):
+            serves(t, kaproxy, index=index)
+        given = variables(kaproxy.pid)
+        t.equal(given["LISTEN_PID"], str(kaproxy.pid), "LISTEN_PID")
+        t.equal(given["LISTEN_FDS"], "4", "LISTEN_FDS")
+        t.equal(given["LISTEN_FDNAMES"], ":::", "LISTEN_FDNAMES")
+        t.equal(given["KAPROXY_HANDOVER"], "7:8:2,3", "KAPROXY_HANDOVER")
+        open_ones = descriptors(kaproxy.pid)
+        sockets.add(tuple(open_ones[fd] for fd in range(3, 7)))
+        wait_until(lambda: kaproxy.descriptors() <= count, "descriptors to be as many as before")
+    t.equal(len(sockets), 1, "sets of sockets")
+    kaproxy.stop()
+    t.check(not any(path.exists() for path in (socket, admin, pid_file)), "files are left")
+
+
+@test("sessions go on in the process before, which ends with the last of them")
+def sessions_go_on(t):
+    kaproxy, upstream = start(t)
+    client = kaproxy.connect()
+    t.equal(client.ask(b"a"), b"1 a", "answer before")
+    before = wait_served(kaproxy, begin(kaproxy))
+    t.equal(client.ask(b"b"), b"1 b", "answer after")
+    serves(t, kaproxy)
+    kaproxy.signal(signal.SIGUSR2)
+    kaproxy.wait_log("error: SIGUSR2 is refused: the process before this one has not ended yet")
+    t.check(before.poll() is None, "the process before did not wait for its session")
+    t.equal(client.end(), "eof", "end of the session")
+    t.equal(before.wait(), 0, "status")
+    serves(t, kaproxy)
+    upstream.close()
+
+
+@test("SIGTERM ends what is left in the process before sooner, and a second one at once")
+def before_is_told_to_end(t):
+    kaproxy, _ = start(t)
+    client = kaproxy.connect()
+    t.equal(client.ask(b"a"), b"1 a", "answer before")
+    before = wait_served(kaproxy, begin(kaproxy))
+    kaproxy.wait_log(rf"\[{before.pid}\] notice: hand-over: another process serves")
+    for pattern in "SIGTERM: 1 sessions end as soon as they can", "SIGTERM again: ending at once":
+        before.send_signal(signal.SIGTERM)
+        kaproxy.wait_log(rf"\[{before.pid}\] notice: {pattern}")
+    t.equal(before.wait(), 0, "status")
+    client.close()
+    serves(t, kaproxy)
+
+
+@test("max_per_host holds for both processes: clients wait until the one before has room")
+def one_limit(t):
+    kaproxy, upstream = start(t, pool={"max_per_host": 1})
+    first = kaproxy.connect()
+    t.equal(first.ask(b"a"), b"1 a", "answer before")
+    before = wait_served(kaproxy, begin(kaproxy))
+    second = kaproxy.connect()
+    second.send(b"b\n")
+    t.check(second.is_silent(0.1), "the new process has dialled beside the one before")
+    t.equal(upstream.accepted, 1, "connections to the upstream")
+    t.equal(first.end(), "eof", "end of the first")
+    t.check(second.read_line().endswith(b" b"), "the second client was not served")
+    t.equal(second.end(), "eof", "end of the second")
+    t.equal(before.wait(), 0, "status")
+
+
+@test("its path is the one of the start: relative, or found in PATH")
+def paths(t):
+    program = own_program(t)
+    for name, path in ("./program", "/nonexistent"), ("program", f"/nonexistent:{t.folder}"):
+        kaproxy, _ = start(t, wrap=run_as(t.folder, name, path))
+        hand_over(kaproxy)
+        t.equal(os.readlink(f"/proc/{kaproxy.pid}/exe"), str(program), "the program")
+        serves(t, kaproxy)
+        kaproxy.stop()
+
+
+@test("a program that was replaced by a newer one: it is the newer one that takes over")
+def replaced(t):
+    program = own_program(t)
+    kaproxy, _ = start(t, wrap=run_as(t.folder, "./program"))
+    own_program(t)
+    t.check(os.readlink(f"/proc/{kaproxy.pid}/exe").endswith("(deleted)"), "it was not replaced")
+    hand_over(kaproxy)
+    t.equal(os.readlink(f"/proc/{kaproxy.pid}/exe"), str(program), "the program")
+    serves(t, kaproxy)
+    # By way of a script, which is replaced by it, too.
+    own_program(t, f'exec {PROGRAM} "$@"\n')
+    hand_over(kaproxy)
+    serves(t, kaproxy)
+
+
+@test("a bad configuration: the mistake is told, the process goes on, and so does the next hand-over")
+def bad_configuration(t):
+    socket = t.folder / "socket"
+    kaproxy, _ = start(t, listen=f"127.0.0.1:{{port}} unix:{socket}")
+    good = kaproxy.file.read_text()
+    kaproxy.file.write_text(good + "nonsense = 1\n")
+    pid = begin(kaproxy)
+    wait_failed(kaproxy, f"process {pid} ended with exit status 1")
+    t.check(kaproxy.find_log("nonsense"), "the mistake is not in the log")
+    wait_ended(pid)
+    for index in range(2):
+        serves(t, kaproxy, index=index)
+    kaproxy.file.write_text(good)
+    hand_over(kaproxy)
+    for index in range(2):
+        serves(t, kaproxy, index=index)
+    kaproxy.stop()
+    t.check(not socket.exists(), "the socket's file is left")
+
+
+@test("a successor that cannot listen on what is new: the process goes on with all it has")
+def cannot_bind(t):
+    taken = t.upstream(answer_lines)
+    socket = t.folder / "socket"
+    kaproxy, _ = start(t, listen=f"unix:{socket}")
+    kaproxy.file.write_text(f"{kaproxy.file.read_text()}\n[listener other]\nlisten = "
+                            f"127.0.0.1:{taken.port}\nupstream = {taken.endpoint}\nreuse = quiet\n")
+    pid = begin(kaproxy)
+    wait_failed(kaproxy, f"process {pid} ended with exit status 1")
+    t.check(kaproxy.find_log("other: cannot listen on"), "the reason is not in the log")
+    serves(t, kaproxy)
+
+
+@test("a program that crashes, that is gone, that is not kaproxy at all, that does not end in time")
+def bad_programs(t):
+    program = own_program(t)
+    kaproxy, _ = start(t, wrap=run_as(t.folder, "./program"))
+    count = kaproxy.descriptors()
+    for script, why in (("kill -9 $$\n", r"process \d+ was ended by signal 9 \(Killed\)"),
+                        ("exit 3\n", r"process \d+ ended with exit status 3"),
+                        (f"{PROGRAM} \"$@\"\n", r"process \d+ ended with exit status 1")):
+        own_program(t, script)
+        pid = begin(kaproxy)
+        wait_failed(kaproxy, why)
+        wait_ended(pid)
+        serves(t, kaproxy)
+    t.check(kaproxy.find_log(r"must be replaced by it \(exec\)"), "a child that was started")
+    program.unlink()
+    begin(kaproxy)
+    wait_failed(kaproxy, f"cannot execute {t.folder}/./program: No such file or directory")
+    serves(t, kaproxy)
+    wait_until(lambda: kaproxy.descriptors() <= count + 2, "descriptors to be as many as before")
+    own_program(t)
+    hand_over(kaproxy)
+    serves(t, kaproxy)
+
+
+@test("SIGTERM while the successor starts: it is ended, and so is kaproxy")
+def stopped_meanwhile(t):
+    own_program(t)
+    socket = t.folder / "socket"
+    kaproxy, _ = start(t, listen=f"unix:{socket}", wrap=run_as(t.folder, "./program"))
+    own_program(t, "exec sleep 1000\n")
+    pid = begin(kaproxy)
+    kaproxy.signal(signal.SIGUSR2)
+    kaproxy.wait_log("error: SIGUSR2 is refused: a hand-over is under way")
+    serves(t, kaproxy)
+    kaproxy.stop()
+    wait_ended(pid)
+    t.check(not socket.exists(), "the socket's file is left")
+
+
+@test("a successor that is told to end before it serves: the process goes on")
+def successor_is_stopped(t):
+    own_program(t)
+    kaproxy, _ = start(t, wrap=run_as(t.folder, "./program"))
+    own_program(t, f'kill -STOP $$\nexec {PROGRAM} "$@"\n')
+    pid = begin(kaproxy)
+    wait_until(lambda: pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+               == "T", "the successor to stop")
+    os.kill(pid, signal.SIGTERM)
+    os.kill(pid, signal.SIGCONT)
+    wait_failed(kaproxy, rf"process {pid} was ended by signal 15 \(Terminated\)")
+    serves(t, kaproxy)
+
+
+@test("listeners that are new, and others that are gone with their files")
+def other_listeners(t):
+    gone, new = t.folder / "gone", t.folder / "new"
+    kaproxy, upstream = start(t, more={"listener other": {
+        "listen": f"unix:{gone}", "upstream": t.upstream(answer_lines).endpoint, "reuse": "quiet"}})
+    text = kaproxy.file.read_text()
+    t.check(gone.exists(), "no file before")
+    kaproxy.file.write_text(text.replace(str(gone), str(new)))
+    hand_over(kaproxy)
+    t.check(new.exists(), "no file of the new one")
+    wait_until(lambda: not gone.exists(), "the other one's file to go")
+    serves(t, kaproxy)
+    channel = connect(str(new))
+    t.equal(channel.ask(b"a"), b"1 a", "answer")
+    t.equal(channel.end(), "eof", "end")
+    upstream.close()
+
+
+# Passes sockets as systemd does: PATH for a unix socket, or NAME=PORT for a TCP one.
+ACTIVATED = [sys.executable, "-c", """
+import os, socket, sys
+one, other = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_INET6)
+one.bind(sys.argv[1])
+other.bind(("::1", 0))
+for fd, passed in enumerate((one, other), 3):
+    passed.listen()
+    os.dup2(passed.detach(), fd + 10)
+for fd in 3, 4:
+    os.dup2(fd + 10, fd)
+    os.set_inheritable(fd, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="2", LISTEN_FDNAMES="x:" + sys.argv[2])
+os.execv(sys.argv[3], sys.argv[3:])
+"""]
+
+
+@test("sockets that systemd passes, one by its name: they are handed over, and their files stay")
+def activated(t):
+    socket = t.folder / "socket"
+    kaproxy, _ = start(t, listen=f"unix:{socket} 127.0.0.1:{{port}}", wrap=[*ACTIVATED, socket, "main"])
+    for _ in range(3):
+        serves(t, kaproxy)
+        name = descriptors(kaproxy.pid)[4]
+        t.check(name.startswith("socket:"), f"descriptor 4 is {name}")
+        hand_over(kaproxy)
+        t.equal(variables(kaproxy.pid)["LISTEN_FDNAMES"], ":main", "LISTEN_FDNAMES")
+        t.check(variables(kaproxy.pid)["KAPROXY_HANDOVER"].endswith(":"), "files that are not ours")
+        t.equal(descriptors(kaproxy.pid)[4], name, "the socket")
+    kaproxy.stop()
+    t.check(socket.exists(), "systemd's file was removed")
+
+
+@test("a socket that is passed for nobody: it does not start, and says so")
+def passed_for_nobody(t):
+    kaproxy = Kaproxy(t, t.upstream(answer_lines).endpoint, listen=f"unix:{t.folder}/other",
+                      wrap=[*ACTIVATED, t.folder / "socket", "main"])
+    status, text = kaproxy.start_failing()
+    t.equal(status, 1, "exit status")
+    t.check(re.search(r"descriptor 3 \(x\), passed by LISTEN_FDS, is for nobody: it listens on "
+                      r"unix:\S+/socket", text), f"what it wrote: {text!r}")
+
+
+@test("as process 1 it refuses, for the container would end")
+def first_process(t):
+    if os.geteuid() != 0:
+        raise Skip("only root can make a namespace of processes")
+    kaproxy, _ = start(t, wrap=["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"])
+    pid = int(pathlib.Path(f"/proc/{kaproxy.pid}/task/{kaproxy.pid}/children").read_text())
+    os.kill(pid, signal.SIGUSR2)
+    kaproxy.wait_log("error: SIGUSR2 is refused: this is process 1")
+    serves(t, kaproxy)
+    os.kill(pid, signal.SIGTERM)
+    kaproxy.wait_exit()
+
+
+main()
