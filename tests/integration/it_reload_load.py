@@ -2,96 +2,18 @@
 """Goal of this test: reloads under load cost no client anything, and leave nothing behind."""
 
 import sys
-import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import LONG, SLOW, answer_lines, connect, main, test
-from kaptest.http import HttpUpstream, request, read_response
+from kaptest import LONG, SLOW, answer_lines, main, test
+from kaptest.http import HttpUpstream
+from kaptest.load import Load, kept, lines, one_shot, redis
 from kaptest.reload import reload
-from kaptest.resp import Client, ScriptedRedis
+from kaptest.resp import ScriptedRedis
 from kaptest.tls import HttpsUpstream, settings, upstream_context
 from kaptest.tls_ca import authority
 
 RELOADS = 200 if LONG else 20
 MEMORY = 16 << 20  # bytes, between a tenth of the reloads and the end
-
-
-class Load:
-    """Clients that come one after the other until it is over; `failures` has what went wrong."""
-
-    def __init__(self, t):
-        self.over = threading.Event()
-        self.served = {}
-        self.failures = []
-        self.threads = []
-        t.callback(self.stop)
-
-    def add(self, name, visit):
-        def run():
-            while not self.over.is_set():
-                try:
-                    visit()
-                    self.served[name] = self.served.get(name, 0) + 1
-                except Exception as why:
-                    self.failures.append(f"{name}: {why!r}")
-                    return
-
-        self.threads.append(threading.Thread(target=run, daemon=True))
-        self.threads[-1].start()
-
-    def stop(self):
-        self.over.set()
-        for thread in self.threads:
-            thread.join()
-
-
-def one_shot(address):
-    def visit():
-        peer = connect(address)
-        try:
-            peer.send(request(version="1.0"))
-            if read_response(peer).status != 200:
-                raise AssertionError(f"{peer.received[-700:]}")
-        finally:
-            peer.close()
-    return visit
-
-
-def kept(address):
-    """Connects again when it is told to."""
-    peers = []
-
-    def visit():
-        if not peers:
-            peers.append(connect(address))
-        peer = peers[0]
-        peer.send(request())
-        answer = read_response(peer)
-        if answer.status != 200:
-            raise AssertionError(f"{peer.received[-700:]}")
-        if answer.closes():
-            peers.pop().close()
-    return visit
-
-
-def lines(address):
-    def visit():
-        peer = connect(address)
-        try:
-            if not peer.ask(b"x").endswith(b" x") or peer.end() != "eof":
-                raise AssertionError("no answer")
-        finally:
-            peer.close()
-    return visit
-
-
-def redis(address):
-    peer = Client(connect(address))
-
-    def visit():
-        if not peer.ask("GET key").startswith(b"key at "):
-            raise AssertionError("no value")
-    return visit
 
 
 def pair(certificate):
