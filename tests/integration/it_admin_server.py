@@ -138,7 +138,7 @@ def control_unix(t):
 @test("control = all: over TCP too, unless a name leads there; control = none: nobody")
 def control_others(t):
     kaproxy, _, tcp = start(t, control="all")
-    t.equal(len(kaproxy.find_log(r"warning: \[admin\] control = all: anybody who reaches ")), 1,
+    t.equal(len(kaproxy.find_log(r"warning: \S+:\d+: \[admin\] control = all: anybody who reaches ")), 1,
             "warnings")
     port = tcp.address[1]
     for host, status in ((f"evil.example:{port}", 403), ("localhost.evil.example", 403),

@@ -41,7 +41,7 @@ def refused_as_nobody(t, why="Permission denied", **options):
     kaproxy = Kaproxy(t, t.upstream(answer_lines).endpoint, main=main, **options)
     status, text = kaproxy.start_failing()
     t.equal(status, 1, "exit status")
-    t.check(re.search(rf"error: cannot open the (access )?log \S+ as user nobody: {why}", text),
+    t.check(re.search(rf"error: \S+:\d+: cannot open the (access )?log \S+ as user nobody: {why}", text),
             f"what it wrote: {text!r}")
     return text
 

@@ -68,7 +68,8 @@ def calm():
     return {
         "kaproxy": {"version": "0.1.0", "pid": 4711, "started": NOW - 266400,
                     "now": NOW, "uptime": 266400.0, "state": "serving",
-                    "config": "/etc/kaproxy.ini"},
+                    "config": "/etc/kaproxy.ini", "config_read": NOW - 266400,
+                    "reload_failed": None},
         "loop": {"lag": 0.00012, "answers": True, "snapshot_age": 0.4},
         "problems": [],
         "process": {"clients": 111, "max_clients": 10000, "accept_pauses": 0,
