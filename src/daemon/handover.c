@@ -21,6 +21,7 @@
 enum handover_state {
     HANDOVER_NONE,
     HANDOVER_WANTED,  /* as soon as it is not held */
+    HANDOVER_COPIES,  /* waits until these are expected */
     HANDOVER_STARTED, /* waits for "prepared" */
     HANDOVER_YIELDED, /* waits for "serving" */
     HANDOVER_FAILED,  /* waits for the end of the successor */
@@ -64,6 +65,11 @@ static int set_deadline(struct handover *handover, int seconds)
     return event_add(&handover->deadline, &time);
 }
 
+static void expect_none(struct handover *handover)
+{
+    handover->ops.expect_none(handover->ops.arg);
+}
+
 static void resume(struct handover *handover)
 {
     if (handover->has_yielded)
@@ -84,6 +90,7 @@ static void on_ended(void *arg, const char *why)
     successor_free(handover->successor); /* with the text */
     handover->successor = NULL;
     handover->state = HANDOVER_NONE;
+    expect_none(handover);
     resume(handover);
 }
 
@@ -127,9 +134,11 @@ static void finish(struct handover *handover)
     handover->ops.leave(handover->ops.arg);
 }
 
+/* It is prepared, so that it is another program by now. */
 static void yield(struct handover *handover)
 {
     int places = handover->places;
+    expect_none(handover);
     handover->places = -1;
     handover->state = HANDOVER_YIELDED;
     handover->has_yielded = true;
@@ -205,6 +214,7 @@ static void begin(struct handover *handover)
     handover->why[0] = '\0';
     if (start_successor(handover) < 0) {
         close_channels(handover);
+        expect_none(handover);
         return;
     }
     handover->pid = successor_pid(handover->successor);
@@ -241,6 +251,18 @@ void handover_free(struct handover *handover)
     free(handover);
 }
 
+static void expect_copies(struct handover *handover)
+{
+    handover->state = HANDOVER_COPIES;
+    handover->ops.expect_copies(handover->ops.arg);
+}
+
+void handover_go(struct handover *handover)
+{
+    if (handover->state == HANDOVER_COPIES)
+        begin(handover);
+}
+
 /* Why it cannot begin; NULL: it can. */
 static const char *refusal(const struct handover *handover)
 {
@@ -252,6 +274,8 @@ static const char *refusal(const struct handover *handover)
         return "a hand-over is under way";
     if (handover->stopping)
         return "kaproxy is stopping";
+    if (handover->program->path[0] == '\0')
+        return "the program was not to be found in PATH when it was started";
     return NULL;
 }
 
@@ -263,7 +287,7 @@ void handover_start(struct handover *handover)
         return;
     }
     if (!handover->held) {
-        begin(handover);
+        expect_copies(handover);
         return;
     }
     log_notice("SIGUSR2: the hand-over begins when the reload is done");
@@ -274,7 +298,7 @@ void handover_hold(struct handover *handover, bool held)
 {
     handover->held = held;
     if (!held && handover->state == HANDOVER_WANTED)
-        begin(handover);
+        expect_copies(handover);
 }
 
 bool handover_is_under_way(const struct handover *handover)
@@ -287,6 +311,10 @@ void handover_stop(struct handover *handover)
     handover->stopping = true;
     if (handover->state == HANDOVER_WANTED)
         handover->state = HANDOVER_NONE;
+    if (handover->state == HANDOVER_COPIES) {
+        handover->state = HANDOVER_NONE;
+        expect_none(handover);
+    }
     if (handover->state == HANDOVER_STARTED || handover->state == HANDOVER_YIELDED)
         fail(handover, "this process is to stop");
     resume(handover);

@@ -25,6 +25,11 @@ struct handover;
 /* What it has others do. */
 struct handover_ops {
     void *arg;
+    /* The successor has copies of all our descriptors for a moment, from fork(2) on: handover_go is
+     * to be called, from inside or later, when that may be. And when it is over, or came to
+     * nothing. */
+    void (*expect_copies)(void *arg);
+    void (*expect_none)(void *arg);
     /* All that listens; NULL for want of memory. It is used at once. */
     const struct successor_socket *(*sockets)(void *arg, size_t *count);
     /* The worker is to accept nobody, and to share the pools' places with the successor: on this
@@ -48,6 +53,8 @@ void handover_free(struct handover *handover);
 /* Begins, unless that is refused, which is logged: one is under way or done, or we are process 1.
  * It begins later if it is held. How it goes is logged, too. */
 void handover_start(struct handover *handover);
+
+void handover_go(struct handover *handover);
 
 /* While it is held (a reload is under way) none begins. */
 void handover_hold(struct handover *handover, bool held);

@@ -12,12 +12,14 @@
 #include "daemon/pid_file.h"
 #include "daemon/takeover.h"
 #include "net/bound_socket.h"
+#include "net/mailbox.h"
 
 struct succession {
     struct succession_options options;
     struct handover *handover;
     struct takeover *takeover; /* NULL: there is no predecessor, or not any more */
     struct successor_socket *sockets;
+    struct message copies_expected; /* the worker's answer */
 };
 
 static const struct config *config_of(const struct succession *succession)
@@ -26,6 +28,23 @@ static const struct config *config_of(const struct succession *succession)
 }
 
 /* The old process. */
+
+static void expect_copies(void *arg)
+{
+    struct succession *succession = arg;
+    worker_expect_copies(succession->options.worker, &succession->copies_expected);
+}
+
+static void on_copies_expected(struct message *message)
+{
+    handover_go(container_of(message, struct succession, copies_expected)->handover);
+}
+
+static void expect_none(void *arg)
+{
+    struct succession *succession = arg;
+    worker_expect_none(succession->options.worker);
+}
 
 /* What systemd passes by its name need not be bound to the address in the configuration. */
 static bool is_bound_to_its_address(const struct bound_socket *socket)
@@ -135,6 +154,8 @@ struct succession *succession_new(const struct succession_options *options)
 {
     struct succession *succession = calloc(1, sizeof(*succession));
     const struct handover_ops ops = {.arg = succession,
+                                     .expect_copies = expect_copies,
+                                     .expect_none = expect_none,
                                      .sockets = collect_sockets,
                                      .yield = yield,
                                      .resume = resume,
@@ -143,6 +164,7 @@ struct succession *succession_new(const struct succession_options *options)
     if (succession == NULL)
         goto err;
     succession->options = *options;
+    succession->copies_expected.run = on_copies_expected;
     succession->handover = handover_new(options->base, options->program, &ops);
     if (succession->handover == NULL)
         goto err;

@@ -389,6 +389,17 @@ void worker_release_view(struct worker *worker, struct worker_view *view)
     mailbox_post(loop_mailbox(worker->loop), &view->released);
 }
 
+void worker_expect_copies(struct worker *worker, struct message *done)
+{
+    worker->copies_expected = done;
+    mailbox_post(loop_mailbox(worker->loop), &worker->expect_copies);
+}
+
+void worker_expect_none(struct worker *worker)
+{
+    mailbox_post(loop_mailbox(worker->loop), &worker->expect_none);
+}
+
 void worker_yield(struct worker *worker, int places)
 {
     worker->yield_places = places;

@@ -44,6 +44,12 @@ void worker_join(struct worker *worker);
  * The second time: ends at once. The signal's name is for the log, and is kept. */
 void worker_stop(struct worker *worker, const char *signal_name);
 
+/* Before fork(2), which copies all descriptors, and after the other process has let go of them: see
+ * loop_expect_copies. When it is expected `done` is posted to the control thread, and then is the
+ * time to fork. */
+void worker_expect_copies(struct worker *worker, struct message *done);
+void worker_expect_none(struct worker *worker);
+
 /* A hand-over, seen from the process that is there. yield: accepts nobody, while clients wait in
  * the backlog, and shares places with the successor at the other end of the channel, which is the
  * worker's from now on. resume: it failed, all is as it was. leave: the successor serves; sockets

@@ -55,6 +55,19 @@ int worker_wait_for_places(struct worker *worker, int places)
 
 /* The one that is there. */
 
+static void on_expect_copies(struct message *message)
+{
+    struct worker *worker = container_of(message, struct worker, expect_copies);
+    loop_expect_copies(worker->loop, true);
+    mailbox_post(worker->control, worker->copies_expected);
+}
+
+static void on_expect_none(struct message *message)
+{
+    struct worker *worker = container_of(message, struct worker, expect_none);
+    loop_expect_copies(worker->loop, false);
+}
+
 /* Without memory nothing is shared: the channel's end lets the successor serve all the same. */
 static void share_places(struct worker *worker)
 {
@@ -126,6 +139,8 @@ void worker_handover_init(struct worker *worker)
 {
     worker->places_handler.all = on_all;
     worker->places_handler.ended = on_ended;
+    worker->expect_copies.run = on_expect_copies;
+    worker->expect_none.run = on_expect_none;
     worker->yield.run = on_yield;
     worker->resume.run = on_resume;
     worker->leave.run = on_leave;

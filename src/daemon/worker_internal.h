@@ -109,6 +109,8 @@ struct worker {
     struct request command_request, snapshot_request, install_request;
     struct message yield, resume, leave; /* orders, of which each is given once at a time */
     int yield_places;
+    struct message expect_copies, expect_none;
+    struct message *copies_expected;   /* the answer */
     struct message *serving;           /* posted when we serve */
     struct command *command;           /* NULL: none is on its way */
     struct snapshot_request *snapshot; /* the same */

@@ -32,6 +32,7 @@ struct loop {
     struct task marker;     /* in tasks while run_tasks is at work */
     struct task_list queue; /* loop_queue */
     int epoll;
+    bool copies; /* of descriptors may be another process's */
     struct epoll_event batch[BATCH];
     int batch_next, batch_end; /* of the batch, what is still to be reported */
 };
@@ -166,12 +167,17 @@ int loop_rewatch(struct loop *loop, struct watch *watch, int fd, uint32_t events
 
 void loop_unwatch(struct loop *loop, struct watch *watch, int fd, bool closing)
 {
-    if (!closing)
+    if (!closing || loop->copies)
         control(loop, EPOLL_CTL_DEL, watch, fd, 0);
     for (int i = loop->batch_next; i < loop->batch_end; i++) {
         if (loop->batch[i].data.ptr == watch)
             loop->batch[i].data.ptr = NULL;
     }
+}
+
+void loop_expect_copies(struct loop *loop, bool copies)
+{
+    loop->copies = copies;
 }
 
 int loop_set_timer(struct loop *loop, struct timer *timer, usec_t when)

@@ -64,6 +64,10 @@ MUST_CHECK int loop_rewatch(struct loop *loop, struct watch *watch, int fd, uint
  * is about to be closed by its only owner, which takes it out of the epoll set. */
 void loop_unwatch(struct loop *loop, struct watch *watch, int fd, bool closing);
 
+/* Another process is about to have copies of all our descriptors, for a moment (fork), or has them
+ * no more: meanwhile it takes more than a close to get one out of the epoll set. */
+void loop_expect_copies(struct loop *loop, bool copies);
+
 /* A one-shot timer, embedded in its owner. The owner sets fire before loop_set_timer and clears the
  * timer before it dies. fire runs with the timer cleared already, and may set it again. */
 struct timer {

@@ -128,7 +128,7 @@ static void test_signals_before_the_start_are_heeded(void **state)
     const char *text = end(&world, *state);
     assert_matches(text, STARTED READY);
     assert_matches(text, READY "(.*\n)?" STATS);
-    assert_matches(text, READY "(.*\n)?" HEAD " error: this program cannot be started again");
+    assert_matches(text, READY "(.*\n)?" HEAD " error: SIGUSR2 is refused: the program was not");
     assert_matches(text, STATS "(.*\n)?" HEAD " notice: SIGTERM: stopping; 0 sessions may finish "
                                "within 30 s\n");
 }

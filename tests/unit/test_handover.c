@@ -156,6 +156,7 @@ struct world {
     pid_t main_pid;
     bool knows_main;
     int descriptors;
+    bool copies; /* are expected */
 };
 
 static void note(struct world *world, const char *what)
@@ -164,9 +165,24 @@ static void note(struct world *world, const char *what)
     snprintf(world->done + length, sizeof(world->done) - length, "%s ", what);
 }
 
+static void ops_expect_copies(void *arg)
+{
+    struct world *world = arg;
+    assert_false(world->copies);
+    world->copies = true;
+    handover_go(world->handover);
+}
+
+static void ops_expect_none(void *arg)
+{
+    struct world *world = arg;
+    world->copies = false;
+}
+
 static const struct successor_socket *ops_sockets(void *arg, size_t *count)
 {
     struct world *world = arg;
+    assert_true(world->copies);
     *count = world->sockets;
     errno = ENOMEM;
     return world->sockets == SIZE_MAX ? NULL : &world->socket;
@@ -176,6 +192,7 @@ static void ops_yield(void *arg, int places)
 {
     struct world *world = arg;
     note(world, "yield");
+    assert_false(world->copies);
     world->places = places;
 }
 
@@ -210,6 +227,8 @@ static void world_init(struct world *world, struct fixture *f, const char *steps
 {
     const struct handover_ops ops = {
         .arg = world,
+        .expect_copies = ops_expect_copies,
+        .expect_none = ops_expect_none,
         .sockets = ops_sockets,
         .yield = ops_yield,
         .resume = ops_resume,
@@ -257,6 +276,7 @@ static void run(struct world *world)
 {
     while (handover_is_under_way(world->handover))
         assert_int_equal(event_base_loop(world->base, EVLOOP_ONCE), 0);
+    assert_false(world->copies);
 }
 
 static void assert_word(int fd, const char *expected)

@@ -72,6 +72,24 @@ static void test_unwatched_descriptor_is_silent(void **state)
     probe_close(&a);
 }
 
+/* The watch may be gone by then, whatever other processes have of its descriptor. */
+static void test_copy_of_a_closed_descriptor_is_silent(void **state)
+{
+    struct probe a = probe_of(*state, "a");
+    probe_open(&a);
+    probe_settle(a.loop);
+    loop_expect_copies(a.loop, true);
+    int copy = dup(a.fd);
+    loop_unwatch(a.loop, &a.watch, a.fd, true);
+    close(a.fd);
+    probe_feed(&a);
+    loop_iterate(a.loop, 0);
+    assert_string_equal(story, "");
+    loop_expect_copies(a.loop, false);
+    close(copy);
+    close(a.peer);
+}
+
 static void test_watched_for_other_events(void **state)
 {
     struct probe a = probe_of(*state, "a");
@@ -205,6 +223,7 @@ int main(void)
         PROBE_TEST(test_readiness_is_reported_once),
         PROBE_TEST(test_hangup_is_reported),
         PROBE_TEST(test_unwatched_descriptor_is_silent),
+        PROBE_TEST(test_copy_of_a_closed_descriptor_is_silent),
         PROBE_TEST(test_watched_for_other_events),
         PROBE_TEST(test_what_cannot_be_watched),
         PROBE_TEST(test_unwatched_in_the_same_batch),
