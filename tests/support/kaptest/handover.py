@@ -1,5 +1,7 @@
 """Hand-overs: the new process in the place of the one that the test started."""
 
+import atexit
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -47,8 +49,26 @@ class Successor:
         self.send_signal(signal.SIGKILL)
 
 
+def children():
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(path.read_text().rpartition(")")[2].split()[1]) == os.getpid():
+                found.append(int(path.parent.name))
+    return found
+
+
+def end_children():
+    """Whatever a test that failed has left behind: those that it did not come to know as well."""
+    while left := children():
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
 def adopt_orphans():
-    """Successors become this process's children when their parents end."""
+    """Successors become this process's children when their parents end, and end with it."""
+    atexit.register(end_children)
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise Failure(f"prctl: {os.strerror(ctypes.get_errno())}")
 
