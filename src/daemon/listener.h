@@ -3,7 +3,7 @@
  * A listener is known by its name and protocol, and lives as long as it is configured or has
  * sessions. What its sessions share is of one configuration, a listener_context: of the present
  * one, which serves new clients, and of earlier ones, each to the end of its last session. What is
- * counted, and what an operator wants, is the listener's. */
+ * counted is the listener's, and so is what an operator wants, as long as it is configured. */
 #ifndef KAPROXY_LISTENER_H
 #define KAPROXY_LISTENER_H
 
@@ -82,7 +82,8 @@ const struct listener_context *listeners_change_context(const struct listeners_c
 /* Nothing was changed, and will not be. NULL is harmless. */
 void listeners_drop(struct listeners *listeners, struct listeners_change *change);
 
-/* New clients are served by the new configuration from now on, with max_clients of it. Sockets that
+/* New clients are served by the new configuration from now on, with max_clients of it; pools have
+ * the limits of it already. Sockets that
  * are in both stay as they are, with whoever waits there; those that are in none any more are
  * closed, after those who wait there were taken. Sessions go on as they are; those of a listener
  * that is another one now, or gone, are retired (listener_context_retire). Frees the change. */

@@ -250,7 +250,8 @@ static void supersede(struct listener_part *part, const struct listener_part *ne
         listener_context_retire(&part->context);
 }
 
-/* What an operator wants of a listener goes for its new part too. */
+/* What an operator wants of a listener goes for its new part too; and what its pool's limits are by
+ * now. */
 static void take_part(struct listener *listener, struct listener_part *part)
 {
     struct listener_part *before = present_part(listener);
@@ -258,6 +259,7 @@ static void take_part(struct listener *listener, struct listener_part *part)
         supersede(before, part);
     TAILQ_INSERT_TAIL(&listener->parts, part, link);
     listener->is_configured = true;
+    part->context.unacked_timeout = pool_unacked_timeout(part->context.pool);
     if (listener->service == SERVICE_PAUSED)
         listener_context_pause(&part->context);
     else if (listener->service == SERVICE_DRAINING && !listener->emptying)
@@ -285,8 +287,8 @@ static void take_socket(struct listener *listener, struct listener_part *part,
         TAILQ_REMOVE(&listen_socket->part->listener->sockets, listen_socket, link);
     set_part(listen_socket, part);
     TAILQ_INSERT_TAIL(&listener->sockets, listen_socket, link);
-    if (listener->service == SERVICE_DRAINING && !listener->emptying)
-        listener_refuse(listen_socket);
+    if (listener->service == SERVICE_DRAINING)
+        listener_empty_socket(listener, listen_socket);
     else if (listener_admit(listen_socket) < 0)
         log_error("listener %s: cannot listen on %s again: %s", listener->name,
                   bound_socket_address(listen_socket->socket)->text, strerror(errno));
@@ -321,8 +323,10 @@ static void order_listeners(struct listeners *listeners, const struct listeners_
         TAILQ_INSERT_TAIL(&listeners->list, listener, link);
     }
     TAILQ_FOREACH (listener, &listeners->gone, link) {
-        if (listener->is_configured)
-            supersede(present_part(listener), NULL);
+        if (!listener->is_configured)
+            continue;
+        supersede(present_part(listener), NULL);
+        listener_forget_service(listener);
         listener->is_configured = false;
     }
 }

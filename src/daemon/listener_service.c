@@ -142,13 +142,16 @@ static void end_emptying(struct listener *listener)
     drain_sessions(listener);
 }
 
-/* True: there is more to be done. */
+/* True: there is more to be done. A listener that drains is not done with its sockets while these
+ * are yielded: who waits there may be another process's, and to shut one would shut that one's. */
 static bool empty_all(struct listeners *listeners)
 {
     struct listener *listener;
     int left = LISTENER_BURST_MAX;
     bool had_left = !TAILQ_EMPTY(&listeners->left), more = false;
     TAILQ_FOREACH (listener, &listeners->list, link) {
+        if (listeners->yielded && !listeners->stopped)
+            break;
         if (listener->emptying && empty_backlogs(listener, &left))
             end_emptying(listener);
         more |= listener->emptying;
@@ -184,6 +187,15 @@ static void begin_emptying(struct listener *listener)
     struct listen_socket *listen_socket;
     TAILQ_FOREACH (listen_socket, &listener->sockets, link)
         begin_socket(listen_socket);
+    listener->emptying = true;
+    loop_queue(listener->all->worker.loop, &listener->all->backlog_task);
+}
+
+void listener_empty_socket(struct listener *listener, struct listen_socket *listen_socket)
+{
+    if (listen_socket->shut || listen_socket->refuses)
+        return;
+    begin_socket(listen_socket);
     listener->emptying = true;
     loop_queue(listener->all->worker.loop, &listener->all->backlog_task);
 }
@@ -236,7 +248,6 @@ int listeners_yield(struct listeners *listeners)
     return 0;
 }
 
-/* What was yielded is ours again. */
 void listeners_resume(struct listeners *listeners)
 {
     struct listener *listener;
@@ -248,6 +259,7 @@ void listeners_resume(struct listeners *listeners)
         }
     }
     listeners->yielded = false;
+    loop_queue(listeners->worker.loop, &listeners->backlog_task); /* of those that drain */
     listeners_accept_again(listeners);
 }
 
@@ -321,6 +333,16 @@ static void set_paused(struct listener *listener, bool paused)
         else
             listener_context_resume(&part->context);
     }
+}
+
+void listener_forget_service(struct listener *listener)
+{
+    if (listener->emptying)
+        drain_sessions(listener);
+    listener->emptying = false;
+    listener->service = SERVICE_OPEN;
+    set_paused(listener, false);
+    gauge_set(&listener->counters->stats.draining, 0);
 }
 
 int listener_set_service(struct listener *listener, enum service service, const char **address)

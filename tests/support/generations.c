@@ -32,13 +32,14 @@ struct generation *generation_after(const struct generation *current, struct con
     return make(config, current);
 }
 
-void generation_listen(struct listeners *listeners, const struct generation *generation,
-                       struct pool *pool)
+struct listeners_change *generation_prepare(struct listeners *listeners,
+                                            const struct generation *generation, struct pool *pool)
 {
     const struct config *config = generation->config;
     struct bound_socket **sockets = generation->sockets;
     struct listener_plan *plans = calloc(config->listener_count, sizeof(*plans));
-    assert_non_null(plans);
+    if (plans == NULL)
+        return NULL;
     for (size_t i = 0; i < config->listener_count; i++) {
         plans[i] = (struct listener_plan){.whole = generation->config,
                                           .config = &config->listeners[i],
@@ -47,9 +48,16 @@ void generation_listen(struct listeners *listeners, const struct generation *gen
         sockets += config->listeners[i].addresses.count;
     }
     struct listeners_change *change = listeners_prepare(listeners, plans, config->listener_count);
+    free(plans);
+    return change;
+}
+
+void generation_listen(struct listeners *listeners, const struct generation *generation,
+                       struct pool *pool)
+{
+    struct listeners_change *change = generation_prepare(listeners, generation, pool);
     assert_non_null(change);
     listeners_commit(listeners, change, generation->max_clients);
-    free(plans);
 }
 
 void generation_listen_first(struct listeners *listeners, struct config *config, struct pool *pool,

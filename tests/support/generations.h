@@ -16,6 +16,10 @@ struct generation *generation_after(const struct generation *current, struct con
 void generation_listen(struct listeners *listeners, const struct generation *generation,
                        struct pool *pool);
 
+/* The first step of that alone: NULL with errno. */
+struct listeners_change *generation_prepare(struct listeners *listeners,
+                                            const struct generation *generation, struct pool *pool);
+
 /* The first one that these listeners have. */
 void generation_listen_first(struct listeners *listeners, struct config *config, struct pool *pool,
                              unsigned max_clients);
