@@ -227,6 +227,7 @@ static void on_ping(struct message *message)
 static void init(struct worker *worker)
 {
     TAILQ_INIT(&worker->all_pools);
+    TAILQ_INIT(&worker->views);
     worker->deadline.fire = on_deadline;
     worker->soft.message.run = on_soft_stop;
     worker->hard.message.run = on_hard_stop;
@@ -285,7 +286,7 @@ void worker_free(struct worker *worker)
         return;
     assert(!worker->running);
     worker_view_free(worker->view);
-    places_free(worker->places);
+    worker_end_places(worker);
     if (worker->loop != NULL) {
         listeners_clear(&worker->listeners);
         loop_clear_timer(worker->loop, &worker->deadline);
@@ -336,11 +337,25 @@ int worker_start(struct worker *worker, const struct worker_messages *messages)
     return 0;
 }
 
+/* Views that are on their way back. */
+static void take_views_back(struct worker *worker)
+{
+    struct worker_view *view, *next;
+    for (view = TAILQ_FIRST(&worker->views); view != NULL; view = next) {
+        next = TAILQ_NEXT(view, link);
+        if (!view->is_released)
+            continue;
+        mailbox_take_back(loop_mailbox(worker->loop), &view->released);
+        worker_view_free(view);
+    }
+}
+
 /* What the thread has not come to will not be done. Whoever is answered may ask again. */
 void worker_join(struct worker *worker)
 {
     pthread_join(worker->thread, NULL);
     worker->running = false;
+    take_views_back(worker);
     if (worker->command != NULL && !worker->command_request.done)
         answer_late_command(worker);
     if (worker->snapshot != NULL && !worker->snapshot_request.done)
@@ -386,6 +401,7 @@ void worker_release_view(struct worker *worker, struct worker_view *view)
         return;
     }
     view->released.run = on_release;
+    view->is_released = true;
     mailbox_post(loop_mailbox(worker->loop), &view->released);
 }
 

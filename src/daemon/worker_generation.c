@@ -103,7 +103,7 @@ static int prepare_pools(struct worker *worker, const struct config *config,
     return 0;
 }
 
-static void drop_pools(struct worker_pool **pools, size_t count)
+void worker_unuse_pools(struct worker_pool **pools, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         worker_pool_unuse(pools[i]);
@@ -218,7 +218,7 @@ static void drop(struct worker *worker, struct prepared *prepared)
     listeners_drop(&worker->listeners, prepared->listeners);
     if (prepared->backend != NULL)
         prepared->backend->stop(prepared->backend);
-    drop_pools(prepared->pools, prepared->pool_count);
+    worker_unuse_pools(prepared->pools, prepared->pool_count);
     free(prepared->pool_list);
 }
 
@@ -241,15 +241,15 @@ static void take(struct worker *worker, const struct generation *generation,
     worker->pools = prepared->pools;
     free(worker->pool_list);
     worker->pool_list = prepared->pool_list;
+    set_limits(worker); /* before listeners, which note some of them */
     listeners_commit(&worker->listeners, prepared->listeners, generation->max_clients);
     pipes_set_max(&worker->pipes, generation->max_pipes);
-    set_limits(worker);
     set_wanted(worker);
     if (!worker->waits)
         worker_set_preconnected(worker);
     watch_certificates(worker, generation);
     if (before != NULL)
-        drop_pools(pools, before->pool_count);
+        worker_unuse_pools(pools, before->pool_count);
     config_unref(before);
 }
 

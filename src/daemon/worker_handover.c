@@ -2,6 +2,7 @@
  * it may serve. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,6 +11,38 @@
 
 /* What is left of shutdown_timeout when sessions are told to end that did not by themselves. */
 #define LAST_TIME USEC_PER_SEC
+
+/* What is shared is of the pools that there are now: they stay as long as it is, whatever a reload
+ * does with them. 0, or -1 with errno, and the channel is the caller's still. */
+static int share_places(struct worker *worker, int fd, bool is_old)
+{
+    size_t count = worker->config->pool_count;
+    worker->places_pools = calloc(count, sizeof(struct worker_pool *));
+    if (worker->places_pools == NULL)
+        return -1;
+    for (; worker->places_pool_count < count; worker->places_pool_count++) {
+        struct worker_pool *pool = worker->pools[worker->places_pool_count];
+        worker->places_pools[worker->places_pool_count] = pool;
+        pool->uses++;
+    }
+    worker->places = places_new(worker->loop, fd, worker->pool_list, count, is_old,
+                                &worker->places_handler);
+    if (worker->places != NULL)
+        return 0;
+    int error = errno;
+    worker_end_places(worker);
+    errno = error;
+    return -1;
+}
+
+void worker_end_places(struct worker *worker)
+{
+    places_free(worker->places);
+    worker->places = NULL;
+    worker_unuse_pools(worker->places_pools, worker->places_pool_count);
+    worker->places_pools = NULL;
+    worker->places_pool_count = 0;
+}
 
 /* The successor. */
 
@@ -36,16 +69,13 @@ static void on_all(struct places_handler *handler)
 static void on_ended(struct places_handler *handler)
 {
     struct worker *worker = container_of(handler, struct worker, places_handler);
-    places_free(worker->places);
-    worker->places = NULL;
+    worker_end_places(worker);
     serve(worker);
 }
 
 int worker_wait_for_places(struct worker *worker, int places)
 {
-    worker->places = places_new(worker->loop, places, worker->pool_list, worker->config->pool_count,
-                                false, &worker->places_handler);
-    if (worker->places != NULL)
+    if (share_places(worker, places, false) == 0)
         return 0;
     int error = errno;
     close(places);
@@ -69,19 +99,16 @@ static void on_expect_none(struct message *message)
 }
 
 /* Without memory nothing is shared: the channel's end lets the successor serve all the same. */
-static void share_places(struct worker *worker)
+static void begin_sharing(struct worker *worker)
 {
-    int fd = worker->yield_places;
-    places_free(worker->places); /* those of the process before us, which has ended */
-    worker->places = places_new(worker->loop, fd, worker->pool_list, worker->config->pool_count,
-                                true, &worker->places_handler);
-    if (worker->places != NULL && places_begin(worker->places) == 0)
+    worker_end_places(worker); /* those of the process before us, which has ended */
+    if (share_places(worker, worker->yield_places, true) == 0 &&
+        places_begin(worker->places) == 0)
         return;
     log_error("hand-over: max_per_host is not shared with the successor: %s", strerror(errno));
     if (worker->places == NULL)
-        close(fd);
-    places_free(worker->places);
-    worker->places = NULL;
+        close(worker->yield_places);
+    worker_end_places(worker);
 }
 
 static void on_yield(struct message *message)
@@ -93,14 +120,13 @@ static void on_yield(struct message *message)
         close(worker->yield_places);
         return;
     }
-    share_places(worker);
+    begin_sharing(worker);
 }
 
 static void on_resume(struct message *message)
 {
     struct worker *worker = container_of(message, struct worker, resume);
-    places_free(worker->places);
-    worker->places = NULL;
+    worker_end_places(worker);
     if (worker->listeners.yielded && !worker->listeners.stopped)
         listeners_resume(&worker->listeners);
 }

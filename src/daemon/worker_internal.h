@@ -41,8 +41,8 @@ struct request {
     bool done; /* by the worker's thread */
 };
 
-/* A pool by its name, of whatever configuration: it goes when it is used by none, nor by a view,
- * and has no connections any more. */
+/* A pool by its name, of whatever configuration: it goes when it is used by none, nor by a view or
+ * a hand-over, and has no connections any more. */
 struct worker_pool {
     struct worker *worker;
     char *name;
@@ -65,7 +65,9 @@ struct held_listener {
 struct worker_view {
     struct worker *worker;
     struct admin_view admin;
+    TAILQ_ENTRY(worker_view) link;
     struct message released; /* on its way back */
+    bool is_released;        /* the control thread's: it was posted */
     struct config *config;   /* a reference */
     struct held_listener *listeners;
     size_t listener_count;
@@ -83,6 +85,7 @@ struct worker {
     TAILQ_HEAD(, worker_pool) all_pools;
     struct worker_pool **pools; /* of the config, in order */
     struct pool **pool_list;    /* the same */
+    TAILQ_HEAD(, worker_view) views;
     struct listeners listeners;
     struct pipes pipes;
     struct certificates certificates;
@@ -90,6 +93,8 @@ struct worker {
     struct timer
         deadline; /* shutdown_timeout; or of the sessions of one that left, a little less */
     struct places *places; /* shared in a hand-over; NULL: none is */
+    struct worker_pool **places_pools; /* that it knows, each with a use */
+    size_t places_pool_count;
     struct places_handler places_handler;
     bool waits;       /* for the predecessor to let us serve */
     bool leaves;      /* a successor serves */
@@ -135,6 +140,9 @@ MUST_CHECK int worker_wait_for_places(struct worker *worker, int places);
 /* shutdown_timeout is nearly over for one that leaves. False: it is over. */
 bool worker_handover_deadline(struct worker *worker);
 
+/* Nothing is shared any more. */
+void worker_end_places(struct worker *worker);
+
 /* worker_generation.c */
 
 /* Takes up a configuration, before the worker runs or on its thread. NULL with errno: nothing has
@@ -144,8 +152,10 @@ void worker_free_pools(struct worker *worker);
 /* Hosts keep from now on what they are to keep ready. */
 void worker_set_preconnected(const struct worker *worker);
 const char *worker_pool_name(const struct config_pool *pool);
-/* No view or configuration uses it any more. */
+/* It is used once less, and goes when it is not used any more. */
 void worker_pool_unuse(struct worker_pool *pool);
+/* The pools of a list, which is freed. */
+void worker_unuse_pools(struct worker_pool **pools, size_t count);
 
 /* worker_view.c */
 

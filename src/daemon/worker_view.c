@@ -128,6 +128,7 @@ struct worker_view *worker_view_new(struct worker *worker, const struct generati
     if (view == NULL)
         return NULL;
     view->worker = worker;
+    TAILQ_INSERT_TAIL(&worker->views, view, link);
     view->config = config_ref(generation->config);
     view->listeners = calloc(config->listener_count, sizeof(*view->listeners));
     view->pools = calloc(config->pool_count, sizeof(struct worker_pool *));
@@ -160,6 +161,7 @@ void worker_view_free(struct worker_view *view)
 {
     if (view == NULL)
         return;
+    TAILQ_REMOVE(&view->worker->views, view, link);
     for (size_t i = 0; i < view->listener_count; i++) {
         pool_unretain(view->listeners[i].host);
         listener_counters_unref(view->listeners[i].counters);

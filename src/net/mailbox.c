@@ -42,6 +42,17 @@ void mailbox_post(struct mailbox *mailbox, struct message *message)
         eventfd_write(mailbox->bell, 1); /* outside the lock: a bell too many does no harm */
 }
 
+void mailbox_take_back(struct mailbox *mailbox, struct message *message)
+{
+    pthread_mutex_lock(&mailbox->lock);
+    if (message->posted) {
+        TAILQ_REMOVE(&mailbox->messages, message, link);
+        message->posted = false;
+        mailbox->count--;
+    }
+    pthread_mutex_unlock(&mailbox->lock);
+}
+
 int mailbox_descriptor(const struct mailbox *mailbox)
 {
     return mailbox->bell;

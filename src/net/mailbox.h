@@ -43,6 +43,10 @@ void mailbox_clear(struct mailbox *mailbox);
  * one that is posted already changes nothing. */
 void mailbox_post(struct mailbox *mailbox, struct message *message);
 
+/* Takes one out that has not been run, if it is there: it is its sender's again. Not while anybody
+ * may run the mailbox. */
+void mailbox_take_back(struct mailbox *mailbox, struct message *message);
+
 /* Readable when there is something to run. */
 int mailbox_descriptor(const struct mailbox *mailbox);
 

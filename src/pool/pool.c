@@ -90,6 +90,11 @@ void pool_unretain(struct pool_host *host)
     pool_io_run(host->pool);
 }
 
+struct tls_client *pool_get_tls(const struct pool_host *host)
+{
+    return host->tls;
+}
+
 unsigned pool_recoveries(const struct pool_host *host)
 {
     return host->outage.recoveries;

@@ -97,6 +97,9 @@ struct pool_host *pool_retain(struct pool *pool, const struct endpoint *endpoint
                               struct tls_client *tls);
 void pool_unretain(struct pool_host *host);
 
+/* How TLS is spoken to it: as long as it is retained. NULL: it is not. */
+struct tls_client *pool_get_tls(const struct pool_host *host);
+
 /* Whether the configuration names this host; true until then. False: what is idle is closed at
  * once, and what is leased when that ends, unless somebody waits for it; it keeps no preconnected
  * connections and expects no greeting until it is told so again. Whoever asks is served as ever

@@ -52,6 +52,7 @@ int listener_context_init(struct listener_context *context)
     if (context->protocol->listener_init != NULL && context->protocol->listener_init(context) < 0)
         goto err_host;
     context->pool_host = host;
+    context->tls = pool_get_tls(host);
     context->unacked_timeout = pool_unacked_timeout(context->pool);
     endpoint_format(upstream, context->upstream);
     repeats_init(&context->repeats, context->worker.loop);

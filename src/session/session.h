@@ -93,7 +93,9 @@ struct listener_context {
     /* The worker's: the listener sets the first three. */
     struct session_worker worker;
     struct pool *pool;
-    struct tls_client *tls;            /* how TLS is spoken to the upstream; NULL: not */
+    struct tls_client *tls;            /* how TLS is spoken to the upstream; NULL: not. From
+                                          listener_context_init on the host's, which may be another
+                                          one that is as good */
     struct pool_host *pool_host;       /* the upstream's, retained */
     usec_t unacked_timeout;            /* the pool's */
     bool draining;                     /* sessions end as soon as they can */
