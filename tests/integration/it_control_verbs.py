@@ -136,14 +136,6 @@ def drained(t):
     t.equal(client(t, kaproxy).ask().status, 200, "status afterwards")
 
 
-def is_refused(kaproxy):
-    try:
-        kaproxy.connect().close()
-        return False
-    except ConnectionRefusedError:
-        return True
-
-
 @test("a listener drains: kept clients end, new ones are refused; resumed it listens again")
 def drained_listener(t):
     upstream, go = held(t, "/held")
@@ -154,7 +146,7 @@ def drained_listener(t):
     upstream.wait_requests(2)
     post(t, 202, "drain")
     t.equal(idle.channel.read_end(), (b"", "eof"), "end of one that is idle")
-    wait_until(lambda: is_refused(kaproxy), "the port to refuse")
+    wait_until(kaproxy.refuses, "the port to refuse")
     t.equal(admin_request(t, "GET", "/readyz")[0], 503, "/readyz")
     go.set()
     response = busy.response()
@@ -163,6 +155,19 @@ def drained_listener(t):
     post(t, 200, "resume", listener="main")
     t.equal(admin_request(t, "GET", "/readyz")[0], 200, "/readyz afterwards")
     t.equal(client(t, kaproxy).ask().status, 200, "status afterwards")
+
+
+@test("a listener that drains does so after a reload, too, and that is no shortage")
+def drained_in_a_reload(t):
+    upstream = t.own(HttpUpstream())
+    kaproxy = start(t, upstream, listen="127.0.0.1:{port} [::1]:{port}", more=admin_section(t))
+    post(t, 200, "drain")
+    for _ in range(2):
+        post(t, 200, "reload")
+    t.check(kaproxy.refuses(), "the port does not refuse")
+    post(t, 200, "resume", listener="main")
+    t.equal(client(t, kaproxy).ask().status, 200, "status afterwards")
+    t.equal(kaproxy.find_log("accepting pauses"), [], "what it says of a shortage")
 
 
 @test("a stop amid a pause: who waits can still be let go, and that is the end")
@@ -174,7 +179,7 @@ def stop_in_a_pause(t):
     peer.send(b"x\n")
     wait_until(lambda: kaproxy.counters()["queued"] == 1, "the client to wait")
     kaproxy.signal(signal.SIGTERM)
-    wait_until(lambda: is_refused(kaproxy), "kaproxy to stop listening")
+    wait_until(kaproxy.refuses, "kaproxy to stop listening")
     t.equal(admin_post(t, "drain", listener="main")[0], 409, "a drain then")
     post(t, 200, "resume", pool="default")
     t.equal(peer.read_line(), b"1 x", "the answer")

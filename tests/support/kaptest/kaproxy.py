@@ -243,6 +243,14 @@ class Kaproxy:
         self.t.callback(client.close)
         return client
 
+    def refuses(self, listener="main", index=0):
+        """Nobody listens there."""
+        try:
+            self.connect(listener, index).close()
+            return False
+        except ConnectionRefusedError:
+            return True
+
     # What it says
 
     def stderr(self):
