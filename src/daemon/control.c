@@ -101,6 +101,7 @@ static void ops_command(void *arg, struct command *command)
 static void ops_reload(void *arg, struct admin_reload *request)
 {
     const struct control *control = arg;
+    log_reopen();
     reload_request(control->reload, request);
 }
 

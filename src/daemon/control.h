@@ -28,9 +28,9 @@ void control_hand_over(struct control *control, const struct program *program,
                        struct inherited *inherited);
 
 /* Starts the worker, which is borrowed, and returns when its thread has ended. SIGTERM and SIGINT
- * stop it softly, a second one at once; SIGHUP reopens the logs and reloads, SIGUSR1 writes the
- * counters, SIGUSR2 hands over to
- * a successor. 0, or -1 when it could not start (logged). */
+ * stop it softly, a second one at once; SIGHUP reopens the logs and reloads, as POST /reload does,
+ * SIGUSR1 writes the counters, SIGUSR2 hands over to a successor. 0, or -1 when it could not start
+ * (logged). */
 MUST_CHECK int control_run(struct control *control, struct worker *worker);
 
 #endif

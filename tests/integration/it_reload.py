@@ -293,9 +293,11 @@ def by_admin(t):
     answer = pages.order("/reload")
     t.equal(answer.status, 200, "status")
     t.check("max_open 128 -> 7" in answer.text, f"what it says: {answer.text}")
+    kaproxy.access_file.rename(t.folder / "renamed")
     edit(kaproxy, {"pool": {"max_open": "many"}})
     answer = pages.order("/reload")
     t.check(answer.status != 200 and "max_open" in answer.text, f"{answer.status} {answer.text}")
+    wait_until(kaproxy.access_file.exists, "the log to be opened again all the same")
 
 
 main()
