@@ -150,8 +150,10 @@ static const char *not_a_stream_socket(int type)
     }
 }
 
-/* What it is in place of a socket that listens for streams; NULL: it is one. */
-static const char *not_a_listening_socket(const struct inherited_socket *inherited)
+/* What it is in place of a socket that listens for streams; NULL: it is one. Those of a listener
+ * that drains do not listen until a predecessor yields. */
+static const char *not_a_listening_socket(const struct inherited_socket *inherited,
+                                          bool is_handover)
 {
     int type = socket_option(inherited->fd, SO_TYPE);
     if (type != SOCK_STREAM)
@@ -159,7 +161,7 @@ static const char *not_a_listening_socket(const struct inherited_socket *inherit
     if (inherited->address.sa.ss_family != AF_INET && inherited->address.sa.ss_family != AF_INET6 &&
         inherited->address.sa.ss_family != AF_UNIX)
         return "a socket of another family";
-    if (socket_option(inherited->fd, SO_ACCEPTCONN) != 1)
+    if (!is_handover && socket_option(inherited->fd, SO_ACCEPTCONN) != 1)
         return "a socket that does not listen (Accept=yes?)";
     return NULL;
 }
@@ -172,7 +174,7 @@ static int check_sockets(struct inherited *inherited, FILE *errors)
         struct inherited_socket *one = &inherited->sockets[i];
         one->address.length = sizeof(one->address.sa);
         getsockname(one->fd, (struct sockaddr *)&one->address.sa, &one->address.length);
-        const char *what = not_a_listening_socket(one);
+        const char *what = not_a_listening_socket(one, inherited->is_handover);
         if (what != NULL)
             result =
                 complain(errors,
@@ -218,7 +220,6 @@ static int read_handover(struct inherited *inherited, FILE *errors)
     int next = FIRST_FD + (int)inherited->count;
     if (text == NULL)
         return 0;
-    inherited->is_handover = true;
     int control = read_channel(&rest, next);
     int places = control < 0 ? -1 : read_channel(&rest, next + 1);
     if (places < 0 || read_ours(inherited, rest) < 0)
@@ -248,6 +249,7 @@ static struct inherited *read_environment(FILE *errors)
     if (inherited == NULL)
         goto err;
     inherited->control = inherited->places = -1;
+    inherited->is_handover = getenv("KAPROXY_HANDOVER") != NULL;
     inherited->sockets = calloc((size_t)count + 1, sizeof(*inherited->sockets));
     if (inherited->sockets == NULL)
         goto err;

@@ -11,6 +11,7 @@ import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import Kaproxy, Skip, answer_lines, connect, main, test, wait_until
+from kaptest.admin import Admin
 from kaptest.handover import (adopt_orphans, begin, hand_over, wait_ended, wait_failed, wait_served)
 from kaptest.kaproxy import PROGRAM
 
@@ -303,6 +304,22 @@ def activated(t):
         t.equal(descriptors(kaproxy.pid)[4], name, "the socket")
     kaproxy.stop()
     t.check(socket.exists(), "systemd's file was removed")
+
+
+@test("listeners that drain: they are open again, and drain on where the hand-over fails")
+def drained(t):
+    admin = {"admin": {"listen": f"unix:{t.folder}/a.sock"}}
+    kaproxy, _ = start(t, listen=f"127.0.0.1:{{port}} unix:{t.folder}/socket", more=admin)
+    pages = Admin(t.folder / "a.sock")
+    t.equal(pages.order("/drain").status, 200, "/drain")
+    good = kaproxy.file.read_text()
+    kaproxy.file.write_text(good + "nonsense = 1\n")
+    wait_failed(kaproxy, f"process {begin(kaproxy)} ended with exit status 1")
+    t.check(kaproxy.refuses(), "the port does not refuse")
+    kaproxy.file.write_text(good)
+    hand_over(kaproxy)
+    for index in range(2):
+        serves(t, kaproxy, index=index)
 
 
 @test("a socket that is passed for nobody: it does not start, and says so")
