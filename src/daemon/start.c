@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include "base/account.h"
 #include "base/log.h"
 #include "config/descriptors.h"
 #include "daemon/files.h"
@@ -137,10 +139,18 @@ static void warn_of_control(const struct start *start)
     }
 }
 
+/* As the successor of a process that has become this user. */
+static bool is_us(const char *user)
+{
+    uid_t uid;
+    gid_t gid;
+    return account_find_user(user, &uid, &gid) == 0 && uid == geteuid();
+}
+
 void start_warn(const struct start *start)
 {
     const struct config *config = start->config;
-    if (config->user[0] != '\0' && start->user.name == NULL)
+    if (config->user[0] != '\0' && start->user.name == NULL && !is_us(config->user))
         report(start, LOG_LEVEL_WARNING, 0, "user = %s is ignored: not started as root",
                config->user);
     for (size_t i = 0; i < config->listener_count; i++) {

@@ -4,6 +4,7 @@ with them; whatever fails before it serves leaves the process that is there as i
 
 import os
 import pathlib
+import pwd
 import re
 import shutil
 import signal
@@ -320,6 +321,21 @@ def drained(t):
     hand_over(kaproxy)
     for index in range(2):
         serves(t, kaproxy, index=index)
+
+
+@test("a process that has become its user hands over to one that is it, and does not complain")
+def another_user(t):
+    if os.geteuid() != 0:
+        raise Skip("only root can change its user")
+    nobody = pwd.getpwnam("nobody")
+    os.chown(t.folder, nobody.pw_uid, nobody.pw_gid)
+    kaproxy, _ = start(t, main={"user": "nobody"})
+    for _ in range(2):
+        hand_over(kaproxy)
+        serves(t, kaproxy)
+        uids = pathlib.Path(f"/proc/{kaproxy.pid}/status").read_text()
+        t.check(re.search(rf"^Uid:\t{nobody.pw_uid}\t", uids, flags=re.M), "it is somebody else")
+    t.equal(kaproxy.find_log("is ignored"), [], "what it says of the user")
 
 
 @test("a socket that is passed for nobody: it does not start, and says so")
