@@ -125,32 +125,11 @@ static enum admin_life ops_life(void *arg)
 
 /* What a reload is made of: reload.h. */
 
-/* 0, or -1 with the mistakes written. */
-static int prepare_logs(struct control *control, const struct config *config, FILE *errors)
-{
-    const char *const keys[] = {"log", "access_log"};
-    const char *const targets[] = {config->log, config->access_log};
-    const int lines[] = {config->log_line, config->access_log_line};
-    const char *reasons[ARRAY_LEN(keys)] = {NULL};
-    if (log_prepare(&control->logs, targets[0], targets[1], reasons) == 0)
-        return 0;
-    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-        if (reasons[i] != NULL)
-            fprintf(errors, "%s:%d: %s: cannot open %s: %s\n", config->file, lines[i], keys[i],
-                    targets[i], reasons[i]);
-    }
-    return -1;
-}
-
 static struct generation *load_generation(void *arg, FILE *errors)
 {
     struct control *control = arg;
     const struct generation *current = control->generation;
-    struct generation *generation = generation_load(current->config->file, current, NULL, errors);
-    if (generation == NULL || prepare_logs(control, generation->config, errors) == 0)
-        return generation;
-    generation_undo(generation, current);
-    return NULL;
+    return generation_load(current->config->file, current, &control->logs, errors);
 }
 
 static void undo_generation(void *arg, struct generation *generation)

@@ -253,15 +253,30 @@ struct generation *generation_make(struct config *config, const struct generatio
     return NULL;
 }
 
+/* Every mistake is found: what is made in spite of one is undone. */
+static struct generation *load(struct config *config, const struct generation *current,
+                               struct log_change **logs, struct config_errors *findings)
+{
+    *logs = start_open_again(config, findings);
+    struct generation *generation = generation_make(config, current, NULL, findings);
+    if (generation != NULL && *logs != NULL)
+        return generation;
+    if (generation != NULL)
+        generation_undo(generation, current);
+    log_change_free(*logs);
+    *logs = NULL;
+    return NULL;
+}
+
 struct generation *generation_load(const char *file, const struct generation *current,
-                                   struct inherited *inherited, FILE *errors)
+                                   struct log_change **logs, FILE *errors)
 {
     struct config_errors findings;
     struct config *config = config_load(file, errors);
     if (config == NULL)
         return NULL;
     config_errors_init(&findings);
-    struct generation *generation = generation_make(config, current, inherited, &findings);
+    struct generation *generation = load(config, current, logs, &findings);
     config_errors_write(&findings, file, errors);
     config_errors_clear(&findings);
     return generation;

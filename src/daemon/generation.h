@@ -34,10 +34,11 @@ struct generation {
 struct generation *generation_make(struct config *config, const struct generation *current,
                                    struct inherited *inherited, struct config_errors *findings);
 
-/* The same from a file: whatever config_load says of it, and what is found here, is written to
- * `errors`, each line as FILE:LINE: text. */
+/* The same from a file, for a reload, with *logs prepared as the configuration has them, to be
+ * committed or freed. Whatever config_load says of it, and what is found here, is written to
+ * `errors`, each line as FILE:LINE: text: what a check (-t) of that file says, too. */
 struct generation *generation_load(const char *file, const struct generation *current,
-                                   struct inherited *inherited, FILE *errors);
+                                   struct log_change **logs, FILE *errors);
 
 /* Lets go of all. What nobody else has is closed. NULL is harmless. */
 void generation_free(struct generation *generation);

@@ -49,20 +49,27 @@ void start_clear(struct start *start)
     user_clear(&start->user);
 }
 
-/* Passes on how opening a log went, and with -1 says why. */
-static int note_log(const struct start *start, const char *what, const char *target, int line,
-                    int result)
+/* 0, or -1 when there is a reason why a log could not be opened: then it was found, or logged. */
+static int note_reason(const struct start *start, const char *what, const char *target, int line,
+                       const char *reason)
 {
     const char *user = start->user.name;
-    if (result == 0)
+    if (reason == NULL)
         return 0;
-    const char *reason = log_open_error(target, errno);
     if (user == NULL)
         report(start, LOG_LEVEL_ERROR, line, "cannot open the %s %s: %s", what, target, reason);
     else
         report(start, LOG_LEVEL_ERROR, line, "cannot open the %s %s as user %s: %s", what, target,
                user, reason);
     return -1;
+}
+
+/* The same of what comes of opening one, with -1 and errno. */
+static int note_log(const struct start *start, const char *what, const char *target, int line,
+                    int result)
+{
+    return note_reason(start, what, target, line,
+                       result == 0 ? NULL : log_open_error(target, errno));
 }
 
 /* 0, or -1: then it was found, or logged. */
@@ -147,12 +154,10 @@ static bool is_us(const char *user)
     return account_find_user(user, &uid, &gid) == 0 && uid == geteuid();
 }
 
-void start_warn(const struct start *start)
+/* For a start and each reload. */
+static void warn_of_values(const struct start *start)
 {
     const struct config *config = start->config;
-    if (config->user[0] != '\0' && start->user.name == NULL && !is_us(config->user))
-        report(start, LOG_LEVEL_WARNING, 0, "user = %s is ignored: not started as root",
-               config->user);
     for (size_t i = 0; i < config->listener_count; i++) {
         const struct config_listener *listener = &config->listeners[i];
         if (endpoint_has_tls(&listener->upstream) && !listener->tls_verify)
@@ -161,6 +166,31 @@ void start_warn(const struct start *start)
                    listener->name);
     }
     warn_of_control(start);
+}
+
+void start_warn(const struct start *start)
+{
+    const struct config *config = start->config;
+    if (config->user[0] != '\0' && start->user.name == NULL && !is_us(config->user))
+        report(start, LOG_LEVEL_WARNING, 0, "user = %s is ignored: not started as root",
+               config->user);
+    warn_of_values(start);
+}
+
+struct log_change *start_open_again(const struct config *config, struct config_errors *findings)
+{
+    const struct start start = {.config = config, .findings = findings};
+    struct log_change *logs = NULL;
+    const char *reasons[2];
+    int result = log_prepare(&logs, config->log, config->access_log, reasons);
+    note_reason(&start, "log", config->log, config->log_line, reasons[0]);
+    note_reason(&start, "access log", config->access_log, config->access_log_line, reasons[1]);
+    result |= check_pid_file(&start);
+    warn_of_values(&start);
+    if (result == 0)
+        return logs;
+    log_change_free(logs);
+    return NULL;
 }
 
 static void raise_descriptor_limit(const struct start *start)

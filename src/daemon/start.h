@@ -5,6 +5,7 @@
 #ifndef KAPROXY_START_H
 #define KAPROXY_START_H
 
+#include "base/log.h"
 #include "base/util.h"
 #include "config/config.h"
 #include "config/config_errors.h"
@@ -27,6 +28,11 @@ MUST_CHECK int start_open_files(struct start *start);
 
 /* Logs what is right as such and hardly meant so. */
 void start_warn(const struct start *start);
+
+/* What a reload does of start_open_files and start_warn, in any thread and as who we are: prepares
+ * the logs, and finds what a check finds, in the same words. That `user` is ignored is no finding:
+ * who had root has given it up. NULL with a mistake. */
+struct log_change *start_open_again(const struct config *config, struct config_errors *findings);
 
 /* Raises the limit of descriptors as far as we may. How many clients it allows, 0: not a single
  * one, and that was logged; and how many pipes beside them. */

@@ -6,15 +6,18 @@ import json
 import os
 import pathlib
 import pwd
+import re
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import Skip, answer_lines, free_port, main, test
 from kaptest.admin import Admin
-from kaptest.reload import listening, reload, reload_failing, with_text
+from kaptest.kaproxy import PROGRAM
+from kaptest.reload import ask, edit, listening, reload, reload_failing, with_text
 
 
 def use(kaproxy, listener="main"):
@@ -107,12 +110,41 @@ def no_logs(t):
         "listener free": {"upstream": upstream.endpoint, "reuse": "quiet",
                           "listen": f"127.0.0.1:{free_port()} unix:{t.folder}/new.sock"}})
     t.equal([line.partition(": ")[2] for line in found],
-            ["log: cannot open /nowhere/k.log: No such file or directory",
-             "access_log: cannot open /nowhere/a.log: No such file or directory"], "mistakes")
+            ["cannot open the access log /nowhere/a.log: No such file or directory",
+             "cannot open the log /nowhere/k.log: No such file or directory"], "mistakes")
     t.equal(listening(kaproxy), sockets, "sockets")
     t.equal(kaproxy.descriptors(), descriptors, "descriptors")
     t.check(not os.path.exists(t.folder / "new.sock"), "the new socket's file is there still")
     t.equal(use(kaproxy), b"1 x", "answer")
+
+
+def compare_with_check(t, kaproxy, changes):
+    """What -t says of the file with these changes, which a reload must say too."""
+    edit(kaproxy, changes)
+    done = subprocess.run([PROGRAM, "-t", "-c", kaproxy.file], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=30, check=False)
+    said = r" (?:error|warning): reload: (?=\S*\.ini:)"
+    before = len(kaproxy.find_log(said))
+    ask(kaproxy)
+    t.equal(sorted(re.split(said, line)[1] for line in kaproxy.find_log(said)[before:]),
+            sorted(done.stderr.splitlines()), "what the reload says, and -t")
+    return done.stderr
+
+
+@test("a reload says what -t says of the file: each warning, and all mistakes at once")
+def same_as_check(t):
+    upstream, kaproxy = start(t)
+    said = compare_with_check(t, kaproxy, {
+        "admin": {"listen": "127.0.0.1:{port}", "control": "all"},
+        "listener b": {"upstream": upstream.endpoint.replace("tcp", "tls"), "reuse": "quiet",
+                       "listen": "127.0.0.1:{port}", "tls_verify": "no"}})
+    t.check("tls_verify = no, anybody" in said and "control = all: anybody" in said, said)
+    said = compare_with_check(t, kaproxy, {
+        "kaproxy": {"log": "/nowhere/k.log", "access_log": t.folder,
+                    "pid_file": "/nowhere/k.pid"},
+        "listener b": {"listen": "unix:/nowhere/k.sock"}})
+    t.equal(said.count("No such file or directory"), 3, said)
+    t.check("Is a directory" in said and "anybody" in said, said)
 
 
 @test("an address that overlaps one that goes needs a restart, and that is what is said")
