@@ -143,6 +143,14 @@ static enum found seek_open(const struct search *search, const struct place *pla
     if (current == NULL || i == current->socket_count)
         return FOUND_NOTHING;
     const struct place before = place_at(current->config, i);
+    bool is_admins = place->socket == &search->generation->config->admin.socket;
+    if (is_admins != (i >= current->admin_at)) {
+        add_finding(search->findings, place,
+                    "cannot listen on %s, which is %s%s's until this configuration is in effect: "
+                    "that needs a restart",
+                    place->address->address.text, before.whose, before.name);
+        return FOUND_UNFIT;
+    }
     if (set_file(current->sockets[i], place, before.socket, search->findings) < 0)
         return FOUND_UNFIT;
     *socket = bound_socket_ref(current->sockets[i]);
@@ -220,6 +228,30 @@ static int find_sockets(struct search *search)
     return search->failed ? -1 : 0;
 }
 
+static bool is_unchanged(const struct config *before, const struct config_listener *listener)
+{
+    for (size_t i = 0; i < before->listener_count; i++) {
+        if (strcmp(before->listeners[i].name, listener->name) == 0)
+            return config_listener_is_like(&before->listeners[i], listener);
+    }
+    return false;
+}
+
+/* Here, as it takes longer than a worker's loop may be held up. 0, or -1 with a finding. */
+static int compare_listeners(struct generation *generation, const struct generation *current,
+                             struct config_errors *findings)
+{
+    const struct config *config = generation->config;
+    generation->unchanged = calloc(config->listener_count, sizeof(bool));
+    if (generation->unchanged == NULL) {
+        config_errors_add(findings, 0, "%s", strerror(errno));
+        return -1;
+    }
+    for (size_t i = 0; current != NULL && i < config->listener_count; i++)
+        generation->unchanged[i] = is_unchanged(current->config, &config->listeners[i]);
+    return 0;
+}
+
 /* How many clients may come; 0 with a finding: none. */
 static unsigned share_descriptors(struct generation *generation, bool is_start,
                                   struct config_errors *findings)
@@ -243,6 +275,8 @@ struct generation *generation_make(struct config *config, const struct generatio
     struct search search = {
         .generation = generation, .current = current, .inherited = inherited, .findings = findings};
     int result = find_sockets(&search);
+    if (compare_listeners(generation, current, findings) < 0)
+        result = -1;
     if (tls_clients_init(&generation->tls_clients, config,
                          current == NULL ? NULL : &current->tls_clients, findings) < 0)
         result = -1;
@@ -289,6 +323,7 @@ void generation_free(struct generation *generation)
     for (size_t i = 0; i < generation->socket_count; i++)
         bound_socket_unref(generation->sockets[i]);
     free(generation->sockets);
+    free(generation->unchanged);
     tls_clients_clear(&generation->tls_clients);
     config_unref(generation->config);
     free(generation);

@@ -22,6 +22,7 @@ struct generation {
     struct bound_socket **sockets;
     size_t socket_count;
     size_t admin_at;                 /* the index of [admin]'s first */
+    bool *unchanged;                 /* for each listener: is it as it was, wherever it listens? */
     unsigned max_clients, max_pipes; /* what the limit of descriptors leaves */
 };
 
@@ -29,7 +30,8 @@ struct generation {
  * to unix sockets that stay, where that is configured in another way. `inherited`: sockets that
  * were passed to us (NULL: none). All or nothing: NULL with findings, at least one of them a
  * mistake, when anything cannot be had; a mistake also where an address overlaps one of `current`
- * that is not in this configuration any more, for it can be bound only when that one is closed.
+ * that is not in this configuration any more, for it can be bound only when that one is closed, and
+ * where one goes from a listener to [admin], or back: for a moment it would be both's.
  * Takes the reference of the configuration, also then. Any thread, one at a time. */
 struct generation *generation_make(struct config *config, const struct generation *current,
                                    struct inherited *inherited, struct config_errors *findings);

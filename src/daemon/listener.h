@@ -68,6 +68,7 @@ struct listener_plan {
     struct pool *pool;
     struct tls_client *tls;              /* how TLS is spoken to its upstream; NULL: not */
     struct bound_socket *const *sockets; /* of its addresses, in order */
+    bool unchanged; /* it is as in the configuration before this one, wherever it listens */
 };
 
 /* The change to another configuration, in two steps: the first one can fail, the other not. */

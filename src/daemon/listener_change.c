@@ -13,7 +13,8 @@
 /* What comes of one plan. */
 struct planned {
     struct listener *listener;
-    bool is_new; /* the listener */
+    bool is_new;    /* the listener */
+    bool unchanged; /* the same, as the plan says */
     struct listener_part *part;
     struct listen_socket **sockets; /* one for each address */
     size_t count;                   /* of these: there is */
@@ -105,42 +106,11 @@ static struct listen_socket *make_socket(struct listeners *listeners, struct bou
     return listen_socket;
 }
 
-/* Finding what there is. */
-
-static struct listener *find_listener(struct listeners *listeners, const char *name,
-                                      const struct protocol *protocol)
-{
-    struct listener *listener;
-    TAILQ_FOREACH (listener, &listeners->list, link) {
-        if (strcmp(listener->name, name) == 0 && listener->protocol == protocol)
-            return listener;
-    }
-    TAILQ_FOREACH (listener, &listeners->gone, link) {
-        if (strcmp(listener->name, name) == 0 && listener->protocol == protocol)
-            return listener;
-    }
-    return NULL;
-}
-
-static struct listen_socket *find_socket(struct listeners *listeners,
-                                         const struct bound_socket *socket)
-{
-    struct listener *listener;
-    struct listen_socket *listen_socket;
-    TAILQ_FOREACH (listener, &listeners->list, link) {
-        TAILQ_FOREACH (listen_socket, &listener->sockets, link) {
-            if (listen_socket->socket == socket)
-                return listen_socket;
-        }
-    }
-    return NULL;
-}
-
 /* The first step. */
 
 /* 0, or -1 with ENOMEM, and what there is is in `planned`. */
-static int plan_sockets(struct listeners *listeners, const struct listener_plan *plan,
-                        struct planned *planned)
+static int plan_sockets(struct listeners *listeners, const struct listeners_known *known,
+                        const struct listener_plan *plan, struct planned *planned)
 {
     size_t count = plan->config->addresses.count;
     planned->sockets = calloc(count, sizeof(struct listen_socket *));
@@ -148,7 +118,7 @@ static int plan_sockets(struct listeners *listeners, const struct listener_plan 
     if (planned->sockets == NULL || planned->are_new == NULL)
         return -1;
     for (size_t i = 0; i < count; i++) {
-        struct listen_socket *listen_socket = find_socket(listeners, plan->sockets[i]);
+        struct listen_socket *listen_socket = listeners_known_find_socket(known, plan->sockets[i]);
         planned->are_new[i] = listen_socket == NULL;
         if (listen_socket == NULL)
             listen_socket = make_socket(listeners, plan->sockets[i]);
@@ -160,39 +130,45 @@ static int plan_sockets(struct listeners *listeners, const struct listener_plan 
 }
 
 /* The same. */
-static int plan_listener(struct listeners *listeners, const struct listener_plan *plan,
-                         struct planned *planned)
+static int plan_listener(struct listeners *listeners, const struct listeners_known *known,
+                         const struct listener_plan *plan, struct planned *planned)
 {
     const char *name = plan->config->name;
     const struct protocol *protocol =
         protocols_find(endpoint_scheme(&plan->config->upstream)->protocol);
-    planned->listener = find_listener(listeners, name, protocol);
+    planned->listener = listeners_known_find(known, name, protocol);
     planned->is_new = planned->listener == NULL;
     if (planned->is_new)
         planned->listener = make_listener(listeners, name, protocol);
     if (planned->listener == NULL)
         return -1;
+    planned->unchanged = plan->unchanged;
     planned->part = make_part(planned->listener, plan);
-    return planned->part == NULL ? -1 : plan_sockets(listeners, plan, planned);
+    return planned->part == NULL ? -1 : plan_sockets(listeners, known, plan, planned);
 }
 
 struct listeners_change *listeners_prepare(struct listeners *listeners,
                                            const struct listener_plan *plans, size_t count)
 {
+    struct listeners_known known;
     struct listeners_change *change = calloc(1, sizeof(*change));
     if (change == NULL)
         return NULL;
     change->list = calloc(count, sizeof(*change->list));
-    if (change->list == NULL)
+    if (change->list == NULL || listeners_known_init(&known, listeners) < 0)
         goto err;
     for (; change->count < count; change->count++) {
-        if (plan_listener(listeners, &plans[change->count], &change->list[change->count]) < 0) {
+        if (plan_listener(listeners, &known, &plans[change->count], &change->list[change->count]) <
+            0) {
             change->count++;
-            goto err;
+            goto err_known;
         }
     }
+    listeners_known_clear(&known);
     return change;
 
+err_known:
+    listeners_known_clear(&known);
 err:
     listeners_drop(listeners, change);
     errno = ENOMEM;
@@ -244,19 +220,19 @@ static struct listener_part *present_part(struct listener *listener)
 
 /* The sessions of a part that is not the present one any more. Those of a listener that is as it
  * was need not know that there was a change. */
-static void supersede(struct listener_part *part, const struct listener_part *next)
+static void supersede(struct listener_part *part, bool unchanged)
 {
-    if (next == NULL || !config_listener_is_like(part->context.config, next->context.config))
+    if (!unchanged)
         listener_context_retire(&part->context);
 }
 
 /* What an operator wants of a listener goes for its new part too; and what its pool's limits are by
  * now. */
-static void take_part(struct listener *listener, struct listener_part *part)
+static void take_part(struct listener *listener, struct listener_part *part, bool unchanged)
 {
     struct listener_part *before = present_part(listener);
     if (before != NULL)
-        supersede(before, part);
+        supersede(before, unchanged);
     TAILQ_INSERT_TAIL(&listener->parts, part, link);
     listener->is_configured = true;
     part->context.unacked_timeout = pool_unacked_timeout(part->context.pool);
@@ -325,7 +301,7 @@ static void order_listeners(struct listeners *listeners, const struct listeners_
     TAILQ_FOREACH (listener, &listeners->gone, link) {
         if (!listener->is_configured)
             continue;
-        supersede(present_part(listener), NULL);
+        supersede(present_part(listener), false);
         listener_forget_service(listener);
         listener->is_configured = false;
     }
@@ -339,7 +315,7 @@ void listeners_commit(struct listeners *listeners, struct listeners_change *chan
     listeners_stop_accepting(listeners);
     order_listeners(listeners, change);
     for (size_t i = 0; i < change->count; i++)
-        take_part(change->list[i].listener, change->list[i].part);
+        take_part(change->list[i].listener, change->list[i].part, change->list[i].unchanged);
     for (size_t i = 0; i < change->count; i++) {
         struct planned *planned = &change->list[i];
         for (size_t k = 0; k < planned->count; k++)

@@ -2,6 +2,7 @@
  *
  *   listener.c          accepts clients; max_clients; shortages
  *   listener_change.c   from one configuration to the next
+ *   listener_known.c    finds what there is before that
  *   listener_service.c  paused, draining, stopping */
 #ifndef KAPROXY_LISTENER_INTERNAL_H
 #define KAPROXY_LISTENER_INTERNAL_H
@@ -75,6 +76,24 @@ void listener_free_socket(struct listen_socket *listen_socket);
 void listeners_on_sweep(struct task *task);
 /* Frees all, whatever use it has. */
 void listeners_free_all(struct listeners *listeners);
+
+/* listener_known.c */
+
+/* What there is when a change begins, in the order in which it is looked for. */
+struct listeners_known {
+    struct listener **listeners; /* those that have gone too */
+    size_t listener_count;
+    struct listen_socket **sockets; /* but for those that are leaving */
+    size_t socket_count;
+};
+/* 0, or -1 with ENOMEM. */
+MUST_CHECK int listeners_known_init(struct listeners_known *known, struct listeners *listeners);
+void listeners_known_clear(struct listeners_known *known);
+/* NULL: there is none. */
+struct listener *listeners_known_find(const struct listeners_known *known, const char *name,
+                                      const struct protocol *protocol);
+struct listen_socket *listeners_known_find_socket(const struct listeners_known *known,
+                                                  const struct bound_socket *socket);
 
 /* listener_service.c */
 

@@ -116,25 +116,15 @@ static void set_limits(const struct worker *worker)
         pool_set_limits(worker->pool_list[i], &worker->config->pools[i].limits);
 }
 
-static bool is_configured(const struct worker *worker, const struct pool_host *host)
-{
-    const struct listener_context *context = NULL;
-    while ((context = listeners_next(&worker->listeners, context)) != NULL) {
-        if (context->pool_host == host)
-            return true;
-    }
-    return false;
-}
-
 /* What no listener is for any more keeps nothing. */
-static void set_wanted(const struct worker *worker)
+static void set_wanted(const struct worker *worker, const struct worker_view *view)
 {
     const struct worker_pool *pool;
     struct pool_host *host;
     TAILQ_FOREACH (pool, &worker->all_pools, link) {
         for (host = pool_next_host(pool->pool, NULL); host != NULL;
              host = pool_next_host(pool->pool, host))
-            pool_set_wanted(host, is_configured(worker, host));
+            pool_set_wanted(host, worker_view_has_host(view, host));
     }
 }
 
@@ -202,7 +192,8 @@ static int prepare_listeners(struct worker *worker, const struct generation *gen
             .config = listener,
             .pool = prepared->pools[listener->pool]->pool,
             .tls = tls_clients_find(&generation->tls_clients, &listener->upstream),
-            .sockets = sockets};
+            .sockets = sockets,
+            .unchanged = generation->unchanged[i]};
         sockets += listener->addresses.count;
     }
     prepared->listeners = listeners_prepare(&worker->listeners, plans, config->listener_count);
@@ -244,7 +235,7 @@ static void take(struct worker *worker, const struct generation *generation,
     set_limits(worker); /* before listeners, which note some of them */
     listeners_commit(&worker->listeners, prepared->listeners, generation->max_clients);
     pipes_set_max(&worker->pipes, generation->max_pipes);
-    set_wanted(worker);
+    set_wanted(worker, prepared->view);
     if (!worker->waits)
         worker_set_preconnected(worker);
     watch_certificates(worker, generation);

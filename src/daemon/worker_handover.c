@@ -25,8 +25,8 @@ static int share_places(struct worker *worker, int fd, bool is_old)
         worker->places_pools[worker->places_pool_count] = pool;
         pool->uses++;
     }
-    worker->places = places_new(worker->loop, fd, worker->pool_list, count, is_old,
-                                &worker->places_handler);
+    worker->places =
+        places_new(worker->loop, fd, worker->pool_list, count, is_old, &worker->places_handler);
     if (worker->places != NULL)
         return 0;
     int error = errno;

@@ -60,6 +60,8 @@ struct held_listener {
     struct pool_host *host;
     struct tls_client *tls; /* NULL: none */
     char upstream[ENDPOINT_TEXT_MAX];
+    bool is_first_of_host, is_first_of_tls; /* none before it has the same */
+    bool has_double; /* another host of its pool differs from its host by TLS alone */
 };
 
 struct worker_view {
@@ -71,6 +73,8 @@ struct worker_view {
     struct config *config;   /* a reference */
     struct held_listener *listeners;
     size_t listener_count;
+    struct held_listener **hosts; /* one of each host, sorted by it */
+    size_t host_count;
     struct worker_pool **pools;
     size_t pool_count;
     struct metric_block *blocks;
@@ -92,7 +96,7 @@ struct worker {
     struct keyed_digest *digest;
     struct timer
         deadline; /* shutdown_timeout; or of the sessions of one that left, a little less */
-    struct places *places; /* shared in a hand-over; NULL: none is */
+    struct places *places;             /* shared in a hand-over; NULL: none is */
     struct worker_pool **places_pools; /* that it knows, each with a use */
     size_t places_pool_count;
     struct places_handler places_handler;
@@ -163,6 +167,8 @@ void worker_unuse_pools(struct worker_pool **pools, size_t count);
 struct worker_view *worker_view_new(struct worker *worker, const struct generation *generation,
                                     struct worker_pool *const *pools,
                                     const struct listeners_change *change);
+/* Is a listener of it for this host? */
+bool worker_view_has_host(const struct worker_view *view, const struct pool_host *host);
 /* On the worker's thread, or when there is none. NULL is harmless. */
 void worker_view_free(struct worker_view *view);
 

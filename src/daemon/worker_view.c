@@ -32,17 +32,6 @@ static void add_block(struct worker_view *view, const struct metric_set *set, co
         (struct metric_block){.set = set, .block = block, .labels = labels};
 }
 
-/* Once, whoever has it in common. */
-static void add_block_once(struct worker_view *view, const struct metric_set *set,
-                           const void *block, struct metric_labels labels)
-{
-    size_t i = 0;
-    while (i < view->admin.block_count && view->blocks[i].block != block)
-        i++;
-    if (i == view->admin.block_count)
-        add_block(view, set, block, labels);
-}
-
 static void add_process_blocks(struct worker_view *view)
 {
     const struct worker *worker = view->worker;
@@ -65,29 +54,19 @@ static void add_listener_blocks(struct worker_view *view, const struct held_list
 static void add_tls_block(struct worker_view *view, const struct held_listener *held)
 {
     const struct metric_labels labels = {.upstream = held->upstream, .tls = held->config->name};
-    if (held->tls != NULL)
-        add_block_once(view, &tls_metrics, tls_client_stats(held->tls), labels);
-}
-
-/* Does a listener speak to the same upstream, in the same pool, with other TLS settings? */
-static bool has_double(const struct worker_view *view, const struct held_listener *held)
-{
-    for (size_t i = 0; i < view->listener_count; i++) {
-        const struct held_listener *other = &view->listeners[i];
-        if (other->config->pool == held->config->pool && other->host != held->host &&
-            strcmp(other->upstream, held->upstream) == 0)
-            return true;
-    }
-    return false;
+    if (held->is_first_of_tls)
+        add_block(view, &tls_metrics, tls_client_stats(held->tls), labels);
 }
 
 static void add_host_block(struct worker_view *view, const struct held_listener *held)
 {
     const struct config_pool *pool = &view->config->pools[held->config->pool];
     struct metric_labels labels = {.pool = worker_pool_name(pool), .upstream = held->upstream};
-    if (has_double(view, held))
+    if (!held->is_first_of_host)
+        return;
+    if (held->has_double)
         labels.tls = held->config->name;
-    add_block_once(view, &host_metrics, pool_host_stats(held->host), labels);
+    add_block(view, &host_metrics, pool_host_stats(held->host), labels);
 }
 
 static void add_blocks(struct worker_view *view)
@@ -103,6 +82,96 @@ static void add_blocks(struct worker_view *view)
     for (size_t i = 0; i < view->pool_count; i++)
         add_block(view, &limits_metrics, pool_limits_stats(view->pools[i]->pool),
                   (struct metric_labels){.pool = worker_pool_name(&config->pools[i])});
+}
+
+/* What listeners have in common. There may be many, and this is done on the loop: so it is found by
+ * sorting. Of equal ones the first comes first. */
+
+static int compare_pointers(const void *a, const void *b)
+{
+    uintptr_t left = (uintptr_t)a, right = (uintptr_t)b;
+    return (left > right) - (left < right);
+}
+
+static int compare_tls(const void *a, const void *b)
+{
+    const struct held_listener *const *left = a, *const *right = b;
+    int result = compare_pointers((*left)->tls, (*right)->tls);
+    return result != 0 ? result : compare_pointers(*left, *right);
+}
+
+static int compare_host(const void *a, const void *b)
+{
+    const struct held_listener *const *left = a, *const *right = b;
+    int result = compare_pointers((*left)->host, (*right)->host);
+    return result != 0 ? result : compare_pointers(*left, *right);
+}
+
+/* By what is seen of a host where TLS is not. */
+static int compare_upstream(const void *a, const void *b)
+{
+    const struct held_listener *const *left = a, *const *right = b;
+    if ((*left)->config->pool != (*right)->config->pool)
+        return (*left)->config->pool < (*right)->config->pool ? -1 : 1;
+    return strcmp((*left)->upstream, (*right)->upstream);
+}
+
+static void sort(struct held_listener **list, size_t count,
+                 int (*compare)(const void *a, const void *b))
+{
+    qsort(list, count, sizeof(struct held_listener *), compare);
+}
+
+static void find_first_of_tls(struct held_listener **all, size_t count)
+{
+    sort(all, count, compare_tls);
+    for (size_t i = 0; i < count; i++)
+        all[i]->is_first_of_tls = all[i]->tls != NULL && (i == 0 || all[i]->tls != all[i - 1]->tls);
+}
+
+/* One of each host stays in the list. Returns how many. */
+static size_t find_first_of_host(struct held_listener **all, size_t count)
+{
+    size_t n = 0;
+    sort(all, count, compare_host);
+    for (size_t i = 0; i < count; i++) {
+        all[i]->is_first_of_host = n == 0 || all[i]->host != all[n - 1]->host;
+        if (all[i]->is_first_of_host)
+            all[n++] = all[i];
+    }
+    return n;
+}
+
+/* Hosts that differ by TLS alone. */
+static void find_doubles(struct held_listener **hosts, size_t count)
+{
+    sort(hosts, count, compare_upstream);
+    for (size_t i = 1; i < count; i++) {
+        if (compare_upstream(&hosts[i - 1], &hosts[i]) == 0)
+            hosts[i - 1]->has_double = hosts[i]->has_double = true;
+    }
+}
+
+static void compare_all(struct worker_view *view)
+{
+    for (size_t i = 0; i < view->listener_count; i++)
+        view->hosts[i] = &view->listeners[i];
+    find_first_of_tls(view->hosts, view->listener_count);
+    view->host_count = find_first_of_host(view->hosts, view->listener_count);
+    find_doubles(view->hosts, view->host_count);
+    sort(view->hosts, view->host_count, compare_host);
+}
+
+static int compare_to_host(const void *host, const void *entry)
+{
+    const struct held_listener *const *held = entry;
+    return compare_pointers(host, (*held)->host);
+}
+
+bool worker_view_has_host(const struct worker_view *view, const struct pool_host *host)
+{
+    return bsearch(host, view->hosts, view->host_count, sizeof(struct held_listener *),
+                   compare_to_host) != NULL;
 }
 
 /* 0, or -1 with ENOMEM. */
@@ -131,11 +200,13 @@ struct worker_view *worker_view_new(struct worker *worker, const struct generati
     TAILQ_INSERT_TAIL(&worker->views, view, link);
     view->config = config_ref(generation->config);
     view->listeners = calloc(config->listener_count, sizeof(*view->listeners));
+    view->hosts = calloc(config->listener_count, sizeof(struct held_listener *));
     view->pools = calloc(config->pool_count, sizeof(struct worker_pool *));
     view->blocks =
         calloc(PROCESS_BLOCKS + config->pool_count + config->listener_count * BLOCKS_OF_LISTENER,
                sizeof(*view->blocks));
-    if (view->listeners == NULL || view->pools == NULL || view->blocks == NULL)
+    if (view->listeners == NULL || view->hosts == NULL || view->pools == NULL ||
+        view->blocks == NULL)
         goto err;
     for (; view->listener_count < config->listener_count; view->listener_count++) {
         if (hold(&view->listeners[view->listener_count],
@@ -148,6 +219,7 @@ struct worker_view *worker_view_new(struct worker *worker, const struct generati
     }
     view->admin = (struct admin_view){
         .config = config, .blocks = view->blocks, .generation = generation->number};
+    compare_all(view);
     add_blocks(view);
     return view;
 
@@ -170,6 +242,7 @@ void worker_view_free(struct worker_view *view)
     for (size_t i = 0; i < view->pool_count; i++)
         worker_pool_unuse(view->pools[i]);
     free(view->listeners);
+    free(view->hosts);
     free(view->pools);
     free(view->blocks);
     config_unref(view->config);

@@ -197,6 +197,14 @@ static int set_mode(int file, const struct stat *st, mode_t mode)
     return chmod(path, mode);
 }
 
+/* Whoever was kept out is again; it was allowed before. */
+static void put_mode_back(int file, struct stat *st, mode_t mode)
+{
+    mode_t before = st->st_mode & 07777;
+    st->st_mode = mode;
+    (void)!set_mode(file, st, before);
+}
+
 /* 0, or -1 with errno. */
 static int set_owner(int file, const struct stat *st, const struct socket_file *wanted)
 {
@@ -222,9 +230,10 @@ static int set_access(const struct bound_socket *bound, const struct socket_file
         *error = "another process has put something else there";
     else if (set_mode(file, &st, wanted->mode) < 0)
         *error = errno == ENOENT ? "its mode cannot be set without /proc" : strerror(errno);
-    else if (set_owner(file, &st, wanted) < 0)
+    else if (set_owner(file, &st, wanted) < 0) {
         *error = errno == EPERM ? "its owner must not be set by this user" : strerror(errno);
-    else
+        put_mode_back(file, &st, wanted->mode);
+    } else
         result = 0;
     if (file >= 0)
         close(file);

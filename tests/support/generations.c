@@ -44,7 +44,8 @@ struct listeners_change *generation_prepare(struct listeners *listeners,
         plans[i] = (struct listener_plan){.whole = generation->config,
                                           .config = &config->listeners[i],
                                           .pool = pool,
-                                          .sockets = sockets};
+                                          .sockets = sockets,
+                                          .unchanged = generation->unchanged[i]};
         sockets += config->listeners[i].addresses.count;
     }
     struct listeners_change *change = listeners_prepare(listeners, plans, config->listener_count);

@@ -402,9 +402,10 @@ static void test_blocks(void **state)
     add_listener(world, "b", "", world->endpoint, "");
     add_listener(world, "a", "", world->endpoint, "");
     add_tls(world);
-    add(world, "[listener u]\nlisten=unix:%s/u\nreuse=quiet\nupstream=tls://%s\npool=p\n"
-               "tls_server_name=x\n[listener v]\nlisten=unix:%s/v\nreuse=quiet\n"
-               "upstream=tls://%s\ntls_server_name=y\n[pool p]\n",
+    add(world,
+        "[listener u]\nlisten=unix:%s/u\nreuse=quiet\nupstream=tls://%s\npool=p\n"
+        "tls_server_name=x\n[listener v]\nlisten=unix:%s/v\nreuse=quiet\n"
+        "upstream=tls://%s\ntls_server_name=y\n[pool p]\n",
         world->f->folder, world->endpoint, world->f->folder, world->endpoint);
     begin(world, -1);
     static const char *const labels[] = {"", "t", "", "v"};
