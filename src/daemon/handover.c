@@ -117,7 +117,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 }
 
 /* Whatever it says from now on changes nothing; but the channel stays, for its end tells the
- * successor of ours. */
+ * successor of ours. It is on its own before it becomes the main process: successor.h. */
 static void finish(struct handover *handover)
 {
     log_notice("process %d serves", (int)handover->pid);
@@ -125,12 +125,12 @@ static void finish(struct handover *handover)
     event_del(&handover->deadline);
     handover->state = HANDOVER_DONE;
     handover->has_yielded = false;
+    successor_free(handover->successor);
+    handover->successor = NULL;
     if (!handover->ops.main_pid(handover->ops.arg, handover->pid))
         log_warning("process %d serves, and the service manager may not know it",
                     (int)handover->pid);
     takeover_say(handover->control, TAKEOVER_MAIN);
-    successor_free(handover->successor);
-    handover->successor = NULL;
     handover->ops.leave(handover->ops.arg);
 }
 

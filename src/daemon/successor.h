@@ -1,5 +1,7 @@
 /* The process that a hand-over is to: this program, started again with our listening sockets, as
- * inherited.h has it. Its end is watched on libevent's base, without SIGCHLD. */
+ * inherited.h has it. Its end is watched on libevent's base, without SIGCHLD. Its parent is another
+ * process of ours, of which nothing is left once it is freed: the successor is then process 1's
+ * child, as systemd wants a main process to be. Should we end before, it is just the same. */
 #ifndef KAPROXY_SUCCESSOR_H
 #define KAPROXY_SUCCESSOR_H
 
@@ -40,8 +42,8 @@ pid_t successor_pid(const struct successor *successor);
 /* At once; `ended` tells when it has come to that. */
 void successor_kill(struct successor *successor);
 
-/* From now on it is on its own; if it was killed its end is waited for, for a second at most. NULL
- * is harmless. */
+/* From now on it is on its own, and not of our making for whoever asks; if it was killed its end is
+ * waited for, for a second at most. NULL is harmless. */
 void successor_free(struct successor *successor);
 
 #endif

@@ -232,7 +232,7 @@ def stopped_meanwhile(t):
     own_program(t)
     socket = t.folder / "socket"
     kaproxy, _ = start(t, listen=f"unix:{socket}", wrap=run_as(t.folder, "./program"))
-    own_program(t, "exec sleep 1000\n")
+    own_program(t, f"exec {shutil.which('sleep')} 1000\n")
     pid = begin(kaproxy)
     kaproxy.signal(signal.SIGUSR2)
     kaproxy.wait_log("error: SIGUSR2 is refused: a hand-over is under way")

@@ -261,6 +261,22 @@ def bad_reload(t):
     t.equal(ask(machine, 8081), "200", "answer")
 
 
+def hand_over_main(machine, before):
+    """SIGUSR2 for the main process: the one that is it then."""
+    machine.must("systemctl", "kill", "-s", "USR2", "--kill-who=main", UNIT)
+    return wait_until(lambda: main_pid(machine) not in (0, before) and main_pid(machine),
+                      "another main process")
+
+
+def await_end(machine, pid):
+    wait_until(lambda: machine.run("test", "-d", f"/proc/{pid}").status != 0,
+               f"process {pid} to end")
+
+
+def warnings(machine, since):
+    return [text for priority, text in journal(machine, since) if priority <= 4]
+
+
 @test("hand-over: another process, the same service, and no client that fails")
 def hand_over(t):
     machine = started(t)
@@ -268,22 +284,77 @@ def hand_over(t):
     before = main_pid(machine)
     active_since = machine.show(UNIT, "ActiveEnterTimestampMonotonic")
     clients = Clients(machine)
-    machine.must("systemctl", "kill", "-s", "USR2", "--kill-who=main", UNIT)
-    wait_until(lambda: main_pid(machine) not in (0, before), "another main process")
-    wait_until(lambda: machine.run("test", "-d", f"/proc/{before}").status != 0,
-               "the old process to end")
+    hand_over_main(machine, before)
+    await_end(machine, before)
     clients.finish(t)
     t.equal(machine.show(UNIT, "ActiveState"), "active", "state")
     t.equal(machine.show(UNIT, "ActiveEnterTimestampMonotonic"), active_since, "active since")
     t.equal(machine.show(UNIT, "NRestarts"), "0", "restarts")
-    # Until the old one has ended the new one is its child, and not systemd's.
-    t.equal([text for priority, text in journal(machine, since)
-             if priority <= 4 and "which is not our child" not in text], [], "warnings and errors")
     # The watchdog, the state and the stop are the new one's.
     wait_until(lambda: "client" in machine.show(UNIT, "StatusText"), "its line")
     machine.must("systemctl", "reload", UNIT)
     machine.must("systemctl", "stop", UNIT)
     t.equal(machine.show(UNIT, "Result"), "success", "result")
+    t.equal(warnings(machine, since), [], "warnings and errors")
+
+
+@test("hand-over: systemd takes the new process for its own, and so every stop is in order")
+def stop_after_hand_over(t):
+    machine = started(t)
+    for _ in range(5):
+        since = cursor(machine)
+        before = main_pid(machine)
+        after = hand_over_main(machine, before)
+        await_end(machine, before)
+        t.equal(machine.must("grep", "PPid", f"/proc/{after}/status").split(), ["PPid:", "1"],
+                "its parent")
+        machine.must("systemctl", "stop", UNIT)
+        t.equal(machine.show(UNIT, "Result"), "success", "result")
+        await_journal(machine, since, "stopped")
+        t.equal(warnings(machine, since), [], "warnings and errors")
+        t.equal([text for _, text in journal(machine, since) if "Killing process" in text], [],
+                "processes that were killed")
+        machine.must("systemctl", "start", UNIT)
+
+
+IDLE_CLIENT = """exec 3<>/dev/tcp/127.0.0.1/8080
+printf 'GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n' >&3
+read -r line <&3
+echo "$line" >/run/idle.line
+cat <&3 >/dev/null
+"""
+
+
+@test("stop while an old process drains: its idle client does not hold it up, and none is killed")
+def stop_while_one_drains(t):
+    machine = started(t)
+    since = cursor(machine)
+    before = main_pid(machine)
+    machine.must("rm", "-f", "/run/idle.line")
+    client = spawn(machine.command("bash", "-c", IDLE_CLIENT))
+    wait_until(lambda: "200" in machine.run("cat", "/run/idle.line").output, "its answer")
+    hand_over_main(machine, before)
+    await_journal(machine, since, "1 sessions may finish here")
+    machine.must("test", "-d", f"/proc/{before}")
+    machine.must("systemctl", "stop", UNIT)
+    client.wait(30)
+    t.equal(machine.show(UNIT, "Result"), "success", "result")
+    t.equal(warnings(machine, since), [], "warnings and errors")
+    texts = [text for _, text in journal(machine, since)]
+    t.check(any("SIGTERM: 1 sessions end as soon as they can" in text for text in texts),
+            "the old process was not asked to end")
+    t.check(not any("Killing process" in text for text in texts), "a process was killed")
+
+
+@test("a crash after a hand-over: systemd notices, and restarts the service")
+def crash_after_hand_over(t):
+    machine = started(t)
+    before = main_pid(machine)
+    after = hand_over_main(machine, before)
+    await_end(machine, before)
+    machine.must("systemctl", "kill", "-s", "KILL", "--kill-who=main", UNIT)
+    await_restart(machine, after)
+    t.equal(ask(machine), "200", "answer")
 
 
 @test("hand-over with a bad file: the old process goes on")

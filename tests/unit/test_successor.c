@@ -1,18 +1,21 @@
 /* How the program is started again: what the new process has, and what becomes of failures. */
 #include "support/log_fixture.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "config-build.h"
 #include "daemon/program.h"
 #include "daemon/successor.h"
 #include "support/shortage.h"
@@ -20,12 +23,12 @@
 
 static char *own_path; /* of this test */
 static char show_word[] = "show", hang_word[] = "hang";
-static int fork_error, pipe_error;
+static int fork_error, fork_again_error, socketpair_error;
 
 pid_t __real_fork(void);
 pid_t __wrap_fork(void);
-int __real_pipe2(int fds[2], int flags);
-int __wrap_pipe2(int fds[2], int flags);
+int __real_socketpair(int domain, int type, int protocol, int fds[2]);
+int __wrap_socketpair(int domain, int type, int protocol, int fds[2]);
 
 pid_t __wrap_fork(void)
 {
@@ -33,10 +36,21 @@ pid_t __wrap_fork(void)
     return fork_error == 0 ? __real_fork() : -1;
 }
 
-int __wrap_pipe2(int fds[2], int flags)
+#ifdef HAVE__FORK
+pid_t __real__Fork(void);
+pid_t __wrap__Fork(void);
+
+pid_t __wrap__Fork(void)
 {
-    errno = pipe_error;
-    return pipe_error == 0 ? __real_pipe2(fds, flags) : -1;
+    errno = fork_again_error;
+    return fork_again_error == 0 ? __real__Fork() : -1;
+}
+#endif
+
+int __wrap_socketpair(int domain, int type, int protocol, int fds[2])
+{
+    errno = socketpair_error;
+    return socketpair_error == 0 ? __real_socketpair(domain, type, protocol, fds) : -1;
 }
 
 /* The other process: what it has been started with, as lines. */
@@ -150,6 +164,7 @@ static void run(struct world *world)
         assert_int_equal(event_base_loop(world->base, EVLOOP_ONCE), 0);
     successor_free(successor);
     assert_int_equal(world->ended, 1);
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 }
 
 static void assert_line(struct world *world, const char *format, ...)
@@ -351,9 +366,9 @@ static void test_shortages(void **state)
     fork_error = EAGAIN;
     assert_null(successor_start(&world.options));
     fork_error = 0;
-    pipe_error = EMFILE;
+    socketpair_error = EMFILE;
     assert_null(successor_start(&world.options));
-    pipe_error = 0;
+    socketpair_error = 0;
     world.program.path[0] = '\0';
     world.argv[0] = name;
     assert_null(successor_start(&world.options));
@@ -408,16 +423,138 @@ static void test_kill(void **state)
     while (world.ended == 0)
         event_base_loop(world.base, EVLOOP_ONCE);
     assert_matches(world.why, "^process [0-9]+ was ended by signal 9 \\(Killed\\)$");
-    assert_int_equal(waitpid(pid, NULL, WNOHANG), -1);
     successor_free(successor);
+    assert_int_equal(kill(pid, 0), -1);
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
     /* And whoever does not wait for that does not leave it behind. */
     successor = successor_start(&world.options);
     assert_non_null(successor);
     pid = successor_pid(successor);
     successor_kill(successor);
     successor_free(successor);
-    assert_int_equal(waitpid(pid, NULL, WNOHANG), -1);
+    assert_int_equal(kill(pid, 0), -1);
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
     assert_int_equal(world.ended, 1);
+    world_clear(&world);
+}
+
+static pid_t parent_of(pid_t pid)
+{
+    char path[64], line[200];
+    int parent = 0;
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    FILE *status = fopen(path, "re");
+    assert_non_null(status);
+    while (fgets(line, sizeof(line), status) != NULL)
+        sscanf(line, "PPid: %d", &parent);
+    fclose(status);
+    return parent;
+}
+
+static size_t descriptors_of(pid_t pid)
+{
+    char path[64];
+    size_t count = 0;
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+    DIR *folder = opendir(path);
+    assert_non_null(folder);
+    for (const struct dirent *entry; (entry = readdir(folder)) != NULL;)
+        count += entry->d_name[0] != '.';
+    closedir(folder);
+    return count;
+}
+
+/* Its parent has nothing of ours but its channel, and a successor that is on its own is the child
+ * of whoever adopts orphans. */
+static void test_on_its_own(void **state)
+{
+    struct world world;
+    world_init(&world, *state);
+    world.argv[1] = hang_word;
+    struct successor *successor = successor_start(&world.options);
+    assert_non_null(successor);
+    pid_t pid = successor_pid(successor), between = parent_of(pid);
+    assert_int_not_equal(between, getpid());
+    while (descriptors_of(between) > 1)
+        usleep(1000);
+    kill(between, SIGTERM); /* as for all processes of a service */
+    successor_free(successor);
+    assert_int_equal(kill(between, 0), -1);
+    assert_int_equal(parent_of(pid), getpid());
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(-1, NULL, 0), pid);
+    assert_int_equal(waitpid(-1, NULL, 0), -1);
+    assert_int_equal(world.ended, 0);
+    world_clear(&world);
+}
+
+/* Nobody could tell any more how the successor ends. */
+static void test_parent_is_killed(void **state)
+{
+    struct world world;
+    int status;
+    world_init(&world, *state);
+    world.argv[1] = hang_word;
+    struct successor *successor = successor_start(&world.options);
+    assert_non_null(successor);
+    pid_t pid = successor_pid(successor);
+    kill(parent_of(pid), SIGKILL);
+    while (world.ended == 0)
+        event_base_loop(world.base, EVLOOP_ONCE);
+    successor_free(successor);
+    assert_matches(world.why, "^the parent of process [0-9]+ has ended$");
+    assert_int_equal(waitpid(-1, &status, 0), pid);
+    assert_int_equal(WTERMSIG(status), SIGKILL);
+    assert_int_equal(waitpid(-1, NULL, 0), -1);
+    world_clear(&world);
+}
+
+/* If we are killed, whatever we had opened for it, its parent ends, and it does not. */
+static void test_we_are_killed(void **state)
+{
+    struct world world;
+    int pids[2];
+    pid_t pid = 0;
+    world_init(&world, *state);
+    world.argv[1] = hang_word;
+    assert_int_equal(pipe(pids), 0);
+    pid_t starter = fork();
+    if (starter == 0) {
+        struct successor *successor = successor_start(&world.options);
+        pid = successor_pid(successor);
+        ssize_t written = write(pids[1], &pid, sizeof(pid));
+        pause();
+        _exit(written < 0);
+    }
+    assert_int_equal(read(pids[0], &pid, sizeof(pid)), sizeof(pid));
+    pid_t between = parent_of(pid);
+    kill(starter, SIGKILL);
+    assert_int_equal(waitpid(starter, NULL, 0), starter);
+    int status;
+    assert_int_equal(waitpid(-1, &status, 0), between);
+    assert_int_equal(status, 0);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(-1, NULL, 0), pid);
+    close(pids[0]);
+    close(pids[1]);
+    world_clear(&world);
+}
+
+/* The first process is there already. */
+static void test_second_fork_fails(void **state)
+{
+    struct world world;
+    world_init(&world, *state);
+#ifdef HAVE__FORK
+    int count = sockets_count();
+    fork_again_error = EAGAIN;
+    assert_null(successor_start(&world.options));
+    fork_again_error = 0;
+    assert_int_equal(sockets_count(), count);
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+    assert_matches(content(world.fixture, world.fixture->file),
+                   "^" HEAD " error: cannot start [^\n]+: Resource temporarily unavailable\n$");
+#endif
     world_clear(&world);
 }
 
@@ -487,6 +624,10 @@ int main(int argc, char **argv)
         LOG_TEST(test_shortages),
         LOG_TEST(test_no_memory),
         LOG_TEST(test_kill),
+        LOG_TEST(test_on_its_own),
+        LOG_TEST(test_parent_is_killed),
+        LOG_TEST(test_we_are_killed),
+        LOG_TEST(test_second_fork_fails),
         LOG_TEST(test_path),
     };
     if (argc > 1 && strcmp(argv[1], "show") == 0)
@@ -496,6 +637,7 @@ int main(int argc, char **argv)
     for (int fd = STDERR_FILENO + 1; fd < 300; fd++)
         close(fd);
     own_path = realpath(argv[0], NULL);
+    prctl(PR_SET_CHILD_SUBREAPER, 1); /* whose end nobody waits for is seen here */
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     free(own_path);
     return failed;
