@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/regular_file.h"
 #include "config/config_check.h"
 #include "config/config_fields.h"
 #include "config/config_ini.h"
@@ -38,39 +40,61 @@ void config_unref(struct config *config)
     free(config);
 }
 
-/* 0, or -1 with errno when the file could not be read to its end. */
-static int read_file(struct config_sections *sections, const char *name)
+/* Opens a file; NULL, or why it cannot be done. */
+typedef const char *open_file(const char *name, FILE **file);
+
+static const char *open_any(const char *name, FILE **file)
 {
-    FILE *file = fopen(name, "re");
-    if (file == NULL)
-        return -1;
-    int result = config_sections_read(sections, file);
-    int error = errno;
+    *file = fopen(name, "re");
+    return *file == NULL ? error_text(errno) : NULL;
+}
+
+static const char *open_regular(const char *name, FILE **file)
+{
+    const char *mistake;
+    int fd = regular_file_open(name, &mistake);
+    if (fd < 0)
+        return mistake;
+    *file = fdopen(fd, "r");
+    if (*file != NULL)
+        return NULL;
+    mistake = error_text(errno);
+    close(fd);
+    return mistake;
+}
+
+/* NULL, or why the file could not be read to its end. */
+static const char *read_file(struct config_sections *sections, const char *name, open_file *open)
+{
+    FILE *file;
+    const char *mistake = open(name, &file);
+    if (mistake != NULL)
+        return mistake;
+    if (config_sections_read(sections, file) < 0)
+        mistake = error_text(errno);
     fclose(file);
-    errno = error;
-    return result;
+    return mistake;
 }
 
 /* Fills an empty config. 0, or -1 after the mistakes were written. */
-static int load(struct config *config, FILE *errors)
+static int load(struct config *config, FILE *errors, open_file *open)
 {
     struct config_sections sections;
-    int result = config_sections_init(&sections, config);
+    const char *mistake = config_sections_init(&sections, config) < 0
+                              ? error_text(errno)
+                              : read_file(&sections, config->file, open);
 
-    if (result == 0)
-        result = read_file(&sections, config->file);
-    if (result < 0)
-        config_errors_add(&sections.errors, 0, "%s", strerror(errno));
+    if (mistake != NULL)
+        config_errors_add(&sections.errors, 0, "%s", mistake);
     else
         config_check(&sections);
     config_errors_write(&sections.errors, config->file, errors);
-    if (config_errors_any(&sections.errors))
-        result = -1;
+    int result = config_errors_any(&sections.errors) ? -1 : 0;
     config_sections_clear(&sections);
     return result;
 }
 
-struct config *config_load(const char *file, FILE *errors)
+static struct config *load_file(const char *file, FILE *errors, open_file *open)
 {
     struct config *config = calloc(1, sizeof(*config));
 
@@ -78,10 +102,20 @@ struct config *config_load(const char *file, FILE *errors)
         atomic_init(&config->references, 1);
     if (config == NULL || (config->file = strdup(file)) == NULL)
         fprintf(errors, "%s: %s\n", file, strerror(ENOMEM));
-    else if (load(config, errors) == 0)
+    else if (load(config, errors, open) == 0)
         return config;
     config_unref(config);
     return NULL;
+}
+
+struct config *config_load(const char *file, FILE *errors)
+{
+    return load_file(file, errors, open_any);
+}
+
+struct config *config_load_again(const char *file, FILE *errors)
+{
+    return load_file(file, errors, open_regular);
 }
 
 bool config_listener_is_like(const struct config_listener *a, const struct config_listener *b)

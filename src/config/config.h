@@ -115,6 +115,10 @@ struct config {
  * thread, as long as nobody changes the environment. */
 struct config *config_load(const char *file, FILE *errors);
 
+/* The same when it is read another time, for a reload: what is no regular file is a mistake, as
+ * that can be read just once, or may be waited for without end. */
+struct config *config_load_again(const char *file, FILE *errors);
+
 /* It is freed with the last reference. Any thread. */
 struct config *config_ref(struct config *config);
 void config_unref(struct config *config); /* NULL is harmless */

@@ -1,11 +1,9 @@
 /* Loads each listener's TLS settings and files, and warns of what will not work. */
 #include "config/config_tls.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "net/address.h"
 #include "tls/tls.h"
@@ -63,14 +61,6 @@ static const struct config_listener *find_twin(const struct config *config,
     return NULL;
 }
 
-/* To OpenSSL a directory is an empty file, but one of certificates does hold some. */
-static const char *explain(const struct tls_mistake *mistake, const char *file)
-{
-    struct stat st;
-    bool folder = mistake->option != TLS_OPTION_NONE && stat(file, &st) == 0 && S_ISDIR(st.st_mode);
-    return folder ? strerror(EISDIR) : mistake->text;
-}
-
 static const char *const keys[] = {
     [TLS_OPTION_NONE] = "upstream",
     [TLS_OPTION_CA_FILE] = "tls_ca_file",
@@ -88,8 +78,7 @@ char *config_tls_format(const struct config_listener *listener, const struct tls
         [TLS_OPTION_KEY_FILE] = listener->tls_key_file,
     };
     const char *value = values[mistake->option];
-    snprintf(text, CONFIG_TLS_TEXT_MAX, "%s: %s: %s", keys[mistake->option], value,
-             explain(mistake, value));
+    snprintf(text, CONFIG_TLS_TEXT_MAX, "%s: %s: %s", keys[mistake->option], value, mistake->text);
     return text;
 }
 

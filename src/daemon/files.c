@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-/* NULL, or why it cannot be read. A FIFO is not waited for. */
+#include "base/regular_file.h"
+
+/* NULL, or why it cannot be read. It may be a pipe at a start: that is not waited for. */
 static const char *try_to_open(const char *path)
 {
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
@@ -18,7 +20,7 @@ static const char *try_to_open(const char *path)
 static void check_key(struct config_errors *errors, int line, const char *key, const char *path,
                       const char *user)
 {
-    const char *reason = *path == '\0' ? NULL : try_to_open(path);
+    const char *reason = *path == '\0' ? NULL : regular_file_check(path);
     if (reason != NULL)
         config_errors_add(errors, line, "%s: %s cannot be read by user %s, as a reload must: %s",
                           key, path, user, reason);

@@ -306,7 +306,7 @@ struct generation *generation_load(const char *file, const struct generation *cu
                                    struct log_change **logs, FILE *errors)
 {
     struct config_errors findings;
-    struct config *config = config_load(file, errors);
+    struct config *config = config_load_again(file, errors);
     if (config == NULL)
         return NULL;
     config_errors_init(&findings);

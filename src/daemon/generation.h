@@ -37,7 +37,7 @@ struct generation *generation_make(struct config *config, const struct generatio
                                    struct inherited *inherited, struct config_errors *findings);
 
 /* The same from a file, for a reload, with *logs prepared as the configuration has them, to be
- * committed or freed. Whatever config_load says of it, and what is found here, is written to
+ * committed or freed. Whatever config_load_again says of it, and what is found here, is written to
  * `errors`, each line as FILE:LINE: text: what a check (-t) of that file says, too. */
 struct generation *generation_load(const char *file, const struct generation *current,
                                    struct log_change **logs, FILE *errors);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/regular_file.h"
 #include "tls/tls_internal.h"
 
 static void set_mistake(struct tls_mistake *mistake, enum tls_option option, const char *text)
@@ -32,6 +33,16 @@ static int fail_file(struct tls_mistake *mistake, enum tls_option option, const 
     mistake->option = option;
     tls_text_file(what, mistake->text, sizeof(mistake->text));
     return -1;
+}
+
+/* OpenSSL, which opens files itself, would wait for whoever writes to a FIFO, and read a device
+ * without end. 0, or -1 with the mistake. */
+static int check_file(const char *file, enum tls_option option, struct tls_mistake *mistake)
+{
+    const char *text = regular_file_check(file);
+    if (text != NULL)
+        set_mistake(mistake, option, text);
+    return text == NULL ? 0 : -1;
 }
 
 /* The name as it goes into SNI and is compared: without the dot that may end a name (RFC 6066 3),
@@ -95,6 +106,8 @@ static int set_up_verification(const struct tls_client *client, const struct tls
         return -1;
     }
     if (*options->ca_file != '\0') {
+        if (check_file(options->ca_file, TLS_OPTION_CA_FILE, mistake) < 0)
+            return -1;
         if (SSL_CTX_load_verify_file(client->context, options->ca_file) != 1)
             return fail_file(mistake, TLS_OPTION_CA_FILE, "certificate");
         /* Whoever is in a file of the operator's own is trusted, not only who signed himself.
@@ -162,6 +175,9 @@ static int load_identity(SSL_CTX *context, const struct tls_options *options,
         return 0;
     SSL_CTX_set_default_passwd_cb(context, refuse_passphrase);
     SSL_CTX_set_default_passwd_cb_userdata(context, &asked);
+    if (check_file(options->cert_file, TLS_OPTION_CERT_FILE, mistake) < 0 ||
+        check_file(options->key_file, TLS_OPTION_KEY_FILE, mistake) < 0)
+        return -1;
     if (SSL_CTX_use_certificate_chain_file(context, options->cert_file) != 1)
         return fail_file(mistake, TLS_OPTION_CERT_FILE, "certificate");
     if (load_key(context, options->key_file, &asked, mistake) < 0)

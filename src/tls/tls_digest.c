@@ -1,14 +1,13 @@
 /* Settings and the content of their files, by value. */
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/regular_file.h"
 #include "base/util.h"
 #include "tls/tls_internal.h"
 
@@ -58,14 +57,11 @@ static int put_content(EVP_MD_CTX *hash, int fd)
 
 static const char *read_file(EVP_MD_CTX *hash, const char *file)
 {
-    const char *mistake = NULL;
-    struct stat st;
-    int fd = open(file, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* waits for nobody who writes to it */
+    const char *mistake;
+    int fd = regular_file_open(file, &mistake);
     if (fd < 0)
-        return strerror(errno);
-    if (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode))
-        mistake = "is not a regular file";
-    else if (put_content(hash, fd) < 0)
+        return mistake;
+    if (put_content(hash, fd) < 0)
         mistake = strerror(errno);
     close(fd);
     return mistake;

@@ -42,9 +42,9 @@ tls_key_file = {key}
 """
 
 
-def run(*arguments, wrap=()):
-    done = subprocess.run([*wrap, PROGRAM, *arguments], stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=30, check=False)
+def run(*arguments, wrap=(), given=""):
+    done = subprocess.run([*wrap, PROGRAM, *arguments], input=given, capture_output=True, text=True,
+                          timeout=30, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -79,6 +79,11 @@ def verbose(t):
     again.write_text("\n".join(l for l in out.splitlines() if not l.endswith(": ok")))
     second = run("-t", "-v", "-c", str(again))[1]
     t.equal(second.replace(str(again), str(file)).split(), out.split(), "values read back")
+
+
+@test("-t of a pipe, as a shell has it: ok")
+def pipe(t):
+    t.equal(run("-t", "-c", "/dev/stdin", given=GOOD), (0, "/dev/stdin: ok\n", ""), "-t")
 
 
 @test("a bad file: every mistake with its line, status 1, with and without -t")

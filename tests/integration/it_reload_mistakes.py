@@ -68,14 +68,18 @@ def fifty(t):
     t.equal(reload(kaproxy), "nothing changed", "what changes with the good file")
 
 
-@test("a file that is not there, or cannot be read")
+@test("a file that is not there, or is a FIFO, which nobody waits for")
 def no_file(t):
     _, kaproxy = start(t)
     kaproxy.file.rename(t.folder / "away")
     kaproxy.signal(signal.SIGHUP)
     kaproxy.wait_log("reload: .*: No such file or directory")
     kaproxy.wait_log("reload failed: 1 mistake;")
-    (t.folder / "away").rename(kaproxy.file)
+    os.mkfifo(kaproxy.file)
+    kaproxy.signal(signal.SIGHUP)
+    kaproxy.wait_log("reload: .*: is not a regular file")
+    kaproxy.wait_log("reload failed: 1 mistake;", 2)
+    (t.folder / "away").replace(kaproxy.file)
     t.equal(reload(kaproxy), "nothing changed", "what changes")
 
 

@@ -165,7 +165,7 @@ static void test_mistakes_in_the_ca_file(void **state)
     f->options.ca_file = world_path(&world, "missing.pem", path);
     assert_mistake(f, TLS_OPTION_CA_FILE, "No such file or directory");
     f->options.ca_file = world.folder;
-    assert_mistake(f, TLS_OPTION_CA_FILE, "holds no certificate in PEM form");
+    assert_mistake(f, TLS_OPTION_CA_FILE, "Is a directory");
     write_file("words.pem", "nothing of use\n");
     f->options.ca_file = world_path(&world, "words.pem", path);
     assert_mistake(f, TLS_OPTION_CA_FILE, "holds no certificate in PEM form");
