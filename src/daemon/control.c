@@ -10,6 +10,7 @@
 
 #include "admin/admin.h"
 #include "base/log.h"
+#include "daemon/display.h"
 #include "daemon/reload.h"
 #include "daemon/succession.h"
 #include "daemon/supervision.h"
@@ -21,7 +22,6 @@ static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
 struct control {
     struct event_base *base;
     struct generation *generation; /* in effect */
-    struct worker_view *view;      /* of it; NULL: not yet, or not any more */
     struct worker *worker;         /* NULL: not started yet */
     struct mailbox mailbox;
     struct event mail;
@@ -34,6 +34,7 @@ struct control {
     struct worker_install install;
     struct reload_install *asked; /* whom to tell what comes of it */
     struct supervision supervision;
+    struct display display;
     const struct program *program;
     struct inherited *inherited;
     struct succession *succession; /* NULL: not there yet */
@@ -52,7 +53,7 @@ static void stop(struct control *control, const char *signal_name)
 /* Writes the counters to the log. */
 static void log_counters(struct control *control)
 {
-    const struct admin_view *view = worker_view_get(control->view);
+    const struct admin_view *view = display_get(&control->display);
     const struct metric_block own = {.set = &reload_metrics,
                                      .block = reload_get_stats(control->reload)};
     metric_log(view->blocks, view->block_count);
@@ -152,24 +153,6 @@ static uint64_t number_of(void *arg, const struct generation *generation)
     return generation->number;
 }
 
-/* Shows what is in effect now. Without memory for that, it is what was in effect before. */
-static void show(struct control *control, struct worker_view *shown)
-{
-    const struct generation *generation = control->generation;
-    const struct admin_view *view = worker_view_get(shown);
-    if (admin_set_sockets(control->admin, generation->sockets + generation->admin_at,
-                          generation->socket_count - generation->admin_at) < 0)
-        log_error("[admin]: cannot listen on what the new configuration has: %s", strerror(errno));
-    if (admin_set_view(control->admin, view) == 0) {
-        supervision_set_blocks(&control->supervision, view->blocks, view->block_count);
-        worker_release_view(control->worker, control->view);
-        control->view = shown;
-    } else {
-        log_error("[admin]: cannot show the new configuration: %s", strerror(errno));
-        worker_release_view(control->worker, shown);
-    }
-}
-
 static void on_installed(struct worker_install *install)
 {
     struct control *control = container_of(install, struct control, install);
@@ -182,7 +165,7 @@ static void on_installed(struct worker_install *install)
         control->generation = asked->generation;
         log_commit(control->logs, config->log_level, config->log_format);
         control->logs = NULL;
-        show(control, install->view);
+        display_set(&control->display, control->generation, install->view);
     }
     asked->done(asked);
     if (control->generation != before)
@@ -254,7 +237,7 @@ static int start_admin(struct control *control)
         .reload_stats = reload_get_stats(control->reload),
         .started_at = unix_time(),
     };
-    if (admin_start(control->admin, &ops, worker_view_get(control->view)) == 0)
+    if (admin_start(control->admin, &ops, display_get(&control->display)) == 0)
         return 0;
     log_error("cannot start the admin pages: %s", strerror(errno));
     return -1;
@@ -388,13 +371,6 @@ void control_hand_over(struct control *control, const struct program *program,
     control->inherited = inherited;
 }
 
-static void release_view(struct control *control)
-{
-    if (control->view != NULL)
-        worker_release_view(control->worker, control->view);
-    control->view = NULL;
-}
-
 /* 0, or -1; then it was logged. */
 static int start_succession(struct control *control)
 {
@@ -412,7 +388,7 @@ static int start_succession(struct control *control)
 /* 0, or -1; then it was logged. */
 static int start(struct control *control)
 {
-    const struct admin_view *view = worker_view_get(control->view);
+    const struct admin_view *view = display_get(&control->display);
     if (supervision_start(&control->supervision, control->base, control->worker) < 0) {
         log_error("cannot start: %s", strerror(errno));
         return -1;
@@ -430,7 +406,8 @@ static int start(struct control *control)
 int control_run(struct control *control, struct worker *worker)
 {
     control->worker = worker;
-    control->view = worker_first_view(worker);
+    display_init(&control->display, control->base, worker, control->admin, &control->supervision,
+                 worker_first_view(worker));
     int result = start(control);
     if (result == 0 && event_base_loop(control->base, 0) < 0) { /* cannot be */
         log_error("cannot wait for signals: %s", strerror(errno));
@@ -441,6 +418,6 @@ int control_run(struct control *control, struct worker *worker)
         reload_end(control->reload);
     }
     supervision_end(&control->supervision);
-    release_view(control);
+    display_end(&control->display);
     return result;
 }

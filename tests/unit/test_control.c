@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "admin/admin.h"
 #include "daemon/control.h"
 #include "support/generations.h"
 #include "support/ini_text.h"
@@ -39,6 +40,43 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, v
     return result;
 }
 
+/* Calls for views, and for sockets of [admin], while there is a configuration. A start makes this
+ * many, and so many of those behind them have no memory. */
+#define VIEWS_AT_START   1
+#define SOCKETS_AT_START 2
+static unsigned views, socket_lists, no_memory;
+static void (*shown)(void); /* called once it has worked again; NULL: nothing is */
+
+int __real_admin_set_view(struct admin *admin, const struct admin_view *view);
+int __wrap_admin_set_view(struct admin *admin, const struct admin_view *view);
+int __real_admin_set_sockets(struct admin *admin, struct bound_socket *const *sockets,
+                             size_t count);
+int __wrap_admin_set_sockets(struct admin *admin, struct bound_socket *const *sockets,
+                             size_t count);
+
+static bool has_no_memory(unsigned later_call)
+{
+    errno = ENOMEM;
+    return later_call <= no_memory;
+}
+
+int __wrap_admin_set_view(struct admin *admin, const struct admin_view *view)
+{
+    if (++views > VIEWS_AT_START && has_no_memory(views - VIEWS_AT_START))
+        return -1;
+    int result = __real_admin_set_view(admin, view);
+    if (views > VIEWS_AT_START && shown != NULL)
+        shown();
+    return result;
+}
+
+int __wrap_admin_set_sockets(struct admin *admin, struct bound_socket *const *sockets, size_t count)
+{
+    if (++socket_lists > SOCKETS_AT_START && has_no_memory(socket_lists - SOCKETS_AT_START))
+        return -1;
+    return __real_admin_set_sockets(admin, sockets, count);
+}
+
 #define STARTED "^" HEAD " notice: listening on [^\n]*\n"
 #define READY   HEAD " notice: ready\n"
 #define STATS   "(" HEAD " notice: stats [^\n]*\n)+"
@@ -61,6 +99,7 @@ static const struct program program = {.argv = arguments};
 static struct world start(struct fixture *f)
 {
     struct world world = {.descriptors = sockets_count()};
+    views = socket_lists = no_memory = 0;
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof(in);
     char text[300];
@@ -250,6 +289,54 @@ static void test_systemd_hears_of_start_and_stop(void **state)
     manager_close(manager, name);
 }
 
+static void set_text(char **at, const char *text)
+{
+    free(*at);
+    *at = strdup(text);
+    assert_non_null(*at);
+}
+
+/* Its file is there, to be read again, and has the log that we have opened. */
+static void keep_file(struct fixture *f, struct world *world)
+{
+    char path[300];
+    set_text(&world->config->log, f->file);
+    snprintf(path, sizeof(path), "%s/kaproxy.ini", f->folder);
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    config_print(world->config, file);
+    fclose(file);
+    set_text(&world->config->file, path);
+}
+
+static void stop_at_once(void)
+{
+    raise(SIGTERM);
+    raise(SIGTERM);
+}
+
+/* The reload has taken effect, and what could not be shown then is shown later. */
+static void test_no_memory_to_show_a_reload(void **state)
+{
+    struct fixture *f = *state;
+    struct world world = start(f);
+    keep_file(f, &world);
+    no_memory = 2;
+    shown = stop_at_once;
+    raise(SIGHUP);
+    int result = control_run(world.control, world.worker);
+    shown = NULL;
+    assert_int_equal(result, 0);
+    assert_int_equal(views, VIEWS_AT_START + 3);
+    assert_int_equal(socket_lists, SOCKETS_AT_START + 3);
+    unlink(world.config->file);
+    const char *text = end(&world, f);
+    assert_matches(text, " error: \\[admin\\]: cannot show the new configuration yet: [^\n]*\n" HEAD
+                         " notice: reloaded [^\n]*\n" HEAD
+                         " notice: \\[admin\\]: shows the new configuration\n");
+    assert_int_equal(count(text, "cannot show"), 1);
+}
+
 static void test_no_thread(void **state)
 {
     struct world world = start(*state);
@@ -270,6 +357,7 @@ int main(void)
         LOG_TEST(test_second_order_to_stop),
         LOG_TEST(test_signals_after_the_end),
         LOG_TEST(test_systemd_hears_of_start_and_stop),
+        LOG_TEST(test_no_memory_to_show_a_reload),
         LOG_TEST(test_no_thread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
