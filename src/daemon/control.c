@@ -33,6 +33,7 @@ struct control {
         *logs; /* of the reload under way: made by its thread, and not committed yet */
     struct worker_install install;
     struct reload_install *asked; /* whom to tell what comes of it */
+    bool being_read;              /* by a reload that was not waited for */
     struct supervision supervision;
     struct display display;
     const struct program *program;
@@ -328,6 +329,15 @@ struct control *control_new(void)
     return NULL;
 }
 
+/* A reload's thread that hangs in a file may get it yet, and then compares it with this: so that,
+ * and the struct with which it finds that, are left to it. The process ends anyway; what others see
+ * of it must go now. */
+static void close_sockets(const struct generation *generation)
+{
+    for (size_t i = 0; i < generation->socket_count; i++)
+        bound_socket_close(generation->sockets[i]);
+}
+
 void control_free(struct control *control)
 {
     sigset_t all;
@@ -348,6 +358,10 @@ void control_free(struct control *control)
     reload_free(control->reload);
     if (control->base != NULL)
         event_base_free(control->base);
+    if (control->being_read) {
+        close_sockets(control->generation);
+        return;
+    }
     generation_free(control->generation);
     free(control);
 }
@@ -415,7 +429,7 @@ int control_run(struct control *control, struct worker *worker)
     }
     if (result == 0) {
         worker_join(worker);
-        reload_end(control->reload);
+        control->being_read = !reload_end(control->reload);
     }
     supervision_end(&control->supervision);
     display_end(&control->display);

@@ -241,15 +241,18 @@ void reload_stop(struct reload *reload)
     mailbox_post(reload->mailbox, &reload->late);
 }
 
-void reload_end(struct reload *reload)
+bool reload_end(struct reload *reload)
 {
+    bool ended = true;
     reload_stop(reload);
     if (reload->state == LOADING && reload->job != NULL && reload_job_wait(reload->job) < 0) {
         log_warning("reload: the configuration is still being read; that is not waited for");
+        ended = false;
         reload->job = NULL;
         give_up(reload);
     }
     mailbox_run(reload->mailbox);
+    return ended;
 }
 
 void reload_free(struct reload *reload)

@@ -62,8 +62,9 @@ void reload_request(struct reload *reload, struct admin_reload *request);
 void reload_stop(struct reload *reload);
 
 /* Stops, and waits until the thread has ended, or for some seconds: a file may be on a disk that is
- * not there any more. Runs the mailbox, so that all who asked have their answers. */
-void reload_end(struct reload *reload);
+ * not there any more. Runs the mailbox, so that all who asked have their answers. False: the thread
+ * goes on, and what ops.arg is, and the configuration in effect, are its own for ever. */
+bool reload_end(struct reload *reload);
 
 /* Ended, or never asked for anything. NULL is harmless. */
 void reload_free(struct reload *reload);
