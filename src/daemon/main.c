@@ -17,7 +17,6 @@
 #include "daemon/control.h"
 #include "daemon/generation.h"
 #include "daemon/inherited.h"
-#include "daemon/pid_file.h"
 #include "daemon/program.h"
 #include "daemon/start.h"
 #include "daemon/worker.h"
@@ -175,7 +174,6 @@ static int serve_generation(struct config *config, const struct user *user,
         result = control_run(control, worker);
 out:
     worker_free(worker); /* which reports what was not yet */
-    pid_file_remove(config->pid_file);
     control_free(control);
     return result;
 }

@@ -20,12 +20,9 @@ struct succession {
     struct takeover *takeover; /* NULL: there is no predecessor, or not any more */
     struct successor_socket *sockets;
     struct message copies_expected; /* the worker's answer */
+    const char *pid_file;           /* the start's: it does not change */
+    bool is_main;                   /* whose pid is in it */
 };
-
-static const struct config *config_of(const struct succession *succession)
-{
-    return (*succession->options.generation)->config;
-}
 
 /* The old process. */
 
@@ -118,6 +115,7 @@ static void give_admin_files(const struct succession *succession, bool away)
 static void leave(void *arg)
 {
     struct succession *succession = arg;
+    succession->is_main = false;
     give_admin_files(succession, true);
     worker_leave(succession->options.worker);
 }
@@ -127,7 +125,8 @@ static void leave(void *arg)
 static void be_main(void *arg)
 {
     struct succession *succession = arg;
-    pid_file_write(config_of(succession)->pid_file); /* clients are served without it */
+    succession->is_main = true;
+    pid_file_write(succession->pid_file); /* clients are served without it */
     supervision_ready(succession->options.supervision);
 }
 
@@ -164,6 +163,7 @@ struct succession *succession_new(const struct succession_options *options)
     if (succession == NULL)
         goto err;
     succession->options = *options;
+    succession->pid_file = (*options->generation)->config->pid_file;
     succession->copies_expected.run = on_copies_expected;
     succession->handover = handover_new(options->base, options->program, &ops);
     if (succession->handover == NULL)
@@ -183,6 +183,9 @@ void succession_free(struct succession *succession)
 {
     if (succession == NULL)
         return;
+    /* After a hand-over it is the successor's, which may be about to replace it. */
+    if (succession->is_main)
+        pid_file_remove(succession->pid_file);
     handover_free(succession->handover);
     takeover_free(succession->takeover);
     free(succession->sockets);

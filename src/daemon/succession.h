@@ -30,6 +30,8 @@ struct succession_options {
 
 /* Before the worker is started. NULL on failure; then it was logged. */
 struct succession *succession_new(const struct succession_options *options);
+/* At the end, when nothing is served any more: removes the pid file, if it is ours. NULL is
+ * harmless. */
 void succession_free(struct succession *succession);
 
 /* The worker has been started, and serves as soon as a predecessor lets it. */
