@@ -36,8 +36,8 @@ const char *reload_job_warnings(const struct reload_job *job);
 struct generation *reload_job_take(struct reload_job *job);
 
 /* Waits for the thread, for some seconds. 0: done was called, or will be when the mailbox is run.
- * -1: it was not, and never will be; the job frees itself, after it has undone what it did, and until
- * then uses what it has borrowed, but for the mailbox. */
+ * -1: it was not, and never will be; the job frees itself, after it has undone what it did, and
+ * until then uses what it has borrowed, but for the mailbox. */
 int reload_job_wait(struct reload_job *job);
 
 /* From done on; NULL is harmless. A generation that nobody took is undone. */

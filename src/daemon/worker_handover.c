@@ -102,8 +102,7 @@ static void on_expect_none(struct message *message)
 static void begin_sharing(struct worker *worker)
 {
     worker_end_places(worker); /* those of the process before us, which has ended */
-    if (share_places(worker, worker->yield_places, true) == 0 &&
-        places_begin(worker->places) == 0)
+    if (share_places(worker, worker->yield_places, true) == 0 && places_begin(worker->places) == 0)
         return;
     log_error("hand-over: max_per_host is not shared with the successor: %s", strerror(errno));
     if (worker->places == NULL)
