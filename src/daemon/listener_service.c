@@ -254,12 +254,14 @@ void listeners_resume(struct listeners *listeners)
     struct listen_socket *listen_socket;
     TAILQ_FOREACH (listener, &listeners->list, link) {
         TAILQ_FOREACH (listen_socket, &listener->sockets, link) {
-            if (listen_socket->shut)
-                listener_refuse(listen_socket);
+            if (!listen_socket->shut)
+                continue;
+            listen_socket->shut = false; /* who has come meanwhile is served */
+            listener_empty_socket(listener, listen_socket);
         }
     }
     listeners->yielded = false;
-    loop_queue(listeners->worker.loop, &listeners->backlog_task); /* of those that drain */
+    loop_queue(listeners->worker.loop, &listeners->backlog_task); /* of all that drain */
     listeners_accept_again(listeners);
 }
 

@@ -27,11 +27,11 @@
 
 struct bound_socket {
     atomic_uint references;
-    int fd; /* -1: closed */
+    atomic_int fd; /* -1: closed */
     struct listen_address address;
-    bool is_ours;     /* a unix socket's file is */
-    bool may_be_ours; /* or will be, if it is left to us */
-    dev_t dev;        /* of that file */
+    atomic_bool is_ours; /* a unix socket's file is */
+    bool may_be_ours;    /* or will be, if it is left to us */
+    dev_t dev;           /* of that file */
     ino_t ino;
 };
 

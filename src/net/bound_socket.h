@@ -26,7 +26,8 @@ struct socket_file {
 #define SOCKET_FILE_OURS ((uid_t)-1)
 
 /* Counted by reference: configurations that follow each other share it. The descriptor and the file
- * belong to the thread that accepts from it. */
+ * belong to the thread that accepts from it; another one, which loads a configuration, may ask
+ * about both, and set what the file is to be. */
 struct bound_socket;
 
 /* Binds and listens; accepted sockets inherit the options. `file` says what a unix socket's file is

@@ -114,6 +114,22 @@ static void test_runs_in_order(void **state)
     assert_string_equal(story, "bac");
 }
 
+/* What is taken back is not run, and may be posted again. */
+static void test_take_back(void **state)
+{
+    struct mailbox *mailbox = *state;
+    struct letter a = letter_of(mailbox, "a"), b = letter_of(mailbox, "b");
+    mailbox_take_back(mailbox, &a.message); /* it is not there */
+    post(&a);
+    post(&b);
+    mailbox_take_back(mailbox, &a.message);
+    mailbox_run(mailbox);
+    assert_string_equal(story, "b");
+    post(&a);
+    mailbox_run(mailbox);
+    assert_string_equal(story, "ba");
+}
+
 static void test_posted_twice_runs_once(void **state)
 {
     struct letter a = letter_of(*state, "a"), b = letter_of(*state, "b");
@@ -393,6 +409,7 @@ int main(void)
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_runs_in_order),
+        TEST(test_take_back),
         TEST(test_posted_twice_runs_once),
         TEST(test_posted_meanwhile_runs_later),
         TEST(test_many_ring_once),
