@@ -45,8 +45,8 @@ struct control {
 
 static void stop(struct control *control, const char *signal_name)
 {
+    succession_stop(control->succession); /* the service may be another process by then */
     supervision_stopping(&control->supervision);
-    succession_stop(control->succession);
     reload_stop(control->reload);
     worker_stop(control->worker, signal_name);
 }

@@ -15,6 +15,8 @@
 /* For all of it, up to "serving". A successor that closes its channel is about to end. */
 #define TIMEOUT       30
 #define CLOSE_TIMEOUT 1
+/* How often the service manager is told who the main process is, if it did not take that. */
+#define TELL_INTERVAL 5
 
 #define WHY_MAX (PATH_MAX + 128)
 
@@ -25,6 +27,7 @@ enum handover_state {
     HANDOVER_STARTED, /* waits for "prepared" */
     HANDOVER_YIELDED, /* waits for "serving" */
     HANDOVER_FAILED,  /* waits for the end of the successor */
+    HANDOVER_SERVED,  /* the successor serves, and the service manager does not know it yet */
     HANDOVER_DONE,    /* for good */
 };
 
@@ -105,12 +108,43 @@ static PRINTF(2, 3) void fail(struct handover *handover, const char *format, ...
     close_channels(handover);
 }
 
+static void leave(struct handover *handover)
+{
+    event_del(&handover->deadline);
+    handover->state = HANDOVER_DONE;
+    handover->ops.leave(handover->ops.arg);
+}
+
+/* As long as the service manager takes us for the main process, our end would be the service's, and
+ * the successor would be killed with the rest of it. */
+static void tell_main_pid(struct handover *handover)
+{
+    bool again = handover->state == HANDOVER_SERVED;
+    handover->state = HANDOVER_SERVED;
+    if (handover->ops.main_pid(handover->ops.arg, handover->pid)) {
+        if (again)
+            log_notice("the service manager knows now that process %d is the main one",
+                       (int)handover->pid);
+        takeover_say(handover->control, TAKEOVER_MAIN);
+        leave(handover);
+        return;
+    }
+    if (!again)
+        log_warning("process %d serves, and the service manager may not know that it is the main "
+                    "one: it is told every %d s, and until then this process does not end",
+                    (int)handover->pid, TELL_INTERVAL);
+    if (set_deadline(handover, TELL_INTERVAL) < 0)
+        leave(handover);
+}
+
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {
     struct handover *handover = arg;
     (void)fd;
     (void)what;
-    if (handover->control < 0)
+    if (handover->state == HANDOVER_SERVED)
+        tell_main_pid(handover);
+    else if (handover->control < 0)
         fail(handover, "process %d has closed its channel and did not end", (int)handover->pid);
     else
         fail(handover, "process %d did not serve within %d s", (int)handover->pid, TIMEOUT);
@@ -122,16 +156,10 @@ static void finish(struct handover *handover)
 {
     log_notice("process %d serves", (int)handover->pid);
     event_del(&handover->word);
-    event_del(&handover->deadline);
-    handover->state = HANDOVER_DONE;
     handover->has_yielded = false;
     successor_free(handover->successor);
     handover->successor = NULL;
-    if (!handover->ops.main_pid(handover->ops.arg, handover->pid))
-        log_warning("process %d serves, and the service manager may not know it",
-                    (int)handover->pid);
-    takeover_say(handover->control, TAKEOVER_MAIN);
-    handover->ops.leave(handover->ops.arg);
+    tell_main_pid(handover);
 }
 
 /* It is prepared, so that it is another program by now. */
@@ -268,7 +296,7 @@ static const char *refusal(const struct handover *handover)
 {
     if (getpid() == 1)
         return "this is process 1, with whose end the container would end: replace the container";
-    if (handover->state == HANDOVER_DONE)
+    if (handover->state >= HANDOVER_SERVED)
         return "another process serves already";
     if (handover->state != HANDOVER_NONE)
         return "a hand-over is under way";
@@ -317,5 +345,9 @@ void handover_stop(struct handover *handover)
     }
     if (handover->state == HANDOVER_STARTED || handover->state == HANDOVER_YIELDED)
         fail(handover, "this process is to stop");
+    if (handover->state == HANDOVER_SERVED) /* the last chance to tell it */
+        tell_main_pid(handover);
+    if (handover->state == HANDOVER_SERVED)
+        leave(handover);
     resume(handover);
 }

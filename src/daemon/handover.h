@@ -37,9 +37,11 @@ struct handover_ops {
     void (*yield)(void *arg, int places);
     /* It failed after that: the worker is to accept again, and has all places. */
     void (*resume)(void *arg);
-    /* Tells whoever supervises us which process is the main one. False: it may not know. */
+    /* Tells whoever supervises us which process is the main one. False: it may not know; then we
+     * are the main one still, and it is asked for again, until it succeeds or we are to stop. */
     bool (*main_pid)(void *arg, pid_t pid);
-    /* The successor serves: files are its own, and what goes on here is drained. */
+    /* The successor serves and is the main process: files are its own, and what goes on here is
+     * drained. */
     void (*leave)(void *arg);
 };
 

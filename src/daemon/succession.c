@@ -100,9 +100,10 @@ static void resume(void *arg)
 static bool tell_main_pid(void *arg, pid_t pid)
 {
     struct succession *succession = arg;
-    bool is_known = notify_main_pid(pid);
+    if (!notify_main_pid(pid))
+        return false;
     supervision_end(succession->options.supervision);
-    return is_known;
+    return true;
 }
 
 static void give_admin_files(const struct succession *succession, bool away)

@@ -8,13 +8,18 @@ import pwd
 import re
 import shutil
 import signal
+import socket
+import struct
 import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import Kaproxy, Skip, answer_lines, connect, main, test, wait_until
 from kaptest.admin import Admin
-from kaptest.handover import (adopt_orphans, begin, hand_over, wait_ended, wait_failed, wait_served)
+from kaptest.handover import (Successor, adopt_orphans, begin, hand_over, wait_ended, wait_failed,
+                              wait_served)
 from kaptest.kaproxy import PROGRAM
+from kaptest.machine import BUILD
+from kaptest.tap import WAIT_MAX
 
 adopt_orphans()
 
@@ -242,17 +247,54 @@ def stopped_meanwhile(t):
     t.check(not socket.exists(), "the socket's file is left")
 
 
-@test("a successor that is told to end before it serves: the process goes on")
-def successor_is_stopped(t):
+def status_field(pid, name):
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return re.search(rf"^{name}:\s+(\S+)", text, flags=re.M)[1]
+
+
+def begin_stopped(t):
+    """A hand-over to a process that has stopped before it does anything: kaproxy, it, its parent."""
     own_program(t)
     kaproxy, _ = start(t, wrap=run_as(t.folder, "./program"))
     own_program(t, f'kill -STOP $$\nexec {PROGRAM} "$@"\n')
     pid = begin(kaproxy)
-    wait_until(lambda: pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-               == "T", "the successor to stop")
+    wait_until(lambda: status_field(pid, "State") == "T", "the successor to stop")
+    return kaproxy, pid, int(status_field(pid, "PPid"))
+
+
+@test("a successor that is told to end before it serves: the process goes on")
+def successor_is_stopped(t):
+    kaproxy, pid, _ = begin_stopped(t)
     os.kill(pid, signal.SIGTERM)
     os.kill(pid, signal.SIGCONT)
     wait_failed(kaproxy, rf"process {pid} was ended by signal 15 \(Terminated\)")
+    serves(t, kaproxy)
+
+
+@test("killed while the successor starts: that serves all the same, and nothing else is left")
+def killed_meanwhile(t):
+    kaproxy, pid, between = begin_stopped(t)
+    t.check(between not in (kaproxy.pid, os.getpid()), "there is no process between the two")
+    kaproxy.signal(signal.SIGKILL)
+    kaproxy.process.wait()
+    t.equal(Successor(between).wait(), 0, "status of the process between the two")
+    t.equal(status_field(pid, "PPid"), str(os.getpid()), "who has adopted the successor")
+    kaproxy.process = Successor(pid)
+    os.kill(pid, signal.SIGCONT)
+    kaproxy.wait_log(rf"\[{pid}\] notice: ready, in the place of the process before")
+    serves(t, kaproxy)
+
+
+@test("the process between the two is killed: the successor is, too, and the process goes on")
+def between_is_killed(t):
+    kaproxy, pid, between = begin_stopped(t)
+    os.kill(between, signal.SIGKILL)
+    own_program(t)
+    wait_failed(kaproxy, f"the parent of process {pid} has ended")
+    t.equal(Successor(pid).wait(), -signal.SIGKILL, "status of the successor")
+    wait_ended(between)
+    serves(t, kaproxy)
+    hand_over(kaproxy)
     serves(t, kaproxy)
 
 
@@ -346,6 +388,67 @@ def passed_for_nobody(t):
     t.equal(status, 1, "exit status")
     t.check(re.search(r"descriptor 3 \(x\), passed by LISTEN_FDS, is for nobody: it listens on "
                       r"unix:\S+/socket", text), f"what it wrote: {text!r}")
+
+
+class Manager:
+    """Stands in for systemd: messages, with the pids of who has sent them."""
+
+    def __init__(self, path):
+        self.path = path
+        self.socket = None
+        self.listen()
+
+    def listen(self):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.socket.settimeout(WAIT_MAX)
+        self.socket.bind(str(self.path))
+
+    def go_away(self):
+        self.socket.close()
+        self.path.unlink()
+
+    def read(self):
+        data, more, _, _ = self.socket.recvmsg(4096, 256)
+        pid = None
+        for _, kind, content in more:
+            if kind == socket.SCM_RIGHTS:  # a barrier, which is lifted
+                os.close(struct.unpack("i", content)[0])
+            else:
+                pid = struct.unpack("3i", content)[0]
+        return pid, data.decode()
+
+    def skip_to(self, pid, text):
+        """The messages before it."""
+        messages = []
+        while not messages or messages[-1] != (pid, text):
+            messages.append(self.read())
+        return messages[:-1]
+
+    def close(self):
+        self.socket.close()
+
+
+@test("a service manager that is away: the process before stays the main one, alive, until it knows")
+def manager_is_away(t):
+    if "#define HAVE_LIBSYSTEMD" not in (BUILD / "config-build.h").read_text():
+        raise Skip("it was built without libsystemd")
+    manager = t.own(Manager(t.folder / "notify"))
+    kaproxy, _ = start(t, wrap=["env", f"NOTIFY_SOCKET={manager.path}", "WATCHDOG_USEC=300000"])
+    manager.skip_to(kaproxy.pid, "READY=1")
+    manager.go_away()
+    before = wait_served(kaproxy, begin(kaproxy))
+    kaproxy.wait_log(rf"\[{before.pid}\] warning: process {kaproxy.pid} serves, and the service "
+                     "manager may not know that it is the main one: it is told every 5 s")
+    serves(t, kaproxy)
+    manager.listen()
+    manager.skip_to(before.pid, "WATCHDOG=1")
+    senders = {pid for pid, _ in manager.skip_to(before.pid, f"MAINPID={kaproxy.pid}")}
+    t.check(senders <= {before.pid}, f"processes that are not the main one say something: {senders}")
+    manager.skip_to(kaproxy.pid, "READY=1")
+    manager.skip_to(kaproxy.pid, "WATCHDOG=1")
+    t.equal(before.wait(), 0, "status")
+    serves(t, kaproxy)
 
 
 @test("as process 1 it refuses, for the container would end")

@@ -314,19 +314,59 @@ static void test_all_is_well(void **state)
                              " error: SIGUSR2 is refused: another process serves already\n");
 }
 
+#define MAY_NOT_KNOW                                                                               \
+    HEAD " notice: process [0-9]+ serves\n" HEAD                                                   \
+         " warning: process [0-9]+ serves, and the service manager may not know that it is the "   \
+         "main one: it is told every 5 s, and until then this process does not end\n"
+
+/* It is told until it knows. Before that the successor is not the main process either. */
 static void test_supervisor_may_not_know(void **state)
 {
     struct world world;
-    world_init(&world, *state, "+prepared yielded +serving");
+    world_init(&world, *state, "real");
     world.knows_main = false;
+    shortened = 5;
     handover_start(world.handover);
     run_until(&world, "yield ");
-    close_places(&world);
-    run_until(&world, "yield main_pid leave ");
+    takeover_say(world.places, "!");
+    run_until(&world, "yield main_pid main_pid main_pid ");
+    assert_true(handover_is_under_way(world.handover));
+    char byte;
+    assert_int_equal(recv(world.places, &byte, 1, MSG_DONTWAIT), -1);
+    world.knows_main = true;
+    run_until(&world, "yield main_pid main_pid main_pid main_pid leave ");
+    shortened = 0;
+    assert_word(world.places, "is_main");
+    handover_stop(world.handover);
+    assert_string_equal(world.done, "yield main_pid main_pid main_pid main_pid leave ");
+    handover_free(world.handover);
+    world.handover = NULL;
     assert_int_equal(waitpid(world.main_pid, NULL, 0), world.main_pid);
-    world_clear(&world, HEAD " notice: process [0-9]+ serves\n" HEAD
-                             " warning: process [0-9]+ serves, and the service manager may not "
-                             "know it\n");
+    world_clear(&world, MAY_NOT_KNOW HEAD " notice: the service manager knows now that process "
+                                          "[0-9]+ is the main one\n");
+}
+
+/* Who is to stop tells it once more, and in any case leaves the files to the successor. */
+static void test_stop_when_supervisor_may_not_know(void **state)
+{
+    struct world world;
+    for (int knows = 0; knows < 2; knows++) {
+        world_init(&world, *state, "+prepared yielded +serving");
+        world.knows_main = false;
+        handover_start(world.handover);
+        run_until(&world, "yield ");
+        close_places(&world);
+        run_until(&world, "yield main_pid ");
+        handover_start(world.handover);
+        world.knows_main = knows;
+        handover_stop(world.handover);
+        assert_string_equal(world.done, "yield main_pid main_pid leave ");
+        assert_int_equal(event_base_get_num_events(world.base, EVENT_BASE_COUNT_ADDED), 0);
+        assert_int_equal(waitpid(world.main_pid, NULL, 0), world.main_pid);
+        world_clear(&world, MAY_NOT_KNOW HEAD
+                    " error: SIGUSR2 is refused: another process serves already\n(" HEAD
+                    " notice: the service manager knows now [^\n]+\n)?");
+    }
 }
 
 /* A predecessor that ends before it was to, or says nothing more: the new process serves. */
@@ -609,6 +649,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         LOG_TEST(test_all_is_well),
         LOG_TEST(test_supervisor_may_not_know),
+        LOG_TEST(test_stop_when_supervisor_may_not_know),
         LOG_TEST(test_predecessor_ends),
         LOG_TEST(test_predecessor_hangs),
         LOG_TEST(test_it_ends),

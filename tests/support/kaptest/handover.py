@@ -16,8 +16,8 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 class Successor:
-    """What the tests need of subprocess.Popen for a process that becomes ours when its parent ends;
-    should it end before that, its status is its parent's."""
+    """What the tests need of subprocess.Popen for a process that becomes ours when its parent ends,
+    which is when it serves at the latest."""
 
     def __init__(self, pid):
         self.pid = pid
