@@ -128,17 +128,26 @@ static void on_report(evutil_socket_t fd, short what, void *arg)
     successor->options.ended(successor->options.arg, successor->why);
 }
 
-/* 0, or -1 with errno. */
-static int await_pid(struct successor *successor)
+/* Until we know whom to watch, and nobody but the successor, until it is the program, has copies of
+ * our descriptors. 0, or -1 with errno. */
+static int await_both(struct successor *successor)
 {
     struct report report;
-    int got = read_report(successor, &report, FORK_TIMEOUT_MS);
-    if (got > 0 && report.what == REPORT_PID) {
-        successor->pid = report.value;
-        return 0;
+    bool is_closed = false;
+    while (successor->pid == 0 || !is_closed) {
+        int got = read_report(successor, &report, FORK_TIMEOUT_MS);
+        if (got <= 0 || report.what == REPORT_FORK) {
+            errno = got > 0 ? report.value : ECHILD;
+            return -1;
+        }
+        if (report.what == REPORT_PID)
+            successor->pid = report.value;
+        else if (report.what == REPORT_CLOSED)
+            is_closed = true;
+        else
+            take_report(successor, &report);
     }
-    errno = got > 0 ? report.value : ECHILD;
-    return -1;
+    return 0;
 }
 
 /* 0, or -1 with errno. */
@@ -157,7 +166,7 @@ static int launch_program(struct successor *successor)
         close(channel[1]);
         successor->between = pid > 0 ? pid : 0;
         errno = error;
-        result = pid < 0 ? -1 : await_pid(successor);
+        result = pid < 0 ? -1 : await_both(successor);
     }
     int error = errno;
     launch_clear(&launch);

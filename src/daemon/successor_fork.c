@@ -163,6 +163,7 @@ static _Noreturn void be_between(struct launch *launch)
         _exit(126);
     }
     close_others(launch->channel);
+    report(0, REPORT_CLOSED, 0);
     watch(pid);
 }
 

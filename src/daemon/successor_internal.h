@@ -11,6 +11,7 @@
 
 enum report_what {
     REPORT_PID,      /* the successor's, by itself, before anything else */
+    REPORT_CLOSED,   /* the one in between has nothing of ours any more */
     REPORT_FORK,     /* an error number: there is no successor */
     REPORT_PASS,     /* an error number: it could not pass on the descriptors, */
     REPORT_EXECUTE,  /* or not become the program, and ends */
