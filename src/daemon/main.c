@@ -204,15 +204,17 @@ out:
 }
 
 /* Signals that would end us and have another meaning, until that can be heeded. The others do end
- * us, until there may be a file to remove. *before: what was blocked. */
-static void hold_signals(sigset_t *before)
+ * us, until there may be a file to remove. *blocked: all that is blocked now. A successor begins
+ * with that, for they could come before it is here. */
+static void hold_signals(sigset_t *blocked)
 {
     sigset_t held;
     sigemptyset(&held);
     sigaddset(&held, SIGHUP);
     sigaddset(&held, SIGUSR1);
     sigaddset(&held, SIGUSR2);
-    sigprocmask(SIG_BLOCK, &held, before);
+    sigprocmask(SIG_BLOCK, &held, NULL);
+    sigprocmask(SIG_SETMASK, NULL, blocked);
 }
 
 int main(int argc, char **argv)

@@ -13,12 +13,12 @@ struct program {
     char *const *argv;   /* main's */
     char **environment;  /* without what inherited.h reads, and WATCHDOG_PID if that is us */
     bool has_watchdog;   /* it was */
-    sigset_t mask;       /* signals that were blocked, */
+    sigset_t mask;       /* signals that are blocked when it is started, */
     bool ignored[NSIG];  /* and those that were ignored */
 };
 
-/* To be called before anything changes of it, with the mask of before main changed that. Not by way
- * of /proc/self/exe: after an upgrade that is the deleted file. 0, or -1 with ENOMEM. */
+/* To be called before anything changes of it, with the mask that it is to begin with. Not by way of
+ * /proc/self/exe: after an upgrade that is the deleted file. 0, or -1 with ENOMEM. */
 MUST_CHECK int program_note(struct program *program, char *const *argv, const sigset_t *mask);
 void program_clear(struct program *program);
 

@@ -295,6 +295,15 @@ def between_is_killed(t):
     wait_ended(between)
     serves(t, kaproxy)
     hand_over(kaproxy)
+@test("signals that the successor cannot heed yet do not end it")
+def successor_is_signalled(t):
+    own_program(t)
+    kaproxy, _ = start(t, wrap=run_as(t.folder, "./program"))
+    own_program(t, f'for name in HUP USR1 USR2; do kill -$name $$; done\nexec {PROGRAM} "$@"\n')
+    pid = begin(kaproxy)
+    wait_served(kaproxy, pid)
+    for pattern in "error: SIGUSR2 is refused: the process before", "notice: reloaded ":
+        kaproxy.wait_log(rf"\[{pid}\] {pattern}")
     serves(t, kaproxy)
 
 
