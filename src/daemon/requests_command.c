@@ -288,7 +288,7 @@ static void report(const struct command *command)
 /* It is logged if either level lets that through. */
 static void set_log_level(struct command *command)
 {
-    answer(command, 200, "the log level is %s until the next start",
+    answer(command, 200, "the log level is %s until the next reload or start",
            log_level_name(command->level));
     command->matched = 1;
     if (command->level < LOG_LEVEL_NOTICE)

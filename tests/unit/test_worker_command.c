@@ -329,7 +329,7 @@ static void test_log_level(void **state)
     }
     const char *text = end(world);
     assert_matches(text, HEAD " notice: admin: log-level level=debug by test: the log level is "
-                              "debug until the next start\n");
+                              "debug until the next reload or start\n");
     assert_matches(text, HEAD " notice: admin: log-level level=error by test: ");
     assert_matches(text, HEAD " notice: admin: log-level level=notice by test: ");
 }
