@@ -295,6 +295,9 @@ def between_is_killed(t):
     wait_ended(between)
     serves(t, kaproxy)
     hand_over(kaproxy)
+    serves(t, kaproxy)
+
+
 @test("signals that the successor cannot heed yet do not end it")
 def successor_is_signalled(t):
     own_program(t)
