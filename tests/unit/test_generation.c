@@ -377,8 +377,11 @@ static void test_load(void **state)
         if (i == 2)
             fprintf(file, "no_key=1\n");
         fclose(file);
-        struct generation *generation = generation_load(name, f->generation, NULL, out);
+        struct log_change *logs;
+        struct generation *generation = generation_load(name, f->generation, &logs, out);
         fclose(out);
+        assert_true((logs == NULL) == (generation == NULL));
+        log_change_free(logs);
         snprintf(start, sizeof(start), "%s:%d: ", name, i == 1 ? 4 : 5);
         if (i == 0) {
             take(f, generation);
