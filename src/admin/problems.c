@@ -338,14 +338,25 @@ static void find_listener(struct search *search, size_t index)
 
 /* All of them */
 
+/* Two upstreams may differ by their TLS settings alone, which are told by a listener's name. */
+static const char *name_host(const struct metric_labels *labels, char name[NAME_TEXT_MAX])
+{
+    if (labels->tls == NULL)
+        return labels->upstream;
+    snprintf(name, NAME_TEXT_MAX, "%s (TLS as in listener %s)", labels->upstream, labels->tls);
+    return name;
+}
+
 static void find_host(struct search *search, const struct subject *subject)
 {
     const struct metric_labels *labels = &subject->labels;
+    char name[NAME_TEXT_MAX];
     struct host host = {
         .subject = subject,
         .pool = names_find_pool(search->config, labels->pool),
         .row = names_host_row(search->input->snapshot, search->subjects, subject),
         .place = {.pool = labels->pool, .upstream = labels->upstream, .tls = labels->tls},
+        .name = name_host(labels, name),
         .busy = number_of(search, subject, "upstream_connections", "busy"),
         .held = number_of(search, subject, "upstream_connections", "held"),
         .connecting = number_of(search, subject, "upstream_connections", "connecting"),

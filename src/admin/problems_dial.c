@@ -21,7 +21,7 @@ static void find_down(struct search *search, const struct host *host)
 {
     char reason[REASON_TEXT_MAX], moment[MOMENT_TEXT_MAX];
     struct problem *problem = problem_new(search, SEVERITY_CRITICAL, "upstream_down", &host->place);
-    problem_add(problem, "%s is down", host->place.upstream);
+    problem_add(problem, "%s is down", host->name);
     if (host->row != NULL && host->row->down)
         problem_add(problem, " since %s: %s",
                     moment_text(moment, host->row->down_since, search->input->unix_now),
@@ -43,7 +43,7 @@ static void find_failing(struct search *search, const struct host *host)
     struct problem *problem =
         problem_new(search, fresh && open == 0 ? SEVERITY_CRITICAL : SEVERITY_WARNING,
                     reason_code(&host->row->last_error), &host->place);
-    problem_add(problem, "No connection to %s can be opened: %s", host->place.upstream,
+    problem_add(problem, "No connection to %s can be opened: %s", host->name,
                 reason_text(reason, &host->row->last_error));
     add_refused(search, host, problem);
     problem_add(problem, ". Last failure: %s; last success: %s",
@@ -69,7 +69,7 @@ static void find_some_failing(struct search *search, const struct host *host)
     problem_add(problem,
                 "%" PRIu64 " of %" PRIu64 " attempts to connect to %s failed in the last minute;"
                 " the last failure: %s",
-                failed, dials > failed ? dials : failed, host->place.upstream,
+                failed, dials > failed ? dials : failed, host->name,
                 reason_text(reason, &host->row->last_error));
     add_refused(search, host, problem);
 }

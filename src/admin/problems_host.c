@@ -13,6 +13,9 @@
  * the pool that is small. Or it is a quarter of response_timeout, where that is less. */
 #define SLOW USEC_PER_SEC
 
+/* "listener shop was paused until 2026-11-30T05:59:36Z (12 s ago)" */
+#define PAUSE_TEXT_MAX 160
+
 /* For opaque bytes there are no exchanges. */
 static bool is_framed(const struct config_listener *listener)
 {
@@ -138,7 +141,7 @@ static void find_waiting(struct search *search, const struct host *host, const s
     struct problem *problem = problem_new(search, bad ? SEVERITY_CRITICAL : SEVERITY_WARNING,
                                           "clients_waiting", &host->place);
     problem_add(problem, "%" PRIu64 " client%s for a connection to %s", host->waiting,
-                host->waiting == 1 ? " waits" : "s wait", host->place.upstream);
+                host->waiting == 1 ? " waits" : "s wait", host->name);
     if (oldest > 0)
         problem_add(problem, ", %s%s", host->waiting == 1 ? "for " : "the first one for ",
                     span_text(span, oldest));
@@ -152,10 +155,50 @@ static void find_waiting(struct search *search, const struct host *host, const s
                     failed, log_limit(limit, timeout));
 }
 
-/* Those that another client's release has served, if that took long for some. */
+/* A minute, and what is between two copies of the numbers. */
+static bool was_lately(const struct search *search, int64_t moment)
+{
+    return moment > 0 && search->input->unix_now - moment <= HISTORY_MINUTE + HISTORY_INTERVAL;
+}
+
+static const char *put_pause(const struct search *search, enum service service, int64_t resumed_at,
+                             const char *whose, const char *name, char text[PAUSE_TEXT_MAX])
+{
+    char moment[MOMENT_TEXT_MAX];
+    if (service == SERVICE_PAUSED)
+        snprintf(text, PAUSE_TEXT_MAX, "%s%s is paused", whose, name);
+    else if (was_lately(search, resumed_at))
+        snprintf(text, PAUSE_TEXT_MAX, "%s%s was paused until %s", whose, name,
+                 moment_text(moment, resumed_at, search->input->unix_now));
+    else
+        return NULL;
+    return text;
+}
+
+/* That an operator has let the clients of a host wait; NULL: nobody has. */
+static const char *pause_text(const struct search *search, const struct host *host,
+                              char text[PAUSE_TEXT_MAX])
+{
+    const struct snapshot_host *row = host->row;
+    const char *found =
+        row == NULL ? NULL
+                    : put_pause(search, row->service, row->resumed_at, "the upstream", "", text);
+    for (size_t i = 0; found == NULL && i < search->config->listener_count; i++) {
+        const char *name = search->config->listeners[i].name;
+        const struct snapshot_listener *listener =
+            names_listener_row(search->input->snapshot, name);
+        if (search->served[i].host == host->subject && listener != NULL)
+            found =
+                put_pause(search, listener->service, listener->resumed_at, "listener ", name, text);
+    }
+    return found;
+}
+
+/* Those that another client's release has served, if that took long for some. The end of a pause,
+ * when all want one at once, says nothing of limits. */
 static void find_waited(struct search *search, const struct host *host, const struct speed *speed)
 {
-    char half[SPAN_TEXT_MAX], most[SPAN_TEXT_MAX];
+    char half[SPAN_TEXT_MAX], most[SPAN_TEXT_MAX], pause[PAUSE_TEXT_MAX];
     usec_t median, slowest;
     uint64_t failed = lately(search, host->subject, "upstream_failures", "queue");
     uint64_t deferred = lately(search, host->subject, "upstream_grants", "deferred");
@@ -165,16 +208,22 @@ static void find_waited(struct search *search, const struct host *host, const st
         median = slowest = 0;
     if (failed == 0 && (deferred == 0 || slowest < WAIT_LONG))
         return;
-    enum severity severity =
-        failed > 0 || slowest >= WAIT_LONGER ? SEVERITY_WARNING : SEVERITY_NOTICE;
+    const char *paused = pause_text(search, host, pause);
+    enum severity severity = failed > 0 || (paused == NULL && slowest >= WAIT_LONGER)
+                                 ? SEVERITY_WARNING
+                                 : SEVERITY_NOTICE;
     struct problem *problem = problem_new(search, severity, "waits_lately", &host->place);
     problem_add(problem,
                 "In the last minute %" PRIu64 " of %" PRIu64 " clients of %s had to wait for"
                 " another one's connection (of all, half up to %s, one in a hundred %s or longer):"
-                " max_per_host=%u",
-                deferred, all, host->place.upstream, span_text(half, median),
-                span_text(most, slowest), host->pool->limits.max_per_host);
-    add_advice(search, host, speed, problem);
+                " ",
+                deferred, all, host->name, span_text(half, median), span_text(most, slowest));
+    if (paused != NULL) {
+        problem_add(problem, "%s", paused);
+    } else {
+        problem_add(problem, "max_per_host=%u", host->pool->limits.max_per_host);
+        add_advice(search, host, speed, problem);
+    }
     if (failed > 0)
         problem_add(problem, ". %" PRIu64 " got none in time, and an error instead", failed);
 }
@@ -186,13 +235,13 @@ static void find_limits(struct search *search, const struct host *host)
         problem_add(problem_new(search, SEVERITY_CRITICAL, "limit_reached", &host->place),
                     "%" PRIu64 " clients are in the queue for %s, as many as max_waiting=%u allows:"
                     " others get an error at once",
-                    host->queued, host->place.upstream, limits->max_waiting);
+                    host->queued, host->name, limits->max_waiting);
     if (limits->max_tunnels > 0 && host->held >= limits->max_tunnels)
         problem_add(problem_new(search, SEVERITY_WARNING, "limit_reached", &host->place),
                     "Clients hold %" PRIu64 " connections to %s for themselves (WebSockets,"
                     " subscribers, transactions), as many as max_tunnels=%u allows: another one"
                     " is refused",
-                    host->held, host->place.upstream, limits->max_tunnels);
+                    host->held, host->name, limits->max_tunnels);
 }
 
 void problems_of_waits(struct search *search, const struct host *host)
@@ -225,7 +274,7 @@ void problems_of_speed(struct search *search, const struct host *host)
     problem_add(problem,
                 "%s is slow: in the last minute half of the exchanges of listener %s took %s or"
                 " longer, and one in a hundred %s",
-                host->place.upstream, speed.listener->name, span_text(half, speed.half),
+                host->name, speed.listener->name, span_text(half, speed.half),
                 span_text(most, speed.most));
     if (near)
         problem_add(problem, "; response_timeout=%s is near", log_limit(limit, timeout));
@@ -244,12 +293,12 @@ void problems_of_service(struct search *search, const struct host *host)
         problem_add(problem_new(search, SEVERITY_NOTICE, "paused", &host->place),
                     "%s is paused: its clients wait, and time out after timeout=%s, until it is"
                     " resumed; %" PRIu64 " wait%s now",
-                    host->place.upstream, log_limit(limit, host->pool->limits.timeout),
-                    host->waiting, host->waiting == 1 ? "s" : "");
+                    host->name, log_limit(limit, host->pool->limits.timeout), host->waiting,
+                    host->waiting == 1 ? "s" : "");
     else
         problem_add(problem_new(search, SEVERITY_NOTICE, "draining", &host->place),
                     "%s is draining: clients are refused until it is resumed; %" PRIu64
                     " connection%s left",
-                    host->place.upstream, host->busy + host->held,
+                    host->name, host->busy + host->held,
                     host->busy + host->held == 1 ? " is" : "s are");
 }

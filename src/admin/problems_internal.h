@@ -41,12 +41,15 @@ struct problem *problem_new(struct search *search, enum severity severity, const
                             const struct place *place);
 void problem_add(struct problem *problem, const char *format, ...) PRINTF(2, 3);
 
+#define NAME_TEXT_MAX (ENDPOINT_TEXT_MAX + 96)
+
 /* A host, with all that there is to know of it. */
 struct host {
     const struct subject *subject;
     const struct config_pool *pool;
     const struct snapshot_host *row; /* NULL: nothing is known */
     struct place place;
+    const char *name; /* for sentences: its upstream, and whose TLS settings where others differ */
     uint64_t busy, held, connecting, idle; /* connections */
     uint64_t waiting, queued;
     bool is_full; /* all that max_per_host allows are in use */

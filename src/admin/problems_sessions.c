@@ -80,8 +80,8 @@ static void find_silent(struct search *search, const struct host *host, const st
     problem_add(problem,
                 "%s does not respond: %s%" PRIu64 " request%s of listener %s %s without a response,"
                 " for up to %s",
-                host->place.upstream, search->input->snapshot->sessions == NULL ? "at least " : "",
-                silent, plural(silent), quiet->listener->name, silent == 1 ? "is" : "are",
+                host->name, search->input->snapshot->sessions == NULL ? "at least " : "", silent,
+                plural(silent), quiet->listener->name, silent == 1 ? "is" : "are",
                 span_text(span, quiet->upstream_longest));
     if (host->is_full)
         problem_add(problem, ", and all %u connections are busy (max_per_host)",
@@ -108,8 +108,8 @@ static void find_stuck(struct search *search, const struct host *host, const str
                 "%s%" PRIu64 " client%s of listener %s keep%s a connection to %s in which nothing"
                 " has moved for up to %s",
                 search->input->snapshot->sessions == NULL ? "At least " : "", quiet->client,
-                plural(quiet->client), listener->name, quiet->client == 1 ? "s" : "",
-                host->place.upstream, span_text(span, quiet->client_longest));
+                plural(quiet->client), listener->name, quiet->client == 1 ? "s" : "", host->name,
+                span_text(span, quiet->client_longest));
     if (quiet->example != NULL)
         problem_add(problem, " (%s)", quiet->example);
     problem_add(problem, ": all %u are taken (max_per_host), and %" PRIu64 " other%s for one",

@@ -18,6 +18,7 @@ struct snapshot_host {
     const char *pool; /* borrowed from the configuration */
     char upstream[ENDPOINT_TEXT_MAX];
     enum service service;
+    int64_t resumed_at;        /* microseconds of Unix time: a pause of it ended; 0: never */
     bool down;                 /* by fail_after */
     int64_t down_since;        /* microseconds of Unix time; 0: it is not */
     struct failure last_error; /* of a dial, the last one ever */
@@ -29,6 +30,7 @@ struct snapshot_host {
 struct snapshot_listener {
     const char *name; /* borrowed from the configuration */
     enum service service;
+    int64_t resumed_at;    /* microseconds of Unix time: a pause of it ended; 0: never */
     usec_t oldest_session; /* age; 0: there is none */
     usec_t longest_quiet;  /* of the sessions looked at: since when nothing moved */
 };

@@ -340,9 +340,20 @@ static void add_last_error(struct table *table, const json_t *host, double now)
     free(text);
 }
 
+/* Two may differ by their TLS settings alone, which are told by a listener's name. */
+static void add_upstream(struct table *table, const json_t *host)
+{
+    const char *upstream = figure_text(host, "upstream"), *tls = figure_text(host, "tls");
+    char *text;
+    if (asprintf(&text, *tls == '\0' ? "%s" : "%s (TLS: %s)", upstream, tls) < 0)
+        text_no_memory();
+    table_add(table, text);
+    free(text);
+}
+
 static void add_host(struct table *table, const json_t *host, double now)
 {
-    table_add(table, figure_text(host, "upstream"));
+    add_upstream(table, host);
     table_add(table, figure_text(host, "pool"));
     add_host_state(table, host, now);
     add_count(table, host, "metrics.connections.busy");

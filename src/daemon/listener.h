@@ -113,6 +113,9 @@ MUST_CHECK int listener_set_service(struct listener *listener, enum service serv
                                     const char **address);
 enum service listener_get_service(const struct listener *listener);
 
+/* When it was paused last and that ended, in microseconds of Unix time; 0: never. */
+int64_t listener_resumed_at(const struct listener *listener);
+
 /* What its sessions share that are accepted now. */
 struct listener_context *listener_get_context(struct listener *listener);
 

@@ -52,6 +52,7 @@ struct listener {
               where it is configured */
     TAILQ_HEAD(, listen_socket) sockets;
     enum service service;
+    int64_t resumed_at; /* listener_resumed_at */
     bool emptying; /* its backlogs are taken, and then it accepts nobody any more */
 };
 

@@ -355,6 +355,8 @@ int listener_set_service(struct listener *listener, enum service service, const 
     if (listener->service == SERVICE_DRAINING && !listener->all->stopped &&
         accept_again(listener, address) < 0)
         return -1;
+    if (listener->service == SERVICE_PAUSED)
+        listener->resumed_at = unix_time();
     listener->service = service;
     set_paused(listener, service == SERVICE_PAUSED);
     if (service == SERVICE_DRAINING)
@@ -365,4 +367,9 @@ int listener_set_service(struct listener *listener, enum service service, const 
 enum service listener_get_service(const struct listener *listener)
 {
     return listener->service;
+}
+
+int64_t listener_resumed_at(const struct listener *listener)
+{
+    return listener->resumed_at;
 }

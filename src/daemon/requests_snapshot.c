@@ -11,6 +11,7 @@ static void put_host(const struct pool *pool, const struct pool_host *host,
     pool_view(host, &view);
     *row = (struct snapshot_host){.pool = pool_get_name(pool),
                                   .service = view.service,
+                                  .resumed_at = view.resumed_at,
                                   .down = view.down,
                                   .down_since = view.down_since,
                                   .last_error = *view.last_error,
@@ -96,6 +97,7 @@ static void put_listener(const struct listener *listener, const struct listener_
 {
     *row = (struct snapshot_listener){.name = context->config->name,
                                       .service = listener_get_service(listener),
+                                      .resumed_at = listener_resumed_at(listener),
                                       .oldest_session = oldest_session(listener)};
 }
 

@@ -244,6 +244,7 @@ struct allocation *pool_next_waiting(const struct pool_host *host, const struct 
 struct pool_view {
     const struct endpoint *endpoint;
     enum service service;
+    int64_t resumed_at; /* when it was paused last, and that ended */
     bool down;
     int64_t down_since;
     const struct failure *last_error; /* of a dial, the last one ever */

@@ -74,6 +74,7 @@ struct pool_host {
     struct task name_task;   /* posted: to look for addresses that are missing or gone */
     struct held_up held_up;
     struct outage outage;
+    int64_t resumed_at;     /* when a pause of it ended last, in Unix time; 0: never */
     struct repeats repeats; /* of failures that no waiter hears of */
 };
 

@@ -1,8 +1,19 @@
 /* What an operator wants of hosts, and sees of them. */
 #include "pool/pool_internal.h"
 
+static void note_resumption(struct pool_host *host, enum service service)
+{
+    if (host->core.service == SERVICE_PAUSED && service != SERVICE_PAUSED)
+        host->resumed_at = unix_time();
+}
+
 void pool_set_service(struct pool *pool, struct pool_host *host, enum service service)
 {
+    struct core_host *each;
+    TAILQ_FOREACH (each, &pool->core.hosts, hosts) {
+        if (host == NULL || each == &host->core)
+            note_resumption(pool_host_of(each), service);
+    }
     if (host != NULL)
         pool_core_set_service(&host->core, service);
     else
@@ -55,6 +66,7 @@ void pool_view(const struct pool_host *host, struct pool_view *view)
     const struct outage *outage = &host->outage;
     *view = (struct pool_view){.endpoint = &host->core.endpoint,
                                .service = host->core.service,
+                               .resumed_at = host->resumed_at,
                                .down = host->core.down,
                                .down_since = host->core.down ? outage->down_since : 0,
                                .last_error = &outage->last,

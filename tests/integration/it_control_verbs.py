@@ -103,6 +103,29 @@ def listener(t):
     t.equal(sorted(peer.read_line()[-1:] for peer in (first, second)), [b"x", b"x"], "answers")
 
 
+@test("who had to wait at the end of a pause is not said to have waited for max_per_host")
+def no_blame(t):
+    for place, said in (({"pool": "default"}, ": the upstream was paused until 2"),
+                        ({"listener": "main"}, ": listener main was paused until 2")):
+        upstream, go = held(t)
+        kaproxy = start(t, upstream, pool={"max_per_host": 1}, more=admin_section(t))
+        post(t, 200, "pause", **place)
+        peers = [client(t, kaproxy) for _ in range(2)]
+        for peer in peers:
+            peer.send()
+        wait_states(t, "waiting", "waiting")
+        post(t, 200, "resume", **place)
+        upstream.wait_requests(1)
+        wait_until(lambda: max(session["waiting"] for session in snapshot(t)["sessions"]) > 0.2,
+                   "a long wait")
+        go.set()
+        t.equal([peer.response().status for peer in peers], [200] * 2, "statuses")
+        problems = wait_until(lambda: [problem["text"] for problem in snapshot(t)["problems"]
+                                       if problem["code"] == "waits_lately"], "the problem")
+        t.check(said in problems[0] and "max_per_host" not in problems[0], problems[0])
+        kaproxy.stop()
+
+
 @test("reconnect: what is idle is closed at once, what is in use when it comes back")
 def reconnect(t):
     upstream = t.upstream(answer_lines)

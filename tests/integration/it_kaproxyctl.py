@@ -78,6 +78,15 @@ def tables(t):
     t.equal(server.requests[0][2]["Host"], server.place, "Host")
 
 
+@test("hosts that differ in their TLS settings alone are told by the listener with these")
+def tls_settings(t):
+    server = admin(t)
+    one, other = server.status["hosts"]
+    other.update(upstream=one["upstream"], tls="kv")
+    t.equal([row[0] for row in rows(run("-s", server.place, "hosts")[1])[1:]],
+            ["http://192.0.2.1:80", "http://192.0.2.1:80 (TLS: kv)"], "upstreams")
+
+
 @test("--json: what the server said, the part of the verb; --names: a name in each line")
 def machine(t):
     server = admin(t)

@@ -200,7 +200,10 @@ static void test_hosts_of_one_name(void **state)
     admin_world_times(&world->web_listener.exchange, 20, USEC_PER_MSEC);
     admin_world_times(&world->raw_listener.exchange, 20, 3 * USEC_PER_SEC);
     gauge_set(&world->raw.connections[WORLD_BUSY], 4);
-    assert_one("upstream_slow", SEVERITY_WARNING, "of listener raw took 2.4 s", NULL);
+    assert_one("upstream_slow", SEVERITY_WARNING,
+               "https://x:443 (TLS as in listener raw) is slow: ", "of listener raw took 2.4 s",
+               NULL);
+    assert_place(NULL, "default", "https://x:443");
     history_free(history);
     config_unref((struct config *)(uintptr_t)world->view.config);
     world->view.config = config;
@@ -367,6 +370,35 @@ static void test_waits_lately(void **state)
     assert_one("waits_lately", SEVERITY_WARNING, WORLD_WEB, NULL);
     admin_world_pass(world, 70 * USEC_PER_SEC);
     assert_codes(NULL);
+}
+
+/* At its end all want a connection at once. */
+static void test_waits_in_a_pause(void **state)
+{
+    (void)state;
+    counter_add(&world->web.grants[WORLD_DEFERRED], 40);
+    admin_world_times(&world->web.wait, 40, 30 * USEC_PER_SEC);
+    gauge_set(&world->web.connections[WORLD_BUSY], 4);
+    world->hosts[0].resumed_at = WORLD_START;
+    world->input.unix_now = WORLD_START + 5 * USEC_PER_SEC;
+    assert_one("waits_lately", SEVERITY_NOTICE, "40 of 40 clients",
+               "or longer): the upstream was paused until 2027-01-15T08:00:00Z (5.0 s ago)", NULL);
+    assert_null(strstr(problems.list[0].text, "max_per_host"));
+    assert_null(strstr(problems.list[0].text, "too small"));
+    counter_add(&world->web.failures[WORLD_QUEUE], 1);
+    assert_one("waits_lately", SEVERITY_WARNING, "the upstream was paused until",
+               "1 got none in time", NULL);
+    world->hosts[0].resumed_at = WORLD_START - 120 * USEC_PER_SEC;
+    assert_one("waits_lately", SEVERITY_WARNING, "max_per_host=4", NULL);
+    world->hosts[0].resumed_at = 0;
+    world->listeners[1].resumed_at = WORLD_START; /* of another host */
+    assert_one("waits_lately", SEVERITY_WARNING, "max_per_host=4", NULL);
+    world->listeners[0].resumed_at = WORLD_START;
+    assert_one("waits_lately", SEVERITY_WARNING,
+               "listener web was paused until 2027-01-15T08:00:00Z", NULL);
+    world->listeners[0].service = SERVICE_PAUSED;
+    assert_codes("waits_lately", "paused", NULL);
+    assert_words(&problems.list[0], "listener web is paused");
 }
 
 /* Staged: DNS gone. */
@@ -640,6 +672,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_pool_too_small, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_other_limits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_waits_lately, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_waits_in_a_pause, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_dns_gone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_certificate_expired, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_clients_stuck, set_up, tear_down),
