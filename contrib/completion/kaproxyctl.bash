@@ -54,7 +54,7 @@ _kaproxyctl() {
             ((i++))
             ;;
         --socket=* | --config=*) where+=("${words[i]}") ;;
-        -n | -i | --max-time | --pool | --host | --listener | --timeout | --count | --interval)
+        -n | -i | --max-time | --pool | --host | --listener | --timeout | --count | --interval | --sort)
             ((i++))
             ;;
         -*) ;;
@@ -74,6 +74,7 @@ _kaproxyctl() {
     --pool) _kaproxyctl_take "$word" pools --names ;;
     --host) _kaproxyctl_take "$word" hosts --names ;;
     --listener) _kaproxyctl_take "$word" listeners --names ;;
+    --sort) _kaproxyctl_take "$word" complete "sort:$verb" ;;
     -s | --socket | -c | --config)
         compopt -o filenames
         mapfile -t COMPREPLY < <(compgen -f -- "${word#unix:}")

@@ -13,30 +13,35 @@
 #define WHAT (OPTION_POOL | OPTION_HOST | OPTION_LISTENER | OPTION_JSON)
 #define WAIT (OPTION_WAIT | OPTION_NO_WAIT | OPTION_TIMEOUT)
 
-/* For the shells, which ask for words with it: "verbs", or the options of a verb. */
+/* For the shells, which ask for words with it: "verbs", or the options of a verb, or with "sort:"
+ * before that its columns. */
 #define COMPLETE "complete"
+#define COLUMNS  "sort:"
 
 static const struct verb verbs[] = {
-    {"status", "what is wrong, and a summary", NULL, OPTION_JSON | OPTION_CHECK, show_status},
-    {"pools", "pools, with their limits", NULL, OPTION_JSON | OPTION_NAMES, show_pools},
-    {"hosts", "upstreams, with their connections", NULL, OPTION_JSON | OPTION_NAMES, show_hosts},
-    {"listeners", "listeners, with their clients", NULL, OPTION_JSON | OPTION_NAMES,
-     show_listeners},
-    {"sessions", "clients, the oldest first", NULL, OPTION_JSON, show_sessions},
+    {"status", "what is wrong, and a summary", NULL, OPTION_JSON | OPTION_CHECK, show_status, NULL},
+    {"pools", "pools, with their limits", NULL, OPTION_JSON | OPTION_NAMES, show_pools, NULL},
+    {"hosts", "upstreams, with their connections", NULL, OPTION_JSON | OPTION_NAMES | OPTION_SORT,
+     show_hosts, view_host_columns},
+    {"listeners", "listeners, with their clients", NULL, OPTION_JSON | OPTION_NAMES, show_listeners,
+     NULL},
+    {"sessions", "clients, the oldest first", NULL, OPTION_JSON | OPTION_SORT, show_sessions,
+     view_session_columns},
     {"top", "all of this, refreshed each second", NULL,
-     OPTION_BATCH | OPTION_COUNT | OPTION_INTERVAL, top_run},
-    {"metrics", "all numbers, as Prometheus reads them", NULL, 0, show_metrics},
+     OPTION_BATCH | OPTION_COUNT | OPTION_INTERVAL, top_run, NULL},
+    {"metrics", "all numbers, as Prometheus reads them", NULL, 0, show_metrics, NULL},
     {"pause", "let clients wait, and use no connections; wait until none is in use", NULL,
-     WHAT | WAIT, command_pause},
-    {"resume", "end pause and drain", NULL, WHAT, command_run},
-    {"reconnect", "replace all connections, as they become idle", NULL, WHAT, command_run},
+     WHAT | WAIT, command_pause, NULL},
+    {"resume", "end pause and drain", NULL, WHAT, command_run, NULL},
+    {"reconnect", "replace all connections, as they become idle", NULL, WHAT, command_run, NULL},
     {"drain", "no more clients; wait until the present ones have left", NULL, WHAT | WAIT,
-     command_drain},
+     command_drain, NULL},
     {"reload", "read the configuration again; wait for the outcome", NULL, OPTION_JSON,
-     command_reload},
-    {"log-level", "error, warning, notice, info or debug", "LEVEL", OPTION_JSON, command_log_level},
-    {"help", "this text, or the options of a verb", NULL, 0, NULL},
-    {COMPLETE, NULL, "WHAT", 0, NULL},
+     command_reload, NULL},
+    {"log-level", "error, warning, notice, info or debug", "LEVEL", OPTION_JSON, command_log_level,
+     NULL},
+    {"help", "this text, or the options of a verb", NULL, 0, NULL, NULL},
+    {COMPLETE, NULL, "WHAT", 0, NULL, NULL},
     {.name = NULL}};
 
 static int run(const struct options *options)
@@ -52,13 +57,23 @@ static int run(const struct options *options)
     return result;
 }
 
+static void list_words(const char *what)
+{
+    bool columns = strncmp(what, COLUMNS, strlen(COLUMNS)) == 0;
+    const struct verb *verb = options_find(verbs, columns ? what + strlen(COLUMNS) : what);
+    if (!columns)
+        options_list(verbs, verb);
+    else if (verb != NULL)
+        options_list_columns(verb);
+}
+
 /* What needs no kaproxy. */
 static int tell(const struct options *options)
 {
     const struct verb *verb =
         options->argument == NULL ? NULL : options_find(verbs, options->argument);
     if (strcmp(options->verb->name, COMPLETE) == 0)
-        options_list(verbs, verb);
+        list_words(options->argument);
     else if (options->argument == NULL)
         options_help(verbs);
     else if (verb == NULL)

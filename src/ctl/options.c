@@ -10,16 +10,25 @@
 #include "config-build.h"
 #include "ctl/exits.h"
 
-static const struct option long_options[] = {
-    {"socket", required_argument, NULL, 's'},   {"config", required_argument, NULL, 'c'},
-    {"max-time", required_argument, NULL, 'm'}, {"json", no_argument, NULL, 'j'},
-    {"check", no_argument, NULL, 'C'},          {"names", no_argument, NULL, 'N'},
-    {"pool", required_argument, NULL, 'P'},     {"host", required_argument, NULL, 'H'},
-    {"listener", required_argument, NULL, 'L'}, {"wait", no_argument, NULL, 'w'},
-    {"no-wait", no_argument, NULL, 'W'},        {"timeout", required_argument, NULL, 't'},
-    {"batch", no_argument, NULL, 'b'},          {"count", required_argument, NULL, 'n'},
-    {"interval", required_argument, NULL, 'i'}, {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},        {NULL, 0, NULL, 0}};
+static const struct option long_options[] = {{"socket", required_argument, NULL, 's'},
+                                             {"config", required_argument, NULL, 'c'},
+                                             {"max-time", required_argument, NULL, 'm'},
+                                             {"json", no_argument, NULL, 'j'},
+                                             {"check", no_argument, NULL, 'C'},
+                                             {"names", no_argument, NULL, 'N'},
+                                             {"pool", required_argument, NULL, 'P'},
+                                             {"host", required_argument, NULL, 'H'},
+                                             {"listener", required_argument, NULL, 'L'},
+                                             {"wait", no_argument, NULL, 'w'},
+                                             {"no-wait", no_argument, NULL, 'W'},
+                                             {"timeout", required_argument, NULL, 't'},
+                                             {"batch", no_argument, NULL, 'b'},
+                                             {"count", required_argument, NULL, 'n'},
+                                             {"interval", required_argument, NULL, 'i'},
+                                             {"sort", required_argument, NULL, 'S'},
+                                             {"help", no_argument, NULL, 'h'},
+                                             {"version", no_argument, NULL, 'V'},
+                                             {NULL, 0, NULL, 0}};
 
 static const struct {
     unsigned bit;
@@ -28,7 +37,8 @@ static const struct {
     {OPTION_JSON, "--json"},   {OPTION_CHECK, "--check"},     {OPTION_NAMES, "--names"},
     {OPTION_POOL, "--pool"},   {OPTION_HOST, "--host"},       {OPTION_LISTENER, "--listener"},
     {OPTION_WAIT, "--wait"},   {OPTION_NO_WAIT, "--no-wait"}, {OPTION_TIMEOUT, "--timeout"},
-    {OPTION_BATCH, "--batch"}, {OPTION_COUNT, "--count"},     {OPTION_INTERVAL, "--interval"}};
+    {OPTION_BATCH, "--batch"}, {OPTION_COUNT, "--count"},     {OPTION_INTERVAL, "--interval"},
+    {OPTION_SORT, "--sort"}};
 
 static const char help_options[] =
     "\n"
@@ -40,6 +50,7 @@ static const char help_options[] =
     "  -j, --json             what kaproxy says, for programs\n"
     "      --check            status: exit 1 if something critical is wrong, 2 for a warning\n"
     "      --names            pools, hosts, listeners: just the names\n"
+    "      --sort COLUMN      hosts, sessions: by a column of the table, numbers from the largest\n"
     "      --pool, --host, --listener NAME\n"
     "                         pause, resume, reconnect, drain: what is meant\n"
     "      --wait, --no-wait  pause, drain: until nothing is in use (default: --wait)\n"
@@ -112,6 +123,13 @@ void options_list(const struct verb *verbs, const struct verb *verb)
             puts(bits[i].name);
     }
     puts("--socket\n--config\n--max-time\n--help\n--version");
+}
+
+void options_list_columns(const struct verb *verb)
+{
+    for (const struct view_order *column = verb->columns; column != NULL && column->name != NULL;
+         column++)
+        puts(column->name);
 }
 
 static usec_t parse_seconds(const char *option, const char *text)
@@ -194,6 +212,9 @@ static void take(struct options *options, const struct verb *verbs, int option)
         options->interval = parse_seconds("interval", optarg);
         options->given |= OPTION_INTERVAL;
         break;
+    case 'S':
+        options->column = parse_name(options, OPTION_SORT, optarg);
+        break;
     case 'h':
         options_help(verbs);
         exit(EXIT_DONE);
@@ -212,6 +233,18 @@ static const struct verb *find_verb(const struct verb *verbs, const char *name)
     if (verb == NULL)
         exit(options_refuse("there is no verb \"%s\"", name));
     return verb;
+}
+
+/* NULL where it was not asked for. */
+static const struct view_order *find_sort(const struct options *options)
+{
+    if (options->column == NULL)
+        return NULL;
+    const struct view_order *column = view_find_column(options->verb->columns, options->column);
+    if (column == NULL)
+        exit(options_refuse("--sort: %s has no column \"%s\"", options->verb->name,
+                            options->column));
+    return column;
 }
 
 static void check(const struct options *options)
@@ -242,4 +275,5 @@ void options_parse(struct options *options, const struct verb *verbs, int argc, 
     if (optind < argc)
         exit(options_refuse("unexpected argument: %s", argv[optind]));
     check(options);
+    options->sort = find_sort(options);
 }

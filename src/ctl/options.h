@@ -6,6 +6,7 @@
 
 #include "base/util.h"
 #include "ctl/place.h"
+#include "ctl/views.h"
 
 /* Options, as bits: which of them were given, and which a verb takes. */
 enum {
@@ -21,7 +22,8 @@ enum {
     OPTION_BATCH = 1 << 9,
     OPTION_COUNT = 1 << 10,
     OPTION_INTERVAL = 1 << 11,
-    OPTION_MAX_TIME = 1 << 12 /* any verb takes it */
+    OPTION_MAX_TIME = 1 << 12, /* any verb takes it */
+    OPTION_SORT = 1 << 13
 };
 
 struct verb;
@@ -35,7 +37,9 @@ struct options {
     usec_t max_time;
     usec_t timeout; /* of waiting; 0: none */
     usec_t interval;
-    unsigned long count; /* 0: no end */
+    unsigned long count;           /* 0: no end */
+    const char *column;            /* as given; NULL: not */
+    const struct view_order *sort; /* that column of the verb's; NULL: none */
 };
 
 struct client;
@@ -45,6 +49,7 @@ struct verb {
     const char *argument; /* its name; NULL: it takes none */
     unsigned takes;       /* OPTION_... */
     int (*run)(const struct client *client, const struct options *options); /* an exit status */
+    const struct view_order *columns;                                       /* of OPTION_SORT */
 };
 
 /* Ends the program for --help and --version, and with EXIT_USAGE when it makes no sense. The verb
@@ -58,6 +63,9 @@ const struct verb *options_find(const struct verb *verbs, const char *name);
 
 /* The options of a verb, a line each; NULL: the verbs. */
 void options_list(const struct verb *verbs, const struct verb *verb);
+
+/* The columns of a verb, a line each. */
+void options_list_columns(const struct verb *verb);
 
 /* The reason, and where to find help; EXIT_USAGE. */
 int options_refuse(const char *format, ...) PRINTF(1, 2);

@@ -54,7 +54,9 @@ static void print_names(const json_t *list, const char *member)
 
 /* A list of /status; `member` is the name of each in it. */
 static int show_list(const struct client *client, const struct options *options, const char *list,
-                     const char *member, void (*view)(FILE *, const json_t *, const struct look *))
+                     const char *member,
+                     void (*view)(FILE *, const json_t *, const struct look *,
+                                  const struct view_order *))
 {
     json_t *status;
     struct look look = terminal_look();
@@ -66,29 +68,38 @@ static int show_list(const struct client *client, const struct options *options,
     else if ((options->given & OPTION_JSON) != 0)
         result = ask_print(json_object_get(status, list));
     else
-        view(stdout, status, &look);
+        view(stdout, status, &look, options->sort);
     json_decref(status);
     return result;
 }
 
+static void pools(FILE *out, const json_t *status, const struct look *look,
+                  const struct view_order *order)
+{
+    (void)order;
+    view_pools(out, status, look);
+}
+
 int show_pools(const struct client *client, const struct options *options)
 {
-    return show_list(client, options, "pools", "name", view_pools);
+    return show_list(client, options, "pools", "name", pools);
+}
+
+static void listeners(FILE *out, const json_t *status, const struct look *look,
+                      const struct view_order *order)
+{
+    (void)order;
+    view_listeners(out, status, look);
 }
 
 int show_listeners(const struct client *client, const struct options *options)
 {
-    return show_list(client, options, "listeners", "name", view_listeners);
-}
-
-static void hosts(FILE *out, const json_t *status, const struct look *look)
-{
-    view_hosts(out, status, look, NULL);
+    return show_list(client, options, "listeners", "name", listeners);
 }
 
 int show_hosts(const struct client *client, const struct options *options)
 {
-    return show_list(client, options, "hosts", "upstream", hosts);
+    return show_list(client, options, "hosts", "upstream", view_hosts);
 }
 
 int show_sessions(const struct client *client, const struct options *options)
@@ -106,7 +117,7 @@ int show_sessions(const struct client *client, const struct options *options)
         result = ask_print(part);
         json_decref(part);
     } else {
-        view_sessions(stdout, status, &look, NULL);
+        view_sessions(stdout, status, &look, options->sort);
     }
     json_decref(status);
     return result;

@@ -1,7 +1,9 @@
 #include "ctl/views.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "ctl/figures.h"
 #include "ctl/text.h"
@@ -11,24 +13,88 @@
 #define CLIENTS 21 /* 255.255.255.255:65535 */
 #define NAMES   44
 
-const struct view_order view_host_orders[VIEW_HOST_ORDERS] = {{"name", NULL},
-                                                              {"waiting", "metrics.waiting"},
-                                                              {"in use", "metrics.connections"},
-                                                              {"grants", "rates.grants"},
-                                                              {"failures", "rates.failures"}};
-const struct view_order view_session_orders[VIEW_SESSION_ORDERS] = {
-    {"age", NULL}, {"quiet", "quiet"}, {"waiting", "waiting"}, {"bytes", "bytes_down"}};
+const struct view_order view_host_orders[VIEW_HOST_ORDERS] = {
+    {"name", NULL, false},
+    {"waiting", "metrics.waiting", false},
+    {"in use", "metrics.connections", false},
+    {"grants", "rates.grants", false},
+    {"failures", "rates.failures", false}};
+const struct view_order view_session_orders[VIEW_SESSION_ORDERS] = {{"age", NULL, false},
+                                                                    {"quiet", "quiet", false},
+                                                                    {"waiting", "waiting", false},
+                                                                    {"bytes", "bytes_down", false}};
+
+/* As the titles of the tables. */
+const struct view_order view_host_columns[] = {
+    {"upstream", "upstream", true},
+    {"pool", "pool", true},
+    {"state", "state", true},
+    {"in-use", "metrics.connections.busy", false},
+    {"held", "metrics.connections.held", false},
+    {"connecting", "metrics.connections.connecting", false},
+    {"idle", "metrics.connections.idle", false},
+    {"max", "limits.max_per_host", false},
+    {"waiting", "metrics.waiting", false},
+    {"longest", "oldest_wait", false},
+    {"grants/s", "rates.grants", false},
+    {"reused", "reuse", false},
+    {"99-wait", "wait.p99", false},
+    {"failures/s", "rates.failures", false},
+    {"last-error", "last_error.at", false},
+    {NULL, NULL, false}};
+const struct view_order view_session_columns[] = {{"age", "age", false},
+                                                  {"state", "state", true},
+                                                  {"listener", "listener", true},
+                                                  {"client", "client", true},
+                                                  {"quiet", "quiet", false},
+                                                  {"waiting", "waiting", false},
+                                                  {"from-client", "bytes_up", false},
+                                                  {"to-client", "bytes_down", false},
+                                                  {"conn", "conn", false},
+                                                  {NULL, NULL, false}};
+
+static const char *skip_marks(const char *text)
+{
+    while (*text != '\0' && !isalnum((unsigned char)*text))
+        text++;
+    return text;
+}
+
+static bool is_same_name(const char *a, const char *b)
+{
+    for (;; a++, b++) {
+        a = skip_marks(a);
+        b = skip_marks(b);
+        if (tolower((unsigned char)*a) != tolower((unsigned char)*b))
+            return false;
+        if (*a == '\0')
+            return true;
+    }
+}
+
+const struct view_order *view_find_column(const struct view_order *columns, const char *name)
+{
+    for (; columns->name != NULL; columns++) {
+        if (is_same_name(columns->name, name))
+            return columns;
+    }
+    return NULL;
+}
 
 /* One of a list, and by what it is sorted. */
 struct place_in_order {
     const json_t *row;
     double key;
+    const char *text; /* before the key; NULL: there is none */
     size_t index;
 };
 
 static int compare(const void *a, const void *b)
 {
     const struct place_in_order *one = a, *other = b;
+    int texts = one->text == NULL ? 0 : strcmp(one->text, other->text);
+    if (texts != 0)
+        return texts;
     if (one->key != other->key)
         return one->key > other->key ? -1 : 1;
     return one->index < other->index ? -1 : one->index > other->index;
@@ -53,7 +119,10 @@ static struct place_in_order *sorted(const json_t *list, const struct view_order
         text_no_memory();
     for (size_t i = 0; i < count; i++) {
         rows[i].row = json_array_get(list, i);
-        rows[i].key = key_of(rows[i].row, order == NULL ? NULL : order->path);
+        if (order != NULL && order->is_text)
+            rows[i].text = figure_text(rows[i].row, order->path);
+        else
+            rows[i].key = key_of(rows[i].row, order == NULL ? NULL : order->path);
         rows[i].index = i;
     }
     qsort(rows, count, sizeof(*rows), compare);

@@ -5,6 +5,7 @@ harmed by nothing that comes back."""
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -85,6 +86,38 @@ def tls_settings(t):
     other.update(upstream=one["upstream"], tls="kv")
     t.equal([row[0] for row in rows(run("-s", server.place, "hosts")[1])[1:]],
             ["http://192.0.2.1:80", "http://192.0.2.1:80 (TLS: kv)"], "upstreams")
+
+
+@test("--sort: rows by any column of the table, numbers from the largest, texts by the alphabet")
+def sorting(t):
+    server = admin(t)
+    one, other = server.status["hosts"]
+    server.status["hosts"].append({**one, "upstream": "http://192.0.2.0:80", "oldest_wait": 1.0})
+    first, second, third = "http://192.0.2.1:80", other["upstream"], "http://192.0.2.0:80"
+    for column, expected in (("UPSTREAM", [third, first, second]),
+                             ("pool", [second, first, third]), ("WAITING", [second, first, third]),
+                             ("In Use", [first, third, second]), ("longest", [second, third, first]),
+                             ("failures/s", [first, third, second])):
+        table = rows(run("-s", server.place, "hosts", "--sort", column)[1])
+        t.equal([row[0] for row in table[1:]], expected, f"hosts by {column}")
+    for column, expected in (("age", ["40001", "40002"]), ("waiting", ["40002", "40001"]),
+                             ("state", ["40001", "40002"]), ("CLIENT", ["40001", "40002"]),
+                             ("quiet", ["40002", "40001"]), ("to-client", ["40001", "40002"])):
+        table = rows(run("-s", server.place, "sessions", f"--sort={column}")[1])
+        t.equal([row[3][-5:] for row in table[1:3]], expected, f"sessions by {column}")
+
+
+@test("--sort takes each column that is shown, and its completion has these")
+def sortable(t):
+    server = admin(t)
+    for verb in "hosts", "sessions":
+        titles = [re.sub("[^a-z0-9]", "", title.lower())
+                  for title in re.split("  +", run("-s", server.place, verb)[1].splitlines()[0])]
+        words = run("complete", f"sort:{verb}")[1].splitlines()
+        t.equal([re.sub("[^a-z0-9]", "", word) for word in words],
+                [title for title in titles if title], verb)
+        for word in words:
+            t.equal(run("-s", server.place, verb, "--sort", word)[0], DONE, word)
 
 
 @test("--json: what the server said, the part of the verb; --names: a name in each line")
@@ -480,6 +513,8 @@ def command_line(t):
     t.check(run("--version")[1].startswith("kaproxyctl "), "--version")
     for arguments in ([], ["nothing"], ["status", "more"], ["log-level"], ["log-level", "loud"],
                       ["status", "--pool", "x"], ["reconnect", "--wait"], ["drain", "--timeout", "x"],
+                      ["hosts", "--sort", "nothing"], ["pools", "--sort", "name"],
+                      ["sessions", "--sort", "pool"], ["hosts", "--sort", ""],
                       ["top", "-n", "0"], ["top", "-n", "-1"], ["drain", "--timeout", "nan"],
                       ["pause", "--pool", ""], ["pause", "--listener", "a", "--pool", "b"],
                       ["--nonsense"], ["pause", "--pool"], ["-s", "nowhere", "status"]):
@@ -568,6 +603,8 @@ def completion(t):
             ("kaproxyctl pause --pool ", ["default", "cache"]),
             ("kaproxyctl pause --pool=d", ["default"]),
             ("kaproxyctl drain --listener w", ["web"]),
+            ("kaproxyctl hosts --sort wa", ["waiting"]),
+            ("kaproxyctl sessions --sort=f", ["from-client"]),
             # With bash's own COMP_WORDBREAKS just what is behind the last colon is replaced.
             ("kaproxyctl pause --host redis://192.0.2.2:", ["6379"]),
             ("kaproxyctl status st", [])):
