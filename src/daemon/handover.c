@@ -343,6 +343,8 @@ void handover_stop(struct handover *handover)
         handover->state = HANDOVER_NONE;
         expect_none(handover);
     }
+    if (handover->state == HANDOVER_YIELDED && handover->control >= 0)
+        on_word(handover->control, EV_READ, handover); /* it may serve, and have clients */
     if (handover->state == HANDOVER_STARTED || handover->state == HANDOVER_YIELDED)
         fail(handover, "this process is to stop");
     if (handover->state == HANDOVER_SERVED) /* the last chance to tell it */

@@ -351,7 +351,7 @@ static void test_stop_when_supervisor_may_not_know(void **state)
 {
     struct world world;
     for (int knows = 0; knows < 2; knows++) {
-        world_init(&world, *state, "+prepared yielded +serving");
+        world_init(&world, *state, "+prepared yielded +serving hang");
         world.knows_main = false;
         handover_start(world.handover);
         run_until(&world, "yield ");
@@ -362,6 +362,7 @@ static void test_stop_when_supervisor_may_not_know(void **state)
         handover_stop(world.handover);
         assert_string_equal(world.done, "yield main_pid main_pid leave ");
         assert_int_equal(event_base_get_num_events(world.base, EVENT_BASE_COUNT_ADDED), 0);
+        assert_int_equal(kill(world.main_pid, SIGKILL), 0);
         assert_int_equal(waitpid(world.main_pid, NULL, 0), world.main_pid);
         world_clear(&world, MAY_NOT_KNOW HEAD
                     " error: SIGUSR2 is refused: another process serves already\n(" HEAD
@@ -591,6 +592,23 @@ static void test_refused(void **state)
                 "stop\n" REFUSED("kaproxy is stopping"));
 }
 
+/* It has said so, and that was not read yet: it is not killed with the clients that it has. */
+static void test_stop_when_it_serves_already(void **state)
+{
+    struct world world;
+    char byte;
+    world_init(&world, *state, "+prepared yielded +serving");
+    handover_start(world.handover);
+    run_until(&world, "yield ");
+    shutdown(world.places, SHUT_WR);
+    fcntl(world.places, F_SETFL, 0);
+    assert_int_equal(recv(world.places, &byte, 1, 0), 0); /* it has ended, too */
+    handover_stop(world.handover);
+    assert_string_equal(world.done, "yield main_pid leave ");
+    waitpid(world.main_pid, NULL, 0); /* unless its parent has done that */
+    world_clear(&world, HEAD " notice: process [0-9]+ serves\n");
+}
+
 static void test_stop_before_it_is_prepared(void **state)
 {
     struct world world;
@@ -661,6 +679,7 @@ int main(int argc, char **argv)
         LOG_TEST(test_shortages),
         LOG_TEST(test_refused),
         LOG_TEST(test_stop_before_it_is_prepared),
+        LOG_TEST(test_stop_when_it_serves_already),
         LOG_TEST(test_first_process),
         LOG_TEST(test_held),
     };
