@@ -53,7 +53,7 @@ struct listener {
     TAILQ_HEAD(, listen_socket) sockets;
     enum service service;
     int64_t resumed_at; /* listener_resumed_at */
-    bool emptying; /* its backlogs are taken, and then it accepts nobody any more */
+    bool emptying;      /* its backlogs are taken, and then it accepts nobody any more */
 };
 
 enum accept_result { ACCEPTED, ACCEPT_NEXT, ACCEPT_NONE, ACCEPT_SHORTAGE };
