@@ -81,8 +81,11 @@ static void note_descriptor(struct log_sink *sink)
 void log_sink_close(struct log_sink *sink)
 {
     log_target_close(&sink->target);
+    /* A reload that hangs, and was not waited for, may yet compare it. */
+    pthread_mutex_lock(&sink->putting);
     free(sink->target_name);
     sink->target_name = NULL;
+    pthread_mutex_unlock(&sink->putting);
 }
 
 /* Nobody wants the lines before the mark any more; with those lost before they are reported. */
