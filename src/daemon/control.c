@@ -45,9 +45,9 @@ struct control {
 
 static void stop(struct control *control, const char *signal_name)
 {
+    reload_stop(control->reload, "kaproxy is stopping");
     succession_stop(control->succession); /* the service may be another process by then */
     supervision_stopping(&control->supervision);
-    reload_stop(control->reload);
     worker_stop(control->worker, signal_name);
 }
 
@@ -385,6 +385,18 @@ void control_hand_over(struct control *control, const struct program *program,
     control->inherited = inherited;
 }
 
+static void hold_reloads(void *arg, bool held)
+{
+    const struct control *control = arg;
+    reload_hold(control->reload, held);
+}
+
+static void end_reloads(void *arg)
+{
+    const struct control *control = arg;
+    reload_stop(control->reload, "another process serves");
+}
+
 /* 0, or -1; then it was logged. */
 static int start_succession(struct control *control)
 {
@@ -394,7 +406,10 @@ static int start_succession(struct control *control)
                                                .generation = &control->generation,
                                                .worker = control->worker,
                                                .admin = control->admin,
-                                               .supervision = &control->supervision};
+                                               .supervision = &control->supervision,
+                                               .arg = control,
+                                               .hold = hold_reloads,
+                                               .left = end_reloads};
     control->succession = succession_new(&options);
     return control->succession == NULL ? -1 : 0;
 }

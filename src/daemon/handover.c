@@ -80,6 +80,14 @@ static void resume(struct handover *handover)
     handover->has_yielded = false;
 }
 
+static void come_to_nothing(struct handover *handover)
+{
+    handover->state = HANDOVER_NONE;
+    expect_none(handover);
+    resume(handover);
+    handover->ops.over(handover->ops.arg);
+}
+
 /* Once it is gone we go on, and not before: there may be one who serves alone. */
 static void on_ended(void *arg, const char *why)
 {
@@ -92,9 +100,7 @@ static void on_ended(void *arg, const char *why)
                   handover->why[0] == '\0' ? why : handover->why);
     successor_free(handover->successor); /* with the text */
     handover->successor = NULL;
-    handover->state = HANDOVER_NONE;
-    expect_none(handover);
-    resume(handover);
+    come_to_nothing(handover);
 }
 
 static PRINTF(2, 3) void fail(struct handover *handover, const char *format, ...)
@@ -238,11 +244,10 @@ static int start_successor(struct handover *handover)
 
 static void begin(struct handover *handover)
 {
-    handover->state = HANDOVER_NONE;
     handover->why[0] = '\0';
     if (start_successor(handover) < 0) {
         close_channels(handover);
-        expect_none(handover);
+        come_to_nothing(handover);
         return;
     }
     handover->pid = successor_pid(handover->successor);
@@ -339,10 +344,8 @@ void handover_stop(struct handover *handover)
     handover->stopping = true;
     if (handover->state == HANDOVER_WANTED)
         handover->state = HANDOVER_NONE;
-    if (handover->state == HANDOVER_COPIES) {
-        handover->state = HANDOVER_NONE;
-        expect_none(handover);
-    }
+    if (handover->state == HANDOVER_COPIES)
+        come_to_nothing(handover);
     if (handover->state == HANDOVER_YIELDED && handover->control >= 0)
         on_word(handover->control, EV_READ, handover); /* it may serve, and have clients */
     if (handover->state == HANDOVER_STARTED || handover->state == HANDOVER_YIELDED)

@@ -37,6 +37,8 @@ struct handover_ops {
     void (*yield)(void *arg, int places);
     /* It failed after that: the worker is to accept again, and has all places. */
     void (*resume)(void *arg);
+    /* What began with expect_copies came to nothing. */
+    void (*over)(void *arg);
     /* Tells whoever supervises us which process is the main one. False: it may not know; then we
      * are the main one still, and it is asked for again, until it succeeds or we are to stop. */
     bool (*main_pid)(void *arg, pid_t pid);

@@ -14,8 +14,6 @@
 /* A file full of mistakes does not fill the log. */
 #define LINES_MAX 50
 
-#define STOPPING "kaproxy is stopping"
-
 enum state {
     IDLE,
     LOADING,    /* in the thread, or it could not be started, which `unstarted` tells */
@@ -26,7 +24,8 @@ TAILQ_HEAD(requests, admin_reload);
 
 struct reload {
     enum state state;
-    bool stopping;
+    bool held;
+    const char *stopping; /* why; NULL: it is not */
     struct mailbox *mailbox;
     struct reload_ops ops;
     struct config *start;        /* what the process began with */
@@ -61,7 +60,7 @@ static void answer_late(struct reload *reload)
     struct requests late = TAILQ_HEAD_INITIALIZER(late);
     TAILQ_CONCAT(&late, &reload->waiting, link);
     reload->again = false;
-    answer(&late, false, STOPPING);
+    answer(&late, false, reload->stopping);
 }
 
 static void on_late(struct message *message)
@@ -78,9 +77,9 @@ static void finish(struct reload *reload, bool ok, const char *text)
     reload_job_free(reload->job);
     reload->job = NULL;
     reload->state = IDLE;
-    if (reload->stopping)
+    if (reload->stopping != NULL)
         answer_late(reload);
-    else if (reload->again)
+    else if (reload->again && !reload->held)
         begin(reload);
 }
 
@@ -114,8 +113,8 @@ static void fail(struct reload *reload, const char *mistakes)
 /* An order to stop came first: that is nobody's mistake. */
 static void give_up(struct reload *reload)
 {
-    log_notice("reload: " STOPPING "; nothing was reloaded");
-    finish(reload, false, STOPPING);
+    log_notice("reload: %s; nothing was reloaded", reload->stopping);
+    finish(reload, false, reload->stopping);
 }
 
 static void undo(struct reload *reload)
@@ -139,7 +138,7 @@ static void on_installed(struct reload_install *install)
     }
     snprintf(text, sizeof(text), "cannot install the configuration: %s", install->error);
     undo(reload);
-    if (reload->stopping)
+    if (reload->stopping != NULL)
         give_up(reload);
     else
         fail(reload, text);
@@ -151,7 +150,7 @@ static void on_loaded(struct reload_job *job, void *arg)
     log_lines(LOG_LEVEL_WARNING, reload_job_warnings(job));
     if (!reload_job_succeeded(job)) {
         fail(reload, reload_job_mistakes(job));
-    } else if (reload->stopping) {
+    } else if (reload->stopping != NULL) {
         undo(reload);
         give_up(reload);
     } else {
@@ -195,14 +194,17 @@ static void begin(struct reload *reload)
 
 static void ask(struct reload *reload, const char *by)
 {
-    if (reload->stopping) {
+    if (reload->stopping != NULL) {
+        log_notice("%s: %s; nothing is reloaded", by, reload->stopping);
         mailbox_post(reload->mailbox, &reload->late);
         return;
     }
     if (!reload->again)
         snprintf(reload->by, sizeof(reload->by), "%s", by);
+    if (!reload->again && reload->held)
+        log_notice("%s: the reload begins when it is known what becomes of the hand-over", by);
     reload->again = true;
-    if (reload->state == IDLE)
+    if (reload->state == IDLE && !reload->held)
         begin(reload);
 }
 
@@ -235,16 +237,27 @@ struct reload *reload_new(struct mailbox *mailbox, const struct reload_ops *ops,
     return reload;
 }
 
-void reload_stop(struct reload *reload)
+void reload_hold(struct reload *reload, bool held)
 {
-    reload->stopping = true;
+    reload->held = held;
+    if (!held && reload->again && reload->state == IDLE && reload->stopping == NULL)
+        begin(reload);
+}
+
+void reload_stop(struct reload *reload, const char *why)
+{
+    if (reload->stopping == NULL) {
+        reload->stopping = why;
+        if (reload->again)
+            log_notice("%s: %s; nothing is reloaded", reload->by, why);
+    }
     mailbox_post(reload->mailbox, &reload->late);
 }
 
 bool reload_end(struct reload *reload)
 {
     bool ended = true;
-    reload_stop(reload);
+    reload_stop(reload, "kaproxy is stopping");
     if (reload->state == LOADING && reload->job != NULL && reload_job_wait(reload->job) < 0) {
         log_warning("reload: the configuration is still being read; that is not waited for");
         ended = false;

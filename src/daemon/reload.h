@@ -57,13 +57,17 @@ void reload_ask(struct reload *reload, const char *by);
 /* The same, with an answer. It is borrowed until done is called, which is later, and always. */
 void reload_request(struct reload *reload, struct admin_reload *request);
 
-/* From now on nothing is reloaded: what was loaded, or is just being, is undone; whoever asks is
- * answered that kaproxy is stopping. */
-void reload_stop(struct reload *reload);
+/* While it is held (a hand-over is under way) none begins: whoever asks waits. */
+void reload_hold(struct reload *reload, bool held);
 
-/* Stops, and waits until the thread has ended, or for some seconds: a file may be on a disk that is
- * not there any more. Runs the mailbox, so that all who asked have their answers. False: the thread
- * goes on, and what ops.arg is, and the configuration in effect, are its own for ever. */
+/* From now on nothing is reloaded: what was loaded, or is just being, is undone; whoever asks is
+ * answered why, in a text that is kept. Of several the first one holds. */
+void reload_stop(struct reload *reload, const char *why);
+
+/* Stops, if it was not, and waits until the thread has ended, or for some seconds: a file may be on
+ * a disk that is not there any more. Runs the mailbox, so that all who asked have their answers.
+ * False: the thread goes on, and what ops.arg is, and the configuration in effect, are its own for
+ * ever. */
 bool reload_end(struct reload *reload);
 
 /* Ended, or never asked for anything. NULL is harmless. */

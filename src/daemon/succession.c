@@ -29,6 +29,7 @@ struct succession {
 static void expect_copies(void *arg)
 {
     struct succession *succession = arg;
+    succession->options.hold(succession->options.arg, true);
     worker_expect_copies(succession->options.worker, &succession->copies_expected);
 }
 
@@ -97,6 +98,12 @@ static void resume(void *arg)
     worker_resume(succession->options.worker);
 }
 
+static void over(void *arg)
+{
+    struct succession *succession = arg;
+    succession->options.hold(succession->options.arg, false);
+}
+
 static bool tell_main_pid(void *arg, pid_t pid)
 {
     struct succession *succession = arg;
@@ -119,6 +126,7 @@ static void leave(void *arg)
     succession->is_main = false;
     give_admin_files(succession, true);
     worker_leave(succession->options.worker);
+    succession->options.left(succession->options.arg);
 }
 
 /* The new one. */
@@ -159,6 +167,7 @@ struct succession *succession_new(const struct succession_options *options)
                                      .sockets = collect_sockets,
                                      .yield = yield,
                                      .resume = resume,
+                                     .over = over,
                                      .main_pid = tell_main_pid,
                                      .leave = leave};
     if (succession == NULL)

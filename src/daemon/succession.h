@@ -26,6 +26,11 @@ struct succession_options {
     struct worker *worker;
     struct admin *admin;
     struct supervision *supervision;
+    void *arg;
+    /* No reload is to begin: a hand-over does; or may again: that came to nothing. */
+    void (*hold)(void *arg, bool held);
+    /* Another process serves. */
+    void (*left)(void *arg);
 };
 
 /* Before the worker is started. NULL on failure; then it was logged. */

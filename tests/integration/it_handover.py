@@ -361,6 +361,36 @@ def activated(t):
     t.check(socket.exists(), "systemd's file was removed")
 
 
+def add_listener(t, kaproxy):
+    socket = t.folder / "another"
+    kaproxy.file.write_text(f"{kaproxy.file.read_text()}\n[listener another]\nlisten = unix:{socket}"
+                            f"\nupstream = {t.upstream(answer_lines).endpoint}\nreuse = quiet\n")
+    return socket
+
+
+@test("a reload waits for the hand-over: it follows one that fails, and comes to nothing after another")
+def reload_meanwhile(t):
+    own_program(t)
+    kaproxy, _ = start(t, wrap=run_as(t.folder, "./program"))
+    go = t.folder / "go"
+    for end in "exit 3", f'exec {PROGRAM} "$@"':
+        own_program(t, f"until test -e {go}; do sleep 0.01; done\n{end}\n")
+        pid = begin(kaproxy)
+        if end == "exit 3":
+            socket = add_listener(t, kaproxy)
+        kaproxy.signal(signal.SIGHUP)
+        kaproxy.wait_log(rf"\[{kaproxy.pid}\] notice: SIGHUP: the reload begins when it is known")
+        go.touch()
+        if end == "exit 3":
+            wait_failed(kaproxy, f"process {pid} ended with exit status 3")
+            kaproxy.wait_log(rf"\[{kaproxy.pid}\] notice: reloaded .*listeners: 1 added")
+            go.unlink()
+    wait_served(kaproxy, pid)
+    kaproxy.wait_log("notice: SIGHUP: another process serves; nothing is reloaded")
+    t.equal(len(kaproxy.find_log("SIGHUP: reloading")), 1, "reloads")
+    t.check(socket.exists(), "the new listener is gone")
+
+
 @test("listeners that drain: they are open again, and drain on where the hand-over fails")
 def drained(t):
     admin = {"admin": {"listen": f"unix:{t.folder}/a.sock"}}

@@ -156,7 +156,8 @@ struct world {
     pid_t main_pid;
     bool knows_main;
     int descriptors;
-    bool copies; /* are expected */
+    bool copies;    /* are expected */
+    unsigned began; /* and are not over */
 };
 
 static void note(struct world *world, const char *what)
@@ -170,6 +171,7 @@ static void ops_expect_copies(void *arg)
     struct world *world = arg;
     assert_false(world->copies);
     world->copies = true;
+    world->began++;
     handover_go(world->handover);
 }
 
@@ -210,6 +212,13 @@ static void ops_resume(void *arg)
     close_places(world);
 }
 
+static void ops_over(void *arg)
+{
+    struct world *world = arg;
+    assert_int_equal(world->began--, 1);
+    assert_false(handover_is_under_way(world->handover));
+}
+
 static bool ops_main_pid(void *arg, pid_t pid)
 {
     struct world *world = arg;
@@ -232,6 +241,7 @@ static void world_init(struct world *world, struct fixture *f, const char *steps
         .sockets = ops_sockets,
         .yield = ops_yield,
         .resume = ops_resume,
+        .over = ops_over,
         .main_pid = ops_main_pid,
         .leave = ops_leave,
     };
@@ -277,6 +287,7 @@ static void run(struct world *world)
     while (handover_is_under_way(world->handover))
         assert_int_equal(event_base_loop(world->base, EVLOOP_ONCE), 0);
     assert_false(world->copies);
+    assert_int_equal(world->began, 0);
 }
 
 static void assert_word(int fd, const char *expected)
@@ -543,6 +554,7 @@ static void test_shortages(void **state)
     handover_start(world.handover);
     fork_error = 0;
     assert_int_equal(sockets_count(), world.descriptors);
+    assert_int_equal(world.began, 0);
     assert_false(handover_is_under_way(world.handover));
     events_left = 0;
     handover_start(world.handover);

@@ -473,7 +473,7 @@ static void test_stop_while_loading(void **state)
     world.gate = &gate;
     ask(&first, &world);
     ask(&second, &world);
-    reload_stop(world.reload);
+    reload_stop(world.reload, "kaproxy is stopping");
     ask(&third, &world);
     wait_for(&third, &world);
     assert_int_equal(second.answers, 1);
@@ -535,13 +535,61 @@ static void test_stop_while_installing(void **state)
     ask(&asker, &world);
     while (world.install == NULL)
         run_once(&world);
-    reload_stop(world.reload);
+    reload_stop(world.reload, "kaproxy is stopping");
     world.install_error = "kaproxy is stopping";
     mailbox_post(&world.mailbox, &world.installed);
     wait_for(&asker, &world);
     assert_string_equal(asker.text, "kaproxy is stopping");
     assert_int_equal(atomic_load(&world.undone), 1);
     finish(&world);
+}
+
+/* While it is held whoever asks waits, and so does who asked before. */
+static void test_held(void **state)
+{
+    struct world world;
+    struct asker first, second, third;
+    start(&world, *state);
+    world.held = true;
+    ask(&first, &world);
+    while (world.install == NULL)
+        run_once(&world);
+    ask(&second, &world);
+    reload_hold(world.reload, true);
+    mailbox_post(&world.mailbox, &world.installed);
+    wait_for(&first, &world);
+    world.held = false;
+    ask(&third, &world);
+    reload_ask(world.reload, "SIGHUP");
+    assert_int_equal(atomic_load(&world.loads), 1);
+    reload_hold(world.reload, false);
+    wait_for(&third, &world);
+    assert_int_equal(second.answers, 1);
+    assert_reloads(&world, 2, 0);
+    finish(&world);
+}
+
+static void test_stop_while_held(void **state)
+{
+    struct fixture *f = *state;
+    struct world world;
+    struct asker asker;
+    start(&world, f);
+    reload_hold(world.reload, true);
+    reload_ask(world.reload, "SIGHUP");
+    ask(&asker, &world);
+    reload_stop(world.reload, "another process serves");
+    wait_for(&asker, &world);
+    assert_string_equal(asker.text, "another process serves");
+    reload_hold(world.reload, false);
+    reload_ask(world.reload, "SIGHUP");
+    reload_stop(world.reload, "it is too late for that");
+    assert_int_equal(atomic_load(&world.loads), 0);
+    finish(&world);
+    assert_matches(content(f, f->file),
+                   "^" HEAD " notice: SIGHUP: the reload begins when it is known what becomes of "
+                   "the hand-over\n"
+                   "(" HEAD " notice: SIGHUP: another process serves; nothing is reloaded\n){2}$");
 }
 
 int main(void)
@@ -560,6 +608,8 @@ int main(void)
         LOG_TEST(test_end_while_loading),
         LOG_TEST(test_end_does_not_wait_for_ever),
         LOG_TEST(test_stop_while_installing),
+        LOG_TEST(test_held),
+        LOG_TEST(test_stop_while_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
