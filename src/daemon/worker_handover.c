@@ -46,9 +46,10 @@ void worker_end_places(struct worker *worker)
 
 /* The successor. */
 
+/* Once it was told to stop it has no sockets any more. */
 static void serve(struct worker *worker)
 {
-    if (!worker->waits)
+    if (!worker->waits || worker->listeners.stopped)
         return;
     worker->waits = false;
     if (listeners_start(&worker->listeners) < 0)

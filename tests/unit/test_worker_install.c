@@ -459,12 +459,8 @@ static void on_installed(struct worker_install *install)
     container_of(install, struct world, install)->done = true;
 }
 
-static void run(struct world *world)
+static void start_thread(struct world *world)
 {
-    world->generation = next_generation(world);
-    world->worker = worker_new(world->generation, -1);
-    assert_non_null(world->worker);
-    world->view = worker_first_view(world->worker);
     world->ended.run = on_ended;
     world->serving.run = on_serving;
     assert_int_equal(mailbox_init(&world->mailbox), 0);
@@ -472,6 +468,15 @@ static void run(struct world *world)
         .mailbox = &world->mailbox, .serving = &world->serving, .ended = &world->ended};
     assert_int_equal(log_start(), 0);
     assert_int_equal(worker_start(world->worker, &messages), 0);
+}
+
+static void run(struct world *world)
+{
+    world->generation = next_generation(world);
+    world->worker = worker_new(world->generation, -1);
+    assert_non_null(world->worker);
+    world->view = worker_first_view(world->worker);
+    start_thread(world);
 }
 
 static void await(struct world *world, const bool *done)
@@ -572,6 +577,26 @@ static void test_stop(void **state)
     }
 }
 
+/* The order to stop, and the end of the process before, are seen at the same time. */
+static void test_stop_while_it_may_serve(void **state)
+{
+    struct world *world = start(state);
+    int places[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, places),
+                     0);
+    add_listener(world, "a", "", world->endpoint, "");
+    begin(world, places[0]);
+    worker_stop(world->worker, "SIGTERM");
+    close(places[1]);
+    start_thread(world);
+    join(world);
+    assert_false(world->worker->listeners.started);
+    end(world);
+    char path[300];
+    snprintf(path, sizeof(path), "%s/a", world->f->folder);
+    assert_int_equal(unlink(path), 0); /* it is left to the process before */
+}
+
 static void test_released_late(void **state)
 {
     struct world *world = start(state);
@@ -590,10 +615,12 @@ static void test_released_late(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        LOG_TEST(test_shortage),  LOG_TEST(test_pools),         LOG_TEST(test_hosts),
-        LOG_TEST(test_late_view), LOG_TEST(test_limits),        LOG_TEST(test_tls),
-        LOG_TEST(test_blocks),    LOG_TEST(test_places),        LOG_TEST(test_reading),
-        LOG_TEST(test_stop),      LOG_TEST(test_released_late),
+        LOG_TEST(test_shortage),      LOG_TEST(test_pools),
+        LOG_TEST(test_hosts),         LOG_TEST(test_late_view),
+        LOG_TEST(test_limits),        LOG_TEST(test_tls),
+        LOG_TEST(test_blocks),        LOG_TEST(test_places),
+        LOG_TEST(test_reading),       LOG_TEST(test_stop),
+        LOG_TEST(test_released_late), LOG_TEST(test_stop_while_it_may_serve),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
