@@ -193,8 +193,10 @@ static void on_word(evutil_socket_t fd, short what, void *arg)
         close_one(&handover->control);
         event_del(&handover->word);
         set_deadline(handover, CLOSE_TIMEOUT);
+    } else if (!is_prepared && strncmp(word, TAKEOVER_MISTAKE, strlen(TAKEOVER_MISTAKE)) == 0) {
+        log_error("process %d: %s", (int)handover->pid, word + strlen(TAKEOVER_MISTAKE));
     } else if (strcmp(word, expected) != 0) {
-        fail(handover, "process %d said \"%s\" in place of \"%s\"", (int)handover->pid, word,
+        fail(handover, "process %d said \"%.31s\" in place of \"%s\"", (int)handover->pid, word,
              expected);
     } else if (is_prepared) {
         finish(handover);

@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "daemon/takeover.h"
 #include "net/address.h"
 #include "net/bound_socket.h"
 
@@ -375,6 +376,25 @@ int inherited_control_channel(struct inherited *inherited)
 int inherited_places_channel(struct inherited *inherited)
 {
     return inherited == NULL ? -1 : give(&inherited->places);
+}
+
+bool inherited_has_predecessor(const struct inherited *inherited)
+{
+    return inherited != NULL && inherited->control >= 0;
+}
+
+/* More than that nobody reads; and the channel takes it without waiting. */
+#define MISTAKES_MAX 20
+
+void inherited_tell(const struct inherited *inherited, const char *mistakes)
+{
+    char word[TAKEOVER_WORD_MAX];
+    for (int i = 0; *mistakes != '\0' && i < MISTAKES_MAX; i++) {
+        size_t length = strcspn(mistakes, "\n");
+        snprintf(word, sizeof(word), TAKEOVER_MISTAKE "%.*s", (int)length, mistakes);
+        takeover_say(inherited->control, word);
+        mistakes += length + (mistakes[length] != '\0');
+    }
 }
 
 void inherited_free(struct inherited *inherited)

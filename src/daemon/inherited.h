@@ -47,6 +47,11 @@ void inherited_close_left(struct inherited *inherited);
 int inherited_control_channel(struct inherited *inherited);
 int inherited_places_channel(struct inherited *inherited);
 
+/* Is there a predecessor? To be told why we end, for its log: a mistake in each line. Before the
+ * control channel is asked for. */
+bool inherited_has_predecessor(const struct inherited *inherited);
+void inherited_tell(const struct inherited *inherited, const char *mistakes);
+
 /* Closes what nobody has asked for, and removes no file. */
 void inherited_free(struct inherited *inherited);
 

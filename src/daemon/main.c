@@ -178,13 +178,10 @@ out:
     return result;
 }
 
-static int serve(struct config *config, const struct program *program)
+static int serve(struct config *config, const struct program *program, struct inherited *inherited)
 {
     int status = EXIT_FAILURE;
     struct start start = {.config = config};
-    struct inherited *inherited;
-    if (inherited_take(&inherited, stderr) < 0)
-        return EXIT_FAILURE;
     signal(SIGPIPE, SIG_IGN);
     keep_free_memory();
     if (log_open("stderr", config->log_level) < 0 || start_init(&start, config) < 0 ||
@@ -199,6 +196,34 @@ static int serve(struct config *config, const struct program *program)
 out:
     log_close();
     start_clear(&start);
+    return status;
+}
+
+/* Mistakes are written to standard error; a predecessor has them in its log, where whoever asked
+ * for the hand-over looks. */
+static struct config *load(const char *file, const struct inherited *inherited)
+{
+    char *mistakes = NULL;
+    size_t size;
+    FILE *out = inherited_has_predecessor(inherited) ? open_memstream(&mistakes, &size) : NULL;
+    struct config *config = config_load(file, out != NULL ? out : stderr);
+    if (out != NULL && fclose(out) == 0 && config == NULL)
+        inherited_tell(inherited, mistakes);
+    free(mistakes);
+    return config;
+}
+
+static int run(const struct arguments *arguments, const struct program *program)
+{
+    int status = EXIT_FAILURE;
+    struct inherited *inherited = NULL;
+    if (!arguments->check && inherited_take(&inherited, stderr) < 0)
+        return EXIT_FAILURE;
+    struct config *config = load(arguments->file, inherited);
+    if (config != NULL)
+        status = arguments->check ? check(config, arguments->verbose)
+                                  : serve(config, program, inherited);
+    config_unref(config);
     inherited_free(inherited);
     return status;
 }
@@ -230,11 +255,7 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     struct arguments arguments = parse_arguments(argc, argv);
-    int status = EXIT_FAILURE;
-    struct config *config = config_load(arguments.file, stderr);
-    if (config != NULL)
-        status = arguments.check ? check(config, arguments.verbose) : serve(config, &program);
-    config_unref(config);
+    int status = run(&arguments, &program);
     program_clear(&program);
     return status;
 }

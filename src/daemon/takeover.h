@@ -36,7 +36,8 @@ void takeover_free(struct takeover *takeover);
 #define TAKEOVER_PREPARED "prepared"
 #define TAKEOVER_SERVING  "serving"
 #define TAKEOVER_MAIN     "main"
-#define TAKEOVER_WORD_MAX 32
+#define TAKEOVER_MISTAKE  "mistake " /* and what it is: why there will be no other word */
+#define TAKEOVER_WORD_MAX 512
 
 /* Says a word. The other end hears it, or has ended. */
 void takeover_say(int control, const char *word);

@@ -183,7 +183,9 @@ def bad_configuration(t):
     kaproxy.file.write_text(good + "nonsense = 1\n")
     pid = begin(kaproxy)
     wait_failed(kaproxy, f"process {pid} ended with exit status 1")
-    t.check(kaproxy.find_log("nonsense"), "the mistake is not in the log")
+    told = kaproxy.find_log("nonsense")
+    t.equal(len(told), 1, "lines with the mistake")
+    t.check(f"kaproxy[{kaproxy.pid}] error: process {pid}: {kaproxy.file}:" in told[0], told[0])
     wait_ended(pid)
     for index in range(2):
         serves(t, kaproxy, index=index)
