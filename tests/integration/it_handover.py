@@ -313,7 +313,8 @@ def successor_is_signalled(t):
     own_program(t, f'for name in HUP USR1 USR2; do kill -$name $$; done\nexec {PROGRAM} "$@"\n')
     pid = begin(kaproxy)
     wait_served(kaproxy, pid)
-    for pattern in "error: SIGUSR2 is refused: the process before", "notice: reloaded ":
+    for pattern in ("error: SIGUSR2 is refused: the process before",
+                    "notice: SIGHUP: the reload begins when it is known", "notice: reloaded "):
         kaproxy.wait_log(rf"\[{pid}\] {pattern}")
     serves(t, kaproxy)
 
