@@ -37,12 +37,14 @@ static void on_pool_gone(struct pool *pool, void *arg)
     free_pool(arg);
 }
 
+/* No command reaches it from now on, so that nobody could resume clients that wait in a pause. */
 void worker_pool_unuse(struct worker_pool *pool)
 {
     if (--pool->uses > 0)
         return;
     pool->retired = true;
     pool_retire(pool->pool, on_pool_gone, pool);
+    pool_set_service(pool->pool, NULL, SERVICE_OPEN);
 }
 
 static struct worker_pool *find_pool(const struct worker *worker, const char *name)

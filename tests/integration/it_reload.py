@@ -133,6 +133,22 @@ def pools(t):
     t.equal(use(kaproxy), b"2 x", "answer through the new pool")
 
 
+@test("clients that wait in a pause of a pool that is gone are served: no command could resume them")
+def paused_pool(t):
+    upstream = t.upstream(answer_lines)
+    admin = {"listen": f"unix:{t.folder}/a.sock"}
+    kaproxy = t.kaproxy(upstream.endpoint, listener={"pool": "one"},
+                        more={"pool one": {}, "admin": admin})
+    t.equal(Admin(t.folder / "a.sock").order("/pause?pool=one").status, 200, "/pause")
+    client = kaproxy.connect()
+    client.send(b"a\n")
+    t.check(client.is_silent(0.1), "it does not wait")
+    reload(kaproxy, {"pool one": None, "pool two": {}, "listener main": {"pool": "two"}})
+    t.check(client.read_line().endswith(b" a"), "no answer")
+    t.equal(client.end(), "eof", "end")
+    upstream.close()
+
+
 @test("listeners: added, removed, renamed, moved; a kept socket is the same one")
 def listeners(t):
     upstream = t.upstream(answer_lines)
