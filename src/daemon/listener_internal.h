@@ -103,8 +103,8 @@ void listener_refuse(struct listen_socket *listen_socket);
 int listener_admit(struct listen_socket *listen_socket);
 /* One of a listener that drains: when those were taken who wait there it accepts nobody. */
 void listener_empty_socket(struct listener *listener, struct listen_socket *listen_socket);
-/* The listener is not configured any more: what an operator wanted of it is over, for nobody could
- * take that back. Sessions that are to end still are. */
+/* The listener is not configured any more, or is a successor's: what an operator wanted of it is
+ * over, for nobody could take that back. Sessions that are to end still are. */
 void listener_forget_service(struct listener *listener);
 /* Takes the backlog of one that left, and closes it. */
 void listener_leave_socket(struct listen_socket *listen_socket);

@@ -284,6 +284,7 @@ static void give_sockets(struct listener *listener)
         listener_close_socket(listen_socket);
     }
     listener->emptying = false;
+    listener_forget_service(listener);
     TAILQ_FOREACH (part, &listener->parts, link)
         listener_context_retire(&part->context);
 }

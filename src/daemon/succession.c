@@ -155,7 +155,6 @@ static int prepare_takeover(struct succession *succession, int control)
     if (succession->takeover == NULL)
         return -1;
     admin_accept(options->admin, false);
-    options->hold(options->arg, true); /* what it has opened is the predecessor's still */
     return 0;
 }
 
@@ -218,7 +217,6 @@ void succession_serving(struct succession *succession)
     }
     give_admin_files(succession, false);
     admin_accept(succession->options.admin, true);
-    succession->options.hold(succession->options.arg, false);
     takeover_serving(succession->takeover);
 }
 

@@ -27,8 +27,7 @@ struct succession_options {
     struct admin *admin;
     struct supervision *supervision;
     void *arg;
-    /* No reload is to begin: a hand-over does, at either end; or may again: that came to nothing,
-     * or we serve. */
+    /* No reload is to begin: a hand-over does; or may again: that came to nothing. */
     void (*hold)(void *arg, bool held);
     /* Another process serves. */
     void (*left)(void *arg);

@@ -131,6 +131,14 @@ static void on_resume(struct message *message)
         listeners_resume(&worker->listeners);
 }
 
+/* In the successor nothing is paused, and it is the one that an operator reaches. */
+static void forget_services(struct worker *worker)
+{
+    struct worker_pool *pool;
+    TAILQ_FOREACH (pool, &worker->all_pools, link)
+        pool_set_service(pool->pool, NULL, SERVICE_OPEN);
+}
+
 /* Sessions are not disturbed at first: http's tell their clients with the next response. */
 static void on_leave(struct message *message)
 {
@@ -143,6 +151,7 @@ static void on_leave(struct message *message)
                worker->listeners.clients, limit / USEC_PER_SEC);
     worker->leaves = true;
     listeners_leave(&worker->listeners);
+    forget_services(worker);
     worker_update_life(worker);
     worker_drain_pools(worker);
     usec_t at = loop_now(worker->loop) + (limit > LAST_TIME ? limit - LAST_TIME : 0);
