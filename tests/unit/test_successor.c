@@ -167,7 +167,7 @@ static void run(struct world *world)
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 }
 
-static void assert_line(struct world *world, const char *format, ...)
+static PRINTF(2, 3) void assert_line(struct world *world, const char *format, ...)
 {
     char line[400] = "\n";
     va_list args;
