@@ -167,10 +167,9 @@ static void on_installed(struct worker_install *install)
         log_commit(control->logs, config->log_level, config->log_format);
         control->logs = NULL;
         display_set(&control->display, control->generation, install->view);
+        generation_free(before); /* with the files of sockets that are gone, before that is said */
     }
     asked->done(asked);
-    if (control->generation != before)
-        generation_free(before);
 }
 
 static void install_generation(void *arg, struct reload_install *asked)
