@@ -406,7 +406,8 @@ static void test_predecessor_ends(void **state)
             assert_word(control[0], TAKEOVER_SERVING);
         }
         close(control[0]);
-        takeover_say(places[0], "!");
+        if (!late) /* what it does not read would be a reset in place of its words */
+            takeover_say(places[0], "!");
         assert_word(places[0], "is_main");
         assert_word(places[0], "is_alone");
         int status;
