@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 # Completion of kaproxyctl(8) for bash. Verbs and options are asked of the program, names of pools,
 # upstreams and listeners of the kaproxy that runs, by the -s or -c on the line.
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the parts of the demonstration share: sockets, options, failures. */
 #include "common.h"
 

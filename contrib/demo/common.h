@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the parts of the demonstration share: sockets, times, failures. */
 #ifndef KAPROXY_DEMO_COMMON_H
 #define KAPROXY_DEMO_COMMON_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What contrib/quickstart run shows kaproxy with: an upstream and one-shot clients. */
 #include <errno.h>
 #include <netinet/in.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The demonstration's clients, a few at a time, and the table of what they saw. */
 #include "load.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The demonstration's clients: each connects, sends one HTTP/1.0 request, reads the response, and
  * goes. */
 #ifndef KAPROXY_DEMO_LOAD_H

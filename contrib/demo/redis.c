@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The demonstration's clients of Redis, a few at a time, and how many connections they took. */
 #include "redis.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The demonstration's clients of Redis: each connects, logs in, selects a database, asks who and
  * where it is, and goes. */
 #ifndef KAPROXY_DEMO_REDIS_H

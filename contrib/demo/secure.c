@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* TLS for the demonstration, with a certificate made on the spot. */
 #include "secure.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* TLS for both ends of the demonstration. Where a context is asked for, NULL means plain TCP. */
 #ifndef KAPROXY_DEMO_SECURE_H
 #define KAPROXY_DEMO_SECURE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The demonstration's upstream: parses requests and answers them, and counts connections. */
 #include "upstream.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The demonstration's upstream: HTTP/1.0 and 1.1 with keep-alive, plain or over TLS.
  *
  * It answers each request with a line that says on which connection it came, which request of that

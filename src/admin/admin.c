@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Makes the server of the admin pages, and ends it. */
 #include "admin/admin_internal.h"
 

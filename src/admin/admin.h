@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The admin pages: HTTP for monitoring and for operators, by libevent's evhttp on the control
  * thread's base. kaproxy(8) has the paths under ADMIN PAGES.
  *

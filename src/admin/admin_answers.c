@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Composes answers and hands them to evhttp. */
 #include "admin/admin_internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Keeps count of evhttp's connections, which has no limit of its own, and ends those that take too
  * long: its timeout begins again with each byte. */
 #include "admin/admin_internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the files of the admin server share. */
 #ifndef KAPROXY_ADMIN_INTERNAL_H
 #define KAPROXY_ADMIN_INTERNAL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the admin pages need of the process, without knowing it: set by the daemon, once. All of it
  * is called on the control thread. What a reload changes is in admin_view.h. */
 #ifndef KAPROXY_ADMIN_OPS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* POST: who may have what done, with which parameters; one after the other. */
 #include "admin/admin_internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What GET shows. */
 #include "admin/admin_internal.h"
 

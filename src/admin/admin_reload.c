@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* POST /reload: waits until the reload is over, and says what it has changed, or every mistake. */
 #include "admin/admin_reload.h"
 

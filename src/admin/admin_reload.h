@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A reload of the configuration that somebody asked for: done by the control thread, which tells
  * what became of it. Several may be asked for before the first one is answered. */
 #ifndef KAPROXY_ADMIN_RELOAD_H

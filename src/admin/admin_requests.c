@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Which path is for what, and which requests are refused. */
 #include "admin/admin_internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Asks the loop for snapshots, one at a time and not more often than they grow old, on behalf of
  * all who wait for one. */
 #include "admin/admin_internal.h"

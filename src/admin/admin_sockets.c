@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The listening sockets that evhttp accepts from, and when it does. */
 #include "admin/admin_internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Takes one generation of the configuration in another one's place: all of it, or nothing. */
 #include "admin/admin_view.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the admin pages see of one generation of the configuration: of a reload there is a new one
  * (admin_set_view). */
 #ifndef KAPROXY_ADMIN_VIEW_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Names of commands. */
 #include "admin/command.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What an operator can have done while kaproxy runs: done by the worker's thread, on behalf of the
  * control thread. */
 #ifndef KAPROXY_COMMAND_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Families, samples and their labels, in either format. */
 #include "admin/exposition.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* All numbers as text for Prometheus and its like: the text format 0.0.4, or OpenMetrics 1.0.
  *
  *   kaproxy_upstream_wait_seconds_bucket{pool="default",upstream="http://a:80",le="0.0001"} 17

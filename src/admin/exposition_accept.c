@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Which of the two formats an Accept field asks for. */
 #include <stdlib.h>
 #include <string.h>

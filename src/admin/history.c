@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A ring of copies of all counters and histograms. */
 #include "admin/history.h"
 

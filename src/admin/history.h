@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the numbers were in the last minute: for rates, for counts, and for quantiles of times. No
  * counter is ever set back, so everybody who asks sees the same.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Names, and what has them. */
 #include "admin/names.h"
 

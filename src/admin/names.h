@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What pools, listeners and their upstreams are called in labels and in JSON. Pure. */
 #ifndef KAPROXY_NAMES_H
 #define KAPROXY_NAMES_H

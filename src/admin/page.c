@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The document: what is wrong, who we are, and then everything in sections. */
 #include "admin/page.h"
 

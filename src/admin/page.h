@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* GET /: the status page for people, made of what GET /status has and of nothing else, complete
  * without JavaScript; and the style and the script that it refers to.
  *

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 // Fetches the page every two seconds and puts its new <main> in place of the old one. All that is
 // shown comes from the server; without this script the page is complete, and loads itself again.
 "use strict";

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Connections by state: a bar of their limit, and the same in words, for those who do not tell its
  * colours apart. */
 #include <math.h>

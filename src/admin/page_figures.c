@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Numbers whose names the page need not know. */
 #include <string.h>
 

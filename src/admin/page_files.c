@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Style and script, as strings that make(1) makes of page.css and page.js. */
 #include "admin/page.h"
 

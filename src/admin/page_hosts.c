@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A row for each host: what it is, its connections as a bar, what happens there, its last error. */
 #include <math.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the files of the page share; for page*.c alone.
  *
  *   page.c            the document, what is wrong, who we are

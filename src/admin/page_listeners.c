@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A row for each listener: who it is for, its sessions, and which of them ended badly. */
 #include <math.h>
 #include <string.h>

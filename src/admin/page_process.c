@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The limits in effect, by pool, and what is of the process. */
 #include <math.h>
 #include <string.h>

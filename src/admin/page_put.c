@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Texts, escaped, and numbers as people read them. */
 #include <inttypes.h>
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The list of problems, and those that are not of one host. */
 #include "admin/problems.h"
 

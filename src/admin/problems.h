@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What is wrong now, or was in the last minute, in sentences for whoever is called at 3 in the
  * morning: what, where, since when or how much, and which key governs it. Made of the numbers and
  * the last snapshot alone; nothing is remembered from one call to the next.

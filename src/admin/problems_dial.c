@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* That connections to a host cannot be opened. */
 #include <inttypes.h>
 

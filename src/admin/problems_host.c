@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* That clients wait for a host, why, and whether it is slow. */
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the files that look for problems share; for problems*.c alone.
  *
  *   problems.c           the list; of the process, the logs and the loop

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Sessions in which nothing moves: which side of them is waited for. */
 #include <inttypes.h>
 #include <string.h>

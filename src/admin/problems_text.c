@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Times and reasons in words. */
 #include <errno.h>
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* /proc/self, the clocks and the limits. */
 #include "admin/process_figures.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the system knows of this process, read from it at each call. Linux. */
 #ifndef KAPROXY_PROCESS_FIGURES_H
 #define KAPROXY_PROCESS_FIGURES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Counts reloads. */
 #include "admin/reload_stats.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What became of reloads: numbers, with their descriptions, and the first mistake of the last one.
  * The control thread changes it; texts are for that thread alone. */
 #ifndef KAPROXY_RELOAD_STATS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the control thread cannot read by itself, for it is made of strings and lists that the
  * worker's thread changes: copied there on request. Numbers are in metric blocks.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The object, and what is in it of the process. */
 #include "admin/status.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* GET /status: everything as one JSON object, for programs and for the status page. kaproxy(8) has
  * its members under STATUS; members are added in later versions, and none is taken away. */
 #ifndef KAPROXY_STATUS_H

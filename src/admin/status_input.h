@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the pages are made of: the numbers, what the loop has told last, and when it is. */
 #ifndef KAPROXY_STATUS_INPUT_H
 #define KAPROXY_STATUS_INPUT_H

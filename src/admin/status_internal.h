@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the files of the status share; for status*.c alone.
  *
  *   status.c          the object, and what is in it of the process

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Numbers of a subject, by the descriptions of its metrics. */
 #include <stdio.h>
 #include <string.h>

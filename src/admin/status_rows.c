@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Listeners, hosts, pools and sessions. */
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Blocks grouped by what they are of, and metrics found by name. */
 #include "admin/subjects.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What metric blocks are of: the process, a listener, a host; and how a number of one is found by
  * its name. Knows nothing of the structs that the numbers are in.
  *

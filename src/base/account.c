@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Looks up users and groups in memory of the caller's own: that of getpwnam(3) is shared by all
  * threads. */
 #include "base/account.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The numbers of users and groups, by name. Any thread. */
 #ifndef KAPROXY_ACCOUNT_H
 #define KAPROXY_ACCOUNT_H

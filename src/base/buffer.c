@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Bytes appended behind and consumed in front, in memory borrowed or owned. */
 #include "base/buffer.h"
 

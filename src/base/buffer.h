@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A growing run of bytes: appended behind, consumed in front. Holds no memory while it is empty. */
 #ifndef KAPROXY_BUFFER_H
 #define KAPROXY_BUFFER_H

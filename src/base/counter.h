@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Numbers that one thread changes and any thread may read at any time: relaxed atomics without a
  * locked instruction, for each has one writer. Nothing else is ordered by them. */
 #ifndef KAPROXY_COUNTER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Why a dial, or an allocation, came to nothing. */
 #ifndef KAPROXY_FAILURE_H
 #define KAPROXY_FAILURE_H

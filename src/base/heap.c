@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A binary heap in an array of keys and nodes; each node knows its index. */
 #include "base/heap.h"
 

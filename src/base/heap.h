@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* An intrusive binary heap: the node with the smallest key is first.
  *
  * Nodes live in their owners; the heap holds an array of pointers to them. Equal keys leave in

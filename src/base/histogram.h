@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* How long things took, in buckets whose limits are powers of two from 100 us. One writer, any
  * reader. */
 #ifndef KAPROXY_HISTOGRAM_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Levels, the form of a line, and the two logs: messages and accesses. */
 #include "base/log.h"
 

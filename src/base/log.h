@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Messages for the operator, and the access log. The logs are the program's only mutable globals:
  * they are opened while there is one thread, and any thread may write to them. Later they change by
  * log_prepare and log_commit.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Other targets while lines are logged: opened by whoever wants them, swapped by the writer. */
 #include <errno.h>
 #include <stdlib.h>

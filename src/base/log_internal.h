@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the log's files share; for log*.c alone.
  *
  *   log.c          levels, what a line looks like, the two logs

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Puts values into a line of a log, without printf: numbers, times, quoted text. */
 #include "base/log_line.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Values of a line in a log, and a line of the access log while it is put together. There is one
  * for each exchange, so nothing here goes through printf.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The ring between those who log and the writer: two counters, no lock between the threads. */
 #include "base/log_ring.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Lines on their way from one thread to another: a ring of bytes that one thread fills and one
  * empties. Neither waits for the other, and there is no lock; several that fill it need one among
  * themselves. A line is put whole or not at all. */

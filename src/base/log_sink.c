@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* One log: puts lines into its ring, writes them to its target, reports what was lost. */
 #include <errno.h>
 #include <limits.h>

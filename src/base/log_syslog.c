@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The system's log: priorities, the socket, and what comes before a line. */
 #include <errno.h>
 #include <paths.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What a log leads to: opens it, checks whether it could be, and says when two names are one. */
 #include <errno.h>
 #include <fcntl.h>

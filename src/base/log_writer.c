@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The thread that writes the logs: when it wakes, what it waits for, how it ends. */
 #include <errno.h>
 #include <poll.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Metrics as lines of the log. */
 #include "base/metric.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What there is to count and to measure: every number that an operator can see is described here,
  * once, by the module that it is of; SIGUSR1's lines, /metrics, /status and what is made of these
  * go through the descriptions.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Opens, and refuses what is no regular file. */
 #include "base/regular_file.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Files that are read more than once, and by whom nobody must be held up: the configuration and
  * what it names. A pipe can be read just once, and a device or a FIFO may never end. Any thread. */
 #ifndef KAPROXY_REGULAR_FILE_H

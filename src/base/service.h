@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Whether clients are served, by an operator's wish: of a host, or a listener. */
 #ifndef KAPROXY_SERVICE_H
 #define KAPROXY_SERVICE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A span of time in words. */
 #include "base/span.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A span of time in words, for messages. */
 #ifndef KAPROXY_SPAN_H
 #define KAPROXY_SPAN_H

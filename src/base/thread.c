@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Starts threads that leave signals alone. */
 #include "base/thread.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Threads beside the main one. */
 #ifndef KAPROXY_THREAD_H
 #define KAPROXY_THREAD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* UTF-8 (RFC 3629). */
 #ifndef KAPROXY_UTF8_H
 #define KAPROXY_UTF8_H

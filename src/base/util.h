@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Small things every file may use. */
 #ifndef KAPROXY_UTIL_H
 #define KAPROXY_UTIL_H

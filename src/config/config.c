@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Loads the configuration, prints it, frees it. */
 #include "config/config.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* kaproxy.ini, read once into one immutable, validated struct. Nothing that changes while kaproxy
  * runs is in it; a reload makes another one. */
 #ifndef KAPROXY_CONFIG_H

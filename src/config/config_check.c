@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Checks the sections of a file against each other, and fills in what follows from them. */
 #include "config/config_check.h"
 

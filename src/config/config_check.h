@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The rules that tie keys and sections together. */
 #ifndef KAPROXY_CONFIG_CHECK_H
 #define KAPROXY_CONFIG_CHECK_H

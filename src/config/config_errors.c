@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Collects mistakes and warnings, and writes them in the order of lines. */
 #include "config/config_errors.h"
 

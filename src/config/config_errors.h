@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The mistakes found in one file, and warnings, in the order of its lines. */
 #ifndef KAPROXY_CONFIG_ERRORS_H
 #define KAPROXY_CONFIG_ERRORS_H

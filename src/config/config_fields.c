@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Sets, formats and frees the fields of a section's struct, by the table of keys. */
 #include "config/config_fields.h"
 

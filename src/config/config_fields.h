@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The structs behind the sections, handled through the table of keys. */
 #ifndef KAPROXY_CONFIG_FIELDS_H
 #define KAPROXY_CONFIG_FIELDS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Has inih read one line at a time, so that each mistake is found with its line. */
 #include "config/config_ini.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* One line of an INI file, read by inih.
  *
  * inih gets the lines one by one: then every line has a verdict of its own (inih reports the

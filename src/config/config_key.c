@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The table of all keys: type, place, default, range, and the schemes they have an effect on. */
 #include "config/config_key.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The keys of each kind of section: what the parser, config_print and the checks of the pages and
  * the sample file go by. A new key is a field in config.h and a line in config_key.c. */
 #ifndef KAPROXY_CONFIG_KEY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Reads a file's lines into sections and keys, and reports what is not one. */
 #include "config/config_sections.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What a file says, section by section: which keys, in which lines. config_check needs it, and it
  * is gone once the configuration is loaded. */
 #ifndef KAPROXY_CONFIG_SECTIONS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Loads each listener's TLS settings and files, and warns of what will not work. */
 #include "config/config_tls.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The TLS side of a configuration: what listeners ask for with https and tls, checked. */
 #ifndef KAPROXY_CONFIG_TLS_H
 #define KAPROXY_CONFIG_TLS_H

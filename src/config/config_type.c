@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The types of values: parsing, formatting, and what is wrong with a value. */
 #include "config/config_type.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The types of the values in kaproxy.ini. */
 #ifndef KAPROXY_CONFIG_TYPE_H
 #define KAPROXY_CONFIG_TYPE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Adds up the descriptors that a configuration can take. */
 #include "config/descriptors.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* How many file descriptors a configuration can take, and how many clients that leaves room for, so
  * that no dial fails for want of a descriptor which a client has. Pipes get what clients leave.
  * Pure. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Questions to kaproxy, and what comes back, or what went wrong on standard error. */
 #ifndef KAPROXY_CTL_ASK_H
 #define KAPROXY_CTL_ASK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A socket that never blocks, ppoll, and our own parser of HTTP. */
 #include "ctl/client.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* One request to kaproxy's admin server and its answer: HTTP/1.0, a connection for each. All of it
  * is bounded, in time and in bytes, whatever is at the other end. */
 #ifndef KAPROXY_CTL_CLIENT_H

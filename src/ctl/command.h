@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The verbs that change something. */
 #ifndef KAPROXY_CTL_COMMAND_H
 #define KAPROXY_CTL_COMMAND_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What kaproxyctl's exit status says. */
 #ifndef KAPROXY_CTL_EXITS_H
 #define KAPROXY_CTL_EXITS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What is in /status, by its path; what is not there, or is of another kind, is 0, "" or NULL, as
  * kaproxy may be older or newer than kaproxyctl. */
 #ifndef KAPROXY_CTL_FIGURES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* kaproxyctl: shows what kaproxy does, and has it do something. */
 #include <locale.h>
 #include <stdio.h>

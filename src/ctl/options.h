@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The command line. */
 #ifndef KAPROXY_CTL_OPTIONS_H
 #define KAPROXY_CTL_OPTIONS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The configuration is not loaded, but searched for one key: it may have mistakes, or name
  * certificates that are for kaproxy's eyes only. */
 #include "ctl/place.h"

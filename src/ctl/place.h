@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Where the admin server is. */
 #ifndef KAPROXY_CTL_PLACE_H
 #define KAPROXY_CTL_PLACE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The verbs that just show something. */
 #ifndef KAPROXY_CTL_SHOW_H
 #define KAPROXY_CTL_SHOW_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Aligned columns that fit a width: then wide ones become narrower, and the least important ones
  * are left out. */
 #ifndef KAPROXY_CTL_TABLE_H

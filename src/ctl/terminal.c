@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* termios, and the escape sequences that every terminal of today has. */
 #include "ctl/terminal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The terminal: its size, its keys, and the whole of it for a while. */
 #ifndef KAPROXY_CTL_TERMINAL_H
 #define KAPROXY_CTL_TERMINAL_H

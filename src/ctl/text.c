@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Widths and printable characters are the locale's. */
 #include "ctl/text.h"
 

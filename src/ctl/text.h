@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Text for people: what can be shown of it, how wide that is, and numbers with their units. */
 #ifndef KAPROXY_CTL_TEXT_H
 #define KAPROXY_CTL_TEXT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* In a terminal a full screen with keys, else plain text, one after the other. kaproxy may end and
  * come back meanwhile: then the last numbers stay, with the time since when there are no others. */
 #include "ctl/top.h"

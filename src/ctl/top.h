@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A view of everything that is refreshed until somebody has seen enough. */
 #ifndef KAPROXY_CTL_TOP_H
 #define KAPROXY_CTL_TOP_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Parts of /status, for people. */
 #ifndef KAPROXY_CTL_VIEWS_H
 #define KAPROXY_CTL_VIEWS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Looks through all certificates once a day, and warns of those that end. */
 #include "daemon/certificates.h"
 

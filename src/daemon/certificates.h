@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Warns of certificates that end soon, or have ended: once a day each, ours from the start on, and
  * those of upstreams once a handshake has shown them. */
 #ifndef KAPROXY_CERTIFICATES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Compares two configurations key by key, as texts. */
 #include "daemon/changes.h"
 

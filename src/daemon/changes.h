@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What another configuration changes, in words, for the log and for whoever asked for it: found by
  * the table of keys, so that each new key is among it. Any thread. */
 #ifndef KAPROXY_CHANGES_H

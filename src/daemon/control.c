@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Signals, and the end of the worker, as events of libevent's base. */
 #include "daemon/control.h"
 

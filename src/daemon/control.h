@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The control thread, which is the main one: on libevent's base it waits for signals and for what
  * workers answer, and serves the admin pages. */
 #ifndef KAPROXY_CONTROL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Shows a configuration once there is the memory for it. */
 #include "daemon/display.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What can be seen of the configuration that is in effect: by the admin pages, which are at its
  * addresses, and by systemd. Where there is no memory to show another one, the one before it is
  * shown on, and that is tried again until it works. For the control thread. */

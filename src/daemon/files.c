@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Sees to it that the user can read what a reload reads. */
 #include "daemon/files.h"
 

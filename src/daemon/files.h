@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What a reload reads must be readable by the user whom kaproxy becomes: the configuration, and the
  * certificates and keys that it names. A start as root reads them as root, and would not notice. */
 #ifndef KAPROXY_FILES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Opens, adopts and shares what a configuration needs of the system. */
 #include "daemon/generation.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A configuration with what is made for it before anybody uses it: listening sockets, TLS clients,
  * its share of the descriptors. A start makes one, and each reload another: what both have in
  * common, by value, is the same object in both, counted by reference. So whoever uses a part of it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The states of a hand-over in the process that is there. */
 #include "daemon/handover.h"
 

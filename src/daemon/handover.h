@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Handing over to a successor, seen from the process that is there: it starts one, waits until that
  * is prepared, lets it serve, and leaves. Whatever fails before the successor serves ends it, and
  * this process goes on. takeover.h is the other end.

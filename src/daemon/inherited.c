@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Reads LISTEN_FDS and KAPROXY_HANDOVER, checks what they name, and finds sockets in it. */
 #include "daemon/inherited.h"
 

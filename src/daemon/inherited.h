@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Sockets that whoever started us has opened for us: systemd, or our predecessor in a hand-over.
  * Both pass them as sd_listen_fds(3) says: LISTEN_FDS descriptors from 3 on, if LISTEN_PID is our
  * process, with their names in LISTEN_FDNAMES. libsystemd is not needed for that.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Accepts clients in bursts, and pauses for want of descriptors. */
 #include "daemon/listener.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Listening sockets: accept, back-off when descriptors run out, the limit of clients.
  *
  * A listener is known by its name and protocol, and lives as long as it is configured or has

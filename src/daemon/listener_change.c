@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* From one configuration to the next: which listeners and sockets there are, and whom they serve.
  */
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the files of the listeners share; for them alone.
  *
  *   listener.c          accepts clients; max_clients; shortages

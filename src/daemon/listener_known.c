@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What there is before a change, sorted: a change comes to each of it, on the loop. */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Listeners that are paused, or that accept nobody any more: they drain, their addresses are not
  * configured any more, kaproxy stops, or another process serves them. */
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The command line, the order of a start, signals, the exit status. */
 #include <errno.h>
 #include <fcntl.h>

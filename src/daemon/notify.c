@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Messages to systemd, by libsystemd where there is one. */
 #include "daemon/notify.h"
 

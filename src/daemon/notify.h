@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What systemd hears of us, by libsystemd, as Type=notify has it: sd_notify(3),
  * sd_watchdog_enabled(3). Where nobody listens ($NOTIFY_SOCKET is not set), or without libsystemd,
  * these do nothing. Only the main process of a service is listened to (NotifyAccess=main). No text

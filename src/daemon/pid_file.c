@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Writes and removes the file with our process id. */
 #include "daemon/pid_file.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The file with our process id, by which an init script finds us. It is written once all is ready,
  * whole (under another name in the same directory, then renamed), so whoever waits for it waits for
  * the start, and a stale one, or that of a process we take over from, is replaced. An empty path is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Both ends of what two processes share of their hosts' limits. */
 #include "daemon/places.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Two processes share each host's max_per_host during a hand-over: together they open no more. Each
  * has one of these, on its worker's loop, at one end of a channel (places_channel.h).
  *

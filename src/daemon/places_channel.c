@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Messages about places, over a socket. */
 #include "daemon/places_channel.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The channel by which two processes share places, a SOCK_SEQPACKET socket: messages of text, which
  * say how many places of a host the sender means.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Notes how this program was started. */
 #include "daemon/program.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What this program was started with, for starting it again as it was. */
 #ifndef KAPROXY_PROGRAM_H
 #define KAPROXY_PROGRAM_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Which protocol serves a scheme. A new protocol is a row in protocols.c, one in net/scheme.c, and
  * a folder of its own in src/session. */
 #ifndef KAPROXY_PROTOCOLS_H

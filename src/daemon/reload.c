@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The states of a reload, what is logged of it, and who is told. */
 #include "daemon/reload.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Reloads of the configuration, one at a time, as the control thread sees them: each is read and
  * checked in a thread of its own, kaproxy-reload, then installed by the worker. Whoever asks while
  * one is under way may have changed the file behind it: one more follows, for all of them.

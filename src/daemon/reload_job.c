@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Loads a configuration in a thread, and sorts what is said of it. */
 #include "daemon/reload_job.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The part of a reload that is done in a thread of its own, kaproxy-reload: reading, checking,
  * opening, and putting into words what came of it. */
 #ifndef KAPROXY_RELOAD_JOB_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What an operator asks of a worker, done on the worker's thread: commands, and a view of what is
  * there. */
 #ifndef KAPROXY_REQUESTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Commands: what they are for, found by name; what becomes of them, in a sentence. */
 #include <errno.h>
 #include <stdarg.h>

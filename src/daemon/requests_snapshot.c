@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A view of what is there: hosts, listeners, sessions. */
 #include <stdio.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What a start takes of the system, or a check only looks at: user, logs, descriptors. */
 #include "daemon/start.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What a start takes of the system before there is a worker: the user to become, the log files, a
  * share of the descriptors. A check (-t) goes through the same functions, and takes nothing: so it
  * finds what a start would, and says it in the same words. For the time when there is one thread,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Who does what in a hand-over, at both ends. */
 #include "daemon/succession.h"
 

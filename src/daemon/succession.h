@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* One process after another, as the control thread has it: the hand-over to a successor
  * (handover.h), and taking over from a predecessor (takeover.h), with all who take part in this
  * process: worker, admin pages, supervision, pid file. */

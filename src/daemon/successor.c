@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Starts the program again, and watches it. */
 #include "daemon/successor.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the new processes do. They come from one with other threads, so that nothing may be called
  * here but what is safe in a signal handler. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the files successor*.c share, and nobody else: what is prepared for the new processes, and
  * what these report.
  *

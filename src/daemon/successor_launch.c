@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What a new process needs is prepared before fork(2): there are other threads, so that behind it
  * nothing may be called but what is safe in a signal handler. */
 #include <errno.h>

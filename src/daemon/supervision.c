@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Two timers of the control thread: one for the watchdog, one that looks at the state. */
 #include "daemon/supervision.h"
 

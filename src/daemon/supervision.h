@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What systemd hears of a process that serves, from the control thread (notify.h): that it is
  * ready, that the loop which carries clients is alive, one line about its state, and that it stops.
  *

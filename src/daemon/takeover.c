@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What a new process says to its predecessor, and hears of it. */
 #include "daemon/takeover.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Taking over from a predecessor: the other end of handover.h, in the new process. */
 #ifndef KAPROXY_TAKEOVER_H
 #define KAPROXY_TAKEOVER_H

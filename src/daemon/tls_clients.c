@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* TLS clients of the configuration's upstreams. */
 #include "daemon/tls_clients.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The TLS clients of a configuration: one for each of the upstreams of its listeners that differ,
  * by value (endpoint_compare). With the worker's thread are their sessions, which are kept for
  * resumption, and their counters; the configuration has neither. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Becomes another user, for a while or for good. */
 #include "daemon/user.h"
 

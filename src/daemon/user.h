@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The user that kaproxy, started as root, becomes: with the user's id, group and further groups,
  * for a while or for good. For the time when there is one thread. Failures are logged. */
 #ifndef KAPROXY_USER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* One loop with its resolver, pools and listeners: made, run in a thread, drained, freed. */
 #include <assert.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* One event loop with what runs on it: resolver, pools, listeners, scratch memory.
  *
  * All this belongs to a thread of the worker's own, from worker_start until that has ended; before

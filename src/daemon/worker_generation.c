@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A worker takes up a configuration: what can fail comes first, and changes nothing. */
 #include <errno.h>
 #include <stdlib.h>

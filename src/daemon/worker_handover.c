@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A worker in a hand-over: the one that is there yields, and then leaves; its successor waits until
  * it may serve. */
 #include <errno.h>

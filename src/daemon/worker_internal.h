@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the files of the worker share; for them alone.
  *
  *   worker.c             its thread, and what it is asked

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What there is to see of a configuration: its metric blocks, and a hold on all that they are in.
  */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* HTTP/1.x messages, RFC 9110 and 9112, without I/O: heads, framing of bodies, trailers.
  *
  * Where the RFCs leave a choice between lenient and strict, this is strict in whatever says where a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Where a body ends, byte by byte. */
 #include "http1/http1_internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Writes heads, chunk lines and local replies into a buffer that is never exceeded. */
 #include "http1/http1_compose.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The heads that we send: HTTP/1.1 always, made from what was parsed, never from raw bytes.
  *
  * Each function writes into the caller's buffer and returns the length, or -1 with errno ENOSPC.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the http1_*.c files share. */
 #ifndef KAPROXY_HTTP1_INTERNAL_H
 #define KAPROXY_HTTP1_INTERNAL_H

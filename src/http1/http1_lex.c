@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Character classes, lists and numbers of RFC 9110 and 9112. */
 #include "http1/http1_internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The names of fields that mean something to us, found by length and letters. */
 #include "http1/http1_internal.h"
 

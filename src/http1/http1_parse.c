@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Finds the lines of a head, in one pass, and takes them apart. */
 #include "http1/http1_internal.h"
 #include "http1/http1_scan.h"

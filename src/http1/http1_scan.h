@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Where a line of a head ends, and where its first token does: the two loops that see most bytes.
  *
  * Sixteen bytes at a time where the compiler has SSE2; else, and with the macro

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the fields of a complete head mean together: framing, the connection, authentication. */
 #include "http1/http1_internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Methods, request-targets and authorities. */
 #include "http1/http1_internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Upgrade, RFC 9110 7.8: which protocols are passed on. */
 #include "http1/http1_internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* memcached's protocols without I/O: the text protocol, classic and meta, and the binary one, in
  * both directions.
  *

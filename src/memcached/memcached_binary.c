@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The binary protocol's packets. */
 #include "memcached/memcached_internal.h"
 

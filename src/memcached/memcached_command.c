@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Text commands: their lines and values. */
 #include "memcached/memcached_internal.h"
 #include "memcached/memcached_scan.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Barriers and local errors. */
 #include "memcached/memcached_compose.h"
 #include "memcached/memcached_internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What we say ourselves: barriers to the upstream, errors to the client.
  *
  * Each function writes into the caller's buffer and returns the length; MEMCACHED_COMPOSE_MAX bytes

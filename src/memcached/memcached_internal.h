@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the memcached_*.c files share. */
 #ifndef KAPROXY_MEMCACHED_INTERNAL_H
 #define KAPROXY_MEMCACHED_INTERNAL_H

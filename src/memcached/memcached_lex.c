@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Words, numbers and base64. */
 #include "memcached/memcached_internal.h"
 #include "memcached/memcached_scan.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Meta commands. Servers read flags one by one; what they refuse in those of ms, its value is
  * swallowed with, but not so when there are too many, or the key is too long. */
 #include "memcached/memcached_internal.h"

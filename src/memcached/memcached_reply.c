@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Replies of the text protocol. */
 #include "memcached/memcached_internal.h"
 

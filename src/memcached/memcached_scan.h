@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Where a word ends: the loop that sees most bytes of commands.
  *
  * Sixteen bytes at a time where the compiler has SSE2; else, and with the macro

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The table of commands: what is not in it is not known, and nothing of it reaches the upstream.
  *
  * Text commands have a row for each form of their arguments. memcached_row.arguments are words that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Parses, formats and compares numeric addresses. */
 #include "net/address.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A numeric IPv4 or IPv6 address. Pure, but for the names of interfaces. */
 #ifndef KAPROXY_ADDRESS_H
 #define KAPROXY_ADDRESS_H

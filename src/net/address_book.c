@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Remembers a name's addresses, and how many answers in a row lacked each. */
 #include "net/address_book.h"
 

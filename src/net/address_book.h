@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The addresses that a name had in its answers of late. Pure.
  *
  * Where DNS answers with some of many addresses in turn, an address that an answer lacks is not

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Binds and listens, and replaces a stale socket file under a lock on its directory. */
 #include "net/bound_socket.h"
 

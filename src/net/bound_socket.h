@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A listening socket, bound to an address. Of a unix socket the file is part of it: one that nobody
  * listens on any more is replaced, anything else at its path is left alone.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Judges by TCP_INFO whether a peer is alive that acknowledges nothing. */
 #include "net/delivery.h"
 

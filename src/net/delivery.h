@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Whether a TCP peer acknowledges what it is sent, as the kernel tells (TCP_INFO).
  *
  * A peer that keeps its window closed acknowledges the kernel's probes and is alive, for as long as

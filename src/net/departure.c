@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Judges by TCP_INFO how long a FIN came behind the last byte. */
 #include "net/departure.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What it means that a TCP client has ended its direction, as the kernel tells (TCP_INFO).
  *
  * A FIN looks the same whether a program has only said all it has to say, and waits for an answer,

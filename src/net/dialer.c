@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* One dial: look-up, staggered attempts to connect (RFC 8305), handshake, time limits. */
 #include "net/dialer.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Makes one connection: resolve, connect to the addresses in RFC 8305 order. Knows no pool.
  *
  * The next address is tried after DIAL_STAGGER, or at once when an attempt fails; the first that

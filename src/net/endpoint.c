@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Parses, compares and formats scheme://addr:port. */
 #include "net/endpoint.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Parses the addresses to listen on, and finds two that cannot both be listened on. */
 #include "net/listen_address.h"
 

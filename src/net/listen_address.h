@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What to listen on: a numeric address with its port, or a unix socket's path. Pure, but for the
  * names of interfaces. */
 #ifndef KAPROXY_LISTEN_ADDRESS_H

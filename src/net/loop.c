@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The epoll set, the clock, timers by one alarm, tasks, the queue of bulk work, the mailbox. */
 #include "net/loop.h"
 

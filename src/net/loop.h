@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* One event loop: watched descriptors, a clock that is read once an iteration, timers, posted
  * tasks, and a mailbox for other threads.
  *

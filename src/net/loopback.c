@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Tells loopback addresses, and chooses their congestion control. */
 #include "net/loopback.h"
 

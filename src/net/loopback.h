@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Sockets that stay on this machine. */
 #ifndef KAPROXY_LOOPBACK_H
 #define KAPROXY_LOOPBACK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A queue behind a lock, and an eventfd to wake its thread with. */
 #include "net/mailbox.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Messages from any thread to one: the only way in which work crosses from one thread to another.
  *
  * A message is embedded in its sender's struct, so that posting it takes no memory and cannot fail,

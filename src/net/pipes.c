@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Makes pipes up to a limit, and keeps a few that are empty. */
 #include "net/pipes.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Pipes for splice(2), through which bytes go from socket to socket inside the kernel.
  *
  * The relays of one loop share a few. A relay takes a pipe when there is much to move and gives it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The policy table of RFC 6724 and the rules that compare an IPv6 with an IPv4 destination. */
 #include "net/precedence.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Which of two destinations to try first: of RFC 6724 section 6 the rules that can tell an IPv6
  * address from an IPv4 one. (Within a family c-ares has sorted the addresses already.) These are
  * 1 (avoid unusable destinations), 2 (matching scope), 5 (matching label) and 6 (precedence), by

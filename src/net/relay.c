@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Moves one direction's bytes, by scratch memory or, in bulk, through a pipe. */
 #include "net/relay.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* One direction of a session: moves bytes from one stream to another with back-pressure.
  *
  * Bytes go through the caller's scratch memory; only what could not be written is kept, at most

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Counts messages of a kind, and logs the sums. */
 #include "net/repeats.h"
 

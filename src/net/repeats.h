@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Messages of one kind that come again and again: the first is logged at once; further ones are
  * counted, and every 10 s a line says how many there were, until none came for 10 s. Then the next
  * is a first one again. While log_level is debug each one is logged. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Names: who looks them up or watches them, when they are asked for and forgotten. */
 #include <errno.h>
 #include <search.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Names to addresses, on the loop. Look-ups of one name that run at the same time share one
  * query; one that is cancelled is not lost to the others (POOL 22).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What a name's queries come to, family by family, and what of it may be given out. */
 #include <string.h>
 

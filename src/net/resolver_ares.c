@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The back end that asks c-ares, whose sockets and time-outs it puts on the loop. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the files of the back end that asks c-ares share; for them alone.
  *
  *   resolver_ares.c          channels: c-ares with one configuration, on the loop

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* One query by c-ares: hosts file, search list, both families, and the texts of failures. */
 #include <errno.h>
 #include <limits.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The sockets of c-ares, on whose answers codes are noted as they come in. */
 #include <errno.h>
 #include <sys/socket.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the resolver's files share; for them alone.
  *
  *   resolver.c         names, who looks them up, who watches them, when they are asked for

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the schemes stand for, as data. Nothing else knows a scheme by its name: a new one is a row
  * here, and a protocol in daemon/protocols.c if it needs one of its own. */
 #ifndef KAPROXY_SCHEME_H

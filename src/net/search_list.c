@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Reads search and ndots of resolv.conf, and lists the names to try. */
 #include "net/search_list.h"
 

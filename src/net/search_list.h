@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The search list of resolv.conf(5): which full names a name may stand for, and in what order.
  * c-ares knows it as well, but goes through it for each of its queries without telling where it
  * is, so that A and AAAA records of different names would come together. */

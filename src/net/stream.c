@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Readiness, reads, writes, splices, peeks and ends of a socket, plain or with TLS. */
 #include "net/stream.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A byte stream over a non-blocking socket, plain or with TLS.
  *
  * Readiness is edge-triggered and remembered: `readable` and `writable` are set by the loop and

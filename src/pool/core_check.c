@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Compares the core's counts with its lists, for tests. */
 #include "pool/core_internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A connection of the pool's core: its transitions, its limits, its end. */
 #include "pool/core_internal.h"
 

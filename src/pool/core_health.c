@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Health in the pool's core: a host that is down, which is tried by one dial at a time. */
 #include "pool/core_internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A host of the pool's core: its waiters, which of them have a dial, what it wants. */
 #include <errno.h>
 #include <limits.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the files of the pool's core share; for them alone. Lowest first:
  *
  *   core_host.c    a host: its waiters, which of them have a dial, what it wants

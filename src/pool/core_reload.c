@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What another configuration changes in the pool's core: limits, which hold at once, and which
  * hosts it names. */
 #include "pool/core_internal.h"

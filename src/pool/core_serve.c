@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Who gets what in the pool's core: connections go to waiters, places to dials. */
 #include "pool/core_internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What an operator wants of a host, in the pool's core: it is paused, or drains, or is to have new
  * connections. */
 #include "pool/core_internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the pool's users call: each tells the core what has happened, and does what follows. */
 #include "pool/pool.h"
 

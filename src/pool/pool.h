@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The keep-alive manager: limits, waiters, idle connections. Numbers in brackets are statements of
  * tests/conformance/POOL.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The events that the pool's core is given. */
 #include "pool/pool_core.h"
 

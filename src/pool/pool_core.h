@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The keep-alive manager's decisions, without its deeds: hosts, waiters, limits, order, counts.
  * Numbers in brackets are statements of tests/conformance/POOL.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Grants and failures on their way to those that asked. */
 #include <errno.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the pool's files above its core share; for them alone. Lowest first:
  *
  *   pool_core.h    what is decided, without I/O (and core_*.c)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Does what the pool's core says, on the loop that owns the connections: dials, peeks, closes, the
  * time. */
 #include <assert.h>

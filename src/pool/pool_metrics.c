@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What is counted of a host, and a pool's limits, described. */
 #include <string.h>
 

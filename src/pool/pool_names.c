@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What follows for a host's connections when its name stands for other addresses. */
 #include "base/log.h"
 #include "pool/pool_internal.h"

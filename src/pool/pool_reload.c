@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What another configuration changes of a pool, and what another process shares with it. */
 #include "pool/pool_internal.h"
 

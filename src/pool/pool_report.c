@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the log says of a host: clients have to wait, it cannot be reached. */
 #include <errno.h>
 #include <inttypes.h>

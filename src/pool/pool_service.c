@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What an operator wants of hosts, and sees of them. */
 #include "pool/pool_internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The names of reasons and limits, as logs and counters have them. */
 #include "pool/pool_types.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the pool's users, its core and its I/O have in common: limits, reasons, counters. Numbers in
  * brackets are statements of tests/conformance/POOL. */
 #ifndef KAPROXY_POOL_TYPES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Redis' protocol, RESP2 and RESP3, without I/O: where commands and replies begin and end.
  *
  * Strict in whatever says where something ends (FRAMED F7): counts are plain decimal numbers as the

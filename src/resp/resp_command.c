@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Where a command ends. */
 #include "resp/resp_internal.h"
 

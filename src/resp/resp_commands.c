@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Looks commands up by their first eight bytes, as a number. */
 #include "resp/resp_commands.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What Redis' commands do to a connection and to the data: a table, and how to look into it.
  *
  * The commands are those of redis 6 and 7, valkey 8, and newer ones as far as they were known; no

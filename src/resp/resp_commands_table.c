@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The commands, a list for each letter, sorted by name. */
 #include "resp/resp_commands.h"
 

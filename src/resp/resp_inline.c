@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Inline commands, split as the server splits them. */
 #include "resp/resp_internal.h"
 

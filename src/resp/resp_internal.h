@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the resp_*.c files share. */
 #ifndef KAPROXY_RESP_INTERNAL_H
 #define KAPROXY_RESP_INTERNAL_H

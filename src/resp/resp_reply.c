@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Where a reply ends. */
 #include "resp/resp_internal.h"
 

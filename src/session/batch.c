@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A batch from its first command on: gathered, given a connection, ended. */
 #include "session/batch.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Batches of commands: what Redis and memcached have in common. Numbers such as F1 are rules of
  * FRAMED; kaproxy.ini(5) has them for users.
  *

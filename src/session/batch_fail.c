@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A batch that cannot go on: errors of ours in the client's protocol, or a cut. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A batch while it leases a connection: commands up, replies down. */
 #include <assert.h>
 #include <errno.h>

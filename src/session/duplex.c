@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Bytes in both directions, until both have ended. */
 #include <errno.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* An exchange of a framed protocol: how far it is, and its bytes for the client. */
 #include "session/exchange.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The engine of framed protocols: what their exchanges have in common. A client's exchanges follow
  * one another; for each one it asks the pool for a connection, and gives it back when the framing
  * says that request and response are over. The protocol parses, composes, and calls these

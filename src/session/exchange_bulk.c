@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Much payload of known length: moved by a relay, unseen. */
 #include "session/exchange.h"
 

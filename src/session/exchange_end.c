@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The end of an exchange, and of a client: by none of it a response may be lost. */
 #include <errno.h>
 

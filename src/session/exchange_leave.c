@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Whether a client whose request is under way has left, and what abort_on_close says to that. */
 #include "session/exchange.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Sending a request again, on a connection that nobody used before. */
 #include "base/log.h"
 #include "session/exchange.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A client's run: its steps one after another, its watch and its timer, until it has to wait. */
 #include "session/exchange.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* From the client to the upstream: what is composed, what is held to be sent again, payload. */
 #include <errno.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the sessions of one listener share. */
 #include <stdlib.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What protocols are made of, and what they build on: a session as they see it. For protocols and
  * the files of this folder.
  *

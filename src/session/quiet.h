@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Opaque bytes: nothing tells where a message ends, so the operator chooses (`reuse`), and with
  * `quiet` the order in which bytes moved decides whether a connection is fit for reuse. */
 #ifndef KAPROXY_QUIET_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Every session: its states, its allocation, its timer, its end. */
 #include <assert.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* One client from accept to close: asks the pool for a connection, relays, gives it back. */
 #ifndef KAPROXY_SESSION_H
 #define KAPROXY_SESSION_H

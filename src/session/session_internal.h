@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the files that make up a session share; for them alone. */
 #ifndef KAPROXY_SESSION_INTERNAL_H
 #define KAPROXY_SESSION_INTERNAL_H

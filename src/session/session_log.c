@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the logs tell of a session: its line in the access log, and messages about it. */
 #include <assert.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What an operator sees of sessions. */
 #include "session/protocol.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Sessions that are to have a connection of the pool, and wait for the end of their listener's
  * pause. They are in the listener's queue then, and not in the pool's; the time that they have is
  * that of their allocation, and as all of a listener's have the same, the first one's ends first.

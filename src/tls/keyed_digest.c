@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Digests of secrets, by OpenSSL. */
 #include "tls/keyed_digest.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Digests of secrets, to be compared and kept where the secrets are not: HMAC-SHA256, cut to 128
  * bits, with a key that is made at random and never leaves the process. */
 #ifndef KAPROXY_KEYED_DIGEST_H

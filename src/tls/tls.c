@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* One TLS connection: handshake, reads, writes, ends, and what OpenSSL says of them. */
 #include <errno.h>
 #include <netinet/in.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* TLS towards an upstream, with OpenSSL: settings, sessions kept for resumption, one connection.
  *
  * OpenSSL writes to the socket without MSG_NOSIGNAL: the program must ignore SIGPIPE. A client and

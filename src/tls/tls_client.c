@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Settings for an upstream: certificates, keys, versions, verification, counts. */
 #include <arpa/inet.h>
 #include <assert.h>

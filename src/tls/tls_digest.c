@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Settings and the content of their files, by value. */
 #include <errno.h>
 #include <openssl/crypto.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Notes when certificates end, and when it is time to warn. */
 #include <openssl/x509.h>
 #include <stdio.h>

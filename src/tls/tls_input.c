@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A BIO that reads many records at once, into memory that a reader has at hand. */
 #include <errno.h>
 #include <stdlib.h>

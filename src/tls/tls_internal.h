@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* For tls*.c alone. */
 #ifndef KAPROXY_TLS_INTERNAL_H
 #define KAPROXY_TLS_INTERNAL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Keeps sessions for resumption, the newest few. */
 #include <string.h>
 #include <time.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* OpenSSL's errors as texts for people. */
 #include <openssl/err.h>
 #include <openssl/pemerr.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Why a certificate was refused, and what in it is wrong. */
 #include <arpa/inet.h>
 #include <openssl/x509v3.h>

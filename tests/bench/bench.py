@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Measures kaproxy beside HAProxy and nginx, and beside a relay that understands nothing.
 
 All run on this machine, on its loopback, and, unless told otherwise, on one processor. Everybody is

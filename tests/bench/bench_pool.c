@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Goal: allocate plus release costs about the same with 10,000 hosts and 100,000 waiters as with
  * 10 hosts and 100 waiters.
  *

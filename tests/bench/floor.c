@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The floor: what relaying on kept connections costs when nothing is understood and nothing
  * checked.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the files of pool_driver share.
  *
  *   pool_driver.c     reads the scenario, runs its commands, writes the trace

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The scenarios' time: it passes only while nothing else happens, and then at once. So what a trace
  * says of time does not depend on when the machine lets the driver run.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Commands about the connection that a request holds. */
 #include <arpa/inet.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Commands about the far side and about names. */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Commands about managers and requests. */
 #include <errno.h>
 #include <stdlib.h>

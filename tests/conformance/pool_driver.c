@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* pool_driver FILE.scn: runs a conformance scenario against the pool, over real sockets, and
  * writes the trace. */
 #include <ctype.h>

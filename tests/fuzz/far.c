@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The far ends in the fuzz target: socketpairs, and records of all that went through them. */
 #include "far.h"
 

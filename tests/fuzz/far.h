@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The far ends of what the program holds: its clients and its upstreams, each at the other side of
  * a socketpair. What goes in and out is recorded. */
 #ifndef KAPROXY_FUZZ_FAR_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Whole exchanges: the real sessions and the real pool between up to four clients and their
  * upstreams, all of them ends of socketpairs.
  *

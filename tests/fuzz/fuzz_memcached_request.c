@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Goal: whatever a client of memcached sends, the parser reads what an independent reader reads,
  * however it is cut, and whether or not keys are passed on early. */
 #include <stdlib.h>

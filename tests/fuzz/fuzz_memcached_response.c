@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Goal: whatever a memcached answers, the parser reads what an independent reader reads, however it
  * is cut. */
 #include <stdlib.h>

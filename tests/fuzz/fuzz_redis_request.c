@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Goal: whatever a Redis client sends, commands begin and end, and have the arguments, that an
  * independent reading finds, however the bytes are cut; and no command of effect passes for
  * another. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Goal: whatever a Redis server sends, replies end where an independent reading ends them, however
  * the bytes are cut. */
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Goal: whatever requests a client sends, what is passed on is, by an independent reading, the very
  * message that was accepted: no byte more, no request more. */
 #include <stdint.h>

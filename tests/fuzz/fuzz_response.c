@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Goal: whatever an upstream sends, what is passed on to the client is, by an independent reading,
  * the very response that was accepted, with the body whole or visibly cut. */
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What must hold of the records: each request goes to one connection, each response to its
  * client. */
 #include "judge.h"

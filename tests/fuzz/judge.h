@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What must be true of the records of far.h, whatever was sent. All is read by the reference.
  *
  *   - What an upstream received are requests that its clients sent, each client's in order, with

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* See the header. Commands by a table of what may follow their names, one item a word:
  *
  *     K  a key           U  32 bits, unsigned     I  32 bits, signed     Q  64 bits

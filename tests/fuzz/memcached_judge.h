@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A second, independent reader of memcached's protocols: the whole buffer at once, the simplest
  * way, by a grammar of its own. What the program's parsers say is held against it. */
 #ifndef KAPROXY_MEMCACHED_JUDGE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Replies; see the header. */
 #include <stdlib.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Reads a message in pieces, writes it again, and compares it with the reference. */
 #include "message.h"
 

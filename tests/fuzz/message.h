@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What both fuzz targets do with a message: read it by src/http1, in pieces, write its body again,
  * compare it with the reference's reading. */
 #ifndef KAPROXY_FUZZ_MESSAGE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Mutates a play by whole units, which are texts and commands: what matters is their order, and
  * what one side has not finished saying when the other one speaks. Half of the time libFuzzer
  * mutates the bytes instead. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Pieces of data, as they come. */
 #include "pieces.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Pieces of data, as they come. */
 #ifndef KAPROXY_FUZZ_PIECES_H
 #define KAPROXY_FUZZ_PIECES_H

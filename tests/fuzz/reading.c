@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Reads requests and responses out of the records. */
 #include "reading.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the judge sees in the records: requests and answers, read by the reference. */
 #ifndef KAPROXY_FUZZ_READING_H
 #define KAPROXY_FUZZ_READING_H

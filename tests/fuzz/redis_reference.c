@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The reference reader of Redis' protocol. */
 #include "redis_reference.h"
 

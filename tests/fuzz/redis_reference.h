@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Reference reader of Redis' protocol: by the letter, without regard to speed, and with nothing of
  * src/resp in it. It reads from all there is, and allocates what it finds. */
 #ifndef KAPROXY_FUZZ_REDIS_REFERENCE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The reference reader of HTTP/1 messages. */
 #include "reference.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A second, independent reader of HTTP/1 messages: the whole buffer at once, the simplest way. What
  * the program accepts and what it passes on are held against it. What the program sends must keep
  * every rule of RFC 9112; of what it receives that is forgiven which it forgives, and no more. */

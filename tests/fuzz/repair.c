@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Repairs a head as the program does, line by line. */
 #include "repair.h"
 

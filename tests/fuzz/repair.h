@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A head as it should have come: what the program forgives, in the simplest way, line by line. */
 #ifndef KAPROXY_FUZZ_REPAIR_H
 #define KAPROXY_FUZZ_REPAIR_H

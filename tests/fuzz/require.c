@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Says which claim does not hold, and ends. */
 #include "require.h"
 

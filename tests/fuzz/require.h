@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What a fuzz target claims. */
 #ifndef KAPROXY_FUZZ_REQUIRE_H
 #define KAPROXY_FUZZ_REQUIRE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Dials that are given a socketpair. */
 #include "stub_dialer.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* In the dialer's place: a dial is answered with one side of a socketpair. */
 #ifndef KAPROXY_FUZZ_STUB_DIALER_H
 #define KAPROXY_FUZZ_STUB_DIALER_H

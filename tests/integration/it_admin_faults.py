@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: whatever is wrong, the status page alone says what it is, and where. What it says
 is printed, for whoever wants to judge it."""
 

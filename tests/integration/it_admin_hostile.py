@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: whatever is done to the admin pages, clients are served all the while, the pages
 answer others again soon, and nothing is left behind."""
 

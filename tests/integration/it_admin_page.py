@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: in a browser the status page says what is wrong and where, complete without JavaScript, refreshes itself with it, and keeps to its policy, to narrow screens and to the dark."""
 
 import json

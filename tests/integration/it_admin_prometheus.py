@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: Prometheus scrapes kaproxy in both formats, and its queries give what clients
 and upstreams have seen."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: the admin pages answer what they should, refuse the rest in a sentence, and let
 those alone change something who may."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a reader that stops slows the sender down and costs kaproxy little memory."""
 
 import sys

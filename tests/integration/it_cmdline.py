@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: the command line does what the manual says, with the right exit status."""
 
 import os

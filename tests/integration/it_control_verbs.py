@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: what an operator wants is done while clients wait, or go on: pause, resume,
 reconnect, drain, log-level."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: an exchange takes no more instructions of kaproxy and its libraries than it
 did, each kind by itself."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: an exchange takes no more system calls than it has to, each kind by itself."""
 
 import collections

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: SIGUSR1 writes the counters, and they agree with what happened."""
 
 import sys

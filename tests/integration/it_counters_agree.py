@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: what SIGUSR1 writes of listeners and upstreams is what clients and upstreams
 have seen, for the ways in which sessions end, connections are discarded, and allocations fail."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: the descriptor limit is raised; where that is too little, fewer clients are
 accepted, so that there are descriptors left to reach the upstream."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: out of descriptors, kaproxy pauses accepting, does not spin, and resumes."""
 
 import os

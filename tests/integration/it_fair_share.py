@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: whoever moves much does a bounded piece of it at a time, however much is there
 there, so that all others have their turn in between."""
 

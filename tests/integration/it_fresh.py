@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a reuse = never listener gets no used connection from a listener beside it."""
 
 import sys

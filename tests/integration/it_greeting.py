@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: every client gets the greeting of a connection that nobody used before."""
 
 import sys

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: either side may end its direction and still get everything from the other."""
 
 import contextlib

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: SIGUSR2 starts the program again, which takes over the sockets and all that goes
 with them; whatever fails before it serves leaves the process that is there as it was."""
 

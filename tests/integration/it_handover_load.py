@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: hand-overs under load cost no client anything, and leave nothing behind."""
 
 import sys

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a test program that is interrupted undoes what it did: no process and no
 folder is left."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: an upstream that is down costs its clients no wait, is noticed when it is back, and one that restarts costs nobody an error."""
 
 import re

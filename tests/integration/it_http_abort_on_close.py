@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: abort_on_close says whether a client that has left takes its request with it,
 which still waits for a connection or is under way; one that only half-closed right behind its request
 is served."""

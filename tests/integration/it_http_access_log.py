@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: one logfmt line for each exchange, whatever is in it; and the counters."""
 
 import re

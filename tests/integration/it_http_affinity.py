@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a login with NTLM or Negotiate ties an upstream connection to its client, for as
 long as both are there and the client is not idle; nothing else does."""
 

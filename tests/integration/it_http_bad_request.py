@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a request that breaks the rules is refused, its connection is closed, and the
 upstream never sees a byte of it."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: an upstream that breaks the rules costs its client a 502 that names the rule,
 or, when something was passed on already, a response that is visibly cut."""
 

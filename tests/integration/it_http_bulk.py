@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: bodies that go through pipes end where they end, and are cut where they are cut;
 no byte waits for those behind it, and a slow reader holds no connection for the last of them."""
 

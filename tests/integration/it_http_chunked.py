@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: chunked bodies reach each client and upstream in a coding it understands."""
 
 import sys

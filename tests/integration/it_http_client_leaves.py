@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a client that ends its direction still gets its responses, and one that goes
 away in mid-exchange costs the upstream's connection, but never another client's response."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: wget, Perl's LWP and Python's http.client work through kaproxy."""
 
 import http.client

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: nobody ever gets anything of somebody else's exchange, or takes a part of an
 answer for the whole, whatever clients and upstreams do; and nothing of it all stays behind."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: curl's ways to speak HTTP all work through kaproxy."""
 
 import os

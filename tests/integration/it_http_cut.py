@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a response that breaks off reaches the client as far as it came, and then its
 connection ends in order, where the framing shows that the response is not whole."""
 

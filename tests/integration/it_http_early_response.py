@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: an upstream may answer before it has the whole request: the client sees the
 response and no reset, and the connection is not used again."""
 

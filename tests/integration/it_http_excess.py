@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: what an upstream sends beyond its response reaches no client."""
 
 import sys

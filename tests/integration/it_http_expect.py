@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: Expect: 100-continue is answered by the upstream, or refused by it."""
 
 import sys

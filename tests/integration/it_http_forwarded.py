@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: `forwarded` tells the upstream the client's address, behind others' ones."""
 
 import sys

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: fields for one hop alone end at kaproxy, in both directions; others pass."""
 
 import sys

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: the upstream sees the Host that the listener's `host` says."""
 
 import socket

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: clients that keep their connection and ask nothing hold no upstream one."""
 
 import sys

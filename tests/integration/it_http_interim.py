@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: interim responses reach HTTP/1.1 clients, all of them, and no HTTP/1.0 one."""
 
 import sys

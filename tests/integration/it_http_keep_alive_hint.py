@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: Keep-Alive: timeout=N ends a connection's stay in the pool after N - 1 s."""
 
 import sys

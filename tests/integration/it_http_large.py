@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: 100 MB pass in both directions unharmed, through pipes (splice) and by copying,
 and cost no memory."""
 

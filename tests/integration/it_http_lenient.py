@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: what breaks a rule, but is clear, is passed on, and the other side sees one
 message of which everybody thinks the same; what is not clear is refused."""
 

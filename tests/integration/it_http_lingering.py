@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a client that still sends reads the response, and no reset destroys it; but it is
 not listened to for ever, and not at all when it has sent everything."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: load tools that connect for each request reach nginx on four connections."""
 
 import collections

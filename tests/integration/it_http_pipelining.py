@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: requests that a client sends without waiting are answered in order."""
 
 import sys

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a local reply says in Proxy-Status that it is kaproxy's, and why; a response of
 the upstream's that has such a field is passed on as it is."""
 

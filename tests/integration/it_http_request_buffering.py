@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: with request_buffering = off a connection is asked for as soon as a header is
 complete, the body goes on as it comes, and so does the response meanwhile; what was sent is still
 sent again where that does no harm."""

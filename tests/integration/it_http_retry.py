@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a reused connection that closes instead of answering, or has nothing to say to
 the request, costs a client its response only where sending the request again could do harm."""
 

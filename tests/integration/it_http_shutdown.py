@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: SIGTERM lets exchanges finish and ends idle clients at once."""
 
 import signal

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a client that reads slowly holds its upstream connection no longer than the
 buffer makes necessary, and the memory for it is bounded."""
 

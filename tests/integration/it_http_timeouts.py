@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: header_timeout, idle_timeout and response_timeout end an exchange with 408 or
 504 that names them; a client without a request is ended without a word, by client_keep_alive too."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a request's trailer and its response's, which come at the same time, are two."""
 
 import sys

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: connections that clients may hold for as long as they like count under
 max_tunnels, leave max_per_host to others, and are refused before anything is sent."""
 

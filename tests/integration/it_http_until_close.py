@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a response that the upstream ends by closing is whole for every client, or
 visibly incomplete where it broke off."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: upgrades to any protocol but h2c, and CONNECT, become tunnels whose connection
 is not used again."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: nginx, Apache httpd, Node and python3 -m http.server serve old clients."""
 
 import sys

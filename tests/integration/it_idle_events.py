@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a byte, an end or a reset on an idle connection never reaches a client."""
 
 import sys

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: idle_timeout ends a session in which nothing moves, and no other."""
 
 import sys

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: contrib/init.d/kaproxy does what the Linux Standard Base asks of an init script,
 with its exit statuses, also when it is asked twice."""
 

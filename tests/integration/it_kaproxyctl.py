@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: kaproxyctl shows what its server says, has it do what the verbs say, and is
 harmed by nothing that comes back."""
 

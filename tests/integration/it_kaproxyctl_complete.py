@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: in an interactive bash and an interactive zsh Tab completes kaproxyctl's verbs,
 its options, and the names of pools, upstreams and listeners that the running kaproxy has."""
 

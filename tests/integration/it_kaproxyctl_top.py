@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: kaproxyctl top in a real terminal: what it shows, keys, sizes, and that the
 terminal is as it was afterwards; and completion in an interactive bash."""
 

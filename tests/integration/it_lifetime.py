@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: keep_alive, max_uses and max_age end a kept connection."""
 
 import sys

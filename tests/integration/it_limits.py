@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: max_per_host and max_open are never exceeded, idle connections included."""
 
 import concurrent.futures

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a taken port is a clear error, one with closed connections is none."""
 
 import sys

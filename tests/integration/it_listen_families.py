@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a listener serves IPv4, IPv6 and unix sockets, several of them at once."""
 
 import socket

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: of processes that start at the same time on one unix socket, exactly one gets
 it, and it stays reachable."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a stale unix socket is replaced; a live one, or a file, is left alone."""
 
 import signal

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: with log_format = json each line of the access log is a JSON object, with the fields and values that the same line has in logfmt."""
 
 import codecs

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: after SIGHUP kaproxy writes to new log files in place of renamed ones."""
 
 import signal

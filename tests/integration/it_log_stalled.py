@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: whoever reads a log and stops doing so holds up nobody; lines that find no room
 are counted and reported in their place."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: logs go where they should; a bad place is an error, a full one is not."""
 
 import os

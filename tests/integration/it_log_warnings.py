@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: the log says what an operator has to know, once: the first failure and how many
 there were, an upstream that is back, a host at its limit, a certificate that ends."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: beyond max_clients, clients wait in the backlog until it is their turn."""
 
 import sys

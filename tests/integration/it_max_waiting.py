@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: with max_waiting clients in the queue one more is reset at once."""
 
 import sys

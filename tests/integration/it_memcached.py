@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: one-shot clients of memcached share kept connections and get right answers."""
 
 import concurrent.futures

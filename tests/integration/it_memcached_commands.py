@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: what the parser takes for a whole command, a real memcached takes as well, so
 that no value is ever run as commands (FRAMED M5); and the replies are framed as the parser says."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: no command of memcached reaches an upstream twice unless it is a get that nobody
 answered; what fails is told in the protocol; quiet commands are over before others are served."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: PHP's one-shot clients of memcached, which end with quit, share a few connections,
 and each gets its own values."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: replies of memcached, in its three protocols, come byte for byte to whom they are
 for, and what kaproxy and a server could read differently reaches no upstream."""
 

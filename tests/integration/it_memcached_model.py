@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: whatever 32 clients of memcached do at random, in text, meta and binary, and
 whatever befalls their connections, nobody gets another's answer or a stale one, and nothing is done
 twice."""

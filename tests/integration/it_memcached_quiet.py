@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: quiet commands of memcached, which may have no reply, are over before their
 connection serves anybody else: a barrier of kaproxy's shows it, which nobody sees (FRAMED M2)."""
 

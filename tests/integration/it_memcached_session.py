@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: what an upstream of memcached listeners gets to see, command by command, and
 what becomes of connections and clients when it does what real servers seldom do."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: min_idle connections are open before a client comes, and after."""
 
 import sys

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: preconnecting is tried seldom while the upstream is down, and succeeds when it is up."""
 
 import sys

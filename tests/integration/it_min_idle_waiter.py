@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a preconnected connection never takes the place of a waiting client."""
 
 import concurrent.futures

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: an upstream's name is followed where it moves, and survives DNS failures."""
 
 import socket

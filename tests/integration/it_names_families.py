@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: one family of a name that comes late, fails or is lost costs neither clients
 nor connections anything, and what is asked for is one name."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: connections leave an address within a minute after its name did, and stay where
 DNS merely answers with others in turn."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: HTTP clients reach nginx through tcp:// on connections that are reused."""
 
 import hashlib

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: the pid file is there as long as clients are served, and is ours; where it could
 not be written, a start and -t say so."""
 

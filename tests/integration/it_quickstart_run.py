@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: contrib/quickstart run shows what it says, of http and, where there is a
 redis-server, of Redis; and when it is ended nothing of it is left."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: with reuse = quiet a connection is kept in exactly the cases that are safe."""
 
 import contextlib

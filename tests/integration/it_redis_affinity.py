@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: while Redis keeps something for a client on its connection, that is the client's
 own; it ends with the server's replies, or with the client."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: with reuse = never redis-benchmark's clients never share a connection."""
 
 import sys

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: 20000 one-shot clients of redis-benchmark need four upstream connections."""
 
 import sys

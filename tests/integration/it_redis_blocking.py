@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: clients that wait in Redis (BLPOP and its kin) take no connection from those that
 would wake them, and give theirs back when they leave."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: redis-cli works through kaproxy over TCP and over a unix socket."""
 
 import subprocess

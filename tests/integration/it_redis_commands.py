@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: the table of Redis' commands agrees with the server's own, and commands are read
 as the server reads them (FRAMED R6, F4, F7)."""
 

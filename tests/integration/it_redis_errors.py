@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: no Redis command reaches an upstream twice unless that is a read which nobody
 answered, and what fails is told in the protocol, to each command, without ending its client."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: PHP's one-shot clients of a redis-server share a few connections, and none of
 them ever reads with the login, or in the database, of another."""
 

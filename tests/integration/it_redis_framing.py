@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: batches of Redis commands are leases, replies come in order and byte for byte,
 and what kaproxy and a server could read differently reaches no upstream."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a connection to Redis serves a client only with its own login, in its own
 database and under its own name, and is made ready in one round trip where it is not."""
 

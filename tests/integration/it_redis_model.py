@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: whatever 32 clients of Redis do at random, and whatever befalls the server, nobody
 ever gets an answer of another's database, login or transaction, and nothing is done twice."""
 

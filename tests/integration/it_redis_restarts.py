@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a redis-server that closes idle connections, kills them, restarts or has no place
 left does not end its clients' connections to kaproxy, and never costs them a write unnoticed."""
 

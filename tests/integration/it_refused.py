@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a client whose upstream refuses sees a reset, and one log line says why."""
 
 import contextlib

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: after a reload everything that can change is as the file has it, at once or for
 the next clients, and what did not change goes on as it was."""
 

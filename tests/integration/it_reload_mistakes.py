@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: with one mistake in it, or one thing that cannot be had, a reload changes
 nothing, and says everything that is wrong; and the next one works."""
 

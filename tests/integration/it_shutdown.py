@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a signal ends kaproxy in order, after its sessions and with exit status 0."""
 
 import signal

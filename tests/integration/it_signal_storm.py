@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: while a signal comes every millisecond nothing stalls and nothing is lost,
 through pipes and by copying, with TLS and without. The longer it runs, the surer it is: make
 check-long."""

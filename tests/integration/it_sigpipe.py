@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: writing to a peer that went away ends that session, not the program."""
 
 import contextlib

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: who may connect to a unix socket is whom socket_mode, socket_user and
 socket_group say, also where kaproxy becomes another user, and as the manual page has it."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: sockets have TCP_NODELAY, keep-alive probes towards the upstream, a backlog of
 somaxconn, and the bind_address."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: signals that come while kaproxy starts are heeded as soon as they can be, and do
 not end it before; SIGTERM and SIGINT do, as long as there is nothing to remove."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: an upstream is spoken to only when its certificate is good for its name, and
 otherwise the client and the log get what is wrong with it."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: with TLS only close_notify is an end; what is cut short is seen to be so by
 the client, whatever the framing, and our own ends are in order."""
 

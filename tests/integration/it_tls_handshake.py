@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a handshake that fails, in whatever way, is reported to the client and the log;
 one that stalls ends with connect_timeout."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: what TLS does by itself leaves an idle connection in the pool; data, alerts
 and ends take it out, before a client can get it."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: large bodies pass unharmed over https in both directions and cost no memory,
 also where one side is slow."""
 

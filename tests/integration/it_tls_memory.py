@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: handshakes, finished and failed ones by turns, leave no memory and no
 descriptors behind."""
 

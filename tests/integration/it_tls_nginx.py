@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: nginx over https with either version of TLS and with client certificates."""
 
 import re

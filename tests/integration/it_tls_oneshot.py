@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: thousands of one-shot HTTP/1.0 clients need four TLS handshakes."""
 
 import re

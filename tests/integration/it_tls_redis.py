@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: one-shot clients reach redis-server over TLS on four kept connections."""
 
 import sys

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: while an https upstream is reloaded, restarted or just closes connections,
 no GET fails, and no POST reaches it twice."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a new connection resumes the session of an earlier one, where the upstream
 lets it, and nothing is lost where it does not."""
 

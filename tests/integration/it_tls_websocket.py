@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a WebSocket works over an https upstream, and its connection is not used
 again."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a connection whose peer acknowledges nothing for unacked_timeout is dead, and
 its request is sent again where that does no harm; one whose peer only does not read, or thinks for
 long, is alive."""

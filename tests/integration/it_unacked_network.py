@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a connection is found dead, too, when its bytes cannot leave this machine, of
 which the kernel keeps other books than of what gets lost on the way."""
 

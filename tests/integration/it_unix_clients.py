@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: lines about a client on a unix socket say which user and process it was."""
 
 import os

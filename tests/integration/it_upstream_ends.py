@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a client sees the upstream's end as what it was, in order or a reset."""
 
 import os

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: a redis-server stopped or killed under load leaves no client hanging."""
 
 import collections

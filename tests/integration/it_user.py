@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: started as root, kaproxy opens its logs with the rights of the user it was told,
 binds, then becomes that user; nothing of root's changes its owner."""
 

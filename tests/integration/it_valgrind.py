@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: under valgrind a mixed load, on tcp and on http listeners, makes no error and
 leaks no memory and no descriptor."""
 

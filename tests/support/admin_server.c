@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the admin server asks of the process is kept until the test answers. */
 #include "support/admin_server.h"
 

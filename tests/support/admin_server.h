@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The server of the admin pages, on a base of its own, with a loop that is the test: what it is
  * asked it answers when the test has it do so. A program that links this is linked with
  * --wrap=clock_gettime, for a clock that the test puts ahead. */

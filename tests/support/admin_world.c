@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Metric tables like the real ones, and what they are of. */
 #include "support/admin_world.h"
 

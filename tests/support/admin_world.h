@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Made-up numbers of a process, two listeners and two hosts, with a configuration and a snapshot
  * that go with them, for tests of what the admin pages are made of. The metrics are called as the
  * real ones. */

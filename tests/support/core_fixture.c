@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A core, hosts, connections and requests, driven by a test one event after the other. */
 #include "support/core_fixture.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The pool's core alone, for tests that drive it one event after the other: two hosts, and as many
  * connections and requests as a test needs. Each step checks the core. */
 #ifndef KAPROXY_CORE_FIXTURE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Upstreams, a resolver answered by hand, and callers, for tests of the dialer. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the dialer's tests share: upstreams on loopback, a resolver answered by hand, dials that
  * note what they are given. A failed step fails the test. */
 #ifndef KAPROXY_TESTS_DIAL_WORLD_H

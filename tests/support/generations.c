@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Makes configurations ready. */
 #include <setjmp.h>
 #include <stdarg.h>

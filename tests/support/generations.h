@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Configurations made ready for listeners and workers. A failed step fails the test. */
 #ifndef SUPPORT_GENERATIONS_H
 #define SUPPORT_GENERATIONS_H

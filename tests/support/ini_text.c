@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Loads a configuration from a text. */
 #include "support/ini_text.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Loads the text of a kaproxy.ini; a failure fails the test. */
 #ifndef KAPROXY_INI_TEXT_H
 #define KAPROXY_INI_TEXT_H

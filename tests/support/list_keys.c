@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Prints the table of keys, for tests/check_keys: SECTION KEY DEFAULT, tabs between, and "-" in
  * place of the default of a key that must be given. */
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Configurations one after the other, and clients at their listeners' addresses. */
 #include "support/listener_world.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Listeners that go over from one configuration to the next, with clients, in a world of a test of
  * sessions. A failed step fails the test. */
 #ifndef KAPROXY_TESTS_LISTENER_WORLD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Targets of logs in a folder of the test's own, and what was written to them. */
 #include "support/log_fixture.h"
 

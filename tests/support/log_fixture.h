@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the tests of the log share: a folder with two names in it, targets, and what became of
  * lines. */
 #ifndef KAPROXY_LOG_FIXTURE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A loop with a timer, a task and a socket that note when they are called. */
 #include "support/loop_probe.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* For tests of the loop: a timer, a task and a watched socket that tell when they are called. */
 #ifndef KAPROXY_LOOP_PROBE_H
 #define KAPROXY_LOOP_PROBE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Stands in for systemd: a socket at which a service's messages arrive. What fails, fails the test.
  */
 #ifndef KAPROXY_MANAGER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A resolver back end with scripted answers. */
 #include "support/names.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A resolver back end for tests: names with scripted answers, delays and a count of queries. */
 #ifndef KAPROXY_NAMES_H
 #define KAPROXY_NAMES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A listener on loopback, and what is seen at its ends of connections. */
 #include "support/peer.h"
 

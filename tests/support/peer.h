@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The far side for tests of the pool: a listener on loopback, in this very process.
  *
  * It needs no events. The kernel completes connections into the backlog; peer_accept takes them

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A pool with peers and names, and allocations that note what became of them. */
 #include "support/pool_fixture.h"
 

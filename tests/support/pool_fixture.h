@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the tests of the pool share: a loop, scripted names, peers on loopback, and allocations
  * that remember what became of them. The loop's clock is moved by loop_warp. */
 #ifndef KAPROXY_POOL_FIXTURE_H

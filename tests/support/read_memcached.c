@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Says what the program reads, for tests/integration/it_memcached_commands.py. Each line of input
  * is
  *

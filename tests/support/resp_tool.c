@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* src/resp for tests in Python, by its first argument:
  *
  * commands   prints the table: NAME, or CONTAINER|NAME; effect; flags in letters; tabs between.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A listener's configuration, a pool and an upstream for tests of sessions. */
 #include "support/session_world.h"
 

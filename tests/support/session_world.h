@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the tests of listeners and sessions share: a loop, a pool, an upstream on loopback, and the
  * configuration of one listener. A failed step fails the test. */
 #ifndef KAPROXY_TESTS_SESSION_WORLD_H

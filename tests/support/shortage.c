@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Calls that fail for want of memory when a test says so. */
 #include "support/shortage.h"
 

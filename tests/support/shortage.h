@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Shortages for unit tests: calls of the program that fail for want of memory. A program that links
  * this is linked with SHORTAGE_WRAPS. */
 #ifndef KAPROXY_TESTS_SHORTAGE_H

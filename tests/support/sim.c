@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Users, connections and far sides around the pool's core, and what they claim of it. */
 #include "support/sim.h"
 

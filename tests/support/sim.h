@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A simulation around the pool's core alone: users, connections and their far sides, without a
  * socket and without a loop, and the time is a number. It does what the core says, at once or later
  * and in any order, as several loops would, and claims what the core owes. There is one of it. */

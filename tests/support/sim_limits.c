@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Limits that change while connections are open, and hosts that nobody wants any more, as the
  * simulation around the pool's core has them. */
 #include <limits.h>

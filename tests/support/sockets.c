@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Pairs of sockets, and counts of descriptors. */
 #include "support/sockets.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Sockets and descriptors of a unit test. What fails, fails the test. */
 #ifndef KAPROXY_SOCKETS_H
 #define KAPROXY_SOCKETS_H

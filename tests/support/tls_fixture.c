@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A TLS client and its peer, with settings to be changed before they meet. */
 #include "support/tls_fixture.h"
 

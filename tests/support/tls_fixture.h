@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A client and a peer with settings that a test can change before they meet. */
 #ifndef KAPROXY_TLS_FIXTURE_H
 #define KAPROXY_TLS_FIXTURE_H

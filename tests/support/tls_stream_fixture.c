@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A stream with TLS after its handshake, and system calls that can be made to fail. */
 #include "support/tls_stream_fixture.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A stream with TLS that has shaken hands with its peer, and a system whose calls can be made to
  * fail. To be linked with --wrap=BIO_ctrl and --wrap=SSL_write_ex. */
 #ifndef KAPROXY_TLS_STREAM_FIXTURE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Certificates, a peer and a stream for tests of TLS. */
 #include "support/tls_world.h"
 

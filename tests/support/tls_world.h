@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What tests of TLS share: certificates made on the spot, and a stream whose peer speaks TLS just
  * as far as the test lets it. */
 #ifndef KAPROXY_TLS_WORLD_H

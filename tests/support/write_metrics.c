@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Writes metrics, for programs that are to read them: write_metrics text|openmetrics [FILE].
  *
  * With the name of a kaproxy.ini they are all of a worker that has not begun, else made-up ones,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* For tests of the status page in a browser, without a server: writes the page made of the status
  * that is read from standard input; with an argument a file that the page refers to, by its path,
  * or "policy", its Content-Security-Policy. */

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """Goal of this test: in a booted system, kaproxy as it is installed is what systemd takes it for: ready
 when it says so, reloaded or not, handed over, started by a client, restarted when it hangs, stopped."""
 

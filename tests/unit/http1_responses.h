@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Responses, good and bad; see http1_table.h. */
 #ifndef KAPROXY_HTTP1_RESPONSES_H
 #define KAPROXY_HTTP1_RESPONSES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Messages and what is to become of them. The first column is the rule: the RFC's number and
  * section. Each text is all that the peer sends. */
 #ifndef KAPROXY_HTTP1_TABLE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Text commands, good and bad. The first column is the rule of FRAMED. */
 #ifndef KAPROXY_MEMCACHED_COMMANDS_H
 #define KAPROXY_MEMCACHED_COMMANDS_H

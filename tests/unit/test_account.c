@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The numbers of users and groups: found, not there, or not to be found out. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Numeric addresses: parsing, formatting, comparing. */
 #include <setjmp.h>
 #include <stdarg.h>

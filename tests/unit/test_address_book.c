@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* When an address is missing, and when it is gone. */
 #include <setjmp.h>
 #include <stdarg.h>

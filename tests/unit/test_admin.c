@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Goal of this test: those who wait for the loop share one question to it, do not wait for it any
  * longer than they should, and leave nothing behind when they go. The loop is the test. */
 #include "support/admin_server.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Goal of this test: whoever asks for a reload waits until it is over and has its outcome, however
  * long it takes, and nothing is left behind of who does not wait. The reload is the test. */
 #include "support/admin_server.h"

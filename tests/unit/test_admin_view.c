@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Goal of this test: what the admin server listens on and what it shows change while it runs, and
  * nobody who is connected notices; where memory is short nothing has changed. */
 #include "support/admin_server.h"

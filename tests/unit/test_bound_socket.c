@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Listening sockets: what is at a unix socket's path, who else wants it, who may connect. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A run of bytes: what was appended comes out again, in order, and an empty one holds no memory. */
 #include <errno.h>
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Warnings of certificates that end soon: one a day, with what an operator has to know. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What another configuration changes, in words. */
 #include <setjmp.h>
 #include <stdarg.h>

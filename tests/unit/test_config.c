@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* kaproxy.ini: values and defaults arrive, config_print reads back, no bytes do harm. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* kaproxy.ini: where the admin pages listen, by default and by [admin], and who may change
  * something there. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* kaproxy.ini: what memcached listeners may have: defaults, values, keys without an effect,
  * mistakes.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* kaproxy.ini: every mistake has its message, at its line, and no mistake has two. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* kaproxy.ini: what is redis listeners' own: defaults, values, keys without an effect, mistakes. */
 #include <setjmp.h>
 #include <stdarg.h>

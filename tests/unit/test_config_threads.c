@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A configuration is loaded in a thread beside others that do the same and read what there is. */
 #include <setjmp.h>
 #include <stdarg.h>

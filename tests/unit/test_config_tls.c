@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* kaproxy.ini: the TLS of a listener's upstream. Files are loaded and checked, each mistake and
  * each warning is at its line, and upstreams are the same host as far as their keys agree. */
 #include <setjmp.h>

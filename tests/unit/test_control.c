@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The control thread and its worker's: how they start, what becomes of signals, how they end. */
 #include "support/log_fixture.h"
 

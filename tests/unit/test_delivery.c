@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Which connections count as dead, by what the kernel tells of them. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the end of a client's direction means, by what the kernel tells of it. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Goal of this test: descriptors are counted as a configuration can take them at most; clients get
  * what is left, and pipes what clients leave. */
 #include <setjmp.h>

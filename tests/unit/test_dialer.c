@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* One dial: steps, time limits, cancelling, failures. */
 #include <setjmp.h>
 #include <stdarg.h>

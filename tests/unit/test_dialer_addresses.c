@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A dial over several addresses: order, stagger, which failure counts. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Dials to a name of which one family comes late. */
 #include <setjmp.h>
 #include <stdarg.h>

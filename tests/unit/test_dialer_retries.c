@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Dials that are tried again: which failures, how often, and how such a dial ends (POOL 38). */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Dials that something is denied to: each ends once, with the function that failed, and leaves
  * nothing open; where another address may do, it is tried. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* scheme://addr:port: what is accepted, what is refused and why, how endpoints compare. */
 #include <setjmp.h>
 #include <stdarg.h>

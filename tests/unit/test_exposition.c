@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The text for Prometheus and OpenMetrics: names, types, escapes, sums; and which of the two an
  * Accept field asks for. promtool and a parser of OpenMetrics read all of it in
  * tests/check_metrics. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Generations: what two configurations have in common is one object; a failure leaves nothing
  * behind. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A hand-over with a real successor, this test started again, that says what it should, or does
  * not: each step failing once, and what becomes of the process that is there. */
 #include "support/log_fixture.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The heap against a plain array: order, removal from the middle, memory. */
 #include <setjmp.h>
 #include <stdarg.h>

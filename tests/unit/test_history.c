@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Rates, counts and quantiles of the last minute: from copies, and from what is there now. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Heads and bodies: the tables, each message in every way to cut it; limits. */
 #include <setjmp.h>
 #include <stdarg.h>

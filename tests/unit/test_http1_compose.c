@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The heads we send, compared byte for byte. */
 #include <errno.h>
 #include <inttypes.h>

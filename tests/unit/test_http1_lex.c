@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The fast ways through a head's bytes, each against the plain one. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What a head means: method, target, connection, authentication. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Sockets passed by systemd or a predecessor: what is taken, who gets which, and what is refused.
  */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Digests of secrets: the same parts have the same one, whatever differs in them another one, and
  * so has each key; where OpenSSL or the memory denies something there is none, and no harm. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Listening sockets where something is denied: either all of them are watched or none, and what
  * failed is tried again. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Listeners that go over to another configuration: which sockets there are, whom they serve, and
  * what goes on. */
 #include "support/listener_world.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Listeners that are paused, or drain, or stop, when another configuration comes. */
 #include "support/listener_world.h"
 

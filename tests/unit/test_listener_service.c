@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Listeners that drain, and listen again: over IPv4, IPv6 and unix sockets. */
 #include <setjmp.h>
 #include <stdarg.h>

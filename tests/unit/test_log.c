@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The logs without the thread that writes: form of a line, levels, targets, files that are moved
  * away, and disks that are full. */
 #include "support/log_fixture.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Other targets, formats and levels while lines are logged: what goes where, that nothing is lost,
  * and that a change that cannot be made changes nothing. */
 #include "support/log_fixture.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The values of a line: quoting, numbers, spans, the time, and what does not fit. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The ring between those who log and the writer: whole lines, whatever the place in the ring. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* One log and what it leads to: readers that stop, leave or are slow, losses, and the system's log.
  */
 #include "support/log_fixture.h"

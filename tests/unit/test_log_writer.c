@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The thread that writes the logs: when it is woken, what it does by itself, many that log at once,
  * and how it ends. */
 #include "support/log_fixture.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The event loop: clock, timers, tasks, messages of other threads, and the order of an iteration.
  */
 #include <pthread.h>

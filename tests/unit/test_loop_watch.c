@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Watched descriptors: what is reported, and what not, whoever goes away in between. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Sockets on the loopback are not paced. */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Messages between threads: in order, none lost, none twice, whoever sends, whatever they do. */
 #include <setjmp.h>
 #include <stdarg.h>

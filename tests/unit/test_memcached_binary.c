@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Binary packets in both directions: the tables, each in every way to cut it. */
 #include <endian.h>
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Text commands: the table, each in every way to cut it; limits; keys that are passed on early. */
 #include <setjmp.h>
 #include <stdarg.h>

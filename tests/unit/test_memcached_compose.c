@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Barriers and local errors: what we say is what the parsers read. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Replies of the text protocol: the table, each in every way to cut it; limits. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Goal of this test: numbers that many read and one writes, the buckets of times, and that every
  * description leads to a name that is legal and the only one of its kind. */
 #include <setjmp.h>

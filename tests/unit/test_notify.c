@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What systemd hears of us, at a socket that stands in for its own. */
 #include "support/log_fixture.h"
 

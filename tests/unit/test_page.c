@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The status page: escaping, what is shown of problems, what is not there, many hosts, no memory.
  */
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A loop's pipes: bounds, what comes back, and that a shortage is no error. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Two processes share their hosts' max_per_host: both ends in one, with a pool each; and each end
  * by itself, where the test is the other one. */
 #include "daemon/places.h"

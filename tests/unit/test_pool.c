@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* POOL 1 to 4, 7, 10 and 20 to 25: answers, keys, time, names and connecting. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The pool's core alone, one event after the other: what happens between what it says and what is
  * reported, as when several loops share it. */
 #include "support/core_fixture.h"

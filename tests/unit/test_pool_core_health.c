@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Hosts that are down, in the pool's core alone: when they are, who is refused, when they are tried
  * again, and what lets all in [39 to 42]. */
 #include "support/core_fixture.h"

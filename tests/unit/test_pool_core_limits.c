@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Limits that change while connections are open, and hosts that the configuration does not name any
  * more, in the pool's core alone [48 to 55]. */
 #include <limits.h>

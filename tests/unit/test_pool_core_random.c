@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Random events for the pool's core alone: no socket and no loop, and the time is a number. A model
  * beside it knows what the core owes. What is to be done is collected and done later, in any order,
  * as several loops would. The seed is the first argument or KAPROXY_SEED, else the clock's; it is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Hosts that an operator pauses or drains, or wants new connections to, in the pool's core alone
  * [43 to 47]. */
 #include "support/core_fixture.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* POOL 26 to 30: calls from inside a grant, shutdown, cancel, and a lease ended twice. */
 #include <errno.h>
 #include <signal.h>

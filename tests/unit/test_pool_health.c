@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Upstreams that are down, or away for a moment: connect_retries and fail_after [38 to 42]. */
 #include <errno.h>
 #include <regex.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* POOL 31 and 32: connections that one user holds for as long as it likes. */
 #include <signal.h>
 #include <stdio.h>

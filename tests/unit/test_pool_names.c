@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Names that move: whom the pool keeps connections to, and when it asks. */
 #include <arpa/inet.h>
 #include <stdio.h>

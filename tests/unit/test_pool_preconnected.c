@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Fresh connections and min_idle: what `reuse = never` and preconnected connections rest on. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* POOL 8, 9 and 11 to 15: limits and the queue. */
 #include <errno.h>
 #include <stdio.h>

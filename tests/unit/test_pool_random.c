@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Random steps against two pools, real sockets, a simulated clock, and a model of what the pools
  * owe their users. The seed is the first argument or KAPROXY_SEED, else the clock's; it is printed.
  * It repeats the choices; the course depends on the real clock and the kernel as well.

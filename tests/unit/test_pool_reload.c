@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What another configuration changes of a pool with sockets: its limits, which hosts are retained
  * and wanted, and the pool's own end [48 to 54]; and what is told of its numbers. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the log says of a host: when clients have to wait because of a limit, when it cannot be
  * reached, and when that is over; each once, however often it happens. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* POOL 5, 6 and 16 to 19: which connections are used again, and for how long. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Hosts that an operator pauses or drains, or wants new connections to, with sockets [43 to 47];
  * and what an operator sees of a host. */
 #include <errno.h>

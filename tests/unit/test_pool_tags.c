@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* POOL 33 to 37: what a connection is in, who gets which, and what is attached to it. */
 #include <stdlib.h>
 

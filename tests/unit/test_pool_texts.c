@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What is said when an allocation fails for want of time or of a place: which function had
  * the time, and which limit held it up. */
 #include "support/pool_fixture.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Which family comes first, by the rules of RFC 6724. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What is said to be wrong: of each staged fault the code, the place and the words that an operator
  * needs; and nothing where all is well. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Which error of RFC 9209 a local reply is given, and how the field is written. */
 #include <setjmp.h>
 #include <stdarg.h>

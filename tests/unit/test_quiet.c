@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* When an opaque conversation is at rest: every order in which bytes can move. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What is no regular file is refused, and nobody is waited for. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* One direction of a session: back-pressure, what is kept, every result, and that no byte is lost
  * or comes out of order. */
 #include <setjmp.h>

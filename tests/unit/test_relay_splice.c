@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The fast way of a direction: when it is taken, when it is left, and that bytes, ends and errors
  * are those that copying would have shown. Over TCP. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Reloads, with a daemon of the test's own around them: who is told what, what is logged, and that
  * nothing has changed after a failure. */
 #include "support/log_fixture.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What is kept of reloads: numbers, and the first mistake of one that failed. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Messages that come again and again: the first is logged, the others are counted and summed up,
  * and none is lost. */
 #include "support/log_fixture.h"

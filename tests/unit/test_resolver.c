@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Look-ups: shared queries, cancelling, calls from inside a callback. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The back end that asks c-ares: servers, failures, a resolv.conf that changes. */
 #include <setjmp.h>
 #include <stdarg.h>

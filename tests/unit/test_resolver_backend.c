@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Another back end while names are kept, watched and asked for. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the resolver makes of a query whose two families come, fail or are lost each by itself. */
 #include <setjmp.h>
 #include <stdarg.h>

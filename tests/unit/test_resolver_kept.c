@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the resolver keeps: answers for their TTL, old ones while a name cannot be asked for. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* How c-ares is asked: the hosts file, the search list, and both families of one name. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Commands: a table, each in every way to cut it, held and streamed; limits. Names the rules of
  * FRAMED that it tests. */
 #include <setjmp.h>

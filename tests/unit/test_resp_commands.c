@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The table of commands: its order, what is found in it, what the rules of FRAMED need to know. */
 #include <setjmp.h>
 #include <stdarg.h>

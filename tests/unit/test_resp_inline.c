@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Inline commands: where the line ends, and how it is split. */
 #include <setjmp.h>
 #include <stdarg.h>

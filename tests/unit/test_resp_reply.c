@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Replies: a table, each in every way to cut it; first lines; limits. Names the rules of FRAMED
  * that it tests. */
 #include <setjmp.h>

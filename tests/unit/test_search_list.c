@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Which names resolv.conf has a name stand for. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Sessions to which something is denied: each ends once, its client sees that, and nothing of it
  * stays behind. */
 #include <setjmp.h>

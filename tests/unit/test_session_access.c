@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the access log tells of times and connections, with a clock that the test moves. */
 #include <setjmp.h>
 #include <stdarg.h>

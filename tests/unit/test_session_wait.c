@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Sessions of a listener that is paused: they wait in order, within their time, and go on when that
  * is over. */
 #include <setjmp.h>

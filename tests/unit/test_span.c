@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Spans of time in words. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Descriptors are shared again for another configuration, in any thread, and what there is to say
  * of it is found. */
 #include <setjmp.h>

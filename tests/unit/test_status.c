@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The JSON of /status: its members, as kaproxy(8) has them, and nothing left behind where memory is
  * short. */
 #include <setjmp.h>

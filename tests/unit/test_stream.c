@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Streams over TCP: when the readiness flags are set and cleared, and every way to end. */
 #include <setjmp.h>
 #include <stdarg.h>

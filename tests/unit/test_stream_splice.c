@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Streams and pipes over TCP: bytes pass unharmed, and the readiness flags tell the truth. */
 #include <setjmp.h>
 #include <stdarg.h>

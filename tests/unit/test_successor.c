@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* How the program is started again: what the new process has, and what becomes of failures. */
 #include "support/log_fixture.h"
 

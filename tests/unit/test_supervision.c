@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What systemd hears while the process serves: the watchdog, which hangs on the loop's answers, and
  * the line about the state. The worker is not there; its pings and its blocks are the test's. */
 #include "support/log_fixture.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Threads beside the main one: what they are called, and which signals are not theirs. */
 #include <setjmp.h>
 #include <stdarg.h>

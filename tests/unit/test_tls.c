@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* TLS handshakes: what is verified, what is refused, and in which words. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A worker's TLS clients: listeners whose upstreams are the same by value share one, each worker
  * has its own, the configuration stays as it is, and files that changed in between are noticed. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* TLS settings by value: every option counts, and what is in the files, but nothing else of them.
  */
 #include <setjmp.h>

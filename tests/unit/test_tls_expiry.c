@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Certificates that end soon: which one of a chain counts, and that a day has one warning. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Client certificates of TLS, and mistakes in the files that the settings name. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Bytes from the socket on their way to OpenSSL. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* TLS sessions: which are resumed, which are not; memory over many handshakes. */
 #include <setjmp.h>
 #include <stdarg.h>

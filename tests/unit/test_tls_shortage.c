@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* TLS where OpenSSL, or the memory, denies something: no client and a reason, no connection and
  * ENOMEM, and nothing left behind. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Streams with TLS: reading and peeking, and what TLS does by itself in between. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Streams with TLS: writing, directions that wait for each other, and every way to end. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Commands and snapshots, as the control thread asks a worker in its own thread for them. */
 #include "support/log_fixture.h"
 

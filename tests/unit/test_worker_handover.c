@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A worker that waits for its predecessor's word, and what else may come before that. */
 #include "support/log_fixture.h"
 

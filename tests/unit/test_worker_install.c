@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A worker takes up one configuration after the other: all of it or nothing, and what is not used
  * any more goes. */
 #include "support/log_fixture.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What a worker shows: which blocks there are, in which order, and that nobody waits for its loop
  * to read them. The loop never runs here. */
 #include "support/log_fixture.h"

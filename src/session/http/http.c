@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Sessions of http listeners: one client, whose exchanges follow one another. */
 #include "session/http/http.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Payload on its way, in either direction. */
 #include <errno.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What is http's of an exchange and of a listener: their structs, and what the engine asks. */
 #include <stdlib.h>
 #include <string.h>

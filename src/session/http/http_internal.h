@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the files of the http session share; for http*.c alone.
  *
  *   http.c           one client: its exchanges one after another

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Local replies, sending a request once more, tunnels. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* From the client to the upstream. */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* From the upstream to the client. */
 #include <assert.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Time limits, and what is said when one is over. */
 #include "session/http/http_internal.h"
 

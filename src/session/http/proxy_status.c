@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Chooses the error type of Proxy-Status, and formats the field. */
 #include "session/http/proxy_status.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Proxy-Status (RFC 9209) of local replies: tells programs that it was us who spoke, and why. */
 #ifndef KAPROXY_PROXY_STATUS_H
 #define KAPROXY_PROXY_STATUS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The protocol of memcached listeners, and its part of a listener. */
 #include "session/memcached/mc.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Sessions of memcached listeners (memcached, memcacheds). */
 #ifndef KAPROXY_MC_H
 #define KAPROXY_MC_H

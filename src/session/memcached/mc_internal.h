@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the files of the memcached session share; for mc*.c alone. What begins with memcached_ is
  * the parser's. Numbers such as M1 are rules of FRAMED.
  *

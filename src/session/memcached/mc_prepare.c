@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What a connection needs before the first command, and behind the last (M2, M4). */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Which replies are expected (M1). */
 #include <string.h>
 

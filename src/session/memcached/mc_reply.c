@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the upstream's replies mean, and ours (M1 to M3). */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Sessions of opaque listeners: a connection for the whole of the client's stay. */
 #include "session/opaque/opaque.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The protocol of tcp and tls: bytes that nobody looks into. */
 #ifndef KAPROXY_OPAQUE_PROTOCOL_H
 #define KAPROXY_OPAQUE_PROTOCOL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* The protocol of redis listeners, and its part of a listener. */
 #include "session/redis/redis.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Sessions of redis listeners (redis, rediss). */
 #ifndef KAPROXY_REDIS_H
 #define KAPROXY_REDIS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the client's commands need. */
 #include <assert.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the files of the redis session share; for redis*.c alone. Numbers such as R1 are rules of
  * FRAMED.
  *

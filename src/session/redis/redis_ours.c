@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Replies to commands of ours, which the client does not see. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Makes a connection good for a session: commands of ours before those of the client (F3). */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What is expected of replies, in order; and what of it is answered by us. */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What the upstream's replies to the client's commands do. */
 #include <stdlib.h>
 #include <string.h>

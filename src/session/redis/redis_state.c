@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What a session has asked for, and what a connection is in. */
 #include <stdlib.h>
 #include <string.h>

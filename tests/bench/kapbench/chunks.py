@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """An upstream whose answer is a chunked body without an end, but for /1k: chunks.py PORT"""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Bulk beside which something else is measured: flows.py PORT FLOWS SECONDS TARGET [BODY]
 
 Each flow is a client that asks for one large body after another, or sends bodies of BODY bytes.

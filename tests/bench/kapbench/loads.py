@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """What drives a proxy: each load asks (address, port) and tells what came of it."""
 
 import csv

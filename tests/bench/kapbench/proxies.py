@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """The programs under comparison, configured alike: one worker, pooled, verified, and silent unless a
 scenario wants them to log. Then each writes a line for every exchange to a file: kaproxy and nginx
 collect lines and write them together; HAProxy, which knows no files, writes each by itself to its

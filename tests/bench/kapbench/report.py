@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """One table of medians, what the targets say to it, and both as Markdown and JSON."""
 
 import dataclasses

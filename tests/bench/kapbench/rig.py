@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Programs, processes and what the kernel knows about them."""
 
 import functools

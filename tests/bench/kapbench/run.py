@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Runs scenarios: everybody in turn, round after round, so that drift hits all alike."""
 
 import subprocess

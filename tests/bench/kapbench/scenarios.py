@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """What is measured: a load, a scheme, and who takes part."""
 
 import dataclasses

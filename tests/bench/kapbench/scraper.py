@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """A hostile scraper of kaproxy's admin pages: scraper.py SOCKET
 
 At the unix socket it has 100 connections at once, each for one request as soon as there is room for

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """What kaproxy is to reach, as data, and what one run says to it."""
 
 import dataclasses

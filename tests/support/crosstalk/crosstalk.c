@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* crosstalk [--tls CERTIFICATE KEY] CLIENTS EXCHANGES SEED [timeouts] [large]
  *
  * Writes "port N", where its upstream listens; reads kaproxy's port from standard input; has its

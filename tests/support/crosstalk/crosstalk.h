@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* Clients and upstreams that know what each other ought to say: for it_http_crosstalk and
  * it_tls_crosstalk.
  *

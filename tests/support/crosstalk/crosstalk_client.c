@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A client that plans what it asks, and compares what comes with the plan. */
 #include "crosstalk.h"
 

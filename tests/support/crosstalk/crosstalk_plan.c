@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* What an exchange is to be, determined by its id. */
 #include "crosstalk.h"
 

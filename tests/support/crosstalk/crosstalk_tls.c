@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* TLS for the cross-talk test's upstreams. */
 #include "crosstalk.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* An upstream that does as the plan of each request says, its tricks included. */
 #include "crosstalk.h"
 

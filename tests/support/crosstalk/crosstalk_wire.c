@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /* A connection of the cross-talk test: lines, bodies, and the bytes that an id determines. */
 #include "crosstalk.h"
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """What the integration tests share: TAP, kaproxy under test, clients, scripted and real peers.
 
 A test file looks like this; `t` ends whatever was started through it, in reverse order:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Clients of the admin pages of a kaproxy."""
 
 import http.client

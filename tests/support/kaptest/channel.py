@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """One end of a TCP or unix connection, with time limits; both clients and scripted peers use it."""
 
 import fcntl

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """A headless Chromium, driven through its DevTools protocol over two pipes.
 
     browser = chromium.start(t)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Counts what a process costs: system calls with strace, instructions with callgrind. Counts do not
 depend on how fast or busy the machine is; the bench uses them as well."""
 

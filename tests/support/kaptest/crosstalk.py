@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Clients and upstreams that know what each other ought to say, with a kaproxy between them."""
 
 import contextlib

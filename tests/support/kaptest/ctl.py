@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """kaproxyctl, and something that it takes for kaproxy's admin server."""
 
 import copy

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """A relay between kaproxy and an upstream, that can cut connections which the upstream would keep."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """DNS servers: dnsmasq, and a scripted one for what dnsmasq does not do."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Hand-overs: the new process in the place of the one that the test started."""
 
 import atexit

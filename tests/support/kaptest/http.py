@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """HTTP/1.x for the tests: messages, a strict reader of its own, scripted upstreams, clients."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Real HTTP programs: upstreams, and client tools to run against kaproxy."""
 
 import grp

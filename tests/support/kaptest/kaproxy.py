@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Starts the program under test, waits until it is ready, reads its logs, ends it."""
 
 import contextlib

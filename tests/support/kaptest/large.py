@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Large files and long streams of bytes, and a proxy that keeps none of them in memory."""
 
 import concurrent.futures

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Load from clients of all kinds, none of which may fail."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """A Debian of its own, booted in a container of systemd-nspawn, with kaproxy installed in it.
 
 The tree is made once by debootstrap and kept in the build folder; what a run changes in it is

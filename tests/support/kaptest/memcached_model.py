@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Clients of memcached that act at random, in its three protocols, and know each answer."""
 
 import random

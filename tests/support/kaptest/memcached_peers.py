@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """memcached as an upstream, in the ways that people run it, and its protocols: text, meta, binary."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Upstreams of memcached listeners that follow a script: text as the test says, and binary."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """What the alerts and the dashboard in contrib/ ask Prometheus for, against what kaproxy has: metrics, their
 labels, and the labels' values, in a text of /metrics."""
 

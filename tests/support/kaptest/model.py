@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Threads of clients that act at random, each of which knows what the answers have to be."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Serves the status page of made-up statuses as kaproxy does: the page itself is made by kaproxy's own
 code, in write_page."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Real programs as upstreams, each with a configuration of the test's and in its folder."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Ports that are free, reserved without a listener, or listening without ever answering."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """What real clients of Redis do with it: each script does a bit of everything, and writes what it
 got. Through kaproxy that must be what it is without. Arguments: PORT DATABASE [USER PASSWORD]."""
 

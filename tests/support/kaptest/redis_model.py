@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Clients of Redis that act at random and know each answer: by user, database, transaction."""
 
 import random

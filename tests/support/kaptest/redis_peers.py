@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """redis-server as an upstream, in the ways that people run it, and real clients of it."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Reloads: the file is edited, SIGHUP sent, and what comes of it is waited for in the log."""
 
 import os

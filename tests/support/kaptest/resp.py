@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Redis' protocol, RESP2 and RESP3, for clients that choose their bytes, and for upstreams that
 follow a script. Values are Python's; what Python has no type for is a bytes or a list with a name.
 An error is a value too."""

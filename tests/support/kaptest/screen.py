@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """A program in a terminal of its own, and what it has drawn there."""
 
 import fcntl

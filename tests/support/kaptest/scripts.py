@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Client programs of a test's own, in languages whose client libraries people use: PHP, Python and
 Perl. A script writes one JSON value; whoever runs it gets that."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Connections whose network drops everything: packets are thrown away before TCP sees them, so that
 nothing is acknowledged. That is a filter on the socket, for which no right is needed."""
 

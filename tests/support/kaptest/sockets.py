@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """What the kernel knows of other processes' sockets, asked for one of them: the table of all in
 /proc/net is long after a load, and takes seconds to read on a busy machine."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Made-up answers of GET /status, for tests of what is made of them: calm, staged faults, and many
 hosts."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Steady loads: exchanges made so that kaproxy does the same for each of them, however fast or busy
 the machine is. For tests that count what an exchange costs.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Signals that come all the time: a system call that one interrupts does less than it could."""
 
 import itertools

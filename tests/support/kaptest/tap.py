@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Runs the tests of one file and reports them in TAP."""
 
 import os

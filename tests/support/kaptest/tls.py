@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """TLS for scripted upstreams, and kaproxy with a listener for it."""
 
 import socket

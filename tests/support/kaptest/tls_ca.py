@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """A small certificate authority, made with the openssl command when the first test needs it, and
 kept until the test program ends."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Real programs that speak TLS, as upstreams."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """An upstream that follows a script, for what real programs do not do."""
 
 import socket
