@@ -207,7 +207,7 @@ static unsigned count_unresolved(const struct search *search, const char **examp
     return count;
 }
 
-/* As long as a name's last answer serves, no dial fails. That look-ups fail alone means nothing:
+/* As long as a name's last answer serves, no dial fails. That lookups fail alone means nothing:
  * one family of addresses may be what does. */
 static void find_dns(struct search *search)
 {
@@ -229,11 +229,11 @@ static void find_dns(struct search *search)
         problem_add(problem, "; ");
     if (names > 0)
         problem_add(problem,
-                    "look-ups of %" PRIu64 " name%s fail, and what they resolved to last serves"
+                    "lookups of %" PRIu64 " name%s fail, and what they resolved to last serves"
                     " for up to 1 h",
                     names, plural(names));
     problem_add(problem,
-                "; %" PRIu64 " of %" PRIu64 " look-ups of the last minute failed. The name"
+                "; %" PRIu64 " of %" PRIu64 " lookups of the last minute failed. The name"
                 " servers are %s%s",
                 lately(search, process, "dns_failures", NULL),
                 lately(search, process, "dns_queries", NULL),

@@ -184,7 +184,7 @@ static void reopen(void)
     for (size_t i = 0; i < LOG_SINKS; i++)
         result |= log_sink_reopen(&log_sinks[i]);
     if (result == 0)
-        log_notice("logs are open anew");
+        log_notice("log files were reopened");
 }
 
 static struct log_change *first_change(void)

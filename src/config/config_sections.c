@@ -121,7 +121,7 @@ static int open_section(struct config_sections *sections, enum config_kind kind,
         return add_section(sections, kind, name, line, true);
     }
     if (first != NULL && first->line != 0) {
-        config_errors_add(&sections->errors, line, "section [%s%s%s] stands in line %d already",
+        config_errors_add(&sections->errors, line, "section [%s%s%s] is already defined on line %d",
                           kind_name, *name != '\0' ? " " : "", name, first->line);
         return add_section(sections, kind, name, line, true);
     }
@@ -199,7 +199,7 @@ static void take_key(struct config_sections *sections, const struct config_ini_l
         return;
     }
     if (section->lines[index] != 0) {
-        config_errors_add(&sections->errors, line, "key \"%s\" stands in line %d already",
+        config_errors_add(&sections->errors, line, "key \"%s\" is already defined on line %d",
                           parsed->name, section->lines[index]);
         return;
     }

@@ -24,7 +24,7 @@ void control_free(struct control *control);
  * control_run. 0, or -1; then it was logged. */
 MUST_CHECK int control_listen(struct control *control, struct generation *generation);
 
-/* What a hand-over is made of, before control_run; both are borrowed. */
+/* What a handover is made of, before control_run; both are borrowed. */
 void control_hand_over(struct control *control, const struct program *program,
                        struct inherited *inherited);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The states of a hand-over in the process that is there. */
+/* The states of a handover in the process that is there. */
 #include "daemon/handover.h"
 
 #include <event2/event_struct.h>
@@ -95,9 +95,9 @@ static void on_ended(void *arg, const char *why)
     struct handover *handover = arg;
     close_channels(handover);
     if (handover->stopping)
-        log_notice("the hand-over is given up, for this process is to stop");
+        log_notice("the handover is given up, for this process is to stop");
     else
-        log_error("the hand-over failed: %s; this process goes on",
+        log_error("the handover failed: %s; this process goes on",
                   handover->why[0] == '\0' ? why : handover->why);
     successor_free(handover->successor); /* with the text */
     handover->successor = NULL;
@@ -138,7 +138,7 @@ static void tell_main_pid(struct handover *handover)
     }
     if (!again)
         log_warning("process %d serves, and the service manager may not know that it is the main "
-                    "one: it is told every %d s, and until then this process does not end",
+                    "one: it is notified every %d s, and until then this process does not end",
                     (int)handover->pid, TELL_INTERVAL);
     if (set_deadline(handover, TELL_INTERVAL) < 0)
         leave(handover);
@@ -307,7 +307,7 @@ static const char *refusal(const struct handover *handover)
     if (handover->state >= HANDOVER_SERVED)
         return "another process serves already";
     if (handover->state != HANDOVER_NONE)
-        return "a hand-over is under way";
+        return "a handover is under way";
     if (handover->stopping)
         return "kaproxy is stopping";
     if (handover->program->path[0] == '\0')
@@ -326,7 +326,7 @@ void handover_start(struct handover *handover)
         expect_copies(handover);
         return;
     }
-    log_notice("SIGUSR2: the hand-over begins when the reload is done");
+    log_notice("SIGUSR2: the handover begins when the reload is done");
     handover->state = HANDOVER_WANTED;
 }
 

@@ -87,7 +87,7 @@ static int is_for_us(FILE *errors)
         return 1;
     if (is_handover)
         return complain(errors,
-                        "the hand-over is to process %d, and this is process %d: a program that "
+                        "the handover is to process %d, and this is process %d: a program that "
                         "starts kaproxy must be replaced by it (exec)",
                         pid, (int)getpid());
     return 0;
@@ -225,7 +225,7 @@ static int read_handover(struct inherited *inherited, FILE *errors)
     int control = read_channel(&rest, next);
     int places = control < 0 ? -1 : read_channel(&rest, next + 1);
     if (places < 0 || read_ours(inherited, rest) < 0)
-        return complain(errors, "KAPROXY_HANDOVER=%s does not tell of a hand-over", text);
+        return complain(errors, "KAPROXY_HANDOVER=%s does not describe a handover", text);
     inherited->control = control;
     inherited->places = places;
     return 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Sockets that whoever started us has opened for us: systemd, or our predecessor in a hand-over.
+/* Sockets that whoever started us has opened for us: systemd, or our predecessor in a handover.
  * Both pass them as sd_listen_fds(3) says: LISTEN_FDS descriptors from 3 on, if LISTEN_PID is our
  * process, with their names in LISTEN_FDNAMES. libsystemd is not needed for that.
  *
@@ -43,7 +43,7 @@ MUST_CHECK int inherited_check_left(const struct inherited *inherited, FILE *err
  * then the predecessor may have to go on. */
 void inherited_close_left(struct inherited *inherited);
 
-/* The channels to the predecessor; -1: this is no hand-over. They are the caller's to close, if it
+/* The channels to the predecessor; -1: this is no handover. They are the caller's to close, if it
  * asked for them. */
 int inherited_control_channel(struct inherited *inherited);
 int inherited_places_channel(struct inherited *inherited);

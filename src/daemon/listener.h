@@ -126,7 +126,7 @@ const struct listener_context *listener_next_context(const struct listener *list
                                                      const struct listener_context *after);
 
 /* Those that there are go on; nobody is accepted, and who comes waits in the backlog, until
- * listeners_resume. For a hand-over: the sockets listen also where an operator had them drained. 0,
+ * listeners_resume. For a handover: the sockets listen also where an operator had them drained. 0,
  * or -1 with errno. */
 MUST_CHECK int listeners_yield(struct listeners *listeners);
 
@@ -136,7 +136,7 @@ void listeners_resume(struct listeners *listeners);
 /* Unix sockets' files that the process before has left to us are ours to remove. */
 void listeners_take_files(struct listeners *listeners);
 
-/* The end of a hand-over: another process serves the sockets, which are closed here, with nobody
+/* The end of a handover: another process serves the sockets, which are closed here, with nobody
  * taken from their backlogs and no file removed. Sessions are retired. `drained` is called as after
  * listeners_stop. */
 void listeners_leave(struct listeners *listeners);

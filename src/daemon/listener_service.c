@@ -223,7 +223,7 @@ void listeners_stop(struct listeners *listeners)
         drain_sessions(listener);
 }
 
-/* Hand-over. */
+/* Handover. */
 
 /* 0, or -1 with errno; then those that were shut before it are again. */
 static int admit_all(struct listener *listener)

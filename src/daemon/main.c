@@ -201,7 +201,7 @@ out:
 }
 
 /* Mistakes are written to standard error; a predecessor has them in its log, where whoever asked
- * for the hand-over looks. */
+ * for the handover looks. */
 static struct config *load(const char *file, const struct inherited *inherited)
 {
     char *mistakes = NULL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Two processes share each host's max_per_host during a hand-over: together they open no more. Each
+/* Two processes share each host's max_per_host during a handover: together they open no more. Each
  * has one of these, on its worker's loop, at one end of a channel (places_channel.h).
  *
  * The old process keeps the places that it uses at places_begin, and none for what is idle. As it

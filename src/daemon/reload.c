@@ -203,7 +203,7 @@ static void ask(struct reload *reload, const char *by)
     if (!reload->again)
         snprintf(reload->by, sizeof(reload->by), "%s", by);
     if (!reload->again && reload->held)
-        log_notice("%s: the reload begins when it is known what becomes of the hand-over", by);
+        log_notice("%s: the reload begins when it is known what becomes of the handover", by);
     reload->again = true;
     if (reload->state == IDLE && !reload->held)
         begin(reload);

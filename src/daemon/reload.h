@@ -58,7 +58,7 @@ void reload_ask(struct reload *reload, const char *by);
 /* The same, with an answer. It is borrowed until done is called, which is later, and always. */
 void reload_request(struct reload *reload, struct admin_reload *request);
 
-/* While it is held (a hand-over is under way) none begins: whoever asks waits. */
+/* While it is held (a handover is under way) none begins: whoever asks waits. */
 void reload_hold(struct reload *reload, bool held);
 
 /* From now on nothing is reloaded: what was loaded, or is just being, is undone; whoever asks is

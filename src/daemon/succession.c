@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Who does what in a hand-over, at both ends. */
+/* Who does what in a handover, at both ends. */
 #include "daemon/succession.h"
 
 #include <errno.h>
@@ -194,7 +194,7 @@ void succession_free(struct succession *succession)
 {
     if (succession == NULL)
         return;
-    /* After a hand-over it is the successor's, which may be about to replace it. */
+    /* After a handover it is the successor's, which may be about to replace it. */
     if (succession->is_main)
         pid_file_remove(succession->pid_file);
     handover_free(succession->handover);

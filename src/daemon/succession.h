@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* One process after another, as the control thread has it: the hand-over to a successor
+/* One process after another, as the control thread has it: the handover to a successor
  * (handover.h), and taking over from a predecessor (takeover.h), with all who take part in this
  * process: worker, admin pages, supervision, pid file. */
 #ifndef KAPROXY_SUCCESSION_H
@@ -28,7 +28,7 @@ struct succession_options {
     struct admin *admin;
     struct supervision *supervision;
     void *arg;
-    /* No reload is to begin: a hand-over does; or may again: that came to nothing. */
+    /* No reload is to begin: a handover does; or may again: that came to nothing. */
     void (*hold)(void *arg, bool held);
     /* Another process serves. */
     void (*left)(void *arg);
@@ -51,10 +51,10 @@ void succession_serving(struct succession *succession);
  * share the places of pools. */
 void succession_hand_over(struct succession *succession);
 
-/* While a reload is under way no hand-over begins. */
+/* While a reload is under way no handover begins. */
 void succession_hold(struct succession *succession, bool held);
 
-/* This process is to stop: a hand-over under way is given up, unless the successor serves. */
+/* This process is to stop: a handover under way is given up, unless the successor serves. */
 void succession_stop(struct succession *succession);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The process that a hand-over is to: this program, started again with our listening sockets, as
+/* The process that a handover is to: this program, started again with our listening sockets, as
  * inherited.h has it. Its end is watched on libevent's base, without SIGCHLD. Its parent is another
  * process of ours, of which nothing is left once it is freed: the successor is then process 1's
  * child, as systemd wants a main process to be. Should we end before, it is just the same. */

@@ -51,7 +51,7 @@ void worker_stop(struct worker *worker, const char *signal_name);
 void worker_expect_copies(struct worker *worker, struct message *done);
 void worker_expect_none(struct worker *worker);
 
-/* A hand-over, seen from the process that is there. yield: accepts nobody, while clients wait in
+/* A handover, seen from the process that is there. yield: accepts nobody, while clients wait in
  * the backlog, and shares places with the successor at the other end of the channel, which is the
  * worker's from now on. resume: it failed, all is as it was. leave: the successor serves; sockets
  * are closed here and their files left to it, and sessions go on, within shutdown_timeout, without

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A worker in a hand-over: the one that is there yields, and then leaves; its successor waits until
+/* A worker in a handover: the one that is there yields, and then leaves; its successor waits until
  * it may serve. */
 #include <errno.h>
 #include <inttypes.h>
@@ -106,7 +106,7 @@ static void begin_sharing(struct worker *worker)
     worker_end_places(worker); /* those of the process before us, which has ended */
     if (share_places(worker, worker->yield_places, true) == 0 && places_begin(worker->places) == 0)
         return;
-    log_error("hand-over: max_per_host is not shared with the successor: %s", strerror(errno));
+    log_error("handover: max_per_host is not shared with the successor: %s", strerror(errno));
     if (worker->places == NULL)
         close(worker->yield_places);
     worker_end_places(worker);
@@ -116,7 +116,7 @@ static void on_yield(struct message *message)
 {
     struct worker *worker = container_of(message, struct worker, yield);
     if (worker->listeners.stopped || listeners_yield(&worker->listeners) < 0) {
-        log_error("hand-over: cannot let the successor serve: %s",
+        log_error("handover: cannot let the successor serve: %s",
                   worker->listeners.stopped ? "kaproxy is stopping" : strerror(errno));
         close(worker->yield_places);
         return;
@@ -147,8 +147,7 @@ static void on_leave(struct message *message)
     usec_t limit = worker->config->shutdown_timeout;
     if (worker->listeners.stopped)
         return;
-    log_notice("hand-over: another process serves; %u sessions may finish here within %" PRId64
-               " s",
+    log_notice("handover: another process serves; %u sessions may finish here within %" PRId64 " s",
                worker->listeners.clients, limit / USEC_PER_SEC);
     worker->leaves = true;
     listeners_leave(&worker->listeners);

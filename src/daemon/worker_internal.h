@@ -43,7 +43,7 @@ struct request {
 };
 
 /* A pool by its name, of whatever configuration: it goes when it is used by none, nor by a view or
- * a hand-over, and has no connections any more. */
+ * a handover, and has no connections any more. */
 struct worker_pool {
     struct worker *worker;
     char *name;
@@ -97,7 +97,7 @@ struct worker {
     struct keyed_digest *digest;
     struct timer
         deadline; /* shutdown_timeout; or of the sessions of one that left, a little less */
-    struct places *places;             /* shared in a hand-over; NULL: none is */
+    struct places *places;             /* shared in a handover; NULL: none is */
     struct worker_pool **places_pools; /* that it knows, each with a use */
     size_t places_pool_count;
     struct places_handler places_handler;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* One dial: look-up, staggered attempts to connect (RFC 8305), handshake, time limits. */
+/* One dial: lookup, staggered attempts to connect (RFC 8305), handshake, time limits. */
 #include "net/dialer.h"
 
 #include <assert.h>
@@ -39,7 +39,7 @@ struct dial {
     bool connected;        /* the dial's stream is, TLS included */
     struct stream_handler handshake;
     struct failure failure; /* else: of the attempt that failed last */
-    size_t count;           /* attempts to make, of those that the look-up brought */
+    size_t count;           /* attempts to make, of those that the lookup brought */
     size_t started;
     size_t pending;         /* started, but not ended */
     struct attempt first;   /* spares the usual single address an allocation */
@@ -466,7 +466,7 @@ static void on_lookup(struct lookup *lookup, const union address *addresses, siz
     settle(dial);
 }
 
-/* A numeric address needs no look-up. */
+/* A numeric address needs no lookup. */
 static void look_up(struct dial *dial)
 {
     union address address;

@@ -5,7 +5,7 @@
  * connects wins and the others are closed. A family of the name that is late is for the next dial,
  * unless all of the other one fails: then it is waited for.
  *
- * A dial that was refused or timed out may be tried again, from the look-up on, DIAL_PAUSE later:
+ * A dial that was refused or timed out may be tried again, from the lookup on, DIAL_PAUSE later:
  * meanwhile it is a dial like any other that has not connected (POOL 38). */
 #ifndef KAPROXY_DIALER_H
 #define KAPROXY_DIALER_H
@@ -27,7 +27,7 @@
 #define DIAL_ADDRESSES_MAX 16
 
 struct dial_options {
-    usec_t connect_timeout;   /* of one try: look-up, connect and handshake together; 0: no limit */
+    usec_t connect_timeout;   /* of one try: lookup, connect and handshake together; 0: no limit */
     unsigned connect_retries; /* how often it is tried again */
     /* Local address; NULL or AF_UNSPEC: any. Addresses of the other family are not tried. */
     const union address *bind_address;
@@ -45,7 +45,7 @@ struct dial;
  * function that failed with its errno. */
 struct dial_handler {
     /* Set by the dial: whom the stream is connected to, and how long that took from the first
-     * attempt on (the look-up is over by then), and TLS after it; 0 without TLS. */
+     * attempt on (the lookup is over by then), and TLS after it; 0 without TLS. */
     union address address;
     usec_t connect_time, handshake_time;
     unsigned retries; /* how often it was tried again */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* An upstream's scheme, addr and port: scheme://addr:port; and how TLS is spoken to it, as far as
- * that sets it apart from others. A value, to be copied and compared. Pure; no look-ups. */
+ * that sets it apart from others. A value, to be copied and compared. Pure; no lookups. */
 #ifndef KAPROXY_ENDPOINT_H
 #define KAPROXY_ENDPOINT_H
 

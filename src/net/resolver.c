@@ -307,7 +307,7 @@ static const struct metric metrics[] = {
      .count = 1,
      .log = "dns_queries"},
     {.name = "failures",
-     .help = "Look-ups that failed, or one family of them, or were late",
+     .help = "Lookups that failed, or one family of them, or were late",
      .type = METRIC_COUNTER,
      .offset = offsetof(struct resolver_stats, failures),
      .count = 1,
@@ -319,7 +319,7 @@ static const struct metric metrics[] = {
      .count = 1,
      .log = "dns_timeouts"},
     {.name = "names_failing",
-     .help = "Names whose look-up fails at present, and whose last answer "
+     .help = "Names whose lookup fails at present, and whose last answer "
              "still serves",
      .type = METRIC_GAUGE,
      .offset = offsetof(struct resolver_stats, failing),

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* Names to addresses, on the loop. Look-ups of one name that run at the same time share one
+/* Names to addresses, on the loop. Lookups of one name that run at the same time share one
  * query; one that is cancelled is not lost to the others (POOL 22).
  *
  * A query asks for both families, which come, or fail, each by itself. Once one has come with
  * addresses the other one is waited for no longer than RESOLVER_DELAY (RFC 8305 section 3); when it
- * comes later it is for later look-ups. A family that has failed, or is late, keeps its last good
+ * comes later it is for later lookups. A family that has failed, or is late, keeps its last good
  * addresses, and is not waited for until it has come again.
  *
  * What has come is kept for its TTL, within RESOLVER_TTL_MIN and _MAX. After that it is asked for
@@ -42,13 +42,13 @@
 /* So many answers are kept of names that nobody looks up or watches just now. */
 #define RESOLVER_UNUSED_MAX 256
 
-/* What is counted of look-ups: a metric block. */
+/* What is counted of lookups: a metric block. */
 struct resolver_stats {
     struct counter queries;  /* a name asked for, of both families */
     struct counter failures; /* of these, in all or in one family, or late */
     struct counter timeouts; /* how often a name server did not answer in time, and was asked again
                                 or given up */
-    struct gauge failing;    /* names whose look-up fails at present, and that have an old answer */
+    struct gauge failing;    /* names whose lookup fails at present, and that have an old answer */
 };
 extern const struct metric_set resolver_metrics;
 
@@ -56,7 +56,7 @@ struct resolver;
 struct query;
 struct name;
 
-/* One asker's look-up, embedded in the asker, who sets `done` and leaves the rest zero. */
+/* One asker's lookup, embedded in the asker, who sets `done` and leaves the rest zero. */
 struct lookup {
     void (*done)(struct lookup *lookup, const union address *addresses, size_t count,
                  const char *error);
@@ -96,11 +96,11 @@ struct resolver *resolver_new(struct loop *loop, struct resolver_backend *backen
 
 /* Has another back end answer from now on, which the resolver owns like the first one; that one is
  * stopped. What is kept of names stays, and so do the stats; queries under way are asked again, and
- * what failed needs not wait any longer to be asked again. Each look-up is answered once as ever,
+ * what failed needs not wait any longer to be asked again. Each lookup is answered once as ever,
  * and not from inside this call; nor is this to be called from inside a callback. */
 void resolver_set_backend(struct resolver *resolver, struct resolver_backend *backend);
 
-/* No look-up may be under way and nothing be watched; not from inside a callback. */
+/* No lookup may be under way and nothing be watched; not from inside a callback. */
 void resolver_free(struct resolver *resolver);
 
 /* The system's resolver: the hosts file, then DNS by c-ares. */
@@ -117,18 +117,18 @@ struct resolver_ares_options {
 struct resolver_backend *resolver_ares_new(struct loop *loop,
                                            const struct resolver_ares_options *options);
 
-/* Starts a look-up. `done` is called once, never from inside this call, unless cancelled: with
+/* Starts a lookup. `done` is called once, never from inside this call, unless cancelled: with
  * addresses (in the order to try: the family that RFC 6724 prefers comes first; valid only during
  * the call), or count 0 and error, a text for people ("Host has no address." where the name exists
  * but has none, POOL 23). 0, or -1 with errno, and done is not called. */
 MUST_CHECK int resolver_lookup(struct resolver *resolver, struct lookup *lookup, const char *name);
 
-/* Takes a look-up back; one that is not under way is left alone. Its query goes on, for the others
- * or for a look-up still to come. */
+/* Takes a lookup back; one that is not under way is left alone. Its query goes on, for the others
+ * or for a lookup still to come. */
 void resolver_cancel(struct resolver *resolver, struct lookup *lookup);
 
 /* The DNS servers that are asked, for messages: their addresses and ports, or "". Valid until the
- * next look-up. */
+ * next lookup. */
 const char *resolver_servers(const struct resolver *resolver);
 
 /* Any thread may read it as long as the resolver lives. */

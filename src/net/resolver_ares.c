@@ -306,12 +306,12 @@ static void follow_file(struct backend *backend)
         return;
     struct channel *old = TAILQ_FIRST(&backend->channels);
     if (channel_new(backend) < 0) {
-        log_error("cannot read %s anew: %s", backend->resolv_conf, strerror(errno));
+        log_error("cannot read %s again: %s", backend->resolv_conf, strerror(errno));
         return;
     }
     backend->seen = now;
     resolver_ares_channel_put(old);
-    log_info("%s has changed and was read anew", backend->resolv_conf);
+    log_info("%s has changed and was read again", backend->resolv_conf);
 }
 
 struct channel *resolver_ares_channel_get(struct backend *backend)

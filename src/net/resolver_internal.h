@@ -53,10 +53,10 @@ struct name {
     struct address_book book;
     usec_t retry_at;          /* after a failure: not to be renewed before */
     usec_t recheck_at;        /* an address in use is missing: to be asked for then; 0: no */
-    struct task serve_task;   /* posted: there is an answer for the look-ups */
+    struct task serve_task;   /* posted: there is an answer for the lookups */
     struct task refused_task; /* posted: another back end has not taken the query */
     int refused_with;         /* errno of that */
-    struct timer wait_limit;  /* set: the look-ups wait, but have an old answer to fall back to */
+    struct timer wait_limit;  /* set: the lookups wait, but have an old answer to fall back to */
     struct timer delay;       /* set: one family has come, and the other one is waited for */
     struct timer renewal;     /* for the keepers, or to recheck */
     TAILQ_ENTRY(name) names;
@@ -73,7 +73,7 @@ struct resolver {
     struct name_list names;
     struct name_list unused; /* with an answer that is kept for nobody; longest unused first */
     unsigned unused_count;
-    uint64_t serial; /* of the last look-up */
+    uint64_t serial; /* of the last lookup */
     struct resolver_stats stats;
 };
 

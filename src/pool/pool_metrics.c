@@ -100,7 +100,7 @@ static const struct metric of_host[] = {
      .type = METRIC_COUNTER,
      AT(refused)},
     {.name = "cancelled",
-     .help = "Allocations that were taken back, mostly as the client had left",
+     .help = "Allocations that were cancelled, mostly because the client had left",
      .type = METRIC_COUNTER,
      AT(cancelled)},
     {.name = "dials", .help = "Connections begun", .type = METRIC_COUNTER, AT(dials)},

@@ -224,7 +224,7 @@ def dns_stale(t):
     t.equal(one_shot(t, world.kaproxy, listener="shop").status, 200, "status")
     dns.close()
     world.load(1)
-    world.shows("warning", "dns_failing", "look-ups of 1 name fail", re.escape(dns.resolver))
+    world.shows("warning", "dns_failing", "lookups of 1 name fail", re.escape(dns.resolver))
 
 
 @test("a certificate that has expired")

@@ -131,7 +131,7 @@ def before_is_told_to_end(t):
     client = kaproxy.connect()
     t.equal(client.ask(b"a"), b"1 a", "answer before")
     before = wait_served(kaproxy, begin(kaproxy))
-    kaproxy.wait_log(rf"\[{before.pid}\] notice: hand-over: another process serves")
+    kaproxy.wait_log(rf"\[{before.pid}\] notice: handover: another process serves")
     for pattern in "SIGTERM: 1 sessions end as soon as they can", "SIGTERM again: ending at once":
         before.send_signal(signal.SIGTERM)
         kaproxy.wait_log(rf"\[{before.pid}\] notice: {pattern}")
@@ -182,7 +182,7 @@ def replaced(t):
     serves(t, kaproxy)
 
 
-@test("a bad configuration: the mistake is told, the process goes on, and so does the next hand-over")
+@test("a bad configuration: the mistake is told, the process goes on, and so does the next handover")
 def bad_configuration(t):
     socket = t.folder / "socket"
     kaproxy, _ = start(t, listen=f"127.0.0.1:{{port}} unix:{socket}")
@@ -249,7 +249,7 @@ def stopped_meanwhile(t):
     own_program(t, f"exec {shutil.which('sleep')} 1000\n")
     pid = begin(kaproxy)
     kaproxy.signal(signal.SIGUSR2)
-    kaproxy.wait_log("error: SIGUSR2 is refused: a hand-over is under way")
+    kaproxy.wait_log("error: SIGUSR2 is refused: a handover is under way")
     serves(t, kaproxy)
     kaproxy.stop()
     wait_ended(pid)
@@ -262,7 +262,7 @@ def status_field(pid, name):
 
 
 def begin_stopped(t):
-    """A hand-over to a process that has stopped before it does anything: kaproxy, it, its parent."""
+    """A handover to a process that has stopped before it does anything: kaproxy, it, its parent."""
     own_program(t)
     kaproxy, _ = start(t, wrap=run_as(t.folder, "./program"))
     own_program(t, f'kill -STOP $$\nexec {PROGRAM} "$@"\n')
@@ -377,7 +377,7 @@ def add_listener(t, kaproxy):
     return socket
 
 
-@test("a reload waits for the hand-over: it follows one that fails, and comes to nothing after another")
+@test("a reload waits for the handover: it follows one that fails, and comes to nothing after another")
 def reload_meanwhile(t):
     own_program(t)
     kaproxy, _ = start(t, wrap=run_as(t.folder, "./program"))
@@ -400,7 +400,7 @@ def reload_meanwhile(t):
     t.check(socket.exists(), "the new listener is gone")
 
 
-@test("listeners that drain: they are open again, and drain on where the hand-over fails")
+@test("listeners that drain: they are open again, and drain on where the handover fails")
 def drained(t):
     admin = {"admin": {"listen": f"unix:{t.folder}/a.sock"}}
     kaproxy, _ = start(t, listen=f"127.0.0.1:{{port}} unix:{t.folder}/socket", more=admin)
@@ -508,7 +508,7 @@ def manager_is_away(t):
     manager.go_away()
     before = wait_served(kaproxy, begin(kaproxy))
     kaproxy.wait_log(rf"\[{before.pid}\] warning: process {kaproxy.pid} serves, and the service "
-                     "manager may not know that it is the main one: it is told every 5 s")
+                     "manager may not know that it is the main one: it is notified every 5 s")
     serves(t, kaproxy)
     manager.listen()
     manager.skip_to(before.pid, "WATCHDOG=1")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: hand-overs under load cost no client anything, and leave nothing behind."""
+"""Goal of this test: handovers under load cost no client anything, and leave nothing behind."""
 
 import sys
 

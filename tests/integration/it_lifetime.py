@@ -28,7 +28,7 @@ def keep_alive(t):
 
 
 @test("keep_alive starts again with each use")
-def keep_alive_anew(t):
+def keep_alive_again(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint, pool={"keep_alive": "1500ms"})
     started = time.monotonic()

@@ -77,7 +77,7 @@ def not_found(t):
             ("resolve", "0", f"Domain name not found (asked {dns.resolver})"), "failure")
     dns.set(NAME, HERE)
     t.equal(one_shot(t, kaproxy).status, 200, "status")
-    t.equal(kaproxy.find_log("look-up"), [], "log")
+    t.equal(kaproxy.find_log("lookup"), [], "log")
 
 
 @test("a name that vanishes: the last addresses serve, and that is logged once")
@@ -91,14 +91,14 @@ def vanishes(t):
 
     def noticed():
         use(kaproxy)
-        return kaproxy.find_log(f"warning.*name={NAME} look-up failed: .*Domain name not found")
+        return kaproxy.find_log(f"warning.*name={NAME} lookup failed: .*Domain name not found")
 
-    wait_until(noticed, "a failed look-up")
+    wait_until(noticed, "a failed lookup")
     accepted = here.accepted
     for _ in range(10):
         use(kaproxy)
     t.at_least(here.accepted, accepted + 4, "connections")
-    t.equal(len(kaproxy.find_log("look-up failed")), 1, "messages")
+    t.equal(len(kaproxy.find_log("lookup failed")), 1, "messages")
     t.equal(count_gone(kaproxy), 0, "discards")
 
 
@@ -110,12 +110,12 @@ def servfail(t):
     kaproxy = start_named(t, dns, here.port, pool={"min_idle": 1, "max_uses": 1})
     here.wait_accepted(1)
     dns.set(NAME, status=SERVFAIL)
-    kaproxy.wait_log(f"name={NAME} look-up failed: .*SERVFAIL")
+    kaproxy.wait_log(f"name={NAME} lookup failed: .*SERVFAIL")
     use(kaproxy)
     dns.set(NAME, THERE)
-    kaproxy.wait_log(f"name={NAME} look-ups work again")
+    kaproxy.wait_log(f"name={NAME} lookups work again")
     wait_moved(kaproxy, there)
-    t.equal((len(kaproxy.find_log("look-up failed")), len(kaproxy.find_log("work again"))), (1, 1),
+    t.equal((len(kaproxy.find_log("lookup failed")), len(kaproxy.find_log("work again"))), (1, 1),
             "messages")
     t.equal(count_gone(kaproxy), 0, "discards")
 

@@ -75,7 +75,7 @@ def keeps(t, kind, answer):
     t.equal((in6 if kind == AAAA else in4).accepted, 1, "connections to it")
     t.equal((in4.accepted + in6.accepted, count_gone(kaproxy)), (1, 0), "connections, discards")
     family = "IPv6" if kind == AAAA else "IPv4"
-    t.equal(len(kaproxy.wait_log(f"warning.*name={NAME} look-up of {family} addresses failed")), 1,
+    t.equal(len(kaproxy.wait_log(f"warning.*name={NAME} lookup of {family} addresses failed")), 1,
             "messages")
 
 

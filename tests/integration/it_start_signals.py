@@ -72,7 +72,7 @@ def storm(t):
     kaproxy.start()
     ready.set()
     serves(t, kaproxy)
-    for what in "stats listener=main", "logs are open anew", "SIGUSR2":
+    for what in "stats listener=main", "log files were reopened", "SIGUSR2":
         kaproxy.wait_log(what)
 
 
@@ -97,7 +97,7 @@ def inherited(t):
     kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint, wrap=ALL_BLOCKED)
     kaproxy.wait_log("stats listener=main")
     kaproxy.signal(signal.SIGHUP)
-    kaproxy.wait_log("logs are open anew")
+    kaproxy.wait_log("log files were reopened")
     serves(t, kaproxy)
     kaproxy.stop()
 

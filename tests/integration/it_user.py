@@ -81,7 +81,7 @@ def files(t):
                 path.rename(f"{path}.old")
         if again:
             kaproxy.signal(signal.SIGHUP)
-            kaproxy.wait_log("logs are open anew")
+            kaproxy.wait_log("log files were reopened")
         use(t, kaproxy)
         kaproxy.wait_sessions(1)
         for path in kaproxy.log_file, kaproxy.access_file:
@@ -137,7 +137,7 @@ def standard(t):
     use(t, kaproxy)
     t.check(b" end=complete\n" in os.read(reader, 65536), "the line")
     kaproxy.signal(signal.SIGHUP)
-    kaproxy.wait_log("logs are open anew")
+    kaproxy.wait_log("log files were reopened")
     use(t, kaproxy)
     t.check(b" end=complete\n" in os.read(reader, 65536), "the line after SIGHUP")
 

@@ -48,8 +48,8 @@ static const struct metric of_process[] = {
     METRIC(accept_pauses, "How often accepting paused", COUNTER, NUMBER),
 };
 static const struct metric of_dns[] = {
-    METRIC(queries, "Look-ups of names", COUNTER, NUMBER),
-    METRIC(failures, "Look-ups that failed", COUNTER, NUMBER),
+    METRIC(queries, "Lookups of names", COUNTER, NUMBER),
+    METRIC(failures, "Lookups that failed", COUNTER, NUMBER),
     METRIC(names_failing, "Names whose last answer still serves", GAUGE, NUMBER),
 };
 static const struct metric of_loop[] = {

@@ -64,7 +64,7 @@ int world_open_upstream(struct world *world, const char *text, uint16_t *port);
 /* Listens with a backlog that one filler connection has filled: connects get no answer. */
 void world_open_blackhole(struct world *world, const char *text, uint16_t *port);
 
-/* Answers the look-up of name.test with these addresses, separated by whitespace. */
+/* Answers the lookup of name.test with these addresses, separated by whitespace. */
 void world_answer(struct world *world, const char *list);
 
 /* The same for one family alone, kept for a minute. */
@@ -85,7 +85,7 @@ void world_assert_wakes(struct world *world, struct stream *stream, int upstream
 /* Starts a dial that has not begun yet. */
 void caller_post(struct world *world, struct caller *caller, const char *addr, uint16_t port);
 
-/* Starts a dial and lets it begin, to name.test with its look-up answered in the second case. */
+/* Starts a dial and lets it begin, to name.test with its lookup answered in the second case. */
 void caller_start(struct world *world, struct caller *caller, const char *addr, uint16_t port);
 void caller_start_named(struct world *world, struct caller *caller, uint16_t port,
                         const char *addresses);

@@ -23,7 +23,7 @@ void names_set(struct names *names, const char *name, const char *addresses, con
 /* The TTL of a name's next answers; 0, as without this: they are not to be kept. */
 void names_set_ttl(struct names *names, const char *name, usec_t ttl);
 
-/* The look-up of this family's addresses fails from now on; 0: of none. Of the others the TTL
+/* The lookup of this family's addresses fails from now on; 0: of none. Of the others the TTL
  * counts.
  */
 void names_lose_family(struct names *names, const char *name, sa_family_t family);

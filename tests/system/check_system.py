@@ -278,7 +278,7 @@ def warnings(machine, since):
     return [text for priority, text in journal(machine, since) if priority <= 4]
 
 
-@test("hand-over: another process, the same service, and no client that fails")
+@test("handover: another process, the same service, and no client that fails")
 def hand_over(t):
     machine = started(t)
     since = cursor(machine)
@@ -299,7 +299,7 @@ def hand_over(t):
     t.equal(warnings(machine, since), [], "warnings and errors")
 
 
-@test("hand-over: systemd takes the new process for its own, and so every stop is in order")
+@test("handover: systemd takes the new process for its own, and so every stop is in order")
 def stop_after_hand_over(t):
     machine = started(t)
     for _ in range(5):
@@ -347,7 +347,7 @@ def stop_while_one_drains(t):
     t.check(not any("Killing process" in text for text in texts), "a process was killed")
 
 
-@test("a crash after a hand-over: systemd notices, and restarts the service")
+@test("a crash after a handover: systemd notices, and restarts the service")
 def crash_after_hand_over(t):
     machine = started(t)
     before = main_pid(machine)
@@ -358,7 +358,7 @@ def crash_after_hand_over(t):
     t.equal(ask(machine), "200", "answer")
 
 
-@test("hand-over with a bad file: the old process goes on")
+@test("handover with a bad file: the old process goes on")
 def bad_hand_over(t):
     machine = started(t)
     since = cursor(machine)

@@ -13,7 +13,7 @@
 
 #include "base/account.h"
 
-/* What look-ups end with, instead of being made; and the memory that they want. */
+/* What lookups end with, instead of being made; and the memory that they want. */
 static int failure;
 static size_t wanted;
 

@@ -125,7 +125,7 @@ static void test_gone(void **state)
     assert_null(find(&world, "192.0.2.2"));
 }
 
-static void test_counts_anew_once_it_is_back(void **state)
+static void test_counts_again_once_it_is_back(void **state)
 {
     struct world world = {.now = 1000 * SECOND};
     (void)state;
@@ -201,7 +201,7 @@ int main(void)
         cmocka_unit_test(test_lists_the_last_answer),
         cmocka_unit_test(test_families_are_apart),
         cmocka_unit_test(test_gone),
-        cmocka_unit_test(test_counts_anew_once_it_is_back),
+        cmocka_unit_test(test_counts_again_once_it_is_back),
         cmocka_unit_test(test_remembers_so_many),
         cmocka_unit_test(test_long_answers),
     };

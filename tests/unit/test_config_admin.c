@@ -100,7 +100,8 @@ static void test_mistakes(void **state)
 {
     (void)state;
     assert_mistake("[admin x]\n" LISTENER, 1, "section [admin x] takes no name");
-    assert_mistake("[admin]\n[admin]\n" LISTENER, 2, "section [admin] stands in line 1 already");
+    assert_mistake("[admin]\n[admin]\n" LISTENER, 2,
+                   "section [admin] is already defined on line 1");
     assert_mistake("[admin]\nuser=root\n" LISTENER, 2, "unknown key \"user\" in [admin]");
     assert_mistake("[admin]\nlisten=on\n" LISTENER, 2, "the port is missing");
     assert_mistake("[admin]\nlisten=off 127.0.0.1:1\n" LISTENER, 2, "\"off\": the port is missing");

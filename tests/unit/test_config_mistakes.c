@@ -25,7 +25,7 @@ static void test_syntax_mistakes(void **state)
                     "10: no key before the =\n"
                     "11: neither [section] nor key = value\n"
                     "12: text after the ] of a section\n");
-    assert_mistake(LISTENER "timeout = 1\n timeout = 2\n", 6, "stands in line 5 already");
+    assert_mistake(LISTENER "timeout = 1\n timeout = 2\n", 6, "is already defined on line 5");
     assert_mistake("[pool aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeee]\n" LISTENER, 1,
                    "section name of more than 48");
     assert_mistake("\xef\xbb[pool]\n" LISTENER, 1, "neither [section]");
@@ -103,13 +103,13 @@ static void test_given_twice(void **state)
     (void)state;
     assert_mistakes("[kaproxy]\n[pool]\n[pool b]\n" LISTENER
                     "[kaproxy]\n[pool]\nmax_open=x\n[pool b]\n[listener a]\n",
-                    "8: section [kaproxy] stands in line 1 already\n"
-                    "9: section [pool] stands in line 2 already\n"
+                    "8: section [kaproxy] is already defined on line 1\n"
+                    "9: section [pool] is already defined on line 2\n"
                     "10: max_open: \"x\" is not a whole number\n"
-                    "11: section [pool b] stands in line 3 already\n"
-                    "12: section [listener a] stands in line 4 already\n");
+                    "11: section [pool b] is already defined on line 3\n"
+                    "12: section [listener a] is already defined on line 4\n");
     assert_mistake("[pool]\nmax_open=2\nmax_uses=1\nmax_open=x\n" LISTENER, 4,
-                   "key \"max_open\" stands in line 2 already");
+                   "key \"max_open\" is already defined on line 2");
     /* A pool and a listener may share a name. */
     config_unref(ini_load(LISTENER "[pool a]\n"));
 }
@@ -527,7 +527,7 @@ static void test_http_keys(void **state)
     }
     assert_mistake(HTTP_LISTENER "forwarded =\n", 4, "forwarded: the value is missing");
     assert_mistake(HTTP_LISTENER "header_timeout = 30000\nheader_timeout = 1\n", 5,
-                   "key \"header_timeout\" stands in line 4 already");
+                   "key \"header_timeout\" is already defined on line 4");
     assert_mistake(HTTP_LISTENER "header_timeout = 9000h\n", 4,
                    "header_timeout: 9000h is out of range");
     assert_mistake(HTTP_LISTENER "affinity_timeout = 9000h\n", 4,

@@ -25,7 +25,7 @@ static int socket_option(const struct stream *stream, int level, int name)
     return value;
 }
 
-/* POOL 22: numeric addresses skip the look-up. */
+/* POOL 22: numeric addresses skip the lookup. */
 static void test_numeric(void **state)
 {
     struct world *world = *state;
@@ -191,7 +191,7 @@ static void test_timeout_while_connecting(void **state)
     assert_string_equal(caller.failure.text, "no connection within connect_timeout = 20 s");
 }
 
-/* The time counts from the look-up on, and is not renewed by the connect. */
+/* The time counts from the lookup on, and is not renewed by the connect. */
 static void test_timeout_includes_the_lookup(void **state)
 {
     struct world *world = *state;

@@ -85,7 +85,7 @@ static void test_stagger(void **state)
     caller_assert_connected(world, &caller, "127.0.0.1");
 }
 
-/* Connecting counts from the first attempt on, and not from the look-up. */
+/* Connecting counts from the first attempt on, and not from the lookup. */
 static void test_connect_time(void **state)
 {
     struct world *world = *state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A hand-over with a real successor, this test started again, that says what it should, or does
+/* A handover with a real successor, this test started again, that says what it should, or does
  * not: each step failing once, and what becomes of the process that is there. */
 #include "support/log_fixture.h"
 
@@ -329,7 +329,7 @@ static void test_all_is_well(void **state)
 #define MAY_NOT_KNOW                                                                               \
     HEAD " notice: process [0-9]+ serves\n" HEAD                                                   \
          " warning: process [0-9]+ serves, and the service manager may not know that it is the "   \
-         "main one: it is told every 5 s, and until then this process does not end\n"
+         "main one: it is notified every 5 s, and until then this process does not end\n"
 
 /* It is told until it knows. Before that the successor is not the main process either. */
 static void test_supervisor_may_not_know(void **state)
@@ -449,7 +449,7 @@ static void test_predecessor_hangs(void **state)
     event_base_free(world.base);
 }
 
-#define FAILED(why) HEAD " error: the hand-over failed: " why "; this process goes on\n"
+#define FAILED(why) HEAD " error: the handover failed: " why "; this process goes on\n"
 
 static void assert_failure(void **state, const char *steps, const char *done, const char *why)
 {
@@ -601,8 +601,8 @@ static void test_refused(void **state)
     assert_false(handover_is_under_way(world.handover));
     assert_string_equal(world.done, "yield resume ");
 #define REFUSED(why) HEAD " error: SIGUSR2 is refused: " why "\n"
-    world_clear(&world, REFUSED("a hand-over is under way") REFUSED("a hand-over is under way") HEAD
-                " notice: the hand-over is given up, for this process is to "
+    world_clear(&world, REFUSED("a handover is under way") REFUSED("a handover is under way") HEAD
+                " notice: the handover is given up, for this process is to "
                 "stop\n" REFUSED("kaproxy is stopping"));
 }
 
@@ -631,7 +631,7 @@ static void test_stop_before_it_is_prepared(void **state)
     handover_stop(world.handover);
     run(&world);
     assert_string_equal(world.done, "");
-    world_clear(&world, HEAD " notice: the hand-over is given up, for this process is to stop\n");
+    world_clear(&world, HEAD " notice: the handover is given up, for this process is to stop\n");
 }
 
 static void test_first_process(void **state)
@@ -671,9 +671,9 @@ static void test_held(void **state)
         log_close();
     }
     assert_matches(content(world.fixture, world.fixture->file),
-                   "^" HEAD " notice: SIGUSR2: the hand-over begins when the reload is done\n" HEAD
+                   "^" HEAD " notice: SIGUSR2: the handover begins when the reload is done\n" HEAD
                    " notice: handing over to [^\n]+\n" HEAD
-                   " notice: SIGUSR2: the hand-over begins when the reload is done\n$");
+                   " notice: SIGUSR2: the handover begins when the reload is done\n$");
 }
 
 int main(int argc, char **argv)

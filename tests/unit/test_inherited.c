@@ -445,11 +445,11 @@ static void test_hostile_handovers(void **state)
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         setenv("LISTEN_FDS", "2", 1);
         setenv("KAPROXY_HANDOVER", bad[i], 1);
-        assert_refused(f, NULL, "does not tell of a hand-over");
+        assert_refused(f, NULL, "does not describe a handover");
     }
     setenv("LISTEN_FDS", "1", 1); /* and what is in a channel's place is a socket that listens */
     setenv("KAPROXY_HANDOVER", "4:5:", 1);
-    assert_refused(f, NULL, "does not tell of a hand-over");
+    assert_refused(f, NULL, "does not describe a handover");
 }
 
 /* A script that starts kaproxy as a child of its own cannot take over. */

@@ -383,7 +383,7 @@ static void test_both_logs_are_reopened(void **state)
     log_notice("message");
     access_line("access\n");
     assert_matches(content(f, f->file),
-                   "^" HEAD " notice: logs are open anew\n" HEAD " notice: message\n$");
+                   "^" HEAD " notice: log files were reopened\n" HEAD " notice: message\n$");
     assert_string_equal(content(f, f->other), "access\n");
 }
 

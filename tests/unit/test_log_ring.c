@@ -147,7 +147,7 @@ static void test_around_the_end(void **state)
 }
 
 /* Lines that are taken as they come use the same memory again and again. */
-static void test_empty_ring_begins_anew(void **state)
+static void test_empty_ring_begins_again(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < 10 * SIZE; i++) {
@@ -224,7 +224,7 @@ int main(void)
         cmocka_unit_test_setup(test_filled_to_the_last_byte, setup),
         cmocka_unit_test_setup(test_line_that_never_fits, setup),
         cmocka_unit_test_setup(test_around_the_end, setup),
-        cmocka_unit_test_setup(test_empty_ring_begins_anew, setup),
+        cmocka_unit_test_setup(test_empty_ring_begins_again, setup),
         cmocka_unit_test_setup(test_counters_run_over, setup),
         cmocka_unit_test_setup(test_two_threads, setup),
     };

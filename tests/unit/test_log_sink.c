@@ -311,7 +311,7 @@ static void test_syslog(void **state)
     access_line("ts=now a=b\n");
     assert_matches(packet(f, fd), SYSLOG_HEAD("30") "ts=now a=b$");
     log_reopen();
-    assert_matches(packet(f, fd), SYSLOG_HEAD("29") "logs are open anew$");
+    assert_matches(packet(f, fd), SYSLOG_HEAD("29") "log files were reopened$");
     assert_null(packet(f, fd));
     close(fd);
 }

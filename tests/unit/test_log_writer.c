@@ -298,7 +298,7 @@ static void test_reopening_is_the_writers(void **state)
         assert_int_equal(unlink(f->file), 0);
         log_reopen();
         assert_matches(read_line(reader, f->text, sizeof(f->text)),
-                       " notice: logs are open anew\n$");
+                       " notice: log files were reopened\n$");
         access_line("line\n");
         while (content(f, f->file)[0] == '\0')
             usleep(1000);
@@ -323,7 +323,7 @@ static void test_lines_from_before_a_reopening(void **state)
     access_line("second\n");
     assert_int_equal(rename(f->file, f->other), 0);
     log_reopen();
-    assert_matches(read_line(ends[0], f->text, sizeof(f->text)), "logs are open anew");
+    assert_matches(read_line(ends[0], f->text, sizeof(f->text)), "log files were reopened");
     assert_string_equal(content(f, f->other), "first\nsecond\n");
     assert_string_equal(content(f, f->file), "");
     close(ends[0]);

@@ -134,7 +134,7 @@ static void closes_the_other(struct probe *probe)
     probe_close(probe->other);
 }
 
-static void watches_the_other_anew(struct probe *probe)
+static void watches_the_other_again(struct probe *probe)
 {
     unwatches_the_other(probe);
     probe_watch(probe->other);
@@ -183,10 +183,10 @@ static void test_closed_in_the_same_batch(void **state)
 
 /* What was collected for the old watch is not reported to the new one; the kernel tells it again.
  */
-static void test_watched_anew_in_the_same_batch(void **state)
+static void test_watched_again_in_the_same_batch(void **state)
 {
     struct probe a = probe_of(*state, "a"), b = probe_of(*state, "b");
-    both_become_ready(&a, &b, watches_the_other_anew);
+    both_become_ready(&a, &b, watches_the_other_again);
     assert_string_equal(story, "x");
     a.then = b.then = NULL;
     loop_iterate(a.loop, 0);
@@ -229,7 +229,7 @@ int main(void)
         PROBE_TEST(test_what_cannot_be_watched),
         PROBE_TEST(test_unwatched_in_the_same_batch),
         PROBE_TEST(test_closed_in_the_same_batch),
-        PROBE_TEST(test_watched_anew_in_the_same_batch),
+        PROBE_TEST(test_watched_again_in_the_same_batch),
         PROBE_TEST(test_more_than_a_batch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,7 @@
 
 #include "support/pool_fixture.h"
 
-/* [8] Connecting, busy and idle count alike for max_per_host, and a dial from its look-up on. */
+/* [8] Connecting, busy and idle count alike for max_per_host, and a dial from its lookup on. */
 static void max_per_host_counts_every_state(void **state)
 {
     struct fixture *f = *state;

@@ -413,7 +413,7 @@ static void test_dns_gone(void **state)
     admin_world_dial_fails(world, &world->hosts[1], &unresolved);
     assert_codes("dns_failing", "dns_failing", NULL);
     assert_words(&problems.list[0], "DNS: the name of " WORLD_RAW " is not resolved");
-    assert_words(&problems.list[0], "; 4 of 4 look-ups of the last minute failed");
+    assert_words(&problems.list[0], "; 4 of 4 lookups of the last minute failed");
     assert_words(&problems.list[0], "/etc/resolv.conf");
     assert_words(&problems.list[1], "No connection to " WORLD_RAW " can be opened: its name is not"
                                     " resolved (DNS): no answer from the name servers (asked"
@@ -422,12 +422,12 @@ static void test_dns_gone(void **state)
     world->hosts[1].last_error_at = 0; /* one family of addresses: all is well */
     assert_codes(NULL);
     gauge_set(&world->process.names_failing, 2);
-    assert_one("dns_failing", SEVERITY_WARNING, "look-ups of 2 names fail", "serves for up to 1 h",
+    assert_one("dns_failing", SEVERITY_WARNING, "lookups of 2 names fail", "serves for up to 1 h",
                NULL);
     admin_world_dial_fails(world, &world->hosts[1], &unresolved);
     admin_world_pass(world, USEC_PER_SEC);
     admin_world_dial_works(world, &world->hosts[1]);
-    assert_one("dns_failing", SEVERITY_WARNING, "look-ups of 2 names fail", NULL);
+    assert_one("dns_failing", SEVERITY_WARNING, "lookups of 2 names fail", NULL);
 }
 
 /* Staged: certificate expired; theirs, and ours. */

@@ -589,7 +589,7 @@ static void test_stop_while_held(void **state)
     finish(&world);
     assert_matches(content(f, f->file),
                    "^" HEAD " notice: SIGHUP: the reload begins when it is known what becomes of "
-                   "the hand-over\n"
+                   "the handover\n"
                    "(" HEAD " notice: SIGHUP: another process serves; nothing is reloaded\n){2}$");
 }
 

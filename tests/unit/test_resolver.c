@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Look-ups: shared queries, cancelling, calls from inside a callback. */
+/* Lookups: shared queries, cancelling, calls from inside a callback. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -77,7 +77,7 @@ struct asker {
     size_t count;
     union address addresses[8];
     char error[80];
-    struct asker *cancel; /* take this one's look-up back */
+    struct asker *cancel; /* take this one's lookup back */
     const char *ask;      /* ask again for this name */
     bool end;             /* free this asker */
 };
@@ -166,7 +166,7 @@ static void test_keeps_no_answer(void **state)
     assert_answered(&b, "192.0.2.2");
 }
 
-/* POOL 22: a look-up that one gives up is not lost to the others. */
+/* POOL 22: a lookup that one gives up is not lost to the others. */
 static void test_cancels_one_asker_alone(void **state)
 {
     struct world *world = *state;

@@ -564,7 +564,7 @@ static void write_file(const char *file, const char *text)
 }
 
 /* A name with search domains; `search` is in resolv.conf alone. */
-static void test_resolv_conf_is_read_anew(void **state)
+static void test_resolv_conf_is_read_again(void **state)
 {
     struct world *world = *state;
     char folder[] = "/tmp/kaproxy-test-XXXXXX", file[64];
@@ -732,7 +732,7 @@ int main(void)
         TEST(test_kept_for_ttl),
         TEST(test_kept_for_an_alias_ttl),
         TEST(test_kept_for_a_second_at_least),
-        TEST(test_resolv_conf_is_read_anew),
+        TEST(test_resolv_conf_is_read_again),
         TEST(test_resolv_conf_in_a_shortage),
         TEST(test_freed_with_two_channels),
         cmocka_unit_test(test_bad_servers),

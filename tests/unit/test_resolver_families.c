@@ -326,7 +326,7 @@ static void test_failed_family_keeps_its_addresses(void **state)
     assert_given(world, &asker, IN4B " " IN6);
     assert_int_equal(find(world, IN6), ADDRESS_CURRENT);
     assert_int_equal(find(world, IN4), ADDRESS_MISSING);
-    assert_int_equal(count_logged(world, "name=" NAME " look-up of IPv6 addresses failed: "
+    assert_int_equal(count_logged(world, "name=" NAME " lookup of IPv6 addresses failed: "
                                          "error=\"" LOST "\"; the last ones serve"),
                      1);
     assert_known(world, IN4B " " IN6, 2);
@@ -337,7 +337,7 @@ static void test_failed_family_keeps_its_addresses(void **state)
     answer4(world, IN4B);
     answer6(world, IN6B);
     assert_known(world, IN4B " " IN6B, 3);
-    assert_int_equal(count_logged(world, "name=" NAME " look-ups work again"), 1);
+    assert_int_equal(count_logged(world, "name=" NAME " lookups work again"), 1);
 }
 
 static void test_failed_family_has_a_limit(void **state)
@@ -357,7 +357,7 @@ static void test_failed_family_has_a_limit(void **state)
     lose(world, AF_INET);
     assert_given(world, &asker, IN6);
     assert_int_equal(find(world, IN4), ADDRESS_CURRENT); /* no answer says that it is gone */
-    assert_int_equal(count_logged(world, "look-up of IPv4 addresses failed"), 1);
+    assert_int_equal(count_logged(world, "lookup of IPv4 addresses failed"), 1);
 }
 
 /* The other one's answer counts, but not for what failed: an empty family is believed only beside
@@ -372,7 +372,7 @@ static void test_empty_beside_failed(void **state)
     lose(world, AF_INET6);
     assert_given(world, &asker, IN4 " " IN6);
     assert_int_equal(find(world, IN4), ADDRESS_CURRENT);
-    assert_int_equal(count_logged(world, "name=" NAME " look-up failed"), 1);
+    assert_int_equal(count_logged(world, "name=" NAME " lookup failed"), 1);
     warp(world, RESOLVER_RETRY);
     ask(world, &asker);
     answer4(world, "");
@@ -391,7 +391,7 @@ static void test_lost_family_is_not_waited_for(void **state)
     warp(world, RESOLVER_DELAY);
     assert_given(world, &asker, IN4);
     lose(world, AF_INET6);
-    assert_int_equal(count_logged(world, "look-up of IPv6 addresses failed: error=\"" LOST
+    assert_int_equal(count_logged(world, "lookup of IPv6 addresses failed: error=\"" LOST
                                          "\"; it is used without them"),
                      1);
     warp(world, 11 * SECOND);

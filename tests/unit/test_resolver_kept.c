@@ -199,7 +199,7 @@ static void test_failures_are_not_kept(void **state)
 }
 
 /* Whoever asks from inside an answer gets the kept one, but later: others are not kept waiting. */
-static void test_asks_anew_from_inside(void **state)
+static void test_asks_again_from_inside(void **state)
 {
     struct world *world = *state;
     struct asker asker = {.again = 3};
@@ -227,7 +227,7 @@ static void test_cancelled_before_the_kept_answer(void **state)
     assert_int_equal(cancelled.answers, 0);
 }
 
-/* The last good answer serves, is reported once, and nobody waits for the failing look-ups. */
+/* The last good answer serves, is reported once, and nobody waits for the failing lookups. */
 static void test_serves_the_old_answer(void **state)
 {
     struct world *world = *state;
@@ -236,14 +236,14 @@ static void test_serves_the_old_answer(void **state)
     warp(world, 11 * SECOND);
     assert_known(world, "192.0.2.1", 2);
     assert_known(world, "192.0.2.1", 2); /* not asked for again so soon */
-    assert_int_equal(count_logged(world, "name=" NAME " look-up failed: "
+    assert_int_equal(count_logged(world, "name=" NAME " lookup failed: "
                                          "error=\"DNS server returned general failure\""),
                      1);
     warp(world, RESOLVER_RETRY);
     assert_known(world, "192.0.2.1", 3);
     warp(world, HOUR - 20 * SECOND);
     assert_known(world, "192.0.2.1", 4);
-    assert_int_equal(count_logged(world, "look-up failed"), 1);
+    assert_int_equal(count_logged(world, "lookup failed"), 1);
 
     warp(world, 30 * SECOND);
     struct asker late = {0};
@@ -266,12 +266,12 @@ static void test_works_again(void **state)
     iterate(world);
     assert_int_equal(bridge.answers, 1);
     assert_known(world, "192.0.2.9", 3);
-    assert_int_equal(count_logged(world, "name=" NAME " look-ups work again"), 1);
+    assert_int_equal(count_logged(world, "name=" NAME " lookups work again"), 1);
     /* The next outage is another one. */
     names_set(world->names, NAME, NULL, "Timeout", 0);
     warp(world, 11 * SECOND);
     assert_known(world, "192.0.2.9", 4);
-    assert_int_equal(count_logged(world, "look-up failed"), 2);
+    assert_int_equal(count_logged(world, "lookup failed"), 2);
 }
 
 /* DNS that does not answer at all does not use up what time the askers have. */
@@ -549,7 +549,7 @@ int main(void)
         TEST(test_ttl_has_bounds),
         TEST(test_without_ttl_not_kept),
         TEST(test_failures_are_not_kept),
-        TEST(test_asks_anew_from_inside),
+        TEST(test_asks_again_from_inside),
         TEST(test_cancelled_before_the_kept_answer),
         TEST(test_serves_the_old_answer),
         TEST(test_works_again),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Hand-overs: the new process in the place of the one that the test started."""
+"""Handovers: the new process in the place of the one that the test started."""
 
 import atexit
 import contextlib
@@ -102,8 +102,8 @@ def hand_over(kaproxy):
 
 
 def wait_failed(kaproxy, why):
-    """A hand-over has failed, and the process goes on."""
-    kaproxy.wait_log(rf"kaproxy\[{kaproxy.pid}\] error: the hand-over failed: {why}; "
+    """A handover has failed, and the process goes on."""
+    kaproxy.wait_log(rf"kaproxy\[{kaproxy.pid}\] error: the handover failed: {why}; "
                      "this process goes on")
 
 

@@ -125,7 +125,7 @@ def faults():
         problem("warning", "upstream_slow", f"{slow} is slow: in the last minute half of the"
                 " exchanges of listener web took 800 ms or longer, and one in a hundred 4.2 s",
                 pool="default", upstream=slow),
-        problem("warning", "dns_failing", "DNS: 12 of 412 look-ups of the last minute failed"),
+        problem("warning", "dns_failing", "DNS: 12 of 412 lookups of the last minute failed"),
         problem("warning", "clients_stuck", "2 clients of listener web keep a connection to"
                 f" {slow} in which nothing has moved for 40 s", listener="web"),
         problem("notice", "paused", "https://expired.example.com:443 is paused: its clients wait,"
