@@ -12,6 +12,7 @@
 #include "config/config_fields.h"
 #include "config/config_ini.h"
 #include "config/config_key.h"
+#include "config/config_place.h"
 #include "config/config_sections.h"
 
 struct config *config_ref(struct config *config)
@@ -98,11 +99,14 @@ static int load(struct config *config, FILE *errors, open_file *open)
 static struct config *load_file(const char *file, FILE *errors, open_file *open)
 {
     struct config *config = calloc(1, sizeof(*config));
+    const char *name = file != NULL ? file : config_place_find();
 
-    if (config != NULL)
+    if (config != NULL) {
         atomic_init(&config->references, 1);
-    if (config == NULL || (config->file = strdup(file)) == NULL)
-        fprintf(errors, "%s: %s\n", file, strerror(ENOMEM));
+        config->is_default = file == NULL;
+    }
+    if (config == NULL || (config->file = strdup(name)) == NULL)
+        fprintf(errors, "%s: %s\n", name, strerror(ENOMEM));
     else if (load(config, errors, open) == 0)
         return config;
     config_unref(config);

@@ -93,6 +93,7 @@ struct config_listener {
 struct config {
     atomic_uint references;
     char *file;
+    bool is_default; /* no file was named: config_place.h found it */
     char *log;
     enum log_level log_level;
     char *access_log;
@@ -113,7 +114,7 @@ struct config {
 /* Reads and validates a file, and the certificates that it names. Every mistake is written to
  * `errors` as one line FILE:LINE: text, in the order of the lines and all of them in one go; FILE:
  * text when the file cannot be read. NULL when there was one. Warnings are among them, marked. Any
- * thread, as long as nobody changes the environment. */
+ * thread, as long as nobody changes the environment. NULL as the file: that of config_place.h. */
 struct config *config_load(const char *file, FILE *errors);
 
 /* The same when it is read another time, for a reload: what is no regular file is a mistake, as

@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 #include "config/config_ini.h"
+#include "config/config_place.h"
 
 #define WHITESPACE " \t"
 
@@ -88,11 +90,24 @@ static int from_file(struct listen_address *place, const char *file, char error[
     return take_words(place, value, file, error) == 0 ? 1 : -1;
 }
 
-static int by_default(struct listen_address *place, char error[PLACE_ERROR_MAX])
+/* The same of the default file, if there is one for us to read. */
+static int from_default_file(struct listen_address *place, char error[PLACE_ERROR_MAX])
+{
+    const char *file = config_place_find();
+    return access(file, R_OK) < 0 ? 0 : from_file(place, file, error);
+}
+
+static const char *runtime_directory(void)
 {
     const char *folder = getenv("RUNTIME_DIRECTORY");
+    return folder != NULL && *folder == '/' ? folder : NULL;
+}
+
+static int by_default(struct listen_address *place, char error[PLACE_ERROR_MAX])
+{
+    const char *folder = runtime_directory();
     char text[512];
-    bool is_set = folder != NULL && *folder == '/';
+    bool is_set = folder != NULL;
     /* systemd separates several by colons. */
     int length = is_set ? (int)strcspn(folder, ":") : 0;
     if (length > 400)
@@ -110,7 +125,11 @@ int place_find(struct listen_address *place, const struct place_options *options
         return parse(place, options->socket, strlen(options->socket), "--socket", error);
     if (environment != NULL && *environment != '\0')
         return parse(place, environment, strlen(environment), "KAPROXY_ADMIN", error);
-    int found = options->file == NULL ? 0 : from_file(place, options->file, error);
+    int found = 0;
+    if (options->file != NULL)
+        found = from_file(place, options->file, error);
+    else if (runtime_directory() == NULL)
+        found = from_default_file(place, error);
     if (found != 0)
         return found > 0 ? 0 : -1;
     return by_default(place, error);

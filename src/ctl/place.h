@@ -14,9 +14,9 @@ struct place_options {
     const char *file;   /* kaproxy's configuration */
 };
 
-/* The option, $KAPROXY_ADMIN, [admin] of the file, $RUNTIME_DIRECTORY, /run/kaproxy: the first of
- * them that there is. 0, and place->text is to be cleared by listen_address_clear; -1 with a
- * sentence in `error`. */
+/* The option, $KAPROXY_ADMIN, [admin] of the file, $RUNTIME_DIRECTORY, [admin] of the default file,
+ * /run/kaproxy: the first of them that there is. 0, and place->text is to be cleared by
+ * listen_address_clear; -1 with a sentence in `error`. */
 MUST_CHECK int place_find(struct listen_address *place, const struct place_options *options,
                           char error[PLACE_ERROR_MAX]);
 

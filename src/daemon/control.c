@@ -132,7 +132,9 @@ static struct generation *load_generation(void *arg, FILE *errors)
 {
     struct control *control = arg;
     const struct generation *current = control->generation;
-    return generation_load(current->config->file, current, &control->logs, errors);
+    const struct config *config = current->config;
+    return generation_load(config->is_default ? NULL : config->file, current, &control->logs,
+                           errors);
 }
 
 static void undo_generation(void *arg, struct generation *generation)

@@ -311,9 +311,10 @@ struct generation *generation_load(const char *file, const struct generation *cu
     if (config == NULL)
         return NULL;
     config_errors_init(&findings);
-    struct generation *generation = load(config, current, logs, &findings);
-    config_errors_write(&findings, file, errors);
+    struct generation *generation = load(config_ref(config), current, logs, &findings);
+    config_errors_write(&findings, config->file, errors);
     config_errors_clear(&findings);
+    config_unref(config);
     return generation;
 }
 

@@ -23,7 +23,7 @@
 #include "daemon/worker.h"
 
 struct arguments {
-    const char *file;
+    const char *file; /* NULL: the default one */
     bool check;
     bool verbose;
 };
@@ -38,7 +38,7 @@ static const char usage[] = "usage: kaproxy [-c FILE] [-t [-v]] [-V] [-h]\n"
 /* Does not return where the command line alone decides. */
 static struct arguments parse_arguments(int argc, char **argv)
 {
-    struct arguments arguments = {.file = KAPROXY_INI};
+    struct arguments arguments = {.file = NULL};
     int option;
     while ((option = getopt(argc, argv, "c:tvVh")) != -1) {
         switch (option) {

@@ -41,7 +41,7 @@ struct reload_job {
 static const char no_memory[] = "out of memory";
 
 /* "FILE: warning: ..." or "FILE:LINE: warning: ...", where FILE may be anything. */
-static bool is_warning(const char *line, const char *file)
+static bool is_warning_of(const char *line, const char *file)
 {
     static const char mark[] = ": warning: ";
     size_t length = strlen(file);
@@ -51,6 +51,14 @@ static bool is_warning(const char *line, const char *file)
     if (*line == ':' && line[1] >= '0' && line[1] <= '9')
         line += 1 + strspn(line + 1, "0123456789");
     return strncmp(line, mark, sizeof(mark) - 1) == 0;
+}
+
+/* The default file may have been moved since the last time. */
+static bool is_warning(const char *line, const struct config *before)
+{
+    return is_warning_of(line, before->file) ||
+           (before->is_default &&
+            (is_warning_of(line, KAPROXY_INI) || is_warning_of(line, KAPROXY_OLD_INI)));
 }
 
 /* Sorts the lines by their kind. 0, or -1 with ENOMEM. */
@@ -66,7 +74,7 @@ static int sort(struct reload_job *job)
     for (const char *line = job->said; *line != '\0';) {
         size_t length = strcspn(line, "\n");
         length += line[length] == '\n';
-        bool warning = is_warning(line, job->before->file);
+        bool warning = is_warning(line, job->before);
         memcpy(warning ? job->warnings + warnings : job->mistakes + mistakes, line, length);
         *(warning ? &warnings : &mistakes) += length;
         line += length;

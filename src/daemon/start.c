@@ -13,6 +13,7 @@
 
 #include "base/account.h"
 #include "base/log.h"
+#include "config/config_place.h"
 #include "config/descriptors.h"
 #include "daemon/files.h"
 #include "daemon/pid_file.h"
@@ -155,10 +156,19 @@ static bool is_us(const char *user)
     return account_find_user(user, &uid, &gid) == 0 && uid == geteuid();
 }
 
+static void warn_of_place(const struct start *start)
+{
+    const struct config *config = start->config;
+    const char *warning = config->is_default ? config_place_warning(config->file) : NULL;
+    if (warning != NULL)
+        report(start, LOG_LEVEL_WARNING, 0, "%s", warning);
+}
+
 /* For a start and each reload. */
 static void warn_of_values(const struct start *start)
 {
     const struct config *config = start->config;
+    warn_of_place(start);
     for (size_t i = 0; i < config->listener_count; i++) {
         const struct config_listener *listener = &config->listeners[i];
         if (endpoint_has_tls(&listener->upstream) && !listener->tls_verify)

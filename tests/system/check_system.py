@@ -38,7 +38,7 @@ class Scene:
 
     def __init__(self):
         self._machine = self._why = None
-        self.sysconfdir = self.upstream = None
+        self.folder = self.upstream = None
 
     def boot(self):
         try:
@@ -53,8 +53,8 @@ class Scene:
         return self._machine
 
     def _prepare(self):
-        text = (BUILD / "contrib/systemd/kaproxy.service").read_text()
-        self.sysconfdir = re.search(r"^ExecStart=.* -c (\S+)/kaproxy\.ini$", text, flags=re.M)[1]
+        text = (BUILD / "contrib/systemd/kaproxy@.service").read_text()
+        self.folder = re.search(r"^ExecStart=.* -c (\S+)/%i\.ini$", text, flags=re.M)[1]
         machine = self._machine
         machine.write("/etc/systemd/system/upstream.service", UPSTREAM)
         machine.must("systemctl", "daemon-reload")
@@ -78,7 +78,7 @@ def start_over(t):
     def stop():
         machine.run("systemctl", "stop", "kaproxy.socket", UNIT, "kaproxy@a", "kaproxy@b")
         machine.run("rm", "-rf", "/run/systemd/system/kaproxy.service.d", "/etc/systemd/system/"
-                    "kaproxy.socket", f"{scene.sysconfdir}/kaproxy")
+                    "kaproxy.socket", f"{scene.folder}/a.ini", f"{scene.folder}/b.ini")
         machine.run("systemctl", "daemon-reload")
         machine.run("systemctl", "reset-failed")
     stop()
@@ -94,7 +94,7 @@ def listener(name, listen, more=""):
 
 
 def configure(machine, text, name="kaproxy.ini"):
-    machine.write(f"{scene.sysconfdir}/{name}", text)
+    machine.write(f"{scene.folder}/{name}", text)
 
 
 def drop_in(machine, text):
@@ -197,7 +197,7 @@ def bad_start(t):
     configure(machine, listener("example", "127.0.0.1:8080") + "nonsense = 1\n")
     since = cursor(machine)
     t.check(machine.run("systemctl", "start", UNIT).status != 0, "it started")
-    (priority, text), *_ = await_journal(machine, since, f"{scene.sysconfdir}/kaproxy.ini:4: ")
+    (priority, text), *_ = await_journal(machine, since, f"{scene.folder}/kaproxy.ini:4: ")
     t.equal(priority, 3, f"the priority of {text!r}")
 
 
@@ -217,7 +217,7 @@ def rights(t):
 def priorities(t):
     machine = started(t)
     since = cursor(machine)
-    configure(machine, listener("other", "127.0.0.1:8080"), "kaproxy/a.ini")
+    configure(machine, listener("other", "127.0.0.1:8080"), "a.ini")
     t.check(machine.run("systemctl", "start", "kaproxy@a").status != 0, "two have one port")
     (priority, text), *_ = await_journal(machine, since, "Address already in use")
     t.equal(priority, 3, f"the priority of {text!r}")
@@ -251,7 +251,7 @@ def bad_reload(t):
     t.check(machine.run("systemctl", "reload", UNIT).status != 0, "the reload succeeded")
     # kaproxyctl's own output is there too.
     (priority, text), *_ = await_journal(machine, since,
-                                         f"reload: {scene.sysconfdir}/kaproxy.ini:4: ")
+                                         f"reload: {scene.folder}/kaproxy.ini:4: ")
     t.equal(priority, 3, f"the priority of {text!r}")
     clients.finish(t)
     t.equal((main_pid(machine), machine.show(UNIT, "ActiveState"), ask(machine, 8081)),
@@ -366,7 +366,7 @@ def bad_hand_over(t):
     clients = Clients(machine)
     configure(machine, "nonsense\n")
     machine.must("systemctl", "kill", "-s", "USR2", "--kill-who=main", UNIT)
-    await_journal(machine, since, f"{scene.sysconfdir}/kaproxy.ini:1: ")
+    await_journal(machine, since, f"{scene.folder}/kaproxy.ini:1: ")
     clients.finish(t)
     t.equal((main_pid(machine), machine.show(UNIT, "ActiveState")), (before, "active"),
             "process and state")
@@ -474,7 +474,7 @@ def instances(t):
     users = set()
     for name, port in ("a", 8081), ("b", 8082):
         configure(machine, f"[kaproxy]\naccess_log = /var/log/kaproxy-{name}/access.log\n" +
-                  listener("example", f"127.0.0.1:{port}"), f"kaproxy/{name}.ini")
+                  listener("example", f"127.0.0.1:{port}"), f"{name}.ini")
         machine.must("systemctl", "start", f"kaproxy@{name}")
         t.equal(ask(machine, port), "200", f"answer of {name}")
         users.add(machine.must("stat", "-c", "%u", f"/run/kaproxy-{name}/admin.sock"))
@@ -487,7 +487,7 @@ def instances(t):
         wait_until(lambda name=name: machine.run(
             "wc", "-l", f"/var/log/kaproxy-{name}/access.log").output.startswith("2 "),
             f"the access log of {name}")
-    configure(machine, listener("example", "127.0.0.1:8083"), "kaproxy/a.ini")
+    configure(machine, listener("example", "127.0.0.1:8083"), "a.ini")
     machine.must("systemctl", "reload", "kaproxy@a")
     t.equal((ask(machine, 8083), ask(machine, 8082)), ("200", "200"), "after a reload of one")
 

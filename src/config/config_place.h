@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: ISC */
+/* Where the configuration is when no file is named: kaproxy/kaproxy.ini in sysconfdir or, as before
+ * 0.1.0, kaproxy.ini right there. */
+#ifndef KAPROXY_CONFIG_PLACE_H
+#define KAPROXY_CONFIG_PLACE_H
+
+/* The file to read, now: the old one only while the new one does not exist. Never NULL, and
+ * constant; the file need not exist. Any thread. */
+const char *config_place_find(void);
+
+/* What is to be said about a file that was found so; NULL: nothing. Constant. Any thread. */
+const char *config_place_warning(const char *file);
+
+#endif
