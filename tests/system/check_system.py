@@ -4,168 +4,17 @@
 when it says so, reloaded or not, handed over, started by a client, restarted when it hangs, stopped."""
 
 import ctypes
-import json
 import os
 import pathlib
 import re
-import signal
 import sys
-import threading
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import Failure, Skip, main, spawn, test, wait_until
-from kaptest.machine import BUILD, Machine
+from kaptest.service import (UNIT, Clients, ask, await_journal, configure, cursor, drop_in, journal,
+                             listener, main_pid, run, scene, start_over, started, user_of, warnings)
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
-UNIT = "kaproxy.service"
-UPSTREAM = """[Unit]
-Description=Where kaproxy leads to
-[Service]
-Type=exec
-ExecStart=/bin/sh -c 'exec demo upstream http >/run/upstream.port'
-"""
-LOOP = """rm -f /run/clients.*
-while [ ! -e /run/clients.stop ]; do
-    code=$(curl -s -o /dev/null -w '%{http_code}' --max-time 20 "$1")
-    status=$?
-    echo "$status $code" >>/run/clients.done
-done
-"""
-
-
-class Scene:
-    """The one machine of this run, with an upstream in it."""
-
-    def __init__(self):
-        self._machine = self._why = None
-        self.folder = self.upstream = None
-
-    def boot(self):
-        try:
-            self._machine = Machine()
-            self._prepare()
-        except (Skip, Failure) as why:
-            self._why = why
-
-    def machine(self):
-        if self._why is not None:
-            raise self._why
-        return self._machine
-
-    def _prepare(self):
-        text = (BUILD / "contrib/systemd/kaproxy@.service").read_text()
-        self.folder = re.search(r"^ExecStart=.* -c (\S+)/%i\.ini$", text, flags=re.M)[1]
-        machine = self._machine
-        machine.write("/etc/systemd/system/upstream.service", UPSTREAM)
-        machine.must("systemctl", "daemon-reload")
-        machine.must("systemctl", "start", "upstream")
-        port = wait_until(lambda: machine.run("cat", "/run/upstream.port").output.strip(),
-                          "the upstream's port")
-        self.upstream = f"http://127.0.0.1:{port}"
-
-    def close(self):
-        if self._machine is not None:
-            self._machine.close()
-
-
-scene = Scene()
-
-
-def start_over(t):
-    """The machine, in which nothing of kaproxy runs, nor after the test."""
-    machine = scene.machine()
-
-    def stop():
-        machine.run("systemctl", "stop", "kaproxy.socket", UNIT, "kaproxy@a", "kaproxy@b")
-        machine.run("rm", "-rf", "/run/systemd/system/kaproxy.service.d", "/etc/systemd/system/"
-                    "kaproxy.socket", f"{scene.folder}/a.ini", f"{scene.folder}/b.ini")
-        machine.run("systemctl", "daemon-reload")
-        machine.run("systemctl", "reset-failed")
-    stop()
-    t.callback(stop)
-    since = cursor(machine)
-    t.diagnostics.append(lambda: machine.run(
-        "journalctl", f"--after-cursor={since}", "--no-pager", "-q").output.splitlines())
-    return machine
-
-
-def listener(name, listen, more=""):
-    return f"[listener {name}]\nlisten = {listen}\nupstream = {scene.upstream}\n{more}"
-
-
-def configure(machine, text, name="kaproxy.ini"):
-    machine.write(f"{scene.folder}/{name}", text)
-
-
-def drop_in(machine, text):
-    machine.write("/run/systemd/system/kaproxy.service.d/test.conf", text)
-    machine.must("systemctl", "daemon-reload")
-
-
-def started(t, text=None):
-    machine = start_over(t)
-    configure(machine, text or listener("example", "127.0.0.1:8080"))
-    machine.must("systemctl", "start", UNIT)
-    return machine
-
-
-def ask(machine, port=8080):
-    """At once: nobody waits for anything here."""
-    return machine.run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}",
-                       f"http://127.0.0.1:{port}/").output
-
-
-def main_pid(machine, unit=UNIT):
-    return int(machine.show(unit, "MainPID"))
-
-
-def user_of(machine):
-    return machine.must("stat", "-c", "%u", f"/proc/{main_pid(machine)}").strip()
-
-
-def cursor(machine):
-    """The journal's end."""
-    return re.search(r"^-- cursor: (.*)$", machine.must(
-        "journalctl", "-n", "0", "--show-cursor"), flags=re.M)[1]
-
-
-def journal(machine, since, *words):
-    """Messages of kaproxy, and of systemd about it: [(priority, text)]."""
-    machine.must("journalctl", "--sync")
-    lines = machine.must("journalctl", f"--after-cursor={since}", "-o", "json", "-u", "kaproxy*",
-                         *words).splitlines()
-    entries = [json.loads(line) for line in lines]
-    return [(int(entry["PRIORITY"]), str(entry["MESSAGE"])) for entry in entries]
-
-
-def await_journal(machine, since, words):
-    return wait_until(lambda: [entry for entry in journal(machine, since) if words in entry[1]],
-                      f"{words!r} in the journal")
-
-
-class Clients:
-    """Clients one after the other, until `finish`, which gives how many there were."""
-
-    def __init__(self, machine, port=8080):
-        self.machine = machine
-        self.process = spawn(machine.command("sh", "-c", LOOP, "clients",
-                                             f"http://127.0.0.1:{port}/"))
-        self.await_more(5)
-
-    def lines(self):
-        return self.machine.run("cat", "/run/clients.done").output.splitlines()
-
-    def await_more(self, more):
-        before = len(self.lines())
-        wait_until(lambda: len(self.lines()) >= before + more, "clients to be served")
-
-    def finish(self, t):
-        self.await_more(5)
-        self.machine.must("touch", "/run/clients.stop")
-        self.process.wait(30)
-        lines = self.lines()
-        t.equal(sorted(set(lines)), ["0 200"], "what became of clients")
-        return len(lines)
 
 
 @test("installed: systemd knows the units, and the file that was installed has no listener")
@@ -187,8 +36,8 @@ def start(t):
     t.equal(machine.show(UNIT, "ActiveState"), "active", "state")
     wait_until(lambda: re.fullmatch(r"\d+ clients?, \d+ connections?",
                                     machine.show(UNIT, "StatusText")), "a line about its state")
-    t.check(user_of(machine) != "0", "it runs as root")
-    machine.must("kaproxyctl", "-s", "unix:/run/kaproxy/admin.sock", "status")
+    t.equal(user_of(machine), "kaproxy", "user")
+    machine.must("kaproxyctl", "status")
 
 
 @test("a start with a mistake in the file fails, and the journal says where")
@@ -199,18 +48,6 @@ def bad_start(t):
     t.check(machine.run("systemctl", "start", UNIT).status != 0, "it started")
     (priority, text), *_ = await_journal(machine, since, f"{scene.folder}/kaproxy.ini:4: ")
     t.equal(priority, 3, f"the priority of {text!r}")
-
-
-@test("a low port, and a unix socket for a group")
-def rights(t):
-    machine = start_over(t)
-    drop_in(machine, "[Service]\nSupplementaryGroups=users\n")
-    configure(machine, listener("low", "127.0.0.1:80") + listener(
-        "group", "unix:/run/kaproxy/group.sock", "socket_group = users\nsocket_mode = 0660\n"))
-    machine.must("systemctl", "start", UNIT)
-    t.equal(ask(machine, 80), "200", "answer")
-    t.equal(machine.must("stat", "-c", "%u %G %a", "/run/kaproxy/group.sock").strip(),
-            f"{user_of(machine)} users 660", "owner, group and mode")
 
 
 @test("messages have their priorities")
@@ -272,10 +109,6 @@ def hand_over_main(machine, before):
 def await_end(machine, pid):
     wait_until(lambda: machine.run("test", "-d", f"/proc/{pid}").status != 0,
                f"process {pid} to end")
-
-
-def warnings(machine, since):
-    return [text for priority, text in journal(machine, since) if priority <= 4]
 
 
 @test("handover: another process, the same service, and no client that fails")
@@ -468,24 +301,21 @@ def watchdog_loop(t):
     t.equal(ask(machine), "200", "answer")
 
 
-@test("instances: beside each other and beside kaproxy.service, each a user of its own")
+@test("instances: next to each other and to kaproxy.service, each with its own folders")
 def instances(t):
     machine = started(t)
-    users = set()
     for name, port in ("a", 8081), ("b", 8082):
-        configure(machine, f"[kaproxy]\naccess_log = /var/log/kaproxy-{name}/access.log\n" +
+        configure(machine, f"[kaproxy]\naccess_log = /var/log/kaproxy/{name}/access.log\n" +
                   listener("example", f"127.0.0.1:{port}"), f"{name}.ini")
         machine.must("systemctl", "start", f"kaproxy@{name}")
         t.equal(ask(machine, port), "200", f"answer of {name}")
-        users.add(machine.must("stat", "-c", "%u", f"/run/kaproxy-{name}/admin.sock"))
-    users.add(machine.must("stat", "-c", "%u", "/run/kaproxy/admin.sock"))
-    t.equal(len(users), 3, "users")
+        t.equal(user_of(machine, f"kaproxy@{name}"), "kaproxy", f"user of {name}")
     machine.must("systemctl", "stop", UNIT)
     for name, port in ("a", 8081), ("b", 8082):
         t.equal(ask(machine, port), "200", f"answer of {name}, alone")
         machine.must("kaproxyctl", "-s", f"unix:/run/kaproxy-{name}/admin.sock", "status")
         wait_until(lambda name=name: machine.run(
-            "wc", "-l", f"/var/log/kaproxy-{name}/access.log").output.startswith("2 "),
+            "wc", "-l", f"/var/log/kaproxy/{name}/access.log").output.startswith("2 "),
             f"the access log of {name}")
     configure(machine, listener("example", "127.0.0.1:8083"), "a.ini")
     machine.must("systemctl", "reload", "kaproxy@a")
@@ -506,17 +336,5 @@ def stop(t):
             "warnings and errors")
 
 
-def end_late():
-    """All of it may take three minutes, without what is made once."""
-    timer = threading.Timer(180, os.kill, (os.getpid(), signal.SIGTERM))
-    timer.daemon = True
-    timer.start()
-
-
 if __name__ == "__main__":
-    try:
-        scene.boot()
-        end_late()
-        main()
-    finally:
-        scene.close()
+    run(main)
