@@ -56,7 +56,7 @@ static const char *log_name(unsigned log)
 
 static const struct metric metrics[] = {
     {.name = "lines_lost",
-     .help = "Lines of a log that were dropped, for its target took no more",
+     .help = "Log lines dropped because their target accepted no more",
      .type = METRIC_COUNTER,
      .offset = offsetof(struct log_stats, lost),
      .label = "log",
@@ -64,7 +64,7 @@ static const struct metric metrics[] = {
      .value = log_name,
      .log = "log_lines_lost_"},
     {.name = "failing",
-     .help = "Whether a log cannot be written, as when the disk is full",
+     .help = "Whether a log cannot be written, for example because the disk is full",
      .type = METRIC_GAUGE,
      .offset = offsetof(struct log_stats, failing),
      .label = "log",
@@ -202,10 +202,10 @@ const char *log_open_error(const char *path, int error)
     if (error != ENXIO || stat(path, &st) < 0)
         return error_text(error);
     if (S_ISFIFO(st.st_mode))
-        return "a FIFO that nobody reads";
+        return "a FIFO without a reader";
     if (S_ISSOCK(st.st_mode))
         return "a socket";
-    return "a terminal or device that is not there";
+    return "a terminal or device that does not exist";
 }
 
 int log_start(void)
@@ -322,7 +322,7 @@ bool log_access(enum log_format format, const char *text, size_t length)
     if (result == LOG_PUT_OLD_FORM)
         return log_access(format, text, length);
     if (result == LOG_PUT_LOSES)
-        log_warning("the access log takes no more lines: they are dropped and counted");
+        log_warning("the access log accepts no more lines: they are dropped and counted");
     log_writer_notice(sink);
     return true;
 }

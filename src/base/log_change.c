@@ -37,7 +37,7 @@ int log_prepare(struct log_change **change, const char *log, const char *access_
     errors[0] = errors[1] = NULL;
     *change = NULL;
     if (log_writer_changes() >= CHANGES_MAX) {
-        errors[0] = "what it was to go to before takes nothing";
+        errors[0] = "the target of an earlier reload does not accept lines";
         return -1;
     }
     *change = calloc(1, sizeof(**change));

@@ -175,7 +175,7 @@ def dropped(t):
     reader = open_fifo(t, fifo)
     kaproxy = start(t, t.own(HttpUpstream()), main={"access_log": fifo})
     ask(t, kaproxy, 1500, target="/{}" + LONG)
-    kaproxy.wait_log("warning: the access log takes no more lines")
+    kaproxy.wait_log("warning: the access log accepts no more lines")
     lines = read_all(reader, "", lambda lines: any("lost_lines=" in line for line in lines))
     ask(t, kaproxy, 10, target="/{}")
     text = "".join(line + "\n" for line in lines)
@@ -205,7 +205,7 @@ def left(t):
     t.equal(written + int(re.search(r"error: (\d+)", told[0])[1]), 1500, "lines")
 
 
-@test("a FIFO that nobody reads: an error at the start; at SIGHUP the old one stays, with a message")
+@test("a FIFO without a reader: an error at the start; at SIGHUP the old one stays, with a message")
 def fifo_without_reader(t):
     fifo = t.folder / "access.fifo"
     os.mkfifo(fifo)
@@ -213,7 +213,7 @@ def fifo_without_reader(t):
     for key in "log", "access_log":
         status, text = Kaproxy(t, upstream.endpoint, reuse=None, main={key: fifo}).start_failing()
         t.equal(status, 1, "exit status")
-        t.check("a FIFO that nobody reads" in text and str(fifo) in text, f"message: {text!r}")
+        t.check("a FIFO without a reader" in text and str(fifo) in text, f"message: {text!r}")
     fifo.unlink()
     reader = open_fifo(t, fifo)
     kaproxy = start(t, upstream, main={"access_log": fifo})
@@ -221,7 +221,7 @@ def fifo_without_reader(t):
     os.mkfifo(fifo)
     kaproxy.signal(signal.SIGHUP)
     kaproxy.wait_log(f"error: cannot open the access log {fifo} again, still writing to the old "
-                     "file: a FIFO that nobody reads$")
+                     "file: a FIFO without a reader$")
     ask(t, kaproxy, 1, target="/here")
     read_all(reader, "", lambda lines: lines and "target=/here" in lines[-1])
 

@@ -148,7 +148,7 @@ static void test_fifo_that_nobody_reads(void **state)
     struct fixture *f = *state;
     close(make_fifo(f->file));
     assert_int_equal(log_access_open(f->file, LOG_FORMAT_LOGFMT), -1);
-    assert_string_equal(log_open_error(f->file, errno), "a FIFO that nobody reads");
+    assert_string_equal(log_open_error(f->file, errno), "a FIFO without a reader");
     assert_string_equal(log_open_error(f->file, EACCES), strerror(EACCES));
     assert_false(log_access_enabled());
     assert_int_equal(log_open(f->file, LOG_LEVEL_NOTICE), -1);
@@ -169,7 +169,7 @@ static void test_places_without_anybody(void **state)
     assert_int_equal(errno, ENXIO);
     close(fd);
     assert_string_equal(log_open_error("/dev/tty", ENXIO),
-                        "a terminal or device that is not there");
+                        "a terminal or device that does not exist");
 }
 
 /* What log_open would say, without a new file, and without an end for whoever reads a FIFO. */
@@ -460,9 +460,10 @@ static void test_lost_access_lines_are_counted(void **state)
     fill_ring(line, sizeof(line));
     access_line("lost\n");
     access_line("lost\n");
-    assert_matches(content(f, f->other),
-                   "^[^\n]* cannot be written[^\n]*\n" HEAD
-                   " warning: the access log takes no more lines: they are dropped and counted\n$");
+    assert_matches(
+        content(f, f->other),
+        "^[^\n]* cannot be written[^\n]*\n" HEAD
+        " warning: the access log accepts no more lines: they are dropped and counted\n$");
     assert_int_equal(unlink(f->file), 0);
     log_reopen();
     access_line("back\n");

@@ -128,7 +128,8 @@ static void test_what_does_not_fit_is_counted(void **state)
     assert_matches(text, "^ts=" TIME " lost_lines=7\n$"); /* without another line */
     access_line("next\n");
     assert_string_equal(read_now(reader, f->text, sizeof(f->text)), "next\n");
-    assert_matches(content(f, f->other), "^[^\n]* warning: the access log takes no more [^\n]*\n$");
+    assert_matches(content(f, f->other),
+                   "^[^\n]* warning: the access log accepts no more [^\n]*\n$");
     close(reader);
 }
 
@@ -267,7 +268,7 @@ static void test_reopened_fifo_that_nobody_reads(void **state)
     assert_matches(content(f, f->other),
                    "^" HEAD
                    " error: cannot open the access log .*/file again, still writing to the "
-                   "old file: a FIFO that nobody reads\n$");
+                   "old file: a FIFO without a reader\n$");
     close(reader);
 }
 
