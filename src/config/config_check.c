@@ -80,21 +80,22 @@ static void refuse_reuse(struct config_sections *sections, const struct config_l
     if (listener->reuse == REUSE_UNSET)
         config_errors_add(
             &sections->errors, line != 0 ? line : section->line,
-            "listener %s: reuse must be given, for the bytes of scheme %s carry no boundary: "
-            "reuse = quiet (the connection is used again when the client ended first, in order, "
-            "and the upstream had the last word; the next client finds what was left in it, such "
-            "as a login) or reuse = never (each client gets a connection that nobody used before)",
+            "listener %s: reuse must be set, because scheme %s has no message boundaries: "
+            "reuse = quiet (the connection is reused when the client closed first, in order, and "
+            "the upstream sent last; the next client inherits whatever state was left in it, such "
+            "as a login) or reuse = never (each client gets a connection that was not used before)",
             listener->name, scheme);
     else if (listener->reuse == REUSE_FRAMED)
         config_errors_add(&sections->errors, line,
-                          "reuse: framed is for schemes with message boundaries, the bytes of "
-                          "scheme %s carry none: use quiet or never",
+                          "reuse: framed is for schemes with message boundaries, but scheme %s "
+                          "has none: use quiet or never",
                           scheme);
     else
-        config_errors_add(&sections->errors, line,
-                          "reuse: quiet is for opaque schemes, scheme %s has message boundaries: "
-                          "use framed or never",
-                          scheme);
+        config_errors_add(
+            &sections->errors, line,
+            "reuse: quiet is for opaque schemes, but scheme %s has message boundaries: "
+            "use framed or never",
+            scheme);
 }
 
 static void check_reuse(struct config_sections *sections, struct config_listener *listener,
@@ -187,7 +188,7 @@ static void check_taken(struct config_sections *sections, const struct config_ad
         const struct config_address *address = &mine->list[i % mine->count];
         if (listen_address_overlaps(&other->address, &address->address))
             config_errors_add(&sections->errors, address->line,
-                              "listen: %s is taken by %s%s in line %d (%s)", address->address.text,
+                              "listen: %s is taken by %s%s on line %d (%s)", address->address.text,
                               whose, name, other->line, other->address.text);
     }
 }
@@ -229,7 +230,7 @@ static bool is_set(const char *name)
 static void lose_account(struct config_sections *sections, const char *name)
 {
     config_errors_add(&sections->errors, 0, "cannot look up %s: %s", name,
-                      errno == 0 ? "it is gone" : strerror(errno));
+                      errno == 0 ? "it no longer exists" : strerror(errno));
 }
 
 /* Whose a unix socket is to be. Names that do not exist were refused already. */

@@ -108,7 +108,8 @@ void config_ini_parse(struct config_ini_line *parsed, const char *line, size_t l
         return;
     }
     if (length > CONFIG_INI_LINE_MAX) {
-        set_mistake(parsed, "line of %zu characters, %d are allowed", length, CONFIG_INI_LINE_MAX);
+        set_mistake(parsed, "line of %zu characters, at most %d are allowed", length,
+                    CONFIG_INI_LINE_MAX);
         return;
     }
     memcpy(text, line, length);

@@ -90,7 +90,7 @@ static const char *check_name(enum config_kind kind, const char *name)
     if (kind == SECTION_POOL && strcmp(name, "default") == 0)
         return "has the name that logs give to the default pool: write [pool]";
     if (*name != '\0' && !endpoint_name_is_valid(name))
-        return "has a name with other characters than letters, digits, '-', '_' and '.'";
+        return "has a name with characters other than letters, digits, '-', '_' and '.'";
     return NULL;
 }
 
@@ -184,7 +184,7 @@ static void take_key(struct config_sections *sections, const struct config_ini_l
                      int line)
 {
     if (sections->current == NO_SECTION) {
-        config_errors_add(&sections->errors, line, "key \"%s\" stands before any section",
+        config_errors_add(&sections->errors, line, "key \"%s\" appears before any section",
                           parsed->name);
         sections->current = IGNORED;
     }

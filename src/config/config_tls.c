@@ -171,8 +171,8 @@ static void warn_about_address(struct config_sections *sections,
         !is_address(listener->tls_server_name) && listener->host != NULL &&
         strcmp(listener->host, "upstream") == 0)
         config_errors_warn(&sections->errors, config_section_line(section, "tls_server_name"),
-                           "tls_server_name: the upstream gets its address, %s, as Host; for the "
-                           "name set host = %s",
+                           "tls_server_name: the upstream receives its address, %s, as Host; to "
+                           "send the name, set host = %s",
                            endpoint_authority(upstream, authority), listener->tls_server_name);
 }
 

@@ -357,7 +357,7 @@ static int parse_access_log(struct config_input *input, void *field)
 static int refuse_account(struct config_input *input, const char *what)
 {
     if (errno == 0)
-        return refuse(input, "there is no %s \"%s\" here", what, input->text);
+        return refuse(input, "there is no %s \"%s\" on this system", what, input->text);
     return refuse(input, "cannot look up the %s \"%s\": %s", what, input->text, strerror(errno));
 }
 
@@ -365,7 +365,7 @@ static int parse_path(struct config_input *input, void *field)
 {
     size_t length = strlen(input->text);
     if (length > 0 && (input->text[0] != '/' || input->text[length - 1] == '/'))
-        return refuse(input, "\"%s\" is not the path of a file, from / on", input->text);
+        return refuse(input, "\"%s\" is not the absolute path of a file", input->text);
     return parse_text(input, field);
 }
 
@@ -421,7 +421,7 @@ static int parse_host(struct config_input *input, void *field)
 static int parse_host_name(struct config_input *input, void *field)
 {
     if (*input->text != '\0' && !endpoint_addr_is_valid(input->text))
-        return refuse(input, "\"%s\" is neither a host's name nor an IP address", input->text);
+        return refuse(input, "\"%s\" is neither a host name nor an IP address", input->text);
     return parse_text(input, field);
 }
 
@@ -434,10 +434,9 @@ static int parse_commands(struct config_input *input, void *field)
         size_t length = strcspn(word, separators), plain = strspn(word, chars);
         bool is_beginning = plain + 1 == length && word[plain] == '*';
         if (plain != length && !is_beginning)
-            return refuse(input,
-                          "\"%.*s\" is not a command's name, or the beginning of names with a * "
-                          "behind it",
-                          (int)length, word);
+            return refuse(
+                input, "\"%.*s\" is not the name of a command, or a prefix of names followed by *",
+                (int)length, word);
         word += length;
     }
     return parse_text(input, field);

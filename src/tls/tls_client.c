@@ -161,7 +161,7 @@ static void warn_of_end(struct tls_client *client, struct tls_mistake *mistake)
     if (mistake->text[0] != '\0' || !tls_expiry_is_soon(expiry, now))
         return;
     strftime(date, sizeof(date), "%Y-%m-%d", gmtime_r(&expiry->end, &tm));
-    snprintf(text, sizeof(text), "%s on %s", expiry->end <= now ? "has expired" : "ends", date);
+    snprintf(text, sizeof(text), "%s on %s", expiry->end <= now ? "expired" : "expires", date);
     mistake->option = TLS_OPTION_CERT_FILE;
     snprintf(mistake->text, sizeof(mistake->text), "the certificate of %s %s", expiry->subject,
              text);
@@ -254,7 +254,7 @@ static const char *handshake_name(unsigned result)
 
 static const struct metric metrics[] = {
     {.name = "handshakes",
-     .help = "TLS handshakes with the upstream, of all pools; resumed: of an earlier session",
+     .help = "TLS handshakes with the upstream, in all pools; resumed: from an earlier session",
      .type = METRIC_COUNTER,
      .offset = offsetof(struct tls_stats, handshakes),
      .label = "result",

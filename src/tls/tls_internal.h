@@ -103,7 +103,7 @@ void tls_expiry_handshake(struct tls *tls);
 
 /* Writes why a call failed into tls->failure. `error` is SSL_get_error's, `number` errno. */
 void tls_text_failure(struct tls *tls, int error, int number);
-#define TLS_TEXT_FLOOD "the upstream sends messages of TLS's own without end"
+#define TLS_TEXT_FLOOD "the upstream keeps sending TLS messages without data"
 #define TLS_TEXT_ALPN  "the upstream chose a protocol other than http/1.1"
 /* Writes into tls->failure that the upstream sent this alert. */
 void tls_text_alert(struct tls *tls, int number);

@@ -86,7 +86,7 @@ static void say_ssl_error(const struct tls *tls, unsigned long error, char *text
         say(text, size, "the upstream does not speak TLS");
         return;
     case SSL_R_UNSUPPORTED_PROTOCOL:
-        say(text, size, "the upstream speaks no version of TLS that is allowed here");
+        say(text, size, "the upstream supports no TLS version that is allowed here");
         return;
     case SSL_R_UNEXPECTED_EOF_WHILE_READING:
         say_end(tls, NULL, text, size);

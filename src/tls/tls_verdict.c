@@ -101,10 +101,11 @@ static void say_mismatch(struct text *text, const char *words, const char *wante
                          const X509 *certificate)
 {
     if (X509_get_ext_by_NID(certificate, NID_subject_alt_name, -1) < 0) {
-        add(text, "it has no subjectAltName, and its subject does not count (wanted %s)", wanted);
+        add(text, "it has no subjectAltName, and its subject is not considered (expected %s)",
+            wanted);
         return;
     }
-    add(text, "%s (wanted %s", words, wanted);
+    add(text, "%s (expected %s", words, wanted);
     add_names(text, certificate);
     add(text, ")");
 }

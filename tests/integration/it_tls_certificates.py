@@ -74,7 +74,7 @@ def address(t):
 
 @test("an IP address that is in no SAN, or in a DNS SAN only")
 def wrong_address(t):
-    text = r"IP address mismatch \(wanted 127\.0\.0\.1; the certificate is for "
+    text = r"IP address mismatch \(expected 127\.0\.0\.1; the certificate is for "
     other = authority().leaf("other address", names=["IP:127.0.0.2", "DNS:upstream.test"])
     check_bad(t, other, text + r"127\.0\.0\.2, upstream\.test\)", tls_server_name=None)
     as_name = authority().leaf("address as name", names=["DNS:127.0.0.1"])
@@ -83,14 +83,14 @@ def wrong_address(t):
 
 @test("another name, which is reported")
 def wrong_name(t):
-    check_bad(t, authority().valid, r"[Hh]ostname mismatch \(wanted api\.example\.com; the "
+    check_bad(t, authority().valid, r"[Hh]ostname mismatch \(expected api\.example\.com; the "
               r"certificate is for upstream\.test, 127\.0\.0\.1\)", tls_server_name="api.example.com")
 
 
 @test("the name in the subject only")
 def subject_only(t):
     subject = authority().leaf("upstream.test", names=["DNS:other.test"])
-    check_bad(t, subject, r"[Hh]ostname mismatch \(wanted upstream\.test; the certificate is for "
+    check_bad(t, subject, r"[Hh]ostname mismatch \(expected upstream\.test; the certificate is for "
                           r"other\.test\)")
 
 
@@ -98,8 +98,8 @@ def subject_only(t):
 def nameless(t):
     nameless = authority().leaf("nameless.test", names=())
     for name in "nameless.test", "127.0.0.1":
-        check_bad(t, nameless, r"it has no subjectAltName, and its subject does not count "
-                               r"\(wanted " + re.escape(name) + r"\)", tls_server_name=name)
+        check_bad(t, nameless, r"it has no subjectAltName, and its subject is not considered "
+                               r"\(expected " + re.escape(name) + r"\)", tls_server_name=name)
 
 
 @test("a wildcard, for one label and no more")
@@ -107,7 +107,7 @@ def wildcard(t):
     wild = authority().leaf("*.upstream.test", names=["DNS:*.upstream.test"])
     check_good(t, wild, tls_server_name="a.upstream.test")
     for name in "a.b.upstream.test", "upstream.test":
-        check_bad(t, wild, r"[Hh]ostname mismatch \(wanted " + re.escape(name) +
+        check_bad(t, wild, r"[Hh]ostname mismatch \(expected " + re.escape(name) +
                   r"; the certificate is for \*\.upstream\.test\)", tls_server_name=name)
 
 
@@ -148,7 +148,7 @@ def partial_chain(t):
     check_good(t, below.without_chain(), tls_ca_file=authority().intermediate.alone)
     check_good(t, below.without_chain(), tls_ca_file=below.alone)
     check_good(t, authority().valid, tls_ca_file=authority().valid.alone)
-    check_bad(t, below.without_chain(), r"[Hh]ostname mismatch \(wanted other\.test; the "
+    check_bad(t, below.without_chain(), r"[Hh]ostname mismatch \(expected other\.test; the "
               r"certificate is for .*\)", tls_ca_file=below.alone, tls_server_name="other.test")
 
 

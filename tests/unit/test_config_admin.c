@@ -68,7 +68,7 @@ static void test_runtime_directory(void **state)
                    "[admin]\nlisten = off\ncontrol = unix\n" UNIX_KEYS);
     setenv("RUNTIME_DIRECTORY", "/run/x", 1);
     assert_mistakes("[listener a]\nlisten=unix:/run/x/admin.sock\nupstream=http://x\n",
-                    " listen: unix:/run/x/admin.sock is taken by listener a in line 2 "
+                    " listen: unix:/run/x/admin.sock is taken by listener a on line 2 "
                     "(unix:/run/x/admin.sock)\n");
     /* What is mistaken is not replaced. */
     assert_mistake("[admin]\nlisten = x\n" LISTENER, 2, "the port is missing");
@@ -107,7 +107,7 @@ static void test_mistakes(void **state)
     assert_mistake("[admin]\nlisten=off 127.0.0.1:1\n" LISTENER, 2, "\"off\": the port is missing");
     assert_mistake("[admin]\nlisten=[::]:1 [::1]:1\n" LISTENER, 2, "exclude each other");
     assert_mistake("[admin]\nlisten=0.0.0.0:80\n" LISTENER, 2,
-                   "listen: 0.0.0.0:80 is taken by listener a in line 4 (127.0.0.1:80)");
+                   "listen: 0.0.0.0:80 is taken by listener a on line 4 (127.0.0.1:80)");
     assert_mistake("[admin]\ncontrol=tcp\n" LISTENER, 2, "\"tcp\" is not one of unix, all or none");
     assert_mistake("[admin]\ncontrol=\n" LISTENER, 2, "the value is missing");
     assert_mistake("[admin]\nsocket_mode=0900\n" LISTENER, 2, "is not an octal number");

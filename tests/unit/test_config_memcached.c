@@ -74,9 +74,10 @@ static void test_keys_without_effect(void **state)
 static void test_mistakes(void **state)
 {
     (void)state;
-    assert_mistake(MEMCACHED_LISTENER "reuse=quiet\n", 4,
-                   "reuse: quiet is for opaque schemes, scheme memcached has message boundaries: "
-                   "use framed or never");
+    assert_mistake(
+        MEMCACHED_LISTENER "reuse=quiet\n", 4,
+        "reuse: quiet is for opaque schemes, but scheme memcached has message boundaries: "
+        "use framed or never");
     assert_mistake(MEMCACHED_LISTENER "response_timeout = never\n", 4,
                    "response_timeout: \"never\" is not a time");
     assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=memcached+x://x\n", 3,

@@ -46,7 +46,7 @@ static void test_line_too_long(void **state)
     config_unref(config);
     line[197] = 'x';
     snprintf(text, sizeof(text), "[kaproxy]\n%s\r\n" LISTENER, line);
-    assert_mistake(text, 2, "line of 198 characters, 197 are allowed");
+    assert_mistake(text, 2, "line of 198 characters, at most 197 are allowed");
     memset(line, ';', 399);
     snprintf(text, sizeof(text), "%s\n" LISTENER, line);
     assert_mistake(text, 1, "line of 399 characters");
@@ -73,7 +73,7 @@ static void test_sections(void **state)
     assert_mistakes(
         "log = stderr\nuser = x\n[Kaproxy]\nlog = 7\n[]\n[pools]\n[kaproxy x]\n"
         "log = 7\n[listener]\nlisten = x\n[pool a b]\n[pool a=b]\n" LISTENER,
-        "1: key \"log\" stands before any section\n"
+        "1: key \"log\" appears before any section\n"
         "3: unknown section [Kaproxy], not one of [kaproxy], [admin], [pool], [pool NAME], "
         "[listener NAME]\n"
         "5: unknown section [], not one of [kaproxy], [admin], [pool], [pool NAME], "
@@ -85,9 +85,9 @@ static void test_sections(void **state)
         "9: section [listener] needs a name: [listener NAME]\n"
         "10: listen: \"x\": the port is missing: write addr:port, [v6]:port or "
         "unix:/path\n"
-        "11: section [pool a b] has a name with other characters than letters, digits, "
+        "11: section [pool a b] has a name with characters other than letters, digits, "
         "'-', '_' and '.'\n"
-        "12: section [pool a=b] has a name with other characters than letters, digits, "
+        "12: section [pool a=b] has a name with characters other than letters, digits, "
         "'-', '_' and '.'\n");
 }
 
@@ -191,9 +191,9 @@ static void test_socket_keys(void **state)
                    "socket_mode: 1000 is out of range, 0 to 0777 are allowed");
     assert_mistake(UNIX_LISTENER "socket_mode=7777777777777777777777777\n", 5, "out of range");
     assert_mistake(UNIX_LISTENER "socket_user=no-such-user-here\n", 5,
-                   "socket_user: there is no user \"no-such-user-here\" here");
+                   "socket_user: there is no user \"no-such-user-here\" on this system");
     assert_mistake(UNIX_LISTENER "socket_group=no-such-group-here\n", 5,
-                   "socket_group: there is no group \"no-such-group-here\" here");
+                   "socket_group: there is no group \"no-such-group-here\" on this system");
 }
 
 static void test_times(void **state)
@@ -237,11 +237,11 @@ static void test_words(void **state)
     config_unref(ini_load("[kaproxy]\nlog = a.log\naccess_log = /a\n" LISTENER));
     config_unref(ini_load("[kaproxy]\nlog = stdout\naccess_log = stdout\n" LISTENER));
     assert_mistake("[kaproxy]\npid_file = on\n" LISTENER, 2,
-                   "pid_file: \"on\" is not the path of a file, from / on");
+                   "pid_file: \"on\" is not the absolute path of a file");
     assert_mistake("[kaproxy]\npid_file = /run/kaproxy/\n" LISTENER, 2,
-                   "is not the path of a file");
+                   "is not the absolute path of a file");
     assert_mistake("[kaproxy]\nuser = no:such:user\n" LISTENER, 2,
-                   "user: there is no user \"no:such:user\" here");
+                   "user: there is no user \"no:such:user\" on this system");
     assert_mistake("[kaproxy]\nresolver = 10.0.0.1 dns.test\n" LISTENER, 2,
                    "resolver: \"10.0.0.1 dns.test\" is not a list of numeric addresses");
     assert_mistake("[kaproxy]\nresolver = 127.0.0.1:0\n" LISTENER, 2, "is not a list of");
@@ -304,7 +304,7 @@ static void test_several_listen_mistakes(void **state)
                     "6: listen: \"[::1]:0\": a port is a number from 1 to 65535\n"
                     "6: listen: \"unix:y\": a unix socket is written unix:/path\n"
                     "6: listen: 127.0.0.1:80 and 127.0.0.1:80 exclude each other\n"
-                    "6: listen: 127.0.0.1:80 is taken by listener a in line 2 (127.0.0.1:80)\n");
+                    "6: listen: 127.0.0.1:80 is taken by listener a on line 2 (127.0.0.1:80)\n");
 }
 
 static void test_unix_path_length(void **state)
@@ -329,10 +329,10 @@ static void test_address_of_two_listeners(void **state)
                              "reuse=never\n"
                              "[listener c]\nlisten=unix:/b 0.0.0.0:80\nupstream=tcp://x:1\n"
                              "reuse=never\n",
-                    "6: listen: 127.0.0.1:80 is taken by listener a in line 2 (127.0.0.1:80)\n"
-                    "10: listen: 0.0.0.0:80 is taken by listener a in line 2 (127.0.0.1:80)\n"
-                    "10: listen: unix:/b is taken by listener b in line 6 (unix:/b)\n"
-                    "10: listen: 0.0.0.0:80 is taken by listener b in line 6 (127.0.0.1:80)\n");
+                    "6: listen: 127.0.0.1:80 is taken by listener a on line 2 (127.0.0.1:80)\n"
+                    "10: listen: 0.0.0.0:80 is taken by listener a on line 2 (127.0.0.1:80)\n"
+                    "10: listen: unix:/b is taken by listener b on line 6 (unix:/b)\n"
+                    "10: listen: 0.0.0.0:80 is taken by listener b on line 6 (127.0.0.1:80)\n");
     config_unref(ini_load(LISTENER "[listener b]\nlisten=127.0.0.2:80 [::]:80 0.0.0.0:81\n"
                                    "upstream=tcp://x:1\nreuse=never\n"));
 }
@@ -366,7 +366,7 @@ static void test_behind_a_bad_upstream(void **state)
         "5: tls_verify: has no effect on scheme http\n"
         "6: socket_mode: \"9\" is not an octal number, such as 0660\n"
         "7: pool: there is no section [pool p]\n"
-        "8: reuse: quiet is for opaque schemes, scheme http has message boundaries: use "
+        "8: reuse: quiet is for opaque schemes, but scheme http has message boundaries: use "
         "framed or never\n");
     assert_mistakes("[listener a]\nlisten=127.0.0.1:80\nupstream=htp://x\nreuse=maybe\n"
                     "tls_cert_file=none\nhost=a b\nnonsense=1\n",
@@ -380,30 +380,28 @@ static void test_behind_a_bad_upstream(void **state)
 static void test_reuse(void **state)
 {
     static const char explained[] =
-        "listener a: reuse must be given, for the bytes of scheme tcp+q carry no boundary: "
-        "reuse = quiet (the connection is used again when the client ended first, in order, and "
-        "the upstream had the last word; the next client finds what was left in it, such as a "
-        "login) or reuse = never (each client gets a connection that nobody used before)\n";
+        "listener a: reuse must be set, because scheme tcp+q has no message boundaries: "
+        "reuse = quiet (the connection is reused when the client closed first, in order, and "
+        "the upstream sent last; the next client inherits whatever state was left in it, such "
+        "as a login) or reuse = never (each client gets a connection that was not used before)\n";
 
     (void)state;
     assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=tcp+q://x:1\n", 1, explained);
     assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=tcp+q://x:1\nreuse =\n", 4,
                    explained);
-    assert_mistake(
-        "[listener a]\nlisten=127.0.0.1:80\nupstream=tcp://x:1\nreuse = framed\n", 4,
-        "reuse: framed is for schemes with message boundaries, the bytes of scheme tcp carry "
-        "none: use quiet or never");
+    assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=tcp://x:1\nreuse = framed\n", 4,
+                   "reuse: framed is for schemes with message boundaries, but scheme tcp has "
+                   "none: use quiet or never");
     assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=tls+q://x:1\n", 1,
-                   "the bytes of scheme tls+q carry no boundary");
-    assert_mistake(
-        "[listener a]\nlisten=127.0.0.1:80\nupstream=tls://x:1\nreuse=framed\n", 4,
-        "reuse: framed is for schemes with message boundaries, the bytes of scheme tls carry "
-        "none: use quiet or never");
+                   "because scheme tls+q has no message boundaries");
+    assert_mistake("[listener a]\nlisten=127.0.0.1:80\nupstream=tls://x:1\nreuse=framed\n", 4,
+                   "reuse: framed is for schemes with message boundaries, but scheme tls has "
+                   "none: use quiet or never");
     assert_mistake("[listener a]\nlisten=127.0.0.1:80\nreuse=quiet\nupstream=https://x\n", 3,
-                   "reuse: quiet is for opaque schemes, scheme https has message boundaries: "
+                   "reuse: quiet is for opaque schemes, but scheme https has message boundaries: "
                    "use framed or never");
     assert_mistake(HTTP_LISTENER "reuse=quiet\n", 4,
-                   "reuse: quiet is for opaque schemes, scheme http has message boundaries: "
+                   "reuse: quiet is for opaque schemes, but scheme http has message boundaries: "
                    "use framed or never");
     /* The value is the mistake, whatever the scheme. */
     assert_mistake(HTTP_LISTENER "reuse=yes\n", 4, "reuse: \"yes\" is not one of framed, quiet or");
@@ -452,10 +450,10 @@ static void test_tls_keys(void **state)
     assert_mistakes(HTTPS_LISTENER "tls_verify=maybe\ntls_min_version=1.1\ntls_server_name=a:1\n",
                     "4: tls_verify: \"maybe\" is not one of no or yes\n"
                     "5: tls_min_version: \"1.1\" is not one of 1.2 or 1.3\n"
-                    "6: tls_server_name: \"a:1\" is neither a host's name nor an IP address\n");
-    assert_mistake(HTTPS_LISTENER "tls_server_name=a/b\n", 4, "is neither a host's name nor an IP");
-    assert_mistake(HTTPS_LISTENER "tls_server_name=*.a\n", 4, "is neither a host's name nor an IP");
-    assert_mistake(HTTPS_LISTENER "tls_server_name=[::1]\n", 4, "is neither a host's name nor");
+                    "6: tls_server_name: \"a:1\" is neither a host name nor an IP address\n");
+    assert_mistake(HTTPS_LISTENER "tls_server_name=a/b\n", 4, "is neither a host name nor an IP");
+    assert_mistake(HTTPS_LISTENER "tls_server_name=*.a\n", 4, "is neither a host name nor an IP");
+    assert_mistake(HTTPS_LISTENER "tls_server_name=[::1]\n", 4, "is neither a host name nor");
     assert_mistake(HTTPS_LISTENER "tls_min_version=\n", 4, "tls_min_version: the value is missing");
     assert_mistake(HTTPS_LISTENER "tls_close_notify=no\n", 4,
                    "tls_close_notify: \"no\" is not one of optional or required");

@@ -82,12 +82,13 @@ static void test_keys_without_effect(void **state)
                     "14: tls_key_file: has no effect on scheme redis\n"
                     "15: tls_min_version: has no effect on scheme redis\n"
                     "16: tls_close_notify: has no effect on scheme redis\n");
-    assert_mistakes("[listener a]\nlisten=127.0.0.1:80\nupstream=rediss://x\nhost=client\n"
-                    "reuse=quiet\ntls_min_version=1.1\n",
-                    "4: host: has no effect on scheme rediss\n"
-                    "5: reuse: quiet is for opaque schemes, scheme rediss has message boundaries: "
-                    "use framed or never\n"
-                    "6: tls_min_version: \"1.1\" is not one of 1.2 or 1.3\n");
+    assert_mistakes(
+        "[listener a]\nlisten=127.0.0.1:80\nupstream=rediss://x\nhost=client\n"
+        "reuse=quiet\ntls_min_version=1.1\n",
+        "4: host: has no effect on scheme rediss\n"
+        "5: reuse: quiet is for opaque schemes, but scheme rediss has message boundaries: "
+        "use framed or never\n"
+        "6: tls_min_version: \"1.1\" is not one of 1.2 or 1.3\n");
 }
 
 static void test_mistakes(void **state)
@@ -99,11 +100,13 @@ static void test_mistakes(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         snprintf(text, sizeof(text), REDIS_LISTENER "stateless_commands = %s\n", bad[i]);
-        assert_mistake(text, 4, "\" is not a command's name, or the beginning of names with a *");
+        assert_mistake(text, 4,
+                       "\" is not the name of a command, or a prefix of names followed by *");
     }
-    assert_mistake(REDIS_LISTENER "reuse=quiet\n", 4,
-                   "reuse: quiet is for opaque schemes, scheme redis has message boundaries: use "
-                   "framed or never");
+    assert_mistake(
+        REDIS_LISTENER "reuse=quiet\n", 4,
+        "reuse: quiet is for opaque schemes, but scheme redis has message boundaries: use "
+        "framed or never");
     assert_mistake(REDIS_LISTENER "response_timeout = never\n", 4,
                    "response_timeout: \"never\" is not a time");
     assert_mistake(REDIS_LISTENER "affinity_timeout =\n", 4,

@@ -147,11 +147,11 @@ static void test_loads_side_by_side(void **state)
     assert_string_equal(loaders[0].printed, expected);
     assert_string_equal(
         loaders[1].printed,
-        "bad.ini:2: user: there is no user \"no-such-user\" here\n"
+        "bad.ini:2: user: there is no user \"no-such-user\" on this system\n"
         "bad.ini:3: log_level: \"loud\" is not one of error, warning, notice, info or debug\n"
         "bad.ini:5: listen: \"here\": the port is missing: write addr:port, [v6]:port or "
         "unix:/path\n"
-        "bad.ini:6: socket_group: there is no group \"no-such-group\" here\n"
+        "bad.ini:6: socket_group: there is no group \"no-such-group\" on this system\n"
         "bad.ini:8: tls_ca_file: missing.pem: No such file or directory\n");
     assert_true(reads > 0);
     for (size_t i = 0; i < ARRAY_LEN(loaders); i++)

@@ -309,7 +309,7 @@ static void test_all_in_one_go(void **state)
                                    "tls_ca_file=none\nhost=a/b\n",
                     "4: tls_key_file: other.key: does not match the certificate\n"
                     "5: tls_ca_file: none: No such file or directory\n"
-                    "8: listen: 127.0.0.1:80 is taken by listener a in line 2 (127.0.0.1:80)\n"
+                    "8: listen: 127.0.0.1:80 is taken by listener a on line 2 (127.0.0.1:80)\n"
                     "11: tls_key_file: other.key: does not match the certificate\n"
                     "12: tls_ca_file: none: No such file or directory\n"
                     "13: host: \"a/b\" is not upstream, client, or addr or addr:port\n");
@@ -324,7 +324,7 @@ static void test_beside_bad_values(void **state)
     (void)state;
     assert_mistakes(HTTPS_LISTENER "tls_server_name=a:1\ntls_min_version=1.1\ntls_verify=maybe\n"
                                    "tls_ca_file=none\n",
-                    "4: tls_server_name: \"a:1\" is neither a host's name nor an IP address\n"
+                    "4: tls_server_name: \"a:1\" is neither a host name nor an IP address\n"
                     "5: tls_min_version: \"1.1\" is not one of 1.2 or 1.3\n"
                     "6: tls_verify: \"maybe\" is not one of no or yes\n"
                     "7: tls_ca_file: none: No such file or directory\n");
@@ -356,7 +356,7 @@ static void test_warnings(void **state)
 
     (void)state;
     strftime(expired, sizeof(expired),
-             "5: warning: tls_cert_file: old.pem: the certificate of CN=old has expired on "
+             "5: warning: tls_cert_file: old.pem: the certificate of CN=old expired on "
              "%Y-%m-%d\n",
              gmtime(&ended));
     snprintf(text, sizeof(text), "%stls_key_file=old.key\ntls_cert_file=old.pem\n", HTTPS_LISTENER);
@@ -370,7 +370,7 @@ static void test_warnings(void **state)
     time_t end = time(NULL) + 5 * 86400;
     strftime(ends, sizeof(ends), "%Y-%m-%d", gmtime(&end));
     snprintf(warning, sizeof(warning),
-             "4: warning: tls_cert_file: ending.pem: the certificate of CN=ending ends on %s\n",
+             "4: warning: tls_cert_file: ending.pem: the certificate of CN=ending expires on %s\n",
              ends);
     config_unref(ini_load_warned(
         HTTPS_LISTENER "tls_cert_file=ending.pem\ntls_key_file=ending.key\n", warning));
@@ -406,10 +406,10 @@ static void test_upstream_is_an_address(void **state)
     config_unref(ini_load_warned(TO("tls://[::1]:1") "reuse=never\n", nameless));
     config_unref(ini_load(TO("https://[::1]") "tls_verify=no\n"));
     config_unref(ini_load(TO("https://localhost") "tls_server_name=x\n"));
-    config_unref(ini_load_warned(
-        TO("https://127.0.0.1:8443") "tls_server_name=api.example.com\n",
-        "4: warning: tls_server_name: the upstream gets its address, 127.0.0.1:8443, as Host; for "
-        "the name set host = api.example.com\n"));
+    config_unref(ini_load_warned(TO("https://127.0.0.1:8443") "tls_server_name=api.example.com\n",
+                                 "4: warning: tls_server_name: the upstream receives its address, "
+                                 "127.0.0.1:8443, as Host; to "
+                                 "send the name, set host = api.example.com\n"));
     config_unref(ini_load(TO("https://[::1]") "tls_server_name=x\nhost=x\n"));
     config_unref(ini_load(TO("https://[::1]") "tls_server_name=x\nhost=client\n"));
     config_unref(ini_load(TO("https://[::1]") "tls_server_name=::2\n"));

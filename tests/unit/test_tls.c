@@ -26,12 +26,13 @@ struct name_case {
 };
 
 #define MISMATCH(names)                                                                            \
-    "certificate verify failed: hostname mismatch (wanted %s; the certificate is for " names ")"
-#define NO_HOST "certificate verify failed: hostname mismatch (wanted %s)"
+    "certificate verify failed: hostname mismatch (expected %s; the certificate is for " names ")"
+#define NO_HOST "certificate verify failed: hostname mismatch (expected %s)"
 #define NOT_IT(names)                                                                              \
-    "certificate verify failed: IP address mismatch (wanted %s; the certificate is for " names ")"
+    "certificate verify failed: IP address mismatch (expected %s; the certificate is for " names ")"
 #define NAMELESS                                                                                   \
-    "certificate verify failed: it has no subjectAltName, and its subject does not count (wanted " \
+    "certificate verify failed: it has no subjectAltName, and its subject is not considered "      \
+    "(expected "                                                                                   \
     "%s)"
 
 static const struct name_case names[] = {
@@ -103,13 +104,13 @@ static void test_odd_names(void **state)
     for (int i = 0; i < 30; i++)
         strcat(sans, i == 0 ? "DNS:0.example.com" : ",DNS:further.example.com");
     show(f, &(struct identity_options){.name = "x", .sans = sans, .issuer = &world.ca});
-    assert_refused(f, VERIFY "hostname mismatch (wanted api.example.com; the certificate is for "
+    assert_refused(f, VERIFY "hostname mismatch (expected api.example.com; the certificate is for "
                              "0.example.com, further.example.com, further.example.com, "
                              "further.example.com, further.example.com, further.example.com, "
                              "further.example.com, ...)");
     show(f, &(struct identity_options){
                 .name = "x", .sans = "DNS:a\033[31m\377.com", .issuer = &world.ca});
-    assert_refused(f, VERIFY "hostname mismatch (wanted api.example.com; the certificate is for "
+    assert_refused(f, VERIFY "hostname mismatch (expected api.example.com; the certificate is for "
                              "a?[31m?.com)");
     show(f, &(struct identity_options){.name = "a\nb", .sans = "DNS:api.example.com"});
     assert_refused(f, VERIFY "self-signed certificate (issuer CN=a\\0Ab): check tls_ca_file");
@@ -226,7 +227,7 @@ static void test_trusted_intermediate(void **state)
     visit(f);
     f->options.server_name = "other.example.com"; /* the name counts all the same */
     trust(f, &leaf, path);
-    assert_refused(f, "certificate verify failed: hostname mismatch (wanted other.example.com; "
+    assert_refused(f, "certificate verify failed: hostname mismatch (expected other.example.com; "
                       "the certificate is for api.example.com)");
     f->options.server_name = "api.example.com";
     trust(f, &world.good, path);

@@ -245,8 +245,8 @@ static void test_warnings(void **state)
     f->client = tls_client_new(&f->options, &mistake);
     assert_non_null(f->client);
     assert_int_equal(mistake.option, TLS_OPTION_CERT_FILE);
-    strftime(expired, sizeof(expired),
-             "the certificate of CN=legacy client has expired on %Y-%m-%d", gmtime(&end));
+    strftime(expired, sizeof(expired), "the certificate of CN=legacy client expired on %Y-%m-%d",
+             gmtime(&end));
     assert_string_equal(mistake.text, expired);
     tls_client_unref(f->client);
     write_client("new.pem", "new.key", 1, 3);

@@ -70,7 +70,7 @@ static void test_messages_without_end(void **state)
     send_key_updates(f, 1100);
     assert_fails(take(f, 3), EPROTO);
     assert_string_equal(stream_failure(&f->pair.stream),
-                        "the upstream sends messages of TLS's own without end");
+                        "the upstream keeps sending TLS messages without data");
 }
 
 /* The same while the connection is idle. */
