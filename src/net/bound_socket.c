@@ -87,7 +87,7 @@ static int lock(int fd)
 /* For what open_directory failed with. */
 static const char *directory_error(int error)
 {
-    return error == EACCES ? "its directory cannot be locked, as it cannot be read"
+    return error == EACCES ? "its directory cannot be locked because it cannot be read"
                            : strerror(error);
 }
 
@@ -101,8 +101,7 @@ static int lock_directory(const char *path, const char **error)
     }
     if (lock(fd) == 0)
         return fd;
-    *error =
-        errno == EWOULDBLOCK ? "its directory is kept locked by another process" : strerror(errno);
+    *error = errno == EWOULDBLOCK ? "its directory is locked by another process" : strerror(errno);
     close(fd);
     return -1;
 }

@@ -428,8 +428,8 @@ static void record_wrong_family(struct dial *dial)
 {
     bool in6 = local_address(dial)->sa.sa_family == AF_INET6;
     record_text(dial, "bind", EAFNOSUPPORT,
-                in6 ? "bind_address is IPv6, the upstream has IPv4 addresses only"
-                    : "bind_address is IPv4, the upstream has IPv6 addresses only");
+                in6 ? "bind_address is IPv6, but the upstream has only IPv4 addresses"
+                    : "bind_address is IPv4, but the upstream has only IPv6 addresses");
 }
 
 /* Tries these addresses; those that came before have all been tried. */

@@ -119,7 +119,7 @@ void pipes_give(struct pipe *pipe)
 
 static const struct metric metrics[] = {
     {.name = "pipes_limit",
-     .help = "How many pipes for bulk data there may be",
+     .help = "Limit on pipes for bulk data",
      .type = METRIC_GAUGE,
      .offset = offsetof(struct pipes_stats, limit),
      .count = 1},
@@ -129,12 +129,12 @@ static const struct metric metrics[] = {
      .offset = offsetof(struct pipes_stats, pipes),
      .count = 1},
     {.name = "pipes_idle",
-     .help = "Of these, that nobody uses",
+     .help = "Pipes for bulk data that are not in use",
      .type = METRIC_GAUGE,
      .offset = offsetof(struct pipes_stats, idle),
      .count = 1},
     {.name = "spliced",
-     .help = "Bytes that went through pipes",
+     .help = "Bytes moved through pipes",
      .type = METRIC_COUNTER,
      .unit = METRIC_BYTES,
      .offset = offsetof(struct pipes_stats, spliced),

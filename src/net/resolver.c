@@ -301,13 +301,13 @@ const struct resolver_stats *resolver_stats(const struct resolver *resolver)
 
 static const struct metric metrics[] = {
     {.name = "queries",
-     .help = "Names asked for, of both families at once",
+     .help = "Names looked up, both families as one lookup",
      .type = METRIC_COUNTER,
      .offset = offsetof(struct resolver_stats, queries),
      .count = 1,
      .log = "dns_queries"},
     {.name = "failures",
-     .help = "Lookups that failed, or one family of them, or were late",
+     .help = "Lookups that failed, for one family or both, or were late",
      .type = METRIC_COUNTER,
      .offset = offsetof(struct resolver_stats, failures),
      .count = 1,
@@ -319,8 +319,8 @@ static const struct metric metrics[] = {
      .count = 1,
      .log = "dns_timeouts"},
     {.name = "names_failing",
-     .help = "Names whose lookup fails at present, and whose last answer "
-             "still serves",
+     .help = "Names whose lookup currently fails and whose last answer "
+             "is still used",
      .type = METRIC_GAUGE,
      .offset = offsetof(struct resolver_stats, failing),
      .count = 1,
@@ -373,7 +373,7 @@ void resolver_refresh(struct name_watch *watch)
 {
     struct name *name = watch->name;
     if (resolver_answer_was_given(name) && renew(name) < 0)
-        log_debug("name=%s could not be asked for", name->text);
+        log_debug("name=%s could not be looked up", name->text);
 }
 
 void resolver_keep_fresh(struct name_watch *watch, bool keep)

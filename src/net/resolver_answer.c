@@ -138,14 +138,14 @@ static void note_failing(struct name *name, unsigned failing, const char *error)
         return;
     }
     if (failing == FAILING_BOTH) {
-        log_warning("name=%s lookup failed: error=\"%s\"; its last answer serves for up to 1 h",
+        log_warning("name=%s lookup failed: error=\"%s\"; its last answer is used for up to 1 h",
                     name->text, error);
         return;
     }
     int index = failing == 1u << IN6 ? IN6 : IN4;
     log_warning("name=%s lookup of %s addresses failed: error=\"%s\"; %s", name->text,
                 index == IN6 ? "IPv6" : "IPv4", error,
-                has_addresses(name, &name->families[index]) ? "the last ones serve for up to 1 h"
+                has_addresses(name, &name->families[index]) ? "the last ones are used for up to 1 h"
                                                             : "it is used without them");
 }
 

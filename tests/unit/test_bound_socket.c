@@ -316,7 +316,7 @@ static void test_check_finds_what_is_in_the_way(void **state)
     assert_found(f, strerror(EEXIST));
     __real_unlink(f->path);
     may_open = false;
-    assert_found(f, "its directory cannot be locked, as it cannot be read");
+    assert_found(f, "its directory cannot be locked because it cannot be read");
     may_open = true;
     assert_int_equal(rmdir(f->folder), 0);
     assert_found(f, strerror(ENOENT));
@@ -364,7 +364,7 @@ static void test_locked_for_good(void **state)
     struct fixture *f = *state;
     int other = lock_folder(f);
     leave_stale_file(f);
-    assert_refused(f, "its directory is kept locked by another process");
+    assert_refused(f, "its directory is locked by another process");
     assert_true(file_exists(f));
     assert_in_range(pauses, 100, 1000);
     close(other);
@@ -401,7 +401,7 @@ static void test_directory_that_cannot_be_read(void **state)
 {
     struct fixture *f = *state;
     may_open = false;
-    assert_refused(f, "its directory cannot be locked, as it cannot be read");
+    assert_refused(f, "its directory cannot be locked because it cannot be read");
     may_open = true;
     assert_int_equal(open_bound(f), 0);
     may_open = false;

@@ -262,7 +262,7 @@ static void test_bind_address_of_the_wrong_family(void **state)
     caller_wait(world, &caller);
     caller_assert_failure(&caller, "bind", EAFNOSUPPORT);
     assert_string_equal(caller.failure.text,
-                        "bind_address is IPv4, the upstream has IPv6 addresses only");
+                        "bind_address is IPv4, but the upstream has only IPv6 addresses");
 }
 
 static void test_bind_address_of_the_wrong_family_in6(void **state)
@@ -274,7 +274,7 @@ static void test_bind_address_of_the_wrong_family_in6(void **state)
     caller_wait(world, &caller);
     caller_assert_failure(&caller, "bind", EAFNOSUPPORT);
     assert_string_equal(caller.failure.text,
-                        "bind_address is IPv6, the upstream has IPv4 addresses only");
+                        "bind_address is IPv6, but the upstream has only IPv4 addresses");
 }
 
 int main(void)

@@ -327,7 +327,7 @@ static void test_failed_family_keeps_its_addresses(void **state)
     assert_int_equal(find(world, IN6), ADDRESS_CURRENT);
     assert_int_equal(find(world, IN4), ADDRESS_MISSING);
     assert_int_equal(count_logged(world, "name=" NAME " lookup of IPv6 addresses failed: "
-                                         "error=\"" LOST "\"; the last ones serve"),
+                                         "error=\"" LOST "\"; the last ones are used"),
                      1);
     assert_known(world, IN4B " " IN6, 2);
     warp(world, RESOLVER_RETRY);
