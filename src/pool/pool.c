@@ -266,7 +266,7 @@ void pool_hold(struct allocation *lease)
     bool moves = conn->core.state != CONN_HELD;
     pool_core_hold(&lease->request);
     if (moves)
-        pool_io_log_state(conn, "its user may keep it");
+        pool_io_log_state(conn, "held by its user");
     pool_io_run(lease->pool);
 }
 
@@ -278,7 +278,7 @@ bool pool_unhold(struct allocation *lease)
     if (!pool_core_unhold(&lease->request))
         return false;
     if (moves)
-        pool_io_log_state(conn, "it is as any other again");
+        pool_io_log_state(conn, "no longer held");
     pool_io_changed(lease->pool);
     return true;
 }

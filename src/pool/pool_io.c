@@ -310,7 +310,7 @@ static void do_fail(struct allocation *allocation)
     switch (allocation->request.failure) {
     case CORE_REQUEST_TOO_LATE:
         pool_grant_fail(allocation, "queue", ETIMEDOUT,
-                        "the time to wait was over before it began");
+                        "the time to wait had expired before it began");
         break;
     case CORE_REQUEST_TIMED_OUT:
         do_time_out(allocation);

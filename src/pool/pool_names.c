@@ -36,8 +36,8 @@ void pool_names_check_all(struct pool_host *host)
     if (closed + used == 0)
         return;
     char text[ENDPOINT_TEXT_MAX];
-    log_info("pool=%s endpoint=%s has other addresses now: %u idle connections to old ones "
-             "closed, %u are in use",
+    log_info("pool=%s endpoint=%s addresses have changed: %u idle connections to old ones "
+             "closed, %u still in use",
              host->pool->name, endpoint_format(&host->core.endpoint, text), closed, used);
 }
 

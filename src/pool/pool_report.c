@@ -48,7 +48,7 @@ static void report_no_wait(const struct pool_host *host)
     const struct held_up *held_up = &host->held_up;
     usec_t last = held_up->waiting > 0 ? loop_now(host->pool->loop) : held_up->last;
     char text[ENDPOINT_TEXT_MAX], limits[LIMITS_TEXT_MAX];
-    log_notice("clients wait no longer: pool=%s upstream=%s %s lasted_s=%.1f waited=%" PRIu64
+    log_notice("clients no longer wait: pool=%s upstream=%s %s lasted_s=%.1f waited=%" PRIu64
                " most_waiting=%u longest_wait_ms=%.1f",
                host->pool->name, endpoint_format(&host->core.endpoint, text),
                format_limits(host->pool, held_up->limits, limits),

@@ -99,7 +99,7 @@ def limit(t):
         if waiting is not first:
             waiting.read_line()
         waiting.end()
-    kaproxy.wait_log("notice: clients wait no longer: " + where + r"lasted_s=\d+\.\d waited=3 "
+    kaproxy.wait_log("notice: clients no longer wait: " + where + r"lasted_s=\d+\.\d waited=3 "
                      r"most_waiting=3 longest_wait_ms=\d+\.\d$")
     t.equal(len(kaproxy.find_log("clients have to wait")), 1, "warnings")
 

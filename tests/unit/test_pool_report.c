@@ -57,7 +57,7 @@ static unsigned lines(const char *pattern)
 static void claim_lines(unsigned waits, unsigned ends)
 {
     assert_int_equal(lines("warning: clients have to wait: "), waits);
-    assert_int_equal(lines("notice: clients wait no longer: "), ends);
+    assert_int_equal(lines("notice: clients no longer wait: "), ends);
 }
 
 /* Clients that have to wait */
@@ -99,7 +99,7 @@ static void wait_is_reported_once(void **state)
     claim_lines(1, 0);
     fixture_warp(f, 2 * USEC_PER_SEC);
     claim_lines(1, 1);
-    assert_int_equal(lines("wait no longer: " UPSTREAM "max_per_host=1 lasted_s=3\\.[0-9] waited=3 "
+    assert_int_equal(lines("no longer wait: " UPSTREAM "max_per_host=1 lasted_s=3\\.[0-9] waited=3 "
                            "most_waiting=3 longest_wait_ms=3[0-9]{3}\\.[0-9]$"),
                      1);
 }
@@ -190,8 +190,8 @@ static void other_limits_have_names(void **state)
     ask_cancel(&f->asks[3]);
     ask_cancel(&f->asks[4]);
     fixture_warp(f, 11 * USEC_PER_SEC);
-    assert_int_equal(lines("wait no longer: " UPSTREAM "max_open=3 lasted_s="), 1);
-    assert_int_equal(lines("wait no longer: " UPSTREAM "max_connecting=1 max_open=3 lasted_s="), 1);
+    assert_int_equal(lines("no longer wait: " UPSTREAM "max_open=3 lasted_s="), 1);
+    assert_int_equal(lines("no longer wait: " UPSTREAM "max_connecting=1 max_open=3 lasted_s="), 1);
 }
 
 /* A host that goes while its time lasts. */
