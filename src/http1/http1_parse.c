@@ -84,9 +84,9 @@ static enum http1_result parse_request_line(struct http1_head *head, const char 
     if (!version && line == end)
         return http1_bad(head, 400, "too many empty lines before a request (RFC 9112 2.2)");
     if (!version)
-        return http1_bad(head, 400, "the request line has not three parts (RFC 9112 3)");
+        return http1_bad(head, 400, "the request line does not have three parts (RFC 9112 3)");
     if (!token)
-        return http1_bad(head, 400, "the method is no token (RFC 9110 9.1)");
+        return http1_bad(head, 400, "the method is not a token (RFC 9110 9.1)");
     head->method_text = span(data, line, target);
     head->target = span(data, target + 1, version);
     if (parse_version(head, version + 1, (size_t)(end - version - 1)) == HTTP1_BAD)
@@ -132,7 +132,7 @@ static enum http1_result refuse_name(struct http1_head *head, const char *line, 
         return http1_bad(head, 400, "a field line has no colon (RFC 9112 5)");
     if (colon > line && http1_is_space(colon[-1]))
         return http1_bad(head, 400, "whitespace before a field's colon (RFC 9112 5.1)");
-    return http1_bad(head, 400, "a field name is no token (RFC 9110 5.1)");
+    return http1_bad(head, 400, "a field name is not a token (RFC 9110 5.1)");
 }
 
 /* SP or HTAB. That most bytes are above both is found with one compare. */
@@ -288,7 +288,7 @@ static enum line_end judge_stop(struct http1_head *head, const char *data, size_
     else if (data[at] == '\n')
         http1_bad(head, 400, "LF without CR (RFC 9112 2.2)");
     else if (data[at] != '\r')
-        http1_bad(head, 400, "a control character in the head (RFC 9110 5.5)");
+        http1_bad(head, 400, "a control character in the header (RFC 9110 5.5)");
     else if (at + 1 == length)
         return LINE_OPEN;
     else if (data[at + 1] != '\n')
@@ -414,7 +414,7 @@ static COLD bool judge_line_ends(struct http1_head *head, const char *data)
                  (head->line_ends == LINE_LF && memchr(data, '\r', head->length) != NULL);
 
     if (mixed && head->kind == HTTP1_KIND_REQUEST)
-        http1_bad(head, 400, "lines end with LF alone and with CRLF (RFC 9112 2.2)");
+        http1_bad(head, 400, "some lines end with LF alone, others with CRLF (RFC 9112 2.2)");
     head->repaired = mixed;
     return head->stage != STAGE_BAD;
 }
@@ -428,7 +428,7 @@ enum http1_result http1_head_parse(struct http1_head *head, char *data, size_t l
     if (head->stage == STAGE_BAD)
         return HTTP1_BAD;
     if (length < head->scanned) /* not the bytes of the call before: what is there is unknown */
-        return http1_bad(head, 400, "bytes of the head are gone that were there before");
+        return http1_bad(head, 400, "bytes of the header that were there before are gone");
     if (length == 0) /* nor is there memory to point into */
         return HTTP1_MORE;
     if (head->stage == STAGE_START_LINE) {

@@ -67,7 +67,7 @@ static bool read_content_length(struct semantics *semantics, const struct http1_
                             &semantics->head->content_length)) {
         if (strspn(value_of(semantics, field), "0123456789") >= field->value.length &&
             field->value.length > 0)
-            return bad(semantics, 413, "Content-Length is beyond counting (RFC 9110 15.5.14)");
+            return bad(semantics, 413, "Content-Length is too large (RFC 9110 15.5.14)");
         return bad(semantics, 400, "invalid Content-Length (RFC 9110 8.6)");
     }
     semantics->head->has_length = true;
@@ -97,7 +97,7 @@ static bool read_transfer_encoding(struct semantics *semantics, const struct htt
         semantics->codings++;
         semantics->chunked = http1_text_is(member, name, "chunked");
         if (semantics->chunked && name < length)
-            return bad(semantics, 400, "chunked has no parameters (RFC 9112 7)");
+            return bad(semantics, 400, "chunked takes no parameters (RFC 9112 7)");
     }
     return true;
 }
@@ -134,7 +134,7 @@ static bool read_known_option(struct semantics *semantics, const char *option, s
 static bool judge_broken_option(struct semantics *semantics)
 {
     if (semantics->head->kind == HTTP1_KIND_REQUEST)
-        return bad(semantics, 400, "a Connection option is no token (RFC 9110 7.6.1)");
+        return bad(semantics, 400, "a Connection option is not a token (RFC 9110 7.6.1)");
     semantics->head->repaired = true;
     return true;
 }
@@ -185,7 +185,7 @@ static bool judge_switch(struct semantics *semantics, const char *protocol, size
         return true;
     return bad(semantics, 502,
                head->upgrade_left_out ? UPGRADE_LEFT_OUT
-                                      : "101 to another protocol than asked for (RFC 9110 7.8)");
+                                      : "101 to a protocol that was not asked for (RFC 9110 7.8)");
 }
 
 /* In a response it only matters to what an upstream switches. */

@@ -125,7 +125,7 @@ static const char *parse_absolute(struct http1_head *head, const char *text)
     size_t length = head->target.length, scheme = scheme_length(text, length), end = scheme;
 
     if (scheme == 0)
-        return "the target is no path and no http URI (RFC 9112 3.2)";
+        return "the target is neither a path nor an http URI (RFC 9112 3.2)";
     while (end < length && text[end] != '/' && text[end] != '?' && text[end] != '#')
         end++;
     head->form = HTTP1_ABSOLUTE;

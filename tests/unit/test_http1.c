@@ -587,7 +587,7 @@ static void test_bad_text(void **state)
         {"GET / HTTP/1.0\r\n X: y\r\n", "begins with whitespace"},
         {"GET / HTTP/1.0\r\nX\r\n", "no colon"},
         {"GET / HTTP/1.0\r\nX : y\r\n", "before a field's colon"},
-        {"GET / HTTP/1.0\nX: y\r\n\r\n", "with LF alone and with CRLF"},
+        {"GET / HTTP/1.0\nX: y\r\n\r\n", "lines end with LF alone, others with CRLF"},
         {"\r\n\r\n\r\n\r\n\r\n", "too many empty lines"},
         {"GET / HTTP/1.0\r\r", "CR without LF"},
         {"GET / HTTP/1.0\b", "control character"},
