@@ -121,7 +121,7 @@ static enum resp_result read_body(struct resp_command *command, const char **at,
         if (*at == end)
             return RESP_MORE;
         if (**at != (command->stage == BODY_CR ? '\r' : '\n'))
-            return broken(command, "Protocol error: expected CRLF behind a bulk string");
+            return broken(command, "Protocol error: expected CRLF after a bulk string");
         command->stage = command->stage == BODY_CR ? BODY_LF : LENGTH;
     }
     command->argc++;

@@ -112,7 +112,7 @@ static enum redis_verdict take_word(struct redis_command *command, struct input 
     take(input, length);
     verdict = take_text(input, "\r\n");
     if (verdict == REDIS_BAD)
-        return bad(command, "expected CRLF behind a bulk string");
+        return bad(command, "expected CRLF after a bulk string");
     if (verdict == REDIS_WHOLE)
         add_word(command, word, length);
     return verdict;

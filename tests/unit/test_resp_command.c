@@ -15,7 +15,7 @@
 
 #define MULTIBULK "Protocol error: invalid multibulk length"
 #define BULK      "Protocol error: invalid bulk length"
-#define CRLF      "Protocol error: expected CRLF behind a bulk string"
+#define CRLF      "Protocol error: expected CRLF after a bulk string"
 #define TYPE(c)   "Protocol error: expected '$', got '" c "'"
 
 struct command_case {
