@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Looks up users and groups in memory of the caller's own: that of getpwnam(3) is shared by all
- * threads. */
+/* Looks up users and groups in memory of the caller's: getpwnam(3)'s is shared by all threads. */
 #include "base/account.h"
 
 #include <errno.h>
@@ -9,7 +8,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-/* A group has all its members in it; larger than that is none. */
+/* A group's entry holds all its members; no entry is larger than this. */
 #define SIZE_FIRST 1024
 #define SIZE_MOST  (1 << 24)
 
@@ -18,7 +17,7 @@ union entry {
     struct group group;
 };
 
-/* One attempt: 0, or an error's number; *found tells whether there is such a name. */
+/* One attempt: returns 0 or an error number; *found says whether the name exists. */
 typedef int look_up(const char *name, union entry *entry, char *buffer, size_t size, bool *found);
 
 static int look_up_user(const char *name, union entry *entry, char *buffer, size_t size,
@@ -39,13 +38,13 @@ static int look_up_group(const char *name, union entry *entry, char *buffer, siz
     return error;
 }
 
-/* What getpwnam(3) has for "not found", beside 0. */
+/* What getpwnam(3) lists for "not found", besides 0. */
 static bool is_missing(int error)
 {
     return error == ENOENT || error == ESRCH || error == EBADF || error == EPERM;
 }
 
-/* Only the numbers in the entry are of use afterwards. */
+/* Only the numbers in the entry are valid afterwards. */
 static int find(look_up *attempt, const char *name, union entry *entry)
 {
     bool found = false;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The numbers of users and groups, by name. Any thread. */
+/* Numeric ids of users and groups, by name. Any thread. */
 #ifndef KAPROXY_ACCOUNT_H
 #define KAPROXY_ACCOUNT_H
 
@@ -7,7 +7,7 @@
 
 #include "base/util.h"
 
-/* 0, or -1: with errno 0 there is none of that name, else it could not be found out. */
+/* 0, or -1: with errno 0 the name does not exist, otherwise the lookup failed. */
 MUST_CHECK int account_find_user(const char *name, uid_t *uid, gid_t *gid);
 MUST_CHECK int account_find_group(const char *name, gid_t *gid);
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/* Bytes appended behind and consumed in front, in memory borrowed or owned. */
+/* Bytes appended at the end and consumed at the front, in borrowed or owned memory. */
 #include "base/buffer.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Moves what is held to the front of memory of this size. 0, or -1 with ENOMEM. */
+/* Moves the contents to the front of new memory of this size. 0, or -1 with ENOMEM. */
 static int move(struct buffer *buffer, size_t size)
 {
     size_t length = buffer_length(buffer);
@@ -21,7 +21,7 @@ static int move(struct buffer *buffer, size_t size)
     return 0;
 }
 
-/* Makes room behind what is held: in its memory if that is large enough. */
+/* Makes room after the contents, in the existing memory if that is large enough. */
 static int make_room(struct buffer *buffer, size_t need)
 {
     size_t length = buffer_length(buffer);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /* Numbers that one thread changes and any thread may read at any time: relaxed atomics without a
- * locked instruction, for each has one writer. Nothing else is ordered by them. */
+ * locked instruction, as each has a single writer. They order nothing else. */
 #ifndef KAPROXY_COUNTER_H
 #define KAPROXY_COUNTER_H
 
 #include <stdatomic.h>
 #include <stdint.h>
 
-/* Never falls. */
+/* Never decreases. */
 struct counter {
     _Atomic uint64_t value;
 };
@@ -17,7 +17,7 @@ static inline uint64_t counter_get(const struct counter *counter)
     return atomic_load_explicit(&counter->value, memory_order_relaxed);
 }
 
-/* The writer's. */
+/* For the writer. */
 static inline void counter_set(struct counter *counter, uint64_t value)
 {
     atomic_store_explicit(&counter->value, value, memory_order_relaxed);
@@ -28,7 +28,7 @@ static inline void counter_add(struct counter *counter, uint64_t more)
     counter_set(counter, counter_get(counter) + more);
 }
 
-/* Rises and falls; `peak` is the most that there has been since the start. */
+/* Rises and falls; `peak` is the maximum since the start. */
 struct gauge {
     struct counter now, peak;
 };
@@ -38,7 +38,7 @@ static inline uint64_t gauge_get(const struct gauge *gauge)
     return counter_get(&gauge->now);
 }
 
-/* The writer's. */
+/* For the writer. */
 static inline void gauge_set(struct gauge *gauge, uint64_t value)
 {
     counter_set(&gauge->now, value);
@@ -46,7 +46,7 @@ static inline void gauge_set(struct gauge *gauge, uint64_t value)
         counter_set(&gauge->peak, value);
 }
 
-/* Leaves the peak alone: for values not above the one before, or that may not last. */
+/* Leaves the peak alone: for values not above the previous one, or that may not last. */
 static inline void gauge_set_now(struct gauge *gauge, uint64_t value)
 {
     counter_set(&gauge->now, value);

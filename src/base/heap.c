@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* The key is kept beside the pointer, so that sifting does not touch the nodes' owners. */
+/* The key is stored next to the pointer, so that sifting does not touch the nodes' owners. */
 struct heap_slot {
     int64_t key;
     struct heap_node *node;

@@ -14,7 +14,7 @@
 
 struct heap_node {
     int64_t key;
-    size_t position; /* 1-based place in the array; 0: in no heap */
+    size_t position; /* 1-based index in the array; 0: in no heap */
 };
 
 struct heap {
@@ -26,13 +26,14 @@ struct heap {
 /* An all-zero struct heap is an empty heap. heap_clear frees the array, not the nodes. */
 void heap_clear(struct heap *heap);
 
-/* Makes room for `count` nodes in all, so that inserting them cannot fail. 0, or -1 with ENOMEM. */
+/* Makes room for `count` nodes in total, so that inserting them cannot fail. 0, or -1 with
+ * ENOMEM. */
 MUST_CHECK int heap_reserve(struct heap *heap, size_t count);
 
-/* 0, or -1 with errno ENOMEM. O(log n); O(1) for a key not below those present. */
+/* 0, or -1 with ENOMEM. O(log n); O(1) for a key not below the existing ones. */
 MUST_CHECK int heap_insert(struct heap *heap, struct heap_node *node, int64_t key);
 
-/* Takes a node out; one that is in no heap is left alone. O(log n). */
+/* Removes a node; a node that is in no heap is left alone. O(log n). */
 void heap_remove(struct heap *heap, struct heap_node *node);
 
 /* The node with the smallest key, or NULL. O(1). */

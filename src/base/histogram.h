@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/* How long things took, in buckets whose limits are powers of two from 100 us. One writer, any
- * reader. */
+/* Durations, in buckets whose limits double from 100 us on. One writer, any reader. */
 #ifndef KAPROXY_HISTOGRAM_H
 #define KAPROXY_HISTOGRAM_H
 
 #include "base/counter.h"
 #include "base/util.h"
 
-/* 100 us, 200 us ... 105 s; the last bucket is for what took longer. */
+/* 100 us, 200 us ... 105 s; the last bucket holds anything longer. */
 #define HISTOGRAM_LIMITS  21
 #define HISTOGRAM_BUCKETS (HISTOGRAM_LIMITS + 1)
 
@@ -16,7 +15,7 @@ struct histogram {
     struct counter sum;                        /* in microseconds */
 };
 
-/* What is no longer than this is in the bucket, or in one before it; not of the last one. */
+/* Durations up to this limit are in this bucket or in one before it. The last bucket has none. */
 static inline usec_t histogram_limit(unsigned bucket)
 {
     return (usec_t)100 << bucket;
@@ -38,7 +37,7 @@ static inline uint64_t histogram_count(const struct histogram *histogram)
     return count;
 }
 
-/* The writer's. A negative time counts as none. */
+/* For the writer. A negative duration is taken as 0. */
 static inline void histogram_add(struct histogram *histogram, usec_t time)
 {
     counter_add(&histogram->buckets[histogram_bucket(time)], 1);

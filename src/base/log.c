@@ -25,7 +25,7 @@ static size_t tell_lost_accesses(char line[LOG_LOSS_MAX], unsigned long lost);
 
 static char message_bytes[LOG_RING_SIZE], access_bytes[LOG_RING_SIZE];
 
-/* As log_sink_init makes them; messages go to standard error until log_open says otherwise. */
+/* As log_sink_init leaves them; messages go to standard error until log_open. */
 #define SINK(memory)                                                                               \
     .ring = {.bytes = (memory), .size = sizeof(memory)}, .putting = PTHREAD_MUTEX_INITIALIZER,     \
     .wake_at = SIZE_MAX
@@ -88,7 +88,7 @@ const char *log_level_name(enum log_level level)
     return level_names[level];
 }
 
-/* Asked for once: a line costs no system call. */
+/* Looked up once: a line costs no system call. */
 int log_process_id(void)
 {
     static atomic_int pid;
@@ -97,7 +97,7 @@ int log_process_id(void)
     return atomic_load(&pid);
 }
 
-/* What comes before a message on a descriptor; returns its length. */
+/* Writes the prefix of a message on a descriptor; returns its length. */
 static size_t put_plain_head(char *text, size_t size, enum log_level level, bool journal)
 {
     if (journal) /* sd-daemon(3); journald knows the time and the process */
@@ -112,7 +112,7 @@ static unsigned form_of(const struct log_sink *sink)
     return atomic_load_explicit(&sink->form, memory_order_relaxed);
 }
 
-/* What comes before a message; returns its length. */
+/* Writes the prefix of a message; returns its length. */
 static size_t put_head(char *text, size_t size, enum log_level level, unsigned form)
 {
     enum log_style style = log_form_style(form);
@@ -121,7 +121,7 @@ static size_t put_head(char *text, size_t size, enum log_level level, unsigned f
     return put_plain_head(text, size, level, style == LOG_STYLE_JOURNAL);
 }
 
-/* The same for a line of the access log, which has its time in it. */
+/* The same for a line of the access log, which contains its time. */
 static size_t put_access_head(char *text, size_t size, unsigned form)
 {
     bool syslog = log_form_style(form) == LOG_STYLE_SYSLOG;
@@ -156,9 +156,7 @@ void log_set_level(enum log_level level)
     atomic_store_explicit(&log_threshold, level, memory_order_relaxed);
 }
 
-/* What was put already goes to the new target. 0, or -1 with errno; then the sink stays what it
- * was.
- */
+/* Lines already put go to the new target. 0, or -1 with errno; the sink then remains unchanged. */
 static int open_sink(struct log_sink *sink, const char *name, enum log_format format)
 {
     struct log_target target;
@@ -173,7 +171,7 @@ static int open_sink(struct log_sink *sink, const char *name, enum log_format fo
     }
     size_t mark = log_sink_announce(sink, &copy, LOG_FORM(log_target_style(&target), format));
     log_sink_swap(sink, &target, mark);
-    log_target_close(&target); /* the old one, as the name is */
+    log_target_close(&target); /* the old target and its name */
     free(copy);
     return 0;
 }
@@ -226,7 +224,7 @@ void log_reopen(void)
 void log_close(void)
 {
     if (!log_writer_stop())
-        return; /* a disk holds it up, and this is the end of the process */
+        return; /* blocked by a disk, and the process is ending anyway */
     log_sink_close(&log_sinks[LOG_MESSAGES]);
     log_sink_close(&log_sinks[LOG_ACCESSES]);
     log_sink_init(&log_sinks[LOG_MESSAGES], message_bytes, sizeof(message_bytes));
@@ -248,7 +246,7 @@ enum log_format log_access_format(void)
 
 /* Lines */
 
-/* Writes a message and its newline behind the head of n bytes; returns the line's length. */
+/* Writes a message and its newline after the prefix of n bytes; returns the line's length. */
 static PRINTF(3, 0) size_t
     put_text(char line[MESSAGE_MAX], size_t n, const char *format, va_list args)
 {
@@ -265,7 +263,7 @@ static PRINTF(3, 0) size_t
     return end;
 }
 
-/* Whoever waits for the start sees standard error, and not the log. */
+/* The process waiting for the start sees standard error, not the log. */
 static void repeat_on_stderr(enum log_level level, char *text, size_t length)
 {
     char head[HEAD_MAX];
@@ -273,7 +271,7 @@ static void repeat_on_stderr(enum log_level level, char *text, size_t length)
     size_t n = put_plain_head(head, sizeof(head), level, log_is_journal(STDERR_FILENO));
     const struct iovec parts[] = {{head, n}, {text, length}};
     if (poll(&pollfd, 1, 0) > 0 && writev(STDERR_FILENO, parts, ARRAY_LEN(parts)) < 0)
-        return; /* there is nobody to tell */
+        return; /* nowhere left to report it */
 }
 
 void log_message(enum log_level level, const char *format, ...)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Other targets while lines are logged: opened by whoever wants them, swapped by the writer. */
+/* Changes of targets while lines are logged: opened by the caller, swapped by the writer. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,10 +7,10 @@
 #include "base/log.h"
 #include "base/log_internal.h"
 
-/* A target that takes nothing for long, as a disk that hangs, must not make descriptors pile up. */
+/* A target that blocks for long, such as a hung disk, must not let descriptors pile up. */
 #define CHANGES_MAX 16
 
-/* 0, or -1 with a text. */
+/* 0, or -1 with an error text. */
 static int prepare_sink(struct log_change *change, enum log_sink_index index, const char *name,
                         const char **error)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Puts values into a line of a log, without printf: numbers, times, quoted text. */
+/* Puts values into a log line without printf: numbers, times, quoted text. */
 #include "base/log_line.h"
 
 #include <inttypes.h>
@@ -130,7 +130,7 @@ char *log_digits(char *at, uint64_t number)
     return end;
 }
 
-/* What does not change within a second is composed once. */
+/* The part that does not change within a second is composed once. */
 size_t log_timestamp(char text[LOG_TIMESTAMP_MAX])
 {
     static _Thread_local struct {
@@ -157,7 +157,7 @@ size_t log_timestamp(char text[LOG_TIMESTAMP_MAX])
     return (size_t)(at - text);
 }
 
-/* Whether so many bytes have room for certain: then they are composed in place. */
+/* Whether this many bytes certainly fit; they are then composed in place. */
 static bool has_room(const struct log_line *line, size_t length)
 {
     return length <= sizeof(line->text) - 1 - line->length;
@@ -212,7 +212,7 @@ void log_line_value(struct log_line *line, const char *text, size_t length)
 
 void log_line_json(struct log_line *line, const char *text, size_t length)
 {
-    /* As everywhere, the newline has room behind it. */
+    /* As everywhere, leave room for the newline. */
     size_t room = sizeof(line->text) - 1 - line->length;
     line->length += log_json(line->text + line->length, room, text, length);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* Values of a line in a log, and a line of the access log while it is put together. There is one
- * for each exchange, so nothing here goes through printf.
+/* Values of a log line, and a line of the access log while it is composed. Every exchange has one,
+ * so nothing here goes through printf.
  *
- * A line consists of fields, each a name with a value, in one of two formats: logfmt, or JSON, an
- * object in ASCII. Who puts a field says what it is, and the format decides how it looks. */
+ * A line consists of fields, each a name with a value, in one of two formats: logfmt, or JSON (an
+ * object, in ASCII). The caller says what kind of value a field has, and the format decides how it
+ * is written. */
 #ifndef KAPROXY_LOG_LINE_H
 #define KAPROXY_LOG_LINE_H
 
@@ -13,14 +14,15 @@
 
 #include "base/util.h"
 
-/* Writes text as a logfmt value: in double quotes, with quotes, backslashes and control characters
- * escaped, cut to fit. Always ends with NUL when size > 0; returns the length. */
+/* Writes text as a logfmt value: in double quotes, with quotes, backslashes, control characters and
+ * non-ASCII bytes escaped, truncated to fit. Always ends with NUL when size > 0; returns the
+ * length. */
 size_t log_quote(char *out, size_t size, const char *text, size_t length);
 
-/* As log_quote, but without quotes where the text needs none. */
+/* Like log_quote, but without quotes if the text needs none. */
 size_t log_value(char *out, size_t size, const char *text, size_t length);
 
-/* The present time as 2026-11-22T10:00:00.123Z; returns its length. */
+/* The current time as 2026-11-22T10:00:00.123Z; returns its length. */
 #define LOG_TIMESTAMP_MAX 40
 size_t log_timestamp(char text[LOG_TIMESTAMP_MAX]);
 
@@ -28,18 +30,18 @@ size_t log_timestamp(char text[LOG_TIMESTAMP_MAX]);
 #define LOG_LIMIT_MAX 32
 const char *log_limit(char text[LOG_LIMIT_MAX], usec_t limit);
 
-/* Writes a number's digits, LOG_DIGITS_MAX at most, without a NUL; returns their end. */
+/* Writes a number's digits, at most LOG_DIGITS_MAX, without a NUL; returns their end. */
 #define LOG_DIGITS_MAX 20
 char *log_digits(char *at, uint64_t number);
 
-/* Writes text as a JSON string, in ASCII: what is no UTF-8 becomes U+FFFD, byte by byte. Cut to
- * fit, at the end of a character; without a NUL. Returns the length, 0 where size is below 2. */
+/* Writes text as a JSON string, in ASCII: invalid UTF-8 becomes U+FFFD, byte by byte. Truncated to
+ * fit, at a character boundary; without a NUL. Returns the length, 0 if size is below 2. */
 #define LOG_JSON_MAX(length) (6 * (length) + 2)
 size_t log_json(char *out, size_t size, const char *text, size_t length);
 
 enum log_format { LOG_FORMAT_LOGFMT, LOG_FORMAT_JSON };
 
-/* What does not fit any more is left out, and there is always room for the newline. */
+/* What no longer fits is left out, and there is always room for the newline. */
 #define LOG_LINE_MAX 12288
 struct log_line {
     enum log_format format;
@@ -53,7 +55,7 @@ static inline void log_line_start(struct log_line *line, enum log_format format)
     line->length = 0;
 }
 
-/* Where the length is known to the compiler, this is a few stores. */
+/* If the compiler knows the length, this is a few stores. */
 static ALWAYS_INLINE void log_line_put(struct log_line *line, const char *text, size_t length)
 {
     size_t room = sizeof(line->text) - 1 - line->length;
@@ -66,7 +68,7 @@ static ALWAYS_INLINE void log_line_put(struct log_line *line, const char *text, 
     }
 }
 
-/* A text that the compiler knows. */
+/* A string literal. */
 #define LOG_LINE_PUT(line, literal) log_line_put(line, "" literal, sizeof(literal) - 1)
 
 static inline void log_line_text(struct log_line *line, const char *text)
@@ -84,10 +86,10 @@ void log_line_quote(struct log_line *line, const char *text, size_t length);
 void log_line_value(struct log_line *line, const char *text, size_t length);
 void log_line_json(struct log_line *line, const char *text, size_t length);
 
-/* The line's first field: the present time. */
+/* The line's first field: the current time. */
 void log_field_time(struct log_line *line);
 
-/* Fields, whose names the compiler knows. A word is a text that needs no quotes in logfmt. */
+/* Fields, whose names are literals. A word is a text that needs no quotes in logfmt. */
 #define LOG_FIELD_NUMBER(line, name, number)                                                       \
     do {                                                                                           \
         LOG_FIELD_NAME(line, name);                                                                \
@@ -106,7 +108,7 @@ void log_field_time(struct log_line *line);
         log_field_word(line, text);                                                                \
     } while (0)
 
-/* With quotes where they are needed, or always. */
+/* With quotes if needed, or always. */
 #define LOG_FIELD_VALUE(line, name, text, length)                                                  \
     do {                                                                                           \
         LOG_FIELD_NAME(line, name);                                                                \
@@ -121,7 +123,7 @@ void log_field_time(struct log_line *line);
                                             : log_line_json(line, text, length);                   \
     } while (0)
 
-/* There is no such value: "-", or null. */
+/* No value: "-", or null. */
 #define LOG_FIELD_NONE(line, name)                                                                 \
     do {                                                                                           \
         LOG_FIELD_NAME(line, name);                                                                \
@@ -129,7 +131,7 @@ void log_field_time(struct log_line *line);
                                             : LOG_LINE_PUT(line, "null");                          \
     } while (0)
 
-/* The end of the line. */
+/* Ends the line. */
 static inline void log_line_end(struct log_line *line)
 {
     if (line->format == LOG_FORMAT_JSON)
@@ -137,7 +139,7 @@ static inline void log_line_end(struct log_line *line)
     line->text[line->length++] = '\n';
 }
 
-/* For the macros above. JSON's are out of line: they are not what is fast. */
+/* For the macros above. JSON is out of line: it is not the fast path. */
 
 void log_field_put_json(struct log_line *line, const char *text, size_t length);
 

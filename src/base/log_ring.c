@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: ISC */
-/* The ring between those who log and the writer: two counters, no lock between the threads. */
+/* The ring between the loggers and the writer: two counters, no lock between the threads. */
 #include "base/log_ring.h"
 
 #include <assert.h>
 #include <stdint.h>
 #include <string.h>
 
-/* The counters are stored and loaded in one order that all threads agree on (the default of C11):
- * whoever has put a line and then finds that nobody wants to be woken may rely on that being seen.
- */
+/* The counters are accessed in one order that all threads agree on (C11's default): a thread that
+ * puts a line and then finds that the writer does not ask to be woken can rely on the writer seeing
+ * the line. */
 
 void log_ring_init(struct log_ring *ring, char *bytes, size_t size)
 {
@@ -32,7 +32,7 @@ bool log_ring_put(struct log_ring *ring, const char *line, size_t length)
     size_t taken = atomic_load_explicit(&ring->taken, memory_order_acquire);
     if (length > ring->size - (put - taken))
         return false;
-    if (put == taken) /* whoever empties it reads nothing of it before there is more */
+    if (put == taken) /* the reader reads nothing of it until something is put */
         ring->origin = put;
     size_t at = (put - ring->origin) & (ring->size - 1), before_end = ring->size - at;
     size_t first = length < before_end ? length : before_end;
@@ -83,7 +83,7 @@ size_t log_ring_first(struct log_ring *ring)
             return before + (size_t)(newline - start) + 1;
         before += parts[i].iov_len;
     }
-    assert(false); /* every line ends */
+    assert(false); /* every line has an end */
     return before;
 }
 

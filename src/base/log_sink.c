@@ -12,14 +12,14 @@
 #include "base/log.h"
 #include "base/log_internal.h"
 
-/* What is written at once. A pipe takes PIPE_BUF bytes whole or not at all, and when it is ready to
- * be written it takes them at once; so lines of several processes do not mix, and a pipe that
- * cannot be made non-blocking does not block. */
+/* Largest single write. A pipe accepts PIPE_BUF bytes whole or not at all, and at once when poll
+ * says that it is writable. So lines of several processes do not mix, and a pipe that cannot be
+ * made non-blocking does not block. */
 #define PIECE_BULK  (256 * 1024)
 #define PIECE_OTHER PIPE_BUF
 
-/* There is room again: not for a line but for many, lest a reader that is a little too slow gets
- * more reports than lines. */
+/* Room for many lines, not just one, so that a reader that is slightly too slow does not get more
+ * loss reports than lines. */
 #define ROOM_AGAIN(ring) ((ring)->size / 16)
 
 static atomic_int errors[LOG_SINKS]; /* why it cannot be written, or 0 */
@@ -36,14 +36,14 @@ void log_sink_init(struct log_sink *sink, char *bytes, size_t size)
     atomic_init(&sink->wake_at, SIZE_MAX);
 }
 
-/* By whoever puts a line, and by the writer. */
+/* Called by the threads that put lines, and by the writer. */
 static void count_lost(struct log_sink *sink)
 {
     atomic_fetch_add(&sink->lost, 1);
     atomic_fetch_add(&log_stats.lost[sink->index].value, 1);
 }
 
-/* 0: it is written again. */
+/* 0: it can be written again. */
 static void set_failing(struct log_sink *sink, int error)
 {
     sink->failing = error != 0;
@@ -61,20 +61,20 @@ int log_target_error(unsigned log)
 bool log_sink_is_open_on(const struct log_sink *sink, int fd)
 {
     struct stat st;
-    if (sink->target.kind == LOG_TO_SYSLOG) /* its descriptor comes and goes */
+    if (sink->target.kind == LOG_TO_SYSLOG) /* its descriptor changes */
         return false;
     return sink->target.fd == fd ||
            (fstat(fd, &st) == 0 && st.st_dev == sink->dev && st.st_ino == sink->ino);
 }
 
-/* Looks at what the target is open on now. */
+/* Records which file the target is now open on. */
 static void note_descriptor(struct log_sink *sink)
 {
     struct stat st = {0};
     sink->bulk = fstat(sink->target.fd, &st) == 0 && S_ISREG(st.st_mode);
     sink->dev = st.st_dev;
     sink->ino = st.st_ino;
-    sink->started = 0; /* a line that the old one has in part is written whole */
+    sink->started = 0; /* a line that the old one has in part is written again in full */
     set_failing(sink, 0);
     sink->retry_at = 0;
 }
@@ -82,18 +82,18 @@ static void note_descriptor(struct log_sink *sink)
 void log_sink_close(struct log_sink *sink)
 {
     log_target_close(&sink->target);
-    /* A reload that hangs, and was not waited for, may yet compare it. */
+    /* A reload that hung, and is no longer waited for, may still compare it. */
     pthread_mutex_lock(&sink->putting);
     free(sink->target_name);
     sink->target_name = NULL;
     pthread_mutex_unlock(&sink->putting);
 }
 
-/* Nobody wants the lines before the mark any more; with those lost before they are reported. */
+/* The lines before the mark have no target any more; those lost before are reported with them. */
 static void drop(struct log_sink *sink, size_t mark)
 {
     pthread_mutex_lock(&sink->putting);
-    unsigned long lost = atomic_exchange(&sink->lost, 0); /* counted already */
+    unsigned long lost = atomic_exchange(&sink->lost, 0); /* already counted */
     pthread_mutex_unlock(&sink->putting);
     unsigned long left = log_sink_left(sink, mark);
     log_ring_take(&sink->ring, mark - atomic_load(&sink->ring.taken));
@@ -150,7 +150,7 @@ int log_sink_reopen(struct log_sink *sink)
 
 /* What is in its ring */
 
-/* With the lock. False when there is not yet room. */
+/* Under the lock. False if there is not enough room yet. */
 static bool put_loss(struct log_sink *sink)
 {
     char line[LOG_LOSS_MAX];
@@ -164,7 +164,7 @@ static bool put_loss(struct log_sink *sink)
     return true;
 }
 
-/* With the lock. */
+/* Under the lock. */
 static enum log_put put(struct log_sink *sink, const char *line, size_t length)
 {
     if (log_ring_used(&sink->ring) == 0)
@@ -194,16 +194,16 @@ static size_t min(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Descriptors 1 and 2 are shared with other processes and stay as they are: they are asked before
- * each write. An error, too, is met by writing. */
+/* Descriptors 1 and 2 are shared with other processes and are not modified: they are polled before
+ * each write. Errors, too, are found by writing. */
 static bool is_ready(const struct log_sink *sink)
 {
     struct pollfd pollfd = {.fd = sink->target.fd, .events = POLLOUT};
     return sink->bulk || sink->target.kind != LOG_TO_STANDARD || poll(&pollfd, 1, 0) != 0;
 }
 
-/* A piece of `pending` bytes: whole lines, or a part of one that is longer than a piece. Returns
- * how many bytes went out, or -1 with errno. */
+/* Writes a piece of the `pending` bytes: whole lines, or a part of a line that is longer than a
+ * piece. Returns how many bytes were written, or -1 with errno. */
 static ssize_t write_piece(struct log_sink *sink, size_t pending)
 {
     struct log_ring *ring = &sink->ring;
@@ -227,7 +227,7 @@ static ssize_t write_piece(struct log_sink *sink, size_t pending)
     return n;
 }
 
-/* A line as a packet. Returns its length, or -1 with errno. */
+/* Sends a line as a packet. Returns its length, or -1 with errno. */
 static ssize_t send_line(struct log_sink *sink)
 {
     struct iovec parts[2];
@@ -243,7 +243,7 @@ static ssize_t send_line(struct log_sink *sink)
     return (ssize_t)length;
 }
 
-/* As the two above. The system's log is connected to again when it was restarted. */
+/* As the two above. Reconnects to the system's log if that was restarted. */
 static ssize_t write_some(struct log_sink *sink, size_t pending)
 {
     bool is_new = sink->target.fd < 0;
@@ -267,7 +267,7 @@ static ssize_t write_some(struct log_sink *sink, size_t pending)
 
 static void fail(struct log_sink *sink, int error)
 {
-    if (error == EPIPE) /* whoever reads next has not seen the line's beginning */
+    if (error == EPIPE) /* the next reader has not seen the beginning of the line */
         sink->started = 0;
     if (sink->failing)
         return;
@@ -276,7 +276,7 @@ static void fail(struct log_sink *sink, int error)
         log_error("the %s cannot be written: %s", sink->name, strerror(error));
 }
 
-/* Lines were lost, and perhaps nobody puts another one. */
+/* Lines were lost, and no further line may ever be put. */
 static void report_loss(struct log_sink *sink)
 {
     if (atomic_load_explicit(&sink->lost, memory_order_relaxed) == 0)
@@ -289,7 +289,7 @@ static void report_loss(struct log_sink *sink)
 enum log_sink_state log_sink_flush(struct log_sink *sink, size_t mark)
 {
     size_t pending;
-    /* Without the thread, what is logged from in here is written at once, perhaps past the mark. */
+    /* Without the thread, messages logged in here are written at once, possibly past the mark. */
     while ((pending = mark - atomic_load(&sink->ring.taken)) - 1 < sink->ring.size) {
         if (sink->target.kind == LOG_TO_NOTHING) {
             log_ring_take(&sink->ring, pending);

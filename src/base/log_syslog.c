@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The system's log: priorities, the socket, and what comes before a line. */
+/* The system's log: priorities, the socket, and the prefix of a line. */
 #include <errno.h>
 #include <paths.h>
 #include <stdio.h>
@@ -12,8 +12,8 @@
 
 #include "base/log_internal.h"
 
-/* Not by syslog(3), which waits for a daemon that has stopped reading, and does not say when a line
- * is lost. What it sends is the same. */
+/* Not through syslog(3), which waits for a daemon that has stopped reading, and does not report a
+ * lost line. The format is the same. */
 
 static int connect_as(int type)
 {
@@ -23,7 +23,7 @@ static int connect_as(int type)
         return -1;
     if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
         return fd;
-    int error = errno == EAGAIN ? ECONNREFUSED : errno; /* a queue that is full; nothing to poll */
+    int error = errno == EAGAIN ? ECONNREFUSED : errno; /* its queue is full; nothing to poll */
     close(fd);
     errno = error;
     return -1;

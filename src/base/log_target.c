@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What a log leads to: opens it, checks whether it could be, and says when two names are one. */
+/* The target of a log: opens it, checks whether it could be opened, and compares names. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -23,8 +23,8 @@ static const struct {
     {"/proc/self/fd/1", STDOUT_FILENO}, {"/proc/self/fd/2", STDERR_FILENO},
 };
 
-/* The descriptor that the target stands for, or -1. To open it by its name would take a right that
- * whoever gave it to us may have and we not. */
+/* The descriptor that the target means, or -1. Opening it by name would need a permission that the
+ * process which passed it to us may have and we do not. */
 static int standard_descriptor(const char *target)
 {
     for (size_t i = 0; i < ARRAY_LEN(standard); i++) {
@@ -34,8 +34,8 @@ static int standard_descriptor(const char *target)
     return -1;
 }
 
-/* Our own descriptions of files do not block; that changes nothing for regular ones, and lets the
- * open of a FIFO that nobody reads fail with ENXIO. */
+/* Our own open files are non-blocking; that changes nothing for regular files, and makes opening a
+ * FIFO without a reader fail with ENXIO. */
 #define OPEN_FLAGS (O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
 
 static int open_file(const char *path)
@@ -131,13 +131,14 @@ enum log_style log_target_style(const struct log_target *target)
     }
 }
 
-/* Whether the effective user may do that; the file itself is left alone. 0, or -1 with errno. */
+/* Whether the effective user has this access; the file itself is not touched. 0, or -1 with
+ * errno. */
 static int may(const char *path, int how)
 {
     return faccessat(AT_FDCWD, path, how, AT_EACCESS);
 }
 
-/* Whether a file that is not there could be created. 0, or -1 with errno. */
+/* Whether a missing file could be created. 0, or -1 with errno. */
 static int check_directory(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -153,7 +154,7 @@ static int check_directory(const char *path)
     return result;
 }
 
-/* A FIFO is not opened: to be the only writer and to leave is the end for whoever reads it. */
+/* A FIFO is not opened: closing its only writer would be end-of-file for its reader. */
 int log_target_check(const char *target)
 {
     struct stat st;

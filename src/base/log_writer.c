@@ -11,10 +11,10 @@
 #include "base/log_internal.h"
 #include "base/thread.h"
 
-/* How long lines wait for more that are written together with them. */
+/* How long lines wait for others to be written with them. */
 #define REST (100 * USEC_PER_MSEC)
 
-/* How long until a log that failed is tried again. */
+/* How long until a failing log is retried. */
 #define RETRY USEC_PER_SEC
 
 /* At the end: how long the writer tries, and how long it is waited for. */
@@ -23,34 +23,34 @@
 
 #define STACK_SIZE (256 * 1024)
 
-/* Whoever puts a line learns from the sink's wake_at whether the writer is to be woken. While the
- * writer is awake, or waits for a log that takes no more, that is never. It is the first byte when
- * the writer sleeps; after lines of the access log it rests with one eye open, and then 64 KiB are
- * worth it. So a line costs a system call when none was written for a while, and no other one: with
- * many lines a second the writer wakes ten times a second by itself. Before it sleeps it says at
- * how many bytes to wake it, and then looks once more: one of the two sees the other. */
+/* The sink's wake_at says whether a thread that puts a line has to wake the writer. While the
+ * writer is awake, or waits for a log that accepts no more, it is never. While it sleeps it is the
+ * first byte. While it rests after lines of the access log, it is 64 KiB. So a line costs a system
+ * call if none was written for a while, and otherwise none: with many lines per second the writer
+ * wakes ten times a second on its own. Before it sleeps, it sets wake_at and then checks once more:
+ * one of the two sees the other. */
 #define NEVER SIZE_MAX
 
 static struct {
     pthread_t thread;
     bool running;     /* fixed while there are several threads */
     int bell;         /* eventfd, read by the writer */
-    int ended;        /* eventfd, written by the writer as the last thing it does */
-    atomic_bool rung; /* since the writer woke last: once is enough */
+    int ended;        /* eventfd, written by the writer as its last action */
+    atomic_bool rung; /* since the writer last woke: once is enough */
     atomic_bool stopping, reopening;
-    pthread_mutex_t changing;          /* held for as long as a list takes, or a line */
-    STAILQ_HEAD(, log_change) changes; /* to be done, the oldest first */
+    pthread_mutex_t changing;          /* held while a list operation takes, or a line */
+    STAILQ_HEAD(, log_change) changes; /* pending, the oldest first */
     atomic_uint change_count;          /* of these */
 } writer = {.bell = -1,
             .ended = -1,
             .changing = PTHREAD_MUTEX_INITIALIZER,
             .changes = STAILQ_HEAD_INITIALIZER(writer.changes)};
 
-/* Who waits, and what for: at the end of a round over the sinks. */
+/* What to wait for at the end of a round over the sinks. */
 struct round {
-    struct pollfd blocked[LOG_SINKS + 1]; /* with a place for the bell */
+    struct pollfd blocked[LOG_SINKS + 1]; /* with room for the bell */
     nfds_t count;
-    usec_t wait; /* at most so long; -1: as long as it takes */
+    usec_t wait; /* at most; -1: without limit */
     size_t wake_at[LOG_SINKS];
 };
 
@@ -92,7 +92,7 @@ static void write_sink(struct round *round, size_t index, size_t mark, bool at_o
     }
 }
 
-/* Has another log written a part of a line to where this one goes, and not the rest? */
+/* Has another log written part of a line, and not the rest, to where this one goes? */
 static bool is_inside_line(const struct log_sink *sink)
 {
     for (size_t i = 0; i < LOG_SINKS; i++) {
@@ -104,8 +104,8 @@ static bool is_inside_line(const struct log_sink *sink)
     return false;
 }
 
-/* Up to where the sinks are written in a round: all there is, or what is the old targets' where
- * there is a change. A message that was put before a line of the access log is not written after
+/* Up to where the sinks are written in a round: everything pending, or only the lines for the old
+ * targets if there is a change. A message put before a line of the access log is not written after
  * it. */
 static void set_marks(size_t marks[LOG_SINKS])
 {
@@ -116,8 +116,8 @@ static void set_marks(size_t marks[LOG_SINKS])
     pthread_mutex_unlock(&writer.changing);
 }
 
-/* Writes what is in the rings up to the marks, as far as that goes without waiting; lines that were
- * begun first. With at_once, failing sinks are tried again before their time. */
+/* Writes the rings up to the marks, as far as possible without waiting; unfinished lines first.
+ * With at_once, failing sinks are retried before their time. */
 static void go_round(struct round *round, bool at_once)
 {
     size_t marks[LOG_SINKS];
@@ -136,7 +136,7 @@ static void go_round(struct round *round, bool at_once)
     }
 }
 
-/* Whether there is something to write already, by what the round says. */
+/* Whether there is something to write already, according to the round. */
 static bool is_due(const struct round *round)
 {
     for (size_t i = 0; i < LOG_SINKS; i++) {
@@ -169,7 +169,7 @@ static void rest(struct round *round)
     set_wake_at(awake);
     if (bell->revents != 0)
         eventfd_read(writer.bell, &count);
-    atomic_store(&writer.rung, false); /* before the rings and orders are looked at */
+    atomic_store(&writer.rung, false); /* before the rings and requests are checked */
 }
 
 static void ring_bell(void)
@@ -195,7 +195,7 @@ static struct log_change *first_change(void)
     return change;
 }
 
-/* What was logged before each one goes to the old targets. */
+/* Earlier lines go to the old targets first. */
 static void do_changes(void)
 {
     struct log_change *change;
@@ -214,7 +214,7 @@ static void do_changes(void)
     }
 }
 
-/* Until all is out that can be, or FINISH is over. */
+/* Until everything possible is written, or FINISH has expired. */
 static void write_rest(void)
 {
     usec_t deadline = now() + FINISH;
@@ -230,7 +230,7 @@ static void write_rest(void)
     }
 }
 
-/* What becomes of the access log can still be logged where the messages go. */
+/* Losses of the access log can still be reported where the messages go. */
 static void finish(void)
 {
     struct round round;
@@ -251,7 +251,7 @@ static void *run(void *arg)
         struct round round;
         bool reopens = atomic_exchange(&writer.reopening, false);
         do_changes();
-        go_round(&round, reopens); /* what was logged before goes to the old files */
+        go_round(&round, reopens); /* earlier lines go to the old files */
         if (reopens) {
             reopen();
             go_round(&round, false);
@@ -280,7 +280,7 @@ int log_writer_start(void)
     writer.bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     writer.ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (writer.bell >= 0 && writer.ended >= 0) {
-        writer.running = true; /* for the thread, too */
+        writer.running = true; /* the thread reads it too */
         if (thread_start(&writer.thread, "kaproxy-log", STACK_SIZE, run, NULL) == 0)
             return 0;
     }
@@ -313,7 +313,8 @@ void log_writer_reopen(void)
     ring_bell();
 }
 
-/* With the lock, so that no round begins between a mark and its change being in the list. */
+/* Under the lock, so that no round begins between taking a mark and adding its change to the
+ * list. */
 void log_writer_change(struct log_change *change)
 {
     pthread_mutex_lock(&writer.changing);

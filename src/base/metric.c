@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Metrics as lines of the log. */
+/* Metrics as log lines. */
 #include "base/metric.h"
 
 #include <inttypes.h>
@@ -10,10 +10,10 @@
 
 #include "base/log.h"
 
-/* What a line has at most, but for the number that it ends with. A message has room for more. */
+/* How long a line gets, except for the number that ends it. A message has room for more. */
 #define LINE_ENOUGH 1400
 
-/* A line that is put together. */
+/* A line being composed. */
 struct line {
     struct metric_labels labels;
     size_t start; /* where its numbers begin */
@@ -63,9 +63,9 @@ static bool is_same(const char *a, const char *b)
     return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
-/* A metric of one block, or summed up over those of several. */
+/* A metric of one block, or the sum over several. */
 struct number {
-    uint64_t value; /* of a histogram: how many there are */
+    uint64_t value; /* of a histogram: its count */
     uint64_t peak;
     uint64_t sum_ms;
 };
@@ -89,13 +89,13 @@ static void add_number(struct number *number, const struct metric *metric, const
     }
 }
 
-/* Some of an array, for a line: all that have the same labels, or all of a pool's upstreams, the
- * peaks of which have no sum. */
+/* Blocks of an array for one line: all with the same labels; or all of a pool's upstreams, whose
+ * peaks are not summed. */
 struct selection {
     const struct metric_block *first;
     size_t count;
-    const struct metric_set *set; /* those of this set alone */
-    const char *pool;             /* and of this pool; NULL: just the first one */
+    const struct metric_set *set; /* only those of this set */
+    const char *pool;             /* and of this pool; NULL: only the first one */
 };
 
 static bool is_selected(const struct selection *selection, const struct metric_block *block)
@@ -160,7 +160,7 @@ static bool have_same_labels(const struct metric_labels *a, const struct metric_
            is_same(a->upstream, b->upstream) && is_same(a->tls, b->tls);
 }
 
-/* Those of a pool's upstreams are of one set, of which the first of them is. */
+/* A pool's upstreams all have one set: the one of the first. */
 static void put_sums(struct line *line, const struct metric_block *blocks, size_t count,
                      const char *pool)
 {

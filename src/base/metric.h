@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What there is to count and to measure: every number that an operator can see is described here,
- * once, by the module that it is of; SIGUSR1's lines, /metrics, /status and what is made of these
- * go through the descriptions.
+/* Metrics. Every number that an operator can see is described once, by the module it belongs to.
+ * The lines of SIGUSR1, /metrics, /status and everything derived from them use these descriptions.
  *
  * A block is a struct of counters, gauges and histograms: of one host, of one listener. A metric
  * says where in such a struct it is. */
@@ -31,30 +30,30 @@ struct metric {
     const char *help; /* one sentence, without its full stop */
     enum metric_type type;
     enum metric_unit unit;
-    size_t offset; /* in the block, of the first */
-    /* One for each of a label's values, one behind the other; NULL: just one. */
+    size_t offset; /* of the first one, in the block */
+    /* One metric for each value of a label, stored consecutively; NULL: only one. */
     const char *label;
-    unsigned count;                       /* of the values; 1 without a label */
+    unsigned count;                       /* number of values; 1 without a label */
     const char *(*value)(unsigned index); /* "keep_alive" */
-    /* In SIGUSR1's lines: what comes before the value's name ("discard_", or ""), or is the name,
-     * where there is no label. NULL, without a label: the metric's name. */
+    /* In SIGUSR1's lines: the prefix of the value's name ("discard_", or ""), or the name itself
+     * without a label. NULL, without a label: the metric's name. */
     const char *log;
-    const char *log_sum; /* there, the sum of a label's values, by this name; NULL: it is not */
+    const char *log_sum; /* there, the name of the sum over a label's values; NULL: no sum */
 };
 
 /* The metrics of one kind of block. */
 struct metric_set {
-    const char *prefix; /* of the names, behind kaproxy_: "upstream_", or "" */
+    const char *prefix; /* of the names, after kaproxy_: "upstream_", or "" */
     const struct metric *metrics;
     size_t count;
 };
 
-/* What a block is of: labels that all of its numbers have, in order of this list; NULL: not that
- * label. Borrowed, and bounded by the configuration. */
+/* What a block belongs to: labels that all its numbers have, in the order of this list; NULL: not
+ * this label. Borrowed, and bounded by the configuration. */
 struct metric_labels {
     const char *listener, *pool, *upstream;
-    /* The name of the first listener with these TLS settings: the same upstream may be spoken to
-     * with several. */
+    /* The name of the first listener with these TLS settings: one upstream may be used with
+     * several. */
     const char *tls;
 };
 
@@ -72,9 +71,9 @@ static inline const void *metric_at(const struct metric *metric, const void *blo
     return (const char *)block + metric->offset + index * sizes[metric->type];
 }
 
-/* Writes all of them to the log, one line or more for blocks that follow each other and have the
- * same labels. The peak of a gauge is there, as NAME_peak, while the gauge is below it. Before a
- * pool's own numbers are the sums over its upstreams, with the same names. */
+/* Writes all of them to the log, in one or more lines for consecutive blocks with the same labels.
+ * A gauge's peak is written as NAME_peak while the gauge is below it. A pool's own numbers are
+ * preceded by the sums over its upstreams, with the same names. */
 void metric_log(const struct metric_block *blocks, size_t count);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Opens, and refuses what is no regular file. */
+/* Opens files, and rejects what is not a regular file. */
 #include "base/regular_file.h"
 
 #include <errno.h>

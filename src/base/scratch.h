@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Memory that the sessions of one loop use in turn: nothing in it outlasts the event that it was
- * filled in. */
+/* Memory that the sessions of one loop share: its contents do not outlast the event in which they
+ * were written. */
 #ifndef KAPROXY_SCRATCH_H
 #define KAPROXY_SCRATCH_H
 

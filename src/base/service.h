@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/* Whether clients are served, by an operator's wish: of a host, or a listener. */
+/* Whether a host or a listener serves clients, as the operator has set it. */
 #ifndef KAPROXY_SERVICE_H
 #define KAPROXY_SERVICE_H
 
 enum service {
     SERVICE_OPEN,
     SERVICE_PAUSED,  /* clients wait */
-    SERVICE_DRAINING /* what is under way goes on, and nothing new begins */
+    SERVICE_DRAINING /* existing work continues, nothing new begins */
 };
 
 static inline const char *service_name(enum service service)

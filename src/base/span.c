@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A span of time in words. */
+/* A time span as text. */
 #include "base/span.h"
 
 #include <inttypes.h>

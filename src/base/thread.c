@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/* Starts threads that leave signals alone. */
+/* Starts threads that do not handle signals. */
 #include "base/thread.h"
 
 #include <errno.h>
 #include <signal.h>
 
-/* All but those of faults: blocked they would end the process too, but without what a sanitizer has
- * to say of it. */
+/* All except those of faults: blocked, they would end the process too, but without a sanitizer's
+ * report. */
 static void fill_blocked(sigset_t *set)
 {
     sigfillset(set);

@@ -7,8 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The length of the character that begins here, and its number; 0: there is none. The length of the
- * text is at least 1. */
+/* The length of the character at `at`, and its code point; 0: invalid. `length` is at least 1. */
 static inline size_t utf8_decode(const char *at, size_t length, uint32_t *character)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};

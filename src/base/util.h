@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Small things every file may use. */
+/* Small things for every file. */
 #ifndef KAPROXY_UTIL_H
 #define KAPROXY_UTIL_H
 
@@ -26,9 +26,9 @@ typedef int64_t usec_t;
 #define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define ALWAYS_INLINE     inline __attribute__((always_inline))
 #define COLD              __attribute__((cold))     /* seldom called: kept out of the way */
-#define NOINLINE          __attribute__((noinline)) /* lest it make its fast caller slow */
+#define NOINLINE          __attribute__((noinline)) /* so that its fast caller is not slowed down */
 
-/* Microseconds of Unix time, for people: it may jump. No system call. */
+/* Unix time in microseconds, for people: it may jump. No system call. */
 static inline int64_t unix_time(void)
 {
     struct timespec now;
@@ -36,7 +36,7 @@ static inline int64_t unix_time(void)
     return (int64_t)now.tv_sec * USEC_PER_SEC + now.tv_nsec / 1000;
 }
 
-/* Microseconds of the clock that usec_t is of. No system call. */
+/* The clock of usec_t, in microseconds. No system call. */
 static inline usec_t monotonic_time(void)
 {
     struct timespec now;
@@ -44,16 +44,16 @@ static inline usec_t monotonic_time(void)
     return (usec_t)now.tv_sec * USEC_PER_SEC + now.tv_nsec / 1000;
 }
 
-/* strerror(3), and what to do about it where that is for the operator. Any thread may call either:
- * glibc and musl have a constant text for each number that errno can have. */
+/* strerror(3), with advice where the operator can act. Any thread may call either: glibc and musl
+ * have a constant text for each number that errno can have. */
 static inline const char *error_text(int number)
 {
     return number == EMFILE ? "Too many open files: raise LimitNOFILE or lower max_open"
                             : strerror(number);
 }
 
-/* How many objects of a kind are kept to be used again. None where AddressSanitizer is to see who
- * uses one after its end. */
+/* How many objects of a kind are kept for reuse. None under AddressSanitizer, so that it detects
+ * uses after free. */
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define FREE_LIST(count) 0
