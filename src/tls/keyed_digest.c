@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Digests of secrets, by OpenSSL. */
+/* Digests of secrets, using OpenSSL. */
 #include "tls/keyed_digest.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@
 #define MAC_SIZE 32
 
 struct keyed_digest {
-    EVP_MAC_CTX *context; /* has the key */
+    EVP_MAC_CTX *context; /* holds the key */
 };
 
 static EVP_MAC_CTX *make_context(void)
@@ -71,7 +71,7 @@ int keyed_digest_make(struct keyed_digest *digest, const struct iovec *parts, in
 {
     unsigned char mac[MAC_SIZE];
     size_t length;
-    bool made = EVP_MAC_init(digest->context, NULL, 0, NULL) == 1; /* the key stays */
+    bool made = EVP_MAC_init(digest->context, NULL, 0, NULL) == 1; /* the key is kept */
     for (int i = 0; made && i < count; i++) {
         uint64_t size = parts[i].iov_len;
         made = add(digest->context, &size, sizeof(size)) &&

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* One TLS connection: handshake, reads, writes, ends, and what OpenSSL says of them. */
+/* One TLS connection: handshake, reads, writes, closure, and OpenSSL's results. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -12,13 +12,12 @@
 
 #include "tls/tls_internal.h"
 
-/* More steps than any upstream has reason for at once; a ticket or a key update takes up to three.
- */
+/* More steps than any upstream needs in one call; a ticket or a key update takes up to three. */
 #define STEPS_MAX 1000
 
-/* Called by OpenSSL at each step of a handshake, and of a message of TLS's own after it. OpenSSL
- * reads on until there is data, as long as there are such messages: an upstream that sends them
- * without end would hold up everybody. What it takes for the end of the connection stops it. */
+/* Called by OpenSSL at each step of a handshake, and of a TLS protocol message after it. OpenSSL
+ * keeps reading such messages until there is data, so an upstream that sends them endlessly would
+ * block everyone. OpenSSL stops because this looks like the end of the connection. */
 static void on_step(const SSL *ssl, int where, int result)
 {
     struct tls *tls = SSL_get_app_data(ssl);
@@ -27,9 +26,8 @@ static void on_step(const SSL *ssl, int where, int result)
         SSL_set_shutdown(tls->ssl, SSL_RECEIVED_SHUTDOWN);
 }
 
-/* Reading goes through tls_input.c. Writing does not: only the BIO of OpenSSL's own can leave
- * encryption to the kernel, and to gather records in front of the socket saves no more than a cork
- * in it. */
+/* Reads go through tls_input.c. Writes do not: only OpenSSL's own BIO can leave encryption to the
+ * kernel, and gathering records before the socket would save no more than corking it. */
 static int attach(struct tls *tls)
 {
     BIO *bio = tls_input_bio(&tls->input, tls->client->input);
@@ -91,9 +89,9 @@ enum tls_fault tls_fault(const struct tls *tls)
     return tls->fault != TLS_FAULT_NONE ? tls->fault : TLS_FAULT_PROTOCOL;
 }
 
-/* OpenSSL's errors are reported by its queue and by errno, which must be clean before a call. The
- * queue nearly always is, for whoever finds errors takes them out; and to look costs less than to
- * clear. */
+/* OpenSSL reports errors through its queue and errno, both of which must be clean before a call.
+ * The queue nearly always is, as the code that finds errors removes them; and checking is cheaper
+ * than clearing. */
 static void begin_call(void)
 {
     if (ERR_peek_error() != 0)
@@ -104,26 +102,26 @@ static void begin_call(void)
 static int broken(struct tls *tls, int number)
 {
     tls->error = number;
-    /* RFC 5246 7.2.2: what belongs to a connection that failed must be forgotten. */
+    /* RFC 5246 7.2.2: the sessions of a connection that failed must be forgotten. */
     if (number == EPROTO)
         tls_session_forget_all(tls->client);
     errno = number;
     return -1;
 }
 
-/* OpenSSL takes a record's header, and holds nothing any more while it waits for the rest. */
+/* OpenSSL consumes a record's header, and then holds nothing while it waits for the rest. */
 static bool is_inside_record(const struct tls *tls)
 {
     return strcmp(SSL_rstate_string(tls->ssl), "RB") == 0;
 }
 
-/* Whether bytes from the socket wait in memory. */
+/* Whether bytes from the socket are waiting in memory. */
 static bool holds_bytes(const struct tls *tls)
 {
     return tls->input.left > 0 || SSL_has_pending(tls->ssl) == 1;
 }
 
-/* EOF without close_notify; with bare_end OpenSSL calls both the same. */
+/* EOF without close_notify; with bare_end OpenSSL reports both the same way. */
 static bool is_truncation(const struct tls *tls, int error)
 {
     if (error == SSL_ERROR_ZERO_RETURN)
@@ -132,7 +130,7 @@ static bool is_truncation(const struct tls *tls, int error)
            ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
 }
 
-/* What became of a call that did not succeed: 0 for the end; -1 with errno, EINTR: again. */
+/* The outcome of a call that did not succeed: 0 at the end; -1 with errno, EINTR: call again. */
 static int end_call(struct tls *tls, int result)
 {
     int number = errno;
@@ -159,7 +157,7 @@ static int end_call(struct tls *tls, int result)
     return broken(tls, number);
 }
 
-/* An upstream that answers an offer with something else is going to speak that. */
+/* An upstream that answers the offer with another protocol is going to speak that one. */
 static bool chose_other_protocol(struct tls *tls)
 {
     const unsigned char *name;
@@ -204,8 +202,8 @@ static enum tls_result finish_handshake(struct tls *tls)
     return TLS_DONE;
 }
 
-/* An upstream that refuses us sends an alert and closes. Then it may be a write that fails, and
- * OpenSSL does not read on; until the keys are in use, the alert can be read without it. */
+/* An upstream that rejects us sends an alert and closes. It may then be a write that fails, and
+ * OpenSSL does not read any more; before the keys are in use, the alert can be read without it. */
 static void find_alert(struct tls *tls)
 {
     unsigned char record[SSL3_RT_HEADER_LENGTH + 2];
@@ -237,7 +235,7 @@ enum tls_result tls_handshake(struct tls *tls)
     return fail_handshake(tls);
 }
 
-/* One record's data at most: its size, 0 for close_notify, -1 with errno. */
+/* The data of at most one record: its size, 0 for close_notify, -1 with errno. */
 static ssize_t read_record(struct tls *tls, void *buffer, size_t size)
 {
     int result;
@@ -256,8 +254,8 @@ static ssize_t read_record(struct tls *tls, void *buffer, size_t size)
     return result;
 }
 
-/* `last` is what the last record read said. What could not be kept for want of memory leaves a hole
- * that nobody can read past. */
+/* `last` is the result of the last record read. Bytes that could not be kept because memory is
+ * short leave a gap that cannot be read past. */
 static void end_read(struct tls *tls, ssize_t last)
 {
     int error = errno;
@@ -270,7 +268,7 @@ static void end_read(struct tls *tls, ssize_t last)
     errno = error;
 }
 
-/* What ends or breaks the connection behind some bytes is found again by the next read. */
+/* If the connection ends or breaks after some bytes, the next read finds that again. */
 ssize_t tls_read(struct tls *tls, void *buffer, size_t size)
 {
     char *bytes = buffer;
@@ -293,7 +291,7 @@ bool tls_is_drained(const struct tls *tls)
     return tls->drained;
 }
 
-/* A write has failed: where the socket is why, what came before can be read all the same. */
+/* A write has failed: if the socket is the cause, bytes received before can still be read. */
 static void keep_reading(struct tls *tls)
 {
     if (tls->error == 0 || tls->error == EPROTO)
@@ -302,7 +300,7 @@ static void keep_reading(struct tls *tls)
     tls->error = 0;
 }
 
-/* As many bytes as one record takes, or part of them; -1 with errno. */
+/* Writes at most one record; returns how many bytes, or -1 with errno. */
 static ssize_t write_some(struct tls *tls, const void *data, size_t size)
 {
     int result;
@@ -314,15 +312,15 @@ static ssize_t write_some(struct tls *tls, const void *data, size_t size)
             return (ssize_t)taken;
         result = end_call(tls, result);
     } while (result < 0 && errno == EINTR);
-    if (result == 0) /* cannot be, for a write */
+    if (result == 0) /* impossible for a write */
         errno = EPIPE;
     tls->blocked = errno == EAGAIN;
     keep_reading(tls);
     return -1;
 }
 
-/* With kTLS OpenSSL goes on with the memory of the first try when a write is repeated, whatever
- * SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER says, and it writes from there and not from a copy. */
+/* With kTLS, OpenSSL repeats a write from the memory of the first attempt, whatever
+ * SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER says, and without having copied it. */
 static ssize_t write_from_own_memory(struct tls *tls, const void *data, size_t size)
 {
     if (tls->record == NULL) {
@@ -349,7 +347,7 @@ static ssize_t write_record(struct tls *tls, const void *data, size_t size)
     return write_some(tls, data, size);
 }
 
-/* How far a write has come in its parts. */
+/* The position of a write in its parts. */
 struct cursor {
     const struct iovec *parts;
     int count;
@@ -367,7 +365,7 @@ static void advance(struct cursor *cursor, size_t size)
     cursor->offset += size;
 }
 
-/* Copies as much as fits; returns how much. */
+/* Copies as many bytes as fit; returns how many. */
 static size_t gather(const struct cursor *cursor, char *buffer, size_t size)
 {
     struct cursor from = *cursor;
@@ -384,7 +382,7 @@ static size_t gather(const struct cursor *cursor, char *buffer, size_t size)
     return sum;
 }
 
-/* Small parts share a record, for each record costs a message on the wire and a system call. */
+/* Small parts share a record, as each record costs a message on the wire and a system call. */
 static ssize_t write_next(struct tls *tls, const struct cursor *cursor)
 {
     char record[SSL3_RT_MAX_PLAIN_LENGTH];
@@ -394,7 +392,8 @@ static ssize_t write_next(struct tls *tls, const struct cursor *cursor)
     return write_record(tls, record, gather(cursor, record, sizeof(record)));
 }
 
-/* All that the cursor has, or as much as the socket takes; -1 with errno where that is nothing. */
+/* Writes everything from the cursor on, or as much as the socket accepts; -1 with errno if that is
+ * nothing. */
 static ssize_t write_all(struct tls *tls, struct cursor *cursor)
 {
     size_t sum = 0;
@@ -408,7 +407,7 @@ static ssize_t write_all(struct tls *tls, struct cursor *cursor)
     return (ssize_t)sum;
 }
 
-/* While it is on, records wait in the kernel to leave together. */
+/* While it is on, records wait in the kernel and leave together. */
 static void cork(struct tls *tls, int on)
 {
     int error = errno;
@@ -416,7 +415,7 @@ static void cork(struct tls *tls, int on)
     errno = error;
 }
 
-/* OpenSSL writes record by record: each would be a packet of its own, and wake the upstream. */
+/* OpenSSL writes record by record: each would be a separate packet, and wake the upstream. */
 static ssize_t write_corked(struct tls *tls, struct cursor *cursor)
 {
     cork(tls, 1);
@@ -443,7 +442,7 @@ ssize_t tls_writev(struct tls *tls, const struct iovec *parts, int count)
         errno = error != 0 ? error : EPIPE;
         return -1;
     }
-    advance(&cursor, 0); /* past empty parts */
+    advance(&cursor, 0); /* skip empty parts */
     return takes_records(&cursor) ? write_corked(tls, &cursor) : write_all(tls, &cursor);
 }
 
@@ -462,15 +461,15 @@ bool tls_is_busy(const struct tls *tls)
     return tls->open && tls->error == 0 && SSL_in_init(tls->ssl);
 }
 
-/* True when the socket has nothing at all, or has broken: cheaper than to ask OpenSSL, which would
- * get a buffer first. */
+/* True if the socket has nothing at all, or is broken: cheaper than asking OpenSSL, which would
+ * allocate a buffer first. */
 static bool socket_is_empty(struct tls *tls)
 {
     char byte;
     if (recv(tls->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno == EINTR)
         return false;
     if (errno != EAGAIN && errno != EWOULDBLOCK) {
-        int number = errno; /* which the next call would not find any more */
+        int number = errno; /* the next call would no longer find it */
         tls_text_failure(tls, SSL_ERROR_SYSCALL, number);
         broken(tls, number);
     }
@@ -545,7 +544,8 @@ bool tls_has_ended(const struct tls *tls)
     return tls->end == END_SENT;
 }
 
-/* OpenSSL would take the answer's failure for one of the connection, and read no more. */
+/* If the socket refused OpenSSL's reply, OpenSSL would treat the connection as failed and stop
+ * reading. */
 int tls_mute(struct tls *tls)
 {
     BIO *sink = BIO_new(BIO_s_null());

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Settings for an upstream: certificates, keys, versions, verification, counts. */
+/* TLS settings for an upstream: certificates, keys, versions, verification, counts. */
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
@@ -19,7 +19,7 @@ static void set_mistake(struct tls_mistake *mistake, enum tls_option option, con
     snprintf(mistake->text, sizeof(mistake->text), "%s", text);
 }
 
-/* What can only fail for want of memory, or because of the system's settings of OpenSSL. */
+/* Can fail only because memory is short, or because of the system's OpenSSL settings. */
 static int fail_inside(struct tls_mistake *mistake)
 {
     unsigned long error = ERR_peek_error();
@@ -36,8 +36,8 @@ static int fail_file(struct tls_mistake *mistake, enum tls_option option, const 
     return -1;
 }
 
-/* OpenSSL, which opens files itself, would wait for whoever writes to a FIFO, and read a device
- * without end. 0, or -1 with the mistake. */
+/* OpenSSL, which opens files itself, would wait for the writer of a FIFO, and read a device
+ * endlessly. 0, or -1 with the mistake. */
 static int check_file(const char *file, enum tls_option option, struct tls_mistake *mistake)
 {
     const char *text = regular_file_check(file);
@@ -46,8 +46,8 @@ static int check_file(const char *file, enum tls_option option, struct tls_mista
     return text == NULL ? 0 : -1;
 }
 
-/* The name as it goes into SNI and is compared: without the dot that may end a name (RFC 6066 3),
- * without the scope of a link-local address. */
+/* The name as used for SNI and verification: without a final dot (RFC 6066 3), and without the
+ * scope of a link-local address. */
 static int set_name(struct tls_client *client, const char *name)
 {
     unsigned char bytes[sizeof(struct in6_addr)];
@@ -62,7 +62,7 @@ static int set_name(struct tls_client *client, const char *name)
     return 0;
 }
 
-/* As RFC 7301 3.1 has it, each name with its length before it; there is one. 0 or -1. */
+/* In the format of RFC 7301 3.1, each name preceded by its length; there is one name. 0 or -1. */
 static int offer_protocol(SSL_CTX *context, const char *name)
 {
     unsigned char list[1 + UINT8_MAX];
@@ -80,14 +80,14 @@ static int set_up_protocol(SSL_CTX *context, const struct tls_options *options)
                         SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_ENABLE_KTLS);
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                   SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_read_ahead(context, 1); /* headers come along with their records */
+    SSL_CTX_set_read_ahead(context, 1); /* headers arrive together with their records */
     if (SSL_CTX_set_min_proto_version(context, version) != 1 ||
         SSL_CTX_set_max_proto_version(context, 0) != 1)
         return -1;
     return options->alpn == NULL ? 0 : offer_protocol(context, options->alpn);
 }
 
-/* The certificate's subject is no place for a name (RFC 9525 6.3), only its SANs are. */
+/* The certificate's subject is not used for names (RFC 9525 6.3), only its SANs are. */
 static int set_up_name_check(const struct tls_client *client)
 {
     X509_VERIFY_PARAM *param = SSL_CTX_get0_param(client->context);
@@ -102,7 +102,7 @@ static int set_up_verification(const struct tls_client *client, const struct tls
                                struct tls_mistake *mistake)
 {
     if (*client->name == '\0' && options->verify) {
-        /* OpenSSL would take it for "any". */
+        /* OpenSSL would treat it as "any". */
         set_mistake(mistake, TLS_OPTION_NONE, "there is no name to verify");
         return -1;
     }
@@ -111,8 +111,7 @@ static int set_up_verification(const struct tls_client *client, const struct tls
             return -1;
         if (SSL_CTX_load_verify_file(client->context, options->ca_file) != 1)
             return fail_file(mistake, TLS_OPTION_CA_FILE, "certificate");
-        /* Whoever is in a file of the operator's own is trusted, not only who signed himself.
-         */
+        /* Any certificate in a file of the operator's is trusted, not only self-signed ones. */
         X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(client->context), X509_V_FLAG_PARTIAL_CHAIN);
     } else if (options->verify && SSL_CTX_set_default_verify_paths(client->context) != 1) {
         return fail_inside(mistake);
@@ -123,7 +122,7 @@ static int set_up_verification(const struct tls_client *client, const struct tls
     return set_up_name_check(client) < 0 ? fail_inside(mistake) : 0;
 }
 
-/* Else OpenSSL would ask on the terminal. */
+/* Otherwise OpenSSL would prompt on the terminal. */
 static int refuse_passphrase(char *buffer, int size, int for_writing, void *asked)
 {
     (void)buffer;
@@ -148,7 +147,7 @@ static int load_key(SSL_CTX *context, const char *file, const bool *asked,
     return -1;
 }
 
-/* The certificate that is shown, and those above it. */
+/* Our certificate, and those above it. */
 static void warn_of_end(struct tls_client *client, struct tls_mistake *mistake)
 {
     struct tls_expiry *expiry = &client->expiries[TLS_OURS];
@@ -167,7 +166,7 @@ static void warn_of_end(struct tls_client *client, struct tls_mistake *mistake)
              text);
 }
 
-/* A warning may be in the mistake. */
+/* The mistake may hold a warning. */
 static int load_identity(SSL_CTX *context, const struct tls_options *options,
                          struct tls_mistake *mistake)
 {

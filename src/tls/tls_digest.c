@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Settings and the content of their files, by value. */
+/* Settings and the contents of their files, by value. */
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
@@ -17,7 +17,8 @@ static bool put(EVP_MD_CTX *hash, const void *data, size_t size)
     return EVP_DigestUpdate(hash, data, size) == 1;
 }
 
-/* Behind its length, so that no two sets of texts are the same bytes; NULL differs from "". */
+/* Preceded by its length, so that no two sets of texts give the same bytes; NULL differs from
+ * "". */
 static bool put_text(EVP_MD_CTX *hash, const char *text)
 {
     size_t length = text != NULL ? strlen(text) : SIZE_MAX;
@@ -68,7 +69,8 @@ static const char *read_file(EVP_MD_CTX *hash, const char *file)
     return mistake;
 }
 
-/* As the digest of what is in it, which has one size. NULL, or what is wrong with the file. */
+/* Adds the digest of the file's contents, as that has a fixed size. NULL, or what is wrong with the
+ * file. */
 static const char *put_file(EVP_MD_CTX *hash, const char *file)
 {
     unsigned char digest[TLS_DIGEST_SIZE];

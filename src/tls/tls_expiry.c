@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Notes when certificates end, and when it is time to warn. */
+/* Records when certificates expire, and when a warning is due. */
 #include <openssl/x509.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 
 #define DAY (24 * 3600)
 
-/* 0 where it is unknown. */
+/* 0 if unknown. */
 static time_t end_of(const X509 *certificate)
 {
     struct tm tm;
@@ -56,12 +56,12 @@ long tls_expiry_days(const struct tls_expiry *expiry, time_t now)
     return (long)(left >= 0 ? left / DAY : -((DAY - 1 - left) / DAY));
 }
 
-/* Of an upstream that nobody has asked since its certificate ended it is not known whether it has
- * another one. */
+/* If an upstream has not been contacted since its certificate expired, it is not known whether it
+ * has a new one. */
 bool tls_expiry_is_due(struct tls_expiry *expiry, time_t now)
 {
     bool outdated = expiry->end <= now && expiry->seen < expiry->end;
-    /* A clock that was set back begins a new day. */
+    /* Setting the clock back starts a new day. */
     bool warned = expiry->warned != 0 && now >= expiry->warned && now - expiry->warned < DAY;
     if (!tls_expiry_is_soon(expiry, now) || outdated || warned)
         return false;
@@ -83,7 +83,7 @@ void tls_client_watch_expiry(struct tls_client *client, struct tls_expiry_watch 
     client->expiry_watch = watch;
 }
 
-/* What counts is what was verified; where nothing was, what was shown. */
+/* The verified chain is considered; if none was verified, the one that was shown. */
 void tls_expiry_handshake(struct tls *tls)
 {
     struct tls_client *client = tls->client;

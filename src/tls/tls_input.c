@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A BIO that reads many records at once, into memory that a reader has at hand. */
+/* A BIO that reads many records at once, into the memory that a reader provides. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,7 @@ static struct tls_input *input_of(BIO *bio)
     return BIO_get_data(bio);
 }
 
-/* What waits goes first. */
+/* Waiting bytes go first. */
 static size_t give(struct tls_input *input, char *data, size_t size)
 {
     if (size > input->left)
@@ -26,13 +26,12 @@ static size_t give(struct tls_input *input, char *data, size_t size)
     return size;
 }
 
-/* One system call brings what OpenSSL asks for, and what follows that into the borrowed
- * memory.
+/* One system call reads what OpenSSL asks for, and what follows into the borrowed memory.
  *
- * OpenSSL writes plain text to the front of that memory before it has asked for the last of what
- * waits there, and must not write over it. It calls only when it lacks the rest of one record, of
- * which it may hold nearly all, and is given `size` bytes more: so much, at most, the plain text
- * can be ahead of what has been taken, as it is never longer than its records. */
+ * OpenSSL writes plain text to the front of that memory before it has asked for the last of the
+ * bytes waiting there, and must not overwrite them. It calls only if it lacks the rest of one
+ * record, most of which it may already hold, and receives `size` more bytes. The plain text, never
+ * longer than its records, can be ahead of the consumed bytes by that much at most. */
 static ssize_t receive(struct tls_input *input, char *data, size_t size)
 {
     size_t gap = SSL3_RT_MAX_PACKET_SIZE + size;

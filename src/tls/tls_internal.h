@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* For tls*.c alone. */
+/* For tls*.c only. */
 #ifndef KAPROXY_TLS_INTERNAL_H
 #define KAPROXY_TLS_INTERNAL_H
 
@@ -8,8 +8,8 @@
 
 #include "tls/tls.h"
 
-/* Sessions kept for resumption: a few more than max_per_host's default, as TLS 1.3's are for a
- * single use and upstreams give two with each full handshake. */
+/* Sessions kept for resumption: slightly more than max_per_host's default, as TLS 1.3 sessions are
+ * single-use and upstreams issue two with each full handshake. */
 #define TLS_SESSIONS_MAX 8
 
 struct tls_client {
@@ -18,7 +18,7 @@ struct tls_client {
     BIO_METHOD *input; /* tls_input_method */
     char *name;        /* SNI and verification */
     bool is_address;   /* an IP address: no SNI */
-    const char *alpn;  /* NULL: none was offered */
+    const char *alpn;  /* NULL: none offered */
     bool bare_end;
     SSL_SESSION *sessions[TLS_SESSIONS_MAX]; /* the newest last */
     size_t session_count;
@@ -30,13 +30,13 @@ struct tls_client {
 /* Bytes from the socket on their way to OpenSSL. */
 struct tls_input {
     int fd;
-    char *room; /* memory that is borrowed, NULL: none */
+    char *room; /* borrowed memory, NULL: none */
     size_t room_size;
-    bool enough;      /* no more is to be read from the socket */
-    const char *next; /* what waits: in the borrowed memory, or kept */
+    bool enough;      /* read no more from the socket */
+    const char *next; /* waiting bytes: in the borrowed memory, or kept */
     size_t left;
-    char *kept;   /* the memory of what waits longer than the loan, or NULL */
-    bool drained; /* the last call took all that the socket had */
+    char *kept;   /* memory of bytes that outlast the loan, or NULL */
+    bool drained; /* the last call consumed all that the socket had */
     bool ended;   /* EOF */
 };
 
@@ -49,65 +49,68 @@ struct tls {
     bool blocked;                                 /* tls_is_blocked */
     bool offered;                                 /* a kept session */
     bool open;                                    /* the handshake is done */
-    int error;                                    /* errno of what broke it, for good; 0: nothing */
-    int write_error;                              /* of what broke writing alone */
+    int error;                                    /* errno of what broke it for good; 0: nothing */
+    int write_error;                              /* of what broke only writing */
     enum { END_OPEN, END_PENDING, END_SENT } end; /* our close_notify */
     bool truncated;                               /* EOF without close_notify broke it */
-    unsigned steps; /* of messages of TLS's own, in the present call from outside */
-    char *record;   /* kTLS: bytes of a write that is to be repeated, or NULL */
+    unsigned steps; /* of TLS protocol messages, in the current call from outside */
+    char *record;   /* kTLS: bytes of a write to be repeated, or NULL */
     size_t record_length;
     char failure[256];
     enum tls_fault fault; /* NONE with a failure: PROTOCOL */
 };
 
-/* tls_input.c: the socket as OpenSSL reads it. With a reader's memory at hand, which its plain text
- * will fill anyway, one system call brings many records, although OpenSSL takes them one by one. */
+/* tls_input.c: the socket as OpenSSL reads it. With the memory of a reader, which its plain text
+ * will fill anyway, one system call reads many records, although OpenSSL consumes them one by
+ * one. */
 
 /* NULL with ENOMEM. */
 BIO_METHOD *tls_input_method(void);
 BIO *tls_input_bio(struct tls_input *input, const BIO_METHOD *method);
 
-/* To be called before each record is read, with the memory that its data is to go to and all of
- * what follows; what waits there is safe from that data, as long as it goes to the front. */
+/* To be called before each record is read, with the memory for its data and for everything that
+ * follows; waiting bytes in it are not overwritten, provided that the data goes to the front. */
 void tls_input_borrow(struct tls_input *input, void *memory, size_t size, bool enough);
 
-/* Ends the loan. What waits, which it seldom does, is kept. 0, or -1 with ENOMEM: it is lost. */
+/* Ends the loan. Bytes still waiting, which is rare, are kept. 0, or -1 with ENOMEM: they are
+ * lost. */
 MUST_CHECK int tls_input_own(struct tls_input *input);
 void tls_input_drop(struct tls_input *input);
 
-/* tls_session.c: what a client keeps for resumption */
+/* tls_session.c: sessions kept for resumption */
 
-/* Makes the client keep the sessions that its connections are given. */
+/* Makes the client keep the sessions that its connections receive. */
 void tls_session_collect(struct tls_client *client);
-/* The session to offer, now the caller's; NULL: none. */
+/* The session to offer, which the caller now owns; NULL: none. */
 SSL_SESSION *tls_session_take(struct tls_client *client);
 void tls_session_forget_all(struct tls_client *client);
 
-/* tls_verdict.c: OpenSSL's callback for its verdict on a certificate, which stays as it is. Of one
- * that is refused it writes why into tls->failure, with what in it is wrong. */
+/* tls_verdict.c: OpenSSL's callback for its verdict on a certificate, which is not changed. If a
+ * certificate is rejected, writes the reason into tls->failure, with details of the certificate. */
 int tls_verdict(int good, X509_STORE_CTX *store);
 #define TLS_TEXT_VERDICT "certificate verify failed: "
 
-/* tls_expiry.c: certificates that end */
+/* tls_expiry.c: certificates that expire */
 
-/* Notes the end that comes first; leaf may be NULL, and so may the chain. */
+/* Records the earliest expiry; leaf may be NULL, and so may the chain. */
 void tls_expiry_note(struct tls_expiry *expiry, const X509 *leaf, const STACK_OF(X509) * chain,
                      time_t now);
 bool tls_expiry_is_soon(const struct tls_expiry *expiry, time_t now);
-/* True when it is time to warn, which the caller does. */
+/* True when a warning is due, which the caller then logs. */
 bool tls_expiry_is_due(struct tls_expiry *expiry, time_t now);
-/* A full handshake is done. */
+/* A full handshake is complete. */
 void tls_expiry_handshake(struct tls *tls);
 
-/* tls_text.c: words for people. Both take what is in OpenSSL's error queue, and empty it. */
+/* tls_text.c: texts for people. tls_text_failure and tls_text_file read and clear OpenSSL's error
+ * queue. */
 
-/* Writes why a call failed into tls->failure. `error` is SSL_get_error's, `number` errno. */
+/* Writes why a call failed into tls->failure. `error` is SSL_get_error's result, `number` errno. */
 void tls_text_failure(struct tls *tls, int error, int number);
 #define TLS_TEXT_FLOOD "the upstream keeps sending TLS messages without data"
 #define TLS_TEXT_ALPN  "the upstream chose a protocol other than http/1.1"
 /* Writes into tls->failure that the upstream sent this alert. */
 void tls_text_alert(struct tls *tls, int number);
-/* Why a file was not loaded; `what` it should hold. */
+/* Why a file was not loaded; `what` names the expected contents. */
 void tls_text_file(const char *what, char *text, size_t size);
 
 #endif

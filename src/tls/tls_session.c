@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: ISC */
-/* Keeps sessions for resumption, the newest few. */
+/* Keeps the newest few sessions for resumption. */
 #include <string.h>
 #include <time.h>
 
 #include "tls/tls_internal.h"
 
-/* In seconds, however long the upstream says that a ticket lives: resumption does not look at its
+/* In seconds, whatever lifetime the upstream gives a ticket: resumption does not check its
  * certificate again, and RFC 8446 4.6.1 allows a week at most. */
 #define AGE_MAX (24 * 3600)
 
@@ -23,7 +23,7 @@ void tls_session_forget_all(struct tls_client *client)
         SSL_SESSION_free(client->sessions[--client->session_count]);
 }
 
-/* TLS 1.3 (RFC 8446 C.4): a ticket that is used twice lets onlookers link the connections. */
+/* TLS 1.3 (RFC 8446 C.4): using a ticket twice lets observers link the connections. */
 static bool is_single_use(const SSL_SESSION *session)
 {
     return SSL_SESSION_get_protocol_version(session) >= TLS1_3_VERSION;
@@ -38,8 +38,8 @@ static bool is_fresh(const SSL_SESSION *session)
     return hint == 0 || (unsigned long)age < hint;
 }
 
-/* Called by OpenSSL when the upstream has given a session. Returns 0: the reference is not kept,
- * but a copy, since OpenSSL spoils a session when its connection ends without close_notify. */
+/* Called by OpenSSL when the upstream has issued a session. Returns 0: not the reference but a copy
+ * is kept, as OpenSSL invalidates a session whose connection ends without close_notify. */
 static int on_new_session(SSL *ssl, SSL_SESSION *session)
 {
     struct tls_client *client = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
@@ -65,7 +65,8 @@ void tls_session_collect(struct tls_client *client)
     SSL_CTX_sess_set_new_cb(client->context, on_new_session);
 }
 
-/* A session for many connections is offered as a copy too, so that none of them spoils it. */
+/* A session that serves many connections is offered as a copy too, so that none of them invalidates
+ * it. */
 SSL_SESSION *tls_session_take(struct tls_client *client)
 {
     while (client->session_count > 0) {

@@ -14,7 +14,7 @@ static void say(char *text, size_t size, const char *words)
     snprintf(text, size, "%s", words);
 }
 
-/* OpenSSL's own words for an error; an error of the system is in its place in the queue too. */
+/* OpenSSL's own text for an error; the queue may also hold a system error in its place. */
 static void say_error(char *text, size_t size, unsigned long error)
 {
     const char *reason = ERR_reason_error_string(error);
@@ -26,7 +26,7 @@ static void say_error(char *text, size_t size, unsigned long error)
         snprintf(text, size, "OpenSSL error %lx", error);
 }
 
-/* The verdict is there already, unless it came to none. */
+/* The verdict is already there, unless none was reached. */
 static void say_verify_error(const struct tls *tls, char *text, size_t size)
 {
     long result = SSL_get_verify_result(tls->ssl);
@@ -34,8 +34,8 @@ static void say_verify_error(const struct tls *tls, char *text, size_t size)
         snprintf(text, size, TLS_TEXT_VERDICT "%s", X509_verify_cert_error_string(result));
 }
 
-/* OpenSSL calls an alert "tlsv13 alert certificate required", or now and then leaves "alert" out:
- * the words behind that are for people. */
+/* OpenSSL calls an alert "tlsv13 alert certificate required", or sometimes leaves out "alert": the
+ * words after that are for people. */
 static void say_alert(int number, const char *reason, char *text, size_t size)
 {
     const char *words = reason != NULL ? strchr(reason, ' ') : NULL;
@@ -58,8 +58,8 @@ static void say_end(const struct tls *tls, const char *reason, char *text, size_
         snprintf(text, size, "%s%s", reason, when);
 }
 
-/* Newer releases of OpenSSL find out by themselves that a protocol was chosen that they did not
- * offer, but have no error of its own for it. */
+/* Newer OpenSSL releases detect on their own that a protocol was chosen that was not offered, but
+ * have no specific error for it. */
 static bool is_about_alpn(void)
 {
     const char *function;
@@ -67,7 +67,7 @@ static bool is_about_alpn(void)
     return function != NULL && strstr(function, "_alpn") != NULL;
 }
 
-/* An alert's reason is its number behind an offset. Those that all of OpenSSL shares, such as a
+/* An alert's reason is its number plus an offset. Reasons common to all of OpenSSL, such as a
  * shortage of memory, are far above. */
 static bool is_alert(int reason)
 {

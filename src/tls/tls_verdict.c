@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Why a certificate was refused, and what in it is wrong. */
+/* Why a certificate was rejected, and what in it is wrong. */
 #include <arpa/inet.h>
 #include <openssl/x509v3.h>
 #include <stdarg.h>
@@ -9,13 +9,13 @@
 
 #include "tls/tls_internal.h"
 
-/* A text that is put together piece by piece, in memory that ends with NUL. */
+/* A text composed piece by piece, in NUL-terminated memory. */
 struct text {
     char *bytes;
     size_t size, length;
 };
 
-/* Cuts what does not fit. */
+/* Truncates what does not fit. */
 static PRINTF(2, 3) void add(struct text *text, const char *format, ...)
 {
     va_list args;
@@ -27,7 +27,7 @@ static PRINTF(2, 3) void add(struct text *text, const char *format, ...)
         text->length += (size_t)n < room ? (size_t)n : room - 1;
 }
 
-/* The upstream has written them: whatever is not plain becomes a question mark. */
+/* The bytes are the upstream's: anything unprintable becomes a question mark. */
 static void add_bytes(struct text *text, const char *bytes, size_t length)
 {
     for (size_t i = 0; i < length && text->length + 1 < text->size; i++) {
@@ -59,7 +59,7 @@ static void add_date(struct text *text, const ASN1_TIME *time)
         add(text, "%s", date);
 }
 
-/* A name as a certificate has it; "" for other kinds than those that are compared. */
+/* A name as the certificate contains it; "" for kinds that are not compared. */
 static void format_name(struct text *text, const GENERAL_NAME *name)
 {
     char address[INET6_ADDRSTRLEN];
@@ -75,7 +75,7 @@ static void format_name(struct text *text, const GENERAL_NAME *name)
         add(text, "%s", address);
 }
 
-/* Those that fit, each in one piece. */
+/* As many as fit, each in full. */
 static void add_names(struct text *text, const X509 *certificate)
 {
     static const char more[] = ", ...)";
@@ -110,7 +110,7 @@ static void say_mismatch(struct text *text, const char *words, const char *wante
     add(text, ")");
 }
 
-/* What is behind OpenSSL's words: whose certificate it is, and what that lacks. */
+/* Details after OpenSSL's text: whose certificate it is, and what is wrong with it. */
 static void add_details(struct text *text, int error, const X509 *certificate)
 {
     switch (error) {
