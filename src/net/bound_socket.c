@@ -231,7 +231,7 @@ static int set_access(const struct bound_socket *bound, const struct socket_file
     else if (set_mode(file, &st, wanted->mode) < 0)
         *error = errno == ENOENT ? "its mode cannot be set without /proc" : strerror(errno);
     else if (set_owner(file, &st, wanted) < 0) {
-        *error = errno == EPERM ? "its owner must not be set by this user" : strerror(errno);
+        *error = errno == EPERM ? "its owner cannot be set by this user" : strerror(errno);
         put_mode_back(file, &st, wanted->mode);
     } else
         result = 0;

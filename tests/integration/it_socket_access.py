@@ -158,7 +158,7 @@ def not_root(t):
     done = subprocess.run([PROGRAM, "-c", str(file)], user=STRANGER, group=STRANGER,
                           extra_groups=[], capture_output=True, text=True, check=False)
     t.equal(done.returncode, 1, "exit status")
-    t.check(re.search(r"cannot listen on unix:\S+: its owner must not be set by this user",
+    t.check(re.search(r"cannot listen on unix:\S+: its owner cannot be set by this user",
                       done.stderr), f"what it wrote: {done.stderr!r}")
     t.equal(list(t.folder.glob("*.sock")), [], "files left")
 

@@ -575,7 +575,7 @@ static void test_owner_must_not_be_set(void **state)
     if (self == 0)
         assert_int_equal(seteuid(12345), 0);
     f->file.uid = 0;
-    assert_refused(f, "its owner must not be set by this user");
+    assert_refused(f, "its owner cannot be set by this user");
     assert_int_equal(access(f->path, F_OK), -1);
     f->file.uid = geteuid(); /* which it is already */
     assert_int_equal(open_bound(f), 0);
