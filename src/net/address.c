@@ -67,7 +67,7 @@ socklen_t address_length(const union address *address)
     return address->sa.sa_family == AF_INET6 ? sizeof(address->in6) : sizeof(address->in);
 }
 
-/* The usual one, and in every line of the access log. */
+/* The usual family, and in every line of the access log. */
 static void format_in(char *text, const struct sockaddr_in *in)
 {
     const unsigned char *bytes = (const unsigned char *)&in->sin_addr;
@@ -119,7 +119,7 @@ in_port_t *address_port(union address *address)
     return address->sa.sa_family == AF_INET6 ? &address->in6.sin6_port : &address->in.sin_port;
 }
 
-/* Cuts the text where the port begins; NULL: there is none. */
+/* Ends the text where the port begins, and returns the port; NULL: there is none. */
 static char *cut_port(char *text, char **addr)
 {
     *addr = text;

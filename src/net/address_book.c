@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Remembers a name's addresses, and how many answers in a row lacked each. */
+/* Remembers a name's addresses, and how many consecutive answers lacked each. */
 #include "net/address_book.h"
 
 #include <stdlib.h>
@@ -22,7 +22,7 @@ const struct address_entry *address_book_find(const struct address_book *book,
     return NULL;
 }
 
-/* Notes whether an entry is in its family's answer. Whether that is no news. */
+/* Records whether an entry is in its family's answer. Returns whether nothing has changed. */
 static bool is_as_before(struct address_entry *entry, const union address *addresses, size_t count,
                          usec_t now)
 {
@@ -38,7 +38,7 @@ static bool is_as_before(struct address_entry *entry, const union address *addre
     return false;
 }
 
-/* The place for another entry; NULL: there is none. */
+/* The slot for another entry; NULL: there is none. */
 static struct address_entry *make_room(struct address_book *book)
 {
     struct address_entry *oldest = NULL;
@@ -52,7 +52,7 @@ static struct address_entry *make_room(struct address_book *book)
     return oldest;
 }
 
-/* Takes up what the family did not have before. Whether there was any. */
+/* Adds what the family did not have before. Returns whether there was any. */
 static bool add_new(struct address_book *book, sa_family_t family, const union address *addresses,
                     size_t count)
 {

@@ -21,8 +21,8 @@
 
 #include "net/loopback.h"
 
-/* Whoever opens a socket keeps the directory locked for a moment. But whoever can read it can lock
- * it for as long as he likes: the start fails then, and does not hang. */
+/* Opening a socket keeps the directory locked for a moment only. But any process that can read the
+ * directory can lock it for as long as it likes: the start then fails instead of hanging. */
 #define LOCK_TRIES 500
 #define LOCK_PAUSE (10 * USEC_PER_MSEC)
 
@@ -30,8 +30,8 @@ struct bound_socket {
     atomic_uint references;
     atomic_int fd; /* -1: closed */
     struct listen_address address;
-    atomic_bool is_ours; /* a unix socket's file is */
-    bool may_be_ours;    /* or will be, if it is left to us */
+    atomic_bool is_ours; /* whether we remove a unix socket's file */
+    bool may_be_ours;    /* or will, once it is left to us */
     dev_t dev;           /* of that file */
     ino_t ino;
 };
@@ -59,7 +59,7 @@ static void close_quietly(int fd)
     errno = error;
 }
 
-/* Opens the directory of an absolute path, for reading, as a lock on it takes. A descriptor, or -1
+/* Opens the directory of an absolute path for reading, as locking requires. A descriptor, or -1
  * with errno. */
 static int open_directory(const char *path)
 {
@@ -70,8 +70,7 @@ static int open_directory(const char *path)
     return open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
-/* 0, or -1 with errno: EWOULDBLOCK when others keep it locked, EINTR when a signal asks for the
- * end. */
+/* 0, or -1 with errno: EWOULDBLOCK if others keep it locked, EINTR if a signal arrives. */
 static int lock(int fd)
 {
     const struct timespec pause = {.tv_nsec = LOCK_PAUSE * 1000};
@@ -84,14 +83,14 @@ static int lock(int fd)
     return 0;
 }
 
-/* For what open_directory failed with. */
+/* Describes why open_directory failed. */
 static const char *directory_error(int error)
 {
     return error == EACCES ? "its directory cannot be locked because it cannot be read"
                            : strerror(error);
 }
 
-/* Locks the directory of a path, until the descriptor is closed; -1 with *error. */
+/* Locks the directory of a path until the descriptor is closed; -1 with *error. */
 static int lock_directory(const char *path, const char **error)
 {
     int fd = open_directory(path);
@@ -106,7 +105,7 @@ static int lock_directory(const char *path, const char **error)
     return -1;
 }
 
-/* Does anybody listen on a socket's file? 0: no; -1 with errno, EADDRINUSE: yes. */
+/* Does any process listen on a socket's file? 0: no; -1 with errno, EADDRINUSE: yes. */
 static int knock(const struct bound_socket *bound)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -121,8 +120,8 @@ static int knock(const struct bound_socket *bound)
     return -1;
 }
 
-/* A socket file that nobody listens on any more is in the way; anything else is not ours to touch.
- * 0, or -1 with errno. */
+/* Removes a socket file that no process listens on any more; anything else is not ours to touch. 0,
+ * or -1 with errno. */
 static int remove_stale_file(const struct bound_socket *bound)
 {
     struct stat st;
@@ -137,7 +136,7 @@ static int remove_stale_file(const struct bound_socket *bound)
     return unlink(path_of(bound)) == 0 || errno == ENOENT ? 0 : -1;
 }
 
-/* Options that accepted sockets inherit, so that they cost no call for each client. */
+/* Options that accepted sockets inherit, so that they cost no system call per client. */
 static int set_inherited_options(int fd, int family)
 {
     int on = 1;
@@ -149,7 +148,7 @@ static int set_inherited_options(int fd, int family)
     return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
-/* The same, and those that must be set before it is bound. */
+/* The same, and those that must be set before binding. */
 static int set_options(int fd, int family)
 {
     int on = 1;
@@ -172,7 +171,7 @@ static void note_file(struct bound_socket *bound)
     }
 }
 
-/* Removes a unix socket's file, unless somebody has put another one there. */
+/* Removes a unix socket's file, unless another process has put a different one there. */
 static void remove_file(const struct bound_socket *bound)
 {
     struct stat st;
@@ -193,11 +192,11 @@ static int set_mode(int file, const struct stat *st, mode_t mode)
     char path[32];
     if ((st->st_mode & 07777) == mode)
         return 0;
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", file); /* fchmod(2) takes no O_PATH */
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", file); /* fchmod(2) does not accept O_PATH */
     return chmod(path, mode);
 }
 
-/* Whoever was kept out is again; it was allowed before. */
+/* Restores the mode, so that clients it excluded are excluded again. */
 static void put_mode_back(int file, struct stat *st, mode_t mode)
 {
     mode_t before = st->st_mode & 07777;
@@ -215,8 +214,9 @@ static int set_owner(int file, const struct stat *st, const struct socket_file *
     return fchownat(file, "", wanted->uid, wanted->gid, AT_EMPTY_PATH);
 }
 
-/* Who may connect. By a descriptor: whoever can write to the directory could put something else at
- * the path. The mode comes first, as long as the file is ours. 0, or -1 with *error. */
+/* Sets who may connect. Uses a descriptor, as anyone who can write to the directory could put
+ * something else at the path. The mode is set first, while the file is still ours. 0, or -1 with
+ * *error. */
 static int set_access(const struct bound_socket *bound, const struct socket_file *wanted,
                       const char **error)
 {
@@ -327,7 +327,8 @@ static int make_nonblocking(int fd)
     return fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-/* It need not be of the address's family: systemd's are found by name too. -1 with errno. */
+/* It may differ from the address's family: sockets from systemd are also matched by name. -1 with
+ * errno. */
 static int family_of(int fd)
 {
     int family = -1;
@@ -391,8 +392,9 @@ void bound_socket_give_file(struct bound_socket *bound, bool away)
     bound->is_ours = bound->may_be_ours && !away;
 }
 
-/* Binding tells all that keeps from it, before it tells that somebody else is there. It disturbs
- * nobody: with SO_REUSEADDR two sockets may be bound to an address as long as none listens. */
+/* Binding reports everything that prevents it before it reports that the address is in use. It
+ * disturbs no one: with SO_REUSEADDR two sockets may be bound to an address as long as neither
+ * listens. */
 static int check_inet(const struct bound_socket *bound, const char **error)
 {
     const struct sockaddr *sa = address_of(bound);
@@ -406,7 +408,8 @@ static int check_inet(const struct bound_socket *bound, const char **error)
     return good ? 0 : -1;
 }
 
-/* The directory must be readable, for its lock, and writable; at the path may be a socket alone. */
+/* The directory must be readable, for its lock, and writable; only a socket may exist at the
+ * path. */
 static int check_path(const struct bound_socket *bound, const char **error)
 {
     struct stat st;
@@ -430,8 +433,9 @@ int bound_socket_check(const struct listen_address *address, const char **error)
     return is_unix(&bound) ? check_path(&bound, error) : check_inet(&bound, error);
 }
 
-/* Nobody takes the file for stale before the socket is closed. The lock keeps out him as well who
- * replaces a file that was removed by hand; sessions are served by now, so it is not waited for. */
+/* The file is removed before the socket is closed, so that it is never taken for a stale one. The
+ * lock also excludes a process that is replacing a file which was removed by hand; sessions are
+ * being served by now, so it is not waited for. */
 static void remove_file_locked(const struct bound_socket *bound)
 {
     int directory = open_directory(path_of(bound));

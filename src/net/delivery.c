@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Judges by TCP_INFO whether a peer is alive that acknowledges nothing. */
+/* Judges by TCP_INFO whether a peer that acknowledges nothing is alive. */
 #include "net/delivery.h"
 
 #include <linux/tcp.h>
@@ -7,22 +7,23 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
-/* The kernel measures in ticks, of which there may be no more than 100 a second. */
+/* The kernel measures in ticks, which may be as few as 100 per second. */
 #define GRAIN (20 * USEC_PER_MSEC)
 
-/* So many probes in a row are not answered by a peer that is dead: one can be on its way, and the
- * answers to two that follow each other closely can be a single one. */
+/* A peer that leaves this many consecutive probes unanswered is dead: one probe may be under way,
+ * and two in quick succession may be answered only once. */
 #define PROBES_DEAD 3
 
-/* Bytes on their way are none that a window keeps back; where a receiver has taken its window back
- * from them, they are repeated as probes that nobody counts, and that is no proof. Bytes that are
- * kept back have the kernel probe; so have those that it could not send. */
+/* Bytes in flight are not held back by a window. If the receiver has closed its window on them
+ * since, they are repeated as uncounted probes, which prove nothing. For bytes that are held back,
+ * the kernel sends probes, as for those that it could not send. */
 static bool is_proof(const struct tcp_info *info)
 {
     return (info->tcpi_unacked > 0 && info->tcpi_snd_wnd > 0) || info->tcpi_probes >= PROBES_DEAD;
 }
 
-/* Is what is not acknowledged as old as the limit, all of it or, where that shows, the first? */
+/* Has everything unacknowledged reached the limit, or, if that can be determined, the first of
+ * it? */
 static bool is_old(const struct delivery_ages *ages)
 {
     return ages->last >= ages->limit ||
@@ -41,7 +42,7 @@ enum delivery delivery_judge(const struct tcp_info *info, struct delivery_ages *
 
 enum delivery delivery_ask(int fd, struct delivery_ages *ages)
 {
-    /* A kernel before 5.4 does not tell of windows: they are open. */
+    /* A kernel before 5.4 does not report windows: assume that they are open. */
     struct tcp_info info = {.tcpi_snd_wnd = 1};
     socklen_t length = sizeof(info);
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/* Judges by TCP_INFO how long a FIN came behind the last byte. */
+/* Judges by TCP_INFO how long after the last byte a FIN arrived. */
 #include "net/departure.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-/* The kernel measures in ticks, of which there may be no more than 100 a second. */
+/* The kernel measures in ticks, which may be as few as 100 per second. */
 #define GRAIN (20 * USEC_PER_MSEC)
 
 enum departure departure_judge(const struct tcp_info *info, bool sent_since_read)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* One dial: lookup, staggered attempts to connect (RFC 8305), handshake, time limits. */
+/* One dial: lookup, staggered connection attempts (RFC 8305), handshake, time limits. */
 #include "net/dialer.h"
 
 #include <assert.h>
@@ -13,8 +13,8 @@
 #include "base/span.h"
 #include "net/loopback.h"
 
-/* One address's try. The first uses the dial's stream, and so does any later one that finds it
- * free; `own` is for those that run beside it. */
+/* The attempt on one address. The first one uses the dial's stream, and so does any later one that
+ * finds it free; `own` is for those that run alongside. */
 struct attempt {
     struct dial *dial;
     union address address;
@@ -30,19 +30,19 @@ struct dial {
     struct dial_handler *handler;
     uint16_t port;
     struct lookup lookup;
-    struct timer deadline; /* connect_timeout, or what dialer_limit has set */
-    const char *limit_key; /* which of them */
+    struct timer deadline; /* connect_timeout, or the limit set by dialer_limit */
+    const char *limit_key; /* which of the two */
     struct timer stagger;  /* the next attempt */
-    struct timer pause;    /* until it is tried again */
-    struct task task;      /* posted to begin, and to tell the owner once the end is known */
+    struct timer pause;    /* until the retry */
+    struct task task;      /* posted to begin, and to notify the owner of the outcome */
     usec_t step_began;     /* the first attempt, then the handshake */
-    bool connected;        /* the dial's stream is, TLS included */
+    bool connected;        /* the dial's stream is, including TLS */
     struct stream_handler handshake;
-    struct failure failure; /* else: of the attempt that failed last */
-    size_t count;           /* attempts to make, of those that the lookup brought */
+    struct failure failure; /* otherwise: of the last attempt that failed */
+    size_t count;           /* attempts to make, of the addresses looked up */
     size_t started;
-    size_t pending;         /* started, but not ended */
-    struct attempt first;   /* spares the usual single address an allocation */
+    size_t pending;         /* started and not ended */
+    struct attempt first;   /* saves an allocation for the usual single address */
     struct attempt *others; /* count - 1 */
     char addr[ENDPOINT_ADDR_MAX + 1];
 };
@@ -71,7 +71,7 @@ static void close_attempts(struct dial *dial)
         stream_close(&attempt_at(dial, i)->own);
 }
 
-/* Ends everything under way but the dial's own stream. */
+/* Ends everything under way except the dial's own stream. */
 static void quiesce(struct dial *dial)
 {
     resolver_cancel(dial->resolver, &dial->lookup);
@@ -97,18 +97,18 @@ static void tell(struct task *task)
     handler->done(handler, connected ? NULL : &failure);
 }
 
-/* Begins the pause before another try. False: there is none, or no memory for its timer. */
+/* Begins the pause before a retry. False: there is none, or no memory for its timer. */
 static bool try_again_later(struct dial *dial)
 {
     int number = dial->failure.number;
     if (dial->handler->retries >= dial->options.connect_retries ||
         (number != ECONNREFUSED && number != ETIMEDOUT))
         return false;
-    loop_unpost(dial->loop, &dial->task); /* it may not have begun */
+    loop_unpost(dial->loop, &dial->task); /* it may not have begun yet */
     return loop_set_timer(dial->loop, &dial->pause, loop_now(dial->loop) + DIAL_PAUSE) == 0;
 }
 
-/* The end is known. It is posted, as telling the owner is the last thing to do. */
+/* The outcome is known. It is posted, as notifying the owner must come last. */
 static void settle(struct dial *dial)
 {
     quiesce(dial);
@@ -128,8 +128,8 @@ static const union address *local_address(const struct dial *dial)
     return local != NULL && local->sa.sa_family != AF_UNSPEC ? local : NULL;
 }
 
-/* A peer that is gone without a word is noticed within a minute of silence, by the kernel. (What
- * was sent and is not acknowledged stops these probes, and is its user's to notice.) */
+/* The kernel detects a peer that has vanished within a minute of silence. (Unacknowledged data
+ * stops these probes, and is for the user of the stream to detect.) */
 static void keep_alive(int fd)
 {
     const int on = 1, idle = 30, interval = 10, count = 3;
@@ -139,7 +139,7 @@ static void keep_alive(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
 }
 
-/* A socket that is ready to connect; -1 with the failure recorded. */
+/* A socket ready to connect; -1 with the failure recorded. */
 static int open_socket(struct dial *dial, const union address *to)
 {
     const int on = 1;
@@ -148,15 +148,16 @@ static int open_socket(struct dial *dial, const union address *to)
         record(dial, "socket", errno);
         return -1;
     }
-    /* None can fail on a TCP socket, and a connection works without them. */
+    /* None of these can fail on a TCP socket, and a connection works without them. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     keep_alive(fd);
-    setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)); /* urgent data is data as well */
+    setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)); /* urgent data is treated as data */
     loopback_unpace(fd, &to->sa);
     const union address *local = local_address(dial);
     if (local == NULL)
         return fd;
-    /* The port is chosen at connect, when the far side is known, so that ports do not run out. */
+    /* The port is chosen at connect, when the remote address is known, so that ports do not run
+     * out. */
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
     if (bind(fd, &local->sa, address_length(local)) < 0) {
         record(dial, "bind", errno);
@@ -168,8 +169,8 @@ static int open_socket(struct dial *dial, const union address *to)
     return fd;
 }
 
-/* Begins to connect; -1 with the failure recorded. A connection that is made at once is noticed
- * when its stream is watched, as any other. */
+/* Begins to connect; -1 with the failure recorded. A connection that succeeds immediately is
+ * noticed when its stream is watched, like any other. */
 static int attempt_start(struct attempt *attempt)
 {
     struct dial *dial = attempt->dial;
@@ -196,7 +197,7 @@ static int attempt_start(struct attempt *attempt)
     return 0;
 }
 
-/* No address is left: that is the end, unless a family was late. */
+/* No address is left: the dial ends, unless a family was late. */
 static void run_out(struct dial *dial)
 {
     struct lookup *lookup = &dial->lookup;
@@ -208,7 +209,7 @@ static void run_out(struct dial *dial)
     settle(dial);
 }
 
-/* Goes on to the next address; when none is left and none is pending, they have run out. */
+/* Continues with the next address; if none is left and none is pending, they have run out. */
 static void advance(struct dial *dial)
 {
     loop_clear_timer(dial->loop, &dial->stagger);
@@ -217,7 +218,7 @@ static void advance(struct dial *dial)
         if (attempt_start(attempt) < 0)
             continue;
         usec_t next = loop_now(dial->loop) + DIAL_STAGGER;
-        /* Without memory for a timer the next one does not wait. */
+        /* Without memory for a timer, the next one does not wait. */
         if (dial->started == dial->count || loop_set_timer(dial->loop, &dial->stagger, next) == 0)
             return;
     }
@@ -272,8 +273,8 @@ static void on_deadline(struct timer *timer)
     settle(dial);
 }
 
-/* A connection to a local port on which nobody listens succeeds when the kernel happens to choose
- * just that port as the local one: TCP's simultaneous open with itself. */
+/* A connection to a local port on which nothing listens succeeds if the kernel happens to choose
+ * that very port as the local one: TCP's simultaneous open with itself. */
 static bool is_self_connected(struct attempt *attempt, int fd)
 {
     union address local, peer;
@@ -286,7 +287,7 @@ static bool is_self_connected(struct attempt *attempt, int fd)
     return getpeername(fd, &peer.sa, &length) == 0 && address_compare(&local, &peer) == 0;
 }
 
-/* Moves a connected stream to where the owner wants it. 0, or -1 with the failure recorded. */
+/* Moves a connected stream to where the owner expects it. 0, or -1 with the failure recorded. */
 static int adopt(struct dial *dial, struct stream *own)
 {
     int fd = own->fd;
@@ -325,7 +326,7 @@ static void on_handshake_ready(struct stream_handler *handler, struct stream *st
     go_on_with_handshake(container_of(handler, struct dial, handshake));
 }
 
-/* A connection is made: the other attempts end, and TLS begins on it. */
+/* Connected: the other attempts end, and TLS begins. */
 static void start_handshake(struct dial *dial)
 {
     loop_clear_timer(dial->loop, &dial->stagger);
@@ -387,8 +388,7 @@ static bool was_tried(struct dial *dial, const union address *address)
     return false;
 }
 
-/* The first address of a family, from *position on, that was not tried yet; *position is moved
- * behind it. NULL: none. */
+/* The first untried address of a family, from *position on; *position moves past it. NULL: none. */
 static const union address *next_of_family(struct dial *dial, const union address *addresses,
                                            size_t count, size_t *position, sa_family_t family)
 {
@@ -400,9 +400,9 @@ static const union address *next_of_family(struct dial *dial, const union addres
     return NULL;
 }
 
-/* Orders the addresses as in RFC 8305 section 4: families take turns, each in the order given,
- * that of the first address first. With a local address its family alone counts. Returns how many
- * of them are in order, at most DIAL_ADDRESSES_MAX. */
+/* Orders the addresses as in RFC 8305 section 4: the families alternate, each in the order given,
+ * starting with the family of the first address. With a local address only its family is used.
+ * Returns how many addresses were ordered, at most DIAL_ADDRESSES_MAX. */
 static size_t interleave(struct dial *dial, const union address *addresses, size_t count,
                          const union address *order[DIAL_ADDRESSES_MAX])
 {
@@ -432,7 +432,7 @@ static void record_wrong_family(struct dial *dial)
                     : "bind_address is IPv4, but the upstream has only IPv6 addresses");
 }
 
-/* Tries these addresses; those that came before have all been tried. */
+/* Tries these addresses; all earlier ones have been tried. */
 static void connect_to(struct dial *dial, const union address *addresses, size_t count)
 {
     const union address *order[DIAL_ADDRESSES_MAX];
@@ -445,7 +445,7 @@ static void connect_to(struct dial *dial, const union address *addresses, size_t
     }
     free(dial->others);
     dial->others = ordered > 1 ? calloc(ordered - 1, sizeof(*dial->others)) : NULL;
-    dial->count = dial->others != NULL ? ordered : 1; /* short of memory: better one than none */
+    dial->count = dial->others != NULL ? ordered : 1; /* short of memory: one is better than none */
     dial->started = 0;
     for (size_t i = 0; i < dial->count; i++)
         attempt_init(dial, i, order[i]);
@@ -491,7 +491,7 @@ static int start_deadline(struct dial *dial)
                       : loop_set_timer(dial->loop, &dial->deadline, loop_now(dial->loop) + limit);
 }
 
-/* Nothing is left of the try before but its failure, which stays where this one cannot begin. */
+/* Nothing of the previous try is left but its failure, which remains if this one cannot begin. */
 static void on_pause_over(struct timer *timer)
 {
     struct dial *dial = container_of(timer, struct dial, pause);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/* Makes one connection: resolve, connect to the addresses in RFC 8305 order. Knows no pool.
+/* Makes one connection: resolves, then connects to the addresses in RFC 8305 order. Knows no pool.
  *
- * The next address is tried after DIAL_STAGGER, or at once when an attempt fails; the first that
- * connects wins and the others are closed. A family of the name that is late is for the next dial,
- * unless all of the other one fails: then it is waited for.
+ * The next address is tried after DIAL_STAGGER, or at once when an attempt fails; the first to
+ * connect wins and the others are closed. A family of the name that is late is left to the next
+ * dial, unless every address of the other one fails: then it is waited for.
  *
- * A dial that was refused or timed out may be tried again, from the lookup on, DIAL_PAUSE later:
- * meanwhile it is a dial like any other that has not connected (POOL 38). */
+ * A dial that was refused or timed out may be retried, starting with the lookup, after DIAL_PAUSE.
+ * Meanwhile it is treated like any dial that has not connected yet (POOL 38). */
 #ifndef KAPROXY_DIALER_H
 #define KAPROXY_DIALER_H
 
@@ -23,63 +23,65 @@
 
 #define DIAL_PAUSE (1 * USEC_PER_SEC)
 
-/* So many of a name's addresses are tried, counted after the families were interleaved. */
+/* How many of a name's addresses are tried, counted after interleaving the families. */
 #define DIAL_ADDRESSES_MAX 16
 
 struct dial_options {
     usec_t connect_timeout;   /* of one try: lookup, connect and handshake together; 0: no limit */
-    unsigned connect_retries; /* how often it is tried again */
+    unsigned connect_retries; /* how often it is retried */
     /* Local address; NULL or AF_UNSPEC: any. Addresses of the other family are not tried. */
     const union address *bind_address;
-    struct tls_client *tls; /* borrowed; NULL: no TLS, which the endpoint must not have either */
+    struct tls_client *tls; /* borrowed; NULL: no TLS, and then the endpoint has none either */
 };
 
 struct dial;
 
-/* Told once how a dial ended, never from inside dialer_start, and not at all once cancelled. The
- * dial itself is gone when this is called. With failure NULL the stream given to dialer_start is
- * connected, watched on the loop, TCP_NODELAY and keep-alive probes are set; its handler is not.
- * Else the stream is closed and failure, valid during the call, tells why the last attempt failed:
- * function "resolve" with number 0 and the resolver's text; "tls" with number 0 and the text of the
- * handshake's failure; ETIMEDOUT when connect_timeout is up, as dialer_time_is_up says it; or the
- * function that failed with its errno. */
+/* Called once when a dial has ended, never from within dialer_start, and not at all after a
+ * cancellation. The dial itself no longer exists then. With failure NULL the stream given to
+ * dialer_start is connected and watched on the loop, with TCP_NODELAY and keep-alive probes set;
+ * its handler is not set. Otherwise the stream is closed, and failure, valid during the call, says
+ * why the last attempt failed: function "resolve" with number 0 and the resolver's text; "tls" with
+ * number 0 and the text of the handshake's failure; ETIMEDOUT when connect_timeout has expired, as
+ * described by dialer_time_is_up; or the function that failed with its errno. */
 struct dial_handler {
-    /* Set by the dial: whom the stream is connected to, and how long that took from the first
-     * attempt on (the lookup is over by then), and TLS after it; 0 without TLS. */
+    /* Set by the dial: the address it is connected to, how long that took from the first attempt on
+     * (after the lookup), and how long TLS took after that; 0 without TLS. */
     union address address;
     usec_t connect_time, handshake_time;
-    unsigned retries; /* how often it was tried again */
+    unsigned retries; /* how often it was retried */
     void (*done)(struct dial_handler *handler, const struct failure *failure);
 };
 
-/* Starts a dial, which begins with the loop's next step: one that is cancelled before that connects
- * nowhere and asks for no name (POOL 30). Endpoint and options are copied; bind_address, tls, the
- * resolver and the handler are borrowed until the end, and the stream belongs to the dial until
- * then. NULL with errno ENOMEM, and done is not called. */
+/* Starts a dial, which begins with the loop's next step: if it is cancelled before, it connects
+ * nowhere and looks up no name (POOL 30). Endpoint and options are copied; bind_address, tls, the
+ * resolver and the handler are borrowed until the end, and the dial owns the stream until then.
+ * NULL with errno ENOMEM, and done is not called. */
 struct dial *dialer_start(struct loop *loop, struct resolver *resolver,
                           const struct endpoint *endpoint, const struct dial_options *options,
                           struct stream *stream, struct dial_handler *handler);
 
-/* Ends a dial in any stage, and closes its stream. NULL is harmless. */
+/* Ends a dial in any stage, and closes its stream. NULL is allowed. */
 void dialer_cancel(struct dial *dial);
 
-/* Why a dial has brought no connection when a time limit is up: ETIMEDOUT, with the function that
- * it is at, and a text that names the limit's key and value ("no connection within timeout = 3 s"),
- * and why the last try failed, when another one is to come. */
+/* Why a dial has not produced a connection when a time limit has expired: ETIMEDOUT, with the
+ * function in progress, and a text that names the limit's key and value ("no connection within
+ * timeout = 3 s"), and the reason of the last failure if a retry is pending. */
 void dialer_time_is_up(const struct dial *dial, const char *key, usec_t limit,
                        struct failure *failure);
 
-/* It is not tried again after this try, or the next one if it is in the pause before that. */
+/* It is not retried after this try, or after the next one if it is pausing before that. */
 void dialer_last_try(struct dial *dial);
 
-/* Where no connect_timeout limits it, it may take so long from now on, and so may each further try;
- * `key`, borrowed, is what a text calls that. One that has a limit keeps it. */
+/* If no connect_timeout limits it, sets how much longer it may take, and each retry likewise;
+ * `key`, borrowed, is the name of the limit in texts. A dial that has a limit keeps it. */
 void dialer_limit(struct dial *dial, const char *key, usec_t limit);
 
-/* Whether a dial failed by a shortage or a mistake of ours, which says nothing of the upstream. */
+/* Whether a dial failed because of a shortage or a mistake on our side, which says nothing about
+ * the upstream. */
 bool dialer_failed_here(const struct failure *failure);
 
-/* True once a TCP connection is made, even if `done` was not called yet. Asks the kernel. */
+/* True once a TCP connection is established, even if `done` has not been called yet. Asks the
+ * kernel. */
 bool dialer_is_connected(struct dial *dial);
 
 #endif

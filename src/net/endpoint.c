@@ -27,7 +27,7 @@ static void copy_lower(char *to, const char *from, size_t length)
     to[length] = '\0';
 }
 
-/* In lower case, but for a scope: interfaces may differ by case alone. */
+/* In lower case, except for a scope: names of interfaces may differ only by case. */
 static void copy_addr(char *to, const char *from, size_t length)
 {
     const char *scope = memchr(from, '%', length);
@@ -51,7 +51,7 @@ static const char *parse_scheme(struct endpoint *endpoint, const char *text, siz
     return NULL;
 }
 
-/* An IPv6 address, perhaps with a scope, whose interface need not exist: fe80::1%eth0. */
+/* An IPv6 address, possibly with a scope, whose interface need not exist: fe80::1%eth0. */
 static bool is_ipv6(const char *addr)
 {
     const char *scope;
@@ -73,7 +73,7 @@ static const char *check_name(const char *addr)
         last = label;
         label += length + (label[length] == '.');
     }
-    /* A last label of digits is no top-level domain: this is meant to be an IPv4 address. */
+    /* A last label of digits is not a top-level domain: an IPv4 address is meant. */
     struct in_addr in;
     if (last[strspn(last, DIGITS ".")] == '\0' && inet_pton(AF_INET, addr, &in) != 1)
         return "not a valid IPv4 address";

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Parses the addresses to listen on, and finds two that cannot both be listened on. */
+/* Parses addresses to listen on, and detects two that cannot both be listened on. */
 #include "net/listen_address.h"
 
 #include <arpa/inet.h>
@@ -33,7 +33,7 @@ static void set_numeric(struct listen_address *address, union address *numeric, 
     memcpy(&address->sa, numeric, address->length);
 }
 
-/* Cuts addr:port or [v6]:port in two; NULL, or what is wrong. */
+/* Splits addr:port or [v6]:port in two; NULL, or what is wrong. */
 static const char *split(char *text, const char **host, const char **port)
 {
     char *end;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The epoll set, the clock, timers by one alarm, tasks, the queue of bulk work, the mailbox. */
+/* The epoll set, the clock, timers on one alarm, tasks, the queue of bulk work, the mailbox. */
 #include "net/loop.h"
 
 #include <errno.h>
@@ -11,17 +11,17 @@
 
 #include "net/mailbox.h"
 
-/* Events taken from the epoll set at once. */
+/* Events collected from the epoll set at once. */
 #define BATCH 64
 
-/* How many tasks may follow one from another in one iteration: accepted, allocated, granted. */
+/* How many tasks may follow from one another in one iteration: accepted, allocated, granted. */
 #define CHAIN 4
 
 struct loop {
     bool stopped;
     uint64_t iterations;
-    uint64_t number; /* loop_number gave last */
-    usec_t now;      /* 0: to be read */
+    uint64_t number; /* last value returned by loop_number */
+    usec_t now;      /* 0: not read yet */
     usec_t skew;     /* loop_warp */
     struct heap timers;
     int alarm; /* a timerfd: ends a wait */
@@ -30,12 +30,12 @@ struct loop {
     struct mailbox mailbox;
     struct watch mailbox_watch;
     struct task_list tasks;
-    struct task marker;     /* in tasks while run_tasks is at work */
+    struct task marker;     /* in tasks while run_tasks is running */
     struct task_list queue; /* loop_queue */
     int epoll;
-    bool copies; /* of descriptors may be another process's */
+    bool copies; /* another process may have copies of descriptors */
     struct epoll_event batch[BATCH];
-    int batch_next, batch_end; /* of the batch, what is still to be reported */
+    int batch_next, batch_end; /* part of the batch still to be reported */
 };
 
 /* The alarm only ends the wait; timers run at the end of each iteration. */
@@ -46,7 +46,7 @@ static void on_alarm(struct watch *watch, uint32_t events)
     loop->alarm_at = 0;
 }
 
-/* 0, or -1 with errno. Edge-triggered: nobody has to read it. */
+/* 0, or -1 with errno. Edge-triggered: it need not be read. */
 static int add_alarm(struct loop *loop)
 {
     loop->alarm = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
@@ -219,16 +219,16 @@ void loop_unpost(struct loop *loop, struct task *task)
     task->list = NULL;
 }
 
-/* Sets the alarm so that a wait ends no later than the first timer. One that is early does no harm
- * and is left alone, since most timers are cleared long before they are due: so a wait costs no
- * timer of the kernel's. 0, or -1 with errno. */
+/* Sets the alarm so that a wait ends no later than the first timer. An earlier alarm does no harm
+ * and is left as it is, since most timers are cleared long before they are due: so a wait needs no
+ * kernel timer. 0, or -1 with errno. */
 static int set_alarm(struct loop *loop)
 {
     struct heap_node *first = heap_first(&loop->timers);
     if (first == NULL || (loop->alarm_at != 0 && loop->alarm_at <= first->key))
         return 0;
     usec_t wait = first->key - loop_now(loop);
-    if (wait <= 0) /* 0 would take the alarm back */
+    if (wait <= 0) /* 0 would disarm the alarm */
         wait = 1;
     const struct itimerspec when = {
         .it_value = {.tv_sec = wait / USEC_PER_SEC, .tv_nsec = wait % USEC_PER_SEC * 1000}};
@@ -238,12 +238,12 @@ static int set_alarm(struct loop *loop)
     return 0;
 }
 
-/* How long the epoll set may wait, in its milliseconds; -1: until something happens. */
+/* How long the epoll set may wait, in milliseconds; -1: until something happens. */
 static int wait_time(struct loop *loop, usec_t max_wait)
 {
     if (!TAILQ_EMPTY(&loop->tasks) || !TAILQ_EMPTY(&loop->queue) || max_wait == 0)
         return 0;
-    if (set_alarm(loop) < 0) /* cannot be; the loop goes on, if busily */
+    if (set_alarm(loop) < 0) /* cannot happen; the loop would continue, if busily */
         return 1;
     if (max_wait < 0)
         return -1;
@@ -273,7 +273,7 @@ static void run_timers(struct loop *loop)
     }
 }
 
-/* Runs the tasks that are posted now; what they post themselves is behind the marker. */
+/* Runs the tasks posted so far; those they post themselves are after the marker. */
 static void run_posted(struct loop *loop)
 {
     struct task *task;
@@ -306,14 +306,14 @@ static void run_queue(struct loop *loop)
 
 void loop_iterate(struct loop *loop, usec_t max_wait)
 {
-    loop->now = 0; /* what the last iteration took is not to be waited for once more */
+    loop->now = 0; /* what the last iteration consumed must not be waited for again */
     int wait = wait_time(loop, max_wait);
     int count = epoll_wait(loop->epoll, loop->batch, BATCH, wait);
-    if (count < 0 && errno == EINTR) /* perhaps after a stop: events come before the timers */
+    if (count < 0 && errno == EINTR) /* perhaps after a stop: events precede the timers */
         count = epoll_wait(loop->epoll, loop->batch, BATCH, 0);
     loop->iterations++;
     if (wait != 0)
-        loop->now = 0; /* whoever asks first reads the clock again */
+        loop->now = 0; /* the first caller to ask reads the clock again */
     run_events(loop, count);
     run_timers(loop);
     run_tasks(loop);

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: ISC */
-/* One event loop: watched descriptors, a clock that is read once an iteration, timers, posted
- * tasks, and a mailbox for other threads.
+/* An event loop: watched descriptors, a clock read once per iteration, timers, posted tasks, and a
+ * mailbox for other threads.
  *
- * Sockets are watched in an epoll set of the loop's own: libevent reports an error as plain
- * readiness, so that a reader cannot know that it must read on to meet it, and takes an epoll_ctl
- * to forget a descriptor that is about to be closed anyway.
+ * Sockets are watched in an epoll set of the loop's own. libevent reports an error as plain
+ * readiness, so that a reader cannot know that it must read on to see it, and needs an epoll_ctl to
+ * forget a descriptor that is about to be closed anyway.
  *
  * Everything here belongs to the thread that runs the loop. Other threads post messages to its
- * mailbox, and do nothing else with it. Before it runs, and after, it may be in another thread's
- * hands. */
+ * mailbox, and do nothing else with it. Before it runs, and after, another thread may use it. */
 #ifndef KAPROXY_LOOP_H
 #define KAPROXY_LOOP_H
 
@@ -22,61 +21,62 @@
 struct loop;
 struct mailbox;
 
-/* NULL with errno on failure. Timers, tasks and messages that are still there when the loop is
- * freed are forgotten, not run. */
+/* NULL with errno on failure. Timers, tasks and messages that are left when the loop is freed are
+ * dropped, not run. */
 struct loop *loop_new(void);
 void loop_free(struct loop *loop);
 
-/* What other threads post here runs on the loop's, as an event. */
+/* Messages that other threads post here run in the loop's thread, as an event. */
 struct mailbox *loop_mailbox(struct loop *loop);
 
 /* Runs until loop_stop. */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 
-/* One iteration: waits for at most max_wait (negative: as long as it takes), runs what is due. */
+/* One iteration: waits for at most max_wait (negative: without limit), then runs what is due. */
 void loop_iterate(struct loop *loop, usec_t max_wait);
 
-/* Monotonic time, read from the system once an iteration. */
+/* Monotonic time, read from the system once per iteration. */
 usec_t loop_now(struct loop *loop);
 
-/* Counts the iterations: what was seen in the present one is as new as anything the loop knows. */
+/* Counts the iterations: what was seen in the current one is as recent as anything the loop
+ * knows. */
 uint64_t loop_iterations(const struct loop *loop);
 
-/* A number that this loop has not given before, from 1 on: tells things apart in logs. */
+/* A number that this loop has not returned before, from 1 on: identifies things in logs. */
 uint64_t loop_number(struct loop *loop);
 
-/* Test seam: moves the loop's clock ahead; due timers run in the next iteration. */
+/* For tests: moves the loop's clock forward; due timers run in the next iteration. */
 void loop_warp(struct loop *loop, usec_t by);
 
-/* A watched descriptor, embedded in its owner, who sets `ready`. */
+/* A watched descriptor, embedded in its owner, which sets `ready`. */
 struct watch {
-    void (*ready)(struct watch *watch, uint32_t events); /* EPOLLIN and its kin */
+    void (*ready)(struct watch *watch, uint32_t events); /* EPOLLIN etc. */
 };
 
-/* Reports readiness for these events of epoll_ctl(2)'s. 0, or -1 with errno. */
+/* Reports readiness for these epoll_ctl(2) events. 0, or -1 with errno. */
 MUST_CHECK int loop_watch(struct loop *loop, struct watch *watch, int fd, uint32_t events);
 
-/* Watches for other events from now on; those that hold already are reported again. 0, or -1 with
- * errno. */
+/* Changes the watched events; those that already hold are reported again. 0, or -1 with errno. */
 MUST_CHECK int loop_rewatch(struct loop *loop, struct watch *watch, int fd, uint32_t events);
 
-/* Ends a watch; events that were collected already are not reported. With `closing` the descriptor
- * is about to be closed by its only owner, which takes it out of the epoll set. */
+/* Ends a watch; events already collected are not reported. With `closing` the descriptor is about
+ * to be closed by its only owner, which removes it from the epoll set. */
 void loop_unwatch(struct loop *loop, struct watch *watch, int fd, bool closing);
 
-/* Another process is about to have copies of all our descriptors, for a moment (fork), or has them
- * no more: meanwhile it takes more than a close to get one out of the epoll set. */
+/* Another process is about to have copies of all our descriptors for a moment (fork), or no longer
+ * has them: meanwhile closing a descriptor is not enough to remove it from the epoll set. */
 void loop_expect_copies(struct loop *loop, bool copies);
 
 /* A one-shot timer, embedded in its owner. The owner sets fire before loop_set_timer and clears the
- * timer before it dies. fire runs with the timer cleared already, and may set it again. */
+ * timer before it is freed itself. fire runs with the timer already cleared, and may set it
+ * again. */
 struct timer {
     struct heap_node node;
     void (*fire)(struct timer *timer);
 };
 
-/* Sets or moves a timer to a time of loop_now's clock. 0, or -1 with ENOMEM (then it is clear). */
+/* Sets or moves a timer to a time on loop_now's clock. 0, or -1 with ENOMEM (it is then clear). */
 MUST_CHECK int loop_set_timer(struct loop *loop, struct timer *timer, usec_t when);
 void loop_clear_timer(struct loop *loop, struct timer *timer);
 
@@ -87,28 +87,29 @@ static inline bool loop_timer_is_set(const struct timer *timer)
 
 TAILQ_HEAD(task_list, task);
 
-/* Work to do soon, but not inside the present call. Tasks run in the order they were posted. */
+/* Work to do soon, but not within the current call. Tasks run in the order in which they were
+ * posted. */
 struct task {
     TAILQ_ENTRY(task) link;
-    struct task_list *list; /* where it is posted or queued; NULL: it is not */
+    struct task_list *list; /* the list it is on; NULL: none */
     void (*run)(struct task *task);
 };
 
-/* Posting a task that is posted already changes nothing. A task runs in the same iteration, also
- * when a task posted it; but a chain of tasks goes on in the next iteration when it is long, so
- * that events have their chance. */
+/* Posting a task that is already posted changes nothing. A task runs in the same iteration, even if
+ * it was posted by another task; but a long chain of tasks continues in the next iteration, so that
+ * events get their turn. */
 void loop_post(struct loop *loop, struct task *task);
 
-/* Work that moves much, of which a task does one bounded piece whenever it runs, and queues itself
- * when there is more. Queued tasks run one after another, round robin, once all else that was due
- * has run: at most LOOP_PIECES of them in an iteration, and no further one after LOOP_SLICE. The
- * iteration after that does not wait. So nobody's bulk holds up somebody else's small exchange for
- * longer than one such slice. Queueing a task that is queued or posted already changes nothing. */
+/* Bulk work, of which a task does one bounded piece each time it runs, and queues itself if there
+ * is more. Queued tasks run round robin, after everything else that was due: at most LOOP_PIECES of
+ * them in an iteration, and no further one after LOOP_SLICE. The next iteration then does not wait.
+ * So no bulk transfer delays another session's small exchange by more than one such slice. Queueing
+ * a task that is already queued or posted changes nothing. */
 #define LOOP_PIECES 16
 #define LOOP_SLICE  (1 * USEC_PER_MSEC)
 void loop_queue(struct loop *loop, struct task *task);
 
-/* Takes a task back that was posted or queued; one that was not is left alone. */
+/* Withdraws a task that was posted or queued; otherwise does nothing. */
 void loop_unpost(struct loop *loop, struct task *task);
 
 #endif

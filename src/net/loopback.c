@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Tells loopback addresses, and chooses their congestion control. */
+/* Recognizes loopback addresses, and chooses their congestion control. */
 #include "net/loopback.h"
 
 #include <errno.h>

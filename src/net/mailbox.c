@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A queue behind a lock, and an eventfd to wake its thread with. */
+/* A queue behind a lock, and an eventfd to wake its thread. */
 #include "net/mailbox.h"
 
 #include <sys/eventfd.h>
@@ -40,7 +40,7 @@ void mailbox_post(struct mailbox *mailbox, struct message *message)
     }
     pthread_mutex_unlock(&mailbox->lock);
     if (rings)
-        eventfd_write(mailbox->bell, 1); /* outside the lock: a bell too many does no harm */
+        eventfd_write(mailbox->bell, 1); /* outside the lock: a superfluous ring does no harm */
 }
 
 void mailbox_take_back(struct mailbox *mailbox, struct message *message)
@@ -59,11 +59,11 @@ int mailbox_descriptor(const struct mailbox *mailbox)
     return mailbox->bell;
 }
 
-/* From now on whoever posts rings again. How many messages there are. */
+/* From now on posting rings again. Returns how many messages there are. */
 static size_t open_mailbox(struct mailbox *mailbox)
 {
     eventfd_t rings;
-    eventfd_read(mailbox->bell, &rings); /* before: a ring after that is seen */
+    eventfd_read(mailbox->bell, &rings); /* first, so that any ring after this is seen */
     pthread_mutex_lock(&mailbox->lock);
     size_t count = mailbox->count;
     mailbox->rung = false;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Makes pipes up to a limit, and keeps a few that are empty. */
+/* Creates pipes up to a limit, and keeps a few empty ones. */
 #include "net/pipes.h"
 
 #include <assert.h>
@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* How many are kept for the next one who needs one. A relay that is not blocked empties its pipe
- * before another relay has its turn, so most of the time one is enough. */
+/* How many are kept for the next user. A relay that is not blocked empties its pipe before another
+ * relay gets its turn, so most of the time one is enough. */
 #define IDLE_MAX 8
 
 static void set_limit(struct pipes *pipes, unsigned limit)
@@ -39,7 +39,7 @@ static void close_pipe(struct pipe *pipe)
     free(pipe);
 }
 
-/* Closes one that is idle, and there is one. */
+/* Closes an idle one, which must exist. */
 static void close_idle(struct pipes *pipes)
 {
     struct pipe *pipe = TAILQ_FIRST(&pipes->idle);
@@ -62,7 +62,7 @@ void pipes_clear(struct pipes *pipes)
     assert(pipes->count == 0);
 }
 
-/* Bytes of room, as near to PIPE_SIZE as the system grants. */
+/* Returns the pipe's size in bytes, as close to PIPE_SIZE as the system permits. */
 static size_t enlarge(int fd)
 {
     for (int size = PIPE_SIZE; size >= PIPE_SIZE_MIN; size /= 2) {

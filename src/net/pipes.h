@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* Pipes for splice(2), through which bytes go from socket to socket inside the kernel.
+/* Pipes for splice(2), which moves bytes between sockets inside the kernel.
  *
- * The relays of one loop share a few. A relay takes a pipe when there is much to move and gives it
- * back once it is empty, so at rest only a relay that waits for a slow reader holds one. To get
- * none is no error, whatever the reason (all are taken, no descriptors, pipes(7)'s limit of pages
- * per user): a relay that gets none copies. */
+ * The relays of one loop share a few. A relay takes a pipe when there is much to move and returns
+ * it once it is empty, so while idle only a relay that waits for a slow reader holds one. Not
+ * getting one is not an error, whatever the reason (all are taken, no descriptors, pipes(7)'s limit
+ * of pages per user): such a relay copies. */
 #ifndef KAPROXY_PIPES_H
 #define KAPROXY_PIPES_H
 
@@ -15,19 +15,19 @@
 #include "base/metric.h"
 #include "base/util.h"
 
-/* Pipes of one loop, taken and idle, at most; each has PIPE_DESCRIPTORS. */
+/* Maximum number of pipes of one loop, taken and idle; each has PIPE_DESCRIPTORS. */
 #define PIPES_MAX        32
 #define PIPE_DESCRIPTORS 2
 
-/* Bytes that a pipe holds: as much as an ordinary user may ask for. Where the system grants less,
- * half of it will do, or a quarter; below that copying is cheaper. */
+/* Bytes that a pipe holds: the maximum for an unprivileged user. If the system grants less, half of
+ * it or a quarter will do; below that copying is cheaper. */
 #define PIPE_SIZE     (1024 * 1024)
 #define PIPE_SIZE_MIN (256 * 1024)
 
 struct pipe {
-    int in, out; /* to write to, to read from; non-blocking */
+    int in, out; /* write end, read end; non-blocking */
     size_t size;
-    size_t held; /* bytes that are in it; kept by whoever moves them */
+    size_t held; /* bytes in it; maintained by the code that moves them */
     struct pipes *pipes;
     TAILQ_ENTRY(pipe) link;
 };
@@ -46,21 +46,21 @@ struct pipes {
 
 extern const struct metric_set pipes_metrics;
 
-/* No pipe is made before one is taken. */
+/* No pipe is created before the first one is taken. */
 void pipes_init(struct pipes *pipes, unsigned limit);
 
-/* Another limit, at once: idle ones beyond it are closed, and taken ones once they are given back.
- */
+/* Changes the limit at once: idle pipes beyond it are closed, and taken ones when they are
+ * returned. */
 void pipes_set_max(struct pipes *pipes, unsigned limit);
 
-/* Closes the idle ones; none may be taken any more. */
+/* Closes the idle ones; none may be taken afterwards. */
 void pipes_clear(struct pipes *pipes);
 
-/* An empty pipe, the caller's until it gives it back; NULL: none to be had now. `pipes` may be NULL
- * as well. */
+/* An empty pipe, which the caller has until returning it; NULL: none is available now. `pipes` may
+ * also be NULL. */
 struct pipe *pipes_take(struct pipes *pipes);
 
-/* Takes a pipe back. One that holds bytes, or is one too many to be kept, is closed. */
+/* Returns a pipe. It is closed if it holds bytes or enough pipes are kept. */
 void pipes_give(struct pipe *pipe);
 
 #endif

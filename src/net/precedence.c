@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: ISC */
-/* The policy table of RFC 6724 and the rules that compare an IPv6 with an IPv4 destination. */
+/* The policy table of RFC 6724, and the rules that compare an IPv6 and an IPv4 destination. */
 #include "net/precedence.h"
 
 #include <string.h>
 #include <unistd.h>
 
-/* The policy table. An IPv4 address is looked up as an IPv4-mapped one. */
+/* The policy table. IPv4 addresses are looked up as IPv4-mapped ones. */
 static const struct policy {
     uint8_t prefix[16];
     unsigned length; /* in bits */
@@ -48,7 +48,7 @@ static bool has_prefix(const uint8_t bytes[16], const struct policy *policy)
 static const struct policy *policy_of(const union address *address)
 {
     uint8_t bytes[16];
-    const struct policy *policy = policies; /* by length, so the first that fits is the longest */
+    const struct policy *policy = policies; /* by length, so the first match is the longest */
     map(bytes, address);
     while (!has_prefix(bytes, policy))
         policy++;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: ISC */
-/* Moves one direction's bytes, by scratch memory or, in bulk, through a pipe. */
+/* Moves one direction's bytes, through scratch memory or, in bulk, through a pipe. */
 #include "net/relay.h"
 
 #include <assert.h>
 #include <errno.h>
 
-/* So many reads make a piece, however little they bring. */
+/* The maximum number of reads in a piece, however little they bring. */
 #define PIECE_READS 16
 
 static void give_pipe(struct relay *relay)
@@ -46,14 +46,14 @@ enum relay_result relay_flush(struct relay *relay, struct stream *to)
     return RELAY_ENDED;
 }
 
-/* How many of `size` bytes may be taken. */
+/* How many of `size` bytes may be read. */
 static size_t allowed(const struct relay *relay, size_t size)
 {
     uint64_t rest = relay->limit - relay->taken;
     return relay->limit == 0 || rest > size ? size : (size_t)rest;
 }
 
-/* Writes what was read into scratch memory; what the stream does not take is kept. */
+/* Writes what was read into scratch memory; the rest that the stream does not accept is kept. */
 static enum relay_result write_fresh(struct relay *relay, struct stream *to, const char *data,
                                      size_t size)
 {
@@ -73,7 +73,7 @@ static bool is_bulk(const struct relay *relay, const struct stream *from, const 
            !stream_is_tls(from) && !stream_is_tls(to);
 }
 
-/* Reads into a pipe. RELAY_MORE without one in `relay`: the direction is to be copied. */
+/* Reads into a pipe. RELAY_MORE without one in `relay`: this direction must be copied. */
 static enum relay_result take_spliced(struct relay *relay, struct stream *from, struct pipes *pipes)
 {
     struct pipe *pipe = pipes_take(pipes);

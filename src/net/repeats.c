@@ -8,14 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Shorter than what a message may have, so that the count is not cut off. */
+/* Shorter than a message may be, so that the count is not truncated. */
 #define LINE_MAX_LENGTH 1500
 
 struct repeat {
     struct repeat_key key; /* its text is `text` */
     char *text;
     enum log_level level;
-    uint64_t count; /* since the span began, the one that was logged not included */
+    uint64_t count; /* since the span began, not including the one that was logged */
     usec_t began, last;
     char *line;
     TAILQ_ENTRY(repeat) link;
@@ -26,7 +26,7 @@ static bool is_digit(char c)
     return isdigit((unsigned char)c);
 }
 
-/* Runs of digits count as equal, whatever they are. */
+/* Runs of digits are considered equal. */
 static bool same_text(const char *a, const char *b)
 {
     while (*a != '\0' && (*a == *b || (is_digit(*a) && is_digit(*b)))) {
@@ -47,7 +47,7 @@ static bool same_kind(const struct repeat_key *a, const struct repeat_key *b)
            strcmp(a->function, b->function) == 0 && same_text(a->text, b->text);
 }
 
-/* What this message is to be counted with, or NULL. */
+/* The entry that counts this message, or NULL. */
 static struct repeat *find(const struct repeats *repeats, const struct repeat_key *key)
 {
     struct repeat *repeat;
@@ -62,7 +62,7 @@ static void say(const struct repeats *repeats, const struct repeat *repeat)
 {
     char last[48] = "";
     usec_t now = loop_now(repeats->loop), ago = (now - repeat->last) / USEC_PER_SEC;
-    usec_t span = (now - repeat->began + USEC_PER_SEC / 2) / USEC_PER_SEC; /* a timer is late */
+    usec_t span = (now - repeat->began + USEC_PER_SEC / 2) / USEC_PER_SEC; /* a timer may be late */
     if (ago > 0)
         snprintf(last, sizeof(last), ", the last one %" PRId64 " s ago", ago);
     log_message(repeat->level, "%.*s (%" PRIu64 " more %s in %" PRId64 " s%s)", LINE_MAX_LENGTH,
@@ -82,7 +82,7 @@ static void drop(struct repeats *repeats, struct repeat *repeat)
     free(repeat);
 }
 
-/* A span is over: another one begins, unless nothing happened in it. */
+/* A span has expired: another one begins, unless nothing happened in it. */
 static void end_span(struct repeats *repeats, struct repeat *repeat)
 {
     if (repeat->count == 0) {
@@ -138,7 +138,7 @@ bool repeats_admit(struct repeats *repeats, enum log_level level, const struct r
     return false;
 }
 
-/* From now on such messages are counted. Where memory is short, they are logged. */
+/* From now on such messages are counted. If memory is short, they are logged. */
 static void begin_span(struct repeats *repeats, enum log_level level, const struct repeat_key *key,
                        const char *head, const char *client, const char *rest)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Names: who looks them up or watches them, when they are asked for and forgotten. */
+/* Names: who looks them up or watches them, when they are queried and forgotten. */
 #include <errno.h>
 #include <search.h>
 #include <stdlib.h>
@@ -71,8 +71,8 @@ static bool is_looked_up(const struct name *name)
     return !TAILQ_EMPTY(&name->lookups) || !TAILQ_EMPTY(&name->both_families);
 }
 
-/* Frees a name that nothing needs any more, or puts it aside with its answer. To be called, last of
- * all, by whatever takes away a reason to have it. */
+/* Frees a name that is no longer needed, or sets it aside with its answer. To be called, last of
+ * all, by any code that removes a reason to keep it. */
 static void name_settle(struct name *name)
 {
     struct resolver *resolver = name->resolver;
@@ -167,7 +167,8 @@ static int ask(struct name *name)
     return 0;
 }
 
-/* Asks for an answer whose time is over, unless that is under way, or has just failed. 0 or -1. */
+/* Queries again if the answer has expired, unless a query is under way or has just failed. 0 or
+ * -1. */
 static int renew(struct name *name)
 {
     return resolver_answer_is_due(name) ? ask(name) : 0;
@@ -188,7 +189,7 @@ static void on_refused(struct task *task)
     resolver_query_answer(&name->query, NULL, 0, strerror(name->refused_with));
 }
 
-/* The back end that had the query is gone. A part of the answer that it has brought stays. */
+/* The back end that had the query is gone. Any part of the answer that it delivered stays. */
 static void ask_again(struct name *name)
 {
     struct resolver *resolver = name->resolver;
@@ -256,7 +257,7 @@ static struct name *name_get(struct resolver *resolver, const char *text)
     return name;
 }
 
-/* Sees to it that an answer will come. 0, or -1 with errno. */
+/* Makes sure that an answer will arrive. 0, or -1 with errno. */
 static int prepare(struct name *name, const struct lookup *lookup)
 {
     struct loop *loop = name->resolver->loop;
@@ -410,7 +411,7 @@ void resolver_recheck(struct name_watch *watch, const union address *address)
         return;
     usec_t when =
         entry->missing_since + (entry->missed == 1 ? RESOLVER_RECHECK : ADDRESS_GONE_TIME);
-    if (when <= now) /* that has failed */
+    if (when <= now) /* that attempt has failed */
         when = now + RESOLVER_RETRY;
     if (name->recheck_at != 0 && name->recheck_at <= when)
         return;

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: ISC */
-/* Names to addresses, on the loop. Lookups of one name that run at the same time share one
- * query; one that is cancelled is not lost to the others (POOL 22).
+/* Resolves names to addresses, on the loop. Simultaneous lookups of one name share a query;
+ * cancelling one does not affect the others (POOL 22).
  *
- * A query asks for both families, which come, or fail, each by itself. Once one has come with
- * addresses the other one is waited for no longer than RESOLVER_DELAY (RFC 8305 section 3); when it
- * comes later it is for later lookups. A family that has failed, or is late, keeps its last good
- * addresses, and is not waited for until it has come again.
+ * A query asks for both families, each of which is answered, or fails, separately. Once one has
+ * been answered with addresses, the other is waited for no longer than RESOLVER_DELAY (RFC 8305
+ * section 3); if its answer arrives later, it is for later lookups. A family that has failed, or is
+ * late, keeps its last good addresses, and is not waited for until it has been answered again.
  *
- * What has come is kept for its TTL, within RESOLVER_TTL_MIN and _MAX. After that it is asked for
- * again; while this fails (in whatever way, "no such name" included) or takes longer than
- * RESOLVER_WAIT_MAX, the last good answer serves for RESOLVER_STALE_MAX more (RFC 8767), and the
- * name is asked for once in RESOLVER_RETRY. A log line says when that begins and when it ends.
+ * An answer is kept for its TTL, within RESOLVER_TTL_MIN and _MAX. After that it is queried again.
+ * While this fails (in whatever way, including "no such name") or takes longer than
+ * RESOLVER_WAIT_MAX, the last good answer is used for up to RESOLVER_STALE_MAX longer (RFC 8767),
+ * and the name is queried once per RESOLVER_RETRY. Log lines report the start and the end of this.
  *
- * An answer that lacks an address does not say that it is gone: see address_book.h. */
+ * An answer that lacks an address does not mean that the address is gone: see address_book.h. */
 #ifndef KAPROXY_RESOLVER_H
 #define KAPROXY_RESOLVER_H
 
@@ -33,22 +33,22 @@
 #define RESOLVER_RETRY     (5 * USEC_PER_SEC)
 #define RESOLVER_DELAY     (50 * USEC_PER_MSEC) /* RFC 8305 section 3: Resolution Delay */
 
-/* When a missing address is asked for: so long after the first answer that lacked it, and then
- * once it can be known to be gone. */
+/* When a missing address is queried again: this long after the first answer that lacked it, and
+ * then as soon as it can be known to be gone. */
 #define RESOLVER_RECHECK (10 * USEC_PER_SEC)
 
 #define RESOLVER_SERVERS_MAX 16
 
-/* So many answers are kept of names that nobody looks up or watches just now. */
+/* How many answers are kept for names that are currently neither looked up nor watched. */
 #define RESOLVER_UNUSED_MAX 256
 
 /* What is counted of lookups: a metric block. */
 struct resolver_stats {
-    struct counter queries;  /* a name asked for, of both families */
-    struct counter failures; /* of these, in all or in one family, or late */
+    struct counter queries;  /* queries for a name, both families as one */
+    struct counter failures; /* of these, in one family or both, or late */
     struct counter timeouts; /* how often a name server did not answer in time, and was asked again
                                 or given up */
-    struct gauge failing;    /* names whose lookup fails at present, and that have an old answer */
+    struct gauge failing;    /* names whose lookup currently fails, and that have an old answer */
 };
 extern const struct metric_set resolver_metrics;
 
@@ -56,34 +56,34 @@ struct resolver;
 struct query;
 struct name;
 
-/* One asker's lookup, embedded in the asker, who sets `done` and leaves the rest zero. */
+/* One caller's lookup, embedded in the caller, which sets `done` and leaves the rest zero. */
 struct lookup {
     void (*done)(struct lookup *lookup, const union address *addresses, size_t count,
                  const char *error);
-    bool both_families; /* set by an asker that waits until both are known */
-    bool partial;       /* set before done is called: a family of which nothing is known is still
-                           awaited */
-    TAILQ_ENTRY(lookup) link; /* the resolver's, as what follows */
+    bool both_families; /* set by a caller that waits until both are known */
+    bool partial; /* set before done is called: a family is still awaited of which nothing is known
+                   */
+    TAILQ_ENTRY(lookup) link; /* the resolver's, like the following */
     struct name *name;
     uint64_t serial;
 };
 
-/* Somebody's interest in what a name stands for, embedded in its owner, who sets `changed` and
- * leaves the rest zero. changed is called when an answer brought other addresses than the one
- * before, that one is missing or gone, or that a missing one could not be asked for; it must not
- * watch, unwatch or look up from inside. */
+/* An owner's interest in a name's addresses, embedded in the owner, which sets `changed` and leaves
+ * the rest zero. changed is called when an answer has other addresses than the previous one, when
+ * an address is missing or gone, or when a query for a missing one failed; it must not watch,
+ * unwatch or look up from inside. */
 struct name_watch {
     void (*changed)(struct name_watch *watch);
-    TAILQ_ENTRY(name_watch) link; /* the resolver's, as what follows */
+    TAILQ_ENTRY(name_watch) link; /* the resolver's, like the following */
     struct name *name;
     bool keeps_fresh;
 };
 
-/* What answers queries. start begins one, whose name stays until it is answered, and calls the
- * functions at the end of this file, later, never from inside start; 0, or -1 with errno and no
- * answer comes. stop is called when the resolver is freed, or has another back end: unanswered
- * queries are then dropped (the back end must not answer them any more, nor from inside stop).
- * servers, or NULL, tells whom it asks, "" if nobody. */
+/* Answers queries. start begins one, whose name remains valid until it is answered, and calls the
+ * functions at the end of this file, later, never from within start; 0, or -1 with errno, and no
+ * answer follows. stop is called when the resolver is freed, or switches to another back end:
+ * unanswered queries are then dropped (the back end must not answer them any more, not even from
+ * within stop). servers, or NULL, returns the servers that it asks, "" for none. */
 struct resolver_backend {
     int (*start)(struct resolver_backend *backend, struct query *query, const char *name);
     void (*stop)(struct resolver_backend *backend);
@@ -91,47 +91,48 @@ struct resolver_backend {
 };
 
 /* The resolver owns the back end from here on: resolver_free calls its stop. NULL with errno (the
- * back end is then still the caller's). */
+ * caller then still owns the back end). */
 struct resolver *resolver_new(struct loop *loop, struct resolver_backend *backend);
 
-/* Has another back end answer from now on, which the resolver owns like the first one; that one is
- * stopped. What is kept of names stays, and so do the stats; queries under way are asked again, and
- * what failed needs not wait any longer to be asked again. Each lookup is answered once as ever,
- * and not from inside this call; nor is this to be called from inside a callback. */
+/* Switches to another back end, which the resolver owns like the first one; that one is stopped.
+ * Kept answers remain, and so do the stats; queries under way are repeated, and failed ones may be
+ * repeated without further delay. As usual, each lookup is answered once, and not from within this
+ * call; nor may this be called from within a callback. */
 void resolver_set_backend(struct resolver *resolver, struct resolver_backend *backend);
 
-/* No lookup may be under way and nothing be watched; not from inside a callback. */
+/* No lookup may be under way and nothing watched; not from within a callback. */
 void resolver_free(struct resolver *resolver);
 
 /* The system's resolver: the hosts file, then DNS by c-ares. */
 struct resolver_ares_options {
-    /* DNS servers to ask instead of resolv.conf's, as address_parse_list reads them, at most
+    /* DNS servers to use instead of resolv.conf's, in address_parse_list's format, at most
      * RESOLVER_SERVERS_MAX. NULL or "": those of resolv.conf. */
     const char *servers;
-    const char *resolv_conf;   /* NULL: the system's. It is read again when it has changed. */
-    bool hosts_by_environment; /* for tests: CARES_HOSTS has the name of the hosts file */
+    const char *resolv_conf;   /* NULL: the system's. It is reread after a change. */
+    bool hosts_by_environment; /* for tests: CARES_HOSTS names the hosts file */
 };
 
-/* The options are copied. NULL with errno; EINVAL: servers cannot be read. c-ares' library is begun
- * here and ended when the back end is stopped, which several threads must not do at one time. */
+/* The options are copied. NULL with errno; EINVAL: servers cannot be parsed. Initializes c-ares'
+ * library, which is cleaned up when the back end is stopped; threads must not do either at the same
+ * time. */
 struct resolver_backend *resolver_ares_new(struct loop *loop,
                                            const struct resolver_ares_options *options);
 
-/* Starts a lookup. `done` is called once, never from inside this call, unless cancelled: with
- * addresses (in the order to try: the family that RFC 6724 prefers comes first; valid only during
- * the call), or count 0 and error, a text for people ("Host has no address." where the name exists
+/* Starts a lookup. `done` is called once, never from within this call, unless cancelled: with
+ * addresses (in the order to try: the family that RFC 6724 prefers first; valid only during the
+ * call), or with count 0 and error, a text for people ("Host has no address." if the name exists
  * but has none, POOL 23). 0, or -1 with errno, and done is not called. */
 MUST_CHECK int resolver_lookup(struct resolver *resolver, struct lookup *lookup, const char *name);
 
-/* Takes a lookup back; one that is not under way is left alone. Its query goes on, for the others
- * or for a lookup still to come. */
+/* Cancels a lookup; does nothing if it is not under way. Its query continues, for other lookups or
+ * a later one. */
 void resolver_cancel(struct resolver *resolver, struct lookup *lookup);
 
-/* The DNS servers that are asked, for messages: their addresses and ports, or "". Valid until the
- * next lookup. */
+/* The DNS servers in use, for messages: their addresses and ports, or "". Valid until the next
+ * lookup. */
 const char *resolver_servers(const struct resolver *resolver);
 
-/* Any thread may read it as long as the resolver lives. */
+/* Any thread may read it while the resolver exists. */
 const struct resolver_stats *resolver_stats(const struct resolver *resolver);
 
 static inline bool lookup_is_under_way(const struct lookup *lookup)
@@ -139,32 +140,32 @@ static inline bool lookup_is_under_way(const struct lookup *lookup)
     return lookup->name != NULL;
 }
 
-/* Watches a name, without asking for it. 0, or -1 with ENOMEM. */
+/* Watches a name, without querying it. 0, or -1 with ENOMEM. */
 MUST_CHECK int resolver_watch(struct resolver *resolver, struct name_watch *watch,
                               const char *name);
 void resolver_unwatch(struct name_watch *watch);
 
-/* Asks for a watched name in the background when the answer kept for it is over; cheap when not.
- * With no answer kept there is nothing to refresh. */
+/* Queries a watched name in the background if its kept answer has expired; cheap if not. Without a
+ * kept answer there is nothing to refresh. */
 void resolver_refresh(struct name_watch *watch);
 
-/* Whether this is done each time the answer is over, as long as anybody wants so. */
+/* Whether this is done whenever the answer expires, as long as any watch requests it. */
 void resolver_keep_fresh(struct name_watch *watch, bool keep);
 
-/* What the answers so far say of an address (its port does not count). Without any, or where they
- * are not kept, it is CURRENT. */
+/* What the answers so far say about an address (ignoring its port). Without answers, or if they are
+ * not kept, it is CURRENT. */
 enum address_state { ADDRESS_CURRENT, ADDRESS_MISSING, ADDRESS_GONE };
 enum address_state resolver_find_address(const struct name_watch *watch,
                                          const union address *address);
 
-/* For whoever uses an address that is missing: the name is asked for RESOLVER_RECHECK after the
- * answer that lacked it first, whatever the TTL. To be called again each time that `changed` is
- * called, as long as it is missing and in use. */
+/* For a user of an address that is missing: the name is queried RESOLVER_RECHECK after the first
+ * answer that lacked it, whatever the TTL. To be called after each call of `changed`, as long as
+ * the address is missing and in use. */
 void resolver_recheck(struct name_watch *watch, const union address *address);
 
-/* For back ends: the answer to a query, which is gone afterwards, and which is not kept. error NULL
- * with count 0 means "no address"; with an error, a text that stays as long as the query, the
- * addresses do not count. */
+/* For back ends: the answer to a query, which is not kept; the query no longer exists afterwards.
+ * error NULL with count 0 means "no address"; with an error, a text valid as long as the query, the
+ * addresses are ignored. */
 void resolver_query_answer(struct query *query, const union address *addresses, size_t count,
                            const char *error);
 
@@ -172,13 +173,13 @@ void resolver_query_answer(struct query *query, const union address *addresses, 
 void resolver_query_answer_kept(struct query *query, const union address *addresses, size_t count,
                                 usec_t ttl);
 
-/* Or each family by itself, in any order. The query is gone once both were answered. count 0: the
- * name has no address of this family. A ttl does not count then. */
+/* Or each family separately, in any order. The query no longer exists once both were answered.
+ * count 0: the name has no address of this family; the ttl is then ignored. */
 void resolver_query_answer_family(struct query *query, sa_family_t family,
                                   const union address *addresses, size_t count, usec_t ttl);
 void resolver_query_fail_family(struct query *query, sa_family_t family, const char *error);
 
-/* Before an answer: so often no name server answered in time. */
+/* Before an answer: how often no name server answered in time. */
 void resolver_query_note_timeouts(struct query *query, unsigned timeouts);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What a name's queries come to, family by family, and what of it may be given out. */
+/* The results of a name's queries, by family, and which of them may be handed out. */
 #include <string.h>
 
 #include "base/log.h"
@@ -35,8 +35,7 @@ void resolver_answer_await(struct name *name)
         name->families[i].part = PART_AWAITED;
 }
 
-/* As long as the other family is awaited, what has come is not asked for once more, and so stays
- * fresh. */
+/* While the other family is awaited, what has arrived is not queried again, and so stays fresh. */
 static bool is_fresh(const struct name *name, const struct family *family)
 {
     return (name->asked && family->part == PART_CAME) || now_of(name) < family->fresh_until;
@@ -77,7 +76,7 @@ bool resolver_answer_is_ready(const struct name *name)
     return resolver_answer_exists(name);
 }
 
-/* A family that failed is tried again later, one that was late when its time is over. */
+/* A family that failed is retried later; one that was late, when it expires. */
 static usec_t due_at(const struct name *name, const struct family *family)
 {
     bool pauses = family->waived && name->retry_at > family->fresh_until;
@@ -127,7 +126,7 @@ static void set_failing(struct name *name, unsigned failing)
     name->failing = failing;
 }
 
-/* Logs what fails from now on, unless that is known. */
+/* Logs what fails from now on, unless that was already logged. */
 static void note_failing(struct name *name, unsigned failing, const char *error)
 {
     if (failing == name->failing)
@@ -173,7 +172,7 @@ static void forget(struct name *name)
     set_failing(name, 0);
 }
 
-/* The query is over, and brought no address. */
+/* The query has ended without any address. */
 static void fail(struct name *name, const char *error)
 {
     resolver_answer_note_failure(name, error);
@@ -191,7 +190,7 @@ static void end_query(struct name *name)
     loop_clear_timer(loop_of(name), &name->delay);
 }
 
-/* Both families are answered for, and one of them has addresses. */
+/* Both families were answered, and at least one has addresses. */
 static void succeed(struct name *name)
 {
     unsigned failing = 0;
@@ -212,7 +211,7 @@ static void succeed(struct name *name)
     resolver_answer_tell(name, ASKERS_ALL);
 }
 
-/* The other family has taken its time: those who wait go without. */
+/* The other family took too long: waiting lookups proceed without it. */
 void resolver_answer_on_delay(struct timer *timer)
 {
     struct name *name = container_of(timer, struct name, delay);
@@ -224,7 +223,7 @@ void resolver_answer_on_delay(struct timer *timer)
     resolver_answer_tell(name, ASKERS_MOST);
 }
 
-/* One family has come, the other one is awaited. */
+/* One family was answered, the other is awaited. */
 static void give_it_time(struct name *name)
 {
     if (resolver_answer_is_ready(name)) {
@@ -232,13 +231,13 @@ static void give_it_time(struct name *name)
         return;
     }
     loop_clear_timer(loop_of(name), &name->wait_limit);
-    if (loop_timer_is_set(&name->delay)) /* another back end has brought the same once more */
+    if (loop_timer_is_set(&name->delay)) /* another back end has delivered the same again */
         return;
     if (loop_set_timer(loop_of(name), &name->delay, now_of(name) + RESOLVER_DELAY) < 0)
         resolver_answer_on_delay(&name->delay);
 }
 
-/* RFC 6724 decides between the families; within each the addresses are in order. */
+/* RFC 6724 decides between the families; within each the addresses are already sorted. */
 static void order_families(struct name *name)
 {
     union address in4[ADDRESS_BOOK_MAX], in6[ADDRESS_BOOK_MAX];
@@ -251,7 +250,7 @@ static void order_families(struct name *name)
     name->in6_first = !precedence_is_lower(&first6, &first4);
 }
 
-/* A part of the answer, or all of it, has come in. */
+/* Part or all of the answer has arrived. */
 static void proceed(struct name *name)
 {
     const struct family *in4 = &name->families[IN4], *in6 = &name->families[IN6];
@@ -278,7 +277,7 @@ static usec_t within_bounds(usec_t ttl)
     return ttl > RESOLVER_TTL_MAX ? RESOLVER_TTL_MAX : ttl;
 }
 
-/* Takes up what has come for a family; watchers are called. */
+/* Stores a family's addresses; calls the watchers. */
 static void take(struct name *name, struct family *family, const union address *addresses,
                  size_t count, usec_t fresh_until)
 {
@@ -292,7 +291,8 @@ static void take(struct name *name, struct family *family, const union address *
         resolver_name_tell_watches(name);
 }
 
-/* A family without addresses is believed once the other one has some, and for as long. */
+/* An empty answer for a family is trusted once the other family has addresses, and for as long as
+ * these. */
 static void take_empty(struct name *name)
 {
     for (int i = 0; i < FAMILIES; i++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The back end that asks c-ares, whose sockets and time-outs it puts on the loop. */
+/* The c-ares back end: puts its sockets and timeouts on the loop. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,12 +17,12 @@
 /* How often the file is checked. */
 #define CHECK_INTERVAL (2 * USEC_PER_SEC)
 
-/* The time, in milliseconds, after which a DNS server is asked again, at most; it doubles with each
- * try. In c-ares before 1.20 it is 5 s: then a lost packet costs half of connect_timeout, and a
- * name is not known for 75 s where queries for AAAA are dropped, as some servers do. */
+/* The maximum time, in milliseconds, after which a DNS server is asked again; it doubles with each
+ * try. In c-ares before 1.20 it is 5 s: a lost packet then costs half of connect_timeout, and where
+ * queries for AAAA are dropped, as by some servers, a name is not known for 75 s. */
 #define QUERY_TIMEOUT 500
 
-/* One socket of c-ares, which is watched. */
+/* One of c-ares' sockets, which is watched. */
 struct channel_socket {
     TAILQ_ENTRY(channel_socket) link;
     ares_socket_t fd;
@@ -38,9 +38,10 @@ void resolver_ares_channel_update_timer(struct channel *channel)
         loop_clear_timer(loop, &channel->timer);
         return;
     }
-    /* c-ares cuts to whole milliseconds; one more, or the last one is spent spinning. */
+    /* c-ares truncates to whole milliseconds; without one more, the last one would be spent
+     * spinning. */
     usec_t wait = tv.tv_sec * USEC_PER_SEC + tv.tv_usec + USEC_PER_MSEC;
-    /* A query that could not time out might never be answered. */
+    /* A query that cannot time out might never be answered. */
     if (loop_set_timer(loop, &channel->timer, loop_now(loop) + wait) < 0)
         ares_cancel(channel->ares);
 }
@@ -52,7 +53,7 @@ static void on_timer(struct timer *timer)
     resolver_ares_channel_update_timer(channel);
 }
 
-/* An error is met by reading or by writing, whichever c-ares is at. */
+/* An error is found by reading or by writing, whichever c-ares is doing. */
 static void on_ready(struct watch *watch, uint32_t events)
 {
     /* c-ares may close the socket and so free it. */
@@ -65,7 +66,7 @@ static void on_ready(struct watch *watch, uint32_t events)
     resolver_ares_channel_update_timer(channel);
 }
 
-/* The list is short: c-ares has two sockets a DNS server at most. */
+/* The list is short: c-ares has at most two sockets per DNS server. */
 static struct channel_socket *socket_find(const struct channel *channel, ares_socket_t fd)
 {
     struct channel_socket *socket;
@@ -76,7 +77,7 @@ static struct channel_socket *socket_find(const struct channel *channel, ares_so
     return NULL;
 }
 
-/* Level-triggered: how much c-ares reads at once is its own affair. */
+/* Level-triggered: how much c-ares reads at once is up to c-ares. */
 static void socket_watch(struct channel *channel, ares_socket_t fd, uint32_t events)
 {
     struct channel_socket *socket = calloc(1, sizeof(*socket));
@@ -99,8 +100,8 @@ static void socket_unwatch(struct channel_socket *socket)
     free(socket);
 }
 
-/* c-ares tells what it wants to know of a socket; nothing more before it closes it. A socket that
- * cannot be watched is dealt with as a server that does not answer: its time-out strikes. */
+/* c-ares says which events of a socket it is interested in; none before closing it. A socket that
+ * cannot be watched is treated like a server that does not answer: it times out. */
 static void on_socket_state(void *data, ares_socket_t fd, int readable, int writable)
 {
     struct channel *channel = data;
@@ -149,7 +150,7 @@ static int errno_of(int status)
     }
 }
 
-/* Sets the servers of the options; an ARES_ status. */
+/* Sets the servers from the options; returns an ARES_ status. */
 static int set_servers(struct channel *channel)
 {
     struct ares_addr_port_node nodes[RESOLVER_SERVERS_MAX] = {0};
@@ -173,7 +174,7 @@ static int set_servers(struct channel *channel)
     return ares_set_servers_ports(channel->ares, nodes);
 }
 
-/* Writes who is asked, as far as it has room. */
+/* Writes the list of servers, as far as it fits. */
 static void note_servers(struct channel *channel)
 {
     struct ares_addr_port_node *nodes = NULL;
@@ -198,8 +199,8 @@ static void note_servers(struct channel *channel)
     ares_free_data(nodes);
 }
 
-/* What the system's configuration has for `timeout`, unless that is too long; an ARES_ status.
- * Newer versions of c-ares do not tell it. */
+/* Reads `timeout` from the system's configuration, unless that is too long; returns an ARES_
+ * status. Newer versions of c-ares do not report it. */
 static int read_timeout(struct ares_options *options, int mask)
 {
     struct ares_options all = {0};
@@ -216,16 +217,16 @@ static int read_timeout(struct ares_options *options, int mask)
     return status;
 }
 
-/* Begins to use c-ares with the system's configuration, but for a time-out that is too long and
- * the cache of c-ares 1.31: the resolver keeps answers itself, and asks before they are over when
- * it wants to know more. An ARES_ status. */
+/* Initializes c-ares with the system's configuration, except for a timeout that is too long and the
+ * cache of c-ares 1.31: the resolver keeps answers itself, and queries before they expire if it
+ * needs to know more. Returns an ARES_ status. */
 static int init_ares(struct channel *channel)
 {
     int mask = ARES_OPT_SOCK_STATE_CB | ARES_OPT_RESOLVCONF | ARES_OPT_LOOKUPS;
 #ifdef ARES_OPT_QUERY_CACHE
     mask |= ARES_OPT_QUERY_CACHE; /* with a time of 0 */
 #endif
-    char *file = strdup(channel->backend->resolv_conf), lookups[] = "b"; /* DNS alone */
+    char *file = strdup(channel->backend->resolv_conf), lookups[] = "b"; /* DNS only */
     struct ares_options options = {.sock_state_cb = on_socket_state,
                                    .sock_state_cb_data = channel,
                                    .resolvconf_path = file,
@@ -237,7 +238,7 @@ static int init_ares(struct channel *channel)
     return status;
 }
 
-/* Makes a channel that takes new requests from now on. 0, or -1 with errno. */
+/* Creates a channel that serves new requests from now on. 0, or -1 with errno. */
 static int channel_new(struct backend *backend)
 {
     struct channel *channel = calloc(1, sizeof(*channel));
@@ -282,8 +283,9 @@ static bool is_same_file(const struct stat *a, const struct stat *b)
            a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
-/* Whether the file, which is seen now, is another one than that which was read last. One that
- * cannot be opened has not changed: c-ares would go on without any servers, and not tell. */
+/* Whether the file is a different one than the one last read; `now` is set to its current state. A
+ * file that cannot be opened has not changed: c-ares would continue without any servers, and not
+ * report it. */
 static bool has_changed(struct backend *backend, struct stat *now)
 {
     if (loop_now(backend->loop) < backend->check_at)
@@ -297,8 +299,8 @@ static bool has_changed(struct backend *backend, struct stat *now)
     return seen && !is_same_file(now, &backend->seen);
 }
 
-/* Takes up the file's change. With a new channel that cannot be made the old one works on, until
- * the next check. */
+/* Follows a change of the file. If a new channel cannot be created, the old one serves on until the
+ * next check. */
 static void follow_file(struct backend *backend)
 {
     struct stat now;
@@ -338,8 +340,8 @@ static void backend_stop(struct resolver_backend *base)
 {
     struct backend *backend = container_of(base, struct backend, base);
     struct channel *channel;
-    /* What is under way is answered by this. Those answers are posted, and go with their requests.
-     */
+    /* This answers everything under way. Those answers are posted, and freed with their
+     * requests. */
     ares_destroy(backend->hosts);
     TAILQ_FOREACH (channel, &backend->channels, link) {
         ares_destroy(channel->ares);
@@ -359,7 +361,7 @@ static const char *backend_servers(struct resolver_backend *base)
     return channel != NULL ? channel->servers : "";
 }
 
-/* The hosts file is read for each query, or when it has changed, by c-ares. An ARES_ status. */
+/* c-ares reads the hosts file for each query, or when it has changed. Returns an ARES_ status. */
 static int init_hosts(struct backend *backend)
 {
     char lookups[] = "f";
@@ -400,7 +402,7 @@ struct resolver_backend *resolver_ares_new(struct loop *loop,
     number = errno_of(init_hosts(backend));
     if (number != 0)
         goto err_library;
-    has_changed(backend, &backend->seen); /* notes what it is now */
+    has_changed(backend, &backend->seen); /* records its current state */
     if (channel_new(backend) < 0) {
         number = errno;
         goto err_hosts;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* One query by c-ares: hosts file, search list, both families, and the texts of failures. */
+/* One query with c-ares: hosts file, search list, both families, and the texts of failures. */
 #include <errno.h>
 #include <limits.h>
 #include <netdb.h>
@@ -10,10 +10,10 @@
 
 #include "net/resolver_ares_internal.h"
 
-/* A text that says why, for people. */
+/* A text with the reason, for people. */
 #define ERROR_MAX 224
 
-/* What c-ares has found. */
+/* A result of c-ares. */
 struct finding {
     int status; /* ARES_ */
     union address *addresses;
@@ -21,10 +21,10 @@ struct finding {
     usec_t ttl;
 };
 
-/* The queries for the records of one full name. They may outlive their request, which goes on
- * without them, as c-ares cannot take a query back. */
+/* The queries for the records of one full name. They may outlive their request, which continues
+ * without them, as c-ares cannot cancel a query. */
 struct pair {
-    struct request *request; /* NULL: nobody waits for them any more */
+    struct request *request; /* NULL: no longer waited for */
     struct channel *channel;
     char name[SEARCH_NAME_MAX];
     unsigned pending;
@@ -32,10 +32,10 @@ struct pair {
         struct pair *pair;
         sa_family_t family;
         bool pending;
-        bool reported; /* the resolver has it */
+        bool reported; /* to the resolver */
         struct finding finding;
-        unsigned code;         /* RCODE of a failure that a server answered; 0: none */
-        char error[ERROR_MAX]; /* what the resolver has */
+        unsigned code;         /* RCODE of a failure in a server's answer; 0: none */
+        char error[ERROR_MAX]; /* as passed to the resolver */
     } halves[2];
 };
 
@@ -45,8 +45,8 @@ enum { IN4, IN6 };
 #define TYPE_A    1
 #define TYPE_AAAA 28
 
-/* A query under way. The task takes the next step: c-ares also answers from inside
- * ares_getaddrinfo, and must not be entered again from inside its callbacks. */
+/* A query under way. The task does the next step: c-ares also answers from within ares_getaddrinfo,
+ * and must not be re-entered from its callbacks. */
 struct request {
     TAILQ_ENTRY(request) link;
     struct channel *channel;
@@ -54,7 +54,7 @@ struct request {
     const char *name;
     struct finding hosts;
     size_t place;      /* in the search list, of the next name */
-    struct pair *pair; /* NULL: the hosts file comes first */
+    struct pair *pair; /* NULL: still at the hosts file */
     bool no_data;      /* one of the names so far exists, without addresses */
     bool asked;        /* a server, and not only the hosts file */
     int status;        /* ARES_, of the last name */
@@ -76,7 +76,7 @@ static void pair_free(struct pair *pair)
     free(pair);
 }
 
-/* Parts from the pair, which goes once c-ares has answered it. */
+/* Detaches from the pair, which is freed once c-ares has answered it. */
 static void leave_pair(struct request *request)
 {
     struct pair *pair = request->pair;
@@ -101,7 +101,7 @@ static void request_free(struct request *request)
     free(request);
 }
 
-/* How long all of an answer is valid: its addresses, and the aliases that led to them. Names of
+/* How long the whole answer is valid: its addresses, and the aliases that led to them. Names from
  * the hosts file have 0. */
 static usec_t shortest_ttl(const struct ares_addrinfo *info)
 {
@@ -113,7 +113,7 @@ static usec_t shortest_ttl(const struct ares_addrinfo *info)
     return ttl * USEC_PER_SEC;
 }
 
-/* Takes the addresses over, in c-ares' order; ARES_SUCCESS or ARES_ENOMEM. */
+/* Copies the addresses, in c-ares' order; returns ARES_SUCCESS or ARES_ENOMEM. */
 static int take_addresses(struct finding *finding, const struct ares_addrinfo *info)
 {
     size_t count = 0;
@@ -173,7 +173,7 @@ static void on_half(void *arg, int status, int timeouts, struct ares_addrinfo *i
         pair_free(pair);
 }
 
-/* The name has no records of this kind; what is too long for DNS has none either. */
+/* The name has no records of this type; a name too long for DNS has none either. */
 static bool is_absent(const struct half *half)
 {
     int status = half->finding.status;
@@ -189,8 +189,8 @@ static const char *code_name(unsigned code)
     return name != NULL ? name : "a failure";
 }
 
-/* Why there is nothing. With a code that a server has answered: that, whatever became of the other
- * servers, and of the other tries. */
+/* Why there are no addresses. A code from a server's answer takes precedence over the outcome of
+ * other servers and other tries. */
 static void describe(const struct request *request, int status, unsigned code, char text[ERROR_MAX])
 {
     const char *servers = request->channel->servers;
@@ -208,7 +208,7 @@ static void describe(const struct request *request, int status, unsigned code, c
         snprintf(text, ERROR_MAX, "%s (asked %s)", ares_strerror(status), servers);
 }
 
-/* The request goes first: nothing of it is to be touched once the askers were called. */
+/* The request is freed first: it must not be touched after the callers' callbacks. */
 static void end_without(struct request *request, const char *error)
 {
     struct query *query = request->query;
@@ -223,7 +223,7 @@ static void end_with_failure(struct request *request, int status, unsigned code)
     end_without(request, error);
 }
 
-/* A name that is for this machine alone is not asked for (RFC 6761 section 6.3). */
+/* A name for this machine only is not queried (RFC 6761 section 6.3). */
 static bool is_localhost(const char *name)
 {
     return strcmp(name, "localhost") == 0 || strcmp(name, "localhost.") == 0;
@@ -247,7 +247,7 @@ static struct pair *pair_new(struct request *request, const char *name)
     return pair;
 }
 
-/* Asks for the next name of the search list. */
+/* Queries the next name of the search list. */
 static void ask_next(struct request *request)
 {
     struct channel *channel = request->channel;
@@ -289,7 +289,7 @@ static void tell_half(struct query *query, struct half *half)
         resolver_query_fail_family(query, half->family, half->error);
 }
 
-/* The name has addresses: it is the one. */
+/* The name has addresses: it is the right one. */
 static void end_with_pair(struct request *request)
 {
     struct query *query = request->query;
@@ -306,10 +306,10 @@ static void end_with_pair(struct request *request)
     pair_free(pair);
 }
 
-/* The next name is asked for only where this one is known to have no addresses, not where somebody
- * failed to say so: else they would be another machine's. That there is no such name is said by one
- * answer for all kinds of records (RFC 8020), but believed of A alone: some servers say so of AAAA
- * where there is an A (RFC 4074 section 4.2). */
+/* The next name is queried only if this one is known to have no addresses, not if a server failed
+ * to say so: otherwise the addresses might be another machine's. "No such name" in one answer
+ * applies to all record types (RFC 8020), but is trusted only for A: some servers say so for AAAA
+ * although there is an A (RFC 4074 section 4.2). */
 static void end_pair(struct request *request)
 {
     const struct half *in4 = &request->pair->halves[IN4], *in6 = &request->pair->halves[IN6];
@@ -328,7 +328,7 @@ static void end_pair(struct request *request)
                          is_absent(in4) ? in6->code : in4->code);
 }
 
-/* One half has come. */
+/* One half has arrived. */
 static void use_half(struct request *request)
 {
     struct pair *pair = request->pair;
@@ -344,7 +344,7 @@ static void use_half(struct request *request)
         ask_next(request);
 }
 
-/* There is no such name, and AAAA takes its time to say the same. */
+/* There is no such name, and AAAA is late in saying the same. */
 static void on_delay(struct timer *timer)
 {
     ask_next(container_of(timer, struct request, delay));
@@ -397,7 +397,7 @@ int resolver_ares_request_start(struct backend *backend, struct query *query, co
     return 0;
 }
 
-/* Names are compared without their final dots, and as DNS does: RFC 4343. */
+/* Compares names as DNS does (RFC 4343), without their final dots. */
 static bool is_same_name(const char *a, const char *b)
 {
     size_t length = strlen(a), other = strlen(b);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The sockets of c-ares, on whose answers codes are noted as they come in. */
+/* The sockets of c-ares, whose incoming answers are checked for codes. */
 #include <errno.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -9,12 +9,12 @@
 
 /* RFC 1035 section 4.1.1 */
 #define HEADER_SIZE  12
-#define IS_RESPONSE  0x80 /* of byte 2 */
-#define RCODE        0x0f /* of byte 3 */
-#define RCODE_NOBODY 3    /* NXDOMAIN, which is no failure */
+#define IS_RESPONSE  0x80 /* in byte 2 */
+#define RCODE        0x0f /* in byte 3 */
+#define RCODE_NOBODY 3    /* NXDOMAIN, which is not a failure */
 
-/* c-ares goes on to the next server when one answers with a failure, and in the end reports what
- * any other trouble looks like as well: the answers are looked at on their way to it. */
+/* If a server answers with a failure, c-ares continues with the next one, and in the end reports
+ * only what any other problem would give: so the answers are inspected on their way to it. */
 static void note_answer(const struct channel *channel, const unsigned char *packet, size_t length)
 {
     char *name;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Reads search and ndots of resolv.conf, and lists the names to try. */
+/* Reads search and ndots from resolv.conf, and lists the names to try. */
 #include "net/search_list.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@
 #define NDOTS_DEFAULT 1
 #define NDOTS_MAX     15 /* as in the C library */
 
-/* Takes the place of the domains so far. 0, or -1 with ENOMEM. */
+/* Replaces the previous domains. 0, or -1 with ENOMEM. */
 static int set_domains(struct search_list *list, const char *text, size_t length)
 {
     char *copy = strndup(text, length);
@@ -34,7 +34,7 @@ static void set_options(struct search_list *list, const char *text)
     }
 }
 
-/* The value of a line that begins with this keyword; NULL: it does not, or has none. */
+/* The value of a line that begins with this keyword; NULL: it does not, or has no value. */
 static const char *value_of(const char *line, const char *keyword)
 {
     size_t length = strlen(keyword);
@@ -44,7 +44,7 @@ static const char *value_of(const char *line, const char *keyword)
     return value == line + length || *value == '\0' ? NULL : value;
 }
 
-/* The last `search` or `domain` counts. 0, or -1 with ENOMEM. */
+/* The last `search` or `domain` applies. 0, or -1 with ENOMEM. */
 static int read_line(struct search_list *list, const char *line)
 {
     const char *value;
@@ -107,8 +107,8 @@ void search_list_clear(struct search_list *list)
     list->domains = NULL;
 }
 
-/* The domain in this place, without its final dot; the root is none, as the name by itself is tried
- * anyway. NULL: there are no more. */
+/* The domain at this position, without its final dot; the root is skipped, as the name on its own
+ * is tried anyway. NULL: there are no more. */
 static const char *find_domain(const struct search_list *list, size_t place, size_t *length)
 {
     const char *text = list->domains == NULL ? "" : list->domains;
@@ -144,7 +144,7 @@ bool search_list_name(const struct search_list *list, const char *name, size_t p
     size_t end = strlen(name), length;
     bool is_full = end > 0 && name[end - 1] == '.';
     size_t domains = is_full ? 0 : count_domains(list);
-    size_t itself = is_full || count_dots(name) >= list->ndots ? 0 : domains; /* its place */
+    size_t itself = is_full || count_dots(name) >= list->ndots ? 0 : domains; /* its own position */
     if (place > domains)
         return false;
     if (place == itself) {

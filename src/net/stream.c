@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Readiness, reads, writes, splices, peeks and ends of a socket, plain or with TLS. */
+/* Readiness, reads, writes, splices, peeks and closure of a socket, plain or with TLS. */
 #include "net/stream.h"
 
 #include <assert.h>
@@ -23,8 +23,8 @@ void stream_init(struct stream *stream, int fd)
     *stream = (struct stream){.fd = fd, .readable = true, .writable = true, .wake.run = tell};
 }
 
-/* TLS, in doing one direction's work, has done some of the other's, and there may be no event for
- * that any more. Where the flag is set already, its user comes back by itself. */
+/* While working for one direction, TLS has done some of the other's work, for which there may be no
+ * event any more. If the flag is already set, the stream's user resumes on its own. */
 static void wake(struct stream *stream, bool *direction)
 {
     if (*direction)
@@ -34,20 +34,20 @@ static void wake(struct stream *stream, bool *direction)
         loop_post(stream->loop, &stream->wake);
 }
 
-/* The FIN follows close_notify once that is out; before, it would be a truncation. 0, or -1 with
- * errno: EAGAIN while close_notify is not out. */
+/* The FIN follows once close_notify is sent; earlier it would be a truncation. 0, or -1 with errno:
+ * EAGAIN while close_notify is not sent. */
 static int end_tls(struct stream *stream)
 {
     if (tls_end_write(stream->tls) < 0)
         return -1;
-    if (!tls_has_ended(stream->tls)) /* broken, and to be closed soon */
+    if (!tls_has_ended(stream->tls)) /* broken, and about to be closed */
         return 0;
     int muted = tls_mute(stream->tls);
-    (void)muted; /* short of memory: the FIN matters more than what TLS may still say */
+    (void)muted; /* short of memory: the FIN is more important than TLS's own messages */
     return shutdown(stream->fd, SHUT_WR);
 }
 
-/* To be called after each call of TLS. `was_busy`: tls_is_busy before it. */
+/* To be called after each TLS call. `was_busy`: tls_is_busy before it. */
 static void after_tls(struct stream *stream, bool was_busy, bool *other)
 {
     if (!was_busy || tls_is_busy(stream->tls))
@@ -57,7 +57,7 @@ static void after_tls(struct stream *stream, bool was_busy, bool *other)
         end_tls(stream);
 }
 
-/* An event came on a socket with TLS. */
+/* An event has arrived on a socket with TLS. */
 static void before_ready(struct stream *stream)
 {
     if (tls_is_busy(stream->tls))
@@ -85,8 +85,8 @@ static void on_ready(struct watch *watch, uint32_t events)
         stream->handler->ready(stream->handler, stream);
 }
 
-/* Most streams never have to wait until they are writable: they are spared the event that says so
- * at once. Bytes that come are an event for whoever wants EPOLLPRI, too, whatever it then tells. */
+/* Most streams never have to wait until they are writable: they are spared the initial event that
+ * says so. With EPOLLPRI, arriving bytes cause an event too, whatever it then reports. */
 static uint32_t wanted_events(const struct stream *stream)
 {
     uint32_t read = stream->read_paused ? 0 : EPOLLIN | EPOLLPRI;
@@ -106,8 +106,8 @@ int stream_watch(struct stream *stream, struct loop *loop)
     return 0;
 }
 
-/* From now on events tell when it is writable. If it is by now, the first one comes at once. 0, or
- * -1 with errno. */
+/* From now on events report when it is writable. If it already is, the first one follows at once.
+ * 0, or -1 with errno. */
 static int watch_writable(struct stream *stream)
 {
     if (stream->watches_writable)
@@ -161,13 +161,13 @@ int stream_start_tls(struct stream *stream, struct tls_client *client)
     stream->tls = tls_new(client, stream->fd);
     if (stream->tls == NULL)
         return -1;
-    return watch_writable(stream); /* TLS writes at any time, also to be able to read */
+    return watch_writable(stream); /* TLS writes at any time, even in order to read */
 }
 
 enum tls_result stream_handshake(struct stream *stream)
 {
     enum tls_result result = tls_handshake(stream->tls);
-    if (result == TLS_DONE) /* what came right behind it is in memory */
+    if (result == TLS_DONE) /* bytes that followed closely are in memory */
         stream->readable = stream->writable = true;
     return result;
 }
@@ -182,8 +182,8 @@ enum tls_fault stream_fault(const struct stream *stream)
     return stream->tls != NULL ? tls_fault(stream->tls) : TLS_FAULT_NONE;
 }
 
-/* Here it is not the count that tells whether there is more: bytes may wait in memory, or the end
- * behind them. */
+/* The count does not show whether there is more: bytes may be waiting in memory, or the end after
+ * them. */
 static ssize_t read_tls(struct stream *stream, void *buffer, size_t size)
 {
     bool busy = tls_is_busy(stream->tls);
@@ -200,7 +200,7 @@ static ssize_t read_tls(struct stream *stream, void *buffer, size_t size)
 }
 
 /* A peer on the same machine can pass descriptors along with its bytes (unix(7)). They are dropped,
- * but a read ends behind the bytes that they came with, whatever else there is: *cut. */
+ * but a read ends after the bytes they accompanied, even if more are available: *cut. */
 static ssize_t receive_local(struct stream *stream, void *buffer, size_t size, bool *cut)
 {
     struct iovec part = {.iov_base = buffer, .iov_len = size};
@@ -225,7 +225,7 @@ ssize_t stream_read(struct stream *stream, void *buffer, size_t size)
     if (n < 0 && errno == EWOULDBLOCK)
         errno = EAGAIN;
     /* A short count means that the socket is drained, and later bytes raise a new edge; but an EOF
-     * that came with these bytes does not (epoll(7), question 9). */
+     * that arrived with these bytes does not (epoll(7), question 9). */
     bool short_count = n > 0 && (size_t)n < size && !stream->hangup && !stream->urgent && !cut;
     if (n < 0 || short_count)
         stream->readable = false;
@@ -254,7 +254,8 @@ static ssize_t writev_tls(struct stream *stream, const struct iovec *parts, int 
     return n;
 }
 
-/* No more can be written now: full, or broken by `error`. What the system call has returned. */
+/* Nothing more can be written now: the socket is full, or broken by `error`. Returns the system
+ * call's result. */
 static ssize_t not_writable(struct stream *stream, ssize_t n, int error)
 {
     stream->writable = false;
@@ -264,9 +265,9 @@ static ssize_t not_writable(struct stream *stream, ssize_t n, int error)
     return n;
 }
 
-/* What send or sendmsg has written, of so much. A short count stands for EAGAIN here: a send that
- * does not wait looks for room before it looks for signals, and where it found none, it has asked
- * for the event. */
+/* Handles the result of send or sendmsg for `size` bytes. A short count is as good as EAGAIN here:
+ * a non-blocking send checks for room before it checks for signals, and if it found none, it has
+ * requested the event. */
 static ssize_t after_write(struct stream *stream, ssize_t n, size_t size)
 {
     if (n >= 0 && (size_t)n == size)
@@ -307,7 +308,7 @@ bool stream_is_drained(const struct stream *stream)
            stream->drained == loop_iterations(stream->loop);
 }
 
-/* Bytes and ends that the peek took off the socket bring no event any more. */
+/* Bytes and ends that the peek took from the socket cause no further event. */
 static enum stream_peek peek_tls(struct stream *stream)
 {
     bool busy = tls_is_busy(stream->tls);
@@ -391,7 +392,8 @@ void stream_reset(struct stream *stream)
     close_socket(stream);
 }
 
-/* Errors of splice itself. Those of the socket are reported once, and are gone for a later read. */
+/* Errors of splice itself. A socket's errors are reported once, and a later read would not see
+ * them. */
 static bool is_unable(int error)
 {
     return error == EINVAL || error == ENOSYS || error == EPERM || error == ENOMEM;
@@ -411,7 +413,7 @@ ssize_t stream_splice_in(struct stream *stream, struct pipe *pipe, size_t most)
         pipe->held = (size_t)n;
     else if (n < 0 && is_unable(errno))
         errno = ENOTSUP;
-    else if (n < 0) /* EAGAIN is the socket's: there is room in the pipe */
+    else if (n < 0) /* EAGAIN is the socket's: the pipe has room */
         stream->readable = false;
     return n;
 }
