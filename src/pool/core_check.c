@@ -11,7 +11,7 @@ static unsigned count_reserved(const struct core_host *host)
     return n;
 }
 
-/* Whom a connection belongs to. What is being peeked at may be nobody's. */
+/* Which request a connection belongs to. One being peeked at may belong to none. */
 static bool has_right_lease(const struct core_conn *conn)
 {
     const struct core_request *lease = conn->lease;
@@ -84,7 +84,7 @@ static const char *check_waiters(const struct core_host *host)
     return NULL;
 }
 
-/* One that is down has no waiters, and is tried, or is to be tried, as soon as that may be. */
+/* A host that is down has no waiters; it is being tried, or will be as soon as it may. */
 static const char *check_health(const struct core_host *host)
 {
     const struct pool_core *core = host->core;
@@ -99,7 +99,7 @@ static const char *check_health(const struct core_host *host)
                                                        : "a host that is down is not to be tried";
 }
 
-/* One that is not open has nothing idle, and nothing is dialled for it. */
+/* A host that is not open has no idle connections, and none is dialled for it. */
 static const char *check_service(const struct core_host *host)
 {
     if (core_host_is_open(host))
@@ -111,7 +111,7 @@ static const char *check_service(const struct core_host *host)
                                                                   : NULL;
 }
 
-/* What was lowered may be exceeded, but not by idle connections [49]. */
+/* A lowered limit may be exceeded, but not by idle connections [49]. */
 static const char *check_limits(const struct core_host *host)
 {
     const struct pool_core *core = host->core;

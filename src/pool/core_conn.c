@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/* A connection of the pool's core: its transitions, its limits, its end. */
+/* A connection in the pool's core: its transitions, its limits, its end. */
 #include "pool/core_internal.h"
 
 static_assert((int)CONN_BUSY - CONN_CONNECTING == HOST_BUSY &&
                   (int)CONN_CLOSING - CONN_CONNECTING == HOST_CLOSING,
               "states are counted in this order");
 
-/* Which transitions are legal: rows are "from". BUSY to BUSY is a release that goes straight to a
+/* The legal transitions: rows are "from". BUSY to BUSY is a release that goes straight to a
  * waiter. */
 static const bool legal[CONN_STATES][CONN_STATES] = {
     /*                  NEW    CONN   BUSY   HELD   IDLE   CLOSING CLOSED */
@@ -96,7 +96,7 @@ void core_conn_hold(struct core_conn *conn)
     if (conn->state == CONN_HELD)
         return;
     assert(conn->may_hold);
-    if (conn->may_hold) /* else a programming error, which must not exceed max_tunnels */
+    if (conn->may_hold) /* otherwise a programming error, which must not exceed max_tunnels */
         core_conn_set_state(conn, CONN_HELD);
 }
 
@@ -110,8 +110,8 @@ bool core_conn_unhold(struct core_conn *conn)
     return true;
 }
 
-/* An upstream that ends what it has just accepted, as with TLS 1.3 one that does not like our
- * certificate, must not make us dial in circles, and not in silence. */
+/* An upstream that closes what it has just accepted, as one with TLS 1.3 that rejects our
+ * certificate, must not make us dial in circles, let alone silently. */
 static void note_end(struct core_conn *conn, usec_t now)
 {
     conn->ended_unused = conn->uses == 0 && now - conn->born < USEC_PER_SEC;
@@ -119,8 +119,9 @@ static void note_end(struct core_conn *conn, usec_t now)
         core_host_back_off(conn->host, now);
 }
 
-/* What is found by a peek that is not quiet; POOL_DISCARD_COUNT: nothing is wrong. What a part of a
- * record will be nobody knows; an idle connection may wait for the rest: it can be a ticket. */
+/* The objection that follows from a peek that is not quiet; POOL_DISCARD_COUNT: none. What a
+ * partial record will turn out to be is unknown; an idle connection may wait for the rest, as it
+ * can be a ticket. */
 static enum pool_discard objection_of_peek(const struct core_conn *conn, enum pool_peek peek)
 {
     switch (peek) {
@@ -142,7 +143,7 @@ static enum pool_discard objection_of_peek(const struct core_conn *conn, enum po
     return POOL_DISCARD_COUNT;
 }
 
-/* What is against it besides what a peek finds. */
+/* Objections other than those of a peek. */
 static enum pool_discard objection_of_limits(const struct core_conn *conn, usec_t now)
 {
     const struct pool_limits *limits = &conn->host->core->limits;
@@ -161,7 +162,7 @@ static enum pool_discard objection_of_limits(const struct core_conn *conn, usec_
     return POOL_DISCARD_COUNT;
 }
 
-/* All that is against using it once more; POOL_DISCARD_COUNT: nothing. */
+/* Any objection to using it again; POOL_DISCARD_COUNT: none. */
 static enum pool_discard objection(struct core_conn *conn, enum pool_peek peek, usec_t now)
 {
     if (peek <= POOL_PEEK_DRAINED)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Health in the pool's core: a host that is down, which is tried by one dial at a time. */
+/* Health in the pool's core: a host that is down is tried by one dial at a time. */
 #include "pool/core_internal.h"
 
 void core_health_refuse(struct core_request *request)
@@ -29,7 +29,7 @@ void core_health_failed(struct core_host *host, usec_t now)
         ++host->failed < core->limits.fail_after)
         return;
     host->down = true;
-    host->listed = true; /* so that core_host_update sees to it from now on */
+    host->listed = true; /* so that core_host_update handles it from now on */
     core->down++;
     gauge_set(&host->stats.down, 1);
     counter_add(&host->stats.downs, 1);
@@ -58,8 +58,8 @@ void core_health_limit(struct core_host *host)
         host->failed = most == 0 ? 0 : most - 1;
 }
 
-/* The backoff stays until a connection proves useful: where dials succeed just once in a while the
- * pauses go on to grow. */
+/* The backoff remains until a connection proves useful: if dials succeed only occasionally, the
+ * pauses keep growing. */
 void core_health_succeeded(struct core_host *host)
 {
     host->failed = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A host of the pool's core: its waiters, which of them have a dial, what it wants. */
+/* A host in the pool's core: its waiters, which of them have a dial, what it needs. */
 #include <errno.h>
 #include <limits.h>
 #include <search.h>
@@ -34,7 +34,7 @@ void core_host_set_limits(struct core_host *host)
     host->most_held =
         host->held_places < limits->max_tunnels ? host->held_places : limits->max_tunnels;
     host->over = core_host_open(host) > host->most_open;
-    host->listed = true; /* so that core_host_update sees to it */
+    host->listed = true; /* so that core_host_update handles it */
 }
 
 void core_host_set_preconnected(struct core_host *host)
@@ -47,7 +47,7 @@ void core_host_set_preconnected(struct core_host *host)
 
 int core_host_add(struct pool_core *core, struct core_host *host)
 {
-    /* Room for every host that there is, so that no later step of a host can fail for memory. */
+    /* Room for every host, so that no later step of a host can fail for lack of memory. */
     if (heap_reserve(&core->needs_dial, core->host_count + 1) < 0 || core_add_member(core) < 0)
         return -1;
     if (tsearch(&host->endpoint, &core->tree, compare_hosts) == NULL) {
@@ -91,8 +91,8 @@ void core_host_remove(struct core_host *host)
     core->members--;
 }
 
-/* Not the peaks: one that is refused at once is no waiter, and one whose dial is about to begin is
- * not queued. The user knows what lasts. */
+/* The peaks are not updated: a request that is refused at once is not a waiter, and one whose dial
+ * is about to begin is not queued. The core's user knows which values last. */
 static void count_waiters(struct core_host *host)
 {
     gauge_set_now(&host->stats.waiting, host->waiting);
@@ -103,7 +103,7 @@ void core_host_add_waiter(struct core_host *host, struct core_request *request)
 {
     struct pool_core *core = host->core;
     const struct core_request *last = TAILQ_LAST(&host->waiters, core_request_list);
-    if (last != NULL && last->serial > request->serial) /* somebody came during its peeks */
+    if (last != NULL && last->serial > request->serial) /* others arrived during its peeks */
         request->serial = ++core->serial;
     request->state = CORE_REQUEST_WAITING;
     request->has_dial = false;
@@ -164,8 +164,8 @@ struct core_request *core_host_settler(const struct core_host *host)
     return waiter;
 }
 
-/* Sees to it that the oldest min(dials, waiters) have a dial, where the host is open. Each change
- * of either moves the border by one. */
+/* Makes sure that the oldest min(dials, waiters) have a dial, if the host is open. Each change of
+ * either moves the boundary by one. */
 static void assign_dials(struct core_host *host)
 {
     unsigned dials = core_host_dials(host);
@@ -189,16 +189,18 @@ static void assign_dials(struct core_host *host)
     count_waiters(host);
 }
 
-/* A host that is down is tried when its pause is over, whether anybody asks or not [41]. */
+/* A host that is down is tried when its pause has expired, whether or not there are requests
+ * [41]. */
 static bool is_to_be_tried(const struct core_host *host)
 {
     return host->core->phase != POOL_SHUT && !core_due_is_set(&host->retry) &&
            core_host_dials(host) == 0 && core_host_open(host) < host->most_open;
 }
 
-/* A waiter without a dial can use a place when its host has room and may dial. One that insists on
- * a fresh connection can also use the place of an idle one of its own host, unless one comes free
- * anyway. One that an idle one would serve as well does not insist after dials that failed. */
+/* A waiter without a dial can use a place if its host has room and may dial. A waiter that insists
+ * on a fresh connection can also use the place of an idle one of its own host, unless one becomes
+ * free anyway. A waiter for which an idle one would do as well does not insist after failed
+ * dials. */
 static bool needs_dial(const struct core_host *host)
 {
     if (!core_host_is_open(host))
@@ -232,7 +234,7 @@ static void update_needs_dial(struct core_host *host)
         (!needs || (!host->down && host->needs_dial.key != host->without_dial->serial)))
         heap_remove(heap, &host->needs_dial);
     if (needs && !heap_contains(&host->needs_dial)) {
-        /* Where it is down, the end of its pause is as good as a waiter that comes now. */
+        /* If it is down, the end of its pause is treated like a waiter that arrives now. */
         int64_t serial = host->down ? ++host->core->serial : host->without_dial->serial;
         int done = heap_insert(heap, &host->needs_dial, serial);
         assert(done == 0); /* reserved in core_host_add */
@@ -281,7 +283,7 @@ static void update_empty(struct core_host *host)
     host->empty = empty;
 }
 
-/* Most changes are those of a host that only lends and takes back. */
+/* Most changes are those of a host that only grants and takes back. */
 void core_host_update(struct core_host *host)
 {
     if (host->waiting + core_host_dials(host) == 0 && !host->keeps_preconnected && !host->listed &&
@@ -299,7 +301,7 @@ void core_host_update(struct core_host *host)
                    host->has_excess || host->settles || host->empty || host->down || host->over;
 }
 
-/* `span` times something between 0.75 and 1.25, so that many do not come back in step. */
+/* `span` times a factor between 0.75 and 1.25, so that many do not retry in step. */
 static usec_t jitter(struct pool_core *core, usec_t span)
 {
     return span * 3 / 4 + span * core_random(core) / (2 * 65536);
@@ -323,7 +325,7 @@ void core_host_back_off(struct core_host *host, usec_t now)
 
 void core_host_proved(struct core_host *host)
 {
-    if (host->down) /* an old connection says nothing of new ones */
+    if (host->down) /* an old connection says nothing about new ones */
         return;
     host->backoff = 0;
     if (!core_due_is_set(&host->retry))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What another configuration changes in the pool's core: limits, which hold at once, and which
+/* What another configuration changes in the pool's core: limits, which apply at once, and which
  * hosts it names. */
 #include "pool/core_internal.h"
 
@@ -19,7 +19,7 @@ struct pool_limits core_effective_limits(const struct pool_limits *limits)
     return effective;
 }
 
-/* What is idle beyond max_per_host goes, the longest idle first [49]. */
+/* Closes what is idle beyond max_per_host, the longest idle first [49]. */
 static void close_surplus(struct core_host *host)
 {
     struct core_conn *idle;
@@ -28,7 +28,7 @@ static void close_surplus(struct core_host *host)
         core_conn_close(idle, DISCARD_MAX_PER_HOST, false);
 }
 
-/* The same of max_open, whatever host it is of. */
+/* The same for max_open, across all hosts. */
 static void close_all_surplus(struct pool_core *core)
 {
     struct core_host *host;
@@ -41,8 +41,8 @@ static void close_all_surplus(struct pool_core *core)
         core_conn_close(idle, DISCARD_MAX_OPEN, false);
 }
 
-/* How long connections live [50]. What is idle and has been so for too long, is too old, or was
- * used too often goes at once. */
+/* How long connections live [50]. Idle connections that have been idle too long, are too old, or
+ * were used too often are closed at once. */
 static void renew_idle(struct pool_core *core, usec_t now)
 {
     struct core_conn *conn = TAILQ_FIRST(&core->idle), *next;
@@ -130,7 +130,7 @@ struct pool_places pool_core_view_places(const struct core_host *host)
                                 .held = core_host_tunnels(host)};
 }
 
-/* It is wanted, or not, from now on. */
+/* Whether it is wanted has changed. */
 static void renew_wanted(struct core_host *host)
 {
     if (!core_host_is_wanted(host)) {

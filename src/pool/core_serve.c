@@ -2,9 +2,9 @@
 /* Who gets what in the pool's core: connections go to waiters, places to dials. */
 #include "pool/core_internal.h"
 
-/* One that nobody has used yet is as good as a new one, and there already. The list is that of one
- * host, max_per_host long at most, and walked for requests with a tag alone: the others take the
- * first one, or the first unused one. */
+/* An unused connection is as good as a new one, and already there. The list is that of one host, at
+ * most max_per_host long, and is only walked for requests with a tag: others get the first one, or
+ * the first unused one. */
 static struct core_conn *choose(const struct core_request *request)
 {
     const struct pool_tag *tag = request->tag;
@@ -83,16 +83,16 @@ void core_serve_fail(struct pool_core *core, struct core_request *request,
     core_pending_set(core, &request->pending, POOL_FAIL);
 }
 
-/* Whether fewer places come free by themselves than hosts wait for one. */
+/* Whether fewer places are becoming free than there are hosts waiting for one. */
 static bool may_evict(const struct pool_core *core)
 {
     size_t needed = core->needs_dial.count + core_overflow(core);
     return core->count[CONN_CLOSING] + core->in_question < needed;
 }
 
-/* Is the place of this connection for somebody else? Whoever needs a dial now is held up by
- * max_open alone. An older waiter of another host gets the place: fairness goes before reuse [12].
- */
+/* Is the place of this connection needed elsewhere? A host that needs a dial now is held up only by
+ * max_open. An older waiter of another host gets the place: fairness takes precedence over reuse
+ * [12]. */
 static bool gives_way(const struct core_conn *conn, const struct core_request *waiter)
 {
     const struct core_host *host = conn->host;
@@ -106,7 +106,7 @@ static bool gives_way(const struct core_conn *conn, const struct core_request *w
            (waiter == NULL || needs->key < waiter->serial);
 }
 
-/* Is it closed, being one too many? A dial is not that somebody waits for: it was begun in time. */
+/* Closes it if it is one too many. A dial that has a waiter is not: it was begun in time. */
 static bool is_surplus(struct core_conn *conn, const struct core_request *waiter)
 {
     enum pool_discard reason = core_conn_surplus(conn);
@@ -162,7 +162,8 @@ void core_serve_trim(struct core_host *host)
             continue;
         if (core->phase == POOL_SHUT) {
             core_conn_close(conn, DISCARD_DIAL_UNWANTED, false);
-        } else if (!conn->tcp_connected) { /* else it finishes its handshake and becomes idle */
+        } else if (!conn->tcp_connected) { /* otherwise it finishes its handshake and becomes idle
+                                            */
             core_pending_set(core, &conn->pending, POOL_CANCEL_DIAL);
             host->in_question++;
             core->in_question++;
@@ -170,7 +171,7 @@ void core_serve_trim(struct core_host *host)
     }
 }
 
-/* The newest dial that nobody waits for, or NULL. */
+/* The newest dial that no waiter needs, or NULL. */
 static struct core_conn *excess_dial(const struct pool_core *core)
 {
     struct core_host *host;
@@ -229,15 +230,15 @@ static bool dial(struct core_host *host, bool preconnect, struct pool_action *ac
     return true;
 }
 
-/* No dial can begin for the first one in core->needs_dial. Some waiter for which none can begin
- * either gets the idle connection of its host that is the longest unused [33]. False: there is
+/* No dial can begin for the first host in core->needs_dial. Gives a waiter, for which none can
+ * begin either, the idle connection of its host that has been unused longest [33]. False: there is
  * none. */
 static bool settle(struct pool_core *core)
 {
     struct core_host *host;
     TAILQ_FOREACH (host, &core->settling, settling) {
         if (heap_contains(&host->needs_dial) && is_place_free(host))
-            continue; /* its dial is the next but for those that make room for themselves */
+            continue; /* its dial is next, except for those that make room for themselves */
         struct core_request *request = core_host_settler(host);
         core_host_remove_waiter(request);
         core->members++; /* as before: there is room */
@@ -260,7 +261,7 @@ bool core_serve_dial(struct pool_core *core, struct pool_action *action)
             core_conn_close(victim, DISCARD_EVICTED, false);
         return false;
     }
-    /* Preconnected ones take only what nobody waits for, and never push out another connection. */
+    /* Preconnected connections take only unneeded places, and never displace another connection. */
     struct core_host *host = TAILQ_FIRST(&core->wanting);
     if (host == NULL || core_open(core) >= core->limits.max_open)
         return false;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What an operator wants of a host, in the pool's core: it is paused, or drains, or is to have new
- * connections. */
+/* The operator's control of a host, in the pool's core: it is paused or drained, or its connections
+ * are replaced. */
 #include "pool/core_internal.h"
 
 void core_service_refuse(struct core_request *request)

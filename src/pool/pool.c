@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What the pool's users call: each tells the core what has happened, and does what follows. */
+/* The interface for the pool's users: each call reports an event to the core, and carries out what
+ * follows. */
 #include "pool/pool.h"
 
 #include <assert.h>
@@ -110,7 +111,7 @@ static usec_t time_left(const struct allocation *allocation)
     return left > 0 ? left : -1;
 }
 
-/* Sets the peaks, which the core does not. */
+/* Updates the peaks, which the core does not. */
 static void wait_begins(struct allocation *allocation)
 {
     struct host_stats *stats = &allocation->host->core.stats;

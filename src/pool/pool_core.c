@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The events that the pool's core is given. */
+/* The events of the pool's core. */
 #include "pool/pool_core.h"
 
 #include <errno.h>
@@ -86,8 +86,8 @@ static void run_due(struct core_due *due)
     }
 }
 
-/* Waiters have left their dials. These are cancelled after it was said of all that they timed out,
- * so that each can be overdue by it. */
+/* Waiters have left their dials. These are cancelled only after all the timeouts were reported, so
+ * that each can make a dial overdue. */
 static void trim_all(struct pool_core *core)
 {
     struct core_host *host = TAILQ_FIRST(&core->excess), *next;
@@ -183,7 +183,7 @@ void pool_core_set_greeting(struct core_host *host, bool sends)
     host->sends_greeting = sends;
 }
 
-/* Gives back the place of a dial that was to begin. */
+/* Releases the place of a dial that was to begin. */
 static void drop_to_dial(struct core_host *host)
 {
     host->to_dial--;
@@ -203,11 +203,11 @@ int pool_core_dialling(struct core_host *host, struct core_conn *conn, bool prec
         counter_add(&host->stats.preconnects, 1);
     drop_to_dial(host);
     core_conn_set_state(conn, CONN_CONNECTING);
-    core_serve_trim(host); /* whoever was to have it may have left */
+    core_serve_trim(host); /* the waiter for it may have left */
     return 0;
 }
 
-/* A waiter fails by a dial; its owner is called by the user, who knows how. */
+/* A waiter fails by a dial; its owner is called by the user, who knows why. */
 static void end_by_dial(struct core_request *waiter)
 {
     core_host_remove_waiter(waiter);
@@ -229,7 +229,7 @@ struct core_request *pool_core_dial_refused(struct core_host *host, bool preconn
     return waiter;
 }
 
-/* Whether a dial should be cancelled is answered. */
+/* The question whether to cancel a dial is answered. */
 static void end_question(struct core_conn *conn)
 {
     if (conn->pending.kind != POOL_CANCEL_DIAL)
@@ -246,7 +246,7 @@ void pool_core_dial_kept(struct core_conn *conn)
     core_serve_trim(conn->host);
 }
 
-/* The dial is over, and with it the question whether to cancel it. */
+/* The dial has ended, and with it the question whether to cancel it. */
 static void end_dial(struct core_conn *conn)
 {
     end_question(conn);
@@ -285,7 +285,8 @@ void pool_core_dial_overdue(struct core_host *host, usec_t now)
     core_health_failed(host, now);
 }
 
-/* What came right behind the connection may be its end. Whoever waits will find it by reading. */
+/* What arrived right after the connection was made may be its end. A waiter will find that by
+ * reading. */
 struct core_request *pool_core_connected(struct core_conn *conn, bool readable, usec_t now)
 {
     struct pool_core *core = conn->host->core;
@@ -301,7 +302,7 @@ struct core_request *pool_core_connected(struct core_conn *conn, bool readable, 
     return NULL;
 }
 
-/* The request waits, or fails where it must not. */
+/* The request waits, or fails if it must not. */
 static void enqueue(struct core_request *request)
 {
     struct core_host *host = request->host;

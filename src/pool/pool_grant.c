@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Grants and failures on their way to those that asked. */
+/* Grants and failures on their way to their owners. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 
 #include "pool/pool_internal.h"
 
-/* The failure where there is no memory for one. */
+/* The failure if there is no memory for one. */
 static const struct failure out_of_memory = {
     .function = "allocate", .number = ENOMEM, .text = "Cannot allocate memory"};
 
@@ -43,15 +43,15 @@ static void deliver(struct allocation *allocation)
         return;
     }
     pool_core_delivered(request, POOL_FAILED_COUNT);
-    if (allocation->from_cache == FROM_IMMEDIATE) /* in the iteration in which it was asked for */
+    if (allocation->from_cache == FROM_IMMEDIATE) /* in the iteration in which it was requested */
         histogram_add(&request->conn->host->stats.wait, allocation->waited);
     else
         count_wait(allocation, &request->conn->host->stats);
     allocation->on_connection(allocation, NULL);
 }
 
-/* Only those that were posted when the round began: a user who asks again from inside does not keep
- * events waiting. */
+/* Only those that were posted when the round began: a user that allocates again from within does
+ * not keep events waiting. */
 void pool_grant_deliver(struct task *task)
 {
     struct pool *pool = container_of(task, struct pool, grant_task);
@@ -63,7 +63,7 @@ void pool_grant_deliver(struct task *task)
     }
     if (pool->posted > 0)
         loop_post(pool->loop, &pool->grant_task);
-    pool_io_free_hosts(pool); /* some may have been there for a failure's sake alone */
+    pool_io_free_hosts(pool); /* some may have been kept only for a failure */
 }
 
 void pool_grant_post(struct allocation *allocation)

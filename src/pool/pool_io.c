@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Does what the pool's core says, on the loop that owns the connections: dials, peeks, closes, the
- * time. */
+/* Carries out what the pool's core says, on the loop that owns the connections: dials, peeks,
+ * closes, time. */
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -12,7 +12,7 @@
 #include "base/span.h"
 #include "pool/pool_internal.h"
 
-/* How far ahead the timer is when nothing is due. */
+/* How far ahead the timer is set when nothing is due. */
 #define FAR (24 * 3600 * USEC_PER_SEC)
 
 static void log_move(const struct pool_conn *conn, enum core_conn_state from,
@@ -63,8 +63,8 @@ void pool_io_placed(struct pool_conn *conn, struct core_request *request)
     pool_grant_post(allocation);
 }
 
-/* Something happened on an idle connection: unless the peek finds nothing (a stale edge), it is of
- * no use any more [19]. */
+/* Something happened on an idle connection: unless the peek finds nothing (a stale edge), it can no
+ * longer be used [19]. */
 static void on_idle_ready(struct stream_handler *handler, struct stream *stream)
 {
     struct pool_conn *conn = container_of(handler, struct pool_conn, idle_handler);
@@ -74,13 +74,13 @@ static void on_idle_ready(struct stream_handler *handler, struct stream *stream)
     pool_io_run(pool);
 }
 
-/* No waiter's time limits this dial [38]. */
+/* Limits a dial that no waiter's time limits [38]. */
 static void limit_dial(struct pool_conn *conn)
 {
     dialer_limit(conn->dial, "timeout", conn->pool->core.limits.timeout);
 }
 
-/* By the last failure, if the host was not down before. What is left of its dials are attempts from
+/* The last failure took the host down, if it was not before. Its remaining dials are attempts from
  * now on [41]. */
 static void note_down(struct pool_host *host, bool was_down)
 {
@@ -226,7 +226,7 @@ static void do_peek(struct pool_conn *conn)
     pool_io_placed(conn, request);
 }
 
-/* Not in silence: see core_conn.c. */
+/* Not silently: see core_conn.c. */
 static void warn_ended_unused(struct pool_conn *conn)
 {
     struct failure failure = {.function = "tls"};
@@ -248,13 +248,13 @@ static void do_close(struct pool_conn *conn)
 }
 
 /* Why a waiter was not served within its time [20]. Dials are not tied to waiters: the oldest one
- * speaks for all that have one. */
+ * speaks for all waiters that have one. */
 static void explain_timeout(const struct allocation *allocation, struct failure *failure)
 {
     const struct pool_limits *limits = &allocation->pool->core.limits;
     const struct core_request *request = &allocation->request;
     const struct core_conn_list *dials = &allocation->host->core.conns[CONN_CONNECTING];
-    usec_t timeout = request->deadline - allocation->asked_at; /* the pool's may be another now */
+    usec_t timeout = request->deadline - allocation->asked_at; /* the pool's may have changed */
     char time[SPAN_TEXT_MAX];
     if (request->has_dial && !TAILQ_EMPTY(dials)) {
         const struct pool_conn *oldest = pool_conn_of(TAILQ_LAST(dials, core_conn_list));
@@ -274,7 +274,7 @@ static void explain_timeout(const struct allocation *allocation, struct failure 
              pool_limit_value(limits, request->limit), request->queued);
 }
 
-/* A waiter after the other could have a dial that never ends, each for all of its time. */
+/* One waiter after another could have a dial that never ends, each for all of its time. */
 static void limit_oldest_dial(struct pool_host *host)
 {
     struct core_conn *oldest = TAILQ_LAST(&host->core.conns[CONN_CONNECTING], core_conn_list);
@@ -382,7 +382,7 @@ static void set_timer(struct pool *pool, usec_t when)
     pool->timer_at = when;
 }
 
-/* The timer is moved when something is due earlier, and not when it is due later: then it looks
+/* The timer is moved if something is due earlier, but not if it is due later: then it checks
  * again. */
 void pool_io_run(struct pool *pool)
 {
@@ -396,7 +396,7 @@ void pool_io_run(struct pool *pool)
     pool_io_changed(pool);
 }
 
-/* First of all it is set again, while there is room for it. */
+/* Sets the timer again first, while there is room for it. */
 static void on_timer(struct timer *timer)
 {
     struct pool *pool = container_of(timer, struct pool, timer);

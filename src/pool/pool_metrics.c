@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What is counted of a host, and a pool's limits, described. */
+/* Descriptions of a host's metrics, and of a pool's limits. */
 #include <string.h>
 
 #include "pool/pool_types.h"
@@ -144,7 +144,7 @@ static const struct metric of_host[] = {
 const struct metric_set host_metrics = {
     .prefix = "upstream_", .metrics = of_host, .count = ARRAY_LEN(of_host)};
 
-/* A pool's limits: 0 is none. */
+/* A pool's limits; 0: no limit. */
 
 static const char *const limit_names[POOL_LIMITS_SHOWN] = {
     "max_per_host", "max_open", "max_connecting", "max_tunnels", "max_waiting", "min_idle"};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What follows for a host's connections when its name stands for other addresses. */
+/* The consequences for a host's connections when the addresses of its name change. */
 #include "base/log.h"
 #include "pool/pool_internal.h"
 
@@ -15,7 +15,8 @@ void pool_names_check(struct pool_conn *conn)
         resolver_recheck(watch, address);
 }
 
-/* Checks those in a state; how many of them go to an address that is gone, newly so. */
+/* Checks those in a state; returns how many of them go to an address that is now found to be
+ * gone. */
 static unsigned check_state(const struct pool_host *host, enum core_conn_state state)
 {
     struct core_conn *conn, *next;

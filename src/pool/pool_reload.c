@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* What another configuration changes of a pool, and what another process shares with it. */
+/* What another configuration changes in a pool, and what another process shares with it. */
 #include "pool/pool_internal.h"
 
-/* Whoever keeps preconnected connections wants its name to be fresh. */
+/* A host with preconnected connections needs a fresh name. */
 static void keep_fresh(struct pool *pool)
 {
     struct core_host *host;

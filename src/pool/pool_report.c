@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What the log says of a host: clients have to wait, it cannot be reached. */
+/* What is logged of a host: clients have to wait, it cannot be reached. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,16 +8,16 @@
 #include "base/log.h"
 #include "pool/pool_internal.h"
 
-/* A limit's time is over when nobody has waited for so long. When the next one begins soon after
- * that, it takes longer: clients that come in bursts leave a few lines an hour, and not a pair for
- * each burst. */
+/* A period ends when no client has waited for this long. If the next one begins soon afterwards, it
+ * takes longer: clients that arrive in bursts cause a few lines per hour, not two for each
+ * burst. */
 #define QUIET      (10 * USEC_PER_SEC)
 #define QUIET_LONG (60 * USEC_PER_SEC)
 
 /* "max_per_host=4", or several. */
 #define LIMITS_TEXT_MAX ((LIMIT_COUNT + 1) * 32)
 
-/* Beside the limits: what held clients up is that the host is paused. */
+/* In addition to the limits: what held clients up is that the host is paused. */
 #define HELD_UP_PAUSED (1u << LIMIT_COUNT)
 
 static const char *format_limits(const struct pool *pool, unsigned limits,
@@ -64,7 +64,7 @@ static void end_wait(struct pool_host *host)
     host->held_up.ended = loop_now(host->pool->loop);
 }
 
-/* Wakes once in the quiet time, and not with every waiter. */
+/* Wakes once per quiet time, not with every waiter. */
 static void on_quiet(struct timer *timer)
 {
     struct pool_host *host = container_of(timer, struct pool_host, held_up.timer);
@@ -75,7 +75,7 @@ static void on_quiet(struct timer *timer)
         end_wait(host);
 }
 
-/* False where memory is short: the next waiter tries again. */
+/* False if memory is short: the next waiter tries again. */
 static bool begin_wait(struct pool_host *host)
 {
     struct held_up *held_up = &host->held_up;
@@ -119,10 +119,10 @@ void pool_report_wait_over(struct allocation *allocation)
         held_up->longest = wait;
 }
 
-/* Dials that fail. What fails is logged where it is noticed; here it is counted, to say when the
- * upstream can be reached again: at once, but where that comes and goes, once in a span. That it is
- * down is said once before each of these lines, with what its dials fail by; from then on neither
- * its dials nor the clients that are refused have lines of their own. */
+/* Failing dials. Failures are logged where they are noticed; here they are counted, in order to say
+ * when the upstream can be reached again: at once, but only once per span if that keeps changing.
+ * That it is down is logged once before each of these lines, with the failure of its dials; from
+ * then on neither its dials nor the refused clients have lines of their own. */
 
 static void report_reachable(struct pool_host *host)
 {
@@ -158,7 +158,8 @@ void pool_report_failure(struct pool_host *host, const struct failure *failure)
     loop_clear_timer(host->pool->loop, &outage->timer);
 }
 
-/* One that goes down again before it was logged that it is reachable is still down, in the log. */
+/* A host that goes down again before it was logged as reachable is still down, as far as the log is
+ * concerned. */
 void pool_report_down(struct pool_host *host)
 {
     struct outage *outage = &host->outage;
@@ -226,7 +227,7 @@ void pool_report_not_preconnected(struct pool_host *host, const struct failure *
     repeats_log(&host->repeats, LOG_LEVEL_WARNING, &key, head, NULL, rest);
 }
 
-/* All of them */
+/* Everything */
 
 void pool_report_begin(struct pool_host *host)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What an operator wants of hosts, and sees of them. */
+/* What an operator sets for hosts, and sees of them. */
 #include "pool/pool_internal.h"
 
 static void note_resumption(struct pool_host *host, enum service service)

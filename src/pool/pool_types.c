@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The names of reasons and limits, as logs and counters have them. */
+/* The names of reasons and limits, as used in logs and counters. */
 #include "pool/pool_types.h"
 
 const char *pool_from_cache_name(enum from_cache from_cache)

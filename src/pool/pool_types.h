@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What the pool's users, its core and its I/O have in common: limits, reasons, counters. Numbers in
- * brackets are statements of tests/conformance/POOL. */
+/* Shared by the pool's users, its core and its I/O: limits, reasons, counters. Numbers in brackets
+ * are statements of tests/conformance/POOL. */
 #ifndef KAPROXY_POOL_TYPES_H
 #define KAPROXY_POOL_TYPES_H
 
@@ -20,29 +20,28 @@
 #define POOL_TIMEOUT      (120 * USEC_PER_SEC)
 
 struct pool_limits {
-    unsigned max_per_host;    /* open connections to one host; 0: POOL_MAX_PER_HOST [3] */
-    unsigned max_open;        /* open connections in all; 0: POOL_MAX_OPEN */
-    usec_t keep_alive;        /* how long a connection stays idle; 0: POOL_KEEP_ALIVE */
-    usec_t timeout;           /* an allocation's whole wait; 0: POOL_TIMEOUT */
-    usec_t connect_timeout;   /* one dial; 0: the allocation's timeout alone counts */
-    usec_t unacked_timeout;   /* for users: a connection on which something was sent and not
-                                 acknowledged for so long is dead; 0: none is */
-    unsigned max_waiting;     /* allocations in the queue; 0: no limit */
-    usec_t max_age;           /* a connection this old, or up to 10 % younger, is not used again;
-                                 0: any age */
-    unsigned max_uses;        /* leases of one connection; 0: any number */
+    unsigned max_per_host;  /* open connections to one host; 0: POOL_MAX_PER_HOST [3] */
+    unsigned max_open;      /* open connections in total; 0: POOL_MAX_OPEN */
+    usec_t keep_alive;      /* how long a connection stays idle; 0: POOL_KEEP_ALIVE */
+    usec_t timeout;         /* an allocation's total wait; 0: POOL_TIMEOUT */
+    usec_t connect_timeout; /* one dial; 0: only the allocation's timeout applies */
+    usec_t unacked_timeout; /* for users: a connection is dead if sent data was not acknowledged for
+                               this long; 0: no limit */
+    unsigned max_waiting;   /* allocations in the queue; 0: no limit */
+    usec_t max_age; /* a connection this old, or up to 10 % younger, is not reused; 0: no limit */
+    unsigned max_uses;        /* leases of one connection; 0: no limit */
     unsigned max_connecting;  /* dials to one host at a time; 0: max_per_host */
     unsigned max_tunnels;     /* held connections to one host, apart from max_per_host; 0: none */
-    unsigned min_idle;        /* preconnected connections for each host that keeps such */
-    unsigned connect_retries; /* how often a dial that was refused or timed out is tried again
-                                 before it counts as failed [38] */
-    unsigned fail_after;      /* failed dials in a row after which a host is down [39]; 0: never */
+    unsigned min_idle;        /* preconnected connections for each host that keeps them */
+    unsigned connect_retries; /* how often a dial that was refused or timed out is retried before it
+                                 counts as failed [38] */
+    unsigned fail_after; /* consecutive failed dials after which a host is down [39]; 0: never */
     union address bind_address; /* local address; family AF_UNSPEC: any */
 };
 
-/* What a connection is in, where that makes a difference to who can use it: the identity says in
- * whose name, the variant what else differs. All zero for one that nobody has said anything of, a
- * new one too. The pool compares them, and knows nothing else of them [33]. */
+/* The session state of a connection, if that determines who can use it: the identity says on whose
+ * behalf, the variant what else differs. All zero if nothing has been set, as for a new connection.
+ * The pool compares tags, and knows nothing else about them [33]. */
 #define POOL_IDENTITY_SIZE 16
 struct pool_tag {
     unsigned char identity[POOL_IDENTITY_SIZE];
@@ -56,38 +55,38 @@ static inline bool pool_tag_is_of(const struct pool_tag *tag,
 }
 
 enum from_cache {
-    FROM_NONE,      /* made for this host, by whoever's dial [7] */
-    FROM_IMMEDIATE, /* was idle when the allocation came [5] */
+    FROM_NONE,      /* made for this host, by any waiter's dial [7] */
+    FROM_IMMEDIATE, /* was idle when the allocation arrived [5] */
     FROM_DEFERRED   /* another user had to release it first [6] */
 };
 const char *pool_from_cache_name(enum from_cache from_cache);
 
 /* Why a connection was closed. Each is counted. */
 #define POOL_DISCARD_REASONS(X)                                                                    \
-    X(DISCARD_NOT_REUSABLE, "not_reusable")       /* the protocol or `reuse = never` says so */    \
+    X(DISCARD_NOT_REUSABLE, "not_reusable") /* according to the protocol or `reuse = never` */     \
     X(DISCARD_UPSTREAM_CLOSED, "upstream_closed") /* EOF from the upstream */                      \
     X(DISCARD_UPSTREAM_ERROR, "upstream_error")   /* a reset or another socket error */            \
-    X(DISCARD_UNREAD_DATA, "unread_data")         /* bytes that nobody asked for */                \
+    X(DISCARD_UNREAD_DATA, "unread_data")         /* unexpected bytes */                           \
     X(DISCARD_EARLY_RESPONSE, "early_response") /* it answered before it had the whole request */  \
-    X(DISCARD_CLIENT_ABORT, "client_abort")     /* the client went away in mid-exchange */         \
+    X(DISCARD_CLIENT_ABORT, "client_abort")     /* the client left in mid-exchange */              \
     X(DISCARD_PROTOCOL_ERROR, "protocol_error") /* the upstream broke its protocol */              \
-    X(DISCARD_UNKNOWN_STATE, "unknown_state") /* nobody knows what it is in, or one client does */ \
-    X(DISCARD_UNACKED, "unacked")             /* what was sent was not acknowledged */             \
-    X(DISCARD_IDLE_TIMEOUT, "idle_timeout")   /* the session's idle_timeout struck */              \
-    X(DISCARD_LOGIN_REFUSED, "login_refused") /* a login like the one that it has was refused */   \
-    X(DISCARD_KEEP_ALIVE, "keep_alive")       /* idle for too long */                              \
+    X(DISCARD_UNKNOWN_STATE, "unknown_state")   /* its state is unknown, or one client's */        \
+    X(DISCARD_UNACKED, "unacked")               /* sent data was not acknowledged */               \
+    X(DISCARD_IDLE_TIMEOUT, "idle_timeout")     /* the session's idle_timeout expired */           \
+    X(DISCARD_LOGIN_REFUSED, "login_refused")   /* a login like its own was refused */             \
+    X(DISCARD_KEEP_ALIVE, "keep_alive")         /* idle for too long */                            \
     X(DISCARD_MAX_AGE, "max_age")                                                                  \
     X(DISCARD_MAX_USES, "max_uses")                                                                \
-    X(DISCARD_MAX_PER_HOST, "max_per_host") /* was held, and comes back to a full host [32], or    \
+    X(DISCARD_MAX_PER_HOST, "max_per_host") /* was held, and its host is full [32], or             \
                                                max_per_host was lowered [49] */                    \
     X(DISCARD_MAX_OPEN, "max_open")         /* that was lowered [49] */                            \
-    X(DISCARD_ADDRESS_GONE, "address_gone") /* its address is gone from its name */                \
+    X(DISCARD_ADDRESS_GONE, "address_gone") /* its address is no longer one of its name */         \
     X(DISCARD_EVICTED, "evicted")           /* made room for another host's waiter [12] */         \
     X(DISCARD_DIAL_FAILED, "dial_failed")                                                          \
-    X(DISCARD_DIAL_UNWANTED, "dial_unwanted") /* nobody waits for it any more */                   \
-    X(DISCARD_PAUSED, "paused")               /* its host is paused, or drains [43, 45] */         \
-    X(DISCARD_RECONNECT, "reconnect") /* it was there when an operator wanted new ones [46] */     \
-    X(DISCARD_RELOAD, "reload")       /* the configuration does not name its host any more [53] */ \
+    X(DISCARD_DIAL_UNWANTED, "dial_unwanted") /* no waiter needs it any more */                    \
+    X(DISCARD_PAUSED, "paused")               /* its host is paused or draining [43, 45] */        \
+    X(DISCARD_RECONNECT, "reconnect") /* it existed when an operator requested new ones [46] */    \
+    X(DISCARD_RELOAD, "reload")       /* the configuration no longer names its host [53] */        \
     X(DISCARD_SHUTDOWN, "shutdown")
 
 enum pool_discard {
@@ -98,20 +97,20 @@ enum pool_discard {
 };
 const char *pool_discard_name(enum pool_discard reason);
 
-/* What a waiter waits for that no dial is under way for: a limit of its host, or of the pool. */
+/* What a waiter without a dial under way waits for: a limit of its host, or of the pool. */
 enum pool_limit { LIMIT_MAX_PER_HOST, LIMIT_MAX_CONNECTING, LIMIT_MAX_OPEN, LIMIT_COUNT };
 const char *pool_limit_name(enum pool_limit limit);
 unsigned pool_limit_value(const struct pool_limits *limits, enum pool_limit limit);
 
-/* What failed, of an allocation that did. */
+/* What failed, for a failed allocation. */
 #define POOL_FAILURES(X)                                                                           \
-    X(FAILED_QUEUE, "queue")       /* it waited for a place, and its time was over */              \
+    X(FAILED_QUEUE, "queue")       /* it waited for a place, and its time expired */               \
     X(FAILED_ALLOCATE, "allocate") /* refused at once: too many wait, or the host is down */       \
     X(FAILED_RESOLVE, "resolve")                                                                   \
     X(FAILED_CONNECT, "connect")                                                                   \
     X(FAILED_TLS, "tls")                                                                           \
     X(FAILED_SHUTDOWN, "shutdown")                                                                 \
-    X(FAILED_OTHER, "other") /* a shortage of our own */
+    X(FAILED_OTHER, "other") /* a shortage on our side */
 
 enum pool_failed {
 #define X(name, text) name,
@@ -132,15 +131,15 @@ struct host_stats {
     struct gauge waiting;          /* allocations */
     struct gauge queued;           /* of these: no dial is under way for them */
     struct gauge down;             /* 0 or 1 */
-    struct gauge paused, draining; /* the same: by the operator */
+    struct gauge paused, draining; /* likewise: by the operator */
     /* since the start */
     struct counter grants[FROM_DEFERRED + 1]; /* connections, by from_cache */
     struct counter failed[POOL_FAILED_COUNT]; /* allocations that failed */
     struct counter refused;                   /* of these: because the host was down */
-    struct counter cancelled;                 /* allocations taken back */
+    struct counter cancelled;                 /* allocations cancelled */
     struct counter dials;                     /* dials started */
     struct counter preconnects;               /* of these, ahead of any waiter */
-    struct counter retries;                   /* how often dials that have ended were tried again */
+    struct counter retries;                   /* how often dials that have ended were retried */
     struct counter downs;                     /* how often it went down */
     struct counter released;                  /* leases that ended with a release */
     struct counter discards[POOL_DISCARD_COUNT];
@@ -151,14 +150,14 @@ extern const struct metric_set host_metrics;
 
 #define POOL_LIMITS_SHOWN 6
 
-/* The limits of a pool, as they are in effect: a metric block. */
+/* The limits of a pool that are in effect: a metric block. */
 struct limits_stats {
     struct gauge limits[POOL_LIMITS_SHOWN];
 };
 extern const struct metric_set limits_metrics;
 void limits_stats_set(struct limits_stats *stats, const struct pool_limits *limits);
 
-/* The sums over a pool's hosts, those that are gone included. */
+/* The sums over a pool's hosts, including those that are gone. */
 struct pool_stats {
     /* now */
     unsigned busy, held, connecting, idle;
@@ -168,21 +167,21 @@ struct pool_stats {
     /* since the start */
     uint64_t grants[FROM_DEFERRED + 1]; /* connections, by from_cache */
     uint64_t failures;                  /* allocations that failed */
-    uint64_t cancelled;                 /* allocations taken back */
+    uint64_t cancelled;                 /* allocations cancelled */
     uint64_t dials;                     /* dials started */
     uint64_t preconnects;               /* of these, ahead of any waiter */
-    uint64_t retries;                   /* how often dials that have ended were tried again */
+    uint64_t retries;                   /* how often dials that have ended were retried */
     uint64_t downs;                     /* how often a host went down */
     uint64_t refused;                   /* allocations that failed because their host was down */
     uint64_t released;                  /* leases that ended with a release */
     uint64_t discards[POOL_DISCARD_COUNT];
 };
-/* What a host takes of its limits now. */
+/* What a host currently uses of its limits. */
 struct pool_places {
     unsigned open;   /* under max_per_host: connecting, busy, idle, or being closed */
     unsigned idle;   /* of these */
-    unsigned queued; /* allocations that wait, and no dial is under way for them */
-    unsigned held;   /* under max_tunnels, reserved ones included */
+    unsigned queued; /* allocations that wait without a dial under way for them */
+    unsigned held;   /* under max_tunnels, including reserved ones */
 };
 
 /* Adds what a host has counted since the start. */
