@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Warns of certificates that end soon, or have ended: once a day each, ours from the start on, and
- * those of upstreams once a handshake has shown them. */
+/* Warns of certificates that will expire soon or have expired, once a day for each: our own from
+ * the start, and those of upstreams once a handshake has shown them. */
 #ifndef KAPROXY_CERTIFICATES_H
 #define KAPROXY_CERTIFICATES_H
 
@@ -18,15 +18,15 @@ struct certificates {
     struct tls_expiry_watch watch;
 };
 
-/* Warns of what is known, and from now on. Does nothing where there is no TLS. The config and
- * the clients of its listeners are borrowed. 0, or -1 with ENOMEM. */
+/* Warns of what is known now, and checks from then on. Does nothing where no listener uses TLS. The
+ * config and its listeners' TLS clients are borrowed. 0, or -1 with ENOMEM. */
 MUST_CHECK int certificates_start(struct certificates *certificates, struct loop *loop,
                                   const struct config *config, const struct tls_clients *clients);
 
 /* Harmless if it was not started. */
 void certificates_stop(struct certificates *certificates);
 
-/* Test seam: warns of what is due at this time. */
+/* Test seam: issues the warnings that are due at this time. */
 void certificates_check(const struct certificates *certificates, time_t now);
 
 #endif

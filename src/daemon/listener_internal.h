@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
-/* What the files of the listeners share; for them alone.
+/* Shared by the files of the listeners; for them alone.
  *
  *   listener.c          accepts clients; max_clients; shortages
  *   listener_change.c   from one configuration to the next
- *   listener_known.c    finds what there is before that
+ *   listener_known.c    finds what exists before that
  *   listener_service.c  paused, draining, stopping */
 #ifndef KAPROXY_LISTENER_INTERNAL_H
 #define KAPROXY_LISTENER_INTERNAL_H
@@ -11,32 +11,32 @@
 #include "daemon/listener.h"
 #include "net/bound_socket.h"
 
-/* Clients taken from one socket at once, at most. */
+/* The most clients accepted from one socket at a time. */
 #define LISTENER_BURST_MAX 64
 
 struct listen_socket {
     TAILQ_ENTRY(listen_socket) link; /* in its listener's sockets, or in `left` */
     struct listeners *all;
     struct listener_part *part;  /* who serves its clients */
-    struct bound_socket *socket; /* NULL: it is closed */
-    int fd;                      /* its */
+    struct bound_socket *socket; /* NULL: closed */
+    int fd;                      /* of the socket */
     int burst;                   /* how many clients to expect when it is readable */
     int filled;                  /* how often in a row that many came */
-    int bursts_needed;           /* how often they must, before more are expected */
-    usec_t filled_at;            /* when they came last */
+    int bursts_needed;           /* how often that must happen before more are expected */
+    usec_t filled_at;            /* when the last came */
     struct watch watch;
     bool watched;
-    bool shut;           /* it does not listen: connecting to it is refused */
-    bool refuses;        /* whoever connects is closed at once */
-    bool left;           /* its address is not configured any more */
-    usec_t emptied_from; /* when taking its backlog began, to be done with it */
+    bool shut;           /* it does not listen: connections are refused */
+    bool refuses;        /* new clients are closed at once */
+    bool left;           /* its address is no longer configured */
+    usec_t emptied_from; /* when emptying its backlog began, which is bounded */
 };
 
-/* A listener as it is in one configuration. */
+/* A listener as one configuration has it. */
 struct listener_part {
     struct listener_context context;
     struct listener *listener;
-    struct config *config;           /* that the context is of: a reference */
+    struct config *config;           /* the context belongs to: a reference */
     unsigned sockets;                /* whose clients it serves */
     TAILQ_ENTRY(listener_part) link; /* in its listener's parts */
 };
@@ -49,21 +49,21 @@ struct listener {
     TAILQ_ENTRY(listener) link;
     bool is_configured;
     TAILQ_HEAD(listener_parts, listener_part)
-    parts; /* oldest first; the last one is the present one,
-              where it is configured */
+    parts; /* oldest first; the last one is the current one,
+              if it is configured */
     TAILQ_HEAD(, listen_socket) sockets;
     enum service service;
     int64_t resumed_at; /* listener_resumed_at */
-    bool emptying;      /* its backlogs are taken, and then it accepts nobody any more */
+    bool emptying;      /* its backlogs are being emptied; then it accepts no more */
 };
 
 enum accept_result { ACCEPTED, ACCEPT_NEXT, ACCEPT_NONE, ACCEPT_SHORTAGE };
 
-/* Takes up to `most` clients, as far as max_clients allows; *count: those that came, and went
- * again. ACCEPTED: more may wait there. */
+/* Accepts up to `most` clients, as far as max_clients allows; *count: those that came, including
+ * any that left again. ACCEPTED: more may wait. */
 enum accept_result listener_accept_some(struct listen_socket *listen_socket, int most, int *count);
 
-/* In the iteration's events: clients have come. */
+/* Called among the iteration's events: clients have come. */
 void listener_on_readable(struct watch *watch, uint32_t events);
 void listener_on_session_ended(struct listener_context *context);
 
@@ -74,18 +74,18 @@ void listener_close_socket(struct listen_socket *listen_socket);
 
 /* Frees one that is closed, or was never watched. */
 void listener_free_socket(struct listen_socket *listen_socket);
-/* Posted: frees what has no use any more. */
+/* Posted: frees contexts that are not used any more. */
 void listeners_on_sweep(struct task *task);
-/* Frees all, whatever use it has. */
+/* Frees all, whether used or not. */
 void listeners_free_all(struct listeners *listeners);
 
 /* listener_known.c */
 
-/* What there is when a change begins, in the order in which it is looked for. */
+/* What exists when a change begins, sorted for lookups. */
 struct listeners_known {
-    struct listener **listeners; /* those that have gone too */
+    struct listener **listeners; /* including removed ones */
     size_t listener_count;
-    struct listen_socket **sockets; /* but for those that are leaving */
+    struct listen_socket **sockets; /* except for those that are leaving */
     size_t socket_count;
 };
 /* 0, or -1 with ENOMEM. */
@@ -99,23 +99,23 @@ struct listen_socket *listeners_known_find_socket(const struct listeners_known *
 
 /* listener_service.c */
 
-/* A socket that an operator has drained accepts nobody; and does again: 0, or -1 with errno. */
+/* Drains a socket: it accepts no client; or undoes that: 0, or -1 with errno. */
 void listener_refuse(struct listen_socket *listen_socket);
 int listener_admit(struct listen_socket *listen_socket);
-/* One of a listener that drains: when those were taken who wait there it accepts nobody. */
+/* A socket of a draining listener: stops accepting once its backlog is empty. */
 void listener_empty_socket(struct listener *listener, struct listen_socket *listen_socket);
-/* The listener is not configured any more, or is a successor's: what an operator wanted of it is
- * over, for nobody could take that back. Sessions that are to end still are. */
+/* The listener was removed, or belongs to a successor: the state that an operator had set ends,
+ * since nobody could undo it. Sessions that are to end still are. */
 void listener_forget_service(struct listener *listener);
-/* Takes the backlog of one that left, and closes it. */
+/* Empties the backlog of a socket that was removed, and closes it. */
 void listener_leave_socket(struct listen_socket *listen_socket);
 
-/* No socket is watched. */
+/* Stops watching all sockets. */
 void listeners_stop_accepting(struct listeners *listeners);
-/* All are, but for those that accept nobody; as soon as max_clients allows. What fails is reported,
- * and tried again. */
+/* Watches all sockets, except for those that accept no clients; as soon as max_clients allows.
+ * Failures are logged, and retried. */
 void listeners_accept_again(struct listeners *listeners);
-/* The same where others are to be watched from now on; where none is, that is left as it is. */
+/* Updates which sockets are watched; does nothing while none is. */
 void listeners_watch_again(struct listeners *listeners);
 
 /* The last session may have ended, after listeners_stop. */

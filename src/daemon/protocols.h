@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Which protocol serves a scheme. A new protocol is a row in protocols.c, one in net/scheme.c, and
- * a folder of its own in src/session. */
+/* Which protocol serves a scheme. A new protocol has a row in protocols.c, one in net/scheme.c, and
+ * a folder in src/session. */
 #ifndef KAPROXY_PROTOCOLS_H
 #define KAPROXY_PROTOCOLS_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The part of a reload that is done in a thread of its own, kaproxy-reload: reading, checking,
- * opening, and putting into words what came of it. */
+/* The part of a reload that runs in a thread of its own, kaproxy-reload: reading, checking,
+ * opening, and describing the result. */
 #ifndef KAPROXY_RELOAD_JOB_H
 #define KAPROXY_RELOAD_JOB_H
 
@@ -10,8 +10,8 @@
 
 struct reload_job;
 
-/* What is to be done. All of it is borrowed until the end of the job, and of what is copied the
- * same holds for what it points to. */
+/* What to do. All of it is borrowed until the end of the job; the same holds for what copied fields
+ * point to. */
 struct reload_work {
     const struct reload_ops *ops;
     struct config *start;        /* of the process; the job has a reference of its own */
@@ -24,12 +24,12 @@ struct reload_work {
 /* NULL with errno when it could not be started: then done is not called. */
 struct reload_job *reload_job_start(const struct reload_work *work);
 
-/* From done on. The result: a generation, and what it changes; or mistakes, a line each, at least
- * one. Warnings, a line each, there may be in both cases. */
+/* Once done was called: the result, a generation with what it changes; or mistakes, one per line,
+ * at least one. In both cases there may be warnings, one per line. */
 bool reload_job_succeeded(const struct reload_job *job);
 struct generation *reload_job_generation(const struct reload_job *job);
 const char *reload_job_changes(const struct reload_job *job);
-const char *reload_job_report(const struct reload_job *job); /* changes, and then the warnings */
+const char *reload_job_report(const struct reload_job *job); /* changes, then warnings */
 const char *reload_job_mistakes(const struct reload_job *job);
 const char *reload_job_warnings(const struct reload_job *job);
 
@@ -37,11 +37,11 @@ const char *reload_job_warnings(const struct reload_job *job);
 struct generation *reload_job_take(struct reload_job *job);
 
 /* Waits for the thread, for some seconds. 0: done was called, or will be when the mailbox is run.
- * -1: it was not, and never will be; the job frees itself, after it has undone what it did, and
- * until then uses what it has borrowed, but for the mailbox. */
+ * -1: it was not, and never will be; the job undoes what it did and frees itself, and until then
+ * uses what it has borrowed, except for the mailbox. */
 int reload_job_wait(struct reload_job *job);
 
-/* From done on; NULL is harmless. A generation that nobody took is undone. */
+/* Once done was called; NULL is harmless. A generation that was not taken is undone. */
 void reload_job_free(struct reload_job *job);
 
 #endif

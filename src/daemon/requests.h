@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What an operator asks of a worker, done on the worker's thread: commands, and a view of what is
- * there. */
+/* What an operator requests of a worker, carried out on the worker's thread: commands, and
+ * snapshots of its state. */
 #ifndef KAPROXY_REQUESTS_H
 #define KAPROXY_REQUESTS_H
 
@@ -14,14 +14,14 @@ struct requests {
     struct listeners *listeners;
     struct pool **pools;
     size_t pool_count;
-    uint64_t generation; /* of the configuration that all this is of */
+    uint64_t generation; /* of the configuration that all this belongs to */
 };
 
-/* Does it and sets its answer; logs both as a notice. */
+/* Carries it out and sets its answer; logs both as a notice. */
 void requests_command(const struct requests *requests, struct command *command);
 
-/* Fills in rows, as many as there is room for. Of sessions, of which there may be very many, no
- * more are visited than there are rows for, the oldest of each listener. */
+/* Fills in rows, as many as there is room for. Of sessions, of which there may be many, no more are
+ * visited than there are rows for, the oldest of each listener first. */
 void requests_snapshot(const struct requests *requests, struct snapshot *snapshot);
 
 #endif

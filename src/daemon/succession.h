@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* One process after another, as the control thread has it: the handover to a successor
- * (handover.h), and taking over from a predecessor (takeover.h), with all who take part in this
+/* One process after another, from the control thread's point of view: the handover to a successor
+ * (handover.h), and taking over from a predecessor (takeover.h), with all that take part in this
  * process: worker, admin pages, supervision, pid file. */
 #ifndef KAPROXY_SUCCESSION_H
 #define KAPROXY_SUCCESSION_H
@@ -28,13 +28,14 @@ struct succession_options {
     struct admin *admin;
     struct supervision *supervision;
     void *arg;
-    /* No reload is to begin: a handover does; or may again: that came to nothing. */
+    /* held: no reload may begin, because of a handover; not held: it may again, since that
+     * failed. */
     void (*hold)(void *arg, bool held);
     /* Another process serves. */
     void (*left)(void *arg);
 };
 
-/* Before the worker is started. NULL on failure; then it was logged. */
+/* Before the worker is started. NULL on failure (logged). */
 struct succession *succession_new(const struct succession_options *options);
 /* At the end, when nothing is served any more: removes the pid file, if it is ours. NULL is
  * harmless. */
@@ -43,18 +44,18 @@ void succession_free(struct succession *succession);
 /* The worker has been started, and serves as soon as a predecessor lets it. */
 void succession_prepared(struct succession *succession);
 
-/* It serves: this process is ready, which is said and written to the pid file at once, or as soon
- * as the predecessor has had its part. */
+/* It serves: this process is ready. That is reported and written to the pid file at once, or once
+ * the predecessor has done its part. */
 void succession_serving(struct succession *succession);
 
-/* SIGUSR2. Refused, with a message, also as long as a predecessor drains: three processes cannot
- * share the places of pools. */
+/* SIGUSR2. Refused, with a message, also while a predecessor drains: three processes cannot share
+ * the pools' places. */
 void succession_hand_over(struct succession *succession);
 
-/* While a reload is under way no handover begins. */
+/* No handover begins while a reload is under way. */
 void succession_hold(struct succession *succession, bool held);
 
-/* This process is to stop: a handover under way is given up, unless the successor serves. */
+/* This process is to stop: a handover under way is cancelled, unless the successor serves. */
 void succession_stop(struct succession *succession);
 
 #endif

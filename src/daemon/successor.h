@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
-/* The process that a handover is to: this program, started again with our listening sockets, as
- * inherited.h has it. Its end is watched on libevent's base, without SIGCHLD. Its parent is another
- * process of ours, of which nothing is left once it is freed: the successor is then process 1's
- * child, as systemd wants a main process to be. Should we end before, it is just the same. */
+/* The process to which we hand over: this program, started again with our listen sockets, as
+ * described in inherited.h. Its end is watched on libevent's base, without SIGCHLD. Its parent is
+ * an intermediate process of ours, which has gone once the successor is freed: the successor is
+ * then a child of process 1, as systemd expects of a main process. The same happens if we end
+ * before. */
 #ifndef KAPROXY_SUCCESSOR_H
 #define KAPROXY_SUCCESSOR_H
 
@@ -19,7 +20,7 @@ struct successor;
 struct successor_socket {
     int fd;
     const char *name; /* FileDescriptorName, or the listener's */
-    bool is_ours;     /* a unix socket's file is for kaproxy to remove */
+    bool is_ours;     /* kaproxy has to remove the unix socket's file */
 };
 
 struct successor_options {
@@ -28,23 +29,23 @@ struct successor_options {
     const struct successor_socket *sockets;
     size_t count;
     int control, places; /* its ends of the channels */
-    /* It has ended and is there no more, or was killed and does not end; `why` is a sentence. The
-     * last thing that is done: the successor may be freed. */
+    /* It has ended and was reaped, or was killed and does not end; `why` is a sentence. Called
+     * last: the successor may be freed. */
     void (*ended)(void *arg, const char *why);
     void *arg;
 };
 
-/* All descriptors are the caller's still; the successor has copies of these, of 0, 1 and 2, and no
- * others. NULL on failure; then it was logged, and nothing is left. */
+/* All descriptors remain the caller's; the successor has copies of these and of 0, 1 and 2, and of
+ * no others. NULL on failure (logged), with nothing left behind. */
 struct successor *successor_start(const struct successor_options *options);
 
 pid_t successor_pid(const struct successor *successor);
 
-/* At once; `ended` tells when it has come to that. */
+/* Kills it; `ended` reports when it has ended. */
 void successor_kill(struct successor *successor);
 
-/* From now on it is on its own, and not of our making for whoever asks; if it was killed its end is
- * waited for, for a second at most. NULL is harmless. */
+/* From now on it is independent of us; if it was killed its end is awaited, for a second at most.
+ * NULL is harmless. */
 void successor_free(struct successor *successor);
 
 #endif

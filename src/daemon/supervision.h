@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: ISC */
-/* What systemd hears of a process that serves, from the control thread (notify.h): that it is
- * ready, that the loop which carries clients is alive, one line about its state, and that it stops.
+/* What a serving process reports to systemd, from the control thread (notify.h): that it is ready,
+ * that the loop which serves clients is alive, one line about its state, and that it stops.
  *
- * The watchdog: at a third of systemd's interval the loop is pinged, and systemd hears WATCHDOG=1
- * if it has answered since the ping before. A loop that hangs is silent, and so systemd restarts
- * us. */
+ * The watchdog: the loop is pinged at a third of systemd's interval, and WATCHDOG=1 is sent if it
+ * has answered the previous ping. If the loop hangs nothing is sent, and systemd restarts us. */
 #ifndef KAPROXY_SUPERVISION_H
 #define KAPROXY_SUPERVISION_H
 
@@ -17,7 +16,7 @@
 #include "base/util.h"
 #include "daemon/worker.h"
 
-/* What the line is made of: of clients, connections to upstreams, upstreams. */
+/* The sources of the state line: clients, connections to upstreams, upstreams. */
 struct supervision_state {
     uint64_t clients, connections, upstreams, down;
     bool stopping;
@@ -41,34 +40,34 @@ struct supervision {
     usec_t told_at;
 };
 
-/* Makes the timers, where anybody listens. Says nothing yet. The worker is borrowed until the end.
- * 0, or -1 with errno. */
+/* Creates the timers, if there is a listener. Sends nothing yet. The worker is borrowed until the
+ * end. 0, or -1 with errno. */
 MUST_CHECK int supervision_start(struct supervision *supervision, struct event_base *base,
                                  struct worker *worker);
 
-/* READY=1: the worker has been started, and this process is the service's main one. From now on the
- * rest is said too. */
+/* READY=1: the worker has been started, and this process is the service's main process. From now on
+ * the rest is sent too. */
 void supervision_ready(struct supervision *supervision);
 
-/* What the line is made of from now on; at first nothing. Borrowed. */
+/* Sets the sources of the state line; initially there are none. Borrowed. */
 void supervision_set_blocks(struct supervision *supervision, const struct metric_block *blocks,
                             size_t count);
 
 /* RELOADING=1, and READY=1 when that is over; only after supervision_ready. */
 void supervision_reloading(struct supervision *supervision, bool reloading);
 
-/* STOPPING=1. The first time only, and only after supervision_ready. */
+/* STOPPING=1. Only the first time, and only after supervision_ready. */
 void supervision_stopping(struct supervision *supervision);
 
-/* Nothing more is said: another process is the service now, or it is the end. Harmless before the
- * start, and a second time. */
+/* Sends nothing more: another process is the service now, or it is the end. Harmless before the
+ * start, and when repeated. */
 void supervision_end(struct supervision *supervision);
 
-/* The state as those blocks have it. */
+/* The state according to those blocks. */
 void supervision_read(struct supervision_state *state, const struct metric_block *blocks,
                       size_t count);
 
-/* Is that worth a new line at once, and not with the next ten seconds? */
+/* Is it worth a new line at once, rather than within ten seconds? */
 bool supervision_differs(const struct supervision_state *a, const struct supervision_state *b);
 
 #endif

@@ -12,10 +12,10 @@ struct takeover;
 
 struct takeover_ops {
     void *arg;
-    /* We serve, and whoever supervises us knows that we are the main process; or there is no other
-     * one. Once. */
+    /* We serve, and the service manager knows that we are the main process; or there is no
+     * predecessor any more. Once. */
     void (*is_main)(void *arg);
-    /* The predecessor has ended: comes after is_main, once; the takeover may be freed. */
+    /* The predecessor has ended: called after is_main, once; the takeover may be freed. */
     void (*is_alone)(void *arg);
 };
 
@@ -23,8 +23,8 @@ struct takeover_ops {
  * channel is closed. */
 struct takeover *takeover_new(struct event_base *base, int control, const struct takeover_ops *ops);
 
-/* All is made, and nothing is accepted. Whether the predecessor lets us accept is then told on the
- * places channel, by its end, too. */
+/* Everything is set up, and nothing is accepted. The predecessor lets us accept on the places
+ * channel, also by closing it. */
 void takeover_prepared(struct takeover *takeover);
 
 /* We accept. */
@@ -37,13 +37,13 @@ void takeover_free(struct takeover *takeover);
 #define TAKEOVER_PREPARED "prepared"
 #define TAKEOVER_SERVING  "serving"
 #define TAKEOVER_MAIN     "main"
-#define TAKEOVER_MISTAKE  "mistake " /* and what it is: why there will be no other word */
+#define TAKEOVER_MISTAKE  "mistake " /* the reason why there will be no other message */
 #define TAKEOVER_WORD_MAX 512
 
-/* Says a word. The other end hears it, or has ended. */
+/* Sends a word. The other end receives it, or has ended. */
 void takeover_say(int control, const char *word);
 
-/* Its length; 0: the other end is closed, -1: there is none yet. */
+/* Its length; 0: the other end is closed, -1: no message yet. */
 int takeover_hear(int control, char word[TAKEOVER_WORD_MAX]);
 
 #endif

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* What the files of the worker share; for them alone.
+/* Shared by the files of the worker; for them alone.
  *
- *   worker.c             its thread, and what it is asked
+ *   worker.c             its thread, and requests to it
  *   worker_handover.c    shares places with a predecessor or a successor, and serves or leaves
- *   worker_generation.c  takes up a configuration: pools, listeners, resolver
- *   worker_view.c        what there is to see of it */
+ *   worker_generation.c  makes a configuration take effect: pools, listeners, resolver
+ *   worker_view.c        what can be seen of it */
 #ifndef KAPROXY_WORKER_INTERNAL_H
 #define KAPROXY_WORKER_INTERNAL_H
 
@@ -25,25 +25,25 @@
 #include "pool/pool.h"
 #include "tls/keyed_digest.h"
 
-/* What one read takes at most. Each read that takes less makes the kernel send acknowledgements and
- * wake processes more often, which is what bulk data costs most; what is much larger drops out of
- * the processor's cache. */
+/* The most that one read returns. Smaller reads make the kernel send acknowledgements and wake
+ * processes more often, which is the main cost of bulk data; much larger ones do not fit the
+ * processor's cache. */
 #define SCRATCH_SIZE (256 * 1024)
 
 /* An order to stop. */
 struct stop {
     struct message message;
-    const char *signal_name; /* NULL: none came yet */
+    const char *signal_name; /* NULL: none yet */
 };
 
-/* A request on its way: the control thread's, but from when it is posted until it is answered. */
+/* A request under way: the control thread's, except between posting and answer, */
 struct request {
     struct message asked, answered;
-    bool done; /* by the worker's thread */
+    bool done; /* when it is the worker thread's */
 };
 
-/* A pool by its name, of whatever configuration: it goes when it is used by none, nor by a view or
- * a handover, and has no connections any more. */
+/* A pool by its name, across configurations: it is freed when no configuration, view or handover
+ * uses it and it has no connections. */
 struct worker_pool {
     struct worker *worker;
     char *name;
@@ -61,20 +61,20 @@ struct held_listener {
     struct pool_host *host;
     struct tls_client *tls; /* NULL: none */
     char upstream[ENDPOINT_TEXT_MAX];
-    bool is_first_of_host, is_first_of_tls; /* none before it has the same */
-    bool has_double; /* another host of its pool differs from its host by TLS alone */
+    bool is_first_of_host, is_first_of_tls; /* none of the hosts before it is the same */
+    bool has_double; /* another host of its pool differs from it by TLS alone */
 };
 
 struct worker_view {
     struct worker *worker;
     struct admin_view admin;
     TAILQ_ENTRY(worker_view) link;
-    struct message released; /* on its way back */
+    struct message released; /* being returned */
     bool is_released;        /* the control thread's: it was posted */
     struct config *config;   /* a reference */
     struct held_listener *listeners;
     size_t listener_count;
-    struct held_listener **hosts; /* one of each host, sorted by it */
+    struct held_listener **hosts; /* one per host, sorted by it */
     size_t host_count;
     struct worker_pool **pools;
     size_t pool_count;
@@ -96,37 +96,37 @@ struct worker {
     struct certificates certificates;
     struct keyed_digest *digest;
     struct timer
-        deadline; /* shutdown_timeout; or of the sessions of one that left, a little less */
-    struct places *places;             /* shared in a handover; NULL: none is */
-    struct worker_pool **places_pools; /* that it knows, each with a use */
+        deadline; /* shutdown_timeout; for the sessions of a process that left, slightly less */
+    struct places *places;             /* shared in a handover; NULL: none */
+    struct worker_pool **places_pools; /* known to it, each with a use */
     size_t places_pool_count;
     struct places_handler places_handler;
-    bool waits;       /* for the predecessor to let us serve */
+    bool waits;       /* until the predecessor lets us serve */
     bool leaves;      /* a successor serves */
     bool leaves_last; /* and sessions were told to end */
-    /* The control thread's. */
+    /* For the control thread. */
     pthread_t thread;
-    bool running; /* there is that thread */
+    bool running; /* the thread exists */
     sem_t go;     /* it may begin */
     struct mailbox *control;
     struct message *ended;
     struct stop soft, hard;
     struct message ping;
-    _Atomic usec_t pinged_at; /* when, as long as the loop has not answered; else 0 */
+    _Atomic usec_t pinged_at; /* since when the loop has not answered; else 0 */
     struct loop_stats {
         struct gauge lag; /* in microseconds */
     } loop_stats;
     struct request command_request, snapshot_request, install_request;
-    struct message yield, resume, leave; /* orders, of which each is given once at a time */
+    struct message yield, resume, leave; /* orders, each given once at a time */
     int yield_places;
     struct message expect_copies, expect_none;
     struct message *copies_expected;   /* the answer */
     struct message *serving;           /* posted when we serve */
-    struct command *command;           /* NULL: none is on its way */
+    struct command *command;           /* NULL: none under way */
     struct snapshot_request *snapshot; /* the same */
     struct worker_install *install;    /* the same */
-    struct worker_view *view;          /* of the start, until it was taken */
-    _Atomic enum admin_life life;      /* the worker's thread changes it */
+    struct worker_view *view;          /* that of the start, until it was taken */
+    _Atomic enum admin_life life;      /* changed by the worker's thread */
     char scratch[SCRATCH_SIZE];
     char compose[HTTP1_COMPOSE_MAX];
 };
@@ -142,7 +142,7 @@ void worker_drain_pools(struct worker *worker);
 void worker_handover_init(struct worker *worker);
 /* The new end: waits from now on. 0, or -1 with errno. */
 MUST_CHECK int worker_wait_for_places(struct worker *worker, int places);
-/* shutdown_timeout is nearly over for one that leaves. False: it is over. */
+/* In a process that leaves: shutdown_timeout has nearly passed. False: it has passed. */
 bool worker_handover_deadline(struct worker *worker);
 
 /* Nothing is shared any more. */
@@ -150,25 +150,25 @@ void worker_end_places(struct worker *worker);
 
 /* worker_generation.c */
 
-/* Takes up a configuration, before the worker runs or on its thread. NULL with errno: nothing has
+/* Takes a configuration, before the worker runs or on its thread. NULL with errno: nothing has
  * changed. */
 struct worker_view *worker_take_up(struct worker *worker, const struct generation *generation);
 void worker_free_pools(struct worker *worker);
-/* Hosts keep from now on what they are to keep ready. */
+/* From now on hosts keep their min_idle connections ready. */
 void worker_set_preconnected(const struct worker *worker);
 const char *worker_pool_name(const struct config_pool *pool);
-/* It is used once less, and goes when it is not used any more. */
+/* One use less; it is freed when it has none. */
 void worker_pool_unuse(struct worker_pool *pool);
-/* The pools of a list, which is freed. */
+/* Those of a list, which is freed. */
 void worker_unuse_pools(struct worker_pool **pools, size_t count);
 
 /* worker_view.c */
 
-/* Of what is prepared, and not yet in effect. NULL with ENOMEM. */
+/* For what is prepared, and not yet in effect. NULL with ENOMEM. */
 struct worker_view *worker_view_new(struct worker *worker, const struct generation *generation,
                                     struct worker_pool *const *pools,
                                     const struct listeners_change *change);
-/* Is a listener of it for this host? */
+/* Does a listener of it use this host? */
 bool worker_view_has_host(const struct worker_view *view, const struct pool_host *host);
 /* On the worker's thread, or when there is none. NULL is harmless. */
 void worker_view_free(struct worker_view *view);
