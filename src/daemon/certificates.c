@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Looks through all certificates once a day, and warns of those that end. */
+/* Checks all certificates once a day, and warns of those that are about to expire. */
 #include "daemon/certificates.h"
 
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "net/endpoint.h"
 
-/* How often to see whether a day is over: the wall clock may be set. */
+/* How often to check whether a day has passed: the wall clock may be set. */
 #define INTERVAL (3600 * USEC_PER_SEC)
 
 #define NAMES_MAX 256

@@ -11,18 +11,18 @@
 #include "config/config_fields.h"
 #include "net/endpoint.h"
 
-/* What is shown of a list; the rest of it is counted. */
+/* The part of a list that is shown; the rest is counted. */
 #define NAMES_MAX 8
 #define KEYS_MAX  6
 
 /* Longer values are left out. */
 #define VALUE_MAX 48
 
-/* A key and its values; with the name of a section, all keys that are shown of it. */
+/* A key and its values; given the name of a section, all its keys that are shown. */
 #define KEY_MAX  192
 #define ITEM_MAX (64 + KEYS_MAX * KEY_MAX)
 
-/* No item takes that: it is for the numbers that end each list. */
+/* No item uses this: it is for the numbers that end each list. */
 #define RESERVE 384
 
 #define NOWHERE SIZE_MAX
@@ -39,11 +39,11 @@ struct list {
     unsigned room, shown, left;
 };
 
-/* The sections of a kind in both configurations, matched by name. */
+/* The sections of one kind in both configurations, matched by name. */
 struct sections {
     const struct config *before, *after;
     enum config_kind kind;
-    size_t *old; /* the index before of each one after, or NOWHERE; NULL where there is one */
+    size_t *old; /* the index before of each one after, or NOWHERE; NULL for single sections */
 };
 
 enum fate { ADDED, REMOVED, CHANGED, KEPT };
@@ -90,7 +90,7 @@ static const char *quoted(const char *value)
     return *value == '\0' ? "\"\"" : value;
 }
 
-/* Does it change in this section? Then how, "KEY OLD -> NEW". */
+/* Does it change in this section? If so, how: "KEY OLD -> NEW". */
 static bool compare_key(const struct sections *sections, size_t before, size_t after,
                         const struct config_key *key, char text[KEY_MAX])
 {
@@ -132,7 +132,7 @@ static void put_keys(const struct sections *sections, size_t before, size_t afte
     end_list(list);
 }
 
-/* A section that there is once. */
+/* A section that exists once. */
 static void describe_one(const struct config *before, const struct config *after,
                          enum config_kind kind, const char *head, struct text *text)
 {
@@ -168,7 +168,7 @@ static int match(struct sections *sections)
     return 0;
 }
 
-/* Of one after, or of one before that is perhaps not there any more. */
+/* Of one after, or of one before that may no longer exist. */
 static bool has_fate(const struct sections *sections, size_t i, enum fate fate)
 {
     if (fate == REMOVED)
@@ -193,7 +193,7 @@ static unsigned count(const struct sections *sections, enum fate fate)
     return n;
 }
 
-/* Its name; and if it has changed, the keys. */
+/* Its name and, if it has changed, the keys. */
 static void put_section(const struct sections *sections, size_t i, enum fate fate,
                         struct list *list)
 {
@@ -234,7 +234,7 @@ static void put_fate(const struct sections *sections, enum fate fate, struct tex
     put(text, ")");
 }
 
-/* Sections that have names. */
+/* Named sections. */
 static void describe_all(const struct sections *sections, const char *head, struct text *text)
 {
     const char *separator = " ";
@@ -245,7 +245,8 @@ static void describe_all(const struct sections *sections, const char *head, stru
         put_fate(sections, fate, text, &separator);
 }
 
-/* Is TLS spoken to the same upstream in the same way, with other certificates or keys? */
+/* Is TLS spoken to the same upstream with the same settings, but with other certificates or
+ * keys? */
 static bool has_other_files(const struct sections *listeners, size_t i)
 {
     const struct config_section_kind *kind = &config_section_kinds[SECTION_LISTENER];
@@ -264,7 +265,7 @@ static bool has_other_files(const struct sections *listeners, size_t i)
     return true;
 }
 
-/* Several listeners may have an upstream in common. */
+/* Several listeners may have the same upstream. */
 static bool was_put(const struct sections *listeners, size_t i)
 {
     const struct config_listener *all = listeners->after->listeners;

@@ -23,23 +23,23 @@ static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
 struct control {
     struct event_base *base;
     struct generation *generation; /* in effect */
-    struct worker *worker;         /* NULL: not started yet */
+    struct worker *worker;         /* NULL: not started */
     struct mailbox mailbox;
     struct event mail;
     struct message serving; /* posted by the worker */
     struct message ended;   /* the same */
-    struct admin *admin;    /* NULL: not there yet */
-    struct reload *reload;  /* NULL: not there yet */
+    struct admin *admin;    /* NULL: not made */
+    struct reload *reload;  /* NULL: not made */
     struct log_change
-        *logs; /* of the reload under way: made by its thread, and not committed yet */
+        *logs; /* of the reload under way: prepared by its thread, not committed yet */
     struct worker_install install;
-    struct reload_install *asked; /* whom to tell what comes of it */
-    bool being_read;              /* by a reload that was not waited for */
+    struct reload_install *asked; /* whom to answer */
+    bool being_read;              /* in use by a reload that was not waited for */
     struct supervision supervision;
     struct display display;
     const struct program *program;
     struct inherited *inherited;
-    struct succession *succession; /* NULL: not there yet */
+    struct succession *succession; /* NULL: not made */
     size_t signal_count;
     struct event signal_events[ARRAY_LEN(signals)];
 };
@@ -47,12 +47,12 @@ struct control {
 static void stop(struct control *control, const char *signal_name)
 {
     reload_stop(control->reload, "kaproxy is stopping");
-    succession_stop(control->succession); /* the service may be another process by then */
+    succession_stop(control->succession); /* by then the service may be another process */
     supervision_stopping(&control->supervision);
     worker_stop(control->worker, signal_name);
 }
 
-/* Writes the counters to the log. */
+/* Logs the counters. */
 static void log_counters(struct control *control)
 {
     const struct admin_view *view = display_get(&control->display);
@@ -60,7 +60,7 @@ static void log_counters(struct control *control)
                                      .block = reload_get_stats(control->reload)};
     metric_log(view->blocks, view->block_count);
     metric_log(&own, 1);
-    worker_ping(control->worker); /* for the next time */
+    worker_ping(control->worker); /* for the next reload */
 }
 
 static void on_signal(evutil_socket_t number, short what, void *arg)
@@ -126,7 +126,7 @@ static enum admin_life ops_life(void *arg)
     return worker_life(control->worker);
 }
 
-/* What a reload is made of: reload.h. */
+/* What a reload consists of: reload.h. */
 
 static struct generation *load_generation(void *arg, FILE *errors)
 {
@@ -170,7 +170,7 @@ static void on_installed(struct worker_install *install)
         log_commit(control->logs, config->log_level, config->log_format);
         control->logs = NULL;
         display_set(&control->display, control->generation, install->view);
-        generation_free(before); /* with the files of sockets that are gone, before that is said */
+        generation_free(before); /* with the files of removed sockets, before it is reported */
     }
     asked->done(asked);
 }
@@ -204,7 +204,7 @@ static int64_t now(void *arg)
     return unix_time();
 }
 
-/* 0, or -1; then it was logged. */
+/* 0, or -1 (logged). */
 static int start_reload(struct control *control)
 {
     const struct reload_ops ops = {
@@ -226,7 +226,7 @@ static int start_reload(struct control *control)
     return -1;
 }
 
-/* 0, or -1; then it was logged. */
+/* 0, or -1 (logged). */
 static int start_admin(struct control *control)
 {
     const struct admin_ops ops = {
@@ -266,7 +266,7 @@ static void on_ended(struct message *message)
     event_base_loopbreak(control->base);
 }
 
-/* From here on they are heeded, whether main held them back or whoever started us. 0, or -1 with
+/* From here on signals are handled, whether main or our parent had blocked them. 0, or -1 with
  * errno. */
 static int watch_signals(struct control *control)
 {
@@ -284,7 +284,7 @@ static int watch_signals(struct control *control)
     return 0;
 }
 
-/* Without locks: whatever comes from other threads comes through the mailbox. */
+/* Without locks: other threads only use the mailbox. */
 static struct event_base *base_new(void)
 {
     struct event_base *base = NULL;
@@ -306,7 +306,7 @@ static int watch_mailbox(struct control *control)
     return event_add(&control->mail, NULL);
 }
 
-/* What it has to say goes where our messages go. */
+/* libevent's messages go to our log. */
 static void log_libevent(int severity, const char *text)
 {
     if (severity == EVENT_LOG_ERR)
@@ -331,9 +331,9 @@ struct control *control_new(void)
     return NULL;
 }
 
-/* A reload's thread that hangs in a file may get it yet, and then compares it with this: so that,
- * and the struct with which it finds that, are left to it. The process ends anyway; what others see
- * of it must go now. */
+/* A reload's thread that hangs while reading a file may still get it, and then compares it with
+ * this: so both this and the struct through which the thread finds it are left alone. The process
+ * ends anyway; what other processes see of it must go now. */
 static void close_sockets(const struct generation *generation)
 {
     for (size_t i = 0; i < generation->socket_count; i++)
@@ -345,7 +345,7 @@ void control_free(struct control *control)
     sigset_t all;
     if (control == NULL)
         return;
-    /* A signal that comes when all is done must not change how it ended. */
+    /* A signal that arrives when all is done must not change the exit status. */
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
     for (size_t i = 0; i < control->signal_count; i++)
@@ -399,7 +399,7 @@ static void end_reloads(void *arg)
     reload_stop(control->reload, "another process serves");
 }
 
-/* 0, or -1; then it was logged. */
+/* 0, or -1 (logged). */
 static int start_succession(struct control *control)
 {
     const struct succession_options options = {.base = control->base,
@@ -416,7 +416,7 @@ static int start_succession(struct control *control)
     return control->succession == NULL ? -1 : 0;
 }
 
-/* 0, or -1; then it was logged. */
+/* 0, or -1 (logged). */
 static int start(struct control *control)
 {
     const struct admin_view *view = display_get(&control->display);
@@ -440,7 +440,7 @@ int control_run(struct control *control, struct worker *worker)
     display_init(&control->display, control->base, worker, control->admin, &control->supervision,
                  worker_first_view(worker));
     int result = start(control);
-    if (result == 0 && event_base_loop(control->base, 0) < 0) { /* cannot be */
+    if (result == 0 && event_base_loop(control->base, 0) < 0) { /* impossible */
         log_error("cannot wait for signals: %s", strerror(errno));
         worker_stop(worker, "no signals");
     }

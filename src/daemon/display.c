@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Shows a configuration once there is the memory for it. */
+/* Shows a configuration once there is memory for it. */
 #include "daemon/display.h"
 
 #include <errno.h>
@@ -36,7 +36,7 @@ static int show_next(struct display *display)
     return 0;
 }
 
-/* Each for itself: the one works without the other. */
+/* Independently: either works without the other. */
 static void try(struct display *display)
 {
     int error = listen_there(display) < 0 ? errno : 0;

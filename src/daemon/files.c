@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Sees to it that the user can read what a reload reads. */
+/* Checks that the user can read what a reload reads. */
 #include "daemon/files.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 
 #include "base/regular_file.h"
 
-/* NULL, or why it cannot be read. It may be a pipe at a start: that is not waited for. */
+/* NULL, or why it cannot be read. At a start it may be a pipe, whose writer is not waited for. */
 static const char *try_to_open(const char *path)
 {
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Opens, adopts and shares what a configuration needs of the system. */
+/* Opens, adopts and shares what a configuration needs from the system. */
 #include "daemon/generation.h"
 
 #include <errno.h>
@@ -11,12 +11,12 @@
 
 #include "daemon/start.h"
 
-/* What one address of a configuration is for. */
+/* What one address of a configuration belongs to. */
 struct place {
     const struct config_address *address;
     const struct config_socket *socket;
     const char *whose, *name;    /* for messages: "listener ", "shop" */
-    const char *descriptor_name; /* that systemd may give its socket */
+    const char *descriptor_name; /* by which systemd may name its socket */
 };
 
 static size_t count_addresses(const struct config *config)
@@ -76,7 +76,7 @@ static int set_file(const struct bound_socket *socket, const struct place *place
     return -1;
 }
 
-/* The index of a socket of `current` that is open on this address, or the count: there is none. */
+/* The index of a socket of `current` on this address, or the count: none. */
 static size_t find_open(const struct generation *current, const struct listen_address *address)
 {
     size_t i = 0;
@@ -86,8 +86,8 @@ static size_t find_open(const struct generation *current, const struct listen_ad
     return i;
 }
 
-/* One that leaves no room for this address, though it is another one; NULL: there is none. It is
- * not in the new configuration, which has no addresses that exclude each other. */
+/* A socket on another address that excludes this one; NULL: none. It is not in the new
+ * configuration, whose addresses do not exclude each other. */
 static const struct listen_address *find_overlapping(const struct generation *current,
                                                      const struct listen_address *address)
 {
@@ -122,14 +122,14 @@ static struct bound_socket *open_socket(const struct place *place, const struct 
     return socket;
 }
 
-/* What is sought for each address, in this order: one that is open already, one that was passed to
- * us for this address, one that was passed for this name, a new one. */
+/* Where the socket for an address comes from, in this order: open already, passed to us for this
+ * address, passed for this name, newly opened. */
 struct search {
     struct generation *generation;
-    const struct generation *current; /* NULL: there is none */
+    const struct generation *current; /* NULL: none */
     struct inherited *inherited;      /* the same */
     struct config_errors *findings;
-    bool failed; /* for any of them nothing is found, and there is a finding */
+    bool failed; /* nothing was found for one of them, and there is a finding */
 };
 
 enum found { FOUND, FOUND_NOTHING, FOUND_UNFIT };
@@ -195,7 +195,8 @@ static enum found seek_new(const struct search *search, const struct place *plac
     return *socket == NULL ? FOUND_UNFIT : FOUND;
 }
 
-/* One of these ways, for all that have nothing yet; `unfit`: of these there is no hope. */
+/* One of these sources, for all addresses without a socket; `unfit` marks those that cannot have
+ * one. */
 static void seek_all(struct search *search, seek *way, bool *unfit)
 {
     struct generation *generation = search->generation;
@@ -207,7 +208,7 @@ static void seek_all(struct search *search, seek *way, bool *unfit)
     }
 }
 
-/* All mistakes are found, and not the first one alone. 0, or -1 with findings. */
+/* Finds all mistakes, not only the first. 0, or -1 with findings. */
 static int find_sockets(struct search *search)
 {
     static seek *const ways[] = {seek_open, seek_passed, seek_named, seek_new};
@@ -238,7 +239,7 @@ static bool is_unchanged(const struct config *before, const struct config_listen
     return false;
 }
 
-/* Here, as it takes longer than a worker's loop may be held up. 0, or -1 with a finding. */
+/* Here, since it takes longer than a worker's loop may be blocked. 0, or -1 with a finding. */
 static int compare_listeners(struct generation *generation, const struct generation *current,
                              struct config_errors *findings)
 {
@@ -253,7 +254,7 @@ static int compare_listeners(struct generation *generation, const struct generat
     return 0;
 }
 
-/* How many clients may come; 0 with a finding: none. */
+/* The number of clients there is room for; 0 with a finding: none. */
 static unsigned share_descriptors(struct generation *generation, bool is_start,
                                   struct config_errors *findings)
 {
@@ -288,7 +289,7 @@ struct generation *generation_make(struct config *config, const struct generatio
     return NULL;
 }
 
-/* Every mistake is found: what is made in spite of one is undone. */
+/* Every mistake is found: what was made despite one is undone. */
 static struct generation *load(struct config *config, const struct generation *current,
                                struct log_change **logs, struct config_errors *findings)
 {

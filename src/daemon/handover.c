@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The states of a handover in the process that is there. */
+/* The states of a handover in the running process. */
 #include "daemon/handover.h"
 
 #include <event2/event_struct.h>
@@ -16,7 +16,8 @@
 /* For all of it, up to "serving". A successor that closes its channel is about to end. */
 #define TIMEOUT       30
 #define CLOSE_TIMEOUT 1
-/* How often the service manager is told who the main process is, if it did not take that. */
+/* How often the service manager is told again which process is the main one, if it did not
+ * confirm. */
 #define TELL_INTERVAL 5
 
 #define WHY_MAX (PATH_MAX + 128)
@@ -24,12 +25,12 @@
 enum handover_state {
     HANDOVER_NONE,
     HANDOVER_WANTED,  /* as soon as it is not held */
-    HANDOVER_COPIES,  /* waits until these are expected */
+    HANDOVER_COPIES,  /* waits until the copies are expected */
     HANDOVER_STARTED, /* waits for "prepared" */
     HANDOVER_YIELDED, /* waits for "serving" */
     HANDOVER_FAILED,  /* waits for the end of the successor */
-    HANDOVER_SERVED,  /* the successor serves, and the service manager does not know it yet */
-    HANDOVER_DONE,    /* for good */
+    HANDOVER_SERVED,  /* the successor serves, but the service manager does not know it yet */
+    HANDOVER_DONE,    /* final */
 };
 
 struct handover {
@@ -40,10 +41,10 @@ struct handover {
     bool held, stopping;
     bool has_yielded; /* and neither resumed nor left */
     struct successor *successor;
-    pid_t pid;           /* its */
-    int control, places; /* our ends; -1: closed, or given away */
+    pid_t pid;           /* the successor's */
+    int control, places; /* our ends; -1: closed, or passed on */
     struct event word, deadline;
-    char why[WHY_MAX]; /* it failed; "": its end tells */
+    char why[WHY_MAX]; /* why it failed; "": its end will say */
 };
 
 static void close_one(int *fd)
@@ -62,7 +63,7 @@ static void close_channels(struct handover *handover)
     close_one(&handover->places);
 }
 
-/* 0, or -1. It does not fail when there is one already. */
+/* 0, or -1. It cannot fail when a timer is already set. */
 static int set_deadline(struct handover *handover, int seconds)
 {
     const struct timeval time = {.tv_sec = seconds};
@@ -89,7 +90,7 @@ static void come_to_nothing(struct handover *handover)
     handover->ops.over(handover->ops.arg);
 }
 
-/* Once it is gone we go on, and not before: there may be one who serves alone. */
+/* We resume once it is gone, and not before: otherwise both might serve. */
 static void on_ended(void *arg, const char *why)
 {
     struct handover *handover = arg;
@@ -99,7 +100,7 @@ static void on_ended(void *arg, const char *why)
     else
         log_error("the handover failed: %s; this process goes on",
                   handover->why[0] == '\0' ? why : handover->why);
-    successor_free(handover->successor); /* with the text */
+    successor_free(handover->successor); /* with the reason */
     handover->successor = NULL;
     come_to_nothing(handover);
 }
@@ -111,7 +112,7 @@ static PRINTF(2, 3) void fail(struct handover *handover, const char *format, ...
     vsnprintf(handover->why, sizeof(handover->why), format, args);
     va_end(args);
     handover->state = HANDOVER_FAILED;
-    successor_kill(handover->successor); /* lest it take the channel's end for ours, and serve */
+    successor_kill(handover->successor); /* or it might serve when the channel ends */
     close_channels(handover);
 }
 
@@ -122,8 +123,8 @@ static void leave(struct handover *handover)
     handover->ops.leave(handover->ops.arg);
 }
 
-/* As long as the service manager takes us for the main process, our end would be the service's, and
- * the successor would be killed with the rest of it. */
+/* While the service manager takes us for the main process, our end would be the end of the service,
+ * and the successor would be killed with it. */
 static void tell_main_pid(struct handover *handover)
 {
     bool again = handover->state == HANDOVER_SERVED;
@@ -157,8 +158,9 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
         fail(handover, "process %d did not serve within %d s", (int)handover->pid, TIMEOUT);
 }
 
-/* Whatever it says from now on changes nothing; but the channel stays, for its end tells the
- * successor of ours. It is on its own before it becomes the main process: successor.h. */
+/* Whatever it sends from now on is ignored; but the channel stays open, since its end tells the
+ * successor of our end. The successor is detached before it becomes the main process:
+ * successor.h. */
 static void finish(struct handover *handover)
 {
     log_notice("process %d serves", (int)handover->pid);
@@ -169,7 +171,7 @@ static void finish(struct handover *handover)
     tell_main_pid(handover);
 }
 
-/* It is prepared, so that it is another program by now. */
+/* It is prepared, so it has executed its program by now. */
 static void yield(struct handover *handover)
 {
     int places = handover->places;
@@ -190,7 +192,7 @@ static void on_word(evutil_socket_t fd, short what, void *arg)
     int length = takeover_hear((int)fd, word);
     if (length < 0)
         return;
-    if (length == 0) { /* it ends, and that will tell why */
+    if (length == 0) { /* it will end, and that says why */
         close_one(&handover->control);
         event_del(&handover->word);
         set_deadline(handover, CLOSE_TIMEOUT);
@@ -206,7 +208,7 @@ static void on_word(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-/* Both with their ends for the successor, which are closed again. 0, or -1 with errno. */
+/* Both, with the successor's ends, which are closed again here. 0, or -1 with errno. */
 static int open_channels(struct handover *handover, int ends[2])
 {
     int control[2], places[2];
@@ -226,7 +228,7 @@ static int open_channels(struct handover *handover, int ends[2])
     return 0;
 }
 
-/* 0, or -1; then it was logged. */
+/* 0, or -1 (logged). */
 static int start_successor(struct handover *handover)
 {
     struct successor_options options = {
@@ -353,7 +355,7 @@ void handover_stop(struct handover *handover)
         on_word(handover->control, EV_READ, handover); /* it may serve, and have clients */
     if (handover->state == HANDOVER_STARTED || handover->state == HANDOVER_YIELDED)
         fail(handover, "this process is to stop");
-    if (handover->state == HANDOVER_SERVED) /* the last chance to tell it */
+    if (handover->state == HANDOVER_SERVED) /* the last chance to report it */
         tell_main_pid(handover);
     if (handover->state == HANDOVER_SERVED)
         leave(handover);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Reads LISTEN_FDS and KAPROXY_HANDOVER, checks what they name, and finds sockets in it. */
+/* Reads LISTEN_FDS and KAPROXY_HANDOVER, checks the descriptors, and finds sockets among them. */
 #include "daemon/inherited.h"
 
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 #define FIRST_FD 3 /* SD_LISTEN_FDS_START */
 
 struct inherited_socket {
-    int fd; /* -1: somebody's */
+    int fd; /* -1: taken */
     const char *name;
     struct listen_address address; /* without a text */
     bool is_ours;                  /* a unix socket's file */
@@ -30,7 +30,7 @@ struct inherited {
     char *names; /* what the names point into */
     struct inherited_socket *sockets;
     size_t count;
-    int control, places; /* -1: none, or somebody's */
+    int control, places; /* -1: none, or taken */
 };
 
 static const char *const variables[] = {"LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS",
@@ -48,8 +48,8 @@ static PRINTF(2, 3) int complain(FILE *errors, const char *format, ...)
     return -1;
 }
 
-/* Reads a number of digits alone, and moves on behind it; -1: there is none, or it is beyond max.
- */
+/* Reads a number that consists of digits alone, and moves past it; -1: not a number, or larger than
+ * max. */
 static int read_number(const char **text, int max)
 {
     int number = 0;
@@ -71,7 +71,7 @@ static int read_whole_number(const char *text, int max)
     return *text == '\0' ? number : -1;
 }
 
-/* Whom LISTEN_PID means: 1: us, 0: nobody, or another process, -1: nobody can know. */
+/* Whose id LISTEN_PID is: 1: ours, 0: none's, or another process', -1: it cannot be told. */
 static int is_for_us(FILE *errors)
 {
     const char *pid_text = getenv("LISTEN_PID");
@@ -93,7 +93,7 @@ static int is_for_us(FILE *errors)
     return 0;
 }
 
-/* How many there are, of which each is open, or -1. */
+/* How many there are, all of them open, or -1. */
 static int count_descriptors(FILE *errors)
 {
     const char *text = getenv("LISTEN_FDS");
@@ -130,7 +130,7 @@ static int read_names(struct inherited *inherited, FILE *errors)
     return 0;
 }
 
-/* -1: it cannot be told, for it is no socket. */
+/* -1: unknown, since it is not a socket. */
 static int socket_option(int fd, int option)
 {
     int value = 0;
@@ -152,8 +152,8 @@ static const char *not_a_stream_socket(int type)
     }
 }
 
-/* What it is in place of a socket that listens for streams; NULL: it is one. Those of a listener
- * that drains do not listen until a predecessor yields. */
+/* What it is instead of a listening stream socket; NULL: it is one. The sockets of a draining
+ * listener do not listen until the predecessor yields. */
 static const char *not_a_listening_socket(const struct inherited_socket *inherited,
                                           bool is_handover)
 {
@@ -187,7 +187,7 @@ static int check_sockets(struct inherited *inherited, FILE *errors)
     return result;
 }
 
-/* A descriptor that cannot be confused with any other one; -1: there is none. */
+/* The number of a descriptor; -1: invalid. */
 static int read_channel(const char **text, int expected)
 {
     int fd = read_number(text, INT_MAX);
@@ -197,7 +197,7 @@ static int read_channel(const char **text, int expected)
     return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -1 : fd;
 }
 
-/* Numbers of sockets in their order. 0, or -1. */
+/* Numbers of sockets in ascending order. 0, or -1. */
 static int read_ours(struct inherited *inherited, const char *text)
 {
     int last = -1;
@@ -231,7 +231,7 @@ static int read_handover(struct inherited *inherited, FILE *errors)
     return 0;
 }
 
-/* Until all is right nothing of it is ours to close. */
+/* Until everything is valid nothing of it is ours to close. */
 static void forget(struct inherited *inherited)
 {
     if (inherited == NULL)
@@ -241,7 +241,7 @@ static void forget(struct inherited *inherited)
     free(inherited);
 }
 
-/* NULL: it was written why not. */
+/* NULL: the reason was written. */
 static struct inherited *read_environment(FILE *errors)
 {
     struct inherited *inherited = calloc(1, sizeof(*inherited));
@@ -302,7 +302,7 @@ int inherited_find(struct inherited *inherited, const struct listen_address *add
 
 #define TEXT_MAX 128 /* unix: and a path */
 
-/* Where it listens, for people. */
+/* Where it listens, for humans. */
 static const char *format_socket(const struct inherited_socket *inherited, char text[TEXT_MAX])
 {
     const struct sockaddr_un *un = (const struct sockaddr_un *)&inherited->address.sa;
@@ -332,7 +332,7 @@ int inherited_check_left(const struct inherited *inherited, FILE *errors)
     return result;
 }
 
-/* That takes care of whoever has put another file there. */
+/* Leaves the file alone if another process has replaced it. */
 static void close_with_file(struct inherited_socket *one)
 {
     const char *error;
@@ -384,7 +384,7 @@ bool inherited_has_predecessor(const struct inherited *inherited)
     return inherited != NULL && inherited->control >= 0;
 }
 
-/* More than that nobody reads; and the channel takes it without waiting. */
+/* Nobody reads more than that, and the channel takes it without blocking. */
 #define MISTAKES_MAX 20
 
 void inherited_tell(const struct inherited *inherited, const char *mistakes)

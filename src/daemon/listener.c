@@ -17,10 +17,10 @@
 #include "daemon/listener_internal.h"
 #include "daemon/protocols.h"
 
-/* Iterations of the loop with less than this between them belong to one burst. */
+/* Iterations of the loop less than this apart belong to one burst. */
 #define AT_ONCE (2 * USEC_PER_MSEC)
 
-/* How many bursts as large as expected are taken, at most, before more are expected. */
+/* After how many bursts of the expected size, at most, more clients are expected. */
 #define BURSTS_NEEDED_MAX 64
 
 /* How long accepting pauses when there are no descriptors. A session that ends sooner ends the
@@ -48,7 +48,7 @@ void listeners_stop_accepting(struct listeners *listeners)
     }
 }
 
-/* Level-triggered: clients that are not taken now are reported again. 0, or -1 with errno. */
+/* Level-triggered: clients that are not accepted now are reported again. 0, or -1 with errno. */
 static int watch(struct listen_socket *listen_socket)
 {
     struct loop *loop = listen_socket->all->worker.loop;
@@ -58,7 +58,7 @@ static int watch(struct listen_socket *listen_socket)
     return 0;
 }
 
-/* Those that are to be watched, and are not. 0, or -1 with errno. */
+/* Watches those that should be watched and are not. 0, or -1 with errno. */
 static int watch_all(struct listener *listener)
 {
     struct listen_socket *listen_socket;
@@ -100,8 +100,8 @@ static void report(struct listeners *listeners, enum log_level level, const char
     repeats_log(&listeners->repeats, level, &key, what, NULL, rest);
 }
 
-/* No client can be accepted, for want of descriptors as a rule: clients wait in the backlog. One
- * message until all of them were accepted again. */
+/* No client can be accepted, usually for want of descriptors: clients wait in the backlog. Logged
+ * once, until the backlog has been emptied again. */
 static void pause_accepting(struct listeners *listeners, int error)
 {
     if (!listeners->starved) {
@@ -137,7 +137,7 @@ static enum accept_result accept_one(struct listen_socket *listen_socket)
             return ACCEPT_NONE;
         case ECONNABORTED: /* the client has left already */
         case EINTR:
-        case EPROTO: /* and what accept(2) says to take for that */
+        case EPROTO: /* and what accept(2) says to treat like that */
         case ENETDOWN:
         case ENOPROTOOPT:
         case EHOSTDOWN:
@@ -146,7 +146,7 @@ static enum accept_result accept_one(struct listen_socket *listen_socket)
         case EOPNOTSUPP:
         case ENETUNREACH:
             return ACCEPT_NEXT;
-        default: /* no descriptors, no memory, or a refusal by the system */
+        default: /* no descriptors, no memory, or refused by the system */
             return ACCEPT_SHORTAGE;
         }
     }
@@ -167,10 +167,10 @@ static enum accept_result accept_one(struct listen_socket *listen_socket)
     return ACCEPTED;
 }
 
-/* How many clients to take now: as many as came at once lately, and now and then more. One accept
+/* How many clients to accept now: as many as came at once lately, and occasionally more. One accept
  * too many costs a system call for nothing, one too few an iteration of the loop; so the more often
  * more were expected in vain, the longer it takes until that is tried again. After a shortage all
- * are taken, to see the backlog's end. */
+ * are accepted, to reach the end of the backlog. */
 static int next_burst(struct listen_socket *listen_socket)
 {
     struct listeners *listeners = listen_socket->all;
@@ -216,7 +216,7 @@ enum accept_result listener_accept_some(struct listen_socket *listen_socket, int
     return ACCEPTED;
 }
 
-/* When more than a burst wait there, the socket is readable again at once. */
+/* When more than a burst wait, the socket is readable again at once. */
 static void accept_burst(struct listen_socket *listen_socket, int burst)
 {
     struct listeners *listeners = listen_socket->all;
@@ -250,8 +250,8 @@ static void try_again_later(struct listeners *listeners)
         report(listeners, LOG_LEVEL_ERROR, "cannot set a timer:", errno);
 }
 
-/* After a shortage the backlog's end is looked for a little later, to say that all is well even
- * when nobody else comes. */
+/* After a shortage accept is tried again a little later, to log the recovery even when no other
+ * client comes. */
 void listeners_accept_again(struct listeners *listeners)
 {
     if (listeners->clients >= listeners->max_clients)
@@ -271,7 +271,7 @@ void listeners_watch_again(struct listeners *listeners)
     listeners_accept_again(listeners);
 }
 
-/* To see the backlog's end without an event: nobody may come any more. */
+/* To reach the end of the backlog without an event: there may be no more clients. */
 static void look_for_end(struct listeners *listeners)
 {
     struct listener *listener;
@@ -359,7 +359,7 @@ static void abort_sessions(struct listener *listener)
 void listeners_abort(struct listeners *listeners)
 {
     struct listener *listener;
-    loop_unpost(listeners->worker.loop, &listeners->backlog_task); /* nobody else comes in */
+    loop_unpost(listeners->worker.loop, &listeners->backlog_task); /* no more are admitted */
     TAILQ_FOREACH (listener, &listeners->list, link)
         abort_sessions(listener);
     TAILQ_FOREACH (listener, &listeners->gone, link)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* From one configuration to the next: which listeners and sockets there are, and whom they serve.
- */
+/* From one configuration to the next: which listeners and sockets exist, and whom they serve. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -11,14 +10,14 @@
 #include "daemon/listener_internal.h"
 #include "daemon/protocols.h"
 
-/* What comes of one plan. */
+/* The result of one plan. */
 struct planned {
     struct listener *listener;
     bool is_new;    /* the listener */
-    bool unchanged; /* the same, as the plan says */
+    bool unchanged; /* as in the plan */
     struct listener_part *part;
-    struct listen_socket **sockets; /* one for each address */
-    size_t count;                   /* of these: there is */
+    struct listen_socket **sockets; /* one per address */
+    size_t count;                   /* of these: those that exist */
     bool *are_new;
 };
 
@@ -27,7 +26,7 @@ struct listeners_change {
     size_t count;
 };
 
-/* Parts and listeners, made and freed. */
+/* Parts and listeners: created and freed. */
 
 static void free_part(struct listener_part *part)
 {
@@ -109,7 +108,7 @@ static struct listen_socket *make_socket(struct listeners *listeners, struct bou
 
 /* The first step. */
 
-/* 0, or -1 with ENOMEM, and what there is is in `planned`. */
+/* 0, or -1 with ENOMEM; what was made so far is in `planned`. */
 static int plan_sockets(struct listeners *listeners, const struct listeners_known *known,
                         const struct listener_plan *plan, struct planned *planned)
 {
@@ -219,16 +218,16 @@ static struct listener_part *present_part(struct listener *listener)
     return listener->is_configured ? TAILQ_LAST(&listener->parts, listener_parts) : NULL;
 }
 
-/* The sessions of a part that is not the present one any more. Those of a listener that is as it
- * was need not know that there was a change. */
+/* The sessions of a part that is no longer current. Those of an unchanged listener need not know
+ * that there was a change. */
 static void supersede(struct listener_part *part, bool unchanged)
 {
     if (!unchanged)
         listener_context_retire(&part->context);
 }
 
-/* What an operator wants of a listener goes for its new part too; and what its pool's limits are by
- * now. */
+/* The state that an operator has set applies to the new part too, and so do the current limits of
+ * its pool. */
 static void take_part(struct listener *listener, struct listener_part *part, bool unchanged)
 {
     struct listener_part *before = present_part(listener);
@@ -252,7 +251,7 @@ static void set_part(struct listen_socket *listen_socket, struct listener_part *
         part->sockets++;
 }
 
-/* One socket of a listener: of another one, of itself, or new. */
+/* One socket of a listener: taken from another listener, kept, or new. */
 static void take_socket(struct listener *listener, struct listener_part *part,
                         struct listen_socket *listen_socket, bool is_new)
 {
@@ -271,7 +270,7 @@ static void take_socket(struct listener *listener, struct listener_part *part,
                   bound_socket_address(listen_socket->socket)->text, strerror(errno));
 }
 
-/* What is left in `before` is not configured any more. */
+/* What is left in `before` is no longer configured. */
 static void leave_sockets(struct listeners *listeners, struct listener *listener)
 {
     struct listen_socket *listen_socket, *next;
@@ -288,7 +287,7 @@ static void leave_sockets(struct listeners *listeners, struct listener *listener
     }
 }
 
-/* In the order of the configuration; those that are in it no more go. */
+/* In the order of the configuration; removed ones leave the list. */
 static void order_listeners(struct listeners *listeners, const struct listeners_change *change)
 {
     struct listener *listener;
@@ -337,7 +336,7 @@ void listeners_commit(struct listeners *listeners, struct listeners_change *chan
     loop_post(listeners->worker.loop, &listeners->sweep_task);
 }
 
-/* What has no use any more. */
+/* Frees what is not used any more. */
 
 static bool is_used(const struct listener_part *part)
 {
@@ -402,7 +401,7 @@ bool listeners_have_left(const struct listeners *listeners)
     return TAILQ_EMPTY(&listeners->left);
 }
 
-/* Walking through them. */
+/* Iterating. */
 
 const struct listener_context *listeners_next(const struct listeners *listeners,
                                               const struct listener_context *context)

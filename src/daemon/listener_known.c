@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What there is before a change, sorted: a change comes to each of it, on the loop. */
+/* What exists before a change, sorted for lookups, since a change visits each item, on the loop. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +44,7 @@ static int compare_sockets(const void *a, const void *b)
     return compare_socket((*listen_socket)->socket, b);
 }
 
-/* Where the lists are NULL it only counts. */
+/* If the lists are NULL it only counts. */
 static void gather(struct listeners *listeners, struct listeners_known *known)
 {
     struct listener *listener;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Listeners that are paused, or that accept nobody any more: they drain, their addresses are not
- * configured any more, kaproxy stops, or another process serves them. */
+/* Listeners that are paused, or that accept no more clients: they drain, their addresses are no
+ * longer configured, kaproxy stops, or another process serves them. */
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
@@ -11,13 +11,13 @@
 #include "base/log.h"
 #include "daemon/listener_internal.h"
 
-/* How long clients are taken from the backlog, where they come without an end. */
+/* How long clients are accepted from a backlog that never empties. */
 #define BACKLOG_TIME USEC_PER_SEC
 
-/* Nobody is to be accepted any more, but the socket will be needed again. TCP refuses when it does
- * not listen, and stays bound. A unix socket that was shut down stays so; another one could be
- * bound in its place only with rights that the process may have given up: so whoever connects
- * there meets an end at once. */
+/* No more clients are to be accepted, but the socket will be needed again. A TCP socket that does
+ * not listen refuses connections, and stays bound. A unix socket that was shut down cannot listen
+ * again, and binding another one in its place may take privileges that the process has given up: so
+ * clients that connect to it are closed at once. */
 void listener_refuse(struct listen_socket *listen_socket)
 {
     bool is_unix = bound_socket_address(listen_socket->socket)->sa.ss_family == AF_UNIX;
@@ -33,13 +33,13 @@ int listener_admit(struct listen_socket *listen_socket)
     return 0;
 }
 
-/* It is not needed again: it is closed when its backlog was taken. */
+/* It is not needed again: it is closed once its backlog is empty. */
 static bool is_to_close(const struct listen_socket *listen_socket)
 {
     return listen_socket->left || listen_socket->all->stopped;
 }
 
-/* Whether a listener that accepts nobody any more is done with this one. */
+/* Whether a listener that accepts no more clients has finished with this socket. */
 static bool is_done(const struct listen_socket *listen_socket)
 {
     if (is_to_close(listen_socket))
@@ -47,7 +47,7 @@ static bool is_done(const struct listen_socket *listen_socket)
     return listen_socket->shut || listen_socket->refuses;
 }
 
-/* Ends a backlog, and says so where clients wait there whom nobody serves any more. */
+/* Ends a backlog, and logs it if clients are left there that will not be served. */
 static void end_backlog(struct listen_socket *listen_socket, const char *why)
 {
     struct pollfd pollfd = {.fd = listen_socket->fd, .events = POLLIN};
@@ -61,8 +61,9 @@ static void end_backlog(struct listen_socket *listen_socket, const char *why)
         listener_refuse(listen_socket);
 }
 
-/* Takes clients from the backlog of a socket that nobody watches any more, at most `most`, and is
- * done with it when that was all, or when there is an end to it. Returns how many came. */
+/* Accepts at most `most` clients from the backlog of a socket that is no longer watched, and
+ * finishes with the socket when there are no more, or when the time is up. Returns how many
+ * came. */
 static int empty_backlog(struct listen_socket *listen_socket, int most)
 {
     struct listeners *listeners = listen_socket->all;
@@ -85,7 +86,8 @@ static int empty_backlog(struct listen_socket *listen_socket, int most)
     return count;
 }
 
-/* A piece of that; *left: how many clients may come yet. True: all sockets are done. */
+/* One batch of that; *left: how many more clients may be accepted in it. True: all sockets are
+ * finished. */
 static bool empty_backlogs(struct listener *listener, int *left)
 {
     struct listen_socket *listen_socket;
@@ -100,7 +102,7 @@ static bool empty_backlogs(struct listener *listener, int *left)
     return true;
 }
 
-/* The same for those that are not configured any more, which are freed then. */
+/* The same for those no longer configured, which are then freed. */
 static bool empty_left(struct listeners *listeners, int *left)
 {
     struct listen_socket *listen_socket;
@@ -133,7 +135,7 @@ void listeners_drain(struct listeners *listeners)
         drain_sessions(listener);
 }
 
-/* From here on nobody else comes: the sessions that there are end as soon as they can. */
+/* From here on no more clients come: the existing sessions end as soon as they can. */
 static void end_emptying(struct listener *listener)
 {
     struct listeners *listeners = listener->all;
@@ -143,8 +145,9 @@ static void end_emptying(struct listener *listener)
     drain_sessions(listener);
 }
 
-/* True: there is more to be done. A listener that drains is not done with its sockets while these
- * are yielded: who waits there may be another process's, and to shut one would shut that one's. */
+/* True: there is more to do. A listener that drains does not finish its sockets while they are
+ * yielded: the clients in the backlog may be the other process's, and shutting a socket down would
+ * shut down its as well. */
 static bool empty_all(struct listeners *listeners)
 {
     struct listener *listener;
@@ -225,7 +228,7 @@ void listeners_stop(struct listeners *listeners)
 
 /* Handover. */
 
-/* 0, or -1 with errno; then those that were shut before it are again. */
+/* 0, or -1 with errno; then the sockets changed so far are restored. */
 static int admit_all(struct listener *listener)
 {
     struct listen_socket *listen_socket;
@@ -257,12 +260,12 @@ void listeners_resume(struct listeners *listeners)
         TAILQ_FOREACH (listen_socket, &listener->sockets, link) {
             if (!listen_socket->shut)
                 continue;
-            listen_socket->shut = false; /* who has come meanwhile is served */
+            listen_socket->shut = false; /* clients that came meanwhile are served */
             listener_empty_socket(listener, listen_socket);
         }
     }
     listeners->yielded = false;
-    loop_queue(listeners->worker.loop, &listeners->backlog_task); /* of all that drain */
+    loop_queue(listeners->worker.loop, &listeners->backlog_task); /* of all draining ones */
     listeners_accept_again(listeners);
 }
 
@@ -300,12 +303,12 @@ void listeners_leave(struct listeners *listeners)
     listeners->stopped = true;
     TAILQ_FOREACH (listener, &listeners->list, link)
         give_sockets(listener);
-    loop_queue(listeners->worker.loop, &listeners->backlog_task); /* of those that left before */
+    loop_queue(listeners->worker.loop, &listeners->backlog_task); /* of those removed */
 }
 
 /* What an operator wants. */
 
-/* 0, or -1 with *address, where it cannot be listened again, and errno; then nothing changed. */
+/* 0, or -1 with errno and *address, which cannot be listened on again; then nothing changed. */
 static int accept_again(struct listener *listener, const char **address)
 {
     struct listen_socket *listen_socket, *again;

@@ -24,7 +24,7 @@ bool notify_is_heard(void)
 #endif
 }
 
-/* 0, also where nobody listens; else a negative error number. */
+/* 0, also without a listener; else a negative error number. */
 static int tell(const char *text)
 {
 #ifdef HAVE_LIBSYSTEMD
@@ -36,7 +36,7 @@ static int tell(const char *text)
 #endif
 }
 
-/* Waits until systemd has taken all that was told so far. As tell. */
+/* Waits until systemd has processed everything sent so far. Returns like tell. */
 static int await_receipt(void)
 {
 #ifdef HAVE_LIBSYSTEMD
@@ -54,7 +54,7 @@ void notify_ready(void)
         log_warning("cannot tell systemd that all is ready: %s", strerror(-result));
 }
 
-/* From version 253 on systemd wants to know since when (Type=notify-reload). */
+/* From version 253 on systemd needs the time (Type=notify-reload). */
 void notify_reloading(void)
 {
     char text[64];

@@ -21,8 +21,8 @@ static size_t put_pid(char text[PID_TEXT_MAX])
     return (size_t)snprintf(text, PID_TEXT_MAX, "%d\n", (int)getpid());
 }
 
-/* What is there, or NULL: a file of ours, a stale one, or none. A rename would replace anything but
- * a directory. */
+/* Why the existing file cannot be replaced; NULL: it is ours, stale, or does not exist. A rename
+ * would replace anything but a directory. */
 static const char *explain_kind(const char *path)
 {
     struct stat st;
@@ -35,7 +35,7 @@ static const char *explain_kind(const char *path)
     return S_ISREG(st.st_mode) ? NULL : "no regular file";
 }
 
-/* In a directory such as /tmp a file can be replaced by its owner, and by the directory's. */
+/* In a directory such as /tmp a file can be replaced by its owner and by the directory's. */
 static bool is_somebody_elses(const char *directory, const char *path)
 {
     struct stat st, file;
@@ -63,12 +63,12 @@ const char *pid_file_check(const char *path)
     return kind;
 }
 
-/* A new file of that name with our id in it. 0, or -1 with errno; then there is none. */
+/* Creates the file under this name, with our id. 0, or -1 with errno; then it does not exist. */
 static int make_file(const char *path)
 {
     char text[PID_TEXT_MAX];
     size_t length = put_pid(text);
-    unlink(path); /* of a process that had our id and did not come further */
+    unlink(path); /* of a process with our id that got no further */
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (fd < 0)
         return -1;
@@ -82,7 +82,7 @@ static int make_file(const char *path)
     return -1;
 }
 
-/* NULL, or why not. */
+/* NULL, or the reason. */
 static const char *replace(const char *path)
 {
     char fresh[PATH_MAX];

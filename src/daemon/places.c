@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Both ends of what two processes share of their hosts' limits. */
+/* Both ends of the sharing of hosts' limits by two processes. */
 #include "daemon/places.h"
 
 #include <assert.h>
@@ -12,18 +12,18 @@
 #include "base/log.h"
 #include "daemon/places_channel.h"
 
-/* Of hosts that the other process alone has no more are remembered. */
+/* The most hosts remembered that only the other process has. */
 #define STRANGERS_MAX 10000
 
-/* A host, as one of both has it, or both. */
+/* A host of either process, or of both. */
 struct place {
     struct pool *pool;
-    struct pool_host *host; /* retained; NULL: the other process alone has it */
-    unsigned own;           /* the old end: its places. New: the same, UINT_MAX if all are */
-    unsigned own_held;      /* the new end: the same of max_tunnels */
+    struct pool_host *host; /* retained; NULL: only the other process has it */
+    unsigned own;           /* the old end: its places. New: the same, UINT_MAX if it has all */
+    unsigned own_held;      /* the new end: its places of max_tunnels */
     uint64_t seq;           /* of the last message about it, sent or received; 0: none */
-    /* What that message said. The new end: what the old one may have, with what it was granted
-     * since. */
+    /* The contents of that message. At the new end: what the old one may have, with what it was
+     * granted since. */
     unsigned places, want, held;
     bool unsent; /* in places->unsent */
     TAILQ_ENTRY(place) link, unsent_link;
@@ -35,21 +35,21 @@ TAILQ_HEAD(place_list, place);
 struct places {
     struct loop *loop;
     bool is_old;
-    bool begun;  /* the old end: places_begin was called; new: "all" has come */
+    bool begun;  /* the old end: places_begin was called; new: "all" was received */
     bool shares; /* pools report changes, and give new hosts no places */
     struct places_channel channel;
     struct places_handler *handler;
     struct place_list list;   /* in the order of each pool's hosts */
-    struct place_list unsent; /* what there is to say of these is put together when it is sent */
+    struct place_list unsent; /* their messages are composed when they are sent */
     size_t strangers;
     bool all_unsent; /* the old end: "all" is to be sent */
     bool all_due, end_due;
-    struct task change_task; /* a pool's numbers have changed */
+    struct task change_task; /* a pool's figures have changed */
     struct task tell_task;   /* the owner is to be called */
     size_t pool_count;
     struct {
         struct pool *pool;
-        struct pool_host *last; /* of its hosts that are in the list */
+        struct pool_host *last; /* how many of its hosts are in the list */
     } pools[];
 };
 
@@ -80,13 +80,13 @@ static void set_own(struct place *place, unsigned own)
 
 /* The old end. */
 
-/* How many wait whom a place would help. */
+/* How many waiters more places would help. */
 static unsigned count_waiters(const struct place *place, const struct pool_places *view)
 {
     return pool_get_service(place->host) == SERVICE_OPEN ? view->queued : 0;
 }
 
-/* Gives away what nobody needs, idle connections included, and finds what there is to say. */
+/* Gives up unneeded places, those of idle connections included, and finds what there is to send. */
 static struct places_message need(struct place *place)
 {
     struct pool_places view;
@@ -129,14 +129,14 @@ static void take_grant(struct places *places, const struct places_message *messa
                        struct place *place)
 {
     if (place == NULL || message->seq != place->seq || message->places <= place->own)
-        return; /* it was asked for something else since */
+        return; /* something else was asked for since */
     set_own(place, message->places);
     follow(places, place);
 }
 
 /* The new end. */
 
-/* Has what the old process neither has nor wants. */
+/* Takes what the old process neither has nor wants. */
 static void make_room(struct place *place)
 {
     const struct pool_limits *limits = pool_get_limits(place->pool);
@@ -148,7 +148,7 @@ static void make_room(struct place *place)
     place->own_held = held;
 }
 
-/* How many the old process may have now, of those that it has and wants. */
+/* How many the old process may have now of those that it has and wants. */
 static unsigned may_have(const struct place *place)
 {
     struct pool_places view;
@@ -204,7 +204,7 @@ static struct place *find(const struct places *places, const char *key)
     return NULL;
 }
 
-/* NULL: there is no memory, which is logged. */
+/* NULL: no memory (logged). */
 static struct place *add(struct places *places, const char *key)
 {
     size_t size = strlen(key) + 1;
@@ -219,7 +219,7 @@ static struct place *add(struct places *places, const char *key)
     return place;
 }
 
-/* At the new end what the old one has is not known of a host before that was told, or all were. */
+/* At the new end the old one's places of a host are unknown until a message about it, or "all". */
 static void update(struct places *places, struct place *place)
 {
     if (places->is_old)
@@ -229,7 +229,7 @@ static void update(struct places *places, struct place *place)
 }
 
 /* Shares a host. It has what it uses, which is nothing at the new end, where hosts begin without
- * places, as those do that come later. */
+ * places, including those that appear later. */
 static int take_in(struct places *places, struct pool *pool, struct pool_host *host)
 {
     char key[PLACES_KEY_MAX];
@@ -241,7 +241,7 @@ static int take_in(struct places *places, struct pool *pool, struct pool_host *h
         places->strangers--;
     else if ((place = add(places, key)) == NULL)
         return -1;
-    (void)pool_retain(pool, view.endpoint, NULL); /* it is there: this takes no memory */
+    (void)pool_retain(pool, view.endpoint, NULL); /* it exists: this takes no memory */
     place->pool = pool;
     place->host = host;
     pool_view_places(host, &open);
@@ -270,7 +270,7 @@ static bool send_all(struct places *places)
     return places_channel_send(&places->channel, &message);
 }
 
-/* Says what there is to say, as far as the channel takes it. */
+/* Sends what there is to send, as far as the channel takes it. */
 static void flush(struct places *places)
 {
     struct place *place;
@@ -359,7 +359,7 @@ static void on_writable(struct places_channel *channel)
     flush(container_of(channel, struct places, channel));
 }
 
-/* The old process has a host that this one has not, or not yet. */
+/* The old process has a host that this one does not have, or not yet. */
 static struct place *add_stranger(struct places *places, const char *key)
 {
     if (places->strangers >= STRANGERS_MAX)
@@ -443,7 +443,7 @@ int places_begin(struct places *places)
     assert(places->is_old && !places->begun);
     places->begun = places->all_unsent = true;
     if (places->channel.fd < 0)
-        return 0; /* which is about to be told */
+        return 0; /* which is about to be sent */
     share(places, true);
     if (take_in_all(places) < 0) {
         give_back(places);

@@ -15,10 +15,10 @@
 
 #define MESSAGE_MAX (PLACES_KEY_MAX + 128)
 
-/* So many are read before others have their turn. */
+/* How many are read in one run. */
 #define PIECE 64
 
-/* A number and the space behind it. */
+/* A number and the space after it. */
 static bool take_number(const char **text, uint64_t most, uint64_t *number)
 {
     char *end;
@@ -42,7 +42,7 @@ static bool take_places(const char **text, unsigned *places)
     return true;
 }
 
-/* Three parts, the last one a digest, in which nothing is that cannot be shown. */
+/* Three parts, the last one a digest, all of printable characters. */
 static bool is_key(const char *key)
 {
     unsigned tabs = 0;
@@ -101,7 +101,7 @@ static void end(struct places_channel *channel)
     channel->ended(channel);
 }
 
-/* False: there is no further one. */
+/* False: there are no more. */
 static bool receive(struct places_channel *channel)
 {
     char text[MESSAGE_MAX + 1];

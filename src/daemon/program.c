@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Notes how this program was started. */
+/* Records how this program was started. */
 #include "daemon/program.h"
 
 #include <stdio.h>
@@ -8,11 +8,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Where execvp(3) looks without PATH. */
+/* Where execvp(3) searches without PATH. */
 #define DEFAULT_PATH "/bin:/usr/bin"
 
-/* FOLDER/NAME, of which the folder may be relative to the current one. False: that is too long, or
- * there is no current one. */
+/* FOLDER/NAME, where the folder may be relative to the current one. False: too long, or there is no
+ * current folder. */
 static bool join(char path[PATH_MAX], const char *folder, size_t length, const char *name)
 {
     char current[PATH_MAX] = "";
@@ -30,7 +30,7 @@ static bool is_program(const char *path)
     return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
 }
 
-/* False: it is not to be found. */
+/* False: not found. */
 static bool search(char path[PATH_MAX], const char *name)
 {
     const char *rest = getenv("PATH");
@@ -68,7 +68,7 @@ static bool has_name(const char *variable, const char *name)
     return strncmp(variable, name, length) == 0 && variable[length] == '=';
 }
 
-/* What is said of sockets is for us alone. */
+/* What describes passed sockets is for us alone. */
 static bool is_kept(const struct program *program, const char *variable)
 {
     static const char *const ours[] = {"LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS",

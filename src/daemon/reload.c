@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The states of a reload, what is logged of it, and who is told. */
+/* The states of a reload, its log messages, and its answers. */
 #include "daemon/reload.h"
 
 #include <assert.h>
@@ -17,8 +17,8 @@
 
 enum state {
     IDLE,
-    LOADING,    /* in the thread, or it could not be started, which `unstarted` tells */
-    INSTALLING, /* `install` is the worker's */
+    LOADING,    /* in the thread, or it could not be started: see `unstarted` */
+    INSTALLING, /* `install` is with the worker */
 };
 
 TAILQ_HEAD(requests, admin_reload);
@@ -26,17 +26,17 @@ TAILQ_HEAD(requests, admin_reload);
 struct reload {
     enum state state;
     bool held;
-    const char *stopping; /* why; NULL: it is not */
+    const char *stopping; /* why it was stopped; NULL: it was not */
     struct mailbox *mailbox;
     struct reload_ops ops;
-    struct config *start;        /* what the process began with */
+    struct config *start;        /* what the process started with */
     const struct config *config; /* in effect */
     struct reload_stats stats;
     struct reload_job *job;  /* LOADING, INSTALLING; NULL: there was no memory for one */
-    struct requests running; /* to be told what comes of it */
-    struct requests waiting; /* for the next one */
-    bool again;              /* there is to be one, even if nobody waits */
-    char by[sizeof(((struct admin_reload *)0)->by)]; /* who asked first for the next one */
+    struct requests running; /* to be answered */
+    struct requests waiting; /* for the next reload */
+    bool again;              /* another one is wanted, even if nobody waits for it */
+    char by[sizeof(((struct admin_reload *)0)->by)]; /* who requested the next one first */
     int error;                                       /* why the thread did not start */
     struct message unstarted, late;
     struct reload_install install;
@@ -55,7 +55,7 @@ static void answer(struct requests *requests, bool ok, const char *text)
     }
 }
 
-/* Those who waited until now; whoever asks again meanwhile waits for the next call. */
+/* Takes those that waited until now; new requests are for the next call. */
 static void answer_late(struct reload *reload)
 {
     struct requests late = TAILQ_HEAD_INITIALIZER(late);
@@ -69,8 +69,8 @@ static void on_late(struct message *message)
     answer_late(container_of(message, struct reload, late));
 }
 
-/* The end of each reload; `text` may be the job's. Requests that are made by those that are
- * answered here are for the next one. */
+/* The end of each reload; `text` may be the job's. Requests made from inside the answers are for
+ * the next one. */
 static void finish(struct reload *reload, bool ok, const char *text)
 {
     reload->ops.ready(reload->ops.arg);
@@ -111,7 +111,7 @@ static void fail(struct reload *reload, const char *mistakes)
     finish(reload, false, mistakes);
 }
 
-/* An order to stop came first: that is nobody's mistake. */
+/* An order to stop came first: not a mistake in the file. */
 static void give_up(struct reload *reload)
 {
     log_notice("reload: %s; nothing was reloaded", reload->stopping);
@@ -171,8 +171,8 @@ static void on_unstarted(struct message *message)
     fail(reload, text);
 }
 
-/* For all who have asked so far. A failure is told by a message: nobody is answered from inside
- * the call that asked. */
+/* For all requests so far. A failure to start is reported through the mailbox: no request is
+ * answered from inside the call that made it. */
 static void begin(struct reload *reload)
 {
     const struct reload_work work = {.ops = &reload->ops,

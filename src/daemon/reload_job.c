@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Loads a configuration in a thread, and sorts what is said of it. */
+/* Loads a configuration in a thread, and sorts the messages. */
 #include "daemon/reload_job.h"
 
 #include <errno.h>
@@ -11,10 +11,10 @@
 #include "base/thread.h"
 #include "daemon/changes.h"
 
-/* OpenSSL needs most. */
+/* OpenSSL needs the most. */
 #define STACK_SIZE (1024 * 1024)
 
-/* Seconds for which the end waits for a file that does not come. */
+/* Seconds for which the end waits for a file that cannot be read. */
 #define WAIT_MAX 5
 
 struct reload_job {
@@ -27,14 +27,14 @@ struct reload_job {
     pthread_t thread;
     struct message message;
     bool joined;
-    /* Which of both ends it. */
+    /* Which of the two frees it. */
     pthread_mutex_t lock;
     bool posted, abandoned;
-    /* The thread's, until the message. */
+    /* The thread's, until the message is posted. */
     struct generation *generation;
-    char *said;                /* all lines; NULL: there was no memory for them */
-    char *mistakes, *warnings; /* the lines of each kind */
-    char *report;              /* the changes, in the first line, and the warnings behind it */
+    char *said;                /* all lines; NULL: no memory for them */
+    char *mistakes, *warnings; /* the lines by kind */
+    char *report;              /* the changes, in the first line, followed by the warnings */
     char changes[CHANGES_TEXT_MAX];
 };
 
@@ -61,7 +61,7 @@ static bool is_warning(const char *line, const struct config *before)
             (is_warning_of(line, KAPROXY_INI) || is_warning_of(line, KAPROXY_OLD_INI)));
 }
 
-/* Sorts the lines by their kind. 0, or -1 with ENOMEM. */
+/* Sorts the lines by kind. 0, or -1 with ENOMEM. */
 static int sort(struct reload_job *job)
 {
     size_t size = strlen(job->said) + 1;
@@ -90,7 +90,7 @@ static void undo(struct reload_job *job)
     job->generation = NULL;
 }
 
-/* 0, or -1: there was no memory to say all of it. */
+/* 0, or -1: there was no memory for all of it. */
 static int load(struct reload_job *job)
 {
     size_t size;
@@ -119,7 +119,7 @@ static void job_free(struct reload_job *job)
     free(job);
 }
 
-/* Posts the result, unless nobody waits for it any more. */
+/* Posts the result, unless it is no longer awaited. */
 static void *run(void *arg)
 {
     struct reload_job *job = arg;

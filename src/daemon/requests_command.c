@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Commands: what they are for, found by name; what becomes of them, in a sentence. */
+/* Commands: their subjects, found by name; their result, in a sentence. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,11 +8,11 @@
 
 #include "daemon/requests.h"
 
-/* What a command has met so far. */
+/* The command's progress. */
 struct result {
-    unsigned upstreams, listeners;      /* that it is for */
-    unsigned changed;                   /* of these: were not so before */
-    unsigned leases, sessions;          /* still in use there */
+    unsigned upstreams, listeners;      /* subjects of the command */
+    unsigned changed;                   /* of these: changed by it */
+    unsigned leases, sessions;          /* still in use */
     char name[ENDPOINT_TEXT_MAX + 128]; /* of the only one */
 };
 
@@ -35,7 +35,7 @@ static void put_name(char *list, size_t size, const char *name)
         snprintf(list + n, size - n, ", ...");
 }
 
-/* What is to become of it. */
+/* The state to set. */
 static enum service service_of(enum command_verb verb)
 {
     return verb == COMMAND_PAUSE   ? SERVICE_PAUSED
@@ -43,9 +43,9 @@ static enum service service_of(enum command_verb verb)
                                    : SERVICE_OPEN;
 }
 
-/* Upstreams */
+/* Upstreams. */
 
-/* By its whole text, or by addr:port. */
+/* By its full text, or by addr:port. */
 static bool is_named(const struct endpoint *endpoint, const char *name)
 {
     char text[ENDPOINT_TEXT_MAX];
@@ -133,7 +133,7 @@ static void no_such_host(const struct requests *requests, struct command *comman
            list[0] != '\0' ? list : "none");
 }
 
-/* Listeners */
+/* Listeners. */
 
 /* False: it cannot be done, and the answer says why. */
 static bool do_listener(const struct requests *requests, struct command *command,
@@ -160,7 +160,7 @@ static bool do_listener(const struct requests *requests, struct command *command
     return true;
 }
 
-/* What fails does not keep the others from it; the last failure is what is answered. */
+/* A failure does not stop the others; the last one is answered. */
 static bool do_listeners(const struct requests *requests, struct command *command,
                          struct result *result)
 {
@@ -183,14 +183,14 @@ static void no_such_listener(const struct requests *requests, struct command *co
     answer(command, 404, "there is no listener %s; there are: %s", command->listener, list);
 }
 
-/* The answer */
+/* The answer. */
 
 static const char *s(unsigned count)
 {
     return count == 1 ? "" : "s";
 }
 
-/* "2 upstreams and 1 listener", or its name. */
+/* "2 upstreams and 1 listener", or the name of the only one. */
 static void put_subject(char *text, size_t size, const struct result *result)
 {
     unsigned upstreams = result->upstreams, listeners = result->listeners;
@@ -286,7 +286,7 @@ static void report(const struct command *command)
                command->text);
 }
 
-/* It is logged if either level lets that through. */
+/* Logged if either level, before or after, allows it. */
 static void set_log_level(struct command *command)
 {
     answer(command, 200, "the log level is %s until the next reload or start",

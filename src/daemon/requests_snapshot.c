@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A view of what is there: hosts, listeners, sessions. */
+/* A snapshot of what exists: hosts, listeners, sessions. */
 #include <stdio.h>
 
 #include "daemon/requests.h"
@@ -22,7 +22,7 @@ static void put_host(const struct pool *pool, const struct pool_host *host,
     endpoint_format(view.endpoint, row->upstream);
 }
 
-/* Has a listener before this one the same? */
+/* Did an earlier listener have the same? */
 static bool is_shared(const struct listeners *listeners, const struct listener_context *context)
 {
     const struct listener_context *other = NULL;
@@ -62,8 +62,8 @@ static void put_session(const char *listener, const struct session *session,
     snprintf(row->client, sizeof(row->client), "%s", view.client);
 }
 
-/* The oldest ones, `room` at most, of whatever configuration they are; *longest: how long the
- * quietest of them has been quiet. */
+/* The oldest ones, `room` at most, of any configuration; *longest: how long the quietest of them
+ * has been quiet. */
 static size_t put_sessions(const struct listener *listener, const char *name,
                            struct snapshot_session *rows, size_t room, usec_t *longest)
 {
@@ -102,8 +102,8 @@ static void put_listener(const struct listener *listener, const struct listener_
                                       .oldest_session = oldest_session(listener)};
 }
 
-/* How many rows a listener may have: its share of those that are left, with `listeners` to come, it
- * included, or what the others, with so many sessions, do not need. */
+/* How many rows a listener may have: its share of those that are left for the remaining
+ * `listeners`, itself included, or what the others, with this many sessions, do not need. */
 static size_t share(size_t rows, size_t listeners, size_t others)
 {
     size_t fair = rows / listeners, spare = rows > others ? rows - others : 0;

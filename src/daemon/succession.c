@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Who does what in a handover, at both ends. */
+/* The parts of this process in a handover, at both ends. */
 #include "daemon/succession.h"
 
 #include <errno.h>
@@ -18,11 +18,11 @@
 struct succession {
     struct succession_options options;
     struct handover *handover;
-    struct takeover *takeover; /* NULL: there is no predecessor, or not any more */
+    struct takeover *takeover; /* NULL: no predecessor, or not any more */
     struct successor_socket *sockets;
     struct message copies_expected; /* the worker's answer */
     const char *pid_file;           /* the start's: it does not change */
-    bool is_main;                   /* whose pid is in it */
+    bool is_main;                   /* whose file has our id */
 };
 
 /* The old process. */
@@ -45,7 +45,7 @@ static void expect_none(void *arg)
     worker_expect_none(succession->options.worker);
 }
 
-/* What systemd passes by its name need not be bound to the address in the configuration. */
+/* A socket that systemd passed by name need not be bound to the address in the configuration. */
 static bool is_bound_to_its_address(const struct bound_socket *socket)
 {
     struct listen_address bound = {.length = sizeof(bound.sa)};
@@ -53,8 +53,9 @@ static bool is_bound_to_its_address(const struct bound_socket *socket)
            listen_address_equals(&bound, bound_socket_address(socket));
 }
 
-/* What the successor is to find a socket by, given its index: the name of its listener where that
- * is needed. Elsewhere it has none, lest it be taken for another address of the same listener. */
+/* How the successor is to find a socket, given its index: by the name of its listener where that is
+ * needed. Elsewhere it has no name, so that it is not taken for another address of the same
+ * listener. */
 static const char *name_at(const struct generation *generation, size_t index)
 {
     const struct config *config = generation->config;
@@ -130,7 +131,7 @@ static void leave(void *arg)
     succession->options.left(succession->options.arg);
 }
 
-/* The new one. */
+/* The new process. */
 
 static void be_main(void *arg)
 {
@@ -194,7 +195,7 @@ void succession_free(struct succession *succession)
 {
     if (succession == NULL)
         return;
-    /* After a handover it is the successor's, which may be about to replace it. */
+    /* After a handover it belongs to the successor, which may be about to replace it. */
     if (succession->is_main)
         pid_file_remove(succession->pid_file);
     handover_free(succession->handover);

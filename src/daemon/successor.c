@@ -16,14 +16,14 @@
 #include "base/log.h"
 #include "daemon/successor_internal.h"
 
-/* For what takes no time: to fork, to end once killed, to end without being. */
+/* For what is normally instantaneous: to fork, to end after a kill, to end on request. */
 #define FORK_TIMEOUT_MS 5000
 #define KILL_TIMEOUT    5 /* s */
 #define END_TIMEOUT_MS  1000
 
 struct successor {
     struct successor_options options;
-    pid_t between; /* 0: it has been waited for */
+    pid_t between; /* 0: it has been reaped */
     pid_t pid;
     int channel; /* to both; -1: closed */
     bool has_ended, killed;
@@ -39,7 +39,7 @@ static PRINTF(2, 3) void set_why(struct successor *successor, const char *format
     va_end(args);
 }
 
-/* The next report within that time. 1; 0: there will be none; -1: there is none yet. */
+/* Waits that long for the next report. 1; 0: there will be none; -1: none yet. */
 static int read_report(const struct successor *successor, struct report *report, int timeout)
 {
     struct pollfd channel = {.fd = successor->channel, .events = POLLIN};
@@ -55,8 +55,8 @@ static int read_report(const struct successor *successor, struct report *report,
     return length == (ssize_t)sizeof(*report) ? 1 : 0;
 }
 
-/* The process in between ends by itself when our end is closed. If it is held up it is killed, and
- * process 1 has to wait for a successor that has ended. */
+/* The intermediate process ends when our end is closed. If it is held up it is killed, and process
+ * 1 has to reap a successor that has ended. */
 static void end_between(struct successor *successor)
 {
     if (successor->channel >= 0)
@@ -75,7 +75,8 @@ static void end_between(struct successor *successor)
     successor->between = 0;
 }
 
-/* As long as the process in between is there the pid is the successor's, even if that has ended. */
+/* While the intermediate process exists the pid is the successor's, even if the successor has
+ * ended. */
 static void kill_now(struct successor *successor)
 {
     if (!successor->has_ended && successor->pid > 0)
@@ -88,7 +89,7 @@ static void take_report(struct successor *successor, const struct report *report
     int pid = (int)successor->pid;
     bool is_end = report->what == REPORT_EXITED || report->what == REPORT_SIGNALLED;
     successor->has_ended |= is_end;
-    if (successor->why[0] != '\0') /* it has said itself what kept it from starting */
+    if (successor->why[0] != '\0') /* it has reported itself why it did not start */
         return;
     if (report->what == REPORT_EXITED)
         set_why(successor, "process %d ended with exit status %d", pid, report->value);
@@ -101,8 +102,8 @@ static void take_report(struct successor *successor, const struct report *report
                 strerror(report->value));
 }
 
-/* Somebody has killed it. Nobody can tell any more how the successor ends, and what cannot be
- * watched must not serve beside us. */
+/* It was killed. Now the end of the successor cannot be seen any more, and what cannot be watched
+ * must not serve next to us. */
 static void on_between_gone(struct successor *successor)
 {
     kill_now(successor);
@@ -129,8 +130,8 @@ static void on_report(evutil_socket_t fd, short what, void *arg)
     successor->options.ended(successor->options.arg, successor->why);
 }
 
-/* Until we know whom to watch, and nobody but the successor, until it is the program, has copies of
- * our descriptors. 0, or -1 with errno. */
+/* Waits until we know whom to watch, and until no process but the successor, which will close them
+ * by executing the program, has copies of our descriptors. 0, or -1 with errno. */
 static int await_both(struct successor *successor)
 {
     struct report report;
@@ -219,10 +220,10 @@ void successor_kill(struct successor *successor)
     kill_now(successor);
     successor->killed = true;
     if (event_initialized(&successor->report) && event_pending(&successor->report, EV_READ, NULL))
-        event_add(&successor->report, &limit); /* without memory there is no limit */
+        event_add(&successor->report, &limit); /* without memory there is no time limit */
 }
 
-/* A successor that was killed is a zombie first, and then waited for. */
+/* A successor that was killed is a zombie first, and then reaped. */
 static void await_end(struct successor *successor)
 {
     struct report report;

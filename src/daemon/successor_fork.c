@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What the new processes do. They come from one with other threads, so that nothing may be called
- * here but what is safe in a signal handler. */
+/* What the new processes do. They are forked from a process with other threads, so only
+ * async-signal-safe functions may be called here. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -14,10 +14,10 @@
 #include "config-build.h"
 #include "daemon/successor_internal.h"
 
-/* Where there is no close_range(2), this many are closed one by one. */
+/* Without close_range(2), how many are closed one by one. */
 #define FDS_MAX 65536
 
-/* False: nobody is there to read it. */
+/* False: nobody reads it. */
 static bool report(int channel, enum report_what what, int value)
 {
     const struct report report = {.what = what, .value = value};
@@ -38,7 +38,7 @@ static void write_pid(char *variable, pid_t pid)
     *at = '\0';
 }
 
-/* Out of the way of where the others are to be. */
+/* Moves descriptors out of the range where the others will be. */
 static int move_up(int *fd, int limit)
 {
     if (*fd >= limit)
@@ -62,12 +62,12 @@ static int place_descriptors(struct launch *launch)
             return -1;
     }
 #ifdef CLOSE_RANGE_CLOEXEC
-    close_range((unsigned)limit, ~0U, CLOSE_RANGE_CLOEXEC); /* libraries may have forgotten it */
+    close_range((unsigned)limit, ~0U, CLOSE_RANGE_CLOEXEC); /* in case libraries lost it */
 #endif
     return 0;
 }
 
-/* All are blocked up to here: handlers are the parent's. */
+/* Signals are blocked up to here: the handlers are the parent's. */
 static void reset_signals(const struct program *program)
 {
     struct sigaction action = {.sa_handler = SIG_DFL};
@@ -82,7 +82,7 @@ static _Noreturn void become_program(struct launch *launch)
 {
     const struct program *program = launch->program;
     enum report_what step = REPORT_PASS;
-    /* Whoever is to kill us must know whom. */
+    /* Our parent must know whom to kill. */
     if (!report(launch->channel, REPORT_PID, getpid()))
         _exit(126);
     write_pid(launch->listen_pid, getpid());
@@ -97,15 +97,15 @@ static _Noreturn void become_program(struct launch *launch)
     _exit(127);
 }
 
-/* The process in between. */
+/* The intermediate process. */
 
 static void on_child(int number)
 {
-    (void)number; /* ppoll ends */
+    (void)number; /* interrupts ppoll */
 }
 
-/* It must not keep a client's connection or a channel open that others have closed. Its channel is
- * then descriptor 0. */
+/* It must not keep open a client's connection or a channel that others have closed. Its channel
+ * becomes descriptor 0. */
 static void close_others(int channel)
 {
     dup2(channel, 0);
@@ -117,7 +117,7 @@ static void close_others(int channel)
         close(fd);
 }
 
-/* Has it ended? It is not waited for, so that its pid stays its own. */
+/* Has it ended? It is not reaped, so that its pid is not reused. */
 static bool has_ended(pid_t pid, siginfo_t *info)
 {
     info->si_pid = 0;
@@ -142,7 +142,7 @@ static _Noreturn void watch(pid_t pid)
     _exit(0);
 }
 
-/* fork(2) runs what others have registered for it, which is not for here. */
+/* fork(2) runs registered handlers, which must not run here. */
 static pid_t fork_again(void)
 {
 #ifdef HAVE__FORK
@@ -168,7 +168,7 @@ static _Noreturn void be_between(struct launch *launch)
     watch(pid);
 }
 
-/* No signal must run a handler in a new process. */
+/* No signal may run a handler in a new process. */
 pid_t launch_start(struct launch *launch)
 {
     sigset_t all, before;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What a new process needs is prepared before fork(2): there are other threads, so that behind it
- * nothing may be called but what is safe in a signal handler. */
+/* What a new process needs is prepared before fork(2): since there are other threads, only
+ * async-signal-safe functions may be called after it. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 #include "daemon/successor_internal.h"
 
-/* A name as it may be in LISTEN_FDNAMES. */
+/* A name made fit for LISTEN_FDNAMES. */
 static void put_name(FILE *out, const char *name)
 {
     for (; *name != '\0'; name++) {
@@ -17,7 +17,7 @@ static void put_name(FILE *out, const char *name)
     }
 }
 
-/* NAME=, room for digits and nothing in it; NULL with ENOMEM. */
+/* NAME= followed by room for digits; NULL with ENOMEM. */
 static char *variable_with_room(const char *name)
 {
     char *variable = calloc(strlen(name) + PID_DIGITS, 1);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Two timers of the control thread: one for the watchdog, one that looks at the state. */
+/* Two timers of the control thread: one for the watchdog, one that checks the state. */
 #include "daemon/supervision.h"
 
 #include <inttypes.h>
@@ -9,14 +9,14 @@
 #include "daemon/notify.h"
 #include "pool/pool_types.h"
 
-/* How often the state is looked at, and how old a line may be that is no longer quite true. */
+/* How often the state is checked, and how old a line may get that is no longer accurate. */
 #define LOOK_EVERY (1 * USEC_PER_SEC)
 #define SAY_EVERY  (10 * USEC_PER_SEC)
 
-/* Numbers of clients or connections that differ by less are much the same. */
+/* Counts of clients or connections that differ by less are considered the same. */
 #define FEW 10
 
-/* No timer of ours fires more often, whatever is asked for. */
+/* No timer of ours fires more often, whatever interval is configured. */
 #define TICK_MIN USEC_PER_MSEC
 
 static void add_host(struct supervision_state *state, const struct host_stats *stats)
@@ -40,7 +40,7 @@ void supervision_read(struct supervision_state *state, const struct metric_block
     }
 }
 
-/* By FEW, and to twice as many or half. */
+/* By at least FEW, and to twice as many or half. */
 static bool is_far_from(uint64_t a, uint64_t b)
 {
     uint64_t more = a > b ? a : b, fewer = a > b ? b : a;
@@ -104,8 +104,8 @@ static void ping(struct supervision *supervision)
     supervision->pinged_at = monotonic_time();
 }
 
-/* Others ping too. One that was not answered yet, and is younger than ours, was sent because ours
- * had been answered. */
+/* Others ping too. A pending ping that is younger than ours was sent because ours had been
+ * answered. */
 static bool has_answered(const struct supervision *supervision)
 {
     usec_t now = monotonic_time();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What a new process says to its predecessor, and hears of it. */
+/* What a new process sends to its predecessor, and receives from it. */
 #include "daemon/takeover.h"
 
 #include <event2/event_struct.h>
@@ -10,7 +10,7 @@
 
 #include "base/log.h"
 
-/* After it is known that we serve a predecessor has only to tell its supervisor. */
+/* Once it knows that we serve, a predecessor only has to inform the service manager. */
 #define TIMEOUT 30
 
 struct takeover {
@@ -50,7 +50,7 @@ static void on_end(struct takeover *takeover)
         log_notice("the process before this one has ended");
     takeover->is_alone = true;
     event_del(&takeover->word);
-    if (!takeover->serving) /* takeover_serving will see to it */
+    if (!takeover->serving) /* takeover_serving will handle it */
         return;
     become_main(takeover);
     takeover->ops.is_alone(takeover->ops.arg);

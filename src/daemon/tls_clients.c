@@ -17,7 +17,7 @@ static void add_mistake(struct config_errors *findings, const struct config_list
                       config_tls_format(listener, mistake, text));
 }
 
-/* One of the files that a digest is made of. */
+/* One of the files that a digest covers. */
 static void add_change(struct config_errors *findings, const struct config_listener *listener,
                        const struct tls_options *options)
 {
@@ -34,8 +34,8 @@ static void add_change(struct config_errors *findings, const struct config_liste
                       listener->name, names);
 }
 
-/* The client comes first and the digest after it, so that what the client has loaded is what the
- * digest says, if it says what it said before. NULL with a finding. */
+/* First the client is made and then the digest, so if the digest is unchanged, it describes what
+ * the client has loaded. NULL with a finding. */
 static struct tls_client *make_client(const struct config_listener *listener,
                                       struct config_errors *findings)
 {

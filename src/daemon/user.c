@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Becomes another user, for a while or for good. */
+/* Becomes another user, temporarily or for good. */
 #include "daemon/user.h"
 
 #include <errno.h>
@@ -57,7 +57,7 @@ static int note_own_groups(struct user *user)
     return 0;
 }
 
-/* The id is given up last and taken back first: the others take root to be changed. */
+/* The user id is given up last and regained first: changing the others takes root. */
 int user_pose(struct user *user)
 {
     if (user->name == NULL)

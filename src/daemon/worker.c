@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* One loop with its resolver, pools and listeners: made, run in a thread, drained, freed. */
+/* One loop with its resolver, pools and listeners: created, run in a thread, drained, freed. */
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -12,7 +12,7 @@
 #include "base/thread.h"
 #include "daemon/worker_internal.h"
 
-/* Of the thread. What a session needs is in the scratch memory; OpenSSL needs most. */
+/* Of the thread. What sessions need is in the scratch memory; OpenSSL needs the most. */
 #define STACK_SIZE (1024 * 1024)
 
 static struct requests requests_of(struct worker *worker)
@@ -23,7 +23,7 @@ static struct requests requests_of(struct worker *worker)
                              .generation = worker->generation};
 }
 
-/* STOPPING is for good. */
+/* STOPPING is final. */
 void worker_update_life(struct worker *worker)
 {
     const struct listener *listener = NULL;
@@ -69,7 +69,7 @@ static void answer_install(struct worker *worker, bool ok, const char *error)
     mailbox_post(worker->control, &worker->install_request.answered);
 }
 
-/* Addresses that are not configured any more may be bound again as soon as it is answered. */
+/* Addresses that are no longer configured can be bound again as soon as it is answered. */
 static void on_install(struct message *message)
 {
     struct worker *worker = container_of(message, struct worker, install_request.asked);
@@ -126,7 +126,7 @@ static void on_snapshot_answered(struct message *message)
     request->done(request);
 }
 
-/* There is no thread that would do it. */
+/* There is no thread to do it. */
 static void answer_late_command(struct worker *worker)
 {
     struct command *command = worker->command;
@@ -183,7 +183,7 @@ static void on_soft_stop(struct message *message)
 {
     struct worker *worker = container_of(message, struct worker, soft.message);
     usec_t limit = worker->config->shutdown_timeout;
-    if (worker->leaves) { /* its time has a limit already */
+    if (worker->leaves) { /* its time is limited already */
         log_notice("%s: %u sessions end as soon as they can", worker->soft.signal_name,
                    worker->listeners.clients);
         listeners_drain(&worker->listeners);
@@ -191,7 +191,7 @@ static void on_soft_stop(struct message *message)
     }
     log_notice("%s: stopping; %u sessions may finish within %" PRId64 " s",
                worker->soft.signal_name, worker->listeners.clients, limit / USEC_PER_SEC);
-    if (worker->waits) /* the process before goes on */
+    if (worker->waits) /* the predecessor continues */
         listeners_leave(&worker->listeners);
     else
         listeners_stop(&worker->listeners);
@@ -216,7 +216,7 @@ static usec_t clock_now(void)
     return ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / 1000;
 }
 
-/* How late the loop is to a message: answered pings set it. */
+/* The delay with which the loop receives a message: set by answered pings. */
 static void on_ping(struct message *message)
 {
     struct worker *worker = container_of(message, struct worker, ping);
@@ -314,7 +314,8 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* The thread waits until it is said that all is ready: what it logs comes behind that. */
+/* The thread waits until everything is reported ready, so that its messages are logged after
+ * that. */
 int worker_start(struct worker *worker, const struct worker_messages *messages)
 {
     worker->control = messages->mailbox;
@@ -338,7 +339,7 @@ int worker_start(struct worker *worker, const struct worker_messages *messages)
     return 0;
 }
 
-/* Views that are on their way back. */
+/* Views being returned. */
 static void take_views_back(struct worker *worker)
 {
     struct worker_view *view, *next;
@@ -351,7 +352,8 @@ static void take_views_back(struct worker *worker)
     }
 }
 
-/* What the thread has not come to will not be done. Whoever is answered may ask again. */
+/* What the thread has not got to will not be done. Requesters may ask again from inside the
+ * answer. */
 void worker_join(struct worker *worker)
 {
     pthread_join(worker->thread, NULL);

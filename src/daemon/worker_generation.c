@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A worker takes up a configuration: what can fail comes first, and changes nothing. */
+/* A worker takes a configuration: what can fail comes first, and changes nothing. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@ struct prepared {
     struct worker_pool **pools;
     struct pool **pool_list;
     size_t pool_count;
-    struct resolver_backend *backend; /* NULL: it stays as it is */
+    struct resolver_backend *backend; /* NULL: unchanged */
     struct listeners_change *listeners;
     struct worker_view *view;
 };
@@ -38,7 +38,7 @@ static void on_pool_gone(struct pool *pool, void *arg)
     free_pool(arg);
 }
 
-/* No command reaches it from now on, so that nobody could resume clients that wait in a pause. */
+/* No command reaches it from now on, so waiting clients could never be resumed. */
 void worker_pool_unuse(struct worker_pool *pool)
 {
     if (--pool->uses > 0)
@@ -119,7 +119,7 @@ static void set_limits(const struct worker *worker)
         pool_set_limits(worker->pool_list[i], &worker->config->pools[i].limits);
 }
 
-/* What no listener is for any more keeps nothing. */
+/* Hosts without a listener keep no connections ready. */
 static void set_wanted(const struct worker *worker, const struct worker_view *view)
 {
     const struct worker_pool *pool;
@@ -131,7 +131,7 @@ static void set_wanted(const struct worker *worker, const struct worker_view *vi
     }
 }
 
-/* Those that no listener is for are not wanted, and keep nothing ready by that. */
+/* Hosts without a listener are not wanted, and so keep no connections ready. */
 void worker_set_preconnected(const struct worker *worker)
 {
     const struct listener_context *context = NULL;
@@ -235,7 +235,7 @@ static void take(struct worker *worker, const struct generation *generation,
     worker->pools = prepared->pools;
     free(worker->pool_list);
     worker->pool_list = prepared->pool_list;
-    set_limits(worker); /* before listeners, which note some of them */
+    set_limits(worker); /* before listeners, which record some of them */
     listeners_commit(&worker->listeners, prepared->listeners, generation->max_clients);
     pipes_set_max(&worker->pipes, generation->max_pipes);
     set_wanted(worker, prepared->view);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* A worker in a handover: the one that is there yields, and then leaves; its successor waits until
- * it may serve. */
+/* A worker in a handover: the running one yields, and then leaves; its successor waits until it may
+ * serve. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -10,11 +10,11 @@
 #include "base/log.h"
 #include "daemon/worker_internal.h"
 
-/* What is left of shutdown_timeout when sessions are told to end that did not by themselves. */
+/* What is left of shutdown_timeout when the remaining sessions are told to end. */
 #define LAST_TIME USEC_PER_SEC
 
-/* What is shared is of the pools that there are now: they stay as long as it is, whatever a reload
- * does with them. 0, or -1 with errno, and the channel is the caller's still. */
+/* Shares the pools that exist now: they stay as long as the sharing does, whatever a reload does
+ * with them. 0, or -1 with errno, and the channel is still the caller's. */
 static int share_places(struct worker *worker, int fd, bool is_old)
 {
     size_t count = worker->config->pool_count;
@@ -47,14 +47,14 @@ void worker_end_places(struct worker *worker)
 
 /* The successor. */
 
-/* Once it was told to stop it has no sockets any more. */
+/* Once told to stop it has no sockets any more. */
 static void serve(struct worker *worker)
 {
     if (!worker->waits || worker->listeners.stopped)
         return;
     worker->waits = false;
     if (listeners_start(&worker->listeners) < 0)
-        listeners_resume(&worker->listeners); /* which reports it, and tries again */
+        listeners_resume(&worker->listeners); /* which logs the failure, and retries */
     listeners_take_files(&worker->listeners);
     worker_set_preconnected(worker);
     log_ready();
@@ -67,7 +67,7 @@ static void on_all(struct places_handler *handler)
     serve(container_of(handler, struct worker, places_handler));
 }
 
-/* Either process is alone now. */
+/* Each process is alone now. */
 static void on_ended(struct places_handler *handler)
 {
     struct worker *worker = container_of(handler, struct worker, places_handler);
@@ -85,7 +85,7 @@ int worker_wait_for_places(struct worker *worker, int places)
     return -1;
 }
 
-/* The one that is there. */
+/* The running process. */
 
 static void on_expect_copies(struct message *message)
 {
@@ -100,10 +100,10 @@ static void on_expect_none(struct message *message)
     loop_expect_copies(worker->loop, false);
 }
 
-/* Without memory nothing is shared: the channel's end lets the successor serve all the same. */
+/* Without memory nothing is shared: the channel's end lets the successor serve nevertheless. */
 static void begin_sharing(struct worker *worker)
 {
-    worker_end_places(worker); /* those of the process before us, which has ended */
+    worker_end_places(worker); /* those of our own predecessor, which has ended */
     if (share_places(worker, worker->yield_places, true) == 0 && places_begin(worker->places) == 0)
         return;
     log_error("handover: max_per_host is not shared with the successor: %s", strerror(errno));
@@ -140,7 +140,8 @@ static void forget_services(struct worker *worker)
         pool_set_service(pool->pool, NULL, SERVICE_OPEN);
 }
 
-/* Sessions are not disturbed at first: http's tell their clients with the next response. */
+/* Sessions are not disturbed at first: those of HTTP inform their clients with the next
+ * response. */
 static void on_leave(struct message *message)
 {
     struct worker *worker = container_of(message, struct worker, leave);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What there is to see of a configuration: its metric blocks, and a hold on all that they are in.
- */
+/* What can be seen of a configuration: its metric blocks, and references that keep these alive. */
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -85,8 +84,8 @@ static void add_blocks(struct worker_view *view)
                   (struct metric_labels){.pool = worker_pool_name(&config->pools[i])});
 }
 
-/* What listeners have in common. There may be many, and this is done on the loop: so it is found by
- * sorting. Of equal ones the first comes first. */
+/* What listeners have in common is found by sorting: there may be many, and this is done on the
+ * loop. Of equal ones the first comes first. */
 
 static int compare_pointers(const void *a, const void *b)
 {
@@ -108,7 +107,7 @@ static int compare_host(const void *a, const void *b)
     return result != 0 ? result : compare_pointers(*left, *right);
 }
 
-/* By what is seen of a host where TLS is not. */
+/* By what identifies a host where TLS is not shown. */
 static int compare_upstream(const void *a, const void *b)
 {
     const struct held_listener *const *left = a, *const *right = b;
@@ -130,7 +129,7 @@ static void find_first_of_tls(struct held_listener **all, size_t count)
         all[i]->is_first_of_tls = all[i]->tls != NULL && (i == 0 || all[i]->tls != all[i - 1]->tls);
 }
 
-/* One of each host stays in the list. Returns how many. */
+/* Keeps one of each host in the list. Returns how many. */
 static size_t find_first_of_host(struct held_listener **all, size_t count)
 {
     size_t n = 0;
