@@ -71,7 +71,7 @@ int ask_status(const struct client *client, const char *target, json_t **value)
     return result;
 }
 
-/* In ASCII: there are characters beyond that which a terminal takes for a command. */
+/* ASCII only: beyond it there are characters that a terminal takes for a command. */
 int ask_print(const json_t *value)
 {
     if (value == NULL) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Questions to kaproxy, and what comes back, or what went wrong on standard error. */
+/* Requests to kaproxy, with the response or, on standard error, what went wrong. */
 #ifndef KAPROXY_CTL_ASK_H
 #define KAPROXY_CTL_ASK_H
 
@@ -11,12 +11,12 @@
 #define ASK_STATUS   "/status"
 #define ASK_SESSIONS "/status?sessions=1"
 
-/* The JSON of an answer. EXIT_DONE, EXIT_REFUSED (then *value is what kaproxy answered, if that was
+/* The JSON of a response. EXIT_DONE, EXIT_REFUSED (then *value is kaproxy's response, if that was
  * JSON) or EXIT_UNREACHABLE, with a sentence in answer->error. */
 int ask(const struct client *client, const char *method, const char *target, json_t **value,
         struct answer *answer);
 
-/* The same for GET; what is wrong is said. The caller has a value just for EXIT_DONE. */
+/* The same for GET; errors are printed. The caller has a value only with EXIT_DONE. */
 int ask_status(const struct client *client, const char *target, json_t **value);
 
 void ask_complain(const char *sentence);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A socket that never blocks, ppoll, and our own parser of HTTP. */
+/* A socket that never blocks, ppoll, and a small parser for HTTP. */
 #include "ctl/client.h"
 
 #include <poll.h>
@@ -14,7 +14,7 @@
 
 #define READ_SIZE 65536
 
-/* How soon a unix socket whose backlog is full is tried again: it tells nobody when it has room. */
+/* How soon a unix socket whose backlog is full is tried again: there is no event for that. */
 #define AGAIN (50 * USEC_PER_MSEC)
 
 struct exchange {
@@ -46,7 +46,7 @@ static PRINTF(2, 3) int fail(struct answer *answer, const char *format, ...)
 
 enum waited { WAITED_READY, WAITED_TIME, WAITED_WOKEN };
 
-/* fd -1: just for the time. */
+/* fd -1: only for the time. */
 static enum waited wait_for(const struct client *client, int fd, short events, usec_t until)
 {
     struct pollfd fds[] = {{.fd = fd, .events = events}, {.fd = client->wake_fd, .events = POLLIN}};
@@ -139,7 +139,7 @@ static int open_socket(struct exchange *exchange)
     return number == 0 ? 0 : fail_connect(exchange, number);
 }
 
-/* A peer that does not want all of it may have answered already. */
+/* A peer that does not read all of it may have responded already. */
 static int send_all(struct exchange *exchange, const char *data, size_t length)
 {
     while (length > 0) {
@@ -175,7 +175,7 @@ static int send_request(struct exchange *exchange, const char *method, const cha
     return send_all(exchange, text, (size_t)length);
 }
 
-/* What was read of the head. 1: it is complete, and what is behind it is left; 0: more is needed;
+/* What was read of the header. 1: it is complete, and what follows it is left; 0: more is needed;
  * -1: error. */
 static int take_head(struct exchange *exchange, struct buffer *buffer)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* One request to kaproxy's admin server and its answer: HTTP/1.0, a connection for each. All of it
- * is bounded, in time and in bytes, whatever is at the other end. */
+/* One request to kaproxy's admin server and its response: HTTP/1.0, one connection each. Everything
+ * is bounded, in time and in bytes, whatever the server does. */
 #ifndef KAPROXY_CTL_CLIENT_H
 #define KAPROXY_CTL_CLIENT_H
 
@@ -15,21 +15,21 @@
 
 struct client {
     struct listen_address place;
-    usec_t max_time; /* from connecting to the answer's last byte */
-    /* Who is waited for no longer: */
-    int wake_fd;          /* when this can be read; -1: none */
-    const sigset_t *mask; /* the signals that are blocked while it waits; NULL: as they are */
-    volatile const sig_atomic_t *stop; /* when it is set; NULL: none */
+    usec_t max_time; /* from connecting to the last byte of the response */
+    /* What ends the wait: */
+    int wake_fd;                       /* this becomes readable; -1: none */
+    const sigset_t *mask;              /* the signal mask while it waits; NULL: unchanged */
+    volatile const sig_atomic_t *stop; /* this is set; NULL: none */
 };
 
 struct answer {
     unsigned status;
     struct buffer body; /* cleared by the caller */
-    char error[512];    /* a sentence, when there is no answer */
+    char error[512];    /* a sentence, when there is no response */
     bool woken;         /* because of wake_fd or stop */
 };
 
-/* POST asks with the header that it needs. `accept` is what is wanted. 0, or -1 with
+/* POST sends the header that it requires. `accept` is the media type. 0, or -1 with
  * answer->error. */
 MUST_CHECK int client_ask(const struct client *client, const char *method, const char *target,
                           const char *accept, struct answer *answer);
@@ -37,7 +37,7 @@ MUST_CHECK int client_ask(const struct client *client, const char *method, const
 /* By the monotonic clock. */
 usec_t client_now(void);
 
-/* Waits that long, or until it is woken: false. */
+/* Waits that long; false: it was woken before. */
 bool client_sleep(const struct client *client, usec_t span);
 
 #endif

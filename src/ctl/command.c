@@ -11,7 +11,7 @@
 #include "ctl/figures.h"
 #include "ctl/text.h"
 
-/* How often it is asked whether something is still in use. */
+/* How often to ask whether something is still in use. */
 #define WAIT_STEP (250 * USEC_PER_MSEC)
 
 /* ?name=value or &name=value, if there is a value. */
@@ -86,7 +86,7 @@ int command_log_level(const struct client *client, const struct options *options
     return options_refuse("\"%s\" is not error, warning, notice, info or debug", options->argument);
 }
 
-/* Files are read, and addresses bound, before there is an answer. */
+/* Before it answers, files are read and addresses bound. */
 #define RELOAD_MAX_TIME (60 * USEC_PER_SEC)
 
 static void print_lines(FILE *out, const json_t *list)
@@ -130,16 +130,16 @@ int command_reload(const struct client *client, const struct options *options)
     return result;
 }
 
-/* What is still in use of what is paused, or drains. */
+/* What is still in use of what is paused or drains. */
 struct rest {
     const char *state;
     double count;
     const char *what;
-    unsigned so; /* of how many rows that were meant /status has that state */
-    double pid;  /* of the kaproxy that was asked; 0: not known yet */
+    unsigned so; /* how many of the rows that were meant have that state in /status */
+    double pid;  /* of the kaproxy that was asked; 0: unknown */
 };
 
-/* As kaproxy takes it: with the scheme or without it. */
+/* As kaproxy accepts it: with the scheme or without. */
 static bool is_upstream(const char *upstream, const char *host)
 {
     const char *address = strstr(upstream, "://");
@@ -184,8 +184,8 @@ static void show_rest(const struct rest *rest, bool is_terminal, double *last)
     *last = rest->count;
 }
 
-/* One look at /status. EXIT_WAITED: go on. Another kaproxy than the one that was asked knows
- * nothing of it, though nothing is in use there. */
+/* One request of /status. EXIT_WAITED: continue. A kaproxy that was started since knows nothing of
+ * the command, though nothing is in use there. */
 static int look_once(const struct client *client, const struct options *options, struct rest *rest)
 {
     json_t *status;
@@ -244,7 +244,8 @@ int command_drain(const struct client *client, const struct options *options)
     return wait_until_unused(client, options, &rest);
 }
 
-/* The clients of a listener that is paused may have connections: they are not told from others'. */
+/* The clients of a paused listener may have connections, which cannot be distinguished from those
+ * of others. */
 int command_pause(const struct client *client, const struct options *options)
 {
     struct rest rest = {.state = "paused"};

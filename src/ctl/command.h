@@ -9,7 +9,7 @@
 /* resume, reconnect: the verb's name is the path. */
 int command_run(const struct client *client, const struct options *options);
 
-/* These wait then, until nothing is in use where it holds. */
+/* These then wait until nothing is in use there. */
 int command_pause(const struct client *client, const struct options *options);
 int command_drain(const struct client *client, const struct options *options);
 

@@ -36,7 +36,7 @@ double figure_sum(const json_t *from, const char *path)
     if (!json_is_object(value))
         return json_number_value(value);
     double sum = 0;
-    /* json_object_iter takes no const object, but changes none. */
+    /* json_object_iter does not take a const object, but changes nothing. */
     json_t *object = (json_t *)(uintptr_t)value;
     for (void *i = json_object_iter(object); i != NULL; i = json_object_iter_next(object, i))
         sum += json_number_value(json_object_iter_value(i));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* kaproxyctl: shows what kaproxy does, and has it do something. */
+/* kaproxyctl: shows what kaproxy does, and controls it. */
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +14,8 @@
 #define WHAT (OPTION_POOL | OPTION_HOST | OPTION_LISTENER | OPTION_JSON)
 #define WAIT (OPTION_WAIT | OPTION_NO_WAIT | OPTION_TIMEOUT)
 
-/* For the shells, which ask for words with it: "verbs", or the options of a verb, or with "sort:"
- * before that its columns. */
+/* For the shells' completion, which passes a word: "verbs", or a verb for its options, or "sort:"
+ * and a verb for its columns. */
 #define COMPLETE "complete"
 #define COLUMNS  "sort:"
 
@@ -68,7 +68,7 @@ static void list_words(const char *what)
         options_list_columns(verb);
 }
 
-/* What needs no kaproxy. */
+/* What does not need a running kaproxy. */
 static int tell(const struct options *options)
 {
     const struct verb *verb =

@@ -222,7 +222,7 @@ static void take(struct options *options, const struct verb *verbs, int option)
     case 'V':
         puts("kaproxyctl " PACKAGE_VERSION);
         exit(EXIT_DONE);
-    default: /* getopt has said why */
+    default: /* getopt has printed the reason */
         fputs("kaproxyctl --help lists verbs and options.\n", stderr);
         exit(EXIT_USAGE);
     }
@@ -236,7 +236,7 @@ static const struct verb *find_verb(const struct verb *verbs, const char *name)
     return verb;
 }
 
-/* NULL where it was not asked for. */
+/* NULL if it was not asked for. */
 static const struct view_order *find_sort(const struct options *options)
 {
     if (options->column == NULL)

@@ -9,7 +9,7 @@
 #include "ctl/place.h"
 #include "ctl/views.h"
 
-/* Options, as bits: which of them were given, and which a verb takes. */
+/* Options, as bits: which were given, and which a verb accepts. */
 enum {
     OPTION_JSON = 1 << 0,
     OPTION_CHECK = 1 << 1,
@@ -23,7 +23,7 @@ enum {
     OPTION_BATCH = 1 << 9,
     OPTION_COUNT = 1 << 10,
     OPTION_INTERVAL = 1 << 11,
-    OPTION_MAX_TIME = 1 << 12, /* any verb takes it */
+    OPTION_MAX_TIME = 1 << 12, /* any verb accepts it */
     OPTION_SORT = 1 << 13
 };
 
@@ -36,39 +36,39 @@ struct options {
     unsigned given;       /* OPTION_... */
     const char *pool, *host, *listener;
     usec_t max_time;
-    usec_t timeout; /* of waiting; 0: none */
+    usec_t timeout; /* how long to wait; 0: not at all */
     usec_t interval;
-    unsigned long count;           /* 0: no end */
-    const char *column;            /* as given; NULL: not */
-    const struct view_order *sort; /* that column of the verb's; NULL: none */
+    unsigned long count;           /* 0: unlimited */
+    const char *column;            /* as given; NULL: not given */
+    const struct view_order *sort; /* the verb's column of that name; NULL: none */
 };
 
 struct client;
 
 struct verb {
     const char *name, *help;
-    const char *argument; /* its name; NULL: it takes none */
+    const char *argument; /* its name; NULL: it has no argument */
     unsigned takes;       /* OPTION_... */
     int (*run)(const struct client *client, const struct options *options); /* an exit status */
     const struct view_order *columns;                                       /* of OPTION_SORT */
 };
 
-/* Ends the program for --help and --version, and with EXIT_USAGE when it makes no sense. The verb
- * help comes back as NULL. `verbs` ends with one without a name. */
+/* Exits for --help and --version, and with EXIT_USAGE for a mistake. The verb help is returned as
+ * NULL. `verbs` ends with one without a name. */
 void options_parse(struct options *options, const struct verb *verbs, int argc, char **argv);
 void options_help(const struct verb *verbs);
 void options_help_verb(const struct verb *verb);
 
-/* NULL: there is none. */
+/* NULL: no such verb. */
 const struct verb *options_find(const struct verb *verbs, const char *name);
 
-/* The options of a verb, a line each; NULL: the verbs. */
+/* The options of a verb, one per line; NULL: the verbs. */
 void options_list(const struct verb *verbs, const struct verb *verb);
 
-/* The columns of a verb, a line each. */
+/* The columns of a verb, one per line. */
 void options_list_columns(const struct verb *verb);
 
-/* The reason, and where to find help; EXIT_USAGE. */
+/* Prints the reason, and where to find help; EXIT_USAGE. */
 int options_refuse(const char *format, ...) PRINTF(1, 2);
 
 #endif

@@ -31,7 +31,7 @@ int show_status(const struct client *client, const struct options *options)
     if ((options->given & OPTION_JSON) != 0) {
         result = ask_print(status);
     } else {
-        look.width = 0; /* sentences are of use as a whole alone: the terminal breaks their lines */
+        look.width = 0; /* sentences are shown in full: the terminal wraps them */
         view_problems(stdout, status, &look, SIZE_MAX);
         putchar('\n');
         view_summary(stdout, status, &look);

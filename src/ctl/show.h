@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The verbs that just show something. */
+/* The verbs that only show something. */
 #ifndef KAPROXY_CTL_SHOW_H
 #define KAPROXY_CTL_SHOW_H
 

@@ -6,7 +6,7 @@
 
 #include "ctl/text.h"
 
-#define NARROW 16 /* of what shrinks, once nothing more can be left out */
+#define NARROW 16 /* of a column that shrinks, once no more columns can be left out */
 #define GAP    2
 
 static const char *const codes[] = {[COLOUR_BOLD] = "\033[1m",
@@ -89,8 +89,8 @@ static unsigned total(const struct table *table, const unsigned widths[TABLE_COL
     return sum < GAP ? 0 : sum - GAP;
 }
 
-/* Takes `excess` columns from the widest that shrinks, as often as it takes: as long as they have
- * their least width, or even NARROW. Returns what it did not find. */
+/* Takes `excess` columns of width from the widest columns that shrink, repeatedly: down to their
+ * least width, or even to NARROW. Returns what is still missing. */
 static unsigned shrink(const struct table *table, unsigned widths[TABLE_COLUMNS_MAX],
                        unsigned excess, bool to_narrow)
 {
@@ -110,7 +110,7 @@ static unsigned shrink(const struct table *table, unsigned widths[TABLE_COLUMNS_
     return excess;
 }
 
-/* How narrow it can be without leaving a column out. */
+/* The least width without leaving a column out. */
 static unsigned narrowest(const struct table *table, const unsigned widths[TABLE_COLUMNS_MAX])
 {
     unsigned narrow[TABLE_COLUMNS_MAX];
@@ -145,10 +145,10 @@ static void pad(FILE *out, unsigned count)
 
 struct row {
     const char *const *cells;
-    const enum colour *colours; /* NULL: of titles */
+    const enum colour *colours; /* NULL: a row of titles */
 };
 
-/* Nothing is written behind `limit` columns, and no spaces at the end. */
+/* Nothing is written past `limit` columns, and no trailing spaces. */
 static void write_row(const struct table *table, FILE *out, const struct look *look,
                       const unsigned widths[TABLE_COLUMNS_MAX], const struct row *row)
 {

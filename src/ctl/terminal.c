@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* termios, and the escape sequences that every terminal of today has. */
+/* termios, and the escape sequences that all current terminals have. */
 #include "ctl/terminal.h"
 
 #include <poll.h>
@@ -9,7 +9,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-/* The other screen, no cursor, no wrapping of lines; and back. */
+/* The alternate screen, no cursor, no wrapping; and back. */
 #define TAKE "\033[?1049h\033[?25l\033[?7l\033[2J"
 #define GIVE "\033[m\033[?7h\033[?25h\033[?1049l"
 
@@ -23,7 +23,7 @@ static bool is_dumb(void)
     return term == NULL || *term == '\0' || strcmp(term, "dumb") == 0;
 }
 
-/* COLUMNS; 0: it says nothing. */
+/* COLUMNS; 0: not set. */
 static unsigned wanted_columns(void)
 {
     const char *text = getenv("COLUMNS");
@@ -66,7 +66,7 @@ bool terminal_is_capable(void)
     return isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1 && !is_dumb();
 }
 
-/* Whoever reads the terminal may have stopped: a signal ends that wait, too. */
+/* The terminal's reader may have stopped: a signal ends that wait too. */
 static void write_all(const char *text, size_t length)
 {
     while (length > 0 && (give_up == NULL || !*give_up)) {
@@ -93,7 +93,7 @@ int terminal_open(volatile const sig_atomic_t *stop)
     if (tcgetattr(STDIN_FILENO, &before) < 0)
         return -1;
     struct termios keys = before;
-    keys.c_iflag &= ~(tcflag_t)IXON; /* Ctrl-S would hold up everything */
+    keys.c_iflag &= ~(tcflag_t)IXON; /* Ctrl-S would stop all output */
     keys.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
     keys.c_cc[VMIN] = 0;
     keys.c_cc[VTIME] = 0;
@@ -112,7 +112,7 @@ void terminal_close(void)
     is_open = false;
     give_up = NULL;
     tcsetattr(STDIN_FILENO, TCSANOW, &before);
-    /* If nobody reads what was written before, nobody reads this. */
+    /* If earlier output is not read, this is not either. */
     if (poll(&(struct pollfd){STDOUT_FILENO, POLLOUT, 0}, 1, 1000) > 0)
         write_all(GIVE, strlen(GIVE));
 }
@@ -129,7 +129,8 @@ void terminal_draw(const char *text, size_t length)
         end = memchr(text, '\n', length);
         if (end == NULL)
             break;
-        /* First of all, for behind a line as wide as the terminal this would take its last one. */
+        /* Before the text: after a line as wide as the terminal it would erase its last
+         * character. */
         fputs("\033[K", out);
         fwrite(text, 1, (size_t)(end - text), out);
         if (length > (size_t)(end - text) + 1)
@@ -141,7 +142,7 @@ void terminal_draw(const char *text, size_t length)
     free(frame);
 }
 
-/* ESC [ ... letter, or ESC O letter: its length; 0: not whole yet. */
+/* ESC [ ... letter, or ESC O letter: its length; 0: incomplete. */
 static size_t sequence_length(const struct keys *keys)
 {
     if (keys->length < 2)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Widths and printable characters are the locale's. */
+/* Widths and printable characters depend on the locale. */
 #include "ctl/text.h"
 
 #include <limits.h>
@@ -16,7 +16,7 @@ void text_no_memory(void)
     exit(EXIT_UNREACHABLE);
 }
 
-/* The character in front: its bytes and columns; 0 columns: it cannot be shown. */
+/* The first character: its bytes and columns; 0 columns: not printable. */
 struct glyph {
     size_t bytes;
     unsigned columns;
@@ -82,7 +82,7 @@ unsigned text_write(FILE *out, const char *text, unsigned width)
     return used;
 }
 
-/* Two units, the second with two digits. */
+/* Two units, the second one with two digits. */
 static const char *two_units(double seconds, const char *units, double big, double small,
                              char text[TEXT_NUMBER_MAX])
 {
@@ -144,7 +144,7 @@ const char *text_rate(double per_second, char text[TEXT_NUMBER_MAX])
 
 const char *text_share(double share, char text[TEXT_NUMBER_MAX])
 {
-    /* Rounded down: 100 % is all. */
+    /* Rounded down: 100 % means all. */
     snprintf(text, TEXT_NUMBER_MAX, "%.3g %%", floor(share * 1000) / 10);
     return text;
 }

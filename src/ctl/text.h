@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Text for people: what can be shown of it, how wide that is, and numbers with their units. */
+/* Text for humans: what is printable, how wide it is, and numbers with units. */
 #ifndef KAPROXY_CTL_TEXT_H
 #define KAPROXY_CTL_TEXT_H
 
@@ -7,21 +7,21 @@
 
 #include "base/util.h"
 
-/* Says what is wrong on standard error, and ends the program (EXIT_UNREACHABLE). */
+/* Prints the error, and exits (EXIT_UNREACHABLE). */
 void text_no_memory(void) __attribute__((noreturn));
 
-/* A copy in which whatever a terminal does not simply show (control characters, and what is none
- * of the locale's) is a '?'; the caller frees it. */
+/* A copy in which whatever a terminal might not simply show (control characters, and what the
+ * locale does not have) is a '?'; the caller frees it. */
 char *text_clean(const char *text);
 
-/* Columns that clean text takes. */
+/* The columns that clean text takes. */
 unsigned text_width(const char *text);
 
-/* Writes clean text, of more than `width` columns just the first ones and a '~'. Returns how many
+/* Writes clean text; if it is wider than `width` columns, its beginning and a '~'. Returns how many
  * columns were written. */
 unsigned text_write(FILE *out, const char *text, unsigned width);
 
-/* All of them return text: 0.3 ms, 12.5 s, 5m12s, 3h04m, 2d03h; 1.5 KiB; 12.3; 87 %. */
+/* All return text: 0.3 ms, 12.5 s, 5m12s, 3h04m, 2d03h; 1.5 KiB; 12.3; 87 %. */
 #define TEXT_NUMBER_MAX 40
 const char *text_span(double seconds, char text[TEXT_NUMBER_MAX]);
 const char *text_bytes(double bytes, char text[TEXT_NUMBER_MAX]);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* In a terminal a full screen with keys, else plain text, one after the other. kaproxy may end and
- * come back meanwhile: then the last numbers stay, with the time since when there are no others. */
+/* In a terminal a full screen with keys, else plain text, view after view. kaproxy may end and come
+ * back meanwhile: then the last numbers stay, with the time since when there were no newer ones. */
 #include "ctl/top.h"
 
 #include <signal.h>
@@ -20,15 +20,15 @@ static volatile sig_atomic_t ended_by, is_to_stop, is_woken;
 struct top {
     struct client client;
     const struct options *options;
-    json_t *status; /* the last one; NULL: none yet */
-    char *error;    /* why there is no newer one; NULL: it is the newest */
+    json_t *status; /* the latest one; NULL: none yet */
+    char *error;    /* why there is no newer one; NULL: there was no error */
     time_t failing_since;
     char view; /* '1' ... */
     size_t host_order, session_order;
     size_t scroll, scroll_most, page;
     bool is_paused, is_over;
     struct keys keys;
-    sigset_t signals, open; /* ours, blocked but while we wait; the mask without them */
+    sigset_t signals, open; /* our signals, blocked except while we wait; the mask without them */
 };
 
 static void on_signal(int number)
@@ -46,7 +46,7 @@ static void clear_error(struct top *top)
     top->error = NULL;
 }
 
-/* Asks kaproxy; false when a key or a signal came meanwhile. */
+/* Asks kaproxy; false when a key or a signal interrupted it. */
 static bool refresh(struct top *top)
 {
     struct answer answer;
@@ -165,7 +165,7 @@ static size_t sheet_lines(const struct sheet *sheet)
     return count;
 }
 
-/* Lines from `first` on, `most` of them at most. Returns how many there were. */
+/* Lines from `first` on, at most `most`. Returns how many there were. */
 static size_t sheet_copy(const struct sheet *sheet, FILE *out, size_t first, size_t most)
 {
     size_t number = 0, copied = 0;
@@ -184,7 +184,8 @@ static void draw(struct top *top)
 {
     struct look look = terminal_look();
     size_t rows = terminal_rows();
-    look.width = terminal_columns(); /* of now: it may have changed since COLUMNS was set */
+    look.width =
+        terminal_columns(); /* the current size: it may have changed since COLUMNS was set */
     struct sheet head, body, screen;
     sheet_begin(&head);
     sheet_begin(&body);
@@ -203,7 +204,7 @@ static void draw(struct top *top)
         putc('\n', screen.out);
     put_foot(top, screen.out, &look);
     sheet_end(&screen);
-    /* The terminal may have been stopped: a signal is to end that wait, too. */
+    /* The terminal may be stopped: a signal must end that wait too. */
     sigprocmask(SIG_SETMASK, &top->open, NULL);
     terminal_draw(screen.text, screen.length);
     sigprocmask(SIG_BLOCK, &top->signals, NULL);
@@ -239,7 +240,7 @@ static void take_character(struct top *top, char character)
     }
 }
 
-/* As far as it went when it was drawn last. */
+/* No further than was possible when it was last drawn. */
 static void scroll_on(struct top *top, size_t lines)
 {
     top->scroll += lines;
@@ -293,7 +294,7 @@ static void take_keys(struct top *top)
         take_key(top, key, character);
 }
 
-/* Ctrl-Z: the shell gets its terminal back as it was. */
+/* Ctrl-Z: the shell gets the terminal back in its original state. */
 static void stop_for_a_while(void)
 {
     is_to_stop = 0;
@@ -303,7 +304,7 @@ static void stop_for_a_while(void)
         exit(EXIT_UNREACHABLE);
 }
 
-/* Until a key is pressed, the window changes its size, or it is time; false: it was not that. */
+/* Waits until a key is pressed, the window is resized, or the time is up; false: not the latter. */
 static bool is_time(struct top *top, usec_t next)
 {
     for (;;) {
@@ -354,7 +355,7 @@ static int show_screen(struct top *top)
     terminal_close();
     if (!ended_by)
         return EXIT_DONE;
-    /* So that whoever started us knows. */
+    /* So that our parent sees how we ended. */
     signal(ended_by, SIG_DFL);
     raise(ended_by);
     sigprocmask(SIG_SETMASK, &top->open, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A view of everything that is refreshed until somebody has seen enough. */
+/* A view of everything, refreshed until the user ends it. */
 #ifndef KAPROXY_CTL_TOP_H
 #define KAPROXY_CTL_TOP_H
 

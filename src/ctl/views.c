@@ -9,7 +9,7 @@
 #include "ctl/figures.h"
 #include "ctl/text.h"
 
-/* How narrow columns get. What tells rows apart stands whole, as far as it can. */
+/* How narrow columns may get. Names that distinguish rows are shown in full, if possible. */
 #define NARROW  16
 #define CLIENTS 21 /* 255.255.255.255:65535 */
 #define NAMES   44
@@ -25,7 +25,7 @@ const struct view_order view_session_orders[VIEW_SESSION_ORDERS] = {{"age", NULL
                                                                     {"waiting", "waiting", false},
                                                                     {"bytes", "bytes_down", false}};
 
-/* As the titles of the tables. */
+/* As in the titles of the tables. */
 const struct view_order view_host_columns[] = {
     {"upstream", "upstream", true},
     {"pool", "pool", true},
@@ -82,11 +82,11 @@ const struct view_order *view_find_column(const struct view_order *columns, cons
     return NULL;
 }
 
-/* One of a list, and by what it is sorted. */
+/* One item of a list, and its sort key. */
 struct place_in_order {
     const json_t *row;
     double key;
-    const char *text; /* before the key; NULL: there is none */
+    const char *text; /* shown before the key; NULL: none */
     size_t index;
 };
 
@@ -130,8 +130,8 @@ static struct place_in_order *sorted(const json_t *list, const struct view_order
     return rows;
 }
 
-/* Cells of one row; "-" where there is no such figure, and "" or "-" for a plain nothing, so that
- * what is there is seen. */
+/* Cells of one row; "-" where there is no such figure, and "" or "-" for an ordinary zero, so that
+ * other values stand out. */
 static void add_count(struct table *table, const json_t *row, const char *path)
 {
     char text[TEXT_NUMBER_MAX];
@@ -157,7 +157,7 @@ static void add_bytes(struct table *table, const json_t *row, const char *path)
     table_add(table, figure_is_known(row, path) ? text_bytes(figure_number(row, path), text) : "-");
 }
 
-/* Of which 0 is none. */
+/* 0 means none. */
 static void add_limit(struct table *table, const json_t *row, const char *path)
 {
     char text[TEXT_NUMBER_MAX];
@@ -410,7 +410,7 @@ static void add_last_error(struct table *table, const json_t *host, double now)
     free(text);
 }
 
-/* Two may differ by their TLS settings alone, which are told by a listener's name. */
+/* Two may differ by their TLS settings alone, which are identified by a listener's name. */
 static void add_upstream(struct table *table, const json_t *host)
 {
     const char *upstream = figure_text(host, "upstream"), *tls = figure_text(host, "tls");
