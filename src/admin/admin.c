@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: ISC */
-/* Makes the server of the admin pages, and ends it. */
+/* Creates the server of the admin pages, and ends it. */
 #include "admin/admin_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
 
-/* What evhttp takes of a request. */
+/* The size of a request that evhttp accepts. */
 #define HEAD_MAX 8192
 #define BODY_MAX 4096
 
-/* How often the loop is asked whether it is alive. */
+/* How often the loop is pinged. */
 #define TICK USEC_PER_SEC
 
 usec_t admin_now(void)
@@ -27,14 +27,14 @@ void admin_on_tick(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     admin->ops.ping(admin->ops.arg);
-    admin_accept_again(admin); /* should there have been no memory to try it sooner */
+    admin_accept_again(admin); /* in case there was no memory to try it sooner */
     if (now - admin->sampled_at < HISTORY_INTERVAL)
         return;
     admin->sampled_at = now;
     history_sample(admin->history, now);
 }
 
-/* What was copied before a time without ticks is not of the last minute. */
+/* Copies from before a time without ticks are not of the last minute. */
 int admin_start_tick(struct admin *admin)
 {
     const struct timeval tick = {.tv_sec = TICK / USEC_PER_SEC};
@@ -63,8 +63,8 @@ struct admin *admin_new(struct event_base *base)
     return admin;
 }
 
-/* All methods, known or not, come to us, to be refused in our words; but for CONNECT, of which
- * evhttp takes apart the target in another way. */
+/* All methods, known or not, come to us, to be rejected in our words; except for CONNECT, whose
+ * target evhttp parses in another way. */
 #define METHODS (UINT16_MAX & ~EVHTTP_REQ_CONNECT)
 
 static struct evhttp *http_new(struct admin *admin)
@@ -82,7 +82,7 @@ static struct evhttp *http_new(struct admin *admin)
     return http;
 }
 
-/* Begins with what it was given before. 0, or -1 with errno. */
+/* Begins with the view it was given before. 0, or -1 with errno. */
 static int start_sockets(struct admin *admin)
 {
     size_t count = admin->socket_count;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Composes answers and hands them to evhttp. */
+/* Composes responses and hands them to evhttp. */
 #include "admin/admin_internal.h"
 
 #include <stdarg.h>
@@ -16,7 +16,7 @@ void admin_add_header(struct admin_connection *connection, const char *name, con
     evhttp_add_header(evhttp_request_get_output_headers(connection->request), name, value);
 }
 
-/* evhttp frees the request behind that. */
+/* after this evhttp frees the request */
 static void on_sent(struct evhttp_request *request, void *arg)
 {
     struct admin_connection *connection = arg;

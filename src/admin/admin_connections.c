@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: ISC */
-/* Keeps count of evhttp's connections, which has no limit of its own, and ends those that take too
- * long: its timeout begins again with each byte. */
+/* Counts evhttp's connections, which it does not limit itself, and closes those that take too long:
+ * evhttp's own timeout restarts with each byte. */
 #include "admin/admin_internal.h"
 
 #include "base/log.h"
 
 #define SWEEP USEC_PER_SEC
 
-/* What is read ahead of what evhttp has taken, at most. While it sends, it takes nothing, and would
- * buffer all that comes. More than a head or a body may have, or no end of it would be seen. */
+/* The most that is read ahead of what evhttp has consumed. While it sends, it consumes nothing, and
+ * would buffer everything that arrives. Must be larger than a header or a body may be, or its end
+ * would never be seen. */
 #define READ_AHEAD 16384
 
 static void release(struct admin_connection *connection)
@@ -21,8 +22,8 @@ static void release(struct admin_connection *connection)
     admin_accept_again(admin);
 }
 
-/* evhttp is about to free it, and the request too, unless it has given that up to us: after an
- * error in what it sent by itself (100 Continue) while we had the request. */
+/* evhttp is about to free it, and the request too, unless it has left that to us: after an error in
+ * what it sent on its own (100 Continue) while we had the request. */
 static void on_close(struct evhttp_connection *http, void *arg)
 {
     struct admin_connection *connection = arg;
@@ -43,8 +44,8 @@ static void on_close(struct evhttp_connection *http, void *arg)
     release(connection);
 }
 
-/* Finds evhttp's object behind a connection just accepted: the argument of its callbacks. Without
- * one evhttp has failed, and closed it already. */
+/* Finds evhttp's object for a connection just accepted: the argument of its callbacks. If there is
+ * none evhttp has failed, and has closed it already. */
 static void adopt(struct admin_connection *connection)
 {
     void *http = NULL;
@@ -80,8 +81,8 @@ static struct admin_connection *find_free(struct admin *admin)
     return NULL;
 }
 
-/* Called by evhttp for each client that it has accepted, before it makes a connection of it; that
- * is adopted as soon as it is back in the loop, before anything can happen to it.
+/* Called by evhttp for each client that it accepts, before it makes a connection of it; we adopt
+ * that as soon as we are back in the loop, before anything can happen to it.
  *
  * It must not close the descriptor when it is freed: evhttp has another call for that. */
 static struct bufferevent *on_accept(struct event_base *base, void *arg)
@@ -91,7 +92,7 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg)
     struct admin_connection *connection = find_free(admin);
     struct bufferevent *bufferevent = bufferevent_socket_new(base, -1, 0);
     if (connection == NULL || bufferevent == NULL)
-        return bufferevent; /* evhttp's timeout is all that it has */
+        return bufferevent; /* evhttp's timeout is its only limit */
     bufferevent_setwatermark(bufferevent, EV_READ, 0, READ_AHEAD);
     bufferevent_incref(bufferevent);
     connection->admin = admin;
@@ -109,13 +110,13 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg)
     return bufferevent;
 }
 
-/* What is loaded may take long: on a disk that hangs, say. */
+/* Loading may take long: on a disk that hangs, for instance. */
 static bool may_stay(const struct admin_connection *connection)
 {
     return connection->state == ADMIN_WAITING && connection->reload != NULL;
 }
 
-/* Ends those that would be too old before the next sweep. */
+/* Closes those that would be too old before the next sweep. */
 static void on_sweep(evutil_socket_t fd, short what, void *arg)
 {
     struct admin *admin = arg;

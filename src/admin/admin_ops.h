@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What the admin pages need of the process, without knowing it: set by the daemon, once. All of it
- * is called on the control thread. What a reload changes is in admin_view.h. */
+/* What the admin pages need from the process, without knowing it: set by the daemon, once. All of
+ * it is called on the control thread. What a reload changes is in admin_view.h. */
 #ifndef KAPROXY_ADMIN_OPS_H
 #define KAPROXY_ADMIN_OPS_H
 
@@ -17,18 +17,17 @@ enum admin_life { ADMIN_SERVING, ADMIN_DRAINING, ADMIN_STOPPING };
 struct admin_ops {
     void *arg;
     int64_t started_at; /* microseconds of Unix time */
-    /* Shown beside the view's blocks; NULL: there are none. */
+    /* Shown along with the view's blocks; NULL: none. */
     const struct reload_stats *reload_stats;
     /* Asynchronous: `done` is called later, always. Only one of each at a time. */
     void (*snapshot)(void *arg, struct snapshot_request *request);
     void (*command)(void *arg, struct command *command);
     /* The same, but any number at a time. */
     void (*reload)(void *arg, struct admin_reload *reload);
-    /* Asks whether the loop is alive, unless it owes the answer to that already; and for how long
-     * it has, 0: it does not. */
+    /* Pings the loop, unless a ping is pending; and since when it is pending, 0: it is not. */
     void (*ping)(void *arg);
     usec_t (*unanswered)(void *arg);
-    /* DRAINING: all listeners are; STOPPING: a signal came. */
+    /* DRAINING: all listeners are; STOPPING: after a signal. */
     enum admin_life (*life)(void *arg);
 };
 

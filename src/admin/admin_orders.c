@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* POST: who may have what done, with which parameters; one after the other. */
+/* POST: who may request what, with which parameters; one after the other. */
 #include "admin/admin_internal.h"
 
 #include <event2/keyvalq_struct.h>
@@ -87,7 +87,7 @@ const char *admin_forbidden(struct admin_connection *connection)
     return NULL;
 }
 
-/* Names are made of what can be seen, and of ASCII. */
+/* Names consist of visible ASCII characters. */
 static bool is_name(const char *value)
 {
     for (; *value != '\0'; value++) {
@@ -110,7 +110,7 @@ static bool find_level(const char *name, enum log_level *level)
     return false;
 }
 
-/* Where a parameter goes; NULL: the verb has none such. */
+/* Where a parameter is stored; NULL: the verb has no such parameter. */
 static char *field_of(struct command *command, const char *name)
 {
     if (command->verb == COMMAND_LOG_LEVEL)
@@ -156,7 +156,7 @@ static const char *take_parameters(struct command *command, const char *text, bo
     const char *mistake = NULL;
     struct evkeyvalq fields;
     struct evkeyval *field;
-    if (strstr(text, "%00") != NULL) /* evhttp would see the end of the value there */
+    if (strstr(text, "%00") != NULL) /* there evhttp would end the value */
         return "a parameter is not a name";
     if (evhttp_parse_query_str(text, &fields) < 0)
         return "parameters are written NAME=VALUE, with & between them";
@@ -222,7 +222,7 @@ static void answer(struct admin_order *order)
     struct admin_connection *connection = order->connection;
     if (connection == NULL)
         return;
-    connection->order = NULL; /* whatever becomes of the answer, the order is over */
+    connection->order = NULL; /* the order is complete, whatever happens to the response */
     order->connection = NULL;
     if (command->status >= 400) {
         admin_say(connection, command->status, "%s", command->text);
@@ -246,7 +246,7 @@ static void on_done(struct command *command)
     carry_out(admin);
 }
 
-/* What was begun goes on. */
+/* What was begun continues. */
 void admin_forget_order(struct admin_order *order)
 {
     struct admin *admin = order->admin;

@@ -88,7 +88,7 @@ static const struct evhttp_uri *uri_of(const struct admin_connection *connection
     return evhttp_request_get_evhttp_uri(connection->request);
 }
 
-/* Whether /status?sessions=1 was asked for. */
+/* Was /status?sessions=1 requested? */
 static bool wants_sessions(const struct admin_connection *connection)
 {
     const char *query = evhttp_uri_get_query(uri_of(connection));
@@ -123,7 +123,7 @@ static json_t *status_of(const struct admin *admin, bool show_sessions)
     };
     if (snapshots->asked != NULL)
         input.unanswered = longer(input.unanswered, input.now - snapshots->asked_at);
-    if (snapshots->is_late) /* by a timer, whose clock is not as exact as ours */
+    if (snapshots->is_late) /* by a timer, whose clock is less exact than ours */
         input.unanswered = longer(input.unanswered, STATUS_STALLED);
     input.snapshot = admin_last_snapshot(admin, &input.snapshot_age);
     return status_new(&input);

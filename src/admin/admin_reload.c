@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* POST /reload: waits until the reload is over, and says what it has changed, or every mistake. */
+/* POST /reload: waits until the reload is over, and responds with its changes, or with every
+ * mistake. */
 #include "admin/admin_reload.h"
 
 #include <stdlib.h>
@@ -8,15 +9,15 @@
 #include "admin/admin_internal.h"
 #include "admin/status.h"
 
-/* Somebody's order, on its way. */
+/* A client's order, under way. */
 struct admin_reloading {
     struct admin *admin;
-    struct admin_connection *connection; /* NULL: nobody waits for the answer any more */
+    struct admin_connection *connection; /* NULL: the client has gone */
     struct admin_reload reload;
 };
 
-/* The next line of a text, without its end, to be freed; NULL at the end of the text, or where
- * memory is short. Empty ones are left out. */
+/* The next line of a text, without its newline, to be freed; NULL at the end of the text, or when
+ * out of memory. Empty lines are skipped. */
 static char *next_line(const char **text)
 {
     *text += strspn(*text, "\n");
@@ -26,7 +27,7 @@ static char *next_line(const char **text)
     return line;
 }
 
-/* NULL where memory is short. */
+/* NULL when out of memory. */
 static json_t *list_of(const char *text)
 {
     json_t *list = json_array();
@@ -58,7 +59,7 @@ static void refuse(struct admin_connection *connection, const char *mistakes)
 static void answer(struct admin_connection *connection, const struct admin_reload *reload)
 {
     connection->reload = NULL;
-    connection->since = admin_now(); /* it has as long for its answer as others have */
+    connection->since = admin_now(); /* its response has the same time as others */
     if (!reload->ok)
         refuse(connection, reload->text);
     else
@@ -78,7 +79,7 @@ static void on_done(struct admin_reload *reload)
     free(reloading);
 }
 
-/* It goes on. */
+/* It continues. */
 void admin_forget_reload(struct admin_reloading *reloading)
 {
     reloading->connection = NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* A reload of the configuration that somebody asked for: done by the control thread, which tells
- * what became of it. Several may be asked for before the first one is answered. */
+/* A reload of the configuration that a client requested: carried out by the control thread, which
+ * reports the result. Several may be requested before the first one is answered. */
 #ifndef KAPROXY_ADMIN_RELOAD_H
 #define KAPROXY_ADMIN_RELOAD_H
 
@@ -9,15 +9,16 @@
 
 struct admin_reload {
     TAILQ_ENTRY(admin_reload) link; /* for whoever carries it out, until it is answered */
-    char by[128];                   /* who asked, for the log */
+    char by[128];                   /* who requested it, for the log */
 
     /* The answer. */
     bool ok;
-    /* Valid while done is called: what changed; or else the mistakes. A line each, of which the
-     * last one may have no end. */
+    /* Valid while done is called: what changed; or else the mistakes. One per line; the last one
+     * may lack its newline. */
     const char *text;
 
-    /* On the control thread, never from inside the call that asked; may free it, and ask again. */
+    /* On the control thread, never from inside the call that requested it; may free it, and make
+     * another request. */
     void (*done)(struct admin_reload *reload);
 };
 

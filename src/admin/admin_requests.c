@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Which path is for what, and which requests are refused. */
+/* Which path does what, and which requests are rejected. */
 #include "admin/admin_internal.h"
 
 #include <event2/http_struct.h>
@@ -9,7 +9,7 @@
 
 #define READ_METHODS "GET, HEAD"
 
-/* What GET takes; for the others see command_name, and RELOAD. */
+/* The paths of GET; for the others see command_name, and RELOAD. */
 static const char *const pages[] = {"/",       "/metrics",   "/status", "/livez",
                                     "/readyz", "/style.css", "/page.js"};
 
@@ -28,7 +28,7 @@ static bool is_page(const char *path)
     return false;
 }
 
-/* COMMAND_VERBS: it is none. */
+/* COMMAND_VERBS: none. */
 static enum command_verb find_verb(const char *path)
 {
     enum command_verb verb = 0;
@@ -42,7 +42,8 @@ static const char *header(const struct evhttp_request *request, const char *name
     return evhttp_find_header(request->input_headers, name);
 }
 
-/* Has it a body whose end evhttp sees in another way than others may, or that it does not read? */
+/* Does it have a body whose end evhttp finds in another way than others may, or that it does not
+ * read? */
 static bool has_odd_body(const struct evhttp_request *request)
 {
     const char *coding = header(request, "Transfer-Encoding");
@@ -53,7 +54,7 @@ static bool has_odd_body(const struct evhttp_request *request)
     return length != NULL && request->type == EVHTTP_REQ_HEAD && strcmp(length, "0") != 0;
 }
 
-/* What cannot be answered as it is meant, whatever it asks for. True: it was refused. */
+/* Rejects what cannot be answered as it is meant, whatever it requests. True: it was rejected. */
 static bool refuse(struct admin_connection *connection)
 {
     struct evhttp_request *request = connection->request;
@@ -74,13 +75,13 @@ static bool refuse(struct admin_connection *connection)
 static void refuse_method(struct admin_connection *connection, const char *path,
                           const char *allowed)
 {
-    /* Whether such a request has a body is not known. */
+    /* Whether such a request has a body is unknown. */
     admin_add_header(connection, "Connection", "close");
     admin_add_header(connection, "Allow", allowed);
     admin_say(connection, 405, "%s takes %s", path, allowed);
 }
 
-/* To one who may. */
+/* From a client that may send it. */
 static void obey(struct admin_connection *connection, enum command_verb verb)
 {
     const char *reason = admin_forbidden(connection);

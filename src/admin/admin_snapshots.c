@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/* Asks the loop for snapshots, one at a time and not more often than they grow old, on behalf of
- * all who wait for one. */
+/* Requests snapshots from the loop, one at a time and not more often than they expire, on behalf of
+ * all clients that wait for one. */
 #include "admin/admin_internal.h"
 
 #include <stdlib.h>
 
-/* How often one of another generation is asked for again, before nobody waits for it any longer.
- * Once is enough while one generation follows another. */
+/* How often one is requested again because it was of another generation, before clients stop
+ * waiting for it. Once is enough unless generations follow each other closely. */
 #define TRIES 3
 
 struct admin_snapshot *admin_snapshot_new(struct admin *admin, const struct config *config)
@@ -72,15 +72,15 @@ static void on_late(evutil_socket_t fd, short what, void *arg)
     answer_all(admin);
 }
 
-/* Is it one of the two that are in use, and not of a view that has gone meanwhile? */
+/* Is it one of the two in use, and not of a view that has been replaced? */
 static bool is_current(const struct admin_snapshots *snapshots,
                        const struct admin_snapshot *snapshot)
 {
     return snapshot == snapshots->both[0] || snapshot == snapshots->both[1];
 }
 
-/* False: it is thrown away, for what it is of may be gone, or it had not enough room; and it is to
- * be asked for again. */
+/* False: it is discarded, since its subjects may be gone, or it was too small; and it is to be
+ * requested again. */
 static bool take(struct admin *admin, struct admin_snapshot *snapshot)
 {
     struct admin_snapshots *snapshots = &admin->snapshots;
@@ -108,7 +108,7 @@ static void on_done(struct snapshot_request *request)
     struct admin_snapshots *snapshots = &admin->snapshots;
     snapshots->asked = NULL;
     if (!take(admin, snapshot) && anybody_waits(admin)) {
-        ask(admin); /* and the time that they wait for it goes on */
+        ask(admin); /* and the time limit of those waiting continues */
         return;
     }
     snapshots->is_late = false;
@@ -161,7 +161,7 @@ void admin_snapshots_init(struct admin *admin)
     event_assign(&admin->snapshots.late, admin->base, -1, 0, on_late, admin);
 }
 
-/* What the loop has is freed when it comes back. */
+/* What the loop has is freed when it is returned. */
 void admin_snapshots_renew(struct admin *admin, struct admin_snapshot *both[2])
 {
     struct admin_snapshots *snapshots = &admin->snapshots;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The listening sockets that evhttp accepts from, and when it does. */
+/* The listen sockets that evhttp accepts from, and when it does. */
 #include "admin/admin_internal.h"
 
 #include <errno.h>
@@ -64,8 +64,8 @@ static int find_admin(const struct event_base *base, const struct event *event, 
     return *admin != NULL;
 }
 
-/* For want of descriptors, as a rule: whoever waits stays in the backlog. The argument is evhttp,
- * which does not know us: we are found by an event of ours. */
+/* Usually for want of descriptors: clients stay in the backlog. The argument is evhttp, which does
+ * not know us: an event of ours leads back. */
 static void on_accept_error(struct evconnlistener *listener, void *arg)
 {
     struct admin *admin = NULL;
@@ -81,7 +81,7 @@ static void on_accept_error(struct evconnlistener *listener, void *arg)
     retry_later(admin);
 }
 
-/* Disabled at first. 0, or -1 with ENOMEM. The descriptor stays the bound socket's. */
+/* Initially disabled. 0, or -1 with ENOMEM. The bound socket keeps the descriptor. */
 static int listen_at(struct admin *admin, struct admin_socket *admin_socket)
 {
     struct evconnlistener *listener =
@@ -98,7 +98,7 @@ static int listen_at(struct admin *admin, struct admin_socket *admin_socket)
     return -1;
 }
 
-/* One of the admin's that is the same. */
+/* The admin's own that is the same. */
 static const struct admin_socket *find_socket(const struct admin *admin,
                                               const struct bound_socket *bound)
 {
@@ -109,7 +109,7 @@ static const struct admin_socket *find_socket(const struct admin *admin,
     return NULL;
 }
 
-/* A list that is to be; so far just evhttp knows of what is new in it. */
+/* A list in preparation; so far only evhttp knows its new members. */
 struct list {
     struct admin_socket *sockets;
     size_t count;
@@ -149,7 +149,7 @@ static int make(struct admin *admin, struct list *list, struct bound_socket *con
     return -1;
 }
 
-/* Takes a list that was made, and frees what was there before. */
+/* Installs a prepared list, and frees the previous one. */
 static void take(struct admin *admin, const struct list *list)
 {
     struct list old = {admin->sockets, admin->socket_count};
@@ -176,7 +176,7 @@ int admin_set_sockets(struct admin *admin, struct bound_socket *const *sockets, 
         return 0;
     if (count == 0)
         admin_stop_tick(admin);
-    admin->accepting = false; /* what is new is disabled */
+    admin->accepting = false; /* new ones are disabled */
     admin_accept_again(admin);
     return 0;
 }
@@ -197,7 +197,7 @@ void admin_sockets_start(struct admin *admin)
     event_assign(&admin->retry, admin->base, -1, 0, on_retry, admin);
 }
 
-/* evhttp has gone, and what it had of them. */
+/* evhttp has gone, with its part of them. */
 void admin_sockets_clear(struct admin *admin)
 {
     if (event_initialized(&admin->retry))

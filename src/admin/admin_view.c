@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Takes one generation of the configuration in another one's place: all of it, or nothing. */
+/* Replaces one generation of the configuration by another: completely, or not at all. */
 #include "admin/admin_view.h"
 
 #include <errno.h>
@@ -16,7 +16,7 @@ struct made {
     struct admin_snapshot *snapshots[2];
 };
 
-/* The view's blocks, and behind them ours. */
+/* The view's blocks, followed by ours. */
 static void join_blocks(struct made *made, const struct admin *admin, const struct admin_view *view)
 {
     made->blocks = calloc(view->block_count + 1, sizeof(*made->blocks));

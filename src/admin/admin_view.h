@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What the admin pages see of one generation of the configuration: of a reload there is a new one
+/* What the admin pages see of one generation of the configuration: each reload makes a new one
  * (admin_set_view). */
 #ifndef KAPROXY_ADMIN_VIEW_H
 #define KAPROXY_ADMIN_VIEW_H
@@ -10,14 +10,14 @@
 #include "base/metric.h"
 #include "config/config.h"
 
-/* All of it is borrowed, for as long as the view is in use. */
+/* All of it is borrowed while the view is in use. */
 struct admin_view {
     const struct config *config;
-    /* The worker's: the process's, then listeners, then hosts, each in the order of the
+    /* The worker's: the process', then listeners, then hosts, each in the order of the
      * configuration. */
     const struct metric_block *blocks;
     size_t block_count;
-    uint64_t generation; /* its number, as snapshots have it */
+    uint64_t generation; /* its number, as in snapshots */
 };
 
 #endif

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: ISC */
-/* What an operator can have done while kaproxy runs: done by the worker's thread, on behalf of the
- * control thread. */
+/* What an operator can change while kaproxy runs: carried out by the worker's thread, on behalf of
+ * the control thread. */
 #ifndef KAPROXY_COMMAND_H
 #define KAPROXY_COMMAND_H
 
 #include "base/log.h"
 
 enum command_verb {
-    COMMAND_PAUSE,     /* clients wait, connections end as they are released */
-    COMMAND_RESUME,    /* from paused and from draining */
-    COMMAND_RECONNECT, /* the connections that there are now are used up to their release */
+    COMMAND_PAUSE,     /* clients wait, connections are closed as they are released */
+    COMMAND_RESUME,    /* ends paused and draining */
+    COMMAND_RECONNECT, /* existing connections are used up to their release */
     COMMAND_DRAIN,     /* no new work */
     COMMAND_LOG_LEVEL,
     COMMAND_VERBS
@@ -21,20 +21,20 @@ const char *command_name(enum command_verb verb); /* as in its path: "log-level"
 
 struct command {
     enum command_verb verb;
-    /* What it is for, "" where that was not given. A listener by its name; hosts by their pool's
-     * name, by their upstream (as in the log, or addr:port alone), or by both. Nothing given: all
-     * hosts; drain: all listeners; resume: all of both. */
+    /* The command's subject, "" where that was not given. A listener by its name; hosts by the name
+     * of their pool, by their upstream (as in the log, or addr:port alone), or by both. Nothing
+     * given: all hosts; drain: all listeners; resume: all of both. */
     char pool[COMMAND_NAME_MAX], host[COMMAND_NAME_MAX], listener[COMMAND_NAME_MAX];
     enum log_level level; /* LOG_LEVEL */
-    char by[128];         /* who asked, for the log */
+    char by[128];         /* who requested it, for the log */
 
     /* The answer. */
-    int status;       /* 200; 202: begun, `busy` leases are to end; 404: no such thing; 409 */
-    unsigned matched; /* hosts or listeners */
-    unsigned busy;    /* leases still in use there, or sessions */
+    int status; /* 200; 202: begun, `busy` leases are still to end; 404: no such subject; 409 */
+    unsigned matched;            /* hosts or listeners */
+    unsigned busy;               /* leases still in use there, or sessions */
     char text[COMMAND_TEXT_MAX]; /* a sentence */
 
-    /* On the control thread; may free it, and ask for the next one. */
+    /* On the control thread; may free it, and make the next request. */
     void (*done)(struct command *command);
 };
 

@@ -11,16 +11,16 @@
 #include "admin/process_figures.h"
 #include "config-build.h"
 
-/* Kinds of blocks that there are: a few for each layer of the program. */
+/* Kinds of blocks: a few for each layer of the program. */
 #define SETS_MAX 32
 
 #define NAME_MAX_LENGTH 160
 
-/* One text while it is written. */
+/* One text being written. */
 struct text {
     struct evbuffer *out;
     bool openmetrics;
-    bool failed; /* there was no memory */
+    bool failed; /* out of memory */
 };
 
 static void put(struct text *text, const char *bytes, size_t length)
@@ -58,7 +58,7 @@ static void put_escaped(struct text *text, const char *value, bool quotes)
     }
 }
 
-/* Labels, in braces where there is one. */
+/* Labels, in braces if there are any. */
 
 struct labels {
     struct text *text;
@@ -80,7 +80,7 @@ static void put_labels_end(struct labels *labels)
     put_text(labels->text, labels->any ? "} " : " ");
 }
 
-/* Seconds are exact, and have no zeros at their end; in memory they are microseconds. */
+/* Seconds are exact, without trailing zeros; in memory they are microseconds. */
 static const char *format_seconds(char text[32], uint64_t time)
 {
     uint64_t second = (uint64_t)USEC_PER_SEC;
@@ -102,13 +102,13 @@ static void put_value(struct text *text, enum metric_unit unit, uint64_t value)
         put_format(text, "%" PRIu64 "\n", value);
 }
 
-/* Families */
+/* Families. */
 
 struct family {
     char name[NAME_MAX_LENGTH]; /* without _total */
     const char *type;
     const char *unit;          /* "": none */
-    const char *help, *before; /* the sentence, and what stands in front of it */
+    const char *help, *before; /* the sentence, and what precedes it */
 };
 
 static const char *const units[] = {
@@ -117,7 +117,7 @@ static const char *const units[] = {
 static const char *const types[] = {
     [METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram"};
 
-/* A metric that is called as its unit has it once. */
+/* If the metric's name is its unit, the unit is not repeated. */
 static void name_family(struct family *family, const struct metric_set *set,
                         const struct metric *metric, const char *peak)
 {
@@ -127,7 +127,7 @@ static void name_family(struct family *family, const struct metric_set *set,
              peak, add ? "_" : "", add ? unit : "");
 }
 
-/* In the text format a counter's family is called as its samples are, and there is no type info. */
+/* In the text format a counter's family is named like its samples, and there is no type info. */
 static void put_family(struct text *text, const struct family *family)
 {
     const char *type = family->type, *suffix = "";
@@ -145,7 +145,7 @@ static void put_family(struct text *text, const struct family *family)
         put_format(text, "# UNIT %s %s\n", family->name, family->unit);
 }
 
-/* Samples */
+/* Samples. */
 
 /* One value of a metric's label, in one block. */
 struct sample {
@@ -186,7 +186,7 @@ static void put_bucket(struct text *text, const struct sample *sample, const cha
     put_value(text, METRIC_NUMBER, count);
 }
 
-/* The count is that of the buckets as they were read, so that the two agree. */
+/* The count is the sum of the buckets as they were read, so that the two agree. */
 static void put_histogram(struct text *text, const struct sample *sample)
 {
     const struct histogram *histogram =
@@ -222,9 +222,9 @@ static void put_number(struct text *text, const struct sample *sample, bool peak
     }
 }
 
-/* All blocks */
+/* All blocks. */
 
-/* The sets that there are, each once. */
+/* The distinct sets. */
 struct sets {
     const struct metric_set *list[SETS_MAX];
     size_t count;
@@ -238,7 +238,7 @@ static size_t find_set(const struct sets *sets, const struct metric_set *set)
     return i;
 }
 
-/* -1 with E2BIG where there are too many. */
+/* -1 with E2BIG if there are too many. */
 static int collect_sets(struct sets *sets, const struct metric_block *blocks, size_t count)
 {
     sets->count = 0;
@@ -280,7 +280,7 @@ static void put_samples(struct text *text, const struct admin_view *view, const 
     }
 }
 
-/* A metric that is in an earlier set, too, was written with that one. */
+/* A metric that is also in an earlier set was written along with that one. */
 static void put_metric(struct text *text, const struct admin_view *view, const struct sets *sets,
                        size_t set, const struct metric *metric)
 {
@@ -317,7 +317,7 @@ static int put_blocks(struct text *text, const struct admin_view *view)
     return 0;
 }
 
-/* What is in no block */
+/* What is not in any block. */
 
 static void put_single(struct text *text, const char *name, const char *type, enum metric_unit unit,
                        const char *help, int64_t value)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Which of the two formats an Accept field asks for. */
+/* Which of the two formats an Accept field prefers. */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -46,7 +46,7 @@ static bool is_known(const char *value, size_t length)
     return is_text(value, length, "1.0.0") || is_text(value, length, "0.0.1");
 }
 
-/* What is no number between 0 and 1 is as if nothing was said. */
+/* A quality that is not a number between 0 and 1 is ignored. */
 static double parse_quality(const char *value, size_t length)
 {
     double quality = 0, place = 1;
@@ -97,7 +97,7 @@ static const char *parse_range(const char *at, struct range *range)
 
 bool exposition_wants_openmetrics(const char *accept)
 {
-    /* Of text the most specific range counts: text/plain, text, everything. */
+    /* For text, the most specific range applies: text/plain, text, everything. */
     static const char *const texts[] = {"text/plain", "text/*", "*/*"};
     double text[ARRAY_LEN(texts)] = {-1, -1, -1}, openmetrics = 0;
     struct range range;

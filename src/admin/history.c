@@ -7,15 +7,15 @@
 
 struct history {
     struct subjects *subjects;
-    size_t *starts;   /* of each block: where its cells are in a copy */
+    size_t *starts;   /* for each block: where its cells are in a copy */
     size_t cells;     /* of one copy */
-    uint64_t *copies; /* HISTORY_SAMPLES of them, one behind the other */
+    uint64_t *copies; /* HISTORY_SAMPLES of them, one after the other */
     usec_t times[HISTORY_SAMPLES];
-    unsigned count;  /* of the copies that there are */
+    unsigned count;  /* number of copies so far */
     unsigned newest; /* its place */
 };
 
-/* So many for one of a metric's label values. Of gauges nothing is kept. */
+/* How many cells one of a metric's label values needs. Gauges need none. */
 static size_t cells_of(const struct metric *metric)
 {
     switch (metric->type) {
@@ -85,7 +85,7 @@ void history_restart(struct history *history, usec_t now)
     history_sample(history, now);
 }
 
-/* The block's place; the count of blocks: it is not among them. */
+/* The block's position; the count of blocks: it is not among them. */
 static size_t find_block(const struct subjects *subjects, const struct metric_block *block)
 {
     size_t i = 0;
@@ -95,8 +95,8 @@ static size_t find_block(const struct subjects *subjects, const struct metric_bl
     return i;
 }
 
-/* The old block that a new one goes on with, or NULL. One that is among the new ones itself is not
- * taken for another's. */
+/* The old block that a new one continues, or NULL. One that is itself among the new ones is not
+ * matched with another. */
 static const struct metric_block *find_before(const struct subjects *old,
                                               const struct subjects *new,
                                               const struct metric_block *block)
@@ -113,8 +113,8 @@ static const struct metric_block *find_before(const struct subjects *old,
     return NULL;
 }
 
-/* One number, in all copies: what was added since each of them is what was added to the old number.
- * Both are counted modulo 2^64. */
+/* One number, in all copies: its increase since each of them is that of the old number. Both are
+ * counted modulo 2^64. */
 static void continue_cell(struct history *history, size_t at, const struct history *old,
                           size_t old_at, uint64_t ahead)
 {
@@ -210,7 +210,7 @@ void history_sample(struct history *history, usec_t now)
         to = copy_block(to, &history->subjects->blocks[i]);
 }
 
-/* The youngest copy that is at least so old, or else the oldest one. */
+/* The youngest copy that is at least that old, or else the oldest one. */
 static unsigned copy_before(const struct history *history, usec_t span, usec_t now)
 {
     unsigned at = history->newest;
@@ -231,7 +231,7 @@ static const uint64_t *find_cells(const struct history *history, unsigned copy,
     return at + cells_of(figure->metric) * index;
 }
 
-/* What was added since that copy. */
+/* The increase since that copy. */
 static uint64_t added(const struct history *history, unsigned copy, const struct figure *figure,
                       int index)
 {
@@ -248,7 +248,8 @@ static uint64_t added(const struct history *history, unsigned copy, const struct
     return sum;
 }
 
-/* At least a second is divided by, lest a single event at the start count as a thousand. */
+/* Divides by at least one second, so that a single event at the start does not count as a
+ * thousand. */
 double history_rate(const struct history *history, const struct figure *figure, int index,
                     usec_t now)
 {
@@ -265,7 +266,7 @@ uint64_t history_count(const struct history *history, const struct figure *figur
     return added(history, copy_before(history, HISTORY_MINUTE, now), figure, index);
 }
 
-/* Where in its bucket the rank lies. */
+/* Where in its bucket the rank is. */
 static usec_t interpolate(unsigned bucket, double rank, uint64_t before, uint64_t in)
 {
     usec_t low = bucket == 0 ? 0 : histogram_limit(bucket - 1);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Names, and what has them. */
+/* Names, and their subjects. */
 #include "admin/names.h"
 
 #include <string.h>
@@ -24,7 +24,8 @@ static bool is_of(const char *pool, const char *upstream, const struct metric_la
            strcmp(upstream, labels->upstream) == 0;
 }
 
-/* Hosts that differ by their TLS settings alone are told by the first listener with these. */
+/* Hosts that differ by their TLS settings alone are identified by the first listener with these
+ * settings. */
 static bool has_tls_of(const struct metric_labels *labels, const struct config *config,
                        const struct config_listener *listener)
 {

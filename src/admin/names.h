@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What pools, listeners and their upstreams are called in labels and in JSON. Pure. */
+/* The names of pools, listeners and their upstreams in labels and in JSON. Pure. */
 #ifndef KAPROXY_NAMES_H
 #define KAPROXY_NAMES_H
 
@@ -10,19 +10,19 @@
 /* "default" for the default pool. */
 const char *names_of_pool(const struct config_pool *pool);
 
-/* "http", "redis", "memcached", "opaque": what the bytes mean; of TLS the upstream's scheme
- * tells. */
+/* "http", "redis", "memcached", "opaque": how the bytes are interpreted; TLS shows in the
+ * upstream's scheme. */
 const char *names_of_protocol(const struct config_listener *listener);
 
-/* The host that a listener's clients are served by; NULL: no block is of it. */
+/* The host that serves a listener's clients; NULL: no block is of it. */
 const struct subject *names_find_host(const struct subjects *subjects, const struct config *config,
                                       const struct config_listener *listener);
 
-/* By name; NULL: there is none such. */
+/* By name; NULL: no such listener. */
 const struct config_pool *names_find_pool(const struct config *config, const char *name);
 const struct config_listener *names_find_listener(const struct config *config, const char *name);
 
-/* What a snapshot (NULL: there is none) says of a host, or of a listener; NULL: nothing. */
+/* What a snapshot (NULL: none) has on a host, or on a listener; NULL: nothing. */
 const struct snapshot_host *names_host_row(const struct snapshot *snapshot,
                                            const struct subjects *subjects,
                                            const struct subject *host);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The document: what is wrong, who we are, and then everything in sections. */
+/* The document: problems, the process in brief, and then everything in sections. */
 #include "admin/page.h"
 
 #include <errno.h>
@@ -7,7 +7,7 @@
 
 #include "admin/page_internal.h"
 
-/* So many problems are in sight, the others behind a summary. */
+/* The number of problems shown at once; the others are collapsed. */
 #define PROBLEMS_SHOWN 20
 
 struct counts {
@@ -41,19 +41,18 @@ static void put_head(struct page *page, const struct counts *counts)
     page_put(page,
              "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>");
     put_headline(page, counts);
-    page_put(
-        page,
-        " - kaproxy</title>\n"
-        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-        "<meta name=\"color-scheme\" content=\"light dark\">\n"
-        "<link rel=\"icon\" href=\"data:,\">\n"
-        "<link rel=\"stylesheet\" href=\"/style.css\">\n"
-        "<script src=\"/page.js\" defer></script>\n"
-        "<noscript><meta http-equiv=\"refresh\" content=\"5\"></noscript>\n"
-        "</head>\n<body>\n"
-        /* The script's: outside of what it replaces, so that it is read out when it changes. */
-        "<p id=\"stale\" hidden><strong role=\"alert\"></strong> <span></span></p>\n"
-        "<p id=\"news\" role=\"status\" aria-live=\"polite\"></p>\n");
+    page_put(page,
+             " - kaproxy</title>\n"
+             "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+             "<meta name=\"color-scheme\" content=\"light dark\">\n"
+             "<link rel=\"icon\" href=\"data:,\">\n"
+             "<link rel=\"stylesheet\" href=\"/style.css\">\n"
+             "<script src=\"/page.js\" defer></script>\n"
+             "<noscript><meta http-equiv=\"refresh\" content=\"5\"></noscript>\n"
+             "</head>\n<body>\n"
+             /* Outside of what the script replaces, so that screen readers announce its changes. */
+             "<p id=\"stale\" hidden><strong role=\"alert\"></strong> <span></span></p>\n"
+             "<p id=\"news\" role=\"status\" aria-live=\"polite\"></p>\n");
 }
 
 /* Where its row is. */

@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: ISC */
-/* Connections by state: a bar of their limit, and the same in words, for those who do not tell its
- * colours apart. */
+/* Connections by state: a bar relative to their limit, and the same in words, for readers who
+ * cannot distinguish its colours. */
 #include <math.h>
 
 #include "admin/page_internal.h"
 
-/* In the bar's own units: the limit's part, a gap, and what is not under that limit behind it. */
+/* In the bar's own units: the part within the limit, a gap, and then what does not count towards
+ * the limit. */
 #define LIMIT_WIDTH  100.0
 #define BEYOND_START 102.0
 #define BAR_WIDTH    127.0
 
 struct part {
     const char *name;
-    bool is_beyond; /* the limit is not for these */
+    bool is_beyond; /* the limit does not apply to these */
     double count;
 };
 
-/* In the order in which they are drawn and told. */
+/* In the order in which they are drawn and listed. */
 enum { BUSY, CONNECTING, IDLE, HELD, WAITING, PARTS };
 
 /* Returns its end. */
@@ -39,7 +40,7 @@ static void put_limit(struct page *page, double limit)
     }
 }
 
-/* "3 busy, 2 idle of 8; 1 held; 40 waiting": what is 0 is left out, but for the first. */
+/* "3 busy, 2 idle of 8; 1 held; 40 waiting": zeros are left out, except for the first. */
 static void put_words(struct page *page, const struct part parts[PARTS], double limit)
 {
     bool is_beyond = false;

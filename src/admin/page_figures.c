@@ -4,7 +4,8 @@
 
 #include "admin/page_internal.h"
 
-/* The status has no units: of numbers only seconds are reals, and bytes have their name. */
+/* The status has no units: the only numbers that are reals are seconds, and bytes show by their
+ * name. */
 static void put_number(struct page *page, const char *name, const json_t *value)
 {
     if (strstr(name, "bytes") != NULL)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/* A row for each host: what it is, its connections as a bar, what happens there, its last error. */
+/* A row for each host: its identity, its connections as a bar, its activity, its last error. */
 #include <math.h>
 
 #include "admin/page_internal.h"
 
 enum { UPSTREAM, CONNECTIONS, WAITING, GRANTS, DIALS, FAILURES, REUSE, MEDIAN, SLOWEST, COLUMNS };
 
-/* Seconds: an error that is older may be over, and is not made to be seen. */
+/* Seconds: an older error may be over, and is not highlighted. */
 #define ERROR_RECENT 300.0
 
 static const struct page_column columns[COLUMNS] = {
@@ -24,7 +24,7 @@ static const struct page_column columns[COLUMNS] = {
                              " longer"},
 };
 
-/* Nothing where there is no such text. */
+/* Nothing if there is no such text. */
 static void put_small(struct page *page, const char *before, const json_t *text)
 {
     if (!json_is_string(text))
@@ -121,7 +121,7 @@ static void put_last_error(struct page *page, const json_t *host)
     page_put(page, "</span></p>");
 }
 
-/* What is seldom asked for. The summary is of use by itself. */
+/* What is seldom needed. The summary is useful by itself. */
 static void put_more(struct page *page, const json_t *host, const struct page_anchor *anchor)
 {
     page_putf(page, "<details id=\"d%s\"><summary>", anchor->text);
@@ -151,7 +151,7 @@ static void put_host(struct page *page, const json_t *host)
     page_put(page, "</td></tr></tbody>\n");
 }
 
-/* What the colours of the bars mean. */
+/* Explains the colours of the bars. */
 static void put_legend(struct page *page)
 {
     static const char *const states[] = {"busy", "connecting", "idle", "held", "waiting"};

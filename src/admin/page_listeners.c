@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A row for each listener: who it is for, its sessions, and which of them ended badly. */
+/* A row for each listener: its upstream, its sessions, and which of them ended badly. */
 #include <math.h>
 #include <string.h>
 
@@ -20,7 +20,7 @@ static const struct page_column columns[COLUMNS] = {
     [BYTES] = {"Bytes/s", "in both directions, of exchanges that ended in the last 10 s"},
 };
 
-/* Everything else is somebody's fault. */
+/* All other ends are failures. */
 static bool is_failure(const char *end)
 {
     static const char *const others[] = {"complete", "client_left", "client_reset", "shutdown"};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The limits in effect, by pool, and what is of the process. */
+/* The limits in effect, by pool, and figures of the process. */
 #include <math.h>
 #include <string.h>
 
@@ -14,7 +14,7 @@ static const struct page_column columns[COLUMNS] = {
     [LIMITS] = {"Limits in effect", "the keys of kaproxy.ini(5)"},
 };
 
-/* Values are numbers alone: these are seconds. */
+/* Values are bare numbers: these are seconds. */
 static bool is_span(const char *key)
 {
     static const char *const spans[] = {"timeout", "connect_timeout", "keep_alive", "max_age",
@@ -48,7 +48,7 @@ static void put_limits(struct page *page, json_t *limits)
 static void put_pool(struct page *page, const json_t *pool)
 {
     json_t *limits = json_object_get(pool, "limits");
-    /* What is held is under max_open, unlike max_per_host. */
+    /* Held connections count towards max_open, unlike max_per_host. */
     const struct page_bar bar = {.connections = json_object_get(pool, "connections"),
                                  .limit = page_number(limits, "max_open"),
                                  .counts_held = true};
@@ -78,12 +78,12 @@ void page_put_pools(struct page *page)
     page_put(page, "</table></section>\n");
 }
 
-/* One of the figures that matter most; of those that should be 0 any other is made to be seen. */
+/* One of the most important figures; of those that should be 0 other values are highlighted. */
 struct item {
     const char *title;
     const char *path; /* in the status */
     void (*put)(struct page *, double);
-    const char *limit; /* likewise; NULL: it has none */
+    const char *limit; /* likewise; NULL: none */
     bool is_fault;     /* unless it is 0 */
 };
 

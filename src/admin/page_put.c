@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Texts, escaped, and numbers as people read them. */
+/* Texts, escaped, and numbers as humans read them. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -33,7 +33,7 @@ void page_putf(struct page *page, const char *format, ...)
     page_put(page, text);
 }
 
-/* What is to be put for it; NULL: itself. */
+/* What is put in its place; NULL: itself. */
 static const char *entity(uint32_t character)
 {
     switch (character) {
@@ -55,8 +55,7 @@ static const char *entity(uint32_t character)
         break;
     }
     bool is_control = character < 0x20 || (character >= 0x7f && character < 0xa0);
-    /* These change in which direction what follows is read, so that a text could look like another
-     * one. */
+    /* These change the direction in which text is read, so that it could look like another text. */
     bool is_direction = (character >= 0x202a && character <= 0x202e) ||
                         (character >= 0x2066 && character <= 0x2069);
     return is_control || is_direction ? "&#xfffd;" : NULL;
@@ -128,7 +127,7 @@ double page_count(const json_t *from, const char *path)
     return isfinite(number) ? number : 0;
 }
 
-/* With one decimal where there would be a single digit, and it is not all of the number. */
+/* With one decimal if there would be a single digit and the number is not whole. */
 static void put_short(struct page *page, double number, const char *unit)
 {
     bool is_whole = number == floor(number);
@@ -211,7 +210,7 @@ void page_put_share(struct page *page, double share)
 {
     if (!isfinite(share))
         page_put(page, DASH);
-    else if (share > 0.99 && share < 1) /* one that is not reused is not none */
+    else if (share > 0.99 && share < 1) /* a share just below 100 % must not show as 100 % */
         page_putf(page, "%.1f %%", floor(share * 1000) / 10);
     else
         page_putf(page, "%.0f %%", share * 100);

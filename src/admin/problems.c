@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The list of problems, and those that are not of one host. */
+/* The list of problems, and those that are not of a single host. */
 #include "admin/problems.h"
 
 #include <errno.h>
@@ -11,7 +11,7 @@
 
 #include "admin/problems_internal.h"
 
-/* A loop that is so late with what is due is felt by everybody. */
+/* A loop that is later than this affects every client. */
 #define LAG_HIGH (250 * USEC_PER_MSEC)
 
 #define QUIET_LONG (5 * USEC_PER_SEC)
@@ -83,7 +83,7 @@ bool quantile(const struct search *search, const struct subject *subject, const 
     return history_quantile(search->input->history, &figure, share, search->input->now, time);
 }
 
-/* Of the process */
+/* The process. */
 
 static const struct subject *the_process(const struct search *search)
 {
@@ -124,7 +124,7 @@ static uint64_t count_quiet(const struct snapshot *snapshot, const char *listene
     return quiet;
 }
 
-/* Clients that do nothing are what fills it up: how many there are, and where most of them are. */
+/* It fills up with idle clients: how many there are, and where most of them are. */
 static void add_quiet(const struct search *search, struct problem *problem)
 {
     const struct snapshot *snapshot = search->input->snapshot;
@@ -207,8 +207,8 @@ static unsigned count_unresolved(const struct search *search, const char **examp
     return count;
 }
 
-/* As long as a name's last answer serves, no dial fails. That lookups fail alone means nothing:
- * one family of addresses may be what does. */
+/* While a name's last answer serves, no dial fails. Failing lookups alone mean nothing: it may be
+ * just one family of addresses. */
 static void find_dns(struct search *search)
 {
     const struct subject *process = the_process(search);
@@ -319,7 +319,7 @@ static void find_life(struct search *search)
             clients, clients == 1 ? " is" : "s are");
 }
 
-/* A listener by itself; when all are, that was said. */
+/* A single listener; if all drain, that was reported. */
 static void find_listener(struct search *search, size_t index)
 {
     const struct admin_ops *ops = search->input->ops;
@@ -337,9 +337,10 @@ static void find_listener(struct search *search, size_t index)
                     "Listener %s is draining: it accepts nobody until it is resumed", row->name);
 }
 
-/* All of them */
+/* All problems. */
 
-/* Two upstreams may differ by their TLS settings alone, which are told by a listener's name. */
+/* Two upstreams may differ by their TLS settings alone, which are identified by a listener's
+ * name. */
 static const char *name_host(const struct metric_labels *labels, char name[NAME_TEXT_MAX])
 {
     if (labels->tls == NULL)
@@ -368,7 +369,7 @@ static void find_host(struct search *search, const struct subject *subject)
     if (host.pool == NULL)
         return;
     host.is_full = host.busy >= host.pool->limits.max_per_host;
-    /* What is the reason comes before what comes of it. */
+    /* Causes come before effects. */
     problems_of_dials(search, &host);
     problems_of_sessions(search, &host);
     problems_of_speed(search, &host);
@@ -376,7 +377,7 @@ static void find_host(struct search *search, const struct subject *subject)
     problems_of_service(search, &host);
 }
 
-/* Those of one severity stay in their order. False where memory is short. */
+/* Those of the same severity stay in their order. False when out of memory. */
 static bool sort(struct problems *problems)
 {
     struct problem *sorted = calloc(problems->count + 1, sizeof(*sorted));
@@ -394,7 +395,7 @@ static bool sort(struct problems *problems)
     return true;
 }
 
-/* False where memory is short. */
+/* False when out of memory. */
 static bool look_up(struct search *search)
 {
     const struct config *config = search->config;

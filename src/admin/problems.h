@@ -1,29 +1,29 @@
 /* SPDX-License-Identifier: ISC */
-/* What is wrong now, or was in the last minute, in sentences for whoever is called at 3 in the
- * morning: what, where, since when or how much, and which key governs it. Made of the numbers and
- * the last snapshot alone; nothing is remembered from one call to the next.
+/* What is wrong now, or was in the last minute, in sentences for the engineer on call: what, where,
+ * since when or how much, and which key governs it. Made from the numbers and the last snapshot
+ * alone; no state is kept from one call to the next.
  *
  * Codes are stable, texts are not:
  *
  *   critical  loop_stalled         the loop does not answer
- *             upstream_down        fail_after has struck
- *             upstream_failing     no connection can be opened to it
+ *             upstream_down        by fail_after
+ *             upstream_failing     no connection to it can be opened
  *             dns_failing          names are not resolved; a warning while old answers serve
  *             certificate_expired  the upstream's, or ours
- *             limit_reached        max_clients, or max_waiting: clients are turned away
+ *             limit_reached        max_clients, or max_waiting: clients are rejected
  *             descriptors          accepting pauses for want of them
  *             log_failing          a log cannot be written
- *   warning   loop_lag             the loop is late with everything
- *             upstream_slow        it takes long, and clients wait behind that
- *             clients_waiting      now (critical when clients fail for it)
+ *   warning   loop_lag             everything the loop does is late
+ *             upstream_slow        exchanges take long, and clients wait for them
+ *             clients_waiting      now (critical when clients fail because of it)
  *             waits_lately         in the last minute
  *             clients_stuck        nothing moves, and connections are held
  *             log_lines_lost       in the last minute
- *             reload_failed        and the configuration before it stays in effect
+ *             reload_failed        and the previous configuration stays in effect
  *   notice    paused, draining, stopping
  *
- * Some come with a lower severity where they do less harm: what failed some minutes ago and was
- * not tried since, a log that has lost lines long ago. */
+ * Some are reported with a lower severity where they do less harm: an upstream that failed some
+ * minutes ago and was not tried since, a log that lost lines long ago. */
 #ifndef KAPROXY_PROBLEMS_H
 #define KAPROXY_PROBLEMS_H
 
@@ -40,13 +40,13 @@ const char *severity_name(enum severity severity);
 struct problem {
     enum severity severity;
     const char *code; /* static */
-    /* Labels, borrowed; NULL: it is not of one. */
+    /* Labels, borrowed; NULL: without that label. */
     const char *listener, *pool, *upstream, *tls;
     char text[PROBLEM_TEXT_MAX]; /* without a full stop at its end */
 };
 
-/* The most severe first, and among those alike what is of the process before what is of hosts,
- * then of listeners. */
+/* The most severe first; of the same severity, problems of the process, then of hosts, then of
+ * listeners. */
 struct problems {
     struct problem *list;
     size_t count;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* That connections to a host cannot be opened. */
+/* Connections to a host cannot be opened. */
 #include <inttypes.h>
 
 #include "admin/problems_internal.h"
 
-/* It is of now for a minute. */
+/* For a minute it is current. */
 #define FRESH (60 * USEC_PER_SEC)
 
 static void add_refused(struct search *search, const struct host *host, struct problem *problem)
@@ -34,7 +34,7 @@ static void find_down(struct search *search, const struct host *host)
                 host->pool->limits.fail_after);
 }
 
-/* None could be opened since the last one that could not. */
+/* None could be opened since the last failure. */
 static void find_failing(struct search *search, const struct host *host)
 {
     char reason[REASON_TEXT_MAX], moment[MOMENT_TEXT_MAX], last[MOMENT_TEXT_MAX];
@@ -57,7 +57,7 @@ static void find_failing(struct search *search, const struct host *host)
                     open == 1 ? " is" : "s are");
 }
 
-/* Some can be opened, and some not. */
+/* Some can be opened, and some cannot. */
 static void find_some_failing(struct search *search, const struct host *host)
 {
     char reason[REASON_TEXT_MAX];

@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: ISC */
-/* That clients wait for a host, why, and whether it is slow. */
+/* Clients wait for a host, why, and whether it is slow. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "admin/problems_internal.h"
 
-/* Shorter waits are none: connections are handed from one client to the next all the time. */
+/* Shorter waits are not reported: connections are handed from one client to the next all the
+ * time. */
 #define WAIT_LONG   (100 * USEC_PER_MSEC)
 #define WAIT_LONGER USEC_PER_SEC
 
-/* Half of the exchanges take longer than this, and clients wait behind them: it is slow, and not
- * the pool that is small. Or it is a quarter of response_timeout, where that is less. */
+/* If half of the exchanges take longer than this, and clients wait because of it, the upstream is
+ * slow, rather than the pool too small. Or a quarter of response_timeout, if that is less. */
 #define SLOW USEC_PER_SEC
 
 /* "listener shop was paused until 2026-11-30T05:59:36Z (12 s ago)" */
 #define PAUSE_TEXT_MAX 160
 
-/* For opaque bytes there are no exchanges. */
+/* Opaque bytes have no exchanges. */
 static bool is_framed(const struct config_listener *listener)
 {
     return endpoint_scheme(&listener->upstream)->protocol != PROTOCOL_OPAQUE;
@@ -29,7 +30,7 @@ static usec_t slow_for(const struct config_listener *listener)
     return quarter > 0 && quarter < SLOW ? quarter : SLOW;
 }
 
-/* Is the host a listener's? */
+/* Does the listener use the host? */
 static bool serves(const struct search *search, const struct host *host, const char *listener)
 {
     for (size_t i = 0; i < search->config->listener_count; i++) {
@@ -67,9 +68,9 @@ static bool is_slow(const struct speed *speed)
     return speed->listener != NULL && speed->half >= slow_for(speed->listener);
 }
 
-/* An exchange takes long too where its client is slow to send, or to take what comes. Of those that
- * are under way now, are there more for which the upstream is waited for? Where that is not known
- * it is taken for the reason. */
+/* An exchange also takes long if its client is slow to send, or to receive. Of the exchanges now
+ * under way, do more wait for the upstream? If that is unknown, the upstream is taken for the
+ * cause. */
 static bool upstream_is_waited_for(const struct search *search, const struct host *host)
 {
     const struct snapshot *snapshot = search->input->snapshot;
@@ -87,7 +88,7 @@ static bool upstream_is_waited_for(const struct search *search, const struct hos
     return upstream > clients;
 }
 
-/* What makes clients wait now, with the key and the number. */
+/* Why clients wait now, with the key and the number. */
 static void add_limit(struct search *search, const struct host *host, struct problem *problem)
 {
     const struct pool_limits *limits = &host->pool->limits;
@@ -156,7 +157,7 @@ static void find_waiting(struct search *search, const struct host *host, const s
                     failed, log_limit(limit, timeout));
 }
 
-/* A minute, and what is between two copies of the numbers. */
+/* A minute, and the time between two copies of the numbers. */
 static bool was_lately(const struct search *search, int64_t moment)
 {
     return moment > 0 && search->input->unix_now - moment <= HISTORY_MINUTE + HISTORY_INTERVAL;
@@ -176,7 +177,7 @@ static const char *put_pause(const struct search *search, enum service service, 
     return text;
 }
 
-/* That an operator has let the clients of a host wait; NULL: nobody has. */
+/* Has an operator made the clients of a host wait? NULL: no. */
 static const char *pause_text(const struct search *search, const struct host *host,
                               char text[PAUSE_TEXT_MAX])
 {
@@ -195,8 +196,8 @@ static const char *pause_text(const struct search *search, const struct host *ho
     return found;
 }
 
-/* Those that another client's release has served, if that took long for some. The end of a pause,
- * when all want one at once, says nothing of limits. */
+/* Clients that were served by another client's release, if that took long for some. The end of a
+ * pause, when all need one at once, says nothing about limits. */
 static void find_waited(struct search *search, const struct host *host, const struct speed *speed)
 {
     char half[SPAN_TEXT_MAX], most[SPAN_TEXT_MAX], pause[PAUSE_TEXT_MAX];
@@ -257,7 +258,7 @@ void problems_of_waits(struct search *search, const struct host *host)
     find_limits(search, host);
 }
 
-/* A slow upstream hurts when all connections are in use, or response_timeout is near. */
+/* A slow upstream matters when all connections are in use, or response_timeout is near. */
 void problems_of_speed(struct search *search, const struct host *host)
 {
     char half[SPAN_TEXT_MAX], most[SPAN_TEXT_MAX], limit[LOG_LIMIT_MAX];

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: ISC */
-/* Sessions in which nothing moves: which side of them is waited for. */
+/* Sessions in which nothing moves: which side is waited for. */
 #include <inttypes.h>
 #include <string.h>
 
 #include "admin/problems_internal.h"
 
-/* Nothing has moved for so long: while all connections are in use, and when not. Or half of
- * idle_timeout, where that is less. */
+/* For how long nothing may move: while all connections are in use, and otherwise. Or half of
+ * idle_timeout, if that is less. */
 #define QUIET_HURTS (5 * USEC_PER_SEC)
 #define QUIET       (60 * USEC_PER_SEC)
 
 /* Of one listener. */
 struct quiet {
     const struct config_listener *listener;
-    uint64_t upstream; /* sessions that wait for a response to go on */
+    uint64_t upstream; /* sessions that wait for more of a response */
     uint64_t client;   /* those that hold a connection, and wait for their client, or for either */
     usec_t upstream_longest, client_longest;
-    const char *example; /* the client of the one that is quiet for longest; NULL */
+    const char *example; /* the client of the one that has been quiet for longest; NULL: none */
 };
 
 static bool is_opaque(const struct config_listener *listener)
@@ -67,7 +67,7 @@ static void count(const struct snapshot *snapshot, usec_t least, struct quiet *q
     }
 }
 
-/* Tunnels are quiet by their nature, and may be. */
+/* Tunnels may be quiet: that is their nature. */
 static void find_silent(struct search *search, const struct host *host, const struct quiet *quiet)
 {
     char span[SPAN_TEXT_MAX], limit[LOG_LIMIT_MAX];
@@ -94,7 +94,7 @@ static void find_silent(struct search *search, const struct host *host, const st
         problem_add(problem, "; nothing ends that (response_timeout=0)");
 }
 
-/* Clients may keep a connection for as long as they like, unless all that there are are taken. */
+/* Clients may keep a connection as long as they like, unless all are taken. */
 static void find_stuck(struct search *search, const struct host *host, const struct quiet *quiet)
 {
     char span[SPAN_TEXT_MAX], limit[LOG_LIMIT_MAX];

@@ -48,8 +48,8 @@ static bool is(const struct failure *failure, const char *function)
     return failure->function != NULL && strcmp(failure->function, function) == 0;
 }
 
-/* OpenSSL's words for X509_V_ERR_CERT_HAS_EXPIRED, and for the alert of a server that was shown
- * such a one. */
+/* OpenSSL's texts for X509_V_ERR_CERT_HAS_EXPIRED, and for the alert of a server that was shown
+ * such a certificate. */
 static bool is_expired(const struct failure *failure)
 {
     return is(failure, "tls") && (strstr(failure->text, "has expired") != NULL ||

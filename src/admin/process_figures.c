@@ -19,7 +19,7 @@ static usec_t read_clock(clockid_t clock)
     return time.tv_sec * USEC_PER_SEC + time.tv_nsec / 1000;
 }
 
-/* The number of bytes, with a NUL behind them, or -1. */
+/* The number of bytes, terminated by NUL, or -1. */
 static ssize_t read_file(const char *path, char *text, size_t size)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -51,7 +51,7 @@ static void read_stat(struct process_figures *figures)
     figures->resident = pages * page_size;
 }
 
-/* Without the one that it is read with. */
+/* Without the one used for reading. */
 static int64_t count_descriptors(void)
 {
     DIR *folder = opendir("/proc/self/fd");

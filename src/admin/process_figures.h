@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What the system knows of this process, read from it at each call. Linux. */
+/* What the system knows about this process, read at each call. Linux. */
 #ifndef KAPROXY_PROCESS_FIGURES_H
 #define KAPROXY_PROCESS_FIGURES_H
 
@@ -7,12 +7,12 @@
 
 #include "base/util.h"
 
-/* -1: not known, for instance because no descriptor is left to read it with. */
+/* -1: unknown, for instance because no descriptor is left to read it with. */
 struct process_figures {
-    usec_t cpu;       /* time that all threads have used */
+    usec_t cpu;       /* of all threads */
     int64_t resident; /* memory, in bytes */
     int64_t open_fds; /* descriptors */
-    int64_t max_fds;  /* the limit that is in effect */
+    int64_t max_fds;  /* the limit in effect */
 };
 
 void process_figures_read(struct process_figures *figures);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What became of reloads: numbers, with their descriptions, and the first mistake of the last one.
- * The control thread changes it; texts are for that thread alone. */
+/* The results of reloads: numbers, with their descriptions, and the first mistake of the last one.
+ * Changed by the control thread; the texts are for that thread alone. */
 #ifndef KAPROXY_RELOAD_STATS_H
 #define KAPROXY_RELOAD_STATS_H
 
@@ -29,8 +29,8 @@ extern const struct metric_set reload_metrics;
 /* The configuration of the start is in effect. Times are microseconds of Unix time. */
 void reload_stats_start(struct reload_stats *stats, uint64_t generation, int64_t now);
 
-/* A reload has ended: another generation is in effect, or the same one as before, for these
- * reasons, a line each. */
+/* A reload has ended: another generation is in effect, or still the same one, for these reasons,
+ * one per line. */
 void reload_stats_succeed(struct reload_stats *stats, uint64_t generation, int64_t now);
 void reload_stats_fail(struct reload_stats *stats, const char *mistakes, int64_t now);
 

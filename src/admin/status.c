@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The object, and what is in it of the process. */
+/* The object, and the process. */
 #include "admin/status.h"
 
 #include <stdlib.h>
@@ -65,7 +65,7 @@ static json_t *reload_failed(struct build *build)
     return object;
 }
 
-/* When the configuration was read; with the start, unless anything else is known. */
+/* When the configuration was read; at the start, unless known otherwise. */
 static int64_t read_at(const struct admin_ops *ops)
 {
     return ops->reload_stats == NULL ? ops->started_at

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What the pages are made of: the numbers, what the loop has told last, and when it is. */
+/* What the pages are made from: the numbers, the last snapshot, and the time. */
 #ifndef KAPROXY_STATUS_INPUT_H
 #define KAPROXY_STATUS_INPUT_H
 
@@ -12,7 +12,7 @@
 #include "admin/snapshot.h"
 #include "base/util.h"
 
-/* A loop that has owed an answer for so long does not answer. */
+/* A loop whose answer is overdue by that much is considered stalled. */
 #define STATUS_STALLED USEC_PER_SEC
 
 /* All of it is borrowed for the call. */
@@ -20,11 +20,11 @@ struct status_input {
     const struct admin_ops *ops;
     const struct admin_view *view;
     const struct history *history; /* of the view's blocks */
-    /* The last one that came, NULL: none did yet. With sessions more problems are found. */
+    /* The last one, NULL: none yet. With sessions more problems are found. */
     const struct snapshot *snapshot;
     usec_t snapshot_age;
-    usec_t unanswered; /* since when the loop owes one; 0: it does not */
-    usec_t now;        /* the clock that history_sample has */
+    usec_t unanswered; /* since when the loop's answer is pending; 0: it is not */
+    usec_t now;        /* the clock of history_sample */
     int64_t unix_now;  /* microseconds of Unix time */
     int log_errors[2]; /* log_target_error */
     bool show_sessions;

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: ISC */
-/* What the files of the status share; for status*.c alone.
+/* Shared by the files of the status; for status*.c alone.
  *
- *   status.c          the object, and what is in it of the process
+ *   status.c          the object, and the process
  *   status_metrics.c  numbers, rates and quantiles, by the metrics' descriptions
- *   status_rows.c     listeners, hosts, pools, sessions
- */
+ *   status_rows.c     listeners, hosts, pools, sessions */
 #ifndef KAPROXY_STATUS_INTERNAL_H
 #define KAPROXY_STATUS_INTERNAL_H
 
@@ -13,8 +12,8 @@
 #include "admin/names.h"
 #include "admin/status.h"
 
-/* What is being built. Where something could not be made it goes on without that, and all of it is
- * thrown away at the end. */
+/* The object under construction. When a part could not be made it continues without that, and all
+ * of it is dropped in the end. */
 struct build {
     const struct status_input *input;
     const struct config *config;
@@ -22,12 +21,12 @@ struct build {
     bool failed;
 };
 
-/* The value, which may be NULL (a failure), becomes the object's, or is freed. */
+/* The value, which may be NULL (a failure), is added to the object, or freed. */
 void status_put(struct build *build, json_t *object, const char *name, json_t *value);
 void status_append(struct build *build, json_t *array, json_t *value);
 
 json_t *status_seconds(int64_t microseconds);
-json_t *status_moment(int64_t microseconds); /* of Unix time; null where it is 0 */
+json_t *status_moment(int64_t microseconds); /* of Unix time; null if 0 */
 json_t *status_count(uint64_t count);
 
 json_t *status_metrics(struct build *build, const struct subject *subject);

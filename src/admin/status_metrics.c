@@ -60,7 +60,7 @@ static const struct metric_block *block_of(const struct build *build, const stru
     return &build->subjects->blocks[build->subjects->order[subject->first + i]];
 }
 
-/* With the prefix of its set, unless that only says of what kind the subject is. */
+/* With the prefix of its set, unless that only names the kind of subject. */
 #define KEY_MAX 160
 static const char *key_of(const struct subject *subject, const struct metric_set *set,
                           const struct metric *metric, char name[KEY_MAX])
@@ -75,7 +75,7 @@ static const char *key_of(const struct subject *subject, const struct metric_set
     return name;
 }
 
-/* Every metric of a subject, or its gauges alone, as `get` sees it. */
+/* Every metric of a subject, or its gauges alone, as `get` reads it. */
 static json_t *put_all(struct build *build, const struct subject *subject, bool gauges_alone,
                        json_t *(*get)(struct build *, const struct metric *, const void *,
                                       unsigned))
@@ -104,7 +104,7 @@ json_t *status_peaks(struct build *build, const struct subject *subject)
     return put_all(build, subject, true, peak);
 }
 
-/* Of each counter and each histogram, over all values of its label. */
+/* For each counter and histogram, over all values of its label. */
 json_t *status_rates(struct build *build, const struct subject *subject)
 {
     const struct status_input *input = build->input;

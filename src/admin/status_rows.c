@@ -93,7 +93,7 @@ static json_t *last_error(struct build *build, const struct snapshot_host *row)
     return object;
 }
 
-/* What the worker's thread has told of it; the gauge is there even if it has told nothing. */
+/* From the snapshot; the gauge exists even without one. */
 static void put_row(struct build *build, json_t *object, const struct subject *subject)
 {
     const struct snapshot_host *row =

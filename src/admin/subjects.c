@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Blocks grouped by what they are of, and metrics found by name. */
+/* Blocks grouped by their subjects, and metrics found by name. */
 #include "admin/subjects.h"
 
 #include <stdlib.h>
@@ -25,7 +25,7 @@ static enum subject_kind kind_of(const struct metric_labels *labels)
     return labels->pool != NULL ? SUBJECT_POOL : SUBJECT_PROCESS;
 }
 
-/* `of` says of each earlier block which subject it belongs to. */
+/* `of` has the subject of each earlier block. */
 static bool has_set(const struct subjects *subjects, const size_t *of, size_t block, size_t subject)
 {
     for (size_t i = 0; i < block; i++) {
@@ -103,7 +103,7 @@ const struct subject *subjects_find(const struct subjects *subjects,
     return NULL;
 }
 
-/* Behind the set's prefix; NULL: it is of another one. */
+/* After the set's prefix; NULL: it is of another set. */
 static const char *skip_prefix(const struct metric_set *set, const char *name)
 {
     size_t length = strlen(set->prefix);

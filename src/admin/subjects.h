@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What metric blocks are of: the process, a listener, a host; and how a number of one is found by
- * its name. Knows nothing of the structs that the numbers are in.
+/* The subjects of metric blocks: the process, a listener, a host; and how a number of one is found
+ * by its name. Independent of the structs that the numbers are in.
  *
  * Made once for an array of blocks, which is borrowed and outlives it. */
 #ifndef KAPROXY_SUBJECTS_H
@@ -17,15 +17,15 @@ enum subject_kind {
     SUBJECT_LISTENER,
     SUBJECT_HOST, /* an upstream in a pool */
     SUBJECT_POOL,
-    SUBJECT_TLS /* how TLS is spoken to an upstream, in whatever pools */
+    SUBJECT_TLS /* the TLS settings of an upstream, across pools */
 };
 
-/* Has one block of each metric set at most: blocks of the same set that have the same labels are
- * of subjects of their own, in the order in which they come. */
+/* Has at most one block of each metric set: blocks of the same set with the same labels belong to
+ * different subjects, in order. */
 struct subject {
     enum subject_kind kind;
     struct metric_labels labels;
-    size_t first, count; /* its blocks: a run of subjects.order */
+    size_t first, count; /* its blocks: a range of subjects.order */
 };
 
 struct subjects {
@@ -40,30 +40,30 @@ struct subjects {
 struct subjects *subjects_new(const struct metric_block *blocks, size_t count);
 void subjects_free(struct subjects *subjects); /* NULL is harmless */
 
-/* Labels that are alike, those that are not there included. */
+/* Are the labels the same, missing ones included? */
 bool subjects_same_labels(const struct metric_labels *a, const struct metric_labels *b);
 
-/* The first that has these labels (NULL: it does not have that one); NULL: there is none. */
+/* The first with these labels (NULL: without that label); NULL: none. */
 const struct subject *subjects_find(const struct subjects *subjects,
                                     const struct metric_labels *labels);
 
 /* A metric of a subject. */
 struct figure {
-    const struct metric *metric; /* NULL: there is no such metric */
+    const struct metric *metric; /* NULL: no such metric */
     const struct metric_block *block;
     size_t block_index;
 };
 
-/* By the metric's name with its set's prefix: "upstream_waiting". What is not there counts as 0
+/* By the metric's name with its set's prefix: "upstream_waiting". What does not exist is 0
  * everywhere. A NULL subject has nothing. */
 struct figure subjects_figure(const struct subjects *subjects, const struct subject *subject,
                               const char *name);
 
-/* The index of a label's value; -1: it has no such value. NULL: of what has no label. */
+/* The index of a label's value; -1: no such value. NULL: without a label. */
 int figure_index(const struct figure *figure, const char *value);
 
-/* A counter's or gauge's present value, a histogram's count; summed up over a label's values, or
- * of one of them. */
+/* A counter's or gauge's current value, a histogram's count; of one of a label's values, or the sum
+ * over all of them. */
 uint64_t figure_total(const struct figure *figure);
 uint64_t figure_of(const struct figure *figure, const char *value);
 

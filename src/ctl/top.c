@@ -184,8 +184,7 @@ static void draw(struct top *top)
 {
     struct look look = terminal_look();
     size_t rows = terminal_rows();
-    look.width =
-        terminal_columns(); /* the current size: it may have changed since COLUMNS was set */
+    look.width = terminal_columns(); /* it may have changed since COLUMNS was set */
     struct sheet head, body, screen;
     sheet_begin(&head);
     sheet_begin(&body);
