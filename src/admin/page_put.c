@@ -7,6 +7,8 @@
 #include <string.h>
 #include <time.h>
 
+#include <openssl/evp.h>
+
 #include "admin/page_internal.h"
 #include "base/utf8.h"
 
@@ -234,24 +236,26 @@ void page_put_moment(struct page *page, double moment)
         page_put(page, text);
 }
 
-/* FNV-1a: nothing but different names is asked of it. */
-static uint64_t digest(uint64_t sum, const json_t *text)
-{
-    const char *at = json_string_value(text);
-    size_t length = json_string_length(text);
-    for (size_t i = 0; i < length; i++)
-        sum = (sum ^ (unsigned char)at[i]) * UINT64_C(0x100000001b3);
-    return (sum ^ 0xff) * UINT64_C(0x100000001b3);
-}
-
+/* The first bytes of a digest of texts. They only have to differ where the texts do. */
 static struct page_anchor make_anchor(char kind, const json_t *from, const char *const names[],
                                       size_t count)
 {
     struct page_anchor anchor;
-    uint64_t sum = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < count; i++)
-        sum = digest(sum, json_object_get(from, names[i]));
-    snprintf(anchor.text, sizeof(anchor.text), "%c%016" PRIx64, kind, sum);
+    unsigned char sum[EVP_MAX_MD_SIZE] = {0};
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    bool ok = context != NULL && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1;
+    for (size_t i = 0; ok && i < count; i++) {
+        const json_t *text = json_object_get(from, names[i]);
+        if (json_is_string(text))
+            ok = EVP_DigestUpdate(context, json_string_value(text), json_string_length(text)) == 1;
+        ok = ok && EVP_DigestUpdate(context, "", 1) == 1;
+    }
+    if (ok)
+        EVP_DigestFinal_ex(context, sum, NULL);
+    EVP_MD_CTX_free(context);
+    uint64_t first;
+    memcpy(&first, sum, sizeof(first));
+    snprintf(anchor.text, sizeof(anchor.text), "%c%016" PRIx64, kind, first);
     return anchor;
 }
 
