@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: ISC */
 /* The engine of framed protocols: what their exchanges have in common. A client's exchanges follow
- * one another; for each one it asks the pool for a connection, and gives it back when the framing
- * says that request and response are over. The protocol parses, composes, and calls these
- * functions; it is asked (struct exchange_protocol) for what only it can know, and never driven.
+ * one another; for each one it requests a connection from the pool, and releases it when the
+ * framing says that request and response are complete. The protocol parses, composes, and calls
+ * these functions; it is asked (struct exchange_protocol) for what only it can know, and never
+ * driven.
  *
- *   exchange.c        how far an exchange is; bytes for the client
- *   exchange_send.c   bytes for the upstream; what is held to be sent again
- *   exchange_bulk.c   much payload of known length
+ *   exchange.c        the stages of an exchange; bytes for the client
+ *   exchange_send.c   bytes for the upstream; what is held for a retry
+ *   exchange_bulk.c   large payload of known length
  *   exchange_retry.c  sending a request again
  *   exchange_leave.c  a client that leaves while its request is under way (abort_on_close)
  *   exchange_end.c    the end of an exchange, and of its client
- *   exchange_run.c    a client's run, its watch and its timer; tunnels
+ *   exchange_run.c    a client's run, when it is watched, its timer; tunnels
  *
- * A step works on one session. It says STEP_GONE when it has ended it: then nothing of it may be
- * touched any more. */
+ * A step works on one session. It returns STEP_GONE when it has ended the session, of which nothing
+ * may then be touched. */
 #ifndef KAPROXY_EXCHANGE_H
 #define KAPROXY_EXCHANGE_H
 
@@ -25,93 +26,92 @@
 #include "net/relay.h"
 #include "session/protocol.h"
 
-/* Request body read ahead before a connection is asked for; without request_buffering: held while
- * it is sent, in case it has to be sent again. */
+/* Request body read ahead before a connection is requested; without request_buffering: held while
+ * it is sent, for a retry. */
 #define EXCHANGE_AHEAD_MAX (64 * 1024)
 
-/* Response held for a slow client before the upstream has to wait. */
+/* Response buffered for a slow client before the upstream has to wait. */
 #define EXCHANGE_DOWN_MAX (256 * 1024)
 
-/* With less room than that left, nothing more is read. */
+/* With less room left than that, nothing more is read. */
 #define EXCHANGE_DOWN_STEP (64 * 1024)
 
-/* Payload that is read in one run: no read takes more, and none follows once so much was read. */
+/* Payload read in one run: no read returns more, and none follows once that much was read. */
 #define EXCHANGE_PIECE (256 * 1024)
 
-/* How long a client that nothing depends on is not watched, as a rule. */
+/* Normally, how long a client is not watched while nothing depends on it. */
 #define EXCHANGE_WATCH_AFTER (1 * USEC_PER_SEC)
 
-/* How long we read on after our last byte, so that a reset does not destroy it, and how much. */
+/* After our last byte, how long we read on, so that a reset does not destroy it, and how much. */
 #define EXCHANGE_LINGER     (5 * USEC_PER_SEC)
 #define EXCHANGE_LINGER_MAX (256U * 1024 * 1024)
 
-/* A response of more bytes than that may not have gone out when its last byte was written, though
- * the socket was never full. */
+/* A larger response may not have left completely when its last byte was written, though the socket
+ * was never full. */
 #define EXCHANGE_MUCH (16 * 1024)
 
-/* How often a client that sends nothing is checked meanwhile: does it have all? */
+/* How often a silent client is checked meanwhile: has it received everything? */
 #define EXCHANGE_LINGER_CHECK (USEC_PER_SEC / 5)
 
 enum step {
-    STEP_AGAIN,   /* the state has changed; go on at once */
+    STEP_AGAIN,   /* the state has changed; continue at once */
     STEP_BLOCKED, /* until a stream becomes ready */
-    STEP_YIELD,   /* there is more to do, when others had their turn */
+    STEP_YIELD,   /* there is more to do, after others had their turn */
     STEP_GONE,    /* the session has ended */
-    STEP_DONE     /* a run is over that made its own end, and the session may have ended */
+    STEP_DONE     /* the run reached an end of its own, and the session may have ended */
 };
 
-/* What the upstream has of the request. exchange_set_up_stage makes the moves, and its table has
- * those that there are. */
+/* What the upstream has of the request. exchange_set_up_stage makes the transitions; its table
+ * lists the legal ones. */
 enum up_stage {
-    UP_NONE,    /* nothing: its head is not composed yet */
-    UP_QUEUED,  /* nothing, on the present connection */
+    UP_NONE,    /* nothing: its header is not composed yet */
+    UP_QUEUED,  /* nothing, on the current connection */
     UP_STARTED, /* some of it, or all */
-    UP_FAILED,  /* it takes no more, and may have answered before */
-    UP_RESET,   /* the same, and its end is none in order */
+    UP_FAILED,  /* it takes no more, and may have responded before */
+    UP_RESET,   /* the same, and it did not end in order */
     UP_STAGES
 };
 
-/* What has come of the response; the same with exchange_set_down_stage. */
+/* What has come of the response; set by exchange_set_down_stage, in the same way. */
 enum down_stage {
     DOWN_NONE,
     DOWN_STARTED,   /* something */
-    DOWN_INTERIM,   /* a whole 1xx, in order */
-    DOWN_COMPOSED,  /* the final one, or a local reply, waits to be written */
-    DOWN_COMMITTED, /* bytes of it are with the client */
-    DOWN_CUT,       /* it breaks off */
+    DOWN_INTERIM,   /* a complete 1xx, in order */
+    DOWN_COMPOSED,  /* the final one, or a local reply, ready to be written */
+    DOWN_COMMITTED, /* the client has bytes of it */
+    DOWN_CUT,       /* it is truncated */
     DOWN_STAGES
 };
 
-/* One request with its response: the part that the engine knows. A protocol's own struct begins
- * with it. */
+/* One request with its response: the engine's part. A protocol's own struct begins with it. */
 struct exchange {
-    /* For the upstream, one after the other: the head and what follows it, `ahead`, which was read
-     * before there was a connection, what came after that, and the end. All of the request so far
-     * while it may be sent again. */
+    /* Bytes for the upstream, in this order: the header and what follows it; `ahead`, which was
+     * read before there was a connection; what came after that, and the end. While it may be
+     * retried: all of the request so far. */
     struct buffer up, ahead, tail;
     size_t up_sent;                  /* of all three */
-    struct relay bulk_up, bulk_down; /* bodies; what they hold comes before `up` and `down` */
-    struct buffer response_in;       /* the upstream's bytes that are not parsed yet */
+    struct relay bulk_up, bulk_down; /* of body buffers; their contents precede `up` and `down` */
+    struct buffer response_in;       /* bytes from the upstream that are not parsed yet */
     enum up_stage up_stage;
     enum down_stage down_stage;
-    /* Why the connection cannot go back to the pool, as far as the response has shown it so far;
-     * POOL_DISCARD_COUNT: nothing has. */
+    /* Why the connection cannot be reused, as far as the response has shown; POOL_DISCARD_COUNT: no
+     * reason so far. */
     enum pool_discard unfit;
-    bool secret;          /* what is buffered for the upstream is wiped before it is freed */
-    bool replayable;      /* all that was sent of the request is held, from its first byte on */
-    uint8_t tries;        /* how often it was sent again */
-    usec_t sent_at;       /* when some of it was sent last on the present connection; 0: none was */
-    usec_t first_byte_at; /* when the response began; 0: it has not */
-    struct conn_info conn; /* for the access log; number 0: none is noted yet */
+    bool secret;           /* what is buffered for the upstream is wiped before it is freed */
+    bool replayable;       /* all that was sent of the request is held, from its first byte on */
+    uint8_t tries;         /* number of retries */
+    usec_t sent_at;        /* when some of it was last sent on the current connection; 0: never */
+    usec_t first_byte_at;  /* when the response began; 0: it has not */
+    struct conn_info conn; /* for the access log; number 0: none recorded yet */
 };
 
 struct client;
 
-/* What a protocol knows of its client between two calls: a set of these. */
+/* What a protocol knows about its client between two calls: a set of these. */
 enum {
     CLIENT_IS_SENDING = 1, /* the rest of its request is to be read */
     CLIENT_HAD_BODY = 2,   /* its request has, or had, a body */
-    CLIENT_MAY_GO_ON = 4   /* it would be no surprise if it sent another request */
+    CLIENT_MAY_GO_ON = 4   /* another request from it is likely */
 };
 
 /* What only the protocol knows. */
@@ -119,26 +119,26 @@ struct exchange_protocol {
     /* READING and RELAYING (unless it is a tunnel): one step. */
     enum step (*read)(struct client *client);
     enum step (*relay)(struct client *client);
-    /* How long nothing may move, as things stand; 0: any time. */
+    /* For how long nothing may move at present; 0: unlimited. */
     usec_t (*quiet_max)(const struct client *client);
-    /* Nothing moved for so long, or a limit is over: replies, or ends the client. Not of a client
-     * that lingers, nor of a tunnel. */
+    /* Nothing moved for that long, or a limit has passed: replies, or ends the client. Not called
+     * for clients that linger, nor for tunnels. */
     enum step (*time_is_over)(struct client *client);
-    /* The connection is dead: once more, or a local reply. */
+    /* The connection is dead: a retry, or a local reply. */
     enum step (*unacked)(struct client *client);
-    /* Does the client's end, unless it is a half-close, end its request: one that waits in the
-     * queue, or one that does not? */
+    /* Does the client's end, unless it is a half-close, end its request, waiting in the queue or
+     * not? */
     bool (*ends_request)(const struct client *client, bool waits);
     unsigned (*traits)(const struct client *client);
-    /* Does the request, as far as it was sent, do no harm twice? */
+    /* Is what was sent of the request harmless when repeated? */
     bool (*is_idempotent)(const struct exchange *exchange);
-    /* The exchange is sent again: counts that. */
+    /* The exchange is retried: counts that. */
     void (*sent_again)(struct client *client);
     /* The upstream's connection ended before anything of the response came, and the request is not
-     * to be sent again: a local reply. */
+     * to be retried: a local reply. */
     enum step (*upstream_failed)(struct client *client, enum pool_discard reason);
     /* The exchange, if there is one, is over: logs it (its end is client->end), if exchanges are
-     * what is logged, counts it, and frees it. */
+     * logged, counts it, and frees it. */
     void (*ended)(struct client *client);
     /* READING again, between two requests: sets the time limit. */
     void (*idle)(struct client *client);
@@ -148,25 +148,25 @@ struct exchange_protocol {
 struct client {
     struct session session;
     const struct exchange_protocol *ops;
-    struct buffer in;          /* the client's bytes that are not parsed yet */
+    struct buffer in;          /* bytes from the client that are not parsed yet */
     struct buffer down;        /* for the client */
     struct exchange *exchange; /* NULL between requests */
-    struct duplex *tunnel;     /* from now on bytes in both directions; NULL: not */
+    struct duplex *tunnel;     /* a tunnel from now on; NULL: it is not */
     union {
-        usec_t watch_at;       /* limit_at while it ends no more than the time without a watch */
+        usec_t watch_at;       /* limit_at limits no more than the time without a watch */
         usec_t linger_until;   /* LINGERING */
-        usec_t affinity_until; /* READING with a connection: when that ends; 0: at no such time */
+        usec_t affinity_until; /* READING with a connection: when that ends; 0: no limit */
     };
-    usec_t read_at;           /* when something of the client's was read last */
+    usec_t read_at;           /* when bytes of the client were last read */
     enum departure departure; /* what its end means; NONE: not noticed, or not asked */
     uint32_t taken;           /* bytes read in this run */
-    uint32_t linger_left;     /* LINGERING: how many bytes may still be thrown away */
-    enum session_end end;     /* how the exchange ended; other than COMPLETE only the last one */
+    uint32_t linger_left;     /* LINGERING: how many bytes may still be discarded */
+    enum session_end end;     /* how the exchange ended; only the last one other than COMPLETE */
     bool served;              /* had an exchange before */
     bool wrote_much;          /* had a response of more than EXCHANGE_MUCH bytes */
     bool affinity;            /* NTLM, Negotiate: the connection is this client's until it ends */
     bool client_ended;        /* the client's EOF was seen; it may still read */
-    bool sees_end;            /* since right after read_at an end of it would have been noticed */
+    bool sees_end;            /* from just after read_at on its end would have been noticed */
     bool sent_since_read;     /* what was written to it may be acknowledged later than read_at */
     bool last;                /* the client's connection ends with this exchange */
 };
@@ -176,7 +176,7 @@ static inline bool exchange_is_leased(const struct client *client)
     return pool_is_leased(&client->session.allocation);
 }
 
-/* How much one read takes at most. */
+/* The most that one read returns. */
 static inline size_t exchange_read_max(const struct client *client)
 {
     size_t size = client->session.context->worker.scratch.size;
@@ -200,14 +200,14 @@ static inline bool exchange_response_committed(const struct exchange *exchange)
 
 /* exchange.c */
 
-/* An exchange of the protocol's, all zero, begins. */
+/* A new exchange of the protocol begins, all zero. */
 void exchange_begin(struct client *client, struct exchange *exchange);
 /* Frees what is buffered for the upstream. */
 void exchange_clear_up(struct exchange *exchange);
-/* Frees what the engine's part holds. */
+/* Frees the engine's part. */
 void exchange_clear(struct exchange *exchange);
 
-/* The moves that there are: rows are "from". */
+/* The legal transitions: rows are "from". */
 extern const bool exchange_up_moves[UP_STAGES][UP_STAGES];
 extern const bool exchange_down_moves[DOWN_STAGES][DOWN_STAGES];
 
@@ -223,7 +223,7 @@ static inline void exchange_set_down_stage(struct exchange *exchange, enum down_
     exchange->down_stage = to;
 }
 
-/* Notes why the connection cannot go back; the first reason counts. */
+/* Records why the connection cannot be reused; the first reason is kept. */
 void exchange_set_unfit(struct exchange *exchange, enum pool_discard reason);
 
 static inline void exchange_moved(struct client *client)
@@ -231,17 +231,17 @@ static inline void exchange_moved(struct client *client)
     client->session.moved_at = loop_now(client->session.context->worker.loop);
 }
 
-/* So many bytes were read, from either side. */
+/* This many bytes were read, from either side. */
 static inline void exchange_took(struct client *client, uint64_t length)
 {
     client->taken += (uint32_t)length;
     exchange_moved(client);
 }
 
-/* So many bytes for the client were written. */
+/* This many bytes for the client were written. */
 void exchange_wrote_down(struct client *client, uint64_t length);
-/* Bytes that were read into scratch memory are borrowed by `in` and `response_in`: to be called
- * before that memory is used again, and before others have their turn. 0, or -1 with ENOMEM. */
+/* `in` and `response_in` borrow bytes that were read into scratch memory: call it before that
+ * memory is reused, and before others have their turn. 0, or -1 with ENOMEM. */
 MUST_CHECK static inline int exchange_own_buffers(struct client *client)
 {
     struct exchange *exchange = client->exchange;
@@ -256,12 +256,12 @@ MUST_CHECK static inline int exchange_own_buffers(struct client *client)
 enum step exchange_finish(struct client *client, enum session_end end);
 /* Is anything buffered for the client? */
 bool exchange_has_down(const struct client *client);
-/* Is the client to take what is buffered for it, or to send more of its request, before the
- * upstream can do anything? Of a session that relays; false for a tunnel. */
+/* Must the client receive what is buffered for it, or send more of its request, before the upstream
+ * can do anything? For a session that relays; false for a tunnel. */
 bool exchange_waits_for_client(const struct session *session);
 /* Writes what is buffered for the client. STEP_AGAIN: all of it is written. */
 enum step exchange_flush(struct client *client);
-/* READING: sets the time limit, 0 for none; that of the connection rules where it is nearer. */
+/* READING: sets the time limit, 0 for none; that of the connection applies if it is earlier. */
 void exchange_limit_reading(struct client *client, usec_t limit);
 
 /* exchange_send.c */
@@ -273,7 +273,7 @@ static inline size_t exchange_up_length(const struct exchange *exchange)
            buffer_length(&exchange->tail);
 }
 
-/* Is all that was composed for the upstream with its kernel? */
+/* Has the kernel taken all that was composed for the upstream? */
 static inline bool exchange_is_sent(const struct exchange *exchange)
 {
     return exchange->up_stage == UP_NONE ||
@@ -282,50 +282,50 @@ static inline bool exchange_is_sent(const struct exchange *exchange)
 
 /* Writes it. STEP_AGAIN: everything is written, or the upstream takes no more. */
 enum step exchange_send(struct client *client);
-/* So many bytes for the upstream were written otherwise. */
+/* This many bytes for the upstream were written by other means. */
 void exchange_sent(struct client *client, uint64_t length);
 /* A write to the upstream failed, with errno. */
 void exchange_give_up_sending(struct client *client);
-/* All that was composed is sent, and not to be sent again. */
+/* All that was composed is sent, and will not be retried. */
 void exchange_drop_sent(struct exchange *exchange);
 
-/* Writes the backlog and then the pieces, in one call, as far as the stream takes them; the rest is
- * the new backlog. How many bytes were written, or -1 with errno, ENOMEM included. Without a stream
- * all is only put in the backlog. The first piece is left out: its place is for the backlog. */
+/* Writes the backlog and then the pieces, in one call, as far as the stream takes them; the rest
+ * becomes the backlog. The number of bytes written, or -1 with errno, ENOMEM included. Without a
+ * stream everything is appended to the backlog. The first piece is reserved for the backlog. */
 #define EXCHANGE_PIECES_MAX 4
 MUST_CHECK ssize_t exchange_pass(struct stream *to, struct buffer *backlog,
                                  struct iovec pieces[1 + EXCHANGE_PIECES_MAX], int count);
 
 /* exchange_bulk.c */
 
-/* The middle of a large body of known length goes through a relay, unseen. Its end is taken as that
- * of any other body. */
+/* The middle of a large body of known length is moved by a relay, without being parsed. Its end is
+ * read like that of any other body. */
 struct exchange_bulk {
     struct relay *relay;
-    uint64_t rest; /* so much of the body is to come */
+    uint64_t rest; /* how much of the body is still to come */
     struct stream *from, *to;
 };
 
-/* Is what comes next such a middle? It may be moved when nothing is buffered in front of it. */
+/* Is a middle next? It may be moved when nothing is buffered before it. */
 bool exchange_is_bulk(const struct relay *relay, uint64_t rest);
-/* Moves some of it; relay->taken tells how much. */
+/* Moves some of it; relay->taken says how much. */
 enum relay_result exchange_move(struct client *client, const struct exchange_bulk *bulk);
-/* What is to be done after moving, where nothing ended or failed. */
+/* What to do after moving, if nothing ended or failed. */
 enum step exchange_after_bulk(const struct relay *relay, enum relay_result result);
 
 /* exchange_retry.c */
 
-/* Could the request, as far as it was sent, be sent again? */
+/* Could the request be retried, considering what was sent of it? */
 bool exchange_may_retry(const struct client *client);
 /* The upstream's connection ended before anything of the response came, or it brought what cannot
- * be one: sends the request again, or the protocol replies. */
+ * be one: retries the request, or has the protocol reply. */
 enum step exchange_retry(struct client *client, enum pool_discard reason);
-/* `what` is all that the upstream has answered, and may be about something before this request:
- * sends it again, if it may be. */
+/* `what` is all that the upstream has sent, and may refer to something before this request: retries
+ * it, if permitted. */
 bool exchange_replay(struct client *client, const char *what);
 
 /* exchange_leave.c. These end the session if the client broke its connection, or has left and
- * abort_on_close says so; else STEP_AGAIN. */
+ * abort_on_close applies; else STEP_AGAIN. */
 
 /* The client has ended, or its connection is broken. */
 enum step exchange_check_end(struct client *client);
@@ -336,50 +336,51 @@ static inline enum step exchange_check_client(struct client *client)
     return stream->broken || stream->hangup ? exchange_check_end(client) : STEP_AGAIN;
 }
 
-/* The request goes to the queue: the event that reported its last bytes may have reported the end,
- * too, and no other one will. */
+/* The request is about to be queued: the event that reported its last bytes may have reported the
+ * end as well, and there will be no other one. */
 enum step exchange_check_queued(struct client *client);
-/* The client was not watched so far, and is to be from now on. */
+/* The client was not watched so far, and will be from now on. */
 enum step exchange_check_unwatched(struct client *client);
-/* A connection was granted, and nothing is sent yet. Costs nothing where the request is so young
- * that no end could count. */
+/* A connection was granted, and nothing is sent yet. Costs nothing if the request is too young for
+ * an end to matter. */
 enum step exchange_check_granted(struct client *client);
-/* Something of the client's was read. With it may have come its end, and both long ago, while an
- * earlier response went out: that is acknowledged later, and no end that comes with a request is
- * late. */
+/* Bytes of the client were read. Its end may have come along with them, and both long ago, while an
+ * earlier response was being sent: that is acknowledged later, and an end that comes with a request
+ * is never late. */
 void exchange_note_read(struct client *client);
-/* The client is watched from now on, without that. */
+/* The same, when the client begins to be watched. */
 void exchange_note_watch(struct client *client);
-/* How long a client that nothing depends on is not watched now. */
+/* How long a client on which nothing depends stays unwatched now. */
 usec_t exchange_watch_after(const struct client *client);
 
 /* exchange_end.c */
 
-/* What is buffered for the client is its last response; it goes out, and the client ends. */
+/* What is buffered for the client is its last response; it is sent, and the client ends. */
 enum step exchange_end(struct client *client, enum session_end end);
-/* The response breaks off; nothing is leased any more. What came of it is delivered before the
- * client ends, since its framing shows that it is not whole. One without framing is the protocol's
- * to cut, by a reset. */
+/* The response is truncated; nothing is leased any more. What came of it is delivered before the
+ * client ends, since its framing shows that it is incomplete. A response without framing is
+ * truncated by the protocol, with a reset. */
 enum step exchange_cut(struct client *client, enum session_end end);
-/* Ends a client in order that has, as far as we are concerned, all there is for it: closes at once,
- * or lingers where a reset could follow. What is leased is discarded. */
+/* Ends in order a client that has all there is for it, as far as we are concerned: closes at once,
+ * or lingers where a reset could follow. A lease is discarded. */
 enum step exchange_end_client(struct client *client);
 /* DRAINING: the rest of the response, then the next request, or the end. */
 enum step exchange_drain_step(struct client *client);
-/* LINGERING: throws away what the client still sends. */
+/* LINGERING: discards what the client still sends. */
 enum step exchange_linger_step(struct client *client);
 enum step exchange_linger_timed_out(struct client *client);
 
-/* exchange_run.c; what struct protocol says, but for the last two. */
+/* exchange_run.c; members of struct protocol, except for the last two. */
 
 void exchange_run(struct session *session);
 void exchange_on_timeout(struct session *session);
 void exchange_on_unacked(struct session *session);
 void exchange_on_drain(struct session *session);
 struct conn_info *exchange_conn_info(struct session *session);
-/* From here on bytes in both directions, whatever they mean; what is buffered goes first. */
+/* From here on a tunnel: bytes in both directions, whatever they mean; what is buffered goes
+ * first. */
 enum step exchange_open_tunnel(struct client *client);
-/* Frees what a client holds, but for its exchange. */
+/* Frees a client's part, except for its exchange. */
 void exchange_clear_client(struct client *client);
 
 #endif

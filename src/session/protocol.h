@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
-/* What protocols are made of, and what they build on: a session as they see it. For protocols and
+/* What protocols consist of, and what they build on: a session as they see it. For protocols and
  * the files of this folder.
  *
  *   session.c           every session: its states, its allocation, its timer, its end
- *   session_log.c       what the logs tell of it
+ *   session_log.c       what is logged about it
  *   session_view.c      what an operator sees of it
  *   session_wait.c      it waits for the end of its listener's pause
  *   listener_context.c  what the sessions of one listener share
@@ -11,10 +11,10 @@
  *   quiet.h             when opaque bytes are at rest (reuse = quiet)
  *   exchange*.c         the engine of framed protocols
  *   batch*.c            batches of commands, on the engine
- *   opaque/             tcp and tls: all bytes are alike
+ *   opaque/             tcp and tls: uninterpreted bytes
  *   http/               http and https
  *   redis/              redis and rediss
- */
+ *   memcached/          memcached and memcacheds */
 #ifndef KAPROXY_PROTOCOL_H
 #define KAPROXY_PROTOCOL_H
 
@@ -47,57 +47,57 @@ enum session_state {
 
 #define SESSION_FIELDS_MAX 6400
 
-/* What the bytes of a scheme's sessions mean is up to its protocol. None of these is called once
- * the session is CLOSED. NULL where it says so. */
+/* What the bytes of a session mean is up to the protocol of its scheme. None of these is called
+ * once the session is CLOSED. NULL where noted. */
 struct protocol {
     size_t session_size; /* of the struct that begins with a struct session */
-    /* While it waits, the client need not be watched from the first moment on. Most waits are over
-     * before watching has paid for its system call. */
+    /* While it waits, the client need not be watched immediately: most waits are over before
+     * watching has paid for its system call. */
     bool watches_late;
     enum session_state first_state;
     /* The protocol's part of a listener's context (context->of_protocol). 0, or -1 with ENOMEM.
-     * Both NULL: it has none. */
+     * Both NULL: none. */
     int (*listener_init)(struct listener_context *context);
     void (*listener_free)(struct listener_context *context);
-    /* The client was accepted; must not end the session (session_wake comes back to run). */
+    /* The client was accepted; must not end the session (session_wake calls run instead). */
     void (*start)(struct session *session);
     /* The pool has granted a lease, or failure says why not. */
     void (*on_connection)(struct session *session, const struct failure *failure);
-    /* A stream became ready, or it is time for more: one bounded piece of work. Ends with
+    /* A stream became ready, or more work is due: does one bounded piece of work. Ends with
      * session_pause unless it ends the session. */
     void (*run)(struct session *session);
-    /* Nothing moved for quiet_max, or limit_at is over. NULL: the session ends. */
+    /* Nothing moved for quiet_max, or limit_at has passed. NULL: the session ends. */
     void (*on_timeout)(struct session *session);
-    /* The connection is dead: for unacked_timeout nothing of what was sent was acknowledged. */
+    /* The connection is dead: nothing of what was sent was acknowledged for unacked_timeout. */
     void (*on_unacked)(struct session *session);
-    /* Sessions are to end: what has no work under way does. NULL: goes on. */
+    /* Sessions are to end: those without work under way do so. NULL: it continues. */
     void (*drain)(struct session *session);
-    /* Where to note what the access log tells of the connection; NULL: nowhere. */
+    /* Where to record what the access log says about the connection; NULL: nowhere. */
     struct conn_info *(*conn_info)(struct session *session);
-    /* RELAYING: is it the client that is waited for, to send or to take more, and not the upstream?
-     * NULL: that cannot be said. */
+    /* RELAYING: does it wait for its client, to send or to receive more, rather than for the
+     * upstream? NULL: unknown. */
     bool (*waits_for_client)(const struct session *session);
-    /* Puts more fields into a line of the access log, SESSION_FIELDS_MAX bytes at most in either
-     * format. NULL: none. */
+    /* Adds fields to a line of the access log, at most SESSION_FIELDS_MAX bytes in either format.
+     * NULL: none. */
     void (*log_fields)(struct session *session, struct log_line *line);
-    /* What it counts of a listener: a block of so many bytes, context->counters->of_protocol. NULL
-     * and 0: nothing. */
+    /* Its counters for a listener: a block of that size, context->counters->of_protocol. NULL and
+     * 0: none. */
     const struct metric_set *metrics;
     size_t counters_size;
-    /* Frees what the protocol holds of a session. */
+    /* Frees the protocol's part of a session. */
     void (*destroy)(struct session *session);
 };
 
-/* What the access log tells of a session, or of one exchange of it. */
+/* What the access log says about a session, or about one exchange of it. */
 struct access {
-    bool open;                  /* something is to be logged */
-    bool was_granted;           /* from_cache holds */
+    bool open;                  /* there is something to log */
+    bool was_granted;           /* from_cache is valid */
     enum from_cache from_cache; /* of the last grant */
     usec_t started;
-    usec_t requested_at; /* when a connection was, as long as the pool has not granted it; else 0 */
+    usec_t requested_at; /* the time of a request to the pool, until it is granted; else 0 */
     usec_t waited;       /* for the pool's grants */
     uint64_t bytes_up, bytes_down;
-    const struct failure *failure; /* of the allocation, by session_set_failure; NULL: none */
+    const struct failure *failure; /* of the allocation, set by session_set_failure; NULL: none */
     bool failure_logged;           /* as a message */
 };
 
@@ -105,27 +105,27 @@ struct session {
     const struct protocol *protocol;
     struct listener_context *context;
     enum session_state state;
-    bool failing;   /* on_connection is to be called with access.failure in the next iteration */
+    bool failing;   /* on_connection will be called with access.failure in the next iteration */
     bool bulk;      /* its last run moved much: events only queue it */
     bool is_paused; /* WAITING: in its listener's `paused`, and not in the pool's queue */
     struct stream client;
     struct stream_handler client_handler;
     struct stream_handler upstream_handler;
     struct allocation allocation;
-    struct timer timer; /* quiet_max, and shorter ones of the protocol */
+    struct timer timer; /* quiet_max, and shorter limits of the protocol */
     struct task task;
     usec_t accepted_at;
-    usec_t moved_at;   /* when a byte moved last */
-    usec_t quiet_max;  /* how long nothing may move now: idle_timeout, unless the protocol has
-                          another limit for what it waits for; 0: any time */
+    usec_t moved_at;   /* when a byte last moved */
+    usec_t quiet_max;  /* for how long nothing may move now: idle_timeout, unless the protocol has
+                          another limit for what it waits for; 0: unlimited */
     usec_t limit_at;   /* the protocol's own time limit, or 0 */
-    usec_t unacked_at; /* when what was sent upstream must be acknowledged, or 0: nothing was */
+    usec_t unacked_at; /* when what was sent must be acknowledged, or 0: nothing was */
     struct access access;
     union {
         union address peer;
         struct {
             sa_family_t family; /* peer's: AF_UNIX */
-            bool known;         /* the process is here; only a log line wants it */
+            bool known;         /* the process is recorded here; only needed for a log line */
             struct ucred process;
         } unix_peer;
     };
@@ -135,36 +135,37 @@ struct session {
 
 const char *session_state_name(enum session_state state);
 
-/* Makes the one change of state, checked against the table. */
+/* Makes the only changes of state, checked against the table. */
 void session_set_state(struct session *session, enum session_state to);
 
-/* The client is answered in the upstream's place. */
+/* The client is answered by us instead of the upstream. */
 static inline void session_count_local_reply(struct session *session)
 {
     counter_add(&session->context->counters->stats.local_replies, 1);
 }
 
-/* Requests a connection of the pool; on_connection is called later, whatever happens. The state
- * becomes WAITING unless it is. */
+/* Requests a connection from the pool; on_connection is called later, always. The state becomes
+ * WAITING if it was not. */
 void session_request_connection(struct session *session, bool fresh);
 
-/* Whether it waits for a connection, and no grant is on its way. */
+/* Does it wait for a connection, with no grant under way? */
 static inline bool session_is_waiting(const struct session *session)
 {
     return pool_is_waiting(&session->allocation) || session->is_paused;
 }
 
-/* Notes, for the access log, which connection is leased now. */
+/* Records, for the access log, which connection is leased now. */
 void session_note_conn(struct session *session);
 
-/* Watches the client, if not done yet. 0, or -1: it cannot be, and the session must end. */
+/* Watches the client, unless it is watched. 0, or -1: it cannot be watched, and the session must
+ * end. */
 MUST_CHECK int session_watch_client(struct session *session);
 
-/* Starts the timer that looks for quiet_max, limit_at and unacked_timeout; to be called when any
- * of them may have come nearer. 0, or -1 with ENOMEM. */
+/* Starts the timer that checks quiet_max, limit_at and unacked_timeout; call it when any of them
+ * may have come closer. 0, or -1 with ENOMEM. */
 MUST_CHECK int session_start_timer(struct session *session);
 
-/* Something was sent to the upstream just now, when moved_at was set. */
+/* Something was sent to the upstream at moved_at, which was set just before. */
 static inline void session_sent(struct session *session)
 {
     const struct listener_context *context = session->context;
@@ -172,52 +173,52 @@ static inline void session_sent(struct session *session)
         session->unacked_at = session->moved_at + context->unacked_timeout;
 }
 
-/* Comes back to `run` in this iteration. */
+/* Calls `run` again in this iteration. */
 void session_wake(struct session *session);
 
-/* A run is over, in which so many bytes were read. With `more` it is queued for another
- * piece, when others had their turn. */
+/* A run is over, in which this many bytes were read. With `more` it is queued for another piece,
+ * after others had their turn. */
 void session_pause(struct session *session, uint64_t moved, bool more);
 
-/* The client's address as text, or of a unix client its process, as unix:uid:UID,pid:PID; returns
+/* The client's address as text, or for a unix client its process, as unix:uid:UID,pid:PID; returns
  * text. */
 char *session_peer(const struct session *session, char text[SESSION_PEER_MAX]);
 
-/* A message about a session is logged unless one of its kind was lately (repeats.h): first ask
- * whether to, then report. The line begins with the key's place, then come listener, client and
- * upstream, and then what is given. */
+/* A message about a session is not logged if one of its kind was logged recently (repeats.h): first
+ * ask whether to log, then report. The line begins with the key's place, followed by listener,
+ * client, upstream, and the given text. */
 MUST_CHECK bool session_admit(const struct session *session, enum log_level level,
                               const struct repeat_key *key);
 void session_report(const struct session *session, enum log_level level,
                     const struct repeat_key *key, const char *format, ...) PRINTF(4, 5);
 
-/* What is said of a connection on which nothing was acknowledged; returns text. */
+/* The text for a connection on which nothing was acknowledged; returns text. */
 #define SESSION_UNACKED_MAX 128
 const char *session_unacked_text(const struct session *session, char text[SESSION_UNACKED_MAX]);
 
-/* Why no connection could be had; copied, and kept until the exchange, or the session, was logged.
- */
+/* Why no connection was available; copied, and kept until the exchange, or the session, was
+ * logged. */
 void session_set_failure(struct session *session, const struct failure *failure);
 void session_clear_failure(struct session *session);
-/* Logs it now, and not with the line: for sessions that go on. */
+/* Logs it now rather than with the access-log line: for sessions that continue. */
 void session_log_failure(struct session *session);
 
-/* A unix client's process can be asked for as long as the client is connected; a line may be
- * written later, and there may be many. */
+/* A unix client's process can be queried as long as the client is connected; a line may be written
+ * later, and there may be many. */
 void session_learn_process(struct session *session);
 
-/* The pool has granted or refused, or is not to any more. Returns the time. */
+/* The pool has granted or refused, or its answer is not wanted any more. Returns the time. */
 usec_t session_end_wait(struct session *session);
 
 /* From here on there is something to log. */
 void session_open_access(struct session *session);
 
-/* Writes the line for what access tells, when it is open, and closes it. */
+/* Writes the line for an open access record, and closes it. */
 void session_log(struct session *session, enum session_end end);
 
-/* Ends a session in any state and frees it. What it still leases is discarded; whoever wants it
- * released does so before. A client whose session did not end well sees a reset, as far as its kind
- * of socket knows one (a unix socket does not, unless bytes of the client's are unread). */
+/* Ends a session in any state and frees it. A lease is discarded; to have it released, release it
+ * before. A client whose session did not end well is reset, as far as its kind of socket can be (a
+ * unix socket cannot, unless bytes of the client are unread). */
 void session_finish(struct session *session, enum session_end end);
 
 /* Bytes in both directions. */
@@ -226,12 +227,12 @@ struct duplex {
     struct relay up, down;
 };
 
-/* Moves a piece in each direction, and ends the session when both have ended. With may_reuse a
- * client's end at rest gives the connection back. */
+/* Moves a piece in each direction, and ends the session when both have ended. With may_reuse the
+ * connection is released if the client ends when it is at rest. */
 void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse);
-/* The session's timer: ends it, or looks whether it can be ended now. */
+/* The session's timer: ends it, or checks whether it can be ended now. */
 void duplex_timed_out(struct session *session, struct duplex *duplex);
-/* Ends the session, whose connection is dead, when the client has what had come. */
+/* Ends the session, whose connection is dead, once the client has received what came. */
 void duplex_unacked(struct session *session, struct duplex *duplex);
 void duplex_clear(struct duplex *duplex);
 

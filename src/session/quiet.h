@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/* Opaque bytes: nothing tells where a message ends, so the operator chooses (`reuse`), and with
+/* Opaque bytes do not show where a message ends, so the operator chooses (`reuse`), and with
  * `quiet` the order in which bytes moved decides whether a connection is fit for reuse. */
 #ifndef KAPROXY_QUIET_H
 #define KAPROXY_QUIET_H
 
 #include <stdbool.h>
 
-/* Who moved bytes last in this session. */
+/* Which side moved bytes last in this session. */
 enum quiet_last { QUIET_SILENT, QUIET_CLIENT, QUIET_UPSTREAM };
 
 struct quiet {
@@ -26,9 +26,9 @@ static inline void quiet_upstream_sent(struct quiet *quiet)
 }
 
 /* The client has ended in order, and nothing is buffered in either direction. Is the conversation
- * at rest? Yes when the upstream had the last word after the client's last byte, or nobody spoke.
- * A greeting that the client did not answer to is no reason: the connection is used up, and more
- * of it may be on its way. */
+ * at rest? Yes if the upstream sent something after the client's last byte, or neither sent
+ * anything. A greeting that the client did not respond to does not qualify: the connection is
+ * spent, and more of it may be under way. */
 static inline bool quiet_at_rest(const struct quiet *quiet)
 {
     if (quiet->last == QUIET_SILENT)

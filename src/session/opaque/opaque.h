@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The protocol of tcp and tls: bytes that nobody looks into. */
+/* The protocol of tcp and tls: uninterpreted bytes. */
 #ifndef KAPROXY_OPAQUE_PROTOCOL_H
 #define KAPROXY_OPAQUE_PROTOCOL_H
 
