@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A batch from its first command on: gathered, given a connection, ended. */
+/* A batch from its first command: gathered, given a connection, ended. */
 #include "session/batch.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Batches that a listener keeps for the next ones. */
+/* Batches that a listener keeps for reuse. */
 #define FREE_LIST_MAX FREE_LIST(16)
 
 static struct client *client_of(struct session *session)
@@ -102,7 +102,7 @@ int batch_add_ours(struct client *client, const void *data, size_t length)
     struct batch *batch = batch_of(client);
     struct exchange *exchange = &batch->base;
     bool sent = batch->stage == BATCH_OPEN;
-    /* In `ahead`, all of which waits where another connection has to be prepared first (F3). */
+    /* In `ahead`, all of which waits if another connection has to be prepared first (F3). */
     if (length > 0 && buffer_append(&exchange->ahead, data, length) < 0)
         return -1;
     if (sent && (batch->unsafe || exchange_up_length(exchange) > EXCHANGE_AHEAD_MAX))
@@ -139,7 +139,7 @@ bool batch_needs_hold(struct client *client)
            pool_reserve_hold(&client->session.allocation);
 }
 
-/* Nothing is to be sent: what is expected is ours. */
+/* Nothing is to be sent: only our own replies are expected. */
 static enum step answer(struct client *client)
 {
     enum step step = batch_protocol_of(client)->take_replies(client);
@@ -155,7 +155,7 @@ static enum step dispatch(struct client *client)
     struct batch *batch = batch_of(client);
     exchange_set_up_stage(&batch->base, UP_QUEUED);
     session->limit_at = 0;
-    if (exchange_is_leased(client)) { /* affinity; peek first: what came on it in the meantime */
+    if (exchange_is_leased(client)) { /* affinity; peek first: what arrived on it in the meantime */
         session->allocation.stream->readable = true;
         session_set_state(session, SESSION_RELAYING);
         return batch_open(client);
@@ -167,8 +167,8 @@ static enum step dispatch(struct client *client)
     return exchange_check_queued(client) == STEP_GONE ? STEP_GONE : STEP_BLOCKED;
 }
 
-/* Between two batches of a client with affinity nothing comes on its connection but its end, and
- * what it was for ends with it. */
+/* Between two batches of a client with affinity nothing arrives on its connection but its end, and
+ * the state it was kept for ends with it. */
 static bool has_lost_affinity(const struct client *client)
 {
     const struct stream *upstream = client->session.allocation.stream;
@@ -189,7 +189,7 @@ static enum step begin(struct client *client)
     return create(client) < 0 ? exchange_finish(client, SESSION_ERROR) : STEP_AGAIN;
 }
 
-/* The command that nobody wants: what comes behind it is a batch of its own. */
+/* The command that is to be dropped: what follows it is a batch of its own. */
 static enum step sink(struct client *client)
 {
     enum step step = batch_stream(client);
@@ -241,8 +241,8 @@ static enum step prepare(struct client *client)
         batch->base.ahead = (struct buffer){0};
         return STEP_AGAIN;
     case BATCH_NEW_CONN:
-        /* It was had because there was no room for a new one: that is its place, unless somebody
-         * waits who may be able to use it. */
+        /* It was obtained because there was no room for a new one: it is closed to make room,
+         * unless a waiter may be able to use it. */
         if (pool_has_waiters(&session->allocation))
             pool_release(&session->allocation, RELEASE_PEEK);
         else
@@ -298,14 +298,14 @@ static unsigned traits(const struct client *client)
     return CLIENT_MAY_GO_ON | (batch != NULL && batch->streaming ? CLIENT_IS_SENDING : 0);
 }
 
-/* Of what is sent, every command may be sent again, or nothing is of the client's (F4). */
+/* Every command sent may be repeated, or nothing of the client's was sent (F4). */
 static bool is_idempotent(const struct exchange *exchange)
 {
     const struct batch *batch = container_of_const(exchange, struct batch, base);
     return batch->stage != BATCH_OPEN || !batch->unsafe;
 }
 
-/* What was prepared is to be prepared on another connection. */
+/* What was prepared has to be prepared on another connection. */
 static void put_back(struct batch *batch)
 {
     struct exchange *exchange = &batch->base;
@@ -344,7 +344,7 @@ static void ended(struct client *client)
     if (client->last)
         session_log(&client->session, client->end);
     if (batch->streaming && !client->last) {
-        /* The rest of a command that was answered with an error: it comes, whoever wants it. */
+        /* The rest of a command that was answered with an error: it arrives, and is dropped. */
         exchange_clear(&batch->base);
         batch->base.unfit = POOL_DISCARD_COUNT;
         batch->base.up_stage = UP_NONE;
@@ -364,7 +364,7 @@ static void idle(struct client *client)
     exchange_limit_reading(client, client->affinity_until);
 }
 
-/* A blocking command waits as long as it says. */
+/* A blocking command may wait as long as it asks for. */
 static usec_t quiet_max(const struct client *client)
 {
     const struct batch *batch = batch_of(client);
@@ -375,8 +375,7 @@ static usec_t quiet_max(const struct client *client)
     return relaying && !batch->streaming ? config->response_timeout : config->idle_timeout;
 }
 
-/* A client that leaves, by whatever end, is of interest only while a blocking command waits (F2).
- */
+/* A client that leaves, in whatever way, only matters while a blocking command waits (F2). */
 static bool ends_request(const struct client *client, bool waits)
 {
     const struct batch *batch = batch_of(client);
@@ -386,7 +385,7 @@ static bool ends_request(const struct client *client, bool waits)
 
 void batch_on_drain(struct session *session)
 {
-    if (!client_of(session)->affinity) /* else what it has begun may end */
+    if (!client_of(session)->affinity) /* otherwise what it has begun may complete */
         exchange_on_drain(session);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A batch that cannot go on: errors of ours in the client's protocol, or a cut. */
+/* A batch that cannot continue: our own errors in the client's protocol, or truncation. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,9 +15,8 @@ enum step batch_answered(struct client *client, bool closes, enum session_end en
     return STEP_AGAIN;
 }
 
-/* It is told when it happens: the client may stay for long, and its line tells of the last one
- * only.
- */
+/* It is logged when it happens: the client may stay for long, and its line only has the last
+ * one. */
 void batch_note_failure(struct client *client, const struct failure *failure)
 {
     struct session *session = &client->session;
@@ -145,8 +144,8 @@ enum step batch_left_waiting(struct client *client)
     return exchange_finish(client, SESSION_CLIENT_LEFT);
 }
 
-/* A client between two batches ends in order; one that stalls in a command, or does not take its
- * replies, is cut (F1). */
+/* A client between two batches ends in order; one that stalls in a command, or does not read its
+ * replies, is reset (F1). */
 enum step batch_time_is_over(struct client *client)
 {
     const struct batch *batch = batch_of(client);

@@ -6,10 +6,10 @@
 
 #include "session/batch.h"
 
-/* How much is read at first of what a client sends. */
+/* The size of the first read of a client's commands. */
 #define FIRST_READ (16 * 1024)
 
-/* The client has ended. What is whole is answered all the same (F2). */
+/* The client has ended. Complete commands are answered nevertheless (F2). */
 static enum step client_left(struct client *client)
 {
     struct batch *batch = batch_of(client);
@@ -78,7 +78,7 @@ enum step batch_gather(struct client *client)
     return STEP_BLOCKED;
 }
 
-/* What was gathered is complete so far. 0, or -1 with ENOMEM. */
+/* What was gathered is complete for now. 0, or -1 with ENOMEM. */
 static int seal(struct client *client)
 {
     const struct batch *batch = batch_of(client);
@@ -87,13 +87,13 @@ static int seal(struct client *client)
     return nothing ? 0 : protocol->seal(client);
 }
 
-/* So much payload is worth a relay, when nothing is buffered in front of it. */
+/* This much payload is worth a relay, if nothing is buffered before it. */
 static bool is_bulk(const struct relay *relay, uint64_t left)
 {
     return left > 0 && exchange_is_bulk(relay, left);
 }
 
-/* A relay that has moved all it was to is ready for the next large value. */
+/* A relay that has moved its amount is ready for the next large value. */
 static void settle_bulk(struct relay *relay)
 {
     if (relay->limit != 0 && relay->taken == relay->limit && !relay_keeps(relay))
@@ -134,7 +134,7 @@ static enum step stream_bulk(struct client *client)
     return step;
 }
 
-/* Its end is wrong: the upstream must not have it, and has a part of it. */
+/* Its end is malformed: the upstream must not get it, but has a part of it already. */
 static enum step bad_stream(struct client *client)
 {
     batch_of(client)->streaming = false;
@@ -147,7 +147,7 @@ static enum step bad_stream(struct client *client)
     return exchange_end(client, SESSION_BAD_REQUEST);
 }
 
-/* Passes on, or drops, what of it is in `in`. */
+/* Passes on, or drops, what `in` has of it. */
 static enum step stream_in(struct client *client)
 {
     struct batch *batch = batch_of(client);
@@ -185,7 +185,7 @@ enum step batch_stream(struct client *client)
     return batch_fill(client);
 }
 
-/* May more be taken of the client while its batch is under way? */
+/* May more be taken from the client while its batch is under way? */
 static bool takes_more(const struct client *client)
 {
     const struct batch *batch = batch_of(client);
@@ -287,7 +287,7 @@ static bool is_over(const struct client *client)
            !batch->streaming && exchange_is_sent(&batch->base) && !exchange_up_failed(&batch->base);
 }
 
-/* How the lease ends: POOL_DISCARD_COUNT: it does not have to. */
+/* How the lease ends; POOL_DISCARD_COUNT: it need not be discarded. */
 static enum pool_discard verdict(struct client *client, bool *keeps)
 {
     const struct batch *batch = batch_of(client);
@@ -305,8 +305,8 @@ static enum pool_discard verdict(struct client *client, bool *keeps)
     return never ? DISCARD_NOT_REUSABLE : reason;
 }
 
-/* The last byte of the last reply was read: the connection goes back before the client has it all.
- */
+/* The last byte of the last reply was read: the connection is released before the client has
+ * received everything. */
 static enum step give_back(struct client *client)
 {
     struct session *session = &client->session;
@@ -322,12 +322,12 @@ static enum step give_back(struct client *client)
         pool_release(&session->allocation, RELEASE_DRAINED);
     }
     client->affinity = keeps;
-    session->unacked_at = 0; /* nobody waits for a connection that the client keeps */
+    session->unacked_at = 0; /* no other client waits for a connection that the client keeps */
     session_set_state(session, SESSION_DRAINING);
     return STEP_AGAIN;
 }
 
-/* All is sent and answered. STEP_AGAIN also where something of ours has to follow. */
+/* Everything is sent and answered. STEP_AGAIN also if something of our own has to follow. */
 static enum step end_batch(struct client *client)
 {
     if (seal(client) < 0)
@@ -335,7 +335,7 @@ static enum step end_batch(struct client *client)
     return is_over(client) ? give_back(client) : STEP_AGAIN;
 }
 
-/* What comes when nothing is expected. */
+/* What arrives when nothing is expected. */
 static enum step take_surplus(struct client *client)
 {
     struct batch *batch = batch_of(client);
@@ -384,7 +384,7 @@ static enum step relay_bulk(struct client *client)
     return step;
 }
 
-/* How much is worth to be read now: 0 while nearly all is held that may be. */
+/* How much is worth reading now: 0 when the buffers are nearly full. */
 static size_t read_size(const struct client *client)
 {
     size_t size = exchange_read_max(client), held = buffer_length(&client->down);
@@ -431,12 +431,12 @@ static enum step relay_down(struct client *client)
     if (n <= 0)
         return upstream_ended(client, n == 0);
     if (batch->base.sent_at == 0 && (client->session.allocation.reused || client->affinity))
-        return exchange_retry(client, DISCARD_UNREAD_DATA); /* about something before */
+        return exchange_retry(client, DISCARD_UNREAD_DATA); /* about something earlier */
     exchange_took(client, (size_t)n);
     return take(client, scratch.data, (size_t)n);
 }
 
-/* The client of a blocking command has ended. What need not wait is answered at once, and may be
+/* The client of a blocking command has ended. What need not wait is answered at once: that may be
  * what a half-close waits for. */
 static bool waits_in_vain(struct client *client)
 {
@@ -446,7 +446,7 @@ static bool waits_in_vain(struct client *client)
     return session->limit_at <= now;
 }
 
-/* The replies first: the last one ends the batch. */
+/* Replies first: the last one ends the batch. */
 enum step batch_relay(struct client *client)
 {
     struct batch *batch = batch_of(client);
@@ -460,7 +460,7 @@ enum step batch_relay(struct client *client)
     enum step up = relay_up(client);
     if (up == STEP_GONE)
         return up;
-    /* Replies of ours may have joined, and be next. */
+    /* Our own replies may have joined, and be next. */
     if (client->session.state == SESSION_RELAYING && up == STEP_AGAIN &&
         batch_protocol_of(client)->take_replies(client) == STEP_GONE)
         return STEP_GONE;

@@ -6,13 +6,13 @@
 #include "base/log.h"
 #include "session/protocol.h"
 
-/* How long a client may still send what nobody wants any more. */
+/* How long a client may still send what will be discarded. */
 #define SINK_TIME (5 * USEC_PER_SEC)
 
-/* How often a client that is to be reset is checked: does it have all? */
+/* How often a client that is to be reset is checked: has it received everything? */
 #define DELIVERY_CHECK (USEC_PER_SEC / 5)
 
-/* Moves one direction and keeps the books. */
+/* Moves one direction and updates the counters. */
 static enum relay_result move(struct session *session, struct relay *relay, struct stream *from,
                               struct stream *to, uint64_t *bytes)
 {
@@ -27,7 +27,7 @@ static enum relay_result move(struct session *session, struct relay *relay, stru
     return result;
 }
 
-/* A direction that cannot go on, as the end of the session; SESSION_END_COUNT when it can. */
+/* How a direction that cannot continue ends the session; SESSION_END_COUNT if it can. */
 static enum session_end broken(enum relay_result result, enum session_end read_failed,
                                enum session_end write_failed)
 {
@@ -46,7 +46,7 @@ static enum session_end broken(enum relay_result result, enum session_end read_f
     return SESSION_END_COUNT;
 }
 
-/* An error of the client is not met by reading where its EOF came already, or the upstream takes
+/* A client's error does not show by reading if its EOF was read, or if the upstream takes
  * nothing. */
 static bool client_is_broken(const struct duplex *duplex, struct stream *client,
                              const struct stream *upstream)
@@ -55,9 +55,9 @@ static bool client_is_broken(const struct duplex *duplex, struct stream *client,
            stream_error(client) != 0;
 }
 
-/* The upstream hears no more. What it has said is the client's all the same, and a reset could cost
- * the client the end of that. Why it hears no more is reported once, to the write or to the read:
- * EPIPE is not news, but an end in order that is still to be read. */
+/* The upstream receives no more. What it has sent is still for the client, and a reset could cost
+ * the client the end of it. The reason is reported once, to the write or to the read: EPIPE tells
+ * nothing new, except for an orderly end that is still to be read. */
 static void stop_sending(struct session *session, struct duplex *duplex, int error)
 {
     duplex->up.sink = true;
@@ -66,7 +66,7 @@ static void stop_sending(struct session *session, struct duplex *duplex, int err
 }
 
 /* The connection is gone, and not in order. The client is to see a reset, but not before it has
- * what came: until then the session goes on without one. */
+ * received what came: until then the session continues without a connection. */
 static void deliver(struct session *session, struct duplex *duplex)
 {
     usec_t now = loop_now(session->context->worker.loop);
@@ -123,7 +123,7 @@ void duplex_timed_out(struct session *session, struct duplex *duplex)
     if (!pool_is_leased(&session->allocation)) {
         deliver(session, duplex);
     } else if (duplex->up.sink && duplex->down.from_ended) {
-        /* The client has not ended, but may not have received all either: no reset. */
+        /* The client has not ended, but may not have received everything either: no reset. */
         session_log(session, SESSION_IDLE_TIMEOUT);
         pool_discard(&session->allocation, DISCARD_IDLE_TIMEOUT, true);
         session_finish(session, SESSION_COMPLETE);
@@ -132,8 +132,8 @@ void duplex_timed_out(struct session *session, struct duplex *duplex)
     }
 }
 
-/* The client has ended first. Fit for reuse: back to the pool. Else it is a half-close, which is
- * passed on. True when the session is over. */
+/* The client has ended first. If the connection is fit for reuse it is released. Otherwise this is
+ * a half-close, which is passed on. True when the session is over. */
 static bool client_ended(struct session *session, const struct duplex *duplex, bool may_reuse)
 {
     if (may_reuse && !relay_keeps(&duplex->down) && quiet_at_rest(&duplex->quiet) &&
@@ -168,7 +168,7 @@ static void after_moving(struct session *session, const struct duplex *duplex, b
     }
 }
 
-/* How the session ends after moving, SESSION_END_COUNT: it goes on. */
+/* How the session ends after moving; SESSION_END_COUNT: it continues. */
 static enum session_end end_after(struct session *session, const struct duplex *duplex,
                                   enum relay_result up, enum relay_result down)
 {
@@ -184,8 +184,8 @@ static enum session_end end_after(struct session *session, const struct duplex *
     return end;
 }
 
-/* The upstream's bytes are moved first: those that are there now were sent before the upstream
- * can have seen the client's bytes of this iteration, so they are no response to them. */
+/* The upstream's bytes are moved first: those that are here now were sent before the upstream can
+ * have seen the client's bytes of this iteration, so they are not a response to them. */
 void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
 {
     struct stream *client = &session->client;
@@ -198,12 +198,12 @@ void duplex_work(struct session *session, struct duplex *duplex, bool may_reuse)
 
     uint64_t before = duplex->down.taken, all_before = before + duplex->up.taken;
     enum relay_result down = move(session, &duplex->down, upstream, client, &access->bytes_down);
-    /* An end of the client's that is there before these bytes are its: it has not seen them, so
-     * it is a half-close and no goodbye. */
+    /* If the client's end is here before these bytes are, the client has not seen them: it is a
+     * half-close, and not the end of the conversation. */
     bool responding = duplex->down.taken != before;
     if (responding)
         quiet_upstream_sent(&duplex->quiet);
-    before = duplex->up.moved; /* its last word is what was written last, not what was read */
+    before = duplex->up.moved; /* its last action was the last write, not the last read */
     enum relay_result up = move(session, &duplex->up, client, upstream, &access->bytes_up);
     if (up == RELAY_WRITE_FAILED) {
         stop_sending(session, duplex, errno);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* An exchange of a framed protocol: how far it is, and its bytes for the client. */
+/* An exchange of a framed protocol: its stages, and its bytes for the client. */
 #include "session/exchange.h"
 
 #include <errno.h>
@@ -16,7 +16,7 @@ const bool exchange_up_moves[UP_STAGES][UP_STAGES] = {
 const bool exchange_down_moves[DOWN_STAGES][DOWN_STAGES] = {
     /*                 NONE   START  INTERI COMPOS COMMIT CUT */
     [DOWN_NONE] = {true, true, false, true, true, true},    /* composed: a local reply */
-    [DOWN_STARTED] = {true, false, true, true, true, true}, /* none: sent again */
+    [DOWN_STARTED] = {true, false, true, true, true, true}, /* none: retried */
     [DOWN_INTERIM] = {false, false, true, true, true, true},
     [DOWN_COMPOSED] = {false, false, false, true, true, true}, /* composed: a local reply */
     [DOWN_COMMITTED] = {false, false, false, false, false, true},
@@ -26,7 +26,7 @@ const bool exchange_down_moves[DOWN_STAGES][DOWN_STAGES] = {
 void exchange_wrote_down(struct client *client, uint64_t length)
 {
     client->session.access.bytes_down += length;
-    if (client->exchange->down_stage == DOWN_COMPOSED) /* not yet with interim responses */
+    if (client->exchange->down_stage == DOWN_COMPOSED) /* interim responses do not count */
         exchange_set_down_stage(client->exchange, DOWN_COMMITTED);
     client->sent_since_read = true;
     client->wrote_much = client->wrote_much || client->session.access.bytes_down > EXCHANGE_MUCH;
@@ -36,7 +36,7 @@ void exchange_wrote_down(struct client *client, uint64_t length)
 enum step exchange_finish(struct client *client, enum session_end end)
 {
     if (client->exchange != NULL &&
-        client->exchange->down_stage == DOWN_CUT) /* whatever became of the client then */
+        client->exchange->down_stage == DOWN_CUT) /* whatever happened to the client then */
         session_log(&client->session, client->end);
     session_finish(&client->session, end);
     return STEP_GONE;
@@ -64,7 +64,7 @@ bool exchange_waits_for_client(const struct session *session)
             !exchange_response_started(exchange));
 }
 
-/* What comes before `down`. */
+/* What precedes `down`. */
 static enum step flush_bulk(struct client *client)
 {
     struct relay *relay = &client->exchange->bulk_down;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: ISC */
-/* Much payload of known length: moved by a relay, unseen. */
+/* Large payload of known length: moved by a relay, without being parsed. */
 #include "session/exchange.h"
 
 /* Less than that is moved like a small body. */
 #define BULK_MIN (256 * 1024)
 
-/* The last bytes of every body are read in one way, which finds what is behind them. */
+/* The last bytes of every body are read in the same way, which detects what follows them. */
 #define TAIL (64 * 1024)
 
 bool exchange_is_bulk(const struct relay *relay, uint64_t rest)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The end of an exchange, and of a client: by none of it a response may be lost. */
+/* The end of an exchange, and of a client, without losing any of a response. */
 #include <errno.h>
 
 #include "session/exchange.h"
@@ -15,7 +15,7 @@ enum step exchange_end(struct client *client, enum session_end end)
     client->end = end;
     client->last = true;
     client->session.limit_at = 0;
-    exchange_moved(client); /* the client has its time to take what is buffered */
+    exchange_moved(client); /* the client has time to receive what is buffered */
     session_set_state(&client->session, SESSION_DRAINING);
     return STEP_AGAIN;
 }
@@ -48,17 +48,17 @@ static bool is_sending(struct client *client)
     unsigned traits = client->ops->traits(client);
     if (buffer_length(&client->in) > 0 || (traits & CLIENT_IS_SENDING) != 0)
         return true;
-    /* A read that got all it had asked for does not tell. Nor does it that no event came: the
-     * client may not be watched, or the event may be the next one. It may have sent its next
-     * request, or the CRLF that old ones send behind a body (RFC 9112 2.2). */
+    /* A read that returned all it had asked for does not tell. Nor does the absence of an event:
+     * the client may not be watched, or the event may be the next one. It may have sent its next
+     * request, or the CRLF that old clients send after a body (RFC 9112 2.2). */
     bool may_send = (traits & (CLIENT_HAD_BODY | CLIENT_MAY_GO_ON)) != 0;
     bool unsure = stream->readable || may_send;
     return unsure && stream_peek(stream) == PEEK_DATA;
 }
 
-/* Could the client, by what it still sends, lose some of what it was sent? One that is not expected
- * to go on can send as well: an empty line, or what nobody understands. A short response to a
- * request without a body went out at once, and nothing is asked about it. */
+/* Could the client, by what it still sends, lose some of what it was sent? Even one that is not
+ * expected to continue can send something: an empty line, or garbage. A short response to a request
+ * without a body was sent completely at once, and needs no check. */
 static bool may_lose(const struct client *client)
 {
     unsigned traits = client->ops->traits(client);
@@ -66,8 +66,8 @@ static bool may_lose(const struct client *client)
            client->session.client.watches_writable;
 }
 
-/* How long a client lingers; one that sends nothing only until it is seen to have all. 0, or -1
- * with ENOMEM. */
+/* How long a client lingers; a silent one only until it is known to have received everything. 0, or
+ * -1 with ENOMEM. */
 static int set_linger_limit(struct client *client, bool sending)
 {
     struct session *session = &client->session;
@@ -92,9 +92,9 @@ static enum step begin_to_linger(struct client *client, bool sending)
                                                  : STEP_AGAIN;
 }
 
-/* What the client has sent and nobody has read makes the kernel reset the connection when it is
- * closed, and what comes later does so as well; a reset destroys what the client's kernel does not
- * have yet, and on some systems what the client has not read (RFC 9112 9.6). */
+/* Unread bytes of the client make the kernel reset the connection when it is closed, and so do
+ * bytes that arrive later; a reset destroys what the client's kernel does not have yet, and on some
+ * systems what the client has not read (RFC 9112 9.6). */
 enum step exchange_end_client(struct client *client)
 {
     struct session *session = &client->session;

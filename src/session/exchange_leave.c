@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Whether a client whose request is under way has left, and what abort_on_close says to that. */
+/* Whether a client whose request is under way has left, and how abort_on_close treats that. */
 #include "session/exchange.h"
 
 static usec_t silence(const struct client *client)
@@ -7,8 +7,8 @@ static usec_t silence(const struct client *client)
     return loop_now(client->session.context->worker.loop) - client->read_at;
 }
 
-/* What the client's end means, if it has come. Of a unix socket the kernel tells no times, and
- * after a response not those that count: then an end is late if it came just now, a while behind
+/* What the client's end means, if it has ended. For a unix socket the kernel reports no times, and
+ * after a response not the ones needed: then an end is late if it came just now, some time after
  * the last byte. */
 static enum departure departure_of(struct client *client)
 {
@@ -33,8 +33,9 @@ static enum departure departure_of(struct client *client)
     return late ? DEPARTURE_LEFT : DEPARTURE_HALF;
 }
 
-/* A connection on which nothing was sent goes back as it came, unless it is this client's. One that
- * may still read sees an end in order, but no part of a response that could be taken for whole. */
+/* A connection on which nothing was sent is released unused, unless it is this client's. A client
+ * that may still read sees an orderly end, but no part of a response that could be taken for a
+ * complete one. */
 static enum step abandon(struct client *client, enum session_end end)
 {
     struct session *session = &client->session;
@@ -50,8 +51,8 @@ static enum step abandon(struct client *client, enum session_end end)
     return exchange_finish(client, SESSION_COMPLETE);
 }
 
-/* What an end means is found out once, when it is noticed: later the kernel may not know any more.
- */
+/* What an end means is determined once, when it is noticed: later the kernel may not know any
+ * more. */
 static void note_departure(struct client *client)
 {
     if (client->departure == DEPARTURE_NONE)
@@ -91,8 +92,8 @@ enum step exchange_check_end(struct client *client)
         return STEP_AGAIN;
     if (waits || (client->ops->traits(client) & CLIENT_IS_SENDING) == 0)
         return heed(client, waits);
-    /* An end behind a body that is still read is met by whoever reads it. A unix socket does not
-     * show it before. */
+    /* An end after a body that is still being read is found by reading. A unix socket does not show
+     * it before. */
     if (!stream->local)
         note_departure(client);
     return STEP_AGAIN;

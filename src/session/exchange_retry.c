@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* Sending a request again, on a connection that nobody used before. */
+/* Sending a request again, on a connection that was never used before. */
 #include "base/log.h"
 #include "session/exchange.h"
 
-/* May the request go to another connection? Yes when none of it was sent, or when it does no harm
- * twice (RFC 9110 9.2.2), on a connection that may have been closed just before it was used. */
+/* May the request go to another connection? Yes if none of it was sent, or if repeating it is
+ * harmless (RFC 9110 9.2.2) and the connection may have been closed just before it was used. */
 bool exchange_may_retry(const struct client *client)
 {
     const struct allocation *allocation = &client->session.allocation;

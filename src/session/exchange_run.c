@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* A client's run: its steps one after another, its watch and its timer, until it has to wait. */
+/* A client's run: its steps, when it is watched, and its timer, until it has to wait. */
 #include "session/exchange.h"
 
 #include <stdlib.h>
 
-/* Steps of one run at most. */
+/* The most steps of one run. */
 #define STEPS_MAX 32
 
 /* How long a client that has sent nothing yet may begin its request when kaproxy stops. */
@@ -62,9 +62,9 @@ static bool needs_client(const struct client *client)
     return true;
 }
 
-/* Makes sure that somebody comes back to this session. A client on which nothing depends is
- * watched only when the wait takes long, to notice that it left: of a one-shot client's exchange
- * nothing may be left by then. 0, or -1 with errno. */
+/* Ensures that this session is run again. A client on which nothing depends is only watched when
+ * the wait is long, to notice that it leaves: a one-shot exchange should be complete by then. 0, or
+ * -1 with errno. */
 static int wait_for_more(struct client *client)
 {
     struct session *session = &client->session;
@@ -96,7 +96,7 @@ void exchange_run(struct session *session)
         session_pause(session, client->taken, step != STEP_BLOCKED);
 }
 
-/* All that is over is the time without a watch on the client, which may have one by now. */
+/* Only the time without a watch has passed, and the client may be watched by now. */
 static bool watch_is_due(const struct client *client)
 {
     const struct session *session = &client->session;
@@ -143,7 +143,7 @@ void exchange_on_drain(struct session *session)
     struct client *client = client_of(session);
     if (session->state != SESSION_READING || client->exchange != NULL)
         return;
-    /* A client that has just come has its request on the way. */
+    /* The request of a client that has just connected is under way. */
     usec_t until = loop_now(session->context->worker.loop) + DRAIN_GRACE;
     if (session->limit_at == 0 || until < session->limit_at)
         session->limit_at = until;
@@ -158,7 +158,7 @@ struct conn_info *exchange_conn_info(struct session *session)
     return exchange != NULL ? &exchange->conn : NULL;
 }
 
-/* What is buffered either way goes first. */
+/* What is buffered goes first, in either direction. */
 static int put_buffered(struct client *client)
 {
     struct duplex *tunnel = client->tunnel;

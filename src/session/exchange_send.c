@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/* From the client to the upstream: what is composed, what is held to be sent again, payload. */
+/* From the client to the upstream: what is composed, what is held for a retry, payload. */
 #include <errno.h>
 #include <string.h>
 #include <sys/uio.h>
 
 #include "session/exchange.h"
 
-/* What is still to be sent of the three buffers; returns how many parts that is. */
+/* What remains to be sent of the three buffers; returns the number of parts. */
 static int unsent(const struct exchange *exchange, struct iovec parts[3])
 {
     const struct buffer *buffers[] = {&exchange->up, &exchange->ahead, &exchange->tail};
@@ -22,9 +22,9 @@ static int unsent(const struct exchange *exchange, struct iovec parts[3])
     return count;
 }
 
-/* A write to the upstream failed, with errno. It may have answered before it closed: read that. Why
- * it closed is reported once, to the write or to the read: EPIPE is not news, but an end met
- * before. */
+/* A write to the upstream failed, with errno. It may have responded before it closed: read that.
+ * The reason is reported once, to the write or to the read: EPIPE tells nothing new, except for an
+ * end met before. */
 void exchange_give_up_sending(struct client *client)
 {
     exchange_set_up_stage(client->exchange, errno == EPIPE ? UP_FAILED : UP_RESET);
@@ -41,7 +41,7 @@ void exchange_sent(struct client *client, uint64_t length)
     session_sent(&client->session);
 }
 
-/* What comes before the buffers. */
+/* What precedes the buffers. */
 static enum step write_bulk(struct client *client)
 {
     struct relay *relay = &client->exchange->bulk_up;
@@ -54,7 +54,7 @@ static enum step write_bulk(struct client *client)
     return result == RELAY_BLOCKED ? STEP_BLOCKED : STEP_AGAIN;
 }
 
-/* All that was composed is sent, and not to be sent again. */
+/* All that was composed is sent, and will not be retried. */
 void exchange_drop_sent(struct exchange *exchange)
 {
     exchange_clear_up(exchange);
@@ -62,7 +62,7 @@ void exchange_drop_sent(struct exchange *exchange)
     exchange->replayable = false;
 }
 
-/* STEP_AGAIN: everything that is buffered is written, or it takes no more. */
+/* STEP_AGAIN: everything that is buffered is written, or the upstream takes no more. */
 enum step exchange_send(struct client *client)
 {
     struct exchange *exchange = client->exchange;
@@ -89,7 +89,7 @@ enum step exchange_send(struct client *client)
     return STEP_AGAIN;
 }
 
-/* What a stream has not taken of the parts. 0, or -1 with ENOMEM. */
+/* Keeps what a stream has not taken of the parts. 0, or -1 with ENOMEM. */
 static int hold_back(struct buffer *backlog, const struct iovec *parts, int count, size_t written)
 {
     for (int i = 0; i < count; i++) {
@@ -102,7 +102,7 @@ static int hold_back(struct buffer *backlog, const struct iovec *parts, int coun
     return 0;
 }
 
-/* Writes as far as the stream takes it; what was written, or -1 with errno. */
+/* Writes as far as the stream takes it; the bytes written, or -1 with errno. */
 static ssize_t write_parts(struct stream *to, const struct iovec *parts, int count)
 {
     if (count == 0 || to == NULL || !to->writable)

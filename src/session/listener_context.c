@@ -4,7 +4,7 @@
 
 #include "session/session_internal.h"
 
-/* How many sessions are drained at once. */
+/* How many sessions are drained in one batch. */
 #define DRAIN_PIECE 64
 
 static void on_drain(struct task *task)

@@ -10,7 +10,7 @@
 #include "net/delivery.h"
 #include "session/session_internal.h"
 
-/* Sessions that a listener keeps for the next clients: one is taken for every connection. */
+/* Sessions that a listener keeps for reuse: one is needed for every connection. */
 #define FREE_LIST_MAX FREE_LIST(64)
 
 /* Which transitions are legal: rows are "from". */
@@ -40,7 +40,7 @@ void session_set_state(struct session *session, enum session_state to)
               session->client.fd, session_state_name(from), session_state_name(to));
 }
 
-/* Why a lease that a session still holds at its end goes back. */
+/* Why a lease that a session still holds at its end is discarded. */
 static enum pool_discard discard_reason(enum session_end end)
 {
     switch (end) {
@@ -135,7 +135,7 @@ void session_wake(struct session *session)
     loop_post(session->context->worker.loop, &session->task);
 }
 
-/* A session that moves less than that in a run is done with its bulk. */
+/* A session that moves less than that in a run is no longer bulk. */
 #define LITTLE (16 * 1024)
 
 void session_pause(struct session *session, uint64_t moved, bool more)
@@ -145,7 +145,7 @@ void session_pause(struct session *session, uint64_t moved, bool more)
     session->bulk = more || (session->bulk && moved >= LITTLE);
 }
 
-/* What is short is done at once. Bulk, and what is to run soon anyway, only takes its place in the
+/* Short work is done at once. Bulk, and what is to run soon anyway, only takes its place in the
  * queue: the streams remember what became ready. */
 static void run_or_queue(struct session *session)
 {
@@ -178,13 +178,13 @@ static void on_task(struct task *task)
     }
 }
 
-/* The earlier of two times, of which 0 is never. */
+/* The earlier of two times; 0 is never. */
 static usec_t earlier(usec_t a, usec_t b)
 {
     return a == 0 || (b != 0 && b < a) ? b : a;
 }
 
-/* When the timer is due, as things stand; 0: never. */
+/* When the timer is due, in the current state; 0: never. */
 static usec_t timer_due(const struct session *session)
 {
     usec_t due = session->quiet_max > 0 ? session->moved_at + session->quiet_max : 0;
@@ -199,9 +199,9 @@ int session_start_timer(struct session *session)
     return loop_set_timer(session->context->worker.loop, &session->timer, due);
 }
 
-/* Is the connection dead? A session that waits for its upstream that long asks the kernel; shorter
- * ones pay nothing. An upstream that is alive is asked about again when that much has passed since
- * something was sent, and since it acknowledged something. */
+/* Is the connection dead? A session that waits that long for its upstream asks the kernel; shorter
+ * waits cost nothing. If the upstream is alive it is asked again after that time has passed since
+ * something was sent, and since something was acknowledged. */
 static bool is_unacked(struct session *session)
 {
     usec_t now = loop_now(session->context->worker.loop), due = session->unacked_at, quiet;
@@ -226,9 +226,9 @@ static bool is_unacked(struct session *session)
     return false;
 }
 
-/* The timer is not moved with every byte: when it fires, it looks when the last one moved. While
- * the session waits, the allocation has a time limit of its own; while it is queued, there is
- * something to move. */
+/* The timer is not moved with every byte: when it fires, it checks when the last one moved. While
+ * the session waits, its allocation has its own time limit; while it is queued, there is something
+ * to move. */
 static void on_timer(struct timer *timer)
 {
     struct session *session = container_of(timer, struct session, timer);
@@ -274,7 +274,7 @@ struct session *session_of(struct allocation *allocation)
                : NULL;
 }
 
-/* A grant that is on its way already comes before anything of the client's. */
+/* A grant already under way comes before anything from the client. */
 static void watch_waiting_client(struct session *session)
 {
     if (!session_is_waiting(session) || session->protocol->watches_late ||

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What the logs tell of a session: its line in the access log, and messages about it. */
+/* What is logged about a session: its line in the access log, and messages. */
 #include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "session/protocol.h"
 
-/* A failure that there is no memory for. */
+/* A failure to record for which there is no memory. */
 static const struct failure out_of_memory = {
     .function = "allocate", .number = ENOMEM, .text = "Cannot allocate memory"};
 
@@ -42,7 +42,7 @@ void session_clear_failure(struct session *session)
         free((struct failure *)(uintptr_t)failure);
 }
 
-/* The process at the other end of a unix socket, as it was when it connected. */
+/* The process at the other end of a unix socket, at the time when it connected. */
 static bool ask_process(const struct session *session, struct ucred *process)
 {
     socklen_t length = sizeof(*process);
@@ -91,7 +91,7 @@ void session_note_conn(struct session *session)
     if (log_access_enabled())
         pool_describe(&session->allocation, info);
     else
-        info->number = 0; /* the log may be on by the time of the line */
+        info->number = 0; /* logging may be on by the time of the line */
 }
 
 bool session_admit(const struct session *session, enum log_level level,
@@ -114,7 +114,7 @@ void session_report(const struct session *session, enum log_level level,
     repeats_log(&context->repeats, level, key, head, session_peer(session, peer), rest);
 }
 
-/* That the upstream is down the pool has reported. */
+/* The pool has already reported that the upstream is down. */
 void session_log_failure(struct session *session)
 {
     const struct failure *failure = session->access.failure;
@@ -133,7 +133,7 @@ void session_log_failure(struct session *session)
                    failure->number, error);
 }
 
-/* Times of a connection that was made for this are logged; others have nothing to do with it. */
+/* The times of a connection are logged if it was opened for this; to others they do not apply. */
 static void put_conn(struct session *session, struct log_line *line)
 {
     const struct protocol *protocol = session->protocol;
@@ -164,7 +164,7 @@ static void put_failure(struct log_line *line, const struct failure *failure)
     LOG_FIELD_QUOTE(line, "error", failure->text, strlen(failure->text));
 }
 
-/* Every part is bounded, so that a line is never cut: a JSON object would not be one. */
+/* Every part is bounded, so a line is never truncated: a truncated JSON object would be invalid. */
 static_assert(LOG_JSON_MAX(SESSION_PEER_MAX) + LOG_JSON_MAX(ENDPOINT_TEXT_MAX) +
                       LOG_JSON_MAX(ADDRESS_TEXT_MAX) +
                       LOG_JSON_MAX(sizeof((struct failure *)0)->text) + SESSION_FIELDS_MAX + 800 <=

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What an operator sees of sessions. */
+/* What can be seen of sessions. */
 #include "session/protocol.h"
 
 const struct session *listener_context_next(const struct listener_context *context,

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: ISC */
-/* Sessions that are to have a connection of the pool, and wait for the end of their listener's
- * pause. They are in the listener's queue then, and not in the pool's; the time that they have is
- * that of their allocation, and as all of a listener's have the same, the first one's ends first.
- */
+/* Sessions that need a connection from the pool, and wait for the end of their listener's pause.
+ * They are in the listener's queue then, and not in the pool's; their time limit is that of their
+ * allocation, and since it is the same for all of a listener's, it ends first for the first one. */
 #include <stdio.h>
 
 #include "base/span.h"
 #include "session/session_internal.h"
 
-/* How many go on to the pool at once. */
+/* How many go to the pool in one batch. */
 #define PIECE 64
 
 static usec_t timeout_of(const struct listener_context *context)
@@ -22,7 +21,7 @@ static usec_t deadline_of(const struct session *session)
     return session->access.requested_at + timeout_of(session->context);
 }
 
-/* A listener's contexts have one number in common. */
+/* A listener's contexts share one count. */
 static void count(struct listener_context *context, int change)
 {
     struct gauge *waiting = &context->counters->stats.waiting;
@@ -61,7 +60,7 @@ static void time_out(struct session *session)
     session_fail_later(session, &failure);
 }
 
-/* False where there is no memory for a timer. */
+/* False if there is no memory for a timer. */
 static bool start_timer(struct listener_context *context)
 {
     const struct session *first = TAILQ_FIRST(&context->paused);
@@ -71,7 +70,7 @@ static bool start_timer(struct listener_context *context)
     return loop_set_timer(context->worker.loop, timer, deadline_of(first)) == 0;
 }
 
-/* Whoever would wait without an end. */
+/* A session that would otherwise wait for ever. */
 static void fail_all(struct listener_context *context)
 {
     struct session *session;
@@ -81,7 +80,7 @@ static void fail_all(struct listener_context *context)
     }
 }
 
-/* The first one may have left: then it looks again. */
+/* The first one may have left: then the timer is set again. */
 static void on_deadline(struct timer *timer)
 {
     struct listener_context *context = container_of(timer, struct listener_context, pause_timer);
@@ -110,9 +109,9 @@ void session_wait_join(struct session *session)
     }
 }
 
-/* Takes those out of the pool's queue that wait there: they are older than those that are here
- * still, of an earlier pause. First all are found: what follows when one of them is taken out may
- * be that another one is served. */
+/* Takes sessions that wait in the pool's queue out of it: they are older than those that are still
+ * here, from an earlier pause. First all are found, since taking one of them out may cause another
+ * one to be served. */
 static void take_waiting(struct listener_context *context)
 {
     struct allocation *waiting = NULL;
@@ -147,7 +146,7 @@ void listener_context_pause(struct listener_context *context)
         fail_all(context);
 }
 
-/* What waited for the pause waits for the pool. */
+/* Those that waited for the pause wait for the pool. */
 static void on_resume(struct task *task)
 {
     struct listener_context *context = container_of(task, struct listener_context, resume_task);

@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "session/http/http_internal.h"
 
-/* Does the request go on while its response does? Then neither may keep the other waiting. */
+/* Does the request continue during its response? Then neither may block the other. */
 static bool is_two_way(const struct http_session *http)
 {
     const struct http_exchange *exchange = http_exchange_of(http);
@@ -20,7 +20,7 @@ static bool is_two_way(const struct http_session *http)
            !http_request_is_sent(exchange);
 }
 
-/* The response first, for it may make sending the rest of the request pointless. */
+/* The response first, since it may make sending the rest of the request pointless. */
 enum step http_relay(struct client *client)
 {
     struct http_session *http = http_of_client(client);
@@ -33,8 +33,8 @@ enum step http_relay(struct client *client)
     return up == STEP_YIELD ? up : down;
 }
 
-/* Between two requests nothing comes on a connection with affinity but its end, and what it was
- * for ends with it. Why; POOL_DISCARD_COUNT: it has not ended. */
+/* Between two requests nothing arrives on a connection with affinity but its end, and the state it
+ * was kept for ends with it. The reason; POOL_DISCARD_COUNT: it has not ended. */
 static enum pool_discard affinity_end(const struct http_session *http)
 {
     struct stream *upstream = http->client.session.allocation.stream;

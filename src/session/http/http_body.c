@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Payload on its way, in either direction. */
+/* Moving payload, in either direction. */
 #include <errno.h>
 #include <string.h>
 
@@ -31,7 +31,7 @@ enum http1_result http_dechunk(struct http1_body *body, char **data, size_t *len
     return result;
 }
 
-/* Behind the place for the backlog. */
+/* After the place for the backlog. */
 static void add_piece(struct iovec *pieces, int *count, const char *data, size_t length)
 {
     if (length > 0)

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: ISC */
-/* What is http's of an exchange and of a listener: their structs, and what the engine asks. */
+/* http's part of an exchange and of a listener: their structs, and the engine's questions. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "session/http/http_internal.h"
 
-/* Exchanges that a listener keeps for the next ones: they are too large for malloc to have at hand.
- */
+/* Exchanges that a listener keeps for reuse: they are too large for malloc to have at hand. */
 #define FREE_LIST_MAX FREE_LIST(16)
 
 struct http_exchange *http_exchange_new(struct http_session *http)
@@ -19,7 +18,7 @@ struct http_exchange *http_exchange_new(struct http_session *http)
     } else if ((exchange = malloc(sizeof(*exchange))) == NULL) {
         return NULL;
     }
-    memset(exchange, 0, offsetof(struct http_exchange, request)); /* all but the heads */
+    memset(exchange, 0, offsetof(struct http_exchange, request)); /* all but the headers */
     http1_request_begin(&exchange->request);
     exchange_begin(&http->client, &exchange->base);
     session_open_access(&http->client.session);
@@ -109,8 +108,8 @@ static void ended(struct client *client)
     http_exchange_free(http);
 }
 
-/* The client is idle, and so is the connection, if it has one: then that one's time rules, which
- * the next request does not lengthen. */
+/* The client is idle, and so is its connection, if it has one: then the connection's time limit
+ * applies, and the next request does not extend it. */
 static void idle(struct client *client)
 {
     const struct listener_context *context = client->session.context;

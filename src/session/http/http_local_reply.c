@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Local replies, sending a request once more, tunnels. */
+/* Local replies, retries, tunnels. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 #include "session/http/http_internal.h"
 #include "session/http/proxy_status.h"
 
-/* Seconds until it makes sense to ask again when too many wait. */
+/* Seconds after which to retry when too many wait. */
 #define RETRY_AFTER 1
 
 static unsigned retry_after(const struct session *session)
@@ -20,7 +20,7 @@ static unsigned retry_after(const struct session *session)
     return failure != NULL && failure->retry_after > 0 ? failure->retry_after : RETRY_AFTER;
 }
 
-/* To be called as long as the connection is there that is to blame. */
+/* To be called while the connection that is to blame is still there. */
 static void explain(const struct http_session *http, const struct proxy_cause *known,
                     const char *text, char value[PROXY_STATUS_MAX])
 {
@@ -55,7 +55,7 @@ static int compose(struct http_session *http, unsigned status, const char *text,
     return n < 0 ? -1 : buffer_append(&http->client.down, scratch.data, (size_t)n);
 }
 
-/* Tells why. A failed allocation has a line of its own, and what a client does wrong is its affair.
+/* Logs why. A failed allocation has a line of its own, and clients' mistakes are their own affair.
  * The status is what the client has seen, or is to see. */
 static void note_local_reply(const struct http_session *http, unsigned status, const char *text,
                              enum session_end end)
@@ -96,7 +96,7 @@ enum step http_local_reply(struct http_session *http, unsigned status, const cha
         pool_discard(&session->allocation, reason, true);
     if (exchange_response_committed(&exchange->base))
         return http_cut(http, end);
-    if (exchange->base.down_stage == DOWN_COMPOSED) /* a head that was not sent */
+    if (exchange->base.down_stage == DOWN_COMPOSED) /* a header that was not sent */
         buffer_clear(&http->client.down);
     if (compose(http, status, text, proxy_status) < 0)
         return exchange_finish(&http->client, SESSION_ERROR);
@@ -153,7 +153,7 @@ enum step http_upstream_failed(struct client *client, enum pool_discard reason)
     struct http_session *http = http_of_client(client);
     const struct session *session = &http->client.session;
     const char *tls = stream_failure(session->allocation.stream);
-    if (tls[0] != '\0') { /* in TLS 1.3 a client's certificate is refused only now */
+    if (tls[0] != '\0') { /* in TLS 1.3 a client's certificate is only rejected now */
         char text[sizeof(session->access.failure->text) + 32];
         snprintf(text, sizeof(text), "tls: %s", tls);
         return http_local_reply(http, 502, text, SESSION_UPSTREAM_RESET, reason);

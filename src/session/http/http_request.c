@@ -10,11 +10,11 @@
 #include "net/address.h"
 #include "session/http/http_internal.h"
 
-/* How much is read at first of a request. */
+/* The size of the first read of a request. */
 #define FIRST_READ (16 * 1024)
 
-/* The client ended where more of a request was due. Between two requests that is its right. In
- * mid-exchange it may still read what there is of its response, and of those before. */
+/* The client ended where more of a request was due. Between two requests it may. In mid-exchange it
+ * may still read what there is of its response, and of earlier ones. */
 static enum step client_left(struct http_session *http)
 {
     const struct http_exchange *exchange = http_exchange_of(http);
@@ -30,8 +30,8 @@ static enum step client_left(struct http_session *http)
     return exchange_finish(&http->client, SESSION_COMPLETE);
 }
 
-/* Reads once what the client has sent; *length is how much. STEP_AGAIN: something came; or nothing
- * did, and the exchange is cut. */
+/* Reads once from the client; *length is how much. STEP_AGAIN: something came; or nothing did, and
+ * the exchange ends early. */
 static enum step read_client(struct http_session *http, char *data, size_t size, size_t *length)
 {
     struct stream *client = &http->client.session.client;
@@ -50,8 +50,8 @@ static enum step read_client(struct http_session *http, char *data, size_t size,
     return STEP_AGAIN;
 }
 
-/* How much is to be read of what is parsed. Of a request no more than a head needs as a rule: a
- * body that comes with it would be copied. */
+/* How much to read of what is parsed. For a request no more than a header usually needs: a body
+ * that came with it would be copied. */
 static size_t fill_size(const struct http_session *http)
 {
     const struct http_exchange *exchange = http_exchange_of(http);
@@ -84,7 +84,7 @@ static enum step refuse(struct http_session *http, unsigned status, const char *
     return http_local_reply(http, status, text, SESSION_BAD_REQUEST, DISCARD_CLIENT_ABORT);
 }
 
-/* What the access log is to tell of the request line. */
+/* What the access log shows of the request line. */
 static void note_request_line(struct http_exchange *exchange, const char *data)
 {
     const struct http1_head *head = &exchange->request;
@@ -133,7 +133,7 @@ static int wrap_ahead(struct http_exchange *exchange)
     return buffer_append(&exchange->base.tail, HTTP1_CHUNK_END, sizeof(HTTP1_CHUNK_END) - 1);
 }
 
-/* Notes what the response must be held against. 0, or -1 with ENOMEM. */
+/* Records what the response must be checked against. 0, or -1 with ENOMEM. */
 static int note_upgrade(struct http_session *http, const char *data)
 {
     struct http_exchange *exchange = http_exchange_of(http);
@@ -145,7 +145,7 @@ static int note_upgrade(struct http_session *http, const char *data)
     return exchange->upgrade == NULL ? -1 : 0;
 }
 
-/* Composes the request for the upstream, as far as it was read, from its head at `data`. */
+/* Composes the request for the upstream, as far as it was read, from its header at `data`. */
 static enum step compose(struct http_session *http, const char *data)
 {
     const struct listener_context *context = http->client.session.context;
@@ -180,8 +180,8 @@ static enum step compose(struct http_session *http, const char *data)
     return STEP_AGAIN;
 }
 
-/* The head is complete. It can be composed at once, but where a body follows, it is kept until it
- * is known how much of the body comes along with it. */
+/* The header is complete. It can be composed at once, unless a body follows: then it is kept until
+ * it is known how much of the body arrives with it. */
 static enum step take_head(struct http_session *http)
 {
     struct http_exchange *exchange = http_exchange_of(http);
@@ -220,7 +220,7 @@ static enum step parse_head(struct http_session *http)
     return refuse(http, head->bad_status, head->bad_text);
 }
 
-/* So much of `in` was taken; what comes next? STEP_BLOCKED: more of the same. */
+/* This much of `in` was taken; what is next? STEP_BLOCKED: more of the same. */
 static enum step took_body(struct http_session *http, enum http1_result result, size_t consumed)
 {
     struct http_exchange *exchange = http_exchange_of(http);
@@ -241,7 +241,7 @@ static enum step took_body(struct http_session *http, enum http1_result result, 
     return refuse(http, 400, exchange->request_body.bad_text);
 }
 
-/* A body of known length is read right to where it waits for a connection. */
+/* A body of known length is read directly to where it waits for a connection. */
 static enum step fill_ahead(struct http_session *http)
 {
     struct http_exchange *exchange = http_exchange_of(http);
@@ -264,7 +264,7 @@ static enum step fill_ahead(struct http_session *http)
     return step;
 }
 
-/* Puts what is buffered of the body where it waits for a connection. */
+/* Moves what is buffered of the body to where it waits for a connection. */
 static enum step read_body_ahead(struct http_session *http)
 {
     struct http_exchange *exchange = http_exchange_of(http);
@@ -287,7 +287,7 @@ static enum step take_trailer(struct http_session *http)
     ssize_t n;
     switch (http1_head_parse(trailer, data, buffer_length(&http->client.in))) {
     case HTTP1_DONE:
-        /* Composed now, for its bytes go; it is sent as the end of a chunked body. */
+        /* Composed now, since its bytes go; it is sent as the end of a chunked body. */
         n = http1_compose_last_chunk(compose.data, compose.size, trailer, data);
         if (n < 0 || buffer_append(&exchange->last_chunk, compose.data, (size_t)n) < 0)
             return exchange_finish(&http->client, SESSION_ERROR);
@@ -303,9 +303,9 @@ static enum step take_trailer(struct http_session *http)
     return refuse(http, trailer->bad_status, trailer->bad_text);
 }
 
-/* Read far enough ahead to ask for a connection? Without request_buffering what came along with the
- * head is enough. A client that waits for 100 (Continue) gets it, or a refusal, from the upstream.
- * `step` is that of the last read of what was in `in`. */
+/* Is enough read ahead to request a connection? Without request_buffering what came along with the
+ * header is enough. A client that waits for 100 (Continue) gets it, or a refusal, from the
+ * upstream. `step` is that of the last read of what was in `in`. */
 static bool is_ready(const struct http_session *http, enum step step)
 {
     const struct http_exchange *exchange = http_exchange_of(http);
@@ -329,7 +329,7 @@ static enum step request_connection(struct http_session *http)
             return step;
     }
     if (exchange_is_leased(
-            &http->client)) { /* affinity; peek first: what came on it in the meantime */
+            &http->client)) { /* affinity; peek first: what arrived on it in the meantime */
         http->client.session.limit_at = 0;
         http->client.session.allocation.stream->readable = true;
         session_set_state(&http->client.session, SESSION_RELAYING);
@@ -359,8 +359,9 @@ static enum step read_on(struct http_session *http)
     return STEP_AGAIN;
 }
 
-/* Between requests: the first bytes of the next one begin an exchange. Its header has its time from
- * now on; a client's first one has it from the accept on, which `started` still tells here. */
+/* Between requests: the first bytes of the next one begin an exchange. The time for its header
+ * starts now; for a client's first one it started with the accept, which `started` still has
+ * here. */
 static enum step begin_exchange(struct http_session *http)
 {
     struct session *session = &http->client.session;
@@ -402,8 +403,7 @@ bool http_request_is_sent(const struct http_exchange *exchange)
            exchange_is_sent(&exchange->base);
 }
 
-/* All that is buffered is sent. Shall what comes next be held, too, so that it can be sent again?
- */
+/* All that is buffered is sent. Is what comes next to be held, too, for a retry? */
 static bool goes_on_holding(const struct http_session *http)
 {
     const struct http_exchange *exchange = http_exchange_of(http);
@@ -412,8 +412,8 @@ static bool goes_on_holding(const struct http_session *http)
            exchange_up_length(&exchange->base) < EXCHANGE_AHEAD_MAX;
 }
 
-/* Sends what is buffered of the body as it came; what the upstream does not take now stays in `up`.
- * While the request is held it only joins what is. */
+/* Sends what is buffered of the body unchanged; what the upstream does not take now stays in `up`.
+ * While the request is held it is only appended. */
 static enum step pass_body(struct http_session *http)
 {
     struct http_exchange *exchange = http_exchange_of(http);

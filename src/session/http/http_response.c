@@ -14,7 +14,7 @@ static enum step bad_response(struct http_session *http, const char *text)
     return http_local_reply(http, 502, text, SESSION_BAD_RESPONSE, DISCARD_PROTOCOL_ERROR);
 }
 
-/* How a connection that has brought its response goes back; POOL_DISCARD_COUNT: released. */
+/* How a connection that has delivered its response is given back; POOL_DISCARD_COUNT: released. */
 static enum pool_discard verdict(const struct http_session *http)
 {
     const struct http_exchange *exchange = http_exchange_of(http);
@@ -29,7 +29,7 @@ static enum pool_discard verdict(const struct http_session *http)
         return DISCARD_NOT_REUSABLE;
     if (http->client.affinity) /* it stays with its client, as long as that stays */
         return http->client.last ? DISCARD_NOT_REUSABLE : POOL_DISCARD_COUNT;
-    if (exchange->request.connection_auth) /* perhaps it is logged in */
+    if (exchange->request.connection_auth) /* it may be logged in */
         return DISCARD_NOT_REUSABLE;
     /* With a hint of a second or less there is no time left to use it again. */
     if ((head->keep_alive_timeout >= 0 && head->keep_alive_timeout <= 1) ||
@@ -38,7 +38,8 @@ static enum pool_discard verdict(const struct http_session *http)
     return POOL_DISCARD_COUNT;
 }
 
-/* The response's last byte was read: the connection goes back before the client has it all. */
+/* The response's last byte was read: the connection is released before the client has received
+ * everything. */
 static void end_response(struct http_session *http)
 {
     struct session *session = &http->client.session;
@@ -54,7 +55,7 @@ static void end_response(struct http_session *http)
             pool_set_idle_hint(&session->allocation, (head->keep_alive_timeout - 1) * USEC_PER_SEC);
         pool_release(&session->allocation, RELEASE_DRAINED);
     }
-    session->unacked_at = 0; /* nobody waits for a connection that the client keeps */
+    session->unacked_at = 0; /* no other client waits for a connection that the client keeps */
     session_set_state(session, SESSION_DRAINING);
 }
 
@@ -97,12 +98,12 @@ static int pass_interim(struct http_session *http)
     }
     buffer_consume(&exchange->base.response_in, head->length);
     begin_response(exchange);
-    if (buffer_length(&exchange->base.response_in) == 0) /* it is not the one that is waited for */
+    if (buffer_length(&exchange->base.response_in) == 0) /* it is not the expected one */
         exchange->base.first_byte_at = 0;
     return 0;
 }
 
-/* Is a request read to its end, or may it be by the end of this response? One that is refused, or
+/* Is a request read to its end, or may it be by the end of this response? One that is rejected, or
  * that was to be sent as a whole, may not. */
 static bool may_be_read(const struct http_session *http)
 {
@@ -128,7 +129,7 @@ static bool is_tunnel(const struct http1_head *head)
     return head->upgrade || (head->method == HTTP1_CONNECT && head->status / 100 == 2);
 }
 
-/* Composes the final response's head for the client. 0, or -1 with ENOMEM. */
+/* Composes the final response's header for the client. 0, or -1 with ENOMEM. */
 static int compose_head(struct http_session *http)
 {
     struct http_exchange *exchange = http_exchange_of(http);
@@ -139,7 +140,7 @@ static int compose_head(struct http_session *http)
     exchange_set_down_stage(&exchange->base,
                             buffer_length(&http->client.down) > 0 ? DOWN_COMMITTED : DOWN_COMPOSED);
     exchange->down_framing = head->framing;
-    /* A chunked body shows whether it is whole, and lets the client's connection stay. */
+    /* A chunked body shows whether it is complete, and lets the client's connection stay open. */
     if (head->framing == HTTP1_CHUNKED || head->framing == HTTP1_UNTIL_CLOSE)
         exchange->down_framing = exchange->request.minor > 0 ? HTTP1_CHUNKED : HTTP1_UNTIL_CLOSE;
     struct http1_response_options options = {
@@ -162,8 +163,8 @@ static int compose_head(struct http_session *http)
     return 0;
 }
 
-/* It is known now whether the client may keep the connection. What was reserved for that is given
- * back if not, whatever else may follow. */
+/* It is known now whether the client may keep the connection. If not, what was reserved for that is
+ * returned, whatever else may follow. */
 static void settle_hold(struct http_session *http)
 {
     struct allocation *lease = &http->client.session.allocation;
@@ -173,7 +174,7 @@ static void settle_hold(struct http_session *http)
         pool_unhold(lease);
 }
 
-/* However wrong it goes on, such a beginning is a status line of HTTP/1, and answers something. */
+/* However it continues, such a beginning is a status line of HTTP/1, and responds to something. */
 static bool begins_as_response(const struct http_exchange *exchange)
 {
     static const char name[] = "HTTP/1.";
@@ -181,8 +182,9 @@ static bool begins_as_response(const struct http_exchange *exchange)
            memcmp(buffer_data(&exchange->base.response_in), name, strlen(name)) == 0;
 }
 
-/* What is no response, or a 408 that ends the connection (RFC 9110 15.5.9), may have been sent
- * before the request came, because the connection had been idle for too long. Its name, or NULL. */
+/* What is not a response, or a 408 that ends the connection (RFC 9110 15.5.9), may have been sent
+ * before the request arrived, because the connection had been idle for too long. Its name, or
+ * NULL. */
 static const char *stray(const struct http_exchange *exchange, enum http1_result result)
 {
     const struct http1_head *head = &exchange->response;
@@ -212,8 +214,8 @@ static enum step take_head(struct http_session *http)
         return pass_interim(http) < 0 ? exchange_finish(&http->client, SESSION_ERROR) : STEP_AGAIN;
     if (is_tunnel(head) && !http_request_is_sent(exchange))
         return bad_response(http, "the upstream switched before it had the whole request");
-    /* NTLM and Negotiate log a connection in, in several exchanges, of which the last one's
-     * response may have nothing to say of it. An offer is no login, and anybody can send
+    /* NTLM and Negotiate log a connection in, in several exchanges, the last of which may say
+     * nothing about it in its response. An offer is not a login, and any client can send
      * credentials. */
     http->client.affinity |= exchange->request.connection_auth && head->connection_auth;
     settle_hold(http);
@@ -233,7 +235,7 @@ static enum step take_head(struct http_session *http)
 /* Passes payload on to the client; what it does not take now is kept in `down`. */
 static enum step pass_payload(struct http_session *http, const struct http_payload *payload)
 {
-    /* What a relay holds goes first: it does so because the client takes nothing now. */
+    /* What a relay holds goes first: it holds something because the client takes nothing now. */
     assert(!relay_keeps(&http_exchange_of(http)->base.bulk_down) ||
            !http->client.session.client.writable);
     ssize_t n = http_pass(&http->client.session.client, &http->client.down, payload);
@@ -264,7 +266,7 @@ static enum step take_body(struct http_session *http)
     } else if (result == HTTP1_DONE) {
         if (used < all)
             exchange_set_unfit(&exchange->base, DISCARD_UNREAD_DATA);
-        end_response(http); /* before the client's turn: others may wait for the connection */
+        end_response(http); /* before the client's part: others may wait for the connection */
     }
     enum step step = pass_payload(http, &payload);
     if (step == STEP_AGAIN && result == HTTP1_BAD)
@@ -326,8 +328,7 @@ static enum step take_all(struct http_session *http, char *data, size_t length)
     if (step == STEP_GONE)
         return STEP_GONE;
     if (http->client.session.state != SESSION_RELAYING)
-        buffer_clear(
-            &exchange->base.response_in); /* excess: that there is some is all there is to know */
+        buffer_clear(&exchange->base.response_in); /* excess: only its existence matters */
     return STEP_AGAIN;
 }
 
@@ -383,7 +384,7 @@ static enum step relay_bulk(struct http_session *http, const struct exchange_bul
     return exchange_after_bulk(relay, result);
 }
 
-/* How much is worth to be read now: 0 while nearly all is held that may be. */
+/* How much is worth reading now: 0 when the buffers are nearly full. */
 static size_t read_size(const struct http_session *http)
 {
     size_t size = exchange_read_max(&http->client), held = buffer_length(&http->client.down);

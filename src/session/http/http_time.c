@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Time limits, and what is said when one is over. */
+/* Time limits, and what is reported when one has passed. */
 #include "session/http/http_internal.h"
 
 #include <stdio.h>
@@ -10,7 +10,7 @@ void http_limit_header(struct http_session *http, usec_t from)
     exchange_limit_reading(&http->client, header_timeout > 0 ? from + header_timeout : 0);
 }
 
-/* The upstream has the whole request, and nothing of a response has come since, nor since the last
+/* The upstream has the whole request, and has sent nothing of a response since, nor since the last
  * interim one. */
 static bool awaits_response(const struct http_session *http)
 {
@@ -29,7 +29,7 @@ usec_t http_quiet_max(const struct client *client)
     return awaits_response(http) ? config->response_timeout : config->idle_timeout;
 }
 
-/* Nothing has begun that would have to be answered. */
+/* Nothing has begun that would need a response. */
 static bool is_between_requests(const struct http_session *http)
 {
     const struct http_exchange *exchange = http_exchange_of(http);
@@ -37,8 +37,8 @@ static bool is_between_requests(const struct http_session *http)
            (exchange->request_stage == MESSAGE_HEAD && !http1_head_started(&exchange->request));
 }
 
-/* A client without a request ends in order, and nothing is logged. If it has a connection, either
- * one's time may be over: both are of no use without the other. */
+/* A client without a request ends in order, and nothing is logged. If it has a connection, the time
+ * of either may have passed: neither is of use without the other. */
 static enum step end_between_requests(struct http_session *http)
 {
     http->client.session.access.open = false;
@@ -59,7 +59,7 @@ static enum step local_reply_late(struct http_session *http, unsigned status, co
                             status == 408 ? DISCARD_CLIENT_ABORT : DISCARD_IDLE_TIMEOUT);
 }
 
-/* The client did not go on with its request. */
+/* The client did not continue its request. */
 static enum step local_reply_late_request(struct http_session *http)
 {
     const struct config_listener *config = http->client.session.context->config;
@@ -80,7 +80,7 @@ static enum step reading_is_over(struct http_session *http)
                             config->header_timeout);
 }
 
-/* Whose fault it is depends on who was to send, or to take, what comes next. */
+/* The cause is the side that was to send, or to receive, next. */
 static enum step relaying_is_over(struct http_session *http)
 {
     const struct http_exchange *exchange = http_exchange_of(http);
@@ -102,7 +102,7 @@ enum step http_time_is_over(struct client *client)
     struct http_session *http = http_of_client(client);
     if (is_between_requests(http))
         return end_between_requests(http);
-    /* Where something is buffered for the client, it is the client that takes nothing. */
+    /* If something is buffered for the client, it is the client that does not read. */
     if (client->session.state == SESSION_DRAINING || exchange_has_down(client))
         return exchange_finish(client, SESSION_IDLE_TIMEOUT);
     return client->session.state == SESSION_READING ? reading_is_over(http)

@@ -51,7 +51,7 @@ static const char *connect_error(int number)
     }
 }
 
-/* What any function can fail with. */
+/* Errors of any function. */
 static const char *other_error(int number)
 {
     switch (number) {
@@ -67,7 +67,7 @@ static const char *other_error(int number)
     }
 }
 
-/* No connection could be had. */
+/* No connection was available. */
 static const char *failure_error(const struct failure *failure)
 {
     const char *function = failure->function;
@@ -80,7 +80,7 @@ static const char *failure_error(const struct failure *failure)
         return number == 0 ? tls_error(failure->fault) : "connection_timeout";
     if (strcmp(function, "connect") == 0)
         return connect_error(number);
-    if (strcmp(function, "bind") == 0) /* bind_address is none of ours, or of another family */
+    if (strcmp(function, "bind") == 0) /* bind_address is not ours, or of another family */
         return "proxy_configuration_error";
     return other_error(number);
 }
@@ -125,7 +125,7 @@ const char *proxy_status_error(const struct proxy_cause *cause)
     }
 }
 
-/* A string of RFC 8941 section 3.3.3, cut to fit. */
+/* A string of RFC 8941 section 3.3.3, truncated to fit. */
 static void put_string(char *out, size_t size, const char *text)
 {
     size_t n = 0;

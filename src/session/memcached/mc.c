@@ -4,7 +4,7 @@
 
 #include "session/memcached/mc_internal.h"
 
-/* What a session of the binary protocol begins with. */
+/* The initial state of a session of the binary protocol. */
 #define BINARY_FIRST 0x80
 
 static struct mc_session *of_session(struct session *session)
@@ -17,7 +17,7 @@ static int listener_init(struct listener_context *context)
     return batch_listener_init(context, sizeof(struct mc_listener));
 }
 
-/* By its first byte, as the upstream does it. */
+/* By its first byte, as the upstream does. */
 static void begin(struct client *client)
 {
     struct pool_tag *tag = &mc_of(client)->tag;

@@ -9,8 +9,8 @@ static bool is_empty(const struct batch *batch)
     return batch->commands == 0 && buffer_length(&batch->expected) == 0;
 }
 
-/* A reply of ours in the command's place. Behind replies that cannot be counted, that place is
- * known when the barrier is answered. */
+/* Our own reply in the command's place. Among replies that cannot be counted, that place is known
+ * when the barrier is answered. */
 static enum batch_take answer(struct client *client, const char *data, size_t length,
                               enum batch_take result)
 {
@@ -19,7 +19,7 @@ static enum batch_take answer(struct client *client, const char *data, size_t le
     return mc_expect_local(client, data, length) < 0 ? BATCH_NO_MEMORY : result;
 }
 
-/* The command is wrong (M5): its error, and nothing of it goes on. */
+/* The command is malformed (M5): answers with its error, and passes nothing of it on. */
 static enum batch_take refuse(struct client *client)
 {
     const struct memcached_command *command = &mc_batch_of(client)->command;
@@ -52,12 +52,12 @@ static enum batch_take take_quit(struct client *client)
     return answer(client, out, length, BATCH_LAST);
 }
 
-/* From here on bytes in both directions (M4), and those of the command stay in `in`. */
+/* From here on a tunnel (M4); the command's bytes stay in `in`. */
 static enum batch_take open_tunnel(struct client *client, size_t length)
 {
     struct mc_batch *batch = mc_batch_of(client);
     struct memcached_expect expect = memcached_command_expect(&batch->command);
-    expect.quiet = false; /* where it cannot be opened, it is reported */
+    expect.quiet = false; /* if it cannot be opened, that is reported */
     if (!is_empty(&batch->base))
         return BATCH_APART;
     if (mc_expect(client, MC_TUNNEL, &expect) < 0 || batch_add_bytes(client, NULL, 0, false) < 0)
@@ -67,7 +67,7 @@ static enum batch_take open_tunnel(struct client *client, size_t length)
     return BATCH_TOOK;
 }
 
-/* Nothing of what this client says is to be understood: the upstream asks for a login first. */
+/* Nothing that this client sends can be interpreted: the upstream requires a login first. */
 static enum batch_take open_for_login(struct client *client)
 {
     struct mc_batch *batch = mc_batch_of(client);
@@ -82,7 +82,7 @@ static bool wants_login(struct client *client)
     return until != 0 && until > loop_now(client->session.context->worker.loop);
 }
 
-/* Is a barrier of ours needed behind the command (M2)? */
+/* Does the command need our own barrier after it (M2)? */
 static void note_quiet(struct mc_batch *batch, const struct memcached_command *command)
 {
     if (command->quiet) {
@@ -94,13 +94,13 @@ static void note_quiet(struct mc_batch *batch, const struct memcached_command *c
     }
 }
 
-/* So much of the command at the front goes as it is. */
+/* This much of the command at the front is sent unchanged. */
 static enum batch_take pass(struct client *client, size_t length, bool whole)
 {
     struct mc_batch *batch = mc_batch_of(client);
     const struct memcached_command *command = &batch->command;
     const struct memcached_expect expect = memcached_command_expect(command);
-    /* A barrier does no harm twice either. */
+    /* A barrier is harmless when repeated, too. */
     bool safe = whole && (command->traits & (MEMCACHED_READ | MEMCACHED_BARRIER)) != 0;
     if (expect.reply != MEMCACHED_NONE && mc_expect(client, MC_REPLY, &expect) < 0)
         return BATCH_NO_MEMORY;
@@ -111,7 +111,7 @@ static enum batch_take pass(struct client *client, size_t length, bool whole)
     return BATCH_TOOK;
 }
 
-/* Its header is there, and as much of its value as there may be. */
+/* Its header has arrived, and possibly some of its value. */
 static enum batch_take take_command(struct client *client, bool whole)
 {
     struct memcached_command *command = &mc_batch_of(client)->command;
@@ -129,7 +129,7 @@ static enum batch_take take_command(struct client *client, bool whole)
     return pass(client, command->length + used, whole);
 }
 
-/* get and gets, of which there are so many keys that not all are held. */
+/* get and gets with so many keys that not all are held. */
 static enum batch_take take_keys(struct client *client)
 {
     struct memcached_command *command = &mc_batch_of(client)->command;
@@ -145,7 +145,7 @@ static enum batch_take take_keys(struct client *client)
     return result;
 }
 
-/* What is at the front is to be thrown away. */
+/* What is at the front is to be discarded. */
 static enum batch_take swallow(struct client *client)
 {
     struct mc_session *mc = mc_of(client);

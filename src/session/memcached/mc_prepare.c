@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: ISC */
-/* What a connection needs before the first command, and behind the last (M2, M4). */
+/* What a connection needs before the first command, and after the last (M2, M4). */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "session/memcached/mc_internal.h"
 
-/* Servers that speak text alone wait for the end of a line: with one in it, they answer as well. */
+/* Servers that only speak the text protocol wait for the end of a line: with one in it they answer
+ * too. */
 #define FIRST_OPAQUE "kp\r\n"
 
 static const char unauthenticated[] = "CLIENT_ERROR unauthenticated";
@@ -18,8 +19,8 @@ static uint32_t first_opaque(void)
     return opaque;
 }
 
-/* A new connection is asked whether it is one that can be used. In the binary protocol by NOOP,
- * since servers answer VERSION without a login, too. */
+/* A new connection is checked for whether it can be used. In the binary protocol by NOOP, since
+ * servers answer VERSION even without a login. */
 enum batch_prepare mc_prepare(struct client *client)
 {
     enum mc_kind kind = mc_tag_kind(pool_get_tag(&client->session.allocation));
@@ -46,7 +47,7 @@ static void set_conn(struct client *client, uint32_t variant)
     pool_set_tag(&client->session.allocation, &tag);
 }
 
-/* mn came with 1.6, or a little earlier. */
+/* mn came with 1.6, or shortly before. */
 static bool is_without_mn(const char *line, size_t length)
 {
     static const char old[] = "VERSION 1.";
@@ -63,7 +64,7 @@ static enum step refused_connection(struct client *client, const char *line, siz
     return batch_fail_connection(client, &failure);
 }
 
-/* Is the batch what the client has sent, no more and no less? */
+/* Is the batch exactly what the client has sent? */
 static bool is_as_it_came(const struct batch *batch)
 {
     struct mc_entry entry;
@@ -75,8 +76,8 @@ static bool is_as_it_came(const struct batch *batch)
     return true;
 }
 
-/* The upstream wants a login: what the client has sent goes to a new connection as it came, and
- * what follows, unseen. */
+/* The upstream requires a login: what the client has sent goes unchanged to a new connection, and
+ * what follows is not interpreted. */
 static enum step ask_for_login(struct client *client)
 {
     struct mc_batch *batch = mc_batch_of(client);
@@ -108,7 +109,7 @@ static enum step ask_for_login(struct client *client)
     return batch_start_over(client, DISCARD_NOT_REUSABLE);
 }
 
-/* The question is answered by a whole line or packet. STEP_AGAIN: well. */
+/* The question is answered by a complete line or packet. STEP_AGAIN: as expected. */
 static enum step judge(struct client *client, const char *data, size_t length)
 {
     const struct memcached_reply *reply = &mc_batch_of(client)->reply;
@@ -140,7 +141,7 @@ enum step mc_take_first(struct client *client)
     bool packet =
         mc_is_binary(client) && memcached_head_parse(&head, buffer_data(in), 1) != MEMCACHED_BAD;
     expect.reply = packet ? MEMCACHED_PACKET : MEMCACHED_VERSION;
-    memcached_reply_begin(&batch->reply, &expect); /* short: it is walked through at once */
+    memcached_reply_begin(&batch->reply, &expect); /* short: it is parsed at once */
     switch (memcached_reply_feed(&batch->reply, buffer_data(in), length, &used)) {
     case MEMCACHED_MORE:
         return length < BATCH_WHOLE_MAX ? STEP_BLOCKED : batch_fail_malformed(client);
@@ -159,10 +160,10 @@ enum step mc_take_first(struct client *client)
     return step == STEP_AGAIN ? STEP_BLOCKED : step;
 }
 
-/* NOOP's opaque, by which its reply is known: none that the client waits for has it. */
+/* NOOP's opaque, which identifies its reply: none that the client waits for has it. */
 static uint32_t barrier_opaque(const struct batch *batch)
 {
-    /* There are fewer entries than that, so one is free. */
+    /* There are fewer entries than values, so one is free. */
     enum { CANDIDATES = BATCH_EXPECTED_MAX / sizeof(struct mc_entry) + BATCH_COMMANDS_MAX };
     bool used[CANDIDATES] = {false};
     uint32_t first = first_opaque(), i = 0;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: ISC */
-/* What the upstream's replies mean, and ours (M1 to M3). */
+/* What the upstream's replies mean, and our own (M1 to M3). */
 #include <stdio.h>
 #include <string.h>
 
 #include "session/memcached/mc_internal.h"
 
-/* A reply to a command of ours is longer than that: it is none. */
+/* No reply to one of our commands is longer than that. */
 #define OURS_MAX BATCH_WHOLE_MAX
 
-/* Ours, which is in front of the queue. */
+/* Our own, at the front of the queue. */
 static enum step pass_local(struct client *client, struct batch_run *run)
 {
     struct batch *batch = batch_of(client);
@@ -31,7 +31,7 @@ static void swallow(struct client *client, struct batch_run *run, size_t length)
     run->data = buffer_data(in);
 }
 
-/* Which of the protocol's places is not sure any more: what is expected is read, and then the
+/* The position in the protocol is no longer certain: what is expected is read, and then the
  * connection closed (M3). */
 static void heed_doubt(struct mc_batch *batch)
 {
@@ -41,8 +41,8 @@ static void heed_doubt(struct mc_batch *batch)
     batch->base.full = true;
 }
 
-/* An mn was answered. With an error the upstream is too old to know it: then something else has to
- * show that the quiet commands are done. */
+/* An mn was answered. An error means that the upstream is too old for it: then something else has
+ * to show that the quiet commands are complete. */
 static void heed_mn(struct client *client)
 {
     struct mc_batch *batch = mc_batch_of(client);
@@ -54,7 +54,7 @@ static void heed_mn(struct client *client)
     batch->needs_barrier = batch->had_quiet;
 }
 
-/* The reply to a barrier of ours, in one piece, which the client does not see. */
+/* The reply to our own barrier, in one piece, which the client does not see. */
 static enum step take_barrier(struct client *client, struct batch_run *run)
 {
     struct mc_batch *batch = mc_batch_of(client);
@@ -82,15 +82,15 @@ static enum step take_barrier(struct client *client, struct batch_run *run)
     return STEP_AGAIN;
 }
 
-/* With quiet meta commands in front of the queue, what comes until a barrier's line cannot be
+/* With quiet meta commands at the front of the queue, what comes before a barrier's line cannot be
  * counted (M2). */
 static bool is_uncounted(const struct mc_entry *entry)
 {
     return entry->expect.quiet && entry->expect.reply == MEMCACHED_META;
 }
 
-/* The entry that the last line answers, if it is a line that shows that all before it is done; *end
- * is where the next one is. */
+/* The entry that the last line answers, if that line shows that everything before it is complete;
+ * *end is where the next one is. */
 static bool find_barrier(const struct mc_batch *batch, struct mc_entry *entry, size_t *end)
 {
     uint8_t line = batch->reply.line;
@@ -105,7 +105,7 @@ static bool find_barrier(const struct mc_batch *batch, struct mc_entry *entry, s
     return false;
 }
 
-/* Such a line was read, of so many bytes behind the run. */
+/* Such a line was read, this many bytes after the run. */
 static enum step end_uncounted(struct client *client, struct batch_run *run, size_t length)
 {
     struct mc_batch *batch = mc_batch_of(client);
@@ -127,8 +127,8 @@ static enum step end_uncounted(struct client *client, struct batch_run *run, siz
     return step;
 }
 
-/* The next reply begins. STEP_AGAIN: it may be walked through; STEP_YIELD: it is that of another
- * entry, which is in front now. */
+/* The next reply begins. STEP_AGAIN: it can be parsed; STEP_YIELD: it is that of another entry,
+ * which is at the front now. */
 static enum step begin_reply(struct client *client, struct batch_run *run, const char *data,
                              size_t length)
 {
@@ -147,7 +147,7 @@ static enum step begin_reply(struct client *client, struct batch_run *run, const
             break;
         }
         if (head.opcode != expect.opcode || head.opaque != expect.opaque) {
-            mc_queue_pop(&batch->base); /* it had nothing to say */
+            mc_queue_pop(&batch->base); /* it did not answer */
             return STEP_YIELD;
         }
     } else if (is_uncounted(&entry)) {
@@ -160,7 +160,7 @@ static enum step begin_reply(struct client *client, struct batch_run *run, const
     return STEP_AGAIN;
 }
 
-/* The reply is whole, with so many bytes behind the run. */
+/* The reply is complete, with this many bytes after the run. */
 static enum step end_reply(struct client *client, struct batch_run *run, size_t length)
 {
     struct mc_batch *batch = mc_batch_of(client);
@@ -177,7 +177,7 @@ static enum step end_reply(struct client *client, struct batch_run *run, size_t 
     return STEP_AGAIN;
 }
 
-/* Walks on through the reply at the front. STEP_AGAIN: it is whole; STEP_BLOCKED: not yet. */
+/* Parses more of the reply at the front. STEP_AGAIN: it is complete; STEP_BLOCKED: not yet. */
 static enum step walk(struct client *client, struct batch_run *run)
 {
     struct mc_batch *batch = mc_batch_of(client);
@@ -193,7 +193,7 @@ static enum step walk(struct client *client, struct batch_run *run)
         run->length += used;
         batch->base.reply_begun = batch->base.reply_begun || used > 0;
         return STEP_BLOCKED;
-    case MEMCACHED_BAD: /* of what was just read nothing is passed on */
+    case MEMCACHED_BAD: /* nothing of what was just read is passed on */
         return batch_pass_run(client, run) == STEP_GONE ? STEP_GONE : batch_fail_malformed(client);
     case MEMCACHED_DONE:
         break;
@@ -201,7 +201,7 @@ static enum step walk(struct client *client, struct batch_run *run)
     return end_reply(client, run, used);
 }
 
-/* What is next in the queue. */
+/* The next entry of the queue. */
 static enum step take_next(struct client *client, struct batch_run *run)
 {
     const struct batch *batch = batch_of(client);
@@ -226,11 +226,11 @@ enum step mc_take_replies(struct client *client)
     if (step == STEP_GONE)
         return STEP_GONE;
     if (client->session.state == SESSION_DRAINING)
-        return step; /* it has failed, and all is answered */
+        return step; /* it has failed, and everything is answered */
     return batch_pass_run(client, &run) == STEP_GONE ? STEP_GONE : STEP_BLOCKED;
 }
 
-/* An error of ours in the place of a reply that is not quiet. */
+/* Our own error in the place of a reply that is not quiet. */
 static int put_error(struct client *client, const struct memcached_expect *expect,
                      const char *error, uint16_t status)
 {
@@ -262,7 +262,7 @@ int mc_answer_rest_as(struct client *client, const char *error, uint16_t status,
         if (buffer_length(&client->down) > before)
             session_count_local_reply(&client->session);
     }
-    if (batch->base.tunnel) { /* behind a login that was not taken anything would be wrong (F5) */
+    if (batch->base.tunnel) { /* after a login that was not sent anything would be wrong (F5) */
         *closes = batch->tunnel_length == 0 || mc_is_binary(client);
         buffer_consume(&client->in, batch->tunnel_length);
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Sessions of opaque listeners: a connection for the whole of the client's stay. */
+/* Sessions of opaque listeners: a connection for as long as the client stays. */
 #include "session/opaque/opaque.h"
 
 struct opaque_session {
@@ -20,7 +20,7 @@ static void opaque_start(struct session *session)
 }
 
 /* While it waits, a client that left is not worth a connection: one that broke the connection, or
- * ended it before it sent anything. Bytes and then an EOF are a request that wants its response. */
+ * ended it before it sent anything. Bytes followed by EOF are a request that expects a response. */
 static void check_waiting_client(struct session *session)
 {
     enum stream_peek peek = stream_peek(&session->client);

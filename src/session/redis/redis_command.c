@@ -15,8 +15,8 @@ struct taken {
     const struct resp_command *command;
     const struct resp_known *known;
     const char *data; /* of the command */
-    size_t length;    /* of what is there of it */
-    size_t in_length; /* how much of client->in that is: more or less, where it came inline */
+    size_t length;    /* of what has been read of it */
+    size_t in_length; /* how many bytes of client->in that is: more or fewer if it was inline */
     bool whole;
 };
 
@@ -33,7 +33,7 @@ static bool arg_is(const struct taken *taken, unsigned i, const char *word)
     return length == strlen(word) && strncasecmp(data, word, length) == 0;
 }
 
-/* The last reply of a client: an error of the protocol. */
+/* The last reply of a client: a protocol error. */
 static enum batch_take refuse(struct client *client, const char *error)
 {
     char line[RESP_ERROR_MAX + 64];
@@ -47,7 +47,7 @@ static bool is_empty(const struct redis_batch *batch)
     return batch->base.commands == 0 && buffer_length(&batch->base.expected) == 0;
 }
 
-/* The command goes as it is, and this is expected. */
+/* The command is sent unchanged, and this is expected. */
 static enum batch_take pass(const struct taken *taken, enum redis_expected what, const void *data,
                             size_t length)
 {
@@ -72,7 +72,7 @@ static enum batch_take pass_alone(const struct taken *taken, enum redis_expected
     return result;
 }
 
-/* An error of ours in the command's place. */
+/* Our own error in the command's place. */
 static enum batch_take answer(const struct taken *taken, const char *text)
 {
     char line[256];
@@ -84,7 +84,7 @@ static enum batch_take answer(const struct taken *taken, const char *text)
     return BATCH_TOOK;
 }
 
-/* From here on bytes in both directions (R6). Where `in` has them, they are left there. */
+/* From here on a tunnel (R6). Bytes in `in` are left there. */
 static enum batch_take open_tunnel(const struct taken *taken)
 {
     struct redis_batch *batch = taken->batch;
@@ -94,7 +94,7 @@ static enum batch_take open_tunnel(const struct taken *taken)
         batch_add_bytes(taken->client, NULL, 0, false) < 0)
         return BATCH_NO_MEMORY;
     batch->base.tunnel = batch->base.needs_hold = batch->base.full = true;
-    redis_login_free(batch->login); /* it is made good as for any other command */
+    redis_login_free(batch->login); /* it is prepared as for any other command */
     batch->login = NULL;
     taken->client->session.allocation.tag = &redis_of(taken->client)->state.tag;
     batch->tunnel_length = taken->whole ? taken->in_length : 0;
@@ -109,14 +109,14 @@ static enum batch_take take_blocking(const struct taken *taken)
     return pass_alone(taken, EXPECT_REPLY);
 }
 
-/* MULTI, WATCH: the connection is this client's until that has ended (R5, F9). */
+/* MULTI, WATCH: the connection is this client's until they have ended (R5, F9). */
 static enum batch_take take_opening(const struct taken *taken, enum redis_expected what)
 {
     struct client *client = taken->client;
     const struct batch *batch = &taken->batch->base;
     if (batch->stage == BATCH_GATHERING && !client->affinity && !is_empty(taken->batch) &&
         !pool_can_hold(client->session.context->pool_host))
-        return BATCH_APART; /* it is refused, and what is before it is not */
+        return BATCH_APART; /* it is refused, and what precedes it is not */
     if (!batch_needs_hold(client)) {
         struct failure failure;
         char text[sizeof(failure.text) + 32];
@@ -128,7 +128,7 @@ static enum batch_take take_opening(const struct taken *taken, enum redis_expect
     return pass(taken, what, NULL, 0);
 }
 
-/* What was opened in the same batch, and is ended in it, needs no place of its own. */
+/* What was started in the same batch, and ends in it, needs no place of its own. */
 static enum batch_take take_closing(const struct taken *taken, enum redis_expected what)
 {
     if (taken->batch->base.stage == BATCH_GATHERING)
@@ -136,8 +136,8 @@ static enum batch_take take_closing(const struct taken *taken, enum redis_expect
     return pass(taken, what, NULL, 0);
 }
 
-/* A batch of its own. It can go to a connection that is in some other database than the session,
- * best in this one; but what follows must not, where it is refused. */
+/* A batch of its own. It may use a connection that is in a database other than the session's,
+ * ideally in this one; but what follows must not, if it is refused. */
 static enum batch_take select_first(const struct taken *taken, uint32_t database)
 {
     struct redis_batch *batch = taken->batch;
@@ -189,10 +189,10 @@ static enum batch_take take_setinfo(const struct taken *taken)
         return take_soft(taken, REDIS_LIB_NAME, 3);
     if (taken->command->argc == 4 && arg_is(taken, 2, "lib-ver"))
         return take_soft(taken, REDIS_LIB_VER, 3);
-    return pass(taken, EXPECT_REFUSAL, NULL, 0); /* the server has something against it */
+    return pass(taken, EXPECT_REFUSAL, NULL, 0); /* the server objects to it */
 }
 
-/* Who the client says that it is: the connection is to be that one's, or new. 0, or -1. */
+/* Who the client says it is: the connection must have that identity, or be new. 0, or -1. */
 static int note_login(const struct taken *taken, unsigned user_at, unsigned password_at)
 {
     struct redis_batch *batch = taken->batch;
@@ -209,7 +209,7 @@ static int note_login(const struct taken *taken, unsigned user_at, unsigned pass
     return redis_identify(taken->client, version, batch->login, batch->tag.identity);
 }
 
-/* A login is a batch of its own: what is behind it waits for the verdict (R2). */
+/* A login is a batch of its own: what follows it waits for the result (R2). */
 static enum batch_take take_auth(const struct taken *taken)
 {
     unsigned argc = taken->command->argc;
@@ -222,7 +222,7 @@ static enum batch_take take_auth(const struct taken *taken)
     return pass_alone(taken, EXPECT_AUTH);
 }
 
-/* HELLO [version [AUTH user password] [SETNAME name]]. What is wrong with it the server says. */
+/* HELLO [version [AUTH user password] [SETNAME name]]. The server says what is wrong with it. */
 static enum batch_take take_hello(const struct taken *taken)
 {
     struct redis_batch *batch = taken->batch;
@@ -230,7 +230,7 @@ static enum batch_take take_hello(const struct taken *taken)
     size_t length;
     if (!is_empty(batch))
         return BATCH_APART;
-    if (argc > RESP_ARGS_KEPT) /* who can tell what is in there */
+    if (argc > RESP_ARGS_KEPT) /* its contents are unknown */
         return open_tunnel(taken);
     if (argc > 1 && (arg_is(taken, 1, "2") || arg_is(taken, 1, "3")))
         batch->version = (uint8_t)(arg(taken, 1, &length)[0] - '0');
@@ -278,14 +278,14 @@ static enum batch_take take_quit(const struct taken *taken)
     return redis_expect_local(taken->client, ok, sizeof(ok) - 1) < 0 ? BATCH_NO_MEMORY : BATCH_LAST;
 }
 
-/* A browser's request: no reply, as the server does. */
+/* A browser's request: no reply, as from the server. */
 static enum batch_take take_browser(const struct taken *taken)
 {
     taken->client->end = SESSION_BAD_REQUEST;
     return redis_expect_local(taken->client, "", 0) < 0 ? BATCH_NO_MEMORY : BATCH_LAST;
 }
 
-/* Inside a transaction, outside, or (UNSURE) that depends on replies that are to come. */
+/* Inside a transaction, outside, or (UNSURE) that depends on replies to come. */
 enum transaction { OUTSIDE, INSIDE, UNSURE };
 
 static enum transaction transaction_of(const struct taken *taken)
@@ -371,7 +371,7 @@ static enum batch_take take_special(const struct taken *taken)
     return pass(taken, EXPECT_REPLY, NULL, 0);
 }
 
-/* Commands of modules, of which the configuration says that they leave nothing behind. */
+/* Commands of modules which the configuration declares to leave no state behind. */
 static bool is_stateless(const struct taken *taken)
 {
     const char *list = taken->client->session.context->config->stateless_commands;
@@ -398,7 +398,7 @@ static enum batch_take take_command(struct taken *taken)
     if (!batch_may_grow(taken->client)) {
         if (taken->known->effect != RESP_WAIT || !taken->batch->wrote)
             return BATCH_APART;
-        taken->batch->base.full = true; /* it belongs to what is before it, and is the last one */
+        taken->batch->base.full = true; /* it belongs to what precedes it, and is the last one */
     }
     if (taken->batch->must_select && taken->known->effect != RESP_SELECT)
         return BATCH_APART;
@@ -473,8 +473,7 @@ static bool may_be_streamed(const struct resp_known *known)
     }
 }
 
-/* A command of which more is to come than is held: it goes on as it comes, if it is one that may.
- */
+/* A command of which more is to come than is held: it is streamed, if it is one that may be. */
 static enum batch_take take_beginning(struct client *client, struct taken *taken)
 {
     if (!resp_may_be_incomplete(taken->command, taken->data) ||

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Replies to commands of ours, which the client does not see. */
+/* Replies to our own commands, which the client does not see. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,8 +42,8 @@ enum step redis_refused_connection(struct client *client, const struct resp_head
     return batch_fail_connection(client, &failure);
 }
 
-/* RESET does not do what it should: that connection is of no use, another one may be. One that has
- * done it before is no server that can be followed. */
+/* RESET does not do what it should: that connection is useless, another one may not be. If it has
+ * worked before, the server's behaviour cannot be followed. */
 static enum step cannot_reset(struct client *client)
 {
     if (batch_of(client)->stage == BATCH_OPEN)
@@ -53,8 +53,8 @@ static enum step cannot_reset(struct client *client)
     return batch_start_over(client, DISCARD_UNKNOWN_STATE);
 }
 
-/* Something of ours was refused, and the batch is answered with the same. A connection on which
- * nothing else is to be answered is in the state that is known of it. */
+/* One of our commands was refused, and the batch is answered with the same error. If nothing else
+ * is to be answered on the connection its state is known. */
 static enum step refused(struct client *client, const struct resp_head *head, bool known,
                          enum pool_discard reason)
 {
@@ -83,7 +83,7 @@ static enum step refused_login(struct client *client, const struct resp_head *he
 {
     pool_discard_tagged(client->session.context->pool_host, redis_of(client)->state.tag.identity,
                         DISCARD_LOGIN_REFUSED); /* R3 */
-    /* R2: a refused HELLO may have done a part of what it was to. */
+    /* R2: a refused HELLO may have been carried out in part. */
     return refused(client, head, redis_of(client)->state.version == 2, DISCARD_LOGIN_REFUSED);
 }
 
@@ -97,15 +97,15 @@ static enum step take_over(struct client *client, enum redis_soft soft)
     return text != NULL && *has == NULL ? exchange_finish(client, SESSION_ERROR) : STEP_AGAIN;
 }
 
-/* A refused text is none that commands depend on: the session goes on without it. A name can have
- * come with HELLO, where no right is asked for, or have been set as another user. */
+/* A refused text is not one that commands depend on: the session continues without it. A name can
+ * have come with HELLO, which requires no permission, or have been set as another user. */
 static void forget(struct redis_state *state, enum redis_soft soft)
 {
     free(state->soft[soft]);
     state->soft[soft] = NULL;
 }
 
-/* A command of ours is answered. STEP_AGAIN: well. */
+/* One of our commands is answered. STEP_AGAIN: as expected. */
 static enum step apply_ours(struct client *client, const struct resp_head *head)
 {
     struct redis_batch *batch = redis_batch_of(client);
@@ -133,7 +133,7 @@ static enum step apply_ours(struct client *client, const struct resp_head *head)
         break;
     }
     case OURS_SELECT:
-        if (verdict != SAYS_OK && redis->state.tag.variant == 0) /* where a new one is anyway */
+        if (verdict != SAYS_OK && redis->state.tag.variant == 0) /* where a new one is by default */
             return batch_start_over(client, DISCARD_UNKNOWN_STATE);
         if (verdict != SAYS_OK)
             return refused(client, head, true, DISCARD_UNKNOWN_STATE);
@@ -154,7 +154,7 @@ enum step redis_take_ours(struct client *client)
         size_t used;
         if (buffer_length(in) == 0)
             return STEP_BLOCKED;
-        resp_reply_begin(&batch->reply); /* they are short: each is walked through at once */
+        resp_reply_begin(&batch->reply); /* they are short: each is parsed at once */
         switch (resp_head_parse(&head, buffer_data(in), buffer_length(in))) {
         case RESP_MORE:
             return STEP_BLOCKED;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Makes a connection good for a session: commands of ours before those of the client (F3). */
+/* Prepares a connection for a session: our commands before the client's (F3). */
 #include <stdio.h>
 #include <string.h>
 
@@ -46,7 +46,7 @@ static int put_reset(struct redis_batch *batch)
     return buffer_append(&batch->base.base.up, command, sizeof(command) - 1);
 }
 
-/* Memory for all of ours at once: where it grew, a part of a password would be left behind. */
+/* Allocates memory for all of ours at once: growing it would leave a part of a password behind. */
 static int reserve(struct client *client)
 {
     const struct redis_session *redis = redis_of(client);
@@ -112,7 +112,7 @@ static int put_select(struct redis_batch *batch, uint32_t database)
     return put(&batch->base.base.up, words, ARRAY_LEN(words));
 }
 
-/* What the library is called is only of interest where the session says it (RESET leaves it). */
+/* The library's name only matters if the session sets one (RESET does not change it). */
 static bool differs(const struct redis_state *wanted, const struct redis_state *is,
                     enum redis_soft soft, bool reset)
 {
@@ -122,7 +122,7 @@ static bool differs(const struct redis_state *wanted, const struct redis_state *
     return !redis_text_equal(wanted->soft[soft], has);
 }
 
-/* What a session's own login leaves to be made good before it. */
+/* What a session's own login requires to be prepared before it. */
 static bool needs_reset(const struct client *client, const struct redis_conn *conn,
                         const unsigned char identity[POOL_IDENTITY_SIZE])
 {
@@ -131,7 +131,7 @@ static bool needs_reset(const struct client *client, const struct redis_conn *co
     if (!pool_tag_is_of(&conn->state.tag, identity))
         return client->session.allocation.reused;
     bool logs_in = redis->login != NULL || redis_batch_of(client)->login != NULL;
-    return !logs_in && conn->judged_at < redis->began; /* R1: rights of an earlier time */
+    return !logs_in && conn->judged_at < redis->began; /* R1: outdated permissions */
 }
 
 static int put_differences(struct client *client, const struct redis_conn *conn, bool reset)
@@ -165,7 +165,7 @@ enum batch_prepare redis_prepare(struct client *client)
     batch->ours_count = batch->ours_done = 0;
     batch->prepared_at = now;
     if (reset && redis_listener_of(client)->no_reset_until > now)
-        return BATCH_NEW_CONN; /* one that was dialled since needs none */
+        return BATCH_NEW_CONN; /* one that was dialled since does not need it */
     if (!logs_in_itself && reserve(client) < 0)
         return BATCH_CANNOT;
     if (reset && put_reset(batch) < 0)
@@ -174,8 +174,8 @@ enum batch_prepare redis_prepare(struct client *client)
         return BATCH_CANNOT;
     if (batch->ours_count == 0)
         return BATCH_READY;
-    /* RESET has one answer where it is known, and needs no other (the reason to wait for is a
-     * refusal, after which the batch would run as somebody else, or elsewhere). */
+    /* RESET has one answer if the server knows it, and need not be awaited (what must be awaited is
+     * a refusal, after which the batch would run as another user, or in another database). */
     bool only_reset = batch->ours_count == 1 && reset;
     return only_reset && conn->knows_reset && !batch->base.tunnel ? BATCH_READY : BATCH_AWAIT;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What is expected of replies, in order; and what of it is answered by us. */
+/* What replies are expected, in order; and which of them are our own. */
 #include <stdio.h>
 #include <string.h>
 
@@ -34,7 +34,7 @@ uint32_t redis_number_at(const char *data)
     return number;
 }
 
-/* How long the entry at the front is. */
+/* The length of the entry at the front. */
 static size_t entry_length(const struct batch *batch)
 {
     const char *entry = buffer_data(&batch->expected);
@@ -66,8 +66,8 @@ void redis_pop(struct batch *batch)
     buffer_consume(&batch->expected, entry_length(batch));
 }
 
-/* Would what follows a command that we have answered run in the wrong place, or as somebody else?
- */
+/* Would what follows a command that we have answered run in the wrong database, or as another
+ * user? */
 static bool closes_after(const struct batch *batch)
 {
     switch (redis_next(batch)) {

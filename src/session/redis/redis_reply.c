@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What the upstream's replies to the client's commands do. */
+/* What the upstream's replies to the client's commands change. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,7 +23,7 @@ static int set_soft(struct client *client, enum redis_soft soft, const char *dat
     return 0;
 }
 
-/* The upstream has taken the login, if there was one (R2). 0, or -1 with ENOMEM. */
+/* The upstream has accepted the login, if there was one (R2). 0, or -1 with ENOMEM. */
 static int logged_in(struct client *client, uint8_t conn_version)
 {
     struct redis_session *redis = redis_of(client);
@@ -40,8 +40,8 @@ static int logged_in(struct client *client, uint8_t conn_version)
     return redis_identify(client, redis->state.version, redis->login, redis->state.tag.identity);
 }
 
-/* What had to go alone is answered well, and the connection is where the session is: what the
- * client has sent behind it may use the same lease. */
+/* What had to go alone was accepted, and the connection is in the session's state: what the client
+ * has sent after it may use the same lease. */
 static void go_on(struct client *client)
 {
     struct redis_batch *batch = redis_batch_of(client);
@@ -52,8 +52,8 @@ static void go_on(struct client *client)
         conn->state.tag.variant != redis_of(client)->state.tag.variant && !client->affinity;
 }
 
-/* The upstream has understood a command otherwise than we: nobody knows what the connection is in,
- * nor what the client thinks that it is in. */
+/* The upstream has understood a command differently: the state of the connection is unknown, and so
+ * is what the client takes it for. */
 static void lose_track(struct client *client)
 {
     struct batch *batch = batch_of(client);
@@ -81,7 +81,7 @@ static int said_hello(struct client *client)
     return 0;
 }
 
-/* Some have done a part of it by then (R2). */
+/* Some servers have carried out a part of it by then (R2). */
 static int refused_hello(struct client *client)
 {
     exchange_set_unfit(client->exchange, DISCARD_UNKNOWN_STATE);
@@ -95,7 +95,7 @@ static void was_reset(struct client *client)
     redis_state_reset(&redis->state);
     redis_login_free(redis->login);
     redis->login = NULL;
-    /* As if it had just come: what it may do was decided with this. */
+    /* As if it were new: its permissions were decided with this. */
     redis->began = redis_conn_of(client)->judged_at;
 }
 
@@ -111,8 +111,8 @@ static void end_transaction(struct redis_conn *conn)
     conn->in_multi = conn->watching = false;
 }
 
-/* The reply at the front is read: what it has done to connection and session. 0, or -1: no memory.
- */
+/* The reply at the front was read: applies what it changes of connection and session. 0, or -1: out
+ * of memory. */
 static int apply(struct client *client)
 {
     struct batch *batch = batch_of(client);
@@ -185,13 +185,13 @@ static enum step pass_local(struct client *client)
     return STEP_AGAIN;
 }
 
-/* What comes next is no reply; those before it are. */
+/* What comes next is not a reply; what precedes it is. */
 static enum step malformed_after(struct client *client, struct batch_run *run)
 {
     return batch_pass_run(client, run) == STEP_GONE ? STEP_GONE : batch_fail_malformed(client);
 }
 
-/* The next reply begins. STEP_AGAIN: it may be walked through; STEP_YIELD: it is a push. */
+/* The next reply begins. STEP_AGAIN: it can be parsed; STEP_YIELD: it is a push. */
 static enum step begin_reply(struct client *client, struct batch_run *run, const char *data,
                              size_t length)
 {
@@ -200,7 +200,7 @@ static enum step begin_reply(struct client *client, struct batch_run *run, const
     bool first = batch->base.base.down_stage == DOWN_NONE;
     if (data[0] == '>')
         return STEP_YIELD;
-    /* What an ordinary reply says is of no interest. */
+    /* The contents of an ordinary reply do not matter. */
     batch->verdict = SAYS_SOMETHING;
     if (redis_next(&batch->base) != EXPECT_REPLY || (first && data[0] == '-')) {
         enum resp_result result = resp_head_parse(&head, data, length);
@@ -215,7 +215,7 @@ static enum step begin_reply(struct client *client, struct batch_run *run, const
     return STEP_AGAIN;
 }
 
-/* A push, among replies: from now on nothing is counted any more (R6). */
+/* A push among replies: from now on nothing is counted (R6). */
 static enum step open_for_push(struct client *client)
 {
     if (!exchange_is_sent(client->exchange) || relay_keeps(&client->exchange->bulk_down))
@@ -226,7 +226,7 @@ static enum step open_for_push(struct client *client)
     return exchange_open_tunnel(client);
 }
 
-/* Walks on through the reply at the front. STEP_AGAIN: it is whole; STEP_BLOCKED: not yet. */
+/* Parses more of the reply at the front. STEP_AGAIN: it is complete; STEP_BLOCKED: not yet. */
 static enum step walk(struct client *client, struct batch_run *run)
 {
     struct redis_batch *batch = redis_batch_of(client);
@@ -276,7 +276,7 @@ enum step redis_take_replies(struct client *client)
         }
     }
     if (step == STEP_GONE || client->session.state == SESSION_DRAINING)
-        return step; /* it has failed, and all is answered, or cut */
+        return step; /* it has failed, and everything is answered, or truncated */
     if (batch_pass_run(client, &run) == STEP_GONE)
         return STEP_GONE;
     if (step == STEP_YIELD)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What a session has asked for, and what a connection is in. */
+/* The state that a session wants, and that of a connection. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,7 +79,7 @@ void redis_state_clear(struct redis_state *state)
 void redis_state_reset(struct redis_state *state)
 {
     free(state->soft[REDIS_NAME]);
-    state->soft[REDIS_NAME] = NULL; /* what the library is called stays */
+    state->soft[REDIS_NAME] = NULL; /* the library's name stays */
     state->tag = (struct pool_tag){.variant = 0};
     state->version = 2;
 }
