@@ -58,7 +58,7 @@ class Quickstart:
             self.process = spawn([tree / "contrib/quickstart", "run"], stdin=subprocess.DEVNULL,
                                  stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
                                  env={**os.environ, "TMPDIR": str(self.scratch), **environment})
-        wait_until(lambda: "Until then these files are there:" in self.text() or self.has_ended(),
+        wait_until(lambda: "Until it ends, these files exist:" in self.text() or self.has_ended(),
                    "the end of the demonstration", 60)
         t.check(not self.has_ended(), "it ended by itself")
 
@@ -122,7 +122,7 @@ def with_redis(t):
 def without_redis(t):
     run = Quickstart(t, KAPROXY_DEMO_REDIS="")
     t.check("there is no redis-server here" in run.text(), "it does not say so")
-    t.check("clients of Redis" not in run.text() and "redis-cli" not in run.text(),
+    t.check("Redis clients" not in run.text() and "redis-cli" not in run.text(),
             "it speaks of Redis")
     t.equal(run.row(0, "directly")[0], f"{CLIENTS}+0", "handshakes without kaproxy")
     t.equal(run.end(t, signal.SIGTERM), 0, "status")
