@@ -13,8 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define VALID_FROM (-60)           /* seconds from now: clocks differ */
-#define VALID_TO   (7 * 24 * 3600) /* longer than a demonstration runs */
+#define VALID_FROM (-60)            /* seconds from now: clocks differ */
+#define VALID_TO   (30 * 24 * 3600) /* so long that kaproxy does not warn of its end */
 
 static void *fail(const char *what)
 {

@@ -103,6 +103,9 @@ class Quickstart:
 @test("with a redis-server: both tables, few connections, and a refusal")
 def with_redis(t):
     run = Quickstart(t, KAPROXY_DEMO_REDIS=need("redis-server"))
+    t.equal(len(re.findall(r"^directly .*\nthrough kaproxy ", run.text(), re.MULTILINE)), 2,
+            "tables whose rows are together")
+    t.check("certificate" not in run.text(), "there is a message about the certificate")
     t.equal(run.row(0, "directly")[0], f"{CLIENTS}+0", "handshakes without kaproxy")
     full, resumed = run.row(0, "through kaproxy")[0].split("+")
     t.at_most(int(full) + int(resumed), MAX_PER_HOST, "handshakes with it")
