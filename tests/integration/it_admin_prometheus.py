@@ -4,77 +4,23 @@
 and upstreams have seen."""
 
 import http.server
-import json
 import re
 import subprocess
 import sys
 import threading
 import time
-import urllib.parse
-import urllib.request
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import Failure, WAIT_MAX, main, test, wait_until
+from kaptest import WAIT_MAX, main, test, wait_until
 from kaptest.admin import Admin
 from kaptest.http import HttpUpstream, client, describe
-from kaptest.kaproxy import TESTS
-from kaptest.peers import Peer, need
+from kaptest.peers import need
+from kaptest.prometheus import Prometheus
 
 CLIENTS = 5
 
 # An exchange that takes this long or longer is above the bucket that ends with 25.6 ms.
 EXCHANGE = 0.03
-
-CONFIGURATION = """\
-global: {{scrape_interval: 200ms, evaluation_interval: 200ms}}
-rule_files: ["{rules}"]
-scrape_configs:
-- job_name: openmetrics
-  static_configs: [{{targets: ["127.0.0.1:{admin}"]}}]
-- job_name: text
-  static_configs: [{{targets: ["127.0.0.1:{relay}"]}}]
-"""
-
-
-class Prometheus(Peer):
-    """Scrapes kaproxy's own address, and one through which it gets the text format."""
-
-    def __init__(self, t, admin, relay):
-        self.ports = {"admin": admin, "relay": relay}
-        super().__init__(t)
-
-    def command(self):
-        file = self.t.folder / "prometheus.yml"
-        rules = TESTS.parent / "contrib/prometheus/kaproxy.rules.yml"
-        file.write_text(CONFIGURATION.format(rules=rules, **self.ports))
-        return [need("prometheus"), f"--config.file={file}",
-                f"--storage.tsdb.path={self.t.folder}/tsdb-{self.port}",
-                f"--web.listen-address=127.0.0.1:{self.port}"]
-
-    def ask(self, path, **query):
-        url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(query)}"
-        with urllib.request.urlopen(url, timeout=WAIT_MAX) as answer:
-            return json.load(answer)["data"]
-
-    def query(self, expression):
-        """The values by job; there is one series for each."""
-        got = [(row["metric"]["job"], float(row["value"][1]))
-               for row in self.ask("query", query=expression)["result"]]
-        values = dict(got)
-        if len(values) != len(got):
-            raise Failure(f"{expression} gives several series: {got}")
-        return values
-
-    def wait(self, expression, value):
-        """Until both jobs have it."""
-        wanted = {"openmetrics": value, "text": value}
-        wait_until(lambda: self.query(expression) == wanted, f"{expression} to be {value}")
-
-    def is_ready(self):
-        try:
-            return self.ask("targets") is not None
-        except OSError:
-            return False
 
 
 class Relay:
@@ -150,8 +96,7 @@ def scraped(t):
     upstream, kaproxy, admin = start(t)
     serve(t, kaproxy)
     relay = t.own(Relay(admin))
-    prometheus = t.own(Prometheus(t, admin.address[1], relay.port))
-    wait_until(prometheus.is_ready, "Prometheus")
+    prometheus = t.own(Prometheus(t, openmetrics=admin.address[1], text=relay.port))
 
     host = f'pool="default",upstream="{upstream.endpoint}"'
     prometheus.wait("up", 1)

@@ -138,7 +138,7 @@ class Kaproxy:
                 raise
             if self.process.poll() is None:
                 return self
-            if not ("{port}" in ini(self.sections) and BUSY.search(self.stderr())):
+            if not ("{port}" in self._text() and BUSY.search(self.stderr())):
                 break
             self.t.diagnostics.pop()
         raise Failure(f"kaproxy did not start: exit status {self.process.returncode}")
@@ -205,8 +205,11 @@ class Kaproxy:
     def _command(self):
         return self.wrap + [PROGRAM] + ["-c", str(self.file)]
 
+    def _text(self):
+        return ini(self.sections)
+
     def _write_ini(self):
-        text = re.sub(r"\{port\}", _another_port(), ini(self.sections))
+        text = re.sub(r"\{port\}", _another_port(), self._text())
         self.file.write_text(text)
         self.addresses = {}
         for section in re.split(r"^\[", text, flags=re.M)[1:]:

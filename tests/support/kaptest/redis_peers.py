@@ -17,12 +17,13 @@ ADMIN = ("admin", "administrators")
 
 class RedisServer(Peer):
     """password: of the user default. users: {name: (password, rules)}. tls: with a port for that,
-    which is the endpoint's. Further options as in redis.conf, with _ for -. Its store and its users
-    outlive a restart.
+    which is the endpoint's, and a certificate. Further options as in redis.conf, with _ for -. Its
+    store and its users outlive a restart.
 
     The test asks it over a unix socket, as a user of its own; these connections are not counted."""
 
-    def __init__(self, t, *, password=None, users=None, tls=False, **options):
+    def __init__(self, t, *, password=None, users=None, tls=False, certificate=None, **options):
+        self.certificate = certificate or (authority().valid if tls else None)
         self.password, self.users, self.tls, self.options = password, users or {}, tls, options
         self._admin = None
         super().__init__(t)
@@ -55,9 +56,9 @@ class RedisServer(Peer):
                     ("tcp-backlog", 511), ("dir", folder), ("aclfile", users),
                     ("daemonize", "no"), ("enable-debug-command", "local")]
         if self.tls:
-            certificate = authority().valid
-            yield from [("port", 0), ("tls-port", self.port), ("tls-cert-file", certificate.file),
-                        ("tls-key-file", certificate.key), ("tls-auth-clients", "no"),
+            yield from [("port", 0), ("tls-port", self.port),
+                        ("tls-cert-file", self.certificate.file),
+                        ("tls-key-file", self.certificate.key), ("tls-auth-clients", "no"),
                         ("tls-ca-cert-file", authority().root.alone)]
         for key, value in self.options.items():
             yield key.replace("_", "-"), value
