@@ -25,6 +25,7 @@
 
 #include "net/bound_socket.h"
 #include "net/listen_address.h"
+#include "support/skip.h"
 #include "support/sockets.h"
 
 struct fixture {
@@ -556,7 +557,7 @@ static void test_owner(void **state)
         {.mode = 0060, .uid = SOCKET_FILE_OURS, .gid = 54321},
     };
     if (geteuid() != 0)
-        skip(); /* nobody else can give a file away */
+        skip_because("only root can give a file away");
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
         f->file = files[i];
         before_listen = look_before_listen;

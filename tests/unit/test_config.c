@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "support/ini_text.h"
+#include "support/skip.h"
 
 static void test_defaults(void **state)
 {
@@ -364,7 +365,7 @@ static void test_socket(void **state)
     const struct group *daemon = getgrnam("daemon");
     (void)state;
     if (nobody == NULL || daemon == NULL)
-        skip();
+        skip_because("there is no user nobody, or no group daemon");
     uid_t uid = nobody->pw_uid, user = geteuid() == 0 ? uid : SOCKET_FILE_OURS;
     gid_t gid = nobody->pw_gid, users = geteuid() == 0 ? gid : SOCKET_FILE_OURS;
     gid_t group = daemon->gr_gid;

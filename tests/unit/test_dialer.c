@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "support/dial_world.h"
+#include "support/skip.h"
 
 static int socket_option(const struct stream *stream, int level, int name)
 {
@@ -52,7 +53,7 @@ static void test_numeric_in6(void **state)
     struct caller caller = {0};
     uint16_t port = 0;
     if (!world_have_in6())
-        skip();
+        skip_because("IPv6 is not available");
     world_open_upstream(world, "::1", &port);
     caller_start(world, &caller, "::1", port);
     caller_wait(world, &caller);

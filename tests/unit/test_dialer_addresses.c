@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "support/dial_world.h"
+#include "support/skip.h"
 
 /* POOL 24: a failed attempt is followed by the next at once, not after DIAL_STAGGER; the clock
  * is not moved here, and the timer would be seen in the count of attempts. */
@@ -25,7 +26,7 @@ static void test_next_address_after_failure(void **state)
     caller_start_named(world, &caller, port, "127.0.0.2 127.0.0.1 127.0.0.3");
     caller_wait(world, &caller);
     if (loop_now(world->loop) - started >= DIAL_STAGGER)
-        skip(); /* too slow a machine to tell */
+        skip_because("the machine is too slow to tell");
     caller_assert_connected(world, &caller, "127.0.0.1");
 }
 
@@ -146,7 +147,7 @@ static void test_families_interleaved(void **state)
     struct caller caller = {0};
     uint16_t port = world_free_port(world);
     if (!world_have_in6())
-        skip();
+        skip_because("IPv6 is not available");
     world_open_upstream(world, "::1", &port);
     world_open_upstream(world, "127.0.0.3", &port);
     caller_start_named(world, &caller, port, "127.0.0.2 127.0.0.3 ::1");
@@ -161,7 +162,7 @@ static void test_one_family_runs_out(void **state)
     struct caller caller = {0};
     uint16_t port = world_free_port(world);
     if (!world_have_in6())
-        skip();
+        skip_because("IPv6 is not available");
     world_bind(world, "::1", &port);
     world_open_upstream(world, "127.0.0.4", &port);
     caller_start_named(world, &caller, port, "::1 127.0.0.2 127.0.0.3 127.0.0.4");

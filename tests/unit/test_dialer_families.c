@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "support/dial_world.h"
+#include "support/skip.h"
 
 /* A family has come, and the other one has not for as long as it is waited for. */
 static void come_alone(struct world *world, sa_family_t family, const char *list)
@@ -40,7 +41,7 @@ static void test_late_family_is_for_the_next_dial(void **state)
     struct caller first = {0}, second = {0};
     uint16_t port = world_free_port(world);
     if (!world_have_in6())
-        skip();
+        skip_because("IPv6 is not available");
     world_open_upstream(world, "127.0.0.1", &port);
     world_open_upstream(world, "::1", &port);
     caller_start(world, &first, "name.test", port);
@@ -78,7 +79,7 @@ static void test_waits_for_the_late_family(void **state)
     struct caller caller = {0};
     uint16_t port = world_free_port(world);
     if (!world_have_in6())
-        skip();
+        skip_because("IPv6 is not available");
     world_open_upstream(world, "::1", &port);
     caller_start(world, &caller, "name.test", port);
     come_alone(world, AF_INET, "127.0.0.1 127.0.0.2");

@@ -19,6 +19,7 @@
 
 #include "net/resolver.h"
 #include "support/shortage.h"
+#include "support/skip.h"
 #include "support/sockets.h"
 
 #define WAIT_MAX 100 /* seconds: ends a test that waits for ever */
@@ -250,11 +251,25 @@ static bool has_address(const struct asker *asker, const char *text)
     return false;
 }
 
+static bool hosts_has_localhost(void)
+{
+    char line[1000];
+    bool found = false;
+    FILE *file = fopen("/etc/hosts", "re");
+    while (file != NULL && !found && fgets(line, sizeof(line), file) != NULL)
+        found = line[0] != '#' && strstr(line, "localhost") != NULL;
+    if (file != NULL)
+        fclose(file);
+    return found;
+}
+
 /* From /etc/hosts, which c-ares reads and answers from inside the call that asks. */
 static void test_localhost(void **state)
 {
     struct world *world = *state;
     struct asker a = {0};
+    if (!hosts_has_localhost())
+        skip_because("/etc/hosts has no localhost");
     ask(world, &a, "localhost");
     wait_for(world, &a);
     assert_true(has_address(&a, "127.0.0.1") || has_address(&a, "::1"));
