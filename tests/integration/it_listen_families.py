@@ -7,6 +7,7 @@ import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import Skip, answer_lines, main, test
+from kaptest.peers import need_localhost
 
 
 def need_ipv6():
@@ -62,6 +63,7 @@ def ipv6_upstream(t):
 
 @test("an upstream by name, whose addresses are tried in turn")
 def by_name(t):
+    need_localhost()
     upstream = t.upstream(answer_lines)  # on 127.0.0.1 only; localhost may be ::1 first
     kaproxy = t.kaproxy(f"tcp://localhost:{upstream.port}")
     client = kaproxy.connect()

@@ -9,6 +9,7 @@ sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import answer_lines, main, test, wait_until
 from kaptest.dns import (A, AAAA, HOLD, MUTE, NAME, SERVFAIL, ScriptedDns, count_gone, listeners,
                          start_named, upstreams, use)
+from kaptest.peers import need_localhost
 
 IN4, IN6 = "127.0.0.1", "::1"
 TRIES = 4  # of c-ares, for a query without an answer; in c-ares since 1.20 there are 3
@@ -192,6 +193,7 @@ def search_list_lost(t):
 
 @test("a name of the hosts file is answered from there alone")
 def hosts(t):
+    need_localhost()
     dns = t.own(ScriptedDns())
     in4, in6 = upstreams(t, IN4, IN6)
     dns.set("localhost", "127.0.0.9")

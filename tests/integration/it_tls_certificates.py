@@ -9,6 +9,7 @@ import sys
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import main, test
 from kaptest.http import check_line, client
+from kaptest.peers import need_localhost
 from kaptest.tls import HttpsUpstream, handshakes, settings, start, upstream_context
 from kaptest.tls_ca import authority
 
@@ -61,6 +62,7 @@ def valid(t):
 
 @test("a valid one, for the endpoint's name when there is no tls_server_name")
 def endpoint_name(t):
+    need_localhost()
     upstream = check_good(t, authority().leaf("localhost", names=["DNS:localhost"]),
                           addr="localhost", tls_server_name=None)
     t.equal([h.server_name for h in upstream.handshakes], ["localhost"] * 2, "SNI")

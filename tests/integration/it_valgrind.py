@@ -15,7 +15,7 @@ from kaptest import Failure, ReservedPort, ScriptedUpstream, answer_lines, main,
 from kaptest.http import (LAST_CHUNK, chunk, chunked, client, head, one_shot, read_request, request,
                           response, response_chunked, response_until_close)
 from kaptest.kaproxy import need_plain_build
-from kaptest.peers import need
+from kaptest.peers import need, need_localhost
 
 BODY = b"x" * 1_500_000
 MUCH = b"x" * 8_000_000  # more than the kernel takes for a peer that does not read
@@ -86,6 +86,7 @@ def client_life(kaproxy, number):
 
 @test("tcp: no error, no leak")
 def leaks(t):
+    need_localhost()
     valgrind = Valgrind(t)
     good, bad = t.upstream(answer_lines), t.upstream(misbehave)
     port = t.own(ReservedPort())

@@ -181,7 +181,7 @@ class Kaproxy:
         """Stops the process for a while, so that the test can look at it or prepare an event."""
         self.signal(signal.SIGSTOP)
         try:
-            wait_until(lambda: all(_stat(task)[0] == "T" for task in self._tasks()),
+            wait_until(lambda: all(_state(task) in ("T", None) for task in self._tasks()),
                        "kaproxy to pause")
             yield
         finally:
@@ -406,8 +406,7 @@ class Kaproxy:
     def worker(self):
         """The id of the thread that carries clients."""
         if self._worker is None or self._worker[0] != self.pid:
-            found = [task for task in self._tasks()
-                     if (task / "comm").read_text() == "kaproxy-worker\n"]
+            found = [task for task in self._tasks() if _name(task) == "kaproxy-worker"]
             if len(found) != 1:
                 raise Failure(f"{len(found)} threads are the worker's")
             self._worker = self.pid, int(found[0].name)
@@ -418,6 +417,22 @@ class Kaproxy:
 
     def _tasks(self):
         return list(pathlib.Path(f"/proc/{self.pid}/task").iterdir())
+
+
+def _name(task):
+    """None: the thread has ended meanwhile, as the one of a reload does."""
+    try:
+        return (task / "comm").read_text().rstrip("\n")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def _state(task):
+    """One letter, or None as above."""
+    try:
+        return _stat(task)[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
 
 
 def _stat(task):

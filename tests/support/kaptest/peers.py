@@ -19,6 +19,17 @@ def need(program):
     return path
 
 
+def need_localhost():
+    """The name, for this machine: kaproxy reads it in /etc/hosts, and asks no server for it."""
+    try:
+        with open("/etc/hosts", encoding="utf-8", errors="replace") as file:
+            known = any("localhost" in line.partition("#")[0].split()[1:] for line in file)
+    except FileNotFoundError:
+        known = False
+    if not known:
+        raise Skip("/etc/hosts has no localhost")
+
+
 class Peer:
     """A process that listens on a port; tried with another port when that one got taken."""
 

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: ISC
 """Connections whose network drops everything: packets are thrown away before TCP sees them, so that
-nothing is acknowledged. That is a filter on the socket, for which no right is needed."""
+nothing is acknowledged. That is a filter on the socket, for which some systems require root."""
 
 import ctypes
 import socket
 import struct
+
+from .tap import Skip
 
 SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27  # <asm-generic/socket.h>
 
@@ -22,7 +24,10 @@ DROP_DATA = [(LOAD_BYTE, 0, 0, FLAGS), (SKIP_UNLESS_SET, 0, 1, PUSH), (RETURN, 0
 def _attach(sock, instructions):
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *i) for i in instructions))
     program = struct.pack("@HP", len(instructions), ctypes.addressof(code))
-    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+    except PermissionError:
+        raise Skip("only root may attach a filter to a socket here") from None
 
 
 def deafen(connection):

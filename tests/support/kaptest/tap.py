@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # How long anything may take that should happen soon. Generous: it only bounds a failing test.
 WAIT_MAX = 60.0 if SLOW else 20.0
 TEST_LIMIT = (400 if SLOW else 100) * (20 if LONG else 1)
+
+DESCRIPTORS_MAX = 20000
 
 _tests = []
 
@@ -227,9 +230,20 @@ def _run(function):
     return ("skip", skipped) if skipped is not None else None
 
 
+def _raise_limit():
+    """Of open files: tests have thousands of clients, and many systems give 1024 to begin with."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or hard > DESCRIPTORS_MAX:
+        hard = DESCRIPTORS_MAX
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE,
+                           (hard, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
 def main():
     """Runs the registered tests, or those whose description holds the first argument."""
     _watch_signals()
+    _raise_limit()
     chosen = [x for x in _tests if len(sys.argv) < 2 or sys.argv[1] in x[0]]
     print(f"1..{len(chosen)}", flush=True)
     failures = 0
