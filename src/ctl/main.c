@@ -31,6 +31,8 @@ static const struct verb verbs[] = {
     {"top", "all of this, refreshed each second", NULL,
      OPTION_BATCH | OPTION_COUNT | OPTION_INTERVAL, top_run, NULL},
     {"metrics", "all numbers, as Prometheus reads them", NULL, 0, show_metrics, NULL},
+    {"livez", "does it work? exit status 1 if not", NULL, OPTION_JSON, show_probe, NULL},
+    {"readyz", "does it accept clients? exit status 1 if not", NULL, OPTION_JSON, show_probe, NULL},
     {"pause", "let clients wait, and use no connections; wait until none is in use", NULL,
      WHAT | WAIT, command_pause, NULL},
     {"resume", "end pause and drain", NULL, WHAT, command_run, NULL},

@@ -144,3 +144,20 @@ int show_metrics(const struct client *client, const struct options *options)
     buffer_clear(&answer.body);
     return result;
 }
+
+int show_probe(const struct client *client, const struct options *options)
+{
+    struct answer answer;
+    json_t *value;
+    char target[16];
+    snprintf(target, sizeof(target), "/%s", options->verb->name);
+    int result = ask(client, "GET", target, &value, &answer);
+    if (result != EXIT_DONE)
+        ask_complain(answer.error);
+    else if ((options->given & OPTION_JSON) != 0)
+        result = ask_print(value);
+    else
+        puts(figure_text(value, "text"));
+    json_decref(value);
+    return result;
+}

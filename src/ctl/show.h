@@ -13,4 +13,7 @@ int show_listeners(const struct client *client, const struct options *options);
 int show_sessions(const struct client *client, const struct options *options);
 int show_metrics(const struct client *client, const struct options *options);
 
+/* For probes: the verb's name is the path. EXIT_DONE or EXIT_REFUSED, with kaproxy's sentence. */
+int show_probe(const struct client *client, const struct options *options);
+
 #endif

@@ -597,8 +597,8 @@ def completion(t):
     server = admin(t, over_unix=False)
     where = {"KAPROXY_ADMIN": server.place}
     for line, expected in (
-            ("kaproxyctl re", ["resume", "reconnect", "reload"]),
-            ("kaproxyctl -s unix:/x re", ["resume", "reconnect", "reload"]),
+            ("kaproxyctl re", ["readyz", "resume", "reconnect", "reload"]),
+            ("kaproxyctl -s unix:/x re", ["readyz", "resume", "reconnect", "reload"]),
             ("kaproxyctl drain --no", ["--no-wait"]),
             ("kaproxyctl log-level w", ["warning"]),
             ("kaproxyctl pause --pool ", ["default", "cache"]),
