@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* kaproxy.ini, read once into one immutable, validated struct. Nothing that changes while kaproxy
- * runs is in it; a reload makes another one. */
+/* kaproxy.ini, read once into one immutable, validated struct. It holds nothing that changes while
+ * kaproxy runs; a reload creates another one. */
 #ifndef KAPROXY_CONFIG_H
 #define KAPROXY_CONFIG_H
 
@@ -22,16 +22,16 @@ struct config_address {
     int line;
 };
 
-/* Several, on which no two exclude each other. */
+/* Several addresses, no two of which exclude each other. */
 struct config_addresses {
     struct config_address *list;
     size_t count;
 };
 
-/* When a client that has left ends its request; half-closed ones have not left. */
+/* When a client that has left ends its request; a half-closed one has not left. */
 enum config_abort { ABORT_QUEUED, ABORT_ALWAYS, ABORT_NEVER };
 
-/* In what follows strings are never NULL, and the struct owns them. */
+/* Below, strings are never NULL, and the struct owns them. */
 
 struct config_pool {
     char *name; /* "" for the default pool */
@@ -41,24 +41,24 @@ struct config_pool {
 
 /* Who may connect to unix sockets. */
 struct config_socket {
-    struct socket_file file; /* uid and gid follow from what is below and [kaproxy]'s user */
+    struct socket_file file; /* uid and gid: derived from those below and [kaproxy]'s user */
     char *user, *group;      /* "": not set */
 };
 
 /* Who may change something through the admin pages. */
 enum config_control { CONTROL_UNIX, CONTROL_ALL, CONTROL_NONE };
 
-/* The most connections that the admin pages have at one time. */
+/* The maximum number of connections to the admin pages at a time. */
 #define CONFIG_ADMIN_CONNECTIONS 64
 
 struct config_admin {
     struct config_addresses addresses; /* none: there are no admin pages */
-    bool off;                          /* by listen = off, and not by default */
+    bool off;                          /* by listen = off, not by default */
     struct config_socket socket;
     enum config_control control;
 };
 
-/* Where the keys of files are set; 0: nowhere. */
+/* The lines of the keys that name files; 0: none. */
 struct config_tls_lines {
     int ca_file, cert_file, key_file;
 };
@@ -71,18 +71,18 @@ struct config_listener {
     struct endpoint upstream; /* with the digest of its TLS settings */
     size_t pool;              /* index into config.pools */
     char *pool_name;          /* "" for the default pool */
-    usec_t timeout;           /* of its allocations; the pool's when it has none of its own */
+    usec_t timeout;           /* of its allocations; the pool's if it has none of its own */
     enum reuse reuse;         /* never REUSE_UNSET after config_load */
-    usec_t idle_timeout;      /* 0: none */
-    usec_t response_timeout;  /* framed protocols: for a response to begin; 0: none */
-    usec_t header_timeout;    /* http: for a request's header; 0: none */
-    usec_t client_keep_alive; /* http: a client is between two requests; 0: none */
-    usec_t affinity_timeout;  /* the same with a connection of its own; 0: none */
-    bool request_buffering;   /* http: of what is read of a body before a connection is asked for */
+    usec_t idle_timeout;      /* 0: no limit */
+    usec_t response_timeout;  /* framed protocols: for a response to begin; 0: no limit */
+    usec_t header_timeout;    /* http: for a request's header; 0: no limit */
+    usec_t client_keep_alive; /* http: a client between two requests; 0: no limit */
+    usec_t affinity_timeout;  /* the same with a connection of its own; 0: no limit */
+    bool request_buffering;   /* http: of what is read of a body before a connection is allocated */
     enum config_abort abort_on_close;
     enum http1_forwarded forwarded;
     char *host;               /* "upstream", "client" or a literal */
-    char *stateless_commands; /* redis: names, or beginnings with *, of modules' commands */
+    char *stateless_commands; /* redis: names, or prefixes followed by *, of modules' commands */
     char *tls_ca_file, *tls_server_name, *tls_cert_file, *tls_key_file; /* "": not set */
     struct config_tls_lines tls_lines;
     bool tls_verify;
@@ -102,8 +102,8 @@ struct config {
     int log_line, access_log_line, pid_file_line; /* where they are set; 0: nowhere */
     unsigned max_clients;
     usec_t shutdown_timeout;
-    char *user;     /* "": stay who we are */
-    char *resolver; /* as in resolver_ares_options.servers; "": the system's */
+    char *user;     /* "": do not switch */
+    char *resolver; /* as resolver_ares_options.servers; "": the system's */
     struct config_admin admin;
     struct config_pool *pools; /* pools[0] is the default pool */
     size_t pool_count;
@@ -111,24 +111,24 @@ struct config {
     size_t listener_count;
 };
 
-/* Reads and validates a file, and the certificates that it names. Every mistake is written to
- * `errors` as one line FILE:LINE: text, in the order of the lines and all of them in one go; FILE:
- * text when the file cannot be read. NULL when there was one. Warnings are among them, marked. Any
- * thread, as long as nobody changes the environment. NULL as the file: that of config_place.h. */
+/* Reads and validates a file, NULL: the one of config_place.h, and the certificates that it names.
+ * All mistakes are written to `errors` together, in the order of the lines, each as one line
+ * FILE:LINE: text; or as FILE: text if the file cannot be read. NULL if there was any. Warnings are
+ * included, and marked. Any thread, as long as the environment is not changed. */
 struct config *config_load(const char *file, FILE *errors);
 
-/* The same when it is read another time, for a reload: what is no regular file is a mistake, as
- * that can be read just once, or may be waited for without end. */
+/* The same for reading it again, for a reload: anything but a regular file is a mistake, as it
+ * might be readable only once, or block forever. */
 struct config *config_load_again(const char *file, FILE *errors);
 
-/* It is freed with the last reference. Any thread. */
+/* Freed with the last reference. Any thread. */
 struct config *config_ref(struct config *config);
-void config_unref(struct config *config); /* NULL is harmless */
+void config_unref(struct config *config); /* NULL is allowed */
 
-/* Are clients served in the same way, wherever they connect to? Its pool's limits apart. */
+/* Are clients served in the same way, wherever they connect? Ignores its pool's limits. */
 bool config_listener_is_like(const struct config_listener *a, const struct config_listener *b);
 
-/* Writes the effective values in the form of an INI file that config_load reads back alike. */
+/* Writes the effective values as an INI file; config_load reads the same values back. */
 void config_print(const struct config *config, FILE *out);
 
 #endif

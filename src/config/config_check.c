@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Checks the sections of a file against each other, and fills in what follows from them. */
+/* Checks the sections of a file against each other, and fills in derived values. */
 #include "config/config_check.h"
 
 #include <errno.h>
@@ -70,7 +70,7 @@ static void resolve_pool(struct config_sections *sections, struct config_listene
         listener->timeout = sections->config->pools[pool->index].limits.timeout;
 }
 
-/* Says why the choice is not the scheme's, or that there must be one. */
+/* Explains why the scheme does not allow the choice, or why one must be made. */
 static void refuse_reuse(struct config_sections *sections, const struct config_listener *listener,
                          const struct config_section *section)
 {
@@ -112,7 +112,7 @@ static void check_reuse(struct config_sections *sections, struct config_listener
         refuse_reuse(sections, listener, section);
 }
 
-/* Keys that the upstream's scheme leaves without an effect. */
+/* Keys that have no effect with the upstream's scheme. */
 static void check_effect(struct config_sections *sections, const struct config_listener *listener,
                          const struct config_section *section)
 {
@@ -144,7 +144,7 @@ static void check_certificate(struct config_sections *sections,
                           "tls_key_file: tls_cert_file must be given as well");
 }
 
-/* Where the upstream's scheme is not known, files that are given are taken to be for TLS. */
+/* If the upstream's scheme is unknown, files that are set are assumed to be for TLS. */
 static bool takes_tls(const struct config_listener *listener, const struct config_section *section)
 {
     const struct scheme *scheme = endpoint_scheme(&listener->upstream);
@@ -164,7 +164,7 @@ static void note_tls_lines(struct config_listener *listener, const struct config
     };
 }
 
-/* An upstream that is missing, or wrong, hides no mistake that can be found without it. */
+/* A missing or wrong upstream hides no mistake that can be found without it. */
 static void check_upstream(struct config_sections *sections, struct config_listener *listener,
                            const struct config_section *section)
 {
@@ -179,7 +179,7 @@ static void check_upstream(struct config_sections *sections, struct config_liste
     }
 }
 
-/* Adds a mistake for each of `mine` that another section's socket would leave no room for. */
+/* Adds a mistake for each of `mine` that conflicts with another section's socket. */
 static void check_taken(struct config_sections *sections, const struct config_addresses *mine,
                         const struct config_addresses *others, const char *whose, const char *name)
 {
@@ -193,8 +193,8 @@ static void check_taken(struct config_sections *sections, const struct config_ad
     }
 }
 
-/* Compares a listener's addresses with those of the listeners before it; its own were compared
- * with each other when they were parsed. */
+/* Compares a listener's addresses with those of the previous listeners; its own were compared with
+ * each other when they were parsed. */
 static void check_addresses(struct config_sections *sections, const struct config_section *section)
 {
     const struct config_listener *listeners = sections->config->listeners;
@@ -226,18 +226,18 @@ static bool is_set(const char *name)
     return name != NULL && *name != '\0';
 }
 
-/* One that was there a moment ago. */
+/* An account that existed a moment ago. */
 static void lose_account(struct config_sections *sections, const char *name)
 {
     config_errors_add(&sections->errors, 0, "cannot look up %s: %s", name,
                       errno == 0 ? "it no longer exists" : strerror(errno));
 }
 
-/* Whose a unix socket is to be. Names that do not exist were refused already. */
+/* The owner of a unix socket. Names that do not exist were already rejected. */
 static void resolve_socket(struct config_sections *sections, struct config_socket *socket)
 {
     const char *name = socket->user;
-    if (!is_set(name) && geteuid() == 0) /* else it stays without an effect */
+    if (!is_set(name) && geteuid() == 0) /* otherwise it has no effect */
         name = sections->config->user;
     socket->file.uid = SOCKET_FILE_OURS;
     socket->file.gid = SOCKET_FILE_OURS;
@@ -261,8 +261,8 @@ static void check_listener(struct config_sections *sections, const struct config
     resolve_socket(sections, &listener->socket);
 }
 
-/* Where the admin pages are if nobody says: in the directory that systemd made for us; of several
- * in the first one. */
+/* The default address of the admin pages: in the directory that systemd has created for us; if
+ * there are several, in the first one. */
 static void set_default_socket(struct config_sections *sections, struct config_admin *admin)
 {
     const char *directory = getenv("RUNTIME_DIRECTORY");

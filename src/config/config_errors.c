@@ -31,7 +31,7 @@ void config_errors_clear(struct config_errors *errors)
     }
 }
 
-/* Behind all mistakes of its line and of those before it. */
+/* After all mistakes of its line and of earlier lines. */
 static void insert(struct config_errors *errors, struct config_error *error)
 {
     struct config_error *before;
@@ -93,7 +93,7 @@ bool config_errors_any(const struct config_errors *errors)
 void config_errors_write(const struct config_errors *errors, const char *file, FILE *out)
 {
     const struct config_error *error;
-    int fd = fileno(out); /* -1: of memory */
+    int fd = fileno(out); /* -1: in memory */
     bool is_journal = fd >= 0 && log_is_journal(fd);
 
     TAILQ_FOREACH (error, &errors->list, link) {

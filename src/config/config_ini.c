@@ -13,18 +13,18 @@
 
 static_assert(CONFIG_INI_LINE_MAX + 3 <= INI_MAX_LINE, "inih wants room for \\r, \\n and NUL");
 
-/* inih silently cuts a section's name off here (its MAX_SECTION, which no header shows). */
+/* inih silently truncates a section's name here (its MAX_SECTION, which no header defines). */
 #define SECTION_MAX 48
 
-/* A line is put between a section that no file can name and a key without a name. What inih then
- * says of that last key tells whether the line opened a section. */
+/* A line is put between a section that no file can name and a key without a name. The section that
+ * inih then reports for that last key shows whether the line opened one. */
 #define BEFORE  "[\001]\n"
 #define OUTSIDE "\001"
 #define AFTER   "\n=\n"
 
 struct reading {
     struct config_ini_line *line;
-    bool pending; /* the pair kept in line may turn out to be the one of AFTER */
+    bool pending; /* the pair stored in line may turn out to be the one of AFTER */
 };
 
 static void keep(char to[CONFIG_INI_LINE_MAX + 1], const char *from)
@@ -53,7 +53,7 @@ static int take_pair(void *user, const char *section, const char *name, const ch
     return 1;
 }
 
-/* What inih makes of a text; false when it is not INI. */
+/* inih's result for a text; false if it is not INI. */
 static bool read_text(struct config_ini_line *parsed, const char *text)
 {
     char whole[sizeof(BEFORE) + CONFIG_INI_LINE_MAX + sizeof(AFTER)];
@@ -64,7 +64,7 @@ static bool read_text(struct config_ini_line *parsed, const char *text)
     return ini_parse_string(whole, take_pair, &reading) == 0;
 }
 
-/* inih ignores whatever follows the ']'. */
+/* inih ignores anything after the ']'. */
 static bool has_rubbish_after_section(const char *text)
 {
     struct config_ini_line rest;
@@ -83,7 +83,7 @@ static PRINTF(2, 3) void set_mistake(struct config_ini_line *parsed, const char 
     va_end(args);
 }
 
-/* The first byte that no text file has, or -1. */
+/* The first byte that does not belong in a text file, or -1. */
 static int find_control(const char *line, size_t length)
 {
     for (size_t i = 0; i < length; i++) {

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 /* One line of an INI file, read by inih.
  *
- * inih gets the lines one by one: then every line has a verdict of its own (inih reports the
- * first mistake only), a key may be indented, and nothing is cut off in silence. */
+ * inih is given one line at a time: then every line has a verdict of its own (inih reports only the
+ * first mistake), a key may be indented, and nothing is truncated silently. */
 #ifndef KAPROXY_CONFIG_INI_H
 #define KAPROXY_CONFIG_INI_H
 
 #include <stddef.h>
 
-/* The longest line, without its end: what inih's buffer has room for. */
+/* The longest line, without its end: what fits into inih's buffer. */
 #define CONFIG_INI_LINE_MAX 197
 
 enum config_ini_kind {
@@ -25,7 +25,7 @@ struct config_ini_line {
     char mistake[100];
 };
 
-/* `length` counts the bytes of the line, which may have its end of line still. */
+/* `length` counts the bytes of the line, which may still have its end. */
 void config_ini_parse(struct config_ini_line *parsed, const char *line, size_t length);
 
 #endif

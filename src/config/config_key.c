@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The table of all keys: type, place, default, range, and the schemes they have an effect on. */
+/* The table of all keys: type, field, default, range, and the schemes they affect. */
 #include "config/config_key.h"
 
 #include <assert.h>
@@ -17,7 +17,7 @@
 #define MEMCACHED KEY_FOR(PROTOCOL_MEMCACHED)
 #define FRAMED    (HTTP | REDIS | MEMCACHED)
 
-/* A key of SECTION, the struct it is kept in. */
+/* A key of SECTION, the struct that holds it. */
 #define KEY(key, what, member, text, ...)                                                          \
     {                                                                                              \
         .name = key, .type = &config_type_##what, .offset = offsetof(SECTION, member),             \

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The keys of each kind of section: what the parser, config_print and the checks of the pages and
- * the sample file go by. A new key is a field in config.h and a line in config_key.c. */
+/* The keys of each kind of section, on which the parser, config_print and the checks of the pages
+ * and the sample file are based. A new key is a field in config.h and a line in config_key.c. */
 #ifndef KAPROXY_CONFIG_KEY_H
 #define KAPROXY_CONFIG_KEY_H
 
@@ -15,14 +15,14 @@ struct config_key {
     const char *name;
     const struct config_type *type;
     size_t offset;       /* of the field in the section's struct */
-    const char *initial; /* the default, as text; NULL: the key must be given */
+    const char *initial; /* the default, as text; NULL: the key is required */
     int64_t min, max;    /* counts as they are, times in seconds */
     bool zero_is_default;
-    bool or_zero;       /* 0 is allowed beside the range */
-    bool for_unix;      /* has an effect on unix sockets alone */
-    bool for_tls;       /* on upstreams with TLS alone */
+    bool or_zero;       /* 0 is allowed in addition to the range */
+    bool for_unix;      /* affects only unix sockets */
+    bool for_tls;       /* affects only upstreams with TLS */
     bool fixed;         /* cannot change while kaproxy runs; not in a section with a name */
-    unsigned protocols; /* on these alone, a set of KEY_FOR; 0: all */
+    unsigned protocols; /* affects only these, a set of KEY_FOR; 0: all */
 };
 
 #define KEY_FOR(protocol) (1U << (protocol))
@@ -46,7 +46,7 @@ struct config_section_kind {
 
 extern const struct config_section_kind config_section_kinds[CONFIG_KIND_COUNT];
 
-/* Has it an effect on such an upstream? */
+/* Does it affect such an upstream? */
 bool config_key_suits(const struct config_key *key, const struct scheme *scheme);
 
 /* A key's index in its section, or -1. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Reads a file's lines into sections and keys, and reports what is not one. */
+/* Reads a file's lines into sections and keys, and reports invalid ones. */
 #include "config/config_sections.h"
 
 #include <assert.h>
@@ -14,8 +14,8 @@
 #define WHITESPACE " \t"
 
 /* For `current`. */
-#define NO_SECTION (SIZE_MAX - 1) /* keys come before any section */
-#define IGNORED    SIZE_MAX       /* one mistake was reported already, its keys are none */
+#define NO_SECTION (SIZE_MAX - 1) /* keys precede any section */
+#define IGNORED    SIZE_MAX       /* already reported as a mistake; its keys are ignored */
 
 /* Appends a section and makes it the current one. 0, or -1 with ENOMEM. */
 static int append_section(struct config_sections *sections, const struct config_section *section)
@@ -63,7 +63,7 @@ struct config_section *config_sections_find(const struct config_sections *sectio
     return NULL;
 }
 
-/* Of a key that a check knows by its name. */
+/* Of a key that a check refers to by name. */
 static int index_of(const struct config_section *section, const char *key)
 {
     int index = config_key_find(&config_section_kinds[section->kind], key);
@@ -94,7 +94,7 @@ static const char *check_name(enum config_kind kind, const char *name)
     return NULL;
 }
 
-/* A section of a known kind that is not there yet, or that is a mistake. */
+/* A section of a known kind: a new one, or a mistake. */
 static int add_section(struct config_sections *sections, enum config_kind kind, const char *name,
                        int line, bool mistaken)
 {
@@ -134,7 +134,7 @@ static int open_section(struct config_sections *sections, enum config_kind kind,
     return 0;
 }
 
-/* Whose keys the following ones are is not known. */
+/* It is unknown which section the following keys belong to. */
 static void lose_section(struct config_sections *sections)
 {
     sections->current = IGNORED;

@@ -14,8 +14,8 @@ static bool has_server_name(const struct config_listener *listener)
     return listener->tls_server_name != NULL && *listener->tls_server_name != '\0';
 }
 
-/* Where a value was refused, and that was reported already, the default stands in for it, so that
- * the other keys are checked all the same. */
+/* If a value was rejected, which was already reported, the default is used instead, so that the
+ * other keys are still checked. */
 struct tls_options config_tls_options(const struct config_listener *listener)
 {
     const struct endpoint *upstream = &listener->upstream;
@@ -23,7 +23,7 @@ struct tls_options config_tls_options(const struct config_listener *listener)
     const char *name = has_server_name(listener) ? listener->tls_server_name : upstream->addr;
     struct tls_options options = {
         .server_name = name,
-        .verify = listener->tls_verify && *name != '\0', /* there is none of a wrong upstream */
+        .verify = listener->tls_verify && *name != '\0', /* a wrong upstream has none */
         .ca_file = listener->tls_ca_file != NULL ? listener->tls_ca_file : "",
         .cert_file = listener->tls_cert_file,
         .key_file = listener->tls_key_file,
@@ -37,7 +37,7 @@ struct tls_options config_tls_options(const struct config_listener *listener)
     return options;
 }
 
-/* Of the same endpoint, so that `alpn` is the same as well. */
+/* For the same endpoint, so that `alpn` is the same as well. */
 static bool same_options(const struct tls_options *a, const struct tls_options *b)
 {
     return a->verify == b->verify && a->bare_end == b->bare_end &&
@@ -46,7 +46,7 @@ static bool same_options(const struct tls_options *a, const struct tls_options *
            strcmp(a->min_version, b->min_version) == 0;
 }
 
-/* An earlier listener whose TLS is spoken to the same upstream in the same way, or NULL. */
+/* An earlier listener that speaks TLS to the same upstream in the same way, or NULL. */
 static const struct config_listener *find_twin(const struct config *config,
                                                const struct config_listener *listener,
                                                const struct tls_options *options)
@@ -95,7 +95,7 @@ static void report(struct config_sections *sections, const struct config_section
         config_errors_add(&sections->errors, line, "%s", text);
 }
 
-/* Takes a mistaken option out, so that the others can be checked too. False: there is none. */
+/* Removes a mistaken option, so that the others can be checked too. False: there is none. */
 static bool leave_out(struct tls_options *options, enum tls_option option)
 {
     if (option == TLS_OPTION_NONE)
@@ -107,8 +107,8 @@ static bool leave_out(struct tls_options *options, enum tls_option option)
     return true;
 }
 
-/* Makes a client with these options, to see whether that can be done. 0, or -1 after all their
- * mistakes were reported. */
+/* Creates a client with these options, to see whether that works. 0, or -1 after all their mistakes
+ * were reported. */
 static int try_client(struct config_sections *sections, const struct config_section *section,
                       struct tls_options options)
 {
@@ -128,7 +128,8 @@ static int try_client(struct config_sections *sections, const struct config_sect
     return made && !mistaken ? 0 : -1;
 }
 
-/* The digest of options that a client was made with, or none after all mistakes were reported. */
+/* The digest of options with which a client was created, or none after all mistakes were
+ * reported. */
 static void make_digest(struct config_sections *sections, const struct config_section *section,
                         struct tls_options options, unsigned char digest[TLS_DIGEST_SIZE])
 {
@@ -150,7 +151,7 @@ static bool is_address(const char *addr)
     return address_parse(&address, addr);
 }
 
-/* What is right as such, but seldom meant so, with an upstream that is written as an address. */
+/* Settings that are valid, but rarely intended, with an upstream that is written as an address. */
 static void warn_about_address(struct config_sections *sections,
                                const struct config_section *section)
 {

@@ -37,8 +37,8 @@ static PRINTF(2, 3) int refuse(const struct config_input *input, const char *for
 
 /* Numbers: a count, or a time with its unit. */
 
-/* Reads the digits at the start of a text; false without any. Too large a number becomes
- * UINT64_MAX, which every range excludes. */
+/* Reads the digits at the start of a text; false if there are none. A number that is too large
+ * becomes UINT64_MAX, which every range excludes. */
 static bool read_digits(const char *text, uint64_t *number, const char **end)
 {
     char *after;
@@ -50,7 +50,7 @@ static bool read_digits(const char *text, uint64_t *number, const char **end)
     return true;
 }
 
-/* For a 0 that means the default; which is itself not 0. */
+/* For a 0 that means the default, which is not 0 itself. */
 static int parse_default(struct config_input *input, void *field)
 {
     input->text = input->key->initial;
@@ -80,7 +80,7 @@ static const char *format_count(const void *field, char buffer[CONFIG_VALUE_MAX]
     return buffer;
 }
 
-/* As chmod(1) reads it. */
+/* In chmod(1)'s notation. */
 static int parse_mode(struct config_input *input, void *field)
 {
     const struct config_key *key = input->key;
@@ -128,7 +128,7 @@ static int parse_time(struct config_input *input, void *field)
     uint64_t number;
     const char *end;
 
-    if (*input->text == '\0') /* allowed where the default is empty */
+    if (*input->text == '\0') /* allowed if the default is empty */
         return 0;
     if (read_digits(input->text, &number, &end))
         unit = find_unit(end);
@@ -147,7 +147,7 @@ static int parse_time(struct config_input *input, void *field)
     return 0;
 }
 
-/* One for which 0 is a value, and empty is none. */
+/* A time for which 0 is a value, and empty means none. */
 static int parse_own_time(struct config_input *input, void *field)
 {
     if (*input->text != '\0')
@@ -169,7 +169,7 @@ static const char *format_time(const void *field, char buffer[CONFIG_VALUE_MAX])
 
 /* Words: one of a list. */
 
-/* The index of a word in a list that ends with NULL; -1, and a refusal, when it is not there. */
+/* The index of a word in a NULL-terminated list; -1, and a mistake, if it is not there. */
 static int find_word(struct config_input *input, const char *const *words)
 {
     char list[100] = "";
@@ -218,7 +218,7 @@ static const char *format_on_off(const void *field, char buffer[CONFIG_VALUE_MAX
     return on_off_words[*(const bool *)field ? 1 : 0];
 }
 
-/* The functions of a type with NAME_words, indexed by an enumeration and ended by NULL. */
+/* The functions of a type with NAME_words, indexed by an enumeration and NULL-terminated. */
 #define WORD_TYPE(name, enumeration)                                                               \
     static int parse_##name(struct config_input *input, void *field)                               \
     {                                                                                              \
@@ -300,7 +300,7 @@ static const char *format_reuse(const void *field, char buffer[CONFIG_VALUE_MAX]
     return reuse == REUSE_UNSET ? "" : reuse_words[reuse];
 }
 
-/* Texts: what is allowed in them differs, their keeping does not. */
+/* Texts: what they may contain differs, how they are stored does not. */
 
 static int parse_text(struct config_input *input, void *field)
 {
@@ -472,13 +472,13 @@ static const char *format_tls_close_notify(const void *field, char buffer[CONFIG
 
 /* Addresses and endpoints. */
 
-/* A password may stand before an @, and a log has more readers than the file: that is not shown. */
+/* A password may precede an @, and a log has more readers than the file: that part is not shown. */
 static int parse_endpoint(struct config_input *input, void *field)
 {
     const char *error, *text = input->text, *mark = strstr(text, "://"), *at = strrchr(text, '@');
     if (endpoint_parse(field, text, &error) == 0)
         return 0;
-    if (endpoint_parse_scheme(field, text) < 0) /* what the other keys are checked by */
+    if (endpoint_parse_scheme(field, text) < 0) /* the other keys are checked against this */
         *(struct endpoint *)field = (struct endpoint){0};
     if (mark == NULL || at == NULL || at < mark)
         return refuse(input, "\"%s\": %s", text, error);
@@ -577,7 +577,7 @@ static const char *format_addresses(const void *field, char buffer[CONFIG_VALUE_
     return buffer;
 }
 
-/* Of [admin]: the same, or off. */
+/* For [admin]: the same, or off. */
 static int parse_admin_addresses(struct config_input *input, void *field)
 {
     struct config_admin *admin = container_of(field, struct config_admin, addresses);

@@ -19,16 +19,16 @@ struct config_input {
 };
 
 struct config_type {
-    /* Parses into a field that is clear. 0, or -1 after every mistake in the text was added to
-     * the errors; then the field has what of a list was right, and is clear otherwise. */
+    /* Parses into a field that is clear. 0, or -1 after every mistake in the text was added to the
+     * errors; the field then has the valid elements of a list, and is clear otherwise. */
     int (*parse)(struct config_input *input, void *field);
-    /* The value as text: in buffer, or static, or in the field. */
+    /* The value as text: in buffer, static, or in the field. */
     const char *(*format)(const void *field, char buffer[CONFIG_VALUE_MAX]);
     /* Frees what parse allocated; NULL: nothing. */
     void (*clear)(void *field);
 };
 
-/* Times are usec_t, counts are unsigned, texts are char * that the struct owns. */
+/* Times are usec_t, counts are unsigned, texts are char * owned by the struct. */
 extern const struct config_type config_type_count, config_type_time, config_type_bool,
     config_type_text, config_type_path, config_type_log, config_type_access_log,
     config_type_log_level, config_type_user, config_type_group, config_type_mode,
@@ -38,7 +38,7 @@ extern const struct config_type config_type_count, config_type_time, config_type
     config_type_abort, config_type_commands, config_type_log_format, config_type_admin_addresses,
     config_type_control;
 
-/* Of an own_time: empty, so that another key's is to be taken. */
+/* The value of an own_time that is empty, so that another key's applies. */
 #define CONFIG_TIME_UNSET ((usec_t)-1)
 
 #endif

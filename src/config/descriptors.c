@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: ISC */
-/* Adds up the descriptors that a configuration can take. */
+/* Adds up the descriptors that a configuration can use. */
 #include "config/descriptors.h"
 
 #include "net/address.h"
 #include "net/pipes.h"
 
-/* Standard input, output and error, two logs with a new one while it is opened again and two more
- * for their writer, two for signals, an epoll set and a mailbox for the control thread and for the
- * loop, which has a timer, too; the rest are the resolver's sockets and files. */
+/* Standard input, output and error; two logs, with a new one while it is reopened, and two more for
+ * their writer; two for signals; an epoll set and a mailbox each for the control thread and for the
+ * loop, which also has a timer; the rest are the resolver's sockets and files. */
 #define OWN 32
 
-/* Of the admin pages, beside their listening sockets: connections, and one that is accepted while a
- * closed one is on its way out. */
+/* For the admin pages, besides their listen sockets: connections, and one accepted while a closed
+ * one is still being released. */
 #define ADMIN (CONFIG_ADMIN_CONNECTIONS + 1)
 
 static uint64_t min(uint64_t a, uint64_t b)
@@ -25,15 +25,15 @@ static bool is_name(const struct endpoint *endpoint)
     return !address_parse(&address, endpoint->addr);
 }
 
-/* Only HTTP has clients that hold connections apart from max_per_host. */
+/* Connections held apart from max_per_host are only counted for HTTP. */
 static bool is_http(const struct endpoint *endpoint)
 {
     return endpoint_scheme(endpoint)->protocol == PROTOCOL_HTTP;
 }
 
-/* Only what the listeners name is ever dialled, hence no more hosts than listeners. A dial's first
- * attempt is counted among the connections, one more for each; further ones run only while several
- * addresses of a name are silent. */
+/* Only upstreams of listeners are dialled, so there are no more hosts than listeners. A dial's
+ * first attempt is counted among the connections, plus one more for each dial; further ones run
+ * only while several addresses of a name are silent. */
 static void add_pool(struct descriptors *needed, const struct config *config, size_t index)
 {
     const struct pool_limits *limits = &config->pools[index].limits;
@@ -77,7 +77,7 @@ unsigned descriptors_clients(const struct config *config, const struct descripto
 {
     uint64_t others = descriptors_connections(needed, 0) + needed->own;
     uint64_t left = limit <= others ? 0 : limit - others;
-    /* Each client may hold a connection, as long as not all are held. */
+    /* Each client may hold a connection, unless all are held. */
     left -= min(needed->held, left - left / 2);
     return (unsigned)min(config->max_clients, left);
 }

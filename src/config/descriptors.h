@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* How many file descriptors a configuration can take, and how many clients that leaves room for, so
- * that no dial fails for want of a descriptor which a client has. Pipes get what clients leave.
+/* How many file descriptors a configuration can use, and how many clients that leaves room for, so
+ * that no dial fails because a client has taken its descriptor. Pipes get what clients leave.
  * Pure. */
 #ifndef KAPROXY_DESCRIPTORS_H
 #define KAPROXY_DESCRIPTORS_H
@@ -9,24 +9,24 @@
 
 #include "config/config.h"
 
-/* What clients must leave alone. Whatever else comes to hold descriptors is added here. */
+/* What clients must leave free. Anything new that uses descriptors is to be added here. */
 struct descriptors {
     uint64_t connections; /* to upstreams, all pools together */
-    uint64_t held;        /* more of them, but no more than there are clients to hold them */
-    uint64_t attempts;    /* that run beside those, in dials to names with several addresses */
-    uint64_t own;         /* listening sockets, logs, the loop, the resolver, signals */
+    uint64_t held;        /* in addition, but no more than there are clients to hold them */
+    uint64_t attempts;    /* that run alongside those, in dials to names with several addresses */
+    uint64_t own;         /* listen sockets, logs, the loop, the resolver, signals */
 };
 
 struct descriptors descriptors_needed(const struct config *config);
 
-/* The most connections that so many clients can lead to, attempts included. */
+/* The maximum number of connections that so many clients can cause, including attempts. */
 uint64_t descriptors_connections(const struct descriptors *needed, uint64_t clients);
 
 /* max_clients, or as many clients as a limit of descriptors leaves room for; 0: for none. */
 unsigned descriptors_clients(const struct config *config, const struct descriptors *needed,
                              uint64_t limit);
 
-/* How many pipes (pipes.h) there is room for beside all clients, at most PIPES_MAX. */
+/* How many pipes (pipes.h) there is room for in addition to all clients, at most PIPES_MAX. */
 unsigned descriptors_pipes(const struct config *config, const struct descriptors *needed,
                            uint64_t limit);
 
