@@ -8,16 +8,16 @@
 enum state {
     PAYLOAD,     /* `left` bytes of payload */
     SIZE,        /* chunk-size, and what may follow it */
-    SIZE_PAD,    /* behind it, whitespace: ";", in a response also the line's end */
-    EXT_NEXT,    /* ";" or the line's end, after whitespace: ";" only */
+    SIZE_PAD,    /* after it, whitespace: ";", in a response also the end of the line */
+    EXT_NEXT,    /* ";" or the end of the line, after whitespace: only ";" */
     EXT_NAME,    /* the first character of a chunk-ext-name */
     EXT_IN_NAME, /* the rest of it */
-    EXT_EQUALS,  /* "=", ";" after whitespace behind a name */
+    EXT_EQUALS,  /* "=", or ";", after whitespace following a name */
     EXT_VALUE,   /* the first character of a chunk-ext-val */
     EXT_IN_VALUE,
     EXT_QUOTED,
     EXT_ESCAPED,
-    EXT_CLOSED, /* behind a value: ";" or the line's end */
+    EXT_CLOSED, /* after a value: ";" or the end of the line */
     SIZE_LF,
     DATA_CR,
     DATA_LF,
@@ -68,7 +68,7 @@ static bool broken(struct http1_body *body, const char *text)
     return false;
 }
 
-/* The chunk's line ends where c is CR, or an extension begins. */
+/* The chunk's line ends if c is CR, or else an extension begins. */
 static bool end_size(struct http1_body *body, char c)
 {
     if (body->digits == 0)
@@ -126,8 +126,8 @@ static bool may_end(const struct http1_body *body)
     return body->state != EXT_NEXT && body->state != EXT_EQUALS;
 }
 
-/* Behind a name or a value: whitespace must be followed by another extension. Behind a size it is a
- * habit of some upstreams to fill the line up with it. */
+/* After a name or a value, whitespace must be followed by another extension. After a size, some
+ * upstreams pad the line with it. */
 static bool end_part(struct http1_body *body, char c)
 {
     if (body->state == SIZE_PAD && http1_is_space(c))
@@ -159,8 +159,8 @@ static bool take_quoted(struct http1_body *body, char c)
     return true;
 }
 
-/* Extensions mean nothing to us and are not passed on, but they must be well-formed, so that where
- * the line ends is not in doubt. Their cost is limited by what they come with. */
+/* Extensions are meaningless to us and not passed on, but they must be well-formed, so that there
+ * is no doubt where the line ends. Their size is limited by the payload they accompany. */
 static bool take_extension(struct http1_body *body, char c)
 {
     if (++body->extension > HTTP1_EXTENSION_MAX)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Writes heads, chunk lines and local replies into a buffer that is never exceeded. */
+/* Writes headers, chunk lines and local replies into a buffer that is never exceeded. */
 #include "http1/http1_compose.h"
 
 #include <errno.h>
@@ -7,7 +7,7 @@
 
 #include "http1/http1_internal.h"
 
-/* A buffer being filled; `full` sticks. */
+/* A buffer being filled; `full` is permanent. */
 struct out {
     char *start, *at, *end;
     bool full;
@@ -39,7 +39,7 @@ static inline void put(struct out *out, const char *text, size_t length)
         memcpy(room, text, length);
 }
 
-/* A text that the compiler knows: stored, not copied. */
+/* A string literal: stored, not copied. */
 #define PUT(out, literal) put(out, "" literal, sizeof(literal) - 1)
 
 static inline void put_text(struct out *out, const char *text)
@@ -47,7 +47,7 @@ static inline void put_text(struct out *out, const char *text)
     put(out, text, strlen(text));
 }
 
-/* Piece by piece, into room that was taken for all of it. */
+/* Piece by piece, into room that was taken for all of them. */
 static inline char *copy(char *room, const char *text, size_t length)
 {
     memcpy(room, text, length);
@@ -72,7 +72,7 @@ static inline char *copy_status(char *room, unsigned status)
     return room + 1;
 }
 
-/* A line of two parts. */
+/* A line consisting of two parts. */
 static inline void put_line(struct out *out, const char *name, const char *text, size_t length)
 {
     char *room = take(out, strlen(name) + length + 2);
@@ -84,7 +84,7 @@ static inline void put_line(struct out *out, const char *name, const char *text,
     COPY(room, "\r\n");
 }
 
-/* A line of a name, which may be empty, and a number. */
+/* A line consisting of a name, which may be empty, and a number. */
 static inline void put_number(struct out *out, const char *name, uint64_t number, unsigned base)
 {
     char digits[20], *const end = digits + sizeof(digits), *first = end;
@@ -121,7 +121,7 @@ static inline void put_status_line(struct out *out, unsigned status, const char 
     COPY(room, "\r\n");
 }
 
-/* A line that came as we write it goes in one piece. */
+/* A line that arrived in the form we send is written in one piece. */
 static inline void put_field(struct out *out, const char *data, const struct http1_field *field)
 {
     const char *name = data + field->name.start, *value = data + field->value.start;
@@ -180,7 +180,7 @@ static inline void put_request_line(struct out *out, const struct http1_head *he
 {
     struct http1_span method = head->method_text;
     struct http1_span target = head->form == HTTP1_AUTHORITY ? head->target : head->path;
-    char root = '\0'; /* what the target lacks in front */
+    char root = '\0'; /* missing at the start of the target */
 
     if (target.length == 0 && head->method == HTTP1_OPTIONS)
         root = '*'; /* RFC 9112 3.2.4, also from absolute-form */
@@ -202,7 +202,7 @@ static inline void put_request_line(struct out *out, const struct http1_head *he
 static inline void put_host(struct out *out, const struct http1_head *head, const char *data,
                             const struct http1_request_options *options)
 {
-    /* CONNECT's is that of its target (RFC 9112 3.2). */
+    /* CONNECT's is its target's (RFC 9112 3.2). */
     bool client = options->client_host || head->method == HTTP1_CONNECT;
 
     if (client && head->authority.length > 0)
@@ -211,7 +211,7 @@ static inline void put_host(struct out *out, const struct http1_head *head, cons
         put_line(out, "Host: ", options->host, strlen(options->host));
 }
 
-/* Would text that follows this value be inside a quoted string? */
+/* Would text after this value be inside a quoted string? */
 static bool quote_is_open(const char *text, size_t length)
 {
     bool quoted = false;
@@ -225,7 +225,7 @@ static bool quote_is_open(const char *text, size_t length)
     return quoted;
 }
 
-/* All values of one list field, joined. One with an open quote would swallow what is put behind it
+/* All values of a list field, joined. A value with an open quote would swallow the text after it,
  * and is left out. */
 static void put_joined(struct out *out, const struct http1_head *head, const char *data,
                        enum http1_name name)
@@ -241,7 +241,7 @@ static void put_joined(struct out *out, const struct http1_head *head, const cha
     }
 }
 
-/* The client's address behind those of the proxies before us. A scope ("%eth0") means nothing
+/* Appends the client's address to those of the proxies before us. A scope ("%eth0") is meaningless
  * to others. */
 static void put_forwarded(struct out *out, const struct http1_head *head, const char *data,
                           const struct http1_request_options *options)
@@ -265,7 +265,7 @@ static void put_forwarded(struct out *out, const struct http1_head *head, const 
     PUT(out, "\r\n");
 }
 
-/* The protocols of Upgrade that are passed on; in a response all are that were sent. */
+/* The protocols in Upgrade that are passed on; in a response all that were sent. */
 static void put_protocols(struct out *out, const struct http1_head *head, const char *data)
 {
     bool first = true;
@@ -362,8 +362,8 @@ ssize_t http1_compose_request(char *buffer, size_t size, const struct http1_head
     return finish(&out);
 }
 
-/* The framing of the head, RFC 9112 6. Without a body a length may still say what GET would have
- * had (RFC 9110 8.6), but never in 1xx and 204. */
+/* The framing, RFC 9112 6. Without a body a length may still be sent, as GET would have had it (RFC
+ * 9110 8.6), but never in 1xx and 204. */
 static void put_response_framing(struct out *out, const struct http1_head *head,
                                  const struct http1_response_options *options)
 {
@@ -383,7 +383,7 @@ static bool passes(const struct http1_head *head, const struct http1_field *fiel
     return !field->drop && field->id != HTTP1_NAME_CONTENT_LENGTH;
 }
 
-/* Whoever sends Upgrade must name it in Connection (RFC 9110 7.8). */
+/* A sender of Upgrade must name it in Connection (RFC 9110 7.8). */
 static void put_connection(struct out *out, enum http1_connection connection, bool offers_upgrade)
 {
     if (connection == HTTP1_SAY_CLOSE)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Whether the upstream is given the client's address, and in which field. */
+/* Whether the upstream receives the client's address, and in which field. */
 #ifndef KAPROXY_HTTP1_FORWARDED_H
 #define KAPROXY_HTTP1_FORWARDED_H
 

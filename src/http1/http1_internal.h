@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What the http1_*.c files share. */
+/* Shared by the http1_*.c files. */
 #ifndef KAPROXY_HTTP1_INTERNAL_H
 #define KAPROXY_HTTP1_INTERNAL_H
 
@@ -10,15 +10,15 @@
 /* http1_head.stage */
 enum { STAGE_START_LINE, STAGE_FIELDS, STAGE_DONE, STAGE_BAD };
 
-/* Refuses a head: sets bad_* and returns HTTP1_BAD. `text` must be static. */
+/* Rejects a head: sets bad_* and returns HTTP1_BAD. `text` must be static. */
 enum http1_result http1_bad(struct http1_head *head, uint16_t status, const char *text);
 
 /* Character classes: bits of http1_classes. */
 enum {
     HTTP1_CLASS_TOKEN = 1, /* RFC 9110 5.6.2 */
-    HTTP1_CLASS_LINE = 2,  /* may be in a head at all: field-vchar, SP, HTAB, RFC 9110 5.5 */
-    HTTP1_CLASS_PATH = 4,  /* may be in a path or query, by what is sent: see http1_lex.c */
-    HTTP1_CLASS_HOST = 8,  /* may be in a registered name */
+    HTTP1_CLASS_LINE = 2,  /* allowed in a head at all: field-vchar, SP, HTAB, RFC 9110 5.5 */
+    HTTP1_CLASS_PATH = 4,  /* allowed in a path or query, as sent in practice: see http1_lex.c */
+    HTTP1_CLASS_HOST = 8,  /* allowed in a registered name */
     HTTP1_CLASS_DIGIT = 16
 };
 extern const uint8_t http1_classes[256];
@@ -53,9 +53,9 @@ static inline bool http1_is_space(char c)
     return c == ' ' || c == '\t';
 }
 
-int http1_hex_value(unsigned char c); /* -1: no hexadecimal digit */
+int http1_hex_value(unsigned char c); /* -1: not a hexadecimal digit */
 
-/* How many bytes in front are token characters. */
+/* How many leading bytes are token characters. */
 static inline size_t http1_token_length(const char *text, size_t length)
 {
     size_t at = 0;
@@ -70,9 +70,9 @@ static inline bool http1_is_token_text(const char *text, size_t length) /* false
     return length > 0 && http1_token_length(text, length) == length;
 }
 
-/* Four and eight bytes compared with `lower`, which is made of lower-case letters, digits and "-".
- * Only where it has a letter, which is where it has bit 0x40, may bit 0x20 be missing in the text:
- * set everywhere, it would make digits and "-" of control characters. */
+/* Compares four or eight bytes with `lower`, which consists of lower-case letters, digits and "-".
+ * Bit 0x20 may be missing in the text only where `lower` has a letter, that is, bit 0x40: setting
+ * it everywhere would turn control characters into digits and "-". */
 static inline bool http1_same4(const char *text, const char *lower)
 {
     uint32_t word, wanted;
@@ -91,8 +91,8 @@ static inline bool http1_same8(const char *text, const char *lower)
     return (word | (wanted >> 1 & UINT64_C(0x2020202020202020))) == wanted;
 }
 
-/* Are `length` bytes equal to such a `lower`, whatever the case of letters? The last word overlaps.
- * Where the compiler knows `lower`, little is left of this. */
+/* Are `length` bytes equal to such a `lower`, ignoring case? The last word overlaps. If the
+ * compiler knows `lower`, little of this is left. */
 static ALWAYS_INLINE bool http1_same(const char *text, const char *lower, size_t length)
 {
     if (length >= 8) {
@@ -118,8 +118,8 @@ static ALWAYS_INLINE bool http1_text_is(const char *text, size_t length, const c
 /* 1*DIGIT, at most INT64_MAX. False otherwise. */
 bool http1_parse_number(const char *text, size_t length, uint64_t *number);
 
-/* Walks a comma-separated list, RFC 9110 5.6.1. A comma inside a quoted string does not separate.
- * Members come without the whitespace around them and may be empty. */
+/* Walks through a comma-separated list, RFC 9110 5.6.1. A comma within a quoted string does not
+ * separate. Members are returned without surrounding whitespace and may be empty. */
 struct http1_list {
     const char *at, *end;
     bool more;
@@ -145,19 +145,19 @@ static inline bool http1_name_is_in(enum http1_name name, uint32_t set)
     (HTTP1_NAME_BIT(CONNECTION) | HTTP1_NAME_BIT(KEEP_ALIVE) | HTTP1_NAME_BIT(TRANSFER_ENCODING) | \
      HTTP1_NAME_BIT(UPGRADE) | HTTP1_NAME_BIT(KNOWN_HOP))
 
-/* What may be in a trailer, of the names in the table (RFC 9110 6.5.1, 11.6.3). */
+/* The names in the table that are allowed in a trailer (RFC 9110 6.5.1, 11.6.3). */
 #define HTTP1_NAMES_IN_TRAILER (HTTP1_NAME_BIT(OTHER) | HTTP1_NAME_BIT(AUTHENTICATION_INFO))
 
-/* They say where a message ends, and what becomes of its connection. */
+/* They determine where a message ends, and what happens to its connection. */
 #define HTTP1_NAMES_FRAMING                                                                        \
     (HTTP1_NAME_BIT(CONNECTION) | HTTP1_NAME_BIT(CONTENT_LENGTH) |                                 \
      HTTP1_NAME_BIT(TRANSFER_ENCODING))
 
-/* Would it change the meaning of the message for everybody behind us, were it taken out? Then no
- * Connection field may name it. */
+/* Would removing it change the meaning of the message for everyone after us? Then a Connection
+ * field must not name it. */
 bool http1_name_is_protected(const char *name, size_t length);
 
-/* May a protocol of Upgrade be passed on? */
+/* May a protocol in Upgrade be passed on? */
 bool http1_upgrade_passes(const char *protocol, size_t length);
 
 /* Is it one of those that were sent? */
@@ -168,7 +168,7 @@ enum http1_method http1_method_find(const char *text, size_t length);
 const char *http1_target_parse(struct http1_head *head, const char *data);
 const char *http1_authority_check(const char *text, size_t length, bool port_needed);
 
-/* Once all fields are read: what they mean. False: bad_* are set. */
+/* Called when all fields are read: derives their meaning. False: bad_* are set. */
 MUST_CHECK bool http1_semantics_derive(struct http1_head *head, const char *data);
 
 #endif

@@ -10,16 +10,16 @@ enum {
     DIGIT = HTTP1_CLASS_DIGIT
 };
 
-/* Letters and digits are in all classes of interest. */
+/* Letters and digits are in all relevant classes. */
 #define WORD  (TOKEN | LINE | PATH | HOST)
-#define PLAIN (TOKEN | LINE | PATH) /* may be in a token, too */
+#define PLAIN (TOKEN | LINE | PATH) /* also allowed in a token */
 
-/* RFC 3986 3.3 wants many of these percent-encoded in a path or query, and "%" in front of two
- * digits. But they are sent as they are, no peer frames a message by them, and we pass them on as
- * they came. Only "#" is an end, of what is none of the upstream's business.
+/* RFC 3986 3.3 requires many of these to be percent-encoded in a path or query, and "%" to be
+ * followed by two digits. But they are sent as they are, no peer frames a message by them, and we
+ * pass them on unmodified. Only "#" ends it; what follows is not for the upstream.
  *
- * In registered names RFC 3986 also allows sub-delims and percent encoding. No resolver knows such
- * names; they serve to be read as two different hosts by two peers. */
+ * In registered names RFC 3986 also allows sub-delims and percent-encoding. No resolver knows such
+ * names; their only use is to make two peers read two different hosts. */
 const uint8_t http1_classes[256] = {
     ['\t'] = LINE,
     [' '] = LINE,

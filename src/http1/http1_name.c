@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: ISC */
-/* The names of fields that mean something to us, found by length and letters. */
+/* The names of fields that matter to us, found by length and letters. */
 #include "http1/http1_internal.h"
 
 #include <string.h>
 #include <strings.h>
 
-/* Every field that frames, routes, guards, negotiates or steers a message. None may be in a
- * trailer (RFC 9110 6.5.1); those that are not hop-by-hop may not be named by Connection. But what
- * a login answers with (RFC 9110 11.6.3) does neither, and may.
+/* Every field that frames, routes, guards, negotiates or controls a message. None is allowed in a
+ * trailer (RFC 9110 6.5.1); Connection must not name those that are not hop-by-hop. But the answer
+ * to a login (RFC 9110 11.6.3) does none of these, and is allowed.
  *
- * As code, not as a table: where both lengths are known the compiler makes of each name a compare
+ * As code, not as a table: with both lengths known the compiler turns each name into a comparison
  * of one or two words. */
 #define NAME(lower, id)                                                                            \
     if (http1_same(name, lower, sizeof(lower) - 1))                                                \
@@ -79,7 +79,7 @@ static enum http1_name find_long(const char *name, size_t length)
         break;
     case 14:
         NAME("content-length", CONTENT_LENGTH);
-        NAME("http2-settings", KNOWN_HOP); /* RFC 7540 3.2.1, of h2c, which we do not pass */
+        NAME("http2-settings", KNOWN_HOP); /* RFC 7540 3.2.1, for h2c, which we do not pass on */
         break;
     case 15:
         NAME("x-forwarded-for", X_FORWARDED_FOR);
@@ -94,7 +94,7 @@ static enum http1_name find_long(const char *name, size_t length)
         NAME("transfer-encoding", TRANSFER_ENCODING);
         break;
     case 18:
-        /* The Proxy-Auth pair is for whichever hop asks for credentials (RFC 9110 11.7). We never
+        /* The Proxy-Auth pair is for the hop that asks for credentials (RFC 9110 11.7). We never
          * do, so the next one is meant and they are passed on. */
         NAME("proxy-authenticate", PROXY_AUTHENTICATE);
         break;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* Finds the lines of a head, in one pass, and takes them apart. */
+/* Finds the lines of a head, in one pass, and splits them into parts. */
 #include "http1/http1_internal.h"
 #include "http1/http1_scan.h"
 
-/* How a line ends: with so many bytes. In http1_head.line_ends these are bits; CRLF counts there
- * only where it is not in the bytes any more. */
+/* How a line ends: with this many bytes. In http1_head.line_ends these are bits; CRLF is only
+ * recorded there when it has been overwritten in the data. */
 enum line_end { LINE_OPEN = 0, LINE_LF = 1, LINE_CRLF = 2, LINE_BAD = 4 };
 
 static void begin(struct http1_head *head, enum http1_kind kind)
@@ -68,7 +68,7 @@ static enum http1_result parse_version(struct http1_head *head, const char *text
     return HTTP1_MORE;
 }
 
-/* Three parts with one SP between them; whatever else is in the line is judged part by part. */
+/* Three parts separated by one SP; anything else in the line is judged part by part. */
 static enum http1_result parse_request_line(struct http1_head *head, const char *data,
                                             const char *line, const char *end)
 {
@@ -98,7 +98,7 @@ static enum http1_result parse_request_line(struct http1_head *head, const char 
     return broken ? http1_bad(head, 400, broken) : HTTP1_MORE;
 }
 
-/* The SP behind the status is owed, but when no reason follows it is often missing. */
+/* The SP after the status is required, but often missing if no reason follows. */
 static enum http1_result parse_status_line(struct http1_head *head, const char *data,
                                            const char *line, const char *end)
 {
@@ -120,7 +120,7 @@ static enum http1_result parse_status_line(struct http1_head *head, const char *
     return HTTP1_MORE;
 }
 
-/* What is wrong with the name of a field line that does not begin with a token and a colon. */
+/* What is wrong with the name in a field line that does not begin with a token and a colon. */
 static enum http1_result refuse_name(struct http1_head *head, const char *line, const char *end)
 {
     if (http1_is_space(*line))
@@ -135,17 +135,17 @@ static enum http1_result refuse_name(struct http1_head *head, const char *line, 
     return http1_bad(head, 400, "a field name is not a token (RFC 9110 5.1)");
 }
 
-/* SP or HTAB. That most bytes are above both is found with one compare. */
+/* SP or HTAB. One comparison shows that most bytes are above both. */
 static ALWAYS_INLINE bool is_blank(char c)
 {
     return (unsigned char)c <= ' ' && http1_is_space(c);
 }
 
-/* What is between the two, without the whitespace around it. The first byte of a line's end
- * is at `end`. */
+/* The text from `start` to `end`, without surrounding whitespace. The line's end begins at
+ * `end`. */
 static ALWAYS_INLINE void trim(struct http1_span *span, const char *data, size_t start, size_t end)
 {
-    start += data[start] == ' '; /* as a rule there is one */
+    start += data[start] == ' '; /* usually there is one */
     while (is_blank(data[start]))
         start++;
     while (end > start && is_blank(data[end - 1]))
@@ -154,8 +154,8 @@ static ALWAYS_INLINE void trim(struct http1_span *span, const char *data, size_t
     span->length = (uint16_t)(end - start);
 }
 
-/* Where the parts of a field's line are: the name has `length` bytes from `start` on, the value
- * may begin at `value`, and the line ends at `end`. */
+/* The parts of a field line: the name has `length` bytes from `start` on, the value may begin at
+ * `value`, and the line ends at `end`. */
 struct field_line {
     size_t start, length, value, end;
 };
@@ -180,8 +180,8 @@ static ALWAYS_INLINE enum http1_result add_field(struct http1_head *head, const 
     return HTTP1_MORE;
 }
 
-/* The last field was repaired. One that says where the message ends, or what becomes of the
- * connection, must not be: others may not read it as we do. */
+/* The last field was repaired. This must not be a field that determines where the message ends, or
+ * what happens to the connection: others may read it differently. */
 static enum http1_result judge_repair(struct http1_head *head, const char *refusal)
 {
     unsigned id = head->fields[head->field_count - 1].id;
@@ -192,8 +192,8 @@ static enum http1_result judge_repair(struct http1_head *head, const char *refus
     return HTTP1_MORE;
 }
 
-/* obs-fold, RFC 9112 5.2: the line goes on with the value of the last field, and spaces come to
- * be between. A line of whitespace alone may be meant for the empty one. */
+/* obs-fold, RFC 9112 5.2: the line continues the value of the last field, after spaces that replace
+ * the line end. A line of only whitespace may be meant as the empty one. */
 static enum http1_result unfold(struct http1_head *head, char *data, size_t line, size_t end)
 {
     struct http1_span rest;
@@ -215,7 +215,7 @@ static enum http1_result unfold(struct http1_head *head, char *data, size_t line
     return HTTP1_MORE;
 }
 
-/* No token with a colon right behind it. */
+/* Not a token immediately followed by a colon. */
 static COLD enum http1_result parse_odd_field(struct http1_head *head, char *data, size_t line,
                                               size_t end)
 {
@@ -235,7 +235,7 @@ static COLD enum http1_result parse_odd_field(struct http1_head *head, char *dat
     return judge_repair(head, "whitespace before a framing field's colon (RFC 9112 5.1)");
 }
 
-/* The line begins at `line`, and its end at `end`. There may be more, up to `length`. */
+/* The line begins at `line`, and its end at `end`. There may be more data, up to `length`. */
 static ALWAYS_INLINE enum http1_result parse_field(struct http1_head *head, char *data, size_t line,
                                                    size_t end, size_t length)
 {
@@ -246,8 +246,8 @@ static ALWAYS_INLINE enum http1_result parse_field(struct http1_head *head, char
     return add_field(head, data, (struct field_line){line, name, line + name + 1, end});
 }
 
-/* RFC 9110 5.5 lets us put spaces in the place of control characters. In a response we do so, but
- * not with CR, LF and NUL, nor outside of values. False: it stays. */
+/* RFC 9110 5.5 allows replacing control characters with spaces. In a response we do so, except for
+ * CR, LF and NUL, and only in values. False: not replaced. */
 static bool repair_control(struct http1_head *head, char *data, size_t at)
 {
     size_t line = head->line;
@@ -262,8 +262,8 @@ static bool repair_control(struct http1_head *head, char *data, size_t at)
     return true;
 }
 
-/* Moves *scanned to the CR that ends the current line, or to what else may not be in a line, or
- * to `stop`. Is it a CR, with its LF, among the first `end` bytes? */
+/* Moves *scanned to the CR that ends the current line, to another byte that is not allowed in a
+ * line, or to `stop`. Is it a CR, followed by LF, within the first `end` bytes? */
 static ALWAYS_INLINE bool scan_line(const char *data, size_t stop, size_t end, size_t *scanned)
 {
     size_t at = *scanned;
@@ -273,7 +273,7 @@ static ALWAYS_INLINE bool scan_line(const char *data, size_t stop, size_t end, s
     return at + 2 <= end && memcmp(data + at, "\r\n", 2) == 0;
 }
 
-/* What scan_line stopped at, when it is not CRLF. LINE_OPEN: that cannot be said yet. */
+/* What scan_line stopped at, if it is not CRLF. LINE_OPEN: it cannot be determined yet. */
 static enum line_end judge_stop(struct http1_head *head, const char *data, size_t length,
                                 size_t limit)
 {
@@ -335,8 +335,7 @@ static enum http1_result parse_start(struct http1_head *head, char *data, size_t
                                             : parse_status_line(head, data, line, line_end);
 }
 
-/* Lines that end with CRLF, as nearly all do, up to the empty one, or to where something else
- * is. */
+/* Lines that end with CRLF, as nearly all do, up to the empty one, or to anything else. */
 static ALWAYS_INLINE enum http1_result parse_lines(struct http1_head *head, char *data, size_t end)
 {
     size_t line = head->line, at = head->scanned;
@@ -353,7 +352,7 @@ static ALWAYS_INLINE enum http1_result parse_lines(struct http1_head *head, char
     return result;
 }
 
-/* Looks for the end of the line at head->line, from head->scanned on, and moves that there. */
+/* Looks for the end of the line at head->line, from head->scanned on, which it moves there. */
 static enum line_end find_line_end(struct http1_head *head, char *data, size_t length, size_t max)
 {
     size_t end = length < max ? length : max;
@@ -370,8 +369,8 @@ static enum line_end find_line_end(struct http1_head *head, char *data, size_t l
     }
 }
 
-/* One line, however it ends. HTTP1_MORE: that was it; or head->line stays, and bytes are missing.
- */
+/* One line, however it ends. HTTP1_MORE: it was read; or, with head->line unchanged, bytes are
+ * missing. */
 static enum http1_result parse_odd_line(struct http1_head *head, char *data, size_t length,
                                         size_t max)
 {
@@ -405,9 +404,10 @@ static enum http1_result parse_fields(struct http1_head *head, char *data, size_
     return result;
 }
 
-/* RFC 9112 2.2 lets us take LF alone for a line's end. But a head in which both occur is the work
- * of two, who may not agree on where it ends: a request is refused, and behind a response nothing
- * is to be read. Some line did not end as usual; CR is nowhere but before LF. */
+/* RFC 9112 2.2 allows accepting LF alone as the end of a line. But a head in which both occur was
+ * written by two parties, who may not agree on where it ends: a request is rejected, and after a
+ * response nothing more is read. Called if some line did not end in the usual way; CR occurs only
+ * before LF. */
 static COLD bool judge_line_ends(struct http1_head *head, const char *data)
 {
     bool mixed = head->line_ends == (LINE_LF | LINE_CRLF) ||
@@ -427,7 +427,7 @@ enum http1_result http1_head_parse(struct http1_head *head, char *data, size_t l
         return HTTP1_DONE;
     if (head->stage == STAGE_BAD)
         return HTTP1_BAD;
-    if (length < head->scanned) /* not the bytes of the call before: what is there is unknown */
+    if (length < head->scanned) /* not the bytes of the previous call: the rest is unknown */
         return http1_bad(head, 400, "bytes of the header that were there before are gone");
     if (length == 0) /* nor is there memory to point into */
         return HTTP1_MORE;

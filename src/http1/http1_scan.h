@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* Where a line of a head ends, and where its first token does: the two loops that see most bytes.
+/* Where a line of a head ends, and where its first token does: the two loops that read most bytes.
  *
- * Sixteen bytes at a time where the compiler has SSE2; else, and with the macro
- * HTTP1_SCAN_PORTABLE, byte by byte. No byte outside of the data is read. */
+ * Sixteen bytes at a time if the compiler has SSE2; otherwise, or with the macro
+ * HTTP1_SCAN_PORTABLE, byte by byte. No byte outside the data is read. */
 #ifndef KAPROXY_HTTP1_SCAN_H
 #define KAPROXY_HTTP1_SCAN_H
 
@@ -15,8 +15,8 @@
 #define HTTP1_SCAN_SSE2 0
 #endif
 
-/* Byte by byte: what is too short for more, and what the other way is compared with. For tokens
- * that is http1_token_length. */
+/* Byte by byte: for short data, and as the reference for the other way. For tokens the reference is
+ * http1_token_length. */
 static inline size_t http1_scan_line_portable(const char *data, size_t length)
 {
     size_t at = 0;
@@ -32,13 +32,13 @@ static inline __m128i http1_scan_load16(const char *data)
     return _mm_loadu_si128((const __m128i *)(const void *)data);
 }
 
-/* Eight bytes, and eight NULs behind them, which stop either scan. */
+/* Eight bytes, followed by eight NULs, which stop either scan. */
 static inline __m128i http1_scan_load8(const char *data)
 {
     return _mm_loadl_epi64((const __m128i *)(const void *)data);
 }
 
-/* A bit for each byte that may not be in a line: up to 0x1f, but not HTAB; DEL. */
+/* A bit for each byte that is not allowed in a line: up to 0x1f except HTAB; DEL. */
 static inline unsigned http1_scan_controls(__m128i bytes)
 {
     const __m128i last = _mm_set1_epi8(0x1f);
@@ -49,8 +49,8 @@ static inline unsigned http1_scan_controls(__m128i bytes)
     return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_andnot_si128(tab, low), del));
 }
 
-/* A bit for each byte that is a letter or "-". Letters in lower case are moved to the lowest signed
- * values, for SSE2 compares only signed bytes. */
+/* A bit for each byte that is a letter or "-". Lower-case letters are moved to the lowest signed
+ * values, as SSE2 only compares signed bytes. */
 static inline unsigned http1_scan_letters(__m128i bytes)
 {
     __m128i lower = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
@@ -62,7 +62,7 @@ static inline unsigned http1_scan_letters(__m128i bytes)
 }
 #endif
 
-/* How many bytes in front may be in a line; `length` when all do. */
+/* How many leading bytes are allowed in a line; `length` if all are. */
 static inline size_t http1_scan_line(const char *data, size_t length)
 {
     size_t at = 0;
@@ -80,8 +80,8 @@ static inline size_t http1_scan_line(const char *data, size_t length)
     return at + http1_scan_line_portable(data + at, length - at);
 }
 
-/* How many bytes in front are token characters. Most field names are short and made of letters and
- * "-": these are skipped at once. */
+/* How many leading bytes are token characters. Most field names are short and consist of letters
+ * and "-": these are skipped at once. */
 static inline size_t http1_scan_token(const char *data, size_t length)
 {
     size_t at = 0;

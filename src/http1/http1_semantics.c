@@ -10,7 +10,7 @@
 
 #define UPGRADE_LEFT_OUT "101 to an Upgrade that was not passed on (RFC 9110 7.8)"
 
-/* What one walk over the fields collects. */
+/* The results of one walk over the fields. */
 struct semantics {
     struct http1_head *head;
     const char *data;
@@ -18,7 +18,7 @@ struct semantics {
     struct http1_span length;               /* Content-Length's value */
     bool close, keep_alive, upgrade_option; /* Connection's */
     bool chunked, expect;
-    bool protocols; /* Upgrade's that are passed on */
+    bool protocols; /* Upgrade's, those that are passed on */
 };
 
 static bool bad(struct semantics *semantics, uint16_t status, const char *text)
@@ -32,8 +32,8 @@ static const char *value_of(const struct semantics *semantics, const struct http
     return semantics->data + field->value.start;
 }
 
-/* The next member that is not empty. False at the end; and when there are too many, so that a
- * list costs no more than a line: then semantics->members tells. */
+/* The next member that is not empty. False at the end, and if there are too many, so that a list
+ * costs no more than a line: semantics->members shows which. */
 static bool next_member(struct semantics *semantics, struct http1_list *list, const char **member,
                         size_t *length)
 {
@@ -45,8 +45,8 @@ static bool next_member(struct semantics *semantics, struct http1_list *list, co
     return false;
 }
 
-/* RFC 9110 8.6 lets us merge equal values. Two lines with the same digits mean the same to every
- * peer, whichever it takes; a list, or another way to write the number, need not. */
+/* RFC 9110 8.6 allows merging equal values. Two lines with the same digits mean the same to every
+ * peer, whichever one it uses; a list, or another notation of the number, may not. */
 static bool read_length_again(struct semantics *semantics, struct http1_span value)
 {
     if (semantics->lengths > 2)
@@ -74,8 +74,8 @@ static bool read_content_length(struct semantics *semantics, const struct http1_
     return true;
 }
 
-/* Only "chunked", alone. An empty member or a parameter would be legal to overlook, but that is
- * how one peer sees chunked where another does not. */
+/* Only "chunked", alone. Ignoring an empty member or a parameter would be legal, but that is how
+ * one peer recognizes chunked and another does not. */
 static bool read_transfer_encoding(struct semantics *semantics, const struct http1_field *field)
 {
     struct http1_list list;
@@ -102,7 +102,7 @@ static bool read_transfer_encoding(struct semantics *semantics, const struct htt
     return true;
 }
 
-/* Removes what a Connection option names: each field of that name is for this hop alone. */
+/* Drops what a Connection option names: every field of that name is for this hop only. */
 static void drop_named(struct semantics *semantics, const char *name, size_t length)
 {
     struct http1_head *head = semantics->head;
@@ -116,7 +116,7 @@ static void drop_named(struct semantics *semantics, const char *name, size_t len
     }
 }
 
-/* False: it is an option of another kind, or none. */
+/* False: it is an option of another kind, or not an option. */
 static bool read_known_option(struct semantics *semantics, const char *option, size_t length)
 {
     if (http1_text_is(option, length, "close"))
@@ -130,7 +130,7 @@ static bool read_known_option(struct semantics *semantics, const char *option, s
     return true;
 }
 
-/* What an upstream wanted to say by it is unknown, so its connection is not used again. */
+/* It is unknown what the upstream meant, so its connection is not reused. */
 static bool judge_broken_option(struct semantics *semantics)
 {
     if (semantics->head->kind == HTTP1_KIND_REQUEST)
@@ -139,10 +139,10 @@ static bool judge_broken_option(struct semantics *semantics)
     return true;
 }
 
-/* An option that names a field meant for everybody is forbidden (RFC 9110 7.6.1). Obeying would let
- * a client strip what a proxy before us added, ignoring it would hide an attack: refused. A
- * response may name Transfer-Encoding, which is for this hop and is read before: some origins do
- * so. A request has no reason to. */
+/* An option must not name a field meant for everyone (RFC 9110 7.6.1). Obeying it would let a
+ * client strip what a proxy before us has added, and ignoring it would hide an attack: it is
+ * rejected. A response may name Transfer-Encoding, which is for this hop and was read before: some
+ * origins do so. A request has no reason to. */
 static bool read_option(struct semantics *semantics, const char *option, size_t length)
 {
     if (read_known_option(semantics, option, length))
@@ -163,7 +163,7 @@ static bool read_connection(struct semantics *semantics, const struct http1_fiel
     const char *option;
     size_t length;
 
-    /* Nearly always the list has this one member. */
+    /* Nearly always the list has only this member. */
     if (read_known_option(semantics, value_of(semantics, field), field->value.length)) {
         semantics->members++;
         return true;
@@ -175,7 +175,7 @@ static bool read_connection(struct semantics *semantics, const struct http1_fiel
     return true;
 }
 
-/* A 101 may name several protocols, layer upon layer, but none that was not sent. */
+/* A 101 may name several protocols, layered upon each other, but only ones that were sent. */
 static bool judge_switch(struct semantics *semantics, const char *protocol, size_t length)
 {
     const struct http1_head *head = semantics->head;
@@ -188,7 +188,7 @@ static bool judge_switch(struct semantics *semantics, const char *protocol, size
                                       : "101 to a protocol that was not asked for (RFC 9110 7.8)");
 }
 
-/* In a response it only matters to what an upstream switches. */
+/* In a response it only matters what an upstream switches to. */
 static bool read_upgrade(struct semantics *semantics, const struct http1_field *field)
 {
     struct http1_head *head = semantics->head;
@@ -243,7 +243,8 @@ static bool read_host(struct semantics *semantics, const struct http1_field *fie
     return true;
 }
 
-/* We have no OPTIONS or TRACE of our own, so the last hop that we may be is a 501. */
+/* We do not answer OPTIONS or TRACE ourselves, so if we are to be the last hop, the response is
+ * 501. */
 static bool read_max_forwards(struct semantics *semantics, const struct http1_field *field)
 {
     struct http1_head *head = semantics->head;
@@ -260,9 +261,9 @@ static bool read_max_forwards(struct semantics *semantics, const struct http1_fi
     return true;
 }
 
-/* Credentials or challenges, RFC 9110 11: a list member begins with the scheme where it is not a
- * parameter of the one before. RFC 4559 ties Negotiate to the connection, as NTLM is. Some end the
- * login in Authentication-Info, whose members are no schemes by the book. */
+/* Credentials or challenges, RFC 9110 11: a list member begins with the scheme, unless it is a
+ * parameter of the previous one. RFC 4559 ties Negotiate to the connection, like NTLM. Some end the
+ * login in Authentication-Info, whose members are not schemes according to the RFC. */
 static void read_authentication(struct semantics *semantics, const struct http1_field *field)
 {
     struct http1_list list;
@@ -280,7 +281,7 @@ static void read_authentication(struct semantics *semantics, const struct http1_
     }
 }
 
-/* Keep-Alive: timeout=N. Only a hint, so nonsense is ignored. */
+/* Keep-Alive: timeout=N. Only a hint, so invalid values are ignored. */
 static void read_keep_alive(struct semantics *semantics, const struct http1_field *field)
 {
     static const char name[] = "timeout=";
@@ -324,7 +325,7 @@ static bool read_field(struct semantics *semantics, const struct http1_field *fi
     }
 }
 
-/* The fields that mean something in either kind of message, in requests, in responses. */
+/* The fields that matter in both kinds of message, in requests, in responses. */
 #define BIT(id) HTTP1_NAME_BIT(id)
 #define COMMON  (BIT(CONNECTION) | BIT(CONTENT_LENGTH) | BIT(TRANSFER_ENCODING) | BIT(UPGRADE))
 static const uint32_t request_fields = COMMON | BIT(HOST) | BIT(EXPECT) | BIT(MAX_FORWARDS) |
@@ -344,7 +345,7 @@ static bool read_fields(struct semantics *semantics)
     return true;
 }
 
-/* RFC 9112 6.1 and 6.3, the rules that hold for both kinds. */
+/* RFC 9112 6.1 and 6.3, the rules that apply to both kinds. */
 static bool check_framing(struct semantics *semantics)
 {
     if (semantics->codings == 0)
@@ -384,7 +385,7 @@ static bool derive_request(struct semantics *semantics)
     return true;
 }
 
-/* 101 only as asked, by the rules of RFC 9110 7.8 and 15.2.2. */
+/* 101 only as requested, according to RFC 9110 7.8 and 15.2.2. */
 static bool check_switch(struct semantics *semantics)
 {
     struct http1_head *head = semantics->head;
@@ -407,8 +408,8 @@ bool http1_head_is_interim(const struct http1_head *head)
 }
 
 /* RFC 9112 6.3. A length of 0 in a 1xx or 204 is forbidden too, but common and not ambiguous. With
- * anything else there may come a body: behind 1xx that is fatal, for the final response is due; 204
- * is the end in any case, if nothing more is read; and a tunnel has no end. */
+ * anything else there may be a body: after 1xx that is fatal, as the final response is still due;
+ * 204 is the end in any case, if nothing more is read; and a tunnel has no end. */
 static bool derive_response(struct semantics *semantics)
 {
     struct http1_head *head = semantics->head;

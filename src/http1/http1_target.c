@@ -43,7 +43,7 @@ bool http1_method_is_idempotent(enum http1_method method)
     return http1_method_is_safe(method) || method == HTTP1_PUT || method == HTTP1_DELETE;
 }
 
-/* "[" IPv6address "]" at the front of text; its length, or 0. */
+/* "[" IPv6address "]" at the start of text; its length, or 0. */
 static size_t ip_literal(const char *text, size_t length)
 {
     char address[INET6_ADDRSTRLEN];
@@ -71,7 +71,7 @@ static const char *port_check(const char *text, size_t length, bool needed)
     return NULL;
 }
 
-/* uri-host [ ":" port ], RFC 9112 3.2.3; an empty host is none for http (RFC 9110 4.2.1). */
+/* uri-host [ ":" port ], RFC 9112 3.2.3; an empty host is not valid for http (RFC 9110 4.2.1). */
 static const char *host_and_port_check(const char *text, size_t length, bool port_needed)
 {
     size_t host = 0;
@@ -88,7 +88,7 @@ static const char *host_and_port_check(const char *text, size_t length, bool por
     return port_check(text + host + 1, length - host - 1, port_needed);
 }
 
-/* An "@" is in no valid one, and explains better what is wrong. */
+/* An "@" is never valid, and better explains what is wrong. */
 const char *http1_authority_check(const char *text, size_t length, bool port_needed)
 {
     const char *broken = host_and_port_check(text, length, port_needed);
@@ -109,9 +109,9 @@ static bool path_is_valid(const char *text, size_t length)
     return true;
 }
 
-/* The length of "http://" or "https://" at the front, or 0. The listener speaks for its upstream,
- * so https stands for an upstream that is reached by TLS: clients that are configured to use a
- * proxy for https write it so. */
+/* The length of "http://" or "https://" at the start, or 0. The listener stands for its upstream,
+ * so https means an upstream reached through TLS: clients configured to use a proxy for https send
+ * this. */
 static size_t scheme_length(const char *text, size_t length)
 {
     if (length >= 7 && strncasecmp(text, "http://", 7) == 0)
@@ -119,7 +119,7 @@ static size_t scheme_length(const char *text, size_t length)
     return length >= 8 && strncasecmp(text, "https://", 8) == 0 ? 8 : 0;
 }
 
-/* absolute-form, RFC 9112 3.2.2: its authority wins over Host. */
+/* absolute-form, RFC 9112 3.2.2: its authority takes precedence over Host. */
 static const char *parse_absolute(struct http1_head *head, const char *text)
 {
     size_t length = head->target.length, scheme = scheme_length(text, length), end = scheme;

@@ -4,8 +4,8 @@
 
 #include <strings.h>
 
-/* protocol-name ["/" protocol-version], both of them tokens. h2c is none that we pass on: behind it
- * are requests that we could not see, for an upstream that takes them for ours. */
+/* protocol-name ["/" protocol-version], both of them tokens. h2c is not passed on: it is followed
+ * by requests that we cannot see, to an upstream that treats them as ours. */
 bool http1_upgrade_passes(const char *protocol, size_t length)
 {
     size_t name = http1_token_length(protocol, length);
