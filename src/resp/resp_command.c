@@ -9,7 +9,7 @@
 enum stage {
     COUNT,  /* the first line */
     LENGTH, /* a bulk string's */
-    BODY,   /* what is left of one */
+    BODY,   /* the rest of one */
     BODY_CR,
     BODY_LF,
     END,
@@ -35,8 +35,8 @@ static COLD enum resp_result broken(struct resp_command *command, const char *te
     return RESP_BAD;
 }
 
-/* No bulk string. The server names the byte; it makes spaces of CR and LF, and never answers NUL.
- */
+/* Not a bulk string. The server names the byte; it replaces CR and LF with spaces, and never
+ * answers NUL. */
 static COLD enum resp_result broken_type(struct resp_command *command, char c)
 {
     broken(command, "Protocol error: expected '$', got '?'");
@@ -104,7 +104,7 @@ static ALWAYS_INLINE enum resp_result read_length(struct resp_command *command, 
     return result;
 }
 
-/* As much of a bulk string as there is, and its CRLF. */
+/* As much of a bulk string as is present, and its CRLF. */
 static enum resp_result read_body(struct resp_command *command, const char **at, const char *end)
 {
     if (command->stage == BODY) {
@@ -128,7 +128,7 @@ static enum resp_result read_body(struct resp_command *command, const char **at,
     return RESP_DONE;
 }
 
-/* One bulk string of which perhaps not all is there, or which is wrong. `offset`: *at's. */
+/* One bulk string that may be incomplete, or is wrong. `offset`: *at's. */
 static NOINLINE enum resp_result read_argument(struct resp_command *command, const char **at,
                                                const char *end, size_t offset)
 {
@@ -146,7 +146,7 @@ static NOINLINE enum resp_result read_argument(struct resp_command *command, con
     return read_body(command, at, end);
 }
 
-/* The bulk strings that are all there, from `offset` on; moves *at behind them. */
+/* The bulk strings that are complete, from `offset` on; moves *at past them. */
 static ALWAYS_INLINE void read_whole_arguments(struct resp_command *command, const char **at,
                                                const char *end, size_t offset)
 {
@@ -167,7 +167,8 @@ static ALWAYS_INLINE void read_whole_arguments(struct resp_command *command, con
     *at = next;
 }
 
-/* The bulk strings, in `data`, which begins `command->length` bytes behind the command's first. */
+/* The bulk strings in `data`, which begins `command->length` bytes after the command's first
+ * byte. */
 static ALWAYS_INLINE enum resp_result read_arguments(struct resp_command *command, const char *data,
                                                      size_t length)
 {

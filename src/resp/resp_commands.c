@@ -35,14 +35,14 @@ static inline uint64_t load8(const char *text)
     return be64toh(word);
 }
 
-/* The first eight bytes, as a number that sorts as they do; shorter names are padded with NUL. */
+/* The first eight bytes, as a number that sorts like them; shorter names are padded with NUL. */
 static ALWAYS_INLINE uint64_t key_of(const char *name, size_t length)
 {
     uint64_t key;
 
     if (length >= 8)
         return fold(load8(name));
-    if (length >= 4) /* what both loads have is the same */
+    if (length >= 4) /* both loads agree on the overlap */
         return fold(load4(name) << 32 | load4(name + length - 4) << (64 - 8 * length));
     if (length == 0)
         return 0;
@@ -52,7 +52,7 @@ static ALWAYS_INLINE uint64_t key_of(const char *name, size_t length)
     return fold(key);
 }
 
-/* Among names that begin alike, which are next to each other and end with `known`. */
+/* Among names that begin alike, which are adjacent and end with `known`. */
 static NOINLINE const struct resp_known *find_long(const struct resp_known *list,
                                                    const struct resp_known *known, const char *name,
                                                    size_t length)
@@ -67,7 +67,7 @@ static NOINLINE const struct resp_known *find_long(const struct resp_known *list
     }
 }
 
-/* Halves without branches: which way it goes is nothing that a processor could learn. */
+/* Bisects without branches: a processor could not predict the direction. */
 static ALWAYS_INLINE const struct resp_known *find(const struct resp_known *list, size_t count,
                                                    uint64_t key, const char *name, size_t length)
 {
@@ -120,7 +120,7 @@ static bool option_is(const struct resp_command *command, const char *data, size
 
 enum options { MAY_BLOCK, RETURNS, UNDECIDED };
 
-/* XREAD and XREADGROUP: does BLOCK come before STREAMS? Whatever is not understood may block; so
+/* XREAD and XREADGROUP: does BLOCK precede STREAMS? Anything that is not understood may block; so
  * may a command with more options than are kept. */
 static enum options read_options(const struct resp_command *command, const char *data)
 {
@@ -151,7 +151,7 @@ const struct resp_known *resp_classify(const struct resp_command *command, const
         return known;
     if (known->effect == RESP_BLOCKS)
         return read_options(command, data) == RETURNS ? known->others : known;
-    if (command->argc < 2) /* an error, but for COMMAND */
+    if (command->argc < 2) /* an error, except for COMMAND */
         return known;
     known = find_subcommand(known, command, data);
     return known != NULL ? known : &unknown;

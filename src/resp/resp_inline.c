@@ -17,14 +17,14 @@ enum resp_result resp_inline_find(const char *data, size_t length, size_t *line_
     return length > RESP_LINE_MAX ? RESP_BAD : RESP_MORE;
 }
 
-/* isspace(3) of the C locale: what is skipped before a word, and may follow a closing quote. The
- * line's end is whitespace too. */
+/* isspace(3) of the C locale: skipped before a word, and allowed after a closing quote. The line's
+ * end is whitespace too. */
 static bool is_space(char c)
 {
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-/* What ends a word that is not quoted: not all of these. */
+/* What ends an unquoted word: not all of these. */
 static bool ends_word(char c)
 {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
@@ -38,7 +38,7 @@ static int hex_value(char c)
     return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
-/* Goes through the words; out NULL: only measures. */
+/* Walks through the words; out NULL: only measures. */
 struct reader {
     const char *at, *end;
     char *out;
@@ -52,7 +52,7 @@ static void put(struct reader *reader, char c)
     reader->length++;
 }
 
-/* What is behind a backslash in double quotes; there is a byte at least. */
+/* The text after a backslash in double quotes; there is at least one byte. */
 static void read_escape(struct reader *reader)
 {
     static const char names[] = "nrtba", bytes[] = "\n\r\t\b\a";
@@ -68,7 +68,7 @@ static void read_escape(struct reader *reader)
     put(reader, name != NULL ? bytes[name - names] : c);
 }
 
-/* Up to the closing quote, behind which the word must end. */
+/* Up to the closing quote, after which the word must end. */
 static bool read_quoted(struct reader *reader, char quote)
 {
     while (reader->at < reader->end) {
@@ -107,7 +107,7 @@ static bool find_word(struct reader *reader)
     return reader->at < reader->end;
 }
 
-/* How many words there are; -1: quotes do not close. */
+/* How many words there are; -1: unbalanced quotes. */
 static long count_words(struct reader reader)
 {
     long count = 0;
@@ -118,7 +118,8 @@ static long count_words(struct reader reader)
     return count;
 }
 
-/* "*3\r\n", "$3\r\n". Its length, 0 when there is not enough space, for CRLF behind it included. */
+/* "*3\r\n", "$3\r\n". Returns its length, 0 if there is not enough space for it and the `behind`
+ * bytes after it. */
 static size_t put_count(char *out, size_t size, char type, size_t count, size_t behind)
 {
     char line[24];

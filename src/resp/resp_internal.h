@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What the resp_*.c files share. */
+/* Shared by the resp_*.c files. */
 #ifndef KAPROXY_RESP_INTERNAL_H
 #define KAPROXY_RESP_INTERNAL_H
 
@@ -18,8 +18,8 @@ static ALWAYS_INLINE bool resp_is_crlf(const char *at)
     return le16toh(word) == RESP_CRLF;
 }
 
-/* Most counts: one or two digits and CRLF, of four bytes that there are. How many of these they
- * take; 0: whatever else it is, resp_read_count says. */
+/* Most counts: one or two digits and CRLF, within the four bytes present. Returns how many of these
+ * they use; 0: anything else, for resp_read_count. */
 static ALWAYS_INLINE size_t resp_quick_count(const char *at, uint64_t *count)
 {
     uint32_t word;
@@ -39,8 +39,8 @@ static ALWAYS_INLINE size_t resp_quick_count(const char *at, uint64_t *count)
     return 0;
 }
 
-/* Reads a count and its CRLF from *at on, and moves *at behind it. What is refused is so at its
- * first wrong byte. `max` is at most RESP_COUNT_MAX. */
+/* Reads a count and its CRLF from *at on, and moves *at past it. Anything invalid is rejected at
+ * its first wrong byte. `max` is at most RESP_COUNT_MAX. */
 static ALWAYS_INLINE enum resp_result resp_read_count(const char **at, const char *end,
                                                       uint64_t max, uint64_t *count)
 {
@@ -69,8 +69,8 @@ static ALWAYS_INLINE enum resp_result resp_read_count(const char **at, const cha
     return RESP_DONE;
 }
 
-/* The common case: a bulk string that is all there, behind its type, and as it should be. What is
- * behind it; NULL: whatever else it is. */
+/* The common case: a bulk string that is complete, after its type, and valid. Returns the position
+ * after it; NULL: anything else. */
 static ALWAYS_INLINE const char *resp_whole_bulk(const char *at, const char *end, uint64_t max,
                                                  const char **start, size_t *length)
 {

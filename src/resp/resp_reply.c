@@ -8,17 +8,18 @@
 /* What is expected next. */
 enum stage {
     HEAD, /* an element's first line */
-    BODY, /* what is left of a bulk string */
+    BODY, /* the rest of a bulk string */
     BODY_CR,
     BODY_LF,
     END,
     BROKEN
 };
 
-/* How many elements may be to come: no sum of two counts overflows. */
+/* The maximum number of elements still to come: no sum of two counts overflows. */
 #define PENDING_MAX (UINT64_C(1) << 62)
 
-/* A line that is no count. CR and LF alone are refused: readers differ in whether they end it. */
+/* A line that is not a count. A lone CR or LF is rejected: readers differ in whether it ends the
+ * line. */
 static ALWAYS_INLINE enum resp_result read_line(const char **at, const char *end)
 {
     const char *next = *at;
@@ -53,7 +54,7 @@ static enum resp_result read_null(const char **at, const char *end)
     return length < sizeof(null) - 1 ? RESP_MORE : RESP_DONE;
 }
 
-/* One line, from its type on; *at is moved behind it where it is DONE. */
+/* One line, from its type on; *at is moved past it if it is DONE. */
 static ALWAYS_INLINE enum resp_result read_head(const char **at, const char *end, char *type,
                                                 bool *null, uint64_t *count)
 {
@@ -130,7 +131,7 @@ static enum resp_result broken(struct resp_reply *reply)
     return RESP_BAD;
 }
 
-/* A line was read: what it opens, or ends. False: it may not be there. */
+/* A line was read: handles what it begins or ends. False: it is not allowed there. */
 static ALWAYS_INLINE bool take_head(struct resp_reply *reply, char type, bool null, uint64_t count)
 {
     bool first = reply->type == 0;
@@ -163,7 +164,7 @@ static ALWAYS_INLINE bool take_head(struct resp_reply *reply, char type, bool nu
     return reply->pending <= PENDING_MAX;
 }
 
-/* As much of a bulk string as there is, and its CRLF. */
+/* As much of a bulk string as is present, and its CRLF. */
 static enum resp_result read_body(struct resp_reply *reply, const char **at, const char *end)
 {
     if (reply->stage == BODY) {
@@ -187,7 +188,7 @@ static enum resp_result read_body(struct resp_reply *reply, const char **at, con
     return RESP_DONE;
 }
 
-/* One element of which perhaps not all is there, or which is wrong or uncommon. */
+/* One element that may be incomplete, or is wrong or uncommon. */
 static NOINLINE enum resp_result read_element(struct resp_reply *reply, const char **at,
                                               const char *end)
 {
@@ -205,8 +206,8 @@ static NOINLINE enum resp_result read_element(struct resp_reply *reply, const ch
     return reply->stage == HEAD ? RESP_DONE : read_body(reply, at, end);
 }
 
-/* The common case: a bulk string, a null or a line that is all there. What is behind it; NULL: it
- * is for the function above. */
+/* The common case: a bulk string, a null or a line that is complete. Returns the position after it;
+ * NULL: it is left to the function above. */
 static ALWAYS_INLINE const char *whole_element(const char *at, const char *end)
 {
     const char *start, *next = at + 1;
