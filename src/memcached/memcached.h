@@ -2,23 +2,23 @@
 /* memcached's protocols without I/O: the text protocol, classic and meta, and the binary one, in
  * both directions.
  *
- * What counts is that the server and we never read the same bytes differently (FRAMED M5): a header
- * that a server refuses makes it run the value behind it as commands. So a header is DONE only if
- * every version takes it, and whatever one may refuse, or read in another way, is refused here.
- * Nothing here allocates or keeps a pointer; the verdict does not depend on how the bytes are cut
- * into pieces.
+ * The server and we must never read the same bytes differently (FRAMED M5): a header that a server
+ * rejects makes it run the value after it as commands. So a header is DONE only if every version
+ * accepts it, and anything that one may reject, or read in another way, is rejected here. Nothing
+ * here allocates or keeps a pointer; the result does not depend on how the bytes are split into
+ * pieces.
  *
  * A command is read with
  *
  *     memcached_command_begin, memcached_command_parse until it is not MEMCACHED_MORE,
- *     and where value_left is not 0: memcached_command_value until it is not MEMCACHED_MORE.
+ *     and if value_left is not 0: memcached_command_value until it is not MEMCACHED_MORE.
  *
  * Its reply, which begins with the command's memcached_command_expect:
  *
- *     memcached_reply_begin, memcached_reply_feed until it is not MEMCACHED_MORE.
+ * memcached_reply_begin, memcached_reply_feed until it is not MEMCACHED_MORE.
  *
  * A server's connection speaks the protocol of its first byte until it ends: one that was used for
- * text cannot be used for binary, or the other way round. */
+ * text cannot be used for binary, or vice versa. */
 #ifndef KAPROXY_MEMCACHED_H
 #define KAPROXY_MEMCACHED_H
 
@@ -30,13 +30,14 @@
 
 #define MEMCACHED_KEY_MAX 250
 #define MEMCACHED_VALUE_MAX                                                                        \
-    (UINT32_C(1) << 30) /* -I takes no more; longer: refused as too large                          \
+    (UINT32_C(1) << 30) /* -I allows no more; longer: rejected as too large                        \
                          */
 
-/* Lines with their ends. A server that has got so much of a line without its end closes, except of
- * get and gets, which have no limit here either: they are passed on key by key. */
+/* Lines including their ends. A server that has received this much of a line without its end closes
+ * the connection, except for get and gets, which have no limit here either: they are passed on key
+ * by key. */
 #define MEMCACHED_LINE_MAX       2048
-#define MEMCACHED_KEYS_LINE_MAX  65536 /* gat and gats; get and gets, once they are refused */
+#define MEMCACHED_KEYS_LINE_MAX  65536 /* gat and gats; get and gets, once rejected */
 #define MEMCACHED_REPLY_LINE_MAX 8192
 
 #define MEMCACHED_HEAD_SIZE 24 /* of the binary protocol's packets */
@@ -44,22 +45,22 @@
 enum memcached_result {
     MEMCACHED_MORE, /* more bytes are needed */
     MEMCACHED_DONE, /* complete */
-    MEMCACHED_BAD   /* broken or refused */
+    MEMCACHED_BAD   /* broken or rejected */
 };
 
-/* How the reply to a command is framed (FRAMED M1). Any but binary ones may be an error line
+/* How the reply to a command is framed (FRAMED M1). All except binary ones may be an error line
  * instead. */
 enum memcached_framing {
-    MEMCACHED_NONE,         /* there is none (noreply) */
-    MEMCACHED_LINE,         /* one line */
-    MEMCACHED_VALUES,       /* VALUE lines with their blocks, to END */
-    MEMCACHED_META,         /* one line; VA has a block */
-    MEMCACHED_STATS,        /* lines to END; or one line of another kind */
-    MEMCACHED_SIZES,        /* stats sizes_enable, sizes_disable: a STAT line without END */
-    MEMCACHED_MN,           /* MN */
-    MEMCACHED_VERSION,      /* VERSION */
-    MEMCACHED_ANY,          /* whatever comes next: one line, with its block if it has one. For what
-                               follows quiet meta commands, which cannot be counted: to MN */
+    MEMCACHED_NONE,    /* there is none (noreply) */
+    MEMCACHED_LINE,    /* one line */
+    MEMCACHED_VALUES,  /* VALUE lines with their blocks, to END */
+    MEMCACHED_META,    /* one line; VA has a block */
+    MEMCACHED_STATS,   /* lines to END; or one line of another kind */
+    MEMCACHED_SIZES,   /* stats sizes_enable, sizes_disable: a STAT line without END */
+    MEMCACHED_MN,      /* MN */
+    MEMCACHED_VERSION, /* VERSION */
+    MEMCACHED_ANY, /* whatever comes next: one line, with its block if it has one. For the replies
+                      to quiet meta commands, whose number is unknown: to MN */
     MEMCACHED_PACKET,       /* one packet, with the command's opcode and opaque */
     MEMCACHED_STAT_PACKETS, /* to an empty one, or one with an error */
     MEMCACHED_SIZES_PACKET  /* as MEMCACHED_SIZES */
@@ -74,7 +75,7 @@ enum {
     MEMCACHED_OPCODE_FLUSHQ = 0x18
 };
 
-/* Binary: what servers say with a status. */
+/* Binary: the meaning of a status. */
 enum {
     MEMCACHED_STATUS_OK = 0x00,
     MEMCACHED_STATUS_TOO_LARGE = 0x03,
@@ -84,12 +85,12 @@ enum {
     MEMCACHED_STATUS_TEMPORARY = 0x86 /* try again later */
 };
 
-/* What a command is, beside its reply: a set of these. */
+/* Properties of a command, besides its reply: a set of these. */
 enum {
-    MEMCACHED_READ = 1,    /* does no harm when it reaches the server twice (FRAMED F4) */
-    MEMCACHED_OPENS = 2,   /* the connection is its client's from here to the end (FRAMED M4) */
+    MEMCACHED_READ = 1,    /* harmless if it reaches the server twice (FRAMED F4) */
+    MEMCACHED_OPENS = 2,   /* from here on the connection is dedicated to its client (FRAMED M4) */
     MEMCACHED_QUIT = 4,    /* ends the client's connection (FRAMED F6) */
-    MEMCACHED_BARRIER = 8, /* mn, NOOP: its reply shows that all before it are done */
+    MEMCACHED_BARRIER = 8, /* mn, NOOP: its reply shows that all commands before it are done */
     MEMCACHED_QUIET = 16,  /* binary: replies only with an error, or a hit */
     MEMCACHED_VALUED = 32  /* a value follows its header */
 };
@@ -97,10 +98,10 @@ enum {
 /* A row of the table of commands. A text command has one for each form of its arguments. */
 struct memcached_row {
     const char *name;
-    const char *arguments; /* text, where `form` is words; see memcached_table.c */
+    const char *arguments; /* text, if `form` is words; see memcached_table.c */
     uint8_t name_length;
     uint8_t form;  /* text: how its arguments are read; binary: the extras' length */
-    uint8_t key;   /* binary: none, optional, or needed */
+    uint8_t key;   /* binary: none, optional, or required */
     uint8_t reply; /* enum memcached_framing, without noreply */
     uint8_t traits;
 };
@@ -109,7 +110,7 @@ struct memcached_command {
     /* After DONE all of this is set; after BAD `row` only if the command is known. */
     const struct memcached_row *row;
     size_t length;         /* of the header: the line, or the packet's head, extras and key */
-    uint64_t value_left;   /* of value_length and, in text, its CRLF */
+    uint64_t value_left;   /* of value_length plus, in text, its CRLF */
     uint32_t value_length; /* without its CRLF */
     uint32_t opaque;       /* binary */
     uint8_t opcode;        /* binary */
@@ -117,18 +118,18 @@ struct memcached_command {
     uint8_t traits;        /* the row's */
     bool quiet;            /* noreply, meta's q, or a quiet opcode: there may be no reply */
 
-    /* After BAD. What the client gets: in text the line without its end; nothing when `quiet`, as a
-     * client that said noreply expects none (but one that said q expects errors). In binary the
+    /* After BAD. What the client receives: in text the line without its end; nothing if `quiet`, as
+     * a client that sent noreply expects none (but one that sent q expects errors). In binary the
      * status, with its text. */
     const char *error; /* static */
     uint16_t status;
-    bool close;       /* where the next command begins is not sure, or the server would close */
-    uint64_t swallow; /* else: bytes behind `length` that are thrown away first */
+    bool close;       /* the start of the next command is uncertain, or the server would close */
+    uint64_t swallow; /* otherwise: bytes after `length` that are to be discarded first */
 
-    /* get and gets, at MEMCACHED_MORE: so many bytes in front are whole keys, which can be passed
-     * on before the line's end is there; see memcached_command_pass. */
+    /* get and gets, at MEMCACHED_MORE: this many leading bytes are complete keys, which can be
+     * passed on before the line's end arrives; see memcached_command_pass. */
     size_t passable;
-    uint64_t passed; /* in all */
+    uint64_t passed; /* in total */
 
     /* The parser's. */
     bool binary;
@@ -137,31 +138,33 @@ struct memcached_command {
     size_t scanned, word;
 };
 
-/* A command begins; in a session whose first byte is 0x80 all are binary. */
+/* Begins a command; in a session whose first byte is 0x80 all are binary. */
 void memcached_command_begin(struct memcached_command *command, bool binary);
 
-/* Looks at the first `length` bytes from the command's first one on, in one piece. After
- * MEMCACHED_MORE call again with the same bytes and more behind them; only the new ones are read.
- * DONE: the header is complete and acceptable; behind it come value_left bytes. */
+/* Parses the first `length` bytes of the command, which must be contiguous. After MEMCACHED_MORE
+ * call again with the same bytes and more after them; only the new ones are read. DONE: the header
+ * is complete and acceptable; value_left bytes follow it. */
 MUST_CHECK enum memcached_result memcached_command_parse(struct memcached_command *command,
                                                          const char *data, size_t length);
 
-/* After MEMCACHED_MORE: the `passable` bytes in front were passed on. The next call of parse begins
- * behind them. A BAD that follows leaves a line without an end upstream: whoever has passed some
- * of it on discards the connection (`close` is set). */
+/* After MEMCACHED_MORE: the `passable` leading bytes were passed on. The next call of parse begins
+ * after them. A BAD that follows leaves a line without an end upstream: a caller that has passed
+ * part of it on must discard the connection (`close` is set). */
 void memcached_command_pass(struct memcached_command *command);
 
-/* Takes bytes of the value, with its CRLF in text; *used says how many. BAD: what should be CRLF is
- * not: the server will say "CLIENT_ERROR bad data chunk", and take what follows for commands. */
+/* Consumes bytes of the value, including its CRLF in text; *used says how many. BAD: there is no
+ * CRLF where it should be: the server will answer "CLIENT_ERROR bad data chunk", and read what
+ * follows as commands. */
 MUST_CHECK enum memcached_result memcached_command_value(struct memcached_command *command,
                                                          const char *data, size_t length,
                                                          size_t *used);
 
-/* How much of the value is to come, without CRLF; goes on as if so much of it had been taken. */
+/* How much of the value is still to come, without CRLF; skip continues as if so much of it had been
+ * consumed. */
 uint64_t memcached_command_value_rest(const struct memcached_command *command);
 void memcached_command_value_skip(struct memcached_command *command, uint64_t length);
 
-/* What is to be remembered of a command until its reply has come. With MEMCACHED_ANY `traits` are
+/* What must be remembered of a command until its reply has arrived. With MEMCACHED_ANY `traits` are
  * those of all commands that may be answered. */
 struct memcached_expect {
     uint32_t opaque; /* binary */
@@ -169,7 +172,7 @@ struct memcached_expect {
     uint8_t reply;   /* enum memcached_framing */
     uint8_t traits;
     bool quiet;
-    bool has_body; /* binary: anything behind the head */
+    bool has_body; /* binary: anything after the head */
 };
 
 /* After DONE. */
@@ -193,24 +196,24 @@ enum memcached_line {
     MEMCACHED_LINE_END,
     MEMCACHED_LINE_VALUE,   /* a block follows */
     MEMCACHED_LINE_VA,      /* a block follows */
-    MEMCACHED_LINE_META,    /* HD, EN, NF, NS, EX, ME, any other word of two capitals, but not OK */
-    MEMCACHED_LINE_MN,      /* the answer to mn */
-    MEMCACHED_LINE_VERSION, /* the answer to version */
+    MEMCACHED_LINE_META,    /* HD, EN, NF, NS, EX, ME, any other word of two capitals except OK */
+    MEMCACHED_LINE_MN,      /* the reply to mn */
+    MEMCACHED_LINE_VERSION, /* the reply to version */
     MEMCACHED_LINE_STAT     /* STAT, ITEM, PREFIX */
 };
 
-/* `length` is without the line's end. */
+/* `length` does not include the line's end. */
 enum memcached_line memcached_line_find(const char *line, size_t length);
 
 /* The head of a binary reply. */
 struct memcached_head {
-    uint32_t body; /* bytes behind the head */
+    uint32_t body; /* bytes after the head */
     uint32_t opaque;
     uint16_t key, status;
     uint8_t opcode, extras;
 };
 
-/* Reads it: with it the session finds, behind quiet commands, which one is answered. */
+/* Reads it: after quiet commands, the session uses it to find which one is answered. */
 MUST_CHECK enum memcached_result memcached_head_parse(struct memcached_head *head, const char *data,
                                                       size_t length);
 
@@ -220,8 +223,8 @@ struct memcached_reply {
     uint8_t line;    /* enum memcached_line: of the last one */
     uint16_t status; /* binary: of the last packet */
     bool is_error;   /* an error line, or a status other than 0 */
-    bool sure; /* where the next reply begins, and that the server reads commands as commands; else
-                  the connection is to be discarded (FRAMED M3) */
+    bool sure; /* the next reply begins here, and the server reads commands as commands; otherwise
+                  the connection must be discarded (FRAMED M3) */
 
     /* The parser's. */
     uint8_t stage;
@@ -231,19 +234,19 @@ struct memcached_reply {
 
 void memcached_reply_begin(struct memcached_reply *reply, const struct memcached_expect *expect);
 
-/* Takes bytes of the reply; *used says how many, all of which may be passed on. After MORE call
- * again with the bytes that were not taken and more behind them, in one piece; a line is taken when
- * it is whole, and so is a packet's head. DONE: the reply ends with the last byte that was taken.
- */
+/* Consumes bytes of the reply; *used says how many, all of which may be passed on. After MORE call
+ * again with the bytes that were not consumed and more after them, contiguously; a line is consumed
+ * once it is complete, and so is a packet's head. DONE: the reply ends with the last byte
+ * consumed. */
 MUST_CHECK enum memcached_result
 memcached_reply_feed(struct memcached_reply *reply, const char *data, size_t length, size_t *used);
 
-/* How much of a value, or of a packet's body, comes next: bytes that are not looked at; goes on as
- * if so many of them had been taken. */
+/* How many bytes of a value, or of a packet's body, come next, which are not interpreted; skip
+ * continues as if so many of them had been consumed. */
 uint64_t memcached_reply_rest(const struct memcached_reply *reply);
 void memcached_reply_skip(struct memcached_reply *reply, uint64_t length);
 
-/* Has anything of it been taken? */
+/* Has anything of it been consumed? */
 bool memcached_reply_started(const struct memcached_reply *reply);
 
 #endif

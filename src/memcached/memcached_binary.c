@@ -2,7 +2,7 @@
 /* The binary protocol's packets. */
 #include "memcached/memcached_internal.h"
 
-/* The error's text, as servers give it. */
+/* The error's text, as servers send it. */
 static enum memcached_result refuse(struct memcached_command *command, uint16_t status, bool close)
 {
     command->status = status;
@@ -14,7 +14,7 @@ static enum memcached_result refuse(struct memcached_command *command, uint16_t 
     return memcached_refuse(command, "Invalid arguments");
 }
 
-/* Do extras, key and value have the lengths that the command has? */
+/* Do extras, key and value have the lengths that the command requires? */
 static bool lengths_fit(const struct memcached_row *row, uint8_t opcode, uint8_t extras,
                         uint16_t key, uint32_t value)
 {
@@ -49,7 +49,7 @@ enum memcached_result memcached_packet_parse(struct memcached_command *command, 
 
     command->opcode = (uint8_t)data[1];
     command->row = row;
-    memcpy(&command->opaque, data + 12, sizeof(command->opaque)); /* returned as it is */
+    memcpy(&command->opaque, data + 12, sizeof(command->opaque)); /* returned unmodified */
     command->length = MEMCACHED_HEAD_SIZE;
     command->value_left = body;
     if (body < front || body > INT32_MAX)
@@ -99,14 +99,14 @@ static bool goes_on(const struct memcached_reply *reply, const struct memcached_
         return false;
     if (reply->expect.reply == MEMCACHED_STAT_PACKETS)
         return head->body > 0;
-    /* The first one says "sizes_status" and "error", "enabled" or "disabled": an error's reason is
-     * in a second one. */
+    /* The first packet says "sizes_status" and "error", "enabled" or "disabled": an error's reason
+     * is in a second one. */
     return reply->expect.reply == MEMCACHED_SIZES_PACKET && reply->stage == REPLY_START &&
            head->body == strlen("sizes_status") + strlen("error");
 }
 
 /* INVALID, and AUTH of a server with logins, end the connection. A server that does not know a
- * command with a body may throw away other bytes than that. */
+ * command with a body may discard a different number of bytes. */
 static bool is_sure(const struct memcached_reply *reply)
 {
     switch (reply->status) {
@@ -120,7 +120,7 @@ static bool is_sure(const struct memcached_reply *reply)
     }
 }
 
-/* The body's bytes, which are not looked at; they may have been skipped. */
+/* The body's bytes, which are not interpreted; they may have been skipped. */
 static enum memcached_result take_body(struct memcached_reply *reply, size_t length, size_t *used)
 {
     size_t piece = length < reply->left ? length : (size_t)reply->left;
@@ -167,6 +167,6 @@ enum memcached_result memcached_packets_feed(struct memcached_reply *reply, cons
         if (result != MEMCACHED_MORE)
             return result;
         if (is_body ? reply->left > 0 : *used == before)
-            return MEMCACHED_MORE; /* bytes are needed */
+            return MEMCACHED_MORE; /* more bytes are needed */
     }
 }

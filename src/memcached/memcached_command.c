@@ -7,7 +7,7 @@
 enum {
     STAGE_LINE,    /* looks for the line's end */
     STAGE_KEYS,    /* get, gets: among the keys */
-    STAGE_REFUSED, /* the same, and one is refused: looks for the line's end */
+    STAGE_REFUSED, /* the same, and one is rejected: looks for the line's end */
     STAGE_DONE,
     STAGE_BAD
 };
@@ -35,7 +35,7 @@ bool memcached_take_length(struct memcached_command *command, const struct memca
     return true;
 }
 
-/* Is the last of the words noreply? It is none of the first `least` ones. */
+/* Is the last word noreply? It is not one of the first `least` words. */
 static bool take_noreply(struct memcached_command *command, const struct memcached_words *words,
                          size_t least)
 {
@@ -54,7 +54,7 @@ static enum memcached_result parse_store(struct memcached_command *command,
 
     if ((words->count != needed && !(words->count == needed + 1 && noreply)) ||
         !memcached_take_length(command, &words->at[4])) {
-        command->close = true; /* what of the line is the length is anybody's guess */
+        command->close = true; /* it is unclear which part of the line is the length */
         return memcached_refuse(command, words->count == needed ? ERROR_FORMAT : ERROR_UNKNOWN);
     }
     if (!memcached_is_key(&words->at[1]) ||
@@ -78,7 +78,7 @@ static enum memcached_result parse_delete(struct memcached_command *command,
         return memcached_refuse(command, ERROR_FORMAT);
     if (take_noreply(command, words, 1))
         count--;
-    if (count == 1) /* newer servers take the key for an option, too */
+    if (count == 1) /* newer servers treat the key as an option, too */
         return memcached_refuse(command, ERROR_UNKNOWN);
     if (count > 3 || (count == 3 && !memcached_word_is(&words->at[2], "0")))
         return memcached_refuse(command, ERROR_DELETE);
@@ -205,7 +205,7 @@ static enum memcached_result parse_arguments(struct memcached_command *command,
     return memcached_refuse(command, ERROR_UNKNOWN); /* a key would have followed the name */
 }
 
-/* What is wrong with a line whose arguments are right. NULL: nothing. */
+/* What is wrong with a line whose arguments are valid. NULL: nothing. */
 static const char *find_fault(const struct memcached_command *command,
                               const struct memcached_words *words, bool bare)
 {
@@ -213,7 +213,7 @@ static const char *find_fault(const struct memcached_command *command,
         return ERROR_UNKNOWN;
     if (words->unclean)
         return ERROR_FORMAT;
-    if (bare && command->row->traits & MEMCACHED_BARRIER) /* newer servers say so */
+    if (bare && command->row->traits & MEMCACHED_BARRIER) /* as newer servers say */
         return ERROR_UNKNOWN;
     if (command->value_length > MEMCACHED_VALUE_MAX)
         return ERROR_LARGE;
@@ -246,7 +246,7 @@ static enum memcached_result parse_line(struct memcached_command *command, const
     return result;
 }
 
-/* The rest of a refused line of keys is thrown away as far as it is one. */
+/* Discards the rest of a rejected line of keys, as long as it is one. */
 static enum memcached_result skip_line(struct memcached_command *command, const char *data,
                                        size_t length)
 {
@@ -276,7 +276,7 @@ static enum memcached_result refuse_keys(struct memcached_command *command, cons
     return skip_line(command, data, length);
 }
 
-/* The word before `end` is whole. False: it is no key. */
+/* The word before `end` is complete. False: it is not a key. */
 static ALWAYS_INLINE bool take_key(struct memcached_command *command, const char *data, size_t end)
 {
     size_t key = end - command->word;
@@ -289,7 +289,7 @@ static ALWAYS_INLINE bool take_key(struct memcached_command *command, const char
     return key <= MEMCACHED_KEY_MAX;
 }
 
-/* Something other than a blank is behind a word. */
+/* A word is followed by something other than a blank. */
 static enum memcached_result end_keys(struct memcached_command *command, const char *data,
                                       size_t length)
 {
@@ -298,7 +298,7 @@ static enum memcached_result end_keys(struct memcached_command *command, const c
     end += *end == '\r';
     if (*end != '\n')
         return refuse_keys(command, data, length, ERROR_FORMAT);
-    if (!command->has_key || command->last_is_noreply) /* newer servers take that for an option */
+    if (!command->has_key || command->last_is_noreply) /* newer servers treat that as an option */
         return refuse_keys(command, data, length, ERROR_UNKNOWN);
     command->length = (size_t)(end + 1 - data);
     return MEMCACHED_DONE;
@@ -332,7 +332,7 @@ static void set_row(struct memcached_command *command, const struct memcached_ro
     command->reply = row->reply;
 }
 
-/* Is the line one of get or gets, as far as it is there? */
+/* Is the line one of get or gets, as far as it has arrived? */
 static bool begin_keys(struct memcached_command *command, const char *data, size_t length)
 {
     if (length < 4 || memcmp(data, "get", 3) != 0)
@@ -348,7 +348,7 @@ static bool begin_keys(struct memcached_command *command, const char *data, size
     return true;
 }
 
-/* A number of the line at `at`, and the byte `stop` behind it. NULL: it is not so plain. */
+/* A number in the line at `at`, followed by the byte `stop`. NULL: it is not as simple as that. */
 static ALWAYS_INLINE const char *plain_number(const char *at, const char *end, char stop,
                                               uint32_t *number)
 {
@@ -361,8 +361,8 @@ static ALWAYS_INLINE const char *plain_number(const char *at, const char *end, c
     return at > start && at - start <= 9 && at < end && *at == stop ? at + 1 : NULL;
 }
 
-/* Most lines that store are as plain as can be: their parts are read in one go. False: this one is
- * not, or not whole, or is no set; nothing is noted. */
+/* Most lines that store are as simple as possible: their parts are read in one go. False: this one
+ * is not, is incomplete, or is not a set; nothing is recorded. */
 static bool parse_plain_set(struct memcached_command *command, const char *data, size_t length)
 {
     const char *end = data + (length < MEMCACHED_LINE_MAX ? length : MEMCACHED_LINE_MAX), *at;
@@ -385,7 +385,7 @@ static bool parse_plain_set(struct memcached_command *command, const char *data,
     return true;
 }
 
-/* Lines that are passed on whole. */
+/* Lines that are passed on as a whole. */
 static enum memcached_result find_line(struct memcached_command *command, const char *data,
                                        size_t length)
 {
@@ -452,7 +452,7 @@ void memcached_command_pass(struct memcached_command *command)
     command->passable = 0;
 }
 
-/* Is what is there of the last two bytes, of which `left` are to come, CRLF? */
+/* Do the last two bytes, of which `left` are to come, match CRLF as far as they are present? */
 static bool ends_well(const char *data, size_t length, uint64_t left)
 {
     for (; left < 2 && length > 0; left++)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What the memcached_*.c files share. */
+/* Shared by the memcached_*.c files. */
 #ifndef KAPROXY_MEMCACHED_INTERNAL_H
 #define KAPROXY_MEMCACHED_INTERNAL_H
 
@@ -29,7 +29,7 @@ enum { KEY_NONE, KEY_OPTIONAL, KEY_NEEDED };
 /* The first byte of packets. */
 enum { MAGIC_COMMAND = 0x80, MAGIC_REPLY = 0x81 };
 
-/* The errors that servers give for what is refused here. */
+/* The errors with which servers answer what is rejected here. */
 #define ERROR_UNKNOWN "ERROR"
 #define ERROR_FORMAT  "CLIENT_ERROR bad command line format"
 #define ERROR_EXPTIME "CLIENT_ERROR invalid exptime argument"
@@ -43,16 +43,16 @@ enum { MAGIC_COMMAND = 0x80, MAGIC_REPLY = 0x81 };
 enum { ROW_GET, ROW_SET, ROW_GETS };
 extern const struct memcached_row memcached_text_rows[];
 
-/* The row of a text command: the first of those with its name. NULL: it is not known. */
+/* The row of a text command: the first one with its name. NULL: unknown. */
 const struct memcached_row *memcached_row_find(const char *name, size_t length);
 
 /* The next one with its name, or NULL. */
 const struct memcached_row *memcached_row_next(const struct memcached_row *row);
 
-/* The row of a binary command; NULL: it is not known. */
+/* The row of a binary command; NULL: unknown. */
 const struct memcached_row *memcached_row_of_opcode(uint8_t opcode);
 
-/* What a word is made of: anything but whitespace and control characters. */
+/* What a word consists of: anything but whitespace and control characters. */
 extern const bool memcached_in_word[256];
 
 static inline bool memcached_is_word(char c)
@@ -66,14 +66,14 @@ struct memcached_word {
     size_t length;
 };
 
-/* The words of a line without its end. More than there is place for are only counted; no valid
- * line but those of keys has as many. */
+/* The words of a line without its end. Any beyond the limit are only counted; no valid line except
+ * those of keys has as many. */
 #define MEMCACHED_WORDS_MAX 24
 struct memcached_words {
     struct memcached_word at[MEMCACHED_WORDS_MAX];
     size_t count;
     bool unclean;  /* there are control characters */
-    bool indented; /* blanks in front: newer servers do not know such a command */
+    bool indented; /* blanks at the start: newer servers do not accept such a command */
 };
 
 void memcached_words_split(struct memcached_words *words, const char *line, size_t length);
@@ -83,13 +83,13 @@ static inline bool memcached_word_is(const struct memcached_word *word, const ch
     return word->length == strlen(text) && memcmp(word->text, text, word->length) == 0;
 }
 
-/* Plain decimal numbers, of no more digits than the largest has. */
+/* Plain decimal numbers, with no more digits than the largest has. */
 bool memcached_parse_u32(const char *text, size_t length, uint32_t *number);
 bool memcached_parse_u64(const char *text, size_t length, uint64_t *number);
 bool memcached_is_i32(const char *text, size_t length); /* may begin with "-" */
 bool memcached_is_fraction(const char *text, size_t length);
 
-/* Whole base64, with its padding? Are CR or LF among the bytes that it stands for? */
+/* Complete base64, including its padding? Do the decoded bytes contain CR or LF? */
 bool memcached_base64_parse(const char *text, size_t length, bool *breaks_line);
 
 static inline bool memcached_is_key(const struct memcached_word *word)
@@ -97,14 +97,14 @@ static inline bool memcached_is_key(const struct memcached_word *word)
     return word->length <= MEMCACHED_KEY_MAX;
 }
 
-/* Refuses a command. */
+/* Rejects a command. */
 enum memcached_result memcached_refuse(struct memcached_command *command, const char *error);
 
-/* The bytes of a text value: what is swallowed with a refused header, or value_left. False: it is
- * no length that a server takes, and what follows is not known. */
+/* The bytes of a text value: discarded with a rejected header, or value_left. False: it is not a
+ * length that a server accepts, and it is unknown what follows. */
 bool memcached_take_length(struct memcached_command *command, const struct memcached_word *word);
 
-/* Meta commands, whose words are split. */
+/* Meta commands, already split into words. */
 enum memcached_result memcached_meta_parse(struct memcached_command *command,
                                            const struct memcached_words *words);
 

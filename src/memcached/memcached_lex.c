@@ -19,7 +19,7 @@ void memcached_words_split(struct memcached_words *words, const char *line, size
         const char *start = at;
 
         at = memcached_scan_word(at, end);
-        /* A control character is part of the word, so that no number or name has one. */
+        /* A control character is part of the word, so that no valid number or name has one. */
         while (at < end && *at != ' ') {
             words->unclean |= !memcached_is_word(*at);
             at++;
@@ -89,7 +89,7 @@ bool memcached_is_fraction(const char *text, size_t length)
     return !point || memcached_parse_u32(point + 1, length - whole - 1, &number);
 }
 
-/* -1: none of base64's digits. */
+/* -1: not a base64 digit. */
 static int base64_value(char c)
 {
     if (c >= 'A' && c <= 'Z')
@@ -116,7 +116,7 @@ bool memcached_base64_parse(const char *text, size_t length, bool *breaks_line)
         if (value < 0)
             return false;
         bits = bits << 6 | (uint32_t)value;
-        if (i % 4 > 0) { /* another byte is whole */
+        if (i % 4 > 0) { /* another byte is complete */
             unsigned char byte = (unsigned char)(bits >> (6 - 2 * (i % 4)));
 
             *breaks_line |= byte == '\r' || byte == '\n';

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* Meta commands. Servers read flags one by one; what they refuse in those of ms, its value is
- * swallowed with, but not so when there are too many, or the key is too long. */
+/* Meta commands. Servers read flags one by one. If they reject those of ms, they discard its value
+ * too, but not if there are too many, or if the key is too long. */
 #include "memcached/memcached_internal.h"
 
-/* So many words a server takes: with the name and the key, and of ms the length as well. */
+/* The maximum number of words that a server accepts: with the name and the key, and for ms the
+ * length as well. */
 #define WORDS_MAX 19
 
 #define OPAQUE_MAX 32 /* with its letter */
@@ -16,8 +17,8 @@
 #define ERROR_FLAGS     "CLIENT_ERROR options flags are too long"
 #define ERROR_KEY       "CLIENT_ERROR error decoding key"
 
-/* What is wrong with a flag's token, the text behind its letter; NULL: nothing. Letters that are
- * not here, known or not, are judged by the server: it reads nothing else for them. */
+/* What is wrong with a flag's token, the text after its letter; NULL: nothing. Other letters, known
+ * or not, are left to the server: they do not affect what else it reads. */
 static const char *judge_token(char letter, const char *token, size_t length)
 {
     uint32_t number;
@@ -41,7 +42,7 @@ static const char *judge_token(char letter, const char *token, size_t length)
         return length < OPAQUE_MAX ? NULL : ERROR_OPAQUE;
     case 'b':
     case 'q':
-        return length == 0 ? NULL : ERROR_FLAG; /* so that all agree what they are */
+        return length == 0 ? NULL : ERROR_FLAG; /* so that all servers read them alike */
     default:
         return NULL;
     }
@@ -52,9 +53,9 @@ static bool is_letter(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-/* Keys that come as base64. What was stored by the binary protocol is shown as it is, where a reply
- * shows its key: with CR or LF in it a client could have us see replies that are its own work, or
- * the answer to our barrier. */
+/* Keys encoded as base64. Keys stored with the binary protocol are shown unencoded in replies that
+ * show the key: with CR or LF in it a client could make us see replies of its own making, or the
+ * reply to our barrier. */
 static const char *judge_key(const struct memcached_word *key, bool is_shown)
 {
     bool breaks_line;
@@ -103,7 +104,7 @@ static enum memcached_result parse_flags(struct memcached_command *command,
     return MEMCACHED_DONE;
 }
 
-/* me: its b has to be the first flag, and others are not looked at. */
+/* me: its b must be the first flag, and others are not checked. */
 static enum memcached_result parse_debug(struct memcached_command *command,
                                          const struct memcached_words *words)
 {

@@ -51,7 +51,8 @@ enum memcached_line memcached_line_find(const char *line, size_t length)
     return word_is(line, word, "VERSION") ? MEMCACHED_LINE_VERSION : MEMCACHED_LINE_OTHER;
 }
 
-/* A number of 64 bits in a line, behind a blank. Returns what is behind it, or NULL: it is none. */
+/* A 64-bit number in a line, after a blank. Returns the position after it, or NULL: it is not
+ * one. */
 static ALWAYS_INLINE const char *take_number(const char *at, const char *end, uint64_t *number)
 {
     uint64_t value = 0;
@@ -67,7 +68,7 @@ static ALWAYS_INLINE const char *take_number(const char *at, const char *end, ui
     return at > digits ? at : NULL;
 }
 
-/* A block of as many bytes follows, and CRLF. */
+/* A block of this many bytes follows, and CRLF. */
 static bool take_block(struct memcached_reply *reply, uint64_t length, bool is_last)
 {
     if (length > INT32_MAX)
@@ -103,8 +104,8 @@ static bool take_va(struct memcached_reply *reply, const char *line, size_t leng
     return at && (at == end || *at == ' ') && take_block(reply, bytes, true);
 }
 
-/* An error line ends any reply. Where it is about a value, it may be that the value was run as
- * commands, or is going to be, unless it is known that it was swallowed. */
+/* An error line ends any reply. If it concerns a value, the value may have been run as commands, or
+ * will be, unless it is known to have been discarded. */
 static enum memcached_result take_error(struct memcached_reply *reply, const char *line,
                                         size_t length)
 {
@@ -139,7 +140,7 @@ static enum memcached_result take_stat(struct memcached_reply *reply, enum memca
                               (kind == MEMCACHED_LINE_OTHER && reply->stage == REPLY_START));
 }
 
-/* stats sizes_enable: a second line says why not. */
+/* stats sizes_enable: a second line gives the reason for a failure. */
 static enum memcached_result take_sizes(struct memcached_reply *reply, enum memcached_line kind,
                                         const char *line, size_t length)
 {
@@ -153,7 +154,7 @@ static enum memcached_result take_meta(struct memcached_reply *reply, enum memca
 {
     if (kind == MEMCACHED_LINE_VA)
         return more_if(reply, take_va(reply, line, length));
-    /* Older servers say OK in place of HD. */
+    /* Older servers say OK instead of HD. */
     return done_if(reply, kind == MEMCACHED_LINE_META || word_is(line, length, "OK") ||
                               (length > 2 && memcmp(line, "OK ", 3) == 0));
 }
@@ -200,7 +201,7 @@ static enum memcached_result take_line(struct memcached_reply *reply, const char
     }
 }
 
-/* The end of a block has to be CRLF. */
+/* A block must end with CRLF. */
 static enum memcached_result feed_block(struct memcached_reply *reply, const char *data,
                                         size_t length, size_t *used)
 {
@@ -237,8 +238,8 @@ static enum memcached_result feed_line(struct memcached_reply *reply, const char
     return take_line(reply, data, (size_t)(lf - 1 - data));
 }
 
-/* The frequent lines, which mean the same without being looked for in the table. How long the line
- * is, or 0. */
+/* The frequent lines, with the same meaning as in the table, but without a search in it. Returns
+ * the line's length, or 0. */
 static ALWAYS_INLINE size_t find_plain(const struct memcached_reply *reply, const char *data,
                                        size_t length)
 {
@@ -279,7 +280,7 @@ static enum memcached_result feed_text(struct memcached_reply *reply, const char
         else
             result = feed_any_line(reply, data + before, length - before, used);
         if (*used == before)
-            break; /* a line is not whole */
+            break; /* an incomplete line */
     }
     return result;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* Where a word ends: the loop that sees most bytes of commands.
+/* Where a word ends: the loop that reads most bytes of commands.
  *
- * Sixteen bytes at a time where the compiler has SSE2; else, and with the macro
- * MEMCACHED_SCAN_PORTABLE, byte by byte. No byte outside of the data is read. */
+ * Sixteen bytes at a time if the compiler has SSE2; otherwise, or with the macro
+ * MEMCACHED_SCAN_PORTABLE, byte by byte. No byte outside the data is read. */
 #ifndef KAPROXY_MEMCACHED_SCAN_H
 #define KAPROXY_MEMCACHED_SCAN_H
 
@@ -11,7 +11,7 @@
 #if defined(__SSE2__) && !defined(MEMCACHED_SCAN_PORTABLE)
 #include <emmintrin.h>
 
-/* A bit for each byte that is in no word: up to the blank, and DEL. */
+/* A bit for each byte that is not part of a word: up to the blank, and DEL. */
 static inline unsigned memcached_scan_ends(__m128i bytes)
 {
     const __m128i blank = _mm_set1_epi8(' ');

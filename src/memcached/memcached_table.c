@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: ISC */
-/* The table of commands: what is not in it is not known, and nothing of it reaches the upstream.
+/* The table of commands: what is not in it is unknown, and none of it reaches the upstream.
  *
  * Text commands have a row for each form of their arguments. memcached_row.arguments are words that
- * have to be there as they are, and these, which say what the word in their place has to be:
+ * must appear literally, and these, which say what the word in their place must be:
  *
  *     %u  an unsigned number of 32 bits     %f  a decimal fraction
  *     %i  a signed one                      %w  any word
  *     %n  at the end: there may be noreply  %*  at the end: any words
  *
- * They are exact, since newer servers take the beginning of some for the whole. */
+ * They are exact, since newer servers accept the beginning of some for the whole. */
 #include "memcached/memcached_internal.h"
 
 enum {
@@ -31,7 +31,7 @@ enum {
         .reply = MEMCACHED_##r, .traits = (t)                                                      \
     }
 
-/* The frequent ones first; those of a name together. */
+/* The frequent ones first; rows with the same name together. */
 const struct memcached_row memcached_text_rows[] = {
     [ROW_GET] = KEYED("get", KEYS, VALUES, READ),
     [ROW_SET] = KEYED("set", STORE, LINE, VALUED),
@@ -65,7 +65,7 @@ const struct memcached_row memcached_text_rows[] = {
     WORDS("stats", "proxy", STATS, 0),
     WORDS("stats", "proxyfuncs", STATS, 0),
     WORDS("stats", "proxybe", STATS, 0),
-    /* These show keys as they are, with lines in them where a binary client stored such. */
+    /* These show keys unencoded, with line ends in them if a binary client stored such keys. */
     WORDS("stats", "cachedump %u %u", STATS, OPENS),
     WORDS("stats", "detail dump", STATS, OPENS),
     WORDS("stats", "detail on", LINE, 0),
@@ -141,8 +141,8 @@ const struct memcached_row *memcached_row_next(const struct memcached_row *row)
         .name = (n), .form = (x), .key = KEY_##k, .reply = MEMCACHED_##r, .traits = (t)            \
     }
 
-/* By opcode. Extras of flush may be missing. VERBOSITY (0x1b) is not known to servers either, and
- * the ones behind it that are missing here never were commands of a cache. */
+/* By opcode. The extras of flush may be missing. Servers do not know VERBOSITY (0x1b) either, and
+ * the missing ones after it were never commands of a cache. */
 static const struct memcached_row binary_rows[256] = {
     [0x00] = PACKET("GET", 0, NEEDED, PACKET, READ),
     [0x01] = PACKET("SET", 8, NEEDED, PACKET, VALUED),
