@@ -42,7 +42,7 @@ void config_unref(struct config *config)
     free(config);
 }
 
-/* Opens a file; NULL, or why it cannot be done. */
+/* Opens a file; NULL, or why it cannot be opened. */
 typedef const char *open_file(const char *name, FILE **file);
 
 static const char *open_any(const char *name, FILE **file)
@@ -138,7 +138,7 @@ bool config_listener_is_like(const struct config_listener *a, const struct confi
     return endpoint_compare(&a->upstream, &b->upstream) == 0;
 }
 
-/* A long line does without whitespace, lest it cannot be read back. */
+/* A long line is printed without whitespace, so that it can be read back. */
 static void print_pair(const char *key, const char *value, FILE *out)
 {
     if (*value == '\0')

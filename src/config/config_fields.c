@@ -62,7 +62,8 @@ bool config_addresses_have_unix(const struct config_addresses *addresses)
     return false;
 }
 
-/* Of [admin] the keys for unix sockets have one without any address too: the default is one. */
+/* In [admin] the keys for unix sockets have an effect even without any address: the default is
+ * one. */
 bool config_fields_have_effect(const struct config *config, enum config_kind kind, size_t index,
                                const struct config_key *key)
 {

@@ -9,7 +9,7 @@
 
 static const char place[] = KAPROXY_INI, old_place[] = KAPROXY_OLD_INI;
 
-/* What cannot be searched may hold the file: reading it says why that is not possible. */
+/* A directory that cannot be searched may contain the file: reading it then reports the reason. */
 static bool is_missing(const char *file)
 {
     return access(file, F_OK) < 0 && (errno == ENOENT || errno == ENOTDIR);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Where the configuration is when no file is named: kaproxy/kaproxy.ini in sysconfdir or, as before
- * 0.1.0, kaproxy.ini right there. */
+/* The location of the configuration if no file is named: kaproxy/kaproxy.ini in sysconfdir or, as
+ * before 0.1.0, kaproxy.ini directly in there. */
 #ifndef KAPROXY_CONFIG_PLACE_H
 #define KAPROXY_CONFIG_PLACE_H
 
@@ -8,7 +8,7 @@
  * constant; the file need not exist. Any thread. */
 const char *config_place_find(void);
 
-/* What is to be said about a file that was found so; NULL: nothing. Constant. Any thread. */
+/* A warning about a file found in this way; NULL: none. Constant. Any thread. */
 const char *config_place_warning(const char *file);
 
 #endif
