@@ -67,8 +67,8 @@ struct log_sink {
     size_t enough;
 
     /* For the threads that put lines. The lock is held while a line is copied, and never across a
-     * system call; the writer takes it only to put a line itself, not to empty the ring. So nobody
-     * waits longer than it takes others to copy a line. */
+     * system call; the writer takes it only to put a line itself, not to empty the ring. So no
+     * thread waits longer than others take to copy a line. */
     pthread_mutex_t putting;
     atomic_ulong lost; /* lines since the last one that was put */
     enum log_sink_index index;

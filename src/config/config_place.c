@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+/* Finds the configuration file, and warns about the old one. */
 #include "config/config_place.h"
 
 #include <errno.h>

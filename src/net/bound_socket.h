@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A listening socket, bound to an address. A unix socket includes its file: a stale one, which no
+/* A listen socket, bound to an address. A unix socket includes its file: a stale one, which no
  * process listens on any more, is replaced; anything else at its path is left alone.
  *
  * Replacing a file requires a lock on its directory, flock(2), from the first check until the new
@@ -38,7 +38,7 @@ struct bound_socket;
 struct bound_socket *bound_socket_open(const struct listen_address *address,
                                        const struct socket_file *file, const char **error);
 
-/* Takes over a listening socket that another process has opened for us, and sets the options that
+/* Takes over a listen socket that another process has opened for us, and sets the options that
  * accepted sockets inherit. We do not remove a unix socket's file, until bound_socket_give_file
  * leaves it to us if is_ours. NULL with *error, and the caller still owns the descriptor. */
 struct bound_socket *bound_socket_adopt(int fd, const struct listen_address *address, bool is_ours,

@@ -76,7 +76,7 @@ struct pool_host {
     struct held_up held_up;
     struct outage outage;
     int64_t resumed_at;     /* when its last pause ended, in Unix time; 0: never */
-    struct repeats repeats; /* of failures that no waiter is told of */
+    struct repeats repeats; /* of failures that no waiter is notified of */
 };
 
 struct pool {
@@ -148,7 +148,7 @@ void pool_report_refused(struct pool_host *host, struct failure *failure);
 void pool_report_connected(struct pool_host *host);
 /* It is no longer down, without a dial [42]. */
 void pool_report_up(struct pool_host *host);
-/* No waiter can be told. */
+/* There is no waiter to be notified. */
 void pool_report_not_preconnected(struct pool_host *host, const struct failure *failure);
 /* NULL, or what is wrong. */
 const char *pool_report_check(const struct pool_host *host);
