@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/about.h"
 #include "config-build.h"
 #include "ctl/exits.h"
 
@@ -86,7 +87,7 @@ void options_help(const struct verb *verbs)
                  verb->argument == NULL ? "" : verb->argument);
         printf("  %-18s %s\n", name, verb->help);
     }
-    fputs(help_options, stdout);
+    printf("%s%s", help_options, ABOUT);
 }
 
 void options_help_verb(const struct verb *verb)
@@ -220,7 +221,7 @@ static void take(struct options *options, const struct verb *verbs, int option)
         options_help(verbs);
         exit(EXIT_DONE);
     case 'V':
-        puts("kaproxyctl " PACKAGE_VERSION);
+        fputs("kaproxyctl " PACKAGE_VERSION "\n" ABOUT, stdout);
         exit(EXIT_DONE);
     default: /* getopt has printed the reason */
         fputs("kaproxyctl --help lists verbs and options.\n", stderr);

@@ -13,6 +13,7 @@
 #ifdef HAVE_MALLOPT
 #include <malloc.h>
 #endif
+#include "base/about.h"
 #include "base/log.h"
 #include "config/config.h"
 #include "daemon/control.h"
@@ -52,10 +53,10 @@ static struct arguments parse_arguments(int argc, char **argv)
             arguments.verbose = true;
             break;
         case 'V':
-            puts("kaproxy " PACKAGE_VERSION);
+            fputs("kaproxy " PACKAGE_VERSION "\n" ABOUT, stdout);
             exit(EXIT_SUCCESS);
         case 'h':
-            fputs(usage, stdout);
+            printf("%s%s", usage, ABOUT);
             exit(EXIT_SUCCESS);
         default:
             fputs(usage, stderr);

@@ -11,8 +11,9 @@ import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import Failure, Skip, main, spawn, test, wait_until
-from kaptest.service import (UNIT, Clients, ask, await_journal, configure, cursor, drop_in, journal,
-                             listener, main_pid, run, scene, start_over, started, user_of, warnings)
+from kaptest.service import (UNIT, Clients, ask, await_end, await_journal, configure, cursor,
+                             drop_in, hand_over_main, journal, listener, main_pid, run, scene,
+                             start_over, started, user_of, warnings)
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 
@@ -97,18 +98,6 @@ def bad_reload(t):
     configure(machine, listener("example", "127.0.0.1:8080") + listener("other", "127.0.0.1:8081"))
     machine.must("systemctl", "reload", UNIT)
     t.equal(ask(machine, 8081), "200", "answer")
-
-
-def hand_over_main(machine, before):
-    """SIGUSR2 for the main process: the one that is it then."""
-    machine.must("systemctl", "kill", "-s", "USR2", "--kill-who=main", UNIT)
-    return wait_until(lambda: main_pid(machine) not in (0, before) and main_pid(machine),
-                      "another main process")
-
-
-def await_end(machine, pid):
-    wait_until(lambda: machine.run("test", "-d", f"/proc/{pid}").status != 0,
-               f"process {pid} to end")
 
 
 @test("handover: another process, the same service, and no client that fails")

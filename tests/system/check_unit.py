@@ -5,12 +5,15 @@ drop-in examples do what they say, and logrotate rotates the logs."""
 
 import pathlib
 import re
+import subprocess
 import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
-from kaptest import main, test, wait_until
-from kaptest.service import (UNIT, Clients, ask, await_journal, configure, cursor, drop_in, listener,
-                             main_pid, run, start_over, started, use_example, user_of, warnings)
+from kaptest import Skip, main, test
+from kaptest.peers import need
+from kaptest.service import (UNIT, Clients, ask, await_end, await_journal, configure, cursor,
+                             drop_in, hand_over_main, listener, main_pid, run, start_over, started,
+                             use_example, user_of, warnings)
 from kaptest.tls_ca import authority
 
 CONTRIB = pathlib.Path(__file__).resolve().parents[2] / "contrib"
@@ -84,8 +87,8 @@ def low_ports(t):
     machine.must("systemctl", "reload", UNIT)
     t.equal(ask(machine, 81), "200", "answer of one that came with a reload")
     before = main_pid(machine)
-    machine.must("systemctl", "kill", "-s", "USR2", "--kill-who=main", UNIT)
-    wait_until(lambda: main_pid(machine) not in (0, before), "another main process")
+    hand_over_main(machine, before)
+    await_end(machine, before)
     configure(machine, listener("low", "127.0.0.1:82"))
     machine.must("systemctl", "reload", UNIT)
     t.equal(ask(machine, 82), "200", "answer after a handover and a reload")
@@ -172,6 +175,41 @@ def logrotate_idle(t):
     t.equal((rotate(machine), machine.show(UNIT, "ActiveState")), ((0, ""), "inactive"),
             "logs, and no kaproxy")
     t.equal(machine.must("ls", FOLDER).split(), ["access.log.1"], "files")
+
+
+PROFILE = CONTRIB / "apparmor/usr.sbin.kaproxy"
+
+
+def load_profile(t):
+    """Into the kernel, which the machine shares with us; it is for paths of an installation."""
+    enabled = pathlib.Path("/sys/module/apparmor/parameters/enabled")
+    if not enabled.exists() or enabled.read_text().strip() != "Y":
+        raise Skip("the kernel has no AppArmor")
+    command = [need("apparmor_parser"), "--skip-cache", "--quiet", str(PROFILE)]
+    done = subprocess.run([*command, "--replace"], stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        raise Skip(f"the profile cannot be loaded: {done.stderr.strip()}")
+    t.callback(subprocess.call, [*command, "--remove"])
+
+
+@test("the AppArmor profile: kaproxy runs confined, and is denied nothing")
+def apparmor(t):
+    machine = start_over(t)
+    load_profile(t)
+    since = cursor(machine)
+    configure(machine, LOGS.format(FOLDER) + listener(
+        "example", "127.0.0.1:8080 unix:/run/kaproxy/example.sock"))
+    machine.must("systemctl", "start", UNIT)
+    label = machine.must("cat", f"/proc/{main_pid(machine)}/attr/current").strip()
+    t.check(label.endswith("kaproxy (enforce)"), f"it is confined as {label!r}")
+    t.equal(ask(machine), "200", "answer")
+    before = main_pid(machine)
+    machine.must("systemctl", "reload", UNIT)
+    hand_over_main(machine, before)
+    await_end(machine, before)
+    t.equal(ask(machine), "200", "answer after a handover")
+    machine.must("systemctl", "stop", UNIT)
+    t.equal(warnings(machine, since), [], "warnings")
 
 
 if __name__ == "__main__":

@@ -172,6 +172,18 @@ class Clients:
         return len(lines)
 
 
+def hand_over_main(machine, before):
+    """SIGUSR2 for the main process: the one that is it then."""
+    machine.must("systemctl", "kill", "-s", "USR2", "--kill-who=main", UNIT)
+    return wait_until(lambda: main_pid(machine) not in (0, before) and main_pid(machine),
+                      "another main process")
+
+
+def await_end(machine, pid):
+    wait_until(lambda: machine.run("test", "-d", f"/proc/{pid}").status != 0,
+               f"process {pid} to end")
+
+
 def warnings(machine, since):
     return [text for priority, text in journal(machine, since) if priority <= 4]
 
