@@ -7,12 +7,13 @@ import copy
 import os
 import pathlib
 import re
+import subprocess
 import sys
 
 sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import main, test, wait_until
 from kaptest.ctl import CTL, Admin, environment, run
-from kaptest.kaproxy import TESTS
+from kaptest.kaproxy import PROGRAM, TESTS
 from kaptest.peers import need
 from kaptest.screen import Screen
 
@@ -23,6 +24,7 @@ bind 'set enable-bracketed-paste off'
 bind 'set bell-style none'
 bind -x '"\C-g": printf "<%s>\n" "$READLINE_LINE"; READLINE_LINE='
 . {folder}/kaproxyctl.bash
+. {folder}/kaproxy.bash
 """
 
 ZSH = r"""
@@ -180,6 +182,21 @@ def lists(t):
     code, out, err = run("help", "nothing")
     t.equal((code, out), (2, ""), "help of what there is not")
     t.check('there is no verb "nothing"' in err, err)
+
+
+@test("bash and zsh: kaproxy's own options, as the help has them, and files for -c")
+def kaproxy(t):
+    (t.folder / "some file.ini").touch()
+    text = subprocess.run([PROGRAM, "-h"], capture_output=True, text=True, check=True).stdout
+    options = re.findall(r"^  (-\w)", text, flags=re.M)
+    for shell, tabs in (bash(t), "\t\t"), (zsh(t), "\t"):
+        t.equal(shell.complete(f"kaproxy -t -c {t.folder}/some"),
+                f"kaproxy -t -c {t.folder}/some\\ file.ini ", "the file of -c")
+        shell.screen.type(f"kaproxy -{tabs}")
+        for option in sorted(options):
+            shell.wait(rf"\s{option}\b")
+        shell.screen.type("\007")
+        shell.wait("<kaproxy ->")
 
 
 main()
