@@ -20,7 +20,7 @@ from kaptest.http import HttpUpstream
 from kaptest.http_peers import Nginx as PlainNginx, run
 from kaptest.memcached_clients import conversation as memcached_conversation
 from kaptest.memcached_peers import MemcachedServer
-from kaptest.peers import need
+from kaptest.peers import need, need_localhost
 from kaptest.prometheus import Prometheus
 from kaptest.redis_peers import RedisServer
 from kaptest.scripts import Script
@@ -49,6 +49,7 @@ def all_of_them(t):
 
 def local_certificate():
     """Of an upstream that is found in /etc/hosts."""
+    need_localhost()
     return authority().leaf("local", names=("DNS:localhost",))
 
 
