@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: ISC
+"""Images and containers of podman in a storage of their own, from a base image that debootstrap makes,
+for there may be no registry. A container's network is its own, without a way out; what runs `inside`
+has it, too."""
+
+import concurrent.futures
+import ctypes
+import os
+import pathlib
+import re
+import resource
+import shutil
+import subprocess
+import tempfile
+
+from .machine import BUILD, PLACE
+from .peers import need
+from .tap import Failure, Skip, wait_until
+
+SOURCE = pathlib.Path(__file__).resolve().parents[3]
+BASE = "localhost/base:12"
+BASE_SUITE = "bookworm"  # that of the Containerfile's own base
+MAKE_MAX = 1800  # seconds, of debootstrap or a build
+COMMAND_MAX = 60
+CLONE_NEWNET = 0x40000000
+
+# Of a network that is not there, as apt says it.
+NO_NETWORK = re.compile(r"Temporary failure resolving|Could not connect|Failed to fetch")
+
+# In a namespace of mounts: crun does not take a mixture of both versions of cgroups.
+HOLDER = """if [ "$(stat -f -c %T /sys/fs/cgroup)" != cgroup2fs ]; then
+    umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup || exit
+fi
+echo held
+read -r _
+"""
+
+
+def _base_archive():
+    """Made once, and kept."""
+    archive = PLACE / "base.tar"
+    if archive.exists():
+        return archive
+    debootstrap = need("debootstrap")
+    PLACE.mkdir(parents=True, exist_ok=True)
+    tree, log = PLACE / "base.tree", PLACE / "base.log"
+    shutil.rmtree(tree, ignore_errors=True)
+    with open(log, "wb") as output:
+        made = subprocess.run([debootstrap, "--variant=minbase", BASE_SUITE, str(tree)],
+                              stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                              timeout=MAKE_MAX, check=False)
+    if made.returncode != 0:
+        raise Skip(f"debootstrap could not make a base (is there a network?): {log}")
+    subprocess.run(["tar", "-C", str(tree), "-cf", f"{archive}.new", "."], check=True)
+    os.rename(f"{archive}.new", archive)
+    shutil.rmtree(tree)
+    return archive
+
+
+def inside(pid, function):
+    """What a function gives that runs in the network of a process: sockets made in it stay there."""
+    def enter():
+        libc = ctypes.CDLL(None, use_errno=True)
+        fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+        try:
+            if libc.setns(fd, CLONE_NEWNET) != 0:
+                raise Failure(f"setns: {os.strerror(ctypes.get_errno())}")
+        finally:
+            os.close(fd)
+        return function()
+
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:  # which ends with it
+        return thread.submit(enter).result()
+
+
+class Result:
+    def __init__(self, finished):
+        self.status = finished.returncode
+        self.output = finished.stdout
+        # podman complains where there is no systemd that would run the health checks.
+        self.errors = "".join(line + "\n" for line in finished.stderr.splitlines()
+                              if "unable to get systemd connection" not in line)
+
+
+class Engine:
+    """podman, with all that it keeps below two folders that `close` removes."""
+
+    def __init__(self):
+        self.holder = self.runtime = None
+        if os.geteuid() != 0:
+            raise Skip("only root can build and run a container here")
+        self.program = need("podman")
+        self.storage = PLACE / "containers"
+        try:
+            archive = _base_archive()
+            self._hold_namespace()
+            shutil.rmtree(self.storage, ignore_errors=True)
+            self.storage.mkdir(parents=True)
+            self.runtime = tempfile.mkdtemp(prefix="kaptest-podman-")  # podman wants short paths
+            self.driver = "overlay"
+            if self.podman("info").status != 0:
+                self.driver = "vfs"
+            self._import(archive)
+        except BaseException:
+            self.close()
+            raise
+
+    def _hold_namespace(self):
+        self.holder = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", HOLDER], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if self.holder.stdout.readline() != "held\n":
+            raise Skip(f"no namespace for containers: {self.holder.stderr.read().strip()}")
+
+    def _import(self, archive):
+        result = self.podman("import", archive, BASE, timeout=MAKE_MAX)
+        if result.status != 0:
+            raise Skip(f"podman cannot have a storage here: {result.errors.strip()[-300:]}")
+
+    def command(self, *words):
+        return ["nsenter", "-t", str(self.holder.pid), "-m", "--", self.program,
+                "--root", str(self.storage), "--runroot", f"{self.runtime}/run",
+                "--tmpdir", f"{self.runtime}/tmp", "--storage-driver", self.driver,
+                "--cgroup-manager", "cgroupfs", *map(str, words)]
+
+    def podman(self, *words, timeout=COMMAND_MAX):
+        return Result(subprocess.run(
+            self.command(*words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, timeout=timeout, check=False))
+
+    def must(self, *words, timeout=COMMAND_MAX):
+        """The output of what has to succeed."""
+        result = self.podman(*words, timeout=timeout)
+        if result.status != 0:
+            raise Failure(f"podman {' '.join(map(str, words))}: exit status {result.status}: "
+                          f"{result.output[-500:]}{result.errors[-1500:]}")
+        return result.output.strip()
+
+    def build(self, name, *options):
+        """From the Containerfile. Steps run by chroot, with the host's network, for packages."""
+        result = self.podman(
+            "build", "--isolation", "chroot", "--network", "host", "--format", "docker",
+            "--timestamp", "0", "--build-arg", f"BASE={BASE}", "-t", name, *options,
+            "-f", SOURCE / "contrib/container/Containerfile", SOURCE, timeout=MAKE_MAX)
+        (PLACE / "container.log").write_text(result.output + result.errors)
+        if result.status != 0 and NO_NETWORK.search(result.output + result.errors):
+            raise Skip(f"no packages can be fetched: {PLACE / 'container.log'}")
+        if result.status != 0:
+            raise Failure(f"the build failed: {(result.output + result.errors)[-2000:]}")
+
+    def limits(self):
+        """podman would raise them, which takes a capability that even root may lack."""
+        return ["--ulimit", "nofile={0}:{0}".format(
+            min(16384, resource.getrlimit(resource.RLIMIT_NOFILE)[1])), "--ulimit", "nproc=4096:4096"]
+
+    def run(self, image, *words, options=()):
+        """A container that does its work and is removed."""
+        return self.podman("run", "--rm", *self.limits(), "--cgroups=disabled", "--network=none",
+                           *options, image, *words)
+
+    def close(self):
+        if self.runtime is not None:
+            self.podman("rm", "-f", "-a", "-t", "1")
+            self.podman("rmi", "-f", "-a", timeout=MAKE_MAX)
+        if self.holder is not None:
+            self.holder.communicate()
+        if self.runtime is not None:
+            shutil.rmtree(self.runtime, ignore_errors=True)
+            shutil.rmtree(self.storage, ignore_errors=True)
+
+
+class Container:
+    """One that runs until `close`; its log is in a failure's report."""
+
+    number = 0
+
+    def __init__(self, t, engine, image, *options):
+        Container.number += 1
+        self.engine = engine
+        self.name = f"kaproxy-{Container.number}"
+        started = engine.podman("run", "-d", "--name", self.name, *engine.limits(),
+                                "--cgroups=disabled", "--network=none", *options, image)
+        if started.status != 0:
+            raise Skip(f"containers cannot be run here: {started.errors.strip()[-300:]}")
+        t.diagnostics.append(lambda: self.log())
+        t.own(self)
+
+    def close(self):
+        self.engine.must("rm", "-f", "-t", "1", self.name)
+
+    def show(self, field):
+        return self.engine.must("inspect", self.name, "--format", "{{%s}}" % field)
+
+    @property
+    def pid(self):
+        return int(self.show(".State.Pid"))
+
+    def log(self):
+        result = self.engine.podman("logs", self.name)
+        return (result.output + result.errors).splitlines()
+
+    def wait_log(self, pattern, count=1):
+        return wait_until(lambda: len(found := [line for line in self.log()
+                                                if re.search(pattern, line)]) >= count and found,
+                          f"{pattern!r} in the container's log")
+
+    def execute(self, *words):
+        """A command in it."""
+        return self.engine.podman("exec", self.name, *words)
+
+    def inside(self, function):
+        return inside(self.pid, function)
+
+
+__all__ = ["BASE", "BUILD", "Container", "Engine", "SOURCE"]
