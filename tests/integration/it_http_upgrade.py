@@ -171,7 +171,7 @@ def unasked(t):
     upstream = t.own(HttpUpstream(lambda c, m: reply))
     kaproxy = start(t, upstream)
     for asked, text in ((None, b"101 without an Upgrade"), ("h2c", b"not passed on"),
-                        ("tcp", b"another protocol"), ("tcp, h2c", b"not passed on")):
+                        ("tcp", b"was not asked for"), ("tcp, h2c", b"not passed on")):
         fields = [("Connection", "Upgrade"), ("Upgrade", asked)] if asked else []
         got = client(t, kaproxy).ask("GET", "/", fields)
         t.equal(got.status, 502, f"status for {asked}")

@@ -187,7 +187,7 @@ static void test_bad_switch(void **state)
     } cases[] = {
         {NULL, false, "without an Upgrade"},
         {NULL, true, "was not passed on"},
-        {"tcp", false, "another protocol"},
+        {"tcp", false, "a protocol that was not asked for"},
         {"tcp", true, "was not passed on"},
     };
     static char granted[] = "HTTP/1.1 101 x\r\n" UPGRADE "h2c\r\n\r\n";
