@@ -11,7 +11,7 @@
 
 #include "base/util.h"
 
-static_assert(CONFIG_INI_LINE_MAX + 3 <= INI_MAX_LINE, "inih wants room for \\r, \\n and NUL");
+static_assert(CONFIG_INI_LINE_MAX + 3 <= INI_MAX_LINE, "inih needs room for \\r, \\n and NUL");
 
 /* inih silently truncates a section's name here (its MAX_SECTION, which no header defines). */
 #define SECTION_MAX 48

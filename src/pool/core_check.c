@@ -72,7 +72,7 @@ static const char *check_waiters(const struct core_host *host)
             return "a younger waiter has a dial before an older one";
         choosing += waiter->tag != NULL && !waiter->fresh;
         if (!waiter->fresh && waiter->tag == NULL && host->count[CONN_IDLE] > 0)
-            return "a waiter beside an idle connection";
+            return "a waiter next to an idle connection";
         serial = waiter->serial;
     }
     unsigned dials = core_host_is_open(host) ? core_host_dials(host) : 0;
@@ -92,7 +92,7 @@ static const char *check_health(const struct core_host *host)
     if (!host->down)
         return fail_after > 0 && host->failed >= fail_after ? "a host should be down" : NULL;
     if (host->waiting > 0 || host->wants_preconnected)
-        return "a host that is down has a waiter, or wants preconnected connections";
+        return "a host that is down has a waiter, or needs preconnected connections";
     bool may_try = core->phase != POOL_SHUT && core_host_dials(host) == 0 &&
                    !core_due_is_set(&host->retry) && core_host_open(host) < host->most_open;
     return may_try == heap_contains(&host->needs_dial) ? NULL
@@ -106,7 +106,7 @@ static const char *check_service(const struct core_host *host)
         return NULL;
     if (host->count[CONN_IDLE] > 0 || host->down || host->wants_preconnected ||
         core_due_is_set(&host->retry) || heap_contains(&host->needs_dial))
-        return "a host that is paused, or drains, has or wants a connection";
+        return "a host that is paused or draining has or needs a connection";
     return host->service == SERVICE_DRAINING && host->waiting > 0 ? "a waiter of a host that drains"
                                                                   : NULL;
 }
@@ -221,7 +221,7 @@ const char *pool_core_check_served(const struct pool_core *core)
     if (!TAILQ_EMPTY(&core->pending))
         return "something is left to do";
     if (!TAILQ_EMPTY(&core->settling))
-        return "a waiter without a dial beside an idle connection";
+        return "a waiter without a dial next to an idle connection";
     if (needs == NULL)
         return TAILQ_EMPTY(&core->wanting) || core_open(core) >= core->limits.max_open
                    ? NULL
@@ -230,6 +230,6 @@ const char *pool_core_check_served(const struct pool_core *core)
     if (core_open(core) < core->limits.max_open && core_host_open(host) < host->most_open)
         return "a waiter is held up although there is room";
     if (core_serve_victim(host) != NULL)
-        return "a waiter is held up by an idle connection, or by a dial that nobody waits for";
+        return "a waiter is held up by an idle connection, or by a dial without a waiter";
     return NULL;
 }

@@ -50,7 +50,7 @@ void pool_io_placed(struct pool_conn *conn, struct core_request *request)
 {
     if (request == NULL) {
         if (conn->core.state == CONN_IDLE)
-            pool_io_log_state(conn, "nobody waits");
+            pool_io_log_state(conn, "no waiter");
         return;
     }
     struct allocation *allocation = container_of(request, struct allocation, request);
