@@ -25,10 +25,11 @@ static bool is_name(const struct endpoint *endpoint)
     return !address_parse(&address, endpoint->addr);
 }
 
-/* Connections held apart from max_per_host are only counted for HTTP. */
-static bool is_http(const struct endpoint *endpoint)
+/* Can clients hold connections within max_tunnels, apart from max_per_host? Those of every framed
+ * protocol can. */
+static bool can_be_held(const struct endpoint *endpoint)
 {
-    return endpoint_scheme(endpoint)->protocol == PROTOCOL_HTTP;
+    return endpoint_scheme(endpoint)->protocol != PROTOCOL_OPAQUE;
 }
 
 /* Only upstreams of listeners are dialled, so there are no more hosts than listeners. A dial's
@@ -46,7 +47,7 @@ static void add_pool(struct descriptors *needed, const struct config *config, si
         if (listener->pool == index) {
             hosts++;
             names += is_name(&listener->upstream);
-            holding += is_http(&listener->upstream);
+            holding += can_be_held(&listener->upstream);
         }
     }
     uint64_t others = min(limits->max_open, hosts * limits->max_per_host);

@@ -64,6 +64,8 @@ static void test_tunnels(void **state)
                     HTTP("c", "[::1]:3", ""),
                 3 * 4, 2 * 10);
     assert_held("[listener a]\nlisten=[::1]:1\nupstream=https://localhost\n", 4, 64);
+    assert_held("[listener a]\nlisten=[::1]:1\nupstream=redis://localhost\n", 4, 64);
+    assert_held("[listener a]\nlisten=[::1]:1\nupstream=memcacheds://localhost\n", 4, 64);
     assert_held(NUMERIC("a", "[::1]:1", ""), 4, 0);
 }
 
