@@ -116,10 +116,10 @@ static void black_hole(void **state)
     struct ask *asks[10];
     for (size_t i = 0; i < ARRAY_LEN(asks); i++)
         asks[i] = ask(f, blackhole);
-    fixture_warp(f, 900 * USEC_PER_MSEC);
+    fixture_warp(f, 500 * USEC_PER_MSEC);
     for (size_t i = 0; i < ARRAY_LEN(asks); i++)
         claim_pending(asks[i]);
-    fixture_warp(f, 100 * USEC_PER_MSEC);
+    fixture_warp(f, 500 * USEC_PER_MSEC);
     for (size_t i = 0; i < 2; i++)
         claim_failed(asks[i], "connect", ETIMEDOUT);
     for (size_t i = 2; i < ARRAY_LEN(asks); i++) {
