@@ -16,7 +16,7 @@ from .tap import Failure, Skip, wait_until
 
 BUILD = pathlib.Path(os.environ.get("builddir", ".")).resolve()
 PLACE = BUILD / "tests/system"
-PACKAGES = ["systemd", "curl", "logrotate"]
+PACKAGES = ["systemd", "curl", "logrotate", "rpm"]
 PROGRAMS = ["kaproxy", "kaproxyctl", "contrib/demo/demo"]
 MAKE_MAX = 600  # seconds, of debootstrap
 BOOT_MAX = 60
