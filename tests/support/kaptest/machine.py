@@ -28,7 +28,7 @@ def _output(*command):
                           check=True).stdout
 
 
-def _suite():
+def debian_suite():
     """The release that we run on, for the libraries to be the same."""
     try:
         text = pathlib.Path("/etc/os-release").read_text()
@@ -58,7 +58,7 @@ def _packages():
 
 def _make_tree(tree):
     """Once, or again when other packages are needed."""
-    wanted = f"{_suite()} {' '.join(_packages())}\n"
+    wanted = f"{debian_suite()} {' '.join(_packages())}\n"
     stamp = PLACE / "tree.packages"
     if stamp.exists() and stamp.read_text() == wanted:
         return
@@ -94,18 +94,20 @@ class Result:
 
 
 class Machine:
-    """Booted when it is made, and halted by close."""
+    """Booted when it is made, and halted by close. In the tree that is kept, with kaproxy as make
+    installs it, or in the one given, as it is."""
 
-    def __init__(self):
+    def __init__(self, tree=None):
         self.process = self.leader = None
         if os.geteuid() != 0:
             raise Skip("only root can boot a container")
         nspawn = need("systemd-nspawn")
         PLACE.mkdir(parents=True, exist_ok=True)
-        tree = PLACE / "tree"
-        _make_tree(tree)
-        _install(tree)
-        self.console = PLACE / "console.log"
+        if tree is None:
+            tree = PLACE / "tree"
+            _make_tree(tree)
+            _install(tree)
+        self.console = PLACE / f"{tree.name}.console.log"
         with open(self.console, "wb") as output:
             self.process = subprocess.Popen(
                 [nspawn, "-D", str(tree), "-b", "--register=no", "--keep-unit",
@@ -156,14 +158,14 @@ class Machine:
                 "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C",
                 *words]
 
-    def run(self, *words, text=None):
+    def run(self, *words, text=None, limit=COMMAND_MAX):
         return Result(subprocess.run(self.command(*words), input=text or "", text=True,
                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                     timeout=COMMAND_MAX, check=False))
+                                     timeout=limit, check=False))
 
-    def must(self, *words, text=None):
+    def must(self, *words, text=None, limit=COMMAND_MAX):
         """The output of what has to succeed."""
-        result = self.run(*words, text=text)
+        result = self.run(*words, text=text, limit=limit)
         if result.status != 0:
             raise Failure(f"{' '.join(words)}: exit status {result.status}: "
                           f"{result.output}{result.errors}")

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: ISC
+"""Trees of Debian made by debootstrap, kept in the build folder, and commands in them."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+
+from .machine import PLACE, debian_suite
+from .peers import need
+from .tap import Failure, Skip
+
+MAKE_MAX = 900  # seconds
+LINES_SHOWN = 40  # of what a command that failed has said
+
+APT = ["apt-get", "-y", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0"]
+
+
+def allow(seconds):
+    """The running test may take that long."""
+    signal.alarm(seconds)
+
+
+def run_logged(command, log, limit, **options):
+    """All that it says goes to a file; Failure with its end if the command fails."""
+    with open(log, "wb") as output:
+        try:
+            status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output,
+                                    stderr=subprocess.STDOUT, timeout=limit, check=False,
+                                    **options).returncode
+        except subprocess.TimeoutExpired:
+            status = f"none after {limit} s"
+    if status != 0:
+        lines = pathlib.Path(log).read_text(errors="replace").splitlines()[-LINES_SHOWN:]
+        raise Failure(f"{' '.join(map(str, command))}: exit status {status} ({log}):\n" +
+                      "\n".join(f"#   {line}" for line in lines))
+
+
+class Tree:
+    """Made once, or again when something else is wanted: `wanted` is any text that tells."""
+
+    def __init__(self, name, wanted, *, variant, include=()):
+        if os.geteuid() != 0:
+            raise Skip("only root can make a tree, and run commands in it")
+        self.nspawn = need("systemd-nspawn")
+        self.path = PLACE / name
+        self.log = PLACE / f"{name}.log"
+        self._stamp = PLACE / f"{name}.packages"
+        self._wanted = f"{debian_suite()} {variant} {' '.join(include)}\n{wanted}"
+        PLACE.mkdir(parents=True, exist_ok=True)
+        self.is_new = not self._stamp.exists() or self._stamp.read_text() != self._wanted
+        if self.is_new:
+            self._stamp.unlink(missing_ok=True)
+            self._bootstrap(variant, include)
+
+    def _bootstrap(self, variant, include):
+        debootstrap = need("debootstrap")
+        shutil.rmtree(self.path, ignore_errors=True)
+        more = ["--include=" + ",".join(include)] if include else []
+        try:
+            run_logged([debootstrap, f"--variant={variant}", *more, debian_suite(), self.path],
+                       self.log, MAKE_MAX)
+        except Failure as why:
+            raise Skip(f"debootstrap could not make a tree (is there a network?): {self.log}"
+                       ) from why
+
+    def is_made(self):
+        """All that is wanted is in it."""
+        self._stamp.write_text(self._wanted)
+        self.is_new = False
+
+    def run(self, *words, user="root", network=False, environment=None, limit=MAKE_MAX):
+        """Its network is its own, and has nothing but loopback, unless it is to have ours."""
+        net = ["--resolv-conf=copy-host"] if network else ["--private-network", "--resolv-conf=off"]
+        variables = {"DEBIAN_FRONTEND": "noninteractive", **(environment or {})}
+        run_logged([self.nspawn, "-q", "-D", self.path, "--register=no", "--keep-unit",
+                    "--link-journal=no", "--console=pipe", f"--user={user}", *net,
+                    *[f"--setenv={name}={value}" for name, value in variables.items()], *words],
+                   self.log, limit)
+
+    def fetch(self, *words):
+        """apt-get with the network; where that does not work there is none."""
+        try:
+            for command in ["update"], words:
+                self.run(*APT, *command, network=True)
+        except Failure as why:
+            raise Skip(f"apt-get could not fetch packages (is there a network?): {self.log}"
+                       ) from why

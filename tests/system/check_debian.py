@@ -1,0 +1,403 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""Goal of this test: the Debian package builds in a clean tree as a user who is not root, and is in a
+booted system what a user of Debian expects: installed, configured, upgraded under load, removed,
+purged. Each test goes on from where the one before has left the system.
+
+With KAPROXY_LONG=1 the build runs make check, which takes a quarter of an hour."""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+sys.path.insert(0, sys.path[0] + "/../support")
+from kaptest import LONG, Failure, Skip, main, spawn, test, wait_until
+from kaptest.chroot import APT, Tree, allow
+from kaptest.machine import BUILD, Machine
+from kaptest.peers import need
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+DEBIAN = SOURCE / "contrib/debian"
+UNIT = "kaproxy.service"
+FILE = "/etc/kaproxy/kaproxy.ini"
+BUILD_MAX = 3600 if LONG else 900  # seconds
+# In the system in which it is installed, beside what it depends on.
+PACKAGES = ["systemd", "curl", "nginx-light", "procps", "autopkgtest"]
+
+LISTENER = "[listener {name}]\nlisten = 127.0.0.1:{port}\nupstream = http://127.0.0.1:80\n"
+LOAD = """rm -rf /run/load; mkdir /run/load
+for n in 1 2 3 4; do
+    while [ ! -e /run/load/stop ]; do
+        code=$(curl -s -o /dev/null -w '%{http_code}' --max-time 20 http://127.0.0.1:8080/)
+        echo "$? $code" >>/run/load/clients.$n
+    done &
+done
+wait
+"""
+
+# What a purge may leave: what other packages keep of any installation.
+KEPT = re.compile(r"/(proc|sys|dev|tmp|root|run|var/tmp|var/cache/(apt|ldconfig|man)|var/lib/apt)(/|\s)|"
+                  r"/var/log/(journal|apt|dpkg\.log|alternatives\.log|faillog|lastlog|nginx)|"
+                  r"/var/lib/dpkg/(status-old|lock|triggers|available)|/var/lib/systemd/(timers|random)|"
+                  r"/etc/(passwd-|shadow-|group-|gshadow-|subuid-|subgid-|\.pwd\.lock|ld\.so\.cache)")
+
+
+class Story:
+    """The packages, the system, and how far we are."""
+
+    def __init__(self):
+        self.builder = self.machine = self.before = None
+        self.packages = {}  # name of a build: path
+        self.steps = []
+
+    def reached(self, *steps):
+        for step in steps:
+            if step not in self.steps:
+                raise Failure(f"there is nothing to go on from: {step!r} has failed")
+
+    def close(self):
+        if self.machine is not None:
+            self.machine.close()
+
+
+story = Story()
+
+
+def step(description):
+    """A test that begins where the ones before have ended; when they were skipped, so is it."""
+    def register(function):
+        def run(t):
+            if story.builder is not None and isinstance(story.builder, Skip):
+                raise story.builder
+            function(t)
+            story.steps.append(function.__name__)
+        return test(description)(run)
+    return register
+
+
+# --- building ---
+
+def make_dist():
+    environment = {name: value for name, value in os.environ.items()
+                   if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    made = subprocess.run(["make", "-C", str(BUILD), "dist"], stdin=subprocess.DEVNULL, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment,
+                          check=False)
+    if made.returncode != 0:
+        raise Failure(f"make dist failed: {made.stdout[-2000:]}")
+    archive, *others = BUILD.glob("kaproxy-[0-9]*.tar.xz")
+    if others:
+        raise Failure(f"there are several archives: {[archive, *others]}")
+    return archive
+
+
+def make_builder():
+    """A clean system with what Build-Depends names, and no more."""
+    control = (DEBIAN / "control").read_text()
+    tree = Tree("debian-build", control.partition("\nStandards-Version")[0], variant="buildd")
+    if tree.is_new:
+        policy = tree.path / "usr/sbin/policy-rc.d"
+        policy.write_text("#!/bin/sh\nexit 101\n")
+        policy.chmod(0o755)
+        wanted = tree.path / "root/wanted/debian"
+        wanted.mkdir(parents=True)
+        (wanted / "control").write_text(control)
+        tree.fetch("build-dep", "/root/wanted")
+        tree.run("useradd", "--create-home", "--uid", "1000", "builder")
+        tree.is_made()
+    return tree
+
+
+def changelog_version(text):
+    return re.match(r"kaproxy \(([^)]+)\)", text)[1]
+
+
+def build(name, version=None, options="nocheck"):
+    """The folder with the packages, whose version is the changelog's unless given."""
+    archive = make_dist()
+    folder = story.builder.path / "build" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    upstream = archive.name.removeprefix("kaproxy-").removesuffix(".tar.xz")
+    shutil.copy(archive, folder / f"kaproxy_{upstream}.orig.tar.xz")
+    shutil.unpack_archive(archive, folder)
+    source = folder / f"kaproxy-{upstream}"
+    shutil.copytree(source / "contrib/debian", source / "debian")
+    changelog = source / "debian/changelog"
+    text = changelog.read_text()
+    if version is not None:
+        changelog.write_text(text.replace(changelog_version(text), version, 1))
+    for path in [folder, *folder.rglob("*")]:
+        os.chown(path, 1000, 1000, follow_symlinks=False)
+    story.builder.run(
+        "sh", "-ec", f"cd /build/{name}/{source.name} && dpkg-buildpackage -us -uc",
+        user="builder", limit=BUILD_MAX,
+        environment={"DEB_BUILD_OPTIONS": f"{options} parallel={os.cpu_count()}".strip()})
+    story.packages[name] = folder / f"kaproxy_{version or changelog_version(text)}_amd64.deb"
+    if not story.packages[name].exists():
+        raise Failure(f"there is no {story.packages[name]}: {sorted(os.listdir(folder))}")
+    return folder
+
+
+@step("a clean Debian has what the build needs")
+def builder(t):
+    allow(BUILD_MAX)
+    try:
+        story.builder = make_builder()
+    except Skip as why:
+        story.builder = why
+        raise
+
+
+@step("dpkg-buildpackage, as a user who is not root and has no network" + (
+    ", with make check" if LONG else ", without make check for want of KAPROXY_LONG=1"))
+def package(t):
+    story.reached("builder")
+    allow(BUILD_MAX)
+    build("real", options="" if LONG else "nocheck")
+
+
+@step("built again in another folder: the same byte for byte")
+def reproducible(t):
+    story.reached("package")
+    allow(BUILD_MAX)
+    again = build("in-another-folder")
+    first = story.packages["real"].parent
+    names = sorted(path.name for path in first.glob("*.deb"))
+    t.equal(len(names), 2, "packages, with that of debugging symbols")
+    for name in names:
+        t.equal((again / name).read_bytes() == (first / name).read_bytes(), True, f"{name} is the same")
+
+
+@step("lintian --pedantic has nothing to say, of source and packages")
+def lint(t):
+    story.reached("package")
+    allow(300)
+    changes, = story.packages["real"].parent.glob("*.changes")
+    done = subprocess.run([need("lintian"), "-E", "-I", "--pedantic", "--tag-display-limit=0",
+                           "--fail-on=error,warning,info,pedantic,experimental", str(changes)],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    t.equal((done.stdout, done.returncode), ("", 0), "lintian's output and status")
+
+
+@step("an earlier version of the package")
+def earlier(t):
+    story.reached("builder")
+    allow(BUILD_MAX)
+    version = changelog_version((DEBIAN / "changelog").read_text())
+    build("earlier", version + "~earlier", "nocheck noopt")
+
+
+# --- using ---
+
+def apt(*words):
+    """Without any network: all was fetched before."""
+    return story.machine.must("env", "DEBIAN_FRONTEND=noninteractive", *APT, "--no-download", *words,
+                              limit=90)
+
+
+def main_pid(unit=UNIT):
+    return int(story.machine.show(unit, "MainPID"))
+
+
+def ask(port=8080):
+    return story.machine.run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}",
+                             f"http://127.0.0.1:{port}/").output
+
+
+def state(unit=UNIT):
+    return story.machine.show(unit, "ActiveState")
+
+
+def version_installed():
+    return story.machine.must("dpkg-query", "-W", "-f", "${Version}", "kaproxy")
+
+
+def runs_installed_program(unit=UNIT):
+    return story.machine.run("test", f"/proc/{main_pid(unit)}/exe", "-ef", "/usr/sbin/kaproxy").status == 0
+
+
+def everything():
+    """All that is in the file system, and of /etc what the files hold."""
+    lines = story.machine.must("find", "/", "-xdev", "-printf", "%p %y %m %u:%g %l\n").splitlines()
+    lines += story.machine.must("find", "/etc", "-xdev", "-type", "f", "-exec", "md5sum", "{}",
+                                "+").splitlines()
+    lines = [line for line in lines if not KEPT.match(line.partition("  ")[2] or line)]
+    return {*lines, *story.machine.must("find", "/run", "-name", "*kaproxy*").splitlines()}
+
+
+@step("a booted system with all that the package depends on, and an nginx")
+def system(t):
+    story.reached("package", "earlier")
+    allow(BUILD_MAX)
+    control = (DEBIAN / "control").read_text()
+    tree = Tree("debian-use", control, variant="minbase", include=["systemd", "init-system-helpers"])
+    for name in "real", "earlier":
+        shutil.copy(story.packages[name], tree.path / f"root/{name}.deb")
+    if tree.is_new:
+        tree.fetch("--download-only", "install", "/root/real.deb", *PACKAGES)
+        tree.is_made()
+    source = tree.path / "root/source/debian"
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(DEBIAN, source)
+    story.machine = Machine(tree.path)
+    plan = apt("--simulate", "install", "/root/real.deb")
+    needed = set(re.findall(r"^Inst (\S+)", plan, flags=re.M)) - {"kaproxy"}
+    apt("install", *sorted(needed), *PACKAGES)
+    t.equal(ask(80), "200", "nginx's answer")
+    story.before = everything()
+
+
+@step("installed: not enabled, not started, nothing failed; the user, and the file to edit")
+def install(t):
+    story.reached("system")
+    machine = story.machine
+    output = apt("install", "/root/earlier.deb")
+    t.check("/etc/kaproxy.ini" not in output, f"an old file is spoken of: {output}")
+    t.equal((machine.run("systemctl", "is-enabled", UNIT).output.strip(), state()),
+            ("disabled", "inactive"), "enabled, active")
+    t.equal(machine.must("systemctl", "--failed", "--no-legend"), "", "failed units")
+    t.equal(machine.must("getent", "passwd", "kaproxy").split(":")[5:], ["/", "/usr/sbin/nologin\n"],
+            "the user's home and shell")
+    t.equal(machine.must("stat", "-c", "%U:%G %a", "/run/kaproxy", "/var/log/kaproxy").split("\n")[:2],
+            ["kaproxy:kaproxy 711", "kaproxy:kaproxy 750"], "folders")
+    conffiles = machine.must("dpkg-query", "-W", "-f", "${Conffiles}", "kaproxy")
+    t.equal(sorted(re.findall(r"^ (\S+)", conffiles, flags=re.M)),
+            ["/etc/apparmor.d/usr.sbin.kaproxy", "/etc/init.d/kaproxy", FILE, "/etc/logrotate.d/kaproxy"],
+            "conffiles")
+
+
+@step("configured, enabled and started: curl is answered through it")
+def start(t):
+    story.reached("install")
+    text = story.machine.must("cat", FILE)
+    story.machine.write(FILE, text + "\n" + LISTENER.format(name="web", port=8080))
+    story.machine.must("kaproxy", "-t")
+    story.machine.must("systemctl", "enable", "--now", UNIT)
+    t.equal(ask(), "200", "answer")
+    t.equal(story.machine.must("stat", "-c", "%U", f"/proc/{main_pid()}").strip(), "kaproxy", "user")
+    story.machine.must("kaproxyctl", "status")
+
+
+class Load:
+    """Clients, four at a time, until `finish`."""
+
+    def __init__(self):
+        self.process = spawn(story.machine.command("sh", "-c", LOAD))
+        self.await_more()
+
+    def lines(self):
+        return story.machine.run("sh", "-c", "cat /run/load/clients.*").output.splitlines()
+
+    def await_more(self, more=20):
+        before = len(self.lines())
+        wait_until(lambda: len(self.lines()) >= before + more, "clients to be served")
+
+    def finish(self, t):
+        self.await_more()
+        story.machine.must("touch", "/run/load/stop")
+        self.process.wait(30)
+        t.equal(sorted(set(self.lines())), ["0 200"], "what became of clients")
+
+
+@step("an upgrade under load: another process, of the new program, and no client that fails; an "
+      "instance too, but what does not run is not started")
+def upgrade(t):
+    story.reached("start")
+    machine = story.machine
+    for name, port in ("a", 8081), ("b", 8082):
+        machine.write(f"/etc/kaproxy/{name}.ini", LISTENER.format(name=name, port=port))
+    machine.must("systemctl", "enable", "--now", "kaproxy@a")
+    before, instance = main_pid(), main_pid("kaproxy@a")
+    old = version_installed()
+    load = Load()
+    output = apt("install", "/root/real.deb")
+    t.check(version_installed() != old, "the version is the old one")
+    t.check(runs_installed_program() and runs_installed_program("kaproxy@a"),
+            f"the running program is not the one that is installed: {output}")
+    t.check(main_pid() != before and main_pid("kaproxy@a") != instance, "the process is the old one")
+    t.check(f"kaproxy.service: process {main_pid()}, of the new program, has taken over from process "
+            f"{before}" in output, f"the output does not say so: {output}")
+    load.finish(t)
+    t.equal((state(), state("kaproxy@a"), state("kaproxy@b")), ("active", "active", "inactive"), "states")
+    t.equal((machine.show(UNIT, "NRestarts"), ask(8081)), ("0", "200"), "restarts, the instance's answer")
+    t.check("web" in machine.must("cat", FILE), "the configuration that was edited is gone")
+
+
+@step("an upgrade with a mistake in the file succeeds, the old process goes on, and the output says why")
+def bad_upgrade(t):
+    story.reached("upgrade")
+    machine = story.machine
+    text = machine.must("cat", FILE)
+    machine.write(FILE, text + "nonsense = 1\n")
+    before = main_pid()
+    output = apt("install", "--allow-downgrades", "/root/earlier.deb")
+    t.check(f"{FILE}:{len(text.splitlines()) + 1}: " in output and
+            f"process {before} keeps running the old program" in output, f"output: {output}")
+    t.equal((main_pid(), ask()), (before, "200"), "process and answer")
+    machine.write(FILE, text)
+    apt("install", "/root/real.deb")
+    t.check(main_pid() != before and runs_installed_program(), "no handover when the file is good again")
+
+
+@step("an upgrade of a service that does not run starts nothing, and keeps it enabled")
+def upgrade_stopped(t):
+    story.reached("bad_upgrade")
+    machine = story.machine
+    machine.must("systemctl", "stop", UNIT)
+    apt("install", "--reinstall", "/root/real.deb")
+    t.equal((state(), machine.must("systemctl", "is-enabled", UNIT).strip()), ("inactive", "enabled"),
+            "state")
+    machine.must("systemctl", "start", UNIT)
+    t.equal(ask(), "200", "answer")
+
+
+@step("removed: all is stopped, the configuration stays; purged: nothing is left, and nobody")
+def purge(t):
+    story.reached("upgrade_stopped")
+    machine = story.machine
+    apt("remove", "kaproxy")
+    t.equal((state(), state("kaproxy@a"), ask(), ask(8081)), ("inactive", "inactive", "000", "000"),
+            "states and answers")
+    t.equal(machine.run("test", "-e", FILE).status, 0, "the configuration after the removal")
+    apt("purge", "kaproxy")
+    now = everything()
+    t.equal((sorted(now - story.before), sorted(story.before - now)), ([], []), "what is new, and missing")
+    t.equal(machine.must("systemctl", "--failed", "--no-legend"), "", "failed units")
+
+
+@step("installed again after a purge, beside the file of an installation by hand, which it mentions")
+def again(t):
+    story.reached("purge")
+    story.machine.write("/etc/kaproxy.ini", LISTENER.format(name="old", port=8080))
+    output = apt("install", "/root/real.deb")
+    t.check("/etc/kaproxy.ini" in output, f"the old file is not mentioned: {output}")
+    story.machine.must("rm", "/etc/kaproxy.ini")
+    story.machine.write("/etc/kaproxy/kaproxy.ini", LISTENER.format(name="web", port=8080))
+    story.machine.must("systemctl", "start", UNIT)
+    t.equal(ask(), "200", "answer")
+    apt("purge", "kaproxy")
+    now = everything()
+    t.equal((sorted(now - story.before), sorted(story.before - now)), ([], []), "what is new, and missing")
+
+
+@step("autopkgtest of the installed package: a real nginx, and few connections")
+def autopkgtest(t):
+    story.reached("again")
+    allow(300)
+    apt("install", "/root/real.deb")
+    # What it isolates from is this system, which nothing else needs.
+    done = story.machine.run("autopkgtest", "--ignore-restrictions=isolation-container", "--no-built-binaries",
+                             "/root/source/", "--", "null", limit=200)
+    t.equal(done.status, 0, f"exit status of autopkgtest: {done.output}{done.errors}")
+    t.check(re.search(r"^reuse +PASS", done.output + done.errors, flags=re.M), "reuse has not passed")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    finally:
+        story.close()
