@@ -25,7 +25,7 @@ UNIT = "kaproxy.service"
 FILE = "/etc/kaproxy/kaproxy.ini"
 BUILD_MAX = 3600 if LONG else 900  # seconds
 # In the system in which it is installed, beside what it depends on.
-PACKAGES = ["systemd", "curl", "nginx-light", "procps", "autopkgtest"]
+PACKAGES = ["systemd", "curl", "nginx", "autopkgtest"]
 
 LISTENER = "[listener {name}]\nlisten = 127.0.0.1:{port}\nupstream = http://127.0.0.1:80\n"
 LOAD = """rm -rf /run/load; mkdir /run/load
@@ -234,7 +234,7 @@ def system(t):
     story.reached("package", "earlier")
     allow(BUILD_MAX)
     control = (DEBIAN / "control").read_text()
-    tree = Tree("debian-use", control, variant="minbase", include=["systemd", "init-system-helpers"])
+    tree = Tree("debian-use", f"{control}{PACKAGES}", variant="minbase", include=["systemd"])
     for name in "real", "earlier":
         shutil.copy(story.packages[name], tree.path / f"root/{name}.deb")
     if tree.is_new:
