@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What the parts of the demonstration share: sockets, options, failures. */
+/* What the parts of the demonstration share: sockets, options, errors. */
 #include "common.h"
 
 #include <arpa/inet.h>

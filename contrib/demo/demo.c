@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What contrib/quickstart run shows kaproxy with: an upstream and one-shot clients. */
+/* What contrib/quickstart run demonstrates kaproxy with: an upstream and one-shot clients. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -38,7 +38,7 @@ static const char usage[] =
     "       demo redis refused TARGET     send a client that does not log in; print the reply,\n"
     "                                     which must be that it has to\n";
 
-/* Reads a decimal number from 1 to max; 0 when text is none. */
+/* Reads a decimal number from 1 to max; 0 if the text is not one. */
 static unsigned long parse_number(const char *text, unsigned long max)
 {
     char *end;
@@ -69,7 +69,7 @@ static int refuse(const char *argument)
     return 2;
 }
 
-/* Prints a port that can be bound now: the wanted one, or (0) any. */
+/* Prints a port that can be bound now: the requested one, or (0) any. */
 static int print_port(uint16_t wanted)
 {
     struct sockaddr_in address = common_loopback(wanted);
@@ -77,7 +77,7 @@ static int print_port(uint16_t wanted)
 
     if (fd < 0)
         return common_fail("socket");
-    /* What a program that has just ended leaves behind does not make a port busy. */
+    /* What a program that has just exited leaves behind does not make a port busy. */
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 1) < 0) {
         fprintf(stderr, "demo: port %u: %s\n", (unsigned)wanted, strerror(errno));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The demonstration's clients, a few at a time, and the table of what they saw. */
+/* The demonstration's clients, a few at a time, and the table of what they measured. */
 #include "load.h"
 
 #include <event2/buffer.h>
@@ -16,7 +16,7 @@
 #include "secure.h"
 #include "upstream.h"
 
-#define WAIT_MAX 10   /* seconds without a response that make a client give up */
+#define WAIT_MAX 10   /* seconds without a response before a client gives up */
 #define TEXT_MAX 1024 /* the upstream's responses are shorter */
 
 struct client {
@@ -37,13 +37,13 @@ struct load {
     struct client *clients;
     size_t started, ended, failed;
     struct bufferevent *teller; /* stays connected to the upstream and asks for its counts */
-    bool counted;               /* the counts before the load are in */
-    bool complete;              /* those after it as well */
+    bool counted;               /* the counts before the load have arrived */
+    bool complete;              /* and those after it */
     struct counts before, after;
 };
 
-/* Takes a response from a stream, once it is whole: the first line of its text. False with *problem
- * NULL: not yet. */
+/* Takes a complete response from a stream: the first line of its text. False with *problem NULL:
+ * not yet. */
 static bool take_answer(struct bufferevent *stream, char text[TEXT_MAX], const char **problem)
 {
     struct evbuffer *in = bufferevent_get_input(stream);
@@ -75,7 +75,7 @@ static bool take_answer(struct bufferevent *stream, char text[TEXT_MAX], const c
     return head.status == 200;
 }
 
-/* A stream that connects to a place; NULL when that fails at once. */
+/* A stream that connects to a place; NULL if that fails immediately. */
 static struct bufferevent *load_connect(struct load *load, const struct load_place *place,
                                         bufferevent_data_cb on_read, bufferevent_event_cb on_event,
                                         void *arg)
@@ -124,7 +124,7 @@ static void load_start_client(struct load *load)
                         client_number(client));
 }
 
-/* The end of a client, with what went wrong or NULL; the next one takes its place. */
+/* The end of a client, with what went wrong or NULL; the next client takes its place. */
 static void client_end(struct client *client, const char *problem)
 {
     struct load *load = client->load;
@@ -223,7 +223,7 @@ static void teller_on_event(struct bufferevent *stream, short what, void *arg)
         load_stop(arg, "the connection ended");
 }
 
-/* --- the whole --- */
+/* --- the run --- */
 
 static int load_report(const struct load *load)
 {

@@ -14,7 +14,7 @@
 #include "common.h"
 #include "resp/resp.h"
 
-#define WAIT_MAX      10 /* seconds without a reply that make a client give up */
+#define WAIT_MAX      10 /* seconds without a reply before a client gives up */
 #define REPLY_MAX     65536
 #define WORDS_MAX     4
 #define QUESTIONS_MAX 10
@@ -30,14 +30,14 @@ static const char *const databases[DATABASES] = {"0", "1", "2"};
 
 struct question {
     const char *words[WORDS_MAX]; /* up to a NULL */
-    char expected[32];            /* the whole reply; "": any will do */
+    char expected[32];            /* the whole reply; "": any */
 };
 
-/* One connection, on which one question after the other is answered. */
+/* One connection, on which one question after the other is asked. */
 struct talk {
     struct load *load;
     struct bufferevent *stream;
-    void (*ended)(struct talk *talk, const char *problem); /* NULL: all is answered */
+    void (*ended)(struct talk *talk, const char *problem); /* NULL: all are answered */
     struct question questions[QUESTIONS_MAX];
     size_t count, asked;
     struct timespec start;
@@ -52,10 +52,10 @@ struct load {
     struct talk teller; /* prepares the databases, and is asked for the counts */
     bool complete;
     unsigned long before, after;
-    char reply[REPLY_MAX]; /* the last one of any, ended with NUL */
+    char reply[REPLY_MAX]; /* the last one of any kind, NUL-terminated */
 };
 
-/* --- a talk --- */
+/* --- a conversation --- */
 
 static void talk_ask(struct talk *talk)
 {
@@ -70,7 +70,7 @@ static void talk_ask(struct talk *talk)
         evbuffer_add_printf(out, "$%zu\r\n%s\r\n", strlen(question->words[i]), question->words[i]);
 }
 
-/* Takes a reply, once it is whole. */
+/* Takes a reply, once it is complete. */
 static enum resp_result talk_take(struct talk *talk)
 {
     struct evbuffer *in = bufferevent_get_input(talk->stream);
@@ -138,7 +138,7 @@ static void talk_close(struct talk *talk)
     talk->stream = NULL;
 }
 
-/* Connects, and asks the first of its questions. 0, or -1. */
+/* Connects, and asks the first question. 0, or -1. */
 static int talk_start(struct talk *talk, uint16_t port)
 {
     static const struct timeval wait_max = {.tv_sec = WAIT_MAX};
@@ -250,7 +250,7 @@ static void teller_ended(struct talk *talk, const char *problem)
         load_start_client(load);
 }
 
-/* In each database a value says which one it is. */
+/* A value in each database says which one it is. */
 static int load_start_teller(struct load *load)
 {
     struct talk *teller = &load->teller;
@@ -315,7 +315,7 @@ int redis_load(const struct redis_options *options)
     return status;
 }
 
-/* --- the rest --- */
+/* --- the run --- */
 
 int redis_print_config(uint16_t port, const char *folder)
 {

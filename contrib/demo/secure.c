@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* TLS for the demonstration, with a certificate made on the spot. */
+/* TLS for the demonstration, with a certificate made on the fly. */
 #include "secure.h"
 
 #include <event2/bufferevent_ssl.h>
@@ -14,7 +14,7 @@
 #include <string.h>
 
 #define VALID_FROM (-60)            /* seconds from now: clocks differ */
-#define VALID_TO   (30 * 24 * 3600) /* so long that kaproxy does not warn of its end */
+#define VALID_TO   (30 * 24 * 3600) /* long enough that kaproxy does not warn that it expires */
 
 static void *fail(const char *what)
 {

@@ -8,12 +8,12 @@
 #include <openssl/types.h>
 #include <stdbool.h>
 
-/* The accepting end, with a new key and a certificate for 127.0.0.1 and localhost that it signed
- * itself; the certificate goes to the file `path`. NULL: the reason was printed. */
+/* The accepting end, with a new key and a self-signed certificate for 127.0.0.1 and localhost,
+ * which is written to the file `path`. NULL: the reason was printed. */
 SSL_CTX *secure_accepting(const char *path);
 
 /* The connecting end, which trusts the certificate in the file `path` and no other. It never
- * resumes a session, as a program that is started for one request cannot. NULL: as above. */
+ * resumes a session: a program started for a single request cannot either. NULL: as above. */
 SSL_CTX *secure_connecting(const char *path);
 
 /* A buffered stream that owns `fd` (-1: to be connected). It accepts or connects as its context

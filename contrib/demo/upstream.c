@@ -21,7 +21,7 @@
 #include "secure.h"
 
 #define INPUT_MAX    (2 * HTTP1_HEAD_MAX) /* unread bytes that suspend reading */
-#define QUESTION_MAX 256                  /* how much of method and target is sent back */
+#define QUESTION_MAX 256                  /* how much of method and target is echoed */
 #define GO_ON        "HTTP/1.1 100 Continue\r\n\r\n"
 
 struct upstream {
@@ -39,14 +39,14 @@ struct visitor {
     struct upstream *upstream;
     struct bufferevent *stream;
     unsigned long number;   /* of the connection */
-    unsigned long requests; /* that came on it */
+    unsigned long requests; /* that arrived on it */
     enum stage stage;
     struct http1_head head;
     struct http1_body body;
-    /* From the request's head, for the response. */
+    /* From the request's header, for the response. */
     char question[QUESTION_MAX];
     bool counts, bodiless, persistent, old;
-    bool last;  /* the last response was given: nothing more is read */
+    bool last;  /* the last response was sent: nothing more is read */
     bool ended; /* the peer has ended its direction */
     TAILQ_ENTRY(visitor) link;
 };
@@ -64,7 +64,7 @@ static void visitor_begin_request(struct visitor *visitor)
     http1_request_begin(&visitor->head);
 }
 
-/* --- answers --- */
+/* --- responses --- */
 
 static void visitor_refuse(struct visitor *visitor, unsigned status, const char *text)
 {
@@ -96,7 +96,7 @@ static void visitor_answer(struct visitor *visitor)
     struct tm utc;
     int length;
 
-    /* What a sender does not say differs between 1.0 and 1.1, RFC 9112 9.3. */
+    /* The default, if a sender says nothing, differs between 1.0 and 1.1, RFC 9112 9.3. */
     if (!visitor->persistent)
         connection = "Connection: close\r\n";
     else if (visitor->old)
@@ -139,8 +139,8 @@ static void visitor_on_head(struct visitor *visitor, const char *data)
     http1_body_begin(&visitor->body, head->kind, head->framing, head->content_length);
 }
 
-/* Takes what it can of the unread bytes: a head, or a piece of a body, which is thrown away. False
- * when it needs more bytes than there are. */
+/* Consumes what it can of the unread bytes: a header, or a piece of a body, which is discarded.
+ * False if it needs more bytes. */
 static bool visitor_step(struct visitor *visitor)
 {
     struct evbuffer *in = bufferevent_get_input(visitor->stream);
@@ -208,7 +208,7 @@ static void visitor_on_event(struct bufferevent *stream, short what, void *arg)
     }
 }
 
-/* --- the whole --- */
+/* --- the run --- */
 
 static void upstream_give_up(struct upstream *upstream, const char *what)
 {

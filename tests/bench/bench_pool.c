@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: ISC */
-/* Goal: allocate plus release costs about the same with 10,000 hosts and 100,000 waiters as with
- * 10 hosts and 100 waiters.
+/* Goal: allocate plus release costs about the same with 10,000 hosts and 100,000 waiters as with 10
+ * hosts and 100 waiters.
  *
- * bench_pool [HOSTS WAITERS [OPERATIONS]]: without arguments both sizes, and their ratio; the exit
- * status is 1 where one is above 2. With a size only that, for a profiler: callgrind's counts of
- * two runs of different length, subtracted, give the instructions of an operation.
+ * bench_pool [HOSTS WAITERS [OPERATIONS]]: without arguments both sizes, and their ratios; the exit
+ * status is 1 if one is above 2. With a size, only that one, for a profiler: callgrind's counts of
+ * two runs of different length, subtracted, give the instructions per operation.
  *
  * The pool is the real one. The dialer is replaced here: connections are duplicates of one quiet
- * descriptor, and nothing watches them, so that the pool's own work is counted and not the kernel's
- * caches. */
+ * descriptor, and nothing watches them, so that the pool's own work is measured and not the
+ * kernel's caches. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,7 +79,7 @@ void dialer_cancel(struct dial *dial)
     free(dial);
 }
 
-/* No time limit strikes. */
+/* No time limit expires. */
 void dialer_time_is_up(const struct dial *dial, const char *key, usec_t limit,
                        struct failure *failure)
 {
@@ -119,7 +119,7 @@ bool dialer_failed_here(const struct failure *failure)
 struct user {
     struct bench *bench;
     struct allocation allocation;
-    struct user *next; /* among those who hold a lease */
+    struct user *next; /* among those that hold a lease */
 };
 
 struct bench {
@@ -129,7 +129,7 @@ struct bench {
     size_t hosts;
     struct user *users;
     size_t user_count;
-    struct user **holders; /* whoever holds a lease, in the order it began */
+    struct user **holders; /* the users that hold a lease, oldest lease first */
     size_t first, held;
 };
 
@@ -151,7 +151,7 @@ static void user_allocate(struct user *user)
 }
 
 /* One operation: the longest lease ends, and its user asks again. The loop iterates after each, as
- * it does when clients come one by one. */
+ * it does when clients arrive one by one. */
 static void operate(struct bench *bench)
 {
     struct user *user = bench->holders[bench->first];
@@ -161,7 +161,7 @@ static void operate(struct bench *bench)
     user_allocate(user);
 }
 
-/* Hosts come in another order than their names have. */
+/* Hosts arrive in an order other than that of their names. */
 static void open_bench(struct bench *bench, size_t hosts, size_t users,
                        const struct pool_limits *limits)
 {
@@ -178,7 +178,7 @@ static void open_bench(struct bench *bench, size_t hosts, size_t users,
     for (size_t h = 0; h < hosts; h++) {
         struct endpoint *endpoint = &bench->endpoints[h];
         memcpy(endpoint->scheme, "tcp", sizeof("tcp"));
-        size_t number = h * 7919 % hosts; /* numeric: a name would want a resolver */
+        size_t number = h * 7919 % hosts; /* numeric: a name would need a resolver */
         snprintf(endpoint->addr, sizeof(endpoint->addr), "127.1.%zu.%zu", number / 256,
                  number % 256);
         endpoint->port = 80;
@@ -219,7 +219,7 @@ static double now(void)
     return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
 }
 
-/* Nanoseconds for one of so many operations. */
+/* Nanoseconds per operation. */
 static double run(struct bench *bench, unsigned operations)
 {
     double start = now();
@@ -240,7 +240,7 @@ struct size {
 
 enum kind {
     DEFERRED,  /* hosts have a connection, and waiters for it: a release is the next one's grant */
-    IMMEDIATE, /* nobody waits: a release leaves the connection idle, and allocate finds it */
+    IMMEDIATE, /* no user waits: a release leaves the connection idle, and allocate finds it */
     FULL       /* half the hosts wait for room at max_open: a release closes the connection, and
                   the oldest waiter of all is dialled for */
 };
@@ -263,7 +263,7 @@ static double bench_alone(enum kind kind, struct size size, unsigned operations)
     return span;
 }
 
-/* Both sizes by turns, so that whatever else the machine does strikes both. The best counts. */
+/* Both sizes alternate, so that whatever else the machine does affects both. The best counts. */
 static double bench_ratio(enum kind kind, struct size few, struct size many, unsigned operations)
 {
     struct bench benches[2];

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: ISC */
-/* The floor: what relaying on kept connections costs when nothing is understood and nothing
- * checked.
+/* The floor: what relaying on reused connections costs when nothing is parsed and nothing checked.
  *
  * floor LISTEN-PORT UPSTREAM-PORT MAX once REQUEST
  * floor LISTEN-PORT UPSTREAM-PORT MAX kept
  *
- * A client's one read is its request, and the upstream's one read is the answer: so messages must
- * be small. "once" ends the client after the answer and sends REQUEST, with its escapes \r and \n,
- * in place of what it read, since clients of HTTP/1.0 would end the kept connection. "kept" passes
- * on what it read and leaves the client open. At most MAX upstream connections; in "once" further
- * clients wait for one. It is a yardstick for the bench, and of no other use. */
+ * A client's one read is its request, and the upstream's one read is the response, so messages must
+ * be small. "once" closes the client after the response and sends REQUEST, with its escapes \r and
+ * \n, in place of what it read, since requests of HTTP/1.0 clients would end the upstream
+ * connection. "kept" passes on what it read and leaves the client open. At most MAX upstream
+ * connections; in "once" further clients wait for one. It is a yardstick for the bench, and has no
+ * other use. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -30,9 +30,9 @@ enum role { LISTENING, CLIENT, UPSTREAM };
 struct peer {
     int fd;
     enum role role;
-    struct peer *partner; /* while an exchange is on its way */
+    struct peer *partner; /* while an exchange is in progress */
     bool queued;          /* a client that is in waiting */
-    bool asked;           /* an upstream that owes an answer, perhaps to a client that left */
+    bool asked;           /* an upstream that owes a response, perhaps to a client that left */
     TAILQ_ENTRY(peer) link;
 };
 
@@ -122,7 +122,8 @@ static void give_back(struct floor *f, struct peer *upstream)
     start_exchange(client, upstream, f->request, f->request_size);
 }
 
-/* Freed at the end of the iteration, for an event of the iteration may still point to it. */
+/* Freed at the end of the iteration, because another event of the iteration may still point to
+ * it. */
 static void end_client(struct floor *f, struct peer *client)
 {
     if (client->partner != NULL)
@@ -219,7 +220,7 @@ static void start_listening(struct floor *f, const char *port)
     add_peer(f, fd, LISTENING);
 }
 
-/* In place: "\r" and "\n" become what they stand for. */
+/* In place: "\r" and "\n" become the characters they mean. */
 static size_t unescape(char *text)
 {
     char *to = text;

@@ -44,7 +44,7 @@ struct request {
     char name[DRIVER_NAME_MAX];
     enum request_state {
         REQUEST_PENDING,
-        REQUEST_CANCELLED, /* will stay pending for ever */
+        REQUEST_CANCELLED, /* stays pending for ever */
         REQUEST_REFUSED,
         REQUEST_OK,
         REQUEST_ERROR
@@ -77,13 +77,13 @@ struct driver {
     TAILQ_HEAD(action_list, action) actions;
     bool masked;
     bool answering; /* inside an answer */
-    /* wait-all keeps its lines back to sort them. */
+    /* wait-all holds its lines back to sort them. */
     bool holding;
     char **held;
     size_t held_count;
 };
 
-/* A command line, taken apart. word[0] is the command. */
+/* A command line, split up. word[0] is the command. */
 struct words {
     char *word[DRIVER_WORDS_MAX];
     size_t count;
@@ -102,13 +102,14 @@ void driver_step(struct driver *driver);
 /* Writes one line of the trace. */
 void trace(struct driver *driver, const char *format, ...) PRINTF(2, 3);
 void trace_refused(struct driver *driver);
-/* A word by its place, "" where the line is too short. */
+/* A word by its index, "" if the line is too short. */
 const char *words_at(const struct words *words, size_t place);
 /* The value of "key=value" among the words, or NULL. */
 const char *words_value(const struct words *words, const char *key);
-/* The same as a time of so many seconds. */
+/* The same as a time in seconds. */
 usec_t words_seconds(const struct words *words, const char *key, usec_t otherwise);
-/* Sorts strings and writes them after a prefix, with spaces between, or `none` without any. */
+/* Sorts strings and writes them after a prefix, separated by spaces, or `none` if there are
+ * none. */
 void trace_sorted(struct driver *driver, const char *prefix, const char **texts, size_t count,
                   const char *none);
 
@@ -127,7 +128,7 @@ driver_command command_manager, command_limits, command_allocate, command_deallo
 /* driver_lease.c */
 /* What a connection is called in the trace. */
 const char *driver_label(const struct driver *driver, const struct peer_conn *conn);
-/* Finds out which connection a request was given. */
+/* Finds out which connection a request was granted. */
 void request_identify(struct request *request);
 driver_command command_free, command_close, command_half_close, command_probe, command_local_addr,
     command_conn_set;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* The scenarios' time: it passes only while nothing else happens, and then at once. So what a trace
- * says of time does not depend on when the machine lets the driver run.
+/* The scenarios' time: it passes only while nothing else happens, and then instantly. So the times
+ * in a trace do not depend on when the machine lets the driver run.
  *
  * The loop reads one clock, waits in one epoll set, and has one alarm there; all of these are
- * wrapped. A wait that nothing ends within QUIET of the real time is over: the far sides live in
- * this process too, and what it has sent itself over loopback has long arrived. */
+ * wrapped. A wait that nothing ends within QUIET of real time is over: the far sides live in this
+ * process too, and what it has sent to itself over loopback has long arrived. */
 #include <errno.h>
 #include <stdbool.h>
 #include <sys/epoll.h>
@@ -39,7 +39,7 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *time)
     return 0;
 }
 
-/* Only remembers it. */
+/* Only stores it. */
 int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *new_value,
                            struct itimerspec *old_value)
 {

@@ -50,7 +50,7 @@ void command_free(struct driver *driver, const struct words *words)
         trace_refused(driver);
         return;
     }
-    /* In the origin this drops a reference: doing it again is no error. */
+    /* In the original this drops a reference: doing it again is not an error. */
     if (request->allocation.stream == NULL)
         return;
     pool_release(&request->allocation, RELEASE_PEEK);
@@ -107,7 +107,7 @@ void command_local_addr(struct driver *driver, const struct words *words)
           inet_ntop(AF_INET, &local.sin_addr, text, sizeof(text)));
 }
 
-/* Shown even when conns are masked: the set is what a scenario asks for where it is open who gets
+/* Shown even if conns are masked: the set is what a scenario asks for when it is undefined who gets
  * which. */
 void command_conn_set(struct driver *driver, const struct words *words)
 {

@@ -42,7 +42,7 @@ void command_unblock(struct driver *driver, const struct words *words)
     peer_unblock(&driver_upstream(driver, words_at(words, 1))->peer);
 }
 
-/* The connection that "of=R" speaks of, or NULL. */
+/* The connection that "of=R" refers to, or NULL. */
 static struct peer_conn *conn_of(struct driver *driver, const struct words *words)
 {
     const char *name = words_value(words, "of");
@@ -128,7 +128,7 @@ void command_host(struct driver *driver, const struct words *words)
     names_set(driver->names, words_at(words, 1), NULL, error, delay);
 }
 
-/* Dials that were started begin first [30]: in the origin they have asked already. */
+/* Dials that were started begin first [30]: in the original they have asked already. */
 void command_lookups(struct driver *driver, const struct words *words)
 {
     driver_step(driver);

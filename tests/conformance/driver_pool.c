@@ -109,7 +109,7 @@ static void take_success(struct request *request)
           driver_label(driver, request->conn), request->after);
 }
 
-/* The origin calls all of an allocation's time by one name; the pool tells what it was spent on. */
+/* The original has one name for all of an allocation's time; the pool says what it was spent on. */
 static const char *origin_function(const struct failure *failure)
 {
     return failure->number == ETIMEDOUT ? "connect" : failure->function;
@@ -222,7 +222,7 @@ void command_shutdown(struct driver *driver, const struct words *words)
         pool_shutdown(manager->pool);
 }
 
-/* The pool stays for the sake of leases and answers under way; nobody can name it any more. */
+/* The pool stays for leases and answers in progress; it can no longer be named. */
 void command_drop(struct driver *driver, const struct words *words)
 {
     struct manager *manager = find_manager(driver, words_at(words, 1));
@@ -265,7 +265,7 @@ static const char *state_name(const struct request *request)
     return "none";
 }
 
-/* What became of a request, by the key that the trace gives it; "?" where it has no such thing. */
+/* What became of a request, by the key that the trace gives it; "?" if it does not have it. */
 static const char *request_value(const struct driver *driver, const struct request *request,
                                  const char *key, bool masked)
 {

@@ -121,8 +121,8 @@ usec_t words_seconds(const struct words *words, const char *key, usec_t otherwis
     return value != NULL ? seconds(value) : otherwise;
 }
 
-/* A wait's names are over when each of them is; a name that an answer is still to bring up counts
- * as not over. */
+/* A wait's names are done when each of them is; a name that an answer is yet to mention counts as
+ * not done. */
 static bool all_over(struct driver *driver, const struct words *words)
 {
     for (size_t i = 1; i < words->count; i++) {
@@ -292,7 +292,7 @@ static void run_file(struct driver *driver, FILE *file)
     free(line);
 }
 
-/* "end pending=...": who was allocated for and never answered. */
+/* "end pending=...": the requests that were never answered. */
 static void trace_end(struct driver *driver)
 {
     struct request *request;
@@ -370,7 +370,7 @@ int main(int argc, char **argv)
     FILE *file = fopen(argv[1], "r");
     if (file == NULL)
         driver_fail("%s: %s", argv[1], strerror(errno));
-    setvbuf(stdout, NULL, _IOLBF, 0); /* a crash leaves what was answered before */
+    setvbuf(stdout, NULL, _IOLBF, 0); /* a crash keeps what was answered before */
     open_driver(&driver);
     run_file(&driver, file);
     trace_end(&driver);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The far ends in the fuzz target: socketpairs, and records of all that went through them. */
+/* The far ends in the fuzz target: socketpairs, and records of everything that passed through
+ * them. */
 #include "far.h"
 
 #include <errno.h>
@@ -15,8 +16,8 @@
 
 struct far_world far_world;
 
-/* The linker puts these in the place of the functions (--wrap): a reset cannot be seen through a
- * socketpair, and tasks that are posted tell that the program is not at rest. */
+/* The linker substitutes these for the functions (--wrap): a reset cannot be seen through a
+ * socketpair, and posted tasks show that the program is not quiescent. */
 void __real_stream_close(struct stream *stream);
 void __wrap_stream_close(struct stream *stream);
 void __real_stream_reset(struct stream *stream);
@@ -42,7 +43,7 @@ void __wrap_stream_reset(struct stream *stream)
     __real_stream_reset(stream);
 }
 
-/* With bytes unread the kernel resets. */
+/* If bytes are unread the kernel sends a reset. */
 void __wrap_stream_close(struct stream *stream)
 {
     struct far *client = find(far_world.clients, far_world.client_count, stream->fd);
@@ -96,7 +97,7 @@ void far_reset_world(void)
     memset(&far_world, 0, sizeof(far_world));
 }
 
-/* A descriptor's number is used again once the program has closed it. */
+/* A descriptor's number is reused once the program has closed it. */
 static void forget(struct far *fars, size_t count, int fd)
 {
     for (size_t i = 0; i < count; i++)
@@ -133,7 +134,7 @@ int far_open_upstream(void)
     return open_pair(&far_world.upstreams[far_world.upstream_count++]);
 }
 
-/* Keeps what the socket does not take. */
+/* Stores what the socket does not take. */
 static void push(struct far *far)
 {
     while (far->pending_sent < far->pending.length) {
@@ -167,7 +168,7 @@ void far_finish(struct far *far)
     shutdown(far->fd, SHUT_WR);
 }
 
-/* So many bytes have come in all, read or not. */
+/* The number of bytes received so far, read or not. */
 static void note(struct far *far, size_t came)
 {
     if (came <= far->came)

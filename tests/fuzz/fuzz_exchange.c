@@ -3,23 +3,23 @@
  * upstreams, all of them ends of socketpairs.
  *
  * The input is a play. Its first byte sets options (enum option); what follows is text that goes to
- * the present client or the present upstream, and commands, each 0xff and a letter:
+ * the current client or the current upstream, and commands, each 0xff and a letter:
  *
- *   c u   the text behind goes to the client, to the upstream; C U: and the program does not run
- *         before the next command       s  it runs: the text is cut here      ff  the byte itself
+ *   c u   the text after it goes to the client, to the upstream; C U: and the program does not run
+ *         before the next command       s  it runs: the text is split here    ff  the byte itself
  *   t     the program runs for one iteration of its loop
- *   n     a new client, then the present one     1 to 4  that client
- *   k     the next upstream; whichever received something last is the present one anyway
+ *   n     a new client, then the current one     1 to 4  that client
+ *   k     the next upstream; whichever received something last is the current one anyway
  *   f F   the client, the upstream ends its direction
- *   x y   it closes, with a reset if bytes wait
- *   p q   the client, the upstream stops reading, or goes on
+ *   x y   it closes, with a reset if bytes are unread
+ *   p q   the client, the upstream stops reading, or resumes
  *   a r h dials are answered, refused, held
  *   w     time passes, as many seconds as the next byte says
  *   z     filler follows: as many KiB as the next byte says
- *   d     kaproxy is told to stop
+ *   d     kaproxy is asked to stop
  *
- * Plays are mutated by mutate.c. When one is over all read what is there, the outcome is judged
- * (judge.h), and time passes until every session has ended. */
+ * Plays are mutated by mutate.c. When one is over, all ends read what is pending, the outcome is
+ * judged (judge.h), and time passes until every session has ended. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdint.h>
@@ -46,7 +46,7 @@ enum option {
     OPTION_SMALL_BUFFERS = 16,
     OPTION_PRECONNECT = 32,
     OPTION_STREAMING = 64, /* no request_buffering */
-    OPTION_ABORT = 128     /* sessions are cut off at the end */
+    OPTION_ABORT = 128     /* sessions are closed at the end */
 };
 
 struct play {
@@ -67,8 +67,8 @@ static char scratch[64 * 1024];
 static char compose[HTTP1_COMPOSE_MAX];
 static char name[] = "fuzz", host_upstream[] = "upstream", host_client[] = "client";
 
-/* The linker puts it in the place of the function (--wrap): where a connection is asked for, once
- * some of the request had been sent on another one. */
+/* The linker substitutes it for the function (--wrap): where a connection is requested after part
+ * of the request had been sent on another one. */
 void __real_session_request_connection(struct session *session, bool fresh);
 void __wrap_session_request_connection(struct session *session, bool fresh);
 
@@ -118,7 +118,7 @@ static void run_until_quiet(struct play *play)
     }
 }
 
-/* First as much of it as makes the program watch a client. */
+/* First enough of it to make the program watch a client. */
 static void pass_time(struct play *play, usec_t by)
 {
     usec_t first = by < EXCHANGE_WATCH_AFTER ? by : EXCHANGE_WATCH_AFTER;
@@ -148,7 +148,7 @@ static void say(struct play *play, const char *data, size_t length)
         far_send(far, data, length);
 }
 
-/* The filler's bytes tell where they are. */
+/* The filler's bytes show their position. */
 static void fill(struct play *play, size_t kib)
 {
     size_t length = kib * 1024;
@@ -265,7 +265,7 @@ static void perform(struct play *play)
     }
 }
 
-/* All go on reading; nobody sends anything new. */
+/* All resume reading; no end sends anything new. */
 static void calm_down(struct play *play)
 {
     for (size_t i = 0; i < far_world.client_count; i++)
@@ -298,7 +298,7 @@ static void session_ended(struct listener_context *context)
     far_world.activity++;
 }
 
-/* The upstream's address is numeric: nothing is looked up. */
+/* The upstream's address is numeric: there is no lookup. */
 static int refuse_query(struct resolver_backend *backend, struct query *query, const char *text)
 {
     (void)backend;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Goal: whatever a client of memcached sends, the parser reads what an independent reader reads,
- * however it is cut, and whether or not keys are passed on early. */
+/* Goal: whatever a memcached client sends, the parser reads what an independent reader reads,
+ * however it is split, and whether or not keys are passed on early. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +11,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static unsigned seed; /* how the data are cut */
+static unsigned seed; /* how the data are split */
 
 static enum memcached_result parse(struct memcached_command *command, const char *data,
                                    size_t length)
@@ -23,7 +23,7 @@ static enum memcached_result parse(struct memcached_command *command, const char
     return result;
 }
 
-/* In pieces; with `early` keys are passed on as soon as they may be. */
+/* In pieces; with `early` keys are passed on as soon as possible. */
 static enum memcached_result parse_cut(struct memcached_command *command, const char *data,
                                        size_t length, bool binary, bool early)
 {
@@ -83,11 +83,11 @@ static void require_agreement(const struct memcached_command *command, enum memc
     REQUIRE(!(command->traits & MEMCACHED_BARRIER) == !judged->barrier);
 }
 
-/* The same, whatever the cuts. */
+/* The same, however the data are split. */
 static void require_same(const struct memcached_command *whole, enum memcached_result result,
                          const struct memcached_command *cut, enum memcached_result cut_result)
 {
-    if (cut->passed > 0 && cut_result == MEMCACHED_BAD) { /* some of the line is on its way */
+    if (cut->passed > 0 && cut_result == MEMCACHED_BAD) { /* part of the line has been passed on */
         REQUIRE(result != MEMCACHED_DONE && whole->error == cut->error);
         REQUIRE(cut->close && cut->swallow == 0);
         return;
@@ -100,7 +100,8 @@ static void require_same(const struct memcached_command *whole, enum memcached_r
     REQUIRE(whole->opcode == cut->opcode && whole->opaque == cut->opaque);
 }
 
-/* The value, in pieces. Returns whether it is whole and right; what of it is there is passed by. */
+/* The value, in pieces. Returns whether it is complete and valid; what has arrived of it is
+ * skipped. */
 static bool read_value(struct memcached_command *command, const char *data, size_t length,
                        bool binary)
 {
@@ -132,7 +133,7 @@ static bool read_value(struct memcached_command *command, const char *data, size
     return result == MEMCACHED_DONE;
 }
 
-/* One command; how many bytes it and its value have, or 0: nothing is read behind it. */
+/* One command; how many bytes it and its value have, or 0: nothing is read after it. */
 static size_t read_command(const char *data, size_t length, bool binary)
 {
     struct memcached_command whole, cut;
@@ -155,7 +156,7 @@ static size_t read_command(const char *data, size_t length, bool binary)
     return length - whole.length >= follows ? whole.length + (size_t)follows : 0;
 }
 
-/* The first byte says which protocol, and how it is cut. */
+/* The first byte selects the protocol and the split. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)

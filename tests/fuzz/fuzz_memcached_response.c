@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Goal: whatever a memcached answers, the parser reads what an independent reader reads, however it
- * is cut. */
+/* Goal: whatever a memcached server replies, the parser reads what an independent reader reads,
+ * however it is split. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,9 +11,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static unsigned seed; /* how the data are cut */
+static unsigned seed; /* how the data are split */
 
-/* What was asked. */
+/* What was requested. */
 static const struct {
     struct memcached_expect expect;
     char reply;
@@ -35,7 +35,7 @@ static const struct {
     {{.reply = MEMCACHED_SIZES_PACKET, .opcode = 0x10, .has_body = true}, 'Z'},
 };
 
-/* All of it, or in pieces; what was not taken comes again, with more behind it. */
+/* All of it, or in pieces; what was not consumed is passed again, followed by more. */
 static enum memcached_result read_reply(struct memcached_reply *reply, const char *data,
                                         size_t length, bool cut, size_t *taken)
 {
@@ -76,8 +76,8 @@ static void require_agreement(const struct memcached_reply *reply, enum memcache
     REQUIRE(reply->sure == judged->sure);
 }
 
-/* The first byte says what was asked, the second how it is cut; each further reply is to the same
- * command. */
+/* The first byte selects the command, the second how the data are split; each further reply is to
+ * the same command. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 2)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* Goal: whatever a Redis client sends, commands begin and end, and have the arguments, that an
- * independent reading finds, however the bytes are cut; and no command of effect passes for
+ * independent reading finds, however the bytes are split; and no command with an effect passes for
  * another. */
 #include <stdint.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@ struct reading {
     enum resp_result result;
 };
 
-/* Held: all of it is there again each time. */
+/* Held: all of it is passed again each time. */
 static void read_held(struct reading *reading, const char *data, size_t length, unsigned random)
 {
     size_t end = random == 0 ? length : pieces_next(0, length, &random);
@@ -37,7 +37,7 @@ static void read_held(struct reading *reading, const char *data, size_t length, 
     }
 }
 
-/* Perhaps some of a bulk string goes by unseen, of what has come. */
+/* Perhaps skips some of a bulk string that has arrived, uninterpreted. */
 static size_t skip_some(struct resp_command *command, size_t there, unsigned *random)
 {
     uint64_t left = resp_command_body_left(command);
@@ -109,7 +109,7 @@ static const struct resp_known *search(const struct resp_known *list, size_t cou
     return NULL;
 }
 
-/* Does the server wait? As it goes through the options, words up to a NUL. */
+/* Does the server wait? Goes through the options, words up to a NUL. */
 static bool server_blocks(const struct redis_command *command)
 {
     bool blocks = false;
@@ -151,7 +151,7 @@ static void require_class(const struct resp_known *found, const struct redis_com
     REQUIRE(known != NULL || found->effect == RESP_TUNNEL);
 }
 
-/* Of any beginning: what is said to be its class is that of all of it. */
+/* For any prefix: the class it is given is the class of the whole. */
 static void require_final(const char *data, size_t length, const struct resp_known *known)
 {
     for (size_t end = 0; end < length; end++) {
@@ -168,7 +168,7 @@ static void require_final(const char *data, size_t length, const struct resp_kno
     }
 }
 
-/* Returns how many bytes the command took; 0: there is no whole one. */
+/* Returns how many bytes the command took; 0: it is incomplete. */
 static size_t array(const char *data, size_t length)
 {
     struct redis_command reference;
@@ -249,7 +249,7 @@ static size_t inline_line(const char *data, size_t length)
     return taken;
 }
 
-/* The data are what one client sends: one command behind the other. */
+/* The data are what one client sends: one command after the other. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     size_t at = 0, taken;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* Goal: whatever a Redis server sends, replies end where an independent reading ends them, however
- * the bytes are cut. */
+ * the bytes are split. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Perhaps some of a bulk string goes by unseen, of what has come. */
+/* Perhaps skips some of a bulk string that has arrived, uninterpreted. */
 static size_t skip_some(struct resp_reply *reply, size_t there, unsigned *random)
 {
     uint64_t left = resp_reply_body_left(reply);
@@ -25,7 +25,7 @@ static size_t skip_some(struct resp_reply *reply, size_t there, unsigned *random
     return length;
 }
 
-/* In pieces; `random` 0: at once. *at: how much was taken. */
+/* In pieces; `random` 0: all at once. *at: how much was consumed. */
 static enum resp_result read_reply(const char *data, size_t length, unsigned random, size_t *at)
 {
     size_t end = random == 0 ? length : pieces_next(0, length, &random);
@@ -75,7 +75,7 @@ static void require_head(const char *data, size_t length, enum redis_verdict ver
     free(copy);
 }
 
-/* The data are what one server sends: one reply behind the other. */
+/* The data are what one server sends: one reply after the other. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     enum redis_verdict verdict = REDIS_WHOLE;

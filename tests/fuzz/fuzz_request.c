@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* Goal: whatever requests a client sends, what is passed on is, by an independent reading, the very
- * message that was accepted: no byte more, no request more. */
+ * message that was accepted: not a byte more, not a request more. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,7 +52,7 @@ static void require_protocols(struct reference_text list)
     REQUIRE(count > 0);
 }
 
-/* What may never be in a request to the upstream. */
+/* What a request to the upstream must never contain. */
 static void require_clean(const struct reference_message *reference, const struct message *message)
 {
     static const char *const gone[] = {"Keep-Alive", "Proxy-Connection", "TE", "HTTP2-Settings"};
@@ -111,7 +111,7 @@ static void pass_on(const struct message *message, const struct http1_request_op
         .kind = HTTP1_KIND_REQUEST, .data = output.data, .length = output.length};
     struct message second;
 
-    /* What we add may be more than we would take ourselves, and the next hop may be the last. */
+    /* What we add may exceed what we would accept ourselves, and the next hop may be the last. */
     message_read(&second, &again);
     REQUIRE(second.result == HTTP1_DONE || second.head.bad_status == 431 ||
             second.head.bad_status == 414 || message->head.max_forwards == 1);
@@ -137,7 +137,7 @@ static void pass_on_each_way(const struct message *message)
     pass_on(message, &options);
 }
 
-/* The data are what one client sends: one request behind the other. */
+/* The data are what one client sends: one request after the other. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     size_t at = 0;

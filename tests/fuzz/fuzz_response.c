@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* Goal: whatever an upstream sends, what is passed on to the client is, by an independent reading,
- * the very response that was accepted, with the body whole or visibly cut. */
+ * the very response that was accepted, with the body complete or visibly truncated. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +35,7 @@ static void require_plain(const struct message *message, const struct message_so
     reference_free(&reference);
 }
 
-/* A switch is to what was asked for. */
+/* A switch is to a protocol that was requested. */
 static void require_asked(const struct reference_message *reference, const char *upgrade)
 {
     struct reference_text list, protocol;
@@ -54,7 +54,7 @@ static void require_asked(const struct reference_message *reference, const char 
     REQUIRE(count > 0);
 }
 
-/* How many Upgrade fields are right: 101's, or all of a 426 (RFC 9110 15.5.22). */
+/* How many Upgrade fields are right: one for 101, or all of a 426 (RFC 9110 15.5.22). */
 static size_t upgrades_passed(const struct http1_head *head)
 {
     size_t count = head->upgrade;
@@ -109,7 +109,7 @@ static void pass_on(const struct message *message, const struct http1_response_o
     require_clean(&reference, message, options);
     reference_free(&reference);
 
-    /* One byte less, and nobody takes a body for whole that has a length or chunks. */
+    /* With one byte less, no reader accepts a body that has a length or chunks as complete. */
     if (message->payload_length > 0 && options->framing != HTTP1_UNTIL_CLOSE) {
         bytes.length--;
         REQUIRE(reference_read(&reference, REFERENCE_RESPONSE, &bytes) == REFERENCE_MORE);

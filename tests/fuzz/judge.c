@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What must hold of the records: each request goes to one connection, each response to its
+/* What must hold for the records: each request goes to one connection, each response to its
  * client. */
 #include "judge.h"
 
@@ -10,27 +10,27 @@
 #include "far.h"
 #include "reading.h"
 
-/* As the program's: a request with a longer body is passed on before it is whole, where it does not
- * stream all of them. */
+/* As the program's: a request with a longer body is passed on before it is complete, unless it
+ * streams all of them. */
 #define AHEAD_MAX (64 * 1024)
 
-/* The same: a longer first line is none. */
+/* The same: a longer first line is invalid. */
 #define START_LINE_MAX 8192
 
 /* One request as an upstream received it. */
 struct delivery {
     const struct far *upstream;
     unsigned serial;         /* orders the deliveries of all upstreams */
-    size_t rx_end;           /* behind it */
+    size_t rx_end;           /* after it */
     size_t tx_start, tx_end; /* what was sent while it was the last one */
     struct request_view request;
     struct response_view response;
-    size_t client, index; /* whose request it is, and the which */
+    size_t client, index; /* whose request it is, and its number */
     bool again;           /* it went out before */
 };
 
 static struct {
-    struct request_view *requests; /* the last one may be in part, or bad */
+    struct request_view *requests; /* the last one may be partial, or invalid */
     size_t count;
     size_t answered;
     const struct delivery *last;
@@ -86,7 +86,7 @@ static void read_response(struct delivery *delivery, bool closed)
                   });
 }
 
-/* The next request begins on the connection: it must have been at rest. */
+/* The next request begins on the connection: it must have been idle. */
 static void require_rest(struct delivery *delivery, const struct far_mark *mark)
 {
     delivery->tx_end = mark->tx;
@@ -97,7 +97,7 @@ static void require_rest(struct delivery *delivery, const struct far_mark *mark)
     REQUIRE(!delivery->response.ends_connection && !delivery->response.repaired);
 }
 
-/* A new connection may bring a response before it was asked ("503, too many"): it counts. */
+/* A new connection may bring a response before a request ("503, too many"): it counts. */
 static struct delivery *add_delivery(const struct far *upstream, size_t at)
 {
     const struct far_mark *mark = mark_at(upstream, at);
@@ -152,7 +152,7 @@ static size_t whose(const struct delivery *delivery)
     return (size_t)(client.data[7] - '1');
 }
 
-/* Opaque bytes behind the request are the client's. */
+/* Opaque bytes after the request are the client's. */
 static void require_tunnel(const struct delivery *delivery)
 {
     const struct far_bytes *rx = &delivery->upstream->rx;
@@ -164,7 +164,7 @@ static void require_tunnel(const struct delivery *delivery)
     REQUIRE(length == 0 || memcmp(rx->data + delivery->rx_end, tx->data + start, length) == 0);
 }
 
-/* Connections that brought a response and saw no request. */
+/* Connections that brought a response and received no request. */
 static size_t count_unasked(void)
 {
     size_t count = 0;
@@ -173,7 +173,7 @@ static size_t count_unasked(void)
     return count;
 }
 
-/* A connection on which somebody may have logged in is nobody else's. */
+/* A connection on which a client may have logged in must not serve another one. */
 static void require_own_connection(const struct delivery *delivery)
 {
     for (const struct delivery *before = deliveries; before < delivery; before++)
@@ -192,7 +192,7 @@ static bool was_retried(const struct delivery *last, const struct delivery *deli
     return false;
 }
 
-/* A first line that is none long before its end. */
+/* A first line that is invalid long before its end. */
 static bool is_no_status_line(const char *data, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
@@ -205,7 +205,7 @@ static bool is_no_status_line(const char *data, size_t length)
     return length == 0;
 }
 
-/* Nothing came back, or nothing but what may have been sent before. */
+/* Nothing arrived, or nothing but what may have been sent before. */
 static bool is_no_response(const struct delivery *delivery)
 {
     const struct response_view *response = &delivery->response;
@@ -219,7 +219,7 @@ static bool is_no_response(const struct delivery *delivery)
 }
 
 /* Finds the request that was delivered. Each client's are passed on one after the other, so it is
- * the next one; or the last one again. */
+ * the next one, or the last one again. */
 static void match(struct delivery *delivery)
 {
     const struct request_view *got = &delivery->request;
@@ -270,7 +270,7 @@ static bool is_same(const struct response_view *response, const struct response_
            trailer_is_passed_on(&sent->trailer, &response->trailer);
 }
 
-/* It came unasked, from a connection that saw no request. */
+/* It was unsolicited, from a connection that received no request. */
 static bool is_unasked(const struct response_view *response, const struct request_view *request)
 {
     for (size_t i = 0; i < far_world.upstream_count; i++) {
@@ -300,7 +300,7 @@ static bool is_ours(const struct response_view *response)
     return false;
 }
 
-/* One whole response; what is left behind it. */
+/* One complete response; what is left after it. */
 static void require_response(size_t k, const struct response_view *response, size_t left)
 {
     const struct far *far = &far_world.clients[k];
@@ -319,14 +319,14 @@ static void require_response(size_t k, const struct response_view *response, siz
     }
 }
 
-/* The response broke off, and the client's connection ended in order: what came of it shows that,
- * and is the front of what the upstream sent. All of that, where nothing but the upstream's end was
- * wrong. */
+/* The response broke off, and the client's connection was closed in order: what the client received
+ * shows the truncation, and is a prefix of what the upstream sent; all of that if the upstream's
+ * end was the only error. */
 static void require_cut(size_t k, const struct response_view *response, size_t left)
 {
     size_t index = clients[k].answered;
     REQUIRE(index < clients[k].count);
-    if (response->status < 200) { /* nothing of the final one */
+    if (response->status < 200) { /* nothing of the final response */
         REQUIRE(response->length == left);
         return;
     }
@@ -350,7 +350,7 @@ static void require_tunnel_down(size_t k, const char *data, size_t length)
     REQUIRE(length == 0 || memcmp(delivery->upstream->tx.data + start, data, length) == 0);
 }
 
-/* A client that says that it will not go on is not looked at for what it sends all the same. */
+/* If a client says that it will not continue, what it sends anyway is not checked. */
 static void require_not_lost(size_t k, bool last_is_whole)
 {
     size_t last = clients[k].answered - last_is_whole;
@@ -376,7 +376,7 @@ static void read_responses(size_t k)
         struct reference_bytes bytes = {
             .data = data, .length = left, .closed = far->ended && !far->was_reset};
         response_read(&response, request, &bytes);
-        /* A refused request may have been understood as far as its method, or not. */
+        /* A rejected request may have been understood as far as its method, or not. */
         if (is_ours(&response) && response.length < left) {
             response_clear(&response);
             bytes.closed = false;

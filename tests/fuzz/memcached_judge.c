@@ -104,7 +104,7 @@ static const struct rule rules[] = {
 #define DIGITS  "0123456789"
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-/* Digits, no more of them than `largest` has, and no larger: compared as text. */
+/* Digits, no more of them than `largest` has, and not larger: compared as text. */
 static bool is_number(const char *word, const char *largest)
 {
     size_t length = strlen(word), most = strlen(largest);
@@ -133,7 +133,7 @@ static bool is_fraction(const char *word)
     return is_number(whole, "4294967295") && is_number(point + 1, "4294967295");
 }
 
-/* Base64 to bytes, bit by bit. -1: it is none; 1: CR or LF is among them. */
+/* Base64 to bytes, bit by bit. -1: it is not base64; 1: CR or LF is among them. */
 static int read_base64(const char *word)
 {
     static const char alphabet[] =
@@ -286,7 +286,7 @@ static bool obeys(const struct rule *rule, const struct words *words)
     return at == words->count;
 }
 
-/* Where newer servers see another thing in a line. */
+/* Where newer servers read a line differently. */
 static bool is_ambiguous(const struct words *words, bool bare)
 {
     const char *name = words->at[0];
@@ -302,7 +302,7 @@ static bool is_ambiguous(const struct words *words, bool bare)
     return false;
 }
 
-/* The word that is a value's length, if the line has as many words as it should have. 0: none. */
+/* The word that is a value's length, if the line has the right number of words. 0: none. */
 static size_t length_word(const struct words *words)
 {
     const char *name = words->at[0];
@@ -362,7 +362,7 @@ static bool starts(const char *data, size_t length, const char *text)
     return length >= strlen(text) && memcmp(data, text, strlen(text)) == 0;
 }
 
-/* Is there a key in front of the end, whole or not, that cannot be one? */
+/* Is there a key before the end, complete or not, that cannot be one? */
 static bool has_bad_key(const char *data, size_t length)
 {
     size_t run = 0;
@@ -429,7 +429,7 @@ static bool is_in(unsigned opcode, const char *list, size_t count)
 #define TOUCHES "\x1c\x1d\x1e\x23\x24"
 #define READS   "\x00\x09\x0c\x0d"
 #define DELETES "\x04\x14"
-#define SINGLES "\x07\x17\x0a\x0b\x20" /* a head alone */
+#define SINGLES "\x07\x17\x0a\x0b\x20" /* only a header */
 #define LOGINS  "\x21\x22"
 #define QUIETS  "\x09\x0d\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1e\x24"
 

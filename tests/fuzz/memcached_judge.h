@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* A second, independent reader of memcached's protocols: the whole buffer at once, the simplest
- * way, by a grammar of its own. What the program's parsers say is held against it. */
+ * way, by its own grammar. What the program's parsers say is compared with it. */
 #ifndef KAPROXY_MEMCACHED_JUDGE_H
 #define KAPROXY_MEMCACHED_JUDGE_H
 
@@ -18,9 +18,9 @@ enum judge_verdict { JUDGE_MORE, JUDGE_WHOLE, JUDGE_BAD };
  *     a  whatever comes
  */
 struct judge_command {
-    size_t length;    /* of the header; of what is refused: of the line, or the packet's head */
-    uint64_t follows; /* the value with its end; behind what is refused: what is thrown away */
-    bool close;       /* what is refused ends the connection */
+    size_t length;    /* of the header; of what is rejected: of the line, or the packet's header */
+    uint64_t follows; /* the value with its end; after a rejected command: what is discarded */
+    bool close;       /* the rejected command ends the connection */
     char reply;
     bool quiet, opens, quits, reads, barrier;
 };

@@ -8,13 +8,13 @@
 
 #define LINE_LIMIT 8192
 
-/* Digits in front of the text; 0: none. */
+/* Digits at the start of the text; 0: none. */
 static size_t digits(const char *text)
 {
     return strspn(text, "0123456789");
 }
 
-/* A number that is the whole field, up to a largest one of so many digits. */
+/* A number that is the whole field, not above a largest one with this many digits. */
 static bool is_field(const char *field, const char *largest)
 {
     if (digits(field) == 0 || digits(field) != strlen(field))
@@ -101,15 +101,15 @@ static bool is_statistic(const char *text)
     return says(text, "STAT") || says(text, "ITEM") || says(text, "PREFIX");
 }
 
-/* None of the words that mean something elsewhere. */
+/* None of the words that have a meaning elsewhere. */
 static bool is_other(const char *text)
 {
     return strcmp(text, "END") != 0 && !says(text, "VALUE") && !says(text, "VERSION") &&
            !is_statistic(text) && (!is_meta(text) || says(text, "OK"));
 }
 
-/* What a line is to the reply: l: its last one; f: another follows; anything else: it has no
- * place. */
+/* A line's role in the reply: l: its last one; f: another follows; anything else: it does not
+ * belong there. */
 static char place(char reply, const char *text, bool first)
 {
     switch (reply) {

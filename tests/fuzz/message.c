@@ -7,7 +7,7 @@
 
 #include "http1/http1_compose.h"
 
-/* How many bytes have come when `seen` had come before. */
+/* How many bytes have arrived when `seen` had arrived before. */
 static size_t next_piece(const struct message_source *source, size_t seen, unsigned *random)
 {
     if (source->seed == 0)

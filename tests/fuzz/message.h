@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What both fuzz targets do with a message: read it by src/http1, in pieces, write its body again,
- * compare it with the reference's reading. */
+/* What both fuzz targets do with a message: src/http1 reads it, in pieces, its body is written
+ * again, and all is compared with the reference's reading. */
 #ifndef KAPROXY_FUZZ_MESSAGE_H
 #define KAPROXY_FUZZ_MESSAGE_H
 
@@ -21,7 +21,7 @@ struct message {
 };
 
 /* For a response `method` and `upgrade` (or NULL) are its request's. `closed`: the peer closes
- * behind the data. `seed` 0: the data come at once; else in pieces that it determines. */
+ * after the data. `seed` 0: the data arrive at once; else in pieces that it determines. */
 struct message_source {
     enum http1_kind kind;
     enum http1_method method;
@@ -47,8 +47,8 @@ void output_add(struct output *output, const char *data, size_t length);
 /* The body, framed again: chunked, or as bytes. */
 void output_add_body(struct output *output, const struct message *message, bool chunked);
 
-/* The same body, and the same fields in the same order as far as they are to be passed on. `skip`
- * tells which fields of the program's reading may be missing. */
+/* The same body, and the same fields in the same order, except those that are not passed on. `skip`
+ * selects fields of the program's reading that may be missing. */
 void message_require_same(const struct message *message, const struct reference_message *other,
                           bool (*skip)(const struct http1_field *field));
 

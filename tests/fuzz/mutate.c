@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* Mutates a play by whole units, which are texts and commands: what matters is their order, and
- * what one side has not finished saying when the other one speaks. Half of the time libFuzzer
+ * what one side has not finished sending when the other one sends. Half of the time libFuzzer
  * mutates the bytes instead. */
 #include <stddef.h>
 #include <stdint.h>
@@ -12,7 +12,7 @@ size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
 
 struct play_units {
-    size_t start[UNITS_MAX + 1]; /* the last one: where all of them end */
+    size_t start[UNITS_MAX + 1]; /* the last one: where they all end */
     size_t count;
 };
 
@@ -27,7 +27,7 @@ static size_t unit_length(const uint8_t *data, size_t size)
 
 static void find_units(struct play_units *units, const uint8_t *data, size_t size)
 {
-    size_t at = 1; /* behind the options */
+    size_t at = 1; /* after the options */
     units->count = 0;
     while (at < size && units->count < UNITS_MAX) {
         units->start[units->count++] = at;
@@ -62,7 +62,7 @@ static size_t insert(uint8_t *data, size_t size, size_t max_size, size_t at, con
     return size + length;
 }
 
-/* The unit between two places goes to a third one. */
+/* Moves the unit between two places to a third one. */
 static size_t move(uint8_t *data, size_t size, size_t max_size, size_t start, size_t end, size_t to)
 {
     size_t length = end - start;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Pieces of data, as they come. */
+/* Data in pieces, as they arrive. */
 #include "pieces.h"
 
 #include <stdlib.h>

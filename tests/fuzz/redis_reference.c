@@ -31,7 +31,7 @@ static bool starts_with(const struct input *input, const char *text)
     return input->left >= strlen(text) && memcmp(input->at, text, strlen(text)) == 0;
 }
 
-/* Is all that is left a beginning of the text? */
+/* Is all that is left a prefix of the text? */
 static bool may_become(const struct input *input, const char *text)
 {
     return input->left < strlen(text) && memcmp(input->at, text, input->left) == 0;
@@ -46,7 +46,7 @@ static enum redis_verdict take_text(struct input *input, const char *text)
     return may_become(input, text) ? REDIS_MORE : REDIS_BAD;
 }
 
-/* The number that is written just like that, and CRLF. */
+/* The number in its canonical form, and CRLF. */
 static enum redis_verdict take_number(struct input *input, uintmax_t max, uintmax_t *number)
 {
     char digits[32] = "", again[32];
@@ -150,7 +150,7 @@ void redis_command_clear(struct redis_command *command)
     memset(command, 0, sizeof(*command));
 }
 
-/* The byte that an escape in double quotes stands for, and how many bytes it takes. */
+/* The byte that an escape in double quotes means, and how many bytes it takes. */
 static char escaped(const char *at, size_t *taken)
 {
     char hex[3] = {0};
@@ -178,7 +178,7 @@ static char escaped(const char *at, size_t *taken)
     }
 }
 
-/* One word of a NUL-terminated line, from *at on. False: its quotes do not close, or close in
+/* One word of a NUL-terminated line, starting at *at. False: its quotes do not close, or close in
  * mid-word. */
 static bool split_word(struct redis_command *command, const char **at)
 {
@@ -251,7 +251,7 @@ enum redis_verdict redis_read_inline(struct redis_command *command, const char *
     return good ? REDIS_WHOLE : bad(command, "unbalanced quotes in request");
 }
 
-/* What is still to come of a reply, of which the current element is one. */
+/* What is still to arrive of a reply, of which the current element is a part. */
 struct reply {
     struct input input;
     unsigned __int128 pending;
@@ -284,7 +284,7 @@ static enum redis_verdict take_bulk(struct input *input)
 
 static enum redis_verdict take_element(struct reply *reply, bool first);
 
-/* What follows an aggregate's first line: so many elements for one. */
+/* What follows an aggregate's first line: this many elements in place of one. */
 static enum redis_verdict take_elements(struct reply *reply, uintmax_t count)
 {
     enum redis_verdict verdict = REDIS_WHOLE;

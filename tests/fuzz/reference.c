@@ -38,7 +38,7 @@ size_t reference_find(const struct reference_message *message, const char *name,
     return found;
 }
 
-/* A line up to CRLF. In it no control character but HTAB. */
+/* A line up to CRLF, without control characters other than HTAB. */
 static enum reference_verdict take_line(struct input *input, struct reference_text *line)
 {
     const char *end = memmem(input->at, input->left, "\r\n", 2);
@@ -63,7 +63,7 @@ static bool is_token(struct reference_text text)
     return text.length > 0 && !memchr(text.data, '\0', text.length);
 }
 
-/* Cuts the front of text off at a character. */
+/* Splits off the front of text at a character. */
 static bool cut(struct reference_text *text, char at, struct reference_text *front)
 {
     const char *found = memchr(text->data, at, text->length);
@@ -164,8 +164,8 @@ static bool add_body(struct input *input, struct reference_message *message,
     return taken == length;
 }
 
-/* Behind a chunk's size there may be an extension, with whitespace in front, and in a response that
- * came whitespace alone. */
+/* A chunk's size may be followed by an extension, with whitespace before it, and in a received
+ * response by whitespace alone. */
 static struct reference_text chunk_size(struct reference_text line, bool padded)
 {
     struct reference_text size = line;
@@ -201,7 +201,7 @@ static enum reference_verdict take_chunks(struct input *input, struct reference_
     }
 }
 
-/* The same value in two lines, of what came. */
+/* The same value in two lines of a received message. */
 static bool is_said_twice(const struct reference_message *message, struct reference_text last)
 {
     size_t first = 0;
@@ -212,7 +212,7 @@ static bool is_said_twice(const struct reference_message *message, struct refere
     return reference_equals(message->fields[first].value, last.data, last.length);
 }
 
-/* RFC 9112 6.3, refusing whatever is not plain. */
+/* RFC 9112 6.3, rejecting everything that is ambiguous. */
 static enum reference_verdict take_body(struct input *input, struct reference_message *message,
                                         enum reference_kind kind,
                                         const struct reference_bytes *bytes)
@@ -273,7 +273,7 @@ static bool is_list_of_tokens(struct reference_text list)
     return true;
 }
 
-/* What is forgiven in a response that came, but not forgotten. */
+/* What is tolerated in a received response, but remembered. */
 static bool is_odd(const struct reference_message *message)
 {
     bool empty = reference_equals(message->start[1], "204", 3) ||
@@ -310,8 +310,8 @@ static enum reference_verdict take_head(struct input *input, struct reference_me
     return verdict;
 }
 
-/* A head that came is put in order first, and is then to keep every rule. The start line may be
- * good where something behind it is not. */
+/* A received header is repaired first, and must then keep every rule. The start line may be valid
+ * even if something after it is not. */
 static enum reference_verdict
 take_received_head(struct input *input, struct reference_message *message, enum reference_kind kind)
 {

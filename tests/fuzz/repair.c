@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Repairs a head as the program does, line by line. */
+/* Repairs a header as the program does, line by line. */
 #include "repair.h"
 
 #include <ctype.h>
@@ -23,7 +23,7 @@ static void put(struct repaired *head, const char *text, size_t length)
     head->length += length;
 }
 
-/* Does the name decide where the message ends, or what becomes of the connection? In 101 Upgrade
+/* Does the name affect where the message ends, or what happens to the connection? In 101 Upgrade
  * does. */
 static bool is_framing(const struct repaired *head, const char *name, size_t length)
 {
@@ -36,7 +36,7 @@ static bool is_framing(const struct repaired *head, const char *name, size_t len
     return false;
 }
 
-/* Where the last line that was put begins; it ends with CRLF. */
+/* Where the last line that was written begins; it ends with CRLF. */
 static size_t last_line(const struct repaired *head)
 {
     size_t at = head->length - 2;
@@ -65,7 +65,7 @@ static bool is_all_blank(const char *text, size_t length)
     return true;
 }
 
-/* A line that goes on with the field before it, `gap` bytes behind that. */
+/* A line that continues the field before it, `gap` bytes after that. */
 static bool put_folded(struct repaired *head, char *line, size_t length, size_t gap)
 {
     size_t before = last_line(head);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* A head as it should have come: what the program forgives, in the simplest way, line by line. */
+/* A header as it should have arrived: what the program tolerates, repaired in the simplest way,
+ * line by line. */
 #ifndef KAPROXY_FUZZ_REPAIR_H
 #define KAPROXY_FUZZ_REPAIR_H
 
@@ -8,8 +9,8 @@
 struct repaired {
     char *text; /* allocated */
     size_t length;
-    size_t taken; /* of what came, up to the end of the head */
-    bool mixed;   /* lines ended in two ways: in a response that is forgiven, but not forgotten */
+    size_t taken; /* of what arrived, up to the end of the header */
+    bool mixed;   /* lines ended in two ways: in a response that is tolerated, but remembered */
 };
 
 enum reference_verdict repair_head(struct repaired *head, enum reference_kind kind,

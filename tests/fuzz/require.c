@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Says which claim does not hold, and ends. */
+/* Reports which claim does not hold, and aborts. */
 #include "require.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Dials that are given a socketpair. */
+/* Dials that are answered with a socketpair. */
 #include "stub_dialer.h"
 
 #include <errno.h>

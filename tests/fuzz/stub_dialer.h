@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* In the dialer's place: a dial is answered with one side of a socketpair. */
+/* In place of the dialer: a dial is answered with one side of a socketpair. */
 #ifndef KAPROXY_FUZZ_STUB_DIALER_H
 #define KAPROXY_FUZZ_STUB_DIALER_H
 
