@@ -117,7 +117,7 @@ void server_end(struct server *server)
     for (size_t i = 0; i < SERVER_SOCKETS; i++) {
         assert_int_equal(access(server->paths[i], F_OK), 0);
         bound_socket_unref(server->sockets[i]);
-        assert_int_equal(access(server->paths[i], F_OK), -1); /* nobody else has a reference */
+        assert_int_equal(access(server->paths[i], F_OK), -1); /* the only reference */
     }
     assert_int_equal(sockets_count(), server->descriptors);
     server_ahead = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* The server of the admin pages, on a base of its own, with a loop that is the test: what it is
- * asked it answers when the test has it do so. A program that links this is linked with
- * --wrap=clock_gettime, for a clock that the test puts ahead. */
+/* The server of the admin pages, on its own base, with the test as the loop: what the server asks
+ * for is answered when the test chooses. A program that links this is linked with
+ * --wrap=clock_gettime, for a clock that the test sets ahead. */
 #ifndef KAPROXY_ADMIN_SERVER_H
 #define KAPROXY_ADMIN_SERVER_H
 
@@ -39,9 +39,9 @@ struct server {
     usec_t unanswered;
 };
 
-/* Of [admin], `keys` is more of the section. */
+/* With [admin], whose further lines are `keys`. */
 void server_start(struct server *server, const char *keys);
-/* The same, until admin_start alone, which has not been called. */
+/* The same, except for admin_start, which has not been called. */
 void server_prepare(struct server *server, const char *keys);
 /* Nothing may be unanswered. Checks that nothing is left of it. */
 void server_end(struct server *server);
@@ -49,7 +49,7 @@ void server_end(struct server *server);
 /* A few iterations of its base, none of which waits. */
 void server_turn(struct server *server);
 
-/* A client of the first socket, or of another one, who has sent a request. */
+/* A client of the first socket, or of another one, that has sent a request. */
 int server_ask(struct server *server, const char *request);
 int server_ask_at(struct server *server, unsigned socket, const char *request);
 
@@ -58,7 +58,7 @@ int server_ask_at(struct server *server, unsigned socket, const char *request);
 #define SERVER_POST(path)                                                                          \
     "POST /" path " HTTP/1.1\r\nKaproxy-Control: yes\r\nConnection: close\r\n\r\n"
 
-/* Until something, or the end, has come. */
+/* Until bytes, or the end, have arrived. */
 void server_wait_for(struct server *server, int fd);
 
 /* It must be there by now; closes the client's end. */
@@ -69,7 +69,7 @@ void assert_no_answer(int fd);
 /* The loop answers. */
 void server_answer_snapshot(struct server *server, uint64_t generation);
 void server_answer_command(struct server *server, int status);
-/* All reloads that were asked for so far. */
+/* All reloads requested so far. */
 void server_answer_reloads(struct server *server, bool ok, const char *text);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Metric tables like the real ones, and what they are of. */
+/* Metric tables like the real ones, and the objects they belong to. */
 #include "support/admin_world.h"
 
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* Made-up numbers of a process, two listeners and two hosts, with a configuration and a snapshot
- * that go with them, for tests of what the admin pages are made of. The metrics are called as the
- * real ones. */
+/* Made-up numbers of a process, two listeners and two hosts, with a matching configuration and
+ * snapshot, for tests of what the admin pages are made of. The metrics are named like the real
+ * ones. */
 #ifndef KAPROXY_ADMIN_WORLD_H
 #define KAPROXY_ADMIN_WORLD_H
 
@@ -70,10 +70,10 @@ void admin_world_free(struct admin_world *world);
 /* Time passes, with a copy in the history every 5 s. */
 void admin_world_pass(struct admin_world *world, usec_t time);
 
-/* Adds a time so often. */
+/* Adds a time, `count` times. */
 void admin_world_times(struct histogram *histogram, unsigned count, usec_t time);
 
-/* A dial to this host has just failed, or gone well. */
+/* A dial to this host has just failed, or succeeded. */
 void admin_world_dial_fails(struct admin_world *world, struct snapshot_host *host,
                             const struct failure *failure);
 void admin_world_dial_works(struct admin_world *world, struct snapshot_host *host);

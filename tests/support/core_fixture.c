@@ -17,7 +17,7 @@ void core_fixture_open(struct core_fixture *f, const struct pool_limits *limits)
     assert_int_equal(pool_core_add_host(&f->core, &f->b), 0);
 }
 
-/* Whatever a test has left comes to its end. */
+/* Whatever a test has left is ended. */
 int core_fixture_teardown(void **state)
 {
     struct core_fixture *f = *state;
@@ -58,7 +58,7 @@ void core_fixture_ask(struct core_host *host, struct core_request *request)
     assert_int_equal(pool_core_request(host, request, &(struct core_wish){0}, NOW), 0);
 }
 
-/* A dial for this host is what is to be done, and begins. */
+/* The next thing to do is a dial for this host, and it begins. */
 void core_fixture_dial(struct core_fixture *f, struct core_host *host, struct core_conn *conn)
 {
     struct pool_action action = core_fixture_next(f);
@@ -94,7 +94,7 @@ void core_fixture_lease(struct core_fixture *f, struct core_host *host, unsigned
                          &f->requests[number]);
 }
 
-/* A connection that nobody has. */
+/* An idle connection. */
 void core_fixture_make_idle(struct core_fixture *f, struct core_host *host, unsigned number)
 {
     core_fixture_lease(f, host, number);

@@ -4,7 +4,7 @@
 #ifndef KAPROXY_CORE_FIXTURE_H
 #define KAPROXY_CORE_FIXTURE_H
 
-/* cmocka wants these four before it. */
+/* cmocka requires these four before it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +23,7 @@ struct core_fixture {
     struct core_request requests[4];
 };
 
-/* For cmocka. Whatever a test has left comes to its end. */
+/* For cmocka. Whatever a test has left is ended. */
 int core_fixture_setup(void **state);
 int core_fixture_teardown(void **state);
 #define CORE_TEST(test)                                                                            \
@@ -31,14 +31,15 @@ int core_fixture_teardown(void **state);
 
 void core_fixture_open(struct core_fixture *f, const struct pool_limits *limits);
 
-/* What is to be done next; POOL_NOTHING: nothing, and whoever could be served has been served. */
+/* What is to be done next; POOL_NOTHING: nothing, and every request that could be served has been
+ * served. */
 struct pool_action core_fixture_next(struct core_fixture *f);
 void core_fixture_claim(struct core_fixture *f, enum pool_action_kind kind,
                         const struct core_conn *conn);
 
 void core_fixture_ask(struct core_host *host, struct core_request *request);
 
-/* A dial for this host is what is to be done, and begins. */
+/* The next thing to do is a dial for this host, and it begins. */
 void core_fixture_dial(struct core_fixture *f, struct core_host *host, struct core_conn *conn);
 
 /* This request, and no other one, is granted a connection, and its owner is called. */
@@ -48,10 +49,10 @@ void core_fixture_deliver(struct core_fixture *f, struct core_request *granted,
 /* A request that has its connection, newly dialled: those with this number. */
 void core_fixture_lease(struct core_fixture *f, struct core_host *host, unsigned number);
 
-/* The sums of what was counted. */
+/* The sums of the counters. */
 struct pool_stats core_fixture_stats(const struct core_fixture *f);
 
-/* A connection that nobody has. */
+/* An idle connection. */
 void core_fixture_make_idle(struct core_fixture *f, struct core_host *host, unsigned number);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Upstreams, a resolver answered by hand, and callers, for tests of the dialer. */
+/* Upstreams, a resolver answered by the test, and callers, for tests of the dialer. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

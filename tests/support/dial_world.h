@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What the dialer's tests share: upstreams on loopback, a resolver answered by hand, dials that
- * note what they are given. A failed step fails the test. */
+/* What the dialer's tests share: upstreams on loopback, a resolver answered by the test, dials that
+ * record what they are given. A failed step fails the test. */
 #ifndef KAPROXY_TESTS_DIAL_WORLD_H
 #define KAPROXY_TESTS_DIAL_WORLD_H
 
@@ -52,11 +52,10 @@ int world_keep(struct world *world, int fd);
 bool world_have_in6(void);
 union address world_address(const char *text);
 
-/* A bound socket; *port 0 is replaced. Connecting to it is refused as long as it does not listen.
- */
+/* A bound socket; *port 0 is replaced. Connecting to it is refused unless it listens. */
 int world_bind(struct world *world, const char *text, uint16_t *port);
 
-/* A port that nobody else gets on any address, for world_bind and those below. */
+/* A port that no other process gets on any address, for world_bind and those below. */
 uint16_t world_free_port(struct world *world);
 
 int world_open_upstream(struct world *world, const char *text, uint16_t *port);
@@ -73,7 +72,7 @@ void world_answer_family(struct world *world, sa_family_t family, const char *li
 /* How many sockets the dials have open. */
 int world_open_attempts(const struct world *world);
 
-/* Turns that find nothing to wait for, in which a late callback would show. */
+/* Iterations without anything to wait for, in which a late callback would show. */
 void world_idle(struct world *world);
 
 /* Moves the clock by DIAL_STAGGER, and iterates once. */
@@ -94,7 +93,8 @@ void caller_wait(struct world *world, const struct caller *caller);
 
 void caller_assert_failure(const struct caller *caller, const char *function, int number);
 
-/* Asserts whom a dial reached and that no other socket of it is open, and closes its stream. */
+/* Asserts which upstream a dial reached and that no other socket of it is open, and closes its
+ * stream. */
 void caller_assert_connected(struct world *world, struct caller *caller, const char *text);
 
 #endif

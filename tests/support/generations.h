@@ -6,22 +6,22 @@
 #include "daemon/generation.h"
 #include "daemon/listener.h"
 
-/* What a start makes of a configuration, of which the caller keeps its reference; the limit of
- * clients is the given one. */
+/* What a start makes of a configuration, of which the caller keeps its reference, with this limit
+ * of clients. */
 struct generation *generation_of(struct config *config, unsigned max_clients);
 
 /* The same for a reload. */
 struct generation *generation_after(const struct generation *current, struct config *config);
 
-/* Has listeners take up a configuration all of whose listeners are of one pool, without TLS. */
+/* Has listeners take up a configuration whose listeners all share one pool, without TLS. */
 void generation_listen(struct listeners *listeners, const struct generation *generation,
                        struct pool *pool);
 
-/* The first step of that alone: NULL with errno. */
+/* Only the first step of that: NULL with errno. */
 struct listeners_change *generation_prepare(struct listeners *listeners,
                                             const struct generation *generation, struct pool *pool);
 
-/* The first one that these listeners have. */
+/* The first configuration of these listeners. */
 void generation_listen_first(struct listeners *listeners, struct config *config, struct pool *pool,
                              unsigned max_clients);
 

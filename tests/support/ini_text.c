@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-/* The line begins behind the file's name: "LINE: text". */
+/* The line begins after the file's name: "LINE: text". */
 static bool is_warning(const char *line)
 {
     static const char mark[] = ": warning: ";

@@ -13,7 +13,8 @@
 #define MEMCACHED_LISTENER "[listener a]\nlisten=127.0.0.1:80\nupstream=memcached://x\n"
 #define HTTPS_LISTENER     "[listener a]\nlisten=127.0.0.1:80\nupstream=https://x\n"
 
-/* *said, to be freed, is what is said of the file, without its name at the start of each line. */
+/* *said, to be freed, is what is reported about the file, without its name at the start of each
+ * line. */
 struct config *ini_load_bytes(const char *bytes, size_t length, char **said);
 
 /* A text without a mistake or warning. */
@@ -28,7 +29,7 @@ char *ini_print(const struct config *config);
 /* A text with exactly these mistakes: "LINE: text\n" for each. */
 void assert_mistakes(const char *text, const char *expected);
 
-/* A text with one mistake, in this line, whose message has these words in it. */
+/* A text with one mistake, in this line, whose message contains these words. */
 void assert_mistake(const char *text, int line, const char *words);
 
 #endif

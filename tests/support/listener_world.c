@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Configurations one after the other, and clients at their listeners' addresses. */
+/* Successive configurations, and clients at their listeners' addresses. */
 #include "support/listener_world.h"
 
 #include <arpa/inet.h>

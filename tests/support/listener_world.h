@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* Listeners that go over from one configuration to the next, with clients, in a world of a test of
+/* Listeners that move from one configuration to the next, with clients, in a world of a test of
  * sessions. A failed step fails the test. */
 #ifndef KAPROXY_TESTS_LISTENER_WORLD_H
 #define KAPROXY_TESTS_LISTENER_WORLD_H
 
-/* cmocka wants these four before it. */
+/* cmocka requires these four before it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,7 +39,7 @@ int listener_world_teardown(void **state);
 #define LISTENER_TEST(test)                                                                        \
     cmocka_unit_test_setup_teardown(test, listener_world_setup, listener_world_teardown)
 
-/* One more listener of the next configuration: its addresses, with -1 behind them, and further
+/* One more listener of the next configuration: its addresses, terminated by -1, and further
  * lines. */
 void add_of(struct fixture *f, const char *scheme, const char *name, const int *places,
             const char *lines);
@@ -47,7 +47,7 @@ void add_of(struct fixture *f, const char *scheme, const char *name, const int *
 
 /* The next generation, which is not in effect yet. */
 struct generation *next_generation(struct fixture *f);
-/* What was added is in effect. */
+/* What was added takes effect. */
 void apply(struct fixture *f);
 
 struct listener *find(struct fixture *f, const char *name);
@@ -61,7 +61,7 @@ int connect_to(struct fixture *f, int place);
 void await_clients(struct fixture *f, unsigned clients);
 void leave(struct fixture *f, int client);
 
-/* The next client that comes there is served by this listener; or by nobody. */
+/* The next client that connects there is served by this listener; or not at all. */
 void assert_serves(struct fixture *f, int place, const char *name);
 void assert_refuses(struct fixture *f, int place);
 

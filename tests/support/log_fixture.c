@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Targets of logs in a folder of the test's own, and what was written to them. */
+/* Targets of logs in the test's own folder, and what was written to them. */
 #include "support/log_fixture.h"
 
 #include <errno.h>
@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TEST_LIMIT 100 /* seconds, for whoever waits for a log that does nothing */
+#define TEST_LIMIT 100 /* seconds that a test waits for a log that does nothing */
 
 int log_fixture_setup(void **state)
 {

@@ -4,7 +4,7 @@
 #ifndef KAPROXY_LOG_FIXTURE_H
 #define KAPROXY_LOG_FIXTURE_H
 
-/* cmocka wants these four before it. */
+/* cmocka requires these four before it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,28 +19,28 @@
 
 struct fixture {
     char folder[64];
-    char file[80], other[80];            /* names in it, of nothing so far */
+    char file[80], other[80];            /* names in it, unused so far */
     int standard_output, standard_error; /* as they were before the test */
     char text[1 << 16];
 };
 
-/* Afterwards the logs are closed, and what has the two names is removed. */
+/* Afterwards the logs are closed, and whatever has the two names is removed. */
 int log_fixture_setup(void **state);
 int log_fixture_teardown(void **state);
 
 #define LOG_TEST(test)                                                                             \
     cmocka_unit_test_setup_teardown(test, log_fixture_setup, log_fixture_teardown)
 
-/* Makes descriptor `fd` lead to a file, or to whatever has that path. */
+/* Makes descriptor `fd` refer to a file, or to whatever has that path. */
 void redirect(int fd, const char *path);
 
 /* Makes a FIFO and opens it for reading; the read does not wait. */
 int make_fifo(const char *path);
 
-/* Shrinks what a pipe takes to a page. */
+/* Shrinks a pipe's capacity to a page. */
 void shrink_pipe(int fd);
 
-/* All there is to be read now, at most `size` - 1 bytes; returns text. */
+/* All that can be read now, at most `size` - 1 bytes; returns text. */
 const char *read_now(int fd, char *text, size_t size);
 
 const char *content(struct fixture *f, const char *path);

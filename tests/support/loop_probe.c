@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A loop with a timer, a task and a socket that note when they are called. */
+/* A loop with a timer, a task and a socket that record when they are called. */
 #include "support/loop_probe.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* For tests of the loop: a timer, a task and a watched socket that tell when they are called. */
+/* For tests of the loop: a timer, a task and a watched socket that record when they are called. */
 #ifndef KAPROXY_LOOP_PROBE_H
 #define KAPROXY_LOOP_PROBE_H
 
@@ -18,7 +18,7 @@
 
 #define PROBE_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 
-/* Ends a test that waits for ever; seconds. */
+/* Ends a test that waits forever; seconds. */
 #define WAIT_MAX 60
 
 /* What happened, in order: each probe adds its name. */
@@ -37,7 +37,7 @@ struct probe {
     usec_t seen;                       /* for `then` */
 };
 
-/* A new loop, and an empty story; the teardown claims that no descriptor was left open. */
+/* A new loop, and an empty record; the teardown claims that no descriptor was left open. */
 int probe_setup(void **state);
 int probe_teardown(void **state);
 
@@ -51,7 +51,7 @@ void probe_close(struct probe *probe);
 /* Makes the watched socket readable. */
 void probe_feed(struct probe *probe);
 
-/* Forgets what was reported so far, the first report of writability included. */
+/* Forgets what was reported so far, including the first report of writability. */
 void probe_settle(struct loop *loop);
 
 #define PROBE_TEST(test) cmocka_unit_test_setup_teardown(test, probe_setup, probe_teardown)

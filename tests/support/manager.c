@@ -58,7 +58,7 @@ void manager_close(int manager, const char *name)
         unlink(name);
 }
 
-/* Who waits at a barrier waits until the descriptor that it has sent is closed. */
+/* A sender that waits at a barrier waits until the descriptor that it has sent is closed. */
 static void lift_barrier(struct msghdr *header)
 {
     for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part != NULL;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Stands in for systemd: a socket at which a service's messages arrive. What fails, fails the test.
- */
+/* Plays systemd's part: a socket at which a service's messages arrive. A failure fails the test. */
 #ifndef KAPROXY_MANAGER_H
 #define KAPROXY_MANAGER_H
 
@@ -8,7 +7,7 @@
 
 #define MANAGER_TEXT_MAX 1024
 
-/* Does this build tell systemd anything? Without libsystemd there is nothing to be tried. */
+/* Does this build notify systemd? Without libsystemd there is nothing to test. */
 bool manager_is_told(void);
 
 /* Listens at a path, or at an abstract name if that begins with "@", and sets $NOTIFY_SOCKET.
@@ -16,7 +15,7 @@ bool manager_is_told(void);
 int manager_open(const char *name);
 void manager_close(int manager, const char *name);
 
-/* The next message, for which it waits. The barrier that comes with one is lifted. */
+/* Waits for the next message. The barrier that comes with one is released. */
 const char *manager_read(int manager, char text[MANAGER_TEXT_MAX]);
 
 /* Is there no message? */

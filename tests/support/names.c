@@ -14,7 +14,7 @@ struct script {
     bool fails;
     usec_t delay;
     usec_t ttl;
-    sa_family_t lost; /* fails by itself; 0: none */
+    sa_family_t lost; /* fails on its own; 0: none */
     union address addresses[ADDRESS_MAX];
     size_t address_count;
     unsigned queries;
@@ -68,7 +68,7 @@ static struct script *get_script(struct names *names, const char *name)
     return script;
 }
 
-/* One family comes, the other one fails. */
+/* One family's answer arrives, the other one fails. */
 static void answer_half(const struct script *script, struct query *query)
 {
     sa_family_t other = script->lost == AF_INET ? AF_INET6 : AF_INET;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A listener on loopback, and what is seen at its ends of connections. */
+/* A listener on loopback, and what its ends of connections see. */
 #include "support/peer.h"
 
 #include <arpa/inet.h>
@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Loopback connects at once or not at all. */
+/* Loopback connects immediately or not at all. */
 #define FILLER_MSEC  30
 #define ARRIVAL_MSEC 1000
 
@@ -23,7 +23,7 @@ const char *peer_peek_name(enum peer_peek peek)
     return names[peek];
 }
 
-/* The client's end of a connection that takes a place in the backlog, or -1 once it is full. */
+/* The client's end of a connection that occupies a place in the backlog, or -1 once it is full. */
 static int connect_filler(const struct peer *peer)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

@@ -45,15 +45,15 @@ MUST_CHECK int peer_open(struct peer *peer, const char *addr, enum peer_mode mod
 MUST_CHECK int peer_open_port(struct peer *peer, const char *addr, in_port_t port);
 void peer_close(struct peer *peer);
 
-/* Turns a black hole into an accepting peer; what waits in SYN_SENT gets through when the kernel
- * sends its next SYN (a second after the first). */
+/* Turns a black hole into an accepting peer; connects in SYN_SENT get through when the kernel sends
+ * their next SYN (a second after the first). */
 void peer_unblock(struct peer *peer);
 
-/* Accepts all that wait in the backlog. */
+/* Accepts everything in the backlog. */
 void peer_accept(struct peer *peer);
 
-/* The newest connection that came from this address; accepts, and waits for the connection to
- * arrive, if need be. NULL when there is none. */
+/* The newest connection from this address; accepts, and waits for the connection to arrive, if need
+ * be. NULL if there is none. */
 struct peer_conn *peer_find(struct peer *peer, const struct sockaddr_in *client);
 
 /* One peek with MSG_PEEK. A reset is seen once, then as EOF. */

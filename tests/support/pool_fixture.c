@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A pool with peers and names, and allocations that note what became of them. */
+/* A pool with peers and names, and allocations that record what became of them. */
 #include "support/pool_fixture.h"
 
 #include <stdio.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* What the tests of the pool share: a loop, scripted names, peers on loopback, and allocations
- * that remember what became of them. The loop's clock is moved by loop_warp. */
+/* What the tests of the pool share: a loop, scripted names, peers on loopback, and allocations that
+ * record what became of them. The loop's clock is moved by loop_warp. */
 #ifndef KAPROXY_POOL_FIXTURE_H
 #define KAPROXY_POOL_FIXTURE_H
 
-/* cmocka wants these four before it. */
+/* cmocka requires these four before it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,7 +30,7 @@ struct ask {
     struct allocation allocation;
     void (*then)(struct ask *ask); /* run inside the grant */
     unsigned answers;              /* how often it was answered */
-    unsigned order;                /* the how manieth answer of all it was */
+    unsigned order;                /* its position among all answers */
     bool succeeded;
     bool held; /* leased now */
     struct failure failure;
@@ -53,7 +53,7 @@ struct fixture {
     int descriptors; /* open before the test */
 };
 
-/* For cmocka. The teardown ends leases and pools and finds descriptors that leaked. */
+/* For cmocka. The teardown ends leases and pools and detects leaked descriptors. */
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
 #define FIXTURE_TEST(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
@@ -65,7 +65,7 @@ struct peer *fixture_blackhole(struct fixture *f);
 /* One iteration of the loop, in which the dials that were started begin [30], and none is given its
  * connection. */
 void fixture_begin(struct fixture *f);
-/* Some iterations of the loop, enough for whatever is under way on loopback; checks the pools. */
+/* Some iterations of the loop, enough for whatever is in flight on loopback; checks the pools. */
 void fixture_iterate(struct fixture *f);
 /* Moves the clock and iterates the loop. */
 void fixture_warp(struct fixture *f, usec_t by);

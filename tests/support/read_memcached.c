@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Says what the program reads, for tests/integration/it_memcached_commands.py. Each line of input
+/* Prints what the program reads, for tests/integration/it_memcached_commands.py. Each line of input
  * is
  *
  *     command text|binary HEX
@@ -27,7 +27,7 @@ static int hex_value(char c)
     return c >= 'a' ? c - 'a' + 10 : c - '0';
 }
 
-/* In its own place; as exact memory, so that sanitizers see what is read behind it. */
+/* In place; in a block of exactly its size, so that sanitizers detect reads past the end. */
 static struct bytes take_bytes(const char *hex)
 {
     size_t length = hex ? strlen(hex) / 2 : 0;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /* src/resp for tests in Python, by its first argument:
  *
- * commands   prints the table: NAME, or CONTAINER|NAME; effect; flags in letters; tabs between.
- * What may block only with an option has a second row, without it: NAME=. split      reads lines
- * and composes each: prints the length and the bytes, or -1 and the error, with LF behind both.
- * parse      reads a command, prints the verdict, and the error. */
+ *   commands   prints the table: NAME, or CONTAINER|NAME; effect; flags in letters; tabs between.
+ *              What may block only with an option has a second row, without it: NAME=.
+ *   split      reads lines and composes each: prints the length and the bytes, or -1 and the error,
+ *              with LF after both.
+ *   parse      reads a command, prints the verdict, and the error. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -22,7 +22,7 @@
 #include "support/shortage.h"
 #include "support/sockets.h"
 
-/* Ends a test that waits for ever. */
+/* Ends a test that waits forever. */
 #define WAIT_MAX 60
 
 int session_world_setup(void **state)

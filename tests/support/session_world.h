@@ -39,10 +39,10 @@ int session_world_teardown(void **state);
 void world_configure(struct world *world, const char *scheme, const char *listen,
                      const char *lines);
 
-/* Iterations of the loop, enough for whatever is under way on loopback. */
+/* Iterations of the loop, enough for whatever is in flight on loopback. */
 void world_iterate(struct world *world);
 
-/* What a client receives until its end, as a string of at most size - 1 bytes; true: it was an end
+/* What a client receives until its end, as a string of at most size - 1 bytes; true: it was closed
  * in order, false: a reset. The loop iterates meanwhile. */
 bool world_receive(struct world *world, int client, char *text, size_t size);
 

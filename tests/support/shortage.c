@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Calls that fail for want of memory when a test says so. */
+/* Calls that fail with ENOMEM when a test says so. */
 #include "support/shortage.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Shortages for unit tests: calls of the program that fail for want of memory. A program that links
- * this is linked with SHORTAGE_WRAPS. */
+/* Shortages for unit tests: calls of the program that fail with ENOMEM. A program that links this
+ * is linked with SHORTAGE_WRAPS. */
 #ifndef KAPROXY_TESTS_SHORTAGE_H
 #define KAPROXY_TESTS_SHORTAGE_H
 
@@ -8,7 +8,7 @@
 void shortage_of_epoll_ctl(int nth);
 void shortage_of_calloc(int nth);
 
-/* True when the call that was to fail has come. */
+/* True once the call that was to fail has been made. */
 int shortage_came(void);
 
 #endif

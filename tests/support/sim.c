@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Users, connections and far sides around the pool's core, and what they claim of it. */
+/* Users, connections and far sides around the pool's core, and what they claim about it. */
 #include "support/sim.h"
 
 #include <stdlib.h>
@@ -58,7 +58,7 @@ struct conn *sim_pick_conn(int state)
     return NULL;
 }
 
-/* Is it in our hands? Then only what was asked of us may be reported. */
+/* Is it in our hands? Then only what was asked of us may be reported for it. */
 bool sim_is_in_hand(const struct conn *conn)
 {
     for (const struct hand *hand = sim.hands; hand < sim.hands + HANDS; hand++) {
@@ -70,7 +70,7 @@ bool sim_is_in_hand(const struct conn *conn)
 
 /* The answers. */
 
-/* Nobody who came earlier to this host could have used the connection. */
+/* No earlier request for this host could have used the connection. */
 static void claim_in_turn(const struct slot *slot, const struct conn *conn)
 {
     for (const struct slot *other = sim.slots; other < sim.slots + SLOTS; other++) {
@@ -82,7 +82,7 @@ static void claim_in_turn(const struct slot *slot, const struct conn *conn)
     }
 }
 
-/* An event has given a connection to nobody. */
+/* An event has given a connection to no request. */
 static void note_idle(struct conn *conn)
 {
     usec_t keep_alive = sim.core.limits.keep_alive, hint = conn->core.idle_hint;
@@ -121,7 +121,7 @@ void sim_granted(struct core_request *request, struct conn *conn)
     CLAIM(request->from_cache == FROM_IMMEDIATE ||
               (request->from_cache == FROM_NONE) == (conn->uses == 1),
           "a wrong from_cache");
-    if (request->from_cache == FROM_IMMEDIATE) /* it was offered before anybody waited */
+    if (request->from_cache == FROM_IMMEDIATE) /* it was offered before any request waited */
         CLAIM(sim.now < conn->idle_end, "idle for too long");
     else
         claim_in_turn(slot, conn);
@@ -137,7 +137,7 @@ void sim_dial_failed(int host)
     unsigned most = sim.core.limits.fail_after;
     if (sim.service[host] != SERVICE_OPEN)
         return;
-    if (!heap_contains(&sim.hosts[host]->retry.node)) /* else that pause goes on */
+    if (!heap_contains(&sim.hosts[host]->retry.node)) /* else that pause continues */
         health->tried = sim.now;
     if (most > 0 && ++health->failed >= most)
         health->down = true;
@@ -148,8 +148,8 @@ void sim_dial_succeeded(int host)
     sim.health[host] = (struct health){0};
 }
 
-/* One that was used before is about to be granted again. Where its like have all places of a host
- * that is down, which is in no pause, that ends it [42]. */
+/* A used connection is about to be granted again. If its like have all places of a host that is
+ * down, but not in a pause, that ends the outage [42]. */
 static void note_useful(const struct conn *conn)
 {
     unsigned usable = 0;
@@ -209,7 +209,7 @@ static bool has_dial_in_time(int host)
     return false;
 }
 
-/* A dial has had all of a waiter's time. */
+/* A dial has used all of a waiter's time. */
 static void note_overdue(const struct slot *slot)
 {
     if (sim.hosts[slot->host] == NULL || !slot->request.has_dial || sim_percent(50))
@@ -248,7 +248,7 @@ static bool has_identity(const struct conn *conn, const struct slot *slot)
     return memcmp(conn->tag.identity, slot->tag.identity, sizeof(conn->tag.identity)) == 0;
 }
 
-/* How well an idle connection serves a request; 0: not at all, or less than a new one. */
+/* How well an idle connection serves a request; 0: not at all, or less well than a new one. */
 static int rank(const struct conn *conn, const struct slot *slot)
 {
     if (slot->fresh && conn->uses > 0)
@@ -369,7 +369,7 @@ static void do_action(const struct pool_action *action)
     }
 }
 
-/* Connections as they are seen from outside, and what is reserved for some. */
+/* Connections as seen from outside, and those reserved for some requests. */
 static struct count count_conns(void)
 {
     struct count count = {0};
@@ -399,7 +399,7 @@ static struct count count_conns(void)
     return count;
 }
 
-/* Dials that nobody waits for have ended, but for those whose connection is made. */
+/* Dials without a waiter have ended, except those whose connection is established. */
 static void claim_no_excess(const struct count *count)
 {
     for (const struct conn *conn = sim.conns; conn < sim.conns + CONNS; conn++) {
@@ -417,8 +417,8 @@ static void claim_no_excess(const struct count *count)
     }
 }
 
-/* A host that is down is tried when its pause is over, if there is a place, or one can be had [41].
- */
+/* A host that is down is tried when its pause is over, if there is a place, or one can be made
+ * [41]. */
 static void claim_tried(const struct count *count)
 {
     const struct pool_limits *limits = &sim.core.limits;
@@ -444,7 +444,7 @@ static void claim_may_try(int host)
     sim.tries++;
 }
 
-/* Nothing is left to do: does anybody wait for what is there? */
+/* Nothing is left to do: does a request wait for an idle connection or a free place? */
 static void claim_served(void)
 {
     const struct pool_limits *limits = &sim.core.limits;
@@ -472,7 +472,7 @@ static void claim_served(void)
     }
 }
 
-/* A peek is about to be taken. At a connection that the request wants least? Then there is no
+/* A peek is about to be done. At the connection that suits the request least? Then there is no
  * better one, none is idle for longer, and no dial can begin [33, 34]. */
 static void claim_settled(const struct conn *conn)
 {

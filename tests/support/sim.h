@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 /* A simulation around the pool's core alone: users, connections and their far sides, without a
  * socket and without a loop, and the time is a number. It does what the core says, at once or later
- * and in any order, as several loops would, and claims what the core owes. There is one of it. */
+ * and in any order, as several loops would, and claims what the core owes. There is one
+ * instance. */
 #ifndef KAPROXY_TESTS_SIM_H
 #define KAPROXY_TESTS_SIM_H
 
-/* cmocka wants these four before it. */
+/* cmocka requires these four before it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -31,35 +32,35 @@ struct slot {
     usec_t deadline;
 };
 
-/* One connection, as its far side and the kernel have it. */
+/* One connection, as its far side and the kernel see it. */
 struct conn {
     struct core_conn core;
     enum { PLACE_FREE, PLACE_DIALLED, PLACE_OPEN } state;
     int host;
     bool tcp_connected; /* DIALLED: TCP is connected */
     bool held;
-    struct slot *user; /* whoever was given it, or will be */
+    struct slot *user; /* the user that was given it, or will be */
     enum pool_peek far_side;
     usec_t born, idle_since, idle_end;
     unsigned uses;
     bool retired; /* [46] */
     struct pool_tag tag;
-    uint64_t idle_order; /* a greater one has come to be idle later */
+    uint64_t idle_order; /* the greater, the later it became idle */
 };
 
-/* Whether a host is down, as its dials have gone [39]. */
+/* Whether a host is down, according to the outcome of its dials [39]. */
 struct health {
     unsigned failed; /* dials in a row */
     bool down;
     usec_t tried; /* when a dial failed, or it went down */
 };
 
-/* What is open, held (or reserved for that), or dialled. */
+/* Open, held (or reserved for that), or being dialled. */
 struct most {
     unsigned open, here[HOSTS], held[HOSTS], dials[HOSTS];
 };
 
-/* Connections as they are seen from outside, those that are about to be dialled included. */
+/* Connections as seen from outside, including those about to be dialled. */
 struct count {
     struct most most;
     unsigned idle, idle_here[HOSTS];
@@ -86,19 +87,19 @@ struct sim {
     enum service service_to_come; /* of hosts that are made */
     unsigned places[HOSTS], held_places[HOSTS];
     bool unwanted[HOSTS], retired;
-    struct most surplus; /* what there was after the last step, and has to go down */
+    struct most surplus; /* what exceeded the limits after the last step, and has to fall */
     bool changing;       /* limits change, and which hosts are wanted */
-    bool eager;          /* does everything at once, in order */
+    bool eager;          /* does everything immediately, in order */
     bool stormy;         /* most dials fail */
     bool operated;       /* an operator pauses hosts, and the like */
     bool cramped;        /* most ask for one host, which has one place, and tunnels */
     bool closing;
     uint64_t asked, granted, failed, cancelled; /* in this round */
-    uint64_t idle_order;                        /* of the last connection that came to be idle */
-    uint64_t settled;                           /* requests that got what they wanted least */
+    uint64_t idle_order;                        /* of the last connection that became idle */
+    uint64_t settled;                           /* requests that got what suited them least */
     uint64_t refused;                           /* those of hosts that were down */
     uint64_t tries;                             /* dials for these */
-    uint64_t useful;                            /* old connections by which one was down no more */
+    uint64_t useful;                            /* old connections that ended an outage */
     struct pool_stats totals;
 };
 extern struct sim sim;
@@ -111,7 +112,7 @@ extern struct sim sim;
         }                                                                                          \
     } while (0)
 
-/* Chance, from sim.random on. */
+/* Random choices, from sim.random on. */
 uint64_t sim_random(void);
 unsigned sim_below(unsigned limit);
 bool sim_percent(unsigned chance);
@@ -124,19 +125,18 @@ static inline struct conn *sim_conn_of(struct core_conn *conn)
     return container_of(conn, struct conn, core);
 }
 
-/* Is it in our hands? Then only what was asked of us may be reported. */
+/* Is it in our hands? Then only what was asked of us may be reported for it. */
 bool sim_is_in_hand(const struct conn *conn);
 
-/* What events of a connection return: the request that has it, or that fails; NULL: none. */
+/* The request that a connection's event returns: the one that has it, or that fails; NULL: none. */
 void sim_granted(struct core_request *request, struct conn *conn);
 void sim_failed(struct core_request *request);
 
-/* A dial of this host fails by the host, or succeeds. */
+/* A dial of this host fails because of the host, or succeeds. */
 void sim_dial_failed(int host);
 void sim_dial_succeeded(int host);
 
-/* A host is open, paused, or drains from now on; of all hosts, and those to come, where it is
- * negative. */
+/* A host is open, paused, or drains from now on; if negative, all hosts, including future ones. */
 void sim_set_service(int host, enum service service);
 void sim_reconnect(int host);
 
@@ -145,22 +145,22 @@ void sim_reconnect(int host);
 /* Limits for a new core. */
 struct pool_limits sim_any_limits(void);
 void sim_begin_limits(void);
-/* The limits change, or some host's places. */
+/* The limits change, or one host's places. */
 void sim_change_limits(void);
 void sim_change_places(int host);
-/* Some host, or all of them, is wanted, or not. */
+/* One host, or all of them, is wanted, or not. */
 void sim_change_wanted(int host);
-/* As few as max_per_host, or the host's places; the same of max_tunnels. */
+/* The smaller of max_per_host and the host's places; the same of max_tunnels. */
 unsigned sim_most_here(int host);
 unsigned sim_most_held(int host);
 /* This host is a new one. */
 void sim_forget_limits(int host);
-/* After each step: no limit is exceeded, but where it was lowered, and then by ever fewer; and
+/* After each step: no limit is exceeded, except one that was lowered, and then by ever less; and
  * nothing idle is beyond one. */
 void sim_check_limits(const struct count *count);
 
-/* The idle connection that the slot's request is to be offered at once, or NULL. Where its host is
- * down it may be one that it wants less than a new one [40]. */
+/* The idle connection that the slot's request is to be offered at once, or NULL. If its host is
+ * down it may be one that suits it less than a new one [40]. */
 struct conn *sim_choose(const struct slot *slot);
 
 /* What a peek finds. */
@@ -169,14 +169,14 @@ enum pool_peek sim_peek(const struct conn *conn);
 /* Takes what the core says into a free hand, or does it. False: there is nothing to be done, or no
  * hand is free. */
 bool sim_take(void);
-/* Does what some hand has. False: all are empty. */
+/* Does what one of the hands has. False: all are empty. */
 bool sim_do_one(void);
 void sim_do_all(void);
 
 struct core_host *sim_get_host(int number);
 void sim_free_hosts(void);
 
-/* The core's own checks, and its limits as they are seen from outside. */
+/* The core's own checks, and its limits as seen from outside. */
 void sim_check(void);
 
 #endif

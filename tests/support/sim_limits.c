@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Limits that change while connections are open, and hosts that nobody wants any more, as the
+/* Limits that change while connections are open, and hosts that are no longer wanted, as the
  * simulation around the pool's core has them. */
 #include <limits.h>
 #include <string.h>
@@ -43,7 +43,7 @@ void sim_begin_limits(void)
     sim.surplus = (struct most){0};
 }
 
-/* fail_after is another one now [51]. */
+/* fail_after has changed [51]. */
 static void note_fail_after(int host)
 {
     struct health *health = &sim.health[host];
@@ -54,7 +54,7 @@ static void note_fail_after(int host)
         health->failed = most - 1;
 }
 
-/* What is idle has another time to live [50]. */
+/* The idle timeout of idle connections has changed [50]. */
 static void note_keep_alive(struct conn *conn)
 {
     usec_t keep_alive = sim.core.limits.keep_alive, hint = conn->core.idle_hint;
@@ -128,7 +128,7 @@ unsigned sim_most_held(int host)
     return sim.held_places[host] < most ? sim.held_places[host] : most;
 }
 
-/* Is it within the limit, or no more than there was before? */
+/* Is it within the limit, or no more than before? */
 static bool is_within(unsigned count, unsigned limit, unsigned surplus)
 {
     return count <= limit || (sim.changing && count <= surplus);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Sockets and descriptors of a unit test. What fails, fails the test. */
+/* Sockets and descriptors of a unit test. A failure fails the test. */
 #ifndef KAPROXY_SOCKETS_H
 #define KAPROXY_SOCKETS_H
 

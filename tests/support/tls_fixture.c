@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A TLS client and its peer, with settings to be changed before they meet. */
+/* A TLS client and its peer, with settings that can be changed before they connect. */
 #include "support/tls_fixture.h"
 
 #include <setjmp.h>
@@ -12,7 +12,7 @@
 
 #include <unistd.h>
 
-/* Ends a test that waits for ever. */
+/* Ends a test that waits forever. */
 #define WAIT_MAX 120
 
 struct world world;
@@ -63,7 +63,7 @@ void start(struct fixture *f)
     assert_non_null(f->client);
 }
 
-/* Makes client and peer as far as the test has not. */
+/* Makes client and peer unless the test has done so. */
 void prepare(struct fixture *f)
 {
     if (f->client == NULL)
@@ -90,7 +90,7 @@ void connect_ok(struct fixture *f)
     assert_int_equal(result, TLS_DONE);
 }
 
-/* A whole connection: the tickets behind the handshake are taken. */
+/* A whole connection: the tickets after the handshake are read. */
 void visit(struct fixture *f)
 {
     connect_ok(f);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A client and a peer with settings that a test can change before they meet. */
+/* A client and a peer with settings that a test can change before they connect. */
 #ifndef KAPROXY_TLS_FIXTURE_H
 #define KAPROXY_TLS_FIXTURE_H
 
@@ -12,7 +12,7 @@ struct fixture {
     struct pair pair;
 };
 
-/* One for all tests of a program: nothing of it changes. */
+/* One for all tests of a program: it is never changed. */
 extern struct world world;
 
 int tls_make_world(void **state);

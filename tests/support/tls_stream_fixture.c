@@ -17,11 +17,11 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* Ends a test that waits for ever. */
+/* Ends a test that waits forever. */
 #define WAIT_MAX 120
 
-/* Stand in for the C library's, which tls.c reads with and OpenSSL writes with, so that a signal
- * can come in between, and calls on one descriptor can be counted. */
+/* Replace the C library's, which tls.c reads with and OpenSSL writes with, so that a signal can
+ * arrive in between, and calls on one descriptor can be counted. */
 int interruptions, watched_fd, reads;
 bool full; /* the socket takes nothing */
 
@@ -71,8 +71,8 @@ ssize_t write(int fd, const void *data, size_t size)
     return syscall(SYS_write, fd, data, size);
 }
 
-/* Be between tls.c and OpenSSL (ld's --wrap): kTLS as far as tls.c can see, and what it demands
- * of a write that is repeated. */
+/* Between tls.c and OpenSSL (ld's --wrap): kTLS as far as tls.c can see, and what it requires of a
+ * repeated write. */
 bool pretend_ktls;
 const void *pending; /* the memory of the write that has to be repeated, or NULL */
 static size_t pending_size;
@@ -153,7 +153,7 @@ int tls_fixture_teardown(void **state)
     return 0;
 }
 
-/* Connects; the first edges are behind the stream, and nothing waits. */
+/* Connects; the first edges have been reported, and nothing is pending. */
 void begin(struct fixture *f, int version)
 {
     SSL_CTX_set_max_proto_version(f->context, version);

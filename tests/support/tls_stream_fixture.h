@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* A stream with TLS that has shaken hands with its peer, and a system whose calls can be made to
- * fail. To be linked with --wrap=BIO_ctrl and --wrap=SSL_write_ex. */
+/* A stream with TLS that has completed the handshake with its peer, and a system whose calls can be
+ * made to fail. To be linked with --wrap=BIO_ctrl and --wrap=SSL_write_ex. */
 #ifndef KAPROXY_TLS_STREAM_FIXTURE_H
 #define KAPROXY_TLS_STREAM_FIXTURE_H
 
@@ -14,17 +14,17 @@ struct fixture {
     char buffer[64 * 1024];
 };
 
-extern int interruptions; /* so many calls on the stream's socket will be interrupted */
+extern int interruptions; /* this many calls on the stream's socket will be interrupted */
 extern int watched_fd;    /* the stream's socket */
-extern int reads;         /* so many calls read from it */
+extern int reads;         /* this many calls read from it */
 extern bool full;         /* it takes nothing */
 extern struct write_fault {
     int error; /* errno; 0: none */
-    int after; /* so many writes succeed before */
+    int after; /* this many writes succeed before */
 } write_fault;
 extern bool pretend_ktls;   /* tls.c sees kTLS; then a repeated write must be the same */
 extern const void *pending; /* the memory of a write that has to be repeated, or NULL */
-extern unsigned repeated;   /* so many were */
+extern unsigned repeated;   /* how many were */
 
 int tls_fixture_setup(void **state);
 int tls_fixture_teardown(void **state);

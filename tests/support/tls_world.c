@@ -240,7 +240,7 @@ int tls_peer_read(struct pair *pair, void *buffer, int size)
     tls_peer_take(pair);
     ERR_clear_error();
     int n = SSL_read(pair->peer, buffer, size);
-    tls_peer_flush(pair); /* what reading made it answer */
+    tls_peer_flush(pair); /* what reading made it send */
     if (n > 0)
         return n;
     return SSL_get_error(pair->peer, n) == SSL_ERROR_ZERO_RETURN ? 0 : -1;
@@ -300,7 +300,7 @@ static void peer_step(struct pair *pair)
     tls_peer_flush(pair);
 }
 
-/* Nobody reads or writes yet: the flags are left to the handshake. */
+/* No reads or writes yet: the flags are left to the handshake. */
 static enum tls_result shake(struct pair *pair)
 {
     pair->stream.readable = pair->stream.writable = false;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What tests of TLS share: certificates made on the spot, and a stream whose peer speaks TLS just
- * as far as the test lets it. */
+/* What tests of TLS share: certificates made on the fly, and a stream whose peer speaks TLS only as
+ * far as the test lets it. */
 #ifndef KAPROXY_TLS_WORLD_H
 #define KAPROXY_TLS_WORLD_H
 
@@ -45,14 +45,14 @@ struct world {
 
 void world_make(struct world *world);
 void world_clear(struct world *world);
-/* The path of a file in the folder, which goes with it. */
+/* The path of a file in the folder, which is removed with it. */
 const char *world_path(const struct world *world, const char *name, char path[96]);
 
 /* The settings of a test's peer: `identity`, and any certificate between it and the CA. */
 SSL_CTX *tls_peer_context(const struct identity *identity, const struct identity *between);
 
 /* A stream with TLS, watched, and its peer, joined by TCP. The peer's bytes pass through memory:
- * nothing of them moves by itself. */
+ * nothing of them moves on its own. */
 struct pair {
     struct loop *loop;
     struct stream stream;
@@ -68,19 +68,20 @@ struct pair {
 void pair_make(struct pair *pair, struct tls_client *client, SSL_CTX *context);
 void pair_clear(struct pair *pair);
 
-/* The whole handshake; the stream acts only when it is told to. */
+/* The whole handshake; the stream acts only when the test says so. */
 enum tls_result pair_handshake(struct pair *pair);
 
-/* Moves what the peer was sent into its memory. */
+/* Moves what was sent to the peer into its memory. */
 void tls_peer_take(struct pair *pair);
-/* Sends at most so many bytes of what the peer wants to send; returns how many. */
+/* Sends at most this many of the bytes that the peer has to send; returns how many. */
 size_t tls_peer_put(struct pair *pair, size_t size);
 /* Everything. */
 void tls_peer_flush(struct pair *pair);
 /* Lets the peer send text, or read it: all of it, as one record. */
 void tls_peer_send(struct pair *pair, const char *text);
 void tls_peer_expect(struct pair *pair, const char *text);
-/* SSL_read of the peer; bytes, 0 for close_notify, -1: nothing is there, or TLS is broken. */
+/* SSL_read of the peer; bytes, 0 for close_notify, -1: there is nothing to read, or TLS is
+ * broken. */
 int tls_peer_read(struct pair *pair, void *buffer, int size);
 /* Ends the connection. */
 void tls_peer_close(struct pair *pair);

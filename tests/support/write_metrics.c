@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* Writes metrics, for programs that are to read them: write_metrics text|openmetrics [FILE].
+/* Writes metrics, for programs that read them: write_metrics text|openmetrics [FILE].
  *
- * With the name of a kaproxy.ini they are all of a worker that has not begun, else made-up ones,
- * with large numbers. */
+ * With the name of a kaproxy.ini they are all metrics of a worker that has not begun, else made-up
+ * ones, with large numbers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -43,7 +43,7 @@ static int write_world(bool openmetrics)
     return result;
 }
 
-/* A worker's, and what the admin pages add to them. */
+/* A worker's, and those that the admin pages add. */
 static int write_blocks(const struct admin_view *of_worker, bool openmetrics)
 {
     static struct reload_stats stats;

@@ -2,9 +2,8 @@
 /* crosstalk [--tls CERTIFICATE KEY] CLIENTS EXCHANGES SEED [timeouts] [large]
  *
  * Writes "port N", where its upstream listens; reads kaproxy's port from standard input; has its
- * clients do the exchanges; writes what is wrong, then "done" with what became of them and
- * "further" with other counts; stays until standard input ends. The exit status is 0 when nothing
- * was wrong. */
+ * clients do the exchanges; reports every error, then writes "done" with the outcomes and "further"
+ * with other counts; stays until standard input ends. The exit status is 0 if nothing was wrong. */
 #include "crosstalk.h"
 
 #include <arpa/inet.h>

@@ -26,9 +26,9 @@
 enum outcome {
     OUTCOME_WHOLE,       /* the upstream's whole response */
     OUTCOME_OURS,        /* an error reported by kaproxy itself */
-    OUTCOME_CUT,         /* a response that was seen to be cut short, or none */
+    OUTCOME_CUT,         /* a response that was visibly truncated, or none */
     OUTCOME_ABORTED,     /* by the client */
-    OUTCOME_NO_RESPONSE, /* pipelined behind an exchange that ended the connection */
+    OUTCOME_NO_RESPONSE, /* pipelined after an exchange that ended the connection */
     OUTCOMES
 };
 
@@ -38,7 +38,7 @@ struct run {
     unsigned clients;
     uint64_t seed;
     bool large;    /* most bodies are */
-    bool timeouts; /* upstreams may stall for good, and timeouts strike */
+    bool timeouts; /* upstreams may stall forever, and timeouts expire */
     bool tls;      /* upstreams speak it */
 };
 extern struct run run;
@@ -46,17 +46,17 @@ extern struct run run;
 /* Takes the next exchange's number, from 1 on; 0 when all are done. */
 unsigned long next_id(void);
 void count_outcome(enum outcome outcome);
-/* The upstream was sent this request; how often that was before. */
+/* The request was sent to the upstream; how often that was done before. */
 unsigned count_delivery(unsigned long id);
-void count_stale(void);   /* a stale connection took a request that must not be sent twice */
+void count_stale(void);   /* a stale connection took a request that must not be retried */
 void count_timeout(void); /* kaproxy reported one */
 
-/* Something is wrong: a line, and the run fails. */
+/* Something is wrong: writes a line, and the run fails. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- crosstalk_plan.c ---- */
 
-/* xorshift64*: a stream of its own for each thread. */
+/* xorshift64*: each thread has its own stream. */
 struct random {
     uint64_t state;
 };
@@ -69,27 +69,27 @@ enum framing { FRAMING_NONE, FRAMING_LENGTH, FRAMING_CHUNKED, FRAMING_CLOSE };
 enum trick {
     TRICK_NONE,
     TRICK_INTERIM,               /* sends 1xx first */
-    TRICK_PAUSE,                 /* stops for some milliseconds in mid-answer */
-    TRICK_SAY_CLOSE,             /* says that the connection ends, and waits for that */
-    TRICK_CLOSE_AFTER,           /* closes after its response and does not say so */
-    TRICK_EXCESS,                /* sends another response behind it that nobody asked for */
+    TRICK_PAUSE,                 /* stops for some milliseconds in mid-response */
+    TRICK_SAY_CLOSE,             /* announces that the connection ends, and waits for its end */
+    TRICK_CLOSE_AFTER,           /* closes after its response without announcing it */
+    TRICK_EXCESS,                /* sends another, unsolicited response after it */
     TRICK_SPOILED,               /* from here on the exchange cannot succeed */
-    TRICK_EARLY = TRICK_SPOILED, /* answers before it has read the body, and closes */
-    TRICK_EARLY_STAYS,           /* answers before it has read the body, then reads it */
+    TRICK_EARLY = TRICK_SPOILED, /* responds before it has read the body, and closes */
+    TRICK_EARLY_STAYS,           /* responds before it has read the body, then reads it */
     TRICK_CLOSE_BEFORE,          /* closes without a response */
     TRICK_RESET_BEFORE,
-    TRICK_SHORT, /* closes in mid-answer */
+    TRICK_SHORT, /* closes in mid-response */
     TRICK_RESET,
     TRICK_GARBAGE, /* breaks the framing */
-    TRICK_STALL,   /* stops for good */
-    TRICK_CUT,     /* FIN in mid-answer without close_notify; the framing may not show it */
+    TRICK_STALL,   /* stops forever */
+    TRICK_CUT,     /* FIN in mid-response without close_notify; the framing may not show it */
     TRICKS
 };
 
 /* What the client does. */
 enum whim {
     WHIM_NONE,
-    WHIM_HALF_CLOSE, /* FIN behind the request, then reads */
+    WHIM_HALF_CLOSE, /* FIN after the request, then reads */
     WHIM_SLOW,       /* pauses while it reads */
     WHIM_SPOILED,
     WHIM_FIN_IN_REQUEST = WHIM_SPOILED,
@@ -103,12 +103,12 @@ struct plan {
     unsigned long id;
     const char *method;
     bool is_10;
-    bool keep_alive; /* the client would like to go on */
+    bool keep_alive; /* the client would like to continue */
     enum framing request_framing, response_framing;
     size_t request_size, response_size;
     enum trick trick;
     enum whim whim;
-    size_t at; /* where in a body a trick or whim strikes, in thousandths */
+    size_t at; /* where in a body a trick or whim happens, in thousandths */
 };
 
 void plan_draw(struct plan *plan, struct random *random, unsigned long id);
@@ -119,7 +119,7 @@ void plan_draw_small(struct plan *plan, struct random *random, unsigned long id)
 void plan_format(const struct plan *plan, char text[PLAN_TEXT_MAX]);
 bool plan_parse(struct plan *plan, const char *head);
 bool plan_is(const struct plan *plan, const char *method);
-/* Nobody spoils this exchange. */
+/* Neither side spoils this exchange. */
 bool plan_is_plain(const struct plan *plan);
 
 /* ---- crosstalk_wire.c ---- */
@@ -142,13 +142,13 @@ void wire_close(struct wire *wire); /* in order: with close_notify */
 void wire_cut(struct wire *wire);   /* without */
 void wire_reset(struct wire *wire); /* with RST */
 
-/* 0, or -1: the peer takes no more. */
+/* 0, or -1: the peer accepts no more. */
 int wire_send(struct wire *wire, const void *data, size_t length);
 /* A body's first `upto` bytes; all of them: with its end. */
 int wire_send_body(struct wire *wire, const struct plan *plan, enum side side, size_t upto,
                    struct random *random);
 
-/* A head with its empty line, as a string; false: the connection ended before. */
+/* A header with its empty line, as a string; false: the connection ended before. */
 bool wire_read_head(struct wire *wire, char head[HEAD_MAX]);
 /* A field's value up to the line's end; NULL: there is none. Names end with a colon. */
 const char *head_find(const char *head, const char *name);
@@ -157,9 +157,9 @@ enum framing head_framing(const char *head, size_t *length);
 enum body_end {
     BODY_WHOLE,
     BODY_CUT,  /* the peer ended before */
-    BODY_WRONG /* other bytes, or broken framing; complained about */
+    BODY_WRONG /* other bytes, or broken framing; reported */
 };
-/* Reads and compares; *got: payload bytes. stop: leave off after so many. */
+/* Reads and compares; *got: payload bytes. stop: stops after that many. */
 enum body_end wire_read_body(struct wire *wire, const struct plan *plan, enum side side,
                              enum framing framing, size_t length, size_t stop, size_t *got);
 /* Nothing but the end may follow. */
@@ -167,16 +167,16 @@ bool wire_is_at_end(struct wire *wire);
 
 /* ---- crosstalk_tls.c ---- */
 
-/* Loads what all connections share; ends the program where that fails. */
+/* Loads what all connections share; exits if that fails. */
 void tls_prepare(const char *certificate, const char *key);
 /* Puts TLS on a wire: 1.3, now and then 1.2. False: the peer left. */
 bool tls_accept(struct wire *wire, struct random *random);
-/* As recv and send; a receive of 0 is close_notify. Fatal errors make the wire broken, and what is
- * not TLS is complained about. */
+/* As recv and send; a receive of 0 is close_notify. Fatal errors make the wire broken, and anything
+ * that is not TLS is reported. */
 ssize_t tls_receive(struct wire *wire, void *data, size_t size);
 ssize_t tls_send(struct wire *wire, const void *data, size_t length);
-void tls_end(struct wire *wire);  /* sends close_notify, where that still can be */
-void tls_free(struct wire *wire); /* says nothing */
+void tls_end(struct wire *wire);  /* sends close_notify, if it still can */
+void tls_free(struct wire *wire); /* sends nothing */
 
 /* ---- the two sides ---- */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A client that plans what it asks, and compares what comes with the plan. */
+/* A client that plans its requests, and compares the responses with the plan. */
 #include "crosstalk.h"
 
 #include <arpa/inet.h>
@@ -47,8 +47,8 @@ static size_t format_head(const struct plan *plan, char *text, size_t size)
                             plan_text, framing, connection);
 }
 
-/* Sends the request, as far as the plan says. What the upstream answers too early may keep some of
- * it from being taken: that shows when the response is read. */
+/* Sends the request, as far as the plan says. If the upstream responds too early the request may
+ * not be accepted in full: that shows when the response is read. */
 static void send_request(struct client *client, const struct plan *plan)
 {
     char head[1024];
@@ -69,7 +69,7 @@ static enum outcome read_error(struct client *client, const struct plan *plan, c
     size_t length, status = strtoul(head + sizeof("HTTP/1.1"), NULL, 10);
     bool fits =
         status == 502 || (run.timeouts && (status == 503 || status == 504 || status == 408));
-    /* A stale connection that has taken a request which must not be sent twice. */
+    /* A stale connection that has taken a request which must not be retried. */
     bool stale = status == 502 && !plan_is(plan, "GET") && !plan_is(plan, "HEAD");
     if (!fits || head_framing(head, &length) != FRAMING_LENGTH)
         complain("exchange %lu: a strange error: %s", plan->id, head);
@@ -122,7 +122,7 @@ static enum outcome read_response_body(struct client *client, const struct plan 
     return OUTCOME_WHOLE;
 }
 
-/* Reads the response. *persists: the connection goes on. */
+/* Reads the response. *persists: the connection stays open. */
 static enum outcome read_response(struct client *client, const struct plan *plan, bool *persists)
 {
     char head[HEAD_MAX];
@@ -180,7 +180,7 @@ static bool break_off(struct client *client, const struct plan *plan)
     }
 }
 
-/* One exchange; true: the connection goes on. */
+/* One exchange; true: the connection stays open. */
 static bool exchange(struct client *client, unsigned long id)
 {
     struct plan plan;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What an exchange is to be, determined by its id. */
+/* What happens in an exchange, determined by its id. */
 #include "crosstalk.h"
 
 #include <stdio.h>
@@ -8,7 +8,7 @@
 #define KIB ((size_t)1024)
 #define MIB (1024 * KIB)
 
-/* The excess bytes and the response before it must come in one segment. */
+/* The excess bytes and the response before it must arrive in one segment. */
 #define EXCESS_BODY_MAX 600
 
 uint64_t random_next(struct random *random)
@@ -35,7 +35,7 @@ static bool one_in(struct random *random, unsigned n)
 static size_t draw_size(struct random *random)
 {
     uint64_t dice = random_below(random, 1000);
-    if (run.large && dice >= 400) /* on either side of where they are spliced */
+    if (run.large && dice >= 400) /* around the size from which they are spliced */
         return 128 * KIB + random_below(random, one_in(random, 4) ? 4 * MIB : MIB);
     if (dice < 150)
         return 0;
@@ -54,8 +54,8 @@ static enum trick draw_trick(struct random *random)
         return TRICK_NONE;
     for (;;) {
         enum trick trick = (enum trick)(1 + random_below(random, TRICKS - 1));
-        /* A client that stalls holds a connection until a timeout strikes; and a cut is plain only
-         * to TLS. */
+        /* A client that stalls holds a connection until a timeout expires; and a truncation is
+         * plain only to TLS. */
         if ((trick != TRICK_STALL || run.timeouts) && (trick != TRICK_CUT || run.tls))
             return trick;
     }
@@ -76,7 +76,7 @@ static void draw_method(struct plan *plan, struct random *random)
     plan->request_size = draw_size(random);
 }
 
-/* Tricks that need a certain answer get it. */
+/* Tricks that need a certain response get it. */
 static void suit_trick(struct plan *plan, struct random *random)
 {
     bool needs_length = plan->trick == TRICK_SHORT || plan->trick == TRICK_RESET;

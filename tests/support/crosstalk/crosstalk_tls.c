@@ -29,8 +29,8 @@ void tls_prepare(const char *certificate, const char *key)
     }
 }
 
-/* What became of a call that did not succeed: as of recv. kaproxy may break a connection off, by a
- * reset or in the handshake; else it must say when it closes, and nothing that is not TLS. */
+/* The outcome of a call that did not succeed: as of recv. kaproxy may abort a connection, by a
+ * reset or in the handshake; else it must announce its close, and send nothing that is not TLS. */
 static ssize_t tell_failure(struct wire *wire, int result)
 {
     int number = errno;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* An upstream that does as the plan of each request says, its tricks included. */
+/* An upstream that does what the plan of each request says, its tricks included. */
 #include "crosstalk.h"
 
 #include <netinet/in.h>
@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* What goes on on one connection. */
+/* What happens on one connection. */
 struct upstream {
     struct wire wire;
     struct random random;
@@ -23,7 +23,7 @@ static void pause_for(struct random *random, unsigned most_ms)
     usleep((useconds_t)random_below(random, most_ms * 1000));
 }
 
-/* The request's body; false: the connection cannot go on. */
+/* The request's body; false: the connection cannot continue. */
 static bool read_body(struct upstream *upstream, const char *head)
 {
     const struct plan *plan = &upstream->plan;
@@ -83,7 +83,7 @@ static bool send_interim(struct upstream *upstream)
     return true;
 }
 
-/* The response and one more in a single segment, which is there as a whole or not at all. */
+/* The response and one more in a single segment, which arrives as a whole or not at all. */
 static void send_excess(struct upstream *upstream)
 {
     static const char excess[] =
@@ -96,7 +96,7 @@ static void send_excess(struct upstream *upstream)
     setsockopt(upstream->wire.fd, IPPROTO_TCP, TCP_CORK, &cork, sizeof(cork));
 }
 
-/* Says nothing until the peer ends. */
+/* Sends nothing until the peer ends. */
 static void stall(struct upstream *upstream)
 {
     char byte;
@@ -129,7 +129,7 @@ static void spoil(struct upstream *upstream)
         if (send_head(upstream, ""))
             send_body(upstream, plan->response_size);
         break;
-    default: /* closes without a word */
+    default: /* closes without sending anything */
         break;
     }
     if (plan->trick == TRICK_RESET || plan->trick == TRICK_RESET_BEFORE)
@@ -140,7 +140,7 @@ static void spoil(struct upstream *upstream)
         wire_close(&upstream->wire);
 }
 
-/* A response that is whole; false: the connection ends with it. */
+/* A complete response; false: the connection ends with it. */
 static bool response(struct upstream *upstream)
 {
     const struct plan *plan = &upstream->plan;
@@ -164,8 +164,8 @@ static bool response(struct upstream *upstream)
            plan->trick != TRICK_CLOSE_AFTER;
 }
 
-/* Answers before it reads the body, but reads it then: with the rest of it unsent, the connection
- * is of no use to anybody. False: it has ended. */
+/* Responds before it reads the body, but reads it then: with the rest of it unsent, the connection
+ * could not be used again. False: it has ended. */
 static bool respond_early(struct upstream *upstream, const char *head)
 {
     return send_head(upstream, "") && send_body(upstream, upstream->plan.response_size) &&
@@ -180,7 +180,7 @@ static void require_end(struct upstream *upstream)
         complain("a request where none may come: %s", head);
 }
 
-/* A request's head is as it must be. */
+/* A request's header is as it must be. */
 static bool is_right(const struct plan *plan, const char *head)
 {
     char line[64];

@@ -13,11 +13,11 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-/* All bodies are cut from here, at places that their ids determine. */
+/* All bodies are taken from here, at offsets that their ids determine. */
 #define NOISE_SIZE 1048573
 static char noise[NOISE_SIZE];
 
-/* Whoever waits for so long is stuck. */
+/* A wait this long means that something is stuck. */
 #define WAIT_MAX 60
 
 void wire_prepare(void)
@@ -68,7 +68,7 @@ void wire_reset(struct wire *wire)
     wire_cut(wire);
 }
 
-/* TLS ignores the flags: each call makes records of its own. */
+/* TLS ignores the flags: each call makes its own records. */
 static int send_some(struct wire *wire, const char *data, size_t length, int flags)
 {
     while (length > 0) {
@@ -78,7 +78,7 @@ static int send_some(struct wire *wire, const char *data, size_t length, int fla
             continue;
         if (n < 0 && errno == EAGAIN)
             complain("stuck: nothing could be sent for %d s", WAIT_MAX);
-        if (n < 0) { /* a reset, which reading will not report any more */
+        if (n < 0) { /* a reset, which reading will not report again */
             wire->broken = true;
             return -1;
         }
@@ -118,7 +118,7 @@ int wire_send_body(struct wire *wire, const struct plan *plan, enum side side, s
     return chunked && upto == size ? wire_send(wire, "0\r\n\r\n", 5) : 0;
 }
 
-/* More bytes; false: there are none any more. */
+/* More bytes; false: there are no more. */
 static bool fill(struct wire *wire)
 {
     if (wire->start == wire->end)
@@ -143,7 +143,7 @@ static bool fill(struct wire *wire)
     return true;
 }
 
-/* Up to and with `end`, as a string; false: the connection ended before, or it is too long. */
+/* Up to and including `end`, as a string; false: the connection ended before, or it is too long. */
 static bool read_until(struct wire *wire, const char *end, char *text, size_t size)
 {
     for (;;) {
@@ -196,7 +196,7 @@ enum framing head_framing(const char *head, size_t *length)
     return FRAMING_LENGTH;
 }
 
-/* What is to be compared, and how far it got. */
+/* What is to be compared, and how much has been. */
 struct reading {
     struct wire *wire;
     const struct plan *plan;
@@ -223,7 +223,7 @@ static enum body_end compare(struct reading *reading, const char *data, size_t l
     return BODY_WHOLE;
 }
 
-/* So many bytes of payload; SIZE_MAX: to the end. */
+/* This many bytes of payload; SIZE_MAX: to the end. */
 static enum body_end take(struct reading *reading, size_t length)
 {
     struct wire *wire = reading->wire;
