@@ -277,11 +277,9 @@ def bad_start(t):
     t.check("/etc/kaproxy/kaproxy.ini:2: listen: " in result.errors, result.errors)
 
 
-@test("two builds from the same packages are the same image")
+@test("two builds from the same packages have the same layers")
 def reproducible(t):
-    again = inspect(name=AGAIN)
-    t.equal(again["RootFS"]["Layers"], inspect()["RootFS"]["Layers"], "layers")
-    t.equal(again["Id"], inspect()["Id"], "image")
+    t.equal(inspect(name=AGAIN)["RootFS"]["Layers"], inspect()["RootFS"]["Layers"], "layers")
 
 
 if __name__ == "__main__":

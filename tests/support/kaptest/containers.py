@@ -27,10 +27,12 @@ CLONE_NEWNET = 0x40000000
 # Of a network that is not there, as apt says it.
 NO_NETWORK = re.compile(r"Temporary failure resolving|Could not connect|Failed to fetch")
 
-# In a namespace of mounts: crun does not take a mixture of both versions of cgroups.
+# In a namespace of mounts: crun does not take a mixture of both versions of cgroups, and podman has a
+# cache beside its storage.
 HOLDER = """if [ "$(stat -f -c %T /sys/fs/cgroup)" != cgroup2fs ]; then
     umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup || exit
 fi
+mkdir -p /var/lib/containers && mount -t tmpfs none /var/lib/containers || exit
 echo held
 read -r _
 """
