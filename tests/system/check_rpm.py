@@ -59,6 +59,9 @@ FOLDERS = {
     "/etc/kaproxy": "drwxr-xr-x root root", "/run/kaproxy": "drwx--x--x kaproxy kaproxy",
     "/usr/share/doc/kaproxy": "drwxr-xr-x root root",
     "/usr/share/doc/kaproxy/examples": "drwxr-xr-x root root",
+    "/usr/share/doc/kaproxy/examples/grafana": "drwxr-xr-x root root",
+    "/usr/share/doc/kaproxy/examples/kubernetes": "drwxr-xr-x root root",
+    "/usr/share/doc/kaproxy/examples/prometheus": "drwxr-xr-x root root",
     "/usr/share/licenses/kaproxy": "drwxr-xr-x root root",
     "/var/log/kaproxy": "drwxr-x--- kaproxy kaproxy"}
 
