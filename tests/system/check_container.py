@@ -117,6 +117,17 @@ class World:
         return scene.engine().podman("healthcheck", "run", self.container.name).status
 
 
+def as_config_map(folder, files):
+    """As the kubelet makes it: each file is a link by way of another one, which is exchanged."""
+    (folder / "..1").mkdir()
+    (folder / "..data").symlink_to("..1")
+    for name, text in files.items():
+        (folder / "..1" / name).write_text(text)
+        (folder / name).symlink_to(f"..data/{name}")
+    folder.chmod(0o755)
+    return folder
+
+
 def process_status(pid):
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
@@ -222,16 +233,47 @@ def reload(t):
 @test("reload of a folder whose files change as those of a ConfigMap do, by a link")
 def linked(t):
     world = World(t)
-    (world.folder / "..1").mkdir()
-    (world.folder / "kaproxy.ini").rename(world.folder / "..1/kaproxy.ini")
-    (world.folder / "..data").symlink_to("..1")
-    (world.folder / "kaproxy.ini").symlink_to("..data/kaproxy.ini")
+    (world.folder / "kaproxy.ini").unlink()
+    as_config_map(world.folder, {"kaproxy.ini": world.listener("first", PORT)})
     t.equal(world.ctl("reload").status, 0, "reload of the same")
     (world.folder / "..2").mkdir()
     (world.folder / "..2/kaproxy.ini").write_text(world.listener("second", 8081))
     (world.folder / "..new").symlink_to("..2")
     (world.folder / "..new").rename(world.folder / "..data")
     t.equal((world.ctl("reload").status, world.ask(8081)), (0, 200), "reload of the other")
+
+
+def load(name):
+    try:
+        import yaml
+    except ImportError:
+        raise Skip("Python's yaml is not installed") from None
+    return yaml.safe_load((SOURCE / "contrib/kubernetes" / name).read_text())
+
+
+@test("the example for Kubernetes: confined as its manifest says, and its probes succeed")
+def kubernetes(t):
+    spec = load("sidecar.yaml")["spec"]["template"]["spec"]
+    sidecar = spec["initContainers"][0]
+    rights = sidecar["securityContext"]
+    t.equal((rights["readOnlyRootFilesystem"], rights["capabilities"]["drop"]), (True, ["ALL"]))
+    config = as_config_map(pathlib.Path(tempfile.mkdtemp(dir=t.folder)), load("configmap.yaml")["data"])
+    places = {"kaproxy-config": lambda path: ["-v", f"{config}:{path}:ro"],
+              "kaproxy-run": lambda path: ["--tmpfs", path]}
+    options = ["--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges",
+               "--user", f"{rights['runAsUser']}:{rights['runAsGroup']}"]
+    for mount in sidecar["volumeMounts"]:
+        options += places[mount["name"]](mount["mountPath"])
+    container = Container(t, scene.engine(), IMAGE, *options)
+    container.wait_log(r"notice: ready")
+    for name in "startupProbe", "livenessProbe", "readinessProbe":
+        result = container.execute(*sidecar[name]["exec"]["command"])
+        t.equal((result.status, result.errors), (0, ""), name)
+    port = sidecar["ports"][0]["containerPort"]
+    channel = Channel(container.inside(lambda: socket.create_connection(("127.0.0.1", port), 20)))
+    t.callback(channel.close)
+    channel.send(request(target="/metrics", fields=[("Connection", "close")]))
+    t.check(b"kaproxy_build_info" in read_response(channel).body, "no metrics")
 
 
 @test("SIGUSR2 is refused, for the container would end with the process")
