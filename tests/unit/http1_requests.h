@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Requests, good and bad; see http1_table.h. */
+/* Requests, valid and invalid; see http1_table.h. */
 #ifndef KAPROXY_HTTP1_REQUESTS_H
 #define KAPROXY_HTTP1_REQUESTS_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Responses, good and bad; see http1_table.h. */
+/* Responses, valid and invalid; see http1_table.h. */
 #ifndef KAPROXY_HTTP1_RESPONSES_H
 #define KAPROXY_HTTP1_RESPONSES_H
 

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: ISC */
-/* Messages and what is to become of them. The first column is the rule: the RFC's number and
- * section. Each text is all that the peer sends. */
+/* Messages and their expected outcome. The first column is the rule: the RFC's number and section.
+ * Each text is all that the peer sends. */
 #ifndef KAPROXY_HTTP1_TABLE_H
 #define KAPROXY_HTTP1_TABLE_H
 
 #include "http1/http1.h"
 
 enum outcome {
-    WHOLE,       /* head and body are complete */
-    HEAD_CUT,    /* the head is not complete */
-    HEAD_BAD,    /* the head is refused, with `status` */
+    WHOLE,       /* header and body are complete */
+    HEAD_CUT,    /* the header is not complete */
+    HEAD_BAD,    /* the header is rejected, with `status` */
     BODY_CUT,    /* the body is not complete */
     BODY_BAD,    /* the body's framing is broken */
     TRAILER_BAD, /* the trailer section is */
-    UNTIL_CLOSE  /* whole when the peer closes now */
+    UNTIL_CLOSE  /* complete when the peer closes now */
 };
 
 struct http1_case {
@@ -27,8 +27,8 @@ struct http1_case {
     unsigned status; /* HEAD_BAD, TRAILER_BAD */
     enum http1_framing framing;
     const char *payload;
-    size_t rest;   /* bytes behind the message */
-    bool repaired; /* a response behind which nothing is to be read */
+    size_t rest;   /* bytes after the message */
+    bool repaired; /* a response after which nothing may be read */
 };
 
 #define CASE(...)                                                                                  \
@@ -68,7 +68,7 @@ struct http1_case {
 #define R_SWITCH_FAIL(rfc, u, t)                                                                   \
     CASE(RESPONSE(rfc, GET, t), .upgrade = (u), .outcome = HEAD_BAD, .status = 502)
 
-/* Beginnings that many cases share. */
+/* Prefixes that many cases share. */
 #define GET11  "GET / HTTP/1.1\r\nHost: a\r\n"
 #define POST11 "POST / HTTP/1.1\r\nHost: a\r\n"
 #define POST10 "POST / HTTP/1.0\r\nHost: a\r\n"

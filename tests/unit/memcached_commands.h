@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: ISC */
-/* Text commands, good and bad. The first column is the rule of FRAMED. */
+/* Text commands, valid and invalid. The first column is the rule of FRAMED. */
 #ifndef KAPROXY_MEMCACHED_COMMANDS_H
 #define KAPROXY_MEMCACHED_COMMANDS_H
 
 #include "memcached/memcached.h"
 
-/* What a client sends, and what is to become of the command in front. */
+/* What a client sends, and the expected outcome of the first command. */
 struct memcached_case {
     const char *rule; /* of FRAMED */
     const char *text;
@@ -231,7 +231,7 @@ static const struct memcached_case memcached_commands[] = {
     FAIL("M5", "stats settings noreply\r\n", ERROR),
     FAIL("M5", "stats 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24\r\n", ERROR),
 
-    /* Connections that are a client's own. */
+    /* Connections that belong to one client. */
     PASS("M4", "stats cachedump 1 100\r\n", STATS, MEMCACHED_OPENS),
     PASS("M4", "stats detail dump\r\n", STATS, MEMCACHED_OPENS),
     PASS("M4", "watch\r\n", LINE, MEMCACHED_OPENS),

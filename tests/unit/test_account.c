@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The numbers of users and groups: found, not there, or not to be found out. */
+/* The numbers of users and groups: found, not there, or not available. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +13,7 @@
 
 #include "base/account.h"
 
-/* What lookups end with, instead of being made; and the memory that they want. */
+/* What lookups end with, instead of being done; and the memory that they need. */
 static int failure;
 static size_t wanted;
 
@@ -92,7 +92,7 @@ static void test_failures(void **state)
     failure = 0;
 }
 
-/* A group with many members takes more than the first attempt has, and not without bound. */
+/* A group with many members takes more than the first attempt provides, but not without bound. */
 static void test_large_entries(void **state)
 {
     (void)state;

@@ -142,7 +142,7 @@ static void test_compare(void **state)
         }
     }
     union address a = numeric("::1"), b = a;
-    *address_port(&b) = htons(80); /* does not count */
+    *address_port(&b) = htons(80); /* is not considered */
     assert_int_equal(address_compare(&a, &b), 0);
 }
 

@@ -52,7 +52,7 @@ static void assert_list(const struct world *world, sa_family_t family, const cha
 static const struct address_entry *find(const struct world *world, const char *text)
 {
     union address address = numeric(text);
-    *address_port(&address) = htons(80); /* does not count */
+    *address_port(&address) = htons(80); /* is not considered */
     return address_book_find(&world->book, &address);
 }
 
@@ -87,7 +87,7 @@ static void test_families_are_apart(void **state)
 {
     struct world world = {0};
     (void)state;
-    note4(&world, "192.0.2.1 2001:db8::9"); /* the other family's is passed over */
+    note4(&world, "192.0.2.1 2001:db8::9"); /* the other family's is ignored */
     assert_null(find(&world, "2001:db8::9"));
     assert_true(note(&world, AF_INET6, "2001:db8::1 2001:db8::2"));
     assert_list(&world, AF_INET6, "2001:db8::1 2001:db8::2");
@@ -98,7 +98,7 @@ static void test_families_are_apart(void **state)
     assert_false(is_missing(&world, "192.0.2.1"));
 }
 
-/* Three answers without it, and 30 seconds: neither alone is enough. */
+/* Three answers without it, and 30 seconds: neither is enough on its own. */
 static void test_gone(void **state)
 {
     struct world world = {.now = 1000 * SECOND};
@@ -110,7 +110,7 @@ static void test_gone(void **state)
         assert_true(is_missing(&world, "192.0.2.2"));
     }
     world.now += 2 * SECOND;
-    assert_true(note4(&world, "192.0.2.1")); /* the news is that it is gone */
+    assert_true(note4(&world, "192.0.2.1")); /* what is reported is that it is gone */
     assert_null(find(&world, "192.0.2.2"));
     assert_false(note4(&world, "192.0.2.1"));
     assert_false(address_book_lacks(&world.book));
@@ -162,7 +162,7 @@ static bool knows(const struct world *world, unsigned number)
     return address_book_find(&world->book, &address) != NULL;
 }
 
-/* 4 of 64 in turn are all remembered; of more, those that were missing for longest are not. */
+/* 4 of 64 in turn are all remembered; of more, those that were missing longest are not. */
 static void test_remembers_so_many(void **state)
 {
     struct world world = {.now = 1000 * SECOND};

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/* Goal of this test: those who wait for the loop share one question to it, do not wait for it any
- * longer than they should, and leave nothing behind when they go. The loop is the test. */
+/* Goal of this test: requests that wait for the loop share one question to it, do not wait for it
+ * longer than they should, and leave nothing behind when they end. The loop is the test. */
 #include "support/admin_server.h"
 
 #include <signal.h>
 #include <unistd.h>
 
-/* All who come while it is on its way have the same one, and so have those after. */
+/* All that arrive while it is in progress share it, and so do those after. */
 static void test_snapshot_is_shared(void **state)
 {
     struct server server;
@@ -25,7 +25,7 @@ static void test_snapshot_is_shared(void **state)
     server_end(&server);
 }
 
-/* What was changed is seen by whoever asks next. */
+/* The next request sees what was changed. */
 static void test_snapshot_after_a_command(void **state)
 {
     struct server server;
@@ -45,7 +45,8 @@ static void test_snapshot_after_a_command(void **state)
     server_end(&server);
 }
 
-/* The loop does not answer: the pages do, at once from then on, and ask nothing more of it. */
+/* The loop does not answer: the pages respond, immediately from then on, and ask nothing more of
+ * it. */
 static void test_loop_does_not_answer(void **state)
 {
     struct server server;
@@ -63,7 +64,7 @@ static void test_loop_does_not_answer(void **state)
     server_end(&server);
 }
 
-/* A loop that has ended tells nothing. */
+/* A loop that has ended reports nothing. */
 static void test_worker_has_ended(void **state)
 {
     struct server server;
@@ -101,7 +102,7 @@ static void test_commands_queue(void **state)
     server_end(&server);
 }
 
-/* The server itself closes them here: a client that leaves is seen when he is answered. */
+/* The server itself closes them here: that a client has left is noticed when it is answered. */
 static void test_connections_end_while_they_wait(void **state)
 {
     struct server server;
@@ -121,7 +122,7 @@ static void test_connections_end_while_they_wait(void **state)
     server_end(&server);
 }
 
-/* So many that nobody else is accepted; the sweep makes room. */
+/* So many that no more clients are accepted; the sweep makes room. */
 static void test_sweep(void **state)
 {
     struct server server;
@@ -138,7 +139,7 @@ static void test_sweep(void **state)
     assert_answer(late, "ready");
     assert_end(clients[0]);
     assert_no_answer(order); /* it has more time */
-    /* Those that wait are closed at their age, and what they wait for comes then. */
+    /* Those that wait are closed at their maximum age, and what they wait for arrives then. */
     server_ahead = ADMIN_AGE_MAX / USEC_PER_SEC;
     server_wait_for(&server, order);
     assert_end(order);
@@ -150,7 +151,7 @@ static void test_sweep(void **state)
     }
     assert_int_equal(server.commands, 1);
     server_answer_command(&server, 200);
-    assert_int_equal(server.commands, 1); /* nobody wanted the other one any more */
+    assert_int_equal(server.commands, 1); /* the other one was no longer needed */
     server_ahead = 0;
     server_end(&server);
 }

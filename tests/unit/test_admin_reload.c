@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* Goal of this test: whoever asks for a reload waits until it is over and has its outcome, however
- * long it takes, and nothing is left behind of who does not wait. The reload is the test. */
+/* Goal of this test: a client that requests a reload waits until it is over and gets its outcome,
+ * however long it takes, and one that does not wait leaves nothing behind. The reload is the
+ * test. */
 #include "support/admin_server.h"
 
 #include <signal.h>
@@ -29,7 +30,7 @@ static void test_success(void **state)
     server_end(&server);
 }
 
-/* As text they are lines as kaproxy -t has them, however many. */
+/* As text they are lines as kaproxy -t prints them, however many. */
 static void test_mistakes(void **state)
 {
     static char many[1 << 14];
@@ -56,7 +57,7 @@ static void test_mistakes(void **state)
     server_end(&server);
 }
 
-/* Commands and pages do not wait for it, nor it for them. */
+/* Commands and pages do not wait for it, nor does it wait for them. */
 static void test_nobody_else_waits(void **state)
 {
     struct server server;
@@ -78,7 +79,7 @@ static void test_nobody_else_waits(void **state)
     server_end(&server);
 }
 
-/* Longer than anybody else may stay, and while there is no room; then he may read his answer. */
+/* Longer than any other client may stay, and when there is no room; then it may read its answer. */
 static void test_takes_long(void **state)
 {
     struct server server;
@@ -127,7 +128,7 @@ static void test_answer_is_not_cut(void **state)
     server_end(&server);
 }
 
-/* They share one run, or have one each: that is not for us to say. */
+/* They share one run, or have one each: that is not for us to decide. */
 static void test_several(void **state)
 {
     struct server server;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Goal of this test: what the admin server listens on and what it shows change while it runs, and
- * nobody who is connected notices; where memory is short nothing has changed. */
+/* Goal of this test: what the admin server listens on and what it shows change while it runs,
+ * without affecting any connected client; if memory is short nothing has changed. */
 #include "support/admin_server.h"
 
 #include <signal.h>
@@ -14,7 +14,7 @@
 #include "support/ini_text.h"
 #include "support/shortage.h"
 
-/* libevent's allocations, of which one fails when a test says so. */
+/* libevent's allocations, one of which fails when a test says so. */
 static int malloc_in;
 
 static bool fails(void)
@@ -75,7 +75,7 @@ static void test_sockets_are_added_and_taken_away(void **state)
     server_end(&server);
 }
 
-/* It begins with those that it has last. */
+/* It begins with those that it has at the end. */
 static void test_sockets_before_the_start(void **state)
 {
     struct server server;
@@ -120,7 +120,7 @@ static void test_no_sockets(void **state)
     server_end(&server);
 }
 
-/* All places are taken: whoever comes to a new socket waits as anybody else does. */
+/* All places are taken: a client of a new socket waits like any other. */
 static void test_sockets_while_crowded(void **state)
 {
     struct server server;
@@ -211,7 +211,7 @@ static void test_no_memory_for_sockets(void **state)
     server_end(&server);
 }
 
-/* Another generation, of which a snapshot has other strings. */
+/* Another generation, whose snapshot has other strings. */
 static void set_view(struct server *server, uint64_t generation)
 {
     server->view.generation = generation;
@@ -235,7 +235,7 @@ static void answer_dangling(struct server *server, uint64_t generation)
     server_turn(server);
 }
 
-/* The worker was faster than the word of it. */
+/* The worker was faster than the report of it. */
 static void test_snapshot_of_another_generation(void **state)
 {
     struct server server;
@@ -250,7 +250,7 @@ static void test_snapshot_of_another_generation(void **state)
     server_end(&server);
 }
 
-/* It is asked for a few times and no more; nor is the wait any longer for it. */
+/* It is requested a few times and no more; nor does that make the wait longer. */
 static void test_snapshots_of_another_generation_only(void **state)
 {
     struct server server;
@@ -267,11 +267,11 @@ static void test_snapshots_of_another_generation_only(void **state)
     server_wait_for(&server, client);
     assert_answer(client, "loop_stalled");
     answer_dangling(&server, 2);
-    assert_int_equal(server.snapshots, 5); /* nobody waits */
+    assert_int_equal(server.snapshots, 5); /* no client waits */
     server_end(&server);
 }
 
-/* What was asked for before is not shown after, though it be of that generation: there may have
+/* What was requested before is not shown after, even if it is of that generation: there may have
  * been no room for it. */
 static void test_view_while_a_snapshot_is_under_way(void **state)
 {

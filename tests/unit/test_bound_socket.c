@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Listening sockets: what is at a unix socket's path, who else wants it, who may connect. */
+/* Listening sockets: what is at a unix socket's path, who else uses it, who may connect. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -35,12 +35,12 @@ struct fixture {
     struct socket_file file;
     struct bound_socket *bound;
     const char *error;
-    /* Another process that opens the same path: what it reports, and what tells it to end. */
+    /* Another process that opens the same path: what it reports, and what asks it to end. */
     pid_t rival;
     int reports, orders;
 };
 
-/* The linker puts what follows in the system's place (--wrap), so that somebody else can act at the
+/* The linker substitutes these for the system's (--wrap), so that another process can act at the
  * moments that matter. */
 static struct fixture *fixture;
 static void (*before_unlink)(void);
@@ -91,7 +91,7 @@ static void report(char what)
         _exit(1);
 }
 
-/* The rival says once that it waits. */
+/* The rival reports once that it waits. */
 int __wrap_flock(int fd, int operation)
 {
     int result = __real_flock(fd, operation);
@@ -110,7 +110,7 @@ int __wrap_open(const char *path, int flags, ...)
     return -1;
 }
 
-/* In the test nobody waits, but the pauses are counted. */
+/* The test does not wait, but the pauses are counted. */
 int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
 {
     pauses++;
@@ -231,7 +231,7 @@ static void test_live_socket_is_left_alone(void **state)
     int other = bind_file(f, SOCK_STREAM | SOCK_NONBLOCK);
     assert_int_equal(__real_listen(other, 1), 0);
     assert_refused(f, strerror(EADDRINUSE));
-    int left; /* by the look */
+    int left; /* by the check */
     while ((left = accept(other, NULL, NULL)) >= 0)
         close(left);
     assert_true(is_reachable_at(f, other));
@@ -277,7 +277,7 @@ static void test_a_file_of_others_is_not_removed(void **state)
     assert_true(file_exists(f));
 }
 
-/* Looking only */
+/* Checking only */
 
 static int check(struct fixture *f)
 {
@@ -293,7 +293,7 @@ static void assert_found(struct fixture *f, const char *error)
     assert_int_equal(sockets_count(), before);
 }
 
-/* Whoever is there is left alone, and so is what he has left. */
+/* A live socket is left alone, and so is a file left by another kind. */
 static void test_check_of_a_path(void **state)
 {
     struct fixture *f = *state;
@@ -303,7 +303,7 @@ static void test_check_of_a_path(void **state)
     int other = bind_file(f, SOCK_STREAM | SOCK_NONBLOCK);
     assert_int_equal(__real_listen(other, 1), 0);
     assert_int_equal(check(f), 0);
-    assert_int_equal(accept(other, NULL, NULL), -1); /* nobody has connected */
+    assert_int_equal(accept(other, NULL, NULL), -1); /* no client has connected */
     close(other);
     assert_int_equal(check(f), 0);
     assert_true(file_exists(f));
@@ -343,10 +343,10 @@ static void test_check_of_an_address(void **state)
     snprintf(text, sizeof(text), "127.0.0.1:%u", (unsigned)ntohs(in.sin_port));
     set_address(f, text);
     assert_int_equal(__real_listen(other, 1), 0);
-    assert_int_equal(check(f), 0); /* in use, and not for us to judge */
+    assert_int_equal(check(f), 0); /* in use, and not ours to judge */
     close(other);
     assert_int_equal(check(f), 0);
-    set_address(f, "192.0.2.1:80"); /* RFC 5737: nobody's */
+    set_address(f, "192.0.2.1:80"); /* RFC 5737: assigned to no host */
     assert_found(f, strerror(EADDRNOTAVAIL));
 }
 
@@ -412,8 +412,8 @@ static void test_directory_that_cannot_be_read(void **state)
 
 /* Two at once */
 
-/* In another process: opens the path, says 'o' for opened, 'u' for in use or 'f' for another
- * failure, and keeps it until it is told to end. */
+/* In another process: opens the path, reports 'o' for opened, 'u' for in use or 'f' for another
+ * failure, and keeps it until it is asked to end. */
 static void rival_main(const struct fixture *f, int reports, int orders)
 {
     const char *error;
@@ -436,7 +436,7 @@ static char rival_report(const struct fixture *f)
     return what;
 }
 
-/* Starts the rival, and goes on when that waits for the lock or has what it wants. */
+/* Starts the rival, and continues when that waits for the lock or has the result. */
 static void start_rival(void)
 {
     int reports[2], orders[2];
@@ -469,7 +469,7 @@ static void assert_first_wins(struct fixture *f)
     assert_int_equal(open_bound(f), 0);
     assert_int_equal(rival_report(f), 'u');
     end_rival(f);
-    int left; /* by the rival's look */
+    int left; /* by the rival's check */
     while ((left = accept(bound_socket_fd(f->bound), NULL, NULL)) >= 0)
         close(left);
     assert_true(is_reachable_at(f, bound_socket_fd(f->bound)));
@@ -514,7 +514,7 @@ static void assert_file(const struct fixture *f)
     assert_int_equal(st.st_gid, f->file.gid == SOCKET_FILE_OURS ? getegid() : f->file.gid);
 }
 
-/* The file is as it is to be, and nobody can connect yet. */
+/* The file has its final owner and mode, and no client can connect yet. */
 static void look_before_listen(void)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -525,10 +525,10 @@ static void look_before_listen(void)
     if (geteuid() == 0 || (fixture->file.mode & 0200) != 0)
         assert_int_equal(errno, ECONNREFUSED);
     close(fd);
-    pauses = 1000; /* the look was taken */
+    pauses = 1000; /* the check was done */
 }
 
-/* Whatever the umask is, and before there is anything to connect to. */
+/* Whatever the umask is, and before a client can connect. */
 static void test_mode(void **state)
 {
     struct fixture *f = *state;
@@ -587,7 +587,7 @@ static void test_owner_must_not_be_set(void **state)
 
 static char victim[64];
 
-/* Somebody who can write to the directory puts a link there to a file that he must not touch. */
+/* A user who can write to the directory puts a link there to a file that he must not change. */
 static void put_link(void)
 {
     assert_int_equal(__real_unlink(fixture->path), 0);
@@ -646,7 +646,7 @@ static void test_internet_address(void **state)
     listen_address_clear(&address);
 }
 
-/* What goes from one configuration, and from one process, to the next */
+/* What passes from one configuration, and from one process, to the next */
 
 static void assert_listens(const struct fixture *f, bool there)
 {
@@ -678,7 +678,7 @@ static void adopt(struct fixture *f, bool is_ours)
     assert_int_equal(bound_socket_fd(f->bound), fd);
     assert_true((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
     assert_true((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
-    assert_false(bound_socket_has_file(f->bound)); /* its opener's, as yet */
+    assert_false(bound_socket_has_file(f->bound)); /* still its opener's */
     bound_socket_give_file(f->bound, false);
     assert_int_equal(bound_socket_has_file(f->bound), is_ours);
     assert_listens(f, true);

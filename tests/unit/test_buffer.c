@@ -89,7 +89,7 @@ static void test_empty_holds_no_memory(void **state)
     buffer_clear(&buffer);
 }
 
-/* What was consumed is room again: a buffer that is emptied as fast as it is filled stays small. */
+/* Consumed bytes free their space: a buffer that is emptied as fast as it is filled stays small. */
 static void test_reuses_room(void **state)
 {
     struct buffer buffer = {0};
@@ -112,7 +112,7 @@ static void test_reuses_room(void **state)
     buffer_clear(&buffer);
 }
 
-/* Growing by doubling: bytes that come one by one are not copied again and again. */
+/* Growing by doubling: bytes that arrive one by one are not copied again and again. */
 static void test_grows_in_few_steps(void **state)
 {
     struct buffer buffer = {0};
@@ -130,7 +130,7 @@ static void test_grows_in_few_steps(void **state)
     buffer_clear(&buffer);
 }
 
-/* Under a sanitizer too malloc is to fail rather than to abort. */
+/* malloc must fail rather than abort, under a sanitizer too. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
@@ -181,7 +181,7 @@ static void test_written_in_place(void **state)
     buffer_clear(&buffer);
 }
 
-/* Borrowed bytes stay where they are until something comes behind them. */
+/* Borrowed bytes stay where they are until others follow them. */
 static void test_borrowed_bytes(void **state)
 {
     struct buffer buffer = {0};

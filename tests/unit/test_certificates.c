@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Warnings of certificates that end soon: one a day, with what an operator has to know. */
+/* Warnings of certificates that expire soon: one a day, with what an operator has to know. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -44,7 +44,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* The lines of the log that hold this. */
+/* The lines of the log that contain this. */
 static unsigned lines(const char *text)
 {
     char line[4096];

@@ -69,7 +69,7 @@ static void test_listeners(void **state)
                    "listeners: 1 changed (a: reuse framed -> never), 1 kept");
 }
 
-/* A listener's timeout is its pool's, when it has none of its own. */
+/* A listener's timeout is its pool's, unless it has its own. */
 static void test_values_are_those_in_effect(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* kaproxy.ini: values and defaults arrive, config_print reads back, no bytes do harm. */
+/* kaproxy.ini: values and defaults arrive, config_print can be read back, no bytes do harm. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -130,8 +130,7 @@ static void test_abort_on_close(void **state)
     }
 }
 
-/* It is idle_timeout's, wherever that is, unless it has a value of its own, of which 0 is one.
- */
+/* It is idle_timeout's, wherever that is set, unless it has its own value, which may be 0. */
 static void test_response_timeout(void **state)
 {
     static const struct {
@@ -358,7 +357,7 @@ static void assert_socket(const char *text, unsigned mode, uid_t uid, gid_t gid)
 
 #define UNIX_LISTENER "[listener a]\nlisten=127.0.0.1:1 unix:/x\nupstream=http://x\n"
 
-/* Whose a unix socket is to be: the user's that we become, who has no effect without root. */
+/* Who is to own a unix socket: the user that we become, which has no effect without root. */
 static void test_socket(void **state)
 {
     const struct passwd *nobody = getpwnam("nobody");
@@ -380,7 +379,7 @@ static void test_socket(void **state)
     assert_socket(UNIX_LISTENER "socket_user=root\n[kaproxy]\nuser=nobody\n", 0660, 0, 0);
 }
 
-/* Every value other than its default, and the longest line there may be. */
+/* Every value other than its default, and the longest line allowed. */
 static void test_print_reads_back(void **state)
 {
     char source[2000];

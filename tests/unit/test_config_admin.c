@@ -13,7 +13,7 @@
 
 #include "support/ini_text.h"
 
-/* What -t -v prints of [admin], and it is read back alike. */
+/* What -t -v prints of [admin] gives the same when read back. */
 static void assert_printed(const char *text, const char *expected)
 {
     struct config *config = ini_load(text);
@@ -70,7 +70,7 @@ static void test_runtime_directory(void **state)
     assert_mistakes("[listener a]\nlisten=unix:/run/x/admin.sock\nupstream=http://x\n",
                     " listen: unix:/run/x/admin.sock is taken by listener a on line 2 "
                     "(unix:/run/x/admin.sock)\n");
-    /* What is mistaken is not replaced. */
+    /* Mistaken values are not replaced. */
     assert_mistake("[admin]\nlisten = x\n" LISTENER, 2, "the port is missing");
     unsetenv("RUNTIME_DIRECTORY");
 }

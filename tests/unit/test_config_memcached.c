@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* kaproxy.ini: what memcached listeners may have: defaults, values, keys without an effect,
- * mistakes.
- */
+ * mistakes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

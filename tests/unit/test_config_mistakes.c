@@ -293,7 +293,7 @@ static void test_listen_mistakes(void **state)
     }
 }
 
-/* Those that are right are compared with the other listeners' all the same. */
+/* The valid ones are still compared with the other listeners'. */
 static void test_several_listen_mistakes(void **state)
 {
     (void)state;
@@ -350,7 +350,7 @@ static void test_missing_keys(void **state)
                    "a path is not allowed");
 }
 
-/* What can be found without the upstream is: with its scheme, or without even that. */
+/* What can be found without the upstream is: with its scheme, or even without it. */
 static void test_behind_a_bad_upstream(void **state)
 {
     (void)state;
@@ -407,7 +407,7 @@ static void test_reuse(void **state)
     assert_mistake(HTTP_LISTENER "reuse=yes\n", 4, "reuse: \"yes\" is not one of framed, quiet or");
 }
 
-/* Defaults are not meant to fit every max_open, but what is written has to count. */
+/* Defaults need not fit every max_open, but a key that is set must have an effect. */
 static void test_beyond_max_open(void **state)
 {
     (void)state;
@@ -439,7 +439,7 @@ static void test_pools(void **state)
                    "bind_address: \"::ffff:127.0.0.1\" is IPv4 written as IPv6");
 }
 
-/* test_config_tls has those of the files. */
+/* test_config_tls has those about the files. */
 static void test_tls_keys(void **state)
 {
     (void)state;

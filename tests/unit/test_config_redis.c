@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* kaproxy.ini: what is redis listeners' own: defaults, values, keys without an effect, mistakes. */
+/* kaproxy.ini: what only redis listeners have: defaults, values, keys without an effect,
+ * mistakes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -60,7 +61,7 @@ static void test_print(void **state)
     config_unref(config);
 }
 
-/* What is http's alone, and TLS' alone. */
+/* Keys for http only, and for TLS only. */
 static void test_keys_without_effect(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A configuration is loaded in a thread beside others that do the same and read what there is. */
+/* A configuration is loaded in a thread while others do the same and read existing ones. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -71,7 +71,7 @@ static void write_file(const char *name, const char *text)
     assert_int_equal(fclose(file), 0);
 }
 
-/* Not somebody else's, who is looked up at the same time. */
+/* Not another thread's, which is looked up at the same time. */
 static bool has_its_users(const struct config *config)
 {
     const struct socket_file *pages = &config->admin.socket.file;

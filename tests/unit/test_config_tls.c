@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* kaproxy.ini: the TLS of a listener's upstream. Files are loaded and checked, each mistake and
- * each warning is at its line, and upstreams are the same host as far as their keys agree. */
+ * each warning is at its line, and upstreams are the same host if their keys agree. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,7 +21,7 @@
 
 #define NOBODY 65534
 
-/* Ends a test that waits for ever. */
+/* Ends a test that waits forever. */
 #define WAIT_MAX 60
 
 static struct world world;
@@ -133,7 +133,7 @@ static void test_print(void **state)
     free(again);
 }
 
-/* One line each, in a listener of its own besides the first one. */
+/* One line each, in a listener added to the first one. */
 static void test_sharing(void **state)
 {
     static const struct {
@@ -175,7 +175,7 @@ static void test_sharing(void **state)
     }
 }
 
-/* Each key counts, those of the client's certificate too. */
+/* Each key is considered, those of the client's certificate too. */
 static void test_sharing_certificates(void **state)
 {
     struct config *config =
@@ -196,7 +196,7 @@ static void test_sharing_certificates(void **state)
     config_unref(config);
 }
 
-/* A file that is replaced makes another host of the upstream, in the next configuration; as it was,
+/* A replaced file makes the upstream another host, in the next configuration; with the old content,
  * it is the same host again. */
 static void test_content(void **state)
 {
@@ -208,7 +208,7 @@ static void test_content(void **state)
     assert_int_equal(
         endpoint_compare(&first->listeners[0].upstream, &second->listeners[0].upstream), 0);
     config_unref(second);
-    identity_write_certificate(&world.good, "content.pem"); /* behind the other one */
+    identity_write_certificate(&world.good, "content.pem"); /* after the other one */
     second = ini_load(text);
     assert_int_not_equal(
         endpoint_compare(&first->listeners[0].upstream, &second->listeners[0].upstream), 0);
@@ -284,8 +284,8 @@ static void test_unreadable(void **state)
     assert_int_equal(chmod("good.key", 0600), 0);
 }
 
-/* What can be read just once leaves nothing for the worker to load, and nobody is waited for; each
- * such file is reported. */
+/* A file that can be read only once leaves nothing for the worker to load, and is not waited for;
+ * each such file is reported. */
 static void test_pipes(void **state)
 {
     (void)state;
@@ -318,7 +318,7 @@ static void test_all_in_one_go(void **state)
                     "5: tls_ca_file: none: No such file or directory\n");
 }
 
-/* A value that was refused is nowhere to be read. */
+/* A rejected value appears nowhere. */
 static void test_beside_bad_values(void **state)
 {
     (void)state;
@@ -328,7 +328,7 @@ static void test_beside_bad_values(void **state)
                     "5: tls_min_version: \"1.1\" is not one of 1.2 or 1.3\n"
                     "6: tls_verify: \"maybe\" is not one of no or yes\n"
                     "7: tls_ca_file: none: No such file or directory\n");
-    /* The files are checked whatever becomes of the upstream. */
+    /* The files are checked whatever the upstream is. */
     static const char *const upstreams[] = {"https:/x", "https://x/path", "htps://x"};
     for (size_t i = 0; i < ARRAY_LEN(upstreams); i++) {
         char text[300], *said;
@@ -396,7 +396,7 @@ static void test_warnings(void **state)
 
 #define TO(upstream) "[listener a]\nlisten=127.0.0.1:80\nupstream=" upstream "\n"
 
-/* Few certificates are for an address, and few upstreams go by one. */
+/* Few certificates are for an address, and few upstreams are addressed by one. */
 static void test_upstream_is_an_address(void **state)
 {
     static const char nameless[] = "3: warning: upstream: its certificate must be for the IP "

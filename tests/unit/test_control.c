@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The control thread and its worker's: how they start, what becomes of signals, how they end. */
+/* The control thread and its worker's: how they start, how signals are handled, how they end. */
 #include "support/log_fixture.h"
 
 #include <arpa/inet.h>
@@ -44,7 +44,7 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, v
 }
 
 /* Calls for views, and for sockets of [admin], while there is a configuration. A start makes this
- * many, and so many of those behind them have no memory. */
+ * many; this many after those get no memory. */
 #define VIEWS_AT_START   1
 #define SOCKETS_AT_START 2
 static unsigned views, socket_lists, no_memory;
@@ -84,8 +84,8 @@ int __wrap_admin_set_sockets(struct admin *admin, struct bound_socket *const *so
 #define READY   HEAD " notice: ready\n"
 #define STATS   "(" HEAD " notice: stats [^\n]*\n)+"
 
-/* A worker that listens on a socket in the test's folder, what controls it, and an upstream that
- * takes connections and does nothing with them. */
+/* A worker that listens on a socket in the test's folder, the code that controls it, and an
+ * upstream that accepts connections and does nothing with them. */
 struct world {
     int upstream;
     struct config *config;
@@ -127,7 +127,7 @@ static struct world start(struct fixture *f)
     return world;
 }
 
-/* It waits in the backlog as long as the worker has not started. */
+/* It waits in the backlog until the worker has started. */
 static int connect_client(const struct fixture *f)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -144,7 +144,7 @@ static void set_signals(void (*handler)(int number))
         signal(heeded[i], handler);
 }
 
-/* Returns what was logged in all. */
+/* Returns everything that was logged. */
 static const char *end(struct world *world, struct fixture *f)
 {
     worker_free(world->worker);
@@ -153,13 +153,13 @@ static const char *end(struct world *world, struct fixture *f)
     log_close();
     close(world->upstream);
     assert_int_equal(sockets_count(), world->descriptors);
-    set_signals(SIG_IGN); /* drops those that are pending */
+    set_signals(SIG_IGN); /* drops the pending ones */
     pthread_sigmask(SIG_SETMASK, &world->usual, NULL);
     set_signals(SIG_DFL);
     return content(f, f->file);
 }
 
-/* Whatever comes before the worker runs is noted, and heeded once it does. */
+/* Whatever arrives before the worker runs is noted, and acted on once it does. */
 static void test_signals_before_the_start_are_heeded(void **state)
 {
     struct world world = start(*state);
@@ -200,7 +200,7 @@ static bool others_sleep(void)
 
 static int before_thread; /* descriptors */
 
-/* Had it begun already, it would have accepted the client that waits. */
+/* Had it begun already, it would have accepted the waiting client. */
 static void thread_waits(void)
 {
     while (!others_sleep())
@@ -208,7 +208,7 @@ static void thread_waits(void)
     assert_int_equal(sockets_count(), before_thread);
 }
 
-/* What the worker does, and logs, comes behind the line that says that all is ready. */
+/* What the worker does and logs follows the line that says that everything is ready. */
 static void test_worker_waits_until_all_is_ready(void **state)
 {
     struct fixture *f = *state;
@@ -233,7 +233,7 @@ static unsigned count(const char *text, const char *words)
     return found;
 }
 
-/* The second order does not get lost while the first one is on its way; a third one is none. With a
+/* The second order is not lost while the first one is in progress; a third one is ignored. With a
  * session that does not end the worker waits for it. */
 static void test_second_order_to_stop(void **state)
 {
@@ -251,7 +251,7 @@ static void test_second_order_to_stop(void **state)
     assert_int_equal(count(text, "SIGTERM"), 2);
 }
 
-/* Once all is done a signal changes nothing, whatever it does to a process by itself. */
+/* Once everything is done a signal changes nothing, whatever its default action is. */
 static void test_signals_after_the_end(void **state)
 {
     struct world world = start(*state);
@@ -299,7 +299,7 @@ static void set_text(char **at, const char *text)
     assert_non_null(*at);
 }
 
-/* Its file is there, to be read again, and has the log that we have opened. */
+/* Its file is there, to be read again, and contains the log that we have opened. */
 static void keep_file(struct fixture *f, struct world *world)
 {
     char path[300];
@@ -340,7 +340,7 @@ static void test_no_memory_to_show_a_reload(void **state)
     assert_int_equal(count(text, "cannot show"), 1);
 }
 
-/* A file that does not come until we have ended. */
+/* A file that does not arrive until we have ended. */
 static atomic_bool hangs;
 static sem_t file_comes;
 
@@ -383,7 +383,7 @@ static void test_file_comes_after_the_end(void **state)
 {
     static struct control *left;
     struct fixture *f = *state;
-    unsigned threads = count_threads(); /* ThreadSanitizer has one of its own */
+    unsigned threads = count_threads(); /* ThreadSanitizer has its own */
     struct world world = start(f);
     char path[300];
     keep_file(f, &world);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Which connections count as dead, by what the kernel tells of them. */
+/* Which connections count as dead, by what the kernel reports about them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +19,7 @@
 #define LIMIT       (10 * SEC)
 #define OPEN_WINDOW 65536
 
-/* Ages in milliseconds, as the kernel tells them. */
+/* Ages in milliseconds, as the kernel reports them. */
 struct delivery_case {
     const char *what;
     uint32_t unacked, notsent, window, last_ack;
@@ -71,7 +71,7 @@ static void test_cases(void **state)
     }
 }
 
-/* The peer's kernel acknowledges as long as it has room, whatever its program does. */
+/* The peer's kernel acknowledges as long as it has space, whatever its program does. */
 static void test_ask(void **state)
 {
     static char block[1 << 20];

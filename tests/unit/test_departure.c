@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What the end of a client's direction means, by what the kernel tells of it. */
+/* What the end of a client's direction means, by what the kernel reports about it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +16,7 @@
 #include "net/departure.h"
 #include "support/sockets.h"
 
-/* Ages in milliseconds, as the kernel tells them. */
+/* Ages in milliseconds, as the kernel reports them. */
 struct departure_case {
     const char *what;
     uint8_t state;
@@ -52,7 +52,7 @@ static void test_judge(void **state)
     }
 }
 
-/* Asks until it is something else than `not_yet`: what crosses the loopback takes a moment. */
+/* Asks until it is something other than `not_yet`: crossing the loopback takes a moment. */
 static enum departure ask(int fd, enum departure not_yet)
 {
     enum departure departure = not_yet;
@@ -64,7 +64,7 @@ static enum departure ask(int fd, enum departure not_yet)
     return departure;
 }
 
-/* Really: bytes, and after so many ms an end. */
+/* For real: bytes, and an end after this many ms. */
 static enum departure really(unsigned behind, bool reset)
 {
     int active, passive;
@@ -79,13 +79,14 @@ static enum departure really(unsigned behind, bool reset)
         setsockopt(active, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
     close(active);
     departure = ask(passive, DEPARTURE_NONE);
-    usleep(300 * 1000); /* by then it tells the same */
+    usleep(300 * 1000); /* by then it reports the same */
     assert_int_equal(ask(passive, DEPARTURE_NONE), departure);
     close(passive);
     return departure;
 }
 
-/* A machine that stalls between the two makes a half-close look like more; never the other way. */
+/* A machine that stalls between the two makes a half-close look more likely; never the other
+ * way. */
 static void test_real_ends(void **state)
 {
     int half = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Goal of this test: descriptors are counted as a configuration can take them at most; clients get
+/* Goal of this test: descriptors are counted as the most that a configuration can use; clients get
  * what is left, and pipes what clients leave. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -51,7 +51,7 @@ static void test_one_host(void **state)
     assert_needed("[pool]\nmax_per_host=9\n" NUMERIC("a", "[::1]:1", ""), 9, 0, OWN);
 }
 
-/* Those that clients hold come on top, where there can be any. */
+/* Those that clients hold are added, where there can be any. */
 static void test_tunnels(void **state)
 {
     (void)state;
@@ -111,7 +111,7 @@ static void test_several_pools(void **state)
                   15 + 7, 0, OWN + 3);
 }
 
-/* As many connections as they may have, and their listening sockets. */
+/* The connections they may have, and their listening sockets. */
 static void test_admin(void **state)
 {
     (void)state;

@@ -84,7 +84,7 @@ static void test_refused(void **state)
     caller_assert_failure(&caller, "connect", ECONNREFUSED);
 }
 
-/* A task that looks at a dial between its begin and its answer. */
+/* A task that checks a dial between its begin and its answer. */
 struct between {
     struct task task;
     struct caller *caller;
@@ -210,7 +210,7 @@ static void test_timeout_includes_the_lookup(void **state)
     caller_assert_failure(&caller, "connect", ETIMEDOUT);
 }
 
-/* The one to blame is named: DNS. */
+/* The failed step is named: DNS. */
 static void test_timeout_while_resolving(void **state)
 {
     struct world *world = *state;
@@ -221,7 +221,7 @@ static void test_timeout_while_resolving(void **state)
     caller_assert_failure(&caller, "resolve", ETIMEDOUT);
     assert_string_equal(caller.failure.text,
                         "no answer from the name servers within connect_timeout = 20 s");
-    world_answer(world, "127.0.0.1"); /* nobody is called any more */
+    world_answer(world, "127.0.0.1"); /* no callback is called any more */
     world_idle(world);
 }
 
@@ -249,7 +249,7 @@ static void test_timeout_is_gone_once_connected(void **state)
     caller_assert_connected(world, &caller, "127.0.0.1");
 }
 
-/* POOL 30: one that is cancelled at once connects nowhere. */
+/* POOL 30: one that is cancelled immediately connects nowhere. */
 static void test_cancel_before_it_connects(void **state)
 {
     struct world *world = *state;
@@ -267,7 +267,7 @@ static void test_cancel_before_it_connects(void **state)
     assert_int_equal(errno, EAGAIN);
 }
 
-/* POOL 30: and it asks for no name. */
+/* POOL 30: and it looks up no name. */
 static void test_cancel_before_it_resolves(void **state)
 {
     struct world *world = *state;
@@ -280,7 +280,7 @@ static void test_cancel_before_it_resolves(void **state)
     assert_int_equal(world->manual.started, 0);
 }
 
-/* The time counts from the start on, also where the loop is late. */
+/* The time counts from the start on, even if the loop is late. */
 static void test_timeout_before_it_begins(void **state)
 {
     struct world *world = *state;
@@ -387,7 +387,7 @@ static void test_self_connect(void **state)
     caller_assert_failure(&caller, "connect", ECONNREFUSED);
 }
 
-/* The same port on both sides is no self-connect where the addresses differ. */
+/* The same port on both sides is not a self-connect if the addresses differ. */
 static void test_same_port_on_both_sides(void **state)
 {
     struct world *world = *state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A dial over several addresses: order, stagger, which failure counts. */
+/* A dial over several addresses: order, stagger, which failure is reported. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -51,7 +51,7 @@ static void test_last_failure_counts(void **state)
     caller_assert_failure(&caller, "connect", ECONNREFUSED);
 }
 
-/* An attempt that fails within connect(2) leaves no socket behind beside the next one's. */
+/* An attempt that fails within connect(2) does not leak its socket when the next one is opened. */
 static void test_failed_attempt_is_closed(void **state)
 {
     struct world *world = *state;
@@ -63,8 +63,8 @@ static void test_failed_attempt_is_closed(void **state)
     caller_cancel(&caller);
 }
 
-/* RFC 8305 section 5: an address that does not answer holds the next one up for DIAL_STAGGER only;
- * the first that connects wins, though it was not the first to start. */
+/* RFC 8305 section 5: an address that does not answer delays the next one by DIAL_STAGGER only; the
+ * first that connects wins, though it was not the first to start. */
 static void test_stagger(void **state)
 {
     struct world *world = *state;
@@ -86,7 +86,7 @@ static void test_stagger(void **state)
     caller_assert_connected(world, &caller, "127.0.0.1");
 }
 
-/* Connecting counts from the first attempt on, and not from the lookup. */
+/* The connect time counts from the first attempt on, and not from the lookup. */
 static void test_connect_time(void **state)
 {
     struct world *world = *state;
@@ -155,7 +155,7 @@ static void test_families_interleaved(void **state)
     caller_assert_connected(world, &caller, "::1");
 }
 
-/* A family that has run out leaves the rest to the other one, in the order given. */
+/* When a family has run out, the rest is the other one's, in the order given. */
 static void test_one_family_runs_out(void **state)
 {
     struct world *world = *state;

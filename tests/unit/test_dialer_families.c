@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Dials to a name of which one family comes late. */
+/* Dials to a name one of whose families arrives late. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +13,7 @@
 #include "support/dial_world.h"
 #include "support/skip.h"
 
-/* A family has come, and the other one has not for as long as it is waited for. */
+/* A family has arrived, and the other one has not for as long as it is waited for. */
 static void come_alone(struct world *world, sa_family_t family, const char *list)
 {
     world_answer_family(world, family, list);
@@ -28,7 +28,7 @@ static void assert_waits(struct world *world, const struct caller *caller)
     assert_int_equal(world_open_attempts(world), 0);
 }
 
-/* Waits until so many sockets of dials are left. */
+/* Waits until this many sockets of dials are left. */
 static void wait_for_attempts(struct world *world, int count)
 {
     while (world_open_attempts(world) != count)
@@ -55,7 +55,7 @@ static void test_late_family_is_for_the_next_dial(void **state)
     caller_assert_connected(world, &second, "::1");
 }
 
-/* It does not disturb a dial that goes on. */
+/* It does not disturb a dial that continues. */
 static void test_late_family_beside_a_pending_attempt(void **state)
 {
     struct world *world = *state;
@@ -72,7 +72,7 @@ static void test_late_family_beside_a_pending_attempt(void **state)
     caller_cancel(&caller);
 }
 
-/* All that has come refuses, and there is more to come. */
+/* All addresses so far refuse, and more are to arrive. */
 static void test_waits_for_the_late_family(void **state)
 {
     struct world *world = *state;
@@ -89,7 +89,7 @@ static void test_waits_for_the_late_family(void **state)
     caller_assert_connected(world, &caller, "::1");
 }
 
-/* What has been tried is not tried once more, and its failure is the one to tell. */
+/* An address that was tried is not tried again, and its failure is the one to report. */
 static void test_late_family_fails(void **state)
 {
     struct world *world = *state;

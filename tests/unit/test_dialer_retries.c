@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Dials that are tried again: which failures, how often, and how such a dial ends (POOL 38). */
+/* Dials that are retried: which failures, how often, and how such a dial ends (POOL 38). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +15,7 @@
 #include "support/dial_world.h"
 #include "tls/tls.h"
 
-/* Ends a test that waits for ever. */
+/* Ends a test that waits forever. */
 #define WAIT_MAX 60
 
 static int setup(void **state)
@@ -91,7 +91,7 @@ static void timed_out_and_again(void **state)
     caller_assert_failure(&caller, "connect", ETIMEDOUT);
 }
 
-/* What is said of a try is not what the one before was at. */
+/* What is reported for a try does not mention the step that the one before was in. */
 static void handshake_timed_out_and_again(void **state)
 {
     struct world *world = *state;
@@ -108,7 +108,7 @@ static void handshake_timed_out_and_again(void **state)
                             .options.tls = client};
     uint16_t port = 0;
     assert_int_equal(listen(world_bind(world, "127.0.0.1", &port), 0),
-                     0); /* takes one, in silence */
+                     0); /* accepts one, silently */
     caller_start(world, &caller, "127.0.0.1", port);
     struct failure failure = {0};
     while (failure.function == NULL || strcmp(failure.function, "tls") != 0) {
@@ -126,7 +126,7 @@ static void handshake_timed_out_and_again(void **state)
     tls_client_unref(client);
 }
 
-/* A loop that was busy: the pause comes before the first try has begun, and takes its place. */
+/* A loop that was busy: the pause arrives before the first try has begun, and takes its place. */
 static void timed_out_before_it_begins(void **state)
 {
     struct world *world = *state;
@@ -163,7 +163,7 @@ static void name_is_looked_up_again(void **state)
     caller_assert_connected(world, &caller, "127.0.0.3");
 }
 
-/* What will not be otherwise in a second. */
+/* Failures that will not go away within a second. */
 static void other_failures_are_final(void **state)
 {
     struct world *world = *state;
@@ -190,7 +190,7 @@ static void cancelled_in_the_pause(void **state)
     assert_int_equal(caller.ended, 0);
 }
 
-/* A waiter's time ends in the pause: the text says what the last try failed by. */
+/* A waiter's time expires in the pause: the text says why the last try failed. */
 static void time_is_up_in_the_pause(void **state)
 {
     struct world *world = *state;
@@ -249,7 +249,7 @@ static void limited_later(void **state)
     claim_time_was_up(&caller);
 }
 
-/* In the pause it is for the next try. */
+/* In the pause it applies to the next try. */
 static void limited_in_the_pause(void **state)
 {
     struct world *world = *state;

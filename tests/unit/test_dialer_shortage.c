@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Dials that something is denied to: each ends once, with the function that failed, and leaves
- * nothing open; where another address may do, it is tried. */
+/* Dials that are denied a resource: each ends once, with the function that failed, and leaves
+ * nothing open; if another address may work, it is tried. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +17,7 @@
 #include "support/shortage.h"
 #include "tls/tls.h"
 
-/* Ends a test that waits for ever. */
+/* Ends a test that waits forever. */
 #define WAIT_MAX 60
 
 static int setup(void **state)
@@ -49,8 +49,8 @@ static void test_socket_cannot_be_watched(void **state)
     assert_int_equal(caller.ended, 1);
 }
 
-/* The kernel has connected the first socket, but nothing will be heard of it: it is closed before
- * the next address is tried, and nobody takes it for a connection. */
+/* The kernel has connected the first socket, but that cannot be noticed: it is closed before the
+ * next address is tried, and is not taken for a connection. */
 static void test_the_next_address_is_tried(void **state)
 {
     struct world *world = *state;
@@ -97,7 +97,7 @@ static void test_winner_cannot_be_moved(void **state)
     assert_int_equal(world_open_attempts(world), 0);
 }
 
-/* Without memory for all attempts there is one at least. */
+/* Without memory for all attempts there is at least one. */
 static void test_one_address_is_better_than_none(void **state)
 {
     struct world *world = *state;
@@ -145,7 +145,7 @@ static void test_no_descriptor(void **state)
     assert_non_null(strstr(caller.failure.text, "raise LimitNOFILE or lower max_open"));
 }
 
-/* The connection is made, but TLS cannot begin on it. */
+/* The connection is established, but TLS cannot begin on it. */
 static void test_tls_cannot_start(void **state)
 {
     struct world *world = *state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* scheme://addr:port: what is accepted, what is refused and why, how endpoints compare. */
+/* scheme://addr:port: what is accepted, what is rejected and why, how endpoints compare. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -134,7 +134,7 @@ static void test_schemes(void **state)
     }
 }
 
-/* Those that messages name are there. */
+/* Those that messages name exist. */
 static void test_scheme_names(void **state)
 {
     char names[] = SCHEME_NAMES, *at;

@@ -148,7 +148,7 @@ static void test_label_is_escaped(void **state)
     assert_has(text(false), "kaproxy_listener_accepted_total{listener=\"a\\\"b\\\\c\\nd\"} 0\n");
 }
 
-/* The numbers that the system has of this process: plausible, and counted at each call. */
+/* The system's numbers for this process: plausible, and counted at each call. */
 static void test_process(void **state)
 {
     unsigned long before, after;
@@ -182,7 +182,7 @@ static void *short_realloc(void *memory, size_t size)
     return realloc(memory, size);
 }
 
-/* Nothing is appended then, and what was there is there still. */
+/* Nothing is appended then, and the existing text is unchanged. */
 static void test_shortage(void **state)
 {
     unsigned nth = 1;

@@ -26,7 +26,7 @@
 
 struct fixture {
     char folder[32], path[48]; /* of a unix socket */
-    int kept[2];               /* keep ports for us, as long as nobody listens */
+    int kept[2];               /* keep ports for us, as long as no process listens */
     unsigned ports[2];
     struct generation *generation;
     struct config_errors findings;
@@ -34,7 +34,7 @@ struct fixture {
     int descriptors;
 };
 
-/* The linker puts what follows in the place of the system's and of inherited.c's (--wrap). */
+/* The linker substitutes these for the system's and inherited.c's (--wrap). */
 static bool may_chown;
 static unsigned chowns;
 
@@ -54,7 +54,7 @@ int __wrap_fchownat(int directory, const char *path, uid_t uid, gid_t gid, int f
     return may_chown ? 0 : -1;
 }
 
-/* What was passed: a socket by its address, and others by their name. */
+/* What was passed: a socket found by its address, and others by their name. */
 struct inherited {
     const char *address;
     int by_address, by_name[2];
@@ -150,7 +150,7 @@ static struct generation *make(struct fixture *f, const char *text, struct inher
     return generation;
 }
 
-/* It is in effect. */
+/* It takes effect. */
 static void take(struct fixture *f, struct generation *generation)
 {
     assert_non_null(generation);
@@ -213,7 +213,7 @@ static void test_kept(void **state)
     assert_int_equal(access(f->path, F_OK), -1);
 }
 
-/* What was opened before it is closed again; all that is wrong is said. */
+/* What was opened before it is closed again; every error is reported. */
 static void test_in_use(void **state)
 {
     struct fixture *f = *state;
@@ -272,7 +272,8 @@ static void test_admin(void **state)
     free(both);
 }
 
-/* Who may connect to a unix socket that stays changes at once, and back where all is undone. */
+/* Who may connect to a unix socket that stays changes immediately, and changes back if all is
+ * undone. */
 static void test_mode(void **state)
 {
     struct fixture *f = *state;
@@ -300,7 +301,7 @@ static void test_mode(void **state)
     free(before);
 }
 
-/* A socket that was passed for an address is not taken for another one of its name's. */
+/* A socket that was passed for an address is not used for another one with its name. */
 static void test_inherited(void **state)
 {
     struct fixture *f = *state;
@@ -325,7 +326,7 @@ static void test_inherited(void **state)
     assert_int_equal(bound_socket_fd(f->generation->sockets[0]), named[0]);
 }
 
-/* Upstreams that are the same by value have the same client. */
+/* Upstreams that are equal by value have the same client. */
 static void test_tls(void **state)
 {
     struct fixture *f = *state;
@@ -342,7 +343,7 @@ static void test_tls(void **state)
     assert_ptr_equal(f->generation->tls_clients.list[1].client, z);
 }
 
-/* Listeners that are as they were, wherever they are in the file, and wherever they listen. */
+/* Listeners that are unchanged, wherever they are in the file, and wherever they listen. */
 static void test_unchanged(void **state)
 {
     struct fixture *f = *state;
@@ -360,7 +361,7 @@ static void test_unchanged(void **state)
     free(both);
 }
 
-/* From a file, whose name and lines are in what is said. */
+/* From a file, whose name and lines appear in the messages. */
 static void test_load(void **state)
 {
     struct fixture *f = *state;

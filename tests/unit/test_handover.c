@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* A handover with a real successor, this test started again, that says what it should, or does
- * not: each step failing once, and what becomes of the process that is there. */
+/* A handover with a real successor, this test started again, that says what it should, or does not:
+ * each step failing once, and what becomes of the running process. */
 #include "support/log_fixture.h"
 
 #include <errno.h>
@@ -23,7 +23,7 @@
 static char *own_path; /* of this test */
 static char act_word[] = "act";
 static bool is_first;
-static long shortened; /* seconds that take a moment; 0: none */
+static long shortened; /* seconds that a moment lasts; 0: none */
 static int fork_error;
 static int events_left = -1;      /* without a time, before one fails; -1: none does */
 static int socketpairs_left = -1; /* before one fails; -1: none does */
@@ -86,7 +86,7 @@ static void on_alone(void *arg)
     event_base_loopbreak(world->base);
 }
 
-/* Waits for what comes on the places channel: its end says that the predecessor has yielded. */
+/* Waits for the places channel: its end means that the predecessor has yielded. */
 static void wait_end(int places)
 {
     char byte;
@@ -259,7 +259,7 @@ static void world_init(struct world *world, struct fixture *f, const char *steps
     world->descriptors = sockets_count();
 }
 
-/* Nothing is left, and what was logged matches, behind the line that tells of a start. */
+/* Nothing is left, and what was logged after the line that reports a start matches. */
 static void world_clear(struct world *world, const char *logged)
 {
     char pattern[2000];
@@ -311,7 +311,7 @@ static void test_all_is_well(void **state)
     run_until(&world, "yield main_pid leave ");
     assert_word(world.places, "is_main");
     assert_int_equal(kill(world.main_pid, 0), 0);
-    /* It stays so, whatever comes. */
+    /* It stays so, whatever happens. */
     assert_true(handover_is_under_way(world.handover));
     handover_stop(world.handover);
     handover_start(world.handover);
@@ -331,7 +331,7 @@ static void test_all_is_well(void **state)
          " warning: process [0-9]+ serves, and the service manager may not know that it is the "   \
          "main one: it is notified every 5 s, and until then this process does not end\n"
 
-/* It is told until it knows. Before that the successor is not the main process either. */
+/* It is notified until it knows. Before that the successor is not the main process either. */
 static void test_supervisor_may_not_know(void **state)
 {
     struct world world;
@@ -358,7 +358,8 @@ static void test_supervisor_may_not_know(void **state)
                                           "[0-9]+ is the main one\n");
 }
 
-/* Who is to stop tells it once more, and in any case leaves the files to the successor. */
+/* A process that is to stop notifies it once more, and in any case leaves the files to the
+ * successor. */
 static void test_stop_when_supervisor_may_not_know(void **state)
 {
     struct world world;
@@ -382,7 +383,7 @@ static void test_stop_when_supervisor_may_not_know(void **state)
     }
 }
 
-/* A predecessor that ends before it was to, or says nothing more: the new process serves. */
+/* If a predecessor ends early, or says nothing more, the new process serves. */
 static void test_predecessor_ends(void **state)
 {
     struct world world;
@@ -421,7 +422,7 @@ static void test_predecessor_ends(void **state)
     event_base_free(world.base);
 }
 
-/* It does not wait for ever for a predecessor that hangs. */
+/* It does not wait forever for a predecessor that hangs. */
 static void test_predecessor_hangs(void **state)
 {
     struct world world;
@@ -523,7 +524,7 @@ static void test_program_is_gone(void **state)
     handover_start(world.handover);
     run(&world);
     strcpy(world.program.path, path);
-    handover_start(world.handover); /* and the next one is as any other */
+    handover_start(world.handover); /* and the next one is like any other */
     run_until(&world, "yield ");
     handover_free(world.handover);
     world.handover = NULL;
@@ -538,7 +539,7 @@ static void test_program_is_gone(void **state)
                    " notice: handing over to process [0-9]+, [^\n]+test_handover\n$");
 }
 
-/* What fails before there is a process. */
+/* Failures before there is a process. */
 static void test_shortages(void **state)
 {
 #define CANNOT(why) HEAD " error: cannot start [^\n]+test_handover again: " why "\n"
@@ -700,7 +701,7 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], act_word) == 0)
         _exit(act(argv[2]));
     own_path = realpath(argv[0], NULL);
-    prctl(PR_SET_CHILD_SUBREAPER, 1); /* whose end nobody waits for is seen here */
+    prctl(PR_SET_CHILD_SUBREAPER, 1); /* whose end is not waited for appears here */
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     free(own_path);
     return failed;

@@ -14,7 +14,7 @@
 
 #define NODES 500
 
-/* Stands in for the C library's, so that memory can run out and calls can be counted. */
+/* Replaces the C library's, so that memory can run out and calls can be counted. */
 static bool memory_is_short;
 static unsigned reallocations;
 
@@ -28,7 +28,7 @@ void *reallocarray(void *memory, size_t count, size_t size)
     return realloc(memory, count * size);
 }
 
-/* A heap, and beside it what should be in it. */
+/* A heap, and next to it what should be in it. */
 struct model {
     struct heap heap;
     struct heap_node nodes[NODES];
@@ -67,7 +67,7 @@ static void take_out(struct model *model, size_t i)
     model->count--;
 }
 
-/* Every node knows its place, no two share one, and no child comes before its parent. */
+/* Every node knows its place, no two share one, and no child is before its parent. */
 static void check(const struct model *model)
 {
     const struct heap_node *at[NODES + 1] = {NULL};

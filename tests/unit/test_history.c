@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Rates, counts and quantiles of the last minute: from copies, and from what is there now. */
+/* Rates, counts and quantiles of the last minute: from copies, and from the current values. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -57,7 +57,7 @@ static void assert_quantile(double share, usec_t low, usec_t high)
     assert_true(time >= low && time <= high);
 }
 
-/* What was counted a while ago is forgotten, and nothing is before. */
+/* What was counted a while ago is forgotten, but nothing before that. */
 static void test_count_is_of_a_minute(void **state)
 {
     (void)state;
@@ -72,7 +72,7 @@ static void test_count_is_of_a_minute(void **state)
     assert_int_equal(count("upstream_dials", -1), 0);
 }
 
-/* Long after the ring has gone round. */
+/* Long after the ring has wrapped around. */
 static void test_ring_goes_round(void **state)
 {
     (void)state;
@@ -111,7 +111,7 @@ static void test_rate_is_of_ten_seconds(void **state)
     assert_true(rate("upstream_dials") == 0);
 }
 
-/* Of a late copy the true span counts. */
+/* For a late copy the true span is used. */
 static void test_late_copy(void **state)
 {
     (void)state;
@@ -235,7 +235,7 @@ static uint64_t count_of(const struct metric_labels *labels, const char *name)
     return history_count(world->history, &figure, -1, world->input.now);
 }
 
-/* The same numbers, in another order: nothing is forgotten, and nothing counts twice. */
+/* The same numbers, in another order: nothing is forgotten, and nothing is counted twice. */
 static void test_goes_on(void **state)
 {
     const struct metric_block blocks[] = {world->blocks[WORLD_BLOCK_RAW],
@@ -257,7 +257,7 @@ static void test_goes_on(void **state)
     assert_int_equal(count("upstream_dials", -1), 0);
 }
 
-/* Another host in its place, as after an exchange of certificates: it has counted less, or more. */
+/* Another host in its place, as after a change of certificates: it has counted less, or more. */
 static void test_goes_on_with_other_numbers(void **state)
 {
     static struct world_host other;
@@ -284,7 +284,7 @@ static void test_goes_on_with_other_numbers(void **state)
     }
 }
 
-/* What was there before has nothing to do with it, whatever it has counted. */
+/* The block that was there before is unrelated, whatever it has counted. */
 static void test_new_ones_begin(void **state)
 {
     const struct metric_labels late = {.listener = "late"}, web = {.listener = "web"};
@@ -311,7 +311,8 @@ static void test_new_ones_begin(void **state)
     assert_int_equal(count_of(&late, "listener_accepted"), 1);
 }
 
-/* Labels may change: a second host with the same name has come, and now both have more of them. */
+/* Labels may change: a second host with the same name has appeared, and now both have more of
+ * them. */
 static void test_same_block_with_other_labels(void **state)
 {
     const struct metric_labels a = {.pool = "default", .upstream = WORLD_WEB, .tls = "a"},

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Heads and bodies: the tables, each message in every way to cut it; limits. */
+/* Headers and bodies: the tables, each message split in every way; limits. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +13,7 @@
 #include "http1_requests.h"
 #include "http1_responses.h"
 
-/* Reads one message, as a session would, from as much of it as has come. */
+/* Reads one message, as a session would, from what has arrived of it. */
 struct reader {
     struct http1_head head, trailer;
     struct http1_body body;
@@ -22,7 +22,7 @@ struct reader {
     size_t at; /* all before it was consumed */
     char payload[64];
     size_t payload_length;
-    char *copy; /* behind its first byte: what has come; NULL: nothing yet */
+    char *copy; /* what arrived after its first byte; NULL: nothing yet */
     size_t length;
 };
 
@@ -102,8 +102,8 @@ static void read_trailer(struct reader *reader, char *data, size_t length)
         reader->at += reader->trailer.length;
 }
 
-/* The first `length` bytes have come. All are copied again, so that reading behind them shows, and
- * so does a pointer that was kept from the call before. What was changed in them stays changed. */
+/* The first `length` bytes have arrived. They are copied again, so that reads past them are
+ * detected, as are pointers kept from the call before. What was changed in them stays changed. */
 static void reader_see(struct reader *reader, const char *data, size_t length)
 {
     char *copy = malloc(length + 1);
@@ -145,12 +145,12 @@ static void check_outcome(const struct reader *reader, const struct http1_case *
         assert_int_equal(message->length - reader->at, message->rest);
 }
 
-/* Heads hold no pointers but static texts, so their used parts can be compared as they are. */
+/* Heads hold no pointers except static texts, so their used parts can be compared as they are. */
 static void check_same(const struct reader *reader, const struct reader *whole)
 {
     assert_memory_equal(&reader->head, &whole->head, sizeof(reader->head));
     assert_memory_equal(&reader->trailer, &whole->trailer, sizeof(reader->trailer));
-    if (whole->outcome != BODY_BAD) /* where the broken call began depends on the cuts */
+    if (whole->outcome != BODY_BAD) /* where the broken call began depends on the split */
         assert_int_equal(reader->at, whole->at);
     if (whole->outcome == WHOLE) /* repaired alike */
         assert_memory_equal(reader->copy + 1, whole->copy + 1, whole->length);
@@ -206,7 +206,7 @@ static void test_responses(void **state)
     check_messages(http1_responses, ARRAY_LEN(http1_responses));
 }
 
-/* Says which case failed, in one line of printable characters. */
+/* Reports which case failed, in one line of printable characters. */
 static int name_failed_case(void **state)
 {
     (void)state;
@@ -220,7 +220,7 @@ static int name_failed_case(void **state)
     return 0;
 }
 
-/* A message that is put together piece by piece. */
+/* A message that is built piece by piece. */
 struct text {
     char data[2 * HTTP1_HEAD_MAX];
     size_t length;
@@ -269,8 +269,7 @@ static unsigned verdict(enum http1_kind kind, const struct text *text)
 
 static struct text text;
 
-/* A start line of 8192 bytes passes, one more does not, and there is no need to wait for its end.
- */
+/* A start line of 8192 bytes passes, a longer one does not, without waiting for its end. */
 static void check_start_line_limit(const char *line_end)
 {
     static const char end[] = " HTTP/1.1";
@@ -304,7 +303,7 @@ static void test_start_line_limit(void **state)
     check_start_line_limit("\n");
 }
 
-/* 32768 bytes of head pass, one more does not. */
+/* 32768 bytes of header pass, one more does not. */
 static void check_head_limit(const char *line_end)
 {
     for (size_t extra = 0; extra < 2; extra++) {
@@ -334,7 +333,7 @@ static void test_head_limit(void **state)
     assert_int_equal(verdict(HTTP1_KIND_REQUEST, &text), 431);
 }
 
-/* The same where a value goes on over many lines, and where it is all control characters. */
+/* The same if a value continues over many lines, and if it is all control characters. */
 static void test_repaired_head_limit(void **state)
 {
     (void)state;
@@ -401,7 +400,7 @@ static void test_member_limit(void **state)
     }
 }
 
-/* Feeds a chunked body and tells how it ended. */
+/* Feeds a chunked body and reports how it ended. */
 static enum http1_result feed_all(struct http1_body *body, const char *data, size_t length)
 {
     enum http1_result result = HTTP1_MORE;
@@ -416,7 +415,7 @@ static enum http1_result feed_all(struct http1_body *body, const char *data, siz
     return result;
 }
 
-/* Extensions without end are refused, over many chunks too; payload pays for them. */
+/* Extensions without end are rejected, over many chunks too; payload pays for them. */
 static void test_extension_limit(void **state)
 {
     struct http1_body body;
@@ -468,7 +467,7 @@ static void test_padding_limit(void **state)
     }
 }
 
-/* What somebody else takes of a body of known length counts as if it had been fed. */
+/* Bytes of a body of known length that are moved elsewhere count as if they had been fed. */
 static void test_body_skipped(void **state)
 {
     struct http1_body body;
@@ -501,7 +500,7 @@ static void test_body_skipped(void **state)
     assert_int_equal(http1_body_rest(&body), 0);
 }
 
-/* A body that has ended takes no more, and one that is broken stays so. */
+/* A body that has ended accepts no more, and a broken one stays so. */
 static void test_body_ended(void **state)
 {
     struct http1_body body;
@@ -541,8 +540,8 @@ static void test_started(void **state)
     }
 }
 
-/* An empty buffer has no memory. (What clang's sanitizer says of a step from NULL is the failure.)
- */
+/* An empty buffer has no memory. (A failure shows as what clang's sanitizer says about arithmetic
+ * on NULL.) */
 static void test_no_bytes(void **state)
 {
     static char message[] = "GET / HTTP/1.0\r\n\r\n";
@@ -560,7 +559,7 @@ static void test_no_bytes(void **state)
     assert_int_equal(http1_body_feed(&body, NULL, 0, &piece), HTTP1_MORE);
 }
 
-/* A head that has ended takes no more, and one that is broken stays so. */
+/* A header that has ended accepts no more, and a broken one stays so. */
 static void test_head_ended(void **state)
 {
     static char message[] = "GET / HTTP/1.0\r\n\r\nGET";
@@ -603,8 +602,8 @@ static void test_bad_text(void **state)
     }
 }
 
-/* A long head that dribbles in is read once, not once for each byte: its bytes may be damaged
- * after they were seen, and nobody notices. */
+/* A long header that arrives slowly is read once, not once for each byte: its bytes may be damaged
+ * after they were read, without an effect. */
 static void test_no_rescan(void **state)
 {
     (void)state;
@@ -618,7 +617,7 @@ static void test_no_rescan(void **state)
     assert_int_equal(http1_head_parse(&head, text.data, text.length), HTTP1_DONE);
 }
 
-/* Fewer bytes than were there before cannot be the same message; nothing behind them is read. */
+/* Fewer bytes than before cannot be the same message; nothing past them is read. */
 static void test_fewer_bytes(void **state)
 {
     static char request[] = "GET / HTTP/1.0\r\nX: abc", trailer[] = "Long: abc";

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The heads we send, compared byte for byte. */
+/* The headers we send, compared byte for byte. */
 #include <errno.h>
 #include <inttypes.h>
 #include <setjmp.h>
@@ -62,7 +62,7 @@ static void check_response(const char *message, enum http1_method method,
 
 #define PLAIN ((struct http1_request_options){0})
 
-/* Method, path and fields are passed on, in order, with one space behind each colon. */
+/* Method, path and fields are passed on, in order, with one space after each colon. */
 static void test_request_is_passed_on(void **state)
 {
     (void)state;
@@ -71,7 +71,7 @@ static void test_request_is_passed_on(void **state)
     check_request("patch / HTTP/1.0\r\n\r\n", PLAIN, "patch / HTTP/1.1\r\nHost: up:8080\r\n\r\n");
 }
 
-/* Whitespace around a value is ours, whatever came; a line that has it so goes as it is. */
+/* Whitespace around a value is ours, whatever arrived; a line that has it so is sent as it is. */
 static void test_field_whitespace(void **state)
 {
     (void)state;
@@ -82,7 +82,8 @@ static void test_field_whitespace(void **state)
                   "K: \r\nL: \r\nM: \r\nN: o p\r\n\r\n");
 }
 
-/* RFC 9112 2.2: LF may end lines; we end them with CRLF. Empty lines in front are gone. */
+/* RFC 9112 2.2: LF may end lines; we end them with CRLF. Empty lines before the start line are
+ * dropped. */
 static void test_request_line_ends(void **state)
 {
     (void)state;
@@ -117,7 +118,7 @@ static void test_request_target(void **state)
                   "Host: up:8080\r\n\r\n");
 }
 
-/* The client's Host where it is wanted, and absolute-form's authority before it. */
+/* The client's Host if it is passed on, and absolute-form's authority before it. */
 static void test_request_host(void **state)
 {
     struct http1_request_options client = {.client_host = true};
@@ -178,7 +179,7 @@ static void test_request_expect(void **state)
                   "POST / HTTP/1.1\r\nHost: up:8080\r\nContent-Length: 1\r\n\r\n");
 }
 
-/* RFC 9110 7.8: whatever was asked for in order, but for h2c. */
+/* RFC 9110 7.8: everything that was properly requested, except h2c. */
 static void test_request_upgrade(void **state)
 {
     (void)state;
@@ -203,7 +204,7 @@ static void test_request_upgrade(void **state)
                   "GET / HTTP/1.1\r\nHost: up:8080\r\n\r\n");
 }
 
-/* RFC 9110 7.6.2: a step less; other methods' is passed on as it came. */
+/* RFC 9110 7.6.2: decremented; for other methods passed on as it arrived. */
 static void test_request_max_forwards(void **state)
 {
     (void)state;
@@ -275,7 +276,7 @@ static void test_response_is_passed_on(void **state)
                    "HTTP/1.1 200 \r\nContent-Length: 5\r\n\r\n");
 }
 
-/* What was repaired goes as it should have come. */
+/* What was repaired is sent as it should have arrived. */
 static void test_response_is_repaired(void **state)
 {
     (void)state;
@@ -299,7 +300,7 @@ static void test_response_is_repaired(void **state)
                    "HTTP/1.1 200 a\r\nX: b   [0m\r\nY: c\r\nContent-Length: 5\r\n\r\n");
 }
 
-/* Chunked as it came; decoded for a client that gets its end by close; chunked for one that may
+/* Chunked as it arrived; decoded for a client that gets its end by close; chunked for one that may
  * stay although the upstream ends by close. */
 static void test_response_framing(void **state)
 {
@@ -317,7 +318,7 @@ static void test_response_framing(void **state)
                    "HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n");
 }
 
-/* Without a body the length that came is kept where it describes what GET would have had. */
+/* Without a body the received length is kept if it describes what GET would have had. */
 static void test_response_without_body(void **state)
 {
     struct http1_response_options to_chunked = {.framing = HTTP1_CHUNKED};
@@ -389,7 +390,7 @@ static void test_response_date(void **state)
     check_response("HTTP/1.1 103 x\r\n\r\n", HTTP1_GET, now, "HTTP/1.1 103 x\r\n\r\n");
 }
 
-/* Each part of the date with one digit and with two; a year that has no four is left out. */
+/* Each part of the date with one digit and with two; a year without four digits is left out. */
 static void test_dates(void **state)
 {
     static const struct {
@@ -474,7 +475,7 @@ static void test_answer(void **state)
                "Proxy-Status: kaproxy; error=x\r\nConnection: close\r\n\r\n");
 }
 
-/* Each status we answer with has its phrase. */
+/* Each status we respond with has its phrase. */
 static void test_reasons(void **state)
 {
     static const unsigned statuses[] = {400, 408, 413, 414, 417, 431, 500, 501, 502, 503, 504, 505};
@@ -485,7 +486,7 @@ static void test_reasons(void **state)
     assert_string_equal(http1_reason(599), "Error");
 }
 
-/* No byte is written behind a buffer that is too small, whatever its size. */
+/* No byte is written past a buffer that is too small, whatever its size. */
 static void test_no_space(void **state)
 {
     static const char message[] =
@@ -512,7 +513,7 @@ static void test_no_space(void **state)
     assert_int_equal(http1_compose_request(out, (size_t)needed, &head, parsed, &options), needed);
 }
 
-/* No byte behind the buffer, whichever line is the first without room. */
+/* No byte past the buffer, whichever line is the first without room. */
 static void test_no_space_for_response(void **state)
 {
     static const char message[] =
@@ -538,7 +539,7 @@ static void test_no_space_for_response(void **state)
     }
 }
 
-/* The largest heads, with everything that may be added, fit HTTP1_COMPOSE_MAX. */
+/* The largest headers, with everything that may be added, fit HTTP1_COMPOSE_MAX. */
 static void check_largest(const char *line_end)
 {
     static char message[HTTP1_HEAD_MAX], host[513];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The fast ways through a head's bytes, each against the plain one. */
+/* The fast scans of a header's bytes, each compared with the plain one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -47,7 +47,7 @@ static void check_scans(const char *data, size_t length)
     assert_int_equal(http1_scan_token(data, length), http1_token_length(data, length));
 }
 
-/* Each byte value in each place, among such bytes as both scans go over. */
+/* Each byte value at each position, among bytes that both scans skip. */
 static void check_places(char *data, size_t length, char among)
 {
     memset(data, among, length);
@@ -73,7 +73,7 @@ static void test_scan(void **state)
     }
 }
 
-/* What lies behind the data is not part of it. */
+/* What follows the data is not part of it. */
 static void test_scan_ends(void **state)
 {
     (void)state;
@@ -85,7 +85,7 @@ static void test_scan_ends(void **state)
         }
 }
 
-/* RFC 9110 5.5 and 5.6.2, written down once more; in a path all that is visible, but "#". */
+/* RFC 9110 5.5 and 5.6.2, written down again; in a path everything visible, except "#". */
 static void test_classes(void **state)
 {
     (void)state;
@@ -177,7 +177,7 @@ static const struct {
     {"X-Real-IP", HTTP1_NAME_KNOWN, true},
 };
 
-/* The list above, looked through from its beginning. */
+/* The list above, searched from its beginning. */
 static enum http1_name find_plainly(const char *name, size_t length)
 {
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
@@ -231,7 +231,7 @@ static void test_methods(void **state)
                          methods[i].method);
 }
 
-/* -1 stands for what is no number, or too large. */
+/* -1 means that it is not a number, or too large. */
 static void test_numbers(void **state)
 {
     static const struct {

@@ -177,7 +177,7 @@ static void test_switch(void **state)
     assert_false(http1_head_is_interim(response("HTTP/1.1 200 x\r\n\r\n")));
 }
 
-/* A 101 that was not asked for, and why that may be. */
+/* An unrequested 101, and why that may be. */
 static void test_bad_switch(void **state)
 {
     static const struct {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Sockets passed by systemd or a predecessor: what is taken, who gets which, and what is refused.
- */
+/* Sockets passed by systemd or a predecessor: what is accepted, who gets which, and what is
+ * rejected. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,7 +30,7 @@ struct fixture {
     char *errors;
 };
 
-/* Whatever runs the tests may have left descriptors open where ours are to be. */
+/* The program that runs the tests may have left descriptors open where ours are to be. */
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
@@ -221,8 +221,8 @@ static void test_wildcard_is_equal_to_itself_alone(void **state)
     assert_int_equal(find(f, text, NULL), FIRST_FD);
 }
 
-/* Sockets with one name are for one address each, in their order; those that were found by their
- * address are nobody else's. */
+/* Sockets with one name are for one address each, in their order; those found by their address are
+ * used only for it. */
 static void test_by_name(void **state)
 {
     struct fixture *f = *state;
@@ -269,7 +269,7 @@ static void test_nothing_is_passed(void **state)
     struct listen_address address = parse("127.0.0.1:1");
     assert_int_equal(inherited_take(&inherited, stderr), 0);
     assert_null(inherited);
-    /* Another process is meant, whoever set it. */
+    /* Another process is meant, no matter who set it. */
     pass(f, open_inet(inet));
     set_number("LISTEN_PID", getppid());
     setenv("LISTEN_FDS", "nonsense", 1);
@@ -294,7 +294,7 @@ static void test_no_sockets(void **state)
     assert_int_equal(check_left(f), 0);
 }
 
-/* What systemd can pass beside sockets that listen. */
+/* What systemd can pass besides listening sockets. */
 static void test_other_descriptors(void **state)
 {
     struct fixture *f = *state;
@@ -355,7 +355,7 @@ static void test_hostile_processes(void **state)
     (void)state;
 }
 
-/* Passes the channels too, and says so. */
+/* Passes the channels too, and announces them. */
 static void pass_channels(struct fixture *f, const char *ours)
 {
     int control[2], places[2];
@@ -390,7 +390,7 @@ static void test_handover(void **state)
     assert_int_equal(inherited_find(f->inherited, &address, NULL, &is_ours), 4);
     assert_true(is_ours);
     listen_address_clear(&address);
-    assert_int_equal(check_left(f), 0); /* the other one's address is in use no more */
+    assert_int_equal(check_left(f), 0); /* the other one's address is no longer in use */
     assert_true(is_open(3));
     inherited_close_left(f->inherited);
     assert_false(is_open(3));
@@ -399,7 +399,7 @@ static void test_handover(void **state)
     assert_true(is_open(4) && is_open(5) && is_open(6));
 }
 
-/* Their files are the predecessor's until we serve: it may have to go on. */
+/* Their files are the predecessor's until we serve: it may have to continue. */
 static void test_files_of_what_is_left(void **state)
 {
     struct fixture *f = *state;
@@ -418,7 +418,7 @@ static void test_files_of_what_is_left(void **state)
         f->inherited = NULL;
         unlink(f->path);
     }
-    /* And when we do not come to serve they stay. */
+    /* And if we never serve they stay. */
     f->next = FIRST_FD;
     pass(f, open_unix(f));
     pass_channels(f, "0");
@@ -447,12 +447,12 @@ static void test_hostile_handovers(void **state)
         setenv("KAPROXY_HANDOVER", bad[i], 1);
         assert_refused(f, NULL, "does not describe a handover");
     }
-    setenv("LISTEN_FDS", "1", 1); /* and what is in a channel's place is a socket that listens */
+    setenv("LISTEN_FDS", "1", 1); /* and a listening socket is in a channel's place */
     setenv("KAPROXY_HANDOVER", "4:5:", 1);
     assert_refused(f, NULL, "does not describe a handover");
 }
 
-/* A script that starts kaproxy as a child of its own cannot take over. */
+/* A script that starts kaproxy as its child cannot take over. */
 static void test_handover_to_another_process(void **state)
 {
     struct fixture *f = *state;

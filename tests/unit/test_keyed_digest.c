@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Digests of secrets: the same parts have the same one, whatever differs in them another one, and
- * so has each key; where OpenSSL or the memory denies something there is none, and no harm. */
+/* Digests of secrets: the same parts have the same digest, any difference gives another one, and so
+ * does each key; if OpenSSL or the memory denies something there is none, and no harm. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +20,7 @@
 
 #define PARTS_MAX 4
 
-/* The call that is denied, after so many of it that are not; NULL: none. */
+/* The call that is denied, after this many of it that are not; NULL: none. */
 static const char *denied;
 static unsigned granted_first;
 
@@ -32,7 +32,7 @@ static bool is_denied(const char *function)
     return true;
 }
 
-/* A function of OpenSSL's that may be denied. */
+/* A function of OpenSSL that may be denied. */
 #define DENIABLE(type, name, failed, parameters, arguments)                                        \
     type __real_##name parameters;                                                                 \
     type __wrap_##name parameters;                                                                 \
@@ -96,7 +96,7 @@ static void test_same_parts(void **state)
     keyed_digest_free(digest);
 }
 
-/* Each part counts with its length: what is one user's password is not another user's name. */
+/* Each part is digested with its length: one user's password is not another user's name. */
 static void test_different_parts(void **state)
 {
     static const char *const lists[][PARTS_MAX] = {
@@ -119,7 +119,7 @@ static void test_different_parts(void **state)
     keyed_digest_free(digest);
 }
 
-/* All bytes count, NUL among them. */
+/* All bytes are considered, NUL among them. */
 static void test_bytes(void **state)
 {
     struct keyed_digest *digest = keyed_digest_new();
@@ -170,7 +170,7 @@ static void test_shortage_at_start(void **state)
     assert_true(shortage_came());
 }
 
-/* What failed once is made well the next time. */
+/* What failed once succeeds the next time. */
 static void test_shortage(void **state)
 {
     static const struct {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Listening sockets where something is denied: either all of them are watched or none, and what
+/* Listening sockets when something is denied: either all of them are watched or none, and what
  * failed is tried again. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -123,8 +123,8 @@ static void test_all_are_watched_or_none(void **state)
     assert_accepts(f);
 }
 
-/* At max_clients nobody is accepted. When there is room again, the sockets cannot all be watched:
- * that is tried again a little later. */
+/* At max_clients no client is accepted. When there is room again, the sockets cannot all be
+ * watched: that is retried a little later. */
 static void test_watching_is_tried_again(void **state)
 {
     struct fixture *f = *state;
@@ -146,7 +146,7 @@ static void test_watching_is_tried_again(void **state)
     assert_accepts(f);
 }
 
-/* A client for whom there is no memory sees a reset; the next one is served. */
+/* A client for which there is no memory sees a reset; the next one is served. */
 static void test_no_memory_for_a_session(void **state)
 {
     struct fixture *f = *state;
@@ -158,7 +158,7 @@ static void test_no_memory_for_a_session(void **state)
     world_iterate(f->world);
     assert_true(shortage_came());
     assert_int_equal(sockets_count(), before);
-    world_receive(f->world, client, text, sizeof(text)); /* a unix socket knows no reset */
+    world_receive(f->world, client, text, sizeof(text)); /* a unix socket has no reset */
     close(client);
     assert_int_equal(f->listeners.clients, 0);
     assert_int_equal(counter_get(&f->listeners.stats.pauses), 1);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Listeners that go over to another configuration: which sockets there are, whom they serve, and
- * what goes on. */
+/* Listeners that move to another configuration: which sockets there are, whom they serve, and what
+ * continues. */
 #include "support/listener_world.h"
 
 #include <errno.h>
@@ -12,8 +12,8 @@
 #include "support/shortage.h"
 #include "support/sockets.h"
 
-/* Whoever waits in a backlog meanwhile is served by the new configuration; sessions of before keep
- * theirs, until the last one has ended. */
+/* Clients that wait in a backlog meanwhile are served by the new configuration; existing sessions
+ * keep theirs, until the last one has ended. */
 static void test_kept(void **state)
 {
     struct fixture *f = *state;
@@ -46,13 +46,13 @@ static void test_kept(void **state)
     assert_int_equal(contexts(listener), 1);
     leave(f, clients[0]);
     leave(f, clients[1]);
-    add(f, "a", "", A, C); /* nobody is there whose end would be noticed */
+    add(f, "a", "", A, C); /* no session whose end would be noticed */
     apply(f);
     world_iterate(f->world);
     assert_int_equal(contexts(listener), 1);
 }
 
-/* Sessions need not know of a change that is another listener's. */
+/* Sessions need not know of a change to another listener. */
 static void test_unchanged(void **state)
 {
     struct fixture *f = *state;
@@ -88,7 +88,7 @@ static void test_moved(void **state)
     assert_serves(f, C, "a");
 }
 
-/* Who waits at an address that goes is served as he would have been before. */
+/* A client that waits at an address being removed is served as it would have been before. */
 static void test_removed(void **state)
 {
     struct fixture *f = *state;
@@ -190,7 +190,7 @@ static const char *exchange(struct fixture *f, int client, const char *host)
     return text;
 }
 
-/* A session has the configuration that it began with, to its end, which comes with the next
+/* A session keeps the configuration that it began with, to its end, which comes with the next
  * response if its listener is another one now. */
 static void test_http(void **state)
 {
@@ -206,7 +206,7 @@ static void test_http(void **state)
     add_of(f, "http", "b", b, "host=two\n");
     apply(f);
     world_iterate(f->world);
-    assert_int_equal(f->listeners.clients, 2); /* nobody is cut off */
+    assert_int_equal(f->listeners.clients, 2); /* no session is reset */
     const struct listener_context *before = listener_next_context(find(f, "a"), NULL);
     assert_int_equal(before->config->idle_timeout, 10 * USEC_PER_SEC);
     assert_null(strstr(exchange(f, clients[1], "Host: two\r\n"), "close"));

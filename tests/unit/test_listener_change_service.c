@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Listeners that are paused, or drain, or stop, when another configuration comes. */
+/* Listeners that are paused, or drain, or stop, when another configuration arrives. */
 #include "support/listener_world.h"
 
 #include <unistd.h>
@@ -17,8 +17,8 @@ static void drain(struct fixture *f, const char *name)
         loop_iterate(f->world->loop, 0);
 }
 
-/* New sockets of one that drains, and such as were another one's, accept nobody either, after those
- * who wait there. */
+/* New sockets of one that drains, and sockets that were another listener's, accept no client
+ * either, after those in their backlogs. */
 static void test_draining(void **state)
 {
     struct fixture *f = *state;
@@ -59,7 +59,7 @@ static void test_draining(void **state)
     assert_int_equal(counter_get(&f->listeners.stats.pauses), 0);
 }
 
-/* A change, or its listener's end, meets a drain that has not come to the backlogs yet. */
+/* A change, or its listener's end, interrupts a drain that has not reached the backlogs yet. */
 static void test_drain_begins(void **state)
 {
     struct fixture *f = *state;
@@ -82,7 +82,7 @@ static void test_drain_begins(void **state)
     apply(f);
     assert_true(TAILQ_FIRST(&TAILQ_FIRST(&f->listeners.gone)->parts)->context.draining);
     add(f, "b", "", B);
-    add(f, "a", "", C); /* what was wanted of it is forgotten */
+    add(f, "a", "", C); /* the operator's order is forgotten */
     world_iterate(f->world);
     apply(f);
     assert_int_equal(listener_get_service(find(f, "a")), SERVICE_OPEN);
@@ -109,7 +109,7 @@ static void test_paused(void **state)
     assert_int_equal(listener_get_context(find(f, "a"))->paused_count, 2);
     assert_int_equal(gauge_get(&stats_of(f, "a")->paused), 1);
     add(f, "b", "", B);
-    apply(f); /* nobody could resume it any more */
+    apply(f); /* there is no way left to resume it */
     listener = TAILQ_FIRST(&f->listeners.gone);
     world_iterate(f->world);
     const struct listener_context *context = NULL;
@@ -121,7 +121,7 @@ static void test_paused(void **state)
     assert_serves(f, B, "b");
 }
 
-/* A stop meets sockets that are leaving. */
+/* A stop finds sockets that are leaving. */
 static void test_stop(void **state)
 {
     struct fixture *f = *state;
@@ -143,7 +143,8 @@ static void test_stop(void **state)
     assert_int_equal(f->drained, 1);
 }
 
-/* What an operator drains meanwhile is not shut for the successor, which has the same sockets. */
+/* What an operator drains meanwhile is not shut down for the successor, which has the same
+ * sockets. */
 static void test_yield(void **state)
 {
     struct fixture *f = *state;
@@ -163,7 +164,7 @@ static void test_yield(void **state)
             close(clients[1]);
             break;
         }
-        listeners_resume(&f->listeners); /* they are served, and nobody else */
+        listeners_resume(&f->listeners); /* they are served, and no other clients */
         await_clients(f, 2);
         while (find(f, "a")->emptying || find(f, "b")->emptying)
             loop_iterate(f->world->loop, 0);

@@ -48,7 +48,7 @@ static socklen_t length_of(const struct fixture *f, int index)
                                                        : sizeof(struct sockaddr_un);
 }
 
-/* A socket that others may be bound beside, as long as none listens. */
+/* A socket next to which others may be bound, as long as none listens. */
 static int bind_beside(struct fixture *f, int index)
 {
     int on = 1, fd = socket(f->addresses[index].sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -157,7 +157,7 @@ static void set_service(struct fixture *f, enum service service)
     assert_int_equal(listener_get_service(f->listener), service);
 }
 
-/* Whoever waits in the backlog is served first. */
+/* Clients in the backlog are served first. */
 static void test_drain_and_resume(void **state)
 {
     struct fixture *f = *state;
@@ -172,7 +172,7 @@ static void test_drain_and_resume(void **state)
         loop_iterate(f->world->loop, 0);
     assert_refuses(f);
     world_iterate(f->world);
-    assert_int_equal(f->listeners.clients, SOCKETS); /* opaque ones go on */
+    assert_int_equal(f->listeners.clients, SOCKETS); /* opaque ones continue */
     assert_int_equal(f->drained, 0);
     set_service(f, SERVICE_OPEN);
     assert_false(listener_get_context(f->listener)->draining);
@@ -181,12 +181,12 @@ static void test_drain_and_resume(void **state)
         close(clients[i]);
     await_clients(f, 0);
     set_service(f, SERVICE_DRAINING);
-    set_service(f, SERVICE_OPEN); /* before the backlog was looked at */
+    set_service(f, SERVICE_OPEN); /* before the backlog was checked */
     world_iterate(f->world);
     assert_serves(f);
 }
 
-/* The loop does not spin over those that accept nobody. */
+/* The loop does not spin over sockets that accept no client. */
 static void test_drained_is_quiet(void **state)
 {
     struct fixture *f = *state;
@@ -202,7 +202,7 @@ static void test_drained_is_quiet(void **state)
     assert_true(loop_now(f->world->loop) - began >= 20 * USEC_PER_MSEC);
 }
 
-/* Somebody else has the port by then. */
+/* Another process has the port by then. */
 static void test_port_is_taken(void **state)
 {
     struct fixture *f = *state;
@@ -223,7 +223,7 @@ static void test_port_is_taken(void **state)
     assert_serves(f);
 }
 
-/* The sockets cannot be watched again at once: that is tried again a little later. */
+/* The sockets cannot be watched again immediately: that is retried a little later. */
 static void test_watching_is_tried_again(void **state)
 {
     struct fixture *f = *state;
@@ -239,7 +239,7 @@ static void test_watching_is_tried_again(void **state)
     assert_serves(f);
 }
 
-/* A stop meets a listener that drains: it is over when the last session is. */
+/* A stop finds a listener that drains: it is done when the last session is. */
 static void test_stop_while_draining(void **state)
 {
     struct fixture *f = *state;
@@ -259,7 +259,7 @@ static void test_stop_while_draining(void **state)
     assert_int_equal(f->drained, 1);
 }
 
-/* What an operator wants of it is possible while it stops, but that it accepts. */
+/* An operator's orders are possible while it stops, except to accept. */
 static void test_stop_while_paused(void **state)
 {
     struct fixture *f = *state;

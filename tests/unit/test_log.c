@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The logs without the thread that writes: form of a line, levels, targets, files that are moved
- * away, and disks that are full. */
+/* The logs without the thread that writes: form of a line, levels, targets, files that are renamed,
+ * and disks that are full. */
 #include "support/log_fixture.h"
 
 #include <errno.h>
@@ -124,7 +124,7 @@ static void test_standard_output(void **state)
     assert_string_equal(content(f, f->file), "one\ntwo\n");
 }
 
-/* By name they are not opened: here that would give a file its beginning again. */
+/* They are not opened by name: here that would truncate a file. */
 static void test_names_of_standard_descriptors(void **state)
 {
     static const char *const names[] = {"/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"};
@@ -154,7 +154,7 @@ static void test_fifo_that_nobody_reads(void **state)
     assert_int_equal(log_open(f->file, LOG_LEVEL_NOTICE), -1);
 }
 
-/* ENXIO has a text for each kind of file, and /dev/tty is no FIFO. */
+/* ENXIO has a text for each kind of file, and /dev/tty is not a FIFO. */
 static void test_places_without_anybody(void **state)
 {
     struct fixture *f = *state;
@@ -172,7 +172,7 @@ static void test_places_without_anybody(void **state)
                         "a terminal or device that does not exist");
 }
 
-/* What log_open would say, without a new file, and without an end for whoever reads a FIFO. */
+/* What log_open would report, without a new file, and without an EOF for a FIFO's reader. */
 static void test_check(void **state)
 {
     struct fixture *f = *state;
@@ -192,7 +192,7 @@ static void test_check(void **state)
     int reader = make_fifo(f->file);
     assert_int_equal(log_check(f->file), 0);
     struct pollfd pollfd = {.fd = reader, .events = POLLIN};
-    assert_int_equal(poll(&pollfd, 1, 0), 0); /* POLLHUP, had somebody come and gone */
+    assert_int_equal(poll(&pollfd, 1, 0), 0); /* POLLHUP, if a writer had come and gone */
     close(reader);
     assert_int_equal(unlink(f->file), 0);
     redirect(STDERR_FILENO, f->file);
@@ -200,7 +200,7 @@ static void test_check(void **state)
     assert_int_equal(errno, ENOTDIR);
 }
 
-/* Errors of a start are for whoever started us, wherever messages go. */
+/* Errors of a start are for the process that started us, wherever messages go. */
 static void test_start_errors_on_stderr(void **state)
 {
     struct fixture *f = *state;
@@ -215,7 +215,7 @@ static void test_start_errors_on_stderr(void **state)
                    "^" HEAD " notice: no error\n" HEAD " error: one 1\\?\n" HEAD " error: two\n$");
 }
 
-/* Nor are they there twice, whatever leads there. */
+/* Nor are they written twice, whatever refers there. */
 static void test_start_errors_once(void **state)
 {
     struct fixture *f = *state;
@@ -357,7 +357,7 @@ static void test_files_do_not_pile_up(void **state)
     assert_int_equal(count_descriptors(FD_CLOEXEC), closing);
 }
 
-/* Files that are moved away */
+/* Renamed files */
 
 static void test_reopen_after_a_rename(void **state)
 {
@@ -407,9 +407,9 @@ static void test_reopen_that_fails_keeps_the_old_file(void **state)
     assert_int_equal(unlink(moved), 0);
 }
 
-/* Disks that are full */
+/* Full disks */
 
-/* Lines wait for room, and none is lost. */
+/* Lines wait for space, and none is lost. */
 static void test_full_disk(void **state)
 {
     struct fixture *f = *state;

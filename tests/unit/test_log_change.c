@@ -32,7 +32,7 @@ int __wrap_connect(int fd, const struct sockaddr *address, socklen_t length)
     return __real_connect(fd, (const struct sockaddr *)&own, sizeof(own));
 }
 
-/* A disk that hangs: whoever writes waits for `resumed`, and says so. */
+/* A disk that hangs: a write waits for `resumed`, and reports that it does. */
 static atomic_bool hangs;
 static sem_t hanging, resumed;
 
@@ -119,7 +119,7 @@ static void test_same_target_stays_open(void **state)
     open_messages("stderr", LOG_LEVEL_NOTICE);
     open_accesses(f->file);
     unsigned before = count_descriptors();
-    assert_int_equal(unlink(f->file), 0); /* it would be made again */
+    assert_int_equal(unlink(f->file), 0); /* it would be created again */
     change_all("/dev/stderr", LOG_LEVEL_NOTICE, f->file, LOG_FORMAT_JSON);
     assert_int_equal(access(f->file, F_OK), -1);
     assert_int_equal(count_descriptors(), before);
@@ -160,7 +160,7 @@ static void test_files_are_closed(void **state)
     }
 }
 
-/* Each target's own form: what comes before a line. */
+/* Each target's own form: what precedes a line. */
 static void test_styles(void **state)
 {
     struct fixture *f = *state;
@@ -239,9 +239,9 @@ static void test_change_that_is_not_made(void **state)
     assert_string_equal(content(f, f->other), "still here\n");
 }
 
-/* Targets that take nothing */
+/* Targets that accept nothing */
 
-/* What the old one did not take goes to the new one, before what is logged later. */
+/* What the old one did not accept goes to the new one, before what is logged later. */
 static void test_lines_that_the_old_target_has_no_room_for(void **state)
 {
     struct fixture *f = *state;
@@ -317,7 +317,7 @@ static void test_many_changes_wait(void **state)
     assert_string_equal(content(f, f->other), "1\n3\n5\n7\n9\n11\n13\n15\n");
 }
 
-/* Many that log meanwhile */
+/* Many threads log meanwhile */
 
 #define THREADS 3
 #define CHANGES 200
@@ -409,7 +409,7 @@ static void test_changes_while_many_log(void **state)
     assert_int_equal(written + lost, lines);
 }
 
-/* Off and on, with threads that ask. */
+/* Off and on, with threads that check. */
 static void test_off_and_on_while_many_log(void **state)
 {
     struct fixture *f = *state;

@@ -17,7 +17,7 @@
 
 #include "base/log_line.h"
 
-/* What clock_gettime says, once it is set. */
+/* What clock_gettime returns, once it is set. */
 static struct timespec set_time;
 static bool is_set;
 
@@ -140,7 +140,7 @@ static void test_whole_line(void **state)
     assert_string_equal(text_of(&line), "a=312 b=1.9 c=text d=/x e=\"two words\"\n");
 }
 
-/* Whatever is put at its end, a full line keeps its bounds and ends with its newline. */
+/* Whatever is appended, a full line keeps its bounds and ends with its newline. */
 static void fill_line(enum log_format format)
 {
     static struct {
@@ -198,7 +198,7 @@ static void test_quoting(void **state)
     assert_quotes("not this far", 3, "\"not\"");
 }
 
-/* Where a quoted text ends, its final quote left out: no escape reaches beyond it. */
+/* Where a quoted text ends, its final quote left out: no escape extends past it. */
 static size_t end_of_escapes(const char *quoted, size_t n)
 {
     size_t at = 1;
@@ -207,7 +207,7 @@ static size_t end_of_escapes(const char *quoted, size_t n)
     return at;
 }
 
-/* Cut to fit, never in the midst of an escape, and never past the end. */
+/* Truncated to fit, never in the middle of an escape, and never past the end. */
 static void test_quoting_is_cut(void **state)
 {
     static const char text[] = "ab\"\\\n\x80z";
@@ -285,7 +285,7 @@ static void test_json(void **state)
     assert_json("\xff\xe4x", 3, "\"\\ufffd\\ufffdx\"");          /* ISO 8859-1 */
     assert_json("\xc0\xaf", 2, "\"\\ufffd\\ufffd\"");            /* longer than need be */
     assert_json("\xed\xa0\x80", 3, "\"\\ufffd\\ufffd\\ufffd\""); /* a surrogate */
-    assert_json("\xe2\x82", 2, "\"\\ufffd\\ufffd\"");            /* cut short */
+    assert_json("\xe2\x82", 2, "\"\\ufffd\\ufffd\"");            /* truncated */
     assert_json("not this far", 3, "\"not\"");
 }
 
@@ -319,7 +319,7 @@ static size_t read_json(const char *json, size_t length, uint16_t *units)
     return n;
 }
 
-/* The same bytes as UTF-16 by iconv, which stops at each that is no UTF-8. */
+/* The same bytes as UTF-16 by iconv, which stops at each that is not UTF-8. */
 static size_t convert(iconv_t to_utf16, char *text, size_t length, uint16_t *units)
 {
     char *at = text, *out = (char *)units;
@@ -364,7 +364,7 @@ static void test_json_of_any_bytes(void **state)
     iconv_close(to_utf16);
 }
 
-/* Cut to fit, at the end of a character, and never past the end. */
+/* Truncated to fit, at the end of a character, and never past the end. */
 static void test_json_is_cut(void **state)
 {
     static const char text[] = "ab\"\\\n\xc3\xa4\xf0\x9f\x98\x80z";

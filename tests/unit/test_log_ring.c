@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The ring between those who log and the writer: whole lines, whatever the place in the ring. */
+/* The ring between the threads that log and the writer: whole lines, at any place in the ring. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -49,8 +49,8 @@ static const char *peek(size_t from, size_t to)
     return text;
 }
 
-/* A ring in which one line of one byte is, and the next line's place is so far from its
- * memory's start. */
+/* A ring that contains one line of one byte, and whose next line begins this far from the start of
+ * its memory. */
 static void start_at(size_t at)
 {
     char filling[SIZE];
@@ -126,7 +126,7 @@ static void test_line_that_never_fits(void **state)
     assert_true(log_ring_put(&ring, line + 1, SIZE));
 }
 
-/* Lines that begin at every place of the ring, and end behind its memory's end. */
+/* Lines that begin at every place of the ring, and wrap around the end of its memory. */
 static void test_around_the_end(void **state)
 {
     (void)state;
@@ -146,7 +146,7 @@ static void test_around_the_end(void **state)
     }
 }
 
-/* Lines that are taken as they come use the same memory again and again. */
+/* Lines that are taken as they arrive use the same memory again and again. */
 static void test_empty_ring_begins_again(void **state)
 {
     (void)state;
@@ -161,7 +161,7 @@ static void test_empty_ring_begins_again(void **state)
         assert_int_equal(bytes[i], '#');
 }
 
-/* The counters run over, as they do after 4 GB where a size has 32 bits. */
+/* The counters overflow, as they do after 4 GB where a size has 32 bits. */
 static void test_counters_run_over(void **state)
 {
     (void)state;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* One log and what it leads to: readers that stop, leave or are slow, losses, and the system's log.
- */
+/* One log and its target: readers that stop, leave or are slow, losses, and the system's log. */
 #include "support/log_fixture.h"
 
 #include <errno.h>
@@ -16,7 +15,7 @@
 
 #include "base/log_internal.h"
 
-/* A ring of a size that is soon full. */
+/* A ring that is soon full. */
 #define RING_SIZE 4096
 static char ring_bytes[RING_SIZE];
 
@@ -43,7 +42,7 @@ static void use_small_ring(void)
     log_sink_init(sink, ring_bytes, sizeof(ring_bytes));
 }
 
-/* As if a line had come: what waits is tried again. */
+/* As if a line had arrived: what waits is tried again. */
 static void nudge(void)
 {
     log_writer_notice(sink);
@@ -59,7 +58,7 @@ static void access_numbered(unsigned number)
     access_line(line);
 }
 
-/* The lines from one number on up to another, at the start of a text; returns what is behind. */
+/* The lines from one number to another, at the start of a text; returns the rest. */
 static const char *expect_numbered(const char *text, unsigned from, unsigned to)
 {
     for (unsigned number = from; number < to; number++) {
@@ -72,7 +71,7 @@ static const char *expect_numbered(const char *text, unsigned from, unsigned to)
     return text;
 }
 
-/* Reads so many lines, for which the writer is woken as if there were room again and again. */
+/* Reads this many lines, for which the writer is woken as if there were room again and again. */
 static void read_numbered(struct fixture *f, int fd, unsigned count)
 {
     size_t n = 0, before;
@@ -95,7 +94,7 @@ static void test_lines_wait_for_a_reader(void **state)
     shrink_pipe(reader);
     for (unsigned i = 0; i < 100; i++)
         access_numbered(i);
-    size_t n = strlen(read_now(reader, f->text, 4097)); /* as much as stood in the pipe */
+    size_t n = strlen(read_now(reader, f->text, 4097)); /* as much as was in the pipe */
     assert_int_equal(n, 4000);                          /* whole lines */
     expect_numbered(f->text, 0, 40);
     nudge();
@@ -119,7 +118,7 @@ static void test_what_does_not_fit_is_counted(void **state)
     assert_string_equal(content(f, f->other), "");
     access_numbered(80);
     for (unsigned i = 0; i < 6; i++)
-        access_line("lost\n"); /* though each would fit by itself */
+        access_line("lost\n"); /* though each would fit on its own */
     const char *text = read_now(reader, f->text, sizeof(f->text));
     expect_numbered(text, 0, 40);
     nudge();
@@ -133,7 +132,7 @@ static void test_what_does_not_fit_is_counted(void **state)
     close(reader);
 }
 
-/* Where lines are missing, there the report is. */
+/* The report is where the lines are missing. */
 static void test_report_comes_before_later_lines(void **state)
 {
     struct fixture *f = *state;
@@ -144,7 +143,7 @@ static void test_report_comes_before_later_lines(void **state)
     for (unsigned i = 0; i < 83; i++)
         access_numbered(i);
     expect_numbered(read_now(reader, f->text, 4097), 0, 40);
-    access_numbered(83); /* there is no room before what is in the ring is in the pipe */
+    access_numbered(83); /* there is no room until what is in the ring is in the pipe */
     access_numbered(84);
     size_t n = strlen(read_now(reader, f->text, sizeof(f->text)));
     nudge();
@@ -153,7 +152,7 @@ static void test_report_comes_before_later_lines(void **state)
     close(reader);
 }
 
-/* Descriptors 1 and 2 are other processes' as well: a full pipe neither stops us, nor is it made
+/* Descriptors 1 and 2 are shared with other processes: a full pipe neither stops us, nor is it made
  * non-blocking. */
 static void test_shared_pipe_that_is_full(void **state)
 {
@@ -168,7 +167,7 @@ static void test_shared_pipe_that_is_full(void **state)
         access_numbered(i);
     assert_int_equal(fcntl(ends[1], F_GETFL) & O_NONBLOCK, 0);
     read_numbered(f, ends[0], 100);
-    /* Others may have made it so; that is no failure either. */
+    /* Others may have made it so; that is not a failure either. */
     assert_int_equal(fcntl(ends[1], F_SETFL, O_NONBLOCK), 0);
     for (unsigned i = 0; i < 100; i++)
         access_numbered(i);
@@ -226,7 +225,7 @@ static void test_reader_leaves_in_mid_line(void **state)
     assert_matches(content(f, f->other),
                    "^[^\n]* error: the access log cannot be written: Broken pipe\n$");
     assert_int_equal(stat(f->other, &st), 0);
-    assert_in_range(st.st_size, 1, 200); /* that, and nothing of what stood in the ring before */
+    assert_in_range(st.st_size, 1, 200); /* that, and nothing of what was in the ring before */
     reader = open(f->file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     fcntl(reader, F_SETPIPE_SZ, 65536);
     access_line("next\n");

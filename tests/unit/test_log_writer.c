@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The thread that writes the logs: when it is woken, what it does by itself, many that log at once,
- * and how it ends. */
+/* The thread that writes the logs: when it is woken, what it does on its own, many that log at
+ * once, and how it ends. */
 #include "support/log_fixture.h"
 
 #include <dirent.h>
@@ -18,8 +18,8 @@
 
 #include "base/log_internal.h"
 
-/* How often who logs rang for the writer: what a line may cost, for there is no other system call.
- */
+/* How often logging rang for the writer: this is what a line may cost, as there is no other system
+ * call. */
 static atomic_uint bells;
 static bool no_threads;
 
@@ -66,7 +66,7 @@ static void start(void)
     assert_int_equal(log_start(), 0);
 }
 
-/* A FIFO whose reads wait: for what the writer does when nobody else does anything. */
+/* A FIFO whose reads wait: for what the writer does when no other thread does anything. */
 static int make_waiting_fifo(const char *path)
 {
     int fd = make_fifo(path);
@@ -74,7 +74,7 @@ static int make_waiting_fifo(const char *path)
     return fd;
 }
 
-/* Reads exactly so many bytes. */
+/* Reads exactly this many bytes. */
 static const char *read_bytes(int fd, char *text, size_t count)
 {
     size_t n = 0;
@@ -118,7 +118,7 @@ static void test_message_is_written(void **state)
     close(reader);
 }
 
-/* The first one at once, and those behind it without that anybody does anything more. */
+/* The first one immediately, and those after it without any further action. */
 static void test_access_lines_are_written(void **state)
 {
     struct fixture *f = *state;
@@ -136,7 +136,7 @@ static void test_access_lines_are_written(void **state)
     close(reader);
 }
 
-/* Lines that come one after the other do not ring each; ten times a second is what there may be. */
+/* Lines that arrive one after the other do not ring each; ten times a second is the maximum. */
 static void test_access_lines_do_not_ring(void **state)
 {
     struct fixture *f = *state;
@@ -153,8 +153,8 @@ static void test_access_lines_do_not_ring(void **state)
     assert_int_equal(st.st_size, 7000);
 }
 
-/* While the writer rests after a line, 64 KiB of others wake it. Where the test is slow, it has
- * rested enough before they have come. */
+/* While the writer rests after a line, 64 KiB of others wake it. If the test is slow, it has rested
+ * enough before they have arrived. */
 static void test_many_access_lines_ring(void **state)
 {
     enum { MANY = 64 * 1024 };
@@ -187,7 +187,7 @@ static void test_many_access_lines_ring(void **state)
     fail_msg("64 KiB have not woken the writer in 20 attempts");
 }
 
-/* While nobody reads there is nothing to wake the writer for. */
+/* While no process reads there is nothing to wake the writer for. */
 static void test_no_bell_for_who_cannot_write(void **state)
 {
     struct fixture *f = *state;
@@ -208,7 +208,7 @@ static void test_no_bell_for_who_cannot_write(void **state)
     unsigned before = atomic_load(&bells), writes_before = atomic_load(&writes);
     for (unsigned i = 0; i < 2000; i++)
         access_line("a line that soon fills the pipe\n");
-    usleep(50000); /* for whoever does something in vain, again and again */
+    usleep(50000); /* for an action repeated in vain */
     assert_int_equal(atomic_load(&bells), before);
     assert_int_equal(atomic_load(&writes), writes_before);
     log_notice("one log does not hold up the other");
@@ -226,8 +226,8 @@ static void log_both(void)
     access_line("access\n");
 }
 
-/* What is logged before an access line is written before it, where both go to one place; also when
- * they come after the writer has begun. */
+/* What is logged before an access line is written before it, if both go to one place; also if they
+ * arrive after the writer has begun. */
 static void test_messages_before_access_lines(void **state)
 {
     struct fixture *f = *state;
@@ -246,7 +246,7 @@ static void test_messages_before_access_lines(void **state)
     close(ends[1]);
 }
 
-/* A disk that is full is tried again without that anything else happens, and now and then only. */
+/* A disk that is full is tried again automatically, and only now and then. */
 static void expect_tried_again(struct fixture *f)
 {
     unsigned before = atomic_load(&writes);
@@ -405,7 +405,7 @@ static void test_the_end_writes_what_is_left(void **state)
     assert_int_equal(count, 20);
 }
 
-/* A pipe that nobody reads, and a disk that is full: the end comes all the same. */
+/* A pipe without a reader that reads, and a disk that is full: the end comes all the same. */
 static void test_the_end_comes(void **state)
 {
     struct fixture *f = *state;
@@ -427,7 +427,7 @@ static void test_the_end_comes(void **state)
     close(ends[1]);
 }
 
-/* Many that log */
+/* Many threads that log */
 
 #define THREADS 4
 #define LINES   20000
@@ -447,7 +447,7 @@ static void *log_many(void *arg)
     return NULL;
 }
 
-/* Every line whole, those of each thread in order, and what is missing is counted. */
+/* Every line is complete, those of each thread are in order, and missing ones are counted. */
 static void test_many_threads(void **state)
 {
     struct fixture *f = *state;

@@ -86,7 +86,7 @@ static void test_wait_ends_before_the_limit(void **state)
     probe_set(&a, 10 * USEC_PER_MSEC);
     while (story[0] == '\0')
         loop_iterate(a.loop, HOUR);
-    probe_set(&a, -1500 * USEC_PER_MSEC); /* due since long */
+    probe_set(&a, -1500 * USEC_PER_MSEC); /* due for a long time */
     loop_iterate(a.loop, HOUR);
     assert_string_equal(story, "aa");
 }
@@ -273,7 +273,7 @@ static void test_task_of_a_task_runs_in_the_same_iteration(void **state)
     assert_string_equal(story, "123");
 }
 
-/* A chain without an end keeps neither events nor timers waiting. */
+/* An endless chain keeps neither events nor timers waiting. */
 static void test_endless_tasks_leave_room(void **state)
 {
     struct probe task = probe_of(*state, "a"), io = probe_of(*state, "e"),
@@ -300,8 +300,8 @@ static void queues_itself(struct probe *probe)
     loop_queue(probe->loop, &probe->task);
 }
 
-/* Whoever moves much has one piece after the other, in turn with all who do, and behind everything
- * else; and what is to be done then does not wait. */
+/* Users that move much get one piece after the other, in turn with each other, and after everything
+ * else; and work that becomes due then does not wait. */
 static void test_queue_is_round_robin_behind_all_else(void **state)
 {
     struct probe a = probe_of(*state, "a"), b = probe_of(*state, "b"), c = probe_of(*state, "c"),
@@ -360,7 +360,7 @@ static void takes_half_a_slice(struct probe *probe)
     loop_queue(probe->loop, &probe->task);
 }
 
-/* Long pieces end the iteration before there were LOOP_PIECES of them. */
+/* Long pieces end the iteration before there are LOOP_PIECES of them. */
 static void test_slice_is_limited(void **state)
 {
     struct probe a = probe_of(*state, "a"), b = probe_of(*state, "b");
@@ -378,8 +378,7 @@ static void feeds_itself(struct probe *probe)
     probe_feed(probe);
 }
 
-/* Nor do events that go on for ever keep tasks and timers waiting, whether the iteration may wait
- * or not. */
+/* Nor do endless events keep tasks and timers waiting, whether the iteration may wait or not. */
 static void test_endless_events_leave_room(void **state)
 {
     struct probe io = probe_of(*state, "e"), task = probe_of(*state, "a"),
@@ -401,7 +400,7 @@ static void test_endless_events_leave_room(void **state)
 
 /* Messages */
 
-/* One that stops the loop, or posts a task of its own thread's. */
+/* One that stops the loop, or posts a task of its own thread. */
 struct letter {
     struct message message;
     struct loop *loop;
@@ -448,7 +447,7 @@ static void test_message_is_an_event(void **state)
     assert_string_equal(story, "");
     loop_iterate(*state, -1);
     assert_string_equal(story, "mta");
-    loop_iterate(*state, 0); /* it is no more due */
+    loop_iterate(*state, 0); /* it is no longer due */
     assert_string_equal(story, "mta");
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Watched descriptors: what is reported, and what not, whoever goes away in between. */
+/* Watched descriptors: what is reported, and what is not, when watches end in between. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -32,7 +32,7 @@ static void test_readiness_is_reported_once(void **state)
     loop_iterate(a.loop, -1);
     assert_string_equal(story, "a");
     assert_true(a.events & EPOLLIN);
-    loop_iterate(a.loop, 0); /* nobody has read it, but nothing is new */
+    loop_iterate(a.loop, 0); /* unread, but nothing is new */
     assert_string_equal(story, "a");
     probe_feed(&a);
     loop_iterate(a.loop, 0);
@@ -73,7 +73,7 @@ static void test_unwatched_descriptor_is_silent(void **state)
     probe_close(&a);
 }
 
-/* The watch may be gone by then, whatever other processes have of its descriptor. */
+/* The watch may be gone by then, even if other processes have its descriptor. */
 static void test_copy_of_a_closed_descriptor_is_silent(void **state)
 {
     struct probe a = probe_of(*state, "a");
@@ -181,8 +181,8 @@ static void test_closed_in_the_same_batch(void **state)
     probe_close(a.events != 0 ? &a : &b);
 }
 
-/* What was collected for the old watch is not reported to the new one; the kernel tells it again.
- */
+/* What was collected for the old watch is not reported to the new one; the kernel reports it
+ * again. */
 static void test_watched_again_in_the_same_batch(void **state)
 {
     struct probe a = probe_of(*state, "a"), b = probe_of(*state, "b");

@@ -43,8 +43,8 @@ static void test_which_addresses_are(void **state)
     assert_false(loopback_is(&sa));
 }
 
-/* The congestion control of a new socket after a choice of its owner's (NULL: none, or the system
- * has no such) and unpacing for an address. */
+/* The congestion control of a new socket after a choice of its owner (NULL: none, or the system
+ * does not have it) and unpacing for an address. */
 static const char *after_unpacing(const char *chosen, const char *address_text)
 {
     static char name[16];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Messages between threads: in order, none lost, none twice, whoever sends, whatever they do. */
+/* Messages between threads: in order, none lost, none twice, whichever threads send, whatever they
+ * do. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +21,7 @@
 #include "net/mailbox.h"
 #include "support/sockets.h"
 
-#define WAIT_MAX 60 /* seconds: ends a test that waits for ever */
+#define WAIT_MAX 60 /* seconds: ends a test that waits forever */
 #define SENDERS  4
 #define MANY     5000 /* messages of each */
 
@@ -37,7 +38,7 @@ int __wrap_eventfd_write(int fd, eventfd_t value)
 
 static char story[100];
 
-/* A message that adds its name to the story, and may post another one. */
+/* A message that adds its name to the record, and may post another one. */
 struct letter {
     struct message message;
     const char *name;
@@ -111,11 +112,11 @@ static void test_runs_in_order(void **state)
     mailbox_run(mailbox);
     assert_string_equal(story, "bac");
     assert_false(has_mail(mailbox));
-    mailbox_run(mailbox); /* nothing is there */
+    mailbox_run(mailbox); /* there is nothing */
     assert_string_equal(story, "bac");
 }
 
-/* What is taken back is not run, and may be posted again. */
+/* A withdrawn message is not run, and may be posted again. */
 static void test_take_back(void **state)
 {
     struct mailbox *mailbox = *state;
@@ -181,7 +182,7 @@ static void on_freed(struct message *message)
     strcat(story, "f");
 }
 
-/* Nobody looks at a message that has run. */
+/* A message that has run is not accessed again. */
 static void test_run_may_free(void **state)
 {
     for (int i = 0; i < 3; i++) {
@@ -194,7 +195,7 @@ static void test_run_may_free(void **state)
     assert_string_equal(story, "fff");
 }
 
-/* What was not run is its sender's again. */
+/* A message that was not run is its sender's again. */
 static void test_clear_forgets(void **state)
 {
     struct mailbox another;
@@ -231,7 +232,7 @@ static void test_no_descriptor(void **state)
 
 /* Several threads */
 
-/* What a sender has written, which is seen where it is run. */
+/* What a sender has written, which is visible where it is run. */
 struct parcel {
     struct message message;
     unsigned sender, number;
@@ -378,8 +379,8 @@ static void *post_under_way(void *arg)
     return NULL;
 }
 
-/* The mailbox's thread goes while messages come: those that have not run are forgotten, and none of
- * them is anybody else's afterwards. */
+/* The mailbox's thread ends while messages arrive: those that have not run are forgotten, and all
+ * of them can be used elsewhere afterwards. */
 static void test_stops_with_messages_under_way(void **state)
 {
     struct sender senders[SENDERS];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Binary packets in both directions: the tables, each in every way to cut it. */
+/* Binary packets in both directions: the tables, each split in every way. */
 #include <endian.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,7 +20,7 @@ struct packet {
     size_t length;
 };
 
-/* A head, and a body of extras, key and value. */
+/* A header, and a body of extras, key and value. */
 struct parts {
     uint8_t magic, opcode, data_type;
     uint8_t extras;
@@ -86,7 +86,7 @@ enum {
     BARRIER = MEMCACHED_BARRIER
 };
 
-/* F4, F6, M2, M4 and M5, as 1.6.18 answers. */
+/* F4, F6, M2, M4 and M5, as 1.6.18 replies. */
 static const struct command_case cases[] = {
     PASS(P(0x00, 0, 1, 0), READ),
     PASS(P(0x00, 0, 250, 0), READ),
@@ -225,7 +225,7 @@ static void test_commands(void **state)
     }
 }
 
-/* There is nothing behind a value. */
+/* There is nothing after a value. */
 static void test_values(void **state)
 {
     struct packet packet = make((struct parts)P(0x01, 8, 1, 9));
@@ -243,12 +243,12 @@ static void test_values(void **state)
     assert_int_equal(used, 3);
 }
 
-/* Several replies in a row: what is expected, and what comes. */
+/* Several replies in a row: what is expected, and what arrives. */
 struct reply_case {
     struct parts command;
     const char *key; /* the command's; NULL: any */
     struct parts replies[3];
-    size_t count; /* how many of them are taken; what is behind is not */
+    size_t count; /* how many of them are taken; not what follows */
     enum memcached_result result;
     bool is_error, unsure;
     uint16_t status;
@@ -473,7 +473,7 @@ static void test_opaque(void **state)
     assert_int_equal(at, 0);
 }
 
-/* Much of a body may go by unseen. */
+/* Much of a body may be skipped uninterpreted. */
 static void test_skipped_body(void **state)
 {
     struct memcached_expect expected = expect(&reply_cases[0]);
@@ -491,7 +491,7 @@ static void test_skipped_body(void **state)
     assert_int_equal(used, 1);
 }
 
-/* A body may go by unseen to its last byte. */
+/* A body may be skipped uninterpreted to its last byte. */
 static void test_skipped_to_the_end(void **state)
 {
     struct memcached_expect expected = expect(&reply_cases[0]);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Text commands: the table, each in every way to cut it; limits; keys that are passed on early. */
+/* Text commands: the table, each split in every way; limits; keys that are passed on early. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,8 +14,8 @@
 
 static const struct memcached_case *current; /* the case that is being checked */
 
-/* A copy, so that reading behind its end shows. The same bytes may be elsewhere in the next call.
- */
+/* A copy, so that reads past its end are detected. The same bytes may be elsewhere in the next
+ * call. */
 static enum memcached_result see(struct memcached_command *command, const char *text, size_t length)
 {
     char *copy = malloc(length > 0 ? length : 1);
@@ -78,7 +78,7 @@ static void test_commands(void **state)
     current = NULL;
 }
 
-/* Says which case failed, in one line of printable characters. */
+/* Reports which case failed, in one line of printable characters. */
 static int name_failed_case(void **state)
 {
     (void)state;
@@ -114,7 +114,7 @@ static enum memcached_result parse_both(struct memcached_command *command, const
     return result;
 }
 
-/* F7: lines but those of keys have a limit. Their end counts. */
+/* F7: lines have a limit, except those of keys. Their end is included. */
 static void check_line_limit(const char *start, const char *end, size_t max)
 {
     struct memcached_command command;
@@ -146,7 +146,7 @@ static void test_line_limits(void **state)
     check_line_limit("gats 0 a", "\n", MEMCACHED_KEYS_LINE_MAX);
 }
 
-/* F7: of a refused line of keys the rest is thrown away, up to a limit. */
+/* F7: the rest of a rejected line of keys is discarded, up to a limit. */
 static void test_refused_keys_limit(void **state)
 {
     struct memcached_command command;
@@ -164,7 +164,7 @@ static void test_refused_keys_limit(void **state)
     assert_true(command.close);
 }
 
-/* A client sends a line of keys, and what is known to be whole keys goes on at once. */
+/* A client sends a line of keys, and what is known to be complete keys is passed on at once. */
 static size_t pass_keys(struct memcached_command *command, const char *text, size_t length,
                         size_t piece, enum memcached_result *result)
 {
@@ -210,7 +210,7 @@ static void test_keys_are_passed_on_early(void **state)
         }
 }
 
-/* A key that is refused after others were passed on leaves no line that the server would run. */
+/* A key that is rejected after others were passed on leaves no line that the server would run. */
 static void test_bad_key_late(void **state)
 {
     static const char *const bad[] = {"k" K250, "a\tb", "a\rb", "\x01", "noreply"};
@@ -228,7 +228,7 @@ static void test_bad_key_late(void **state)
     }
 }
 
-/* What stands before a bad key is not passed on once that is known. */
+/* What precedes a bad key is not passed on once that is known. */
 static void test_nothing_is_passable_behind_a_bad_key(void **state)
 {
     struct memcached_command command;
@@ -241,7 +241,7 @@ static void test_nothing_is_passable_behind_a_bad_key(void **state)
     assert_int_equal(command.passable, 0);
 }
 
-/* One row for a value, what is behind its header, and how it ends. */
+/* One row for a value, what follows its header, and how it ends. */
 static void check_value(const char *value, uint64_t value_length, enum memcached_result expected)
 {
     size_t length = strlen(value);
@@ -273,7 +273,7 @@ static void check_value(const char *value, uint64_t value_length, enum memcached
     }
 }
 
-/* F7, M5: a value has to end with CRLF. */
+/* F7, M5: a value must end with CRLF. */
 static void test_values(void **state)
 {
     (void)state;
@@ -290,7 +290,7 @@ static void test_values(void **state)
     check_value("mnx", 2, MEMCACHED_BAD);
 }
 
-/* What is moved unseen counts. */
+/* Bytes moved uninterpreted are counted. */
 static void test_skipped_value(void **state)
 {
     static const char header[] = "set a 0 0 1000000\r\n";

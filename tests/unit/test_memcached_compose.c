@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Barriers and local errors: what we say is what the parsers read. */
+/* Barriers and local errors: the parsers read what we compose. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +12,7 @@
 
 #define OPAQUE UINT32_C(0xdeadbeef)
 
-/* M2: our barrier is a command, and what the server answers to it is known by its opaque. */
+/* M2: our barrier is a command, and the server's reply to it is recognized by its opaque. */
 static void test_compose_noop(void **state)
 {
     char out[MEMCACHED_HEAD_SIZE];
@@ -26,7 +26,7 @@ static void test_compose_noop(void **state)
     assert_int_equal(command.opaque, OPAQUE);
 }
 
-/* F5: an error in the client's protocol is a whole reply to its command. */
+/* F5: an error in the client's protocol is a complete reply to its command. */
 static void test_compose_packet(void **state)
 {
     static char text[2 * MEMCACHED_COMPOSE_MAX];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Replies of the text protocol: the table, each in every way to cut it; limits. */
+/* Replies of the text protocol: the table, each split in every way; limits. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +12,7 @@
 
 #include "memcached/memcached.h"
 
-/* A command's line, and what the server sends; of that `rest` bytes are not this reply's. */
+/* A command's line, and what the server sends; `rest` bytes of that are not this reply's. */
 struct reply_case {
     const char *rule; /* of FRAMED */
     const char *command;
@@ -170,7 +170,7 @@ static const struct reply_case cases[] = {
     /* No reply. */
     CASE(TEXT("M2", "set a 0 0 2 noreply\r\n", "MN\r\n"), .result = MEMCACHED_DONE, .rest = 4),
 
-    /* Whatever comes, behind quiet meta commands. */
+    /* Anything, after quiet meta commands. */
     REST("M2", NULL, "HD\r\nMN\r\n", META, 4),
     REST("M2", NULL, "VA 4\r\nMN\r\n\r\nMN\r\n", VA, 4),
     REST("M2", NULL, "VALUE a 0 4\r\nMN\r\n\r\nEND\r\n", VALUE, 5),
@@ -253,7 +253,7 @@ static void test_replies(void **state)
     current = NULL;
 }
 
-/* Says which case failed, in one line of printable characters. */
+/* Reports which case failed, in one line of printable characters. */
 static int name_failed_case(void **state)
 {
     (void)state;
@@ -267,7 +267,7 @@ static int name_failed_case(void **state)
     return 0;
 }
 
-/* F2: no line has an end too far away, whole or not. */
+/* F2: no line may be too long, complete or not. */
 static void test_line_limit(void **state)
 {
     static char line[MEMCACHED_REPLY_LINE_MAX + 1];
@@ -292,7 +292,7 @@ static void test_line_limit(void **state)
     }
 }
 
-/* Much of a value may go by unseen; its end is looked at. */
+/* Much of a value may be skipped uninterpreted; its end is checked. */
 static void test_skipped_value(void **state)
 {
     static const char line[] = "VALUE a 0 1000000\r\n";

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Goal of this test: numbers that many read and one writes, the buckets of times, and that every
- * description leads to a name that is legal and the only one of its kind. */
+/* Goal of this test: numbers with many readers and one writer, the buckets of times, and that every
+ * description leads to a name that is legal and unique among its kind. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -61,7 +61,7 @@ static void histogram_counts_and_sums(void **state)
     assert_int_equal(counter_get(&histogram.sum), 250 + 3600 * USEC_PER_SEC);
 }
 
-/* All sets whose names must differ, but for the loop's, which has one. */
+/* All sets whose names must differ, except the loop's, which has one. */
 static const struct metric_set *const sets[] = {
     &host_metrics, &limits_metrics,   &listener_metrics,  &batch_metrics, NULL /* http's */,
     &tls_metrics,  &resolver_metrics, &listeners_metrics, &pipes_metrics, &log_metrics};
@@ -118,7 +118,7 @@ static size_t size_of(enum metric_type type)
     return sizes[type];
 }
 
-/* Every byte of a block is of one metric, and none of two. */
+/* Every byte of a block belongs to exactly one metric. */
 static void claim_whole(const struct metric_set *set, size_t size)
 {
     static char taken[4096];
@@ -265,7 +265,7 @@ static void lines_by_labels(void **state)
                    " notice: stats pool=p upstream=http://a b_left=0 b_right=7 [^\n]*\n$");
 }
 
-/* Before what is the pool's own; other pools' are not in it, and no peak is. */
+/* Before the pool's own; other pools' are not in it, and no peak is. */
 static void sums_of_a_pool(void **state)
 {
     static const struct metric_set set = {.prefix = "", .metrics = metrics, .count = 2};

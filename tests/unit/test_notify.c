@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What systemd hears of us, at a socket that stands in for its own. */
+/* What systemd hears from us, at a socket that replaces its own. */
 #include "support/log_fixture.h"
 
 #include <inttypes.h>
@@ -14,7 +14,7 @@
 #include "support/manager.h"
 
 static usec_t barrier_limit; /* how long the last barrier would have been waited for */
-static bool stuck;           /* systemd takes nothing */
+static bool stuck;           /* systemd accepts nothing */
 
 int __real_sd_notify_barrier(int unset, uint64_t limit);
 int __wrap_sd_notify_barrier(int unset, uint64_t limit);
@@ -99,7 +99,7 @@ static void *read_two(void *arg)
     return NULL;
 }
 
-/* Who is told has taken it when the call returns. */
+/* When the call returns, the notified process has received it. */
 static void test_main_process_behind_a_barrier(void **state)
 {
     struct fixture *f = *state;

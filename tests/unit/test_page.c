@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The status page: escaping, what is shown of problems, what is not there, many hosts, no memory.
- */
+/* The status page: escaping, what is shown of problems, what is missing, many hosts, no memory. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -230,7 +229,7 @@ static void test_escaping(void **state)
         {"\xff\xfe", R R},
         {"\xc0\xaf", R R},       /* overlong '/' */
         {"\xed\xa0\x80", R R R}, /* a surrogate */
-        {"\xe2\x82", R R},       /* cut */
+        {"\xe2\x82", R R},       /* truncated */
         {"\xe2\x80\xae"
          "evil\xe2\x81\xa6",
          R "evil" R}, /* direction */
@@ -241,7 +240,7 @@ static void test_escaping(void **state)
     put("a\0b", 3, "a" R "b");
 }
 
-/* Each text that there is, anywhere. */
+/* Each existing text, anywhere. */
 static const char *const spoiled[] = {"<script>alert(1)</script>", "\"'><img src=x>",
                                       "</main></title><!--"};
 static size_t spoiled_count;
@@ -368,7 +367,7 @@ static void test_listener_pool_process(void **state)
     free(page);
 }
 
-/* The number is newer than what the loop has told. */
+/* The number is newer than what the loop has reported. */
 static void test_down_by_number(void **state)
 {
     (void)state;
@@ -378,7 +377,7 @@ static void test_down_by_number(void **state)
     free(page);
 }
 
-/* An error of long ago is not made to be seen. */
+/* An old error is not highlighted. */
 static void test_old_error(void **state)
 {
     (void)state;
@@ -388,7 +387,7 @@ static void test_old_error(void **state)
     free(page);
 }
 
-/* Whatever is not there, or something else than it should be. */
+/* Whatever is missing, or something other than it should be. */
 static void test_missing(void **state)
 {
     static const char *const texts[] = {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A loop's pipes: bounds, what comes back, and that a shortage is no error. */
+/* A loop's pipes: bounds, what is returned, and that a shortage is not an error. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +17,7 @@
 #include "net/pipes.h"
 #include "support/sockets.h"
 
-/* What the system grants to one who asks for a size; INT_MAX: whatever he asks for. */
+/* What the system grants to a request for a size; INT_MAX: whatever is requested. */
 static int granted_size;
 static bool memory_is_short;
 

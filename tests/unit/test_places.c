@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Two processes share their hosts' max_per_host: both ends in one, with a pool each; and each end
- * by itself, where the test is the other one. */
+/* Two processes share their hosts' max_per_host: both ends in one process, with a pool each; and
+ * each end alone, where the test is the other one. */
 #include "daemon/places.h"
 
 #include <limits.h>
@@ -91,7 +91,7 @@ static struct ask *get_end(struct fixture *f, int end, const struct peer *peer)
     return ask;
 }
 
-/* Both share, and the new one knows all. */
+/* Both share, and the new one knows everything. */
 static void begin(struct fixture *f)
 {
     open_end(f, OLD);
@@ -131,7 +131,7 @@ static void old_keeps_what_it_uses(void **state)
     close_both(f);
 }
 
-/* Before it knows what the old one has the new one opens nothing. */
+/* Until it knows what the old one has the new one opens nothing. */
 static void new_waits_for_all(void **state)
 {
     struct fixture *f = *state;
@@ -140,7 +140,7 @@ static void new_waits_for_all(void **state)
     open_end(f, OLD);
     open_end(f, NEW);
     pool_set_preconnected(new, true);
-    struct ask *waiting = ask_end(f, NEW, &f->b); /* another host, that comes later */
+    struct ask *waiting = ask_end(f, NEW, &f->b); /* another host, that arrives later */
     fixture_iterate(f);
     assert_int_equal(places_of(new).open, 0);
     claim_pending(waiting);
@@ -151,7 +151,7 @@ static void new_waits_for_all(void **state)
     close_both(f);
 }
 
-/* With one place: the old one's waiter comes before those of the new one, and nobody starves. */
+/* With one place: the old one's waiter precedes those of the new one, and none starves. */
 static void one_place(void **state)
 {
     struct fixture *f = *state;
@@ -175,7 +175,7 @@ static void one_place(void **state)
     close_both(f);
 }
 
-/* A host that the old one had not when it began. */
+/* A host that the old one did not have when it began. */
 static void host_that_comes_later(void **state)
 {
     struct fixture *f = *state;
@@ -230,7 +230,7 @@ static void end_of_the_new_one(void **state)
     close_end(NEW);
     ask_wait(old);
     assert_int_equal(ends[OLD].ended, 1);
-    get_end(f, OLD, &f->b); /* a host to come */
+    get_end(f, OLD, &f->b); /* a future host */
     close_both(f);
     assert_int_equal(ends[OLD].ended, 1);
 }
@@ -347,7 +347,7 @@ static void stale_grants(void **state)
     close(sockets[NEW]);
 }
 
-/* A part is granted as soon as there is room for it, and the rest when there is for that. */
+/* A part is granted as soon as there is room for it, and the rest when there is room for that. */
 static void parts_are_granted(void **state)
 {
     struct fixture *f = *state;
@@ -415,7 +415,7 @@ static void nonsense_is_ignored(void **state)
     close(sockets[OLD]);
 }
 
-/* Messages that do not fit wait: one for each host, and "all" behind them. */
+/* Messages that do not fit wait: one for each host, and "all" after them. */
 static void full_channel(void **state)
 {
     struct fixture *f = *state;
@@ -488,7 +488,7 @@ static void take_step(struct fixture *f, struct ask *ask)
         }
         return;
     }
-    if (ask->answers == 0 && ask->pool != NULL) /* on its way */
+    if (ask->answers == 0 && ask->pool != NULL) /* in flight */
         return;
     ask->answers = 0;
     ask->pool = f->pools[below(2)];
@@ -517,7 +517,7 @@ static void one_round(struct fixture *f, unsigned most)
             fixture_begin(f);
         claim_most(hosts, most);
     }
-    for (int turn = 0; turn < 1000; turn++) { /* nobody starves */
+    for (int turn = 0; turn < 1000; turn++) { /* none starves */
         struct ask *ask = asks[turn % AT_WORK];
         if (ask->held)
             ask_release(ask);

@@ -6,7 +6,7 @@
 
 #include "support/pool_fixture.h"
 
-/* [1] Nothing is answered inside allocate (ask_start claims it), and exactly once afterwards. */
+/* [1] No answer is given inside allocate (ask_start claims it), and exactly one afterwards. */
 static void answers_once_and_later(void **state)
 {
     struct fixture *f = *state;
@@ -24,7 +24,7 @@ static void answers_once_and_later(void **state)
     claim_ok(second, FROM_IMMEDIATE);
 }
 
-/* [2] The grant brings the caller's struct, which is the context, with what was asked for. */
+/* [2] The grant brings the caller's struct, which is the context, with what was requested. */
 static void answer_echoes_the_question(void **state)
 {
     struct fixture *f = *state;
@@ -43,7 +43,7 @@ static void answer_echoes_the_question(void **state)
     assert_null(bad->allocation.stream);
 }
 
-/* [2] The stream that the grant brings is connected to the endpoint that was asked for. */
+/* [2] The stream that the grant brings is connected to the endpoint that was requested. */
 static void stream_leads_to_the_endpoint(void **state)
 {
     struct fixture *f = *state;
@@ -212,7 +212,7 @@ static void clock_covers_queue_and_look_up(void **state)
     claim_failed(queued, "resolve", ETIMEDOUT);
 }
 
-/* [20] An allocation's own timeout goes before the pool's, and is its own alone. */
+/* [20] An allocation's own timeout takes precedence over the pool's, and is its own alone. */
 static void own_timeout_overrides(void **state)
 {
     struct fixture *f = *state;
@@ -317,7 +317,7 @@ static void failed_look_up_brings_the_resolvers_text(void **state)
     claim_stats(f, 0, 0, 0, 0);
 }
 
-/* [23] */
+/* [22] The asker that started the query gives up: the others do not notice. */
 static void name_without_address_fails(void **state)
 {
     struct fixture *f = *state;
@@ -344,14 +344,15 @@ static void every_address_is_tried(void **state)
     claim_failed(lost, "connect", ECONNREFUSED);
 }
 
-/* [24] RFC 8305 section 5: an address that does not answer holds the next one up only a little. */
+/* [24] RFC 8305 section 5: an address that does not answer delays the next one only a little. */
 static void silent_address_holds_up_little(void **state)
 {
     struct fixture *f = *state;
     struct peer black, good;
     struct ask *found;
     fixture_pool(f, NULL);
-    /* One port, silent on one address and accepting on another, where somebody may have it. */
+    /* One port, silent on one address and accepting on another, where another process may have
+     * it. */
     assert_int_equal(peer_open(&black, "127.0.0.2", PEER_BLACKHOLE), 0);
     while (peer_open_port(&good, "127.0.0.1", black.address.sin_port) < 0) {
         assert_int_equal(errno, EADDRINUSE);

@@ -18,7 +18,7 @@ static void place_is_free_once_it_is_closed(void **state)
     core_fixture_dial(f, &f->a, &f->conns[1]);
 }
 
-/* [12] At max_open one idle connection goes for a waiter, and no other one while it is being
+/* [12] At max_open one idle connection is evicted for a waiter, and no other one while it is being
  * closed. */
 static void one_is_evicted_for_one_waiter(void **state)
 {
@@ -37,7 +37,8 @@ static void one_is_evicted_for_one_waiter(void **state)
     assert_int_equal(f->conns[0].state, CONN_IDLE);
 }
 
-/* What is being peeked at for one request is not offered to another, and not evicted. */
+/* A connection that is being peeked at for one request is not offered to another, and not
+ * evicted. */
 static void offered_is_nobody_elses(void **state)
 {
     struct core_fixture *f = *state;
@@ -94,7 +95,7 @@ static void cancelled_goes_to_the_next(void **state)
     assert_int_equal(f->conns[0].uses, 2);
 }
 
-/* A used connection goes past a waiter that wants a fresh one, for which a dial is under way. */
+/* A used connection passes a waiter that requires a fresh one, for which a dial is in progress. */
 static void fresh_is_passed_over(void **state)
 {
     struct core_fixture *f = *state;
@@ -119,8 +120,8 @@ static void ask_tagged(struct core_host *host, struct core_request *request,
     assert_int_equal(pool_core_request(host, request, &wish, NOW), 0);
 }
 
-/* [33, 34] A place that was free when the request came is taken before its dial begins: what is
- * idle will do. */
+/* [33, 34] A place that was free when the request arrived is taken before its dial begins: an idle
+ * connection will do. */
 static void place_is_gone_before_the_dial(void **state)
 {
     struct core_fixture *f = *state;
@@ -150,8 +151,8 @@ static void older_waiter_has_the_place(void **state)
     core_fixture_deliver(f, pool_core_peeked(&f->conns[0], POOL_PEEK_QUIET, NOW), &f->requests[2]);
 }
 
-/* [34] A fresh one of another host that is full makes room for itself first: that holds up nobody
- * else. */
+/* [34] A fresh one of another host that is full makes room for itself first: that delays no other
+ * request. */
 static void full_host_is_no_obstacle(void **state)
 {
     struct core_fixture *f = *state;
@@ -167,7 +168,7 @@ static void full_host_is_no_obstacle(void **state)
     assert_int_equal(f->conns[2].state, CONN_IDLE);
 }
 
-/* [33, 34] The dial that was its is gone, and so is the place: what is idle will do. */
+/* [33, 34] Its dial is gone, and so is the place: an idle connection will do. */
 static void dial_is_gone(void **state)
 {
     struct core_fixture *f = *state;
@@ -190,7 +191,7 @@ static void dial_is_gone(void **state)
     core_fixture_claim(f, POOL_NOTHING, NULL);
 }
 
-/* [34] Behind one that insists on a connection that nobody has used, and waits for a place. */
+/* [34] Behind one that insists on an unused connection, and waits for a place. */
 static void settles_behind_a_fresh_one(void **state)
 {
     struct core_fixture *f = *state;
@@ -227,7 +228,7 @@ static void settles_in_a_pause(void **state)
     core_fixture_dial(f, &f->a, &f->conns[2]);
 }
 
-/* [33] With its dial under way it waits beside what is idle; those without a tag take that. */
+/* [33] With its dial in progress it waits while others are idle; those without a tag take these. */
 static void waits_beside_what_is_idle(void **state)
 {
     struct core_fixture *f = *state;
@@ -245,7 +246,7 @@ static void waits_beside_what_is_idle(void **state)
     core_fixture_deliver(f, pool_core_connected(&f->conns[1], false, NOW), &f->requests[0]);
 }
 
-/* A drained connection for which somebody waits is peeked at after all. */
+/* A drained connection for which a request waits is peeked at after all. */
 static void drained_is_peeked_at_for_a_waiter(void **state)
 {
     struct core_fixture *f = *state;
@@ -259,7 +260,7 @@ static void drained_is_peeked_at_for_a_waiter(void **state)
     core_fixture_claim(f, POOL_NOTHING, NULL);
 }
 
-/* A dial that nobody waits for is cancelled, unless its connection is made. */
+/* A dial without a waiter is cancelled, unless its connection is established. */
 static void unwanted_dial(void **state)
 {
     struct core_fixture *f = *state;
@@ -275,7 +276,7 @@ static void unwanted_dial(void **state)
     core_fixture_claim(f, POOL_CANCEL_DIAL, &f->conns[0]);
     pool_core_closed(&f->conns[0]);
     core_fixture_claim(f, POOL_NOTHING, NULL);
-    pool_core_cancel(&f->core, &f->requests[1]); /* what is there is not asked about again */
+    pool_core_cancel(&f->core, &f->requests[1]); /* the current ones are not asked about again */
     core_fixture_claim(f, POOL_NOTHING, NULL);
     assert_null(pool_core_connected(&f->conns[1], false, NOW));
     assert_int_equal(f->conns[1].state, CONN_IDLE);

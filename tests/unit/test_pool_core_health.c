@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: ISC */
-/* Hosts that are down, in the pool's core alone: when they are, who is refused, when they are tried
- * again, and what lets all in [39 to 42]. */
+/* Hosts that are down, in the pool's core alone: when they are, which requests are refused, when
+ * they are tried again, and what ends the outage [39 to 42]. */
 #include "support/core_fixture.h"
 
 #include <string.h>
 
-/* The dial of this connection fails; it is closed. Returned is whom that fails. */
+/* The dial of this connection fails; it is closed. Returns the request that fails with it. */
 static struct core_request *fail_at(struct core_fixture *f, unsigned number, usec_t now)
 {
     struct core_conn *conn = &f->conns[number];
@@ -31,7 +31,7 @@ static void claim_down(const struct core_fixture *f, bool down)
     assert_int_equal(f->core.down, down);
 }
 
-/* Somebody asks for a connection to the first host, and the dial for it fails. */
+/* A request asks for a connection to the first host, and the dial for it fails. */
 static void ask_and_fail(struct core_fixture *f, unsigned number, usec_t now)
 {
     struct core_request *request = &f->requests[number];
@@ -49,8 +49,7 @@ static void go_down(struct core_fixture *f)
     core_fixture_claim(f, POOL_NOTHING, NULL);
 }
 
-/* Time goes on to the end of the pause, which is so long, within its jitter; returned is its end.
- */
+/* Time advances to the end of the pause, which is this long, within its jitter; returns its end. */
 static usec_t pause(struct core_fixture *f, usec_t began, usec_t length)
 {
     usec_t end = pool_core_next_time(&f->core);
@@ -61,7 +60,7 @@ static usec_t pause(struct core_fixture *f, usec_t began, usec_t length)
     return end;
 }
 
-/* [39, 40] The waiters left are refused, and so is who comes then. */
+/* [39, 40] The remaining waiters are refused, and so are requests that arrive then. */
 static void failures_in_a_row(void **state)
 {
     struct core_fixture *f = *state;
@@ -96,7 +95,7 @@ static void success_between(void **state)
     claim_down(f, true);
 }
 
-/* [39] A shortage of ours says nothing of the host. */
+/* [39] A shortage on our side does not count against the host. */
 static void shortage_does_not_count(void **state)
 {
     struct core_fixture *f = *state;
@@ -157,7 +156,7 @@ static void silent_dial_counts_once(void **state)
     claim_down(f, false);
 }
 
-/* [39, 40] The time of a waiter is the last that is needed. */
+/* [39, 40] The time of a waiter is the last one needed. */
 static void overdue_dial_refuses_the_others(void **state)
 {
     struct core_fixture *f = *state;
@@ -170,7 +169,7 @@ static void overdue_dial_refuses_the_others(void **state)
     pool_core_tick(&f->core, NOW + 10);
     assert_ptr_equal(core_fixture_next(f).request, &f->requests[0]);
     pool_core_dial_overdue(&f->a, NOW + 10);
-    core_fixture_claim(f, POOL_CANCEL_DIAL, &f->conns[1]); /* the oldest one goes on */
+    core_fixture_claim(f, POOL_CANCEL_DIAL, &f->conns[1]); /* the oldest one continues */
     claim_refused(f, &f->requests[1]);
     pool_core_closed(&f->conns[1]);
     core_fixture_claim(f, POOL_NOTHING, NULL);
@@ -186,7 +185,7 @@ static void ask_tagged(struct core_fixture *f, struct core_request *request)
     (void)f;
 }
 
-/* [40] What is idle serves whoever it can; nobody is refused beside it. */
+/* [40] Idle connections serve any request they can; these are not refused. */
 static void idle_ones_serve(void **state)
 {
     struct core_fixture *f = *state;
@@ -207,7 +206,7 @@ static void idle_ones_serve(void **state)
     core_fixture_deliver(f, pool_core_peeked(&f->conns[3], POOL_PEEK_QUIET, NOW), &f->requests[1]);
     assert_null(pool_core_release(&f->requests[1], POOL_PEEK_QUIET, NOW));
 
-    ask_tagged(f, &f->requests[1]); /* the dial that was left is no dial for it */
+    ask_tagged(f, &f->requests[1]); /* the remaining dial is not a dial for it */
     core_fixture_claim(f, POOL_CANCEL_DIAL, &f->conns[2]);
     pool_core_closed(&f->conns[2]);
     core_fixture_claim(f, POOL_PEEK, &f->conns[3]);
@@ -216,7 +215,7 @@ static void idle_ones_serve(void **state)
     claim_refused(f, &f->requests[1]);
 }
 
-/* [40] One that insists on a connection that nobody has used is not served by another. */
+/* [40] One that insists on an unused connection is not served by another. */
 static void fresh_is_refused(void **state)
 {
     struct core_fixture *f = *state;
@@ -232,7 +231,7 @@ static void fresh_is_refused(void **state)
     assert_int_equal(f->conns[3].state, CONN_IDLE);
 }
 
-/* [41] One dial at a time, though nobody asks, and longer and longer pauses between them. */
+/* [41] One dial at a time, even without requests, and longer and longer pauses between them. */
 static void tried_one_at_a_time(void **state)
 {
     struct core_fixture *f = *state;
@@ -278,7 +277,7 @@ static void success_lets_all_in(void **state)
     go_down(f);
     usec_t now = pause(f, NOW, USEC_PER_SEC);
     core_fixture_dial(f, &f->a, &f->conns[1]);
-    core_fixture_ask(&f->a, &f->requests[1]); /* it is down as yet */
+    core_fixture_ask(&f->a, &f->requests[1]); /* it is still down */
     claim_refused(f, &f->requests[1]);
     assert_null(pool_core_connected(&f->conns[1], false, now));
     claim_down(f, false);
@@ -291,7 +290,7 @@ static void success_lets_all_in(void **state)
     core_fixture_deliver(f, pool_core_connected(&f->conns[2], false, now), &f->requests[2]);
 }
 
-/* [42] A dial of before that succeeds in the pause ends it as well. */
+/* [42] An earlier dial that succeeds in the pause ends it as well. */
 static void older_dial_succeeds(void **state)
 {
     struct core_fixture *f = *state;
@@ -308,7 +307,7 @@ static void older_dial_succeeds(void **state)
     assert_true(pool_core_next_try(&f->a) == 0);
 }
 
-/* [41] A connection of before, granted once more, says nothing of new ones. */
+/* [41] An earlier connection, granted again, says nothing about new ones. */
 static void old_connection_ends_no_pause(void **state)
 {
     struct core_fixture *f = *state;
@@ -326,7 +325,7 @@ static void old_connection_ends_no_pause(void **state)
     core_fixture_dial(f, &f->a, &f->conns[1]);
 }
 
-/* The host has room for one connection, which was away when it went down, and is back. */
+/* The host has room for one connection, which was leased when it went down, and is back. */
 static usec_t fill_while_down(struct core_fixture *f)
 {
     core_fixture_open(f, &(struct pool_limits){.max_per_host = 1,
@@ -345,7 +344,7 @@ static usec_t fill_while_down(struct core_fixture *f)
     return now;
 }
 
-/* [42] Where no attempt can begin, connections that go on to be of use let all in. */
+/* [42] If no attempt can begin, connections that continue to be useful end the outage. */
 static void useful_ones_let_all_in(void **state)
 {
     struct core_fixture *f = *state;
@@ -379,7 +378,8 @@ static void useless_one_gives_way(void **state)
     core_fixture_dial(f, &f->a, &f->conns[0]);
 }
 
-/* [41, 12] At max_open an attempt has the rights of a waiter that came when the pause was over. */
+/* [41, 12] At max_open an attempt has the same priority as a waiter that arrived when the pause was
+ * over. */
 static void attempt_is_a_waiter(void **state)
 {
     struct core_fixture *f = *state;
@@ -391,13 +391,13 @@ static void attempt_is_a_waiter(void **state)
     usec_t now = pause(f, NOW, USEC_PER_SEC);
     core_fixture_claim(f, POOL_NOTHING, NULL);
     core_fixture_deliver(f, pool_core_release(&f->requests[2], POOL_PEEK_QUIET, now),
-                         &f->requests[3]); /* who waited before */
+                         &f->requests[3]); /* which waited before */
     core_fixture_ask(&f->b, &f->requests[2]);
-    assert_null(pool_core_release(&f->requests[3], POOL_PEEK_QUIET, now)); /* who comes after */
+    assert_null(pool_core_release(&f->requests[3], POOL_PEEK_QUIET, now)); /* which arrives after */
     core_fixture_claim(f, POOL_CLOSE, &f->conns[2]);
     pool_core_closed(&f->conns[2]);
     core_fixture_dial(f, &f->a, &f->conns[1]);
-    core_fixture_claim(f, POOL_NOTHING, NULL); /* and nobody takes its place */
+    core_fixture_claim(f, POOL_NOTHING, NULL); /* and its place is not taken */
 }
 
 /* [41] */
@@ -414,7 +414,7 @@ static void idle_one_goes_for_an_attempt(void **state)
     core_fixture_dial(f, &f->a, &f->conns[1]);
 }
 
-/* [41] Preconnected ones come when it is up again; the pause is theirs as well. */
+/* [41] Preconnected ones are dialled when it is up again; the pause holds for them as well. */
 static void preconnected_ones_wait(void **state)
 {
     struct core_fixture *f = *state;
@@ -435,7 +435,7 @@ static void preconnected_ones_wait(void **state)
     assert_int_equal(core_fixture_stats(f).preconnects, 3);
 }
 
-/* A host that is freed is down no more. */
+/* A host that is freed is no longer down. */
 static void removed_while_down(void **state)
 {
     struct core_fixture *f = *state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Limits that change while connections are open, and hosts that the configuration does not name any
- * more, in the pool's core alone [48 to 55]. */
+/* Limits that change while connections are open, and hosts that the configuration no longer names,
+ * in the pool's core alone [48 to 55]. */
 #include <limits.h>
 
 #include "support/core_fixture.h"
@@ -25,7 +25,7 @@ static void set_limits(struct core_fixture *f, const struct pool_limits *limits)
     assert_null(pool_core_check(&f->core));
 }
 
-/* So many idle connections to `a`, 0 the one that is idle for longest. */
+/* This many idle connections to `a`, number 0 idle for longest. */
 static void make_idle(struct core_fixture *f, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
@@ -62,7 +62,7 @@ static void idle_goes_first(void **state)
     assert_int_equal(f->a.count[CONN_IDLE], 2);
 }
 
-/* [49] Nobody is given it, and nothing is dialled, before there is a place. */
+/* [49] It is granted to no request, and nothing is dialled, before there is a place. */
 static void leased_goes_at_its_release(void **state)
 {
     struct core_fixture *f = *state;
@@ -104,7 +104,7 @@ static void max_open_takes_of_all_hosts(void **state)
     core_fixture_dial(f, &f->b, &f->conns[0]);
 }
 
-/* [49] A dial is used that somebody waits for, and no other one. */
+/* [49] A dial that a request waits for is used, and no other one. */
 static void dials_go_on(void **state)
 {
     struct core_fixture *f = *state;
@@ -128,7 +128,7 @@ static void dials_go_on(void **state)
     assert_int_equal(f->a.count[CONN_IDLE], 1);
 }
 
-/* [49] A full queue refuses whoever comes, as before: what is being closed leaves no place. */
+/* [49] A full queue refuses new requests, as before: a connection being closed frees no place. */
 static void no_place_comes_of_what_is_too_much(void **state)
 {
     struct core_fixture *f = *state;
@@ -241,7 +241,7 @@ static void fail_after(void **state)
     core_fixture_dial(f, &f->a, &f->conns[1]);
 }
 
-/* [52] Whoever waits has the time that it came with. */
+/* [52] Waiting requests keep the time that they arrived with. */
 static void waiters_keep_their_time(void **state)
 {
     struct core_fixture *f = *state;
@@ -324,7 +324,7 @@ static void unwanted_host(void **state)
     claim_closed(f, 0, DISCARD_RELOAD);
     claim_nothing(f);
     pool_core_set_wanted(&f->a, true);
-    claim_nothing(f); /* preconnected ones are to be asked for again */
+    claim_nothing(f); /* preconnected ones are to be requested again */
     make_idle(f, 1);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /* Random events for the pool's core alone: no socket and no loop, and the time is a number. A model
- * beside it knows what the core owes. What is to be done is collected and done later, in any order,
- * as several loops would. The seed is the first argument or KAPROXY_SEED, else the clock's; it is
- * printed, and repeats everything. KAPROXY_STEPS changes how many steps are taken. */
+ * next to it knows what the core owes. What is to be done is collected and done later, in any
+ * order, as several loops would. The seed is the first argument or KAPROXY_SEED, else the clock's;
+ * it is printed, and repeats everything. KAPROXY_STEPS changes the number of steps. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,7 @@ static unsigned long steps = STEPS;
 
 /* The steps. */
 
-/* When all is done that was to be done: could one more dial to this host begin? */
+/* When everything to be done is done: could one more dial to this host begin? */
 static bool has_room(const struct core_host *host)
 {
     const struct pool_limits *limits = &sim.core.limits;
@@ -34,7 +34,8 @@ static struct pool_tag any_tag(void)
     return (struct pool_tag){.identity = {(unsigned char)sim_below(3)}, .variant = sim_below(2)};
 }
 
-/* Asks; an idle connection that the request wants more than a new one is offered at once [33]. */
+/* Asks; an idle connection that suits the request better than a new one is offered immediately
+ * [33]. */
 static void ask(struct slot *slot, usec_t timeout)
 {
     const struct core_wish wish = {
@@ -78,7 +79,7 @@ static void step_request(void)
           "refused although there is room");
 }
 
-/* Those who were called may cancel as well, before it was delivered. */
+/* Requests that were called may also cancel, before it was delivered. */
 static void step_cancel(void)
 {
     struct slot *slot = sim_pick_slot(sim_percent(70) ? SLOT_ASKED : SLOT_TOLD);
@@ -119,7 +120,7 @@ static struct conn *end_lease(struct slot *slot)
     return conn;
 }
 
-/* In a cramped round what is held comes back when its host is down, and takes its place. */
+/* In a cramped round a held connection is returned while its host is down, and takes its place. */
 static bool stays_held(const struct slot *slot)
 {
     return sim.cramped && slot->holds && !sim.closing && !sim.health[slot->host].down;
@@ -222,7 +223,7 @@ static void step_idle_hint(void)
         pool_core_set_idle_hint(&slot->request, 1 + sim_below(4000) * USEC_PER_MSEC);
 }
 
-/* A dial goes on, or ends. */
+/* A dial continues, or ends. */
 static void step_dial(void)
 {
     struct conn *conn = sim_pick_conn(PLACE_DIALLED);
@@ -248,7 +249,7 @@ static void step_dial(void)
     }
 }
 
-/* Something comes from the far side, or what had come was read. */
+/* Bytes arrive from the far side, or those that had arrived were read. */
 static void step_far_side(void)
 {
     struct conn *conn = sim_pick_conn(PLACE_OPEN);
@@ -260,7 +261,7 @@ static void step_far_side(void)
         conn->far_side = sim_percent(50)
                              ? POOL_PEEK_QUIET
                              : POOL_PEEK_DATA + sim_below(POOL_PEEK_ERROR - POOL_PEEK_DATA + 1);
-    if (conn->user == NULL && sim_percent(70)) /* else a peek comes before the event */
+    if (conn->user == NULL && sim_percent(70)) /* else a peek precedes the event */
         pool_core_idle_event(&conn->core, conn->far_side, sim.now);
 }
 
@@ -315,7 +316,7 @@ static void step_wanted(void)
         sim_change_wanted(sim_percent(20) ? -1 : (int)sim_below(HOSTS));
 }
 
-/* Time passes, and the core is called when it wanted to be. */
+/* Time passes, and the core is called when it asked to be. */
 static void step_time(void)
 {
     if (sim_percent(2))
@@ -392,7 +393,7 @@ static void begin_round(void)
     sim.asked = sim.granted = sim.failed = sim.cancelled = 0;
 }
 
-/* Nobody asks any more; everybody is answered, and every lease ends. */
+/* No new requests; all are answered, and every lease ends. */
 static void drain_slots(void)
 {
     for (unsigned turn = 0; turn < 100000; turn++) {
@@ -447,7 +448,7 @@ static void end_round(void)
     pool_core_clear(&sim.core);
 }
 
-/* A kind of end that never came would be a gap in the test. */
+/* A kind of end that never occurred would be a gap in the test. */
 static void report(void)
 {
     print_message("# settled %llu, refused %llu, tries %llu, useful %llu\n",

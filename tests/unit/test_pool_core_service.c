@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Hosts that an operator pauses or drains, or wants new connections to, in the pool's core alone
- * [43 to 47]. */
+/* Hosts that an operator pauses or drains, or has opened anew, in the pool's core alone [43 to
+ * 47]. */
 #include "support/core_fixture.h"
 
 static void claim_refused(struct core_fixture *f, struct core_request *request,
@@ -102,7 +102,7 @@ static void offered_is_taken_back(void **state)
     dial_for(f, 0);
 }
 
-/* [43] What is granted and on its way stays granted; taken back, it goes to nobody. */
+/* [43] A grant that is in progress stays granted; withdrawn, it goes to no other request. */
 static void granted_stays(void **state)
 {
     struct core_fixture *f = *state;
@@ -123,8 +123,8 @@ static void granted_stays(void **state)
     claim_nothing(f);
 }
 
-/* [43] A dial whose TCP connection is made may finish; then it is closed. Nobody fails by one that
- * fails, nor by one that cannot begin. */
+/* [43] A dial whose TCP connection is established may finish; then it is closed. No request fails
+ * by one that fails, nor by one that cannot begin. */
 static void dials_under_way_end(void **state)
 {
     struct core_fixture *f = *state;
@@ -193,8 +193,8 @@ static void max_waiting_holds(void **state)
     claim_nothing(f);
 }
 
-/* [43, 11, 12] At max_open those who wait for a paused host take nobody's place, and it keeps none.
- */
+/* [43, 11, 12] At max_open those that wait for a paused host take no place from others, and it
+ * keeps none. */
 static void others_go_on(void **state)
 {
     struct core_fixture *f = *state;
@@ -278,7 +278,7 @@ static void failures_do_not_count(void **state)
     dial_for(f, 0);
 }
 
-/* [43] One that nobody retains stays, lest what is wanted of it be forgotten. */
+/* [43] A host that is not retained stays, so that the operator's order is not forgotten. */
 static void empty_host_stays(void **state)
 {
     struct core_fixture *f = *state;
@@ -350,7 +350,7 @@ static void reconnecting(void **state)
     claim_nothing(f);
     assert_int_equal(f->conns[3].state, CONN_IDLE);
     core_fixture_ask(&f->a, &f->requests[2]);
-    dial_for(f, 2); /* nobody waits for the old ones */
+    dial_for(f, 2); /* no request waits for the old ones */
     assert_null(pool_core_release(&f->requests[0], POOL_PEEK_QUIET, NOW));
     claim_closed(f, 0, DISCARD_RECONNECT);
     assert_null(pool_core_release(&f->requests[1], POOL_PEEK_QUIET, NOW));
@@ -360,7 +360,7 @@ static void reconnecting(void **state)
     assert_int_equal(f->conns[2].state, CONN_IDLE); /* a new one stays */
 }
 
-/* [46] Whoever waits for a dial has its connection; one that nobody waits for is not kept. */
+/* [46] A request that waits for a dial gets its connection; one without a waiter is not kept. */
 static void dials_are_retired(void **state)
 {
     struct core_fixture *f = *state;
@@ -397,7 +397,7 @@ static void whole_pool(void **state)
     core_fixture_dial(f, &f->b, &f->conns[1]);
     claim_nothing(f);
     pool_core_set_all_service(&f->core, SERVICE_OPEN);
-    core_fixture_dial(f, &later, &f->conns[2]); /* it came first */
+    core_fixture_dial(f, &later, &f->conns[2]); /* it arrived first */
     core_fixture_dial(f, &f->a, &f->conns[0]);
     assert_ptr_equal(pool_core_dial_failed(&f->conns[2], true, NOW), &f->requests[2]);
     claim_closed(f, 2, DISCARD_DIAL_FAILED);

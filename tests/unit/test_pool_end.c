@@ -15,7 +15,7 @@ static void release_inside(struct ask *ask)
     ask_release(ask);
 }
 
-/* Gives its connection back, then asks for one more. */
+/* Returns its connection, then asks for one more. */
 static void release_and_ask_inside(struct ask *asked)
 {
     struct fixture *f = asked->fixture;
@@ -23,7 +23,7 @@ static void release_and_ask_inside(struct ask *asked)
     ask(f, &f->a);
 }
 
-/* [26] Older waiters of the key come before the one who asks again from inside. */
+/* [26] Older waiters of the key precede the one that asks again from inside. */
 static void release_and_allocate_inside_an_answer(void **state)
 {
     struct fixture *f = *state;
@@ -48,7 +48,7 @@ static void cancel_the_next(struct ask *ask)
     ask_cancel(ask + 1);
 }
 
-/* [26] A callback may take back a grant that is posted behind its own. */
+/* [26] A callback may withdraw a grant that is posted behind its own. */
 static void cancel_inside_an_answer(void **state)
 {
     struct fixture *f = *state;
@@ -92,7 +92,7 @@ static void ask_again_inside(struct ask *asked)
     ask_start(asked);
 }
 
-/* [26] A struct may be used again from inside its grant. */
+/* [26] A struct may be reused from inside its grant. */
 static void struct_is_free_inside_a_failure(void **state)
 {
     struct fixture *f = *state;
@@ -158,7 +158,7 @@ static void shutdown_refuses_allocate(void **state)
     claim_pending(refused);
 }
 
-/* [27] A grant that is posted already is not taken back by a shutdown. */
+/* [27] A grant that is posted already is not withdrawn by a shutdown. */
 static void posted_answer_survives_shutdown(void **state)
 {
     struct fixture *f = *state;
@@ -170,7 +170,7 @@ static void posted_answer_survives_shutdown(void **state)
     claim_ok(hit, FROM_IMMEDIATE);
 }
 
-/* A drained pool serves those who wait and those who come, and keeps nothing idle. */
+/* A drained pool serves current and new requests, and keeps nothing idle. */
 static void drain_serves_waiters(void **state)
 {
     struct fixture *f = *state;
@@ -241,8 +241,8 @@ static void cancel_while_connecting(void **state)
     assert_int_equal(stats.failures, 0);
 }
 
-/* [28] The grant is decided, but its owner has not seen it: the connection goes back, and not to
- * waste. */
+/* [28] The grant is decided, but its owner has not seen it: the connection is returned, not
+ * wasted. */
 static void cancel_a_posted_answer(void **state)
 {
     struct fixture *f = *state;
@@ -272,7 +272,7 @@ static void cancel_a_posted_failure(void **state)
     ask_cancel(gone);
 }
 
-/* [29] In a child: gives a connection back twice while somebody else holds it. */
+/* [29] In a child: returns a connection twice while another request holds it. */
 static void release_twice(struct fixture *f)
 {
     struct rlimit no_core = {0, 0};
@@ -286,7 +286,7 @@ static void release_twice(struct fixture *f)
     _exit(pool_is_leased(&second->allocation) && pool_check(f->pool) == NULL ? 0 : 2);
 }
 
-/* [29] An assertion where the build has them; in any case the other's lease is left alone. */
+/* [29] An assertion if the build has them; in any case the other's lease is left alone. */
 static void lease_ended_twice(void **state)
 {
     struct fixture *f = *state;
@@ -356,7 +356,7 @@ static void shut_down_at_once_dials_nothing(void **state)
     claim_failed(asks[1], "shutdown", ECANCELED);
 }
 
-/* pool_free takes everything along; those who waited are not called. (The teardown looks for
+/* pool_free frees everything; waiters are not called. (The teardown checks for leaked
  * descriptors.) */
 static void free_in_full_swing(void **state)
 {

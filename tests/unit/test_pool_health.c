@@ -72,7 +72,7 @@ static void refused_at_once(void **state)
     ask_get(f, &f->a, FROM_NONE);
 }
 
-/* [40] It says when to ask again: when the pause is over, as far as that is known. */
+/* [40] It says when to ask again: when the pause is over, if that is known. */
 static void says_when_to_ask_again(void **state)
 {
     struct fixture *f = *state;
@@ -104,8 +104,8 @@ static void recovery_is_noticed(void **state)
     ask_get(f, &f->refusing, FROM_NONE);
 }
 
-/* [39, 40] A dial that never ends takes the time of its waiter, and then those behind are refused,
- * not one after the other. */
+/* [39, 40] A dial that never ends uses up the time of its waiter, and then those behind it are
+ * refused together, not one after the other. */
 static void black_hole(void **state)
 {
     struct fixture *f = *state;
@@ -135,7 +135,7 @@ static void black_hole(void **state)
     ask_get(f, blackhole, FROM_IMMEDIATE);
 }
 
-/* [39] The same where the clients' time ends first. */
+/* [39] The same if the clients' time expires first. */
 static void black_hole_for_shorter_waits(void **state)
 {
     struct fixture *f = *state;
@@ -151,7 +151,7 @@ static void black_hole_for_shorter_waits(void **state)
                SINCE "\\(connect: no connection within timeout = 1 s\\)$");
 }
 
-/* A waiter that a limit held up says nothing of the upstream. */
+/* A waiter delayed by a limit says nothing about the upstream. */
 static void queue_does_not_count(void **state)
 {
     struct fixture *f = *state;
@@ -165,7 +165,7 @@ static void queue_does_not_count(void **state)
     assert_int_equal(stats_of(f).down, 0);
 }
 
-/* [38] An upstream that restarts fails nobody. */
+/* [38] An upstream that restarts fails no request. */
 static void restart_fails_nobody(void **state)
 {
     struct fixture *f = *state;
@@ -220,7 +220,7 @@ static void waiters_time_ends_in_a_pause(void **state)
     claim_stats(f, 0, 0, 0, 0);
 }
 
-/* [38, 11] Whatever is ready first is the waiter's, also between two tries. */
+/* [38, 11] Whatever is ready first goes to the waiter, also between two tries. */
 static void released_one_overtakes_a_try(void **state)
 {
     struct fixture *f = *state;
@@ -253,7 +253,7 @@ static void tries_of_cancelled_dials_count(void **state)
     assert_int_equal(stats_of(f).retries, 1);
 }
 
-/* [41] One that goes on when its host goes down has no tries of its own any more. */
+/* [41] One that continues when its host goes down has no more tries of its own. */
 static void dial_that_is_left_has_the_pauses(void **state)
 {
     struct fixture *f = *state;
@@ -277,7 +277,7 @@ static void dial_that_is_left_has_the_pauses(void **state)
     assert_in_range(stats_of(f).dials, 3, 4);
 }
 
-/* A peer that takes connections and says nothing, where TLS is wanted. */
+/* A peer that accepts connections and sends nothing, where TLS is required. */
 static void silent_tls(struct fixture *f, const struct pool_limits *limits, const struct peer *peer)
 {
     static struct tls_client *client;
@@ -324,7 +324,7 @@ static void silent_attempt_ends(void **state)
     claim_dials(f, 3, 2);
 }
 
-/* [38, 41] The same for the dial that is left when the host goes down by another one. */
+/* [38, 41] The same for the remaining dial when the host goes down by another one. */
 static void silent_dial_that_is_left_ends(void **state)
 {
     struct fixture *f = *state;
@@ -345,7 +345,7 @@ static void silent_dial_that_is_left_ends(void **state)
     claim_dials(f, 3, 2);
 }
 
-/* [38] Nobody waits for it any more. */
+/* [38] No waiter is left for it. */
 static void silent_dial_that_nobody_needs_ends(void **state)
 {
     struct fixture *f = *state;
@@ -359,7 +359,7 @@ static void silent_dial_that_nobody_needs_ends(void **state)
     claim_dials(f, 1, 1);
 }
 
-/* [38] Nobody has waited for it. */
+/* [38] There was no waiter for it. */
 static void silent_preconnected_one_ends(void **state)
 {
     struct fixture *f = *state;
@@ -370,7 +370,7 @@ static void silent_preconnected_one_ends(void **state)
     claim_dials(f, 1, 1);
 }
 
-/* [38] There is always somebody who waits for it. */
+/* [38] There is always a waiter for it. */
 static void silent_dial_of_many_ends(void **state)
 {
     struct fixture *f = *state;
@@ -386,7 +386,7 @@ static void silent_dial_of_many_ends(void **state)
     assert_int_equal(stats_of(f).dials, 2);
 }
 
-/* [42] All places are those of connections of before, which are of use. */
+/* [42] All places are those of earlier connections, which are useful. */
 static void useful_ones_end_it(void **state)
 {
     struct fixture *f = *state;

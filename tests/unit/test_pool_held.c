@@ -8,7 +8,8 @@
 
 #include "support/pool_fixture.h"
 
-/* [31] Those that are held leave max_per_host to others; what waits for it is served at once. */
+/* [31] Held ones leave max_per_host to others; a request that waits for it is served
+ * immediately. */
 static void held_makes_room_in_its_host(void **state)
 {
     struct fixture *f = *state;
@@ -30,7 +31,7 @@ static void held_makes_room_in_its_host(void **state)
     assert_int_equal(ask_far_peek(first, &f->a), PEER_OPEN);
 }
 
-/* [31] max_tunnels is hard, and counts for each host. */
+/* [31] max_tunnels is hard, and is counted per host. */
 static void max_tunnels_is_hard(void **state)
 {
     struct fixture *f = *state;
