@@ -293,7 +293,7 @@ static void assert_found(struct fixture *f, const char *error)
     assert_int_equal(sockets_count(), before);
 }
 
-/* A live socket is left alone, and so is a file left by another kind. */
+/* A socket in use is left alone, and so is a stale socket's file. */
 static void test_check_of_a_path(void **state)
 {
     struct fixture *f = *state;

@@ -357,7 +357,7 @@ static void assert_socket(const char *text, unsigned mode, uid_t uid, gid_t gid)
 
 #define UNIX_LISTENER "[listener a]\nlisten=127.0.0.1:1 unix:/x\nupstream=http://x\n"
 
-/* Who is to own a unix socket: the user that we become, which has no effect without root. */
+/* The owner of a unix socket: the user that we become, which has no effect without root. */
 static void test_socket(void **state)
 {
     const struct passwd *nobody = getpwnam("nobody");

@@ -71,7 +71,8 @@ static void test_request_is_passed_on(void **state)
     check_request("patch / HTTP/1.0\r\n\r\n", PLAIN, "patch / HTTP/1.1\r\nHost: up:8080\r\n\r\n");
 }
 
-/* Whitespace around a value is ours, whatever arrived; a line that has it so is sent as it is. */
+/* Whitespace around a value is ours, whatever arrived; a line already in that form is sent as it
+ * is. */
 static void test_field_whitespace(void **state)
 {
     (void)state;

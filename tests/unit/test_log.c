@@ -124,7 +124,7 @@ static void test_standard_output(void **state)
     assert_string_equal(content(f, f->file), "one\ntwo\n");
 }
 
-/* They are not opened by name: here that would truncate a file. */
+/* They are not opened by name: here that would overwrite a file from its start. */
 static void test_names_of_standard_descriptors(void **state)
 {
     static const char *const names[] = {"/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"};

@@ -208,7 +208,7 @@ static void test_no_bell_for_who_cannot_write(void **state)
     unsigned before = atomic_load(&bells), writes_before = atomic_load(&writes);
     for (unsigned i = 0; i < 2000; i++)
         access_line("a line that soon fills the pipe\n");
-    usleep(50000); /* for an action repeated in vain */
+    usleep(50000); /* for repeated attempts in vain */
     assert_int_equal(atomic_load(&bells), before);
     assert_int_equal(atomic_load(&writes), writes_before);
     log_notice("one log does not hold up the other");

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Hosts that an operator pauses or drains, or has opened anew, in the pool's core alone [43 to
- * 47]. */
+/* Hosts that an operator pauses, drains or reconnects, in the pool's core alone [43 to 47]. */
 #include "support/core_fixture.h"
 
 static void claim_refused(struct core_fixture *f, struct core_request *request,

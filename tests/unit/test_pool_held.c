@@ -80,7 +80,7 @@ static void reservation_counts(void **state)
     claim_held(f, 0);
     assert_true(pool_unhold(&one->allocation));
     assert_true(pool_reserve_hold(&two->allocation));
-    ask_release(two); /* to the waiter, who has reserved nothing */
+    ask_release(two); /* to the waiter, which has reserved nothing */
     ask_wait(waiter);
     claim_ok(waiter, FROM_DEFERRED);
     claim_same(waiter, two);
@@ -94,7 +94,7 @@ static void reservation_counts(void **state)
     assert_true(pool_reserve_hold(&next->allocation));
 }
 
-/* [31] max_open counts what is held, for every host. */
+/* [31] max_open counts held connections, for every host. */
 static void held_counts_under_max_open(void **state)
 {
     struct fixture *f = *state;
@@ -110,7 +110,7 @@ static void held_counts_under_max_open(void **state)
     claim_ok(waiter, FROM_NONE);
 }
 
-/* [32] Released with room in its host it is as any other. */
+/* [32] Released with room in its host it is like any other. */
 static void held_comes_back(void **state)
 {
     struct fixture *f = *state;
@@ -145,7 +145,7 @@ static void held_comes_back_to_a_waiter(void **state)
     claim_discards(f, DISCARD_EVICTED, 1);
 }
 
-/* [32] Without room it is closed, even where somebody waits: max_per_host is hard. */
+/* [32] Without room it is closed, even if a request waits: max_per_host is hard. */
 static void held_finds_its_host_full(void **state)
 {
     struct fixture *f = *state;
@@ -180,7 +180,7 @@ static void held_comes_back_unfit(void **state)
     claim_discards(f, DISCARD_MAX_PER_HOST, 0);
 }
 
-/* A lease can be held, and not be held, and be held again. */
+/* A lease can be held, stop being held, and be held again. */
 static void held_for_a_while(void **state)
 {
     struct fixture *f = *state;
@@ -200,7 +200,7 @@ static void held_for_a_while(void **state)
     claim_ok(waiter, FROM_NONE);
 }
 
-/* The place that one leaves is also for a preconnected connection. */
+/* The place that it frees is also for a preconnected connection. */
 static void preconnected_take_the_place(void **state)
 {
     struct fixture *f = *state;
@@ -242,7 +242,7 @@ static void hold_unreserved(struct ask *asked)
     _exit(pool_check(asked->pool) == NULL ? 0 : 2);
 }
 
-/* That is a programming error: an assertion where the build has them. */
+/* That is a programming error: an assertion if the build has them. */
 static void hold_needs_a_reservation(void **state)
 {
     struct fixture *f = *state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Names that move: whom the pool keeps connections to, and when it asks. */
+/* Names that move: which addresses the pool keeps connections to, and when it asks. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #define SECOND USEC_PER_SEC
 #define NAME   "name.test"
 
-/* Where the name points, which all peers of a test share a port on. */
+/* Where the name points; all peers of a test share a port there. */
 #define HERE  "127.0.0.1"
 #define THERE "127.0.0.2"
 
@@ -66,8 +66,8 @@ static void claim_queries(const struct moving *m, unsigned count)
     assert_int_equal(names_count(m->f->names, NAME), count);
 }
 
-/* Where connections to a missing address are in the pool the name is asked for after 10 s, whatever
- * its TTL, and after 20 s more; then it is gone. Nobody uses the host meanwhile. */
+/* If the pool has connections to a missing address, the name is looked up after 10 s, whatever its
+ * TTL, and after 20 s more; then it is gone. The host is not used meanwhile. */
 static void wait_gone(const struct moving *m)
 {
     unsigned queries = names_count(m->f->names, NAME);
@@ -88,8 +88,8 @@ static void wait_gone(const struct moving *m)
 
 static const struct pool_limits patient = {.keep_alive = 1000 * SECOND};
 
-/* The answer is over; the allocation has its connection at once, and what is learnt in the
- * background closes the idle connection that went to the old address. */
+/* The answer has expired; the allocation has its connection immediately, and what the background
+ * lookup finds closes the idle connection to the old address. */
 static void idle_ones_go(void **state)
 {
     struct moving m;
@@ -99,14 +99,14 @@ static void idle_ones_go(void **state)
     ask_release(first);
     move(&m, THERE);
     fixture_warp(m.f, 11 * SECOND);
-    claim_stats(m.f, 1, 0, 1, 0); /* nobody uses the host: nothing is asked */
+    claim_stats(m.f, 1, 0, 1, 0); /* the host is not used: there is no lookup */
     claim_queries(&m, 1);
     struct ask *third = get(&m, FROM_IMMEDIATE);
     claim_at(third, HERE);
     fixture_iterate(m.f);
     claim_queries(&m, 2);
     ask_release(third);
-    claim_stats(m.f, 1, 0, 1, 0); /* one answer does not say that it is gone */
+    claim_stats(m.f, 1, 0, 1, 0); /* one answer does not mean that it is gone */
     wait_gone(&m);
     claim_stats(m.f, 1, 0, 0, 0);
     claim_discards(m.f, DISCARD_ADDRESS_GONE, 1); /* the other one is busy */
@@ -117,7 +117,7 @@ static void idle_ones_go(void **state)
     end(&m);
 }
 
-/* What is held is in use as well. */
+/* Held connections are in use as well. */
 static void held_ones_go_when_they_are_released(void **state)
 {
     struct moving m;
@@ -135,7 +135,7 @@ static void held_ones_go_when_they_are_released(void **state)
     end(&m);
 }
 
-/* New connections go to where the name points, from the first answer on. */
+/* New connections go where the name points, from the first answer on. */
 static void new_ones_follow_at_once(void **state)
 {
     struct moving m;
@@ -188,7 +188,7 @@ static void waiters_get_no_old_one(void **state)
     end(&m);
 }
 
-/* Only the addresses count, not their order; and one that stays keeps its connections. */
+/* Only the addresses are considered, not their order; and one that stays keeps its connections. */
 static void those_that_stay_are_kept(void **state)
 {
     struct moving m;
@@ -211,7 +211,7 @@ static void those_that_stay_are_kept(void **state)
     end(&m);
 }
 
-/* An address that comes back while its connection is in use saves it. */
+/* An address that returns while its connection is in use saves it. */
 static void address_comes_back(void **state)
 {
     struct moving m;
@@ -234,7 +234,7 @@ static void address_comes_back(void **state)
     end(&m);
 }
 
-/* While the name is asked for, but cannot be, nothing is closed; then it is asked for again. */
+/* While the name is looked up without success, nothing is closed; then it is looked up again. */
 static void recheck_that_fails(void **state)
 {
     struct moving m;
@@ -259,12 +259,12 @@ static void recheck_that_fails(void **state)
     end(&m);
 }
 
-/* A family that cannot be looked up keeps its connections, however often the other one comes. */
+/* A family that cannot be looked up keeps its connections, however often the other one arrives. */
 static void lost_family_keeps_its_connections(void **state)
 {
     struct moving m;
     begin(&m, *state, &patient);
-    move(&m, HERE ",::1"); /* where nobody listens */
+    move(&m, HERE ",::1"); /* where no process listens */
     ask_release(get(&m, FROM_NONE));
     names_lose_family(m.f->names, NAME, AF_INET);
     for (unsigned i = 0; i < 10; i++) {
@@ -286,8 +286,8 @@ static void lost_family_keeps_its_connections(void **state)
     end(&m);
 }
 
-/* One client a second, while each answer has another one of four addresses and is good for a
- * second: no connection is lost. Then one of them is removed for good. */
+/* One client a second, while each answer has another one of four addresses and is valid for a
+ * second: no connection is lost. Then one of them is removed permanently. */
 static void rotating(void **state)
 {
     static const char *const addresses[] = {HERE, THERE, "127.0.0.3", "127.0.0.4"};
@@ -356,7 +356,7 @@ static void keeps_preconnected(const struct moving *m, const struct peer *peer)
     fixture_iterate(m->f);
 }
 
-/* Preconnected connections are replaced by some to the new address, though nobody comes by. */
+/* Preconnected connections are replaced by some to the new address, even without a client. */
 static void preconnected_follow(void **state)
 {
     struct moving m;
@@ -374,7 +374,7 @@ static void preconnected_follow(void **state)
     claim_stats(m.f, 0, 0, 2, 0);
     claim_discards(m.f, DISCARD_ADDRESS_GONE, 2);
     claim_at(get(&m, FROM_IMMEDIATE), THERE);
-    pool_drain(m.f->pool); /* none preconnected: nothing is asked any more */
+    pool_drain(m.f->pool); /* none preconnected: no more lookups */
     fixture_iterate(m.f);
     unsigned queries = names_count(m.f->names, NAME);
     fixture_warp(m.f, 100 * SECOND);
@@ -382,8 +382,8 @@ static void preconnected_follow(void **state)
     end(&m);
 }
 
-/* A connection that was being dialled ahead when the name moved, and then reaches the old address.
- */
+/* A connection that was being preconnected when the name moved, and then reaches the old
+ * address. */
 static void dialled_to_an_old_address(void **state)
 {
     struct moving m;
@@ -411,7 +411,7 @@ static void dialled_to_an_old_address(void **state)
     end(&m);
 }
 
-/* One that reaches an address which is only missing sees to it that this is cleared up. */
+/* A connection to an address that is only missing makes the pool check whether it is gone. */
 static void dialled_to_a_missing_address(void **state)
 {
     struct moving m;
@@ -477,7 +477,7 @@ static void ended_in_mid_move(void **state)
     end(&m);
 }
 
-/* Without a TTL nothing is followed, and no query is made but for dials. */
+/* Without a TTL nothing is followed, and there are no queries except for dials. */
 static void without_ttl(void **state)
 {
     struct moving m;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Fresh connections and min_idle: what `reuse = never` and preconnected connections rest on. */
+/* Fresh connections and min_idle: the basis of `reuse = never` and of preconnected connections. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,7 +30,7 @@ static struct ask *ask_fresh(struct fixture *f, const struct peer *peer)
     return fresh;
 }
 
-/* A fresh allocation takes no connection that anybody used before, though it lies there. */
+/* A fresh allocation takes no used connection, even if one is idle. */
 static void fresh_takes_nothing_used(void **state)
 {
     struct fixture *f = *state;
@@ -57,7 +57,7 @@ static void fresh_replaces_a_used_one(void **state)
     claim_discards(f, DISCARD_EVICTED, 1);
 }
 
-/* A released connection goes past a fresh waiter to a younger one that takes it. */
+/* A released connection passes a fresh waiter and goes to a younger one that takes it. */
 static void fresh_has_its_turn(void **state)
 {
     struct fixture *f = *state;
@@ -74,7 +74,7 @@ static void fresh_has_its_turn(void **state)
     claim_ok(other, FROM_DEFERRED);
 }
 
-/* Connections are opened without any waiter, and are an immediate hit that nobody used before. */
+/* Connections are opened without any waiter, and are an immediate, unused hit. */
 static void preconnected_are_opened_ahead(void **state)
 {
     struct fixture *f = *state;
@@ -108,8 +108,8 @@ static void preconnected_count_as_connecting(void **state)
     claim_stats(f, 1, 0, 3, 0);
 }
 
-/* Nobody has used a preconnected connection: a fresh allocation takes it, past a used connection
- * that lies newer. */
+/* A preconnected connection is unused: a fresh allocation takes it, past a used connection that
+ * became idle later. */
 static void fresh_takes_a_preconnected_one(void **state)
 {
     struct fixture *f = *state;
@@ -148,13 +148,13 @@ static void greeting_waits_for_the_first_user(void **state)
     claim_stats(f, 0, 0, 1, 0);
     struct ask *first = ask_get(f, &f->a, FROM_IMMEDIATE);
     assert_int_equal(stream_read(first->allocation.stream, bytes, sizeof(bytes)), 3);
-    /* What comes once it has been used is no greeting. */
+    /* What arrives once it has been used is not a greeting. */
     peer_conn_send(ask_far_end(first, &f->a));
     ask_release(first);
     claim_discards(f, DISCARD_UNREAD_DATA, 1);
 }
 
-/* A greeting and then the end: the connection is of no use. */
+/* A greeting and then the end: the connection is useless. */
 static void greeting_and_end_is_of_no_use(void **state)
 {
     struct fixture *f = *state;
@@ -168,7 +168,7 @@ static void greeting_and_end_is_of_no_use(void **state)
     claim_stats(f, 0, 0, 0, 0);
 }
 
-/* Without the word of the host's owner early bytes end a preconnected connection. */
+/* Unless the host's owner allows them, early bytes end a preconnected connection. */
 static void unexpected_bytes_end_a_preconnected_one(void **state)
 {
     struct fixture *f = *state;
@@ -206,8 +206,8 @@ static void preconnected_respect_the_limits(void **state)
     claim_stats(f, 2, 0, 1, 0);
 }
 
-/* A preconnected connection is no obstacle: at max_open it goes for a waiter of another host, idle
- * or not. */
+/* A preconnected connection is not an obstacle: at max_open it is evicted for a waiter of another
+ * host, idle or not. */
 static void waiters_go_before_preconnecting(void **state)
 {
     struct fixture *f = *state;
@@ -226,7 +226,7 @@ static void waiters_go_before_preconnecting(void **state)
     claim_stats(f, 2, 0, 0, 0);
 }
 
-/* A waiter takes a dial ahead that is under way instead of one of its own. */
+/* A waiter uses a dial ahead that is in progress, without a dial of its own. */
 static void waiter_takes_a_dial_ahead(void **state)
 {
     struct fixture *f = *state;
@@ -254,8 +254,8 @@ static void old_preconnected_are_replaced(void **state)
     assert_int_equal(stats_of(f).preconnects, 2);
 }
 
-/* While the upstream is down the pauses grow from a second to half a minute, a quarter more or
- * less, and a waiter is not held up by them. */
+/* While the upstream is down the pauses grow from a second to half a minute, plus or minus a
+ * quarter, and they do not delay a waiter. */
 static void preconnected_back_off(void **state)
 {
     struct fixture *f = *state;
@@ -275,7 +275,7 @@ static void preconnected_back_off(void **state)
     claim_failed(waiter, "connect", ECONNREFUSED);
 }
 
-/* An upstream that closes preconnected connections at once is backed off from as well. */
+/* An upstream that closes preconnected connections immediately is backed off from as well. */
 static void closed_preconnected_back_off(void **state)
 {
     struct fixture *f = *state;
@@ -293,7 +293,7 @@ static void closed_preconnected_back_off(void **state)
     claim_stats(f, 0, 0, 1, 0);
 }
 
-/* The same when one event tells of the connection and of its end. */
+/* The same when one event reports the connection and its end. */
 static void preconnected_closed_at_once_back_off(void **state)
 {
     struct fixture *f = *state;
@@ -310,7 +310,7 @@ static void preconnected_closed_at_once_back_off(void **state)
     claim_stats(f, 0, 0, 1, 0);
 }
 
-/* Neither a drained nor a shut pool keeps preconnected connections. */
+/* Neither a drained nor a shut down pool keeps preconnected connections. */
 static void drained_pools_keep_none_preconnected(void **state)
 {
     struct fixture *f = *state;

@@ -42,7 +42,7 @@ static void max_open_counts_connecting(void **state)
     claim_ok(third, FROM_NONE);
 }
 
-/* [8] An idle connection counts: beside it only max_per_host - 1 others are opened. */
+/* [8] An idle connection counts: only max_per_host - 1 others are opened besides it. */
 static void idle_counts_towards_the_limits(void **state)
 {
     struct fixture *f = *state;
@@ -90,7 +90,7 @@ static void waiters_are_served_in_order(void **state)
     }
 }
 
-/* [11] A full host's waiters hold up no other host, whenever it comes. */
+/* [11] A full host's waiters delay no other host, whenever it arrives. */
 static void full_host_holds_up_nobody_else(void **state)
 {
     struct fixture *f = *state;
@@ -103,7 +103,7 @@ static void full_host_holds_up_nobody_else(void **state)
     claim_pending(queued);
 }
 
-/* [11] At max_open, waiters of several hosts are served in the order they came. */
+/* [11] At max_open, waiters of several hosts are served in order of arrival. */
 static void order_goes_across_hosts(void **state)
 {
     struct fixture *f = *state;
@@ -201,7 +201,7 @@ static void older_waiter_goes_before_reuse(void **state)
     assert_int_equal(ask_far_peek(holder, &f->a), PEER_EOF);
 }
 
-/* [12] The other way round the connection is used again. */
+/* [12] The other way round the connection is reused. */
 static void reuse_goes_before_younger_waiter(void **state)
 {
     struct fixture *f = *state;
@@ -216,7 +216,7 @@ static void reuse_goes_before_younger_waiter(void **state)
     claim_discards(f, DISCARD_EVICTED, 0);
 }
 
-/* [12] The same where the host is full and waits for nothing but a release. */
+/* [12] The same if the host is full and waits for nothing but a release. */
 static void reuse_in_a_full_host(void **state)
 {
     struct fixture *f = *state;
@@ -259,7 +259,7 @@ static void discard_wakes_the_queue(void **state)
     assert_int_equal(ask_far_peek(holder, &f->a), PEER_EOF);
 }
 
-/* [13] A connection that comes back unfit makes room as well. */
+/* [13] A connection that is returned unfit makes room as well. */
 static void unfit_release_wakes_the_queue(void **state)
 {
     struct fixture *f = *state;
@@ -287,7 +287,7 @@ static void cancelled_dial_wakes_the_queue(void **state)
     claim_discards(f, DISCARD_DIAL_UNWANTED, 1);
 }
 
-/* [13] A waiter that times out takes its dial along, and the slot is another's. */
+/* [13] A waiter that times out ends its dial with it, and the slot goes to another one. */
 static void timed_out_dial_wakes_the_queue(void **state)
 {
     struct fixture *f = *state;
@@ -367,7 +367,7 @@ static void too_many_waiting(void **state)
     claim_pending(first);
     claim_pending(second);
     claim_stats(f, 1, 0, 0, 2);
-    /* Whoever need not wait is not refused. */
+    /* A request that need not wait is not refused. */
     ask_get(f, &f->b, FROM_NONE);
     ask_release(holder);
     ask_wait(first);
@@ -376,7 +376,7 @@ static void too_many_waiting(void **state)
     claim_pending(fourth);
 }
 
-/* [15] Nor is who finds that its host's idle connection is stale: its place comes free. */
+/* [15] Nor is one that finds its host's idle connection stale: its place becomes free. */
 static void place_of_a_stale_connection_is_no_wait(void **state)
 {
     struct fixture *f = *state;
@@ -390,8 +390,8 @@ static void place_of_a_stale_connection_is_no_wait(void **state)
     claim_pending(queued);
 }
 
-/* Late binding: whichever connection is ready first goes to the oldest waiter; the dial that
- * nobody waits for any more is cancelled. */
+/* Late binding: whichever connection is ready first goes to the oldest waiter; the dial that has no
+ * waiter any more is cancelled. */
 static void released_overtakes_the_dial(void **state)
 {
     struct fixture *f = *state;
@@ -411,7 +411,7 @@ static void released_overtakes_the_dial(void **state)
     claim_discards(f, DISCARD_DIAL_UNWANTED, 1);
 }
 
-/* Late binding: two waiters, one dial: the dial that the first one asked for is kept. */
+/* Late binding: two waiters, one dial: the dial that the first one requested is kept. */
 static void dial_is_kept_for_the_next_waiter(void **state)
 {
     struct fixture *f = *state;
@@ -432,7 +432,7 @@ static void dial_is_kept_for_the_next_waiter(void **state)
     claim_discards(f, DISCARD_DIAL_UNWANTED, 0);
 }
 
-/* max_connecting: the others wait, and have a dial of theirs as soon as one has ended. */
+/* max_connecting: the others wait, and get a dial as soon as one has ended. */
 static void max_connecting_holds_back_dials(void **state)
 {
     struct fixture *f = *state;
@@ -443,7 +443,7 @@ static void max_connecting_holds_back_dials(void **state)
     struct ask *third = ask_name(f, "x.test", &f->a);
     fixture_begin(f);
     claim_stats(f, 0, 2, 0, 1);
-    ask(f, &f->b); /* another host has a limit of its own */
+    ask(f, &f->b); /* another host has its own limit */
     claim_stats(f, 0, 3, 0, 1);
     fixture_warp(f, USEC_PER_SEC);
     claim_ok(first, FROM_NONE);
@@ -454,7 +454,7 @@ static void max_connecting_holds_back_dials(void **state)
     claim_ok(third, FROM_NONE);
 }
 
-/* A dial that fails, or that is given up, makes room as well. */
+/* A dial that fails, or that is abandoned, makes room as well. */
 static void max_connecting_after_a_failure(void **state)
 {
     struct fixture *f = *state;
@@ -474,7 +474,7 @@ static void max_connecting_after_a_failure(void **state)
     claim_ok(last, FROM_NONE);
 }
 
-/* Whoever waits for want of a dial takes a released connection. */
+/* A request that waits for a dial takes a released connection. */
 static void max_connecting_leaves_reuse(void **state)
 {
     struct fixture *f = *state;

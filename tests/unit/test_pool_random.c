@@ -2,7 +2,7 @@
 /* Random steps against two pools, real sockets, a simulated clock, and a model of what the pools
  * owe their users. The seed is the first argument or KAPROXY_SEED, else the clock's; it is printed.
  * It repeats the choices; the course depends on the real clock and the kernel as well.
- * KAPROXY_STEPS changes how many steps are taken. */
+ * KAPROXY_STEPS changes the number of steps. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,8 +32,8 @@
 #define PEERS       4
 #define SLOTS       48
 
-/* What is allocated for. `peer` is where connections arrive: one of the accepting peers, or one of
- * the two that never accept. */
+/* The target of an allocation. `peer` is where connections arrive: one of the accepting peers, or
+ * one of the two that never accept. */
 enum { TO_REFUSING = PEERS, TO_BLACKHOLE };
 static const struct {
     const char *scheme, *addr;
@@ -48,7 +48,7 @@ static const struct {
 };
 #define HOSTS ARRAY_LEN(hosts)
 
-/* The pools bind to addresses of their own, so that peers can tell whose connection they see. */
+/* The pools bind to their own addresses, so that peers can tell whose connection they see. */
 static const char *const bind_addresses[POOLS] = {"127.0.0.11", "127.0.0.12"};
 
 /* One user of the pools. */
@@ -73,7 +73,7 @@ struct world {
     struct pool *pools[POOLS];
     struct pool_limits limits[POOLS];
     struct pool_limits most[POOLS]; /* the highest of this round: pool_check knows more */
-    bool closing;                   /* nobody allocates any more */
+    bool closing;                   /* no more allocations */
     bool operated;                  /* an operator pauses hosts, and the like */
     bool changing;                  /* limits change, and which hosts are wanted */
     struct slot slots[SLOTS];
@@ -180,11 +180,11 @@ static void check_lease(const struct world *w, const struct slot *slot)
                   other->host != slot->host ||
                   other->allocation.request.serial > allocation->request.serial ||
                   (other->allocation.fresh && allocation->reused) ||
-                  /* It waits for a new one, beside what is idle [33]. */
+                  /* It waits for a new one, while others are idle [33]. */
                   (other->allocation.tag != NULL && allocation->from_cache == FROM_IMMEDIATE),
               "an older waiter of the host was passed over");
     }
-    /* Fails where the peer has reset it meanwhile. */
+    /* Fails if the peer has reset it meanwhile. */
     if (getpeername(allocation->stream->fd, (struct sockaddr *)&far, &length) == 0)
         CLAIM(w, ntohs(far.sin_port) == w->endpoints[slot->host].port, "a wrong connection");
 }
@@ -404,7 +404,7 @@ static void step_time_passes(struct world *w)
     loop_warp(w->loop, (usec_t)(next_random(w) % (uint64_t)most));
 }
 
-/* Names whose answers are kept: each stands for one of two addresses, or fails. */
+/* Names whose answers are kept: each resolves to one of two addresses, or fails. */
 static void step_name_moves(struct world *w)
 {
     const char *name = percent(w, 50) ? "quick.test" : "slow.test";
@@ -425,7 +425,7 @@ static struct pool_host *any_host(struct world *w, const struct pool *pool)
     return host;
 }
 
-/* Mostly an end of what was wanted before. */
+/* Mostly the end of an earlier order. */
 static void step_service(struct world *w)
 {
     static const enum service services[] = {SERVICE_OPEN, SERVICE_OPEN,   SERVICE_OPEN,
@@ -649,7 +649,7 @@ static void begin_round(struct world *w)
     w->changing = percent(w, 20);
 }
 
-/* Takes steps until every slot is free. Nobody allocates; leases end one by one. */
+/* Takes steps until every slot is free. There are no new allocations; leases end one by one. */
 static void drain_slots(struct world *w, bool impatient)
 {
     struct slot *slot;
@@ -666,7 +666,7 @@ static void drain_slots(struct world *w, bool impatient)
     CLAIM(w, false, "somebody was never answered");
 }
 
-/* Everybody is answered, everything is closed, and each connection's end has its reason. */
+/* All requests are answered, everything is closed, and each connection's end has its reason. */
 static void end_round(struct world *w)
 {
     w->closing = true;
@@ -734,7 +734,8 @@ static void open_world(struct world *w)
     }
 }
 
-/* Says what the steps came to. A kind of end that never came would be a gap in the test. */
+/* Reports what the steps added up to. A kind of end that never occurred would be a gap in the
+ * test. */
 static void report(const struct world *w)
 {
     print_message("# failures %llu cancelled %llu\n", (unsigned long long)w->totals.failures,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What another configuration changes of a pool with sockets: its limits, which hosts are retained
- * and wanted, and the pool's own end [48 to 54]; and what is told of its numbers. */
+/* What another configuration changes in a pool with sockets: its limits, which hosts are retained
+ * and wanted, and the pool's own end [48 to 54]; and what is reported of its numbers. */
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
@@ -51,7 +51,7 @@ static void lower_keep_alive(void **state)
     claim_discards(f, DISCARD_KEEP_ALIVE, 1);
 }
 
-/* [52] And the text tells of that time. */
+/* [52] And the text reports that time. */
 static void waiter_keeps_its_time(void **state)
 {
     struct fixture *f = *state;
@@ -66,7 +66,7 @@ static void waiter_keeps_its_time(void **state)
                         "no connection became free within 3 s (max_per_host = 1, 1 waiting)");
 }
 
-/* [52] Dials to come have the new limits. */
+/* [52] Future dials have the new limits. */
 static void new_dials_have_new_limits(void **state)
 {
     struct fixture *f = *state;
@@ -85,7 +85,7 @@ static void new_dials_have_new_limits(void **state)
     claim_failed(slow, "connect", ETIMEDOUT);
 }
 
-/* A host stays as long as it is retained, as often as that was. */
+/* A host stays as long as it is retained, as many times as that was done. */
 static void retained_by_count(void **state)
 {
     struct fixture *f = *state;
@@ -104,7 +104,7 @@ static void retained_by_count(void **state)
     assert_int_equal(count_hosts(f), 0);
 }
 
-/* The host's dials go on with a TLS client that nobody else has any more. */
+/* The host's dials continue with a TLS client that has no other user. */
 static void tls_client_stays(void **state)
 {
     struct fixture *f = *state;
@@ -159,7 +159,7 @@ static void on_gone(struct pool *pool, void *arg)
     gone++;
 }
 
-/* [54] It goes with its last host, which goes with its last lease. */
+/* [54] It is freed with its last host, which is freed with its last lease. */
 static void retired_pool_goes(void **state)
 {
     struct fixture *f = *state;

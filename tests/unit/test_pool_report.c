@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What the log says of a host: when clients have to wait because of a limit, when it cannot be
+/* What the log says about a host: when clients have to wait because of a limit, when it cannot be
  * reached, and when that is over; each once, however often it happens. */
 #include <errno.h>
 #include <regex.h>
@@ -36,7 +36,7 @@ static int teardown(void **state)
 
 #define REPORT_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
-/* The lines so far that match. */
+/* The matching lines so far. */
 static unsigned lines(const char *pattern)
 {
     char line[4096];
@@ -74,7 +74,7 @@ static struct ask *hold_up(struct fixture *f)
     return first;
 }
 
-/* Lets whoever waits have the connection and give it back, one after the other. */
+/* Lets each waiter have the connection and return it, one after the other. */
 static void serve_all(struct fixture *f, struct ask *first)
 {
     ask_release(first);
@@ -104,7 +104,7 @@ static void wait_is_reported_once(void **state)
                      1);
 }
 
-/* Nobody has waited for 10 s, or it is not over. */
+/* No client has waited for 10 s, or it is not over. */
 static void wait_lasts_until_it_is_quiet(void **state)
 {
     struct fixture *f = *state;
@@ -124,7 +124,7 @@ static void wait_lasts_until_it_is_quiet(void **state)
     assert_int_equal(lines(" lasted_s=85\\.[0-9] waited=6 most_waiting=1 "), 1);
 }
 
-/* While somebody waits it is not over, however long that is. */
+/* While a client waits it is not over, however long that lasts. */
 static void long_wait_is_not_over(void **state)
 {
     struct fixture *f = *state;
@@ -194,7 +194,7 @@ static void other_limits_have_names(void **state)
     assert_int_equal(lines("no longer wait: " UPSTREAM "max_connecting=1 max_open=3 lasted_s="), 1);
 }
 
-/* A host that goes while its time lasts. */
+/* A host that is removed during its time. */
 static void end_of_a_host_is_an_end(void **state)
 {
     struct fixture *f = *state;
@@ -261,8 +261,8 @@ static struct ask *ask_x(struct fixture *f)
     return asked;
 }
 
-/* An upstream that comes and goes: a line in 10 s at most, none of the failures forgotten, and the
- * last line is what is. */
+/* An upstream that comes and goes: a line in 10 s at most, no failure is forgotten, and the last
+ * line is the current state. */
 static void reachable_now_and_then(void **state)
 {
     struct fixture *f = *state;
@@ -286,8 +286,8 @@ static void reachable_now_and_then(void **state)
     assert_int_equal(lines("reachable again: .* failures=4$"), 1);
 }
 
-/* [39 to 42] Down once, with the reason, and up once, with what it cost; nothing of those that were
- * refused, or of the dials between. */
+/* [39 to 42] Down once, with the reason, and up once, with the consequences; nothing about refused
+ * requests, or about the dials between. */
 static void down_and_up(void **state)
 {
     struct fixture *f = *state;
@@ -316,7 +316,7 @@ static void down_and_up(void **state)
     assert_int_equal(lines(DOWN), 1);
 }
 
-/* One that comes and goes has a line for each in turn, and no more than once in 10 s. */
+/* One that comes and goes has a line for each in turn, and not more than one in 10 s. */
 static void down_and_up_now_and_then(void **state)
 {
     struct fixture *f = *state;
@@ -340,7 +340,7 @@ static void down_and_up_now_and_then(void **state)
     assert_int_equal(lines("reachable again: .* failures=[0-9]+ refused=[0-9]+$"), 2);
 }
 
-/* An allocation's time is over before that of its dial. */
+/* An allocation's time expires before that of its dial. */
 static void dial_that_takes_too_long_is_a_failure(void **state)
 {
     struct fixture *f = *state;
@@ -374,7 +374,7 @@ static void preconnected_that_fail_are_summed_up(void **state)
 
 /* Connections */
 
-/* Each move has a line, that of a dial which nobody needs any more included. */
+/* Each step has a line, including that of a dial that is no longer needed. */
 static void unwanted_dial_has_a_line(void **state)
 {
     struct fixture *f = *state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* POOL 5, 6 and 16 to 19: which connections are used again, and for how long. */
+/* POOL 5, 6 and 16 to 19: which connections are reused, and for how long. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -68,7 +68,7 @@ static void keep_alive_starts_with_each_release(void **state)
     assert_int_equal(ask_far_peek(first, &f->a), PEER_EOF);
 }
 
-/* [17] One timer serves all: each connection is closed when its own time is over. */
+/* [17] One timer serves all: each connection is closed when its own time expires. */
 static void keep_alive_ends_one_by_one(void **state)
 {
     struct fixture *f = *state;
@@ -91,7 +91,7 @@ static void keep_alive_ends_one_by_one(void **state)
     claim_stats(f, 0, 0, 0, 0);
 }
 
-/* [17] A connection whose time is over is not handed out, even before the timer has run. */
+/* [17] A connection whose time has expired is not handed out, even before the timer has run. */
 static void stale_by_the_clock_is_not_handed_out(void **state)
 {
     struct fixture *f = *state;
@@ -139,7 +139,7 @@ static void reset_by_the_peer_is_not_kept(void **state)
     claim_discards(f, DISCARD_UPSTREAM_ERROR, 1);
 }
 
-/* [18] Before handing out the socket is peeked at again: the next one is taken. */
+/* [18] Before it is handed out the socket is peeked at again: the next one is taken. */
 static void dead_idle_is_passed_over(void **state)
 {
     struct fixture *f = *state;
@@ -188,7 +188,7 @@ static void idle_ends_with_the_peer(void **state)
     claim_discards(f, DISCARD_UPSTREAM_ERROR, 1);
 }
 
-/* A connection older than max_age is not used again. */
+/* A connection older than max_age is not reused. */
 static void max_age_ends_a_connection(void **state)
 {
     struct fixture *f = *state;
@@ -240,7 +240,7 @@ static void max_uses_ends_a_connection(void **state)
     ask_get(f, &f->a, FROM_NONE);
 }
 
-/* A grant that was taken back is no use. */
+/* A grant that was withdrawn is not a use. */
 static void taken_back_answer_is_no_use(void **state)
 {
     struct fixture *f = *state;
@@ -278,7 +278,7 @@ static bool offer(struct ask *ask)
     return taken;
 }
 
-/* An offer is a release where the connection is quiet. */
+/* An offer is a release if the connection is quiet. */
 static void offer_of_a_quiet_connection(void **state)
 {
     struct fixture *f = *state;
@@ -293,7 +293,7 @@ static void offer_of_a_quiet_connection(void **state)
     claim_discards(f, DISCARD_MAX_USES, 1);
 }
 
-/* What has something to read stays with its user. */
+/* A connection that has something to read stays with its user. */
 static void offer_of_a_readable_connection(void **state)
 {
     struct fixture *f = *state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Hosts that an operator pauses or drains, or wants new connections to, with sockets [43 to 47];
- * and what an operator sees of a host. */
+/* Hosts that an operator pauses, drains or reconnects, with sockets [43 to 47]; and what an
+ * operator sees of a host. */
 #include <errno.h>
 #include <string.h>
 
@@ -47,7 +47,7 @@ static void pause_and_resume(void **state)
     claim_ok(second, FROM_DEFERRED);
 }
 
-/* [43] A dial that has begun is taken back, and connects nowhere. */
+/* [43] A dial that has begun is withdrawn, and connects nowhere. */
 static void dial_is_cancelled(void **state)
 {
     struct fixture *f = *state;
@@ -75,7 +75,7 @@ static void timeout_names_the_pause(void **state)
                                                "the operator, 1 waiting)");
 }
 
-/* What was over of its time before it was asked for is over, and the text tells of all. */
+/* Time that had passed before the order still counts, and the text reports all of it. */
 static void time_that_is_over(void **state)
 {
     struct fixture *f = *state;
@@ -139,7 +139,7 @@ static void reconnect(void **state)
     claim_discards(f, DISCARD_RECONNECT, 2);
 }
 
-/* [47] Also of a host that nobody has asked for yet. */
+/* [47] Also of a host that was never requested. */
 static void whole_pool(void **state)
 {
     struct fixture *f = *state;

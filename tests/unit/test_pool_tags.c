@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* POOL 33 to 37: what a connection is in, who gets which, and what is attached to it. */
+/* POOL 33 to 37: a connection's state, who gets which, and what is attached to it. */
 #include <stdlib.h>
 
 #include "support/pool_fixture.h"
@@ -30,7 +30,7 @@ static struct ask *get_tagged(struct fixture *f, const struct pool_tag *tag,
     return tagged;
 }
 
-/* So many connections to peer a, which become idle in this order, with these tags. */
+/* This many connections to peer a, which become idle in this order, with these tags. */
 static void make_idle(struct fixture *f, struct ask *asks[], const struct pool_tag *const tags[],
                       unsigned count)
 {
@@ -73,7 +73,7 @@ static void newest_with_the_identity_is_next(void **state)
     claim_same(get_tagged(f, &anna, FROM_IMMEDIATE), idle[0]);
 }
 
-/* [33] Nobody is an identity as any other. */
+/* [33] No login is an identity like any other. */
 static void no_login_is_an_identity(void **state)
 {
     struct fixture *f = *state;
@@ -85,7 +85,7 @@ static void no_login_is_an_identity(void **state)
     get_tagged(f, &nobody, FROM_NONE);
 }
 
-/* [33] A new one, of which nobody has said anything, before one that has to be prepared. */
+/* [33] A new one, without a login yet, before one that has to be prepared. */
 static void new_one_where_there_is_room(void **state)
 {
     struct fixture *f = *state;
@@ -99,7 +99,7 @@ static void new_one_where_there_is_room(void **state)
     claim_dials(f, 4);
 }
 
-/* [33] What was opened ahead is new: there is no need to dial. */
+/* [33] A preconnected one is new: there is no need to dial. */
 static void preconnected_is_a_new_one(void **state)
 {
     struct fixture *f = *state;
@@ -115,7 +115,7 @@ static void preconnected_is_a_new_one(void **state)
     claim_same(get_tagged(f, &anna, FROM_IMMEDIATE), used);
 }
 
-/* [33] At max_per_host: what is idle for longest, and nothing is closed for another one. */
+/* [33] At max_per_host: the one idle for longest, and nothing is closed for another one. */
 static void longest_idle_at_a_full_host(void **state)
 {
     struct fixture *f = *state;
@@ -133,7 +133,7 @@ static void longest_idle_at_a_full_host(void **state)
     claim_discards(f, DISCARD_EVICTED, 0);
 }
 
-/* [33, 34] At max_open: no other host's idle connection goes for it either. */
+/* [33, 34] At max_open: no other host's idle connection is evicted for it either. */
 static void longest_idle_in_a_full_pool(void **state)
 {
     struct fixture *f = *state;
@@ -177,8 +177,8 @@ static void full_queue_refuses_nobody_who_settles(void **state)
     claim_same(get_tagged(f, &bert, FROM_IMMEDIATE), idle[0]);
 }
 
-/* [33] A stale one is followed by the next in the same order; a peek finds it, for no event has
- * come yet. */
+/* [33] A stale one is followed by the next in the same order; a peek finds it, for there was no
+ * event yet. */
 static void stale_ones_are_passed_over(void **state)
 {
     struct fixture *f = *state;
@@ -194,7 +194,7 @@ static void stale_ones_are_passed_over(void **state)
     claim_stats(f, 2, 0, 1, 0);
 }
 
-/* [33] That one, too: where it is stale, a place is free for a new one. */
+/* [33] That one, too: if it is stale, a place is free for a new one. */
 static void stale_last_choice(void **state)
 {
     struct fixture *f = *state;
@@ -227,7 +227,7 @@ static void waiter_gets_what_is_ready_first(void **state)
     assert_false(pool_has_waiters(&third->allocation));
 }
 
-/* [35] One that is released while a new one is dialled, whatever it is. */
+/* [35] One that is released while a new one is dialled, whatever its state. */
 static void released_one_comes_before_the_dial(void **state)
 {
     struct fixture *f = *state;
@@ -246,8 +246,8 @@ static void released_one_comes_before_the_dial(void **state)
     claim_same(waiter, busy);
 }
 
-/* [16] Who names no tag gets the newest one, whatever it has; and so does who wants one that nobody
- * has used. */
+/* [16] A request without a tag gets the newest one, whatever its state; and so does one that
+ * requires an unused one. */
 static void no_tag_takes_the_newest(void **state)
 {
     struct fixture *f = *state;
@@ -286,7 +286,7 @@ static void identity_is_discarded(void **state)
     assert_string_equal(pool_discard_name(DISCARD_UNKNOWN_STATE), "unknown_state");
 }
 
-/* What is attached notes that it was freed. */
+/* What is attached records that it was freed. */
 static void count_free(void *attached)
 {
     ++*(unsigned *)attached;
@@ -313,7 +313,7 @@ static void attached_goes_with_the_connection(void **state)
     assert_int_equal(freed + other, 2);
 }
 
-/* [37] A connection that is used no more, idle for too long, ended by the upstream, and left when
+/* [37] A connection that is no longer used, idle for too long, ended by the upstream, and left when
  * the pool ends. */
 static void attached_is_freed_with_the_connection(void **state)
 {

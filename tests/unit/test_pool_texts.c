@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What is said when an allocation fails for want of time or of a place: which function had
- * the time, and which limit held it up. */
+/* What is reported when an allocation fails for lack of time or of a place: what the time was spent
+ * on, and which limit delayed it. */
 #include "support/pool_fixture.h"
 
 #include <errno.h>
@@ -55,7 +55,7 @@ static void held_connections_fill_the_pool(void **state)
     claim_text(waiter, "queue", "no connection became free within 1 s (max_open = 1, 1 waiting)");
 }
 
-/* The first has a dial, the second waits for one, with a time of its own. */
+/* The first has a dial, the second waits for one, with its own time. */
 static void max_connecting_holds_up(void **state)
 {
     struct fixture *f = *state;

@@ -19,7 +19,7 @@ static struct destination make(const char *address, const char *source)
     return destination;
 }
 
-/* The first goes before the second; a source of NULL: there is no route. */
+/* The first precedes the second; a source of NULL: there is no route. */
 struct row {
     const char *first, *first_source, *second, *second_source;
 };
@@ -36,7 +36,7 @@ static void check_rows(const struct row *rows, size_t count)
 
 #define CHECK(rows) check_rows(rows, ARRAY_LEN(rows))
 
-/* Examples of RFC 6724 section 10.2, as far as they have both families, and some more. */
+/* Examples of RFC 6724 section 10.2, if they have both families, and some more. */
 static void test_usable_first(void **state)
 {
     (void)state;
@@ -112,7 +112,7 @@ static void test_asks_the_kernel(void **state)
     assert_int_equal(address_compare(&destination.address, &address), 0);
     assert_true(address_parse(&address, "127.0.0.1"));
     assert_int_equal(address_compare(&destination.source, &address), 0);
-    assert_true(address_parse(&address, "255.255.255.255")); /* without leave to broadcast */
+    assert_true(address_parse(&address, "255.255.255.255")); /* without permission to broadcast */
     precedence_init(&destination, &address);
     assert_false(destination.usable);
 }

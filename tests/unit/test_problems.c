@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What is said to be wrong: of each staged fault the code, the place and the words that an operator
- * needs; and nothing where all is well. */
+/* What is reported as a problem: for each staged fault the code, the place and the words that an
+ * operator needs; and nothing if all is well. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -73,7 +73,7 @@ static void assert_words(const struct problem *problem, const char *words)
         fail_msg("\"%s\" is not in: %s", words, problem->text);
 }
 
-/* Exactly these, in this order; NULL behind them. */
+/* Exactly these, in this order; ended by NULL. */
 static void assert_codes(const char *first, ...)
 {
     va_list args;
@@ -93,7 +93,7 @@ static void assert_codes(const char *first, ...)
         fail_msg("too many: %s: %s", problems.list[i].code, problems.list[i].text);
 }
 
-/* Just one, with all of these words; NULL behind them. */
+/* Just one, with all of these words; ended by NULL. */
 static void assert_one(const char *code, enum severity severity, ...)
 {
     va_list args;
@@ -118,7 +118,7 @@ static void assert_place(const char *listener, const char *pool, const char *ups
     }
 }
 
-/* A pool that works: most clients get what is idle, some connections are dialled. */
+/* A healthy pool: most clients get an idle connection, some connections are dialled. */
 static void serve(unsigned clients, usec_t exchange)
 {
     counter_add(&world->web.grants[WORLD_IMMEDIATE], clients);
@@ -147,7 +147,7 @@ static void test_nothing(void **state)
     assert_codes(NULL);
 }
 
-/* Clients that are handed over within milliseconds are no problem. */
+/* Clients that get a connection within milliseconds are not a problem. */
 static void test_short_waits_are_none(void **state)
 {
     (void)state;
@@ -172,7 +172,7 @@ static void test_upstream_slow(void **state)
     assert_words(&problems.list[1], "the upstream is slow, and more connections may not help");
 }
 
-/* It is slow, and that hurts nobody yet; until response_timeout is near. */
+/* It is slow, which does no harm yet; until response_timeout is near. */
 static void test_slow_without_pressure(void **state)
 {
     (void)state;
@@ -210,7 +210,7 @@ static void test_hosts_of_one_name(void **state)
     world->view.config = config;
 }
 
-/* Staged: an upstream that takes requests, and says nothing. */
+/* Staged: an upstream that accepts requests, and sends nothing. */
 static void test_upstream_silent(void **state)
 {
     (void)state;
@@ -233,8 +233,8 @@ static void test_upstream_silent(void **state)
     assert_codes(NULL);
 }
 
-/* Staged: clients that never finish. The upstream is not to blame, neither for requests of which no
- * more comes nor for exchanges that took long. */
+/* Staged: clients that never finish. The upstream is not to blame, neither for incomplete requests
+ * nor for exchanges that took long. */
 static void test_clients_silent(void **state)
 {
     (void)state;
@@ -274,7 +274,7 @@ static void test_upstream_down(void **state)
                "Last failure: 2027-01-15T08:00:01Z (20 s ago)",
                "last success: 2027-01-15T08:00:00Z (21 s ago)", NULL);
     assert_place(NULL, "default", WORLD_WEB);
-    admin_world_pass(world, 300 * USEC_PER_SEC); /* nobody tries */
+    admin_world_pass(world, 300 * USEC_PER_SEC); /* no dial is tried */
     assert_one("upstream_failing", SEVERITY_WARNING, "(5 min ago)", NULL);
     admin_world_pass(world, 900 * USEC_PER_SEC);
     assert_codes(NULL);
@@ -295,11 +295,11 @@ static void test_upstream_down_by_fail_after(void **state)
                "(2 min ago): it does not answer: no connection within 1 s", "41 clients got",
                "After 2 failures (fail_after)", NULL);
     world->hosts[0].down = false;
-    gauge_set(&world->web.down, 1); /* the loop has not told yet */
+    gauge_set(&world->web.down, 1); /* the loop has not reported yet */
     assert_one("upstream_down", SEVERITY_CRITICAL, WORLD_WEB " is down", NULL);
 }
 
-/* One dial of many, and those that work came last. */
+/* One dial of many, and later ones succeed. */
 static void test_some_dials_fail(void **state)
 {
     const struct failure reset = {
@@ -315,7 +315,7 @@ static void test_some_dials_fail(void **state)
     assert_codes(NULL);
 }
 
-/* While older connections serve, it is no outage. */
+/* While older connections serve, it is not an outage. */
 static void test_no_new_connections(void **state)
 {
     const struct failure refused = {
@@ -373,7 +373,7 @@ static void test_waits_lately(void **state)
     assert_codes(NULL);
 }
 
-/* At its end all want a connection at once. */
+/* At its end all need a connection at once. */
 static void test_waits_in_a_pause(void **state)
 {
     (void)state;
@@ -486,7 +486,7 @@ static void test_clients_stuck(void **state)
     assert_words(&problems.list[0], "At least 1 client of listener raw keeps");
 }
 
-/* Clients that take all places, and ask for nothing. */
+/* Clients that take all places, and request nothing. */
 static void test_max_clients(void **state)
 {
     (void)state;
@@ -520,7 +520,7 @@ static void test_max_waiting_and_tunnels(void **state)
     assert_one("limit_reached", SEVERITY_WARNING, "max_tunnels=3", WORLD_WEB, NULL);
 }
 
-/* Until a reload goes well, however long ago it failed. */
+/* Until a reload succeeds, however long ago it failed. */
 static void test_reload(void **state)
 {
     (void)state;
@@ -596,7 +596,7 @@ static void test_service(void **state)
     assert_one("stopping", SEVERITY_NOTICE, "shutdown_timeout=30s", NULL);
 }
 
-/* The most severe first, whatever they are of. */
+/* The most severe first, whatever they are about. */
 static void test_order(void **state)
 {
     const struct failure refused = {
@@ -609,7 +609,7 @@ static void test_order(void **state)
     assert_codes("upstream_failing", "loop_lag", "clients_waiting", "draining", NULL);
 }
 
-/* All there is at once: no text is cut. */
+/* Everything at once: no text is truncated. */
 static void test_long_texts(void **state)
 {
     struct failure failure = {.function = "tls", .fault = TLS_FAULT_CERTIFICATE};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Which error of RFC 9209 a local reply is given, and how the field is written. */
+/* Which error of RFC 9209 a local reply gets, and how the field is written. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +17,7 @@ static void assert_error(const struct proxy_cause *cause, const char *error)
     assert_string_equal(proxy_status_error(cause), error);
 }
 
-/* No connection could be had: the status is not what matters. */
+/* There was no connection: the status does not matter. */
 static void test_failures(void **state)
 {
     static const struct {
@@ -61,7 +61,7 @@ static void test_failures(void **state)
     }
 }
 
-/* By the status, whoever's the fault is, and how the exchange ended. */
+/* By the status, whose fault it is, and how the exchange ended. */
 static void test_ends(void **state)
 {
     static const struct {
@@ -151,7 +151,7 @@ static void test_format(void **state)
                         "details=\"too large\"");
 }
 
-/* RFC 8941 3.3.3: quotes and backslashes are escaped, and nothing but ASCII is allowed. */
+/* RFC 8941 3.3.3: quotes and backslashes are escaped, and only ASCII is allowed. */
 static void test_details(void **state)
 {
     static const struct proxy_cause cause = {.status = 502, .end = SESSION_UPSTREAM_CLOSED};

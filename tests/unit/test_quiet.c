@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* When an opaque conversation is at rest: every order in which bytes can move. */
+/* When an opaque conversation is idle: every order in which bytes can move. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,8 +17,8 @@ struct row {
 };
 
 static const struct row rows[] = {
-    {"", true},       /* unused: it goes back as it came */
-    {"U", false},     /* a greeting that nobody answered to */
+    {"", true},       /* unused: it is returned as it arrived */
+    {"U", false},     /* a greeting without an answer */
     {"UU", false},    /* more of it */
     {"C", false},     /* a question without an answer: the EOF is a half-close */
     {"CU", true},     /* question and answer */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What is no regular file is refused, and nobody is waited for. */
+/* What is not a regular file is rejected without waiting. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

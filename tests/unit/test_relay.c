@@ -15,7 +15,7 @@
 
 #include "net/relay.h"
 
-/* Ends a test that waits for ever. */
+/* Ends a test that waits forever. */
 #define WAIT_MAX 60
 
 #define SCRATCH (64 * 1024)
@@ -23,7 +23,7 @@
 /* Many pieces, and much more than the kernel's buffers hold. */
 #define PLENTY (8 * 1024 * 1024)
 
-/* Stands in for the C library's, so that memory can run out. */
+/* Replaces the C library's, so that memory can run out. */
 static bool memory_is_short;
 static size_t largest;
 
@@ -96,7 +96,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* The stream of bytes that all tests send: the position tells which byte it is. */
+/* The stream of bytes that all tests send: the position determines the byte. */
 static char byte_at(uint64_t position)
 {
     return (char)(position * 31 + position / 251);
@@ -173,7 +173,7 @@ static void fill(struct fixture *f)
     }
 }
 
-/* Leaves so little room on the way to the sink that kept bytes, too, go in pieces. */
+/* Leaves so little room on the way to the sink that kept bytes, too, are moved in pieces. */
 static void narrow(struct fixture *f)
 {
     const int room = SCRATCH / 4;
@@ -276,7 +276,7 @@ static void test_nothing_is_read_before_it_is_ready(void **state)
     assert_int_equal(f->relay.taken, 0);
 }
 
-/* Readiness is a hint: what does not fit yet is no failure. */
+/* Readiness is a hint: what does not fit yet is not a failure. */
 static void test_false_alarms(void **state)
 {
     struct fixture *f = *state;
@@ -303,7 +303,7 @@ static void test_short_writes_lose_nothing(void **state)
     assert_true(was_short);
 }
 
-/* Whatever comes behind the EOF. */
+/* Bytes that arrive after the EOF. */
 static void test_end_is_final(void **state)
 {
     struct fixture *f = *state;
@@ -426,7 +426,7 @@ static void test_clear_drops_what_is_kept(void **state)
     relay_clear(&f->relay);
 }
 
-/* Nobody wants the bytes any more: they are read and thrown away, though the far side is full. */
+/* The bytes are no longer needed: they are read and discarded, though the far side is full. */
 static void test_throws_away(void **state)
 {
     struct fixture *f = *state;
@@ -500,7 +500,7 @@ static void test_limit(void **state)
     assert_false(f->relay.from_ended);
     receive_all(f);
     assert_int_equal(f->received, 1000);
-    /* What follows it is somebody else's. */
+    /* What follows it is left unread. */
     assert_int_equal(move(f), RELAY_ENDED);
     assert_true(f->from.readable);
     assert_int_equal(stream_read(&f->from, rest, sizeof(rest)), 10);

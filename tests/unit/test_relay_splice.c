@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The fast way of a direction: when it is taken, when it is left, and that bytes, ends and errors
+/* The fast path of a direction: when it is taken, when it is left, and that bytes, ends and errors
  * are those that copying would have shown. Over TCP. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,12 +17,12 @@
 #include "net/relay.h"
 #include "support/sockets.h"
 
-/* Ends a test that waits for ever. */
+/* Ends a test that waits forever. */
 #define WAIT_MAX 60
 
 #define SCRATCH (64 * 1024)
 
-/* What the far ends send and take at once, so much that it takes the fast way. */
+/* What the far ends send and take at once, enough for the fast path. */
 #define PLENTY (4 * RELAY_BULK)
 
 /* source -> from -> relay -> to -> sink */
@@ -90,7 +90,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* The stream of bytes that all tests send: the position tells which byte it is. */
+/* The stream of bytes that all tests send: the position determines the byte. */
 static char byte_at(uint64_t position)
 {
     return (char)(position * 31 + position / 251);
@@ -114,7 +114,7 @@ static void send_some(struct fixture *f, size_t size)
     }
 }
 
-/* Takes what has come to the sink, and checks it. */
+/* Takes what has arrived at the sink, and checks it. */
 static void receive_all(struct fixture *f)
 {
     static char block[64 * 1024];
@@ -150,7 +150,7 @@ static void pass_on(struct fixture *f)
     }
 }
 
-/* Sends so much, with a full socket for each move, that it is bulk. */
+/* Sends enough to be bulk, with a full socket for each move. */
 static void be_bulk(struct fixture *f)
 {
     for (uint64_t end = f->sent + PLENTY; f->sent < end || f->relay.run_length < RELAY_BULK;) {
@@ -159,12 +159,12 @@ static void be_bulk(struct fixture *f)
     }
 }
 
-/* Fills the way to the sink, until the pipe holds what does not fit any more. */
+/* Fills the way to the sink, until the pipe holds what no longer fits. */
 static void block(struct fixture *f)
 {
     be_bulk(f);
     while (f->relay.pipe == NULL) {
-        f->relay.run_length = RELAY_BULK; /* not so when little came in between */
+        f->relay.run_length = RELAY_BULK; /* not if little arrived in between */
         send_some(f, PLENTY);
         move(f);
         if (buffer_length(&f->relay.kept) > 0)
@@ -231,7 +231,7 @@ static void test_without_pipes_all_is_copied(void **state)
     assert_int_equal(f->pipes.count, 0);
 }
 
-/* The only pipe is with somebody else for a while. */
+/* The only pipe is in use elsewhere for a while. */
 static void test_pipe_is_not_to_be_had_for_a_while(void **state)
 {
     struct fixture *f = *state;
@@ -254,7 +254,7 @@ static void test_pipe_is_not_to_be_had_for_a_while(void **state)
     assert_true(counter_get(&f->pipes.stats.spliced) > spliced);
 }
 
-/* Whatever is there, others have their turn after a piece, of which the last splice may be a
+/* However much there is, others have their turn after a piece, of which the last splice may be a
  * pipe full. */
 static void test_piece_is_limited(void **state)
 {
@@ -276,7 +276,7 @@ static void test_piece_is_limited(void **state)
     pass_on(f);
 }
 
-/* The same where bytes are copied, and where nobody wants them. */
+/* The same if bytes are copied, and if they are discarded. */
 static void test_copied_piece_is_limited(void **state)
 {
     struct fixture *f = *state;
@@ -284,7 +284,7 @@ static void test_copied_piece_is_limited(void **state)
     for (int sink = 0; sink < 2; sink++) {
         uint64_t taken = 0, before = 0;
         f->relay.sink = sink;
-        while (taken < RELAY_PIECE) { /* until so much has stood there at once */
+        while (taken < RELAY_PIECE) { /* until this much was there at once */
             send_some(f, 8 * PLENTY);
             loop_iterate(f->loop, 0);
             before = f->relay.taken;
@@ -307,7 +307,7 @@ static void test_nothing_is_read_while_the_pipe_holds(void **state)
         assert_int_equal(move(f), RELAY_BLOCKED);
     assert_true(f->relay.taken == taken);
     assert_true(relay_keeps(&f->relay));
-    assert_true(f->from.read_paused); /* more of them is no news */
+    assert_true(f->from.read_paused); /* more bytes are not reported */
     pass_on(f);
     assert_false(f->from.read_paused);
     assert_false(relay_keeps(&f->relay));
@@ -319,7 +319,7 @@ static void test_end_comes_after_the_bytes(void **state)
     block(f);
     close_far(&f->source);
     while (f->received < f->sent) {
-        /* The last byte may be the last of a piece: then the end is the next one's. */
+        /* The last byte may be the last of a piece: then the end is part of the next one. */
         enum relay_result result = move(f);
         assert_true(result == RELAY_MORE || (result == RELAY_ENDED) == (f->relay.moved == f->sent));
         receive_all(f);
@@ -392,8 +392,8 @@ static void test_urgent_data(void **state)
     pass_on(f);
 }
 
-/* All of it comes after the loop has looked last: with the FIN behind it splice takes the mark for
- * the end of all. */
+/* All of it arrives after the loop's last poll: with the FIN after it splice takes the mark for the
+ * end of all. */
 static void test_urgent_data_that_was_not_reported(void **state)
 {
     struct fixture *f = *state;
@@ -429,7 +429,7 @@ static void test_limit(void **state)
     assert_int_equal(byte, byte_at(end));
 }
 
-/* With a limit it is known that much is still to come, however little comes now. */
+/* With a limit it is known that much is still to arrive, however little arrives now. */
 static void test_little_is_spliced_on_the_way_to_the_limit(void **state)
 {
     struct fixture *f = *state;

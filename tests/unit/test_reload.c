@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Reloads, with a daemon of the test's own around them: who is told what, what is logged, and that
- * nothing has changed after a failure. */
+/* Reloads, with the test's own daemon around them: who is notified of what, what is logged, and
+ * that nothing has changed after a failure. */
 #include "support/log_fixture.h"
 
 #include <errno.h>
@@ -23,7 +23,7 @@
 #define FIRST  LISTENER
 #define SECOND LISTENER "[pool]\nmax_open=7\n"
 
-/* What it is for the daemon that is not here. */
+/* In place of the real one. */
 struct generation {
     struct config *config;
     uint64_t number;
@@ -34,7 +34,7 @@ struct world {
     struct reload *reload;
     struct generation *current;
     const char *text;    /* what the next load finds; NULL: a mistake in line 3 and one more */
-    const char *warning; /* what it says beside it, NULL: nothing */
+    const char *warning; /* what it reports besides, NULL: nothing */
     const char *install_error; /* NULL: it works */
     bool held;                 /* installations wait for the test */
     struct message installed;
@@ -55,8 +55,8 @@ struct asker {
 };
 
 static bool no_threads;
-static bool no_memory;   /* for what is said */
-static bool out_of_time; /* the end waits no longer */
+static bool no_memory;   /* for what is reported */
+static bool out_of_time; /* the end no longer waits */
 
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
                           void *arg);
@@ -207,7 +207,7 @@ static void finish(struct world *world)
     generation_free(world->current);
 }
 
-/* Until something comes by the mailbox. */
+/* Until something arrives by the mailbox. */
 static void run_once(struct world *world)
 {
     struct pollfd pollfd = {.fd = mailbox_descriptor(&world->mailbox), .events = POLLIN};
@@ -350,7 +350,7 @@ static void test_no_memory(void **state)
     finish(&world);
 }
 
-/* For saying what came of it: the first two are for what has changed, which is no mistake. */
+/* For reporting the outcome: the first two are for what has changed, which is not a mistake. */
 static void test_no_memory_afterwards(void **state)
 {
     struct world world;
@@ -412,7 +412,7 @@ static void test_what_stays(void **state)
     finish(&world);
 }
 
-/* Whoever asks while one runs may have changed the file since it was read. */
+/* A request during a reload may mean that the file has changed since it was read. */
 static void test_several_share_the_next_one(void **state)
 {
     struct fixture *f = *state;
@@ -462,7 +462,7 @@ static void test_asks_again_when_answered(void **state)
     finish(&world);
 }
 
-/* The order to stop comes while the file is read. */
+/* The order to stop arrives while the file is read. */
 static void test_stop_while_loading(void **state)
 {
     struct fixture *f = *state;
@@ -504,7 +504,7 @@ static void test_end_while_loading(void **state)
     finish(&world);
 }
 
-/* A file that does not come holds up nothing: what is loaded afterwards is undone. */
+/* A file that does not arrive delays nothing: what is loaded afterwards is undone. */
 static void test_end_does_not_wait_for_ever(void **state)
 {
     struct world world;
@@ -545,7 +545,7 @@ static void test_stop_while_installing(void **state)
     finish(&world);
 }
 
-/* While it is held whoever asks waits, and so does who asked before. */
+/* While it is held new requests wait, and so do earlier ones. */
 static void test_held(void **state)
 {
     struct world world;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What is kept of reloads: numbers, and the first mistake of one that failed. */
+/* What is recorded about reloads: numbers, and the first mistake of one that failed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +17,7 @@ static void assert_failed(const struct reload_stats *stats, unsigned count, cons
     assert_string_equal(stats->mistake, mistake);
 }
 
-/* A failure changes neither the configuration in effect nor since when it is. */
+/* A failure changes neither the configuration in effect nor since when it has been. */
 static void test_failure(void **state)
 {
     struct reload_stats stats = {.failed_at = 0};

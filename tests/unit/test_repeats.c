@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Messages that come again and again: the first is logged, the others are counted and summed up,
- * and none is lost. */
+/* Messages that are repeated: the first is logged, the others are counted and summed up, and none
+ * is lost. */
 #include "support/log_fixture.h"
 
 #include <stdio.h>
@@ -128,7 +128,7 @@ static void numbers_in_a_text_are_no_kind(void **state)
     tear_down();
 }
 
-/* However many kinds there are, the memory is bounded, and what is beyond is counted. */
+/* However many kinds there are, the memory is bounded, and what exceeds it is counted. */
 static void kinds_beyond_the_limit_are_counted_together(void **state)
 {
     struct fixture *f = *state;
@@ -170,7 +170,7 @@ static void what_is_off_is_not_counted(void **state)
     assert_string_equal(content(f, f->file), "");
 }
 
-/* The count is there even where the text is as long as can be. */
+/* The count is there even if the text has the maximum length. */
 static void long_line_keeps_its_count(void **state)
 {
     struct fixture *f = *state;

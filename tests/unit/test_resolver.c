@@ -69,7 +69,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* An asker that notes what it is given, and may do something on the occasion. */
+/* An asker that records what it is given, and may do something at that moment. */
 struct asker {
     struct lookup lookup;
     struct world *world;
@@ -77,7 +77,7 @@ struct asker {
     size_t count;
     union address addresses[8];
     char error[80];
-    struct asker *cancel; /* take this one's lookup back */
+    struct asker *cancel; /* withdraw this one's lookup */
     const char *ask;      /* ask again for this name */
     bool end;             /* free this asker */
 };
@@ -137,7 +137,7 @@ static void assert_answered(const struct asker *asker, const char *text)
     assert_string_equal(got, text);
 }
 
-/* POOL 22: one query for all who ask for a name at the same time. */
+/* POOL 22: one query for all that ask for a name at the same time. */
 static void test_shares_a_query(void **state)
 {
     struct world *world = *state;
@@ -166,7 +166,7 @@ static void test_keeps_no_answer(void **state)
     assert_answered(&b, "192.0.2.2");
 }
 
-/* POOL 22: a lookup that one gives up is not lost to the others. */
+/* POOL 22: a lookup that one asker abandons is not lost to the others. */
 static void test_cancels_one_asker_alone(void **state)
 {
     struct world *world = *state;
@@ -220,7 +220,8 @@ static void test_callback_cancels_a_sibling(void **state)
     assert_answered(&c, "192.0.2.1");
 }
 
-/* Whoever asks again from inside the callback gets a new query, not the old answer for ever. */
+/* An asker that asks again from inside the callback gets a new query, not the old answer
+ * forever. */
 static void test_callback_asks_again(void **state)
 {
     struct world *world = *state;

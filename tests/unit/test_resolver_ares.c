@@ -22,9 +22,9 @@
 #include "support/skip.h"
 #include "support/sockets.h"
 
-#define WAIT_MAX 100 /* seconds: ends a test that waits for ever */
+#define WAIT_MAX 100 /* seconds: ends a test that waits forever */
 
-/* A DNS server of a few names, all of which say by their first label what is to happen. */
+/* A DNS server with a few names, whose first label says what is to happen. */
 struct dns {
     int fd;
     struct watch watch;
@@ -57,7 +57,7 @@ static size_t append_alias(unsigned char *reply, size_t length, unsigned char tt
     return length + sizeof(alias) + sizeof(address);
 }
 
-/* Makes the question of so many bytes a reply; returns its length, 0: there is none. */
+/* Turns the question, this many bytes, into a reply; returns its length, 0: there is none. */
 static size_t answer(struct dns *dns, unsigned char *packet, size_t length, bool by_tcp)
 {
     unsigned char type = packet[length - 3];
@@ -110,7 +110,7 @@ static void on_question(struct watch *watch, uint32_t events)
         sendto(dns->fd, packet, length, 0, (struct sockaddr *)&from, from_length);
 }
 
-/* So many calls from now on find no memory. */
+/* This many calls from now on find no memory. */
 static unsigned no_memory;
 
 int __wrap_ares_init_options(ares_channel *channel, struct ares_options *options, int mask);
@@ -133,7 +133,7 @@ struct world {
     int descriptors; /* open before the resolver was made */
 };
 
-/* An asker that notes what it is given. */
+/* An asker that records what it is given. */
 struct asker {
     struct lookup lookup;
     unsigned answers;
@@ -185,7 +185,7 @@ static void open_dns(struct dns *dns, struct sockaddr_in *in)
         assert_int_equal(bind(dns->fd, (struct sockaddr *)in, length), 0);
         assert_int_equal(getsockname(dns->fd, (struct sockaddr *)in, &length), 0);
         bound = bind(dns->listener, (struct sockaddr *)in, length);
-        if (bound < 0) { /* somebody else has it */
+        if (bound < 0) { /* another process has it */
             close(dns->fd);
             close(dns->listener);
         }
@@ -232,7 +232,7 @@ static void wait_for(struct world *world, const struct asker *asker)
         loop_iterate(world->loop, -1);
 }
 
-/* Behind the text is who was asked. */
+/* The text ends with the server that was asked. */
 static void assert_given(const struct world *world, const struct asker *asker, const char *text)
 {
     char whole[200];
@@ -308,7 +308,7 @@ static void test_no_address(void **state)
     assert_string_equal(a.error, "Host has no address.");
 }
 
-/* A name that c-ares refuses without asking anybody. */
+/* A name that c-ares rejects without a query. */
 static void test_bad_name(void **state)
 {
     struct world *world = *state;
@@ -322,8 +322,7 @@ static void test_bad_name(void **state)
     assert_int_equal(world->dns.asked, 0);
 }
 
-/* RFC 1035 section 4.2.2: a length before each message. What c-ares has sent is there as a whole.
- */
+/* RFC 1035 section 4.2.2: a length before each message. What c-ares has sent arrives as a whole. */
 static void on_tcp_question(struct watch *watch, uint32_t events)
 {
     struct world *world = container_of(watch, struct world, dns.connection_watch);
@@ -365,8 +364,8 @@ static void open_tcp(struct world *world)
     assert_int_equal(loop_watch(world->loop, &dns->listener_watch, dns->listener, EPOLLIN), 0);
 }
 
-/* By a connection that is watched to be made, written to, and read from; and for nothing else, or
- * the loop would spin. */
+/* By a connection that is watched to be established, written to, and read from; and for nothing
+ * else, or the loop would spin. */
 static void test_long_answer_comes_by_tcp(void **state)
 {
     struct world *world = *state;
@@ -384,7 +383,7 @@ static void test_long_answer_comes_by_tcp(void **state)
     close(world->dns.connection);
 }
 
-/* Nobody listens there. */
+/* No server listens there. */
 static void test_long_answer_without_tcp(void **state)
 {
     struct world *world = *state;
@@ -395,7 +394,7 @@ static void test_long_answer_without_tcp(void **state)
     assert_given(world, &a, "the name servers cannot be reached");
 }
 
-/* It is like a server that does not answer; the next query has a socket of its own. */
+/* It is like a server that does not answer; the next query has its own socket. */
 static void test_socket_that_cannot_be_watched(void **state)
 {
     struct world *world = *state;
@@ -417,7 +416,7 @@ static void test_server_down(void **state)
 {
     struct world *world = *state;
     struct asker a = {0};
-    /* Connected to somebody else, the port answers with ICMP, and no other process can take it. */
+    /* Connected elsewhere, the port answers with ICMP, and no other process can take it. */
     struct sockaddr_in nobody = {
         .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1), .sin_port = htons(1)};
     loop_unwatch(world->loop, &world->dns.watch, world->dns.fd, false);
@@ -427,7 +426,7 @@ static void test_server_down(void **state)
     assert_given(world, &a, "the name servers cannot be reached");
 }
 
-/* A server that fails has answered, and differs from one that is silent or not there. */
+/* A server that fails has answered, and differs from one that is silent or missing. */
 static void test_server_fails(void **state)
 {
     struct world *world = *state;
@@ -471,7 +470,7 @@ static void test_many_servers(void **state)
     assert_string_equal(asker.error, expected);
 }
 
-/* c-ares asks again by itself after a time-out, which runs on the loop. */
+/* c-ares retries automatically after a time-out, which runs on the loop. */
 static void test_asks_again(void **state)
 {
     struct world *world = *state;
@@ -483,8 +482,8 @@ static void test_asks_again(void **state)
     resolver_cancel(world->resolver, &a.lookup);
 }
 
-/* A query that is dropped, as some servers do with those for AAAA, holds nobody up; it is asked
- * again soon, whatever c-ares and the system's configuration would do. */
+/* A query that is dropped, as some servers do with those for AAAA, delays nothing; it is retried
+ * soon, whatever c-ares and the system's configuration would do. */
 static void test_dropped_query(void **state)
 {
     struct world *world = *state;
@@ -535,7 +534,7 @@ static void test_bad_servers(void **state)
     loop_free(loop);
 }
 
-/* Asks twice, with so much time between, and claims whether the second one made a query. */
+/* Asks twice, with this much time between, and claims whether the second one made a query. */
 static void assert_kept(struct world *world, const char *name, usec_t later, bool kept)
 {
     struct asker first = {0}, second = {0};
@@ -550,7 +549,7 @@ static void assert_kept(struct world *world, const char *name, usec_t later, boo
     assert_true((world->dns.asked == asked) == kept);
 }
 
-/* The shortest TTL counts: here that of AAAA. */
+/* The shortest TTL is used: here that of AAAA. */
 static void test_kept_for_ttl(void **state)
 {
     assert_kept(*state, "both.test", 19 * USEC_PER_SEC, true);
@@ -563,7 +562,7 @@ static void test_kept_for_an_alias_ttl(void **state)
     assert_kept(*state, "alias.test", 2 * USEC_PER_SEC, false);
 }
 
-/* DNS servers that forbid to keep an answer are not asked for each connection. */
+/* DNS servers that forbid caching an answer are not queried for each connection. */
 static void test_kept_for_a_second_at_least(void **state)
 {
     assert_kept(*state, "zero.test", USEC_PER_SEC * 9 / 10, true);
@@ -594,10 +593,10 @@ static void test_resolv_conf_is_read_again(void **state)
     ask(world, &before, "host");
     wait_for(world, &before);
     assert_int_equal(before.count, 0);
-    ask(world, &slow, "mute.test"); /* on the channel that goes */
+    ask(world, &slow, "mute.test"); /* on the channel that is replaced */
 
     write_file(file, "search example new\n");
-    ask(world, &soon, "host"); /* the last look is no two seconds ago */
+    ask(world, &soon, "host"); /* the last check is less than two seconds ago */
     wait_for(world, &soon);
     assert_int_equal(soon.count, 0);
     loop_warp(world->loop, 3 * USEC_PER_SEC);
@@ -609,7 +608,7 @@ static void test_resolv_conf_is_read_again(void **state)
     wait_for(world, &slow);
     assert_given(world, &slow, "no answer from the name servers");
 
-    struct asker gone = {0}; /* without the file all stays */
+    struct asker gone = {0}; /* without the file nothing changes */
     loop_warp(world->loop, 3 * USEC_PER_SEC);
     ask(world, &gone, "host");
     wait_for(world, &gone);
@@ -617,8 +616,8 @@ static void test_resolv_conf_is_read_again(void **state)
     assert_int_equal(rmdir(folder), 0);
 }
 
-/* A query under way goes to the new one. What its options had is copied: it needs the servers again
- * when the file has changed. */
+/* A query in progress moves to the new one. Its options are copied: it needs the servers again when
+ * the file has changed. */
 static void test_other_back_end(void **state)
 {
     struct world *world = *state;
@@ -652,7 +651,7 @@ static void test_other_back_end(void **state)
     assert_int_equal(unlink(file), 0);
 }
 
-/* The lowest descriptor that is free: the limit that leaves none. */
+/* The lowest free descriptor: the limit that leaves none. */
 static rlim_t lowest_descriptor(void)
 {
     int fd = dup(STDERR_FILENO);
@@ -661,8 +660,8 @@ static rlim_t lowest_descriptor(void)
     return (rlim_t)fd;
 }
 
-/* A change that cannot be read, as no descriptor or no memory is left, is read later. Without this
- * c-ares would know neither servers nor search domains until the next change. */
+/* A change that cannot be read, because no descriptor or no memory is left, is read later. Without
+ * this c-ares would know neither servers nor search domains until the next change. */
 static void test_resolv_conf_in_a_shortage(void **state)
 {
     struct world *world = *state;
@@ -701,7 +700,7 @@ static void test_resolv_conf_in_a_shortage(void **state)
     assert_int_equal(unlink(file), 0);
 }
 
-/* The rest is teardown: both channels go, with what they have under way. */
+/* The rest is teardown: both channels are destroyed, with their queries in progress. */
 static void test_freed_with_two_channels(void **state)
 {
     struct world *world = *state;

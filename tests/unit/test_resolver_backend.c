@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Another back end while names are kept, watched and asked for. */
+/* Another back end while names are kept, watched and looked up. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -144,7 +144,7 @@ static void test_queries_under_way_are_asked_again(void **state)
     assert_string_equal(b.error, "no such name");
 }
 
-/* An abandoned query is asked again too: somebody may join it. */
+/* An abandoned query is retried too: another asker may join it. */
 static void test_kept_answers_stay(void **state)
 {
     struct world *world = *state;
@@ -163,8 +163,8 @@ static void test_kept_answers_stay(void **state)
     assert_int_equal(given_up.answers, 0);
 }
 
-/* What one family has brought is given out when the other one takes its time, also where that one,
- * and the first one again, are now another back end's. */
+/* What one family has brought is given out when the other one takes its time, also if that one, and
+ * the first one again, are now another back end's. */
 static void test_one_family_has_come(void **state)
 {
     struct world *world = *state;
@@ -262,7 +262,7 @@ static void on_changed(struct name_watch *watch)
     (void)watch;
 }
 
-/* What the old one could not answer the new one is asked at once. */
+/* What the old one could not answer the new one is asked immediately. */
 static void test_failures_are_tried_again(void **state)
 {
     struct world *world = *state;

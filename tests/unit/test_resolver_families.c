@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What the resolver makes of a query whose two families come, fail or are lost each by itself. */
+/* What the resolver makes of a query whose two families arrive, fail or are lost independently. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -109,7 +109,7 @@ static void warp(struct world *world, usec_t by)
     iterate(world);
 }
 
-/* An asker that notes what it is given, as text. */
+/* An asker that records what it is given, as text. */
 struct asker {
     struct lookup lookup;
     unsigned answers;
@@ -163,7 +163,7 @@ static void assert_given(struct world *world, const struct asker *asker, const c
     assert_string_equal(asker->text, text);
 }
 
-/* Asks, and claims the answer that comes at once and how many queries there were so far. */
+/* Asks, and claims the immediate answer and the number of queries so far. */
 static void assert_known(struct world *world, const char *text, unsigned queries)
 {
     struct asker asker = {0};
@@ -205,13 +205,13 @@ static enum address_state find(const struct world *world, const char *text)
     return resolver_find_address(&world->watch, &address);
 }
 
-/* By RFC 6724 the loopback comes before ULA addresses, whether there is a route to these or not. */
+/* By RFC 6724 the loopback precedes ULA addresses, whether there is a route to these or not. */
 #define IN4  "127.0.0.1"
 #define IN4B "127.0.0.2"
 #define IN6  "fd00:1::1"
 #define IN6B "fd00:1::2"
 
-/* The name has both families, and then its TTL is over. */
+/* The name has both families, and then its TTL expires. */
 static void begin_with_both(struct world *world)
 {
     struct asker asker = {0};
@@ -307,7 +307,7 @@ static void test_neither(void **state)
     lose(world, AF_INET6);
     resolver_query_fail_family(world->manual.query, AF_INET, "DNS server returned general failure");
     assert_given(world, &asker, "DNS server returned general failure");
-    assert_int_equal(count_logged(world, NAME), 0); /* the askers tell */
+    assert_int_equal(count_logged(world, NAME), 0); /* the askers count */
     ask(world, &asker);
     answer4(world, IN4);
     assert_waits(world, &asker); /* as the first time */
@@ -315,7 +315,7 @@ static void test_neither(void **state)
     assert_given(world, &asker, IN4 " " IN6);
 }
 
-/* A family that failed keeps what it had, for dials and for connections, and is tried again. */
+/* A family that failed keeps what it had, for dials and for connections, and is retried. */
 static void test_failed_family_keeps_its_addresses(void **state)
 {
     struct world *world = *state;
@@ -361,8 +361,8 @@ static void test_failed_family_has_a_limit(void **state)
     assert_int_equal(count_logged(world, "lookup of IPv4 addresses failed"), 1);
 }
 
-/* The other one's answer counts, but not for what failed: an empty family is believed only beside
- * addresses. */
+/* The other one's answer is considered, but not for what failed: an empty family is believed only
+ * if the other one has addresses. */
 static void test_empty_beside_failed(void **state)
 {
     struct world *world = *state;
@@ -382,7 +382,7 @@ static void test_empty_beside_failed(void **state)
     assert_int_equal(find(world, IN4), ADDRESS_MISSING);
 }
 
-/* Once it was lost nobody waits for it, neither 50 ms nor two seconds. */
+/* Once it is lost it is not waited for, neither 50 ms nor two seconds. */
 static void test_lost_family_is_not_waited_for(void **state)
 {
     struct world *world = *state;
@@ -400,7 +400,7 @@ static void test_lost_family_is_not_waited_for(void **state)
     assert_waits(world, &asker);
     answer4(world, IN4B);
     assert_given(world, &asker, IN4B);
-    answer6(world, IN6); /* and comes again */
+    answer6(world, IN6); /* and arrives again */
     warp(world, 11 * SECOND);
     ask(world, &asker);
     answer4(world, IN4);
@@ -409,8 +409,8 @@ static void test_lost_family_is_not_waited_for(void **state)
     assert_given(world, &asker, IN4 " " IN6);
 }
 
-/* A TTL that is shorter than the wait for the lost family: nobody waits with it, and once the query
- * is over there is another one at once, not after the pause that follows failures. */
+/* A TTL that is shorter than the wait for the lost family: no asker waits with it, and once the
+ * query is over there is another one immediately, not after the pause that follows failures. */
 static void test_short_ttl_beside_a_lost_family(void **state)
 {
     struct world *world = *state;
@@ -447,7 +447,7 @@ static void test_wait_limit(void **state)
     assert_known(world, IN4B, 2);
 }
 
-/* One that comes at the last moment ends it. */
+/* One that arrives at the last moment ends it. */
 static void test_wait_limit_that_is_not_reached(void **state)
 {
     struct world *world = *state;
@@ -463,7 +463,7 @@ static void test_wait_limit_that_is_not_reached(void **state)
     assert_int_equal(count_logged(world, NAME), 0);
 }
 
-/* Whoever needs it is called when both families are known, and not before. */
+/* Those that need it are called when both families are known, and not before. */
 static void test_both_families(void **state)
 {
     struct world *world = *state;
@@ -509,7 +509,7 @@ static void test_both_families_without_the_other(void **state)
     assert_given(world, &late, IN4);
 }
 
-/* RFC 6724 over both: a comparison of the first of each, whichever comes first. */
+/* RFC 6724 over both: a comparison of the first of each, whichever arrives first. */
 static void test_order_of_families(void **state)
 {
     struct world *world = *state;
@@ -528,7 +528,7 @@ static void test_order_of_families(void **state)
     assert_given(world, &asker, "127.0.0.1 fd00:1::2 fd00:1::1");
 }
 
-/* An address of the family that fails is missing: whoever uses it is called, to ask for more. */
+/* An address of the family that fails is missing: its users are called, to ask for more. */
 static void test_recheck_of_a_family_that_fails(void **state)
 {
     struct world *world = *state;
@@ -552,8 +552,8 @@ static void test_recheck_of_a_family_that_fails(void **state)
     }
 }
 
-/* The other family's late answer does not take the date away, nor does who has stopped watching
- * leave one behind. */
+/* The other family's late answer does not remove the date, nor does a watch that has ended leave
+ * one behind. */
 static void test_recheck_while_the_other_is_awaited(void **state)
 {
     struct world *world = *state;

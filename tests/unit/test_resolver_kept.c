@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What the resolver keeps: answers for their TTL, old ones while a name cannot be asked for. */
+/* What the resolver keeps: answers for their TTL, old ones while a name cannot be looked up. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -82,7 +82,7 @@ static void warp(struct world *world, usec_t by)
     iterate(world);
 }
 
-/* An asker that notes the first address it is given, or the error, and may ask again. */
+/* An asker that records the first address it is given, or the error, and may ask again. */
 struct asker {
     struct lookup lookup;
     struct world *world;
@@ -130,7 +130,7 @@ static void assert_answered(const struct asker *asker, const char *text)
     assert_int_equal(address_compare(&asker->address, &expected), 0);
 }
 
-/* Asks, and claims the answer that comes at once and how many queries there were so far. */
+/* Asks, and claims the immediate answer and the number of queries so far. */
 static void assert_known(struct world *world, const char *text, unsigned queries)
 {
     struct asker asker = {0};
@@ -195,10 +195,10 @@ static void test_failures_are_not_kept(void **state)
     iterate(world);
     assert_string_equal(second.error, "Host has no address.");
     assert_int_equal(names_count(world->names, NAME), 2);
-    assert_int_equal(count_logged(world, NAME), 0); /* the askers tell */
+    assert_int_equal(count_logged(world, NAME), 0); /* the askers count */
 }
 
-/* Whoever asks from inside an answer gets the kept one, but later: others are not kept waiting. */
+/* An asker inside an answer gets the kept one, but later: others are not kept waiting. */
 static void test_asks_again_from_inside(void **state)
 {
     struct world *world = *state;
@@ -227,7 +227,7 @@ static void test_cancelled_before_the_kept_answer(void **state)
     assert_int_equal(cancelled.answers, 0);
 }
 
-/* The last good answer serves, is reported once, and nobody waits for the failing lookups. */
+/* The last good answer serves, is reported once, and the failing lookups are not waited for. */
 static void test_serves_the_old_answer(void **state)
 {
     struct world *world = *state;
@@ -235,7 +235,7 @@ static void test_serves_the_old_answer(void **state)
     names_set(world->names, NAME, NULL, "DNS server returned general failure", 0);
     warp(world, 11 * SECOND);
     assert_known(world, "192.0.2.1", 2);
-    assert_known(world, "192.0.2.1", 2); /* not asked for again so soon */
+    assert_known(world, "192.0.2.1", 2); /* not looked up again so soon */
     assert_int_equal(count_logged(world, "name=" NAME " lookup failed: "
                                          "error=\"DNS server returned general failure\""),
                      1);
@@ -262,19 +262,19 @@ static void test_works_again(void **state)
     names_set(world->names, NAME, "192.0.2.9", NULL, 0);
     warp(world, RESOLVER_RETRY);
     struct asker bridge = {0};
-    ask(world, &bridge); /* has the old answer at once, while the name is asked for */
+    ask(world, &bridge); /* has the old answer immediately, while the name is looked up */
     iterate(world);
     assert_int_equal(bridge.answers, 1);
     assert_known(world, "192.0.2.9", 3);
     assert_int_equal(count_logged(world, "name=" NAME " lookups work again"), 1);
-    /* The next outage is another one. */
+    /* The next outage is reported separately. */
     names_set(world->names, NAME, NULL, "Timeout", 0);
     warp(world, 11 * SECOND);
     assert_known(world, "192.0.2.9", 4);
     assert_int_equal(count_logged(world, "lookup failed"), 2);
 }
 
-/* DNS that does not answer at all does not use up what time the askers have. */
+/* DNS that does not answer at all does not use up the askers' time. */
 static void test_does_not_wait_without_end(void **state)
 {
     struct world *world = *state;
@@ -288,7 +288,7 @@ static void test_does_not_wait_without_end(void **state)
     warp(world, SECOND);
     assert_answered(&first, "192.0.2.1");
     assert_int_equal(count_logged(world, "error=\"no answer in time\""), 1);
-    ask(world, &second); /* now at once, and without a query beside the one under way */
+    ask(world, &second); /* now immediately, and without a query besides the one in progress */
     iterate(world);
     assert_answered(&second, "192.0.2.1");
     warp(world, 6 * SECOND);
@@ -296,7 +296,7 @@ static void test_does_not_wait_without_end(void **state)
     assert_int_equal(count_logged(world, "work again"), 1);
 }
 
-/* Without an old answer there is nothing to do but wait. */
+/* Without an old answer the only way is to wait. */
 static void test_waits_for_the_first_answer(void **state)
 {
     struct world *world = *state;
@@ -333,7 +333,7 @@ static void test_changes_are_reported_to_the_watch(void **state)
     struct world *world = *state;
     watch(world);
     iterate(world);
-    assert_int_equal(names_count(world->names, NAME), 0);        /* a watch alone asks nothing */
+    assert_int_equal(names_count(world->names, NAME), 0);        /* a watch alone makes no query */
     assert_int_equal(find(world, "192.0.2.7"), ADDRESS_CURRENT); /* nothing is known */
     assert_known(world, "192.0.2.1", 1);
     assert_int_equal(world->changes, 1);
@@ -344,7 +344,7 @@ static void test_changes_are_reported_to_the_watch(void **state)
     warp(world, 11 * SECOND);
     assert_known(world, "192.0.2.2", 2);
     assert_int_equal(world->changes, 1);
-    names_set(world->names, NAME, NULL, "Timeout", 0); /* no answer is no change */
+    names_set(world->names, NAME, NULL, "Timeout", 0); /* no answer is not a change */
     warp(world, 11 * SECOND);
     assert_known(world, "192.0.2.2", 3);
     assert_int_equal(world->changes, 1);
@@ -366,7 +366,7 @@ static void test_changes_are_reported_to_the_watch(void **state)
     warp(world, 11 * SECOND);
     resolver_refresh(&world->watch);
     iterate(world);
-    assert_int_equal(world->changes, 5); /* that is no news any more */
+    assert_int_equal(world->changes, 5); /* that is not reported again */
 }
 
 static void test_refresh(void **state)
@@ -377,13 +377,13 @@ static void test_refresh(void **state)
     iterate(world);
     assert_int_equal(names_count(world->names, NAME), 0);
     assert_known(world, "192.0.2.1", 1);
-    resolver_refresh(&world->watch); /* still good */
+    resolver_refresh(&world->watch); /* still valid */
     iterate(world);
     assert_int_equal(names_count(world->names, NAME), 1);
     names_set(world->names, NAME, "192.0.2.1", NULL, SECOND);
     warp(world, 11 * SECOND);
     resolver_refresh(&world->watch);
-    resolver_refresh(&world->watch); /* under way */
+    resolver_refresh(&world->watch); /* in progress */
     warp(world, SECOND);
     assert_int_equal(names_count(world->names, NAME), 2);
     assert_known(world, "192.0.2.1", 2);
@@ -420,7 +420,7 @@ static void test_kept_fresh(void **state)
     assert_int_equal(names_count(world->names, NAME), 8);
 }
 
-/* With no answer that may be given out it is asked for as rarely. */
+/* Without an answer that may be given out it is looked up as rarely. */
 static void test_kept_fresh_beyond_the_limit(void **state)
 {
     struct world *world = *state;
@@ -444,7 +444,7 @@ static void recheck(struct world *world, const char *text)
     resolver_recheck(&world->watch, &address);
 }
 
-/* An answer that is good for long has lacked an address since now. */
+/* An answer with a long TTL has lacked an address since now. */
 static void begin_missing(struct world *world)
 {
     watch(world);
@@ -458,7 +458,7 @@ static void begin_missing(struct world *world)
     assert_int_equal(world->changes, 2);
 }
 
-/* It is asked for after 10 seconds, and 20 seconds later, for whoever needs it. */
+/* It is looked up after 10 seconds, and 20 seconds later, for those that need it. */
 static void test_missing_address_is_asked_for(void **state)
 {
     struct world *world = *state;
@@ -493,7 +493,7 @@ static void test_no_other_address_is_asked_for(void **state)
     assert_int_equal(names_count(world->names, NAME), 2);
 }
 
-/* Where that fails it is tried again, as long as somebody wants so. */
+/* If that fails it is retried, as long as it is needed. */
 static void test_recheck_that_fails(void **state)
 {
     struct world *world = *state;
@@ -508,11 +508,11 @@ static void test_recheck_that_fails(void **state)
         recheck(world, "192.0.2.2");
         warp(world, RESOLVER_RETRY);
     }
-    warp(world, 100 * SECOND); /* nobody wants so */
+    warp(world, 100 * SECOND); /* it is not needed */
     assert_int_equal(names_count(world->names, NAME), 8);
 }
 
-/* A name that was forgotten while nobody was interested begins again. */
+/* A name that was forgotten while it had no users starts over. */
 static void test_keeps_so_many_names(void **state)
 {
     struct world *world = *state;
@@ -538,7 +538,7 @@ static void test_keeps_so_many_names(void **state)
     iterate(world);
     assert_answered(&asker, "192.0.2.4");
     assert_int_equal(names_count(world->names, "host-0.test"), 2);
-    assert_known(world, "192.0.2.1", 1); /* what is watched does not count */
+    assert_known(world, "192.0.2.1", 1); /* watched names are not counted */
 }
 
 int main(void)

@@ -20,7 +20,7 @@
 
 enum { SERVFAIL = 2, NXDOMAIN = 3, MUTE = 100, HOLD };
 
-/* What the DNS server says to a question; what is not here is NXDOMAIN. */
+/* The DNS server's answer to a question; anything else is NXDOMAIN. */
 static const struct record {
     const char *question;
     const char *address; /* NULL: none */
@@ -36,12 +36,12 @@ static const struct record {
     {"AAAA second.one.", NULL, 0},
     {"A second.two.", "127.0.0.2", 0},
     {"AAAA second.two.", "::1", 0},
-    {"A third.one.", NULL, 0}, /* the only one that there is */
+    {"A third.one.", NULL, 0}, /* the only one that exists */
     {"AAAA third.one.", NULL, 0},
-    /* By itself. */
+    /* On its own. */
     {"A itself.", "127.0.0.3", 0},
     {"AAAA itself.", NULL, 0},
-    /* One family says that there is no such name. */
+    /* One family answers that there is no such name. */
     {"A odd.one.", "127.0.0.1", 0},
     {"A odd.two.", "127.0.0.2", 0},
     {"AAAA odd6.one.", "::1", 0},
@@ -57,7 +57,7 @@ static const struct record {
     {"A lost.two.", "127.0.0.2", 0},
     {"A lost4.one.", NULL, MUTE},
     {"A lost4.two.", "127.0.0.2", 0},
-    /* One family fails, the other one says that there is no such name. */
+    /* One family fails, the other one answers that there is no such name. */
     {"AAAA denied.one.", NULL, SERVFAIL},
     {"A denied.two.", "127.0.0.2", 0},
     {"A denied4.one.", NULL, SERVFAIL},
@@ -97,7 +97,7 @@ struct held {
 struct dns {
     int fd;
     struct watch watch;
-    char asked[1024]; /* the questions, each with a space behind it */
+    char asked[1024]; /* the questions, each followed by a space */
     struct held held;
 };
 
@@ -110,7 +110,7 @@ struct world {
     int descriptors; /* open before the resolver was made */
 };
 
-/* The question's text, "AAAA name."; its end in the packet is returned. */
+/* The question's text, "AAAA name."; returns its end in the packet. */
 static size_t read_question(const unsigned char *packet, char *text, size_t size)
 {
     size_t position = 12;
@@ -192,7 +192,7 @@ static unsigned count_asked(const struct world *world, const char *question)
     return count;
 }
 
-/* An asker that notes what it is given, as text. */
+/* An asker that records what it is given, as text. */
 struct asker {
     struct lookup lookup;
     struct world *world;
@@ -243,7 +243,7 @@ static void assert_given(struct world *world, const char *name, const char *text
     assert_string_equal(asker.text, text);
 }
 
-/* Behind the text is who was asked. */
+/* The text ends with the server that was asked. */
 static void assert_given_with_servers(struct world *world, const char *name, const char *text)
 {
     char whole[200];
@@ -251,7 +251,7 @@ static void assert_given_with_servers(struct world *world, const char *name, con
     assert_given(world, name, whole);
 }
 
-/* ::1 and an IPv4 address of the loopback, in the order that RFC 6724 gives them. */
+/* ::1 and an IPv4 address of the loopback, in RFC 6724's order. */
 static void assert_given_both(struct world *world, const char *name, const char *in4)
 {
     const struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
@@ -335,7 +335,7 @@ static void use_hosts(struct world *world)
     assert_non_null(world->resolver);
 }
 
-/* A name that is in the hosts file, be it with one family, is in DNS nothing. */
+/* A name that is in the hosts file, even with one family, is not looked up in DNS. */
 static void test_hosts(void **state)
 {
     struct world *world = *state;
@@ -348,7 +348,7 @@ static void test_hosts(void **state)
     assert_given(world, "itself", "127.0.0.3");
 }
 
-/* It is read each time that the name is asked for. */
+/* It is read at each lookup of the name. */
 static void test_hosts_change(void **state)
 {
     struct world *world = *state;
@@ -359,7 +359,7 @@ static void test_hosts_change(void **state)
     assert_given(world, "four", "127.0.0.44");
 }
 
-/* RFC 6761: with no hosts file as well. */
+/* RFC 6761: without a hosts file as well. */
 static void test_localhost_is_not_asked_for(void **state)
 {
     struct world *world = *state;
@@ -398,7 +398,7 @@ static void test_one_family_denies_the_name(void **state)
                               "a name server answered SERVFAIL"); /* AAAA alone is not believed */
 }
 
-/* What is not known to have no address is not passed over. */
+/* A name is skipped only if it is known to have no address. */
 static void test_failure_ends_the_search(void **state)
 {
     struct world *world = *state;
@@ -418,8 +418,8 @@ static void test_one_family_fails(void **state)
     assert_null(strstr(world->dns.asked, ".two."));
 }
 
-/* Where A says that there is no such name, the next one is asked for before the lost AAAA is asked
- * for again, and what may come of it is nothing to anybody. */
+/* If A says that there is no such name, the next one is queried before the lost AAAA is retried,
+ * and the result of that is ignored. */
 static void test_denied_name_with_a_lost_family(void **state)
 {
     struct world *world = *state;
@@ -432,7 +432,7 @@ static void test_denied_name_with_a_lost_family(void **state)
     assert_given_with_servers(world, "never", "Domain name not found");
 }
 
-/* The rest is teardown: pairs that were given up, and one that was not. */
+/* The rest is teardown: pairs that were abandoned, and one that was not. */
 static void test_freed_with_lost_pairs(void **state)
 {
     struct world *world = *state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Commands: a table, each in every way to cut it, held and streamed; limits. Names the rules of
- * FRAMED that it tests. */
+/* Commands: a table, each split in every way, held and streamed; limits. Names the rules of FRAMED
+ * that it tests. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +23,7 @@ struct command_case {
     size_t length;
     enum resp_result result;
     const char *error;   /* BAD */
-    const char *args[4]; /* those that were seen to their end */
+    const char *args[4]; /* those that were read to their end */
     size_t rest;         /* bytes that are not the command's, or not read */
 };
 
@@ -130,7 +130,7 @@ static const struct command_case cases[] = {
     FAIL("*1\r\n$536870913\r\n", BULK),
     FAIL("*1\r\n$18446744073709551617\r\n", BULK),
 
-    /* F7: CRLF behind a bulk string, which the server does not check. */
+    /* F7: CRLF after a bulk string, which the server does not check. */
     FAIL("*1\r\n$4\r\nPINGxy", CRLF),
     FAIL("*1\r\n$4\r\nPING\n", CRLF),
     FAIL("*1\r\n$4\r\nPING\rx", CRLF),
@@ -146,7 +146,7 @@ static const struct command_case cases[] = {
     FAIL_BEHIND(GET "+1\r\n", TYPE("+"), "GET"),
 };
 
-/* As much of a command as has come, in a block of just its size. */
+/* What has arrived of a command, in a block of exactly its size. */
 struct input {
     char *data;
 };
@@ -211,8 +211,8 @@ static void check_bytes(const struct command_case *one)
     free(input.data);
 }
 
-/* The first bytes are held; what was read of them is then dropped, and the others come in pieces of
- * `step`, behind what was left of those before. */
+/* The first bytes are held; what was read of them is then dropped, and the others arrive in pieces
+ * of `step`, after what was left of those before. */
 static void check_feed(const struct command_case *one, size_t first, size_t step)
 {
     struct input input = {0};
@@ -251,7 +251,7 @@ static void test_commands(void **state)
     current = NULL;
 }
 
-/* Says which case failed, in one line of printable characters. */
+/* Reports which case failed, in one line of printable characters. */
 static int name_failed_case(void **state)
 {
     (void)state;
@@ -271,7 +271,7 @@ static enum resp_result parse(struct resp_command *command, const char *text)
     return resp_command_parse(command, text, strlen(text));
 }
 
-/* F7: neither a verdict nor an end changes with what comes behind it. */
+/* F7: neither a verdict nor an end changes with what follows it. */
 static void test_verdict_stays(void **state)
 {
     static const char done[] = "*1\r\n$4\r\nPING\r\n";
@@ -291,7 +291,7 @@ static void test_verdict_stays(void **state)
     assert_int_equal(command.length, strlen(done));
 }
 
-/* F1: a value is streamed, and may pass by unseen. */
+/* F1: a value is streamed, and may be skipped uninterpreted. */
 static void test_skip(void **state)
 {
     static const char begin[] = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$536870912\r\nabc";
@@ -317,7 +317,7 @@ static void test_skip(void **state)
     assert_int_equal(command.length, strlen(begin) - 3 + RESP_BULK_MAX + 2);
 }
 
-/* What is behind a value that passed by unseen is checked all the same. */
+/* What follows a value that was skipped is checked all the same. */
 static void test_skip_to_wrong_end(void **state)
 {
     struct resp_command command;
@@ -331,7 +331,7 @@ static void test_skip_to_wrong_end(void **state)
     assert_string_equal(command.error, CRLF);
 }
 
-/* So many empty arguments, in pieces of `step`. */
+/* This many empty arguments, in pieces of `step`. */
 static void check_many(uint32_t count, size_t step)
 {
     static const char empty[] = "$0\r\n\r\n";

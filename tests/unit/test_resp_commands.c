@@ -12,7 +12,7 @@
 
 #include "resp/resp_commands.h"
 
-/* A command of words, of which so many are announced; "~" stands for an empty one. */
+/* A command of words, of which this many are announced; "~" means an empty one. */
 static char text[4096];
 static struct resp_command command;
 
@@ -75,7 +75,7 @@ static const struct class_case cases[] = {
     {"GEORADIUSBYMEMBER_RO k m 1 m", RESP_PLAIN, RESP_READ},
     {"CLUSTER COUNT-FAILURE-REPORTS x", RESP_PLAIN, 0},
 
-    /* F4: no script is sent again. R9: it may write. */
+    /* F4: no script is retried. R9: it may write. */
     {"EVAL x 0", RESP_PLAIN, RESP_WRITE},
     {"EVALSHA x 0", RESP_PLAIN, RESP_WRITE},
     {"FCALL f 0", RESP_PLAIN, RESP_WRITE},
@@ -182,7 +182,7 @@ static const struct class_case cases[] = {
     {"XREAD STREAMS k 0", RESP_PLAIN, RESP_READ},
     {"XREAD COUNT 1 STREAMS block 0", RESP_PLAIN, RESP_READ},
     {"xread count 1 streams k 0", RESP_PLAIN, RESP_READ},
-    {"XREAD COUNT BLOCK STREAMS k 0", RESP_PLAIN, RESP_READ}, /* no number: an error */
+    {"XREAD COUNT BLOCK STREAMS k 0", RESP_PLAIN, RESP_READ}, /* not a number: an error */
     {"XREADGROUP GROUP g c STREAMS k 0", RESP_PLAIN, RESP_WRITE},
     {"XREADGROUP GROUP BLOCK BLOCK NOACK STREAMS k 0", RESP_PLAIN, RESP_WRITE},
     {"XREADGROUP GROUP STREAMS c BLOCK 0 STREAMS k >", RESP_BLOCKS, RESP_WRITE},
@@ -273,7 +273,7 @@ static void check_list(const struct resp_known *list, size_t count)
     }
 }
 
-/* Sorted, with right keys, and each is found, in capitals as well. */
+/* Sorted, with correct keys, and each is found, in capitals as well. */
 static void check_command(const struct resp_known *known)
 {
     char words[128];

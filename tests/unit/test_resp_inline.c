@@ -19,7 +19,7 @@ struct line_case {
     const char *line;
     size_t length;
     const char *error;
-    const char *words; /* each with a ';' behind it */
+    const char *words; /* each followed by a ';' */
     size_t words_length;
 };
 
@@ -32,7 +32,7 @@ struct line_case {
         .line = (l), .length = sizeof(l) - 1, .error = (e)                                         \
     }
 
-/* F7: as sdssplitargs of redis 7.0 splits. */
+/* F7: split as by sdssplitargs of redis 7.0. */
 static const struct line_case cases[] = {
     SPLIT("PING", "PING;"),
     SPLIT("PING\n", "PING;"),
@@ -63,7 +63,7 @@ static const struct line_case cases[] = {
     SPLIT("'\\n \\x41 \\\\ \"'", "\\n \\x41 \\\\ \";"),
     SPLIT("'it\\'s'", "it's;"),
     SPLIT("\"it's\"", "it's;"),
-    SPLIT("ab\"c d\" e", "abc d;e;"), /* a quote in a word begins what ends it */
+    SPLIT("ab\"c d\" e", "abc d;e;"), /* a quote within a word begins what ends it */
     SPLIT("ab'c d'\te", "abc d;e;"),
     SPLIT("\"a\"\v\"b\"", "a;b;"),
 
@@ -83,7 +83,7 @@ static const struct line_case cases[] = {
     FAIL("\"a\"'b'", QUOTES),
     FAIL("a \"b\"\"c\"", QUOTES),
 
-    /* F7: the server would not answer. */
+    /* F7: the server would not reply. */
     FAIL("PING\0", NUL),
     FAIL("\0\r\n", NUL),
     FAIL("\"\0", NUL),
@@ -116,7 +116,7 @@ static const struct line_case *current;
 static void check_line(const struct line_case *one)
 {
     const char *error = NULL;
-    char *line = malloc(one->length + 1); /* of just its size, with a byte before it */
+    char *line = malloc(one->length + 1); /* of exactly its size, with a byte before it */
 
     assert_non_null(line);
     memcpy(line + 1, one->line, one->length);
@@ -130,7 +130,7 @@ static void check_line(const struct line_case *one)
     } else {
         assert_true(length > 0);
         check_words(one, out, (size_t)length);
-        /* Into what has just its size, and into less. */
+        /* Into exactly its size, and into less. */
         char *tight = malloc((size_t)length);
         assert_non_null(tight);
         assert_int_equal(resp_inline_compose(tight, (size_t)length, line + 1, one->length, &error),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Replies: a table, each in every way to cut it; first lines; limits. Names the rules of FRAMED
- * that it tests. */
+/* Replies: a table, each split in every way; first lines; limits. Names the rules of FRAMED that it
+ * tests. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -66,7 +66,7 @@ static const struct reply_case cases[] = {
     PASS_REST("%2\r\n+a\r\n:1\r\n$1\r\nb\r\n*1\r\n:2\r\n+next\r\n", 7),
     PASS(">3\r\n+message\r\n+channel\r\n+text\r\n"),
     PASS(">2\r\n*1\r\n:1\r\n_\r\n"),
-    PASS_REST("|1\r\n+ttl\r\n:9\r\n+OK\r\n+OK\r\n", 5), /* an attribute is none of the elements */
+    PASS_REST("|1\r\n+ttl\r\n:9\r\n+OK\r\n+OK\r\n", 5), /* an attribute is not an element */
     PASS_REST("*2\r\n|1\r\n+a\r\n+b\r\n:1\r\n:2\r\n:3\r\n", 4),
     PASS("|0\r\n_\r\n"),
     PASS("|1\r\n+a\r\n|1\r\n+b\r\n+c\r\n+d\r\n+e\r\n"),
@@ -87,7 +87,7 @@ static const struct reply_case cases[] = {
     MORE("*2\r\n:1\r\n", 0),
     MORE("*2\r\n:1\r\n:", 1),
     MORE("%1\r\n:1\r\n", 0),
-    MORE("|1\r\n+a\r\n+b\r\n", 0), /* the value is to come */
+    MORE("|1\r\n+a\r\n+b\r\n", 0), /* the value is to follow */
     MORE("_", 1),
     MORE("_\r", 2),
     MORE("*1152921504606846976\r\n", 0),
@@ -130,7 +130,7 @@ static const struct reply_case cases[] = {
     FAIL("=-1\r\n"),
     FAIL("=1\r\nab\r\n"),
 
-    /* A push is no part of another reply. */
+    /* A push is not part of another reply. */
     FAIL("*1\r\n>1\r\n:1\r\n"),
     FAIL(">1\r\n>1\r\n:1\r\n"),
     FAIL("|1\r\n:1\r\n:2\r\n>1\r\n:1\r\n"),
@@ -151,7 +151,7 @@ static const struct reply_case cases[] = {
          "*1152921504606846976\r\n*1152921504606846976\r\n"),
 };
 
-/* What has come and was not taken, in a block of just its size. */
+/* What has arrived and was not consumed, in a block of exactly its size. */
 struct input {
     char *data;
 };
@@ -165,7 +165,7 @@ static const char *see(struct input *input, const char *data, size_t length)
     return input->data;
 }
 
-/* The first bytes come, and then the others in pieces of `step`. */
+/* The first bytes arrive, and then the others in pieces of `step`. */
 static void check_pieces(const struct reply_case *one, size_t first, size_t step)
 {
     struct input input = {0};
@@ -209,7 +209,7 @@ static void test_replies(void **state)
     current = NULL;
 }
 
-/* Says which case failed, in one line of printable characters. */
+/* Reports which case failed, in one line of printable characters. */
 static int name_failed_case(void **state)
 {
     (void)state;
@@ -299,7 +299,7 @@ static void test_line_limit(void **state)
     }
 }
 
-/* A huge value passes by unseen; its end is seen. */
+/* A huge value is skipped uninterpreted; its end is seen. */
 static void test_skip(void **state)
 {
     static const char begin[] = "*2\r\n$100000000\r\nabc";
@@ -325,7 +325,7 @@ static void test_skip(void **state)
     assert_int_equal(resp_reply_feed(&reply, "xx", 2, &used), RESP_BAD);
 }
 
-/* A verdict stays, and an ended reply takes nothing more. */
+/* A verdict stays, and an ended reply accepts nothing more. */
 static void test_verdict_stays(void **state)
 {
     struct resp_reply reply;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Which names resolv.conf has a name stand for. */
+/* Which names a name expands to by resolv.conf. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -42,7 +42,7 @@ static void write_file(const char *text)
     fclose(stream);
 }
 
-/* All that a name stands for, separated by whitespace. */
+/* All that a name expands to, separated by whitespace. */
 static void assert_names(const char *text, const char *name, const char *expected)
 {
     struct search_list list;
@@ -120,7 +120,7 @@ static void test_environment(void **state)
     unsetenv("RES_OPTIONS");
 }
 
-/* A name that is cut is still too long for DNS. */
+/* A truncated name is still too long for DNS. */
 static void test_long_names(void **state)
 {
     (void)state;
@@ -134,7 +134,7 @@ static void test_long_names(void **state)
     search_list_clear(&list);
 }
 
-/* The name of this machine may have a domain; the test has no say in that. */
+/* The name of this machine may have a domain; the test cannot change that. */
 static void test_no_file(void **state)
 {
     (void)state;
@@ -146,7 +146,7 @@ static void test_no_file(void **state)
     search_list_clear(&list);
 }
 
-/* This is no reason to forget the list. */
+/* This is not a reason to forget the list. */
 static void test_no_descriptor(void **state)
 {
     (void)state;

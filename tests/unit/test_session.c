@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Sessions to which something is denied: each ends once, its client sees that, and nothing of it
- * stays behind. */
+/* Sessions that are denied something: each ends once, its client sees that, and it leaves nothing
+ * behind. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -75,7 +75,7 @@ static void prepare(struct fixture *f, const char *scheme, const char *lines)
     assert_int_equal(listener_context_init(&f->context), 0);
 }
 
-/* A client that has sent something already. Returns the descriptor that was accepted. */
+/* A client that has sent something already. Returns the accepted descriptor. */
 static int connect_client(struct fixture *f, const char *text)
 {
     int fd;
@@ -147,11 +147,11 @@ static void test_no_memory(void **state)
     assert_int_equal(counter_get(&f->context.counters->stats.accepted), 0);
     world_iterate(f->world);
     assert_int_equal(f->ended, 0);
-    assert_int_equal(recv(fd, &byte, 1, 0), 1); /* it is the caller's still */
+    assert_int_equal(recv(fd, &byte, 1, 0), 1); /* it is still the caller's */
     close(fd);
 }
 
-/* A kind that asks, and notes the grant. */
+/* A kind that asks, and records the grant. */
 struct probe {
     struct session session;
     unsigned answers;
@@ -176,7 +176,7 @@ static void probe_answered(struct session *session, const struct failure *failur
 static void probe_work(struct session *session)
 {
     (void)session;
-    fail(); /* nothing but the failure is to be reported */
+    fail(); /* only the failure is to be reported */
 }
 
 static void probe_clear(struct session *session)
@@ -237,7 +237,7 @@ static void test_opaque_client_cannot_be_watched(void **state)
     assert_ended(f, SESSION_ALLOC_FAILED);
 }
 
-/* With an idle connection at hand the client is watched only once it has that. */
+/* If an idle connection is available the client is watched only once it has that. */
 static void test_opaque_client_cannot_be_watched_later(void **state)
 {
     struct fixture *f = *state;
@@ -258,7 +258,7 @@ static void test_opaque_client_cannot_be_watched_later(void **state)
     assert_ended(f, SESSION_ERROR);
 }
 
-/* The client is answered, and what it sent behind its request thrown away until it ends. */
+/* The client gets its response, and what it sent after its request is discarded until it ends. */
 static void test_http_pool_refuses(void **state)
 {
     struct fixture *f = *state;
@@ -302,7 +302,7 @@ static void test_http_client_cannot_be_watched_later(void **state)
     assert_true(shortage_came());
 }
 
-/* But it is as soon as it does not take what a pipe holds for it. */
+/* But it is once it does not take what a pipe holds for it. */
 static void test_http_client_that_takes_nothing_is_watched(void **state)
 {
     struct fixture *f = *state;
@@ -333,8 +333,8 @@ static void test_http_no_memory_for_a_tunnel(void **state)
     assert_true(shortage_came());
 }
 
-/* Its next request has come, but no event has told of it yet: closing would reset the connection.
- */
+/* Its next request has arrived, but no event has reported it yet: closing would reset the
+ * connection. */
 static void test_http_stop_meets_an_unread_request(void **state)
 {
     struct fixture *f = *state;
@@ -352,7 +352,7 @@ static void test_http_stop_meets_an_unread_request(void **state)
     assert_string_equal(text, "");
 }
 
-/* A request that is so long once it is composed for the upstream. */
+/* A request that is this long once it is composed for the upstream. */
 static const char *long_request(const struct listener_context *context, size_t length)
 {
     const struct http_listener *listener = context->of_protocol;
@@ -364,7 +364,7 @@ static const char *long_request(const struct listener_context *context, size_t l
     return request;
 }
 
-/* What is composed again may be longer than what came. */
+/* A message that is composed again may be longer than the one received. */
 static void test_http_header_does_not_fit(void **state)
 {
     struct fixture *f = *state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What the access log tells of times and connections, with a clock that the test moves. */
+/* What the access log says about times and connections, with a clock that the test moves. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,7 +21,7 @@
 
 #define HOUR (3600 * USEC_PER_SEC)
 
-/* Nothing of what is moved is near a time limit. */
+/* No clock step comes near a time limit. */
 #define LINES "idle_timeout=24h\ntimeout=24h\n"
 
 struct fixture {
@@ -142,7 +142,7 @@ static struct peer_conn *accept_upstream(struct fixture *f)
     return TAILQ_FIRST(&upstream->conns);
 }
 
-/* The upstream reads so many bytes. */
+/* The upstream reads this many bytes. */
 static void upstream_reads(struct fixture *f, const struct peer_conn *conn, size_t length)
 {
     static char buffer[64 * 1024];
@@ -159,7 +159,7 @@ static void upstream_sends(const struct peer_conn *conn, const char *text)
     assert_int_equal(send(conn->fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
 }
 
-/* The access log's first line, once it is there. */
+/* The access log's first line, once it is written. */
 static const char *await_line(struct fixture *f)
 {
     for (;;) {
@@ -179,7 +179,7 @@ static void assert_has(const char *line, const char *field)
         fail_msg("\"%s\" is not in: %s", field, line);
 }
 
-/* The field is a time, and at least so long, but not by an hour. */
+/* The field is a time, and at least this long, but not by an hour. */
 static void assert_time(const char *line, const char *key, usec_t at_least)
 {
     char field[32];
@@ -231,7 +231,8 @@ static void test_wait_is_over_with_the_answer(void **state)
 #define REST  1000
 #define HEAD  "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 101000\r\nConnection: close\r\n\r\n"
 
-/* Counted from the last byte of the request on, to the response's first, be it of the head. */
+/* Counted from the last byte of the request to the first one of the response, even if of its
+ * header. */
 static void test_first_byte(void **state)
 {
     struct fixture *f = *state;
@@ -258,7 +259,7 @@ static void test_first_byte(void **state)
     assert_time(line, "duration_ms", 10 * HOUR);
 }
 
-/* An interim response is not the one that is waited for. */
+/* An interim response does not end the wait. */
 static void test_first_byte_after_interim(void **state)
 {
     struct fixture *f = *state;
@@ -294,7 +295,7 @@ static void exchange_once(struct fixture *f)
     }
 }
 
-/* Sent again, what counts is the second connection; the first one's answer was none. */
+/* After a retry the second connection is used; the first one gave no response. */
 static void test_first_byte_of_a_second_connection(void **state)
 {
     struct fixture *f = *state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Sessions of a listener that is paused: they wait in order, within their time, and go on when that
- * is over. */
+/* Sessions of a listener that is paused: they wait in order, within their time, and continue when
+ * that is over. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -74,10 +74,10 @@ static int teardown(void **state)
     return 0;
 }
 
-/* A kind that asks, and notes what it is answered. */
+/* A kind that asks, and records its answer. */
 struct probe {
     struct session session;
-    unsigned order; /* the how manieth answer of all it was; 0: none came */
+    unsigned order; /* its position among all answers; 0: none arrived */
     struct failure failure;
 };
 
@@ -178,7 +178,8 @@ static void assert_failed(struct session *session, const char *function, int num
     assert_string_equal(probe->failure.text, text);
 }
 
-/* Nothing is asked of the pool, and others of it go on; then all are served in order. */
+/* Nothing is requested from the pool, and its other sessions continue; then all are served in
+ * order. */
 static void test_pause_and_resume(void **state)
 {
     struct fixture *f = *state;
@@ -204,8 +205,8 @@ static void test_pause_and_resume(void **state)
     assert_false(f->context.queues);
 }
 
-/* Those that wait in the pool's queue are taken out of it, and come back in order, behind others;
- * whoever is granted a connection already has it. */
+/* Those that wait in the pool's queue are taken out of it, and return in order, behind others; one
+ * that is granted a connection already has it. */
 static void test_waiters_are_taken_out(void **state)
 {
     struct fixture *f = *state;
@@ -231,7 +232,7 @@ static void test_waiters_are_taken_out(void **state)
     await_order(f, second, 4);
 }
 
-/* Taken back before anybody was let go, and that in the end costs nobody his place. */
+/* Revoked before any was let go, which costs none its place in the end. */
 static void test_resume_is_taken_back(void **state)
 {
     struct fixture *f = *state;
@@ -270,7 +271,7 @@ static void test_time_is_over(void **state)
     assert_int_equal(f->context.paused_count, 0);
 }
 
-/* What was over of their time in the pause is over for the pool as well. */
+/* Time that had expired in the pause has expired for the pool as well. */
 static void test_time_goes_on(void **state)
 {
     struct fixture *f = *state;
@@ -318,7 +319,7 @@ static void test_client_leaves(void **state)
     await_order(f, second, 1);
 }
 
-/* Those that wait are cut off at the end as others are. What is seen of one. */
+/* Those that wait are closed at the end as others are. What one of them sees. */
 static void test_abort(void **state)
 {
     struct fixture *f = *state;
@@ -376,8 +377,8 @@ static void assert_silent(struct fixture *f, int fd)
     assert_int_equal(errno, EAGAIN);
 }
 
-/* A client that was served before, and keeps its connection: what it asks next waits. The upstream
- * is asked the first question before the pause, and the second one after it. */
+/* A client that was served before, and keeps its connection: its next request waits. The upstream
+ * receives the first request before the pause, and the second one after it. */
 static void keeps_waiting(struct fixture *f, const char *scheme, const char *question,
                           const char *asked, const char *answer, const char *answered)
 {
@@ -386,7 +387,7 @@ static void keeps_waiting(struct fixture *f, const char *scheme, const char *que
     send_text(f->clients[0], question);
     struct peer_conn *conn = accept_upstream(f);
     expect(f, conn->fd, asked);
-    listener_context_pause(&f->context); /* what is under way goes on */
+    listener_context_pause(&f->context); /* exchanges in progress continue */
     send_text(conn->fd, answer);
     expect(f, f->clients[0], answered);
     send_text(f->clients[0], question);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Descriptors are shared again for another configuration, in any thread, and what there is to say
- * of it is found. */
+/* Descriptors are shared out again for another configuration, in any thread, and what is to be
+ * reported about it is found. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -45,7 +45,7 @@ static void *share(void *arg)
     return NULL;
 }
 
-/* Within so many descriptors; what was found is `said`. */
+/* With this many descriptors; what was found is `said`. */
 static struct sharing share_among(rlim_t descriptors, const char *text, const char *said)
 {
     struct sharing sharing = {.config = ini_load(text)};

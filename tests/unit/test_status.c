@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The JSON of /status: its members, as kaproxy(8) has them, and nothing left behind where memory is
+/* The JSON of /status: its members, as kaproxy(8) has them, and nothing left behind if memory is
  * short. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -70,7 +70,7 @@ static void assert_text(const char *path, const char *expected)
     assert_string_equal(json_string_value(at(path)), expected);
 }
 
-/* "name name ...", in the order in which they are. */
+/* "name name ...", in their order. */
 static void assert_members(const char *path, const char *expected)
 {
     char names[1024] = "";
@@ -109,7 +109,7 @@ static void test_members(void **state)
     assert_members("", "kaproxy loop problems process listeners hosts pools tls");
 }
 
-/* When the configuration in effect was read, and what became of the last reload. */
+/* When the configuration in effect was read, and the outcome of the last reload. */
 static void test_reload(void **state)
 {
     (void)state;
@@ -285,7 +285,7 @@ static void test_sessions(void **state)
     assert_number("sessions_left_out", 12);
 }
 
-/* Two hosts whose endpoints differ by their TLS settings alone have the same labels. */
+/* Two hosts whose endpoints differ only by their TLS settings have the same labels. */
 static void test_hosts_of_one_name(void **state)
 {
     (void)state;
@@ -321,7 +321,7 @@ static void counted_free(void *memory)
     free(memory);
 }
 
-/* A text that fails is tried once more, as if it was no UTF-8: then all of it is there. */
+/* A text that fails is tried once more, as if it were not UTF-8: then all of it is there. */
 static void test_shortage(void **state)
 {
     (void)state;

@@ -20,10 +20,10 @@
 #include "net/stream.h"
 #include "support/sockets.h"
 
-/* Ends a test that waits for ever. */
+/* Ends a test that waits forever. */
 #define WAIT_MAX 60
 
-/* Stand in for the C library's, so that a signal can come in between. */
+/* Replace the C library's, so that a signal can arrive in between. */
 static int interruptions;
 
 ssize_t recv(int fd, void *buffer, size_t size, int flags)
@@ -116,7 +116,7 @@ static void await_ready(struct fixture *f)
 static void watch(struct fixture *f)
 {
     assert_int_equal(stream_watch(&f->stream, f->loop), 0);
-    iterate(f); /* tells what is there already */
+    iterate(f); /* reports what is there already */
 }
 
 static void peer_send(struct fixture *f, const char *text)
@@ -226,7 +226,7 @@ static void test_short_count_clears_readable(void **state)
     assert_reads(f, "d");
 }
 
-/* The EOF came together with the bytes, and there is no second edge for it. */
+/* The EOF arrived together with the bytes, and there is no second edge for it. */
 static void test_eof_right_behind_data(void **state)
 {
     struct fixture *f = *state;
@@ -239,7 +239,7 @@ static void test_eof_right_behind_data(void **state)
     assert_int_equal(take(f, 1), 0);
 }
 
-/* The EOF came after the event and before the short read: it brings an event of its own. */
+/* The EOF arrived after the event and before the short read: it has its own event. */
 static void test_eof_between_event_and_read(void **state)
 {
     struct fixture *f = *state;
@@ -297,8 +297,8 @@ static void test_short_count_at_urgent_data(void **state)
     assert_non_null(strstr(f->buffer, "def"));
 }
 
-/* recvmsg stops behind the bytes that a descriptor came with, though more is there: no event
- * tells of that. The descriptor is nobody's. */
+/* recvmsg stops after the bytes that a descriptor arrived with, though there are more: no event
+ * reports that. The descriptor is discarded. */
 static void test_short_count_behind_a_passed_descriptor(void **state)
 {
     struct fixture *f = *state;
@@ -345,7 +345,7 @@ static void test_pause_read(void **state)
     }
     assert_int_equal(f->calls, before);
     assert_true(f->stream.readable);
-    /* What came meanwhile is reported as soon as somebody reads again. */
+    /* Bytes that arrived meanwhile are reported as soon as reading resumes. */
     assert_int_equal(take(f, 1), 1);
     await_ready(f);
     assert_int_equal(take(f, sizeof(f->buffer)), 32);
@@ -377,7 +377,7 @@ static void test_pause_is_for_bytes_alone(void **state)
     assert_int_equal(take(f, 1), 0);
 }
 
-/* Nobody would come back to a paused stream with nothing to read. */
+/* No event would resume a paused stream with nothing to read. */
 static void test_drained_stream_is_not_paused(void **state)
 {
     struct fixture *f = *state;
@@ -399,7 +399,7 @@ static void test_peek_ends_a_pause(void **state)
 {
     struct fixture *f = *state;
     watch(f);
-    stream_pause_read(&f->stream); /* readable, as far as anybody knows */
+    stream_pause_read(&f->stream); /* readable, as far as is known */
     assert_int_equal(stream_peek(&f->stream), PEEK_QUIET);
     peer_send(f, "abc");
     await_ready(f);
@@ -475,7 +475,7 @@ static void test_writable_again_when_the_peer_has_read(void **state)
     assert_true(f->stream.writable);
 }
 
-/* As long as it is writable nobody is called. */
+/* As long as it is writable no handler is called. */
 static void test_writable_is_no_event_until_it_is_missed(void **state)
 {
     struct fixture *f = *state;
@@ -494,7 +494,7 @@ static void test_writable_is_no_event_until_it_is_missed(void **state)
     assert_true(f->stream.writable);
 }
 
-/* The stream was full before anybody watched. */
+/* The stream was full before it was watched. */
 static void test_writable_is_reported_to_a_late_watcher(void **state)
 {
     struct fixture *f = *state;
@@ -571,7 +571,7 @@ static void test_write_to_a_broken_connection(void **state)
     assert_false(f->stream.writable);
 }
 
-/* Looking */
+/* Checking */
 
 static void test_peek_takes_nothing(void **state)
 {
@@ -629,7 +629,7 @@ static void test_end_write_is_half_a_close(void **state)
     assert_fails(stream_end_write(&f->stream), ENOTCONN);
 }
 
-/* What has been written, an end too, comes to the peer's system sooner or later. */
+/* What has been written, including an end, reaches the peer's system sooner or later. */
 static void await_delivery(struct fixture *f)
 {
     while (!stream_is_delivered(&f->stream))
@@ -641,7 +641,7 @@ static void test_delivered_when_the_peer_has_it(void **state)
     struct fixture *f = *state;
     static char block[64 * 1024];
     assert_true(stream_is_delivered(&f->stream));
-    size_t left = fill(f); /* more than the peer's system takes */
+    size_t left = fill(f); /* more than the peer's system accepts */
     assert_false(stream_is_delivered(&f->stream));
     while (left > 0) {
         ssize_t n = read(f->peer, block, sizeof(block));
@@ -723,7 +723,7 @@ static void test_unwatched_stream_is_left_alone(void **state)
     assert_reads(f, "abc");
 }
 
-/* What came while nobody was there is in the flags for the next handler. */
+/* What arrived while it was not watched is in the flags for the next handler. */
 static void test_flags_are_kept_without_a_handler(void **state)
 {
     struct fixture *f = *state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Streams and pipes over TCP: bytes pass unharmed, and the readiness flags tell the truth. */
+/* Streams and pipes over TCP: bytes pass unharmed, and the readiness flags are right. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,10 +18,10 @@
 #include "net/stream.h"
 #include "support/sockets.h"
 
-/* Ends a test that waits for ever. */
+/* Ends a test that waits forever. */
 #define WAIT_MAX 60
 
-/* The C library's splice, but for signals that come in between, and for refusals. */
+/* The C library's splice, except for signals that arrive in between, and for refusals. */
 static int interruptions;
 static int failure;   /* errno; 0: none */
 static size_t cut_at; /* what a signal leaves of a call that has begun; 0: all */
@@ -205,7 +205,7 @@ static void test_in_after_a_reset(void **state)
     peer_reset(f);
     await_ready(f);
     ssize_t n = stream_splice_in(&f->stream, f->pipe, SIZE_MAX);
-    if (n == 3) { /* the bytes came through before */
+    if (n == 3) { /* the bytes passed before */
         assert_int_equal(read(f->pipe->out, (char[3]){0}, 3), 3);
         f->pipe->held = 0;
         n = stream_splice_in(&f->stream, f->pipe, SIZE_MAX);
@@ -271,7 +271,7 @@ static void test_out(void **state)
     assert_string_equal(text, "abc");
 }
 
-/* A socket that is full says so, and later tells that there is room. */
+/* A full socket says so, and later reports that there is room. */
 static void test_out_blocks(void **state)
 {
     struct fixture *f = *state;
@@ -292,7 +292,7 @@ static void test_out_blocks(void **state)
     assert_int_equal(f->pipe->held, 0);
 }
 
-/* A signal ends a splice that has moved something: no event will ever tell of space that was there
+/* A signal ends a splice that has moved something: no event will ever report space that was there
  * all the time. */
 static void test_out_cut_short_by_a_signal(void **state)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* How the program is started again: what the new process has, and what becomes of failures. */
+/* How the program is started again: what the new process gets, and how failures are handled. */
 #include "support/log_fixture.h"
 
 #include <dirent.h>
@@ -116,8 +116,8 @@ static sigset_t own_mask(void)
     return mask;
 }
 
-/* Whoever runs the tests may have left descriptors that are not ours, and these must not be where
- * the test wants its own. */
+/* The program that runs the tests may have left descriptors that are not ours, and these must not
+ * be where the test needs its own. */
 static void world_init(struct world *world, struct fixture *f)
 {
     const sigset_t mask = own_mask();
@@ -255,7 +255,7 @@ static void test_every_order(void **state)
     }
 }
 
-/* The watchdog of whoever supervises us is for our process, and then for the new one. */
+/* The supervisor's watchdog is for our process, and then for the new one. */
 static void test_watchdog(void **state)
 {
     struct world world;
@@ -308,7 +308,7 @@ static void test_signals(void **state)
     world_clear(&world);
 }
 
-/* It is known who it was that could not do what. */
+/* It is known which process could not do what. */
 static void test_program_is_gone(void **state)
 {
     struct world world;
@@ -339,7 +339,7 @@ static void test_too_many_descriptors(void **state)
     limit.rlim_cur = 20;
     int opened[20], count = 0;
     setrlimit(RLIMIT_NOFILE, &limit);
-    /* All but the two of the reports. */
+    /* All except the two of the reports. */
     while ((opened[count] = open("/dev/null", O_RDWR | O_CLOEXEC)) >= 0)
         count++;
     for (int i = 0; i < 2; i++)
@@ -357,7 +357,7 @@ static void test_too_many_descriptors(void **state)
     world_clear(&world);
 }
 
-/* Whatever fails before there is a process: it is logged, and nothing is left of it. */
+/* Failures before there is a process are logged, and leave nothing behind. */
 static void test_shortages(void **state)
 {
     struct world world;
@@ -410,7 +410,7 @@ static void test_no_memory(void **state)
     world_clear(&world);
 }
 
-/* The process that does not end by itself. */
+/* The process that does not end on its own. */
 static void test_kill(void **state)
 {
     struct world world;
@@ -427,7 +427,7 @@ static void test_kill(void **state)
     successor_free(successor);
     assert_int_equal(kill(pid, 0), -1);
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
-    /* And whoever does not wait for that does not leave it behind. */
+    /* And if that is not waited for, it is not left behind either. */
     successor = successor_start(&world.options);
     assert_non_null(successor);
     pid = successor_pid(successor);
@@ -465,8 +465,8 @@ static size_t descriptors_of(pid_t pid)
     return count;
 }
 
-/* Its parent has nothing of ours but its channel, and a successor that is on its own is the child
- * of whoever adopts orphans. */
+/* Its parent has nothing of ours except its channel, and a successor that is on its own is the
+ * child of the process that adopts orphans. */
 static void test_on_its_own(void **state)
 {
     struct world world;
@@ -488,7 +488,7 @@ static void test_on_its_own(void **state)
     world_clear(&world);
 }
 
-/* Nobody could tell any more how the successor ends. */
+/* There is no way left to learn how the successor ends. */
 static void test_parent_is_killed(void **state)
 {
     struct world world;
@@ -586,7 +586,7 @@ static void test_path(void **state)
     snprintf(path, sizeof(path), "%s/./program", f->folder);
     assert_string_equal(path_of("./program"), path);
     assert_string_equal(path_of("program"), "");
-    /* As execvp(3): an empty folder is the current one, and what is no program is passed over. */
+    /* As execvp(3): an empty folder is the current one, and what is not a program is skipped. */
     snprintf(path, sizeof(path), "%s/program", f->folder);
     setenv("PATH", "/nonexistent:/tmp:", 1);
     assert_string_equal(path_of("program"), path);
@@ -637,7 +637,7 @@ int main(int argc, char **argv)
     for (int fd = STDERR_FILENO + 1; fd < 300; fd++)
         close(fd);
     own_path = realpath(argv[0], NULL);
-    prctl(PR_SET_CHILD_SUBREAPER, 1); /* whose end nobody waits for is seen here */
+    prctl(PR_SET_CHILD_SUBREAPER, 1); /* whose end is not waited for appears here */
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     free(own_path);
     return failed;

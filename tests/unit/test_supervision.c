@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What systemd hears while the process serves: the watchdog, which hangs on the loop's answers, and
- * the line about the state. The worker is not there; its pings and its blocks are the test's. */
+/* What systemd hears while the process serves: the watchdog, which depends on the loop's answers,
+ * and the line about the state. There is no worker; the test supplies its pings and its blocks. */
 #include "support/log_fixture.h"
 
 #include <event2/event.h>
@@ -18,7 +18,7 @@
 
 static usec_t frozen_at;  /* where our clock stands still; 0: it does not */
 static unsigned pings;    /* how often the loop was asked */
-static usec_t unanswered; /* for how long it has not answered; -1: since the first ping */
+static usec_t unanswered; /* how long it has not answered; -1: since the first ping */
 static usec_t first_ping;
 static struct listeners_stats listeners;
 static struct host_stats hosts[3];
@@ -108,7 +108,7 @@ static void expect_nothing(const struct world *world)
     assert_true(manager_is_empty(world->manager));
 }
 
-/* Waits until the loop was asked so often once more. */
+/* Waits until the loop was asked that many times more. */
 static void await_pings(struct world *world, unsigned more)
 {
     more += pings;
@@ -151,7 +151,7 @@ static void test_watchdog_while_the_loop_answers(void **state)
     become_ready(&world);
     for (int i = 0; i < 3; i++)
         expect(&world, "WATCHDOG=1");
-    /* Somebody else asks all the while. */
+    /* Others ask all the while. */
     unanswered = 1;
     for (int i = 0; i < 3; i++)
         expect(&world, "WATCHDOG=1");
@@ -199,7 +199,7 @@ static void test_state(void **state)
     gauge_set(&hosts[1].conns[HOST_IDLE], 12);
     gauge_set(&hosts[2].down, 1);
     expect(&world, "STATUS=1 client, 13 connections, 1 of 3 upstreams down");
-    /* A few clients more are not worth a line of their own. */
+    /* A few more clients do not cause a line of their own. */
     gauge_set(&listeners.clients, 2);
     frozen_at += 9 * USEC_PER_SEC;
     turn(&world);

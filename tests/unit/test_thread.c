@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Threads beside the main one: what they are called, and which signals are not theirs. */
+/* Threads besides the main one: their names, and which signals they block. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* TLS handshakes: what is verified, what is refused, and in which words. */
+/* TLS handshakes: what is verified, what is rejected, and with which words. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,7 +21,7 @@
 
 struct name_case {
     const char *wanted, *sans;
-    const char *sni;  /* that the peer is given; NULL: none */
+    const char *sni;  /* that the peer gets; NULL: none */
     const char *text; /* NULL: accepted */
 };
 
@@ -95,8 +95,8 @@ static void test_names(void **state)
 #define UNKNOWN(issuer)                                                                            \
     VERIFY "unable to get local issuer certificate (issuer CN=" issuer "): check tls_ca_file"
 
-/* What is written for people has an end, and no control characters, whatever the certificate says.
- */
+/* Text written for people is terminated, and without control characters, whatever the certificate
+ * contains. */
 static void test_odd_names(void **state)
 {
     struct fixture *f = *state;
@@ -162,7 +162,7 @@ static void test_chain_that_begins_elsewhere(void **state)
     identity_clear(&other);
 }
 
-/* Shows a certificate that the CA signed by way of another one. */
+/* Shows a certificate that the CA signed through an intermediate CA. */
 static void show_through(struct fixture *f, bool issuer_is_ca, bool with_issuer)
 {
     struct identity between, leaf;
@@ -198,7 +198,7 @@ static void test_issuer_is_no_ca(void **state)
     assert_refused(f, VERIFY "invalid CA certificate");
 }
 
-/* The file of trusted certificates holds this one alone. */
+/* The file of trusted certificates holds only this one. */
 static void trust(struct fixture *f, const struct identity *identity, char path[96])
 {
     static int number;
@@ -210,7 +210,8 @@ static void trust(struct fixture *f, const struct identity *identity, char path[
     f->client = NULL;
 }
 
-/* What is in tls_ca_file is trusted, whoever signed it: no certificate above it is needed. */
+/* A certificate in tls_ca_file is trusted, whoever signed it: the chain need not continue above
+ * it. */
 static void test_trusted_intermediate(void **state)
 {
     struct fixture *f = *state;
@@ -225,7 +226,7 @@ static void test_trusted_intermediate(void **state)
     visit(f);
     trust(f, &leaf, path);
     visit(f);
-    f->options.server_name = "other.example.com"; /* the name counts all the same */
+    f->options.server_name = "other.example.com"; /* the name is checked all the same */
     trust(f, &leaf, path);
     assert_refused(f, "certificate verify failed: hostname mismatch (expected other.example.com; "
                       "the certificate is for api.example.com)");
@@ -236,7 +237,7 @@ static void test_trusted_intermediate(void **state)
     identity_clear(&between);
 }
 
-/* Trusted it may be, but no authority. */
+/* It may be trusted, but it is not a CA. */
 static void test_trusted_issuer_is_no_ca(void **state)
 {
     struct fixture *f = *state;
@@ -247,7 +248,7 @@ static void test_trusted_issuer_is_no_ca(void **state)
     assert_refused(f, VERIFY "invalid CA certificate");
 }
 
-/* In the system's store it takes a root. */
+/* The system's store requires a root. */
 static void test_intermediate_in_the_system_store(void **state)
 {
     struct fixture *f = *state;
@@ -260,7 +261,7 @@ static void test_intermediate_in_the_system_store(void **state)
     assert_refused(f, UNKNOWN("Test CA"));
 }
 
-/* The system's store does not know the tests' CA; the variable stands for the system. */
+/* The system's store does not know the tests' CA; the variable replaces the system's. */
 static void test_system_store(void **state)
 {
     struct fixture *f = *state;
@@ -322,7 +323,7 @@ static void test_min_version(void **state)
 
 static const unsigned char *wanted_protocol;
 
-/* Chooses what the test wants, offered or not. */
+/* Chooses what the test specifies, offered or not. */
 static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *length,
                            const unsigned char *in, unsigned in_length, void *arg)
 {
@@ -358,7 +359,7 @@ static void test_no_alpn_for_opaque_bytes(void **state)
     struct fixture *f = *state;
     f->options.alpn = NULL;
     prepare(f);
-    SSL_CTX_set_alpn_select_cb(f->context, choose_protocol, NULL); /* not asked */
+    SSL_CTX_set_alpn_select_cb(f->context, choose_protocol, NULL); /* not requested */
     wanted_protocol = NULL;
     visit(f);
 }
@@ -428,7 +429,7 @@ static void test_handshake_given_up(void **state)
     assert_stats(f, 0, 0, 0);
 }
 
-/* What OpenSSL's own trouble looks like: it is not to be taken for an alert of the upstream's. */
+/* How OpenSSL's own errors look: they must not be taken for an alert of the upstream. */
 static void test_trouble_of_our_own(void **state)
 {
     static const struct {
@@ -455,7 +456,7 @@ static void test_trouble_of_our_own(void **state)
     }
 }
 
-/* What the kernel says of a connection that the upstream refused first is not all there is. */
+/* The kernel's error for a connection that the upstream rejected first is not the whole story. */
 static void test_alert_behind_an_end(void **state)
 {
     struct tls tls = {0};

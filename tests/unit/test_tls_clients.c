@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* A worker's TLS clients: listeners whose upstreams are the same by value share one, each worker
- * has its own, the configuration stays as it is, and files that changed in between are noticed. */
+/* A worker's TLS clients: listeners whose upstreams are equal by value share one, each worker has
+ * its own, the configuration is unchanged, and files that changed in between are noticed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -116,7 +116,7 @@ static void test_without_tls(void **state)
     config_unref(config);
 }
 
-/* What a client does, it does not do to the configuration. */
+/* What a client does does not affect the configuration. */
 static void test_configuration_stays(void **state)
 {
     struct tls_clients clients;
@@ -151,7 +151,7 @@ static void test_file_has_changed(void **state)
     struct tls_clients clients;
     (void)state;
     struct config *config = ini_load(HTTPS_LISTENER LISTENER_B "tls_ca_file=trusted.pem\n");
-    identity_write_certificate(&world.good, "trusted.pem"); /* behind the other one */
+    identity_write_certificate(&world.good, "trusted.pem"); /* after the other one */
     assert_int_equal(tls_clients_init(&clients, config, NULL, &findings), -1);
     assert_found("ini:4: listener b: trusted.pem has changed since the configuration was read\n");
     tls_clients_clear(&clients);
@@ -184,14 +184,14 @@ static void test_file_is_gone(void **state)
     config_unref(config);
 }
 
-/* What the configuration before it has as well is the same in both. */
+/* What the previous configuration has as well is the same in both. */
 static void test_after_another(void **state)
 {
     struct tls_clients clients, next;
     (void)state;
     struct config *config = ini_load(HTTPS_LISTENER LISTENER_B "tls_ca_file=trusted.pem\n");
     assert_int_equal(tls_clients_init(&clients, config, NULL, &findings), 0);
-    identity_write_certificate(&world.good, "trusted.pem"); /* behind the other one */
+    identity_write_certificate(&world.good, "trusted.pem"); /* after the other one */
     struct config *after = ini_load(HTTPS_LISTENER LISTENER_B "tls_ca_file=trusted.pem\n");
     assert_int_equal(tls_clients_init(&next, after, &clients, &findings), 0);
     assert_ptr_equal(next.list[0].client, clients.list[0].client);

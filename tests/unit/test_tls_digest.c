@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* TLS settings by value: every option counts, and what is in the files, but nothing else of them.
- */
+/* TLS settings by value: every option is considered, and the content of the files, but nothing else
+ * about them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +16,7 @@
 
 #include "tls/tls.h"
 
-/* Ends a test that waits for ever. */
+/* Ends a test that waits forever. */
 #define WAIT_MAX 60
 
 static char folder[] = "/tmp/kaproxy-test.XXXXXX";
@@ -86,7 +86,7 @@ static void test_texts_and_not_pointers(void **state)
     assert_true(same(&usual, &options));
 }
 
-/* What is in the files is the same here. */
+/* The files' content is the same here. */
 static void test_each_option(void **state)
 {
     struct tls_options others[] = {usual, usual, usual, usual, usual, usual,
@@ -151,7 +151,7 @@ static void test_content(void **state)
     free(large);
 }
 
-/* A file that can be read just once, as a pipe, would hold up who reads it again. */
+/* A file that can be read only once, such as a pipe, would block a second reading. */
 static void test_mistakes(void **state)
 {
     unsigned char digest[TLS_DIGEST_SIZE];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Certificates that end soon: which one of a chain counts, and that a day has one warning. */
+/* Certificates that expire soon: which one of a chain decides, and that a day has one warning. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -94,7 +94,7 @@ static void show_until(struct fixture *f, const char *name, long days)
                                        .issuer = &world.ca});
 }
 
-/* Else a clock that was wrong once would silence the warnings until it comes true. */
+/* Else a clock that was wrong once would silence the warnings until it is right again. */
 static void test_clock_that_is_set_back(void **state)
 {
     struct tls_expiry expiry = {.end = 1000 * DAY, .seen = 990 * DAY};
@@ -139,7 +139,7 @@ static void test_far_end_is_silent(void **state)
     assert_non_null(tls_client_expiring(f->client, TLS_UPSTREAMS, time(NULL) + 3 * DAY));
 }
 
-/* An authority between that ends first ends the chain. */
+/* An intermediate CA that expires first ends the chain. */
 static void test_first_of_the_chain_counts(void **state)
 {
     struct fixture *f = *state;

@@ -38,7 +38,7 @@ static void use_certificate(struct fixture *f, const char *certificate, const ch
     f->options.key_file = world_path(&world, key, paths[1]);
 }
 
-/* Files of a client's certificate that is valid in these days, with the one above it. */
+/* Files of a client certificate that is valid now, with the one above it. */
 static void write_client(const char *certificate, const char *key, long from, long to)
 {
     char path[96];
@@ -77,7 +77,7 @@ static void test_client_certificate(void **state)
     assert_shows_certificate(f);
 }
 
-/* RFC 8446 4.6.2: an upstream may ask when it sees what is wanted of it. */
+/* RFC 8446 4.6.2: an upstream may ask for it once it sees what is requested. */
 static void test_client_certificate_after_the_handshake(void **state)
 {
     struct fixture *f = *state;
@@ -90,14 +90,14 @@ static void test_client_certificate_after_the_handshake(void **state)
     assert_int_equal(SSL_verify_client_post_handshake(f->pair.peer), 1);
     assert_int_equal(SSL_do_handshake(f->pair.peer), 1);
     tls_peer_send(&f->pair, "who is it?");
-    pair_expect(&f->pair, "who is it?"); /* which reads on through the question */
+    pair_expect(&f->pair, "who is it?"); /* which reads on through the request */
     assert_int_equal(stream_write(&f->pair.stream, "me", 2), 2);
     tls_peer_expect(&f->pair, "me");
     assert_non_null(SSL_get0_peer_certificate(f->pair.peer));
     pair_clear(&f->pair);
 }
 
-/* Whoever has no certificate does not say that it can be asked. */
+/* A client without a certificate does not announce that it can be asked. */
 static void test_no_client_certificate_after_the_handshake(void **state)
 {
     struct fixture *f = *state;
@@ -122,7 +122,7 @@ static void test_client_certificate_missing_1_2(void **state)
     assert_refused(f, "alert from the upstream: handshake failure");
 }
 
-/* The client has finished when the upstream says no. */
+/* The client has finished when the upstream rejects it. */
 static void test_client_certificate_missing_1_3(void **state)
 {
     struct fixture *f = *state;

@@ -113,7 +113,7 @@ static void test_more_waits_in_borrowed_memory(void **state)
     assert_nothing(f);
 }
 
-/* At worst OpenSSL holds all but a byte of a record when it asks, and has written out all that it
+/* At worst OpenSSL holds all but a byte of a record when it asks, and has used everything that it
  * ever got when it asks again. */
 static void test_plain_text_does_not_reach_what_waits(void **state)
 {
@@ -145,7 +145,7 @@ static void test_enough(void **state)
     send_bytes(f, 100);
     tls_input_borrow(&f->input, f->room, sizeof(f->room), true);
     assert_nothing(f);
-    assert_false(f->input.drained); /* the socket was not asked */
+    assert_false(f->input.drained); /* the socket was not read */
     tls_input_borrow(&f->input, f->room, sizeof(f->room), false);
     assert_int_equal(take(f, 0, 60), 60);
     tls_input_borrow(&f->input, f->room, sizeof(f->room), true);
@@ -197,7 +197,7 @@ static void test_end(void **state)
 static void test_failure(void **state)
 {
     struct fixture *f = *state;
-    assert_int_equal(send(f->input.fd, "x", 1, 0), 1); /* what nobody reads makes it a reset */
+    assert_int_equal(send(f->input.fd, "x", 1, 0), 1); /* unread bytes make it a reset */
     close(f->peer);
     f->peer = -1;
     assert_int_equal(BIO_read(f->bio, f->taken, 1), -1);

@@ -15,7 +15,7 @@
 
 #include "support/tls_fixture.h"
 
-/* Stands between tls_session.c and the C library (ld's --wrap). */
+/* Between tls_session.c and the C library (ld's --wrap). */
 static time_t skew;
 
 time_t __real_time(time_t *at);
@@ -38,7 +38,7 @@ static void test_resumption_1_2(void **state)
     assert_stats(f, 1, 3, 0);
 }
 
-/* Session identifiers, where the upstream has no tickets. */
+/* Session identifiers, if the upstream has no tickets. */
 static void test_resumption_1_2_without_tickets(void **state)
 {
     struct fixture *f = *state;
@@ -58,7 +58,7 @@ static void test_resumption_1_3(void **state)
     assert_stats(f, 1, 5, 0);
 }
 
-/* Two tickets came with the first handshake, and each serves once. */
+/* Two tickets arrived with the first handshake, and each serves once. */
 static void test_tickets_of_1_3_serve_once(void **state)
 {
     struct fixture *f = *state;
@@ -82,7 +82,7 @@ static void test_tickets_are_bounded(void **state)
     assert_stats(f, 13, 8, 0);
 }
 
-/* A connection without end in order is no reason to forget its session. */
+/* A connection that was not closed in order is not a reason to forget its session. */
 static void test_resumption_after_truncation(void **state)
 {
     struct fixture *f = *state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* TLS where OpenSSL, or the memory, denies something: no client and a reason, no connection and
+/* TLS when OpenSSL, or the memory, denies something: no client and a reason, no connection and
  * ENOMEM, and nothing left behind. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,7 +23,7 @@
 static const char *denied;
 static unsigned granted_first; /* calls of it */
 
-/* Whether OpenSSL's queue tells of it. */
+/* Whether OpenSSL's queue reports it. */
 static bool is_set;
 
 static bool is_denied(const char *function)
@@ -40,7 +40,7 @@ static bool is_denied(const char *function)
     return true;
 }
 
-/* A function of OpenSSL's, or of the C library's, that may be denied. */
+/* A function of OpenSSL, or of the C library, that may be denied. */
 #define DENIABLE(type, name, failed, parameters, arguments)                                        \
     type __real_##name parameters;                                                                 \
     type __wrap_##name parameters;                                                                 \
@@ -141,7 +141,7 @@ static void test_client_for_an_address(void **state)
     assert_no_client(&options, strerror(ENOMEM));
 }
 
-/* What was denied once is not missed later. */
+/* What was denied once is not missing later. */
 static void test_connection(void **state)
 {
     static const char *const functions[] = {"SSL_new", "BIO_new"};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Streams with TLS: reading and peeking, and what TLS does by itself in between. */
+/* Streams with TLS: reading and peeking, and what TLS does on its own in between. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -47,7 +47,7 @@ static void test_bytes_in_memory_keep_it_readable(void **state)
     assert_false(stream_has_pending(&f->pair.stream));
 }
 
-/* So many key updates, and then data. */
+/* This many key updates, and then data. */
 static void send_key_updates(struct fixture *f, int count)
 {
     for (int i = 0; i < count; i++) {
@@ -58,7 +58,7 @@ static void send_key_updates(struct fixture *f, int count)
     pair_await(&f->pair);
 }
 
-/* OpenSSL takes whatever is no data in one go, and meanwhile nobody else is served. */
+/* OpenSSL reads everything that is not data in one go, and meanwhile no other stream is served. */
 static void test_messages_without_end(void **state)
 {
     struct fixture *f = *state;
@@ -86,7 +86,7 @@ static void test_peek_at_messages_without_end(void **state)
     assert_int_equal(errno, EPROTO);
 }
 
-/* Several records come with one system call, and with one call of stream_read. */
+/* Several records arrive with one system call, and with one call of stream_read. */
 static void test_read_ahead(void **state)
 {
     struct fixture *f = *state;
@@ -102,7 +102,7 @@ static void test_read_ahead(void **state)
     assert_int_equal(reads, 1);
 }
 
-/* More than OpenSSL's own buffer takes, of records that end anywhere: the bytes wait where their
+/* More than OpenSSL's own buffer holds, of records that end anywhere: the bytes wait where their
  * data is going to be, and it does not reach them. */
 static void test_large_read(void **state)
 {
@@ -138,11 +138,11 @@ static void test_large_read(void **state)
     assert_int_equal(size, sent);
     assert_memory_equal(got, block, size);
     assert_int_equal(reads, taken); /* one system call each */
-    assert_true(reads < 16);        /* OpenSSL's buffer takes one record */
+    assert_true(reads < 16);        /* OpenSSL's buffer holds one record */
     assert_false(stream_has_pending(&f->pair.stream));
 }
 
-/* A read that takes all there was spares the next one, and a peek. */
+/* A read that took everything saves the next one, and a peek. */
 static void test_drained(void **state)
 {
     struct fixture *f = *state;
@@ -182,7 +182,7 @@ static void test_not_drained(void **state)
     }
 }
 
-/* With bytes that came together with the end, the end has no event of its own. */
+/* If bytes arrived together with the end, the end has no event of its own. */
 static void test_not_drained_before_the_end(void **state)
 {
     struct fixture *f = *state;
@@ -229,7 +229,7 @@ static void test_close_notify_is_the_end(void **state)
     SSL_shutdown(f->pair.peer);
     tls_peer_flush(&f->pair);
     pair_await(&f->pair);
-    assert_int_equal(take(f, 10), 3); /* the end behind it waits in memory */
+    assert_int_equal(take(f, 10), 3); /* the end after it waits in memory */
     assert_true(f->pair.stream.readable);
     assert_int_equal(take(f, 10), 0);
     assert_int_equal(take(f, 10), 0);
@@ -260,7 +260,7 @@ static void test_end_in_the_middle_of_a_record(void **state)
     assert_end_follows(f, -1, ECONNRESET);
 }
 
-/* The same with bare_end: what is not within a record is an end. */
+/* The same with bare_end: EOF between records is an end. */
 static void test_bare_end(void **state)
 {
     struct fixture *f = *state;
@@ -347,7 +347,7 @@ static void test_garbage(void **state)
     assert_fails(stream_write(&f->pair.stream, "x", 1), EPROTO);
 }
 
-/* OpenSSL would take an old error for one of the present call. */
+/* OpenSSL would take an old error for one of the current call. */
 static void test_old_errors_are_no_verdict(void **state)
 {
     struct fixture *f = *state;
@@ -383,7 +383,7 @@ static void test_interrupted_calls_are_repeated(void **state)
     assert_int_equal(interruptions, 0);
 }
 
-/* Looking */
+/* Peeking */
 
 static void test_peek_at_data(void **state)
 {
@@ -515,7 +515,7 @@ static void test_peek_at_garbage(void **state)
     assert_int_equal(errno, EPROTO);
 }
 
-/* Part of a record is neither data nor quiet for good. */
+/* Part of a record is neither data nor permanently quiet. */
 static void test_peek_at_part_of_a_record(void **state)
 {
     struct fixture *f = *state;

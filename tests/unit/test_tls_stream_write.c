@@ -33,12 +33,12 @@ static void test_parts_share_a_record(void **state)
     assert_fails(recv(f->pair.fd, f->buffer, 1, MSG_DONTWAIT), EAGAIN);
 }
 
-/* The linker puts this in setsockopt's place (--wrap). */
+/* The linker substitutes this for setsockopt (--wrap). */
 int __real_setsockopt(int fd, int level, int name, const void *value, socklen_t length);
 int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t length);
 
 static struct {
-    unsigned count; /* how often it was put on */
+    unsigned count; /* how often it was set */
     bool on;
 } cork;
 
@@ -51,7 +51,7 @@ int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t 
     return __real_setsockopt(fd, level, name, value, length);
 }
 
-/* The records of one write leave together, and whatever comes of it, nothing is held back. */
+/* The records of one write leave together, and nothing is held back, whatever the result. */
 static void test_records_share_a_cork(void **state)
 {
     struct fixture *f = *state;
@@ -71,7 +71,7 @@ static void test_records_share_a_cork(void **state)
     assert_true(cork.count > 1);
 }
 
-/* The bytes of a long transfer: each tells its place. */
+/* The bytes of a long transfer: each shows its place. */
 static char byte_at(uint64_t offset)
 {
     return (char)(offset * 2654435761u >> 13);
@@ -95,7 +95,7 @@ static uint64_t fill(struct fixture *f, uint64_t from)
     return from;
 }
 
-/* Reads what is at the peer and checks it. */
+/* Reads what has arrived at the peer and checks it. */
 static uint64_t peer_check(struct fixture *f, uint64_t from)
 {
     int n;
@@ -115,7 +115,7 @@ static void test_writable_again_when_the_peer_has_read(void **state)
     for (int i = 0; i < 3; i++) {
         sent = fill(f, sent);
         assert_true(sent > received);
-        assert_true(stream_has_pending(&f->pair.stream)); /* a record, for whoever writes next */
+        assert_true(stream_has_pending(&f->pair.stream)); /* a record, for the next write */
         while (!f->pair.stream.writable) {
             received = peer_check(f, received);
             loop_iterate(f->pair.loop, USEC_PER_MSEC);
@@ -124,8 +124,8 @@ static void test_writable_again_when_the_peer_has_read(void **state)
     stream_end_write(&f->pair.stream);
 }
 
-/* A write that stopped for another reason than a full socket leaves the flag: no event would tell,
- * but the next try does. */
+/* A write that stopped for a reason other than a full socket leaves the flag: no event would report
+ * it, but the next try does. */
 static void test_short_count_that_is_no_eagain(void **state)
 {
     struct fixture *f = *state;
@@ -139,7 +139,7 @@ static void test_short_count_that_is_no_eagain(void **state)
     assert_fails(stream_write(&f->pair.stream, block, sizeof(block) - 16384), ENOBUFS);
 }
 
-/* A user that keeps to the flags, in both directions at once, against a peer that is slow. */
+/* A user that follows the flags, in both directions at once, with a slow peer. */
 struct transfer {
     uint64_t size;
     size_t write_size, read_size;
@@ -241,7 +241,7 @@ static void test_transfer_odd_sizes(void **state)
                     .size = 3 << 20, .write_size = 16385, .read_size = 4093, .peer_share = 30011});
 }
 
-/* The rest of a record that began in the read before comes together with more. */
+/* The rest of a record that began in the previous read arrives together with more. */
 static void test_transfer_large_reads_of_odd_pieces(void **state)
 {
     struct fixture *f = *state;
@@ -259,7 +259,7 @@ static void test_transfer_slow_peer(void **state)
                     .size = 1 << 20, .write_size = 65536, .read_size = 65536, .peer_share = 333});
 }
 
-/* A write that is repeated comes from the same memory (the wrapped SSL_write_ex looks). */
+/* A repeated write uses the same memory (the wrapped SSL_write_ex checks). */
 static void test_transfer_with_ktls(void **state)
 {
     struct fixture *f = *state;
@@ -284,7 +284,7 @@ static int give_big_ticket(SSL *ssl, void *arg)
     return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), data, sizeof(data));
 }
 
-/* The first record of a ticket that takes several; returns the size of the rest. */
+/* The first record of a ticket that needs several; returns the size of the rest. */
 static size_t send_part_of_ticket(struct fixture *f)
 {
     SSL_CTX_set_session_ticket_cb(f->context, give_big_ticket, NULL, NULL);
@@ -330,7 +330,7 @@ static void test_write_waits_for_the_rest(void **state)
     assert_works(f);
 }
 
-/* The write itself reads the rest, and data behind it, for which there is no event any more. */
+/* The write itself reads the rest, and the data after it, for which there is no event any more. */
 static void test_write_tells_of_what_it_read(void **state)
 {
     struct fixture *f = *state;
@@ -383,7 +383,7 @@ static void request_key_update(struct fixture *f)
     tls_peer_flush(&f->pair);
 }
 
-/* The answer to a key update is in the way of our bytes, and both find no room at first. */
+/* The answer to a key update precedes our bytes, and both find no room at first. */
 static void test_key_update_on_a_full_connection(void **state)
 {
     struct fixture *f = *state;
@@ -404,7 +404,7 @@ static void test_key_update_on_a_full_connection(void **state)
     assert_works(f);
 }
 
-/* A read that cannot go on until the answer is out goes on when a write got it out. */
+/* A read that cannot continue until the answer is out continues when a write got it out. */
 static void test_write_wakes_the_read(void **state)
 {
     struct fixture *f = *state;
@@ -479,7 +479,7 @@ static void test_reset_sends_no_close_notify(void **state)
     assert_fails(n, ECONNRESET);
 }
 
-/* It reads close_notify, and behind it TCP's end. */
+/* It reads close_notify, and then TCP's end. */
 static void assert_peer_half_closed(struct fixture *f)
 {
     while (tls_peer_read(&f->pair, f->buffer, 1) != 0)
@@ -497,7 +497,7 @@ static void half_close(struct fixture *f, int version)
     assert_fails(stream_write(&f->pair.stream, "x", 1), EPIPE);
     tls_peer_expect(&f->pair, "ping");
     assert_peer_half_closed(f);
-    tls_peer_send(&f->pair, "pong"); /* the other direction goes on */
+    tls_peer_send(&f->pair, "pong"); /* the other direction continues */
     pair_expect(&f->pair, "pong");
     SSL_shutdown(f->pair.peer);
     tls_peer_flush(&f->pair);
@@ -514,7 +514,7 @@ static void test_half_close_1_2(void **state)
     half_close(*state, TLS1_2_VERSION);
 }
 
-/* Tickets and the like still come after our end. */
+/* Tickets and the like still arrive after our end. */
 static void test_half_close_with_tickets(void **state)
 {
     struct fixture *f = *state;
@@ -530,7 +530,7 @@ static void test_half_close_with_tickets(void **state)
     pair_expect(&f->pair, "pong");
 }
 
-/* The answer to a key update has nowhere to go any more; what comes with it can be read. */
+/* The answer to a key update can no longer be sent; what arrives with it can be read. */
 static void test_half_close_with_key_updates(void **state)
 {
     struct fixture *f = *state;
@@ -547,7 +547,7 @@ static void test_half_close_with_key_updates(void **state)
     assert_peek_after_event(f, PEEK_EOF);
 }
 
-/* Our close_notify finds no room at first, and the FIN does not go before it. */
+/* Our close_notify finds no room at first, and the FIN is not sent before it. */
 static void half_close_when_full(struct fixture *f, int version)
 {
     begin(f, version);

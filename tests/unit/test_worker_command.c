@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Commands and snapshots, as the control thread asks a worker in its own thread for them. */
+/* Commands and snapshots, as the control thread requests them from a worker in its own thread. */
 #include "support/log_fixture.h"
 
 #include <arpa/inet.h>
@@ -17,8 +17,8 @@
 #include "support/ini_text.h"
 #include "support/sockets.h"
 
-/* A worker with two listeners, on one pool each, an upstream that takes connections and does
- * nothing with them, and the control thread's side, which is the test's. */
+/* A worker with two listeners, each with its own pool, an upstream that accepts connections and
+ * does nothing with them, and the control thread's side, which is the test's. */
 struct world {
     struct fixture *f;
     char second[96]; /* where listener b listens */
@@ -107,7 +107,7 @@ static void await(struct world *world, const bool *done)
     }
 }
 
-/* Ends it, and returns what was logged in all. */
+/* Ends it, and returns everything that was logged. */
 static const char *end(struct world *world)
 {
     worker_stop(world->worker, "SIGTERM");
@@ -178,7 +178,7 @@ static int connect_client(const char *path)
     return client;
 }
 
-/* Looks until some session of listener a is in this state. */
+/* Polls until some session of listener a is in this state. */
 static const struct snapshot_session *await_state(struct world *world, const char *state)
 {
     for (;;) {
@@ -335,7 +335,7 @@ static void test_log_level(void **state)
     assert_matches(text, HEAD " notice: admin: log-level level=notice by test: ");
 }
 
-/* What comes when the thread has ended, or is about to, is answered as well. */
+/* Commands that arrive when the thread has ended, or is about to, are answered as well. */
 static void test_too_late(void **state)
 {
     struct world *world = start(state);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A worker that waits for its predecessor's word, and what else may come before that. */
+/* A worker that waits for its predecessor's word, and what else may arrive before that. */
 #include "support/log_fixture.h"
 
 #include <stdio.h>
@@ -85,7 +85,7 @@ static void test_predecessor_ends(void **state)
     end(world);
 }
 
-/* It must not say that it serves, for then the predecessor would leave. */
+/* It must not report that it serves, for then the predecessor would leave. */
 static void test_stopped_meanwhile(void **state)
 {
     struct world *world = start(state);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* A worker takes up one configuration after the other: all of it or nothing, and what is not used
- * any more goes. */
+/* A worker installs one configuration after the other: all of it or nothing, and what is no longer
+ * used is freed. */
 #include "support/log_fixture.h"
 
 #include <arpa/inet.h>
@@ -17,12 +17,12 @@
 #include "support/shortage.h"
 #include "support/sockets.h"
 
-/* A worker, an upstream that takes connections and does nothing with them, and the control thread's
- * side, which is the test's. */
+/* A worker, an upstream that accepts connections and does nothing with them, and the control
+ * thread's side, which is the test's. */
 struct world {
     struct fixture *f;
     int upstream;
-    char endpoint[32], other[32]; /* the upstream's, and one where nobody listens */
+    char endpoint[32], other[32]; /* the upstream's, and one where no process listens */
     char text[4096];              /* of the next configuration */
     struct generation *generation;
     struct worker *worker;
@@ -97,7 +97,7 @@ static void begin(struct world *world, int places)
         assert_int_equal(listeners_start(&world->worker->listeners), 0);
 }
 
-/* What was added is in effect; the view of before is the caller's. */
+/* What was added takes effect; the previous view is the caller's. */
 static struct worker_view *take_up(struct world *world)
 {
     struct generation *generation = next_generation(world);
@@ -190,7 +190,7 @@ static void await_busy(struct world *world, const char *pool, unsigned busy)
         loop_iterate(world->worker->loop, USEC_PER_MSEC);
 }
 
-/* Whatever is denied of what it takes, nothing has changed, and nothing is left of it. */
+/* Whatever resource is denied, nothing has changed, and nothing is left behind. */
 static void test_shortage(void **state)
 {
     struct world *world = start(state);
@@ -236,7 +236,7 @@ static void test_shortage(void **state)
     end(world);
 }
 
-/* A pool goes with its last session, and is the same when it comes back before that. */
+/* A pool is freed with its last session, and is the same if it returns before that. */
 static void test_pools(void **state)
 {
     struct world *world = start(state);
@@ -274,7 +274,7 @@ static void test_pools(void **state)
     end(world);
 }
 
-/* What no listener is for keeps nothing. */
+/* A pool without listeners keeps nothing. */
 static void test_hosts(void **state)
 {
     struct world *world = start(state);
@@ -302,7 +302,7 @@ static void test_hosts(void **state)
     end(world);
 }
 
-/* Of a view all can be read until it is released, whatever has gone by then. */
+/* All of a view can be read until it is released, whatever was freed by then. */
 static void test_late_view(void **state)
 {
     struct world *world = start(state);
@@ -362,8 +362,8 @@ static void add_tls(struct world *world)
     add(world, "tls_server_name=x\n");
 }
 
-/* A host that is there still has its TLS client, whichever the new configuration has made: what is
- * seen is the one that dials. */
+/* An existing host keeps its TLS client, whichever the new configuration has made: the one shown is
+ * the one that dials. */
 static void test_tls(void **state)
 {
     struct world *world = start(state);
@@ -385,7 +385,7 @@ static void test_tls(void **state)
 }
 
 /* Blocks that several listeners have in common are there once, with the first one's labels; hosts
- * that differ by TLS alone are told from each other. */
+ * that differ only by TLS are distinguished. */
 static void test_blocks(void **state)
 {
     struct world *world = start(state);
@@ -418,7 +418,7 @@ static void test_blocks(void **state)
     end(world);
 }
 
-/* A reload while places are shared with the process before: what is shared stays. */
+/* A reload while places are shared with the previous process: what is shared stays. */
 static void test_places(void **state)
 {
     struct world *world = start(state);
@@ -500,7 +500,7 @@ static struct generation *ask(struct world *world)
     return generation;
 }
 
-/* What has become of it. */
+/* What became of it. */
 static void answered(struct world *world, struct generation *generation)
 {
     assert_true(world->done);
@@ -551,7 +551,7 @@ static void test_reading(void **state)
     end(world);
 }
 
-/* However far it has come, an install is answered, and a view that is on its way back is freed. */
+/* However far it has got, an install is answered, and a view that is on its way back is freed. */
 static void test_stop(void **state)
 {
     for (int i = 0; i < 3; i++) {
@@ -578,7 +578,7 @@ static void test_stop(void **state)
     }
 }
 
-/* The order to stop, and the end of the process before, are seen at the same time. */
+/* The order to stop, and the end of the previous process, are seen at the same time. */
 static void test_stop_while_it_may_serve(void **state)
 {
     struct world *world = start(state);
@@ -595,7 +595,7 @@ static void test_stop_while_it_may_serve(void **state)
     end(world);
     char path[300];
     snprintf(path, sizeof(path), "%s/a", world->f->folder);
-    assert_int_equal(unlink(path), 0); /* it is left to the process before */
+    assert_int_equal(unlink(path), 0); /* it is left to the previous process */
 }
 
 static void test_released_late(void **state)
@@ -606,7 +606,7 @@ static void test_released_late(void **state)
     worker_stop(world->worker, "SIGTERM");
     worker_stop(world->worker, "SIGTERM");
     await(world, &world->has_ended);
-    worker_release_view(world->worker, world->view); /* its loop does not run any more */
+    worker_release_view(world->worker, world->view); /* its loop no longer runs */
     worker_join(world->worker);
     assert_true(TAILQ_EMPTY(&world->worker->views));
     world->view = NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What a worker shows: which blocks there are, in which order, and that nobody waits for its loop
- * to read them. The loop never runs here. */
+/* What a worker shows: which blocks there are, in which order, and that reading them does not wait
+ * for its loop. The loop never runs here. */
 #include "support/log_fixture.h"
 
 #include <stdio.h>
