@@ -232,7 +232,7 @@ static int load_report(const struct load *load)
     double *times;
 
     if (load->failed)
-        fprintf(stderr, "demo: %zu of %zu clients got no answer\n", load->failed, count);
+        fprintf(stderr, "demo: %zu of %zu clients got no response\n", load->failed, count);
     if (!load->complete || load->failed)
         return 1;
     if (!(times = calloc(count, sizeof(*times))))

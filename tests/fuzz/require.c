@@ -7,6 +7,6 @@
 
 void require_failed(const char *file, int line, const char *condition)
 {
-    fprintf(stderr, "%s:%d: not so: %s\n", file, line, condition);
+    fprintf(stderr, "%s:%d: does not hold: %s\n", file, line, condition);
     abort();
 }

@@ -104,10 +104,10 @@ void sim_granted(struct core_request *request, struct conn *conn)
     }
     conn->held = false;
     struct slot *slot = container_of(request, struct slot, request);
-    CLAIM(slot->state == SLOT_ASKED, "a grant that nobody waits for");
+    CLAIM(slot->state == SLOT_ASKED, "a grant without a waiter");
     CLAIM(request->conn == &conn->core, "a grant of another connection");
     CLAIM(conn->state == PLACE_OPEN && conn->user == NULL, "a connection has two users");
-    CLAIM(conn->host == slot->host, "a connection to a wrong host");
+    CLAIM(conn->host == slot->host, "a connection to the wrong host");
     CLAIM(sim.service[slot->host] == SERVICE_OPEN, "a grant of a host that is not open");
     CLAIM(!conn->retired || conn->uses == 0, "a retired connection is granted");
     CLAIM(!conn->core.address_gone || conn->uses == 0, "its address is gone");
@@ -225,7 +225,7 @@ void sim_failed(struct core_request *request)
     if (request == NULL)
         return;
     struct slot *slot = container_of(request, struct slot, request);
-    CLAIM(slot->state == SLOT_ASKED, "a failure that nobody waits for");
+    CLAIM(slot->state == SLOT_ASKED, "a failure without a waiter");
     CLAIM(request->conn == NULL, "a failure with a connection");
     CLAIM(request->failure != CORE_REQUEST_TIMED_OUT || slot->deadline <= sim.now, "too early");
     CLAIM(request->failure != CORE_REQUEST_TOO_MANY || sim.core.limits.max_waiting > 0 ||
@@ -311,7 +311,7 @@ static void do_dial(const struct pool_action *action)
 
 static void do_close(struct conn *conn)
 {
-    CLAIM(conn->user == NULL, "a connection is closed that somebody has");
+    CLAIM(conn->user == NULL, "a connection in use is closed");
     conn->state = PLACE_FREE;
     pool_core_closed(&conn->core);
 }
@@ -334,9 +334,9 @@ static void do_peek(struct conn *conn)
           "a stale one is followed by another than the second choice");
     bool greeting = found == POOL_PEEK_DATA && conn->uses == 0;
     CLAIM(request == NULL || found <= POOL_PEEK_DRAINED || greeting || found == POOL_PEEK_PARTIAL,
-          "a connection is granted that is of no use");
+          "a useless connection is granted");
     CLAIM(request == NULL || found != POOL_PEEK_PARTIAL || conn->core.was == CONN_CONNECTING,
-          "a part of a record is handed on");
+          "part of a record is passed on");
     if (request != NULL && offered != NULL)
         note_useful(conn);
     sim_granted(request, conn);
@@ -413,7 +413,7 @@ static void claim_no_excess(const struct count *count)
             wanted = 1;
         else if (host->keeps_preconnected && idle < sim.core.limits.min_idle)
             wanted += sim.core.limits.min_idle - idle;
-        CLAIM(count->most.dials[conn->host] <= wanted, "a dial that nobody waits for");
+        CLAIM(count->most.dials[conn->host] <= wanted, "a dial without a waiter");
     }
 }
 
@@ -464,11 +464,11 @@ static void claim_served(void)
         CLAIM(sim.service[host] != SERVICE_DRAINING, "a waiter at a host that drains");
         if (sim.service[host] == SERVICE_PAUSED)
             continue;
-        CLAIM(slot->fresh || count.idle_here[host] == 0, "a waiter beside an idle connection");
+        CLAIM(slot->fresh || count.idle_here[host] == 0, "a waiter despite an idle connection");
         bool may_dial = count.most.here[host] < sim_most_here(host) &&
                         count.most.dials[host] < limits->max_connecting;
         CLAIM(!may_dial || (count.most.open >= limits->max_open && count.idle == 0),
-              "a waiter could be dialled for");
+              "a dial could begin for a waiter");
     }
 }
 
@@ -577,7 +577,7 @@ void sim_check(void)
     sim_check_limits(&count);
     for (int host = 0; host < HOSTS; host++) {
         CLAIM(sim.hosts[host] == NULL || sim.hosts[host]->down == sim.health[host].down,
-              "a host is down, or is not, against its dials");
+              "whether a host is down contradicts its dials");
         CLAIM(sim.hosts[host] == NULL || sim.hosts[host]->service == sim.service[host],
               "a host has another service");
         CLAIM(sim.service[host] == SERVICE_OPEN || count.idle_here[host] == 0,

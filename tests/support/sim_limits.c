@@ -61,7 +61,7 @@ static void note_keep_alive(struct conn *conn)
     if (conn->state != PLACE_OPEN || conn->core.state != CONN_IDLE)
         return;
     conn->idle_end = conn->idle_since + (hint != 0 && hint < keep_alive ? hint : keep_alive);
-    CLAIM(sim.now < conn->idle_end, "idle for longer than keep_alive is now");
+    CLAIM(sim.now < conn->idle_end, "idle for longer than the current keep_alive");
 }
 
 void sim_change_limits(void)

@@ -114,7 +114,7 @@ static void step_deliver(void)
 static struct conn *end_lease(struct slot *slot)
 {
     struct conn *conn = sim_conn_of(pool_core_leased(&slot->request));
-    CLAIM(conn->user == slot, "somebody else's connection");
+    CLAIM(conn->user == slot, "another user's connection");
     conn->user = NULL;
     slot->state = SLOT_FREE;
     return conn;
@@ -138,7 +138,7 @@ static void step_release(void)
     struct core_request *next = pool_core_release(&slot->request, found, sim.now);
     CLAIM(next == NULL || found == POOL_PEEK_QUIET ||
               (found == POOL_PEEK_DRAINED && sim.hosts[conn->host]->waiting == 0),
-          "a connection is granted that is of no use");
+          "a useless connection is granted");
     sim_granted(next, conn);
 }
 
@@ -166,7 +166,7 @@ static void step_reserve(void)
         return;
     bool done = pool_core_reserve_hold(&slot->request);
     bool has = slot->may_hold || slot->holds;
-    CLAIM(done || !has, "what is reserved is refused");
+    CLAIM(done || !has, "a reserved hold is refused");
     CLAIM(!done || has || count_tunnels(slot->host) < sim_most_held(slot->host),
           "max_tunnels is exceeded");
     slot->may_hold = done && !slot->holds;
@@ -188,7 +188,7 @@ static void step_unhold(void)
     if (slot == NULL || stays_held(slot))
         return;
     bool done = pool_core_unhold(&slot->request);
-    CLAIM(done || slot->holds, "what is not held need not move back");
+    CLAIM(done || slot->holds, "a connection that is not held need not move back");
     if (!done)
         return;
     slot->may_hold = slot->holds = sim_conn_of(slot->request.conn)->held = false;
@@ -327,7 +327,7 @@ static void step_time(void)
         pool_core_tick(&sim.core, sim.now);
     for (const struct slot *slot = sim.slots; slot < sim.slots + SLOTS; slot++)
         CLAIM(slot->request.state != CORE_REQUEST_WAITING || slot->deadline > sim.now,
-              "a waiter's time is over, and it still waits");
+              "a waiter's time has expired, and it still waits");
 }
 
 static void step_take(void)
@@ -408,7 +408,7 @@ static void drain_slots(void)
         sim_check();
         sim_free_hosts();
     }
-    CLAIM(false, "somebody was never answered");
+    CLAIM(false, "a request was never answered");
 }
 
 static void end_round(void)
@@ -455,18 +455,19 @@ static void report(void)
                   (unsigned long long)sim.settled, (unsigned long long)sim.refused,
                   (unsigned long long)sim.tries, (unsigned long long)sim.useful);
     CLAIM(steps < SLOW_STEPS || (sim.settled > 0 && sim.refused > 0 && sim.tries > 0),
-          "none of a kind");
-    CLAIM(steps < STEPS || sim.useful > 0, "none of a kind");
+          "one kind never occurred");
+    CLAIM(steps < STEPS || sim.useful > 0, "one kind never occurred");
     for (int kind = 0; kind <= FROM_DEFERRED; kind++) {
         print_message("# from_cache=%s %llu\n", pool_from_cache_name((enum from_cache)kind),
                       (unsigned long long)sim.totals.grants[kind]);
-        CLAIM(steps < SLOW_STEPS || sim.totals.grants[kind] > 0, "none of a kind");
+        CLAIM(steps < SLOW_STEPS || sim.totals.grants[kind] > 0, "one kind never occurred");
     }
     for (int reason = 0; reason < POOL_DISCARD_COUNT; reason++) {
         print_message("# discard=%s %llu\n", pool_discard_name((enum pool_discard)reason),
                       (unsigned long long)sim.totals.discards[reason]);
         bool users = reason >= DISCARD_EARLY_RESPONSE && reason <= DISCARD_IDLE_TIMEOUT;
-        CLAIM(users || steps < SLOW_STEPS || sim.totals.discards[reason] > 0, "none of a kind");
+        CLAIM(users || steps < SLOW_STEPS || sim.totals.discards[reason] > 0,
+              "one kind never occurred");
     }
 }
 

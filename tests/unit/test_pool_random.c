@@ -200,7 +200,7 @@ static void on_answered(struct allocation *allocation, const struct failure *fai
 {
     struct world *w = the_world;
     struct slot *slot = container_of(allocation, struct slot, allocation);
-    CLAIM(w, slot->state == SLOT_WAITING, "an answer that nobody waits for");
+    CLAIM(w, slot->state == SLOT_WAITING, "an answer without a waiter");
     if (failure != NULL) {
         slot->state = SLOT_FREE;
         w->failed[slot->pool]++;
@@ -322,7 +322,7 @@ static void step_unhold(struct world *w)
     if (slot == NULL)
         return;
     bool done = pool_unhold(&slot->allocation);
-    CLAIM(w, done || slot->hold == HOLDS, "what is not held need not move back");
+    CLAIM(w, done || slot->hold == HOLDS, "a connection that is not held need not move back");
     if (done)
         slot->hold = HOLDS_NOT;
 }
@@ -526,7 +526,7 @@ static void step_iterate(struct world *w)
     loop_iterate(w->loop, 0);
     for (const struct slot *slot = w->slots; slot < w->slots + SLOTS; slot++)
         CLAIM(w, !pool_is_waiting(&slot->allocation) || slot->deadline > loop_now(w->loop),
-              "a waiter's time is over, and it still waits");
+              "a waiter's time has expired, and it still waits");
 }
 
 static const struct {
@@ -663,7 +663,7 @@ static void drain_slots(struct world *w, bool impatient)
         if (pick_slot(w, SLOT_LEASED) == NULL && pick_slot(w, SLOT_WAITING) == NULL)
             return;
     }
-    CLAIM(w, false, "somebody was never answered");
+    CLAIM(w, false, "a request was never answered");
 }
 
 /* All requests are answered, everything is closed, and each connection's end has its reason. */
@@ -744,11 +744,11 @@ static void report(const struct world *w)
                   (unsigned long long)w->totals.refused, (unsigned long long)w->totals.retries);
     CLAIM(w,
           steps < STEPS || (w->totals.downs > 0 && w->totals.refused > 0 && w->totals.retries > 0),
-          "none of a kind");
+          "one kind never occurred");
     for (int kind = 0; kind <= FROM_DEFERRED; kind++) {
         print_message("# from_cache=%s %llu\n", pool_from_cache_name((enum from_cache)kind),
                       (unsigned long long)w->totals.grants[kind]);
-        CLAIM(w, steps < STEPS || w->totals.grants[kind] > 0, "none of a kind");
+        CLAIM(w, steps < STEPS || w->totals.grants[kind] > 0, "one kind never occurred");
     }
     for (int reason = 0; reason < POOL_DISCARD_COUNT; reason++) {
         print_message("# discard=%s %llu\n", pool_discard_name((enum pool_discard)reason),
@@ -756,7 +756,8 @@ static void report(const struct world *w)
         bool sessions = reason == DISCARD_CLIENT_ABORT || reason == DISCARD_PROTOCOL_ERROR ||
                         reason == DISCARD_IDLE_TIMEOUT || reason == DISCARD_EARLY_RESPONSE ||
                         reason == DISCARD_UNACKED || reason == DISCARD_UNKNOWN_STATE;
-        CLAIM(w, sessions || steps < STEPS || w->totals.discards[reason] > 0, "none of a kind");
+        CLAIM(w, sessions || steps < STEPS || w->totals.discards[reason] > 0,
+              "one kind never occurred");
     }
 }
 

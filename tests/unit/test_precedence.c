@@ -30,7 +30,7 @@ static void check_rows(const struct row *rows, size_t count)
         struct destination first = make(rows[i].first, rows[i].first_source);
         struct destination second = make(rows[i].second, rows[i].second_source);
         if (precedence_is_lower(&first, &second) || !precedence_is_lower(&second, &first))
-            fail_msg("%s does not go before %s", rows[i].first, rows[i].second);
+            fail_msg("%s does not precede %s", rows[i].first, rows[i].second);
     }
 }
 

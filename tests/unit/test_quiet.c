@@ -44,7 +44,7 @@ static void test_every_order(void **state)
                 quiet_upstream_sent(&opaque);
         }
         if (quiet_at_rest(&opaque) != rows[i].at_rest)
-            fail_msg("\"%s\" should%s be at rest", rows[i].order, rows[i].at_rest ? "" : " not");
+            fail_msg("\"%s\" should%s be idle", rows[i].order, rows[i].at_rest ? "" : " not");
     }
 }
 

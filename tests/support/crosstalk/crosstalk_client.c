@@ -72,7 +72,7 @@ static enum outcome read_error(struct client *client, const struct plan *plan, c
     /* A stale connection that has taken a request which must not be retried. */
     bool stale = status == 502 && !plan_is(plan, "GET") && !plan_is(plan, "HEAD");
     if (!fits || head_framing(head, &length) != FRAMING_LENGTH)
-        complain("exchange %lu: a strange error: %s", plan->id, head);
+        complain("exchange %lu: an unexpected error: %s", plan->id, head);
     else if (plan_is_plain(plan) && !stale && !run.timeouts)
         complain("exchange %lu: %s failed: %s", plan->id, plan->method, head);
     if (stale && plan_is_plain(plan))
@@ -115,10 +115,10 @@ static enum outcome read_response_body(struct client *client, const struct plan 
     if (end != BODY_WHOLE)
         return OUTCOME_CUT;
     if (framing != FRAMING_NONE && got != plan->response_size)
-        complain("exchange %lu: %zu of %zu bytes pass for a whole answer", plan->id, got,
+        complain("exchange %lu: %zu of %zu bytes pass for a complete response", plan->id, got,
                  plan->response_size);
     if (plan->trick > TRICK_EARLY_STAYS && plan->trick != TRICK_STALL && framing != FRAMING_NONE)
-        complain("exchange %lu: an answer that cannot be", plan->id);
+        complain("exchange %lu: an impossible response", plan->id);
     return OUTCOME_WHOLE;
 }
 
@@ -137,7 +137,7 @@ static enum outcome read_response(struct client *client, const struct plan *plan
     if (id == NULL)
         return read_error(client, plan, head);
     if (strtoul(id, NULL, 10) != plan->id) {
-        complain("exchange %lu: somebody else's answer: %s", plan->id, head);
+        complain("exchange %lu: another exchange's response: %s", plan->id, head);
         return OUTCOME_CUT;
     }
     const char *connection = head_find(head, "Connection:");
@@ -147,14 +147,14 @@ static enum outcome read_response(struct client *client, const struct plan *plan
     *persists =
         outcome == OUTCOME_WHOLE && !says_close && plan->keep_alive && (!plan->is_10 || says_keep);
     if (outcome == OUTCOME_WHOLE && !*persists && !wire_is_at_end(&client->wire))
-        complain("exchange %lu: bytes after the last answer", plan->id);
+        complain("exchange %lu: bytes after the last response", plan->id);
     return outcome;
 }
 
 static void judge(const struct plan *plan, enum outcome outcome)
 {
     if (outcome == OUTCOME_CUT && plan_is_plain(plan) && !run.timeouts)
-        complain("exchange %lu: %s, no answer, or one that was cut short", plan->id, plan->method);
+        complain("exchange %lu: %s, no response, or a truncated one", plan->id, plan->method);
     count_outcome(outcome);
 }
 

@@ -34,7 +34,7 @@ static bool read_body(struct upstream *upstream, const char *head)
     enum body_end end =
         wire_read_body(&upstream->wire, plan, SIDE_REQUEST, framing, length, SIZE_MAX, &got);
     if (end == BODY_WHOLE && got != plan->request_size)
-        complain("exchange %lu: %zu of %zu bytes pass for a whole request", plan->id, got,
+        complain("exchange %lu: %zu of %zu bytes pass for a complete request", plan->id, got,
                  plan->request_size);
     return end == BODY_WHOLE;
 }
@@ -177,7 +177,7 @@ static void require_end(struct upstream *upstream)
 {
     char head[HEAD_MAX];
     if (wire_read_head(&upstream->wire, head))
-        complain("a request where none may come: %s", head);
+        complain("a request where none may arrive: %s", head);
 }
 
 /* A request's header is as it must be. */
@@ -188,7 +188,7 @@ static bool is_right(const struct plan *plan, const char *head)
     if (strncmp(head, line, (size_t)n) == 0 && head_find(head, "Host:") != NULL &&
         head_find(head, "Connection:") == NULL)
         return true;
-    complain("exchange %lu: a strange request: %s", plan->id, head);
+    complain("exchange %lu: an unexpected request: %s", plan->id, head);
     return false;
 }
 
@@ -208,7 +208,7 @@ static bool exchange(struct upstream *upstream)
     struct plan *plan = &upstream->plan;
     if (!wire_read_head(&upstream->wire, head)) {
         if (upstream->wire.start != upstream->wire.end && !upstream->wire.broken)
-            complain("a request's head was cut: %.60s", upstream->wire.data);
+            complain("a request's header was truncated: %.60s", upstream->wire.data);
         return false;
     }
     if (!plan_parse(plan, head)) {

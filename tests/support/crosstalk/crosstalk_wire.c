@@ -135,7 +135,7 @@ static bool fill(struct wire *wire)
         n = wire->tls != NULL ? tls_receive(wire, room, size) : recv(wire->fd, room, size, 0);
     while (n < 0 && errno == EINTR);
     if (n < 0 && errno == EAGAIN)
-        complain("stuck: nothing came for %d s", WAIT_MAX);
+        complain("stuck: nothing arrived for %d s", WAIT_MAX);
     wire->broken |= n < 0;
     if (n <= 0)
         return false;
