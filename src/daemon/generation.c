@@ -158,6 +158,14 @@ static enum found seek_open(const struct search *search, const struct place *pla
     return FOUND;
 }
 
+/* A predecessor passes on what systemd passed to it. Only of unix sockets is that known: it leaves
+ * us the files of its own. */
+static bool is_systemds(const struct inherited *inherited, const struct listen_address *address,
+                        bool is_ours)
+{
+    return !inherited_has_predecessor(inherited) || (address->sa.ss_family == AF_UNIX && !is_ours);
+}
+
 static enum found adopt(const struct search *search, const struct place *place, const char *name,
                         struct bound_socket **socket)
 {
@@ -168,8 +176,11 @@ static enum found adopt(const struct search *search, const struct place *place, 
     if (fd < 0)
         return FOUND_NOTHING;
     *socket = bound_socket_adopt(fd, address, is_ours, &error);
-    if (*socket != NULL)
+    if (*socket != NULL) {
+        if (is_systemds(search->inherited, address, is_ours))
+            bound_socket_set_kept(*socket);
         return FOUND;
+    }
     close(fd);
     add_finding(search->findings, place, "cannot use the socket that was passed for %s: %s",
                 address->text, error);
@@ -263,6 +274,28 @@ static unsigned share_descriptors(struct generation *generation, bool is_start,
                     : start_share_again(generation->config, findings, &generation->max_pipes);
 }
 
+static bool has_socket(const struct generation *generation, const struct bound_socket *socket)
+{
+    size_t i = 0;
+    while (i < generation->socket_count && generation->sockets[i] != socket)
+        i++;
+    return i < generation->socket_count;
+}
+
+/* Clients of what we close are refused, but not where systemd keeps it open. */
+static void warn_of_kept(const struct generation *generation, const struct generation *current,
+                         struct config_errors *findings)
+{
+    for (size_t i = 0; current != NULL && i < current->socket_count; i++) {
+        const struct bound_socket *socket = current->sockets[i];
+        if (bound_socket_is_kept(socket) && !has_socket(generation, socket))
+            config_errors_warn(findings, 0,
+                               "nothing accepts clients of %s any more, but systemd still listens "
+                               "there, so they wait: remove it from the socket unit, too",
+                               bound_socket_address(socket)->text);
+    }
+}
+
 struct generation *generation_make(struct config *config, const struct generation *current,
                                    struct inherited *inherited, struct config_errors *findings)
 {
@@ -283,8 +316,10 @@ struct generation *generation_make(struct config *config, const struct generatio
                          current == NULL ? NULL : &current->tls_clients, findings) < 0)
         result = -1;
     generation->max_clients = share_descriptors(generation, current == NULL, findings);
-    if (result == 0 && generation->max_clients > 0)
+    if (result == 0 && generation->max_clients > 0) {
+        warn_of_kept(generation, current, findings);
         return generation;
+    }
     generation_undo(generation, current);
     return NULL;
 }

@@ -32,6 +32,7 @@ struct bound_socket {
     struct listen_address address;
     atomic_bool is_ours; /* whether we remove a unix socket's file */
     bool may_be_ours;    /* or will, once it is left to us */
+    bool is_kept;        /* open elsewhere */
     dev_t dev;           /* of that file */
     ino_t ino;
 };
@@ -349,6 +350,16 @@ struct bound_socket *bound_socket_adopt(int fd, const struct listen_address *add
     bound->may_be_ours = is_ours && is_unix(bound);
     note_file(bound);
     return bound;
+}
+
+void bound_socket_set_kept(struct bound_socket *bound)
+{
+    bound->is_kept = true;
+}
+
+bool bound_socket_is_kept(const struct bound_socket *bound)
+{
+    return bound->is_kept;
 }
 
 struct bound_socket *bound_socket_ref(struct bound_socket *bound)

@@ -44,6 +44,10 @@ struct bound_socket *bound_socket_open(const struct listen_address *address,
 struct bound_socket *bound_socket_adopt(int fd, const struct listen_address *address, bool is_ours,
                                         const char **error);
 
+/* Another process keeps the socket, and so its backlog, open when we close it: systemd. */
+void bound_socket_set_kept(struct bound_socket *bound);
+bool bound_socket_is_kept(const struct bound_socket *bound);
+
 /* The last reference closes and frees it. Any thread. NULL is allowed. */
 struct bound_socket *bound_socket_ref(struct bound_socket *bound);
 void bound_socket_unref(struct bound_socket *bound);

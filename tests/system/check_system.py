@@ -221,6 +221,11 @@ def activation(t):
     machine.must("systemctl", "stop", UNIT)
     machine.must("test", "-S", "/run/kaproxy-example.sock")
     t.equal(ask(machine), "200", "answer after a stop")
+    since = cursor(machine)
+    configure(machine, listener("example", "unix:/run/kaproxy-example.sock"))
+    warning = "nothing accepts clients of 127.0.0.1:8080 any more, but systemd still listens there"
+    t.check(warning in machine.must("kaproxyctl", "reload"), "the reload does not warn")
+    await_journal(machine, since, warning)
 
 
 def await_restart(machine, before):

@@ -41,6 +41,7 @@ static unsigned chowns;
 int __wrap_fchownat(int directory, const char *path, uid_t uid, gid_t gid, int flags);
 int __wrap_inherited_find(struct inherited *inherited, const struct listen_address *address,
                           const char *name, bool *is_ours);
+bool __wrap_inherited_has_predecessor(const struct inherited *inherited);
 
 int __wrap_fchownat(int directory, const char *path, uid_t uid, gid_t gid, int flags)
 {
@@ -59,7 +60,13 @@ struct inherited {
     const char *address;
     int by_address, by_name[2];
     size_t named;
+    bool by_predecessor; /* else by systemd */
 };
+
+bool __wrap_inherited_has_predecessor(const struct inherited *inherited)
+{
+    return inherited->by_predecessor;
+}
 
 int __wrap_inherited_find(struct inherited *inherited, const struct listen_address *address,
                           const char *name, bool *is_ours)
@@ -326,6 +333,39 @@ static void test_inherited(void **state)
     assert_int_equal(bound_socket_fd(f->generation->sockets[0]), named[0]);
 }
 
+/* Removed by a reload, but still open in systemd; what only a predecessor had is closed, but for a
+ * unix socket whose file is not ours. */
+static void test_kept_by_systemd(void **state)
+{
+    struct fixture *f = *state;
+    char address[32], unix_address[80], line[200];
+    snprintf(address, sizeof(address), "127.0.0.1:%u", f->ports[1]);
+    snprintf(unix_address, sizeof(unix_address), "unix:%s", f->path);
+    for (int i = 0; i < 4; i++) {
+        unsigned port;
+        const char *passed = i < 2 ? address : unix_address;
+        struct inherited inherited = {.address = passed,
+                                      .named = 2,
+                                      .by_predecessor = i % 2 == 1,
+                                      .by_address = bind_port(&port)};
+        assert_int_equal(listen(inherited.by_address, 1), 0);
+        take(f, make(f, text_of(ON_PORT, "a", f->ports[0], passed), &inherited));
+        take(f, make(f, text_of(ON_PORT, "a", f->ports[0], passed), NULL));
+        assert_string_equal(f->said, "");
+        take(f, make(f, text_of(ON_PORT, "a", f->ports[0], ""), NULL));
+        snprintf(line, sizeof(line),
+                 "k: warning: nothing accepts clients of %s any more, but systemd "
+                 "still listens there",
+                 passed);
+        if (i == 1)
+            assert_string_equal(f->said, "");
+        else
+            assert_memory_equal(f->said, line, strlen(line));
+        generation_free(f->generation);
+        f->generation = NULL;
+    }
+}
+
 /* Upstreams that are equal by value have the same client. */
 static void test_tls(void **state)
 {
@@ -403,10 +443,15 @@ static void test_load(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        GENERATION_TEST(test_kept),    GENERATION_TEST(test_in_use),
-        GENERATION_TEST(test_overlap), GENERATION_TEST(test_admin),
-        GENERATION_TEST(test_mode),    GENERATION_TEST(test_inherited),
-        GENERATION_TEST(test_tls),     GENERATION_TEST(test_unchanged),
+        GENERATION_TEST(test_kept),
+        GENERATION_TEST(test_in_use),
+        GENERATION_TEST(test_overlap),
+        GENERATION_TEST(test_admin),
+        GENERATION_TEST(test_mode),
+        GENERATION_TEST(test_inherited),
+        GENERATION_TEST(test_kept_by_systemd),
+        GENERATION_TEST(test_tls),
+        GENERATION_TEST(test_unchanged),
         GENERATION_TEST(test_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
