@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 
-from .machine import BUILD, PLACE
+from .machine import PLACE
 from .peers import need
 from .tap import Failure, Skip, wait_until
 
@@ -184,7 +184,7 @@ class Container:
                                 "--cgroups=disabled", "--network=none", *options, image)
         if started.status != 0:
             raise Skip(f"containers cannot be run here: {started.errors.strip()[-300:]}")
-        t.diagnostics.append(lambda: self.log())
+        t.diagnostics.append(self.log)
         t.own(self)
 
     def close(self):
@@ -212,6 +212,3 @@ class Container:
 
     def inside(self, function):
         return inside(self.pid, function)
-
-
-__all__ = ["BASE", "BUILD", "Container", "Engine", "SOURCE"]
