@@ -11,7 +11,7 @@ sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import ScriptedUpstream, WAIT_MAX, answer_lines, main, test, wait_until
 from kaptest.http import (HttpUpstream, check_line, client, describe, head, held, one_shot,
                           read_request, start)
-from kaptest.silence import deaf_listener, deafen, undeafen
+from kaptest.silence import deaf_listener, deafen, need_filters, undeafen
 from kaptest.tls import HttpsUpstream, TlsUpstream, settings
 
 POOL = {"unacked_timeout": 1}
@@ -119,6 +119,7 @@ def fresh(t):
 
 @test("in the middle of a large body, after a 100: 504")
 def in_body(t):
+    need_filters()
     def script(connection):
         read_request(connection, with_body=lambda _: False)
         connection.send(head("HTTP/1.1 100 Continue"))
@@ -237,6 +238,7 @@ def thinking(t):
 def full(t, **options):
     """An opaque client whose upstream reads nothing until it is told, and has closed its window;
     what was sent, and the upstream's end."""
+    need_filters()
     go = threading.Event()
 
     def script(connection):

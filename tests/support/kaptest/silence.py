@@ -30,6 +30,11 @@ def _attach(sock, instructions):
         raise Skip("only root may attach a filter to a socket here") from None
 
 
+def need_filters():
+    """Before anything is under way that would not end well."""
+    deaf_listener().close()
+
+
 def deafen(connection):
     """From now on nothing reaches this channel's socket."""
     _attach(connection.socket, DROP)
