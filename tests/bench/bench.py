@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Measures kaproxy beside HAProxy and nginx, and beside a relay that understands nothing.
+"""Compares kaproxy with HAProxy and nginx, and with a relay that parses nothing.
 
-All run on this machine, on its loopback, and, unless told otherwise, on one processor. Everybody is
-driven in turn, round after round. The table tells what loses as well, and what it says to the
-targets is no failure. The exit status is 0 when everything was measured, without one failed
-exchange."""
+All run on this machine, on its loopback, and, by default, on one processor. All are driven in turn,
+round after round. The table also shows what kaproxy loses, and a missed target is not a failure.
+The exit status is 0 if everything was measured, without one failed exchange."""
 
 import argparse
 import fnmatch
@@ -51,7 +50,7 @@ def parse_options():
 
 
 def pin(cpus):
-    """Everything that is started from now on inherits it."""
+    """All processes that are started from now on inherit it."""
     allowed = os.sched_getaffinity(0)
     if cpus != "all":
         os.sched_setaffinity(0, map(int, cpus.split(",")) if cpus else {max(allowed)})
@@ -119,7 +118,7 @@ def measure(options, folder):
 def main():
     options = parse_options()
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(1))  # so that what runs is ended
+        signal.signal(number, lambda *_: sys.exit(1))  # so that running processes are ended
     proxies.Kaproxy.program = options.kaproxy = str(pathlib.Path(options.kaproxy).resolve())
     proxies.Floor.program = str(pathlib.Path(options.floor).resolve())
     for peer in ("haproxy", "nginx"):

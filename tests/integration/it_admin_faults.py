@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: whatever is wrong, the status page alone says what it is, and where. What it says
-is printed, for whoever wants to judge it."""
+"""Goal of this test: whatever is wrong, the status page alone says what it is, and where. What it
+says is printed, so that a person can judge it."""
 
 import html.parser
 import json
@@ -20,8 +20,8 @@ from kaptest.ports import free_port
 from kaptest.tls import HttpsUpstream, settings, upstream_context
 from kaptest.tls_ca import authority
 
-# Sessions of which nothing moves are a fault after half of that, which is little to wait for, and
-# are over after all of it, by when the page must have been asked.
+# Sessions in which nothing moves are a fault after half of that, which is a short wait, and end
+# after all of it, and by then the page must have been requested.
 IDLE = "20s" if SLOW else "4s"
 
 
@@ -50,7 +50,7 @@ class _Problems(html.parser.HTMLParser):
 
 
 class World:
-    """A kaproxy with a listener `shop` that gets a fault, and with one of which nothing is said."""
+    """A kaproxy with a listener `shop` that gets a fault, and with one that has no problems."""
 
     def __init__(self, t, upstream, *, main=None, pool=None, **listener):
         self.t = t
@@ -96,7 +96,7 @@ class World:
         self.t.check(not any(self.well in line for line in lines), "the other upstream is named")
 
     def load(self, clients, target="/"):
-        """So many clients that ask again and again, until the end of the test."""
+        """This many clients that send requests again and again, until the end of the test."""
         stop = threading.Event()
 
         def run():
@@ -118,7 +118,7 @@ class World:
 
 
 def after(seconds):
-    """A handler that takes its time."""
+    """A slow handler."""
     def handler(connection, message):
         time.sleep(seconds)
         return describe(connection, message)
@@ -135,7 +135,7 @@ def slow(t):
                 upstream=upstream.endpoint, pool="default")
 
 
-@test("an upstream that takes requests and does not respond")
+@test("an upstream that accepts requests and does not respond")
 def hangs(t):
     upstream, go = held(t)
     world = World(t, upstream.endpoint, pool={"max_per_host": 2}, idle_timeout="4s",
@@ -204,7 +204,7 @@ def small_pool(t):
                 upstream=upstream.endpoint, pool="default")
 
 
-@test("DNS that is gone, and was never there")
+@test("DNS that is gone, and was never available")
 def dns_gone(t):
     endpoint = f"http://{NAME}:80"
     resolver = f"127.0.0.1:{free_port()}"
@@ -214,7 +214,7 @@ def dns_gone(t):
                 f"resolver={resolver}")
 
 
-@test("DNS that is gone while what it said last still serves")
+@test("DNS that is gone while its last answer still serves")
 def dns_stale(t):
     dns = ScriptedDns()
     upstream = t.own(HttpUpstream())
@@ -249,7 +249,7 @@ def stuck_opaque(t):
                 f"idle_timeout={IDLE}", upstream=upstream.endpoint, listener="shop")
 
 
-@test("clients that never finish: requests of which no more comes")
+@test("clients that never finish: incomplete requests")
 def stuck_http(t):
     upstream = t.own(HttpUpstream())
     world = World(t, upstream.endpoint, pool={"max_per_host": 2}, idle_timeout=IDLE)
@@ -284,7 +284,7 @@ def stuck_clients(t):
 
 
 def flood(t, address):
-    """Requests as fast as they are taken, until the end of the test. Answers are thrown away."""
+    """Requests as fast as they are accepted, until the end of the test. Responses are discarded."""
     sock = socket.create_connection(address, timeout=WAIT_MAX)
 
     def send():
@@ -313,7 +313,7 @@ def flood(t, address):
     t.callback(end)
 
 
-@test("no fault: a client that floods, while the pages answer and count")
+@test("no fault: a client that floods, while the pages respond and count")
 def flooded(t):
     upstream = t.own(HttpUpstream(lambda *_: response(b"x" * 100)))
     world = World(t, upstream.endpoint)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: whatever is done to the admin pages, clients are served all the while, the pages
-answer others again soon, and nothing is left behind."""
+"""Goal of this test: whatever is done to the admin pages, clients are served all the while, the
+pages soon respond to others again, and nothing is left behind."""
 
 import contextlib
 import os
@@ -43,7 +43,7 @@ class World:
         return counts[-1]
 
     def serves(self, when):
-        """A client is, by a connection that it has, and by a new one."""
+        """A client is served, on its connection and on a new one."""
         self.t.check(self.client.ask(b"a").endswith(b" a"), f"a client's answer {when}")
         other = self.kaproxy.connect()
         self.t.check(other.ask(b"b").endswith(b" b"), f"a new client's answer {when}")
@@ -73,7 +73,7 @@ def connect_many(t, admin, count):
 
 
 def has_ended(peer):
-    """Whether its end came; what comes before is thrown away."""
+    """Whether the end has arrived; what arrives before it is discarded."""
     with contextlib.suppress(BlockingIOError):
         try:
             while peer.recv(65536):
@@ -89,7 +89,7 @@ def send(peer, data):
         peer.send(data)
 
 
-@test("who dribbles, says nothing, or keeps a connection is closed, though not at once")
+@test("a client that dribbles, sends nothing, or keeps a connection is closed, though not at once")
 def dribble(t):
     world = World(t)
     starts = {"head": HEAD + b"X: ", "body": b"POST /pause HTTP/1.1\r\nContent-Length: 4000\r\n\r\n",
@@ -117,7 +117,8 @@ def dribble(t):
     world.is_as_before()
 
 
-@test("a thousand connections: so many are taken, the others wait, and are no burden when they leave")
+@test("a thousand connections: some are accepted, the others wait, and are no burden when they "
+      "leave")
 def thousand(t):
     world = World(t)
     peers = connect_many(t, world.unix, 1000)
@@ -131,7 +132,7 @@ def thousand(t):
     world.is_as_before()
 
 
-@test("all places taken by who says nothing: whoever asks is answered soon, over either socket")
+@test("all places taken by silent clients: any other one is soon served, over either socket")
 def crowded(t):
     world = World(t)
     peers = connect_many(t, world.unix, CONNECTIONS + 20)
@@ -146,7 +147,7 @@ def crowded(t):
     world.is_as_before()
 
 
-@test("heads of 1 MB, and bodies, are refused; little of them is read")
+@test("headers of 1 MB, and bodies, are rejected; little of them is read")
 def large(t):
     world = World(t)
     memory = world.kaproxy.private_memory()
@@ -165,7 +166,7 @@ def large(t):
     world.is_as_before()
 
 
-@test("who sends and never reads is not read from without an end")
+@test("a client that sends and never reads is not read from endlessly")
 def no_reader(t):
     world = World(t)
     with world.unix.connect() as peer:
@@ -181,7 +182,7 @@ def no_reader(t):
     world.is_as_before()
 
 
-@test("who leaves before his answer: of a page, of a command; nothing is left of him")
+@test("a client that leaves before its response: of a page, of a command; it leaves nothing behind")
 def leaves(t):
     world = World(t)
     requests = (b"GET /status HTTP/1.1\r\n\r\n", b"GET /metrics HTTP/1.1\r\n\r\n" * 30,
@@ -204,7 +205,7 @@ def leaves(t):
     world.is_as_before()
 
 
-@test("out of descriptors accepting pauses, does not spin, and goes on")
+@test("out of descriptors accepting pauses, does not spin, and resumes")
 def starved(t):
     world = World(t)
     kaproxy = world.kaproxy

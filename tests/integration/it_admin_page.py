@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: in a browser the status page says what is wrong and where, complete without JavaScript, refreshes itself with it, and keeps to its policy, to narrow screens and to the dark."""
+"""Goal of this test: in a browser the status page says what is wrong and where, complete without
+JavaScript, refreshes itself with it, and respects its policy, narrow screens and dark mode."""
 
 import json
 import re
@@ -11,7 +12,7 @@ from kaptest import ReservedPort, chromium, main, status_samples as samples, tes
 from kaptest.http import HttpUpstream, one_shot, response, start
 from kaptest.page_server import PageServer, write_page
 
-# Of all texts that are shown, what has too little contrast with its ground (WCAG 2, 1.4.3).
+# Of all visible texts, those with too little contrast to their background (WCAG 2, 1.4.3).
 LOW_CONTRAST = """(() => {
     const parse = color => (color.match(/[\\d.]+/g) || []).map(Number);
     const channel = v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
@@ -45,7 +46,7 @@ OPEN_ALL = "document.querySelectorAll('details').forEach(d => d.open = true)"
 
 
 def serve(t, status):
-    """Who serves the page of a status: has .url, and .status, which may be changed."""
+    """Serves the page of a status: has .url, and .status, which may be changed."""
     return t.own(PageServer(status))
 
 
@@ -75,7 +76,7 @@ def check_fits(t, page):
     t.at_most(page.evaluate("document.documentElement.scrollWidth"), page.width, "the page's width")
 
 
-@test("each problem is told on top, and leads to its row, which shows it")
+@test("each problem is shown on top, and leads to its row, which shows it")
 def problems(t):
     status = samples.faults()
     server = serve(t, status)
@@ -110,7 +111,7 @@ def problems(t):
     t.equal(set(server.requests), {"/", "/style.css", "/page.js"}, "what was asked for")
 
 
-@test("nothing is wrong: one line; and texts may be anything")
+@test("nothing is wrong: one line; and texts may contain anything")
 def calm(t):
     server = serve(t, samples.calm())
     browser = chromium.start(t)
@@ -142,7 +143,7 @@ def calm(t):
     t.equal(page.complaints(), [], "errors, violations of the policy")
 
 
-@test("it refreshes without being loaded again, and keeps place, focus and what is open")
+@test("it refreshes without being loaded again, and keeps place, focus and open parts")
 def refresh(t):
     status = samples.faults()
     server = serve(t, status)
@@ -167,7 +168,7 @@ def refresh(t):
     t.equal(page.evaluate("refresh().then(() => document.querySelectorAll('details[open]').length)"),
             0, "what was closed stays closed")
 
-    # Who looks elsewhere, pauses it or selects something has it left alone.
+    # While it is hidden, paused or has a selection it is not changed.
     page.wait("!isUnderWay && Object.defineProperty(document, 'hidden', {value: true,"
               " configurable: true}) && true", "a moment between two refreshes")
     asked = server.count()
@@ -213,7 +214,7 @@ def gone(t):
     t.equal([c for c in page.complaints() if "Failed to load resource" not in c], [], "other errors")
 
 
-@test("without JavaScript it is complete, and loads itself again")
+@test("without JavaScript it is complete, and reloads automatically")
 def plain(t):
     status = samples.faults()
     server = serve(t, status)
@@ -227,7 +228,8 @@ def plain(t):
     t.equal(page.complaints(), [], "errors, violations of the policy")
 
 
-@test("at 360 pixels, and on paper, nothing is wider than the page; contrast in light and dark")
+@test("at 360 pixels, and on paper, nothing is wider than the page; contrast in light and dark "
+      "mode")
 def screens(t):
     server = serve(t, samples.faults())
     page = chromium.start(t).open(server.url)
@@ -279,7 +281,7 @@ def real(t):
     t.equal(one_shot(t, kaproxy, listener="gone").status, 502, "status")
     page.wait("refresh().then(() => document.title.startsWith('1 problem'))", "the problem")
     t.equal(page.texts("#problems .code"), ["upstream_down"], "code")
-    # Texts come from the loop, once a second.
+    # Texts arrive from the loop, once a second.
     target = page.evaluate("document.querySelector('#problems a').getAttribute('href')")
     page.wait(f"refresh().then(() => /down for .* connect: ?Connection refused/.test("
               f"document.querySelector('{target}').textContent.replace(/\\s+/g, ' ')))", "its row")

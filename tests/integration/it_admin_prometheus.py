@@ -24,10 +24,10 @@ EXCHANGE = 0.03
 
 
 class Relay:
-    """Passes a scrape on as of a client that knows the text format alone."""
+    """Passes a scrape on as that of a client that knows only the text format."""
 
     def __init__(self, admin):
-        self.asked = []  # the Accept fields that came
+        self.asked = []  # the Accept fields that arrived
         relay = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -121,12 +121,12 @@ def scraped(t):
     prometheus.wait(f"kaproxy_listener_sessions{main_}}}", 1)
     check_rules(t, prometheus)
 
-    # What the direct job got, by what Prometheus asks for.
+    # What the direct job got, by what Prometheus requests.
     kind = admin.get("/metrics", Accept=relay.asked[0]).fields["Content-Type"]
     t.check(kind.startswith("application/openmetrics-text"), f"Content-Type: {kind}")
 
 
-@test("promtool finds nothing to say about the text")
+@test("promtool has no objections to the text")
 def promtool(t):
     program = need("promtool")
     _, kaproxy, admin = start(t)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: the admin pages answer what they should, refuse the rest in a sentence, and let
-those alone change something who may."""
+"""Goal of this test: the admin pages give the right responses, reject everything else with a
+sentence, and allow changes only to those with permission."""
 
 import json
 import os
@@ -21,7 +21,7 @@ VERBS = ("/pause", "/resume", "/reconnect", "/drain", "/log-level", "/reload")
 
 
 def start(t, **admin):
-    """A kaproxy with admin pages on a unix socket, and on TCP where control is given."""
+    """A kaproxy with admin pages on a unix socket, and on TCP if control is given."""
     path = t.folder / "admin.sock"
     listen = f"unix:{path}" + (" 127.0.0.1:{port}" if admin else "")
     kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint,
@@ -54,7 +54,7 @@ def pages(t):
     t.equal(kaproxy.connect().ask(b"a"), b"1 a", "a client's answer")
 
 
-@test("errors are sentences, or JSON for whom that is right")
+@test("errors are sentences, or JSON for clients that accept it")
 def errors(t):
     _, admin, _ = start(t)
     for path in "/nothing", "/metrics/", "/reloads", "/metrics%00x", "//", "/..", "/%2e%2e/metrics":
@@ -89,7 +89,7 @@ def errors(t):
                         **{"Content-Type": "application/x-www-form-urlencoded"}).status, 404, "form")
 
 
-@test("what is no HTTP/1 is refused, and nobody else is disturbed")
+@test("what is not HTTP/1 is rejected, and no other client is affected")
 def malformed(t):
     kaproxy, admin, _ = start(t)
     rows = ((b"GET /livez\r\n\r\n", b" 400 "), (b"GET /livez HTTP/0.9\r\n\r\n", b" 505 "),
@@ -119,7 +119,7 @@ def malformed(t):
     t.equal(kaproxy.connect().ask(b"a"), b"1 a", "a client's answer")
 
 
-@test("control = unix: whoever may connect to the socket, and a header says that he means it")
+@test("control = unix: clients that can connect to the socket, with a header that shows intent")
 def control_unix(t):
     kaproxy, admin, tcp = start(t, control="unix")
     for verb in VERBS:
@@ -136,7 +136,7 @@ def control_unix(t):
     t.equal(kaproxy.connect().ask(b"a"), b"1 a", "a client's answer")
 
 
-@test("control = all: over TCP too, unless a name leads there; control = none: nobody")
+@test("control = all: over TCP too, unless a name leads there; control = none: no client")
 def control_others(t):
     kaproxy, _, tcp = start(t, control="all")
     t.equal(len(kaproxy.find_log(r"warning: \S+:\d+: \[admin\] control = all: anybody who reaches ")), 1,
@@ -169,7 +169,7 @@ def check(t):
         t.equal(done.stderr.count(":2: warning: [admin] control = all"), warnings, done.stderr)
 
 
-@test("the socket is its owner's alone, and gone at the end")
+@test("the socket is accessible only to its owner, and gone at the end")
 def permissions(t):
     kaproxy, admin, _ = start(t)
     t.equal(oct(stat.S_IMODE(admin.address.stat().st_mode)), "0o600", "mode")
@@ -185,7 +185,7 @@ def permissions(t):
     t.equal(Admin(admin.address).get("/livez").status, 200, "the first one's pages")
 
 
-@test("readyz: 503 when all listeners drain, and at a stop, while a client is under way")
+@test("readyz: 503 when all listeners drain, and at a stop, while a client is active")
 def ready(t):
     kaproxy, admin, _ = start(t)
     client = kaproxy.connect()

@@ -33,7 +33,7 @@ class Sender:
 
 
 def wait_stalled(senders):
-    """Until nobody gets rid of another byte for half a second."""
+    """Until no sender has sent another byte for half a second."""
     before = None
     while (now := [s.sent for s in senders]) != before:
         before = now
@@ -41,7 +41,7 @@ def wait_stalled(senders):
 
 
 def read_all(channel):
-    """How many bytes came, if all were right."""
+    """How many bytes arrived, if all were right."""
     total = 0
     while data := channel.socket.recv(len(PIECE)):
         start = total % 256

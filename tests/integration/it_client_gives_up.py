@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: a client that leaves the queue holds nobody up, and its bytes go nowhere."""
+"""Goal of this test: a client that leaves the queue delays no other, and its bytes go nowhere."""
 
 import sys
 

@@ -60,14 +60,14 @@ def help_and_version(t):
     t.check(out.startswith("kaproxy ") and out.count("\n") >= 1, f"-V printed {out!r}")
 
 
-@test("-t on a good file: ok, status 0, and nothing is opened")
+@test("-t on a valid file: ok, status 0, and nothing is opened")
 def good(t):
     file = t.folder / "good.ini"
     file.write_text(GOOD)
     t.equal(run("-t", "-c", str(file)), (0, f"{file}: ok\n", ""), "-t")
 
 
-@test("-t -v prints the effective values as a file that reads back alike")
+@test("-t -v prints the effective values as a file that gives the same when read back")
 def verbose(t):
     file = t.folder / "good.ini"
     file.write_text(GOOD)
@@ -82,7 +82,7 @@ def verbose(t):
     t.equal(second.replace(str(again), str(file)).split(), out.split(), "values read back")
 
 
-@test("-t of a pipe, as a shell has it: ok")
+@test("-t of a pipe, as a shell makes one: ok")
 def pipe(t):
     t.equal(run("-t", "-c", "/dev/stdin", given=GOOD), (0, "/dev/stdin: ok\n", ""), "-t")
 
@@ -104,7 +104,7 @@ def bad(t):
 
 
 def errors(t, file, wrap=()):
-    """What -t and a start find, each without what comes before the text."""
+    """What -t and a start find, each without what precedes the text."""
     status, out, err = run("-t", "-c", str(file), wrap=wrap)
     t.equal((status, out), (1, ""), "-t: status and standard output")
     place = re.compile(rf"{re.escape(str(file))}:(\d+:)? ")
@@ -117,7 +117,7 @@ def errors(t, file, wrap=()):
     return [line for line in checked if not line.startswith("warning: ")], started
 
 
-@test("what keeps a start from succeeding -t finds, in the same words, and creates nothing")
+@test("-t finds what would make a start fail, with the same message, and creates nothing")
 def same_as_start(t):
     file = t.folder / "start.ini"
     (t.folder / "file").touch()
@@ -166,7 +166,7 @@ def warnings(t):
         "requested address"], "warnings")
 
 
-@test("-t beside a process that runs with the same file: ok, and both logs and sockets stay its own")
+@test("-t while a process runs with the same file: ok, and it keeps its logs and sockets")
 def beside(t):
     fifo = t.folder / "access.fifo"
     os.mkfifo(fifo)
@@ -200,7 +200,7 @@ def as_user(t):
     t.equal(list(logs.iterdir()), [], "files")
 
 
-@test("-t with certificates: ok for good ones, a warning for an expired one, and else its mistake")
+@test("-t with certificates: ok for good ones, a warning for an expired one, or else the mistake")
 def certificates(t):
     file = t.folder / "tls.ini"
 
@@ -217,7 +217,7 @@ def certificates(t):
     t.equal(check(valid, expired), (1, "", mistake), "-t with another one's key")
 
 
-@test("the start: a warning for tls_verify = no and for an expired certificate, and it goes on")
+@test("the start: a warning for tls_verify = no and for an expired certificate, and it continues")
 def start(t):
     expired = authority().expired
     kaproxy = t.kaproxy("tls://127.0.0.1:1", listener={

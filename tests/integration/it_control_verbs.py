@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: what an operator wants is done while clients wait, or go on: pause, resume,
-reconnect, drain, log-level."""
+"""Goal of this test: an operator's orders are carried out while clients wait, or continue: pause,
+resume, reconnect, drain, log-level."""
 
 import json
 import signal
@@ -15,7 +15,7 @@ from kaptest.http import HttpUpstream, client, held, start
 
 
 def post(t, status, verb, **query):
-    """Gives a command that must have this status; its answer."""
+    """Gives a command that must have this status; returns its response."""
     got, answer = admin_post(t, verb, **query)
     t.equal((got, answer.get("text") if got != status else None), (status, None), f"/{verb}")
     return answer
@@ -56,7 +56,7 @@ def restart(t):
     t.equal(len(kaproxy.wait_log(r"admin: pause by unix:uid:\d+,pid:\d+: ")), 1, "log lines")
 
 
-@test("a pause while connections are in use: 202 until they are back, and then they are closed")
+@test("a pause while connections are in use: 202 until they are returned, and then they are closed")
 def in_use(t):
     upstream, go = held(t)
     kaproxy = start(t, upstream, more=admin_section(t))
@@ -71,7 +71,7 @@ def in_use(t):
     t.equal(kaproxy.counters()["discard_paused"], 1, "discarded")
 
 
-@test("clients that run out of time in a pause: 504, and why; too many: 503")
+@test("clients whose time expires in a pause: 504, and why; too many: 503")
 def out_of_time(t):
     upstream = t.own(HttpUpstream())
     kaproxy = start(t, upstream, pool={"timeout": "1s", "max_waiting": 1}, more=admin_section(t))
@@ -87,7 +87,8 @@ def out_of_time(t):
     t.equal(upstream.accepted, 0, "connections")
 
 
-@test("a listener is paused: its clients wait, those of another one with the same upstream go on")
+@test("a listener is paused: its clients wait, those of another one with the same upstream "
+      "continue")
 def listener(t):
     upstream = t.upstream(answer_lines)
     more = {"listener other": {"listen": "127.0.0.1:{port}", "upstream": upstream.endpoint,
@@ -104,7 +105,7 @@ def listener(t):
     t.equal(sorted(peer.read_line()[-1:] for peer in (first, second)), [b"x", b"x"], "answers")
 
 
-@test("who had to wait at the end of a pause is not said to have waited for max_per_host")
+@test("clients that had to wait at the end of a pause are not logged as delayed by max_per_host")
 def no_blame(t):
     for place, said in (({"pool": "default"}, ": the upstream was paused until 2"),
                         ({"listener": "main"}, ": listener main was paused until 2")):
@@ -127,7 +128,7 @@ def no_blame(t):
         kaproxy.stop()
 
 
-@test("reconnect: what is idle is closed at once, what is in use when it comes back")
+@test("reconnect: idle connections are closed at once, those in use when they are returned")
 def reconnect(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint, more=admin_section(t))
@@ -143,7 +144,7 @@ def reconnect(t):
     wait_until(lambda: kaproxy.counters()["discard_reconnect"] == 2, "the end of the old one")
 
 
-@test("an upstream drains: 503 at once, what is under way goes on; resumed it serves again")
+@test("an upstream drains: 503 at once, exchanges in progress continue; resumed it serves again")
 def drained(t):
     upstream, go = held(t, "/held")
     kaproxy = start(t, upstream, more=admin_section(t))
@@ -181,7 +182,7 @@ def drained_listener(t):
     t.equal(client(t, kaproxy).ask().status, 200, "status afterwards")
 
 
-@test("a listener that drains does so after a reload, too, and that is no shortage")
+@test("a listener that drains does so after a reload, too, and that is not a shortage")
 def drained_in_a_reload(t):
     upstream = t.own(HttpUpstream())
     kaproxy = start(t, upstream, listen="127.0.0.1:{port} [::1]:{port}", more=admin_section(t))
@@ -194,7 +195,7 @@ def drained_in_a_reload(t):
     t.equal(kaproxy.find_log("accepting pauses"), [], "what it says of a shortage")
 
 
-@test("a stop amid a pause: who waits can still be let go, and that is the end")
+@test("a stop amid a pause: waiting clients can still be resumed, and that is the end")
 def stop_in_a_pause(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint, more=admin_section(t))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """Goal of this test: an exchange takes no more instructions of kaproxy and its libraries than it
-did, each kind by itself."""
+did, each kind separately."""
 
 import functools
 import os
@@ -16,12 +16,12 @@ from kaptest.kaproxy import need_plain_build
 from kaptest.peers import need
 from kaptest.steady import LOADS, tests_of
 
-# What callgrind counted for each exchange of the program as it stands: on Debian 12, with gcc 12,
-# -O2, x86-64. Each run finds the same, to about 1 %; other compilers and libraries do not. When a
-# change makes an exchange cheaper, make its number smaller too. (Since there is a thread that writes
-# the logs, each system call takes some 35 more: glibc 2.36 asks whether the thread is cancelled. The
-# control thread has no part in an exchange; but a load that stops the program interrupts its wait as
-# well, which is some 200.)
+# What callgrind counted for each exchange of the current program: on Debian 12, with gcc 12, -O2,
+# x86-64. Each run finds the same, to about 1 %; other compilers and libraries do not. When a change
+# makes an exchange cheaper, lower its number too. (Since a thread writes the logs, each system call
+# takes some 35 more: glibc 2.36 checks whether the thread is cancelled. The control thread has no
+# part in an exchange; but a load that stops the program interrupts its wait as well, which is some
+# 200.)
 COUNTED = {
     "one-shot http": 8_400,
     "logged http": 11_300,
@@ -39,9 +39,9 @@ COUNTED = {
 }
 MARGIN = 1.2
 
-# At most so many for each MB. How much can be moved at once depends on who is faster: 2,000 to
-# 11,000 were counted. These find a pass over the bytes: a copy is at least 60,000, or 1,000,000
-# where it is one instruction that repeats itself.
+# At most this many for each MB. How much can be moved at once depends on which side is faster:
+# 2,000 to 11,000 were counted. These find a pass over the bytes: a copy is at least 60,000, or
+# 1,000,000 if it is one instruction that repeats itself.
 BULK_LIMITS = {
     "down http": 30_000,
     "up http": 30_000,

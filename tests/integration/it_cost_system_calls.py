@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: an exchange takes no more system calls than it has to, each kind by itself."""
+"""Goal of this test: an exchange takes no more system calls than necessary, each kind
+separately."""
 
 import collections
 import functools
@@ -13,12 +14,11 @@ from kaptest.kaproxy import need_plain_build
 from kaptest.peers import need
 from kaptest.steady import LOADS, tests_of
 
-# At most so many for each exchange, as strace counted them for the program as it stands: whole
-# numbers, and the same at each run. Only "queued" varies a little with who comes when. What does
-# not stand here must not happen for each exchange. When a change saves a call, take it out here. All
-# threads are counted: the one that writes the logs writes the lines of many exchanges together, and
-# the control thread only waits.
-# OpenSSL's calls are read and write.
+# At most this many for each exchange, as strace counted them for the current program: whole
+# numbers, and the same at each run. Only "queued" varies a little with the order of arrival. What
+# is not listed here must not happen for each exchange. When a change saves a call, remove it here.
+# All threads are counted: the one that writes the logs writes the lines of many exchanges together,
+# and the control thread only waits. OpenSSL's calls are read and write.
 LIMITS = {
     "one-shot http": {"accept": 1, "close": 1, "recv": 3, "send": 2, "wait": 2},
     "logged http": {"accept": 1, "close": 1, "recv": 3, "send": 2, "wait": 2},
@@ -38,10 +38,11 @@ LIMITS = {
 }
 MARGIN = 0.5  # finds one call more for every second exchange
 
-# At most so many, of all kinds, for each MB. A call moves what the sockets' buffers hold at the time:
-# 3 to 16 were counted with splice, 9 to 20 with TLS down, 74 up, where each record is a write. A
-# copy in pieces of 64 KiB has 34, and TLS down had 43. That bytes are spliced at all is for
-# test_relay_splice and it_http_large. The best of some attempts counts, each with new connections.
+# At most this many, of all kinds, for each MB. A call moves what the sockets' buffers hold at the
+# time: 3 to 16 were counted with splice, 9 to 20 with TLS down, 74 up, where each record is a
+# write. A copy in pieces of 64 KiB has 34, and TLS down had 43. That bytes are spliced at all is
+# tested by test_relay_splice and it_http_large. The best of some attempts is used, each with new
+# connections.
 BULK_LIMITS = {
     "down http": 20, "up http": 20, "down https": 30, "up https": 92, "down tcp": 20, "up tcp": 20,
 }
@@ -55,7 +56,7 @@ KINDS = {"accept4": "accept", "epoll_pwait": "wait", "epoll_pwait2": "wait", "ep
 
 
 def count(t, kaproxy, load, units):
-    """System calls by kind for each of so many units."""
+    """System calls by kind for each of these units."""
     try:
         with SystemCalls(kaproxy.pid, t.folder / "strace.out", need("strace")) as counted:
             load.drive(kaproxy, units)
@@ -64,7 +65,7 @@ def count(t, kaproxy, load, units):
     each = collections.Counter()
     for name, number in counted.calls.items():
         if name == "restart_syscall":
-            continue  # the poll(2) of the log's writer goes on, after the load has stopped kaproxy
+            continue  # the poll(2) of the log's writer continues, when the load has stopped kaproxy
         kind = KINDS.get(name, name)
         interrupted = counted.failed[name] if kind == "wait" else 0  # by the load
         each[kind] += (number - interrupted) / units

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: what SIGUSR1 writes of listeners and upstreams is what clients and upstreams
-have seen, for the ways in which sessions end, connections are discarded, and allocations fail."""
+"""Goal of this test: what SIGUSR1 writes about listeners and upstreams is what clients and
+upstreams have seen, for each way in which sessions end, connections are discarded, and allocations
+fail."""
 
 import socket
 import sys
@@ -100,7 +101,7 @@ def ends(t):
     check(t, kaproxy.listener_counters(), accepted=5, exchange_count=5, sessions_peak=4)
 
 
-@test("an upstream that refuses; names that are none; responses are counted, local replies are too")
+@test("an upstream that refuses; names that do not exist; responses are counted, and local replies")
 def refused(t):
     port = t.own(ReservedPort())
     kaproxy = start(t, port)
@@ -120,7 +121,7 @@ def refused(t):
     t.at_least(kaproxy.pipes()["dns_queries"], 1, "names asked for")
 
 
-@test("a full pool: waiting, queued, their peaks, max_waiting, and the time's end")
+@test("a full pool: waiting, queued, their peaks, max_waiting, and the timeout")
 def full(t):
     kaproxy = t.kaproxy(t.upstream(keep=True).endpoint,
                         pool={"max_per_host": 1, "max_waiting": 2, "timeout": "1500ms"})
@@ -152,7 +153,7 @@ def not_queued(t):
     t.check("queued_peak" not in counters, "it was counted as queued")
 
 
-@test("commands that are answered here: each is a local reply")
+@test("commands with a local reply: each is counted as one")
 def commands(t):
     port = t.own(ReservedPort()).port
     asked = {"redis": (b"GET a\r\nGET b\r\n", rb"-ERR kaproxy: "),

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: without -c the file is found in its place, or in the old one with a warning; at
-each start, reload and handover again; by kaproxyctl as by kaproxy.
+"""Goal of this test: without -c the file is found in its place, or in the old one with a warning;
+again at each start, reload and handover; by kaproxyctl and by kaproxy.
 
-Each test has a namespace of its own, in which a folder of it is mounted where this build has its
+Each test has its own namespace, in which one of its folders is mounted where this build has its
 configuration."""
 
 import os
@@ -31,7 +31,7 @@ NOT_READ = f"{FILE}: warning: {OLD} is not read: remove it"
 
 
 class Place:
-    """What sysconfdir is for the commands of one test."""
+    """The content of sysconfdir for the commands of one test."""
 
     def __init__(self, t):
         self.t = t
@@ -110,7 +110,7 @@ def both(t):
     t.equal(place.check(), (0, [f"{FILE}: ok"], [NOT_READ]), "-t")
 
 
-@test("-t: none: it is the new one that is missing")
+@test("-t: neither: the error names the new one")
 def none(t):
     place = Place(t)
     t.equal(place.check(), (1, [], [f"{FILE}: No such file or directory"]), "-t")
@@ -161,7 +161,7 @@ def moved(t):
     running.await_log(f"kaproxy[{pid}] notice: stopped")
 
 
-@test("kaproxyctl without -c asks where that file says")
+@test("kaproxyctl without -c connects where that file says")
 def ctl(t):
     place = Place(t)
     for file in place.old, place.new:

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: the descriptor limit is raised; where that is too little, fewer clients are
+"""Goal of this test: the descriptor limit is raised; if that is not enough, fewer clients are
 accepted, so that there are descriptors left to reach the upstream."""
 
 import pathlib
@@ -39,7 +39,7 @@ def too_low(t):
     t.equal(kaproxy.connect().ask(b"a"), b"1 a", "answer")
 
 
-@test("too many idle clients for the limit: each connection to the upstream can be made")
+@test("too many idle clients for the limit: each connection to the upstream can be opened")
 def kept_for_dials(t):
     together = threading.Barrier(CONNECTIONS)
 

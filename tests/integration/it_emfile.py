@@ -23,7 +23,7 @@ def exhaust(kaproxy):
 
 
 def paused_clients(t, kaproxy):
-    """Five clients that nobody accepts, and a look at what kaproxy does meanwhile."""
+    """Five clients that are not accepted, and a check of what kaproxy does meanwhile."""
     clients = [kaproxy.connect() for _ in range(5)]
     for client in clients:
         client.send(b"x\n")
@@ -35,7 +35,7 @@ def paused_clients(t, kaproxy):
     return clients
 
 
-@test("the limit is raised again: everybody is served, one message for the pause")
+@test("the limit is raised again: all are served, one message for the pause")
 def raised(t):
     kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint)
     held = kaproxy.connect()

@@ -28,7 +28,7 @@ from kaptest.tls import HttpsUpstream, upstream_context
 from kaptest.tls_ca import authority
 from kaptest.tls_peers import Nginx
 
-STRANGER, MEMBER = 54321, 54322  # ids that nobody needs to have
+STRANGER, MEMBER = 54321, 54322  # ids that no account needs to have
 STORY = re.compile(r"; SPDX-License-Identifier: ISC\n(; .+\n){2}; Check: .+\n\n")
 runs = set()
 
@@ -63,7 +63,7 @@ def access_log(t):
 
 
 def check_reuse(t, kaproxy, at_least):
-    """What kaproxyctl has in the column reuse."""
+    """kaproxyctl's column reuse."""
     hosts = json.loads(kaproxy.ctl("hosts", "-j"))
     t.equal(len(hosts), 1, "upstreams")
     t.at_least(hosts[0]["reuse"], at_least, "reuse")
@@ -107,7 +107,7 @@ def php_gives_up(t):
     ended = threading.Event()
 
     def handler(connection, _message):
-        connection.read_end()  # no answer: until kaproxy has closed it
+        connection.read_end()  # no response: until kaproxy has closed it
         ended.set()
 
     upstream = t.own(HttpsUpstream(handler, context=upstream_context(local_certificate())))
@@ -210,7 +210,7 @@ class Relay:
 
 
 def mail(t):
-    """(relay, kaproxy), with all connections that are open in advance greeted, and no other one."""
+    """(relay, kaproxy), with all preconnected connections greeted, and no others."""
     relay = Relay(t)
     kaproxy = t.own(Example(t, "smtp-preconnect", {
         **access_log(t), "127.0.0.1:2525": "127.0.0.1:{port}",
@@ -227,7 +227,7 @@ def smtp(t):
         # No connection is greeted from here on.
         with smtplib.SMTP(*kaproxy.address("smtp"), timeout=WAIT_MAX) as client:
             client.sendmail("a@example.com", ["b@example.com"], f"Subject: {number}\n\nbody")
-        relay.greet(1)  # the one in the place of that
+        relay.greet(1)  # the one that replaces it
         kaproxy.wait_idle(3, "mail")
     t.equal([re.search("Subject: (.*)", text)[1] for _, text in relay.messages], ["0", "1", "2"],
             "messages")
@@ -257,8 +257,8 @@ def group_of_test():
 
 
 def curl_status(t, path, member):
-    """What curl gets at a unix socket: a status, or its own exit status. As root the test is somebody
-    who is a member of the group, or nobody in particular."""
+    """What curl gets at a unix socket: a status, or its own exit status. As root the test is a user
+    who is a member of the group, or one without privileges."""
     group = group_of_test()[1]
     options = {}
     if os.geteuid() == 0:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: whoever moves much does a bounded piece of it at a time, however much is there
-there, so that all others have their turn in between."""
+"""Goal of this test: a session that moves much does a bounded piece of it at a time, however much
+is available, so that all others have their turn in between."""
 
 import selectors
 import socket
@@ -17,14 +17,14 @@ from kaptest.peers import need
 
 FLOWS = 20
 ENOUGH = 4 << 20   # bytes of each flow that are watched
-PIECE = 512 << 10  # in which no read begins behind the first half
+PIECE = 512 << 10  # in which no read begins after the first half
 LIMIT = (1 + 16) * PIECE  # of one descriptor between two waits: in an event, and of the queue
 BLOCK = bytes(1 << 20)
 CHUNKED = [("Transfer-Encoding", "chunked")]
 
 
 def flood(block, first):
-    """A handler that answers without an end, but to /small."""
+    """A handler that sends endless responses, except to /small."""
     def handler(connection, message):
         if message.target == "/small":
             return response(b"small")
@@ -35,7 +35,7 @@ def flood(block, first):
 
 
 class Flows:
-    """Clients that send a head and then blocks without an end, and read whatever comes."""
+    """Clients that send a header and then blocks endlessly, and read everything that arrives."""
 
     def __init__(self, kaproxy, request, block=b""):
         self.channels = [connect(kaproxy.address()) for _ in range(FLOWS)]
@@ -94,14 +94,14 @@ def check(t, kaproxy, flows):
 POOL = {"max_per_host": FLOWS + 4}
 
 
-@test("chunked answers")
+@test("chunked responses")
 def chunked_down(t):
     upstream = t.own(HttpUpstream(flood(chunk(BLOCK), head("HTTP/1.1 200 OK", CHUNKED))))
     kaproxy = start(t, upstream, pool=POOL)
     check(t, kaproxy, Flows(kaproxy, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"))
 
 
-@test("answers that the upstream ends by closing")
+@test("responses that the upstream ends by closing")
 def until_close_down(t):
     upstream = t.own(HttpUpstream(flood(BLOCK, response_until_close(b""))))
     kaproxy = start(t, upstream, pool=POOL)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: a reuse = never listener gets no used connection from a listener beside it."""
+"""Goal of this test: a reuse = never listener gets no used connection from another listener."""
 
 import sys
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: every client gets the greeting of a connection that nobody used before."""
+"""Goal of this test: every client gets the greeting of an unused connection."""
 
 import sys
 import threading

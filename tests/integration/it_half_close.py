@@ -14,7 +14,7 @@ SIZE = 3 << 20
 ANSWER = os.urandom(300_000)
 
 
-@test("the client ends first: the upstream reads the end, then answers in full")
+@test("the client ends first: the upstream reads the end, then responds in full")
 def client_first(t):
     def count(connection):
         data, end = connection.read_end()
@@ -29,7 +29,7 @@ def client_first(t):
         t.equal(client.read_end(), (b"y" * SIZE, "eof"), "answer")
 
 
-@test("the upstream ends first: the client reads the end, then sends on")
+@test("the upstream ends first: the client reads the end, then sends more")
 def upstream_first(t):
     def speak_first(connection):
         connection.send(b"bye\n")
@@ -66,8 +66,8 @@ def while_waiting(t):
 
 
 def send_to_the_deaf(t, size):
-    """A client that has sent so much and not read its answer, and sends on when the upstream has
-    said all and is gone."""
+    """A client that has sent this much and not read its response, and sends more when the upstream
+    has sent everything and is gone."""
     def say_all(connection):
         connection.read(size)
         connection.send(ANSWER)
@@ -76,12 +76,13 @@ def send_to_the_deaf(t, size):
     client = kaproxy.connect()
     client.send(b"x" * size)
     kaproxy.wait_log("relaying -> draining")
-    with kaproxy.paused():  # so much that not all of it is written before the upstream refuses it
+    with kaproxy.paused():  # too much to be written completely before the upstream refuses it
         client.send_what_fits(b"y" * SIZE)
     return kaproxy, client
 
 
-@test("the upstream has said all and is gone: what the client still sends costs it nothing of that")
+@test("the upstream has sent everything and is gone: what the client still sends costs none of "
+      "that")
 def upstream_gone(t):
     for size in 1, 3 * SIZE:  # the second goes through a pipe
         kaproxy, client = send_to_the_deaf(t, size)
@@ -92,7 +93,7 @@ def upstream_gone(t):
         t.equal(kaproxy.wait_sessions(1)[0]["end"], "complete", "end in the log")
 
 
-@test("the same: a client that never stops is cut off after some seconds")
+@test("the same: a client that never stops is disconnected after some seconds")
 def never_stops(t):
     kaproxy, client = send_to_the_deaf(t, 1)
     t.check(client.read(len(ANSWER)) == ANSWER, "the answer is wrong")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: SIGUSR2 starts the program again, which takes over the sockets and all that goes
-with them; whatever fails before it serves leaves the process that is there as it was."""
+"""Goal of this test: SIGUSR2 starts the program again, which takes over the sockets and everything
+that belongs to them; whatever fails before it serves leaves the running process as it was."""
 
 import os
 import pathlib
@@ -108,7 +108,7 @@ def all_of_it(t):
     t.check(not any(path.exists() for path in (socket, admin, pid_file)), "files are left")
 
 
-@test("sessions go on in the process before, which ends with the last of them")
+@test("sessions continue in the predecessor, which ends with the last of them")
 def sessions_go_on(t):
     kaproxy, upstream = start(t)
     client = kaproxy.connect()
@@ -125,7 +125,7 @@ def sessions_go_on(t):
     upstream.close()
 
 
-@test("SIGTERM ends what is left in the process before sooner, and a second one at once")
+@test("SIGTERM ends the predecessor's remaining sessions sooner, and a second one at once")
 def before_is_told_to_end(t):
     kaproxy, _ = start(t)
     client = kaproxy.connect()
@@ -140,7 +140,7 @@ def before_is_told_to_end(t):
     serves(t, kaproxy)
 
 
-@test("max_per_host holds for both processes: clients wait until the one before has room")
+@test("max_per_host holds for both processes: clients wait until the predecessor has room")
 def one_limit(t):
     kaproxy, upstream = start(t, pool={"max_per_host": 1})
     first = kaproxy.connect()
@@ -167,7 +167,7 @@ def paths(t):
         kaproxy.stop()
 
 
-@test("a program that was replaced by a newer one: it is the newer one that takes over")
+@test("a program that was replaced by a newer one: the newer one takes over")
 def replaced(t):
     program = own_program(t)
     kaproxy, _ = start(t, wrap=run_as(t.folder, "./program"))
@@ -176,13 +176,14 @@ def replaced(t):
     hand_over(kaproxy)
     t.equal(os.readlink(f"/proc/{kaproxy.pid}/exe"), str(program), "the program")
     serves(t, kaproxy)
-    # By way of a script, which is replaced by it, too.
+    # Through a script, which is replaced by it, too.
     own_program(t, f'exec {PROGRAM} "$@"\n')
     hand_over(kaproxy)
     serves(t, kaproxy)
 
 
-@test("a bad configuration: the mistake is told, the process goes on, and so does the next handover")
+@test("a bad configuration: the mistake is reported, and the process and the next handover "
+      "continue")
 def bad_configuration(t):
     socket = t.folder / "socket"
     kaproxy, _ = start(t, listen=f"127.0.0.1:{{port}} unix:{socket}")
@@ -204,7 +205,7 @@ def bad_configuration(t):
     t.check(not socket.exists(), "the socket's file is left")
 
 
-@test("a successor that cannot listen on what is new: the process goes on with all it has")
+@test("a successor that cannot listen on a new address: the process continues with all it has")
 def cannot_bind(t):
     taken = t.upstream(answer_lines)
     socket = t.folder / "socket"
@@ -271,7 +272,7 @@ def begin_stopped(t):
     return kaproxy, pid, int(status_field(pid, "PPid"))
 
 
-@test("a successor that is told to end before it serves: the process goes on")
+@test("a successor that is asked to end before it serves: the process continues")
 def successor_is_stopped(t):
     kaproxy, pid, _ = begin_stopped(t)
     os.kill(pid, signal.SIGTERM)
@@ -294,7 +295,7 @@ def killed_meanwhile(t):
     serves(t, kaproxy)
 
 
-@test("the process between the two is killed: the successor is, too, and the process goes on")
+@test("the process between the two is killed: the successor is, too, and the process continues")
 def between_is_killed(t):
     kaproxy, pid, between = begin_stopped(t)
     os.kill(between, signal.SIGKILL)
@@ -307,7 +308,7 @@ def between_is_killed(t):
     serves(t, kaproxy)
 
 
-@test("signals that the successor cannot heed yet do not end it")
+@test("signals that the successor cannot act on yet do not end it")
 def successor_is_signalled(t):
     own_program(t)
     kaproxy, _ = start(t, wrap=run_as(t.folder, "./program"))
@@ -377,7 +378,8 @@ def add_listener(t, kaproxy):
     return socket
 
 
-@test("a reload waits for the handover: it follows one that fails, and comes to nothing after another")
+@test("a reload waits for the handover: it follows a failed one, and is dropped after a successful "
+      "one")
 def reload_meanwhile(t):
     own_program(t)
     kaproxy, _ = start(t, wrap=run_as(t.folder, "./program"))
@@ -400,7 +402,7 @@ def reload_meanwhile(t):
     t.check(socket.exists(), "the new listener is gone")
 
 
-@test("listeners that drain: they are open again, and drain on where the handover fails")
+@test("listeners that drain: they are open again, and continue to drain if the handover fails")
 def drained(t):
     admin = {"admin": {"listen": f"unix:{t.folder}/a.sock"}}
     kaproxy, _ = start(t, listen=f"127.0.0.1:{{port}} unix:{t.folder}/socket", more=admin)
@@ -449,7 +451,7 @@ def another_user(t):
     t.equal(kaproxy.find_log("is ignored"), [], "what it says of the user")
 
 
-@test("a socket that is passed for nobody: it does not start, and says so")
+@test("a passed socket that no listener uses: it does not start, and says so")
 def passed_for_nobody(t):
     kaproxy = Kaproxy(t, t.upstream(answer_lines).endpoint, listen=f"unix:{t.folder}/other",
                       wrap=[*ACTIVATED, t.folder / "socket", "main"])
@@ -460,7 +462,7 @@ def passed_for_nobody(t):
 
 
 class Manager:
-    """Stands in for systemd: messages, with the pids of who has sent them."""
+    """Plays systemd's part: messages, with the pids of their senders."""
 
     def __init__(self, path):
         self.path = path
@@ -481,7 +483,7 @@ class Manager:
         data, more, _, _ = self.socket.recvmsg(4096, 256)
         pid = None
         for _, kind, content in more:
-            if kind == socket.SCM_RIGHTS:  # a barrier, which is lifted
+            if kind == socket.SCM_RIGHTS:  # a barrier, which is released
                 os.close(struct.unpack("i", content)[0])
             else:
                 pid = struct.unpack("3i", content)[0]
@@ -498,7 +500,8 @@ class Manager:
         self.socket.close()
 
 
-@test("a service manager that is away: the process before stays the main one, alive, until it knows")
+@test("a service manager that is away: the predecessor stays the main process, alive, until it "
+      "knows")
 def manager_is_away(t):
     if "#define HAVE_LIBSYSTEMD" not in (BUILD / "config-build.h").read_text():
         raise Skip("it was built without libsystemd")

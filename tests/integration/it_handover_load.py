@@ -16,7 +16,7 @@ HAND_OVERS = 50 if LONG else 5
 adopt_orphans()
 
 
-@test("http kept and one-shot, tcp, by a unix socket too, and redis, while processes follow each other")
+@test("http kept and one-shot, tcp, over a unix socket too, and redis, during successive handovers")
 def under_load(t):
     plain, far = t.own(HttpUpstream()), t.upstream(answer_lines)
     database = t.own(ScriptedRedis())

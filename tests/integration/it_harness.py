@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: a test program that is interrupted undoes what it did: no process and no
-folder is left."""
+"""Goal of this test: a test program that is interrupted cleans up: no process and no folder is
+left."""
 
 import os
 import pathlib
@@ -13,7 +13,7 @@ sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import main, spawn, test, wait_until
 from kaptest.kaproxy import PROGRAM, TESTS
 
-# Names its processes, says that it is ready, and waits for a signal {where}.
+# Names its processes, reports that it is ready, and waits for a signal {where}.
 INNER = """\
 import pathlib
 import signal

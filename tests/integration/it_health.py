@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: an upstream that is down costs its clients no wait, is noticed when it is back, and one that restarts costs nobody an error."""
+"""Goal of this test: an upstream that is down costs its clients no wait, is noticed when it is
+back, and one that restarts causes no errors."""
 
 import re
 import socket
@@ -48,7 +49,7 @@ def black_hole(t):
             check_refused(t, message, reason)
     lines = wait_line(kaproxy, 10) and kaproxy.sessions()
     t.equal([line["status"] for line in lines], ["504"] * 2 + ["503"] * 8, "status in order")
-    # Whoever comes now waits for nothing, not for the attempt that may be under way either.
+    # New clients wait for nothing, not even for the attempt that may be in progress.
     for number in range(3):
         check_refused(t, one_shot(t, kaproxy, "GET", f"/late/{number}"), reason)
         line = check_line(t, kaproxy, 11 + number, status=503, function="allocate", errno=112,
@@ -86,7 +87,7 @@ def comes_back(t):
 def attempts(t):
     port = t.own(ReservedPort())
     kaproxy = start(t, port, pool={"fail_after": 3, "min_idle": 3})
-    kaproxy.wait_log("upstream is down: ")  # nobody has asked
+    kaproxy.wait_log("upstream is down: ")  # without a client
     dials = kaproxy.counters()["dials"]
     t.equal(dials, 3, "dials until it is down")
     wait_until(lambda: kaproxy.counters()["dials"] >= dials + 2, "two attempts")
@@ -99,7 +100,7 @@ def attempts(t):
     t.equal(one_shot(t, kaproxy).status, 200, "status")
 
 
-@test("connections that there are go on, and serve whoever they can")
+@test("existing connections continue, and serve any client they can")
 def idle_ones_serve(t):
     listener = t.own(socket.socket())
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -161,7 +162,7 @@ def memcached(t):
     check_health(t, kaproxy, down=1, refused=1)
 
 
-@test("an upstream that restarts: with connect_retries nobody sees an error")
+@test("an upstream that restarts: with connect_retries no client sees an error")
 def restarts(t):
     port = t.own(ReservedPort())
     kaproxy = start(t, port, pool={"connect_retries": 30, "max_per_host": 2, "fail_after": 1})
@@ -179,7 +180,7 @@ def restarts(t):
             "requests")
 
 
-@test("connect_retries that are used up: 502; a client's own time that is over first: 504")
+@test("connect_retries exhausted: 502; a client's own time that expires first: 504")
 def used_up(t):
     port = t.own(ReservedPort())
     kaproxy = start(t, port, pool={"connect_retries": 1})
@@ -194,7 +195,7 @@ def used_up(t):
     check_health(t, kaproxy, connecting=0, dials=1)
 
 
-@test("a dial that nobody waits for any more is not tried again")
+@test("a dial that has no waiter any more is not retried")
 def nobody_waits(t):
     silent = t.upstream()
     kaproxy = start(t, silent, pool={"connect_retries": 50, "connect_timeout": "3s"},

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: abort_on_close says whether a client that has left takes its request with it,
-which still waits for a connection or is under way; one that only half-closed right behind its request
+"""Goal of this test: abort_on_close decides whether a client that has left ends its request, while
+it still waits for a connection or is in progress; one that only half-closed right after its request
 is served."""
 
 import signal
@@ -15,8 +15,8 @@ from kaptest.http import (LAST_CHUNK, HttpUpstream, check_line, chunk, client, h
                           read_request, request, response, start)
 from kaptest.sockets import receive_queue
 
-SOON = 0.08  # within so many seconds behind its last byte an end is a half-close
-WHILE = 0.4  # so many seconds behind its last byte an end is no half-close, even on a busy machine
+SOON = 0.08  # an end within this many seconds after its last byte is a half-close
+WHILE = 0.4  # an end this many seconds after it is not a half-close, even on a busy machine
 ONE = {"max_per_host": 1}
 
 
@@ -28,8 +28,8 @@ def begin(t, mode=None, upstream=None, unix=False, **listener):
 
 
 def queue(t, mode=None, unix=False, **listener):
-    """A kaproxy whose only connection is taken until the event is set, and a POST that waits for it:
-    (kaproxy, upstream, event, the POST's client, the one that has the connection)."""
+    """A kaproxy whose only connection is taken until the event is set, and a POST that waits for
+    it: (kaproxy, upstream, event, the POST's client, the one that has the connection)."""
     upstream, go = held(t, "/held")
     kaproxy = begin(t, mode, upstream, unix, **listener)
     holder = client(t, kaproxy)
@@ -41,8 +41,8 @@ def queue(t, mode=None, unix=False, **listener):
 
 
 def queue_half_closed(t, mode=None, unix=False):
-    """The same, and its client has half-closed in time behind its request. Where this process has had
-    its turn too late for that, it is tried again."""
+    """The same, and its client has half-closed in time after its request. If this process was
+    scheduled too late for that, it is retried."""
     for _ in range(20):
         kaproxy, upstream, go, peer, holder = queue(t, mode, unix)
         peer.channel.fin()
@@ -59,7 +59,7 @@ def wait_waiting(kaproxy):
 
 
 def check_dropped(t, kaproxy, upstream, go, holder):
-    """The POST is gone: the upstream never sees it, and the connection is the next one's."""
+    """The POST is gone: the upstream never sees it, and the next request gets the connection."""
     check_line(t, kaproxy, 1, target="/x", status="-", end="client_left", from_cache="-")
     t.equal(kaproxy.counters()["waiting"], 0, "waiting")
     go.set()
@@ -68,7 +68,7 @@ def check_dropped(t, kaproxy, upstream, go, holder):
     t.equal([r.target for r in upstream.requests], ["/held", "/y"], "what the upstream saw")
 
 
-@test("queued, always: a client that leaves while its request is queued takes it along")
+@test("queued, always: a client that leaves while its request is queued ends it")
 def leaves(t):
     for mode in None, "queued", "always":
         for unix in False, True:
@@ -82,7 +82,7 @@ def leaves(t):
                 upstream.close()
 
 
-@test("and when the connection is granted before anybody has noticed: it goes to who comes next")
+@test("and if the connection is granted before that is noticed: the next request gets it")
 def granted(t):
     """All within the first second, in which a client is not watched; unless the machine stalls."""
     for reuse in "framed", "never":
@@ -102,7 +102,7 @@ def granted(t):
 
 @test("one whose request waits with a part of its body unread")
 def unread_body(t):
-    """What is not read ahead is in the kernel, and the end behind it, as far as there is room."""
+    """What is not read ahead is in the kernel, and the end after it, as far as there is space."""
     for silent in WHILE, 1.5:
         kaproxy, upstream, go, peer, holder = queue_half_closed(t)  # that one is served
         big = client(t, kaproxy)
@@ -117,7 +117,7 @@ def unread_body(t):
         t.equal([r.target for r in upstream.requests], ["/held", "/x"], "what the upstream saw")
 
 
-@test("a half-close right behind the request is served in every mode, however long it waits")
+@test("a half-close right after the request is served in every mode, however long it waits")
 def half_closed(t):
     for mode in "queued", "always", "never":
         for unix in False, True:
@@ -132,7 +132,7 @@ def half_closed(t):
                 upstream.close()
 
 
-@test("also when one event tells of the request and of the end")
+@test("also when one event reports the request and the end")
 def one_event(t):
     for unix in False, True:
         upstream, go = held(t, "/held")
@@ -151,7 +151,7 @@ def one_event(t):
         kaproxy.stop()
 
 
-@test("so is the second of two requests that came together with it")
+@test("so is the second of two requests that arrived together with it")
 def pipelined(t):
     """It is queued again, when a response was acknowledged long after the client's end."""
     for mode in "queued", "always":
@@ -229,7 +229,7 @@ def never(t):
                 t.equal(len(upstream.requests), 1, "requests")
 
 
-@test("a reset while it is queued is no half-close, and never sent, however early it came")
+@test("a reset while it is queued is not a half-close, and never sent, however early it arrived")
 def reset(t):
     for mode in "queued", "always":
         kaproxy, upstream, go, peer, holder = queue(t, mode)
@@ -252,7 +252,7 @@ def under_way(t, mode, unix=False):
     return kaproxy, upstream, go, peer
 
 
-@test("always: one that leaves while its request is under way ends that, and the connection")
+@test("always: one that leaves while its request is in progress ends that, and the connection")
 def leaves_under_way(t):
     for unix in False, True:
         kaproxy, upstream, go, peer = under_way(t, "always", unix)
@@ -265,7 +265,7 @@ def leaves_under_way(t):
         kaproxy.stop()
 
 
-@test("queued, never: such a request goes on")
+@test("queued, never: such a request continues")
 def goes_on(t):
     for mode in "queued", "never":
         kaproxy, upstream, go, peer = under_way(t, mode)
@@ -277,17 +277,17 @@ def goes_on(t):
         check_line(t, kaproxy, status=200, end="complete")
 
 
-@test("always: a half-close right behind a request that is under way is served")
+@test("always: a half-close right after a request that is in progress is served")
 def half_closed_under_way(t):
     for unix in False, True:
         upstream, go = held(t, "/held")
         kaproxy = begin(t, "always", upstream, unix)
-        for target in "/x", "/held":  # the latter of a client that is watched since long
+        for target in "/x", "/held":  # the latter of a client that has been watched for a long time
             peer = client(t, kaproxy)
             if target == "/held":
                 t.equal(peer.ask("GET", "/y").status, 200, "status")
                 t.check(peer.channel.is_silent(WHILE), "something came")
-            with kaproxy.paused():  # its own turns are what counts for a unix socket
+            with kaproxy.paused():  # its own turns decide for a unix socket
                 peer.send_last("POST", target, body=b"order")
             if target == "/held":
                 t.check(peer.channel.is_silent(1.5), "something came")
@@ -298,7 +298,7 @@ def half_closed_under_way(t):
 
 
 def trickle(connection):
-    """A response without an end; it has one when the connection has."""
+    """An endless response; it ends with the connection."""
     read_request(connection)
     connection.send(head("HTTP/1.1 200 OK", [("Transfer-Encoding", "chunked")]))
     try:
@@ -308,7 +308,7 @@ def trickle(connection):
         pass
 
 
-@test("always: while the response comes, too; with a half-close it goes on coming")
+@test("always: while the response arrives, too; with a half-close it continues")
 def in_response(t):
     kaproxy = begin(t, "always", t.own(ScriptedUpstream(trickle)))
     peer = client(t, kaproxy)
@@ -329,7 +329,7 @@ def unread(peer):
     return receive_queue(peer.channel.socket.getpeername(), peer.channel.socket.getsockname())
 
 
-@test("always: a half-close behind a body that is read long after it, while the response comes")
+@test("always: a half-close after a body that is read long after it, while the response arrives")
 def read_later(t):
     def handler(connection):
         read_request(connection, with_body=lambda _: False)

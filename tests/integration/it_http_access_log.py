@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: one logfmt line for each exchange, whatever is in it; and the counters."""
+"""Goal of this test: one logfmt line for each exchange, whatever it contains; and the counters."""
 
 import re
 import sys
@@ -54,7 +54,7 @@ def connection(t):
     t.equal(re.findall(r" (?:connect_ms|first_byte_ms)=(?!\d+\.\d )", raw), [], "malformed times")
 
 
-@test("the number of a connection is no other's, in all pools; a preconnected one is not used yet")
+@test("connection numbers are unique, in all pools; a preconnected one is unused")
 def numbers(t):
     upstream = t.own(HttpUpstream())
     more = {"pool p": {"min_idle": 1},
@@ -70,7 +70,7 @@ def numbers(t):
             [("none", "1", True), ("none", "1", True), ("immediate", "1", False)], "reuse")
 
 
-@test("nothing was heard of the upstream: no first byte; refused: no connection")
+@test("the upstream sent nothing: no first byte; refused: no connection")
 def no_response(t):
     port = t.own(ReservedPort())
     kaproxy = start(t, port)
@@ -86,7 +86,7 @@ def no_response(t):
     check_line(t, kaproxy, 3, conn="-", uses="-", addr="-", from_cache="-", status=502)
 
 
-@test("a request that is sent again: the second connection's fields")
+@test("a request that is retried: the second connection's fields")
 def again(t):
     def handler(connection, message):
         return None if message.target == "/close" and connection.number == 1 else response(b"x")
@@ -112,7 +112,7 @@ def escaping(t):
         peer = client(t, kaproxy)
         peer.channel.send(data)
         peer.response()
-        line = kaproxy.wait_sessions(number)[number - 1]  # fails where it is not logfmt
+        line = kaproxy.wait_sessions(number)[number - 1]  # fails if it is not logfmt
         for key in "status", "method", "target", "end", "duration_ms":
             t.check(key in line, f"{key} is missing after {data[:40]!r}")
     raw = kaproxy.access_file.read_bytes()
@@ -121,7 +121,7 @@ def escaping(t):
     t.at_most(max(map(len, raw.splitlines())), 8192, "bytes of the longest line")
 
 
-@test("the target is quoted where it needs to be, and can be read back")
+@test("the target is quoted if necessary, and can be read back")
 def quoted(t):
     kaproxy = start(t, t.own(HttpUpstream()))
     peer = client(t, kaproxy)
@@ -131,7 +131,7 @@ def quoted(t):
     t.equal(re.sub(r"\\(.)", r"\1", line["target"]), '/"x"\\', "target")
 
 
-@test("counters: discards, retries, answers by class")
+@test("counters: discards, retries, responses by class")
 def counters(t):
     counts = {}
 

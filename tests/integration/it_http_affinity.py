@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: a login with NTLM or Negotiate ties an upstream connection to its client, for as
-long as both are there and the client is not idle; nothing else does."""
+"""Goal of this test: a login with NTLM or Negotiate ties an upstream connection to its client, as
+long as both exist and the client is not idle; nothing else does."""
 
 import pathlib
 import sys
@@ -85,7 +85,7 @@ def ntlm(t):
             "the client's own connection in the access log")
 
 
-@test("Negotiate in one step, whichever field the last token comes in")
+@test("Negotiate in one step, whichever field has the last token")
 def negotiate(t):
     for name in ("WWW-Authenticate", "Proxy-Authenticate", "Authentication-Info",
                  "Proxy-Authentication-Info"):
@@ -98,7 +98,7 @@ def negotiate(t):
         t.equal(peer.ask("GET", "/private").body, b"1 logged in", f"answer after {name}")
 
 
-@test("an offer to who sent no credentials changes nothing")
+@test("an offer to a client that sent no credentials changes nothing")
 def offer(t):
     upstream = t.own(Origin())
     kaproxy = start(t, upstream)
@@ -109,7 +109,7 @@ def offer(t):
     t.equal(upstream.accepted, 1, "connections")
 
 
-@test("credentials that nothing answers to: the connection is not used again, and nobody's")
+@test("credentials without a reply: the connection is not reused, by any client")
 def unanswered(t):
     upstream = t.own(HttpUpstream())
     kaproxy = start(t, upstream, pool={"max_per_host": 4, "timeout": "10s"})
@@ -189,7 +189,7 @@ def timeout(t):
     t.equal(len(kaproxy.sessions()), 6, "lines of the access log")
 
 
-@test("and a client without one stays for client_keep_alive, which rules nobody who has one")
+@test("and a client without one stays for client_keep_alive, which does not apply to the others")
 def others_stay(t):
     kaproxy = start(t, t.own(Origin()), listener={**SHORT, "client_keep_alive": "60s"})
     other = client(t, kaproxy)
@@ -215,7 +215,7 @@ def slow_response(t):
         t.equal(peer.ask(fields=credentials()).body, b"late", "answer")
 
 
-@test("a request that is not whole by then does not lengthen it: 408")
+@test("a request that is incomplete by then does not extend it: 408")
 def half_a_request(t):
     for data in b"GET / HTTP/1.1\r\nHost: h\r\n", request("POST", "/", body=b"hello")[:-1]:
         kaproxy = start(t, t.own(Origin()), listener={**SHORT, "header_timeout": "0"})
@@ -228,7 +228,7 @@ def half_a_request(t):
         t.equal(kaproxy.counters()["held"], 0, "held connections")
 
 
-@test("the shorter of it and the client's own limit rules; 0 stands for none")
+@test("the shorter of it and the client's own limit applies; 0 means no limit")
 def no_timeout(t):
     for value in "0", "60":
         kaproxy = start(t, t.own(Origin()),
@@ -249,7 +249,8 @@ def upstream_closes(t):
     t.equal(kaproxy.counters()["discard_upstream_closed"], 1, "discarded")
 
 
-@test("and nothing is lost of what the client has not read, though it asks for more meanwhile")
+@test("and nothing is lost of what the client has not read, though it sends more requests "
+      "meanwhile")
 def upstream_closes_early(t):
     upstream = t.own(Origin())
     kaproxy = start(t, upstream, main={"log_level": "debug"})
@@ -263,7 +264,7 @@ def upstream_closes_early(t):
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
 
 
-@test("the same with a response that says that the connection closes: the client is told, too")
+@test("the same with a response that announces the close: the client is notified, too")
 def upstream_says_close(t):
     kaproxy = start(t, t.own(Origin()))
     peer = tied(t, kaproxy)
@@ -272,7 +273,7 @@ def upstream_says_close(t):
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
 
 
-@test("and with one behind which more came, which is of nobody's asking")
+@test("and with one after which more arrived, which was not requested")
 def excess(t):
     def handler(_connection, message):
         reply = response(b"", CHALLENGE, status=401)
@@ -287,7 +288,7 @@ def excess(t):
     t.equal(kaproxy.counters()["discard_unread_data"], 1, "discarded")
 
 
-@test("and what it sends unasked is no response to the next request")
+@test("and unsolicited bytes are not a response to the next request")
 def upstream_sends(t):
     upstream = t.own(Origin())
     kaproxy = start(t, upstream)
@@ -297,7 +298,7 @@ def upstream_sends(t):
     t.equal(kaproxy.counters()["discard_unread_data"], 1, "discarded")
 
 
-@test("a request on a tied connection is not sent again elsewhere")
+@test("a request on a tied connection is not retried elsewhere")
 def no_retry(t):
     upstream = t.own(Origin())
     kaproxy = start(t, upstream)

@@ -76,7 +76,7 @@ def too_many(t):
     t.equal(upstream.accepted, 1, "connections")
 
 
-@test("what a client has pipelined behind the failed request is not served, and the response arrives")
+@test("requests pipelined after the failed one are not served, and the response arrives")
 def pipelined(t):
     kaproxy = start(t, t.own(ReservedPort()))
     peer = client(t, kaproxy)
@@ -87,7 +87,7 @@ def pipelined(t):
     t.equal(len(kaproxy.sessions()), 1, "lines of the access log")
 
 
-@test("a client that leaves while it waits takes its request along")
+@test("a client that leaves while it waits ends its request")
 def leaves(t):
     upstream, go = held(t)
     kaproxy = start(t, upstream, pool={"max_per_host": 1, "timeout": "30s"})

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: a request that breaks the rules is refused, its connection is closed, and the
+"""Goal of this test: a request that breaks the rules is rejected, its connection is closed, and the
 upstream never sees a byte of it."""
 
 import sys
@@ -103,13 +103,13 @@ def whole(t):
     check_all(t, CASES, lambda data: [data])
 
 
-@test("each cut in three")
+@test("each split into three")
 def cut(t):
     small = [case for case in CASES if len(case[2]) < 9100]
     check_all(t, small, lambda data: [data[:len(data) // 3], data[len(data) // 3:-1], data[-1:]])
 
 
-@test("a request that breaks off is no request: nobody is asked, nothing is answered")
+@test("a request that breaks off is not a request: it is neither passed on nor answered")
 def broken_off(t):
     upstream = t.own(HttpUpstream())
     kaproxy = start(t, upstream)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """Goal of this test: an upstream that breaks the rules costs its client a 502 that names the rule,
-or, when something was passed on already, a response that is visibly cut."""
+or, if something was passed on already, a response that is visibly truncated."""
 
 import re
 import sys

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: bodies that go through pipes end where they end, and are cut where they are cut;
-no byte waits for those behind it, and a slow reader holds no connection for the last of them."""
+"""Goal of this test: bodies that pass through pipes end where they end, and are truncated where
+they are truncated; no byte waits for those after it, and a slow reader holds no connection for the
+last of them."""
 
 import contextlib
 import os
@@ -34,7 +35,7 @@ def check_spliced(t, kaproxy):
     t.at_least(kaproxy.pipes()["spliced"], 1, "bytes spliced")
 
 
-@test("what follows a large response is nobody's")
+@test("what follows a large response reaches no client")
 def excess(t):
     upstream = t.own(HttpUpstream(lambda c, m: response(BODY) + response(b"poison")))
     kaproxy = start(t, upstream, pool={"max_per_host": 1})
@@ -46,7 +47,7 @@ def excess(t):
     check_spliced(t, kaproxy)
 
 
-@test("a response that ends in mid-body: the client sees that it is cut")
+@test("a response that ends in mid-body: the client sees that it is truncated")
 def cut(t):
     for what, end in ("eof", "close"), ("reset", "reset"):
         def script(connection, how=end):
@@ -67,7 +68,7 @@ def cut(t):
         t.check(kaproxy.wait_sessions(1)[0]["end"] in ("upstream_closed", "upstream_reset"), "end")
 
 
-@test("down: what has come is passed on without what is to come")
+@test("down: what has arrived is passed on without what is to follow")
 def trickle_down(t):
     go = threading.Semaphore(0)
 
@@ -92,7 +93,7 @@ def trickle_down(t):
     kaproxy.wait_idle(1)
 
 
-@test("up: what has come is passed on without what is to come")
+@test("up: what has arrived is passed on without what is to follow")
 def trickle_up(t):
     go = threading.Semaphore(0)
 
@@ -118,7 +119,7 @@ def trickle_up(t):
     kaproxy.wait_idle(1)
 
 
-@test("requests with large bodies one behind the other")
+@test("requests with large bodies one after the other")
 def pipelined(t):
     upstream = t.own(HttpUpstream(lambda c, m: response(b"%d" % (m.body == BODY))))
     kaproxy = start(t, upstream, pool={"max_per_host": 1})
@@ -133,7 +134,7 @@ def pipelined(t):
     check_spliced(t, kaproxy)
 
 
-@test("the upstream answers and ends while the client still sends")
+@test("the upstream responds and ends while the client still sends")
 def early(t):
     for how in "close", "reset":
         def script(connection, end=how):
@@ -156,7 +157,7 @@ def wait_held(kaproxy, held):
                f"{held} pipes that hold bytes")
 
 
-@test("the client leaves while a pipe holds bytes for the upstream, which sees no whole request")
+@test("the client leaves while a pipe holds bytes for the upstream, which sees no complete request")
 def client_leaves_up(t):
     seen = []
 
@@ -205,7 +206,7 @@ def client_leaves_down(t):
     wait_held(kaproxy, 0)
 
 
-@test("a slow reader: the last of a body is in the pipe, and the connection free")
+@test("a slow reader: the end of a body is in the pipe, and the connection free")
 def slow(t):
     upstream = t.own(HttpUpstream(lambda c, m: response(BODY if m.target == "/large" else b"x")))
     kaproxy = start(t, upstream, pool={"max_per_host": 1, "timeout": "60s"})
@@ -230,7 +231,7 @@ LATE = os.urandom(SIZES[-1])
 
 
 def wait_full(t, kaproxy):
-    """Nobody reads: until all that can be moved is moved, and pipes hold some of it."""
+    """No reads: until everything that can be moved is moved, and pipes hold some of it."""
     before, pipes = None, kaproxy.pipes()
     while pipes != before:
         wait_until(kaproxy.is_asleep, "kaproxy to have done what it can")
@@ -239,12 +240,13 @@ def wait_full(t, kaproxy):
 
 
 def wait_all_idle(kaproxy):
-    """A small exchange may be over before the next one asks, and leave it its connection."""
+    """A small exchange may be over before the next request, and leave it its connection."""
     counters = kaproxy.counters
     wait_until(lambda: (now := counters())["idle"] == now["dials"], "all connections to be idle")
 
 
-@test("answers of many sizes, read late: whatever is in pipes when the upstream is done, all arrive")
+@test("responses of many sizes, read late: whatever is in pipes when the upstream is done, all "
+      "arrive")
 def read_late_down(t):
     upstream = t.own(HttpUpstream(lambda c, m: response(LATE[:int(m.target[1:])])))
     kaproxy = start(t, upstream, pool={"max_per_host": len(SIZES), "keep_alive": "300s"})

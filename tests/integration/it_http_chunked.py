@@ -44,7 +44,7 @@ def trailers(t):
     t.equal(upstream.accepted, 1, "connections")
 
 
-@test("chunk extensions are not passed on; sizes may have zeros in front")
+@test("chunk extensions are not passed on; sizes may have leading zeros")
 def extensions(t):
     body = b'0003;a=b; c="d;\\"e"\r\nabc\r\n00;x\r\n\r\n'
     upstream = t.own(HttpUpstream(lambda c, m: head("HTTP/1.1 200 OK", CHUNKED) + body))
@@ -52,7 +52,7 @@ def extensions(t):
     t.equal([peer.ask().body for _ in range(2)], [b"abc", b"abc"], "answers")
 
 
-@test("a response that comes byte by byte")
+@test("a response that arrives byte by byte")
 def bytewise(t):
     def slowly(connection, _message):
         for byte in response_chunked(b"hello", b"world", trailer=[("X-Sum", "1")]):
@@ -66,7 +66,7 @@ def bytewise(t):
         t.equal(one_shot(t, kaproxy).body, b"helloworld", "HTTP/1.0")
 
 
-@test("a small request is sent with its length, a large one chunked, as it comes")
+@test("a small request is sent with its length, a large one chunked, as it arrives")
 def requests(t):
     upstream = t.own(HttpUpstream())
     peer = client(t, start(t, upstream))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: a client that ends its direction still gets its responses, and one that goes
-away in mid-exchange costs the upstream's connection, but never another client's response."""
+"""Goal of this test: a client that ends its direction still gets its responses, and one that leaves
+in mid-exchange costs the upstream's connection, but never another client's response."""
 
 import sys
 
@@ -10,7 +10,7 @@ from kaptest import main, test, wait_until
 from kaptest.http import HttpUpstream, check_line, client, held, one_shot, request, response, start
 
 
-@test("half-closed behind the request, while the response is awaited: it comes")
+@test("half-closed after the request, while the response is awaited: it arrives")
 def half_closed(t):
     for version in "1.0", "1.1":
         upstream, go = held(t, "/held")
@@ -50,7 +50,7 @@ def response_on_its_way(t):
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
 
 
-@test("the same behind a second request that is not whole")
+@test("the same after a second request that is incomplete")
 def half_of_another(t):
     size = 200_000
     kaproxy = start(t, t.own(HttpUpstream(lambda c, m: response(b"x" * size))))
@@ -86,7 +86,7 @@ def in_response(t):
     t.equal(one_shot(t, kaproxy, "GET", "/3").body, b"xxx", "the next client's answer")
 
 
-@test("an end in the middle of a large body: the upstream never takes it for whole")
+@test("an end in the middle of a large body: the upstream never accepts it as complete")
 def in_body(t):
     for leave in "fin", "reset":
         upstream = t.own(HttpUpstream())

@@ -30,7 +30,7 @@ print $put->code, " ", $put->decoded_content, "\n";
 """
 
 
-@test("wget: a page, and one that is not there")
+@test("wget: a page, and one that does not exist")
 def wget(t):
     nginx = t.own(Nginx(t))
     nginx.put("page", b"hello")

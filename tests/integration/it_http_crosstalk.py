@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: nobody ever gets anything of somebody else's exchange, or takes a part of an
-answer for the whole, whatever clients and upstreams do; and nothing of it all stays behind."""
+"""Goal of this test: no client or upstream ever gets anything of another exchange, or accepts a
+part of a response as complete, whatever clients and upstreams do; and nothing is left behind."""
 
 import sys
 
@@ -41,7 +41,7 @@ def copied(t):
     t.equal(counts[2]["spliced"], 0, "bytes spliced")
 
 
-@test("timeouts strike everywhere")
+@test("timeouts expire everywhere")
 def timeouts(t):
     _, outcomes, further = exchange(
         t, 5000, {"max_per_host": 8, "timeout": "200ms", "keep_alive": "20ms"}, ["timeouts"],

@@ -37,7 +37,7 @@ def versions(t):
     check_line(t, kaproxy, 3, from_cache="immediate", status=200, method="GET", target="/page")
 
 
-@test("HEAD: the length without the body, and the connection is used again")
+@test("HEAD: the length without the body, and the connection is reused")
 def head(t):
     nginx, kaproxy = with_nginx(t)
     before = nginx.accepted()

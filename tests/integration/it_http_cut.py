@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: a response that breaks off reaches the client as far as it came, and then its
-connection ends in order, where the framing shows that the response is not whole."""
+"""Goal of this test: a response that breaks off reaches the client as far as it arrived, and then
+its connection is closed in order if the framing shows that the response is incomplete."""
 
 import os
 import pathlib
@@ -15,7 +15,7 @@ from kaptest.http import (Cut, check_line, chunk, client, head, read_request, re
 BODY = os.urandom(1_000_000)
 LENGTH = head("HTTP/1.1 200 OK", [("Content-Length", len(BODY) + 100)])
 CHUNKED = head("HTTP/1.1 200 OK", [("Transfer-Encoding", "chunked")])
-HELD = 120_000  # kaproxy may hold 192 KiB before it reads no more
+HELD = 120_000  # kaproxy may hold 192 KiB before it stops reading
 EXPECT = [("Transfer-Encoding", "chunked"), ("Expect", "100-continue")]
 
 
@@ -25,7 +25,7 @@ def wait_taken(channel):
 
 
 def exchange(t, data, fields=(), *, version="1.1", method="GET", slow=True, **options):
-    """A client that has asked and reads nothing for now; the upstream has sent this."""
+    """A client that has sent a request and reads nothing for now; the upstream has sent this."""
     upstream = t.own(ScriptedUpstream(keep=True))
     kaproxy = start(t, upstream, **options)
     peer = client(t, kaproxy, receive_buffer=4096 if slow else None)
@@ -37,7 +37,7 @@ def exchange(t, data, fields=(), *, version="1.1", method="GET", slow=True, **op
 
 
 def read_cut(t, peer, body, end="eof"):
-    """Reads the response, of which this must have come."""
+    """Reads the response, of which this must have arrived."""
     try:
         peer.response()
     except Cut as cut:
@@ -65,13 +65,13 @@ def check_upstream_ends(t, size, how, end, reason):
     check_over(t, kaproxy, end, reason)
 
 
-@test("the upstream ends in the middle of a body with a length: all that came is passed on")
+@test("the upstream ends in the middle of a body with a length: all that arrived is passed on")
 def upstream_ends(t):
     for size in 100, 200_000, len(BODY):
         check_upstream_ends(t, size, "fin", "upstream_closed", "upstream_closed")
 
 
-@test("the same where it resets the connection")
+@test("the same if it resets the connection")
 def upstream_resets(t):
     for size in 100, 200_000:
         check_upstream_ends(t, size, "reset", "upstream_reset", "upstream_error")
@@ -95,7 +95,7 @@ def times_out(t):
     check_over(t, kaproxy, "idle_timeout", "idle_timeout")
 
 
-@test("a bad chunk: what comes before it, in the same piece too, is passed on")
+@test("a bad chunk: what precedes it, in the same piece too, is passed on")
 def bad_chunk(t):
     for more in b"", BODY[:1000]:
         kaproxy, peer, connection = exchange(t, CHUNKED + chunk(BODY[:100_000]), slow=False)
@@ -106,7 +106,7 @@ def bad_chunk(t):
 
 
 def in_both(t, data):
-    """A client that may send its body, while a part of its response has come already."""
+    """A client that may send its body, while a part of its response has arrived already."""
     kaproxy, peer, connection = exchange(t, head("HTTP/1.1 100 Continue") + data, EXPECT,
                                          method="POST")
     t.equal(peer.response(interim=False).status, 100, "status")
@@ -128,7 +128,7 @@ def bad_body(t):
         check_over(t, kaproxy, "client_reset" if data is None else "bad_request", "client_abort")
 
 
-@test("a client that ends a large body, behind a response that it has not read: that is not lost")
+@test("a client that ends a large body, after a response that it has not read: that is not lost")
 def ends_behind_a_response(t):
     def large_or_nothing(connection):
         read_request(connection)
@@ -149,7 +149,7 @@ def ends_behind_a_response(t):
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
 
 
-@test("without framing it is cut by a reset: the client could not tell otherwise")
+@test("without framing it ends with a reset: the client could not notice otherwise")
 def until_close(t):
     for data in response_until_close(BODY[:1000]), CHUNKED + chunk(BODY[:1000]):
         kaproxy, peer, connection = exchange(t, data, version="1.0", slow=False)
@@ -160,8 +160,8 @@ def until_close(t):
 
 
 def held_back(t, **options):
-    """A cut answer of which kaproxy holds what a unix socket does not take, for a client that reads
-    nothing: if it read a little at a time, the kernel might tell of room too late for
+    """A truncated response of which kaproxy holds what a unix socket does not take, for a client
+    that reads nothing: if it read a little at a time, the kernel might report room too late for
     idle_timeout."""
     kernel = int(pathlib.Path("/proc/sys/net/core/wmem_default").read_text())
     if kernel > len(BODY) - HELD:
@@ -175,13 +175,13 @@ def held_back(t, **options):
     return kaproxy, peer
 
 
-@test("a client that reads no more of it is cut off after idle_timeout")
+@test("a client that stops reading it is disconnected after idle_timeout")
 def not_reading(t):
     kaproxy, _ = held_back(t, listener={"idle_timeout": "1500ms"})
     check_over(t, kaproxy, "upstream_closed", "upstream_closed")
 
 
-@test("what ended the response is logged, whatever became of the client then; it counts as no response")
+@test("what ended the response is logged, whatever the client did then; it counts as no response")
 def client_goes(t):
     kaproxy, peer = held_back(t)
     peer.channel.close()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: an upstream may answer before it has the whole request: the client sees the
-response and no reset, and the connection is not used again."""
+"""Goal of this test: an upstream may respond before it has the whole request: the client sees the
+response and no reset, and the connection is not reused."""
 
 import sys
 
@@ -14,7 +14,7 @@ ANSWER = response(b"too much", status=413)
 
 
 def early(then):
-    """Answers as soon as the header is there; then it does what `then` says."""
+    """Responds as soon as the header is there; then it does what `then` says."""
     def script(connection):
         read_request(connection, with_body=lambda _: False)
         connection.send(ANSWER)
@@ -36,12 +36,12 @@ def check(t, then):
     t.equal(kaproxy.counters()["idle"], 0, "idle connections")
 
 
-@test("and goes on reading")
+@test("and continues reading")
 def reads(t):
     check(t, lambda connection: connection.read_end())
 
 
-@test("and reads no more")
+@test("and stops reading")
 def stops(t):
     check(t, lambda connection: connection.is_silent(0.3))
 
@@ -51,9 +51,9 @@ def closes(t):
     check(t, lambda connection: connection.close())
 
 
-@test("a whole request that is still being sent: the client's connection stays")
+@test("a complete request that is still being sent: the client's connection stays")
 def client_stays(t):
-    """The body is read ahead, but the upstream takes only a part of it."""
+    """The body is read ahead, but the upstream reads only a part of it."""
     size = 60_000
     upstream = t.own(ScriptedUpstream(early(lambda connection: connection.is_silent(0.3)),
                                       receive_buffer=2048))
@@ -62,8 +62,8 @@ def client_stays(t):
     peer.channel.send(request("POST", "/x", body=b"x" * size))
     got = peer.response()
     t.equal((got.status, got.body), (413, b"too much"), "answer")
-    # A GET, which may be sent again: where the kernel took the whole body, the connection counts as
-    # sound until its end is seen.
+    # A GET, which may be retried: if the kernel took the whole body, the connection counts as sound
+    # until its end is seen.
     t.equal(peer.ask("GET", "/y").status, 413, "status of the next answer on the same connection")
 
 

@@ -55,7 +55,7 @@ def later(t):
     t.equal(kaproxy.counters().get("discard_unread_data"), 1, "discarded")
 
 
-@test("at the moment when the next client asks: its request goes to a new connection")
+@test("at the moment of the next client's request: its request goes to a new connection")
 def race(t):
     upstream = t.own(HttpUpstream(lambda c, m: response(b"%d" % c.number)))
     kaproxy = start(t, upstream)
@@ -69,7 +69,7 @@ def race(t):
     t.equal(kaproxy.counters().get("discard_unread_data"), 1, "discarded")
 
 
-@test("a second answer while the first request's client still sends its body")
+@test("a second response while the first request's client still sends its body")
 def early(t):
     def script(connection):
         read_request(connection, with_body=lambda _: False)

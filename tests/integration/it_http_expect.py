@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: Expect: 100-continue is answered by the upstream, or refused by it."""
+"""Goal of this test: Expect: 100-continue is answered by the upstream, or rejected by it."""
 
 import sys
 
@@ -14,7 +14,7 @@ BODY = b"b" * 100_000
 
 
 def agreeing(connection, message):
-    """Sends 100 where it is waited for, and wants the body."""
+    """Sends 100 if it is waited for, and requires the body."""
     if message.get("Expect"):
         connection.send(CONTINUE)
     return True
@@ -40,7 +40,7 @@ def passed(t):
     check_line(t, kaproxy, 1, status=200, end="complete")
 
 
-@test("refused with 417 or 413: the client sees that, and sends no body; nothing is used again")
+@test("rejected with 417 or 413: the client sees that, and sends no body; nothing is reused")
 def refused(t):
     for status in 417, 413:
         upstream = t.own(HttpUpstream(lambda c, m, s=status: response(b"no", status=s),
@@ -81,7 +81,7 @@ def old(t):
     t.equal(peer.response().body, b"1 PUT /x " + BODY, "answer")
 
 
-@test("an unknown expectation is refused with 417")
+@test("an unknown expectation is rejected with 417")
 def unknown(t):
     upstream = t.own(HttpUpstream())
     peer = client(t, start(t, upstream))

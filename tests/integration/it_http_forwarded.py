@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: `forwarded` tells the upstream the client's address, behind others' ones."""
+"""Goal of this test: `forwarded` passes the client's address to the upstream, after those of
+others."""
 
 import sys
 
@@ -13,7 +14,7 @@ BEFORE = [("X-Forwarded-For", "192.0.2.1"), ("X-Forwarded-For", "192.0.2.2"),
 
 
 def seen(t, value, fields, listen="127.0.0.1:{port}"):
-    """What arrives of the two fields."""
+    """The two fields as they arrive."""
     upstream = t.own(HttpUpstream())
     kaproxy = start(t, upstream, listener={"forwarded": value}, listen=listen)
     t.equal(client(t, kaproxy).ask(fields=fields).status, 200, "status")

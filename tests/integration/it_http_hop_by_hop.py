@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: fields for one hop alone end at kaproxy, in both directions; others pass."""
+"""Goal of this test: fields for a single hop end at kaproxy, in both directions; others pass."""
 
 import sys
 
@@ -14,7 +14,7 @@ KEPT = [("X-Public", "a,  b"), ("Cookie", "c=1"), ("cookie", "d=2"), ("Accept", 
         ("Authorization", "Basic x"), ("X-Octets", "\xe4\xf6")]
 
 
-@test("of a request; the upstream is never told to close")
+@test("of a request; the upstream is never asked to close")
 def requests(t):
     upstream = t.own(HttpUpstream())
     kaproxy = start(t, upstream)

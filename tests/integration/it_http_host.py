@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: the upstream sees the Host that the listener's `host` says."""
+"""Goal of this test: the upstream sees the Host that the listener's `host` sets."""
 
 import socket
 import sys
@@ -42,7 +42,7 @@ def scope(t):
     t.equal(upstream.requests[0].get("Host"), f"[::1]:{upstream.port}", "Host")
 
 
-@test("host = client: as received, an absolute target's, or the endpoint's where there is none")
+@test("host = client: as received, an absolute target's, or the endpoint's if there is none")
 def from_client(t):
     upstream, seen = hosts(t, {"host": "client"})
     t.equal(seen, ["Client.test:81", f"127.0.0.1:{upstream.port}", "absolute.test:82"], "Host")

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: clients that keep their connection and ask nothing hold no upstream one."""
+"""Goal of this test: clients that keep their connection and send no request hold no upstream
+connection."""
 
 import sys
 

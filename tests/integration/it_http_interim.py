@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: interim responses reach HTTP/1.1 clients, all of them, and no HTTP/1.0 one."""
+"""Goal of this test: interim responses reach HTTP/1.1 clients, all of them, and no HTTP/1.0
+client."""
 
 import sys
 
@@ -17,7 +18,7 @@ def hinting(connection, message):
     return HINTS + describe(connection, message)
 
 
-@test("several, and the final answer behind them")
+@test("several, and the final response after them")
 def several(t):
     upstream = t.own(HttpUpstream(hinting))
     peer = client(t, start(t, upstream))
@@ -28,7 +29,7 @@ def several(t):
         t.equal(got.body, f"1 GET {target} ".encode(), "final answer")
 
 
-@test("one is passed on before the final answer comes")
+@test("one is passed on before the final response arrives")
 def at_once(t):
     upstream = t.upstream()
     peer = client(t, start(t, upstream))
@@ -41,7 +42,7 @@ def at_once(t):
     t.equal(peer.response().body, b"x", "final answer")
 
 
-@test("HTTP/1.0 sees the final answer alone")
+@test("HTTP/1.0 sees only the final response")
 def old(t):
     kaproxy = start(t, t.own(HttpUpstream(hinting)))
     for _ in range(2):
@@ -56,7 +57,7 @@ def flood(t):
     t.equal((len(got.interim), got.body), (1000, b"x"), "interim responses and the answer")
 
 
-@test("101 without having been asked for is a protocol error")
+@test("an unrequested 101 is a protocol error")
 def switching(t):
     reply = head("HTTP/1.1 101 Switching Protocols", [("Upgrade", "websocket"),
                                                       ("Connection", "upgrade")])

@@ -29,7 +29,7 @@ def two(t):
     t.equal(one_shot(t, kaproxy).body, b"2", "connection")
 
 
-@test("timeout=1 and 0: there is no time left to use it again")
+@test("timeout=1 and 0: there is no time left to reuse it")
 def one(t):
     for hint in "timeout=1", "timeout=0":
         kaproxy = start(t, t.own(HttpUpstream(hinting(hint))))
@@ -37,7 +37,7 @@ def one(t):
         t.equal(kaproxy.counters().get("discard_not_reusable"), 2, "discarded")
 
 
-@test("longer than keep_alive, or nonsense: keep_alive counts")
+@test("longer than keep_alive, or nonsense: keep_alive applies")
 def others(t):
     for hint in "timeout=1000", "timeout=", "timeout=1x", "max=3", "timeout=-1":
         kaproxy = start(t, t.own(HttpUpstream(hinting(hint))))
@@ -50,10 +50,10 @@ def not_passed(t):
     t.equal(client(t, kaproxy).ask().get("Keep-Alive"), None, "Keep-Alive")
 
 
-@test("Node closes after a time that it tells: GET and POST right then never fail")
+@test("Node closes after a time that it announces: GET and POST right then never fail")
 def node(t):
-    """Every interval has a client of its own, whose upstream connection waits alone. In a long run
-    it is Node's own default, and requests around that for two minutes."""
+    """Every interval has its own client, whose upstream connection waits alone. In a long run it is
+    Node's own default, and requests around that for two minutes."""
     life = 5.0 if LONG else 2.0
     seconds = 120 if LONG else (8 if SLOW else 5)
     peer = t.own(Node(t, int(life * 1000)))

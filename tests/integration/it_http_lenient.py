@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: what breaks a rule, but is clear, is passed on, and the other side sees one
-message of which everybody thinks the same; what is not clear is refused."""
+"""Goal of this test: a message that breaks a rule, but is unambiguous, is passed on as one that all
+readers understand alike; an ambiguous one is rejected."""
 
 import sys
 
@@ -71,11 +71,11 @@ LENGTH = b"Content-Length: 2\r\n\r\nab"
 
 
 def good(fields=b""):
-    """What a client is to get."""
+    """What a client should get."""
     return OK + fields + LENGTH
 
 
-# What an upstream sends, what the client gets, and whether the connection is used again.
+# What an upstream sends, what the client gets, and whether the connection is reused.
 RESPONSES = {
     "LF at the end of each line": (
         b"HTTP/1.1 200 OK\nDate: d\nX: a \nContent-Length: 2\n\nab", good(b"X: a\r\n"), True),
@@ -165,7 +165,7 @@ def requests(t):
     t.equal(upstream.accepted, 1, "connections")
 
 
-@test("requests that are not clear: 400, and nobody is asked")
+@test("ambiguous requests: 400, and none reaches the upstream")
 def bad_requests(t):
     upstream = t.own(HttpUpstream())
     kaproxy = start(t, upstream)
@@ -178,7 +178,7 @@ def bad_requests(t):
     t.equal(upstream.accepted, 0, "connections")
 
 
-@test("requests with LF that follow each other are as many at the upstream")
+@test("successive requests with LF arrive as the same number at the upstream")
 def pipelined(t):
     upstream = t.own(HttpUpstream())
     peer = client(t, start(t, upstream))
@@ -207,7 +207,7 @@ def connect(t):
             b"CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\nhello", "what the upstream got")
 
 
-@test("responses: what the client gets, to the byte, and whether the connection is used again")
+@test("responses: what the client gets, to the byte, and whether the connection is reused")
 def responses(t):
     replies = {}
     upstream = t.own(HttpUpstream(lambda c, m: replies[m.target]))
@@ -225,7 +225,7 @@ def responses(t):
         t.equal(kaproxy.counters().get("discard_protocol_error"), discarded, f"discarded, {what}")
 
 
-@test("responses that are not clear: 502")
+@test("ambiguous responses: 502")
 def bad_responses(t):
     replies = {}
     upstream = t.own(HttpUpstream(lambda c, m: replies[m.target]))

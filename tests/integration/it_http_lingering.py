@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: a client that still sends reads the response, and no reset destroys it; but it is
-not listened to for ever, and not at all when it has sent everything."""
+"""Goal of this test: a client that still sends reads the response, and no reset destroys it; but it
+is not read from forever, and not at all when it has sent everything."""
 
 import re
 import signal
@@ -15,8 +15,8 @@ from kaptest.http import (HttpUpstream, check_line, client, head, held, request,
                           wait_line)
 
 LENGTH = 10_000_000
-LARGE = b"x" * 200_000  # the kernel takes it at once, and of a client that reads late but a little
-MAX = 256 << 20         # bytes thrown away at most
+LARGE = b"x" * 200_000  # the kernel takes it at once, and only a little from a late reader
+MAX = 256 << 20         # bytes discarded at most
 
 
 def send_all(peer, first):
@@ -34,7 +34,7 @@ def check(t, kaproxy, first, status):
     check_line(t, kaproxy, status=status)
 
 
-@test("10 MB behind a header that is refused: 400, 414, 431")
+@test("10 MB after a header that is rejected: 400, 414, 431")
 def refused(t):
     for first, status in ((b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n", 400),
                           (b"GET /", 414), (b"GET / HTTP/1.1\r\nHost: h\r\nX: ", 431)):
@@ -57,7 +57,7 @@ def quiet(t):
     t.at_most(time.monotonic() - started, 20 if SLOW else 3, "seconds until the end")
 
 
-@test("one that never stops is cut off after some seconds")
+@test("one that never stops is disconnected after some seconds")
 def endless(t):
     kaproxy = start(t, t.own(HttpUpstream()))
     before = kaproxy.descriptors()
@@ -81,26 +81,26 @@ def post(length):
     return head("POST /x HTTP/1.0", [("Content-Length", length)]) + b"x" * length
 
 
-@test("the CRLF that old clients send behind a body is no reason for a reset, whenever it comes")
+@test("the CRLF that old clients send after a body does not cause a reset, whenever it arrives")
 def line_end_behind_body(t):
     upstream, go = held(t)
     kaproxy = start(t, upstream)
     peer = client(t, kaproxy)
     peer.channel.send(post(2))
     upstream.wait_requests(1)
-    peer.channel.send(b"\r\n")  # nobody depends on this client now, so it may not be watched
+    peer.channel.send(b"\r\n")  # this client is not needed now, so it may not be watched
     go.set()
     t.equal(peer.response().status, 200, "status")
     t.equal(peer.channel.end(), "eof", "end")
 
 
-@test("a client whose whole body was read, to the last byte and not beyond, is closed at once")
+@test("a client whose whole body was read, exactly to the last byte, is closed at once")
 def all_was_read(t):
     upstream, go = held(t)
     upstream.handler = lambda c, m: go.wait(WAIT_MAX) and response()  # delivered as soon as it is sent
     kaproxy = start(t, upstream, main={"log_level": "debug"})
     peer = client(t, kaproxy)
-    peer.channel.send(post(40_000))  # more than comes with a head
+    peer.channel.send(post(40_000))  # more than arrives with a header
     upstream.wait_requests(1)
     go.set()
     t.equal(peer.response().status, 200, "status")
@@ -109,7 +109,7 @@ def all_was_read(t):
     t.equal(kaproxy.find_log("-> lingering"), [], "lingering")
 
 
-@test("one that sends as fast as it can is not read without end")
+@test("one that sends as fast as it can is not read from endlessly")
 def much(t):
     kaproxy = start(t, t.own(HttpUpstream()))
     peer = client(t, kaproxy)
@@ -130,8 +130,8 @@ def large_or_nothing(_connection, message):
 
 
 def pipelining(t, upstream, first=request("GET", "/large"), start_one=start, **options):
-    """A client that has asked for much, and reads late. It comes together with its request, so that
-    there was no need to watch it."""
+    """A client that has requested much, and reads late. It connects and sends its request at once,
+    so that there was no need to watch it."""
     kaproxy = start_one(t, upstream, **options)
     with kaproxy.paused():
         peer = client(t, kaproxy, receive_buffer=4096)
@@ -140,14 +140,14 @@ def pipelining(t, upstream, first=request("GET", "/large"), start_one=start, **o
 
 
 def check_large(t, peer, *statuses):
-    """The response must come whole, and further ones behind it, and then the end."""
+    """The response must arrive completely, and further ones after it, and then the end."""
     t.check(peer.response().body == LARGE, "the answer is wrong")
     for status in statuses:
         t.equal(peer.response().status, status, "status")
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
 
 
-@test("a third request behind one that ends in our 502: nothing of the first response is lost")
+@test("a third request after one that ends in our 502: nothing of the first response is lost")
 def third_request(t):
     go = threading.Event()
     t.callback(go.set)
@@ -182,7 +182,7 @@ def third_request_of_a_quick_one(t):
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
 
 
-@test("a request that comes when the client was closed already: nothing is lost either")
+@test("a request that arrives when the client was closed already: nothing is lost either")
 def too_late(t):
     kaproxy, peer = pipelining(t, t.own(HttpUpstream(large_or_nothing)),
                                request("GET", "/large") + request("POST", "/none"))
@@ -192,7 +192,7 @@ def too_late(t):
 
 
 CLOSE = [("Connection", "close")]
-LAST = {  # requests that none is expected behind; the targets tell how long the responses are
+LAST = {  # requests after which none is expected; the targets say how long the responses are
     "a body": [request("POST", "/200000", CLOSE, b"abc")],
     "a body, and a response not as long": [request("POST", "/12000", CLOSE, b"abc")],
     "no body": [request("GET", "/200000", CLOSE)],
@@ -206,7 +206,7 @@ def length_of(target):
 
 
 def last_requests(t, upstream, start_one):
-    """They are answered, and only then the client sends an empty line."""
+    """They are served, and only then the client sends an empty line."""
     for what, requests in LAST.items():
         kaproxy, peer = pipelining(t, upstream, b"".join(requests), start_one)
         lines = kaproxy.wait_sessions(len(requests))
@@ -222,7 +222,7 @@ def of_length(_connection, message):
     return response(b"x" * length_of(message.target))
 
 
-@test("bytes behind a client's last request, when its response has been written: nothing is lost")
+@test("bytes after a client's last request, when its response has been written: nothing is lost")
 def behind_the_last(t):
     last_requests(t, t.own(HttpUpstream(of_length)), start)
 
@@ -233,12 +233,12 @@ def behind_the_last_tls(t):
 
 
 def terminate(kaproxy):
-    """SIGTERM; waits until it was taken."""
+    """SIGTERM; waits until it was received."""
     kaproxy.signal(signal.SIGTERM)
     kaproxy.wait_log("SIGTERM: stopping")
 
 
-@test("a soft stop between two requests, of which the second is on its way")
+@test("a soft stop between two requests, the second of which is in flight")
 def stops(t):
     kaproxy, peer = pipelining(t, t.own(HttpUpstream(large_or_nothing)))
     wait_line(kaproxy)
@@ -249,7 +249,7 @@ def stops(t):
     kaproxy.wait_exit()
 
 
-@test("a soft stop in the middle of a response, with another request unread behind it")
+@test("a soft stop in the middle of a response, with another request unread after it")
 def stops_in_response(t):
     go = threading.Event()
     t.callback(go.set)
@@ -270,7 +270,7 @@ def stops_in_response(t):
     t.equal(len(upstream.requests), 1, "requests at the upstream")
 
 
-@test("idle_timeout between two requests, of which the second is on its way")
+@test("idle_timeout between two requests, the second of which is in flight")
 def idle_timeout(t):
     kaproxy, peer = pipelining(t, t.own(HttpUpstream(large_or_nothing)),
                                listener={"idle_timeout": "1500ms"}, main={"log_level": "debug"})
@@ -279,7 +279,7 @@ def idle_timeout(t):
     check_large(t, peer)
 
 
-@test("a client that has all of its response is closed at once, though it might go on")
+@test("a client that has all of its response is closed at once, though it might send more")
 def has_all(t):
     upstream = t.own(HttpUpstream())
     kaproxy = start(t, upstream, listener={"idle_timeout": "1500ms"}, main={"log_level": "debug"})
@@ -290,7 +290,7 @@ def has_all(t):
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
 
 
-@test("one that gets it while we linger is closed then, and before one that has not said all")
+@test("one that gets it while we linger is closed then, and not before it has sent everything")
 def gets_all(t):
     kaproxy = start(t, t.own(HttpUpstream(large_or_nothing)), main={"log_level": "debug"})
     other, peer = client(t, kaproxy), client(t, kaproxy, receive_buffer=4096)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: answers without a body (HEAD, 204, 304) end with their header, whatever it
-says, and the connection is used again."""
+"""Goal of this test: responses without a body (HEAD, 204, 304) end with their header, whatever it
+says, and the connection is reused."""
 
 import sys
 

@@ -30,7 +30,7 @@ def load(t, kaproxy, *command):
 
 
 def check_pooled(t, nginx, kaproxy, before, exchanges):
-    """All were answered, on four connections, each of which was new to just one exchange."""
+    """All were served, on four connections, each of which was new to just one exchange."""
     t.at_most(nginx.accepted() - before, LIMIT, "connections that nginx accepted")
     lines = kaproxy.wait_sessions(exchanges)
     t.equal(len(lines), exchanges, "lines of the access log")

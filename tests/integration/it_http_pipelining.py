@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: requests that a client sends without waiting are answered in order."""
+"""Goal of this test: requests that a client sends without waiting are served in order."""
 
 import sys
 
@@ -63,7 +63,7 @@ def close(t):
     t.equal([r.target for r in upstream.requests], ["/a", "/b"], "what the upstream saw")
 
 
-@test("a bad request behind a good one: the good one is answered first")
+@test("a bad request after a good one: the good one is served first")
 def bad_second(t):
     upstream = t.own(HttpUpstream())
     peer = client(t, start(t, upstream))
@@ -82,7 +82,7 @@ def empty_lines(t):
         t.equal(peer.response().body, f"1 GET /{number} ".encode(), "answer")
 
 
-@test("a client that ends its direction behind several requests gets all answers")
+@test("a client that ends its direction after several requests gets all responses")
 def half_closed(t):
     upstream = t.own(HttpUpstream())
     kaproxy = start(t, upstream)
@@ -93,7 +93,7 @@ def half_closed(t):
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
 
 
-@test("byte by byte: three requests that come in pieces of one byte")
+@test("byte by byte: three requests that arrive in pieces of one byte")
 def bytewise(t):
     upstream = t.own(HttpUpstream())
     peer = client(t, start(t, upstream))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: a local reply says in Proxy-Status that it is kaproxy's, and why; a response of
-the upstream's that has such a field is passed on as it is."""
+"""Goal of this test: a local reply says in Proxy-Status that it is kaproxy's, and why; an
+upstream's response that has such a field is passed on unchanged."""
 
 import sys
 
@@ -52,7 +52,7 @@ def no_place(t):
         go.set()
 
 
-@test("no connection: names that are not there, or that nobody answers for")
+@test("no connection: names that do not exist, or that no server answers for")
 def names(t):
     check(t, one_shot(t, start_named(t, t.own(Dnsmasq(t)), 9, scheme="http")), 502, "dns_error",
           "resolve: ")
@@ -79,7 +79,7 @@ def tls(t):
         check(t, one_shot(t, start_tls(t, f"https://127.0.0.1:{upstream.port}")), 502, error, details)
 
 
-@test("a client certificate that the upstream refuses when the handshake is over (TLS 1.3)")
+@test("a client certificate that the upstream rejects when the handshake is over (TLS 1.3)")
 def refused_certificate(t):
     upstream = t.own(HttpsUpstream(context=upstream_context(clients=authority().root)))
     check(t, one_shot(t, start_tls(t, upstream)), 502, "tls_alert_received",
@@ -97,7 +97,7 @@ RESPONSES = {
 }
 
 
-@test("what the upstream did instead of answering")
+@test("what the upstream did instead of responding")
 def responses(t):
     for reply, error in RESPONSES.items():
         def script(connection, reply=reply):
@@ -131,7 +131,7 @@ def requests(t):
     check(t, one_shot(t, start(t, t.own(ReservedPort())), "HEAD"), 502, "connection_refused")
 
 
-@test("the upstream's own Proxy-Status is passed on, and a response without has none")
+@test("the upstream's own Proxy-Status is passed on, and a response without one gets none")
 def passed_on(t):
     value = 'SomeCache; error=http_response_timeout; details="x \\" y"'
     fields = {"/with": [("Proxy-Status", value)], "/without": []}

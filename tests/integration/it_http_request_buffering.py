@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: with request_buffering = off a connection is asked for as soon as a header is
-complete, the body goes on as it comes, and so does the response meanwhile; what was sent is still
-sent again where that does no harm."""
+"""Goal of this test: with request_buffering = off a connection is requested as soon as a header is
+complete, the body is passed on as it arrives, and so is the response meanwhile; what was sent is
+still retried where that does no harm."""
 
 import sys
 import threading
@@ -46,7 +46,7 @@ TOTAL = sum(map(len, WORDS))
 
 
 def echo(connection):
-    """Sends each part of a body back as it comes, framed like the request."""
+    """Echoes each part of a body as it arrives, framed like the request."""
     while (message := only_head(connection)) is not None:
         is_chunked = message.get("Transfer-Encoding") is not None
         connection.send(head("HTTP/1.1 200 OK", framing(is_chunked, TOTAL)))
@@ -60,7 +60,7 @@ def echo(connection):
             connection.send(LAST_CHUNK if read_chunk(connection) == b"" else b"")
 
 
-@test("both directions at the same time, in step, with a length and chunked; both are used again")
+@test("both directions at the same time, in step, with a length and chunked; both are reused")
 def two_way(t):
     upstream = t.own(ScriptedUpstream(echo))
     kaproxy = streaming(t, upstream)
@@ -88,7 +88,7 @@ def two_way(t):
 
 
 def mirror(connection):
-    """Sends a large body back as fast as both sides take it."""
+    """Echoes a large body as fast as both sides take it."""
     message = only_head(connection)
     is_chunked = message.get("Transfer-Encoding") is not None
     connection.send(head("HTTP/1.1 200 OK", framing(is_chunked, LARGE)))
@@ -101,7 +101,7 @@ def mirror(connection):
         connection.send(LAST_CHUNK)
 
 
-@test("much in both directions at the same time: none holds the other up, all comes in order")
+@test("much in both directions at the same time: neither delays the other, all arrives in order")
 def much(t):
     body = b"".join(b"%07x." % at for at in range(0, LARGE, 8))
     for is_chunked in False, True:
@@ -124,10 +124,10 @@ def much(t):
         check_line(t, kaproxy, status=200, end="complete")
 
 
-@test("a body goes on while the response comes without an end in sight")
+@test("a body continues while an endless response arrives")
 def endless(t):
     """The upstream sends until it has the whole request; then its response ends. Its chunks are so
-    small that kaproxy is slower than both sides, and has never done all there is to do."""
+    small that kaproxy is slower than both sides, and always has more to do."""
     def script(connection):
         only_head(connection)
         connection.send(head("HTTP/1.1 200 OK", [CHUNKED]))
@@ -157,7 +157,7 @@ def endless(t):
     check_line(t, kaproxy, status=200, end="complete")
 
 
-@test("with request_buffering = on nothing is asked for before a small body is whole")
+@test("with request_buffering = on no connection is requested before a small body is complete")
 def buffered(t):
     upstream = t.own(HttpUpstream())
     for listener in None, {"request_buffering": "on"}:
@@ -168,7 +168,7 @@ def buffered(t):
         t.equal(upstream.accepted, 0, "connections")
 
 
-@test("an early refusal comes before the body is sent, and the upload is thrown away")
+@test("an early rejection arrives before the body is sent, and the upload is discarded")
 def refused(t):
     def script(connection):
         only_head(connection)
@@ -206,7 +206,7 @@ def complete_early(t):
 
 
 def stale(rest=b"", reply=None):
-    """The first connection answers one request, reads the header and so much of the body of the
+    """The first connection serves one request, reads the header and this much of the body of the
     second, and closes; others echo."""
     def script(connection):
         while (message := read_request(connection, lambda m: m.target == "/first" or
@@ -232,7 +232,8 @@ def warm(t, script):
     return upstream, kaproxy
 
 
-@test("a used connection that closes in the middle of the body: what is held is sent again, and the rest")
+@test("a used connection that closes in the middle of the body: what is held is retried, and the "
+      "rest")
 def again(t):
     timeout = response(b"slow", [("Connection", "close")], 408)
     for first, is_chunked, reply in ((b"", False, None), (b"part", False, None),
@@ -243,7 +244,7 @@ def again(t):
         peer = client(t, kaproxy)
         peer.channel.send(head("PUT /x HTTP/1.1",
                                [("Host", "h"), *framing(is_chunked, len(first) + 4)]))
-        if first:  # by itself, so that it is not read together with the header
+        if first:  # separately, so that it is not read together with the header
             kaproxy.counters()
             peer.channel.send(framed(first, is_chunked))
         t.check(seen.wait(WAIT_MAX), "the upstream did not get the first part")
@@ -253,7 +254,7 @@ def again(t):
         check_line(t, kaproxy, 2, retried=1, status=200, end="complete", from_cache="none")
 
 
-@test("but not a POST, nor when more was sent than is held")
+@test("but not a POST, nor if more was sent than is held")
 def not_again(t):
     for method, size in ("POST", 10), ("PUT", 300_000):
         script, seen = stale(b"x" * size)
@@ -268,7 +269,7 @@ def not_again(t):
         t.check("retried" not in line, "the log says that it was retried")
 
 
-@test("Expect is passed on while nothing of the body has come, and the upstream's 100 comes back")
+@test("Expect is passed on while nothing of the body has arrived, and so is the upstream's 100")
 def expect(t):
     def with_body(connection, message):
         if message.get("Expect"):
@@ -289,7 +290,7 @@ def expect(t):
         t.equal([r.get("Expect") for r in upstream.requests], ["100-continue", None], "Expect")
 
 
-@test("what comes whole with its header is sent as with on")
+@test("what arrives complete with its header is sent as with on")
 def at_once(t):
     upstream = t.own(HttpUpstream())
     kaproxy = streaming(t, upstream)
@@ -319,7 +320,7 @@ def others(t):
     t.equal(peer.response().body, b"1 PUT /y abc", "answer")
 
 
-@test("a client that leaves in the middle of its body: the upstream never takes it for whole")
+@test("a client that leaves in the middle of its body: the upstream never accepts it as complete")
 def leaves(t):
     for leave in "fin", "reset":
         upstream = t.own(HttpUpstream())

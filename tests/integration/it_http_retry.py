@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: a reused connection that closes instead of answering, or has nothing to say to
-the request, costs a client its response only where sending the request again could do harm."""
+"""Goal of this test: a reused connection that closes instead of responding, or whose response is
+not for the request, costs a client its response only if a retry could do harm."""
 
 import sys
 import threading
@@ -13,7 +13,7 @@ from kaptest.http import (HttpUpstream, check_line, chunked, client, describe, h
 
 
 def closing(*, resets=False, first_connections=1):
-    """The first connections answer one request, and close when they have read the second."""
+    """The first connections serve one request, and close when they have read the second."""
     counts = {}
 
     def handler(connection, message):
@@ -34,7 +34,7 @@ def warm(t, upstream, **options):
     return kaproxy
 
 
-@test("idempotent methods are sent once more, on a new connection, whether it closed or was reset")
+@test("idempotent methods are retried, on a new connection, whether it was closed or reset")
 def idempotent(t):
     for resets in False, True:
         for method, body in (("GET", None), ("OPTIONS", None), ("PUT", b"whole"), ("DELETE", None)):
@@ -68,7 +68,7 @@ def others(t):
         t.equal([r.method for r in upstream.requests[1:]], [method], "what was sent")
 
 
-@test("a body that is larger than what is kept is not sent again")
+@test("a body that is larger than what is kept is not retried")
 def large(t):
     upstream = t.own(HttpUpstream(closing()))
     kaproxy = warm(t, upstream)
@@ -86,7 +86,7 @@ def once(t):
     check_line(t, kaproxy, 2, retried=1, status=502)
 
 
-@test("not on a connection that nobody has used before")
+@test("not on an unused connection")
 def fresh(t):
     upstream = t.own(HttpUpstream(lambda c, m: None))
     kaproxy = start(t, upstream)
@@ -94,7 +94,7 @@ def fresh(t):
     t.equal(len(upstream.requests), 1, "requests")
 
 
-@test("not when anything of the response has come")
+@test("not if anything of the response has arrived")
 def begun(t):
     def script(connection):
         read_request(connection)
@@ -121,14 +121,14 @@ STRAY = {
 
 
 def straying(reply):
-    """The first connection answers its second request with this."""
+    """The first connection responds to its second request with this."""
     def handler(connection, message):
         stray = connection.number == 1 and message.target != "/first"
         return reply if stray else describe(connection, message)
     return handler
 
 
-@test("what is no response, and a 408 with its end, may have met the request: it is sent once more")
+@test("what is not a response, and a 408 with its end, may have met the request: it is retried")
 def stray(t):
     for number, (what, reply) in enumerate(STRAY.items(), 1):
         upstream = t.own(HttpUpstream(straying(reply)))
@@ -142,7 +142,7 @@ def stray(t):
             r'408 \(Request Timeout\)"' if b"408" in reply else '.*RFC.*"'))
 
 
-@test("but not where it could do harm, where it says something else, or behind a 1xx")
+@test("but not where it could do harm, where it says something else, or after a 1xx")
 def not_stray(t):
     interim = head("HTTP/1.1 103 x")
     kept = response(b"slow", status=408)
@@ -161,7 +161,7 @@ def not_stray(t):
             t.equal(len(upstream.requests), 2, "requests")
 
 
-@test("nor on a connection that nobody has used before, nor twice")
+@test("nor on an unused connection, nor twice")
 def stray_once(t):
     for reply, status in (TIMEOUT, 408), (STRAY["no HTTP"], 502):
         upstream = t.own(HttpUpstream(lambda c, m, r=reply: r))
@@ -211,7 +211,7 @@ def new_connection(t):
     t.equal(len(upstream.requests), 5, "requests")
 
 
-@test("a connection that closed while it was idle costs nobody anything, POST neither")
+@test("a connection that closed while it was idle costs no client anything, POST neither")
 def idle(t):
     def script(connection):
         message = read_request(connection)

@@ -16,7 +16,7 @@ def start_held(t, **options):
 
 
 def terminate(kaproxy):
-    """Sends SIGTERM, and waits until it was taken."""
+    """Sends SIGTERM, and waits until it was received."""
     kaproxy.signal(signal.SIGTERM)
 
     def refuses():
@@ -39,7 +39,7 @@ def idle(t):
         t.equal(peer.channel.read_end(), (b"", "eof"), "end")
 
 
-@test("an exchange under way: answered, with Connection: close, and then the end")
+@test("an exchange in progress: it gets its response, with Connection: close, and then the end")
 def exchanging(t):
     upstream, kaproxy, go = start_held(t)
     peer, bystander = client(t, kaproxy), client(t, kaproxy)
@@ -87,7 +87,7 @@ def queue(t):
     kaproxy.wait_exit(10)
 
 
-@test("shutdown_timeout cuts what does not end: the client sees that")
+@test("shutdown_timeout ends the rest: the client sees that")
 def cut(t):
     upstream = t.own(HttpUpstream(lambda c, m: response(b"x" * 10)[:-5]))
     kaproxy = start(t, upstream, main={"shutdown_timeout": "500ms"})

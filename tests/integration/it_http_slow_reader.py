@@ -15,12 +15,12 @@ SMALL, LARGE = 200_000, 10_000_000
 
 
 def sized(_connection, message):
-    """As many bytes as the target asks for."""
+    """As many bytes as the target requests."""
     return response(b"x" * int(message.target[1:]))
 
 
 def slow_client(t, kaproxy, size):
-    """Asks, and reads nothing for now."""
+    """Sends a request, and reads nothing for now."""
     peer = client(t, kaproxy, receive_buffer=4096)
     peer.send("GET", f"/{size}")
     return peer
@@ -40,7 +40,8 @@ def small(t):
     t.equal(upstream.accepted, 1, "connections")
 
 
-@test("a response that the kernel does not take whole: free while the rest is still ours to send")
+@test("a response that the kernel does not take completely: free while the rest is still ours to "
+      "send")
 def buffered(t):
     """On a unix socket the kernel's share is fixed, and known."""
     kernel = int(pathlib.Path("/proc/sys/net/core/wmem_default").read_text())
@@ -60,7 +61,7 @@ def buffered(t):
     t.equal(kaproxy.wait_sessions(2)[1]["target"], f"/{size}", "target in the second line")
 
 
-@test("the same when more of the response comes while some of it is held")
+@test("the same if more of the response arrives while some of it is held")
 def goes_on(t):
     kernel = int(pathlib.Path("/proc/sys/net/core/wmem_default").read_text())
     if kernel > 220_000:
@@ -103,7 +104,7 @@ def large(t):
     t.equal(rest.count(b"x"), len(rest), "the rest of the answer")
 
 
-@test("many slow clients at once, each response whole")
+@test("many slow clients at once, each response complete")
 def many(t):
     count = 10 if SLOW else 40
     upstream = t.own(HttpUpstream(sized))

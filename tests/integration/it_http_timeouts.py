@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """Goal of this test: header_timeout, idle_timeout and response_timeout end an exchange with 408 or
-504 that names them; a client without a request is ended without a word, by client_keep_alive too."""
+504 that names them; a client without a request is closed silently, by client_keep_alive too."""
 
 import sys
 import threading
@@ -28,7 +28,7 @@ def why(t, kaproxy, got, text, number=1):
 
 
 def timed(t, peer):
-    """The response, which must come after half a second."""
+    """The response, which must arrive after half a second."""
     started = time.monotonic()
     got = peer.response()
     t.at_least(time.monotonic() - started, 0.4, "seconds until the answer")
@@ -37,7 +37,7 @@ def timed(t, peer):
     return got
 
 
-@test("header_timeout: a header that does not come to its end, 408; also without an idle_timeout")
+@test("header_timeout: a header that does not end, 408; also without an idle_timeout")
 def header(t):
     for listener in SHORT, {**SHORT, "idle_timeout": 0}:
         upstream = t.own(HttpUpstream())
@@ -64,7 +64,7 @@ def nothing(t):
 
 @test("a first request's header_timeout counts from the accept, a later one's from its first byte")
 def from_accept(t):
-    """Whoever comes later and begins earlier is later; a served client begins again."""
+    """A client that connects later and begins earlier is later; a served client begins again."""
     kaproxy = start(t, t.own(HttpUpstream()), listener=SHORT)
     served, first = client(t, kaproxy), client(t, kaproxy)
     t.equal(served.ask().status, 200, "status")
@@ -80,7 +80,7 @@ def from_accept(t):
     t.equal(served.ask().status, 200, "status after more than header_timeout")
 
 
-@test("however a header dribbles in")
+@test("however slowly a header arrives")
 def dribble(t):
     peer = client(t, start(t, t.own(HttpUpstream()), listener=SHORT))
     peer.channel.send(b"GET /x HTTP/1.1\r\nX: ")
@@ -91,7 +91,7 @@ def dribble(t):
     t.equal(peer.response().status, 408, "status")
 
 
-@test("header_timeout is over with the header: a body and a response may take longer")
+@test("header_timeout ends with the header: a body and a response may take longer")
 def only_header(t):
     def slow(connection, _message):
         connection.is_silent(0.7)
@@ -105,7 +105,7 @@ def only_header(t):
         t.equal(peer.response().body, b"late", "answer")
 
 
-@test("header_timeout = 0, idle_timeout = 0: no end, however long nothing comes")
+@test("header_timeout = 0, idle_timeout = 0: no end, however long nothing arrives")
 def no_limits(t):
     upstream = t.own(HttpUpstream())
     other = {"listener other": {"listen": "127.0.0.1:{port}", "upstream": upstream.endpoint, **IDLE}}
@@ -126,7 +126,7 @@ def no_limits(t):
         t.equal(peer.response().status, 200, "status where there is none")
 
 
-@test("idle_timeout in the middle of a small body, nothing asked yet: 408")
+@test("idle_timeout in the middle of a small body, nothing requested yet: 408")
 def body(t):
     upstream = t.own(HttpUpstream())
     kaproxy = start(t, upstream, listener=IDLE, main=INFO)
@@ -181,7 +181,7 @@ def awaiting(t):
 
 
 def late(go, first=b""):
-    """Sends this, then answers when it is told to."""
+    """Sends this, then responds when the test says so."""
     def handler(connection, message):
         connection.send(first)
         go.wait(WAIT_MAX)
@@ -190,7 +190,7 @@ def late(go, first=b""):
 
 
 def end_another(t, kaproxy):
-    """The other listener's limit strikes: whatever began before had as much time."""
+    """The other listener's limit expires: whatever began before had as much time."""
     peer = client(t, kaproxy, "other")
     peer.channel.send(HALF_POST)
     t.equal(timed(t, peer).status, 408, "status where there is a limit")
@@ -215,7 +215,7 @@ def longer(t):
 
 @test("response_timeout counts from the last byte of the request on")
 def from_request(t):
-    """The one whose request is longer under way is the later one."""
+    """The one whose request has been in progress for longer is the later one."""
     upstream = t.own(HttpUpstream(lambda c, m: b""))
     kaproxy = start(t, upstream, listener=RESPONSE)
     slow, quick = client(t, kaproxy), client(t, kaproxy)
@@ -257,7 +257,7 @@ def interim(t):
         t.equal(peer.response().body, b"x" * 10, "answer")
 
 
-@test("a client that stops behind a 100: 408, since that is its fault")
+@test("a client that stops after a 100: 408, since that is its fault")
 def behind_continue(t):
     kaproxy = start(t, t.own(HttpUpstream(
         with_body=lambda c, m: c.send(head("HTTP/1.1 100 Continue")) or True)),
@@ -270,7 +270,7 @@ def behind_continue(t):
     why(t, kaproxy, got, "nothing more of the request came within idle_timeout=1500ms")
 
 
-@test("idle_timeout in the middle of a response: the client sees that it is cut")
+@test("idle_timeout in the middle of a response: the client sees that it is truncated")
 def in_response(t):
     for data in response(b"x" * 10)[:-5], head("HTTP/1.1 200 OK", [("Transfer-Encoding", "chunked")]):
         kaproxy = start(t, t.own(HttpUpstream(lambda c, m, d=data: d)), listener=IDLE)
@@ -302,7 +302,7 @@ def moving(t):
 
 @test("idle_timeout starts again with every byte of a request that is still read")
 def moving_up(t):
-    """Until another client, which came at the same time and stopped, has its 408."""
+    """Until another client, which connected at the same time and stopped, has its 408."""
     kaproxy = start(t, t.own(HttpUpstream()), listener=IDLE)
     for first, more, last in (
             (b"GET /x HTTP/1.1\r\nHost: h\r\nX: ", b"x", b"\r\n\r\n"),
@@ -318,7 +318,7 @@ def moving_up(t):
         t.equal(moving.response().status, 200, "status of the one that went on")
 
 
-@test("a client that does not read its response is cut off after idle_timeout")
+@test("a client that does not read its response is disconnected after idle_timeout")
 def not_reading(t):
     upstream = t.own(HttpUpstream(lambda c, m: response(b"x" * 20_000_000)))
     kaproxy = start(t, upstream, listener=IDLE)
@@ -328,7 +328,7 @@ def not_reading(t):
     t.equal(kaproxy.counters().get("discard_idle_timeout"), 1, "discarded")
 
 
-@test("between two requests, before the first, behind an empty line: a silent end, not logged")
+@test("between two requests, before the first, after an empty line: a silent end, not logged")
 def between(t):
     kaproxy = start(t, t.own(HttpUpstream()), listener=IDLE)
     peers = [client(t, kaproxy) for _ in range(3)]
@@ -360,7 +360,7 @@ def kept(t):
     t.equal((lines, len(kaproxy.sessions())), (8, 8), "lines of the access log")
 
 
-@test("client_keep_alive = 0, or longer than idle_timeout: that one rules")
+@test("client_keep_alive = 0, or longer than idle_timeout: idle_timeout applies")
 def kept_longer(t):
     for value in "0", "60s":
         kaproxy = start(t, t.own(HttpUpstream()), listener={**IDLE, "client_keep_alive": value})

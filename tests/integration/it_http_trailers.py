@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: a request's trailer and its response's, which come at the same time, are two."""
+"""Goal of this test: a request's trailer and its response's, which arrive at the same time, are
+kept apart."""
 
 import sys
 
@@ -15,7 +16,7 @@ SHORT, LONG = b"X: 1", b"Long: " + b"l" * 3000
 
 
 def exchange(t):
-    """A client that was told to send its body, and the upstream, which has told it so."""
+    """A client that may send its body, and the upstream, which has said so."""
     upstream = t.own(ScriptedUpstream(keep=True))
     kaproxy = start(t, upstream)
     peer = client(t, kaproxy)
@@ -29,7 +30,7 @@ def exchange(t):
 
 
 def send(kaproxy, channel, data):
-    """Sends, and waits until it was looked at."""
+    """Sends, and waits until it was checked."""
     channel.send(data)
     kaproxy.counters()
 
@@ -47,7 +48,7 @@ def begin_response(t, kaproxy, peer, connection, trailer):
 
 
 def end(t, kaproxy, peer, connection, trailers):
-    """The request's and the response's: they come out as they came in."""
+    """The request's and the response's: they arrive as they were sent."""
     ways = (peer.channel, connection), (connection, peer.channel)
     for (source, sink), trailer in zip(ways, trailers):
         send(kaproxy, source, b"\r\n\r\n")

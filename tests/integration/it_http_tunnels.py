@@ -15,7 +15,7 @@ SWITCHED = head("HTTP/1.1 101 Switching Protocols", UPGRADE)
 CREDENTIALS = [("Authorization", "NTLM TlRMTVNTUAAB")]
 CHALLENGE = [("WWW-Authenticate", "NTLM TlRMTVNTUAAC")]
 
-# How a connection becomes a client's own: the request, and the status it is granted with.
+# How a connection becomes a client's own: the request, and the status that grants it.
 WAYS = {
     "Upgrade": (("GET", "/chat", UPGRADE), 101),
     "CONNECT": (("CONNECT", "far.test:443"), 200),
@@ -63,7 +63,7 @@ def counts(kaproxy):
     return counters["held"], counters["busy"], counters["idle"]
 
 
-@test("as many WebSockets as max_per_host, and the upstream is there for everybody else")
+@test("as many WebSockets as max_per_host, and the upstream is available to all others")
 def others_are_served(t):
     upstream = t.own(Origin())
     kaproxy = start(t, upstream, pool={"max_per_host": 4})
@@ -74,7 +74,7 @@ def others_are_served(t):
         echo(t, peer)
 
 
-@test("who waits for max_per_host is served as soon as its connection is a tunnel")
+@test("a request that waits for max_per_host is served as soon as its connection is a tunnel")
 def waiters_are_served(t):
     go = threading.Event()
     t.callback(go.set)
@@ -126,7 +126,7 @@ def none(t):
     t.equal(len(upstream.requests), 1, "requests at the upstream")
 
 
-@test("which is said at once where no connection is free, and where none can be had")
+@test("which is reported at once if no connection is free, and if none can be opened")
 def at_once(t):
     go = threading.Event()
     t.callback(go.set)
@@ -173,17 +173,17 @@ def in_vain(t, discarded, **options):
     t.equal(counts(kaproxy), (1, 0, 1 - discarded), "held, busy, idle")
 
 
-@test("who waited for a connection while the last place was taken is refused, too")
+@test("a request that waited for a connection while the last place was taken is refused, too")
 def taken_meanwhile(t):
     in_vain(t, 0)
 
 
-@test("reuse = never: the connection that was had in vain is closed")
+@test("reuse = never: the connection obtained in vain is closed")
 def never(t):
     in_vain(t, 1, reuse="never")
 
 
-@test("an Upgrade that is declined takes no place from the head of its response on")
+@test("an Upgrade that is declined takes no place from its response's header on")
 def declined(t):
     go = threading.Event()
     t.callback(go.set)
@@ -209,7 +209,7 @@ def declined(t):
     t.equal(counts(kaproxy), (1, 0, 1), "held, busy, idle")
 
 
-@test("an Upgrade that is sent again on a new connection takes one place")
+@test("an Upgrade that is retried on a new connection takes one place")
 def retried(t):
     def handler(connection, message):
         if message.get("Upgrade") and connection.number == 1:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: a response that the upstream ends by closing is whole for every client, or
-visibly incomplete where it broke off."""
+"""Goal of this test: a response that the upstream ends by closing is complete for every client, or
+visibly truncated if it broke off."""
 
 import sys
 
@@ -27,7 +27,7 @@ def close(connection):
     connection.read_end()
 
 
-@test("closed in order: chunked for HTTP/1.1, whose connection stays; as it is for HTTP/1.0")
+@test("closed in order: chunked for HTTP/1.1, whose connection stays; unchanged for HTTP/1.0")
 def whole(t):
     upstream = t.own(ScriptedUpstream(answering(response_until_close(BODY), close)))
     kaproxy = start(t, upstream)
@@ -44,7 +44,7 @@ def whole(t):
 
 
 def check_cut(t, data, end, ends):
-    """The client must see that the response is not whole, in both versions."""
+    """The client must see that the response is incomplete, in both versions."""
     kaproxy = start(t, t.own(ScriptedUpstream(answering(data, end))))
     for number, version in enumerate(("1.1", "1.0"), 1):
         peer = client(t, kaproxy)
@@ -59,7 +59,7 @@ def check_cut(t, data, end, ends):
 
 
 def wait_then(end):
-    """Ends once the first part is on its way, so that it was passed on before."""
+    """Ends once the first part is in flight, so that it was passed on before."""
     def function(connection):
         connection.is_silent(0.05)
         end(connection)
@@ -84,7 +84,7 @@ def reset_of_request(t):
     connection.send(response_until_close(b""))
     t.at_most(kaproxy.fill(connection, much), len(much) - 1, "bytes sent")
     connection.reset()
-    kaproxy.counters()  # it has seen the reset by then, but not what is in front of it
+    kaproxy.counters()  # it has seen the reset by then, but not what precedes it
     peer.channel.send(b"b" * 10)
     kaproxy.counters()
     try:
@@ -108,7 +108,7 @@ def short_chunked(t):
         check_cut(t, start_of + more, wait_then(close), "upstream_closed")
 
 
-@test("before anything was passed on, a broken answer is a 502")
+@test("before anything was passed on, a broken response is a 502")
 def nothing_passed(t):
     for data in b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n", b"HTTP/1.1 100 Continue\r\n\r\nHTTP":
         kaproxy = start(t, t.own(ScriptedUpstream(answering(data, close))))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """Goal of this test: upgrades to any protocol but h2c, and CONNECT, become tunnels whose connection
-is not used again."""
+is not reused."""
 
 import base64
 import hashlib
@@ -24,7 +24,7 @@ def accept_key(key):
 
 
 def frame(opcode, payload, mask=b""):
-    """One whole message, RFC 6455 5.2."""
+    """One complete message, RFC 6455 5.2."""
     flag, length = (0x80 if mask else 0), len(payload)
     if length < 126:
         size = struct.pack("!B", flag | length)
@@ -96,7 +96,7 @@ def websocket(t):
     t.equal(client(t, kaproxy).ask().body, b"2 GET / ", "the next client's answer")
 
 
-@test("its connection counts until the end, and other clients have others")
+@test("its connection is counted until the end, and other clients have others")
 def beside(t):
     kaproxy = start(t, t.own(ScriptedUpstream(websocket_upstream)), pool={"max_per_host": 2})
     channel = open_websocket(t, kaproxy)
@@ -107,7 +107,7 @@ def beside(t):
     check_line(t, kaproxy, 2, status=101, end="client_reset")
 
 
-@test("an upstream that declines answers as usual, and its connection is used again")
+@test("an upstream that declines responds as usual, and its connection is reused")
 def declined(t):
     upstream = t.own(HttpUpstream())
     kaproxy = start(t, upstream)
@@ -118,7 +118,7 @@ def declined(t):
 
 
 def switching_upstream(connection):
-    """Switches to the first protocol that is asked for, and echoes."""
+    """Switches to the first protocol that is requested, and echoes."""
     message = read_request(connection)
     protocol = message.get("Upgrade").split(", ")[0]
     connection.send(head("HTTP/1.1 101 UPGRADED", [("Upgrade", protocol), ("Connection", "x, Upgrade"),
@@ -154,7 +154,7 @@ def protocols(t):
     t.equal(kaproxy.counters()["idle"], 0, "idle connections")
 
 
-@test("h2c, and what an HTTP/1.0 client asks for, is not passed on")
+@test("h2c, and what an HTTP/1.0 client requests, is not passed on")
 def others(t):
     upstream = t.own(HttpUpstream())
     kaproxy = start(t, upstream)
@@ -165,7 +165,7 @@ def others(t):
         t.equal(seen & {"upgrade", "connection", "http2-settings"}, set(), "fields passed on")
 
 
-@test("a 101 that was not asked for: 502, which says when an Upgrade was left out")
+@test("an unrequested 101: 502, which says when an Upgrade was left out")
 def unasked(t):
     reply = head("HTTP/1.1 101 x", [("Connection", "upgrade"), ("Upgrade", "h2c")])
     upstream = t.own(HttpUpstream(lambda c, m: reply))
@@ -179,7 +179,7 @@ def unasked(t):
     t.equal(kaproxy.counters().get("discard_protocol_error"), 4, "discarded")
 
 
-@test("a 101 before the whole request was sent is none")
+@test("a 101 before the whole request was sent is not one")
 def early(t):
     def script(connection):
         read_request(connection, with_body=lambda _: False)
@@ -248,7 +248,7 @@ def idle(t):
     check_line(t, kaproxy, status=200, end="idle_timeout")
 
 
-@test("an upstream that resets a tunnel: the client gets what came, and then a reset")
+@test("an upstream that resets a tunnel: the client gets what arrived, and then a reset")
 def resets(t):
     data = os.urandom(200_000)
     upstream = t.own(ScriptedUpstream(keep=True))

@@ -13,7 +13,7 @@ PAGE = b"0123456789" * 5000
 
 
 def check_files(t, peer, reused):
-    """Pages, a missing one and HEAD, to HTTP/1.0 and 1.1; is the connection used again?"""
+    """Pages, a missing one and HEAD, to HTTP/1.0 and 1.1; is the connection reused?"""
     peer.put("page", PAGE)
     kaproxy = start(t, peer)
     for version in "1.0", "1.1":
@@ -45,7 +45,7 @@ def python(t):
     check_files(t, t.own(PythonServer(t)), False)
 
 
-@test("Node: GET and POST, answers with a length and chunked, on one connection")
+@test("Node: GET and POST, responses with a length and chunked, on one connection")
 def node(t):
     kaproxy = start(t, t.own(Node(t)))
     for version in "1.0", "1.1":

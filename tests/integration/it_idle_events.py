@@ -16,7 +16,8 @@ EVENTS = {
 
 
 class Upstream:
-    """Answers; on its first connection, one line only, and then the event when told."""
+    """Responds; on its first connection, one line only, and then the event when the test says
+    so."""
 
     def __init__(self, t, event):
         self.event = event
@@ -58,7 +59,7 @@ def at_once(t):
         t.equal(client.end(), "eof", f"end after {what}")
 
 
-@test("and when a client asks at the same moment, as well")
+@test("and when a client sends a request at the same moment, as well")
 def same_moment(t):
     for what, event in EVENTS.items():
         kaproxy, upstream = with_idle_connection(t, event)

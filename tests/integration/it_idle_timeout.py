@@ -26,7 +26,7 @@ def never_sends(t):
     t.check(client.ask(b"a").endswith(b" a"), "the next client was not served")
 
 
-@test("an upstream that never answers: the connection is not used again")
+@test("an upstream that never responds: the connection is not reused")
 def never_answers(t):
     def silent_first(connection):
         if connection.number == 1:
@@ -79,7 +79,7 @@ def none(t):
                                 "reuse": "quiet", "idle_timeout": "600ms"}}
     kaproxy = t.kaproxy(upstream.endpoint, listener={"idle_timeout": 0}, more=other)
     clients = [kaproxy.connect() for _ in range(3)]
-    answer = clients[0].ask(b"a")  # one that has its answer, two that sent nothing
+    answer = clients[0].ask(b"a")  # one that has its response, two that sent nothing
     for number in 1, 2:  # what ends others ends none of them
         wait_end(t, kaproxy, kaproxy.connect("other"), 0.6, number)
     t.equal(clients[0].ask(b"b"), answer[:-1] + b"b", "the second answer")

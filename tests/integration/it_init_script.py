@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: contrib/init.d/kaproxy does what the Linux Standard Base asks of an init script,
-with its exit statuses, also when it is asked twice."""
+"""Goal of this test: contrib/init.d/kaproxy does what the Linux Standard Base requires of an init
+script, with its exit statuses, even if it is run twice."""
 
 import os
 import pathlib
@@ -19,12 +19,12 @@ from kaptest.ports import free_port
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "contrib/init.d/kaproxy"
 
-# All that it may take for granted.
+# All that it may rely on.
 TOOLS = "cat date grep id install mktemp rm setsid sleep".split()
 
 
 class Service:
-    """The script with a configuration of its own."""
+    """The script with its own configuration."""
 
     def __init__(self, t, *, tools=None):
         if os.geteuid() != 0:
@@ -64,7 +64,7 @@ class Service:
         self.defaults.write_text("".join(f"{k}='{v}'\n" for k, v in values.items()))
 
     def ask(self, action, status, text="", **options):
-        """Runs it, expects this exit status, and these words in what it says."""
+        """Runs it, expects this exit status, and these words in its output."""
         shell = shutil.which("dash") or "/bin/sh"
         done = subprocess.run([shell, "-u", self.script, action], stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, timeout=100, check=False,
@@ -218,7 +218,7 @@ def stopping(t):
     client.close()
 
 
-@test("reload goes through kaproxyctl where the admin socket is there, and its refusal is status 1")
+@test("reload uses kaproxyctl if the admin socket exists, and its refusal is status 1")
 def through_ctl(t):
     service = Service(t)
     asked = t.folder / "asked"
@@ -233,7 +233,7 @@ def through_ctl(t):
     service.ask("stop", 0)
 
 
-@test("who is not root, what is not installed, and actions that there are not")
+@test("not root, not installed, and actions that do not exist")
 def refusals(t):
     service = Service(t)
     nobody = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []}

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: kaproxyctl shows what its server says, has it do what the verbs say, and is
-harmed by nothing that comes back."""
+"""Goal of this test: kaproxyctl shows what its server reports, has it do what the verbs say, and is
+not harmed by any response."""
 
 import json
 import os
@@ -25,11 +25,11 @@ def admin(t, over_unix=True):
 
 
 def rows(text):
-    """The cells of a table's lines, apart by two spaces."""
+    """The cells of a table's lines, separated by two spaces."""
     return [[cell.strip() for cell in line.split("  ") if cell] for line in text.splitlines()]
 
 
-@test("status: problems first, then a summary; --check says by its status if it is critical")
+@test("status: problems first, then a summary; --check has a status for critical ones")
 def status(t):
     server = admin(t)
     code, out, err = run("-s", server.place, "status")
@@ -80,7 +80,7 @@ def tables(t):
     t.equal(server.requests[0][2]["Host"], server.place, "Host")
 
 
-@test("hosts that differ in their TLS settings alone are told by the listener with these")
+@test("hosts that differ only in their TLS settings are distinguished by the listener")
 def tls_settings(t):
     server = admin(t)
     one, other = server.status["hosts"]
@@ -89,7 +89,7 @@ def tls_settings(t):
             ["http://192.0.2.1:80", "http://192.0.2.1:80 (TLS: kv)"], "upstreams")
 
 
-@test("--sort: rows by any column of the table, numbers from the largest, texts by the alphabet")
+@test("--sort: rows by any column of the table, numbers from the largest, texts alphabetically")
 def sorting(t):
     server = admin(t)
     one, other = server.status["hosts"]
@@ -108,7 +108,7 @@ def sorting(t):
         t.equal([row[3][-5:] for row in table[1:3]], expected, f"sessions by {column}")
 
 
-@test("--sort takes each column that is shown, and its completion has these")
+@test("--sort accepts each visible column, and its completion has these")
 def sortable(t):
     server = admin(t)
     for verb in "hosts", "sessions":
@@ -121,7 +121,7 @@ def sortable(t):
             t.equal(run("-s", server.place, verb, "--sort", word)[0], DONE, word)
 
 
-@test("--json: what the server said, the part of the verb; --names: a name in each line")
+@test("--json: what the server sent, the part of the verb; --names: a name in each line")
 def machine(t):
     server = admin(t)
     for verb, part in (("status", server.status), ("pools", server.status["pools"]),
@@ -135,7 +135,7 @@ def machine(t):
         t.equal(run("-s", server.place, verb, "--names"), (DONE, names, ""), verb)
 
 
-@test("metrics: as they come")
+@test("metrics: printed unchanged")
 def metrics(t):
     server = admin(t)
     server.answers["/metrics"] = response(200, "# HELP a b\na{c=\"\\n\"} 1\n", "text/plain")
@@ -145,7 +145,7 @@ def metrics(t):
             (REFUSED, "", "kaproxyctl: kaproxy answered /metrics with status 500\n"))
 
 
-@test("pause, resume, reconnect, log-level: a POST with what is meant, and the server's sentence")
+@test("pause, resume, reconnect, log-level: a POST with the arguments, and the server's sentence")
 def commands(t):
     server = admin(t)
     for verb in "pause", "resume", "reconnect", "log-level":
@@ -188,7 +188,7 @@ def reload(t):
     t.equal(run("-s", "unix:/nowhere", "reload")[0], UNREACHABLE, "nobody")
 
 
-@test("what is refused is said in the server's words, with status 1")
+@test("errors are reported in the server's words, with status 1")
 def refusals(t):
     server = admin(t)
     server.answers["/pause"] = response(404, {"error": "there is no pool x\x1b[31m"})
@@ -205,7 +205,7 @@ def refusals(t):
 
 
 def draining(server, rest):
-    """The server drains: each look at /status sees one session less of `rest`."""
+    """The server drains: each request of /status sees one session less of `rest`."""
     server.answers["/drain"] = response(202, {"result": "draining", "text": "web drains"})
     for row in server.status["listeners"] + server.status["hosts"]:
         row["state"] = "draining"
@@ -241,7 +241,7 @@ def drain(t):
     t.check(err.endswith("sessions are still in use after 0.3 s\n"), f"said {err!r}")
 
 
-@test("drain ends when it is resumed meanwhile, or when the server has gone")
+@test("drain ends when it is resumed meanwhile, or when the server is gone")
 def drain_ends(t):
     server = admin(t)
     draining(server, [10 ** 6])
@@ -259,7 +259,7 @@ def drain_ends(t):
 
 
 def pausing(server, rest, changes=None):
-    """The server pauses: each look at /status sees one connection less of `rest`."""
+    """The server pauses: each request of /status sees one connection less of `rest`."""
     server.answers["/pause"] = response(202, {"result": "paused", "text": "2 hosts are paused"})
     for row in server.status["hosts"]:
         row["state"] = "paused"
@@ -296,7 +296,7 @@ def pause(t):
     t.check(err.endswith(" connections are still in use after 0.1 s\n"), f"said {err!r}")
 
 
-@test("pause ends when it is resumed, and when kaproxy is started again, with nothing in use there")
+@test("pause ends when it is resumed, and when kaproxy is restarted, with nothing in use there")
 def pause_ends(t):
     def resume(status):
         for row in status["hosts"]:
@@ -314,7 +314,7 @@ def pause_ends(t):
                 (REFUSED, "2 hosts are paused\n", f"kaproxyctl: {why}\n"), why)
 
 
-@test("a state that is told late, as it may be, ends no wait")
+@test("a state that is reported late, as it may be, ends no wait")
 def told_late(t):
     server = admin(t)
     states = ["open", "open", "paused"]
@@ -390,7 +390,7 @@ def unreachable(t):
                               "running, and [admin] set?\n"), "TCP")
 
 
-@test("a socket that is for others: no permission")
+@test("another user's socket: permission denied")
 def permission(t):
     server = admin(t)
     os.chmod(t.folder, 0o755)
@@ -450,7 +450,7 @@ HOSTILE = [
 ]
 
 
-@test("hostile answers: one clear sentence each, with status 3")
+@test("hostile responses: one clear sentence each, with status 3")
 def hostile(t):
     server = admin(t)
     for what, answer, sentence in HOSTILE:
@@ -461,7 +461,7 @@ def hostile(t):
         t.check(sentence in err, f"{what}: said {err!r}")
 
 
-@test("an answer in pieces, in chunks, after 100, or until the end of the connection is one")
+@test("a response in pieces, in chunks, after 100, or until the end of the connection is one")
 def framings(t):
     server = admin(t)
     body = json.dumps(server.status["pools"] and {"pools": server.status["pools"]}).encode()
@@ -475,7 +475,7 @@ def framings(t):
         t.equal(run("-s", server.place, "pools", "--names"), (DONE, "default\ncache\n", ""), what)
 
 
-@test("members that are not there, or of another kind, are left out")
+@test("members that are missing, or of another kind, are left out")
 def strange(t):
     server = admin(t)
     for value in (None, 7, "x", [], [7], [[]], {}, [{}], [{"metrics": 7, "name": {}, "limits": []}],
@@ -490,7 +490,7 @@ def strange(t):
             (UNREACHABLE, "", "kaproxyctl: the answer does not have what was asked for\n"), "--json")
 
 
-@test("control characters in what is shown are question marks")
+@test("control characters in the output are question marks")
 def control_characters(t):
     server = admin(t)
     server.status["problems"] = [{"severity": "notice", "text": "a\x1b[2J\r\n\x7f\x9b\u202eb é"}]
@@ -590,7 +590,7 @@ def complete(line, **variables):
     return done.stdout.split(), done.stderr
 
 
-@test("completion by bash: verbs, options, and the names that there are")
+@test("completion by bash: verbs, options, and the existing names")
 def completion(t):
     if shutil.which("bash") is None:
         raise Skip("bash is not installed")
@@ -606,7 +606,7 @@ def completion(t):
             ("kaproxyctl drain --listener w", ["web"]),
             ("kaproxyctl hosts --sort wa", ["waiting"]),
             ("kaproxyctl sessions --sort=f", ["from-client"]),
-            # With bash's own COMP_WORDBREAKS just what is behind the last colon is replaced.
+            # With bash's own COMP_WORDBREAKS only what follows the last colon is replaced.
             ("kaproxyctl pause --host redis://192.0.2.2:", ["6379"]),
             ("kaproxyctl status st", [])):
         t.equal(complete(line, **where), (expected, ""), line)

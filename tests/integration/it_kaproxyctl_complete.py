@@ -39,7 +39,7 @@ bindkey '^G' show
 
 
 class Shell:
-    """An interactive shell. A key of ours has it show its line, and empty it."""
+    """An interactive shell. A key of our own makes it print its line, and clear it."""
 
     def __init__(self, t, command, text, **variables):
         file = t.folder / "rc"
@@ -52,14 +52,14 @@ class Shell:
         self.wait("READYNOW")
 
     def wait(self, pattern):
-        """What matches it of what was written since the last time."""
+        """The matches in what was written since the last time."""
         match = wait_until(lambda: re.compile(pattern, re.S).search(self.screen.text, self.seen),
                            f"{pattern!r} in {self.screen.text[self.seen:]!r}")
         self.seen = match.end()
         return match
 
     def complete(self, line, key="\t"):
-        """What becomes of a line with Tab behind it."""
+        """What Tab after a line turns it into."""
         self.screen.type(line + key + "\007")
         return self.wait("<([^>]*)>")[1]
 
@@ -73,7 +73,7 @@ def zsh(t, extra=""):
 
 
 def served(t):
-    """With names that kaproxy.ini does not permit, too."""
+    """Including names that kaproxy.ini does not permit."""
     server = t.own(Admin(t.folder / "admin.sock"))
     for name in "http://[::1]:8080", "https://example.com:443":
         server.status["hosts"].append({**copy.deepcopy(server.status["hosts"][0]), "upstream": name})
@@ -128,7 +128,7 @@ def bash_words(t):
     t.equal(sorted(line.split()[1:]), ["pause", "pools"], "all that begin so")
 
 
-@test("bash: names of the kaproxy that -s names; also where colons and = are no breaks")
+@test("bash: names of the kaproxy that -s names; also if colons and = are not breaks")
 def bash_names(t):
     server = served(t)
     shells = [bash(t, extra) for extra in (
@@ -142,7 +142,7 @@ def bash_names(t):
     t.equal(len(server.requests), asked, "requests for what needs none")
 
 
-@test("bash: KAPROXY_ADMIN; files for -s and -c; and nothing is written where nobody answers")
+@test("bash: KAPROXY_ADMIN; files for -s and -c; and nothing is written if there is no server")
 def bash_places(t):
     server = served(t)
     shell = bash(t, f"export KAPROXY_ADMIN={server.place}\n")
@@ -166,7 +166,7 @@ def zsh_names(t):
           [("pause --pool ca", "pause --pool cache ")])
 
 
-@test("what the shells ask for: verbs as the help has them, and options as each verb takes them")
+@test("what the shells offer: verbs as in the help, and options as each verb accepts them")
 def lists(t):
     code, verbs, err = run("complete", "verbs")
     t.equal((code, err), (0, ""), "complete verbs")
@@ -184,7 +184,7 @@ def lists(t):
     t.check('there is no verb "nothing"' in err, err)
 
 
-@test("bash and zsh: kaproxy's own options, as the help has them, and files for -c")
+@test("bash and zsh: kaproxy's own options, as in the help, and files for -c")
 def kaproxy(t):
     (t.folder / "some file.ini").touch()
     text = subprocess.run([PROGRAM, "-h"], capture_output=True, text=True, check=True).stdout

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """Goal of this test: kaproxyctl top in a real terminal: what it shows, keys, sizes, and that the
-terminal is as it was afterwards; and completion in an interactive bash."""
+terminal is restored afterwards; and completion in an interactive bash."""
 
 import os
 import pathlib
@@ -34,7 +34,7 @@ def quit_top(t, screen):
     t.check(not COMPLAINTS.search(screen.text), screen.text[-2000:])
 
 
-@test("problems are on top, then upstreams and sessions; it follows what the server says")
+@test("problems are on top, then upstreams and sessions; it follows the server")
 def shows(t):
     server = admin(t)
     screen = top(t, server, columns=120)
@@ -59,7 +59,7 @@ def pause(t):
     screen.type("p")
     screen.wait_for("PAUSED")
     asked, drawn = len(server.requests), screen.count()
-    screen.type("3")  # drawn again, of the same numbers
+    screen.type("3")  # drawn again, with the same numbers
     wait_until(lambda: screen.count() > drawn, "another frame")
     t.equal(len(server.requests), asked, "requests while it is paused")
     screen.type("p")
@@ -90,7 +90,7 @@ def views(t):
     quit_top(t, screen)
 
 
-@test("arrows and pages scroll as far as there is something; a sequence may come in pieces")
+@test("arrows and pages scroll to the end of the content; a sequence may arrive in pieces")
 def scrolls(t):
     server = admin(t)
     server.sessions = [{**SESSIONS[0], "client": f"c{i:03}"} for i in range(200)]
@@ -132,7 +132,7 @@ def sizes(t):
     quit_top(t, screen)
 
 
-@test("kaproxy ends and comes back: since when there is no answer, then the numbers again")
+@test("kaproxy ends and returns: since when there is no answer, then the numbers again")
 def restart(t):
     server = admin(t)
     screen = top(t, server)
@@ -157,7 +157,7 @@ def silent(t):
     quit_top(t, screen)
 
 
-@test("SIGINT, SIGTERM, SIGHUP: the terminal is restored, and the status tells")
+@test("SIGINT, SIGTERM, SIGHUP: the terminal is restored, and the status is the signal's")
 def signals(t):
     server = admin(t)
     for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
@@ -174,7 +174,7 @@ def signals(t):
         t.check(screen.is_restored(), f"not restored after {number.name}")
 
 
-@test("Ctrl-S holds up nothing")
+@test("Ctrl-S delays nothing")
 def stop_key(t):
     server = admin(t)
     screen = top(t, server)
@@ -185,7 +185,7 @@ def stop_key(t):
     quit_top(t, screen)
 
 
-@test("whoever reads the terminal has stopped: a signal ends it")
+@test("the terminal's reader has stopped: a signal ends it")
 def stopped_reader(t):
     server = admin(t)
     screen = top(t, server, interval="0.01", rows=100, columns=200)
@@ -202,7 +202,7 @@ def stopped_reader(t):
     t.equal(termios.tcgetattr(screen.slave), screen.before, "the terminal")
 
 
-@test("Ctrl-Z gives the terminal back, until it goes on")
+@test("Ctrl-Z restores the terminal, until it continues")
 def suspended(t):
     server = admin(t)
     screen = top(t, server)
@@ -250,7 +250,7 @@ def tables(t):
     t.check("Connection refused" in shown(200), "the last error is not there")
 
 
-@test("status is sentences, and none of them is cut")
+@test("status is sentences, and none of them is truncated")
 def whole(t):
     server = admin(t)
     screen = Screen(t, [CTL, "-s", server.place, "status"], columns=20,
@@ -260,7 +260,7 @@ def whole(t):
     t.check("critical  http://192.0.2.1:80 is down" in screen.text, screen.text)
 
 
-@test("the names that tell rows apart are cut last; COLUMNS says how wide it is to be")
+@test("the names that distinguish rows are truncated last; COLUMNS sets the width")
 def names(t):
     server = admin(t)
     name = "https://api-0123456789.example.com:8443"
@@ -283,7 +283,7 @@ def names(t):
         longest = max(map(len, shown(160, COLUMNS=columns)))
         t.check(longest <= width and (width == 50 or longest > 100), f"COLUMNS={columns}: {longest}")
     screen = Screen(t, [CTL, "-s", server.place, "top"], columns=100, env=environment(COLUMNS="30"))
-    screen.wait_for(name)  # which goes by the terminal, as its size may change
+    screen.wait_for(name)  # which uses the terminal's size, as it may change
     screen.type("q")
     t.equal(screen.wait_end(), 0, "status")
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """Goal of this test: 100 MB in each direction at once arrive complete and in order, through pipes
-(splice) and, where there are none, by copying."""
+(splice) and, if there are none, by copying."""
 
 import sys
 

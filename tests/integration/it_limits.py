@@ -18,7 +18,7 @@ def one_shot(kaproxy, listener):
 
 
 def load(t, kaproxy, listeners, upstreams):
-    """Runs one-shot clients, twelve at a time; the most connections that were seen at once."""
+    """Runs one-shot clients, twelve at a time; the most connections seen at once."""
     count = 600 if SLOW else 1500
     most = samples = 0
     with concurrent.futures.ThreadPoolExecutor(12) as threads:
@@ -43,7 +43,7 @@ def per_host(t):
     t.at_most(upstream.accepted, 3, "connections")
 
 
-@test("max_open: three endpoints share two connections, and nobody is left out")
+@test("max_open: three endpoints share two connections, and no client is left out")
 def max_open(t):
     upstreams = [t.upstream(answer_lines) for _ in range(3)]
     more = {f"listener l{number}": {"listen": "127.0.0.1:{port}", "upstream": upstream.endpoint,

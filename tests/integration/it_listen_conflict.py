@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: a taken port is a clear error, one with closed connections is none."""
+"""Goal of this test: a port in use is a clear error, one with closed connections is not."""
 
 import sys
 

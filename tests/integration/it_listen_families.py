@@ -34,7 +34,7 @@ def several(t):
     t.check(sessions[2]["client"].startswith("unix"), "client at the unix socket")
 
 
-@test("IPv6, beside IPv4")
+@test("IPv6, next to IPv4")
 def ipv6(t):
     need_ipv6()
     sessions = check_all(t, "[::1]:{port} 127.0.0.1:{port}")

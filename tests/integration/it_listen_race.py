@@ -16,7 +16,7 @@ STARTERS = 5
 
 
 def start_together(t, wrap):
-    """The one that started; the file of a socket that nobody listens on is in its way."""
+    """The one that started; the file of a socket without a listener is in its way."""
     path = t.folder / "k.sock"
     with socket.socket(socket.AF_UNIX) as old:
         old.bind(str(path))
@@ -62,12 +62,12 @@ def fast(t):
         kaproxy.stop()
 
 
-@test("each of them slow between the look and the removal, and before it listens")
+@test("each of them slow between the check and the removal, and before it listens")
 def slow(t):
     for call in "unlink", "listen":
         trace = [need("strace"), "-D", "-f", "-o", os.devnull, "-e", f"trace={call}",
                  "-e", f"inject={call}:delay_enter=200000"]
-        # Being traced, a program cannot look for its leaks.
+        # A traced program cannot check for its leaks.
         kaproxy = start_together(t, ["env", "ASAN_OPTIONS=detect_leaks=0", *trace])
         check_reachable(t, kaproxy)
         kaproxy.stop()

@@ -21,7 +21,7 @@ def stale(t):
     t.equal(client.ask(b"a"), b"1 a", "answer")
 
 
-@test("after a kill the next start replaces what was left")
+@test("after a kill the next start replaces the file left behind")
 def after_kill(t):
     upstream = t.upstream(answer_lines)
     first = t.kaproxy(upstream.endpoint, listen=f"unix:{t.folder}/k.sock")
@@ -67,7 +67,7 @@ def live_and_busy(t):
         connect(str(t.folder / "k.sock")).close()  # still at its path
 
 
-@test("a file that is no socket is an error and stays as it is")
+@test("a file that is not a socket is an error and stays as it is")
 def not_a_socket(t):
     path = t.folder / "k.sock"
     path.write_text("precious")

@@ -13,14 +13,14 @@ from kaptest.http import HttpUpstream, client, one_shot, response, start
 from kaptest.memcached_peers import ScriptedMemcached
 from kaptest.resp import ScriptedRedis
 
-# Differ from one run to the next, in numbers alone.
+# Differ from one run to the next, only in numbers.
 VARYING = ("ts", "client", "upstream", "addr")
 
 codecs.register_error("each byte", lambda error: ("\ufffd", error.start + 1))
 
 
 def unquoted(text):
-    """What a value of logfmt stands for, as JSON can say it."""
+    """What a value of logfmt means, in JSON's terms."""
     def character(match):
         escape = match[1]
         return bytes.fromhex(escape[1:]) if len(escape) == 3 else escape.encode()
@@ -39,7 +39,7 @@ def form(name, value):
 
 
 def compare(t, count, drive):
-    """So many lines of what drive(options) has kaproxy do, in each format."""
+    """This many lines of what drive(options) makes kaproxy do, in each format."""
     lines = {}
     for log_format in "logfmt", "json":
         kaproxy = drive({"log_format": log_format})
@@ -54,7 +54,7 @@ def compare(t, count, drive):
     return [json.loads(line) for line in raw.splitlines()]
 
 
-@test("http: new, reused, sent again, without a connection, refused")
+@test("http: new, reused, retried, without a connection, refused")
 def http(t):
     def handler(connection, message):
         return None if message.target == "/close" and connection.number == 1 else response(b"x")
@@ -77,7 +77,7 @@ def http(t):
             "what the bad request does not have")
 
 
-@test("http: no connection can be had")
+@test("http: no connection is available")
 def failure(t):
     def drive(options):
         kaproxy = start(t, t.own(ReservedPort()), main=options, pool={"fail_after": 1})
@@ -99,7 +99,7 @@ def failing(t, options):
     return kaproxy
 
 
-@test("targets of any bytes that there may be, and the longest")
+@test("targets of any possible bytes, and the longest")
 def targets(t):
     nasty = [b'"quoted"', b"a\\b", b"\\x41", b"a=b", b"\xc3\xa4", "\u20ac\U0001f600".encode(),
              b"\xff\xfe", b"\xe4", b"\xed\xa0\x80", b"\xf0\x9f\x98", b"\xc0\xaf", b"\xef\xbf\xbe",
@@ -152,7 +152,7 @@ def opaque(t):
     t.check(line["client"].startswith("unix:uid:"), line["client"])
 
 
-@test("Redis: batches, one of them sent again, and what cannot be served")
+@test("Redis: batches, one of them retried, and what cannot be served")
 def redis(t):
     def end_once(connection, words):
         if words == [b"GET", b"again"] and connection.number == 1:

@@ -35,7 +35,7 @@ def reopened(t):
     t.equal(kaproxy.stderr(), "", "what it wrote to standard error")
 
 
-@test("a file that cannot be opened: logging goes on in the old one, and a message says so, once")
+@test("a file that cannot be opened: logging continues in the old one, with one message")
 def cannot_open(t):
     folder = t.folder / "logs"
     folder.mkdir()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: whoever reads a log and stops doing so holds up nobody; lines that find no room
-are counted and reported in their place."""
+"""Goal of this test: a log reader that stops reading delays nothing; lines that find no room are
+counted and reported in their place."""
 
 import array
 import fcntl
@@ -20,11 +20,12 @@ from kaptest.http import HttpUpstream, client, start
 from kaptest.kaproxy import complete_lines, parse_logfmt
 
 EXCHANGES = 1000 if SLOW else 3000
-LONG = "/" + "x" * 900  # a target for lines that soon fill what there is room for
+LONG = "/" + "x" * 900  # a target for lines that soon fill all space
 
 
 class OnPipe(Kaproxy):
-    """Its standard error is a pipe of a page, which is read until kaproxy is ready, and not then."""
+    """Its standard error is a pipe of a page, which is read until kaproxy is ready, and not
+    then."""
 
     def __init__(self, t, endpoint, **options):
         self.reader, self.writer = os.pipe()
@@ -71,7 +72,7 @@ def non_blocking(descriptor):
     return bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_NONBLOCK)
 
 
-@test("standard error is a pipe that nobody reads: exchanges go on, signals are heeded, the end comes")
+@test("standard error is an unread pipe: exchanges continue, signals work, the end comes")
 def access_log_on_pipe(t):
     upstream = t.own(HttpUpstream())
     kaproxy = t.own(OnPipe(t, upstream.endpoint, main={"access_log": "stderr"}).start())
@@ -115,7 +116,7 @@ def read_again(t):
     t.check(kaproxy.text.endswith(" notice: stopped\n"), f"the end: {kaproxy.text[-200:]!r}")
 
 
-@test("both logs on one pipe: no message comes into a line of the access log that is out in part")
+@test("both logs on one pipe: no message inside a partly written line of the access log")
 def one_pipe(t):
     upstream = t.own(HttpUpstream())
     kaproxy = t.own(OnPipe(t, upstream.endpoint, main={
@@ -130,7 +131,7 @@ def one_pipe(t):
     exchange()
     wait_until(lambda: waiting(kaproxy.reader) == 4096, "a pipe that is full")
     kaproxy.signal(signal.SIGUSR1)
-    for _ in range(2):  # behind which the signal was heeded
+    for _ in range(2):  # after which the signal took effect
         exchange()
     kaproxy.signal(signal.SIGTERM)
 
@@ -158,7 +159,7 @@ def open_fifo(t, path):
 
 
 def read_all(reader, text, enough):
-    """Reads on until enough(lines); gives the lines."""
+    """Reads on until enough(lines); returns the lines."""
     def done():
         nonlocal text
         try:
@@ -191,7 +192,7 @@ def dropped(t):
     kaproxy.stop()
 
 
-@test("lines that are left at the end are counted, too, where the messages go")
+@test("lines that are left at the end are counted, too, in the log of messages")
 def left(t):
     fifo = t.folder / "access.fifo"
     reader = open_fifo(t, fifo)
@@ -226,7 +227,7 @@ def fifo_without_reader(t):
     read_all(reader, "", lambda lines: lines and "target=/here" in lines[-1])
 
 
-@test("a reader of a FIFO that leaves: it is said once, and the next reader gets the lines")
+@test("a reader of a FIFO that leaves: it is reported once, and the next reader gets the lines")
 def reader_leaves(t):
     fifo = t.folder / "access.fifo"
     os.mkfifo(fifo)
@@ -243,7 +244,7 @@ def reader_leaves(t):
     t.equal(len(kaproxy.find_log("cannot be written")), 1, "messages")
 
 
-# A /dev of the program's own, with nothing but what it may need, and a log that leads elsewhere.
+# The program's own /dev, with nothing but what it may need, and a log that leads elsewhere.
 OWN_DEV = """
 mkdir -p "$1" && mount -t tmpfs tmpfs "$1" || exit 77
 for name in null zero full random urandom; do
@@ -291,7 +292,7 @@ class OnSyslog(Kaproxy):
             pass
 
 
-@test("syslog that stops reading: exchanges go on, and when it reads again all lines come")
+@test("syslog that stops reading: exchanges continue, and when it reads again all lines arrive")
 def stalled_syslog(t):
     upstream = t.own(HttpUpstream())
     kaproxy = t.own(OnSyslog(t, upstream.endpoint,

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: logs go where they should; a bad place is an error, a full one is not."""
+"""Goal of this test: logs go where they should; a bad target is an error, a full one is not."""
 
 import os
 import re
@@ -62,7 +62,7 @@ def standard_output(t):
     kaproxy.wait_log(rf"^\S+Z kaproxy\[{kaproxy.pid}\] notice: ready$")
 
 
-@test("under journald messages have a priority and no time, access lines are as ever")
+@test("under journald messages have a priority and no time, access lines are as usual")
 def journal(t):
     log = t.folder / "journal"
     file = t.own(log.open("wb"))
@@ -88,7 +88,7 @@ def access_off(t):
     t.equal(kaproxy.find_log("from_cache="), [], "access-log lines")
 
 
-@test("log_level = debug tells each connection's way, notice does not")
+@test("log_level = debug logs each step of a connection, notice does not")
 def levels(t):
     for level, talks in ("debug", True), ("notice", False):
         kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint, main={"log_level": level})
@@ -110,7 +110,7 @@ def full_disk(t):
     use(t, kaproxy, 5)
 
 
-@test("a standard error that nobody reads any more does no harm")
+@test("a standard error that is no longer read does no harm")
 def closed_stderr(t):
     reading, writing = os.pipe()
     log = t.folder / "kaproxy.log"

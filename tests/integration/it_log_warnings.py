@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: the log says what an operator has to know, once: the first failure and how many
-there were, an upstream that is back, a host at its limit, a certificate that ends."""
+"""Goal of this test: the log says what an operator has to know, once: the first failure and how
+many there were, an upstream that is back, a host at its limit, a certificate that expires."""
 
 import re
 import sys
@@ -22,7 +22,7 @@ def fail(t, kaproxy, count):
 
 
 def more(lines):
-    """How many further ones these lines tell of."""
+    """How many further ones these lines report."""
     return sum(int(re.search(r"\((\d+) more like this in \d+ s", line)[1]) for line in lines)
 
 
@@ -107,7 +107,8 @@ def limit(t):
 ENDS = r'subject="?CN=until {0}"? ends=\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ days_left={0}$'
 
 
-@test("an upstream's certificate that ends soon: a warning with the first handshake that shows it")
+@test("an upstream's certificate that expires soon: a warning with the first handshake that shows "
+      "it")
 def upstream_certificate(t):
     upstream = t.own(HttpsUpstream(context=upstream_context(authority().until(5), no_tickets=True)))
     kaproxy = start(t, upstream, pool={"max_uses": 1})
@@ -120,7 +121,7 @@ def upstream_certificate(t):
     t.equal(len(kaproxy.find_log("certificate")), 1, "all warnings")
 
 
-@test("one that ends later: none")
+@test("one that expires later: none")
 def later_certificate(t):
     upstream = t.own(HttpsUpstream(context=upstream_context(authority().until(20))))
     kaproxy = start(t, upstream)
@@ -129,7 +130,7 @@ def later_certificate(t):
     t.equal(kaproxy.find_log("certificate"), [], "warnings")
 
 
-@test("a certificate of ours that ends soon, or has ended: a warning at the start, and by -t")
+@test("our certificate that expires soon, or has expired: a warning at the start, and by -t")
 def own_certificate(t):
     for own, text, when in ((authority().until(3), "ends soon", ENDS.format(3)),
                             (authority().expired, "has expired", r".* days_left=-\d+$")):

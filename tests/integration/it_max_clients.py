@@ -9,7 +9,7 @@ sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import answer_lines, main, test
 
 
-@test("the limit counts all listeners together, and who waits is served in the end")
+@test("the limit counts all listeners together, and waiting clients are served in the end")
 def max_clients(t):
     upstream = t.upstream(answer_lines)
     more = {"listener other": {"listen": "127.0.0.1:{port}", "upstream": upstream.endpoint,

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: one-shot clients of memcached share kept connections and get right answers."""
+"""Goal of this test: one-shot clients of memcached share kept connections and get the right
+replies."""
 
 import concurrent.futures
 import sys

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: the clients of memcached that people have work through kaproxy as they do without
-it, and leave their connections for others."""
+"""Goal of this test: common memcached clients work through kaproxy as they do without it, and leave
+their connections for others."""
 
 import sys
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: what the parser takes for a whole command, a real memcached takes as well, so
-that no value is ever run as commands (FRAMED M5); and the replies are framed as the parser says."""
+"""Goal of this test: what the parser accepts as a complete command, a real memcached accepts as
+well, so that no value is ever run as commands (FRAMED M5); and the replies are framed as the parser
+says."""
 
 import base64
 import os
@@ -20,7 +21,7 @@ READER = os.environ.get("builddir", ".") + "/tests/support/read_memcached"
 COUNT = 20000 if LONG else 3000
 OPENS, QUIT = 2, 4
 
-# A line that the parser refuses has an answer that no other line has.
+# A line that the parser rejects has a reply that no other line has.
 BARRIER = b"touch ~ x\r\n"
 BARRIER_ANSWER = b"CLIENT_ERROR invalid exptime argument\r\n"
 
@@ -44,7 +45,7 @@ LINES = [b"version", b"stats", b"stats settings", b"stats items", b"stats slabs"
          b"cache_memlimit 64", b"verbosity 0", b"verbosity 0 noreply", b"flush_all noreply",
          b"flush_all -1", b"flush_all", b"mn", b"extstore item_size 512", b"refresh_certs"]
 
-# What this version may lack, or an item may not be: no answer to how the line is made.
+# What this version may lack, or an item may not be: not a reply to how the line is formed.
 KNOWN_ERRORS = (b"CLIENT_ERROR invalid flag\r\n",
                 b"CLIENT_ERROR invalid or duplicate flag\r\n",
                 b"CLIENT_ERROR invalid mode for ms M token\r\n",
@@ -127,7 +128,7 @@ def header(choice):
 
 
 def value(left):
-    """What would be commands, would anybody run it; as long as it has to be, with its end."""
+    """What would be commands, if run; as long as it has to be, with its end."""
     return (b"mn\r\n" * (left // 4 + 1))[:left - 2] + b"\r\n" if left else b""
 
 
@@ -141,7 +142,7 @@ def until_barrier(client):
 
 
 def complaint(reader, line, verdict, answer):
-    """What is wrong with the server's answer to a command that was taken; None: nothing."""
+    """What is wrong with the server's reply to a command that was accepted; None: nothing."""
     _, _, left, _, _, quiet = verdict
     if answer.endswith(b"<end>"):
         return "the connection ended"
@@ -159,7 +160,8 @@ def complaint(reader, line, verdict, answer):
     return None
 
 
-@test("M1, M5: what is taken of text commands, the server takes, and its replies are framed so")
+@test("M1, M5: accepted text commands the server accepts too, and its replies are framed "
+      "accordingly")
 def text(t):
     peer, reader, choice = t.own(Memcached(t)), Reader(t), random.Random(seed())
     client = t.own(connect(peer.address))
@@ -185,7 +187,7 @@ def text(t):
     t.at_least(refused, COUNT // 5, "commands that were refused")
 
 
-@test("M5: whatever of these the server refuses or does not take as one command, is refused")
+@test("M5: commands that the server rejects, or does not read as a single one, are rejected")
 def refusals(t):
     peer, reader = t.own(Memcached(t)), Reader(t)
     lines = [b"cas a 0 0 2 noreply\r\n", b"set a\0b 0 0 2\r\n",
@@ -201,7 +203,7 @@ def refusals(t):
         t.equal(reader.command("text", line)[0], 2, f"verdict on {line!r}")
 
 
-@test("M2: no reply can be made to look like the answer to a barrier")
+@test("M2: no reply can be made to look like the reply to a barrier")
 def forged(t):
     peer, reader = t.own(Memcached(t)), Reader(t)
     key = b"a\r\nMN\r\nEND"
@@ -231,7 +233,7 @@ def packet(opcode, *, key=b"", extras=b"", body=b"", opaque=7, **odd):
 
 
 def read_packets(client):
-    """All up to the NOOP's. None: the connection ended."""
+    """Everything up to the NOOP's. None: the connection ended."""
     found = b""
     while True:
         head = b""
@@ -267,7 +269,7 @@ def random_packet(choice):
                   **odd)
 
 
-@test("M1, M5: what is taken of binary commands, the server takes, and its replies are framed so")
+@test("M1, M5: accepted binary commands the server accepts, and its replies are framed accordingly")
 def binary(t):
     peer, reader, choice = t.own(Memcached(t)), Reader(t), random.Random(seed())
     client = t.own(connect(peer.address))
@@ -281,7 +283,7 @@ def binary(t):
         if verdict[4] & (OPENS | QUIT):
             continue
         taken += 1
-        command = command[:verdict[1] + verdict[2]]  # its length may have been made shorter
+        command = command[:verdict[1] + verdict[2]]  # its length may have been reduced
         client.send(command + packet(0x0a, opaque=0x11111111))
         answer = read_packets(client)
         if answer is None:

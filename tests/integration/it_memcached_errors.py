@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: no command of memcached reaches an upstream twice unless it is a get that nobody
-answered; what fails is told in the protocol; quiet commands are over before others are served."""
+"""Goal of this test: no command of memcached reaches an upstream twice unless it is an unanswered
+get; failures are reported in the protocol; quiet commands are done before others are served."""
 
 import concurrent.futures
 import sys
@@ -122,7 +122,7 @@ def on_reused(t, upstream, data):
     return channel
 
 
-@test("get on a reused connection that died: sent again, once [F4]")
+@test("get on a reused connection that died: retried, once [F4]")
 def read_again(t):
     upstream = t.own(Fragile(b"get k"))
     channel = on_reused(t, upstream, b"get k l\r\n")
@@ -131,7 +131,7 @@ def read_again(t):
     t.equal(upstream.clients_lines().count(b"get k l"), 2, "how often it was sent")
 
 
-@test("whatever else is sent once: an error, and the client stays [F4]")
+@test("everything else is sent once: an error, and the client stays [F4]")
 def never_again(t):
     for data in (store(b"k", b"v"), b"incr k 1\r\n", b"delete k\r\n", b"touch k 0\r\n", b"gat 0 k\r\n",
                  b"mg k v\r\n", b"get a\r\ndelete k\r\n"):
@@ -147,7 +147,7 @@ def never_again(t):
         t.check(b"after at 2" in read_until(channel, b"END\r\n"), "the next reply")
 
 
-@test("nobody there: an error for each command that has a reply, and the client stays [F5]")
+@test("no server: an error for each command that has a reply, and the client stays [F5]")
 def nobody(t):
     port = t.own(ReservedPort())
     kaproxy = start(t, f"memcached://127.0.0.1:{port.port}")
@@ -173,7 +173,7 @@ def nobody(t):
     t.equal(listener.clients_lines(), [b"get a"], "commands that arrived")
 
 
-@test("memcached that closes idle connections, and restarts: the client goes on [F4, F5]")
+@test("memcached that closes idle connections, and restarts: the client continues [F4, F5]")
 def restarts(t):
     peer = t.own(MemcachedServer(t, options=["-o", "idle_timeout=1"]))
     kaproxy = start(t, peer)
@@ -193,7 +193,7 @@ def restarts(t):
 
 # --- M4
 
-@test("-Y: each session has its own connection; who did not log in reads nothing [M4]")
+@test("-Y: each session has its own connection; a client without a login reads nothing [M4]")
 def authentication(t):
     peer = t.own(MemcachedServer(t, users={"alice": "rabbit"}))
     kaproxy = start(t, peer, pool={"max_per_host": 4})
@@ -214,7 +214,7 @@ def authentication(t):
             channel.close()
 
 
-@test("-Y that an upstream has from a restart on: still nobody reads by another's login [M4]")
+@test("-Y that an upstream has from a restart on: still no client reads by another's login [M4]")
 def authentication_later(t):
     peer = t.own(MemcachedServer(t))
     kaproxy = start(t, peer, pool=ONE)
@@ -249,9 +249,9 @@ def watch(t):
     t.equal(read_until(other, b"END\r\n"), value_of(b"seen", b"1"), "another client")
 
 
-@test("lru_crawler metadump: all of it, whatever its length, and nobody else gets any [M4]")
+@test("lru_crawler metadump: all of it, whatever its length, and no other client gets any [M4]")
 def dump(t):
-    # An item that its maintainer has locked at that moment is left out of the dump.
+    # An item that its maintainer has locked at that moment is missing from the dump.
     peer = t.own(MemcachedServer(t, options=("-o", "no_lru_maintainer")))
     kaproxy = start(t, peer, pool=ONE)
     filling = kaproxy.connect()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: PHP's one-shot clients of memcached, which end with quit, share a few connections,
-and each gets its own values."""
+"""Goal of this test: PHP's one-shot clients of memcached, which end with quit, share a few
+connections, and each gets its own values."""
 
 import hashlib
 import sys

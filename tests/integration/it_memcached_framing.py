@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: replies of memcached, in its three protocols, come byte for byte to whom they are
-for, and what kaproxy and a server could read differently reaches no upstream."""
+"""Goal of this test: replies of memcached, in its three protocols, arrive byte for byte at the
+right client, and what kaproxy and a server could read differently reaches no upstream."""
 
 import re
 import sys
@@ -13,7 +13,7 @@ from kaptest.memcached_peers import (
 
 ONE = {"max_per_host": 1}
 
-# Each is a batch whose replies a real server has to give as well, and then those of its last command.
+# Each is a batch whose replies a real server must give as well, and then those of its last command.
 BATCHES = {
     "storage": [store(b"a", b"value"), store(b"a", b"x", "add"), store(b"b", b"y", "add", 7),
                 store(b"none", b"x", "replace"), store(b"a", b" end", "append"),
@@ -48,7 +48,7 @@ def version_of(peer):
         return sock.recv(100)
 
 
-@test("all commands of the text protocol: the same bytes as without kaproxy, however they come [M1]")
+@test("all commands of the text protocol: the same bytes as without kaproxy, however split [M1]")
 def text(t):
     for what, batch in BATCHES.items():
         direct, peer = t.own(MemcachedServer(t)), t.own(MemcachedServer(t))
@@ -76,7 +76,7 @@ def text(t):
 
 
 def unnumbered(data):
-    """Without the numbers that gets and t of meta tell."""
+    """Without the numbers that gets and t of meta report."""
     return re.sub(rb"(VALUE \S+ \d+ \d+) \d+", rb"\1", data)
 
 
@@ -117,7 +117,7 @@ def binary(t):
     t.at_most(peer.connections(), 1, "connections")
 
 
-@test("a quiet multi-get whose NOOP comes in a later write, as PHP's client does it [M2]")
+@test("a quiet multi-get whose NOOP arrives in a later write, as PHP's client sends it [M2]")
 def quiet_multi_get(t):
     peer = t.own(MemcachedServer(t))
     kaproxy = start(t, peer, pool=ONE)
@@ -174,7 +174,7 @@ REFUSED = {
 }
 
 
-@test("headers that a server could take otherwise: an error, and no byte of them arrives [M5, F7]")
+@test("headers that a server could read otherwise: an error, and no byte of them arrives [M5, F7]")
 def refused(t):
     for what, data in REFUSED.items():
         upstream = t.own(ScriptedMemcached())
@@ -193,7 +193,7 @@ def refused(t):
         t.check(lines <= {b"get before", b"get after"}, f"{what}: {lines} arrived")
 
 
-@test("`mn` in a refused value is no command, and no barrier of ours [M5, M2]")
+@test("`mn` in a rejected value is not a command, and not a barrier of ours [M5, M2]")
 def mn_in_a_value(t):
     peer = t.own(MemcachedServer(t))
     kaproxy = start(t, peer, pool=ONE)
@@ -211,7 +211,7 @@ def mn_in_a_value(t):
         other.close()
 
 
-@test("a value whose end is wrong: the error, and what is behind is no command of it [M5, F7]")
+@test("a value whose end is wrong: the error, and what follows is no command of it [M5, F7]")
 def wrong_end(t):
     peer = t.own(MemcachedServer(t))
     kaproxy = start(t, peer, pool=ONE)
@@ -241,7 +241,7 @@ def too_large(t):
     t.at_most(peer.connections(), 1, "connections")
 
 
-@test("a large value goes through without being kept, both ways [F1]")
+@test("a large value passes through without being kept, both ways [F1]")
 def large(t):
     peer = t.own(MemcachedServer(t, memory=1024, options=["-I", "200m"]))
     kaproxy = start(t, peer)
@@ -281,7 +281,7 @@ def surplus(t):
                                             (b"get bad", None)), 1):
         channel = kaproxy.connect()
         got = channel.ask(line + b"\r")
-        if reply is None:  # an error, or a cut
+        if reply is None:  # an error, or truncated
             got = got if got and not got.startswith(b"SERVER_ERROR ") else None
         t.equal(got, reply, f"the reply to {line}")
         other = kaproxy.connect()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """Goal of this test: whatever 32 clients of memcached do at random, in text, meta and binary, and
-whatever befalls their connections, nobody gets another's answer or a stale one, and nothing is done
+whatever happens to their connections, none gets another's reply or a stale one, and nothing is done
 twice."""
 
 import random
@@ -69,7 +69,7 @@ def calm_model(t):
     t.equal(run.counts["whole"], run.total, "whole batches")
 
 
-@test("the same, with connections that are cut anywhere [F2, F4, F5, M1 to M3]")
+@test("the same, with connections that break anywhere [F2, F4, F5, M1 to M3]")
 def stormy_model(t):
     run = model(t, 5000, False)
     t.at_least(run.counts["whole"], run.total // 2, "whole batches")

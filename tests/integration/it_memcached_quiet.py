@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: quiet commands of memcached, which may have no reply, are over before their
-connection serves anybody else: a barrier of kaproxy's shows it, which nobody sees (FRAMED M2)."""
+"""Goal of this test: quiet commands of memcached, which may have no reply, are done before their
+connection serves any other client: an invisible barrier of kaproxy's shows it (FRAMED M2)."""
 
 import sys
 
@@ -30,7 +30,8 @@ def streamed(t):
     t.equal(upstream.opcodes(), [OPCODES["noop"], OPCODES["setq"], OPCODES["noop"]], "requests")
 
 
-@test("the lease lasts until the barrier is answered, and what joins needs another one [M2, F1]")
+@test("the lease lasts until the barrier is answered, and commands that join need another one [M2, "
+      "F1]")
 def until_the_barrier(t):
     upstream = t.own(Silent())
     one, kaproxy = begin(t, upstream, pool=ONE)
@@ -52,7 +53,7 @@ def until_the_barrier(t):
     t.check(one.is_silent(0.1), "the barrier's reply was passed on")
 
 
-@test("no barrier where the client's own mn or NOOP is the last, or nothing is quiet [M2]")
+@test("no barrier if the client's own mn or NOOP is the last, or nothing is quiet [M2]")
 def no_barrier(t):
     upstream = t.own(ScriptedMemcached())
     one, _ = begin_on_reused(t, upstream)
@@ -70,7 +71,7 @@ def no_barrier(t):
     t.equal(upstream.opcodes().count(OPCODES["noop"]), 2, "NOOP: the first one, and the client's")
 
 
-@test("NOOPs of ours have an opaque that no command of the batch has [M2]")
+@test("our NOOPs have an opaque that no command of the batch has [M2]")
 def opaques(t):
     upstream = t.own(ScriptedBinary())
     one, kaproxy = begin(t, upstream, pool=ONE)
@@ -84,7 +85,7 @@ def opaques(t):
     t.check(upstream.requests[-1][2] not in (ours, ours + 1), "the barrier's opaque")
 
 
-@test("a server that answers mn with an error gets version, and no mn any more [M2]")
+@test("a server that replies to mn with an error gets version, and no more mn [M2]")
 def old(t):
     upstream = t.own(ScriptedMemcached(lambda _, line: b"ERROR\r\n" if line == b"mn" else None))
     one, kaproxy = begin(t, upstream, pool=ONE)
@@ -148,7 +149,7 @@ def quiet_replies(t):
     t.equal(kaproxy.counters()["dials"], 1, "connections")
 
 
-@test("what is answered here comes behind the replies that cannot be counted [M2, M5]")
+@test("local replies follow those that cannot be counted [M2, M5]")
 def answered_here(t):
     upstream = t.own(ScriptedMemcached(
         lambda _, line: b"" if line == b"mg miss q" else None))
@@ -183,7 +184,7 @@ def gone(t):
     wait_until(lambda: kaproxy.counters()["idle"] == 1, "the connection to be given back")
 
 
-@test("two of the client's own mn behind a quiet command, which the server does not know [M2]")
+@test("two of the client's own mn after a quiet command, which the server does not know [M2]")
 def two_of_its_own(t):
     upstream = t.own(ScriptedMemcached(
         lambda _, line: {b"version": b"VERSION 1.4.39\r\n", b"mn": b"ERROR\r\n",

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: what an upstream of memcached listeners gets to see, command by command, and
-what becomes of connections and clients when it does what real servers seldom do."""
+"""Goal of this test: what an upstream of memcached listeners receives, command by command, and what
+happens to connections and clients when it does what real servers seldom do."""
 
 import socket
 import struct
@@ -47,7 +47,7 @@ def asked_once(t):
     t.equal(kaproxy.wait_session(one)["prepared"], "1", "prepared=")
 
 
-@test("what is answered to that and is no version: the client is told, and nothing is sent [F5]")
+@test("a reply to that which is not a version: the client gets an error, and nothing is sent [F5]")
 def unwelcome(t):
     for said in (b"ERROR Too many open connections\r\n", b"SERVER_ERROR busy\r\n", b"ERROR\r\n"):
         upstream = t.own(ScriptedMemcached(
@@ -60,7 +60,7 @@ def unwelcome(t):
         t.equal(upstream.clients_lines(), [], "commands of the client's that arrived")
 
 
-@test("an upstream that says something unasked, or too much, is not used [F2, F7]")
+@test("an upstream that sends something unsolicited, or too much, is not used [F2, F7]")
 def greeting(t):
     def script(connection):
         if connection.number == 1:
@@ -86,7 +86,7 @@ def greeting(t):
     t.equal(kaproxy.counters()["discard_protocol_error"], 1, "of these, malformed answers")
 
 
-@test("all of a batch that is sent again waits for the new connection's answer [F3, F4]")
+@test("all of a retried batch waits for the new connection's reply [F3, F4]")
 def retry_waits(t):
     upstream = t.own(Silent())
     one, _ = begin(t, upstream, pool=ONE)
@@ -155,14 +155,14 @@ def kinds_apart(t):
     t.equal(kaproxy.counters()["released"], 4, "connections given back: once for each batch")
 
 
-@test("a new binary connection is asked by NOOP; a server of text alone is an error [M4, F5]")
+@test("a new binary connection is asked by NOOP; a text-only server is an error [M4, F5]")
 def binary_first(t):
     upstream = t.own(ScriptedBinary())
     one, _ = begin(t, upstream, pool=ONE)
     one.send(packet("get", b"k", opaque=5))
     t.equal(Answer(one).opaque, 5, "the reply")
     t.equal(upstream.opcodes(), [OPCODES["noop"], OPCODES["get"]], "what the upstream got")
-    upstream = t.own(ScriptedMemcached())  # it finds a line in what it is asked
+    upstream = t.own(ScriptedMemcached())  # it finds a line in the question
     one, _ = begin(t, upstream, pool=ONE)
     one.send(packet("get", b"k", opaque=5) + packet("setq", b"k", b"v", 6))
     answer = Answer(one)
@@ -173,7 +173,7 @@ def binary_first(t):
 
 # --- F2, F4, F5, M3
 
-@test("an end, or what is no reply, in the middle of a batch: an error each, or a cut [F4, F5, F2]")
+@test("an end, or an invalid reply, in mid-batch: an error each, or a truncated reply [F4, F5, F2]")
 def ends(t):
     lost = b"SERVER_ERROR kaproxy: read: the upstream closed the connection without a reply\r\n"
     bad = b"SERVER_ERROR kaproxy: read: the upstream sent what is no reply\r\n"
@@ -203,7 +203,7 @@ def ends(t):
         one.read_line()
 
 
-@test("an error line to a command with a value: that connection is not used again [M3]")
+@test("an error line to a command with a value: that connection is not reused [M3]")
 def doubt(t):
     for error, kept in ((b"CLIENT_ERROR bad data chunk", False), (b"ERROR", False),
                         (b"SERVER_ERROR out of memory", False),
@@ -224,14 +224,14 @@ def doubt(t):
 # --- M4
 
 def asks_for_login(connection, line):
-    """Of a server with a login: what its connections say before, and after."""
+    """Of a server with a login: what its connections send before, and after."""
     if line.startswith(b"set login"):
         connection.logged_in = True
         return b"STORED\r\n"
     return None if getattr(connection, "logged_in", False) else b"CLIENT_ERROR unauthenticated\r\n"
 
 
-@test("a login arrives once, on a connection that nobody used before, not even we [M4]")
+@test("a login arrives once, on a connection that is unused, even by us [M4]")
 def login_as_it_came(t):
     upstream = t.own(ScriptedMemcached(asks_for_login))
     one, kaproxy = begin(t, upstream, pool=ONE)
@@ -250,7 +250,7 @@ def login_as_it_came(t):
     t.equal(kaproxy.counters()["idle"], 0, "idle connections")
 
 
-@test("once a login is known to be asked for, nobody gets a connection from before [M4]")
+@test("once a login is known to be required, no client gets an earlier connection [M4]")
 def login_from_now_on(t):
     upstream = t.own(Silent())
     one, kaproxy = begin(t, upstream, pool={"max_per_host": 3})
@@ -270,7 +270,7 @@ def login_from_now_on(t):
     upstream.wait_line(b"set login 0 0 11", 4)
 
 
-@test("a login, and a command that was answered here already: an error, and an end [M4, F5]")
+@test("a login, and a command that had a local reply already: an error, and an end [M4, F5]")
 def login_too_late(t):
     upstream = t.own(ScriptedMemcached(asks_for_login))
     one, _ = begin(t, upstream, pool=ONE)
@@ -279,7 +279,7 @@ def login_too_late(t):
     t.equal(upstream.lines, [(1, b"version")], "what came")
 
 
-@test("SASL: NOOP is refused, and each client has its own connection from its first byte on [M4]")
+@test("SASL: NOOP is rejected, and each client has its own connection from its first byte on [M4]")
 def sasl(t):
     def answer(connection, opcode, opaque, _key, _value):
         if opcode == OPCODES["sasl"]:
@@ -297,7 +297,7 @@ def sasl(t):
             [[OPCODES["noop"]], [OPCODES["sasl"]], [OPCODES["get"]]], "what came")
 
 
-@test("SASL where no login is asked for: the connection is its client's all the same [M4]")
+@test("SASL where no login is required: the connection is its client's all the same [M4]")
 def sasl_unasked(t):
     upstream = t.own(ScriptedBinary())
     one, kaproxy = begin(t, upstream, pool=ONE)
@@ -312,7 +312,7 @@ def sasl_unasked(t):
 
 # --- M5, F1, F6
 
-@test("a refused command's value is swallowed, however long it is and however it comes [M5]")
+@test("a rejected command's value is swallowed, however long it is and however it arrives [M5]")
 def swallowed(t):
     upstream = t.own(ScriptedMemcached())
     one, _ = begin_on_reused(t, upstream)
@@ -328,7 +328,7 @@ def swallowed(t):
     t.equal(set(upstream.clients_lines()), {b"get first", b"get a"}, "what arrived")
 
 
-@test("get with more keys than are held is passed on as they come [M5, F1]")
+@test("get with more keys than are held is passed on as they arrive [M5, F1]")
 def many_keys(t):
     keys = [b"key%06d" % number for number in range(20_000)]
     got = []
@@ -355,7 +355,7 @@ def many_keys(t):
     t.equal(kaproxy.counters()["discard_client_abort"], 1, "the connection")
 
 
-@test("a client that stalls within a command is cut, and so is its connection [F1]")
+@test("a client that stalls within a command is closed, and so is its connection [F1]")
 def stalls(t):
     upstream = t.own(ScriptedMemcached())
     one, kaproxy = begin(t, upstream, pool=ONE, listener={"idle_timeout": "300ms"})
@@ -367,7 +367,7 @@ def stalls(t):
     t.equal(two.read_end()[0], b"", "a client that had nothing sent on")
 
 
-@test("quit comes last, whatever is in front of it, and does not go on, in both protocols [F6]")
+@test("quit comes last, whatever precedes it, and is not passed on, in both protocols [F6]")
 def quits(t):
     upstream = t.own(ScriptedMemcached())
     one, kaproxy = begin_on_reused(t, upstream)

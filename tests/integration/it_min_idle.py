@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: min_idle connections are open before a client comes, and after."""
+"""Goal of this test: min_idle connections are open before a client connects, and after."""
 
 import sys
 import time
@@ -33,7 +33,7 @@ def replaced(t):
     t.equal(upstream.accepted, 8, "connections")
 
 
-@test("while clients hold connections, preconnected ones are kept beside them within max_per_host")
+@test("while clients hold connections, preconnected ones are kept besides, within max_per_host")
 def beside_busy(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint, pool={"min_idle": 2, "max_per_host": 4})

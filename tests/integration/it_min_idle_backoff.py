@@ -21,7 +21,7 @@ def backoff(t):
     upstream.wait_accepted(2)
 
 
-@test("an upstream that ends connections unused: few attempts, and the log tells")
+@test("an upstream that ends connections unused: few attempts, and the log reports it")
 def ends(t):
     upstream = t.upstream(lambda connection: connection.fin())
     kaproxy = t.kaproxy(upstream.endpoint, pool={"min_idle": 1})
@@ -29,7 +29,7 @@ def ends(t):
     t.at_most(upstream.accepted, 3, "connections")
 
 
-@test("a client's own attempt is not held up by the back-off")
+@test("a client's own attempt is not delayed by the back-off")
 def client_meanwhile(t):
     port = t.own(ReservedPort())
     kaproxy = t.kaproxy(port.endpoint, pool={"min_idle": 1})

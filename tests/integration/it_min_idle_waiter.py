@@ -26,7 +26,7 @@ def gives_way(t):
         t.equal(client.end(), "eof", "end")
 
 
-@test("freed places go to the queue before connections are made ahead")
+@test("freed places go to the queue before connections are opened ahead")
 def queue_first(t):
     kaproxy, _ = start(t, min_idle=2, max_open=2, timeout="15s")
     count = 200 if SLOW else 1000

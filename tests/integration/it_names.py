@@ -16,7 +16,7 @@ HERE, THERE = "127.0.0.1", "127.0.0.2"
 
 
 def wait_moved(kaproxy, there):
-    """Clients come by until one of them reaches the new address."""
+    """Clients connect until one of them reaches the new address."""
     def moved():
         use(kaproxy)
         return there.accepted > 0
@@ -53,7 +53,7 @@ def kept(t):
     t.equal((here.accepted, dns.count(NAME)), (5, 1), "connections, queries")
 
 
-@test("a TTL of 0 is taken for 1 second, after which the next connection asks again")
+@test("a TTL of 0 is treated as 1 second, after which the next connection asks again")
 def ttl(t):
     dns = t.own(ScriptedDns())
     here, there = upstreams(t, HERE, THERE)
@@ -66,7 +66,7 @@ def ttl(t):
     t.at_least(time.monotonic() - started, 1, "seconds until it was asked for")
 
 
-@test("no such name: the client gets an error, and the name works once it is there")
+@test("no such name: the client gets an error, and the name works once it exists")
 def not_found(t):
     dns = t.own(Dnsmasq(t))
     here, = upstreams(t, HERE, kind=HttpUpstream, script=describe)
@@ -176,7 +176,7 @@ def mute_until_timeout(t):
             ("resolve", "110", f"{text} (asked {dns.resolver})"), "failure")
 
 
-@test("AAAA comes first, and refuses: A is taken at once")
+@test("AAAA arrives first, and refuses: A is used at once")
 def refused_in6(t):
     dns = t.own(ScriptedDns())
     in6, in4 = listeners("::1", HERE)
@@ -187,7 +187,7 @@ def refused_in6(t):
     t.equal(here.accepted, 1, "connections")
 
 
-@test("AAAA comes first, and does not answer: A is taken after 250 ms")
+@test("AAAA arrives first, and does not answer: A is used after 250 ms")
 def mute_in6(t):
     dns = t.own(ScriptedDns())
     in6, in4 = listeners("::1", HERE)
@@ -212,7 +212,7 @@ def fill(t, listener):
         filler.connect_ex(listener.getsockname()[:2])
 
 
-@test("AAAA without a route: A is taken")
+@test("AAAA without a route: A is used")
 def unreachable_in6(t):
     dns = t.own(ScriptedDns())
     here, = upstreams(t, HERE)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: one family of a name that comes late, fails or is lost costs neither clients
-nor connections anything, and what is asked for is one name."""
+"""Goal of this test: one family of a name that arrives late, fails or is lost costs neither clients
+nor connections anything, and both queries are for one name."""
 
 import sys
 
@@ -24,7 +24,7 @@ def both(t, **options):
 
 
 def use_until_asked(t, kaproxy, dns, count, kind=A):
-    """Clients come by until the name was asked for so often."""
+    """Clients connect until the name was queried that many times."""
     def asked():
         use(kaproxy)
         return dns.count(NAME, kind) >= count
@@ -90,7 +90,7 @@ def keeps_in4(t):
     keeps(t, A, SERVFAIL)
 
 
-@test("a family that comes late is for the next dial")
+@test("a family that arrives late is for the next dial")
 def late(t):
     dns, in4, in6 = both(t, ttl=600)
     dns.set_family(NAME, AAAA, HOLD)
@@ -107,7 +107,7 @@ def late(t):
     t.equal(dns.count(NAME), 1, "queries")
 
 
-@test("a family that comes late is waited for where the other one refuses")
+@test("a family that arrives late is waited for if the other one refuses")
 def late_and_needed(t):
     dns = t.own(ScriptedDns())
     in4, in6 = listeners(IN4, IN6)
@@ -125,7 +125,7 @@ def late_and_needed(t):
     client.end()
 
 
-@test("RFC 6724 decides which family is first, not which comes first")
+@test("RFC 6724 decides which family is first, not the order of arrival")
 def order(t):
     dns, in4, in6 = both(t)
     for held in A, AAAA, None:
@@ -154,7 +154,7 @@ def search_list(t):
     use(kaproxy)
     t.equal((in4.accepted, in6.accepted), (0, 1), "connections")
     t.equal(dns.count("up.two.test"), 0, "queries for the next name")
-    dns.set("up.one.test")  # it is there, but has no address
+    dns.set("up.one.test")  # it exists, but has no address
 
     def reached():
         use(kaproxy)
@@ -163,7 +163,7 @@ def search_list(t):
     wait_until(reached, "a client to reach the next name")
 
 
-@test("a name of the search list that is not known not to be there is not passed over")
+@test("a name of the search list is skipped only if it is known not to exist")
 def search_list_failure(t):
     dns = t.own(ScriptedDns())
     in4, = upstreams(t, IN4)
@@ -177,7 +177,7 @@ def search_list_failure(t):
     t.equal(dns.count("up.two.test"), 0, "queries for the next name")
 
 
-@test("a lost AAAA of a name that is not there does not hold up the search")
+@test("a lost AAAA of a name that does not exist does not delay the search")
 def search_list_lost(t):
     dns = t.own(ScriptedDns())
     in4, = upstreams(t, IN4)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: connections leave an address within a minute after its name did, and stay where
+"""Goal of this test: connections leave an address within a minute after its name did, and stay if
 DNS merely answers with others in turn."""
 
 import sys
@@ -20,7 +20,7 @@ LONG = {"keep_alive": 300}
 
 
 def patient(script):
-    """The script, for connections that are idle for as long as that."""
+    """The script, for connections that are idle for that long."""
     def run(connection):
         connection.socket.settimeout(GONE)
         script(connection)
@@ -28,7 +28,7 @@ def patient(script):
 
 
 class Opaque:
-    """One connection is used again and again, one is busy, one is idle all the time."""
+    """One connection is reused again and again, one is busy, one is idle all the time."""
 
     def __init__(self, t, dns):
         self.t = t
@@ -77,7 +77,7 @@ class Http:
 
 
 class Spares:
-    """min_idle connections follow the name, though no client comes by."""
+    """min_idle connections follow the name, even without a client."""
 
     def __init__(self, t, dns):
         self.t = t
@@ -97,8 +97,8 @@ class Spares:
 
 
 class Unused:
-    """Nor does one come by to an idle connection, once it was seen that its address is missing; and
-    answers are good for much longer than that."""
+    """Nor does an idle connection need one, once its address is known to be missing; and answers
+    are valid for much longer than that."""
 
     def __init__(self, t):
         self.t = t
@@ -125,8 +125,8 @@ class Unused:
         self.t.equal(self.here.accepted, 1, "connections to the old address")
 
 
-@test("the name moves: new connections follow at once, idle ones go within a minute, busy ones when "
-      "they are released")
+@test("the name moves: new connections follow at once, idle ones close within a minute, busy ones "
+      "when they are released")
 def moves(t):
     dns = t.own(Dnsmasq(t))
     dns.set(NAME, HERE)
@@ -154,7 +154,7 @@ def new_ones(t):
     dns.set(NAME, THERE)
 
     def dialled():
-        client = kaproxy.connect()  # beside the other one
+        client = kaproxy.connect()  # next to the other one
         client.ask(b"x")
         client.reset()
         return there.accepted > 0
@@ -165,7 +165,7 @@ def new_ones(t):
     kept.end()
 
 
-@test("4 of 16 addresses in turn, good for a second: connections are used again")
+@test("4 of 16 addresses in turn, valid for a second: connections are reused")
 def rotating(t):
     dns = t.own(ScriptedDns())
     addresses = [f"127.0.0.{i}" for i in range(1, 17)]

@@ -48,7 +48,7 @@ def keep_alive(t):
     t.equal({row[0] for row in requests}, {requests[0][0]}, "nginx's connections")
 
 
-@test("a connection that nginx closes is not used again")
+@test("a connection that nginx closes is not reused")
 def closed_by_nginx(t):
     nginx, kaproxy = start(t)
     for _ in range(2):

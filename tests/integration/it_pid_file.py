@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: the pid file is there as long as clients are served, and is ours; where it could
+"""Goal of this test: the pid file exists as long as clients are served, and is ours; if it could
 not be written, a start and -t say so."""
 
 import os
@@ -26,7 +26,7 @@ def wait_for_pid(t, kaproxy, path):
 
 
 def refused(t, path, why, **main):
-    """Neither a start nor a check succeeds, and what is there stays."""
+    """Neither a start nor a check succeeds, and the existing file stays."""
     before = path.lstat() if os.path.lexists(path) else None
     kaproxy = Kaproxy(t, t.upstream(answer_lines).endpoint, main={"pid_file": path, **main})
     status, text = kaproxy.start_failing()
@@ -61,7 +61,7 @@ def _umask():
     return mask
 
 
-@test("a stale one is replaced, whatever is in it, and though it cannot be written to")
+@test("a stale one is replaced, whatever it contains, even if it is not writable")
 def stale(t):
     path = t.folder / "kaproxy.pid"
     for text in "", "1\n", "no number" * 1000:
@@ -72,7 +72,7 @@ def stale(t):
         kaproxy.stop()
 
 
-@test("another process' is not removed, nor one that is gone")
+@test("another process' file is not removed, nor is a missing one an error")
 def not_ours(t):
     path = t.folder / "kaproxy.pid"
     for text in "1\n", None:
@@ -129,7 +129,7 @@ def user(t):
     t.equal(path.stat().st_uid, nobody.pw_uid, "owner")
     kaproxy.stop()
     t.check(not path.exists(), "it is still there")
-    run.chmod(0o1777)  # as /tmp is: whose file it is decides
+    run.chmod(0o1777)  # as /tmp is: the file's owner decides
     shutil.chown(run, "root", 0)
     path.write_text("1\n")
     refused(t, path, " as user nobody: Operation not permitted", **logs)

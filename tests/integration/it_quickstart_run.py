@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: contrib/quickstart run shows what it says, of http and, where there is a
-redis-server, of Redis; and when it is ended nothing of it is left."""
+"""Goal of this test: contrib/quickstart run shows what it says, for http and, if there is a
+redis-server, for Redis; and when it is ended nothing of it is left."""
 
 import os
 import pathlib
@@ -74,7 +74,7 @@ class Quickstart:
         return rows[number].split()
 
     def processes(self):
-        """Those of its session that there are."""
+        """The existing processes of its session."""
         found = []
         for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
             try:
@@ -86,7 +86,7 @@ class Quickstart:
         return found
 
     def end_rest(self):
-        """What a test that fails has left."""
+        """What a failed test has left."""
         if self.has_ended():
             for pid in self.processes():
                 os.kill(pid, signal.SIGKILL)
@@ -121,7 +121,7 @@ def with_redis(t):
     t.equal(run.end(t, signal.SIGINT), 0, "status")
 
 
-@test("without one it says so, and shows http alone")
+@test("without one it says so, and shows only http")
 def without_redis(t):
     run = Quickstart(t, KAPROXY_DEMO_REDIS="")
     t.check("there is no redis-server here" in run.text(), "it does not say so")

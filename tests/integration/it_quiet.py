@@ -107,7 +107,7 @@ def client_reset(t):
     t.equal(next_connection(kaproxy), (2, "none"), "next connection")
 
 
-@test("neither side said anything: goes back unused")
+@test("neither side sent anything: returned unused")
 def unused(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint)
@@ -120,7 +120,7 @@ def unused(t):
     t.equal(upstream.accepted, 1, "connections")
 
 
-@test("the upstream spoke and the client did not: not kept")
+@test("the upstream sent and the client did not: not kept")
 def greeting_only(t):
     def greet(connection):
         connection.send(b"hello %d\n" % connection.number)
@@ -133,7 +133,7 @@ def greeting_only(t):
         t.equal(client.end(), "eof", "the client's end")
 
 
-@test("an answer that the client has not taken yet: delivered in full, not kept")
+@test("an answer that the client has not read yet: delivered in full, not kept")
 def answer_under_way(t):
     piece, pieces = b"x" * 65536, 1500
     sent = []
@@ -160,7 +160,7 @@ def answer_under_way(t):
     t.equal(next_connection(kaproxy)[0], 2, "next connection")
 
 
-@test("answers of all sizes to a client that ends before it has taken them: never cut short")
+@test("answers of all sizes to a client that ends before it has read them: never truncated")
 def sizes(t):
     sent = queue.Queue()
 
@@ -170,7 +170,7 @@ def sizes(t):
             sent.put(int(line))
 
     kaproxy = t.kaproxy(t.upstream(sized_answer).endpoint)
-    # Some sizes just do not fit into the kernel's buffers, and kaproxy has to keep a rest.
+    # Some sizes barely exceed the kernel's buffers, and kaproxy has to keep a rest.
     for size in range(32 << 10, 5 << 20, 48 << 10):
         client = kaproxy.connect(receive_buffer=16384)
         client.send(b"%d\n" % size)

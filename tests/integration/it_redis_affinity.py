@@ -42,7 +42,7 @@ def transactions(t):
         t.equal(one.ask("GET", "string"), b"x", "the same client afterwards")
 
 
-@test("MULTI that is refused begins nothing; EXEC WITHOUT MULTI leaves the WATCH [R5]")
+@test("MULTI that is rejected begins nothing; EXEC WITHOUT MULTI leaves the WATCH [R5]")
 def by_replies(t):
     _, kaproxy = both(t)
     one = client(kaproxy)
@@ -59,7 +59,8 @@ def by_replies(t):
     check_held(t, kaproxy, 0, "after UNWATCH")
 
 
-@test("WATCH or MULTI whose connection goes with a refused HELLO: the client is closed [R2, R5, F5]")
+@test("WATCH or MULTI whose connection is lost by a refused HELLO: the client is closed [R2, R5, "
+      "F5]")
 def refused_hello(t):
     redis, kaproxy = both(t)
     one = client(kaproxy)
@@ -96,7 +97,7 @@ def leaves(t):
     t.equal(client(kaproxy).pipeline("EXISTS k", "EXEC")[0], 0, "keys that were set")
 
 
-@test("affinity_timeout: a transaction that rests is ended on both sides [R5]")
+@test("affinity_timeout: an idle transaction is ended on both sides [R5]")
 def rests(t):
     redis = t.own(RedisServer(t))
     kaproxy = start(t, redis, pool=ONE, listener={"affinity_timeout": "300ms"})
@@ -109,7 +110,7 @@ def rests(t):
 
 # --- R6
 
-@test("SUBSCRIBE: a client's own connection to its end, others go on [R6, F9]")
+@test("SUBSCRIBE: a client's own connection to its end, others continue [R6, F9]")
 def subscribe(t):
     redis, kaproxy = both(t)
     one, other = client(kaproxy), client(kaproxy)
@@ -139,7 +140,7 @@ def unsubscribe(t):
     t.equal(one.reply(), b"PONG", "the last reply")
 
 
-@test("a message right behind SUBSCRIBE's reply, and after another client's [R6]")
+@test("a message right after SUBSCRIBE's reply, and after another client's [R6]")
 def in_one_write(t):
     def answer(_, words):
         if words[0] == b"SUBSCRIBE":
@@ -175,7 +176,7 @@ STICKY = ("READONLY", "READWRITE", "ASKING", "CLIENT ID", "CLIENT NO-EVICT on", 
           "REPLCONF listening-port 1", "CLIENT UNKNOWN")
 
 
-@test("commands whose traces nobody can see: the connection is that client's to its end [R6]")
+@test("commands with invisible traces: the connection is that client's to its end [R6]")
 def sticky(t):
     for command in STICKY:
         upstream = t.own(ScriptedRedis())
@@ -218,7 +219,7 @@ def inside_multi(t):
                 [b"database 0", None], f"what another client has after {command}")
 
 
-@test("a push that nobody asked for goes to whom the connection was, and is its end [R6]")
+@test("an unsolicited push goes to the connection's last client, and is its end [R6]")
 def push(t):
     _, kaproxy = both(t)
     one, other = client(kaproxy), client(kaproxy)
@@ -256,7 +257,7 @@ def about_connections(t):
     t.equal(one.ask("GET", "k"), None, "the next reply")
 
 
-@test("a push while no tunnel is free: its connection goes to nobody else [R6, F9]")
+@test("a push while no tunnel is free: its connection goes to no other client [R6, F9]")
 def push_without_place(t):
     go = threading.Event()
     t.callback(go.set)

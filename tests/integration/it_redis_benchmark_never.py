@@ -12,7 +12,7 @@ CLIENTS = 2000 if SLOW else 20000
 SPARES = 4
 
 
-@test("redis-benchmark -k 0 with a new connection, opened ahead, for every client")
+@test("redis-benchmark -k 0 with a new, preconnected connection for every client")
 def never(t):
     redis = t.own(Redis(t))
     before = redis.connections()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: clients that wait in Redis (BLPOP and its kin) take no connection from those that
-would wake them, and give theirs back when they leave."""
+"""Goal of this test: clients that wait in Redis (BLPOP and its kin) take no connection from those
+that would wake them, and return theirs when they leave."""
 
 import select
 import sys
@@ -54,7 +54,7 @@ def leaves(t):
     t.equal(client(kaproxy).ask("PING"), b"PONG", "the next client")
 
 
-@test("in a pipeline its reply has its place, and what is behind comes after [R8, F3]")
+@test("in a pipeline its reply has its place, and what follows it comes after [R8, F3]")
 def in_order(t):
     redis = t.own(RedisServer(t))
     kaproxy = start(t, redis, pool={"max_per_host": 1})
@@ -115,7 +115,7 @@ def killed(t):
     t.equal(redis.connections(), 1, "connections")
 
 
-@test("WAIT is served behind a write in its batch, or in an affinity; else it says why not [R9]")
+@test("WAIT is served after a write in its batch, or in an affinity; else it says why not [R9]")
 def wait(t):
     upstream = t.own(ScriptedRedis(lambda _, w: b":7\r\n" if w[0].startswith(b"WAIT") else None))
     kaproxy = start(t, upstream, pool={"max_per_host": 1})
@@ -132,7 +132,7 @@ def wait(t):
     t.equal(one.ask("GET", "k"), b"k at 1", "the same client afterwards")
 
 
-@test("WAITs without end do not make a batch without end: others have their turn [F1, R9]")
+@test("endless WAITs do not make an endless batch: others have their turn [F1, R9]")
 def bounded(t):
     go = threading.Event()
     t.callback(go.set)

@@ -38,7 +38,7 @@ def pipe(t):
     t.equal(cli(kaproxy, 0, "DBSIZE"), b"20000\n", "keys in the store")
 
 
-@test("a killed redis-cli that still waited for an answer leaves none for the next client")
+@test("a killed redis-cli that still waited for a reply leaves none for the next client")
 def killed(t):
     redis = t.own(Redis(t))
     kaproxy = t.kaproxy(redis.endpoint, pool={"max_per_host": 1})

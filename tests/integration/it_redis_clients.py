@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: the clients of Redis that people have work through kaproxy as they do without
-it: with logins, databases, transactions, subscriptions, TLS and RESP3."""
+"""Goal of this test: common Redis clients work through kaproxy as they do without it: with logins,
+databases, transactions, subscriptions, TLS and RESP3."""
 
 import sys
 

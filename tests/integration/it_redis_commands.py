@@ -16,7 +16,7 @@ from kaptest.peers import Redis
 RESP_TOOL = os.environ.get("RESP_TOOL", "tests/support/resp_tool")
 LINES = 500 if SLOW else 2000
 
-# F4: a script, whatever its flags say, is not sent again.
+# F4: a script, whatever its flags say, is not retried.
 READING_SCRIPTS = {"eval_ro", "evalsha_ro", "fcall_ro"}
 
 # No flag of COMMAND says so: they may write, or what they do is propagated to replicas.
@@ -105,7 +105,7 @@ def known(t):
                 "commands of COMMAND LIST that are in no row")
 
 
-@test("F4: what may be sent again is what the server calls readonly, and no more")
+@test("F4: what may be retried is what the server calls readonly, and no more")
 def reads(t):
     rows = table()
     for name, flags in server_commands(open_wire(t)).items():
@@ -230,7 +230,7 @@ def malformed(t):
         wire.close()
 
 
-@test("F7: what has no reply is what the server does not answer")
+@test("F7: commands without a reply are those that the server does not reply to")
 def dropped(t):
     redis = t.own(Redis(t))
     for data in b"*0\r\n", b"*-1\r\n", b"*-10\r\n", b"\r\n", b"\n", b" \t\r\n":

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: no Redis command reaches an upstream twice unless that is a read which nobody
-answered, and what fails is told in the protocol, to each command, without ending its client."""
+"""Goal of this test: no Redis command reaches an upstream twice unless it is an unanswered read,
+and failures are reported in the protocol, to each command, without ending its client."""
 
 import sys
 
@@ -15,7 +15,7 @@ REFUSED = b"ERR kaproxy: connect: Connection refused"
 
 class Fragile(ScriptedRedis):
     """Its first connection serves one client, and ends at a command of which `end` is true, after
-    the bytes `before`; what is behind the first command waits for that without a reply, unless
+    the bytes `before`; what follows the first command waits for that without a reply, unless
     `prompt` is set."""
 
     def __init__(self, end, before=b"", prompt=False):
@@ -42,7 +42,7 @@ def on_reused(t, upstream, *commands):
     return one, kaproxy
 
 
-@test("a read on a reused connection that died: sent again, once, and nobody notices [F4]")
+@test("a read on a reused connection that died: retried, once, and the client does not notice [F4]")
 def read_again(t):
     for commands in (["GET k"], ["GET k", "MGET a b", "HGETALL h", "EXISTS e", "TTL k"]):
         upstream = t.own(Fragile(lambda words, last=commands[-1]: words == last.encode().split()))
@@ -54,7 +54,7 @@ def read_again(t):
         t.equal(upstream.accepted, 2, "connections")
 
 
-@test("sent again no more than once [F4]")
+@test("retried no more than once [F4]")
 def once(t):
     upstream = t.own(ScriptedRedis())
 
@@ -70,7 +70,7 @@ def once(t):
     t.equal(upstream.words().count("GET k"), 2, "how often it was sent")
 
 
-@test("whatever writes, blocks or is a script is never sent again: an error [F4]")
+@test("whatever writes, blocks or is a script is never retried: an error [F4]")
 def never(t):
     for commands in (["SET k v"], ["GET a", "SET k v"], ["SET k v", "GET a"], ["INCR k"],
                      ["GETDEL k"], ["EVAL x 0"], ["EVAL_RO x 0"], ["EVALSHA x 0"], ["FCALL f 0"],
@@ -86,7 +86,7 @@ def never(t):
         t.equal(one.ask("GET", "after"), b"after at 2", "the same client's next reply")
 
 
-@test("nothing is sent again once a byte of a reply has come: an error, or a cut [F4]")
+@test("nothing is retried once a byte of a reply has arrived: an error, or truncated [F4]")
 def begun(t):
     for before, cut in (b"", False), (b"$", False), (b"$6\r\nl at", True):
         upstream = t.own(Fragile(lambda words: words == [b"GET", b"l"], before, prompt=True))
@@ -100,7 +100,7 @@ def begun(t):
         t.equal(upstream.words().count("GET l"), 1, "how often it was sent")
 
 
-@test("on a connection that was new nothing is sent again [F4]")
+@test("on a connection that was new nothing is retried [F4]")
 def new(t):
     upstream = t.own(Fragile(lambda words: words == [b"GET", b"k"]))
     kaproxy = start(t, upstream)
@@ -110,7 +110,7 @@ def new(t):
     t.equal(one.ask("GET", "k"), b"k at 2", "the next reply")
 
 
-@test("a reply that is cut in the middle ends its client [F4]")
+@test("a reply that is truncated ends its client [F4]")
 def cut(t):
     upstream = t.own(Fragile(lambda words: words == [b"GET", b"k"], b"$100\r\nhalf"))
     kaproxy = start(t, upstream)
@@ -120,7 +120,7 @@ def cut(t):
     t.check(b"\r\n-" not in got and got in (b"", b"$100\r\nhalf"), f"{got}")
 
 
-@test("nobody there: an error for each command, and the client stays [F5]")
+@test("no server: an error for each command, and the client stays [F5]")
 def nobody(t):
     port = t.own(ReservedPort())
     kaproxy = start(t, f"redis://127.0.0.1:{port.port}")
@@ -133,7 +133,7 @@ def nobody(t):
     t.equal(listener.words("GET"), ["GET a"], "commands that arrived")
 
 
-@test("after an error of ours to what a later command depends on, the client is closed [F5]")
+@test("after a local error to what a later command depends on, the client is closed [F5]")
 def dependent(t):
     port = t.own(ReservedPort())
     kaproxy = start(t, f"redis://127.0.0.1:{port.port}")
@@ -144,7 +144,7 @@ def dependent(t):
         t.equal(one.read_end(), [REFUSED], f"replies to {command}")
 
 
-@test("refused unasked by the server: for each command an error that says why [F5]")
+@test("an unsolicited refusal by the server: for each command an error that says why [F5]")
 def unasked(t):
     def refuse(connection):
         connection.send(b"-ERR max number of clients reached\r\n")
@@ -190,7 +190,7 @@ def lost_inside(t):
         t.equal(upstream.words("SET"), [], "commands that ran outside")
 
 
-@test("a streamed value that was answered with an error: its rest is dropped, whatever its end is [F5, F7]")
+@test("a streamed value that got an error: its rest is dropped, whatever its end is [F5, F7]")
 def wrong_end(t):
     port = t.own(ReservedPort())
     for scheme, head in (("redis", b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100000\r\n"),

@@ -71,7 +71,7 @@ def many(t):
     t.at_most(redis.connections(), 4, "connections redis-server received")
 
 
-@test("redis-cli without a password, right behind one with it: refused [R1, R3]")
+@test("redis-cli without a password, right after one with it: refused [R1, R3]")
 def command_line(t):
     redis = t.own(RedisServer(t, password="open"))
     address = start(t, redis, pool={"max_per_host": 1}).address()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: batches of Redis commands are leases, replies come in order and byte for byte,
-and what kaproxy and a server could read differently reaches no upstream."""
+"""Goal of this test: batches of Redis commands are leases, replies arrive in order and byte for
+byte, and what kaproxy and a server could read differently reaches no upstream."""
 
 import select
 import sys
@@ -39,7 +39,7 @@ MALFORMED = {
 }
 
 
-@test("malformed input: the error that redis-server has for it, no byte goes on [F7]")
+@test("malformed input: the error that redis-server has for it, no byte is passed on [F7]")
 def malformed(t):
     redis = t.own(RedisServer(t))
     upstream = t.own(ScriptedRedis())
@@ -53,7 +53,7 @@ def malformed(t):
     t.equal(upstream.commands, [], "what the upstream saw")
 
 
-@test("POST and Host: close, a NUL in an inline line is refused [F7]")
+@test("POST and Host: close, a NUL in an inline line is rejected [F7]")
 def not_redis(t):
     upstream = t.own(ScriptedRedis())
     kaproxy = start(t, upstream)
@@ -65,7 +65,7 @@ def not_redis(t):
     t.equal(upstream.commands, [], "what the upstream saw")
 
 
-@test("more than 1,048,576 arguments, or a line of more than 64 KiB: refused [F7]")
+@test("more than 1,048,576 arguments, or a line of more than 64 KiB: rejected [F7]")
 def bounds(t):
     upstream = t.own(ScriptedRedis())
     kaproxy = start(t, upstream)
@@ -93,7 +93,7 @@ def wrong_end(t):
                    "the connection with a part of a command to be closed")
 
 
-@test("what is before malformed input is answered, and in order [F3, F7]")
+@test("what precedes malformed input gets its replies, and in order [F3, F7]")
 def before(t):
     upstream = t.own(ScriptedRedis())
     kaproxy = start(t, upstream)
@@ -103,7 +103,7 @@ def before(t):
     t.equal(upstream.words(), ["GET a", "GET b"], "commands that arrived")
 
 
-@test("*0, *-1 and empty lines have no reply and go nowhere [F7]")
+@test("*0, *-1 and empty lines have no reply and are not passed on [F7]")
 def dropped(t):
     upstream = t.own(ScriptedRedis())
     kaproxy = start(t, upstream)
@@ -114,7 +114,7 @@ def dropped(t):
 
 # --- F1, F2, F3
 
-@test("whatever way its bytes come, a pipeline has its replies in order and unchanged [F1, F3]")
+@test("however its bytes arrive, a pipeline has its replies in order and unchanged [F1, F3]")
 def pieces(t):
     replies = {b"A": b"+fine\r\n", b"B": b"-ERR no\r\n", b"C": b":-12\r\n", b"D": b"$-1\r\n",
                b"E": b"*-1\r\n", b"F": b"*3\r\n:1\r\n*2\r\n$1\r\nx\r\n+y\r\n$0\r\n\r\n",
@@ -145,7 +145,7 @@ def endless(t):
             busy.send("GET k")
         while not over.is_set():
             busy.reply()
-            busy.send("GET k")  # there are always 63 on the way
+            busy.send("GET k")  # there are always 63 in flight
 
     thread = threading.Thread(target=send_on, daemon=True)
     thread.start()
@@ -162,7 +162,7 @@ def endless(t):
     t.equal(upstream.accepted, 1, "connections")
 
 
-@test("a client that stalls within a command holds nobody up, and is cut [F1]")
+@test("a client that stalls within a command delays no other, and is closed [F1]")
 def stalled(t):
     upstream = t.own(ScriptedRedis())
     kaproxy = start(t, upstream, pool={"max_per_host": 1}, listener={"idle_timeout": "1s"})
@@ -176,7 +176,7 @@ def stalled(t):
     t.check("SET" not in [text.split()[0] for text in upstream.words()], "half a command arrived")
 
 
-@test("a client that does not take its replies is cut, and its connection is free [F1]")
+@test("a client that does not read its replies is closed, and its connection is free [F1]")
 def not_taking(t):
     upstream = t.own(ScriptedRedis(
         lambda _, words: bulk(bytes(1 << 20)) if words[-1] == b"large" else None))
@@ -186,7 +186,8 @@ def not_taking(t):
     t.check(client(kaproxy).ask("GET", "b").startswith(b"b at "), "the reply to another client")
 
 
-@test("more than a command's reply, or what is none: discard, and the next client has a new one [F2]")
+@test("more than a command's reply, or an invalid one: discard, and the next client has a new one "
+      "[F2]")
 def surplus(t):
     answers = {b"surplus": b"+OK\r\n+surplus\r\n", b"part": b"$5\r\nab", b"none": b"?what\r\n"}
     upstream = t.own(ScriptedRedis(lambda _, words: answers.get(words[-1])))
@@ -198,7 +199,7 @@ def surplus(t):
     t.equal(client(kaproxy).ask("GET", "a"), b"a at 3", "the next client's")
 
 
-@test("a client that leaves in mid-batch takes its connection along; a half-close does not [F2]")
+@test("a client that leaves in mid-batch costs its connection; a half-close does not [F2]")
 def leaves(t):
     upstream = t.own(ScriptedRedis(lambda _, words: b"" if words[-1] == b"never" else None))
     kaproxy = start(t, upstream, pool={"max_per_host": 1})
@@ -213,7 +214,7 @@ def leaves(t):
     t.equal(client(kaproxy).ask("GET", "a"), b"a at 2", "the next client's reply")
 
 
-@test("QUIT is answered here, in any writing, and what is behind it is dropped [F6]")
+@test("QUIT is answered here, in any spelling, and what follows it is dropped [F6]")
 def quit_here(t):
     upstream = t.own(ScriptedRedis())
     kaproxy = start(t, upstream, pool={"max_per_host": 1})
@@ -224,7 +225,7 @@ def quit_here(t):
     t.equal(upstream.accepted, 1, "connections")
 
 
-@test("a large value goes through without being kept, both ways [F1]")
+@test("a large value passes through without being kept, both ways [F1]")
 def large(t):
     redis = t.own(RedisServer(t))
     kaproxy = start(t, redis)
@@ -237,7 +238,7 @@ def large(t):
     t.at_most(kaproxy.private_memory() - before_that, 8 << 20, "bytes of memory more than before")
 
 
-@test("a command of ours to answer that is too large: refused, and nothing of it runs [F7, R9]")
+@test("a command with a local reply that is too large: rejected, and nothing of it runs [F7, R9]")
 def large_wait(t):
     upstream = t.own(ScriptedRedis())
     one = client(start(t, upstream))
@@ -248,7 +249,7 @@ def large_wait(t):
     t.equal(upstream.words(), [], "what the upstream got")
 
 
-@test("many errors of ours behind a reply that does not come: no more is read [F1]")
+@test("many local errors after a missing reply: no more is read [F1]")
 def bounded(t):
     upstream = t.own(ScriptedRedis(lambda _, words: b"" if words[0] == b"GET" else None))
     kaproxy = start(t, upstream, main={"shutdown_timeout": 0})

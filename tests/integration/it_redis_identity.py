@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """Goal of this test: a connection to Redis serves a client only with its own login, in its own
-database and under its own name, and is made ready in one round trip where it is not."""
+database and under its own name, and is prepared in one round trip if it is not."""
 
 import pathlib
 import re
@@ -41,7 +41,7 @@ def counted(t):
     t.equal(ours(upstream), own * 40, "all that the upstream got")
 
 
-@test("two databases by turns: SELECT is the client's own [R1, R4]")
+@test("two databases in turn: SELECT is the client's own [R1, R4]")
 def two_databases(t):
     upstream = t.own(ScriptedRedis())
     kaproxy = start(t, upstream, pool=ONE)
@@ -79,7 +79,7 @@ def other_identity(t):
     t.equal(upstream.accepted, 1, "connections")
 
 
-@test("a refused SELECT of ours answers the batch, and nothing of that is sent [F3, R4]")
+@test("a refused SELECT of ours is the reply to the batch, of which nothing is sent [F3, R4]")
 def refused_select(t):
     upstream = t.own(ScriptedRedis())
     kaproxy = start(t, upstream, pool=ONE)
@@ -93,7 +93,8 @@ def refused_select(t):
     t.equal(upstream.words("SET", "GET"), [], "commands that arrived")
 
 
-@test("a refused login of ours: each command gets that error, nothing is sent, idle ones go [R3]")
+@test("a refused login of ours: each command gets that error, nothing is sent, idle ones close "
+      "[R3]")
 def refused_login(t):
     go = threading.Event()
     t.callback(go.set)
@@ -147,7 +148,7 @@ def revoked(t):
         t.check(isinstance(reply, Error) and reply.startswith(b"WRONGPASS"), f"{reply!r}")
 
 
-@test("a password that is set later: who begins then reads nothing without it [R1]")
+@test("a password that is set later: new clients read nothing without it [R1]")
 def set_later(t):
     for ways in (("CONFIG", "SET", "requirepass", "open"),
                  ("ACL", "SETUSER", "default", "resetpass", ">open"), ("ACL", "SETUSER", "default",
@@ -163,7 +164,7 @@ def set_later(t):
             t.check(isinstance(reply, Error) and reply.startswith(b"NOAUTH"), f"{reply!r}")
 
 
-@test("what is behind AUTH or HELLO waits for the verdict; a refusal changes nothing [R2]")
+@test("what follows AUTH or HELLO waits for the verdict; a refusal changes nothing [R2]")
 def verdict(t):
     redis = t.own(RedisServer(t, users=ALICE))
     kaproxy = start(t, redis, pool={"max_per_host": 2})
@@ -177,7 +178,7 @@ def verdict(t):
     t.equal(sum(r.startswith(b"WRONGPASS") for r in replies if isinstance(r, Error)), 3, "refusals")
 
 
-@test("nothing is sent behind AUTH before it is answered [R2]")
+@test("nothing is sent after AUTH before its reply [R2]")
 def awaited(t):
     upstream = t.own(ScriptedRedis(lambda c, words: (
         OK if c.is_silent(0.2) and not c.reader.buffer else b"-ERR too early\r\n")
@@ -263,7 +264,7 @@ def set_info(t):
     t.equal(one.ask("GET", "k"), b"k at 2", "on the next connection")
 
 
-@test("RESET: nobody again, database 0, no name, no transaction, RESP2 [R7]")
+@test("RESET: no login again, database 0, no name, no transaction, RESP2 [R7]")
 def reset(t):
     redis = t.own(RedisServer(t, users=ALICE))
     redis.admin("HSET", "h", "a", "1")
@@ -331,7 +332,7 @@ def refused_name(t):
     t.equal(upstream.words("CLIENT"), ["CLIENT SETNAME hers"] * 2, "how often it was asked for")
 
 
-@test("HELLO of more words than are looked at: its connection is its client's alone [R2, R6]")
+@test("HELLO of more words than are checked: its connection is its client's alone [R2, R6]")
 def long_hello(t):
     redis = t.own(RedisServer(t, users=ALICE))
     kaproxy = start(t, redis, pool=ONE)
@@ -345,7 +346,7 @@ def long_hello(t):
     t.equal(other.ask("ACL WHOAMI"), b"default", "who another one is")
 
 
-@test("RESET inside WATCH: what its client may do is asked of the server again [R1, R7]")
+@test("RESET inside WATCH: the server is asked again what its client may do [R1, R7]")
 def reset_inside(t):
     redis = t.own(RedisServer(t))
     redis.admin("SET", "secret", "data")
@@ -358,7 +359,8 @@ def reset_inside(t):
     t.check(isinstance(late.ask("GET secret"), Error), "what it brought")
 
 
-@test("a login that comes with what makes a tunnel: the database is made good all the same [F3, R6]")
+@test("a login that arrives with what makes a tunnel: the database is restored all the same [F3, "
+      "R6]")
 def tunnel_with_login(t):
     redis = t.own(RedisServer(t, users=ALICE))
     kaproxy = start(t, redis)
@@ -368,7 +370,7 @@ def tunnel_with_login(t):
     t.equal(one.ask("GET here"), b"1", "the value in its database")
 
 
-@test("what a server obeys that should have refused it: its connection goes, and its client [R4]")
+@test("the server obeys what it should have refused: its connection and its client are closed [R4]")
 def obeyed(t):
     for command in "SELECT 01", "SELECT +1", "AUTH a b c", "CLIENT SETNAME", "HELLO 03":
         upstream = t.own(ScriptedRedis(lambda _, words: b"*0\r\n" if words[0] == b"HELLO" else None))
@@ -387,7 +389,7 @@ def stack_pointers(pid):
 
 
 def memory_of(pid):
-    """What of it can be written, but for stacks, where the dynamic linker saves registers."""
+    """Its writable memory, except stacks, where the dynamic linker saves registers."""
     stacks = wait_until(lambda: stack_pointers(pid), "its threads to sleep")
     with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
         for first, last in re.findall(r"^(\w+)-(\w+) rw", maps.read(), flags=re.M):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: whatever 32 clients of Redis do at random, and whatever befalls the server, nobody
-ever gets an answer of another's database, login or transaction, and nothing is done twice."""
+"""Goal of this test: whatever 32 clients of Redis do at random, and whatever happens to the server,
+none ever gets a reply of another's database, login or transaction, and nothing is done twice."""
 
 import random
 import signal
@@ -20,7 +20,7 @@ MAX = 4  # connections
 
 
 class Trouble:
-    """What befalls the server, one thing after the other."""
+    """What happens to the server, one thing after the other."""
 
     def __init__(self, world, restarts=True):
         self.world, self.redis = world, world.redis
@@ -54,12 +54,12 @@ class Trouble:
             self.world.up.set()
 
     def change_dave(self):
-        """His connections stay what they are; who logs in by the old password is refused."""
+        """Existing connections stay what they are; logins with the old password are refused."""
         password = self.random.choice([PASSWORDS["dave"], "second"])
         self.redis.set_user("dave", "resetpass", f">{password}")
 
     def change_default(self):
-        """The server gets a password for those who do not log in, or has none any more."""
+        """The server gets a password for clients that do not log in, or has none any more."""
         self.world.phase += 1
         change = ("resetpass", f">{PASSWORDS['default']}") if self.world.phase % 4 == 1 else (
             "nopass",)
@@ -102,7 +102,7 @@ def model(t, count, calm, cutting=False, **server):
 
 
 def stopped(redis, threads):
-    """Says so, each time, to one for whom it is meant."""
+    """Says so, each time, to a client that it is meant for."""
     alive = [thread for thread in threads if thread.is_alive()]
     if alive:
         redis.admin("RPUSH", "queue:0", "stop")
@@ -144,7 +144,7 @@ def stormy_model(t):
     t.at_least(run.counts["whole"], run.total // 2, "whole batches")
 
 
-@test("the same, with connections that are cut between it and the server [F2, F4]")
+@test("the same, with connections that break between it and the server [F2, F4]")
 def cut_model(t):
     run = model(t, 2500, False, cutting=True)
     t.at_least(run.counts["whole"], run.total // 2, "whole batches")

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: a redis-server that closes idle connections, kills them, restarts or has no place
-left does not end its clients' connections to kaproxy, and never costs them a write unnoticed."""
+"""Goal of this test: a redis-server that closes idle connections, kills them, restarts or has no
+place left does not end its clients' connections to kaproxy, and never costs them a write
+unnoticed."""
 
 import signal
 import sys
@@ -39,7 +40,7 @@ def with_places(redis):
         redis.admin("SET", "place", f"database {database}")
 
 
-@test("`timeout 1` at the server: a client that rests longer is still who it was [F2, R1, R4]")
+@test("`timeout 1` at the server: a client that is idle for longer keeps its login [F2, R1, R4]")
 def idle_timeout(t):
     redis = server(t, timeout=1)
     with_places(redis)
@@ -52,7 +53,7 @@ def idle_timeout(t):
     t.check(one.is_silent(), "more than the replies")
 
 
-@test("CLIENT KILL between commands: the same client goes on, login and database with it [R1, R4]")
+@test("CLIENT KILL between commands: the client continues, login and database with it [R1, R4]")
 def killed(t):
     redis = server(t)
     with_places(redis)
@@ -120,7 +121,7 @@ def no_place(t):
     t.equal(one.pipeline("GET a", "SET a 1", "GET a"), [None, b"OK", b"1"], "replies then")
 
 
-@test("a kill while a write is on its way: an error, and no second write [F4]")
+@test("a kill while a write is in flight: an error, and no second write [F4]")
 def in_mid_write(t):
     redis = server(t)
     kaproxy = start(t, redis)

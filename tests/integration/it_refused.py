@@ -30,7 +30,7 @@ def refused(t):
             t.check(word in lines[-1], f"{word} is not in {lines[-1]!r}")
 
 
-@test("and when the upstream comes up, the next client is served")
+@test("and when the upstream is back, the next client is served")
 def comes_up(t):
     port = t.own(ReservedPort())
     kaproxy = t.kaproxy(port.endpoint)

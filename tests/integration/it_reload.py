@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: after a reload everything that can change is as the file has it, at once or for
-the next clients, and what did not change goes on as it was."""
+"""Goal of this test: after a reload everything that can change is as in the file, at once or for
+the next clients, and what did not change continues as it was."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ def wait_closed(upstream, what, index=0):
     wait_until(lambda: upstream.connections[index].socket.fileno() < 0, what)
 
 
-@test("nothing changed: said so, and connections and sockets are the same")
+@test("nothing changed: reported, and connections and sockets are the same")
 def nothing(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint)
@@ -41,7 +41,7 @@ def nothing(t):
     t.equal(listening(kaproxy), before, "sockets")
 
 
-@test("limits: a higher one lets in who waits, a lower one closes idle connections")
+@test("limits: a higher one lets in waiting clients, a lower one closes idle connections")
 def limits(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint, pool={"max_per_host": 1})
@@ -62,7 +62,7 @@ def limits(t):
     t.check(clients[2].ask(b"still").endswith(b"still"), "the one in use")
 
 
-@test("keep_alive and max_age hold for what is idle already")
+@test("keep_alive and max_age apply to connections that are already idle")
 def ages(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint, pool={"keep_alive": "1h"})
@@ -74,7 +74,7 @@ def ages(t):
     t.equal(upstream.accepted, 2, "connections")
 
 
-@test("times of a listener are those of the clients that come after it")
+@test("times of a listener are those of the clients that connect after it")
 def times(t):
     kaproxy = t.kaproxy(t.upstream().endpoint, listener={"idle_timeout": "1h"},
                         main={"shutdown_timeout": 0})
@@ -90,7 +90,7 @@ def times(t):
     t.check(before.is_silent(0.01), "the first one has ended as well")
 
 
-@test("host, forwarded and reuse of the next request on a connection that was there before")
+@test("host, forwarded and reuse of the next request on an existing connection")
 def http_keys(t):
     upstream = t.own(HttpUpstream())
     kaproxy = start(t, upstream, listener={"host": "client"})
@@ -107,7 +107,7 @@ def http_keys(t):
     t.equal(len({r.connection for r in upstream.requests[2:]}), 2, "connections, with never")
 
 
-@test("a session under way keeps its configuration to its end")
+@test("an active session keeps its configuration to its end")
 def under_way(t):
     old, new = t.upstream(answer_lines), t.upstream(answer_lines)
     kaproxy = t.kaproxy(old.endpoint)
@@ -121,7 +121,7 @@ def under_way(t):
     wait_closed(old, "the old upstream's end")
 
 
-@test("pools: another name is another pool, and the old one's connections go")
+@test("pools: another name is another pool, and the old one's connections are closed")
 def pools(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint, listener={"pool": "one"}, more={"pool one": {}})
@@ -177,7 +177,7 @@ def listeners(t):
     t.check(not os.path.exists(t.folder / "k.sock"), "the file is there still")
 
 
-@test("a certificate is exchanged: what is idle is closed, and the next connection has the new one")
+@test("a certificate is replaced: idle connections are closed, and the next one has the new one")
 def certificates(t):
     first, second = authority().leaf("client one"), authority().leaf("client two")
     cert, key = t.folder / "client.pem", t.folder / "client.key"
@@ -231,7 +231,7 @@ def logs(t):
     kaproxy.wait_log(" debug: ")
 
 
-@test("max_clients: a higher one lets in who waits in the backlog")
+@test("max_clients: a higher one lets in clients from the backlog")
 def max_clients(t):
     kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint, main={"max_clients": 1})
     inside, outside = kaproxy.connect(), kaproxy.connect()
@@ -241,7 +241,7 @@ def max_clients(t):
     t.equal(outside.read_line(), b"2 b", "answer to the second")
 
 
-@test("another resolver is asked from then on")
+@test("another resolver is used from then on")
 def resolver(t):
     servers = [t.own(ScriptedDns()) for _ in range(2)]
     upstream = t.upstream(answer_lines)
@@ -290,7 +290,7 @@ def socket_mode(t):
     t.equal(use(kaproxy), b"1 x", "answer")
 
 
-@test("several signals while one reload is under way: the file as it was last is in effect")
+@test("several signals during one reload: the last state of the file is in effect")
 def storm(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint)

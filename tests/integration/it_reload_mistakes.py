@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: with one mistake in it, or one thing that cannot be had, a reload changes
-nothing, and says everything that is wrong; and the next one works."""
+"""Goal of this test: with one mistake in it, or one thing that is not available, a reload changes
+nothing, and reports everything that is wrong; and the next one works."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def mistakes(t):
     t.equal(use(kaproxy), b"1 x", "answer on the same connection")
 
 
-@test("fifty bad files, and nothing has changed behind them")
+@test("fifty bad files, and nothing has changed after them")
 def fifty(t):
     upstream, kaproxy = start(t)
     good = kaproxy.file.read_text()
@@ -69,7 +69,7 @@ def fifty(t):
     t.equal(reload(kaproxy), "nothing changed", "what changes with the good file")
 
 
-@test("a file that is not there, or is a FIFO, which nobody waits for")
+@test("a file that is missing, or is a FIFO, which is not waited for")
 def no_file(t):
     _, kaproxy = start(t)
     kaproxy.file.rename(t.folder / "away")
@@ -106,7 +106,7 @@ def port_in_use(t):
         t.check(peer.ask(b"y").endswith(b" y"), "two at a time are not served")
 
 
-@test("logs that cannot be opened undo all the rest, and each is said with its line")
+@test("logs that cannot be opened undo all the rest, and each is reported with its line")
 def no_logs(t):
     upstream, kaproxy = start(t)
     sockets, descriptors = listening(kaproxy), kaproxy.descriptors()
@@ -124,7 +124,7 @@ def no_logs(t):
 
 
 def compare_with_check(t, kaproxy, changes):
-    """What -t says of the file with these changes, which a reload must say too."""
+    """What -t says about the file with these changes, which a reload must report too."""
     edit(kaproxy, changes)
     done = subprocess.run([PROGRAM, "-t", "-c", kaproxy.file], stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=30, check=False)
@@ -136,7 +136,7 @@ def compare_with_check(t, kaproxy, changes):
     return done.stderr
 
 
-@test("a reload says what -t says of the file: each warning, and all mistakes at once")
+@test("a reload reports what -t says about the file: each warning, and all mistakes at once")
 def same_as_check(t):
     upstream, kaproxy = start(t)
     said = compare_with_check(t, kaproxy, {
@@ -152,7 +152,7 @@ def same_as_check(t):
     t.check("Is a directory" in said and "anybody" in said, said)
 
 
-@test("an address that overlaps one that goes needs a restart, and that is what is said")
+@test("an address that overlaps one being removed needs a restart, and that is the message")
 def overlap(t):
     _, kaproxy = start(t)
     port = kaproxy.address()[1]
@@ -163,7 +163,7 @@ def overlap(t):
     t.equal(use(kaproxy), b"1 x", "answer")
 
 
-@test("a low port that root could bind, and this user cannot: the reason is said")
+@test("a low port that root could bind, and this user cannot: the reason is reported")
 def low_port(t):
     lowest = int(pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
     if os.geteuid() != 0 or lowest < 2:
@@ -185,7 +185,7 @@ def unchangeable(t):
                      "it stays unset until a restart")
 
 
-@test("that the last reload failed is to be seen until one works")
+@test("that the last reload failed is shown until one works")
 def shown(t):
     _, kaproxy = start(t, more={"admin": {"listen": f"unix:{t.folder}/a.sock"}})
     pages = Admin(t.folder / "a.sock")

@@ -36,7 +36,7 @@ def idle(t):
         t.at_most(upstream.accepted, 3, "connections")
 
 
-@test("SIGTERM with a session: nobody new, the session goes on to its end")
+@test("SIGTERM with a session: no new clients, the session continues to its end")
 def with_session(t):
     kaproxy, _ = start(t)
     client = kaproxy.connect()
@@ -110,7 +110,7 @@ def backlog_is_cut_off(t):
             client.close()
 
 
-@test("SIGTERM with more clients in the backlog than are taken at once: all are served")
+@test("SIGTERM with more clients in the backlog than are accepted at once: all are served")
 def long_backlog(t):
     kaproxy, _ = start(t, pool={"max_per_host": 300, "max_open": 300})
     with kaproxy.paused():
@@ -124,7 +124,7 @@ def long_backlog(t):
     kaproxy.wait_exit()
 
 
-@test("clients in the backlog for whom max_clients leaves no place: cut off, with a message")
+@test("clients in the backlog that exceed max_clients: closed, with a message")
 def full_backlog(t):
     kaproxy, _ = start(t, main={"max_clients": 2})
     with kaproxy.paused():

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: while a signal comes every millisecond nothing stalls and nothing is lost,
-through pipes and by copying, with TLS and without. The longer it runs, the surer it is: make
+"""Goal of this test: while a signal arrives every millisecond nothing stalls and nothing is lost,
+through pipes and by copying, with TLS and without. The longer it runs, the more certain it is: make
 check-long."""
 
 import concurrent.futures
@@ -16,7 +16,7 @@ from kaptest.peers import need
 from kaptest.storm import Storm
 from kaptest.tls_ca import authority
 
-# Whatever stalls is ended by that, and then it is not whole.
+# A stall is ended by that, and then the response is incomplete.
 IDLE = f"{WAIT_MAX:g}s"
 
 SIZE = (8000 if LONG else 500) << (19 if SLOW else 20)
@@ -55,7 +55,7 @@ def tls(t):
 
 def one_way(t, endpoint, talk, listen_to, **options):
     """For each of two clients one direction carries much, and the other one's events do not help it
-    on. talk(client, number) and listen_to(connection) give the digests of both ends."""
+    along. talk(client, number) and listen_to(connection) give the digests of both ends."""
     results = {}
 
     def run(connection):

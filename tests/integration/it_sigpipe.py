@@ -70,7 +70,7 @@ def upstreams_go(t):
     t.equal(kaproxy.connect().ask(b"ping"), b"ping", "answer afterwards")
 
 
-@test("a client that goes on sending to nobody is reset in the end")
+@test("a client that keeps sending to a closed upstream is reset in the end")
 def nobody_listens(t):
     def leave(connection):
         connection.read(len(PIECE))  # and closes

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: who may connect to a unix socket is whom socket_mode, socket_user and
-socket_group say, also where kaproxy becomes another user, and as the manual page has it."""
+"""Goal of this test: socket_mode, socket_user and socket_group decide who may connect to a unix
+socket, also if kaproxy becomes another user, and as the manual page has it."""
 
 import configparser
 import contextlib
@@ -20,7 +20,7 @@ from kaptest import Kaproxy, Skip, WAIT_MAX, answer_lines, main, test
 from kaptest.kaproxy import PROGRAM
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "man/kaproxy.ini.5"
-STRANGER, OTHER = 54321, 54322  # ids that nobody needs to have
+STRANGER, OTHER = 54321, 54322  # ids that no account needs to have
 
 def need_root():
     if os.geteuid() != 0:
@@ -47,7 +47,7 @@ def rights_of(user, *groups):
 
 
 def connect_as(path, user, *groups):
-    """What such a client gets at a socket: an answer, or why there is none."""
+    """What such a client gets at a socket: a response, or why there is none."""
     with socket.socket(socket.AF_UNIX) as peer:
         peer.settimeout(WAIT_MAX)
         try:
@@ -73,7 +73,7 @@ def start(t, *lines, main=None, umask=0o022):
 
 
 def check(t, path, file, **wanted):
-    """The file's (user, group, mode), and who gets an answer."""
+    """The file's (user, group, mode), and who gets a response."""
     found = path.stat()
     t.equal((found.st_uid, found.st_gid, oct(stat.S_IMODE(found.st_mode))), file, "the file")
     clients = {"member": (OTHER, STRANGER, file[1]), "stranger": (STRANGER, STRANGER),
@@ -104,7 +104,7 @@ def user(t):
           stranger=False)
 
 
-@test("socket_group: its members may, and nobody else")
+@test("socket_group: its members may, and no others")
 def members(t):
     need_root()
     _, path = start(t, "socket_group=daemon",
@@ -113,7 +113,7 @@ def members(t):
           member=True, stranger=False)
 
 
-@test("socket_user and socket_mode: the owner alone, or everybody")
+@test("socket_user and socket_mode: the owner alone, or everyone")
 def modes(t):
     need_root()
     daemon = pwd.getpwnam("daemon")
@@ -148,7 +148,7 @@ def example(t):
           member=True, stranger=False)
 
 
-@test("who is not root, and wants another owner, gets an error that says so")
+@test("without root, another owner is an error that says so")
 def not_root(t):
     need_root()
     t.folder.chmod(0o777)

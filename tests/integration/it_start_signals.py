@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: signals that come while kaproxy starts are heeded as soon as they can be, and do
-not end it before; SIGTERM and SIGINT do, as long as there is nothing to remove."""
+"""Goal of this test: signals that arrive while kaproxy starts take effect as soon as they can, and
+do not end it before; SIGTERM and SIGINT do, as long as there is nothing to remove."""
 
 import os
 import pathlib
@@ -17,14 +17,14 @@ from kaptest.tls import settings
 
 HELD = signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2
 
-# Starts the program with the configuration of a FIFO in place of its file, and by a name by which it
-# cannot be started again: SIGUSR2 is refused.
+# Starts the program with the configuration of a FIFO in place of its file, and by a name by which
+# it cannot be started again: SIGUSR2 is refused.
 FROM_FIFO = [sys.executable, "-c", """
 import os, sys
 os.execv(sys.argv[2], ["not-in-path", "-c", sys.argv[1]])
 """]
 
-# Starts it with all signals blocked, and one of them waiting.
+# Starts it with all signals blocked, and one of them pending.
 ALL_BLOCKED = [sys.executable, "-c", """
 import os, signal, sys
 signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -34,7 +34,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 def tls_listeners(count):
-    """Many of them take their time to be read."""
+    """Many of them take a while to be read."""
     return {f"listener tls{number}": {
         "listen": "127.0.0.1:{port}", "upstream": "https://127.0.0.1:1", **settings()}
         for number in range(count)}
@@ -77,7 +77,7 @@ def storm(t):
 
 
 def heed_interrupts():
-    """As they are not where this test runs in a shell's background."""
+    """As they are not if this test runs in a shell's background."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -92,7 +92,7 @@ def ended(t):
             t.equal(process.wait(WAIT_MAX), -number, "status")
 
 
-@test("signals that its parent has blocked, one of them pending, are heeded all the same")
+@test("signals that its parent has blocked, one of them pending, take effect all the same")
 def inherited(t):
     kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint, wrap=ALL_BLOCKED)
     kaproxy.wait_log("stats listener=main")

@@ -11,7 +11,7 @@ from kaptest import Blackhole, answer_lines, main, test
 
 
 def wait_reset(t, kaproxy, seconds, function, text):
-    """A client must be reset after so many seconds for want of a connection, for that reason."""
+    """A client must be reset after this many seconds for lack of a connection, for that reason."""
     started = time.monotonic()
     client = kaproxy.connect()
     client.send(b"x\n")
@@ -25,7 +25,7 @@ def wait_reset(t, kaproxy, seconds, function, text):
     t.at_most(float(session["wait_ms"]), seconds * 1000 + 5000, "wait_ms")
 
 
-@test("the pool's timeout, where connecting hangs")
+@test("the pool's timeout, when connecting hangs")
 def pool_timeout(t):
     wait_reset(t, t.kaproxy(t.own(Blackhole()).endpoint, pool={"timeout": "700ms"}), 0.7,
                "connect", "no connection within timeout = 700 ms")
@@ -38,7 +38,7 @@ def connect_timeout(t):
                "connect", "no connection within connect_timeout = 500 ms")
 
 
-@test("the listener's timeout goes before the pool's")
+@test("the listener's timeout takes precedence over the pool's")
 def listener_timeout(t):
     kaproxy = t.kaproxy(t.own(Blackhole()).endpoint, pool={"timeout": "60s"},
                         listener={"timeout": "500ms"})

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: an upstream is spoken to only when its certificate is good for its name, and
-otherwise the client and the log get what is wrong with it."""
+"""Goal of this test: an upstream is used only if its certificate is valid for its name; otherwise
+the client and the log get what is wrong with it."""
 
 import re
 import sys
@@ -96,7 +96,7 @@ def subject_only(t):
                           r"other\.test\)")
 
 
-@test("no name at all but in the subject: the text says so")
+@test("no name except in the subject: the text says so")
 def nameless(t):
     nameless = authority().leaf("nameless.test", names=())
     for name in "nameless.test", "127.0.0.1":
@@ -136,7 +136,7 @@ def self_signed_trusted(t):
     check_good(t, own, tls_ca_file=own.alone)
 
 
-@test("an intermediate certificate between, sent along; or missing")
+@test("an intermediate certificate, sent along; or missing")
 def intermediate(t):
     below = authority().below_intermediate
     check_good(t, below)
@@ -154,25 +154,25 @@ def partial_chain(t):
               r"certificate is for .*\)", tls_ca_file=below.alone, tls_server_name="other.test")
 
 
-@test("and what is trusted so is no authority, if its certificate does not say so")
+@test("and what is trusted so is not a CA, unless its certificate says so")
 def trusted_leaf(t):
     check_bad(t, authority().below_leaf, "invalid CA certificate",
               tls_ca_file=authority().valid.alone)
 
 
-@test("issued by a certificate that is no authority's")
+@test("issued by a certificate that is not a CA's")
 def below_leaf(t):
     check_bad(t, authority().below_leaf, "invalid CA certificate")
 
 
-@test("of an authority that is not trusted; the system's store does not trust the tests' own")
+@test("of a CA that is not trusted; the system's store does not trust the tests' own")
 def unknown_authority(t):
     text = r"unable to get local issuer certificate \(issuer CN=root\): check tls_ca_file"
     check_bad(t, authority().valid, text, tls_ca_file=authority().other_root.alone)
     check_bad(t, authority().valid, text, tls_ca_file=None)
 
 
-@test("tls_verify = no takes any, and warns at the start")
+@test("tls_verify = no accepts any, and warns at the start")
 def unverified(t):
     upstream, kaproxy = two_listeners(t, authority().expired, tls_verify="no", tls_ca_file=None,
                                       tls_server_name="other.test")

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: over https as well, nobody ever gets anything of somebody else's exchange, or
-takes a part of an answer for the whole, not even where only TLS can tell; and nothing of it all
-stays behind."""
+"""Goal of this test: over https as well, no client or upstream ever gets anything of another
+exchange, or accepts a part of a response as complete, not even if only TLS shows it; and nothing is
+left behind."""
 
 import sys
 
@@ -34,7 +34,7 @@ def large(t):
     t.equal(counts[2]["spliced"], 0, "bytes spliced")
 
 
-@test("timeouts strike everywhere")
+@test("timeouts expire everywhere")
 def timeouts(t):
     _, outcomes, further = exchange(
         t, 5000, {"max_per_host": 8, "timeout": "200ms", "keep_alive": "20ms"}, ["timeouts"],

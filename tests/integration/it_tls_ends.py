@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: with TLS only close_notify is an end; what is cut short is seen to be so by
+"""Goal of this test: with TLS only close_notify is an end; a truncated response is visibly so to
 the client, whatever the framing, and our own ends are in order."""
 
 import socket
@@ -34,7 +34,7 @@ def send_raw(connection, data):
 
 
 def passed_on(end):
-    """Ends once the first part is on its way, so that it was passed on before."""
+    """Ends once the first part is in flight, so that it was passed on before."""
     def function(connection):
         connection.is_silent(0.05)
         end(connection)
@@ -42,7 +42,7 @@ def passed_on(end):
 
 
 def check_cut(t, data, end, ends=("upstream_reset",), **options):
-    """The client must see that the response is not whole, in both versions."""
+    """The client must see that the response is incomplete, in both versions."""
     kaproxy = start(t, https_upstream(t, data, passed_on(end)), **options)
     for number, version in enumerate(("1.1", "1.0"), 1):
         peer = client(t, kaproxy)
@@ -58,7 +58,7 @@ def check_cut(t, data, end, ends=("upstream_reset",), **options):
     t.equal(kaproxy.counters()["idle"], 0, "idle connections")
 
 
-@test("a body until close_notify: whole")
+@test("a body until close_notify: complete")
 def whole(t):
     for end in lambda c: c.fin(), lambda c: (c.send_close_notify(), c.cut()):
         kaproxy = start(t, https_upstream(t, response_until_close(BODY), end))
@@ -67,7 +67,7 @@ def whole(t):
         check_line(t, kaproxy, 2, status=200, end="complete")
 
 
-@test("a body until an end without close_notify: cut")
+@test("a body until an end without close_notify: truncated")
 def truncated(t):
     check_cut(t, response_until_close(BODY), lambda c: c.cut())
     check_cut(t, response_until_close(BODY), lambda c: c.drop())
@@ -76,7 +76,7 @@ def truncated(t):
 OPTIONAL = {"tls_close_notify": "optional"}
 
 
-@test("the same with tls_close_notify = optional: whole, whether or not it comes")
+@test("the same with tls_close_notify = optional: complete, whether or not it arrives")
 def optional(t):
     for end in lambda c: c.cut(), lambda c: c.drop(), lambda c: c.fin():
         upstream = https_upstream(t, response_until_close(BODY), passed_on(end))
@@ -87,7 +87,7 @@ def optional(t):
         t.equal(kaproxy.counters()["discard_upstream_closed"], 2, "discarded")
 
 
-@test("but not where the framing shows a cut, nor within a record, nor after a reset")
+@test("but not if the framing shows a truncation, nor within a record, nor after a reset")
 def optional_cut(t):
     half = b"\x17\x03\x03\x00\x50half of a record"
     cases = (
@@ -102,12 +102,13 @@ def optional_cut(t):
         check_cut(t, data, end, ("upstream_closed", "upstream_reset"), listener=OPTIONAL)
 
 
-@test("a body until a reset: cut")
+@test("a body until a reset: truncated")
 def reset(t):
     check_cut(t, response_until_close(BODY), lambda c: c.reset())
 
 
-@test("an end without close_notify in a body with a length, between chunks, in the trailer: cut")
+@test("an end without close_notify in a body with a length, between chunks, in the trailer: "
+      "truncated")
 def framed(t):
     check_cut(t, head("HTTP/1.1 200 OK", [("Content-Length", len(BODY) + 1)]) + BODY,
               lambda c: c.cut())
@@ -131,7 +132,7 @@ def broken(t):
         kaproxy.wait_log(f'cut short: .* status=200 error="tls: in the middle of the answer: {text}"$')
 
 
-@test("what was framed is whole, with or without close_notify behind it")
+@test("a framed response is complete, with or without close_notify after it")
 def framed_and_whole(t):
     chunks = head("HTTP/1.1 200 OK", [("Transfer-Encoding", "chunked")]) + chunk(BODY) + LAST_CHUNK
     for data in response(BODY), chunks:
@@ -201,7 +202,7 @@ def opaque_optional(t):
         t.equal(kaproxy.wait_session(peer)["end"], "complete", "end")
 
 
-@test("opaque: the client's half-close is a close_notify, and the response still comes")
+@test("opaque: the client's half-close is a close_notify, and the response still arrives")
 def client_half_close(t):
     seen = []
 
@@ -219,7 +220,7 @@ def client_half_close(t):
 
 
 def wait_fin(connection):
-    """What TCP has behind the close_notify that was read: b"" is its end."""
+    """What TCP has after the close_notify that was read: b"" is its end."""
     return socket.socket.recv(connection.socket, 1)
 
 
@@ -270,7 +271,7 @@ def tunnel_fin(t):
 
 
 def answer_one(connection, ends):
-    """Answers a line, and notes how it ends."""
+    """Responds to a line, and records how it ends."""
     connection.send(connection.read_line() + b"\n")
     ends.append(connection.read_end()[1])
 

@@ -53,7 +53,7 @@ def after_hello(action):
     return script
 
 
-@test("the upstream speaks something else")
+@test("the upstream uses another protocol")
 def no_tls(t):
     for greeting in b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", b"+OK ready here\r\n":
         upstream = t.own(ScriptedUpstream(after_hello(lambda c, text=greeting: c.send(text))))
@@ -122,7 +122,7 @@ def stalls_beyond_timeout(t):
                error="handshake not finished within timeout = 200 ms")
 
 
-@test("one that stalls holds nobody up but those who wait for it, and none is left at the end")
+@test("one that stalls delays only those that wait for it, and none is left at the end")
 def stalls_alone(t):
     stalling = t.own(ScriptedUpstream(after_hello(lambda c: c.read_end())))
     fine = t.own(HttpsUpstream())
@@ -151,9 +151,9 @@ def slowly(t):
     t.equal(one_shot(t, kaproxy).body, b"at last", "answer")
 
 
-@test("a client certificate that is wanted: TLS 1.2 refuses in the handshake, 1.3 after it")
+@test("a client certificate that is required: TLS 1.2 refuses in the handshake, 1.3 after it")
 def client_certificate(t):
-    """The alert may come together with a reset."""
+    """The alert may arrive together with a reset."""
     stranger = authority().leaf("stranger", issuer=authority().other_root)
     for version in ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3:
         for certificate, text in ((None, "certificate required|handshake failure"),
@@ -172,7 +172,8 @@ def client_certificate(t):
             kaproxy.wait_idle(0)
 
 
-@test("a client certificate that is wanted, and connections are only made ahead: the log tells")
+@test("a client certificate that is required, and only preconnected connections: the log reports "
+      "it")
 def spares_without_certificate(t):
     for version in ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3:
         context = upstream_context(version=version, clients=authority().root)
@@ -181,7 +182,7 @@ def spares_without_certificate(t):
                          'upstream: (certificate required|handshake failure)"')
 
 
-@test("a client certificate that is asked for after the handshake (RFC 8446 4.6.2)")
+@test("a client certificate that is requested after the handshake (RFC 8446 4.6.2)")
 def post_handshake(t):
     seen = []
 

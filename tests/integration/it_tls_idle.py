@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: what TLS does by itself leaves an idle connection in the pool; data, alerts
+"""Goal of this test: what TLS does on its own leaves an idle connection in the pool; data, alerts
 and ends take it out, before a client can get it."""
 
 import select
@@ -28,7 +28,8 @@ def one(t, kaproxy, line=b"x"):
 
 
 class Doing:
-    """A script that answers lines; when it is told to, it does something with its connection."""
+    """A script that responds to lines; when the test says so, it does something with its
+    connection."""
 
     def __init__(self, action):
         self.action = action
@@ -86,7 +87,7 @@ def send_raw(connection, data):
     socket.socket.sendall(connection.socket, data)
 
 
-@test("bytes that are no TLS; a part of a record, behind which no more than an end comes")
+@test("bytes that are not TLS; a part of a record, after which only an end arrives")
 def garbage(t):
     for version in VERSIONS:
         check_discarded(t, lambda c: send_raw(c, b"HTTP/1.1 408 Timeout\r\n\r\n"),
@@ -98,7 +99,7 @@ def garbage(t):
 @test("a part of a record: the next client does not get the rest of it")
 def part(t):
     for version in VERSIONS:
-        for some in b"abc", b"":  # behind the header
+        for some in b"abc", b"":  # after the header
             script = Doing(lambda c, some=some: send_raw(c, b"\x17\x03\x03\x01\x00" + some))
             kaproxy = start(t, t.own(TlsUpstream(script,
                                                  context=upstream_context(version=version))))
@@ -109,9 +110,9 @@ def part(t):
             t.equal(kaproxy.counters()["discard_unread_data"], 1, "discarded")
 
 
-@test("a part of a record behind a response: the client that waits does not get the rest of it")
+@test("a part of a record after a response: the waiting client does not get the rest of it")
 def part_behind(t):
-    """The record is a whole response, which nobody asked for; of it comes a header and more, or just
+    """The record is a complete, unsolicited response, of which a header and more arrives, or just
     the header."""
     def script(connection):
         records = Records(connection, upstream_context(version=version))
@@ -141,9 +142,9 @@ def part_behind(t):
         t.equal(kaproxy.counters()["discard_unread_data"], 1, "discarded")
 
 
-@test("it looks before it hands out: what came in the meantime counts")
+@test("it checks before it hands out: what arrived in the meantime is considered")
 def looks(t):
-    """kaproxy sleeps while it comes, and then finds the client first."""
+    """kaproxy is stopped while it arrives, and then finds the client first."""
     for version in VERSIONS:
         for action in (lambda c: c.send_close_notify(), lambda c: c.cut(),
                        lambda c: c.send(b"more")):
@@ -160,14 +161,14 @@ def looks(t):
 
 
 class Late(TlsUpstream):
-    """Ends its part of the handshake, and so sends its tickets, only when it is told to."""
+    """Ends its part of the handshake, and so sends its tickets, only when the test says so."""
 
     def __init__(self, *arguments, **options):
         self.go = threading.Event()
         super().__init__(*arguments, **options)
 
     def shake_hands(self, connection):
-        """The first step reads the ClientHello and answers it, and wants to read more."""
+        """The first step reads the ClientHello and answers it, and needs to read more."""
         select.select([connection.socket], [], [], WAIT_MAX)
         connection.socket.settimeout(0)
         try:
@@ -178,7 +179,8 @@ class Late(TlsUpstream):
         connection.socket.do_handshake()
 
 
-@test("TLS 1.3 tickets that come while a preconnected connection is idle: it stays, and they are used")
+@test("TLS 1.3 tickets that arrive while a preconnected connection is idle: it stays, and they are "
+      "used")
 def tickets(t):
     upstream = t.own(Late(answer_lines, context=upstream_context(version=VERSIONS[1])))
     kaproxy = start(t, upstream, pool={"min_idle": 1, "max_per_host": 2})
@@ -192,13 +194,13 @@ def tickets(t):
 
 
 def converse(t, kaproxy, upstream, number):
-    """One client's question to openssl s_server; gives from_cache."""
+    """One client's question to openssl s_server; returns from_cache."""
     client = kaproxy.connect()
     upstream.converse(t, client, number)
     return kaproxy.wait_session(client)["from_cache"]
 
 
-@test("a key update by openssl s_server: answered where it asks, and the connection stays")
+@test("a key update by openssl s_server: answered if it asks, and the connection stays")
 def key_update(t):
     """The response may go out with the next data (RFC 8446 4.6.3)."""
     for letter, responses in ("k", 0), ("K", 3):
@@ -214,7 +216,7 @@ def key_update(t):
                 "answers to key updates")
 
 
-@test("a renegotiation that openssl s_server asks for: refused, and nobody gets hurt")
+@test("a renegotiation that openssl s_server requests: refused, without harm")
 def renegotiation(t):
     upstream = t.own(OpensslUpstream(t, "-tls1_2", "-msg"))
     kaproxy = start(t, upstream, pool={"max_per_host": 1})

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """Goal of this test: large bodies pass unharmed over https in both directions and cost no memory,
-also where one side is slow."""
+also if one side is slow."""
 
 import os
 import sys
@@ -47,7 +47,7 @@ def slow_reader(t):
         peer.send("GET", f"/{size}")
     upstream.wait_requests(1)
     received = len(peer.channel.read(1_000_000))
-    time.sleep(1.2)  # a rest of the client's, which is its own affair
+    time.sleep(1.2)  # a remainder of the client's, which is its own affair
     while kaproxy.counters()["busy"]:
         check_memory(t, kaproxy, before)
         received += len(peer.channel.read(1_000_000))

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: handshakes, finished and failed ones by turns, leave no memory and no
+"""Goal of this test: handshakes, finished and failed ones in turn, leave no memory and no
 descriptors behind."""
 
 import re
@@ -14,7 +14,7 @@ from kaptest.tls_peers import Nginx
 
 EACH = 5 if SLOW else 100  # handshakes of each kind in a round
 # The heap takes some rounds to grow to its size: about 150 KB in the first ten of them, on a busy
-# machine or not, and 20 KB in the next fifty. A leak goes on: over the second half, with its 1000
+# machine or not, and 20 KB in the next fifty. A leak continues: over the second half, with its 1000
 # handshakes of each kind, PLATEAU is 131 bytes for each of one kind.
 ROUNDS = 2 if SLOW else 20
 PLATEAU = 128 << 10
@@ -48,8 +48,8 @@ def flat(t):
             ("resumed", resumed.endpoint, "upstream.test"),
             ("refused", full.endpoint, "other.test"),
             ("broken", f"https://127.0.0.1:{broken.port}", "upstream.test")]}
-    # The lines of the access log would wait in memory, the more of them the later their writer has
-    # its turn: up to 1 MiB, which is no leak.
+    # The lines of the access log would wait in memory, and the later their writer runs the more of
+    # them: up to 1 MiB, which is not a leak.
     kaproxy = start(t, full, more=more, pool={"max_uses": 1},
                     main={"log_level": "notice", "access_log": "off"})
     kinds = [("main", 200), ("resumed", 200), ("refused", 502), ("broken", 502)]

@@ -71,7 +71,7 @@ def client_certificate(t):
                     f"subject that nginx saw: {subjects}")
 
 
-@test("none where one is required, or one of a stranger: nginx answers 400 by itself")
+@test("none where one is required, or an untrusted one: nginx responds 400 itself")
 def wrong_client_certificate(t):
     stranger = authority().leaf("stranger", issuer=authority().other_root)
     for version in "TLSv1.2", "TLSv1.3":

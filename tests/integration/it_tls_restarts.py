@@ -16,11 +16,11 @@ from kaptest.tls_peers import HeldNginx, Nginx
 
 CLIENTS = 4
 ROUNDS = 3 if SLOW else 10
-REQUESTS = 30  # between two blows
+REQUESTS = 30  # between two disturbances
 
 
 class Load:
-    """One-shot clients, each request with a target of its own, until stopped."""
+    """One-shot clients, each request with its own target, until stopped."""
 
     def __init__(self, t, kaproxy):
         self.t = t
@@ -61,8 +61,8 @@ class Load:
 
 
 def check(t, responses, posted, logged=True):
-    """`posted` are the targets that the upstream was posted, as often as it was; without `logged`
-    there may be more of them."""
+    """`posted` are the targets that were posted to the upstream, as often as they were; without
+    `logged` there may be more of them."""
     failed = [(method, target) for method, target, status in responses if status != 200]
     gets = [target for method, target in failed if method == "GET"]
     print(f"# {len(responses)} answers, of which 502: {len(gets)} to GET, "
@@ -103,7 +103,7 @@ def restart(t):
         blows(t, HeldNginx(t, f"ssl_protocols {version};"), lambda nginx: nginx.restart())
 
 
-@test("nginx is stopped at once and restarted: what it has under way is lost")
+@test("nginx is stopped at once and restarted: its exchanges in progress are lost")
 def fast_restart(t):
     blows(t, HeldNginx(t), lambda nginx: nginx.restart(signal.SIGTERM), logged=False)
 
@@ -120,11 +120,11 @@ def scripted(t):
     def handler(connection, message):
         whim = chance.random() if connection.number in begun else 1
         begun.add(connection.number)
-        if whim < 0.1:  # read, and not answered
+        if whim < 0.1:  # read, and without a response
             chance.choice([connection.reset, connection.cut, connection.send_close_notify])()
             return None
         connection.send(response(f"{message.method} {message.target}".encode()))
-        if whim < 0.3:  # answered, and gone while the next request may be on its way
+        if whim < 0.3:  # with a response, and gone while the next request may be in flight
             chance.choice([connection.reset, connection.cut, connection.send_close_notify])()
             return None
         return b""

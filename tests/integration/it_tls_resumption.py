@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: a new connection resumes the session of an earlier one, where the upstream
-lets it, and nothing is lost where it does not."""
+"""Goal of this test: a new connection resumes the session of an earlier one, if the upstream lets
+it, and nothing is lost if it does not."""
 
 import select
 import ssl
@@ -38,7 +38,7 @@ def resumed(t):
             t.equal(handshakes(kaproxy), (1, ROUNDS - 1, 0), "handshakes")
 
 
-@test("an upstream that knows its old tickets no more: full handshakes, no failure")
+@test("an upstream that no longer knows its old tickets: full handshakes, no failure")
 def forgotten(t):
     for version in ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3:
         upstream = t.own(HttpsUpstream(context=upstream_context(version=version)))
@@ -55,7 +55,7 @@ def forgotten(t):
         t.equal(handshakes(kaproxy), (2, 2, 0), "handshakes")
 
 
-@test("a handshake that fails with a ticket: thrown away, and the next one is full")
+@test("a handshake that fails with a ticket: discarded, and the next one is full")
 def failing(t):
     fails = []
 

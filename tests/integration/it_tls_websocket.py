@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: a WebSocket works over an https upstream, and its connection is not used
-again."""
+"""Goal of this test: a WebSocket works over an https upstream, and its connection is not reused."""
 
 import sys
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """Goal of this test: a connection whose peer acknowledges nothing for unacked_timeout is dead, and
-its request is sent again where that does no harm; one whose peer only does not read, or thinks for
-long, is alive."""
+its request is retried if that does no harm; one whose peer merely does not read, or takes long, is
+alive."""
 
 import sys
 import threading
@@ -23,7 +23,7 @@ def discards(kaproxy, pool="default"):
 
 
 def warm(t, upstream, **options):
-    """A kaproxy with one idle connection, which was used once and hears nothing from now on."""
+    """A kaproxy with one idle connection, which was used once and receives nothing from now on."""
     kaproxy = start(t, upstream, pool=POOL, **options)
     t.equal(one_shot(t, kaproxy, "GET", "/first").status, 200, "status of the first")
     kaproxy.wait_idle(1)
@@ -32,8 +32,8 @@ def warm(t, upstream, **options):
 
 
 class Clock:
-    """Opaque sessions of a kaproxy of their own, each of which is found to be dead: when one is,
-    whatever began before it was looked at as well. (It lets unacked_timeout pass, without a
+    """Opaque sessions of a separate kaproxy, each of which is found to be dead: when one is,
+    whatever began before it was checked as well. (It lets unacked_timeout pass, without a
     clock.)"""
 
     def __init__(self, t):
@@ -63,7 +63,7 @@ def check_log(t, kaproxy, peer):
 # HTTP
 
 
-@test("http, https: a request on a pooled connection that is dead is sent again")
+@test("http, https: a request on a pooled connection that is dead is retried")
 def retried(t):
     for kind, listener in (HttpUpstream, None), (HttpsUpstream, settings()):
         upstream = t.own(kind())
@@ -73,7 +73,7 @@ def retried(t):
         t.equal(discards(kaproxy), 1, "discarded")
 
 
-@test("three GETs and two dead connections: all are answered")
+@test("three GETs and two dead connections: all get a response")
 def three(t):
     together = threading.Barrier(2)
 
@@ -97,7 +97,7 @@ def three(t):
     t.equal(discards(kaproxy), 2, "discarded")
 
 
-@test("a POST is not sent again: 504 with the reason")
+@test("a POST is not retried: 504 with the reason")
 def post(t):
     upstream = t.own(HttpUpstream())
     kaproxy = warm(t, upstream)
@@ -109,7 +109,7 @@ def post(t):
     t.equal(len(upstream.requests), 1, "requests")
 
 
-@test("neither is anything on a connection that nobody has used before")
+@test("neither is anything on an unused connection")
 def fresh(t):
     upstream = t.own(HttpUpstream(listener=deaf_listener()))
     kaproxy = start(t, upstream, pool=POOL)
@@ -172,7 +172,7 @@ def tunnel(t):
     check_dead(t, kaproxy, peer.channel)
 
 
-@test("one that was looked at before, and was alive then")
+@test("one that was checked before, and was alive then")
 def later(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint, pool=POOL)
@@ -184,7 +184,7 @@ def later(t):
     check_dead(t, kaproxy, peer)
 
 
-@test("a client that sends over and over puts nothing off")
+@test("a client that sends again and again postpones nothing")
 def busy(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint, pool=POOL)
@@ -218,10 +218,10 @@ def half_close(t):
     check_dead(t, kaproxy, peer)
 
 
-# Who is alive
+# Live connections
 
 
-@test("an upstream that thinks for long, and acknowledges")
+@test("an upstream that takes long, and acknowledges")
 def thinking(t):
     upstream, go = held(t)
     kaproxy = start(t, upstream, pool=POOL)
@@ -236,8 +236,8 @@ def thinking(t):
 
 
 def full(t, **options):
-    """An opaque client whose upstream reads nothing until it is told, and has closed its window;
-    what was sent, and the upstream's end."""
+    """An opaque client whose upstream reads nothing until the test says so, and has closed its
+    window; what was sent, and the upstream's end."""
     need_filters()
     go = threading.Event()
 
@@ -267,14 +267,14 @@ def closed_window(t):
     t.equal(discards(kaproxy), 0, "discarded")
 
 
-@test("but not one that keeps its window closed and does not answer any more")
+@test("but not one that keeps its window closed and no longer answers")
 def dead_behind_closed_window(t):
     kaproxy, peer, _, upstream, _ = full(t, pool=POOL)
     deafen(upstream.connections[0])
     check_dead(t, kaproxy, peer)
 
 
-@test("unacked_timeout = 0: nothing is looked at, and what comes through late is answered")
+@test("unacked_timeout = 0: nothing is checked, and what gets through late gets a response")
 def off(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint, pool={"unacked_timeout": 0})

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: a connection is found dead, too, when its bytes cannot leave this machine, of
-which the kernel keeps other books than of what gets lost on the way."""
+"""Goal of this test: a connection is found dead, too, when its bytes cannot leave this machine, for
+which the kernel has other counters than for what is lost on the way."""
 
 import contextlib
 import ctypes
@@ -23,7 +23,7 @@ UPSTREAM = "127.0.0.5"
 
 def enter_network():
     """A network of this process's own, where it may do anything. To be called before there are
-    threads. Why the system does not allow it, or None."""
+    threads. Returns why the system does not allow it, or None."""
     user, group = os.geteuid(), os.getegid()
     flags = CLONE_NEWNET if user == 0 else CLONE_NEWNET | CLONE_NEWUSER
     if ctypes.CDLL(None, use_errno=True).unshare(flags) != 0:

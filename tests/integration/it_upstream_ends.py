@@ -9,7 +9,7 @@ sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import main, test, wait_until
 
 
-@test("an upstream that answers and closes: answer and end, and a new connection each time")
+@test("an upstream that responds and closes: response and end, and a new connection each time")
 def closes_after_answer(t):
     def one_answer(connection):
         connection.send(b"%d %s\n" % (connection.number, connection.read_line()))
@@ -53,7 +53,8 @@ DATA = os.urandom(200_000)  # the kernel takes it all
 
 
 def late_reader(t, **options):
-    """A client that has asked and reads nothing for now; the upstream, which has answered."""
+    """A client that has sent a request and reads nothing for now; the upstream, which has
+    responded."""
     upstream = t.upstream(keep=True)
     kaproxy = t.kaproxy(upstream.endpoint, **options)
     client = kaproxy.connect(receive_buffer=4096)
@@ -65,7 +66,7 @@ def late_reader(t, **options):
     return kaproxy, client, connection
 
 
-@test("a reset behind what the client has not read: it gets that, and then the reset")
+@test("a reset after what the client has not read: it gets that, and then the reset")
 def resets_behind_answer(t):
     kaproxy, client, connection = late_reader(t)
     connection.reset()
@@ -83,11 +84,12 @@ def never_read(t):
     t.equal(kaproxy.wait_sessions(1)[0]["end"], "upstream_reset", "end in the log")
 
 
-@test("an upstream that has said all, and resets since the client goes on: nothing is lost")
+@test("an upstream that has sent everything, and resets since the client continues: nothing is "
+      "lost")
 def closes_behind_answer(t):
     kaproxy, client, connection = late_reader(t)
     connection.close()
-    for byte in b"b", b"c":  # of no use to anybody
+    for byte in b"b", b"c":  # it can no longer be used
         client.send(byte)
         kaproxy.counters()
     t.check(client.read_end() == (DATA, "eof"), "what the client got")
@@ -95,7 +97,7 @@ def closes_behind_answer(t):
     t.equal(kaproxy.wait_sessions(1)[0]["end"], "complete", "end in the log")
 
 
-@test("the same while kaproxy has not read the end of it, for the client is slow")
+@test("the same while kaproxy has not read the end of it, because the client is slow")
 def closes_behind_much(t):
     upstream = t.upstream(keep=True)
     kaproxy = t.kaproxy(upstream.endpoint)
@@ -108,7 +110,7 @@ def closes_behind_much(t):
         client.receive()
         kaproxy.pipes()
     connection.close()
-    for byte in b"b", b"c":  # of no use to anybody
+    for byte in b"b", b"c":  # it can no longer be used
         client.send(byte)
         kaproxy.counters()
     t.equal(client.read_end()[1], "eof", "end")
@@ -148,12 +150,12 @@ def check_reset_behind_much(t, goes_on):
     t.equal(kaproxy.wait_sessions(1)[0]["end"], "upstream_reset", "end in the log")
 
 
-@test("a reset while the client reads nothing: what it reads then is no end in order")
+@test("a reset while the client reads nothing: what it reads then is not an end in order")
 def resets_behind_much(t):
     check_reset_behind_much(t, goes_on=False)
 
 
-@test("the same when a write meets the reset, and not a read")
+@test("the same if a write meets the reset, and not a read")
 def write_meets_reset(t):
     check_reset_behind_much(t, goes_on=True)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: started as root, kaproxy opens its logs with the rights of the user it was told,
-binds, then becomes that user; nothing of root's changes its owner."""
+"""Goal of this test: started as root, kaproxy opens its logs with the permissions of the configured
+user, binds, then becomes that user; nothing of root's changes its owner."""
 
 import os
 import pathlib
@@ -22,7 +22,7 @@ def need_root():
 
 
 def nobodys(folder):
-    """The folder belongs to the user whom kaproxy becomes, as a log's folder must."""
+    """The folder belongs to the user that kaproxy becomes, as a log's folder must."""
     need_root()
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
@@ -37,7 +37,7 @@ def start_as_nobody(t, **options):
 
 
 def refused_as_nobody(t, why="Permission denied", **options):
-    """It does not start, and says why: what it wrote."""
+    """It does not start, and says why: returns what it wrote."""
     main = {"user": "nobody", **options.pop("main", {})}
     kaproxy = Kaproxy(t, t.upstream(answer_lines).endpoint, main=main, **options)
     status, text = kaproxy.start_failing()
@@ -71,7 +71,7 @@ def drops(t):
     t.equal(len(kaproxy.wait_sessions(2)), 2, "sessions logged")
 
 
-@test("log files are made by the user, and opened again by the user")
+@test("log files are created by the user, and opened again by the user")
 def files(t):
     kaproxy = start_as_nobody(t, main={"log": t.folder / "kaproxy.log"})
     nobody = pwd.getpwnam("nobody")
@@ -89,7 +89,7 @@ def files(t):
             t.equal((owner.st_uid, owner.st_gid), (nobody.pw_uid, nobody.pw_gid), f"owner of {path}")
 
 
-@test("a file of root's behind a symlink stays root's, and the start fails")
+@test("a file of root's reached through a symlink stays root's, and the start fails")
 def symlink(t):
     mine = t.folder / "precious"
     mine.touch(0o600)
@@ -128,7 +128,7 @@ def before_binding(t):
 @test("standard output and error are used as they are, whoever may open them")
 def standard(t):
     nobodys(t.folder)
-    reader, writer = os.pipe()  # root's: nobody could not open it by a name
+    reader, writer = os.pipe()  # root's: user nobody could not open it by a name
     t.callback(os.close, reader)
     main = {"user": "nobody", "access_log": "/dev/stderr", "log": t.folder / "kaproxy.log"}
     kaproxy = Kaproxy(t, t.upstream(answer_lines).endpoint, stderr=writer, main=main)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: under valgrind a mixed load, on tcp and on http listeners, makes no error and
+"""Goal of this test: under valgrind a mixed load, on tcp and on http listeners, causes no error and
 leaks no memory and no descriptor."""
 
 import concurrent.futures
@@ -109,7 +109,7 @@ def leaks(t):
     kaproxy.signal(signal.SIGUSR1)
     kaproxy.signal(signal.SIGHUP)
     kaproxy.wait_sessions(200)
-    # Some sessions and a waiting client are cut by the end.
+    # Some sessions and a waiting client are ended by it.
     held = [kaproxy.connect("main") for _ in range(4)]
     held[0].ask(b"x")
     kaproxy.stop(timeout=60)
@@ -120,7 +120,7 @@ over = threading.Event()
 
 
 def serve(connection):
-    """Answers as the target says."""
+    """Responds as the target says."""
     ways = {
         "/length": response(MUCH),
         "/chunked": response_chunked(b"x" * 70_000, b"y", trailer=[("X", "y")]),
@@ -135,7 +135,7 @@ def serve(connection):
         "/gone": b"",
     }
     while (message := read_request(connection, lambda m: m.target != "/stuck")) is not None:
-        if message.target == "/stuck":  # takes nothing of the body
+        if message.target == "/stuck":  # reads nothing of the body
             over.wait()
             return
         connection.send(ways.get(message.target, response(message.body)))
@@ -208,7 +208,7 @@ def http_leaks(t):
     with concurrent.futures.ThreadPoolExecutor(10) as threads:
         list(threads.map(lambda number: http_life(t, kaproxy, number), range(4 * len(REQUESTS))))
     t.equal(one_shot(t, kaproxy, "GET", "/x").status, 200, "status of one more")
-    # The end comes upon a client that has not read its response, and others in all stages.
+    # The end meets a client that has not read its response, and others in all stages.
     unread, tunnel, *others = (client(t, kaproxy, receive_buffer=4096) for _ in range(5))
     unread.channel.send(request("GET", "/length") * 4)
     tunnel.channel.send(SWITCH)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: ISC
-"""The bench: kaproxy beside HAProxy, nginx and a relay that understands nothing."""
+"""The bench: kaproxy compared with HAProxy, nginx and a relay that parses nothing."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""An upstream whose answer is a chunked body without an end, but for /1k: chunks.py PORT"""
+"""An upstream whose response is an endless chunked body, except for /1k: chunks.py PORT"""
 
 import socket
 import sys

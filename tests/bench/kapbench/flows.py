@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: ISC
-"""Bulk beside which something else is measured: flows.py PORT FLOWS SECONDS TARGET [BODY]
+"""Bulk transfers while something else is measured: flows.py PORT FLOWS SECONDS TARGET [BODY]
 
-Each flow is a client that asks for one large body after another, or sends bodies of BODY bytes.
-Bytes that come are dropped in the kernel, so that the flows cost this side little. A line is printed
-when all flows are going, and one at the end: bytes, failures."""
+Each flow is a client that requests one large body after another, or sends bodies of BODY bytes.
+Received bytes are dropped in the kernel, so that the flows cost this side little. A line is printed
+when all flows are running, and one at the end: bytes, failures."""
 
 import selectors
 import socket
@@ -14,7 +14,7 @@ AT_ONCE = 1 << 20
 
 
 class Flow:
-    room = bytearray(AT_ONCE)  # in which nothing is ever put
+    room = bytearray(AT_ONCE)  # which stays empty
 
     def __init__(self, port, target, body):
         self.body = memoryview(bytes(body))
@@ -63,7 +63,7 @@ class Flow:
         if not fields[0].startswith(b"http/1.1 200"):
             raise OSError(fields[0].decode())
         lengths = [int(f.partition(b":")[2]) for f in fields if f.startswith(b"content-length:")]
-        self.left = lengths[0] if lengths else -1  # without an end
+        self.left = lengths[0] if lengths else -1  # endless
         self.take(len(body))
 
     def take(self, n):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""What drives a proxy: each load asks (address, port) and tells what came of it."""
+"""What drives a proxy: each load requests (address, port) and reports the result."""
 
 import csv
 import dataclasses
@@ -14,8 +14,8 @@ from .rig import Broken, need
 
 LIMIT = 300  # seconds for one drive
 
-# A load drives a proxy, or the upstream itself, with a share of what it usually does; `short` is
-# the share for a proxy under callgrind.
+# A load drives a proxy, or the upstream itself, with a share of its usual amount; `short` is the
+# share for a proxy under callgrind.
 
 
 @dataclasses.dataclass
@@ -60,7 +60,7 @@ class OneShot:
         return outcome
 
     def drive_for(self, port, folder, seconds):
-        """The same, but for so long."""
+        """The same, but for a number of seconds."""
         return self._run(port, False, folder, ["-t", seconds, "-n", self.count])
 
     def _run(self, port, secure, folder, limit):
@@ -81,7 +81,7 @@ MILLISECONDS = {"us": 0.001, "ms": 1, "s": 1000, "m": 60000}
 
 
 class KeepAlive:
-    """wrk: clients that keep their connection; with `body` they send so many bytes."""
+    """wrk: clients that keep their connection; with `body` they send that many bytes."""
 
     program = "wrk"
 
@@ -140,11 +140,12 @@ class Bulk:
 
 
 class Beside:
-    """ab: one small one-shot exchange after another, timed, through the proxy's other listener to an
-    upstream that has nothing else to do; beside them flows of bulk, and a unit is a GB of theirs."""
+    """ab: one small one-shot exchange after another, timed, through the proxy's other listener to
+    an upstream that has nothing else to do; meanwhile flows of bulk, and a unit is a GB of
+    theirs."""
 
     program = "ab"
-    BEHIND = 1  # seconds that the flows go on behind ab at least
+    BEHIND = 1  # seconds that the flows outlast ab by at least
 
     def __init__(self, seconds, flows, target, body=0):
         self.seconds, self.flows, self.target, self.body = seconds, flows, target, body
@@ -152,7 +153,7 @@ class Beside:
 
     def drive(self, port, secure, folder, share=1.0):
         if secure:
-            return None  # these flows speak no TLS
+            return None  # these flows do not speak TLS
         seconds = max(1, round(self.seconds * share))
         command = [sys.executable, pathlib.Path(__file__).with_name("flows.py"), port, self.flows,
                    seconds + self.BEHIND, self.target, *([self.body] if self.body else [])]
@@ -170,8 +171,8 @@ class Beside:
 
 
 class Scraped:
-    """Another load, while a hostile scraper asks for the admin pages that the proxy's file names: its
-    own ones, or another's, so that the scraper costs this machine the same."""
+    """Another load, while a hostile scraper requests the admin pages named in the proxy's file: its
+    own ones, or another proxy's, so that the scraper costs this machine the same."""
 
     def __init__(self, load):
         self.load = load
@@ -254,14 +255,14 @@ class RedisLogins(Redis):
         each = [self.outcome(text, count, wall) for text in out]
         now = self._counts()
         got = {key: value - before[key] for key, value in now.items()}
-        # Each benchmark asks CONFIG GET at first, for which it logs in as well.
+        # Each benchmark sends CONFIG GET first, for which it logs in as well.
         ours = got["reset"] + got["select"] - got["get"] + got["auth"] - got["get"] - len(both)
         return Outcome(2 * count, wall, sum(one.failures for one in each),
                        max(one.p50 for one in each), max(one.p99 for one in each),
                        {"connections": now["connections"], "own_commands": max(0, ours)})
 
     def _counts(self):
-        """The upstream's, without the connection that asks for them."""
+        """The upstream's, without the connection that queries them."""
         with socket.create_connection(("127.0.0.1", self.upstream), timeout=20) as asking:
             asking.sendall(f"AUTH {self.PASSWORD}\r\nINFO all\r\nQUIT\r\n".encode())
             with asking.makefile() as reply:
@@ -277,11 +278,11 @@ class RedisLogins(Redis):
 
 
 class RedisBulk:
-    """One client that gets one large value after another; a unit is a GB. What comes is dropped in
-    the kernel, so that this side costs little."""
+    """One client that gets one large value after another; a unit is a GB. Received bytes are
+    dropped in the kernel, so that this side costs little."""
 
     program = "redis-server"
-    room = bytearray(1 << 20)  # in which nothing is ever put
+    room = bytearray(1 << 20)  # which stays empty
 
     def __init__(self, count, size):
         self.count, self.size = count, size

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: ISC
-"""The programs under comparison, configured alike: one worker, pooled, verified, and silent unless a
-scenario wants them to log. Then each writes a line for every exchange to a file: kaproxy and nginx
-collect lines and write them together; HAProxy, which knows no files, writes each by itself to its
-standard output, which is one, and so no other process has a part of its work."""
+"""The programs under comparison, configured alike: one worker, pooled, verified, and without logs
+unless a scenario requires them. Then each writes a line for every exchange to a file: kaproxy and
+nginx collect lines and write them together; HAProxy, which has no log files, writes each line
+separately to its standard output, which is one, so no other process does a part of its work."""
 
 import dataclasses
 import pathlib
@@ -10,28 +10,28 @@ import pathlib
 from .loads import Scraped
 from .rig import Process, free_port, missing, need, stream_module
 
-MANY = 8000       # clients, and connections where nothing limits them
-LONG = 300        # seconds that something may be idle
+MANY = 8000       # clients, and connections where there is no limit
+LONG = 300        # seconds before something idle expires
 BULK = 64 * 1024  # kaproxy's scratch; the buffers of all for big bodies
-PIPE = 1 << 20    # a pipe for splice, where it is not the kernel's default of 64 KiB
+PIPE = 1 << 20    # a pipe for splice, unless it is the kernel's default of 64 KiB
 
 
 @dataclasses.dataclass
 class Setting:
-    """What a scenario asks of a proxy."""
+    """What a scenario requires of a proxy."""
 
     scheme: str  # of the upstream: http, https, tcp, redis
     upstream: int  # its port
     authority: pathlib.Path
-    once: str | None = None  # for the floor, as floor.c describes it; None: messages are kept
+    once: str | None = None  # for the floor, as floor.c describes it; None: unchanged
     max_connections: int = MANY
     bulk: bool = False
-    side: tuple | None = None  # (port to listen on, port of an http upstream), beside all that
+    side: tuple | None = None  # (port to listen on, port of an http upstream), in addition
     log: bool = False
 
     @property
     def opaque(self):
-        """To those who do not know the protocol."""
+        """For proxies that do not know the protocol."""
         return self.scheme in ("tcp", "redis")
 
 
@@ -39,8 +39,8 @@ class Kaproxy:
     program = None  # set by the command line
 
     def __init__(self, silent=False, opaque=False, scraped=None):
-        """scraped: "own" has admin pages, which a scraper asks for; with "other" it asks for those of
-        that one, which has no clients meanwhile."""
+        """scraped: "own" has admin pages, which a scraper requests; with "other" it requests those
+        of that one, which has no clients meanwhile."""
         self.silent, self.opaque, self.scraped = silent, opaque, scraped
         self.name = ("kaproxy" + ("-silent" if silent else "") + ("-tcp" if opaque else "")
                      + ("-beside" if scraped == "other" else ""))
@@ -202,14 +202,14 @@ stream {{
 
 
 class Twemproxy:
-    """One connection to the upstream, which is its default and where it is at its best: it puts the
-    commands of all clients into one pipeline."""
+    """One connection to the upstream, which is its default and its best case: it puts the commands
+    of all clients into one pipeline."""
 
     name = "twemproxy"
 
     @staticmethod
     def where_there():
-        """It, or nobody: not every distribution has it."""
+        """It, or none: not every distribution has it."""
         return () if missing(["nutcracker"], False) else (Twemproxy(),)
 
     def command(self, folder, port, s):
@@ -238,8 +238,9 @@ class Floor:
 
 
 class Upstream:
-    """nginx with http and https. /up answers when it has read the whole body: it passes the request
-    on, without the body, to itself. (Where it answers by itself it does so before it reads.)"""
+    """nginx with http and https. /up responds when it has read the whole body: it passes the
+    request on, without the body, to itself. (If it responds on its own it does so before it
+    reads.)"""
 
     def __init__(self, folder, certificate):
         self.http, self.https = free_port(), free_port()
@@ -281,7 +282,7 @@ http {{
 
 
 def small_upstream(folder):
-    """nginx with /1k, for exchanges beside bulk that is another upstream's."""
+    """nginx with /1k, for exchanges during bulk transfers from another upstream."""
     port = free_port()
     return Process(nginx(folder, port, f"""
 http {{
@@ -308,7 +309,8 @@ events {{ worker_connections {3 * MANY}; }}
 
 
 def http_basics(folder):
-    """For an nginx that serves or relays http: silent, patient, within the folder."""
+    """For an nginx that serves or relays http: without logs, without time limits, within the
+    folder."""
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     return "\n    ".join([
         "access_log off;", "tcp_nodelay on;", "client_max_body_size 0;",

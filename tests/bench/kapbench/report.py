@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""One table of medians, what the targets say to it, and both as Markdown and JSON."""
+"""One table of medians, whether they meet the targets, and both as Markdown and JSON."""
 
 import dataclasses
 import json
@@ -104,7 +104,7 @@ def _memory(values):
 
 
 def _aligned(titles, rows):
-    """A table of Markdown that is easy to read as it stands."""
+    """A Markdown table that is easy to read unrendered."""
     widths = [max(len(row[i]) for row in [titles, *rows]) for i in range(len(titles))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |"
              for row in [titles, *rows]]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Programs, processes and what the kernel knows about them."""
+"""Programs, processes and what the kernel reports about them."""
 
 import functools
 import os
@@ -22,14 +22,14 @@ PACKAGES = {
 
 
 class Missing(Exception):
-    """Something that has to be installed."""
+    """Something that must be installed."""
 
 
 class Broken(Exception):
     """A program did not do what the bench needs."""
 
 
-_chosen = {}  # programs that the command line names
+_chosen = {}  # programs named on the command line
 
 
 def use(program, path):
@@ -49,7 +49,7 @@ def need(program):
 
 
 def stream_module():
-    """The file of nginx's module for tcp; None when nginx has it built in."""
+    """The file of nginx's module for tcp; None if nginx has it built in."""
     built = subprocess.run([need("nginx"), "-V"], capture_output=True, text=True, check=False)
     if re.search(r" --with-stream(\s|$)", built.stderr):
         return None
@@ -62,7 +62,7 @@ def stream_module():
 
 
 def missing(programs, stream):
-    """What has to be installed, as text; "" when all is there."""
+    """What must be installed, as text; "" if nothing is missing."""
     lacks = []
     for find in [*(functools.partial(need, program) for program in programs),
                  *([stream_module] if stream else [])]:
@@ -76,7 +76,7 @@ def missing(programs, stream):
 
 
 def version(program, option="-v"):
-    """The first line in which the program tells its version."""
+    """The first line in which the program prints its version."""
     told = subprocess.run([program, option], capture_output=True, text=True, check=False)
     return (told.stdout + told.stderr).splitlines()[0].strip()
 
@@ -118,7 +118,7 @@ class Process:
                          + self.text())
 
     def stop(self):
-        """Ends it: in order, and if that takes too long, by force."""
+        """Ends it: in order, or, if that takes too long, by force."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -127,11 +127,11 @@ class Process:
                 self.process.kill()
                 self.process.wait()
 
-    # What the kernel knows about it
+    # What the kernel reports
 
     def cpu(self, thread=""):
-        """Seconds on a processor so far, user and system, of all its threads, or of those of this
-        name. schedstat counts nanoseconds, where stat has ticks of 10 ms."""
+        """Seconds of processor time so far, user and system, of all its threads, or of those with
+        this name. schedstat counts nanoseconds, while stat has ticks of 10 ms."""
         spent = 0
         for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
             if thread and (task / "comm").read_text() != f"{thread}\n":
@@ -150,7 +150,7 @@ class Process:
         return {line.split(":")[0]: line.split()[1] for line in lines if line.endswith(" kB")}
 
     def pss(self):
-        """Bytes of memory that are its own, shared ones in part."""
+        """Bytes of its own memory, including its part of shared pages."""
         return int(self._sizes("smaps_rollup")["Pss"]) * 1024
 
     def peak(self):

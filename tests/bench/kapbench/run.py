@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Runs scenarios: everybody in turn, round after round, so that drift hits all alike."""
+"""Runs scenarios: all proxies in turn, round after round, so that drift affects all alike."""
 
 import subprocess
 import sys
@@ -79,7 +79,7 @@ class Bench:
                                           share)
         except Broken:
             if process:
-                process.check()  # its own words come first
+                process.check()  # its own message comes first
             raise
         if outcome is None:  # nothing to compare with
             return {}
@@ -114,7 +114,7 @@ class Bench:
                 say(f"{scenario.name}: callgrind of {proxy.name} failed: {failure}")
 
     def _instructions(self, proxy, scenario, setting):
-        """For each exchange, when connections and memory are there."""
+        """For each exchange, after connections and memory are set up."""
         folder = self.folder / f"callgrind-{scenario.name}-{proxy.name}"
         folder.mkdir()
         counted = Instructions(folder, need("valgrind"))

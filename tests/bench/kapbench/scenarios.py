@@ -18,7 +18,7 @@ FLOOR_REQUEST = ("GET {} HTTP/1.1\\r\\nHost: 127.0.0.1:{}\\r\\nUser-Agent: Apach
                  "Accept: */*\\r\\n\\r\\n")
 CLIENTS = 16
 IDLE_CLIENTS = 5000
-FLOWS = 24  # of bulk, beside a small exchange
+FLOWS = 24  # of bulk, during a small exchange
 
 
 @dataclasses.dataclass
@@ -29,17 +29,17 @@ class Scenario:
     load: object
     proxies: tuple
     max_connections: int = MANY
-    once: bool = False  # the floor answers clients that send one request
+    once: bool = False  # the floor serves clients that send one request
     bulk: bool = False
-    upstream: object = None  # starts one of its own, in a folder
+    upstream: object = None  # starts its own, in a folder
     log: bool = False  # an access log to a file
     unit: str = "exchange"
-    direct_share: float = 1.0  # of the load, for clients that go directly
-    thread: str = ""  # whose work counts alone; "": all threads
+    direct_share: float = 1.0  # of the load, for clients that connect directly
+    thread: str = ""  # only this one's work is counted; "": all threads
 
     @property
     def small(self):
-        """An exchange that is worth counting its instructions; bodies cost something else."""
+        """An exchange whose instructions are worth counting; bodies have another cost."""
         return not self.bulk and not self.thread
 
     @property
@@ -59,7 +59,7 @@ class Scenario:
 
 @dataclasses.dataclass
 class IdleScenario:
-    """Memory for each client that has had an answer and rests."""
+    """Memory for each client that was served and is idle."""
 
     name: str
     title: str
@@ -69,7 +69,7 @@ class IdleScenario:
     request: bytes = b"GET /1k HTTP/1.1\r\nHost: bench\r\n\r\n"
     answer: bytes = b"x" * 1024  # how it ends
     max_connections: int = MANY
-    upstream: object = None  # starts one of its own, in a folder
+    upstream: object = None  # starts its own, in a folder
 
     @property
     def tools(self):
@@ -77,7 +77,7 @@ class IdleScenario:
 
 
 class Idle:
-    """Clients that ask once, one after the other, and then rest."""
+    """Clients that send one request each, one after the other, and then stay idle."""
 
     def __init__(self, port, scenario):
         self.port = port
@@ -102,10 +102,10 @@ class Idle:
 
 
 def measure_idle(process, scenario):
-    """Bytes of the proxy's memory for each of the scenario's resting clients."""
+    """Bytes of the proxy's memory for each of the scenario's idle clients."""
     clients = Idle(process.port, scenario)
     try:
-        clients.grow(20)  # what is made once, for the first clients
+        clients.grow(20)  # what is allocated once, for the first clients
         time.sleep(0.5)
         before = process.pss()
         clients.grow(scenario.clients)
@@ -144,7 +144,7 @@ def redis_with(name, size):
 
 
 def redis_for(logins):
-    """One with a password, of which the load knows."""
+    """One with a password, which the load knows."""
     def start(folder):
         process = redis(folder, "--requirepass", RedisLogins.PASSWORD)
         logins.upstream = process.port
@@ -158,7 +158,7 @@ def chunks(folder):
 
 
 def redis_scenarios():
-    """Of redis://, beside those who can do the same."""
+    """Of redis://, next to those that can do the same."""
     logins, size = RedisLogins(10000, CLIENTS), 100_000_000
     twemproxy = Twemproxy.where_there()
     return [
@@ -168,7 +168,7 @@ def redis_scenarios():
         Scenario("redis-pipeline", "redis-benchmark -k 1 -P 16 -t get, redis", "redis",
                  Redis(400000, CLIENTS, "get", kept=True, pipeline=16),
                  (Haproxy(), *twemproxy, Kaproxy(opaque=True), Kaproxy()), upstream=redis),
-        # HAProxy has a connection for each client, and twemproxy knows no SELECT.
+        # HAProxy has a connection for each client, and twemproxy does not know SELECT.
         Scenario("redis-logins", "one-shot AUTH, SELECT and GET, two databases, redis", "redis",
                  logins, (Haproxy(), Kaproxy()), max_connections=4, upstream=redis_for(logins)),
         Scenario("100m-down-redis", "100 MB down, redis", "redis", RedisBulk(5, size),

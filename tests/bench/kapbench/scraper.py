@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: ISC
 """A hostile scraper of kaproxy's admin pages: scraper.py SOCKET
 
-At the unix socket it has 100 connections at once, each for one request as soon as there is room for
-it, for the metrics and the page in turn; one that reads slowly; and a page left open, which refreshes
-each second. A line is printed when it is going, and, when standard input ends, the number of answers
-that it had."""
+It has 100 connections to the unix socket at once, each for one request as soon as there is room for
+it, for the metrics and the page in turn; one that reads slowly; and an open page, which refreshes
+each second. A line is printed when it is running, and, when standard input ends, the number of
+responses that it received."""
 
 import selectors
 import socket
@@ -12,18 +12,18 @@ import sys
 import time
 
 CONNECTIONS = 100
-RETRY = 0.01  # seconds until it tries again when no more fit into the backlog
+RETRY = 0.01  # seconds until it retries when the backlog is full
 
 
 class Scraper:
-    """One request after another. `pause` is between two of them; a slow one takes little at once,
+    """One request after another. `pause` is between two of them; a slow one reads little at a time,
     and pauses in between."""
 
     def __init__(self, path, targets, pause=0.0, size=1 << 16):
         self.path, self.targets, self.pause, self.size = path, targets, pause, size
         self.slow = size < 1 << 16
         self.answers = 0
-        self.due = 0.0  # when to go on; 0: when there is something to read
+        self.due = 0.0  # when to continue; 0: when there is something to read
         self.socket = None
         self.count = 0
 
@@ -71,7 +71,7 @@ class Loop:
         self.selector.register(sys.stdin, selectors.EVENT_READ)
 
     def run(self):
-        """Until standard input ends: how many answers there were."""
+        """Until standard input ends: how many responses there were."""
         for each in self.all:
             self._go_on(each, time.monotonic())
         print("going", flush=True)

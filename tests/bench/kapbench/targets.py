@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""What kaproxy is to reach, as data, and what one run says to it."""
+"""kaproxy's targets, as data, and whether a run meets them."""
 
 import dataclasses
 import operator
@@ -20,7 +20,7 @@ class Target:
     limit: float
     of: tuple = ()     # times the lowest of these, or absolute
     whom: str = ""     # these, in words
-    beside: str = ""   # the scenario in which they are, if that is another one
+    beside: str = ""   # the scenario that has them, if it is another one
 
     def __str__(self):
         times = f" × {self.whom}" if self.of else ""
@@ -64,7 +64,7 @@ TARGETS = (
 
 
 def lowest(found, measure, names=PEERS):
-    """Of these proxies' medians; None when there is none."""
+    """Of these proxies' medians; None if there is none."""
     return min((found[name][measure] for name in names if measure in found.get(name, {})),
                default=None)
 

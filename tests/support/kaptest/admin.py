@@ -58,7 +58,7 @@ class Admin:
         return peer
 
     def raw(self, data):
-        """What comes back until the end, or a reset."""
+        """The bytes until the end, or a reset."""
         with self.connect() as peer:
             try:
                 peer.sendall(data)
@@ -89,7 +89,7 @@ def admin_request(t, method, path, headers=None):
 
 
 def admin_post(t, verb, **query):
-    """Gives a command, pause(host="tcp://..."): (status, the answer's object)."""
+    """Gives a command, pause(host="tcp://..."): (status, the response's object)."""
     path = f"/{verb}?{urllib.parse.urlencode(query)}" if query else f"/{verb}"
     status, body = admin_request(t, "POST", path,
                                  {"Kaproxy-Control": "yes", "Accept": "application/json",

@@ -15,7 +15,7 @@ class Channel:
         self.number = number
         self.received = bytearray()  # everything that was read so far
         self._pending = b""
-        self._was_reset = was_reset  # the kernel tells it once only
+        self._was_reset = was_reset  # the kernel reports it only once
         self.name = sock.getsockname()
         sock.settimeout(WAIT_MAX)
         if sock.family != socket.AF_UNIX and not was_reset:
@@ -29,14 +29,14 @@ class Channel:
             raise
 
     def send_last(self, data):
-        """Sends, and ends this direction with the last byte: over TCP in one packet, so that no time
-        is between them, however late this process has its turn for the second call. (The kernel
+        """Sends, and ends this direction with the last byte: over TCP in one packet, so that there
+        is no time between them, however late this process gets to the second call. (The kernel
         would wait 200 ms for it.)"""
         self.socket.sendall(data, socket.MSG_MORE)
         self.fin()
 
     def send_what_fits(self, data):
-        """As much as the peer takes while it does not wait: how many bytes."""
+        """As much as the peer takes without waiting: how many bytes."""
         sent = 0
         self.socket.setblocking(False)
         try:
@@ -54,7 +54,7 @@ class Channel:
         return struct.unpack("i", fcntl.ioctl(self.socket, termios.TIOCOUTQ, bytes(4)))[0]
 
     def receive(self, size=65536):
-        """What is there, at least one byte; b"" at the end."""
+        """The available bytes, at least one; b"" at the end."""
         if self._pending:
             data, self._pending = self._pending[:size], self._pending[size:]
             return data
@@ -68,7 +68,7 @@ class Channel:
         return data
 
     def read(self, size):
-        """Exactly so many bytes."""
+        """Exactly this many bytes."""
         parts = []
         while size > 0:
             data = self.receive(min(size, 1 << 20))
@@ -119,7 +119,7 @@ class Channel:
         return end
 
     def is_silent(self, seconds):
-        """Whether neither a byte nor an end arrives for so long."""
+        """Whether neither a byte nor an end arrives for that long."""
         if self._pending:
             return False
         self.socket.settimeout(seconds)
@@ -136,7 +136,7 @@ class Channel:
 
     def reset(self):
         """Closes so that the peer sees a reset. Not while another thread waits for bytes: the
-        kernel would put it off until then."""
+        kernel would delay it until then."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
@@ -156,7 +156,7 @@ def connect(address, receive_buffer=None):
         sock.settimeout(WAIT_MAX)
         sock.connect(address)
     except ConnectionResetError:
-        return Channel(sock, was_reset=True)  # accepted, and reset before we could look
+        return Channel(sock, was_reset=True)  # accepted, and reset before we could check
     except BaseException:
         sock.close()
         raise

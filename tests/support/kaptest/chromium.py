@@ -61,7 +61,7 @@ class Browser:
         self._log.close()
 
     def _message(self, deadline):
-        """The next one that comes."""
+        """The next one that arrives."""
         while b"\0" not in self._pending:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self._read], [], [], left)[0]:
@@ -90,7 +90,7 @@ class Browser:
                 return got["result"]
 
     def wait_event(self, method, session):
-        """The next one of that name, of those not asked for before."""
+        """The next one with that name, among those not requested before."""
         deadline = time.monotonic() + WAIT_MAX
         while True:
             for event in self.events:
@@ -104,7 +104,7 @@ class Browser:
 
 
 class Page:
-    """One tab. What it says of errors is kept: complaints()."""
+    """One tab. The errors it reports are kept: complaints()."""
 
     def __init__(self, browser, url, width=1280, height=900, dark=False, scripts=True):
         self.browser = browser
@@ -136,7 +136,7 @@ class Page:
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
 
     def evaluate(self, expression):
-        """The value, as JSON has it, of an expression of JavaScript; of a promise what it gives."""
+        """The value of a JavaScript expression, as JSON has it; of a promise its result."""
         got = self.command("Runtime.evaluate", expression=expression, returnByValue=True,
                            awaitPromise=True, userGesture=True)
         if "exceptionDetails" in got:
@@ -172,7 +172,7 @@ class Page:
 
     def complaints(self):
         """What the console has: exceptions, errors, violations of the policy."""
-        self.evaluate("0")  # what came before is here then
+        self.evaluate("0")  # earlier messages have arrived then
         found = []
         for event in self.browser.events:
             method, parameters = event.get("method"), event.get("params", {})
@@ -188,7 +188,7 @@ class Page:
 
 
 def start(t):
-    """A browser of the test's own; skips the test where none can run."""
+    """The test's own browser; skips the test if none can run."""
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     if program is None:
         raise Skip("Chromium is not installed")

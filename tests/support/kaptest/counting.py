@@ -76,7 +76,7 @@ class Instructions:
         self.parts = 0
 
     def part(self, pid):
-        """Instructions since the part before, or since the start."""
+        """Instructions since the previous part, or since the start."""
         self.parts += 1
         try:
             done = subprocess.run(
@@ -93,7 +93,7 @@ class Instructions:
 
 class Turns:
     """What a thread reads between two waits for events, while it is open: `turns` has for each the
-    bytes by descriptor. Bytes that go through pipes are not seen."""
+    bytes by descriptor. Bytes that pass through pipes are not seen."""
 
     READS = ("read", "readv", "recvfrom", "recvmsg")
     WAITS = ("epoll_wait", "epoll_pwait", "epoll_pwait2")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Clients and upstreams that know what each other ought to say, with a kaproxy between them."""
+"""Clients and upstreams that know what each other should say, with a kaproxy between them."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ class Crosstalk:
         self.endpoint = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
 
     def run(self, port):
-        """Does the exchanges: what became of them, and further counts."""
+        """Does the exchanges: their outcomes, and further counts."""
         self.process.stdin.write(f"{port}\n")
         self.process.stdin.flush()
         wrong, counts = [], {}
@@ -49,9 +49,9 @@ class Crosstalk:
 
 def exchange(t, exchanges, pool, options=(), certificate=None, wrap=(),
              during=contextlib.nullcontext, **listener):
-    """Runs so many exchanges (a tenth where all is slow, twenty times as many in a long run): how
-    many they were, and the counts, with the bytes that were spliced. With the upstream's
-    certificate, over https; `during` makes a context for them of the kaproxy."""
+    """Runs this many exchanges (a tenth if everything is slow, twenty times as many in a long run):
+    how many they were, and the counts, with the bytes that were spliced. With the upstream's
+    certificate, over https; `during` makes a context for them from the kaproxy."""
     print(f"# KAPROXY_SEED={SEED}", flush=True)
     exchanges = exchanges * (20 if LONG else 1) // (10 if SLOW else 1)
     crosstalk = t.own(Crosstalk(exchanges, *options, certificate=certificate))

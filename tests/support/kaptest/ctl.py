@@ -69,8 +69,8 @@ def response(status, body, kind="application/json"):
 
 
 class Admin:
-    """Answers requests: with what is in `answers` by path (bytes, or a function of this object and
-    the connection), else with `status`."""
+    """Responds to requests: with what is in `answers` by path (bytes, or a function of this object
+    and the connection), else with `status`."""
 
     def __init__(self, address=None):
         """At a unix socket's path, or at a port of 127.0.0.1."""
@@ -79,7 +79,7 @@ class Admin:
         self.answers = {}
         self.requests = []  # (method, target, fields)
         self.address = address
-        self.closing = threading.Event()  # for answers that take for ever
+        self.closing = threading.Event()  # for responses that take forever
         self.start()
 
     def start(self):
@@ -96,7 +96,7 @@ class Admin:
         self._acceptor.start()
 
     def close(self):
-        """Nobody listens any more; start() is possible again."""
+        """No server listens any more; start() is possible again."""
         self.closing.set()
         self._socket.shutdown(socket.SHUT_RDWR)
         self._acceptor.join()
@@ -138,7 +138,7 @@ class Admin:
                 else:
                     connection.sendall(answer or self._answer(target))
             except OSError:
-                pass  # it did not want all of it
+                pass  # it did not need all of it
 
     def _answer(self, target):
         if target == "/status":
@@ -150,7 +150,7 @@ class Admin:
 
 
 def environment(**more):
-    """Ours, without what kaproxyctl goes by."""
+    """Ours, without what kaproxyctl uses."""
     own = {key: value for key, value in os.environ.items()
            if key not in ("KAPROXY_ADMIN", "RUNTIME_DIRECTORY", "NO_COLOR")}
     return {**own, "LC_ALL": "C.UTF-8", "TERM": "xterm", **more}

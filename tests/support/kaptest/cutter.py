@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""A relay between kaproxy and an upstream, that can cut connections which the upstream would keep."""
+"""A relay between kaproxy and an upstream, that can break connections which the upstream would
+keep."""
 
 import random
 import socket
@@ -7,7 +8,7 @@ import threading
 
 
 class Cutter:
-    """Listens; each connection goes on to `address`."""
+    """Listens; each connection is relayed to `address`."""
 
     def __init__(self, address, scheme):
         self.address = address

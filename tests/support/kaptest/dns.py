@@ -37,7 +37,7 @@ class Dnsmasq(Peer):
                 f"--port={self.port}"]
 
     def set(self, name, *addresses):
-        """What a name stands for from now on; nothing: there is no such name."""
+        """What a name resolves to from now on; nothing: there is no such name."""
         reads = self._output().count(f"read {self.hosts}")
         replaced = self.hosts.with_suffix(".new")
         replaced.write_text("".join(f"{address} {name}\n" for address in addresses))
@@ -48,11 +48,11 @@ class Dnsmasq(Peer):
 
 
 class ScriptedDns:
-    """Answers with what set() said last; other names do not exist. Families can be treated apart.
-    """
+    """Answers with what set() said last; other names do not exist. Families can be treated
+    separately."""
 
     def __init__(self):
-        self.queries = []  # (A or AAAA, name), in the order they came
+        self.queries = []  # (A or AAAA, name), in order of arrival
         self._names = {}
         self._families = {}  # (A or AAAA, name): status, MUTE or HOLD
         self._held = []
@@ -65,7 +65,7 @@ class ScriptedDns:
 
     def set(self, name, *addresses, ttl=1, alias=None, status=0, mute=False, some=None):
         """The answer from now on: addresses, through an alias if there is one, and if `some` is
-        given so many of them in turn; or a status; or (mute) none at all."""
+        given that many of them in turn; or a status; or (mute) none at all."""
         self._names[name] = (addresses, ttl, alias, status, mute, some)
 
     def set_family(self, name, kind, what=None):
@@ -178,7 +178,7 @@ def use(kaproxy, listener="main"):
 
 
 def count_gone(kaproxy):
-    """Connections that were closed as their name did not have their address any more."""
+    """Connections that were closed because their name no longer had their address."""
     return kaproxy.counters()["discard_address_gone"]
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""The files of contrib/examples, run as they are but for what belongs to a place: addresses, paths
-and groups."""
+"""The files of contrib/examples, run unchanged except for what depends on the place: addresses,
+paths and groups."""
 
 import os
 import subprocess
@@ -11,14 +11,14 @@ from .tap import Failure
 
 FOLDER = TESTS.parent / "contrib/examples"
 
-# The keys whose values belong to a place.
+# The keys whose values depend on the place.
 PLACES = {"access_log", "listen", "upstream", "socket_group", "tls_ca_file", "tls_cert_file",
           "tls_key_file"}
 
 
 def adapt(text, places):
-    """The text with the words of `places` replaced, in the values of PLACES alone. All of those have
-    to be replaced, and all else stays as it is."""
+    """The text with the words of `places` replaced, only in the values of PLACES. All of those must
+    be replaced, and everything else stays unchanged."""
     used, lines = set(), []
     for line in text.splitlines():
         key, _, value = line.partition(" = ")
@@ -36,10 +36,10 @@ def adapt(text, places):
 
 class Example(Kaproxy):
     """kaproxy with an example, checked by -t first. It has a RUNTIME_DIRECTORY, as by systemd, and
-    in it the socket for kaproxyctl. `trust`: a file with the certificates that stand for the
-    system's store.
+    in it the socket for kaproxyctl. `trust`: a file with the certificates that replace the system's
+    store.
 
-    places: {word in the example: what takes its place}; {port} becomes a free port."""
+    places: {word in the example: its replacement}; {port} becomes a free port."""
 
     def __init__(self, t, name, places, trust=None):
         super().__init__(t)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Handovers: the new process in the place of the one that the test started."""
+"""Handovers: the new process in place of the one that the test started."""
 
 import atexit
 import contextlib
@@ -60,7 +60,7 @@ def children():
 
 
 def end_children():
-    """Whatever a test that failed has left behind: those that it did not come to know as well."""
+    """Whatever a failed test has left behind, including processes that it did not learn of."""
     while left := children():
         for pid in left:
             os.kill(pid, signal.SIGKILL)
@@ -84,7 +84,7 @@ def begin(kaproxy):
 
 
 def wait_served(kaproxy, pid):
-    """The successor serves: it is `kaproxy` from now on, and this is given: the process before."""
+    """The successor serves: it is `kaproxy` from now on, and the predecessor is returned."""
     before = kaproxy.process
     kaproxy.wait_log(rf"kaproxy\[{before.pid}\] notice: process {pid} serves")
     kaproxy.process = Successor(pid)
@@ -92,7 +92,7 @@ def wait_served(kaproxy, pid):
 
 
 def hand_over(kaproxy):
-    """From the first signal until the process before has ended, with status 0."""
+    """From the first signal until the predecessor has ended, with status 0."""
     before = wait_served(kaproxy, begin(kaproxy))
     status = before.wait(WAIT_MAX)
     if status != 0:
@@ -102,7 +102,7 @@ def hand_over(kaproxy):
 
 
 def wait_failed(kaproxy, why):
-    """A handover has failed, and the process goes on."""
+    """A handover has failed, and the process continues."""
     kaproxy.wait_log(rf"kaproxy\[{kaproxy.pid}\] error: the handover failed: {why}; "
                      "this process goes on")
 

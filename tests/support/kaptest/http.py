@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""HTTP/1.x for the tests: messages, a strict reader of its own, scripted upstreams, clients."""
+"""HTTP/1.x for the tests: messages, a strict independent reader, scripted upstreams, clients."""
 
 import re
 import threading
@@ -15,7 +15,7 @@ class Cut(Failure):
 
     def __init__(self, message, end):
         super().__init__(f"cut in the middle of a message ({end})")
-        self.message = message  # as far as it came
+        self.message = message  # as far as it arrived
         self.end = end
 
 
@@ -40,7 +40,7 @@ def chunked(*parts, trailer=()):
 
 
 def request(method="GET", target="/", fields=(), body=None, *, version="1.1", host="client.test"):
-    """A request; with a body and no framing of the caller's it has a Content-Length."""
+    """A request; with a body and without the caller's framing it has a Content-Length."""
     fields = [*([("Host", host)] if host else []), *fields]
     framed = any(name in ("Content-Length", "Transfer-Encoding") for name, _ in fields)
     if body is not None and not framed:
@@ -49,7 +49,7 @@ def request(method="GET", target="/", fields=(), body=None, *, version="1.1", ho
 
 
 def response(body=b"", fields=(), status=200, *, version="1.1"):
-    """A response; without framing of the caller's it has a Content-Length."""
+    """A response; without the caller's framing it has a Content-Length."""
     fields = list(fields)
     framed = any(name in ("Content-Length", "Transfer-Encoding") for name, _ in fields)
     if not framed and status >= 200 and status not in (204, 304):
@@ -91,7 +91,7 @@ class Message:
 
 class Request(Message):
     method = target = version = ""
-    connection = 0  # number of the upstream's connection it came on
+    connection = 0  # number of the upstream's connection it arrived on
 
 
 class Response(Message):
@@ -174,7 +174,7 @@ def _read_body(channel, message, until_close):
 
 def read_request(channel, with_body=None):
     """The next request; None at the end of the connection. with_body(request) says whether its body
-    is to be read; without it is."""
+    is to be read; without it, it is."""
     line = _line(channel)
     if line is None:
         return None
@@ -226,7 +226,7 @@ def read_response(channel, method="GET", interim=True):
 
 
 def describe(_connection, message):
-    """The usual answer: which connection, and what was asked on it."""
+    """The usual response: which connection, and what was requested on it."""
     return response(f"{message.connection} {message.method} {message.target} ".encode() +
                     message.body)
 
@@ -260,8 +260,8 @@ class HttpUpstream(ScriptedUpstream):
 
 
 def held(t, *targets, **options):
-    """An upstream whose answers, to these targets or to all, wait until the event is set that is
-    given as well."""
+    """An upstream whose responses, to these targets or to all, wait until the event is set, which
+    is returned as well."""
     go = threading.Event()
 
     def handler(connection, message):
@@ -275,7 +275,7 @@ def held(t, *targets, **options):
 
 
 class HttpClient:
-    """A client on a channel of its own."""
+    """A client on its own channel."""
 
     def __init__(self, t, address, **options):
         self.channel = connect(address, **options)
@@ -288,7 +288,7 @@ class HttpClient:
         self.channel.send(request(method, target, fields, body, **options))
 
     def send_last(self, method="GET", target="/", fields=(), body=None, **options):
-        """And half-closes right behind it."""
+        """And half-closes right after it."""
         self.method = method
         self.channel.send_last(request(method, target, fields, body, **options))
 
@@ -311,7 +311,7 @@ def client(t, kaproxy, listener="main", **options):
 
 
 def one_shot(t, kaproxy, *arguments, version="1.0", listener="main", **options):
-    """The response to one request on a connection of its own, which must end with it."""
+    """The response to one request on its own connection, which must end with it."""
     peer = client(t, kaproxy, listener)
     fields = options.pop("fields", ()) if version == "1.0" else [
         ("Connection", "close"), *options.pop("fields", ())]

@@ -41,7 +41,7 @@ def checksum(file):
 
 
 class HttpPeer(Peer):
-    """An upstream that serves folder/www, which everybody can read."""
+    """An upstream that serves folder/www, which is readable by all."""
 
     def __init__(self, t, **options):
         self.root = t.folder / "www"
@@ -74,7 +74,7 @@ class Nginx(HttpPeer):
                              http=f"keepalive_timeout {self.keep_alive};\n    access_log off;")
 
     def accepted(self):
-        """A count of accepted connections that grows with those of others than this function."""
+        """A count of accepted connections that grows with those not made by this function."""
         self.asked += 1
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/status", timeout=20) as page:
             return int(re.search(rb"\n *(\d+) ", page.read())[1]) - self.asked
@@ -147,7 +147,7 @@ listener.listen(Number(process.argv[2]), '127.0.0.1');
 
 
 class Node(HttpPeer):
-    """Answers with the number of its connection, the method and the request's body."""
+    """Responds with the number of its connection, the method and the request's body."""
 
     def __init__(self, t, keep_alive_ms=5000):
         self.keep_alive_ms = keep_alive_ms

@@ -20,8 +20,8 @@ COMPLAINTS = re.compile(
     r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|Assertion .* failed")
 BUSY = re.compile(r"Address already in use")
 
-# The access log's ring (1 MiB) has room for so many lines, however long its writer has to wait for
-# its turn. Those that find none are lost, as the manual says.
+# The access log's ring (1 MiB) has room for this many lines, however long its writer has to wait.
+# Those that find none are lost, as the manual says.
 PORTION = 2000
 
 
@@ -60,7 +60,7 @@ def parse_logfmt(line):
 
 
 def parse_json_line(line):
-    """The same for a line in JSON, with its values as logfmt has them; what has to be a number, and
+    """The same for a line in JSON, with its values as logfmt has them; what must be a number, and
     nothing else, is one."""
     def no_number(text):
         raise Failure(f"not a number of JSON: {text} in {line!r}")
@@ -178,7 +178,7 @@ class Kaproxy:
 
     @contextlib.contextmanager
     def paused(self):
-        """Stops the process for a while, so that the test can look at it or prepare an event."""
+        """Stops the process for a while, so that the test can check it or prepare an event."""
         self.signal(signal.SIGSTOP)
         try:
             wait_until(lambda: all(_state(task) in ("T", None) for task in self._tasks()),
@@ -248,14 +248,14 @@ class Kaproxy:
         return client
 
     def refuses(self, listener="main", index=0):
-        """Nobody listens there."""
+        """No process listens there."""
         try:
             self.connect(listener, index).close()
             return False
         except ConnectionRefusedError:
             return True
 
-    # What it says
+    # What it reports
 
     def stderr(self):
         return self.stderr_file.read_text(errors="replace")
@@ -275,40 +275,40 @@ class Kaproxy:
                           f"{pattern!r} in the log", timeout)
 
     def counters(self, pool="default"):
-        """Asks for the counters: those of a pool, the sums over its upstreams."""
+        """Queries the counters: those of a pool, the sums over its upstreams."""
         return self._counters(rf"pool={pool} (?!upstream=)", "min_idle")
 
     def upstream_counters(self, upstream, pool="default"):
-        """Asks for the counters: those of one upstream."""
+        """Queries the counters: those of one upstream."""
         return self._counters(rf"pool={pool} upstream={re.escape(upstream)} ", "connect_sum_ms")
 
     def listener_counters(self, listener="main"):
-        """Asks for the counters: those of a listener."""
+        """Queries the counters: those of a listener."""
         return self._counters(rf"listener={listener} ")
 
     def pipes(self):
-        """Asks for the counters: those of the process, of the pipes that bulk data takes too."""
+        """Queries the counters: those of the process, including the pipes that bulk data takes."""
         return self._counters(r"clients=")
 
     def commands(self, listener="main"):
-        """Asks for the counters: commands of a listener for Redis or memcached."""
+        """Queries the counters: commands of a listener for Redis or memcached."""
         return self.listener_counters(listener)["commands"]
 
     def sessions_ended(self, listener="main"):
-        """Asks for the counters: how many sessions of a listener have ended, or exchanges. Each has
-        its line in the access log, which may come a little later."""
+        """Queries the counters: how many sessions of a listener have ended, or exchanges. Each has
+        its line in the access log, which may arrive a little later."""
         line = self._stats(rf"listener={listener} ")
         ends = re.search(r" bytes_down=\d+ (.* error=\d+)", line)[1]
         return sum(int(number) for number in re.findall(r"=(\d+)", ends))
 
     def _counters(self, pattern, last=""):
-        """Those of the lines that match; the key `last` is in the last one of these."""
+        """Those of the matching lines; the key `last` is in the last one of these."""
         return {key: int(value) for key, value in
                 re.findall(r" (\w+)=(\d+)\b", self._stats(pattern, last))}
 
     def _stats(self, pattern, last=""):
-        """Asks for the counters once all that was sent so far has had its effect on them: they are
-        written whatever the thread that carries clients is at."""
+        """Queries the counters once everything sent so far has had its effect on them: they are
+        written whatever the thread that carries clients is doing."""
         pattern = f"stats {pattern}"
         wait_until(self.is_asleep, "kaproxy to have done what it can")
         before = len(self.find_log(pattern))
@@ -331,7 +331,7 @@ class Kaproxy:
         return sent
 
     def sessions(self):
-        """The access log so far: lines are written up to 100 ms after what they tell of."""
+        """The access log so far: lines are written up to 100 ms after the event."""
         try:
             text = self.access_file.read_text()
         except FileNotFoundError:
@@ -351,8 +351,8 @@ class Kaproxy:
                           f"line {count} of the access log", timeout)
 
     def portions(self, count):
-        """So many sessions or exchanges in portions, each once the lines of those before it are out
-        of the access log's ring: for loads of which no line must be lost."""
+        """This many sessions or exchanges in portions, each once the lines of those before it are
+        out of the access log's ring: for loads of which no line must be lost."""
         done, before = 0, self._lines()
         while done < count:
             portion = min(PORTION, count - done)
@@ -362,7 +362,7 @@ class Kaproxy:
                        f"line {before + done} of the access log")
 
     def _lines(self):
-        """How many the access log has. They are not taken apart."""
+        """How many the access log has. They are not parsed."""
         return self.access_file.read_bytes().count(b"\n") if self.access_file.exists() else 0
 
     # What it uses
@@ -375,7 +375,7 @@ class Kaproxy:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def connections(self, *upstreams):
-        """How many IPv4 connections it has, or is making, to these upstreams."""
+        """How many IPv4 connections it has, or is opening, to these upstreams."""
         table = pathlib.Path("/proc/net/tcp").read_bytes()
         inodes = set()
         for upstream in upstreams:
@@ -389,7 +389,7 @@ class Kaproxy:
         return len(inodes & sockets)
 
     def private_memory(self):
-        """Bytes of memory of its own that are in use (not the kernel's socket buffers)."""
+        """Bytes of its own memory that are in use (not the kernel's socket buffers)."""
         text = pathlib.Path(f"/proc/{self.pid}/status").read_text()
         return int(re.search(r"^RssAnon:\s+(\d+) kB", text, flags=re.M)[1]) * 1024
 
@@ -441,7 +441,7 @@ def _stat(task):
 
 
 def _another_port():
-    """Gives a port that is free at each call, and none twice."""
+    """Returns a free port at each call, and none twice."""
     given = set()
 
     def replacement(_match):

@@ -29,7 +29,7 @@ def check_memory(t, kaproxy, before):
 
 
 def pour(channel, seed, size, end=True):
-    """Sends so many bytes in pieces of random sizes, and the end: their digest."""
+    """Sends this many bytes in pieces of random sizes, and the end: their digest."""
     sizes, digest = random.Random(seed), hashlib.sha256()
     while size > 0:
         start = sizes.randrange(len(_NOISE))
@@ -43,9 +43,9 @@ def pour(channel, seed, size, end=True):
 
 
 def drain(channel, size=1 << 60):
-    """Receives so many bytes, or all until the end: the digest of what came."""
+    """Receives this many bytes, or all until the end: the digest of what arrived."""
     digest = hashlib.sha256()
-    data = channel.receive(min(size, 1 << 18))  # what came along with something else
+    data = channel.receive(min(size, 1 << 18))  # what arrived along with something else
     while data:
         digest.update(data)
         size -= len(data)

@@ -9,7 +9,7 @@ from .resp import Client
 
 
 class Load:
-    """Clients that come one after the other until it is over; `failures` has what went wrong."""
+    """Clients one after the other until it is over; `failures` has what went wrong."""
 
     def __init__(self, t):
         self.over = threading.Event()
@@ -50,7 +50,7 @@ def one_shot(address):
 
 
 def kept(address):
-    """Connects again when it is told to."""
+    """Connects again when the test says so."""
     peers = []
 
     def visit():
@@ -78,7 +78,7 @@ def lines(address):
 
 
 def redis(address, commands=None):
-    """Connects again after so many commands; None: never."""
+    """Connects again after this many commands; None: never."""
     peers, asked = [], 0
 
     def visit():

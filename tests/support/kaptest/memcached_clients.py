@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""What real clients of memcached do with it: each script does a bit of everything, and writes what it
-got. Through kaproxy that must be what it is without. Argument: PORT."""
+"""What real clients of memcached do with it: each script does a bit of everything, and writes what
+it got. Through kaproxy that must be the same as without. Argument: PORT."""
 
 from .scripts import Script
 
@@ -166,6 +166,6 @@ CLIENTS = {
 
 
 def conversation(t, name, address):
-    """All that a client got, as a list; the store has to be empty before."""
+    """All that a client got, as a list; the store must be empty before."""
     language, module, code, arguments = CLIENTS[name]
     return Script(t, language, module, code).run(address[1], *arguments)

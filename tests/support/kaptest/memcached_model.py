@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Clients of memcached that act at random, in its three protocols, and know each answer."""
+"""Clients of memcached that act at random, in its three protocols, and know each reply."""
 
 import random
 import re
@@ -19,8 +19,8 @@ class Ended(Exception):
 
 
 class MemcachedUser:
-    """One client of the model. Its own keys are of this session alone; it also reads those of others,
-    and appends to a value of its own, in which nothing may be twice at the end."""
+    """One client of the model. Its own keys are of this session alone; it also reads those of
+    others, and appends to a value of its own, in which nothing may be twice at the end."""
 
     def __init__(self, number, world, run):
         self.number, self.world, self.run_ = number, world, run
@@ -126,7 +126,7 @@ class MemcachedUser:
         key, value = self.key(), self.value()
         quiet = self.random.random() < 0.3 if quiet is None else quiet
         if quiet and not self.world.calm:
-            key = b"quiet:" + key  # it may be lost, and nobody is told
+            key = b"quiet:" + key  # it may be lost, without a report
         else:
             self.values[key] = value
         if self.kind == "binary":
@@ -237,7 +237,7 @@ class MemcachedUser:
         self.exchange(self.simple(self.random.choice([1, 1, 1, 2, 3, 5, 10, 40])))
 
     def quiet(self):
-        """Nothing but what has no reply; what it did is read in a later batch."""
+        """Only commands without a reply; what they did is read in a later batch."""
         self.exchange([self.set_(True) for _ in range(self.random.randrange(1, 5))])
         self.exchange([self.get() for _ in range(3)])
 

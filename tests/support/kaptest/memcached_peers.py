@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""memcached as an upstream, in the ways that people run it, and its protocols: text, meta, binary."""
+"""memcached as an upstream, as it is commonly run, and its protocols: text, meta, binary."""
 
 import re
 import socket
@@ -15,9 +15,9 @@ from .upstream import ScriptedUpstream
 
 
 class MemcachedServer(Peer):
-    """users: {name: password}: it wants a login, in the text protocol. tls: its endpoint speaks that.
-    threads, memory (MB), and further options for the command. With more than one thread its count of
-    connections may be late."""
+    """users: {name: password}: it requires a login, in the text protocol. tls: its endpoint uses
+    that. threads, memory (MB), and further options for the command. With more than one thread its
+    count of connections may be late."""
 
     def __init__(self, t, *, users=None, tls=False, threads=1, memory=64, options=()):
         self.users, self.tls, self.threads, self.memory = users, tls, threads, memory
@@ -69,7 +69,7 @@ class MemcachedServer(Peer):
         self.start()
 
     def statistic(self, name):
-        """One number of its stats, asked over a connection of its own."""
+        """One number of its stats, queried over its own connection."""
         self.asked += 1
         with connect(self.address).socket as sock:
             if self.users:
@@ -83,7 +83,7 @@ class MemcachedServer(Peer):
         return int(match[1]) if match else 0
 
     def connections(self):
-        """Connections it accepted since its start, but for the test's own."""
+        """Connections it accepted since its start, except the test's own."""
         return self.statistic("total_connections") - self.asked - self.base
 
 
@@ -115,7 +115,7 @@ def value_of(key, value, flags=0):
 
 
 def read_until(channel, end):
-    """Everything up to these bytes, and them."""
+    """Everything up to and including these bytes."""
     data = b""
     while not data.endswith(end):
         more = channel.receive(1 << 20)
@@ -172,7 +172,7 @@ STORAGE = (b"set", b"add", b"replace", b"append", b"prepend", b"cas", b"ms")
 
 class ScriptedMemcached(ScriptedUpstream):
     """Lines in, replies out. answer(connection, line) gives the bytes of a reply, b"" for none, or
-    None for what is usual here: values that name key and connection. `lines` has all that came:
+    None for the default: values that name key and connection. `lines` has all that arrived:
     (connection's number, line); with `version` what kaproxy asks first."""
 
     def __init__(self, answer=None, **options):
@@ -195,7 +195,7 @@ class ScriptedMemcached(ScriptedUpstream):
                 connection.send(reply)
 
     def clients_lines(self):
-        """Without what kaproxy asks by itself, where no client of the test sends such."""
+        """Without what kaproxy asks on its own, if no client of the test sends such."""
         return [line for _, line in list(self.lines) if line not in (b"version", b"mn")]
 
 

@@ -12,25 +12,25 @@ VERSION, MN = b"VERSION 1.6.18\r\n", b"MN\r\n"
 
 
 class Silent(ScriptedMemcached):
-    """Answers nothing: the test does, when it likes."""
+    """Does not reply: the test does, when it likes."""
 
     def __init__(self, **options):
         super().__init__(lambda *_: b"", **options)
 
     def wait_line(self, line, number=1, count=1):
-        """Waits for a line that came on that connection."""
+        """Waits for a line that arrived on that connection."""
         wait_until(lambda: self.of(number).count(line) >= count,
                    f"{line} on connection {number}, which got {self.of(number)}")
         return self.connections[number - 1]
 
     def of(self, number):
-        """What came on a connection so far."""
+        """What arrived on a connection so far."""
         return [line for at, line in list(self.lines) if at == number]
 
 
 class ScriptedBinary(ScriptedUpstream):
     """Requests in, replies out: answer(connection, opcode, opaque, key, value) gives the bytes of a
-    reply, or None for what is usual here. `requests`: (connection's number, opcode, opaque)."""
+    reply, or None for the default. `requests`: (connection's number, opcode, opaque)."""
 
     def __init__(self, answer=None, **options):
         self.answer = answer or (lambda *_: None)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""What the alerts and the dashboard in contrib/ ask Prometheus for, against what kaproxy has: metrics, their
-labels, and the labels' values, in a text of /metrics."""
+"""What the alerts and the dashboard in contrib/ query Prometheus for, compared with what kaproxy
+has: metrics, their labels, and the labels' values, in a text of /metrics."""
 
 import json
 import pathlib
@@ -28,7 +28,7 @@ def samples(text):
 
 
 def complaints(expression, there):
-    """What an expression of PromQL names and `there`, as samples() has it, does not have."""
+    """The names in a PromQL expression that `there`, as samples() has it, does not have."""
     for name, matchers in SELECTOR.findall(re.sub(r"\bby\s*\([^)]*\)", "", expression)):
         if name not in there:
             yield f"there is no {name}"
@@ -59,7 +59,7 @@ def of_dashboard(path):
 
 
 def of_rules(path):
-    """The expressions, without a parser of YAML: what is behind "expr:", and is indented below it."""
+    """The expressions, without a YAML parser: what follows "expr:", and is indented below it."""
     found, indent = [], None
     for line in pathlib.Path(path).read_text().splitlines():
         depth = len(line) - len(line.lstrip())
@@ -74,14 +74,14 @@ def of_rules(path):
 
 
 def contrib(source):
-    """{file: expressions} of all that is there for Prometheus."""
+    """{file: expressions} of everything for Prometheus."""
     folder = pathlib.Path(source) / "contrib"
     return {"kaproxy.rules.yml": of_rules(folder / "prometheus/kaproxy.rules.yml"),
             "kaproxy.json": of_dashboard(folder / "grafana/kaproxy.json")}
 
 
 def unknown(source, text):
-    """Lines of complaint about contrib/, against a text of /metrics."""
+    """Lines of complaint about contrib/, compared with a text of /metrics."""
     there = samples(text)
     return [f"{name}: {complaint}" for name, expressions in contrib(source).items()
             for expression in expressions for complaint in complaints(expression, there)]

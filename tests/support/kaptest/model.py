@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Threads of clients that act at random, each of which knows what the answers have to be."""
+"""Threads of clients that act at random, each of which knows what the replies must be."""
 
 import os
 import random
@@ -18,12 +18,12 @@ def batches(count):
 
 
 class Wrong(Exception):
-    """An answer that the model does not know."""
+    """A reply that the model does not know."""
 
 
 class Lost(Exception):
-    """The connection ended, or an error of kaproxy's own came: what was not answered may have
-    happened, or not. The session goes on where `stays` is set."""
+    """The connection ended, or an error of kaproxy's own arrived: what has no reply may have
+    happened, or not. The session continues if `stays` is set."""
 
     def __init__(self, stays=False):
         super().__init__()
@@ -31,8 +31,8 @@ class Lost(Exception):
 
 
 class Run:
-    """So many batches, shared by all clients; the first wrong answer ends it. `counts` has how many
-    of a kind there were."""
+    """This many batches, shared by all clients; the first wrong reply ends it. `counts` has how
+    many of a kind there were."""
 
     def __init__(self, total):
         print(f"# KAPROXY_SEED={SEED}", flush=True)
@@ -61,7 +61,7 @@ class Run:
             self.over.set()
 
     def go(self, clients, disturb=(), limit=1500 if LONG else 300 if SLOW else 90):
-        """Runs client.run() of all, and meanwhile each disturb(run), in threads of their own."""
+        """Runs client.run() of all, and meanwhile each disturb(run), in their own threads."""
         threads = [threading.Thread(target=self._guard, args=(client, client.run), daemon=True)
                    for client in clients]
         others = [threading.Thread(target=self._guard, args=(function.__name__, self._repeat,
@@ -95,7 +95,7 @@ class Run:
             self.fail(who, traceback.format_exc().replace("\n", "\n# "))
 
     def wait_batches(self, count):
-        """Until so many more were begun, or all is over."""
+        """Until this many more were begun, or all is over."""
         goal = self.done + count
         while self.done < goal and not self.over.wait(0.005):
             pass

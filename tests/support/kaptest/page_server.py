@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""Serves the status page of made-up statuses as kaproxy does: the page itself is made by kaproxy's own
-code, in write_page."""
+"""Serves the status page of made-up statuses as kaproxy does: kaproxy's own code makes the page
+itself, in write_page."""
 
 import http.server
 import json
@@ -20,7 +20,7 @@ class PageServer:
     def __init__(self, status):
         self.status = status
         self.requests = []  # paths
-        self.failure = None  # the status of every answer
+        self.failure = None  # the status of every response
         self._policy = write_page("policy").decode().strip()
         self._files = {path: write_page(path) for path in ("/style.css", "/page.js")}
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())

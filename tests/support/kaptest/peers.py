@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Real programs as upstreams, each with a configuration of the test's and in its folder."""
+"""Real programs as upstreams, each with the test's configuration and in its folder."""
 
 import re
 import shutil
@@ -20,7 +20,7 @@ def need(program):
 
 
 def need_localhost():
-    """The name, for this machine: kaproxy reads it in /etc/hosts, and asks no server for it."""
+    """The name, for this machine: kaproxy reads it in /etc/hosts, without a DNS query."""
     try:
         with open("/etc/hosts", encoding="utf-8", errors="replace") as file:
             known = any("localhost" in line.partition("#")[0].split()[1:] for line in file)
@@ -31,7 +31,7 @@ def need_localhost():
 
 
 class Peer:
-    """A process that listens on a port; tried with another port when that one got taken."""
+    """A process that listens on a port; retried with another port if that one got taken."""
 
     def __init__(self, t, port=None):
         self.t = t
@@ -90,7 +90,7 @@ class Redis(Peer):
     asked = 0
 
     def info(self, key):
-        """One number of INFO, asked over a connection of its own."""
+        """One number of INFO, queried over its own connection."""
         self.asked += 1
         with connect(self.address).socket as sock:
             sock.sendall(b"INFO\r\nQUIT\r\n")
@@ -100,13 +100,13 @@ class Redis(Peer):
         return int(re.search(rb"^%s:(\d+)" % key.encode(), text, flags=re.M)[1])
 
     def connections(self):
-        """total_connections_received, without those that asked."""
+        """total_connections_received, without those of the queries."""
         return self.info("total_connections_received") - self.asked
 
 
 def redis_benchmark(t, kaproxy, clients):
-    """So many one-shot clients, 16 at a time, each with one command; none may fail, and the lines of
-    all are in the access log."""
+    """This many one-shot clients, 16 at a time, each with one command; none may fail, and the lines
+    of all are in the access log."""
     for portion in kaproxy.portions(clients):
         done = subprocess.run(
             [need("redis-benchmark"), "-h", "127.0.0.1", "-p", str(kaproxy.address()[1]), "-k", "0",
@@ -118,7 +118,7 @@ def redis_benchmark(t, kaproxy, clients):
 
 
 def wait_served(kaproxy, count):
-    """The access log's lines of so many clients with a command. In the end redis-benchmark leaves
+    """The access log's lines of this many clients with a command. In the end redis-benchmark leaves
     some behind that it has none for."""
     def served():
         return [s for s in kaproxy.sessions() if s["bytes_up"] != "0"]
@@ -166,7 +166,7 @@ def nginx_command(t, port, *, main="", http="", listen="", server=""):
 
 
 class Nginx(Peer):
-    """Serves folder/www; its access log tells connection, request on it, path, status."""
+    """Serves folder/www; its access log has connection, request on it, path, status."""
 
     def command(self):
         (self.t.folder / "www").mkdir(exist_ok=True)

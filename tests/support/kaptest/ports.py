@@ -6,8 +6,8 @@ import socket
 
 
 def free_port(family=socket.AF_INET, address="127.0.0.1"):
-    """A port that is free now. Below the range the kernel gives to outgoing connections, so that a
-    test that runs beside this one is unlikely to take it before it is bound."""
+    """A port that is free now. Below the range that the kernel gives to outgoing connections, so
+    that a test that runs at the same time is unlikely to take it before it is bound."""
     for _ in range(200):
         port = random.randrange(10240, 32000)
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -20,7 +20,7 @@ def free_port(family=socket.AF_INET, address="127.0.0.1"):
 
 
 class ReservedPort:
-    """A port that refuses connections until listen() is called. Nobody else can take it."""
+    """A port that refuses connections until listen() is called. No other process can take it."""
 
     def __init__(self):
         self.socket = socket.socket()
@@ -34,8 +34,8 @@ class ReservedPort:
 
 
 class Blackhole:
-    """An address where a connection attempt gets no answer at all: the backlog is full and nobody
-    accepts, so the kernel drops what comes."""
+    """An address where a connection attempt gets no answer at all: the backlog is full and
+    connections are not accepted, so the kernel drops what arrives."""
 
     def __init__(self):
         self.socket = socket.socket()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
 """What real clients of Redis do with it: each script does a bit of everything, and writes what it
-got. Through kaproxy that must be what it is without. Arguments: PORT DATABASE [USER PASSWORD]."""
+got. Through kaproxy that must be the same as without. Arguments: PORT DATABASE [USER PASSWORD]."""
 
 from .peers import need
 from .redis_peers import cli
@@ -167,7 +167,7 @@ pool.disconnect()
 print(json.dumps(text(got)))
 """
 
-# Each line is a command; redis-cli writes what came.
+# Each line is a command; redis-cli writes what arrived.
 CLI_LINES = b"""\
 SET string value
 GET string
@@ -221,6 +221,6 @@ CLIENTS = {"phpredis": _php, "python-redis": _python, "redis-cli": _cli, "redis-
 
 
 def conversation(t, name, address, login=(), database=0):
-    """All that a client got, as a list; the store has to be empty before."""
+    """All that a client got, as a list; the store must be empty before."""
     need("redis-server")
     return CLIENTS[name](t, address, login, database)

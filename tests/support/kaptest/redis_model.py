@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Clients of Redis that act at random and know each answer: by user, database, transaction."""
+"""Clients of Redis that act at random and know each reply: by user, database, transaction."""
 
 import random
 import threading
@@ -19,7 +19,8 @@ BIG = 300_000
 
 
 class World:
-    """What all clients know: what was pushed and popped, and how the server is just configured."""
+    """What all clients know: what was pushed and popped, and how the server is currently
+    configured."""
 
     def __init__(self, redis, kaproxy, calm):
         self.redis, self.kaproxy = redis, kaproxy
@@ -59,7 +60,7 @@ class RedisUser:
         self.generation = 0
         self.serial = 0
         self.log = []  # [database, value, what became of it] of pushes to the own list
-        self.settled = 0  # so many of them are of earlier batches
+        self.settled = 0  # this many of them are of earlier batches
         self.client = None
         self.inside = False  # of an affinity
         self.last = "nothing"
@@ -87,7 +88,7 @@ class RedisUser:
             self.client = None
 
     def log_in(self, user):
-        """With something behind it, unless it may be refused."""
+        """With something after it, unless it may be refused."""
         password = PASSWORDS[user]
         version = self.random.choice([2, 2, 3])
         hello = version == 3 or self.version == 3
@@ -136,8 +137,8 @@ class RedisUser:
         return replies
 
     def failed(self, batch, replies):
-        """By an error of kaproxy's. Where the rest of the session does not depend on the batch, it
-        has to go on; what the batch wrote is left alone."""
+        """By an error of kaproxy's. If the rest of the session does not depend on the batch, it
+        must continue; what the batch wrote is left alone."""
         for _ in batch[len(replies):]:
             if not isinstance(self.client.reply(), resp.Error):
                 self.run_.count("replies behind an error")
@@ -210,7 +211,7 @@ class RedisUser:
         return ["DEL", key], int(self.values.pop((self.database, key), None) is not None)
 
     def of_another(self):
-        """A value of another client's has to be of this database, if there is one."""
+        """A value of another client's must be of this database, if there is one."""
         other = self.random.randrange(CLIENTS)
         middle = b"/%d/%d/" % (self.database, other)
         key = f"c{other}:{self.random.randrange(1, self.generation + 1)}:{self.random.randrange(KEYS)}"
@@ -234,7 +235,7 @@ class RedisUser:
         return ["HGETALL", "hash"], lambda reply: type(reply) is kind and len(reply) == 2
 
     def push(self):
-        """To the own list, of which is read at the end that nothing is there twice."""
+        """To the own list, which is read at the end to check that nothing is there twice."""
         value = self.value()[:80]
         entry = [self.database, value, POSSIBLE]
         self.log.append(entry)
@@ -319,7 +320,7 @@ class RedisUser:
         self.exchange(batch + self.simple(2))
 
     def optimistic(self):
-        """Increments what all share, if nobody was faster."""
+        """Increments what all share, if no other client was faster."""
         database = self.database
         batch = [(["WATCH", "shared"], b"OK"), (["GET", "shared"], lambda reply: int(reply) >= 0)]
         value = int(self.exchange(batch)[1])
@@ -344,7 +345,7 @@ class RedisUser:
         self.inside = False
 
     def pop(self, seconds="0.05"):
-        """Whatever is in the queue is of this database, and nobody else got it."""
+        """Whatever is in the queue is of this database, and no other client got it."""
         name = f"queue:{self.database}"
 
         def popped(reply):
@@ -366,7 +367,7 @@ class RedisUser:
             raise
 
     def change_user(self):
-        """Who may not SELECT could be lost in another database, by rights."""
+        """A client that may not SELECT could rightly be lost in another database."""
         self.log_in(self.random.choice([user for user in PASSWORDS
                                         if user != "carol" or self.database == 0]))
 
@@ -387,7 +388,7 @@ class RedisUser:
         self.log_in(self.random.choice(["default", "alice", "bob", "carol"]))
 
     def without_login(self):
-        """Only who began while there was no password may read, as `default`."""
+        """Only a client that began while there was no password may read, as `default`."""
         self.begin(login=False)
         batch = [self.place(), self.who(), self.hash_(), self.place()]
         for _ in range(self.random.randrange(1, 4)):

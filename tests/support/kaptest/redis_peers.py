@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""redis-server as an upstream, in the ways that people run it, and real clients of it."""
+"""redis-server as an upstream, as it is commonly run, and real clients of it."""
 
 import re
 import signal
@@ -20,7 +20,8 @@ class RedisServer(Peer):
     which is the endpoint's, and a certificate. Further options as in redis.conf, with _ for -. Its
     store and its users outlive a restart.
 
-    The test asks it over a unix socket, as a user of its own; these connections are not counted."""
+    The test queries it over a unix socket, as a separate user; these connections are not
+    counted."""
 
     def __init__(self, t, *, password=None, users=None, tls=False, certificate=None, **options):
         self.certificate = certificate or (authority().valid if tls else None)
@@ -96,7 +97,7 @@ class RedisServer(Peer):
         self._drop_admin()
         super().close()
 
-    # Asking it
+    # Queries
 
     def admin(self, *words):
         """A command of the test's: its reply, an error included."""
@@ -130,7 +131,7 @@ class RedisServer(Peer):
         return int(re.search(rb"^%s:(\d+)" % key.encode(), text, flags=re.M)[1])
 
     def connections(self):
-        """Connections it accepted since its start, but for the test's own."""
+        """Connections it accepted since its start, except the test's own."""
         return self.info("total_connections_received") - self.asked - self.base
 
     def calls(self):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Reloads: the file is edited, SIGHUP sent, and what comes of it is waited for in the log."""
+"""Reloads: the file is edited, SIGHUP sent, and its outcome is awaited in the log."""
 
 import os
 import re
@@ -11,7 +11,7 @@ GOOD, BAD = r" notice: reloaded \S+: ", r" error: reload failed: "
 
 
 def keep_ports(kaproxy):
-    """What became of each {port}: a further edit must not choose others."""
+    """The value of each {port}: a further edit must not choose others."""
     kaproxy.sections = {name: dict(values) for name, values in kaproxy.sections.items()}
     section = None
     for line in kaproxy.file.read_text().splitlines():
@@ -24,7 +24,7 @@ def keep_ports(kaproxy):
 
 def edit(kaproxy, changes):
     """{"pool": {"max_open": 3}}: further values of sections; None instead of a value, or of a
-    section, takes it out. {port} is another free port."""
+    section, removes it. {port} is another free port."""
     keep_ports(kaproxy)
     for name, values in changes.items():
         if values is None:
@@ -36,7 +36,7 @@ def edit(kaproxy, changes):
 
 
 def write(kaproxy):
-    """The file is never half there: who reads it may come at any time."""
+    """The file is never half written: it may be read at any time."""
     final = kaproxy.file
     kaproxy.file = final.with_suffix(".new")
     try:
@@ -51,20 +51,20 @@ def outcomes(kaproxy):
 
 
 def wait_outcome(kaproxy, count):
-    """Line `count` of all that tell how a reload ended."""
+    """Line `count` of all that report how a reload ended."""
     return wait_until(lambda: len(lines := outcomes(kaproxy)) >= count and lines,
                       f"the end of reload {count}")[count - 1]
 
 
 def ask(kaproxy):
-    """Sends SIGHUP: the line that tells how it ended."""
+    """Sends SIGHUP: the line that reports how it ended."""
     before = len(outcomes(kaproxy))
     kaproxy.signal(signal.SIGHUP)
     return wait_outcome(kaproxy, before + 1)
 
 
 def reload(kaproxy, changes=None):
-    """A reload that must go well: what changes, as the log has it."""
+    """A reload that must succeed: what changes, as the log has it."""
     edit(kaproxy, changes or {})
     line = ask(kaproxy)
     if not re.search(GOOD, line):
@@ -73,7 +73,7 @@ def reload(kaproxy, changes=None):
 
 
 def reload_failing(kaproxy, changes=None):
-    """One that must fail: its mistakes. The file is as it was afterwards."""
+    """One that must fail: its mistakes. The file is restored afterwards."""
     keep_ports(kaproxy)
     text, sections = kaproxy.file.read_text(), kaproxy.sections
     addresses = kaproxy.addresses

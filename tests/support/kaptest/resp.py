@@ -16,11 +16,11 @@ class Error(bytes):
 
 
 class Push(list):
-    """>: nobody asked for it."""
+    """>: unsolicited."""
 
 
 class Map(list):
-    """%: keys and values by turns."""
+    """%: keys and values in turn."""
 
 
 class Set(list):
@@ -55,8 +55,8 @@ def bulk(data):
 
 
 class Reader:
-    """Takes values from a stream: `receive` gives what is there, b"" at the end. `raw` has the bytes
-    of the last one."""
+    """Takes values from a stream: `receive` returns what is there, b"" at the end. `raw` has the
+    bytes of the last one."""
 
     def __init__(self, receive):
         self.receive = receive
@@ -183,8 +183,8 @@ OK = b"+OK\r\n"
 
 class ScriptedRedis(ScriptedUpstream):
     """Commands in, replies out. answer(connection, words) gives the bytes of a reply, b"" for none,
-    or None for what is usual here: values that name key and connection, and +OK. `commands` has
-    all that came: (connection's number, words)."""
+    or None for the default: values that name key and connection, and +OK. `commands` has all that
+    arrived: (connection's number, words)."""
 
     def __init__(self, answer=None, **options):
         self.answer = answer or (lambda *_: None)
@@ -212,7 +212,7 @@ class ScriptedRedis(ScriptedUpstream):
         return [text for text in texts if not names or text.split()[0].upper() in names]
 
     def clients_words(self):
-        """Without what prepares connections, where no client of the test sends such."""
+        """Without what prepares connections, if no client of the test sends such."""
         return [text for text in self.words()
                 if text.split()[0].upper() not in ("RESET", "AUTH", "HELLO", "SELECT")]
 

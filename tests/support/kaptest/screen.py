@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""A program in a terminal of its own, and what it has drawn there."""
+"""A program in its own terminal, and what it has drawn there."""
 
 import fcntl
 import os
@@ -20,7 +20,7 @@ class Screen:
         self.resize(rows, columns)
         self.before = termios.tcgetattr(self.slave)
         self._data = b""
-        self.is_ignored = False  # set: what is written is not read any more
+        self.is_ignored = False  # set: what is written is no longer read
         self.process = spawn(command, stdin=self.slave, stdout=self.slave, stderr=self.slave,
                              start_new_session=True, preexec_fn=self._take, **options)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -60,7 +60,7 @@ class Screen:
         return self.text.count("\x1b[J")
 
     def wait_for(self, text):
-        """Until the last frame has the text; gives the frame."""
+        """Until the last frame has the text; returns the frame."""
         try:
             wait_until(lambda: any(text in line for line in self.frame()), f"{text!r}")
         except Failure as why:

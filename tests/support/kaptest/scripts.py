@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""Client programs of a test's own, in languages whose client libraries people use: PHP, Python and
-Perl. A script writes one JSON value; whoever runs it gets that."""
+"""Client programs that belong to a test, in languages whose client libraries people use: PHP,
+Python and Perl. A script writes one JSON value, which its caller gets."""
 
 import concurrent.futures
 import functools
@@ -14,7 +14,7 @@ from .tap import SLOW, Failure, Skip
 
 SCRIPT_LIMIT = 200 if SLOW else 60
 
-# How a module is asked for, by language; the command that runs a script file follows from it.
+# How to check for a module, by language; the command that runs a script file follows from it.
 _PROBES = {
     "php": lambda module: ["-r", f"exit(extension_loaded('{module}') ? 0 : 1);"],
     "python": lambda module: ["-c", f"import {module}"],
@@ -56,7 +56,7 @@ class Script:
         self.command.append(str(file))
 
     def run(self, *arguments):
-        """What one client has to say."""
+        """The output of one client."""
         try:
             done = subprocess.run([*self.command, *map(str, arguments)], stdin=subprocess.DEVNULL,
                                   capture_output=True, timeout=SCRIPT_LIMIT, cwd=self.folder,
@@ -74,6 +74,6 @@ class Script:
             raise Failure(f"a client wrote {done.stdout[-1000:]!r}") from None
 
     def run_all(self, arguments, at_a_time=6):
-        """Many clients: what each has to say, in their order."""
+        """Many clients: the output of each, in their order."""
         with concurrent.futures.ThreadPoolExecutor(at_a_time) as threads:
             return list(threads.map(lambda words: self.run(*words), arguments))

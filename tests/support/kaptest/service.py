@@ -67,7 +67,7 @@ scene = Scene()
 
 
 def start_over(t):
-    """The machine, in which nothing of kaproxy runs, nor after the test."""
+    """The machine, in which no kaproxy runs now, nor after the test."""
     machine = scene.machine()
 
     def stop():
@@ -114,7 +114,7 @@ def started(t, text=None):
 
 
 def ask(machine, port=8080):
-    """At once: nobody waits for anything here."""
+    """At once: nothing here needs a wait."""
     return machine.run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}",
                        f"http://127.0.0.1:{port}/").output
 
@@ -148,7 +148,7 @@ def await_journal(machine, since, words):
 
 
 class Clients:
-    """Clients one after the other, until `finish`, which gives how many there were."""
+    """Clients one after the other, until `finish`, which returns how many there were."""
 
     def __init__(self, machine, port=8080):
         self.machine = machine

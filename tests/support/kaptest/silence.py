@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Connections whose network drops everything: packets are thrown away before TCP sees them, so that
+"""Connections whose network drops everything: packets are discarded before TCP sees them, so that
 nothing is acknowledged. That is a filter on the socket, for which some systems require root."""
 
 import ctypes
@@ -41,12 +41,13 @@ def deafen(connection):
 
 
 def undeafen(connection):
-    """What the other side sends again reaches it."""
+    """What the other side retransmits reaches it."""
     connection.socket.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, struct.pack("i", 0))
 
 
 def deaf_listener():
-    """A socket to listen on, whose connections are made, and then hear nothing of what is sent."""
+    """A socket to listen on, whose connections are established, and then receive nothing of what is
+    sent."""
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
     _attach(sock, DROP_DATA)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""What the kernel knows of other processes' sockets, asked for one of them: the table of all in
-/proc/net is long after a load, and takes seconds to read on a busy machine."""
+"""What the kernel knows about other processes' sockets, queried for one of them: the table of all
+in /proc/net is long after a load, and takes seconds to read on a busy machine."""
 
 import socket
 import struct

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""Made-up answers of GET /status, for tests of what is made of them: calm, staged faults, and many
-hosts."""
+"""Made-up responses of GET /status, for tests of what is made of them: calm, staged faults, and
+many hosts."""
 
 import itertools
 

@@ -2,8 +2,8 @@
 """Steady loads: exchanges made so that kaproxy does the same for each of them, however fast or busy
 the machine is. For tests that count what an exchange costs.
 
-One exchange follows the other, and each side acts when kaproxy sleeps: upstreams answer then, and
-clients come then. It is stopped while they connect and send, so that it finds a client together
+One exchange follows the other, and each side acts when kaproxy sleeps: upstreams respond then, and
+clients connect then. It is stopped while they connect and send, so that it finds a client together
 with its request. An epoll_wait that this interrupts is not kaproxy's; it fails with EINTR. How much
 of a bulk body kaproxy finds at once still depends on the machine."""
 
@@ -42,14 +42,14 @@ def answer_reads(connection, kaproxy):
 
 
 def answer_redis(connection, kaproxy):
-    """GET and RESET, which come in whole commands."""
+    """GET and RESET, which arrive as complete commands."""
     while got := connection.receive():
         _wait_asleep(kaproxy)
         connection.send(b"+RESET\r\n" * got.count(b"RESET") + VALUE * got.count(GET))
 
 
 def answer_memcached(connection, kaproxy):
-    """get and version, which come in whole commands."""
+    """get and version, which arrive as complete commands."""
     while got := connection.receive():
         _wait_asleep(kaproxy)
         connection.send(b"VERSION 1.6.18\r\n" * got.count(b"version") +
@@ -57,7 +57,7 @@ def answer_memcached(connection, kaproxy):
 
 
 def answer_bulk(connection, _kaproxy):
-    """To PUT, when all has come; to GET /N with N MB."""
+    """To PUT, when everything has arrived; to GET /N with N MB."""
     while (line := connection.read_line()) is not None:
         method, target = line.split()[:2]
         fields = dict(field.split(b": ", 1) for field in iter(connection.read_line, b"\r"))
@@ -68,9 +68,9 @@ def answer_bulk(connection, _kaproxy):
 
 
 def drain(channel, size):
-    """Reads so many bytes, and keeps none."""
+    """Reads this many bytes, and keeps none."""
     if size > 0:
-        size -= len(channel.receive(size))  # what came with the header
+        size -= len(channel.receive(size))  # what arrived with the header
     buffer = memoryview(bytearray(MB))
     while size > 0:
         got = channel.socket.recv_into(buffer, min(size, MB))
@@ -92,7 +92,7 @@ def _stopped(kaproxy):
     _wait_asleep(kaproxy)
     kaproxy.signal(signal.SIGSTOP)
     try:
-        while kaproxy.is_asleep():  # so long it may still see events
+        while kaproxy.is_asleep():  # it may still see events for that long
             os.sched_yield()
         yield
     finally:
@@ -100,7 +100,7 @@ def _stopped(kaproxy):
 
 
 def one_shot(kaproxy, count, at_once=1):
-    """Clients that send one request of HTTP/1.0 and read to the end; so many at a time."""
+    """Clients that send one request of HTTP/1.0 and read to the end; this many at a time."""
     for _ in range(count // at_once):
         with _stopped(kaproxy):
             clients = [connect(kaproxy.address()) for _ in range(at_once)]
@@ -128,7 +128,7 @@ def kept(kaproxy, count):
 
 
 def quiet(kaproxy, count, request=REQUEST % 1, answer=ANSWER):
-    """Clients that send some bytes, read the answer and leave, each when the next one comes."""
+    """Clients that send some bytes, read the reply and leave, each when the next one connects."""
     with contextlib.ExitStack() as last:
         for _ in range(count):
             with _stopped(kaproxy):
@@ -148,7 +148,7 @@ def one_memcached_get(kaproxy, count):
 
 
 def kept_gets(kaproxy, count, at_once=1, command=GET, reply=VALUE):
-    """One client that sends so many commands at a time."""
+    """One client that sends this many commands at a time."""
     with contextlib.closing(connect(kaproxy.address())) as client:
         for _ in range(count // at_once):
             client.send(command * at_once)
@@ -199,7 +199,7 @@ class Load:
         return self.drive in (bulk_down, bulk_up)
 
     def start(self, t, **options):
-        """A kaproxy with an upstream of its own."""
+        """A kaproxy with its own upstream."""
         options["pool"] = self.pool
         options["main"] = {} if self.log else {"access_log": "off"}
         answers = {"redis": answer_redis, "memcached": answer_memcached}
@@ -219,7 +219,7 @@ class Load:
 
 
 # "queued": eight clients at a time, and two connections. "logged": one-shot, with an access log.
-# "pipelined": each command by itself, of sixteen at a time.
+# "pipelined": each command separately, of sixteen at a time.
 LOADS = {
     "one-shot http": Load("http", one_shot),
     "logged http": Load("http", one_shot, log=True),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Signals that come all the time: a system call that one interrupts does less than it could."""
+"""Signals that arrive all the time: a system call that one interrupts does less than it could."""
 
 import itertools
 import signal

@@ -18,8 +18,8 @@ SLOW = os.environ.get("KAPROXY_SLOW", "") not in ("", "0")
 # Set by make check-long: more rounds, for as long as they take.
 LONG = os.environ.get("KAPROXY_LONG", "") not in ("", "0")
 
-# Whoever started us in the background may have had it ignored, and what we start would inherit
-# that: but Ctrl-C is to end it.
+# A process that started us in the background may have had it ignored, and what we start would
+# inherit that: but Ctrl-C is to end it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -53,8 +53,8 @@ def wait_until(condition, what, timeout=WAIT_MAX):
 
 
 class _Children:
-    """The processes of the running test. A signal that comes between the start of one and its entry
-    here is held back until then, lest the process outlive us."""
+    """The processes of the running test. A signal that arrives between the start of one and its
+    entry here is held back until then, so that the process does not outlive us."""
 
     def __init__(self):
         self.started = []
@@ -80,7 +80,7 @@ class _Children:
         self._held_back = error
 
     def end(self):
-        """In order where possible: a program may have children of its own."""
+        """In order if possible: a program may have children of its own."""
         while self.started:
             process = self.started.pop()
             if process.poll() is None:
@@ -96,8 +96,8 @@ _children = _Children()
 
 
 def spawn(command, **options):
-    """As subprocess.Popen; whoever does not end the process: it is ended with the test, however
-    that ends."""
+    """As subprocess.Popen. A process that is still running is ended with the test, however that
+    ends."""
     return _children.start(command, options)
 
 
@@ -106,7 +106,7 @@ class Test:
 
     def __init__(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="kaptest-"))
-        self.diagnostics = []  # callables that give lines for a failure
+        self.diagnostics = []  # callables that return lines for a failure
         self._at_end = []
 
     def callback(self, function, *arguments):
@@ -119,7 +119,7 @@ class Test:
         return thing
 
     def end(self):
-        """Calls what is to be called; gives the errors."""
+        """Calls the registered functions; returns the errors."""
         errors = []
         while self._at_end:
             function, arguments = self._at_end.pop()
@@ -180,7 +180,7 @@ ENDINGS = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
 
 
 def _ended(number, _frame):
-    for other in ENDINGS:  # what is under way now must not be interrupted
+    for other in ENDINGS:  # what is in progress now must not be interrupted
         signal.signal(other, signal.SIG_IGN)
     # This unwinds, so that nothing started stays behind.
     _children.interrupt(SystemExit(f"ended by {signal.Signals(number).name}"))
@@ -202,7 +202,7 @@ def _describe(error):
 
 
 def _run(function):
-    """None when the test passed, ("skip", why) or ("fail", lines)."""
+    """None if the test passed, ("skip", why) or ("fail", lines)."""
     signal.alarm(TEST_LIMIT)
     problems, skipped, diagnostics = [], None, []
     t = Test()
@@ -215,7 +215,7 @@ def _run(function):
             problems.append(error)
         if problems:
             diagnostics = t.diagnose()
-        # The end counts: what was started must stop in order.
+        # The end is part of the test: what was started must stop in order.
         for error in t.end():
             if not problems:
                 diagnostics = t.diagnose()
@@ -231,7 +231,8 @@ def _run(function):
 
 
 def _raise_limit():
-    """Of open files: tests have thousands of clients, and many systems give 1024 to begin with."""
+    """Of open files: tests have thousands of clients, and many systems allow only 1024 by
+    default."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY or hard > DESCRIPTORS_MAX:
         hard = DESCRIPTORS_MAX
@@ -241,7 +242,7 @@ def _raise_limit():
 
 
 def main():
-    """Runs the registered tests, or those whose description holds the first argument."""
+    """Runs the registered tests, or those whose description contains the first argument."""
     _watch_signals()
     _raise_limit()
     chosen = [x for x in _tests if len(sys.argv) < 2 or sys.argv[1] in x[0]]

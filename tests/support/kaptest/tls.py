@@ -15,7 +15,7 @@ NAME = "upstream.test"
 
 
 def upstream_context(certificate=None, *, version=None, clients=None, no_tickets=False):
-    """What an upstream's connections share. `version` is the only one spoken; `clients` the
+    """What an upstream's connections share. `version` is the only one accepted; `clients` the
     certificate that must have signed those of the clients. `no_tickets`: none is resumed."""
     certificate = certificate or authority().valid
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -54,7 +54,7 @@ class TlsChannel(Channel):
             data += more
 
     def is_silent(self, seconds):
-        """TLS cannot peek: what comes is kept for receive."""
+        """TLS cannot peek: what arrives is kept for receive."""
         if self._pending:
             return False
         self.socket.settimeout(seconds)
@@ -74,7 +74,7 @@ class TlsChannel(Channel):
         try:
             self.socket.unwrap()
         except (OSError, ValueError):
-            pass  # sent, and the other side's has not come; or too late for it
+            pass  # sent, and the other side's has not arrived; or too late for it
         finally:
             if self.socket.fileno() >= 0:
                 self.socket.settimeout(WAIT_MAX)
@@ -101,7 +101,7 @@ class TlsChannel(Channel):
 
 class Records:
     """An upstream's TLS on a plain channel, for scripts that choose what is on the wire. With
-    `step`, what is sent here goes in pieces of that size."""
+    `step`, what is sent here is split into pieces of that size."""
 
     def __init__(self, connection, context, step=1 << 20):
         self.connection = connection
@@ -135,7 +135,7 @@ class Records:
 
 
 class Handshake:
-    """What an upstream got to know of one."""
+    """What an upstream learnt about one."""
 
     def __init__(self, sock, name):
         self.server_name = name
@@ -146,8 +146,8 @@ class Handshake:
 
 
 class _Secured:
-    """Makes each connection speak TLS before its script runs. `handshakes` were finished,
-    `refusals` are the errors of those that were not."""
+    """Makes each connection use TLS before its script runs. `handshakes` were finished, `refusals`
+    are the errors of those that were not."""
 
     def __init__(self, *arguments, context=None, **options):
         self.context = context or upstream_context()
@@ -161,7 +161,7 @@ class _Secured:
         self.names.name = name
 
     def secure(self, connection):
-        """The TlsChannel that takes the connection's place."""
+        """The TlsChannel that replaces the connection."""
         self.names.name = None
         try:
             sock = self.context.wrap_socket(connection.socket, server_side=True,
@@ -220,7 +220,7 @@ class HttpsUpstream(_Secured, HttpUpstream):
 
 
 def settings(**more):
-    """A listener's keys to trust the test's authority, and more."""
+    """A listener's keys to trust the test's CA, and more."""
     return {"tls_ca_file": authority().root.alone, "tls_server_name": NAME, **more}
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""A small certificate authority, made with the openssl command when the first test needs it, and
-kept until the test program ends."""
+"""A small CA, made with the openssl command when the first test needs it, and kept until the test
+program ends."""
 
 import atexit
 import copy
@@ -43,8 +43,8 @@ def _openssl(*arguments):
 
 
 class Certificate:
-    """A certificate and its key. `alone` is the certificate, `file` has those of its issuers as
-    well, but for the root: what an upstream sends. issuer None: signed with its own key."""
+    """A certificate and its key. `alone` is the certificate, `file` has its chain as well, without
+    the root: what an upstream sends. issuer None: signed with its own key."""
 
     def __init__(self, stem, issuer):
         self.issuer = issuer
@@ -67,11 +67,11 @@ class Certificate:
 
 
 class Authority:
-    """Makes each certificate once; their names tell them apart."""
+    """Makes each certificate once; their names distinguish them."""
 
     def __init__(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="kaptest-ca-"))
-        self.folder.chmod(0o755)  # for upstreams that drop their rights
+        self.folder.chmod(0o755)  # for upstreams that drop their privileges
         atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
         (self.folder / "index.txt").touch()
         self.configuration = self.folder / "ca.conf"
@@ -114,7 +114,7 @@ class Authority:
         return self.leaf("expired", period=("20200101000000Z", "20210101000000Z"))
 
     def until(self, days):
-        """Ends in so many days, and some hours."""
+        """Expires in this many days, and some hours."""
         end = time.gmtime(time.time() + days * 86400 + 6 * 3600)
         return self.leaf(f"until {days}", period=(PLAUSIBLE[0],
                                                   time.strftime("%Y%m%d%H%M%SZ", end)))
@@ -137,12 +137,12 @@ class Authority:
 
     @property
     def below_leaf(self):
-        """Its issuer is a valid certificate, but of no authority."""
+        """Its issuer is a valid certificate, but not a CA's."""
         return self.leaf("below leaf", issuer=self.valid)
 
     @property
     def other_root(self):
-        """Nobody trusts it."""
+        """Trusted by no client."""
         return self._make("other root", None, ISSUER)
 
 

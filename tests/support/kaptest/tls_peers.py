@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Real programs that speak TLS, as upstreams."""
+"""Real programs that use TLS, as upstreams."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ class Nginx(HttpPeer):
     def command(self):
         upload = self.root / "upload"
         upload.mkdir(exist_ok=True)
-        upload.chmod(0o777)  # its workers are nobody's
+        upload.chmod(0o777)  # its workers are user nobody's
         return nginx_command(
             self.t, self.port, listen=" ssl backlog=1024",
             http=NGINX_HTTP.format(port=self.port, certificate=self.certificate),
@@ -69,7 +69,7 @@ class Nginx(HttpPeer):
 
 class HeldNginx(Nginx):
     """Its listening socket is the test's and stays open, as with a socket unit of systemd: while
-    nginx is restarted, whoever connects waits."""
+    nginx is restarted, new connections wait."""
 
     def __init__(self, t, settings=""):
         self.socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
@@ -103,7 +103,7 @@ class NginxRequest:
 
 
 class TlsRedis(Redis):
-    """Redis with a TLS port, and a plain one to ask it questions."""
+    """Redis with a TLS port, and a plain one for queries."""
 
     def __init__(self, t):
         super().__init__(t)
@@ -119,8 +119,8 @@ class TlsRedis(Redis):
 
 
 class OpensslUpstream(Peer):
-    """openssl s_server: one connection at a time. What it is sent is in its output; what is
-    typed it sends, but for lines that begin with one of its command letters."""
+    """openssl s_server: one connection at a time. What it receives is in its output; it sends what
+    is typed, except for lines that begin with one of its command letters."""
 
     def __init__(self, t, *options):
         self.options = options

@@ -15,9 +15,9 @@ def answer_lines(connection):
 
 
 class ScriptedUpstream:
-    """Accepts connections and runs script(connection) for each in a thread of its own; connections
-    are numbered from 1. Without a script they stay open and silent. A script's connection is
-    closed in order when the script returns, unless keep is set."""
+    """Accepts connections and runs script(connection) for each in its own thread; connections are
+    numbered from 1. Without a script they stay open and silent. A script's connection is closed in
+    order when the script returns, unless keep is set."""
 
     def __init__(self, script=None, *, listener=None, receive_buffer=None, keep=False):
         self.script = script
@@ -42,7 +42,7 @@ class ScriptedUpstream:
         self._acceptor.start()
 
     def refuse(self):
-        """Listens no more: connections that there are go on, further ones are refused. It can listen
+        """Stops listening: existing connections continue, further ones are refused. It can listen
         again if its port was chosen by the test, with SO_REUSEADDR; one that the kernel chose is
         given up."""
         self._socket.shutdown(socket.SHUT_RDWR)
@@ -50,7 +50,7 @@ class ScriptedUpstream:
 
     @property
     def accepted(self):
-        """How many connections were made so far."""
+        """How many connections were accepted so far."""
         return len(self.connections)
 
     def wait_accepted(self, count):
@@ -104,7 +104,7 @@ class ScriptedUpstream:
         try:
             self.script(connection)
         except OSError:
-            pass  # the other side went away, or the test is over
+            pass  # the other side left, or the test is over
         except Exception as error:
             if not self._closing:
                 self.errors.append(error)
