@@ -117,8 +117,7 @@ def dribble(t):
     world.is_as_before()
 
 
-@test("a thousand connections: some are accepted, the others wait, and are no burden when they "
-      "leave")
+@test("a thousand connections: some are accepted, the others wait, and leave without a trace")
 def thousand(t):
     world = World(t)
     peers = connect_many(t, world.unix, 1000)

@@ -228,8 +228,7 @@ def plain(t):
     t.equal(page.complaints(), [], "errors, violations of the policy")
 
 
-@test("at 360 pixels, and on paper, nothing is wider than the page; contrast in light and dark "
-      "mode")
+@test("at 360 pixels, and on paper, nothing is wider than the page; contrast in light and dark")
 def screens(t):
     server = serve(t, samples.faults())
     page = chromium.start(t).open(server.url)

@@ -87,8 +87,7 @@ def out_of_time(t):
     t.equal(upstream.accepted, 0, "connections")
 
 
-@test("a listener is paused: its clients wait, those of another one with the same upstream "
-      "continue")
+@test("a listener is paused: its clients wait, those of another with the same upstream continue")
 def listener(t):
     upstream = t.upstream(answer_lines)
     more = {"listener other": {"listen": "127.0.0.1:{port}", "upstream": upstream.endpoint,

@@ -81,8 +81,7 @@ def send_to_the_deaf(t, size):
     return kaproxy, client
 
 
-@test("the upstream has sent everything and is gone: what the client still sends costs none of "
-      "that")
+@test("the upstream has sent everything and is gone: the rest that the client sends costs nothing")
 def upstream_gone(t):
     for size in 1, 3 * SIZE:  # the second goes through a pipe
         kaproxy, client = send_to_the_deaf(t, size)

@@ -182,8 +182,7 @@ def replaced(t):
     serves(t, kaproxy)
 
 
-@test("a bad configuration: the mistake is reported, and the process and the next handover "
-      "continue")
+@test("a bad configuration is reported, the process continues, and the next handover works")
 def bad_configuration(t):
     socket = t.folder / "socket"
     kaproxy, _ = start(t, listen=f"127.0.0.1:{{port}} unix:{socket}")
@@ -378,8 +377,7 @@ def add_listener(t, kaproxy):
     return socket
 
 
-@test("a reload waits for the handover: it follows a failed one, and is dropped after a successful "
-      "one")
+@test("a reload waits for the handover: it follows a failed one, and is dropped after another")
 def reload_meanwhile(t):
     own_program(t)
     kaproxy, _ = start(t, wrap=run_as(t.folder, "./program"))
@@ -500,8 +498,7 @@ class Manager:
         self.socket.close()
 
 
-@test("a service manager that is away: the predecessor stays the main process, alive, until it "
-      "knows")
+@test("a service manager that is away: the predecessor stays the main process until it knows")
 def manager_is_away(t):
     if "#define HAVE_LIBSYSTEMD" not in (BUILD / "config-build.h").read_text():
         raise Skip("it was built without libsystemd")

@@ -249,8 +249,7 @@ def upstream_closes(t):
     t.equal(kaproxy.counters()["discard_upstream_closed"], 1, "discarded")
 
 
-@test("and nothing is lost of what the client has not read, though it sends more requests "
-      "meanwhile")
+@test("and nothing that the client has not read is lost, though it sends more requests meanwhile")
 def upstream_closes_early(t):
     upstream = t.own(Origin())
     kaproxy = start(t, upstream, main={"log_level": "debug"})

@@ -245,8 +245,7 @@ def wait_all_idle(kaproxy):
     wait_until(lambda: (now := counters())["idle"] == now["dials"], "all connections to be idle")
 
 
-@test("responses of many sizes, read late: whatever is in pipes when the upstream is done, all "
-      "arrive")
+@test("responses of many sizes, read late: whatever pipes hold at the upstream's end, all arrive")
 def read_late_down(t):
     upstream = t.own(HttpUpstream(lambda c, m: response(LATE[:int(m.target[1:])])))
     kaproxy = start(t, upstream, pool={"max_per_host": len(SIZES), "keep_alive": "300s"})
@@ -261,7 +260,7 @@ def read_late_down(t):
     wait_held(kaproxy, 0)
 
 
-@test("requests of many sizes, read late: whatever is in pipes when the client is done, all arrive")
+@test("requests of many sizes, read late: whatever pipes hold at the client's end, all arrive")
 def read_late_up(t):
     go = threading.Event()
     t.callback(go.set)

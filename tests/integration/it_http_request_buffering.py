@@ -232,8 +232,7 @@ def warm(t, script):
     return upstream, kaproxy
 
 
-@test("a used connection that closes in the middle of the body: what is held is retried, and the "
-      "rest")
+@test("a used connection that closes in mid-body: what is held is retried, and the rest")
 def again(t):
     timeout = response(b"slow", [("Connection", "close")], 408)
     for first, is_chunked, reply in ((b"", False, None), (b"part", False, None),

@@ -40,8 +40,7 @@ def small(t):
     t.equal(upstream.accepted, 1, "connections")
 
 
-@test("a response that the kernel does not take completely: free while the rest is still ours to "
-      "send")
+@test("a response that the kernel does not take completely: free while we still send the rest")
 def buffered(t):
     """On a unix socket the kernel's share is fixed, and known."""
     kernel = int(pathlib.Path("/proc/sys/net/core/wmem_default").read_text())

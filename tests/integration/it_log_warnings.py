@@ -107,8 +107,7 @@ def limit(t):
 ENDS = r'subject="?CN=until {0}"? ends=\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ days_left={0}$'
 
 
-@test("an upstream's certificate that expires soon: a warning with the first handshake that shows "
-      "it")
+@test("an upstream's certificate that expires soon: a warning with the first such handshake")
 def upstream_certificate(t):
     upstream = t.own(HttpsUpstream(context=upstream_context(authority().until(5), no_tickets=True)))
     kaproxy = start(t, upstream, pool={"max_uses": 1})

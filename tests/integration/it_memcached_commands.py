@@ -160,8 +160,7 @@ def complaint(reader, line, verdict, answer):
     return None
 
 
-@test("M1, M5: accepted text commands the server accepts too, and its replies are framed "
-      "accordingly")
+@test("M1, M5: text commands accepted here are accepted by the server, with replies framed alike")
 def text(t):
     peer, reader, choice = t.own(Memcached(t)), Reader(t), random.Random(seed())
     client = t.own(connect(peer.address))
@@ -269,7 +268,7 @@ def random_packet(choice):
                   **odd)
 
 
-@test("M1, M5: accepted binary commands the server accepts, and its replies are framed accordingly")
+@test("M1, M5: binary commands accepted here are accepted by the server, with replies framed alike")
 def binary(t):
     peer, reader, choice = t.own(Memcached(t)), Reader(t), random.Random(seed())
     client = t.own(connect(peer.address))

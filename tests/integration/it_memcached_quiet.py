@@ -30,8 +30,7 @@ def streamed(t):
     t.equal(upstream.opcodes(), [OPCODES["noop"], OPCODES["setq"], OPCODES["noop"]], "requests")
 
 
-@test("the lease lasts until the barrier is answered, and commands that join need another one [M2, "
-      "F1]")
+@test("the lease lasts until the barrier's reply, and commands that join need another [M2, F1]")
 def until_the_barrier(t):
     upstream = t.own(Silent())
     one, kaproxy = begin(t, upstream, pool=ONE)

@@ -72,7 +72,7 @@ def stale(t):
         kaproxy.stop()
 
 
-@test("another process' file is not removed, nor is a missing one an error")
+@test("another process' file is left alone, and a missing one is not created")
 def not_ours(t):
     path = t.folder / "kaproxy.pid"
     for text in "1\n", None:

@@ -107,7 +107,7 @@ def client_reset(t):
     t.equal(next_connection(kaproxy), (2, "none"), "next connection")
 
 
-@test("neither side sent anything: returned unused")
+@test("neither side said anything: returned unused")
 def unused(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint)

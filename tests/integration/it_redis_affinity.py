@@ -59,8 +59,7 @@ def by_replies(t):
     check_held(t, kaproxy, 0, "after UNWATCH")
 
 
-@test("WATCH or MULTI whose connection is lost by a refused HELLO: the client is closed [R2, R5, "
-      "F5]")
+@test("WATCH or MULTI, its connection lost by a refused HELLO: the client is closed [R2, R5, F5]")
 def refused_hello(t):
     redis, kaproxy = both(t)
     one = client(kaproxy)

@@ -186,8 +186,7 @@ def not_taking(t):
     t.check(client(kaproxy).ask("GET", "b").startswith(b"b at "), "the reply to another client")
 
 
-@test("more than a command's reply, or an invalid one: discard, and the next client has a new one "
-      "[F2]")
+@test("more than a command's reply, or an invalid one: discard, and a new one for the next [F2]")
 def surplus(t):
     answers = {b"surplus": b"+OK\r\n+surplus\r\n", b"part": b"$5\r\nab", b"none": b"?what\r\n"}
     upstream = t.own(ScriptedRedis(lambda _, words: answers.get(words[-1])))

@@ -93,8 +93,7 @@ def refused_select(t):
     t.equal(upstream.words("SET", "GET"), [], "commands that arrived")
 
 
-@test("a refused login of ours: each command gets that error, nothing is sent, idle ones close "
-      "[R3]")
+@test("a refused login of ours: each command gets that error, none is sent, idle ones close [R3]")
 def refused_login(t):
     go = threading.Event()
     t.callback(go.set)
@@ -359,8 +358,7 @@ def reset_inside(t):
     t.check(isinstance(late.ask("GET secret"), Error), "what it brought")
 
 
-@test("a login that arrives with what makes a tunnel: the database is restored all the same [F3, "
-      "R6]")
+@test("a login together with what makes a tunnel: the database is restored all the same [F3, R6]")
 def tunnel_with_login(t):
     redis = t.own(RedisServer(t, users=ALICE))
     kaproxy = start(t, redis)

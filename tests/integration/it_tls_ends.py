@@ -107,8 +107,7 @@ def reset(t):
     check_cut(t, response_until_close(BODY), lambda c: c.reset())
 
 
-@test("an end without close_notify in a body with a length, between chunks, in the trailer: "
-      "truncated")
+@test("EOF without close_notify in a body with a length, between chunks, in the trailer: truncated")
 def framed(t):
     check_cut(t, head("HTTP/1.1 200 OK", [("Content-Length", len(BODY) + 1)]) + BODY,
               lambda c: c.cut())

@@ -172,8 +172,7 @@ def client_certificate(t):
             kaproxy.wait_idle(0)
 
 
-@test("a client certificate that is required, and only preconnected connections: the log reports "
-      "it")
+@test("a client certificate is required, and connections are only preconnected: the log reports it")
 def spares_without_certificate(t):
     for version in ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3:
         context = upstream_context(version=version, clients=authority().root)

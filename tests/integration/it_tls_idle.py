@@ -179,8 +179,7 @@ class Late(TlsUpstream):
         connection.socket.do_handshake()
 
 
-@test("TLS 1.3 tickets that arrive while a preconnected connection is idle: it stays, and they are "
-      "used")
+@test("TLS 1.3 tickets arrive while a preconnected connection is idle: it stays; they are used")
 def tickets(t):
     upstream = t.own(Late(answer_lines, context=upstream_context(version=VERSIONS[1])))
     kaproxy = start(t, upstream, pool={"min_idle": 1, "max_per_host": 2})

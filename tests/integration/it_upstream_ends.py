@@ -84,8 +84,7 @@ def never_read(t):
     t.equal(kaproxy.wait_sessions(1)[0]["end"], "upstream_reset", "end in the log")
 
 
-@test("an upstream that has sent everything, and resets since the client continues: nothing is "
-      "lost")
+@test("an upstream that has sent everything, and resets as the client continues: nothing is lost")
 def closes_behind_answer(t):
     kaproxy, client, connection = late_reader(t)
     connection.close()
