@@ -326,7 +326,7 @@ def flooded(t):
         t.equal(world.admin.get("/livez").status, 200, "status of /livez")
         counts.append(int(re.search(pattern, world.admin.get("/metrics").text, re.MULTILINE)[1]))
         status = json.loads(world.admin.get("/status").text)
-        t.equal(status["loop"]["answers"], True, "that the loop answers")
+        t.equal(status["loop"]["answers"], True, "that the loop responds")
     t.equal(counts, sorted(counts), "responses in order")
     wait_until(lambda: int(re.search(pattern, world.admin.get("/metrics").text, re.MULTILINE)[1]) >
                counts[-1], "more responses")

@@ -44,9 +44,9 @@ class World:
 
     def serves(self, when):
         """A client is served, on its connection and on a new one."""
-        self.t.check(self.client.ask(b"a").endswith(b" a"), f"a client's answer {when}")
+        self.t.check(self.client.ask(b"a").endswith(b" a"), f"a client's response {when}")
         other = self.kaproxy.connect()
-        self.t.check(other.ask(b"b").endswith(b" b"), f"a new client's answer {when}")
+        self.t.check(other.ask(b"b").endswith(b" b"), f"a new client's response {when}")
         self.t.equal(other.end(), "eof", "end")
 
     def is_as_before(self):
@@ -111,7 +111,7 @@ def dribble(t):
             elif key not in ended and key[0] not in ("nothing", "kept"):
                 send(peer, b"0")
         world.serves("beside dribbling")
-        t.equal(world.unix.get("/readyz").status, 200, "pages beside dribbling")
+        t.equal(world.unix.get("/readyz").status, 200, "pages during the dribbling")
         time.sleep(0.2)  # the pace of the dribbling
     t.equal(len(ended), len(peers), "connections that were ended")
     world.is_as_before()
@@ -138,7 +138,7 @@ def crowded(t):
     began = time.monotonic()
     for admin in world.unix, world.tcp:
         t.equal(admin.get("/livez").status, 200, "pages in a crowd")
-    t.check(any(has_ended(peer) for peer in peers), "nobody had to go")
+    t.check(any(has_ended(peer) for peer in peers), "no client was closed")
     t.check(time.monotonic() - began < WAIT_MAX / 2, "it took as long as for the others to end")
     world.serves("in a crowd")
     for peer in peers:
@@ -159,7 +159,7 @@ def large(t):
                         b"POST /pause HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n100000\r\n" +
                         megabyte):
             got = admin.raw(request)
-            t.check(b" 200 " not in got, f"answer to {request[:40]!r}: {got[:80]!r}")
+            t.check(b" 200 " not in got, f"response to {request[:40]!r}: {got[:80]!r}")
             world.serves("beside large heads")
     t.at_most(world.kaproxy.private_memory() - memory, 8 << 20, "memory")
     world.is_as_before()
@@ -175,9 +175,9 @@ def no_reader(t):
         writable.register(peer, selectors.EVENT_WRITE)
         while sent < 64 << 20 and writable.select(0.3):
             sent += peer.send(data)
-        t.at_most(sent, 4 << 20, "bytes taken from a client that does not read")
+        t.at_most(sent, 4 << 20, "bytes read from a client that does not read")
         world.serves("beside one who does not read")
-        t.equal(world.tcp.get("/livez").status, 200, "pages beside him")
+        t.equal(world.tcp.get("/livez").status, 200, "pages meanwhile")
     world.is_as_before()
 
 
@@ -219,12 +219,12 @@ def starved(t):
     message = r"error: \[admin\]: accepting pauses: Too many open files"
     kaproxy.wait_log(message)
     cpu = kaproxy.cpu_seconds()
-    t.check(world.client.ask(b"a").endswith(b" a"), "a client's answer meanwhile")
+    t.check(world.client.ask(b"a").endswith(b" a"), "a client's response meanwhile")
     time.sleep(0.5)  # what it does in that time is measured
     t.at_most(kaproxy.cpu_seconds() - cpu, 0.2, "processor time while accepting pauses")
     resource.prlimit(kaproxy.pid, resource.RLIMIT_NOFILE, limits)
     for peer in peers:
-        t.check(b" 200 " in read_all(peer), "one who waited was not answered")
+        t.check(b" 200 " in read_all(peer), "a waiting client got no response")
     t.equal(len(kaproxy.find_log(message)), 1, "messages")
     kaproxy.wait_log(r"notice: \[admin\]: accepting goes on")
     world.is_as_before()

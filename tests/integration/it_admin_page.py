@@ -118,14 +118,14 @@ def calm(t):
     page = browser.open(server.url)
     t.equal(page.text("#problems"), "Nothing is wrong", "what is wrong")
     t.equal(page.evaluate("document.title"), "Nothing is wrong - kaproxy", "title")
-    t.equal(page.text("#about h2"), "kaproxy 0.1.0", "who we are")
+    t.equal(page.text("#about h2"), "kaproxy 0.1.0", "the user")
     t.check(page.text("#about p").startswith("serving, up 3 d 2 h, process 4711, /etc/kaproxy.ini, read 20"),
             page.text("#about p"))
     t.equal(page.evaluate("[document.documentElement.lang, document.querySelectorAll('h1').length,"
                           " document.querySelectorAll('th:not([scope])').length,"
                           " document.querySelectorAll('[style]').length]"), ["en", 1, 0, 0], "form")
     t.equal(page.evaluate("document.querySelector('link[rel=icon]').getAttribute('href')"), "data:,",
-            "an icon that is not asked for")
+            "an icon that is not requested")
     server.status = samples.nasty()
     page.go(server.url)
     t.equal(page.evaluate("document.title"), "7 problems - kaproxy", "title")
@@ -221,7 +221,7 @@ def plain(t):
     page = chromium.start(t).open(server.url, scripts=False)
     t.equal(page.texts("#problems li .text"), [p["text"] for p in status["problems"]], "texts")
     t.equal(len(page.texts("#hosts tbody")), 4, "rows")
-    t.equal(page.evaluate("pause.hidden"), True, "a button without use")
+    t.equal(page.evaluate("pause.hidden"), True, "a useless button")
     t.equal(page.evaluate("document.querySelector('meta[http-equiv=refresh]').content"), "5",
             "when it is loaded again")
     # Its number of seconds is not waited for.
@@ -242,7 +242,7 @@ def screens(t):
             check_fits(t, page)
             contrast = page.evaluate(LOW_CONTRAST)
             t.equal(contrast["found"], [], f"texts of low contrast, dark: {dark}")
-            t.at_least(contrast["texts"], 200, "texts looked at")
+            t.at_least(contrast["texts"], 200, "texts checked")
     page.resize(360, 800)
     t.check(page.evaluate("getComputedStyle(document.querySelector('#hosts tbody td'), '::before')"
                           ".content") == '"Connections"', "a card's titles")
@@ -251,7 +251,7 @@ def screens(t):
     page.command("Emulation.setEmulatedMedia", media="print")
     check_fits(t, page)
     t.equal(page.evaluate("getComputedStyle(document.querySelector('footer')).display"), "none",
-            "what is of no use on paper")
+            "what is useless on paper")
     t.equal(page.complaints(), [], "errors, violations of the policy")
 
 

@@ -51,7 +51,7 @@ def pages(t):
     t.equal(admin.get("/%73tatus?sessions=1").status, 200, "a path that is encoded")
     t.check("sessions" in json.loads(admin.get("/status?sessions=1").text), "sessions")
     t.check("sessions" not in json.loads(admin.get("/status").text), "no sessions")
-    t.equal(kaproxy.connect().ask(b"a"), b"1 a", "a client's answer")
+    t.equal(kaproxy.connect().ask(b"a"), b"1 a", "a client's response")
 
 
 @test("errors are sentences, or JSON for clients that accept it")
@@ -108,15 +108,15 @@ def malformed(t):
     for request, status in rows:
         got = admin.raw(request)
         t.check(status in got.split(b"\r\n")[0] + b" ", f"{request!r}: {got!r}")
-        t.equal(len(re.findall(rb"^HTTP/1\.[01] ", got, re.M)), 1, f"answers to {request!r}")
+        t.equal(len(re.findall(rb"^HTTP/1\.[01] ", got, re.M)), 1, f"responses to {request!r}")
     with admin.connect() as peer:  # after this one it is not closed at once
         peer.sendall(b"CONNECT a:1 HTTP/1.1\r\n\r\n")
         t.check(b" 501 " in peer.recv(100), "CONNECT was not refused")
     many = b"GET /livez HTTP/1.1\r\n\r\n" * 100 + b"GET /nope HTTP/1.1\r\nConnection: close\r\n\r\n"
     got = admin.raw(many)
-    t.equal((got.count(b" 200 OK"), got.count(b" 404 ")), (100, 1), "answers to a pipeline")
+    t.equal((got.count(b" 200 OK"), got.count(b" 404 ")), (100, 1), "responses to a pipeline")
     t.check(admin.raw(b"GET /livez HTTP/1.0\r\n\r\n").endswith(b"ok\n"), "HTTP/1.0")
-    t.equal(kaproxy.connect().ask(b"a"), b"1 a", "a client's answer")
+    t.equal(kaproxy.connect().ask(b"a"), b"1 a", "a client's response")
 
 
 @test("control = unix: clients that can connect to the socket, with a header that shows intent")
@@ -133,7 +133,7 @@ def control_unix(t):
     line = kaproxy.wait_log(r"admin: pause pool=default by unix:uid:\d+,pid:\d+: ")[0]
     t.check(f"uid:{os.getuid()},pid:{os.getpid()}" in line, line)
     t.equal(json.loads(admin.order("/resume").text)["result"], "resumed", "result")
-    t.equal(kaproxy.connect().ask(b"a"), b"1 a", "a client's answer")
+    t.equal(kaproxy.connect().ask(b"a"), b"1 a", "a client's response")
 
 
 @test("control = all: over TCP too, unless a name leads there; control = none: no client")
@@ -189,7 +189,7 @@ def permissions(t):
 def ready(t):
     kaproxy, admin, _ = start(t)
     client = kaproxy.connect()
-    t.equal(client.ask(b"a"), b"1 a", "answer")
+    t.equal(client.ask(b"a"), b"1 a", "response")
     t.equal(admin.get("/readyz").status, 200, "serving")
     admin.order("/drain?listener=main")
     answer = admin.get("/readyz")
@@ -200,7 +200,7 @@ def ready(t):
     wait_until(lambda: admin.get("/readyz").status == 503, "stopping to be shown")
     t.check(admin.get("/readyz").text.startswith("stopping: "), "its sentence")
     t.equal(admin.get("/livez").status, 200, "alive")
-    t.equal(client.ask(b"b"), b"1 b", "answer")
+    t.equal(client.ask(b"b"), b"1 b", "response")
     t.equal(client.end(), "eof", "end")
     kaproxy.wait_exit()
     t.check(not admin.address.exists(), "the socket was left behind")

@@ -13,18 +13,18 @@ def reset_in_queue(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint, pool={"max_per_host": 1})
     busy = kaproxy.connect()
-    t.equal(busy.ask(b"a"), b"1 a", "answer")
+    t.equal(busy.ask(b"a"), b"1 a", "response")
     leaver, waiter = kaproxy.connect(), kaproxy.connect()
     leaver.send(b"unwanted\n")
     waiter.send(b"c\n")
-    t.check(leaver.is_silent(0.1), "somebody waiting got something")
+    t.check(leaver.is_silent(0.1), "a waiting client got something")
     leaver.reset()
     line = kaproxy.wait_sessions(1)[0]
     t.equal((line["end"], line["from_cache"], line["conn"], line["uses"], line["addr"]),
             ("client_left", "-", "-", "-", "-"), "access-log line")
     t.at_least(float(line["wait_ms"]), 90, "wait_ms")
     busy.end()
-    t.equal(waiter.read_line(), b"1 c", "the waiter's answer")
+    t.equal(waiter.read_line(), b"1 c", "the waiter's response")
     t.equal(waiter.end(), "eof", "end")
     t.equal(bytes(upstream.connections[0].received), b"a\nc\n", "what the upstream got")
 

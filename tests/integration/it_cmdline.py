@@ -176,7 +176,7 @@ def beside(t):
                         listen=f"127.0.0.1:{{port}} unix:{t.folder}/k.sock")
     t.equal(run("-t", "-c", str(kaproxy.file)), (0, f"{kaproxy.file}: ok\n", ""), "-t")
     for index in 0, 1:
-        t.equal(kaproxy.connect(index=index).ask(b"a")[-2:], b" a", "answer")
+        t.equal(kaproxy.connect(index=index).ask(b"a")[-2:], b" a", "response")
 
 
 @test("the same as root: as the user that the start would become")

@@ -41,7 +41,7 @@ def restart(t):
     kept = client(t, kaproxy)
     t.equal(kept.ask().body, b"1 GET / ", "before")
     answer = post(t, 200, "pause")
-    t.equal((answer["matched"], answer["busy"]), (1, 0), "the answer")
+    t.equal((answer["matched"], answer["busy"]), (1, 0), "the response")
     upstream.join()  # the idle connection is closed
     upstream.refuse()
     new = client(t, kaproxy)
@@ -52,7 +52,7 @@ def restart(t):
     t.equal(kaproxy.counters()["paused"], 1, "paused")
     upstream.listen()
     post(t, 200, "resume", pool="default")
-    t.equal([peer.response().body for peer in (kept, new)], [b"2 GET /1 ", b"2 GET /2 "], "answers")
+    t.equal([peer.response().body for peer in (kept, new)], [b"2 GET /1 ", b"2 GET /2 "], "bodies")
     t.equal(len(kaproxy.wait_log(r"admin: pause by unix:uid:\d+,pid:\d+: ")), 1, "log lines")
 
 
@@ -98,10 +98,10 @@ def listener(t):
     for peer in (first, second):
         peer.send(b"x\n")
     wait_states(t, "waiting", "waiting")
-    t.equal(kaproxy.connect("other").ask(b"y"), b"1 y", "another listener's answer")
+    t.equal(kaproxy.connect("other").ask(b"y"), b"1 y", "another listener's response")
     t.equal(kaproxy.counters()["waiting"], 0, "waiting in the pool")
     post(t, 200, "resume", listener="main")
-    t.equal(sorted(peer.read_line()[-1:] for peer in (first, second)), [b"x", b"x"], "answers")
+    t.equal(sorted(peer.read_line()[-1:] for peer in (first, second)), [b"x", b"x"], "responses")
 
 
 @test("clients that had to wait at the end of a pause are not logged as delayed by max_per_host")
@@ -132,12 +132,12 @@ def reconnect(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint, more=admin_section(t))
     busy, other = kaproxy.connect(), kaproxy.connect()
-    t.equal((busy.ask(b"a"), other.ask(b"b")), (b"1 a", b"2 b"), "answers")
+    t.equal((busy.ask(b"a"), other.ask(b"b")), (b"1 a", b"2 b"), "responses")
     other.end()
     kaproxy.wait_idle(1)
     t.equal(post(t, 202, "reconnect")["busy"], 1, "busy")
     t.equal(kaproxy.counters()["discard_reconnect"], 1, "discarded")
-    t.equal(busy.ask(b"c"), b"1 c", "one in use goes on")
+    t.equal(busy.ask(b"c"), b"1 c", "one in use continues")
     t.equal(kaproxy.connect().ask(b"d"), b"3 d", "a new client's")
     busy.end()
     wait_until(lambda: kaproxy.counters()["discard_reconnect"] == 2, "the end of the old one")
@@ -155,7 +155,7 @@ def drained(t):
     t.equal(response.status, 503, "status")
     t.check(b"drained by the operator" in response.body, f"not said: {response.body!r}")
     go.set()
-    t.equal(busy.response().status, 200, "status of the one under way")
+    t.equal(busy.response().status, 200, "status of the one in progress")
     post(t, 200, "resume")
     t.equal(client(t, kaproxy).ask().status, 200, "status afterwards")
 
@@ -206,7 +206,7 @@ def stop_in_a_pause(t):
     wait_until(kaproxy.refuses, "kaproxy to stop listening")
     t.equal(admin_post(t, "drain", listener="main")[0], 409, "a drain then")
     post(t, 200, "resume", pool="default")
-    t.equal(peer.read_line(), b"1 x", "the answer")
+    t.equal(peer.read_line(), b"1 x", "the response")
     peer.end()
     kaproxy.wait_exit()
 

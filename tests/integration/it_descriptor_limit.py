@@ -36,7 +36,7 @@ def too_low(t):
     for number in "250", "1234", "77":
         t.check(number in warnings[0], f"{number} is not in {warnings[0]!r}")
     t.check("from 1234 to 140 " in warnings[0], f"not the clients that fit: {warnings[0]!r}")
-    t.equal(kaproxy.connect().ask(b"a"), b"1 a", "answer")
+    t.equal(kaproxy.connect().ask(b"a"), b"1 a", "response")
 
 
 @test("too many idle clients for the limit: each connection to the upstream can be opened")

@@ -39,10 +39,10 @@ def paused_clients(t, kaproxy):
 def raised(t):
     kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint)
     held = kaproxy.connect()
-    t.equal(held.ask(b"a"), b"1 a", "answer before")
+    t.equal(held.ask(b"a"), b"1 a", "response before")
     before = exhaust(kaproxy)
     clients = paused_clients(t, kaproxy)
-    t.equal(held.ask(b"b"), b"1 b", "answer during the pause")
+    t.equal(held.ask(b"b"), b"1 b", "response during the pause")
     resource.prlimit(kaproxy.pid, resource.RLIMIT_NOFILE, before)
     for client in clients:
         t.check(client.read_line().endswith(b" x"), "a client was not served")
@@ -60,12 +60,12 @@ def raised(t):
 def one_by_one(t):
     kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint, pool={"max_per_host": 1})
     held = kaproxy.connect()
-    t.equal(held.ask(b"a"), b"1 a", "answer")
+    t.equal(held.ask(b"a"), b"1 a", "response")
     exhaust(kaproxy)
     clients = paused_clients(t, kaproxy)
     t.equal(held.end(), "eof", "end of the first client")
     for client in clients:
-        t.equal(client.read_line(), b"1 x", "answer")
+        t.equal(client.read_line(), b"1 x", "response")
         t.equal(client.end(), "eof", "end")
 
 

@@ -94,7 +94,7 @@ def php_reuse(t):
     kaproxy = php_api(t, nginx)
     kaproxy.wait_idle(2)
     for _ in range(10):
-        t.equal(script.run(kaproxy.address("api")[1], "/page", 20000), [0, 200, "hello"], "answer")
+        t.equal(script.run(kaproxy.address("api")[1], "/page", 20000), [0, 200, "hello"], "result")
     t.equal({line["from_cache"] for line in kaproxy.wait_sessions(10)}, {"immediate"}, "from_cache")
     t.at_most(len({request.connection for request in nginx.wait_requests(10)}), 3,
               "connections that were used: the first two, and one that took the first one's place")
@@ -112,7 +112,7 @@ def php_gives_up(t):
 
     upstream = t.own(HttpsUpstream(handler, context=upstream_context(local_certificate())))
     kaproxy = php_api(t, upstream)
-    t.equal(script.run(kaproxy.address("api")[1], "/slow", 500), [CURL_TIMED_OUT, 0, False], "answer")
+    t.equal(script.run(kaproxy.address("api")[1], "/slow", 500), [CURL_TIMED_OUT, 0, False], "result")
     t.check(ended.wait(WAIT_MAX), "the connection was not closed")
     wait_until(lambda: kaproxy.counters()["busy"] == 0, "no connection to be in use")
 
@@ -151,7 +151,7 @@ def redis_cache(t):
         for script in scripts:
             for database, (user, (password, _rules)) in enumerate(USERS.items()):
                 t.equal(script.run(kaproxy.address("cache")[1], user, password, database),
-                        [user, user], "who the client is, and what it reads")
+                        [user, user], "the client's login, and what it reads")
     t.at_most(redis.connections(), 2, "connections that redis-server received of 16 clients")
     check_reuse(t, kaproxy, 0.8)
 
@@ -231,7 +231,7 @@ def smtp(t):
         kaproxy.wait_idle(3, "mail")
     t.equal([re.search("Subject: (.*)", text)[1] for _, text in relay.messages], ["0", "1", "2"],
             "messages")
-    t.equal(len({number for number, _ in relay.messages}), 3, "connections that they came on")
+    t.equal(len({number for number, _ in relay.messages}), 3, "connections that they arrived on")
     t.equal({(line["from_cache"], line["uses"]) for line in kaproxy.wait_sessions(3)},
             {("immediate", "1")}, "from_cache and uses")
 

@@ -85,7 +85,7 @@ def check(t, kaproxy, flows):
             small = client(t, kaproxy).ask(target="/small", fields=[("Connection", "close")])
     except NotTraceable as why:
         raise Skip(str(why)) from None
-    t.equal(small.body, b"small", "a small answer beside the flows")
+    t.equal(small.body, b"small", "a small response during the flows")
     most = max(max(turn.values(), default=0) for turn in traced.turns)
     t.at_least(most, 1, "bytes of a descriptor between two waits")
     t.at_most(most, LIMIT, "bytes of a descriptor between two waits")

@@ -33,12 +33,12 @@ def full(t):
                                "reuse": "never"}}
     kaproxy = t.kaproxy(upstream.endpoint, more=more, pool={"max_per_host": 1, "timeout": "10s"})
     quiet = kaproxy.connect()
-    t.equal(quiet.ask(b"a"), b"1 a", "answer of the quiet client")
+    t.equal(quiet.ask(b"a"), b"1 a", "response of the quiet client")
     never = kaproxy.connect("never")
     never.send(b"b\n")
-    t.check(never.is_silent(0.1), "the never client was served beside the limit")
+    t.check(never.is_silent(0.1), "the never client was served beyond the limit")
     t.equal(quiet.end(), "eof", "end of the quiet client")
-    t.equal(never.read_line(), b"2 b", "answer of the never client")
+    t.equal(never.read_line(), b"2 b", "response of the never client")
     never.end()
 
 

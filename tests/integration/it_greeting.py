@@ -26,7 +26,7 @@ def never(t):
         client = kaproxy.connect()
         word, hello, connection = client.read_line().split()
         t.equal((word, hello), (b"220", b"hello"), "greeting")
-        t.equal(client.ask(b"x"), b"250 %s x" % connection, "answer")
+        t.equal(client.ask(b"x"), b"250 %s x" % connection, "response")
         t.equal(client.end(), "eof", "end")
         seen.add(connection)
     kaproxy.wait_idle(2)
@@ -53,7 +53,7 @@ def late_greeting(t):
     kaproxy.counters()  # so that it has seen the bytes
     client = kaproxy.connect()
     t.equal(client.read_line(), b"220 late", "greeting")
-    t.equal(client.ask(b"x"), b"1 x", "answer")
+    t.equal(client.ask(b"x"), b"1 x", "response")
     client.end()
     t.equal(kaproxy.wait_session(client)["from_cache"], "immediate", "from_cache")
 

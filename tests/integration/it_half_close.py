@@ -26,7 +26,7 @@ def client_first(t):
         client.send(b"x" * SIZE)
         client.fin()
         t.equal(client.read_line(), b"%d eof" % SIZE, "what the upstream read")
-        t.equal(client.read_end(), (b"y" * SIZE, "eof"), "answer")
+        t.equal(client.read_end(), (b"y" * SIZE, "eof"), "response")
 
 
 @test("the upstream ends first: the client reads the end, then sends more")
@@ -61,8 +61,8 @@ def while_waiting(t):
     t.check(second.is_silent(0.2), "the second client got something without a connection")
     first.send(b"1")
     first.fin()
-    t.equal(first.read_end(), (b"1\n", "eof"), "first answer")
-    t.equal(second.read_end(), (b"5\n", "eof"), "second answer")
+    t.equal(first.read_end(), (b"1\n", "eof"), "first response")
+    t.equal(second.read_end(), (b"5\n", "eof"), "second response")
 
 
 def send_to_the_deaf(t, size):
@@ -95,7 +95,7 @@ def upstream_gone(t):
 @test("the same: a client that never stops is disconnected after some seconds")
 def never_stops(t):
     kaproxy, client = send_to_the_deaf(t, 1)
-    t.check(client.read(len(ANSWER)) == ANSWER, "the answer is wrong")
+    t.check(client.read(len(ANSWER)) == ANSWER, "the response is wrong")
     started = time.monotonic()
     with contextlib.suppress(ConnectionError):
         while time.monotonic() - started < 30:

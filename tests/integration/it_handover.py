@@ -58,7 +58,7 @@ def run_as(folder, name, path="/nonexistent"):
 
 def serves(t, kaproxy, listener="main", index=0):
     channel = kaproxy.connect(listener, index)
-    t.check(channel.ask(b"a").endswith(b" a"), "no answer")
+    t.check(channel.ask(b"a").endswith(b" a"), "no response")
     t.equal(channel.end(), "eof", "end")
 
 
@@ -112,13 +112,13 @@ def all_of_it(t):
 def sessions_go_on(t):
     kaproxy, upstream = start(t)
     client = kaproxy.connect()
-    t.equal(client.ask(b"a"), b"1 a", "answer before")
+    t.equal(client.ask(b"a"), b"1 a", "response before")
     before = wait_served(kaproxy, begin(kaproxy))
-    t.equal(client.ask(b"b"), b"1 b", "answer after")
+    t.equal(client.ask(b"b"), b"1 b", "response after")
     serves(t, kaproxy)
     kaproxy.signal(signal.SIGUSR2)
     kaproxy.wait_log("error: SIGUSR2 is refused: the process before this one has not ended yet")
-    t.check(before.poll() is None, "the process before did not wait for its session")
+    t.check(before.poll() is None, "the predecessor did not wait for its session")
     t.equal(client.end(), "eof", "end of the session")
     t.equal(before.wait(), 0, "status")
     serves(t, kaproxy)
@@ -129,7 +129,7 @@ def sessions_go_on(t):
 def before_is_told_to_end(t):
     kaproxy, _ = start(t)
     client = kaproxy.connect()
-    t.equal(client.ask(b"a"), b"1 a", "answer before")
+    t.equal(client.ask(b"a"), b"1 a", "response before")
     before = wait_served(kaproxy, begin(kaproxy))
     kaproxy.wait_log(rf"\[{before.pid}\] notice: handover: another process serves")
     for pattern in "SIGTERM: 1 sessions end as soon as they can", "SIGTERM again: ending at once":
@@ -144,11 +144,11 @@ def before_is_told_to_end(t):
 def one_limit(t):
     kaproxy, upstream = start(t, pool={"max_per_host": 1})
     first = kaproxy.connect()
-    t.equal(first.ask(b"a"), b"1 a", "answer before")
+    t.equal(first.ask(b"a"), b"1 a", "response before")
     before = wait_served(kaproxy, begin(kaproxy))
     second = kaproxy.connect()
     second.send(b"b\n")
-    t.check(second.is_silent(0.1), "the new process has dialled beside the one before")
+    t.check(second.is_silent(0.1), "the new process has dialled before its predecessor had room")
     t.equal(upstream.accepted, 1, "connections to the upstream")
     t.equal(first.end(), "eof", "end of the first")
     t.check(second.read_line().endswith(b" b"), "the second client was not served")
@@ -287,7 +287,7 @@ def killed_meanwhile(t):
     kaproxy.signal(signal.SIGKILL)
     kaproxy.process.wait()
     t.equal(Successor(between).wait(), 0, "status of the process between the two")
-    t.equal(status_field(pid, "PPid"), str(os.getpid()), "who has adopted the successor")
+    t.equal(status_field(pid, "PPid"), str(os.getpid()), "the successor's new parent")
     kaproxy.process = Successor(pid)
     os.kill(pid, signal.SIGCONT)
     kaproxy.wait_log(rf"\[{pid}\] notice: ready, in the place of the process before")
@@ -332,7 +332,7 @@ def other_listeners(t):
     wait_until(lambda: not gone.exists(), "the other one's file to go")
     serves(t, kaproxy)
     channel = connect(str(new))
-    t.equal(channel.ask(b"a"), b"1 a", "answer")
+    t.equal(channel.ask(b"a"), b"1 a", "response")
     t.equal(channel.end(), "eof", "end")
     upstream.close()
 
@@ -427,7 +427,7 @@ def paused(t):
         client.send(b"a\n")
         t.check(client.is_silent(0.1), "it does not wait")
         before = wait_served(kaproxy, begin(kaproxy))
-        t.check(client.read_line().endswith(b" a"), "no answer")
+        t.check(client.read_line().endswith(b" a"), "no response")
         t.equal(client.end(), "eof", "end")
         t.equal(before.wait(), 0, "status")
         kaproxy.wait_log("the process before this one has ended", count)
@@ -445,8 +445,8 @@ def another_user(t):
         hand_over(kaproxy)
         serves(t, kaproxy)
         uids = pathlib.Path(f"/proc/{kaproxy.pid}/status").read_text()
-        t.check(re.search(rf"^Uid:\t{nobody.pw_uid}\t", uids, flags=re.M), "it is somebody else")
-    t.equal(kaproxy.find_log("is ignored"), [], "what it says of the user")
+        t.check(re.search(rf"^Uid:\t{nobody.pw_uid}\t", uids, flags=re.M), "it has another user")
+    t.equal(kaproxy.find_log("is ignored"), [], "what it says about the user")
 
 
 @test("a passed socket that no listener uses: it does not start, and says so")

@@ -36,7 +36,7 @@ def under_load(t):
         hand_over(kaproxy)
         descriptors.append(kaproxy.descriptors())
         t.check(not load.failures, f"clients that failed: {load.failures}")
-        t.check(load.served != served, "nobody was served")
+        t.check(load.served != served, "no client was served")
     t.equal(len(load.served), 4, "kinds of clients served")
     load.stop()
     t.check(not load.failures, f"clients that failed: {load.failures}")

@@ -114,7 +114,7 @@ def idle_ones_serve(t):
     t.equal(second.ask("GET", "/").status, 502, "status of the one that it fails by")
     check_refused(t, one_shot(t, kaproxy), "connect: Connection refused")
     go.set()
-    t.equal(first.response().status, 200, "status of the one under way")
+    t.equal(first.response().status, 200, "status of the one in progress")
     kaproxy.wait_idle(1)
     t.equal([one_shot(t, kaproxy).status for _ in range(3)], [200] * 3, "those on its connection")
     check_health(t, kaproxy, down=1, refused=1)
@@ -186,12 +186,12 @@ def used_up(t):
     kaproxy = start(t, port, pool={"connect_retries": 1})
     got = one_shot(t, kaproxy)
     t.equal((got.status, got.body.strip().splitlines()[-1]), (502, b"connect: Connection refused"),
-            "answer")
+            "response")
     check_health(t, kaproxy, dials=1, dial_retries=1)
     kaproxy = start(t, port, pool={"connect_retries": 100, "timeout": "1500ms"})
     got = one_shot(t, kaproxy)
     t.equal((got.status, got.body.strip().splitlines()[-1]),
-            (504, b"connect: no connection within timeout = 1500 ms (Connection refused)"), "answer")
+            (504, b"connect: no connection within timeout = 1500 ms (Connection refused)"), "reply")
     check_health(t, kaproxy, connecting=0, dials=1)
 
 

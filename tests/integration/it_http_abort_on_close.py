@@ -55,7 +55,7 @@ def queue_half_closed(t, mode=None, unix=False):
 
 
 def wait_waiting(kaproxy):
-    wait_until(lambda: kaproxy.counters()["waiting"] >= 1, "one who waits for a connection")
+    wait_until(lambda: kaproxy.counters()["waiting"] >= 1, "a client that waits for a connection")
 
 
 def check_dropped(t, kaproxy, upstream, go, holder):
@@ -63,8 +63,8 @@ def check_dropped(t, kaproxy, upstream, go, holder):
     check_line(t, kaproxy, 1, target="/x", status="-", end="client_left", from_cache="-")
     t.equal(kaproxy.counters()["waiting"], 0, "waiting")
     go.set()
-    t.equal(holder.response().body, b"1 GET /held ", "answer of the one that had the connection")
-    t.equal(one_shot(t, kaproxy, "GET", "/y").body, b"1 GET /y ", "the next one's answer")
+    t.equal(holder.response().body, b"1 GET /held ", "response of the connection's holder")
+    t.equal(one_shot(t, kaproxy, "GET", "/y").body, b"1 GET /y ", "the next one's response")
     t.equal([r.target for r in upstream.requests], ["/held", "/y"], "what the upstream saw")
 
 
@@ -75,7 +75,7 @@ def leaves(t):
             for silent in WHILE, 1.5:  # before and after the client is watched
                 kaproxy, upstream, go, peer, holder = queue(t, mode, unix)
                 wait_waiting(kaproxy)
-                t.check(peer.channel.is_silent(silent), "something came")
+                t.check(peer.channel.is_silent(silent), "something arrived")
                 peer.channel.close()
                 check_dropped(t, kaproxy, upstream, go, holder)
                 kaproxy.stop()
@@ -88,14 +88,14 @@ def granted(t):
     for reuse in "framed", "never":
         kaproxy, upstream, go, peer, holder = queue(t, "queued", reuse=reuse)
         wait_waiting(kaproxy)
-        t.check(peer.channel.is_silent(WHILE), "something came")
+        t.check(peer.channel.is_silent(WHILE), "something arrived")
         peer.channel.close()
         go.set()
-        t.equal(holder.response().body, b"1 GET /held ", "answer of the one that had the connection")
+        t.equal(holder.response().body, b"1 GET /held ", "response of the connection's holder")
         ends = sorted((line["target"], line["end"]) for line in kaproxy.wait_sessions(2))
         t.equal(ends, [("/held", "complete"), ("/x", "client_left")], "ends")
         got = one_shot(t, kaproxy, "GET", "/y").body
-        t.check(got.endswith(b" GET /y "), f"the next answer: {got!r}")
+        t.check(got.endswith(b" GET /y "), f"the next response: {got!r}")
         t.equal(got == b"1 GET /y ", reuse == "framed", "the connection was used again")
         t.equal([r.target for r in upstream.requests], ["/held", "/y"], "what the upstream saw")
 
@@ -107,11 +107,11 @@ def unread_body(t):
         kaproxy, upstream, go, peer, holder = queue_half_closed(t)  # that one is served
         big = client(t, kaproxy)
         big.channel.send(request("POST", "/big", body=b"x" * 90_000))
-        t.check(big.channel.is_silent(silent), "something came")
+        t.check(big.channel.is_silent(silent), "something arrived")
         big.channel.close()
         go.set()
-        t.equal(holder.response().body, b"1 GET /held ", "answer of the one that had the connection")
-        t.equal(peer.response().body, b"1 POST /x order", "answer of the one before it")
+        t.equal(holder.response().body, b"1 GET /held ", "response of the connection's holder")
+        t.equal(peer.response().body, b"1 POST /x order", "response of the one before it")
         ends = {line["target"]: line["end"] for line in kaproxy.wait_sessions(3)}
         t.equal(ends["/big"], "client_left", "end")
         t.equal([r.target for r in upstream.requests], ["/held", "/x"], "what the upstream saw")
@@ -123,10 +123,10 @@ def half_closed(t):
         for unix in False, True:
             for silent in 0.3, 1.5:
                 kaproxy, upstream, go, peer, holder = queue_half_closed(t, mode, unix)
-                t.check(peer.channel.is_silent(silent), "something came")
+                t.check(peer.channel.is_silent(silent), "something arrived")
                 go.set()
-                t.equal(holder.response().body, b"1 GET /held ", "answer of the first")
-                t.equal(peer.response().body, b"1 POST /x order", "answer")
+                t.equal(holder.response().body, b"1 GET /held ", "response of the first")
+                t.equal(peer.response().body, b"1 POST /x order", "response")
                 t.equal(peer.channel.read_end(), (b"", "eof"), "end")
                 kaproxy.stop()
                 upstream.close()
@@ -144,10 +144,10 @@ def one_event(t):
         kaproxy.signal(signal.SIGSTOP)
         peer.send_last("POST", "/x", body=b"order")
         kaproxy.signal(signal.SIGCONT)
-        t.check(peer.channel.is_silent(WHILE), "something came")
+        t.check(peer.channel.is_silent(WHILE), "something arrived")
         go.set()
-        t.equal(holder.response().body, b"1 GET /held ", "answer of the first")
-        t.equal(peer.response().body, b"1 POST /x order", "answer")
+        t.equal(holder.response().body, b"1 GET /held ", "response of the first")
+        t.equal(peer.response().body, b"1 POST /x order", "response")
         kaproxy.stop()
 
 
@@ -170,12 +170,12 @@ def pipelined(t):
         peer.channel.send_last(request("GET", "/a") + request("GET", "/b"))
         upstream.wait_requests(1)
         other.send("GET", "/held")
-        t.equal(peer.response().body, b"/a", "first answer")
+        t.equal(peer.response().body, b"/a", "first response")
         upstream.wait_requests(2)
-        t.check(peer.channel.is_silent(0.4), "something came")
+        t.check(peer.channel.is_silent(0.4), "something arrived")
         go.set()
-        t.equal(peer.response().body, b"/b", "second answer")
-        t.equal(other.response().body, b"/h", "the other one's answer")
+        t.equal(peer.response().body, b"/b", "second response")
+        t.equal(other.response().body, b"/h", "the other one's response")
 
 
 @test("or one after the other, and the first response is acknowledged only while the second waits")
@@ -201,12 +201,12 @@ def acknowledged_late(t):
     other.send("GET", "/held")
     peer.channel.send_last(request("GET", "/b"))
     upstream.wait_requests(2)
-    t.check(other.channel.is_silent(0.3), "something came")
-    t.equal(len(peer.response().body), 200_000, "first answer")
-    t.check(other.channel.is_silent(0.05), "something came")
+    t.check(other.channel.is_silent(0.3), "something arrived")
+    t.equal(len(peer.response().body), 200_000, "first response")
+    t.check(other.channel.is_silent(0.05), "something arrived")
     go.set()
-    t.equal(other.response().body, b"/held", "the other one's answer")
-    t.equal(peer.response().body, b"/b", "second answer")
+    t.equal(other.response().body, b"/held", "the other one's response")
+    t.equal(peer.response().body, b"/b", "second response")
 
 
 @test("never: a client that left is served, unless it broke its connection")
@@ -215,14 +215,14 @@ def never(t):
         for silent in WHILE, 1.5:
             kaproxy, upstream, go, peer, holder = queue(t, "never")
             wait_waiting(kaproxy)
-            t.check(peer.channel.is_silent(silent), "something came")
+            t.check(peer.channel.is_silent(silent), "something arrived")
             getattr(peer.channel, leave)()
             kaproxy.counters()
             go.set()
-            t.equal(holder.response().body, b"1 GET /held ", "answer of the first")
+            t.equal(holder.response().body, b"1 GET /held ", "response of the first")
             ends = {line["target"]: line["end"] for line in kaproxy.wait_sessions(2)}
             if leave == "fin":
-                t.equal(peer.response().body, b"1 POST /x order", "answer")
+                t.equal(peer.response().body, b"1 POST /x order", "response")
                 t.equal(ends["/x"], "complete", "end")
             else:
                 t.equal(ends["/x"], "client_reset", "end")
@@ -235,9 +235,9 @@ def reset(t):
         kaproxy, upstream, go, peer, holder = queue(t, mode)
         wait_waiting(kaproxy)
         peer.channel.reset()
-        t.check(holder.channel.is_silent(WHILE), "something came")
+        t.check(holder.channel.is_silent(WHILE), "something arrived")
         go.set()
-        t.equal(holder.response().body, b"1 GET /held ", "answer of the first")
+        t.equal(holder.response().body, b"1 GET /held ", "response of the first")
         ends = {line["target"]: line["end"] for line in kaproxy.wait_sessions(2)}
         t.equal(ends["/x"], "client_reset", "end")
         t.equal([r.target for r in upstream.requests], ["/held"], "what the upstream saw")
@@ -256,12 +256,12 @@ def under_way(t, mode, unix=False):
 def leaves_under_way(t):
     for unix in False, True:
         kaproxy, upstream, go, peer = under_way(t, "always", unix)
-        t.check(peer.channel.is_silent(WHILE), "something came")
+        t.check(peer.channel.is_silent(WHILE), "something arrived")
         peer.channel.close()
         check_line(t, kaproxy, status="-", end="client_left", from_cache="none")
         t.equal(kaproxy.counters()["discard_client_abort"], 1, "discarded")
         go.set()
-        t.equal(one_shot(t, kaproxy, "GET", "/y").body, b"2 GET /y ", "the next one's answer")
+        t.equal(one_shot(t, kaproxy, "GET", "/y").body, b"2 GET /y ", "the next one's response")
         kaproxy.stop()
 
 
@@ -269,11 +269,11 @@ def leaves_under_way(t):
 def goes_on(t):
     for mode in "queued", "never":
         kaproxy, upstream, go, peer = under_way(t, mode)
-        t.check(peer.channel.is_silent(WHILE), "something came")
+        t.check(peer.channel.is_silent(WHILE), "something arrived")
         peer.channel.fin()
         kaproxy.counters()
         go.set()
-        t.equal(peer.response().body, b"1 POST /held order", "answer")
+        t.equal(peer.response().body, b"1 POST /held order", "response")
         check_line(t, kaproxy, status=200, end="complete")
 
 
@@ -286,13 +286,13 @@ def half_closed_under_way(t):
             peer = client(t, kaproxy)
             if target == "/held":
                 t.equal(peer.ask("GET", "/y").status, 200, "status")
-                t.check(peer.channel.is_silent(WHILE), "something came")
+                t.check(peer.channel.is_silent(WHILE), "something arrived")
             with kaproxy.paused():  # its own turns decide for a unix socket
                 peer.send_last("POST", target, body=b"order")
             if target == "/held":
-                t.check(peer.channel.is_silent(1.5), "something came")
+                t.check(peer.channel.is_silent(1.5), "something arrived")
                 go.set()
-            t.equal(peer.response().body, b"1 POST %s order" % target.encode(), "answer")
+            t.equal(peer.response().body, b"1 POST %s order" % target.encode(), "response")
             t.equal(peer.channel.read_end(), (b"", "eof"), "end")
         kaproxy.stop()
 
@@ -351,7 +351,7 @@ def read_later(t):
         peer.channel.send(chunk(b"y" * 30_000))
     peer.channel.send_last(LAST_CHUNK)
     go.set()
-    t.equal(peer.response().body, b"x" * 8, "answer")
+    t.equal(peer.response().body, b"x" * 8, "response")
     check_line(t, kaproxy, status=200, end="complete")
 
 

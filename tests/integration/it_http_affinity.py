@@ -93,9 +93,9 @@ def negotiate(t):
         kaproxy = start(t, upstream)
         peer = client(t, kaproxy)
         got = peer.ask("GET", "/private", credentials("negotiate", "YII"))
-        t.equal((got.body, got.get(name)), (b"1 logged in", "Negotiate oRQwEqAD"), "answer")
+        t.equal((got.body, got.get(name)), (b"1 logged in", "Negotiate oRQwEqAD"), "response")
         t.equal(one_shot(t, kaproxy, "GET", "/private").status, 401, "status for another client")
-        t.equal(peer.ask("GET", "/private").body, b"1 logged in", f"answer after {name}")
+        t.equal(peer.ask("GET", "/private").body, b"1 logged in", f"response after {name}")
 
 
 @test("an offer to a client that sent no credentials changes nothing")
@@ -120,9 +120,9 @@ def unanswered(t):
         counters = kaproxy.counters()
         t.equal([counters[key] for key in ("busy", "held", "idle", "discard_not_reusable")],
                 [0, 0, 0, 2 * number], "busy, held, idle, discarded")
-    t.equal(one_shot(t, kaproxy).body, b"9 GET / ", "another client's answer")
+    t.equal(one_shot(t, kaproxy).body, b"9 GET / ", "another client's response")
     for peer in peers:
-        t.equal(peer.ask().body, b"9 GET / ", "a further answer on the same connection")
+        t.equal(peer.ask().body, b"9 GET / ", "a further response on the same connection")
 
 
 @test("Basic and Bearer tie nothing, whatever the response names")
@@ -145,7 +145,7 @@ def ends(t):
         kaproxy = start(t, t.own(Origin()))
         peer = tied(t, kaproxy)
         getattr(peer.channel, leave)()
-        wait_until(lambda k=kaproxy: k.counters()["held"] == 0, "the connection to be given back")
+        wait_until(lambda k=kaproxy: k.counters()["held"] == 0, "the connection to be returned")
         t.equal(kaproxy.counters()["idle"], 0, "idle connections")
         t.equal(one_shot(t, kaproxy).body, b"2 -", "the next client's connection")
 
@@ -163,7 +163,7 @@ def one_shot_client(t):
     peer.send("GET", "/", credentials("Negotiate", "YII"), version="1.0")
     wait_until(lambda: kaproxy.counters().get("discard_not_reusable") == 1, "the discard")
     t.equal(kaproxy.sessions_ended(), 0, "exchanges that have ended")
-    t.check(peer.response().body == body, "the answer is wrong")
+    t.check(peer.response().body == body, "the response is wrong")
 
 
 @test("with reuse = never too: the exchanges of one login need one connection")
@@ -180,7 +180,7 @@ def timeout(t):
     peer = tied(t, kaproxy)
     for _ in range(4):  # each exchange starts it again
         t.check(peer.channel.is_silent(0.5), "the client's connection ended early")
-        t.equal(peer.ask().body, b"1 challenged", "answer")
+        t.equal(peer.ask().body, b"1 challenged", "response")
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
     counters = kaproxy.counters()
     t.equal((counters["held"], counters["discard_idle_timeout"]), (0, 1), "held, discarded")
@@ -193,15 +193,15 @@ def timeout(t):
 def others_stay(t):
     kaproxy = start(t, t.own(Origin()), listener={**SHORT, "client_keep_alive": "60s"})
     other = client(t, kaproxy)
-    t.equal(other.ask().body, b"1 -", "answer")
+    t.equal(other.ask().body, b"1 -", "response")
     t.equal(tied(t, kaproxy).channel.read_end(), (b"", "eof"), "end of the one that has one")
-    t.equal(other.ask().body, b"2 -", "next answer")
+    t.equal(other.ask().body, b"2 -", "next response")
     kaproxy = start(t, t.own(Origin()),
                     listener={"affinity_timeout": "60s", "client_keep_alive": "1500ms"})
     peer, other = tied(t, kaproxy), client(t, kaproxy)
-    t.equal(other.ask().body, b"2 -", "answer")
+    t.equal(other.ask().body, b"2 -", "response")
     t.equal(other.channel.read_end(), (b"", "eof"), "end of the one that has none")
-    t.equal(peer.ask().body, b"1 challenged", "answer to the one that has one")
+    t.equal(peer.ask().body, b"1 challenged", "response to the one that has one")
 
 
 @test("a response may take longer")
@@ -212,7 +212,7 @@ def slow_response(t):
 
     peer = client(t, start(t, t.own(HttpUpstream(slow)), listener=SHORT))
     for _ in range(2):
-        t.equal(peer.ask(fields=credentials()).body, b"late", "answer")
+        t.equal(peer.ask(fields=credentials()).body, b"late", "response")
 
 
 @test("a request that is incomplete by then does not extend it: 408")
@@ -222,7 +222,7 @@ def half_a_request(t):
         peer = tied(t, kaproxy)
         peer.channel.send(data)
         got = peer.response()
-        t.equal((got.status, got.closes()), (408, True), "answer")
+        t.equal((got.status, got.closes()), (408, True), "response")
         t.check(b"the request was not complete within affinity_timeout=1500ms" in got.body, "reason")
         check_line(t, kaproxy, 2, status=408, end="idle_timeout")
         t.equal(kaproxy.counters()["held"], 0, "held connections")
@@ -259,7 +259,7 @@ def upstream_closes_early(t):
     upstream.connections[0].fin()
     kaproxy.wait_log("client_fd=.* -> (lingering|closed)")
     peer.channel.send(request())
-    t.check(peer.response().body == LARGE, "the answer is wrong")
+    t.check(peer.response().body == LARGE, "the response is wrong")
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
 
 
@@ -268,7 +268,7 @@ def upstream_says_close(t):
     kaproxy = start(t, t.own(Origin()))
     peer = tied(t, kaproxy)
     got = peer.ask("GET", "/last")
-    t.equal((got.body, got.closes()), (b"1 challenged", True), "answer")
+    t.equal((got.body, got.closes()), (b"1 challenged", True), "response")
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
 
 

@@ -12,7 +12,7 @@ from kaptest.http import HttpUpstream, check_line, client, held, one_shot, reque
 
 def check_response(t, got, status, words):
     t.equal((got.status, got.get("Content-Type"), got.closes()), (status, "text/plain", True),
-            "answer")
+            "response")
     for word in words:
         t.check(word.encode() in got.body, f"{word!r} is not in {got.body!r}")
 
@@ -28,7 +28,7 @@ def refused(t):
                       function="connect", errno=111, error="Connection refused", target="/x")
     t.equal(line["bytes_up"], "0", "bytes_up")
     got = one_shot(t, kaproxy, "HEAD", "/x")
-    t.equal((got.status, got.body), (502, b""), "answer to HEAD")
+    t.equal((got.status, got.body), (502, b""), "response to HEAD")
     t.at_least(int(got.get("Content-Length")), 10, "its length")
 
 
@@ -52,7 +52,7 @@ def black_hole(t):
     kaproxy = start(t, t.own(Blackhole()), pool={"timeout": "400ms"})
     started = time.monotonic()
     check_response(t, one_shot(t, kaproxy), 504, ["connect: no connection within timeout = 400 ms"])
-    t.at_least(time.monotonic() - started, 0.3, "seconds until the answer")
+    t.at_least(time.monotonic() - started, 0.3, "seconds until the response")
     check_line(t, kaproxy, status=504, end="alloc_failed", function="connect", errno=110)
 
 
@@ -66,13 +66,13 @@ def too_many(t):
     for number in 1, 2:
         peers.append(client(t, kaproxy))
         peers[number].send("GET", f"/{number}")
-        t.check(peers[number].channel.is_silent(0.05), "something came")
+        t.check(peers[number].channel.is_silent(0.05), "something arrived")
     got = one_shot(t, kaproxy, "GET", "/3")
     check_response(t, got, 503, ["allocate: too many waiting (max_waiting = 2)"])
     t.at_least(int(got.get("Retry-After")), 1, "Retry-After")
     go.set()
     for number, peer in enumerate(peers):
-        t.equal(peer.response().body, f"1 GET /{number} ".encode(), "answer")
+        t.equal(peer.response().body, f"1 GET /{number} ".encode(), "response")
     t.equal(upstream.accepted, 1, "connections")
 
 
@@ -95,7 +95,7 @@ def leaves(t):
     first.send("GET", "/first")
     upstream.wait_requests(1)
     second.send("GET", "/second")
-    t.check(second.channel.is_silent(0.05), "something came")
+    t.check(second.channel.is_silent(0.05), "something arrived")
     t.equal(kaproxy.counters()["waiting"], 1, "waiting clients")
     second.channel.reset()
     line = check_line(t, kaproxy, target="/second", end="client_reset", status="-", from_cache="-",

@@ -77,7 +77,7 @@ def check_refused(t, kaproxy, number, case, pieces):
     for piece in pieces(data):
         peer.channel.send(piece)
     got = read_response(peer.channel)
-    t.equal((got.status, got.closes()), (status, True), f"answer to {what}")
+    t.equal((got.status, got.closes()), (status, True), f"response to {what}")
     t.check(got.body.startswith(b"%d " % status) and b"RFC" in got.body,
             f"the text does not name the rule: {got.body!r}")
     told = proxy_status(got)

@@ -47,7 +47,7 @@ def heads(t):
     for number, (what, reply) in enumerate(BAD_HEADS.items(), 1):
         data[f"/{number}"] = reply
         got = client(t, kaproxy).ask("GET", f"/{number}")
-        t.equal((got.status, got.closes()), (502, True), f"answer to {what}")
+        t.equal((got.status, got.closes()), (502, True), f"response to {what}")
         t.check(b"RFC" in got.body, f"the text does not name the rule: {got.body!r}")
         check_line(t, kaproxy, number, status=502, end="bad_response")
         text = re.escape(got.body.decode().splitlines()[-1])
@@ -78,7 +78,7 @@ def bodies(t):
             peer.send("GET", "/x", version=version)
             try:
                 peer.response()
-                t.check(False, f"HTTP/{version} took {what} for whole")
+                t.check(False, f"HTTP/{version} accepted {what} as complete")
             except Cut as cut:
                 t.equal(cut.end, "eof" if version == "1.1" else "reset", "end")
             check_line(t, kaproxy, number, status=200, end="bad_response")

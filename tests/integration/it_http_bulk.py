@@ -41,7 +41,7 @@ def excess(t):
     kaproxy = start(t, upstream, pool={"max_per_host": 1})
     peer = client(t, kaproxy)
     for number in 1, 2:
-        t.check(peer.ask().body == BODY, "the answer is wrong")
+        t.check(peer.ask().body == BODY, "the response is wrong")
         wait_until(lambda n=number: kaproxy.counters()["discard_unread_data"] == n,
                    "the connection to be discarded")
     check_spliced(t, kaproxy)
@@ -59,7 +59,7 @@ def cut(t):
         kaproxy = start(t, upstream)
         try:
             client(t, kaproxy).ask()
-            t.fail(f"a cut answer passed for whole ({what})")
+            t.fail(f"a truncated response passed for complete ({what})")
         except Cut as seen:
             t.equal(seen.end, "eof", f"the client's end ({what})")
             t.check(BODY.startswith(seen.message.body), f"wrong bytes ({what})")
@@ -114,7 +114,7 @@ def trickle_up(t):
     for piece in pieces():
         peer.channel.send(piece)
         t.check(go.acquire(timeout=WAIT_MAX), "the upstream did not get it")
-    t.equal(peer.response().body, b"done", "answer")
+    t.equal(peer.response().body, b"done", "response")
     check_spliced(t, kaproxy)
     kaproxy.wait_idle(1)
 
@@ -128,7 +128,7 @@ def pipelined(t):
     sender = threading.Thread(target=peer.channel.send,
                               args=(3 * request("PUT", "/", body=BODY) + request("GET", "/"),))
     sender.start()
-    t.equal([peer.response().body for _ in range(4)], [b"1", b"1", b"1", b"0"], "answers")
+    t.equal([peer.response().body for _ in range(4)], [b"1", b"1", b"1", b"0"], "responses")
     sender.join()
     t.equal(upstream.accepted, 1, "connections")
     check_spliced(t, kaproxy)
@@ -217,12 +217,12 @@ def slow(t):
     received = b""
     while kaproxy.counters()["idle"] == 0:
         received += peer.channel.read(50_000)
-    t.equal(one_shot(t, kaproxy).body, b"x", "the next client's answer")
+    t.equal(one_shot(t, kaproxy).body, b"x", "the next client's response")
     pipes = kaproxy.pipes()
     if pipes["pipes"] > pipes["pipes_idle"]:  # else the kernel's buffers hold it all
         t.at_most(len(received), SIZE - 200_000, "bytes received when the connection was free")
     received += peer.channel.read(SIZE - len(received))
-    t.check(received == BODY, "the answer is wrong")
+    t.check(received == BODY, "the response is wrong")
     wait_held(kaproxy, 0)
 
 
@@ -255,7 +255,7 @@ def read_late_down(t):
     upstream.wait_requests(len(SIZES))
     wait_full(t, kaproxy)
     for peer, size in zip(peers, SIZES):
-        t.check(peer.response().body == LATE[:size], f"the answer of {size} bytes is wrong")
+        t.check(peer.response().body == LATE[:size], f"the response of {size} bytes is wrong")
     wait_all_idle(kaproxy)
     wait_held(kaproxy, 0)
 
@@ -282,7 +282,7 @@ def read_late_up(t):
     wait_full(t, kaproxy)
     go.set()
     for peer, size in zip(peers, SIZES):
-        t.equal(peer.response().body, b"1", f"answer to the request of {size} bytes")
+        t.equal(peer.response().body, b"1", f"response to the request of {size} bytes")
     for sender in senders:
         sender.join()
     wait_all_idle(kaproxy)

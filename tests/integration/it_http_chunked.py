@@ -21,7 +21,7 @@ def responses(t):
     peer = client(t, kaproxy)
     for _ in range(2):
         got = peer.ask()
-        t.equal((got.get("Transfer-Encoding"), got.body), ("chunked", BODY), "answer to HTTP/1.1")
+        t.equal((got.get("Transfer-Encoding"), got.body), ("chunked", BODY), "response to HTTP/1.1")
     for fields in [], [("Connection", "keep-alive")]:
         got = one_shot(t, kaproxy, fields=fields)
         t.equal(got.body, BODY, "body for HTTP/1.0")
@@ -38,9 +38,9 @@ def trailers(t):
     kaproxy = start(t, upstream)
     got = client(t, kaproxy).ask()
     t.equal((got.body, got.trailer, got.get("Trailer")), (b"x", [("X-Sum", "42")], "X-Sum"),
-            "answer to HTTP/1.1")
+            "response to HTTP/1.1")
     got = one_shot(t, kaproxy)
-    t.equal((got.body, got.get("Trailer")), (b"x", None), "answer to HTTP/1.0")
+    t.equal((got.body, got.get("Trailer")), (b"x", None), "response to HTTP/1.0")
     t.equal(upstream.accepted, 1, "connections")
 
 
@@ -49,7 +49,7 @@ def extensions(t):
     body = b'0003;a=b; c="d;\\"e"\r\nabc\r\n00;x\r\n\r\n'
     upstream = t.own(HttpUpstream(lambda c, m: head("HTTP/1.1 200 OK", CHUNKED) + body))
     peer = client(t, start(t, upstream))
-    t.equal([peer.ask().body for _ in range(2)], [b"abc", b"abc"], "answers")
+    t.equal([peer.ask().body for _ in range(2)], [b"abc", b"abc"], "responses")
 
 
 @test("a response that arrives byte by byte")
@@ -73,7 +73,7 @@ def requests(t):
     for parts, framing in (PARTS[:2], "content-length"), (PARTS, "transfer-encoding"):
         body = b"".join(parts)
         got = peer.ask("POST", "/x", CHUNKED, chunked(*parts))
-        t.equal(got.body, b"1 POST /x " + body, "answer")
+        t.equal(got.body, b"1 POST /x " + body, "response")
         names = upstream.requests[-1].names() & {"content-length", "transfer-encoding"}
         t.equal(names, {framing}, f"framing of {len(body)} bytes")
 
@@ -86,8 +86,8 @@ def request_trailers(t):
         body = b"x" * size
         trailer = [("X-Sum", "1"), ("Host", "evil"), ("Content-Length", "3")]
         got = peer.ask("POST", "/x", CHUNKED, chunked(body, trailer=trailer))
-        t.equal(got.body, b"1 POST /x " + body, "answer")
-        t.equal(upstream.requests[-1].trailer, [("X-Sum", "1")], f"trailer behind {size} bytes")
+        t.equal(got.body, b"1 POST /x " + body, "response")
+        t.equal(upstream.requests[-1].trailer, [("X-Sum", "1")], f"trailer after {size} bytes")
 
 
 @test("the upstream's connection survives bodies of all framings in turn")
@@ -100,9 +100,9 @@ def mixed(t):
         body = b"y" * size
         if number % 2:
             got = peer.ask("POST", "/c", CHUNKED, chunked(*([body] if body else [])))
-            t.equal(got.body, body or b"-", "chunked answer")
+            t.equal(got.body, body or b"-", "chunked response")
         else:
-            t.equal(peer.ask("POST", "/l", body=body).body, b"1 POST /l " + body, "answer")
+            t.equal(peer.ask("POST", "/l", body=body).body, b"1 POST /l " + body, "response")
     t.equal(upstream.accepted, 1, "connections")
 
 

@@ -19,9 +19,9 @@ def half_closed(t):
         peer.send("GET", "/held", version=version)
         upstream.wait_requests(1)
         peer.channel.fin()
-        t.check(peer.channel.is_silent(0.1), "something came")
+        t.check(peer.channel.is_silent(0.1), "something arrived")
         go.set()
-        t.equal(peer.response().body, b"1 GET /held ", "answer")
+        t.equal(peer.response().body, b"1 GET /held ", "response")
         t.equal(peer.channel.read_end(), (b"", "eof"), "end")
         check_line(t, kaproxy, status=200, end="complete")
         kaproxy.wait_idle(1)
@@ -33,7 +33,7 @@ def at_once(t):
     for method, body in ("GET", None), ("POST", b"x" * 300_000):
         peer = client(t, kaproxy)
         peer.send_last(method, "/x", body=body)
-        t.equal(peer.response().body, b"1 %s /x " % method.encode() + (body or b""), "answer")
+        t.equal(peer.response().body, b"1 %s /x " % method.encode() + (body or b""), "response")
         t.equal(peer.channel.read_end(), (b"", "eof"), "end")
 
 
@@ -46,7 +46,7 @@ def response_on_its_way(t):
     kaproxy.wait_sessions(1)
     peer.channel.fin()
     kaproxy.counters()  # it has had a turn since
-    t.equal(peer.response().body, b"x" * size, "answer")
+    t.equal(peer.response().body, b"x" * size, "response")
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
 
 
@@ -57,7 +57,7 @@ def half_of_another(t):
     peer = client(t, kaproxy, receive_buffer=4096)
     peer.channel.send_last(request() + b"GET / HT")
     kaproxy.wait_sessions(2)
-    t.equal(peer.response().body, b"x" * size, "answer")
+    t.equal(peer.response().body, b"x" * size, "response")
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
 
 
@@ -71,7 +71,7 @@ def awaiting(t):
     peer.channel.reset()
     check_line(t, kaproxy, status="-", target="/held", end="client_reset", from_cache="none")
     t.equal(kaproxy.counters().get("discard_client_abort"), 1, "discarded")
-    t.equal(one_shot(t, kaproxy).body, b"2 GET / ", "the next client's answer")
+    t.equal(one_shot(t, kaproxy).body, b"2 GET / ", "the next client's response")
 
 
 @test("a reset in the middle of the response")
@@ -83,7 +83,7 @@ def in_response(t):
     peer.channel.reset()
     check_line(t, kaproxy, status=200, end="client_reset")
     t.equal(kaproxy.counters().get("discard_client_abort"), 1, "discarded")
-    t.equal(one_shot(t, kaproxy, "GET", "/3").body, b"xxx", "the next client's answer")
+    t.equal(one_shot(t, kaproxy, "GET", "/3").body, b"xxx", "the next client's response")
 
 
 @test("an end in the middle of a large body: the upstream never accepts it as complete")
@@ -97,7 +97,7 @@ def in_body(t):
         getattr(peer.channel, leave)()
         line = check_line(t, kaproxy, status="-", method="PUT")
         t.check(line["end"] in ("client_left", "client_reset"), f"end={line['end']}")
-        t.equal(upstream.requests, [], "requests that the upstream took for whole")
+        t.equal(upstream.requests, [], "requests that the upstream accepted as complete")
         t.equal(kaproxy.counters().get("discard_client_abort"), 1, "discarded")
         upstream.close()
 
@@ -107,7 +107,7 @@ def idle(t):
     kaproxy = start(t, t.own(HttpUpstream()))
     for leave in "reset", "fin", "close":
         peer = client(t, kaproxy)
-        t.equal(peer.ask().body, b"1 GET / ", "answer")
+        t.equal(peer.ask().body, b"1 GET / ", "response")
         getattr(peer.channel, leave)()
     one_shot(t, kaproxy)
     t.equal([line["end"] for line in kaproxy.wait_sessions(4)], ["complete"] * 4, "ends")

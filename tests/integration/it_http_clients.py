@@ -52,7 +52,7 @@ def lwp(t):
         output, _ = run(t, "perl", "-e", LWP, url(kaproxy, ""), keep)
         wanted = [line for n in range(1, 4)
                   for line in (f"200 1 GET /get{n} ", f"200 1 POST /post{n} n={n}")]
-        t.equal(output.decode().splitlines(), [*wanted, "200 1 PUT /put one two three"], "answers")
+        t.equal(output.decode().splitlines(), [*wanted, "200 1 PUT /put one two three"], "output")
         clients = {s["client"] for s in kaproxy.wait_sessions(7)}
         t.equal(len(clients), 1 if keep else 7, "connections of the client's")
 
@@ -68,7 +68,7 @@ def python(t):
                    headers={"Transfer-Encoding": "chunked"})
     t.equal(client.getresponse().read(), b"1 POST /b " + b"x" * 40_000 + b"y" * 40_000, "POST")
     client.request("GET", "/c")
-    t.equal(client.getresponse().read(), b"1 GET /c ", "GET behind it")
+    t.equal(client.getresponse().read(), b"1 GET /c ", "GET after it")
 
 
 main()

@@ -46,7 +46,7 @@ def timeouts(t):
     _, outcomes, further = exchange(
         t, 5000, {"max_per_host": 8, "timeout": "200ms", "keep_alive": "20ms"}, ["timeouts"],
         idle_timeout="100ms", header_timeout="50ms")
-    t.at_least(outcomes["whole"], 100, "whole answers")
+    t.at_least(outcomes["whole"], 100, "complete responses")
     t.at_least(further["timeouts"], 1, "timeouts")
 
 

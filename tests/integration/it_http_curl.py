@@ -91,7 +91,7 @@ def chunked(t):
         (t.folder / "file").write_bytes(data)
         body = curl(t, "-H", "Transfer-Encoding: chunked", "-H", "Expect:", "--data-binary",
                     f"@{t.folder}/file", url(kaproxy, "/x"))
-        t.equal(body, b"1 POST /x " + data, "answer")
+        t.equal(body, b"1 POST /x " + data, "response")
         message = upstream.requests[-1]
         t.equal(message.body, data, "body at the upstream")
         framings = message.names() & {"content-length", "transfer-encoding"}
@@ -104,7 +104,7 @@ def pipe(t):
     data = b"0123456789" * 50_000
     body, _ = run(t, "curl", "-sS", "-H", "Transfer-Encoding: chunked", "--data-binary", "@-",
                   url(kaproxy, "/x"), stdin=data)
-    t.equal(body, b"1 POST /x " + data, "answer")
+    t.equal(body, b"1 POST /x " + data, "response")
 
 
 main()

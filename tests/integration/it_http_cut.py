@@ -21,7 +21,7 @@ EXPECT = [("Transfer-Encoding", "chunked"), ("Expect", "100-continue")]
 
 def wait_taken(channel):
     """Until the other side's kernel has all that was sent."""
-    wait_until(lambda: channel.untaken() == 0, "the bytes to be taken")
+    wait_until(lambda: channel.untaken() == 0, "the bytes to be received")
 
 
 def exchange(t, data, fields=(), *, version="1.1", method="GET", slow=True, **options):
@@ -45,7 +45,7 @@ def read_cut(t, peer, body, end="eof"):
                 f"the body is wrong, or has {len(cut.message.body)} bytes and not {len(body)}")
         t.equal(cut.end, end, "end")
         return
-    t.check(False, "a broken answer was taken for whole")
+    t.check(False, "a truncated response was accepted as complete")
 
 
 def check_over(t, kaproxy, end, reason):
@@ -99,7 +99,7 @@ def times_out(t):
 def bad_chunk(t):
     for more in b"", BODY[:1000]:
         kaproxy, peer, connection = exchange(t, CHUNKED + chunk(BODY[:100_000]), slow=False)
-        t.check(not peer.channel.is_silent(WAIT_MAX), "nothing came")
+        t.check(not peer.channel.is_silent(WAIT_MAX), "nothing arrived")
         connection.send((chunk(more) if more else b"") + b"xyz\r\n")
         read_cut(t, peer, BODY[:100_000] + more)
         check_over(t, kaproxy, "bad_response", "protocol_error")
@@ -145,7 +145,7 @@ def ends_behind_a_response(t):
     wait_until(lambda: kaproxy.counters()["busy"] == 1, "the second request to be sent")
     peer.channel.fin()
     check_line(t, kaproxy, 2, status="-", end="client_reset")
-    t.check(peer.response().body == BODY[:200_000], "the first answer is wrong")
+    t.check(peer.response().body == BODY[:200_000], "the first response is wrong")
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
 
 
@@ -153,7 +153,7 @@ def ends_behind_a_response(t):
 def until_close(t):
     for data in response_until_close(BODY[:1000]), CHUNKED + chunk(BODY[:1000]):
         kaproxy, peer, connection = exchange(t, data, version="1.0", slow=False)
-        t.check(not peer.channel.is_silent(WAIT_MAX), "nothing came")
+        t.check(not peer.channel.is_silent(WAIT_MAX), "nothing arrived")
         connection.reset()
         read_cut(t, peer, BODY[:1000], "reset")
         check_over(t, kaproxy, "upstream_reset", "upstream_error")

@@ -30,7 +30,7 @@ def check(t, then):
     for _ in range(LENGTH // 100_000):
         peer.channel.send(b"x" * 100_000)
     got = peer.response()
-    t.equal((got.status, got.body, got.closes()), (413, b"too much", True), "answer")
+    t.equal((got.status, got.body, got.closes()), (413, b"too much", True), "response")
     t.equal(peer.channel.end(), "eof", "end")
     check_line(t, kaproxy, status=413, end="complete")
     t.equal(kaproxy.counters()["idle"], 0, "idle connections")
@@ -61,10 +61,10 @@ def client_stays(t):
     peer = client(t, kaproxy)
     peer.channel.send(request("POST", "/x", body=b"x" * size))
     got = peer.response()
-    t.equal((got.status, got.body), (413, b"too much"), "answer")
+    t.equal((got.status, got.body), (413, b"too much"), "response")
     # A GET, which may be retried: if the kernel took the whole body, the connection counts as sound
     # until its end is seen.
-    t.equal(peer.ask("GET", "/y").status, 413, "status of the next answer on the same connection")
+    t.equal(peer.ask("GET", "/y").status, 413, "status of the next response on the same connection")
 
 
 main()

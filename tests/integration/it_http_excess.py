@@ -39,7 +39,7 @@ def bodies(t):
         peer = client(t, kaproxy)
         for _ in range(2):
             got = peer.ask(method, "/x")
-            t.equal((got.status, got.body), (status, b""), "answer")
+            t.equal((got.status, got.body), (status, b""), "response")
         t.equal(upstream.accepted, 2, "connections")
 
 
@@ -47,11 +47,11 @@ def bodies(t):
 def later(t):
     upstream = t.own(HttpUpstream(lambda c, m: response(b"%d" % c.number)))
     kaproxy = start(t, upstream)
-    t.equal(one_shot(t, kaproxy).body, b"1", "first answer")
+    t.equal(one_shot(t, kaproxy).body, b"1", "first response")
     kaproxy.wait_idle(1)
     upstream.connections[0].send(POISON)
     wait_until(lambda: kaproxy.counters()["idle"] == 0, "the connection to be closed")
-    t.equal(one_shot(t, kaproxy).body, b"2", "second answer")
+    t.equal(one_shot(t, kaproxy).body, b"2", "second response")
     t.equal(kaproxy.counters().get("discard_unread_data"), 1, "discarded")
 
 
@@ -59,13 +59,13 @@ def later(t):
 def race(t):
     upstream = t.own(HttpUpstream(lambda c, m: response(b"%d" % c.number)))
     kaproxy = start(t, upstream)
-    t.equal(one_shot(t, kaproxy).body, b"1", "first answer")
+    t.equal(one_shot(t, kaproxy).body, b"1", "first response")
     kaproxy.wait_idle(1)
     peer = client(t, kaproxy)
     with kaproxy.paused():
         upstream.connections[0].send(POISON)
         peer.send("POST", "/", body=b"x")
-    t.equal(peer.response().body, b"2", "second answer")
+    t.equal(peer.response().body, b"2", "second response")
     t.equal(kaproxy.counters().get("discard_unread_data"), 1, "discarded")
 
 
@@ -82,7 +82,7 @@ def early(t):
         peer = client(t, kaproxy)
         peer.channel.send(head("POST / HTTP/1.1", [("Host", "h"), ("Content-Length", 200_000)]))
         peer.channel.send(b"x" * 150_000)
-        t.equal(peer.response().body, b"good", "answer")
+        t.equal(peer.response().body, b"good", "response")
         t.equal(upstream.accepted, number, "connections")
 
 

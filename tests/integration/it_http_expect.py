@@ -33,10 +33,10 @@ def passed(t):
     kaproxy, peer = waiting_client(t, upstream)
     t.equal(peer.response(interim=False).status, 100, "first status")
     peer.channel.send(BODY)
-    t.equal(peer.response().body, b"1 PUT /x " + BODY, "answer")
+    t.equal(peer.response().body, b"1 PUT /x " + BODY, "response")
     t.equal(upstream.requests[0].get("Expect"), "100-continue", "Expect at the upstream")
     peer.send("GET", "/y")
-    t.equal(peer.response().body, b"1 GET /y ", "answer to the next request")
+    t.equal(peer.response().body, b"1 GET /y ", "response to the next request")
     check_line(t, kaproxy, 1, status=200, end="complete")
 
 
@@ -47,7 +47,7 @@ def refused(t):
                                       with_body=lambda c, m: False))
         kaproxy, peer = waiting_client(t, upstream)
         got = peer.response()
-        t.equal((got.status, got.body, got.closes()), (status, b"no", True), "answer")
+        t.equal((got.status, got.body, got.closes()), (status, b"no", True), "response")
         t.equal(peer.channel.end(), "eof", "end")
         check_line(t, kaproxy, status=status)
         t.equal(kaproxy.counters().get("discard_early_response"), 1, "discarded")
@@ -58,16 +58,16 @@ def at_once(t):
     upstream = t.own(HttpUpstream(with_body=agreeing))
     peer = client(t, start(t, upstream))
     peer.channel.send(request("POST", "/x", EXPECT, b"small"))
-    t.equal(peer.response().body, b"1 POST /x small", "answer")
+    t.equal(peer.response().body, b"1 POST /x small", "response")
     t.equal(upstream.requests[0].get("Expect"), None, "Expect at the upstream")
 
 
 @test("a client that waits in vain for 100 sends its body after all")
 def impatient(t):
     kaproxy, peer = waiting_client(t, t.own(HttpUpstream()))
-    t.check(peer.channel.is_silent(0.1), "something came")
+    t.check(peer.channel.is_silent(0.1), "something arrived")
     peer.channel.send(BODY)
-    t.equal(peer.response().body, b"1 PUT /x " + BODY, "answer")
+    t.equal(peer.response().body, b"1 PUT /x " + BODY, "response")
     kaproxy.wait_idle(1)
 
 
@@ -75,10 +75,10 @@ def impatient(t):
 def old(t):
     upstream = t.own(HttpUpstream(describe, with_body=agreeing))
     _, peer = waiting_client(t, upstream, version="1.0")
-    t.check(peer.channel.is_silent(0.1), "something came")
+    t.check(peer.channel.is_silent(0.1), "something arrived")
     t.equal(upstream.accepted, 0, "connections before the body")
     peer.channel.send(BODY)
-    t.equal(peer.response().body, b"1 PUT /x " + BODY, "answer")
+    t.equal(peer.response().body, b"1 PUT /x " + BODY, "response")
 
 
 @test("an unknown expectation is rejected with 417")

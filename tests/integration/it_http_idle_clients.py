@@ -20,7 +20,7 @@ def many(t):
     for round_number in range(2):
         for number, peer in enumerate(clients):
             got = peer.ask("GET", f"/{number}")
-            t.equal(got.body, f"1 GET /{number} ".encode(), f"answer in round {round_number}")
+            t.equal(got.body, f"1 GET /{number} ".encode(), f"response in round {round_number}")
     t.equal(upstream.accepted, 1, "connections")
     lines = kaproxy.wait_sessions(2 * COUNT)
     t.equal(len({line["client"] for line in lines}), COUNT, "clients in the log")
@@ -37,9 +37,9 @@ def halves(t):
     t.equal(client(t, kaproxy).ask().status, 200, "status of a third client")
     t.equal(kaproxy.counters()["busy"], 0, "busy connections")
     peers[0].channel.send(b"t: h\r\n\r\n")
-    t.equal(peers[0].response().body, b"1 GET /a ", "the first one's answer")
+    t.equal(peers[0].response().body, b"1 GET /a ", "the first one's response")
     peers[1].channel.send(b"cd")
-    t.equal(peers[1].response().body, b"1 POST /b abcd", "the second one's answer")
+    t.equal(peers[1].response().body, b"1 POST /b abcd", "the second one's response")
 
 
 main()

@@ -26,7 +26,7 @@ def several(t):
         got = peer.ask("GET", target)
         t.equal([m.status for m in got.interim], [103, 102, 103], "interim statuses")
         t.equal(got.interim[0].fields, [("Link", "</a.css>; rel=preload")], "fields of 103")
-        t.equal(got.body, f"1 GET {target} ".encode(), "final answer")
+        t.equal(got.body, f"1 GET {target} ".encode(), "final response")
 
 
 @test("one is passed on before the final response arrives")
@@ -39,7 +39,7 @@ def at_once(t):
     connection.send(HINTS)
     t.equal(peer.response(interim=False).status, 103, "first status")
     connection.send(response(b"x"))
-    t.equal(peer.response().body, b"x", "final answer")
+    t.equal(peer.response().body, b"x", "final response")
 
 
 @test("HTTP/1.0 sees only the final response")
@@ -47,14 +47,14 @@ def old(t):
     kaproxy = start(t, t.own(HttpUpstream(hinting)))
     for _ in range(2):
         got = one_shot(t, kaproxy, "GET", "/a")
-        t.equal(([m.status for m in got.interim], got.body), ([], b"1 GET /a "), "answer")
+        t.equal(([m.status for m in got.interim], got.body), ([], b"1 GET /a "), "response")
 
 
 @test("a thousand of them cost no memory and are all passed on")
 def flood(t):
     upstream = t.own(HttpUpstream(lambda c, m: HINTS * 1000 + response(b"x")))
     got = client(t, start(t, upstream)).ask()
-    t.equal((len(got.interim), got.body), (1000, b"x"), "interim responses and the answer")
+    t.equal((len(got.interim), got.body), (1000, b"x"), "interim responses, and the final one")
 
 
 @test("an unrequested 101 is a protocol error")

@@ -16,7 +16,7 @@ from kaptest.peers import need
 def check_spliced(t, kaproxy, size):
     pipes = kaproxy.pipes()
     t.check(0 <= size - pipes["spliced"] <= size // 20, f"{pipes['spliced']} bytes spliced")
-    t.equal(pipes["pipes"], pipes["pipes_idle"], "pipes, and those that nobody uses")
+    t.equal(pipes["pipes"], pipes["pipes_idle"], "pipes, and unused ones")
 
 
 @test("100 MB down, to HTTP/1.1 and to HTTP/1.0")

@@ -158,7 +158,7 @@ def requests(t):
     for what, (sent, wanted) in REQUESTS.items():
         peer = client(t, kaproxy)
         peer.channel.send(sent)
-        t.equal(peer.response().body, b"ok", f"answer to {what}")
+        t.equal(peer.response().body, b"ok", f"response to {what}")
         received = bytes(upstream.connections[0].received)
         t.equal(received[seen:], wanted, what)
         seen = len(received)
@@ -173,7 +173,7 @@ def bad_requests(t):
         peer = client(t, kaproxy)
         peer.channel.send(sent)
         got = peer.response()
-        t.equal((got.status, got.closes()), (400, True), f"answer to {what}")
+        t.equal((got.status, got.closes()), (400, True), f"response to {what}")
         t.equal(peer.channel.read_end(), (b"", "eof"), f"end after {what}")
     t.equal(upstream.accepted, 0, "connections")
 
@@ -185,7 +185,7 @@ def pipelined(t):
     peer.channel.send(b"GET /1 HTTP/1.1\nHost: h\n\n\n\nGET /2 HTTP/1.1\nHost: h\n\n\r\n" +
                       b"GET /3 HTTP/1.1\r\nHost: h\r\n\r\n")
     for number in 1, 2, 3:
-        t.equal(peer.response().body, b"1 GET /%d " % number, "answer")
+        t.equal(peer.response().body, b"1 GET /%d " % number, "response")
     t.equal([r.target for r in upstream.requests], ["/1", "/2", "/3"], "requests")
 
 
@@ -233,7 +233,7 @@ def bad_responses(t):
     for number, (what, sent) in enumerate(BAD_RESPONSES.items(), 1):
         replies[f"/{number}"] = sent
         got = client(t, kaproxy).ask("GET", f"/{number}")
-        t.equal((got.status, got.closes()), (502, True), f"answer to {what}")
+        t.equal((got.status, got.closes()), (502, True), f"response to {what}")
     t.equal(upstream.accepted, len(BAD_RESPONSES), "connections")
     t.equal(kaproxy.counters().get("discard_protocol_error"), len(BAD_RESPONSES), "discarded")
 

@@ -29,7 +29,7 @@ def check(t, kaproxy, first, status):
     peer = client(t, kaproxy)
     send_all(peer, first)  # all of it before the response is read
     got = peer.response()
-    t.equal((got.status, got.closes()), (status, True), "answer")
+    t.equal((got.status, got.closes()), (status, True), "response")
     t.equal(peer.channel.end(), "eof", "end")
     check_line(t, kaproxy, status=status)
 
@@ -73,7 +73,7 @@ def endless(t):
         t.check(False, "it may still send")
     except ConnectionError:
         pass
-    t.at_least(time.monotonic() - started, 3, "seconds until it was cut off")
+    t.at_least(time.monotonic() - started, 3, "seconds until it was disconnected")
     t.equal(kaproxy.descriptors(), before, "descriptors")
 
 
@@ -141,7 +141,7 @@ def pipelining(t, upstream, first=request("GET", "/large"), start_one=start, **o
 
 def check_large(t, peer, *statuses):
     """The response must arrive completely, and further ones after it, and then the end."""
-    t.check(peer.response().body == LARGE, "the answer is wrong")
+    t.check(peer.response().body == LARGE, "the response is wrong")
     for status in statuses:
         t.equal(peer.response().status, status, "status")
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
@@ -214,7 +214,7 @@ def last_requests(t, upstream, start_one):
         peer.channel.send(b"\r\n")
         for line in lines:
             body = peer.response().body
-            t.check(body == b"x" * length_of(line["target"]), f"the answer is wrong, with {what}")
+            t.check(body == b"x" * length_of(line["target"]), f"the response is wrong, with {what}")
         t.equal(peer.channel.read_end(), (b"", "eof"), f"end, with {what}")
 
 
@@ -261,7 +261,7 @@ def stops_in_response(t):
 
     upstream = t.own(HttpUpstream(in_two_parts))
     kaproxy, peer = pipelining(t, upstream)
-    t.check(not peer.channel.is_silent(WAIT_MAX), "nothing came of the answer")
+    t.check(not peer.channel.is_silent(WAIT_MAX), "nothing of the response arrived")
     terminate(kaproxy)
     peer.channel.send(request())
     go.set()

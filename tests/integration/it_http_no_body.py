@@ -34,7 +34,7 @@ def check(t, ask):
         t.check(got.first_line.encode() in table[target], f"{method} {target}: {got.first_line}")
         if method == "HEAD":
             wanted = "5000000000" if target == "/length" else None
-            t.equal(got.get("Content-Length"), wanted, f"length in answer to HEAD {target}")
+            t.equal(got.get("Content-Length"), wanted, f"length in response to HEAD {target}")
 
 
 @test("on one client connection")
@@ -58,8 +58,8 @@ def requests(t):
     upstream = t.own(HttpUpstream())
     peer = client(t, start(t, upstream))
     for method in "DELETE", "OPTIONS", "PATCH", "PURGE":
-        t.equal(peer.ask(method, "/x").body, f"1 {method} /x ".encode(), "answer")
-    t.equal(peer.ask("POST", "/x", body=b"").body, b"1 POST /x ", "answer to an empty POST")
+        t.equal(peer.ask(method, "/x").body, f"1 {method} /x ".encode(), "response")
+    t.equal(peer.ask("POST", "/x", body=b"").body, b"1 POST /x ", "response to an empty POST")
     t.equal(upstream.requests[-1].get("Content-Length"), "0", "length of an empty POST")
     t.equal(upstream.requests[0].names(), {"host"}, "fields of a DELETE")
 

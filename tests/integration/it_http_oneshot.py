@@ -43,7 +43,7 @@ def check_pooled(t, nginx, kaproxy, before, exchanges):
 def check_ab(t, text, count):
     for pattern, wanted in (r"Complete requests: +(\d+)", count), (r"Failed requests: +(\d+)", 0):
         t.equal(int(re.search(pattern, text)[1]), wanted, pattern)
-    t.check("Non-2xx" not in text, "answers that are not 2xx")
+    t.check("Non-2xx" not in text, "responses that are not 2xx")
 
 
 @test("ab: HTTP/1.0, a connection for each request")

@@ -11,7 +11,7 @@ from kaptest.http import HttpUpstream, chunked, client, held, request, start
 
 def check_responses(t, peer, wanted):
     for body in wanted:
-        t.equal(peer.response().body, body, "answer")
+        t.equal(peer.response().body, body, "response")
 
 
 @test("a hundred at once, with bodies of both framings between them")
@@ -44,7 +44,7 @@ def one_at_a_time(t):
     peer = client(t, kaproxy)
     peer.channel.send(request("GET", "/slow") + request("GET", "/fast"))
     upstream.wait_requests(1)
-    t.check(peer.channel.is_silent(0.1), "something came before the first answer")
+    t.check(peer.channel.is_silent(0.1), "something arrived before the first response")
     t.equal(len(upstream.requests), 1, "requests at the upstream")
     go.set()
     check_responses(t, peer, [b"1 GET /slow ", b"1 GET /fast "])
@@ -58,7 +58,7 @@ def close(t):
                       request("GET", "/c"))
     check_responses(t, peer, [b"1 GET /a "])
     last = peer.response()
-    t.equal((last.body, last.closes()), (b"1 GET /b ", True), "last answer, and that it closes")
+    t.equal((last.body, last.closes()), (b"1 GET /b ", True), "last response, and that it closes")
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
     t.equal([r.target for r in upstream.requests], ["/a", "/b"], "what the upstream saw")
 
@@ -79,7 +79,7 @@ def empty_lines(t):
     peer = client(t, start(t, t.own(HttpUpstream())))
     for number in range(3):
         peer.channel.send(b"\r\n" + request("GET", f"/{number}"))
-        t.equal(peer.response().body, f"1 GET /{number} ".encode(), "answer")
+        t.equal(peer.response().body, f"1 GET /{number} ".encode(), "response")
 
 
 @test("a client that ends its direction after several requests gets all responses")

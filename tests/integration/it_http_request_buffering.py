@@ -79,7 +79,7 @@ def two_way(t):
             while len(got) < len(word):
                 left = len(word) - len(got)
                 got += read_chunk(peer.channel) if is_chunked else peer.channel.receive(left)
-            t.equal(got, word, "what came back")
+            t.equal(got, word, "the echo")
         if is_chunked:
             peer.channel.send(LAST_CHUNK)
             t.equal(read_chunk(peer.channel), b"", "the last chunk")
@@ -118,7 +118,7 @@ def much(t):
         sender = threading.Thread(target=send)
         sender.start()
         try:
-            t.check(peer.response().body == body, "what came back is not what was sent")
+            t.check(peer.response().body == body, "the echo differs from what was sent")
         finally:
             sender.join()
         check_line(t, kaproxy, status=200, end="complete")
@@ -152,7 +152,7 @@ def endless(t):
     sender.start()
     body = peer.response().body
     t.equal(set(body), {ord("y")}, "bytes of the response")
-    t.at_most(len(body), 10 * LARGE, "bytes of the response until the request was over")
+    t.at_most(len(body), 10 * LARGE, "bytes of the response until the end of the request")
     sender.join()
     check_line(t, kaproxy, status=200, end="complete")
 
@@ -164,7 +164,7 @@ def buffered(t):
         kaproxy = start(t, upstream, listener=listener)
         peer = client(t, kaproxy)
         peer.channel.send(request("POST", "/x", body=b"small")[:-1])
-        t.check(peer.channel.is_silent(0.1), "something came")
+        t.check(peer.channel.is_silent(0.1), "something arrived")
         t.equal(upstream.accepted, 0, "connections")
 
 
@@ -180,7 +180,7 @@ def refused(t):
         peer = client(t, kaproxy)
         peer.channel.send(head("POST /x HTTP/1.1", [("Host", "h"), *fields]))
         got = peer.response()
-        t.equal((got.status, got.body, got.closes()), (413, b"too much", True), "answer")
+        t.equal((got.status, got.body, got.closes()), (413, b"too much", True), "response")
         for _ in range(100):
             peer.channel.send(chunk(b"x" * 100_000))
         t.equal(peer.channel.end(), "eof", "end")
@@ -198,7 +198,7 @@ def complete_early(t):
     kaproxy = streaming(t, t.own(ScriptedUpstream(script)))
     peer = client(t, kaproxy)
     peer.channel.send(head("POST /x HTTP/1.1", [("Host", "h"), ("Content-Length", 1000)]))
-    t.equal(peer.response().body, b"enough", "answer")
+    t.equal(peer.response().body, b"enough", "response")
     peer.channel.send(b"x" * 1000 + request("GET", "/y"))
     t.equal(peer.channel.end(), "eof", "end")
     t.equal(kaproxy.counters()["discard_early_response"], 1, "discarded")
@@ -249,7 +249,7 @@ def again(t):
         t.check(seen.wait(WAIT_MAX), "the upstream did not get the first part")
         upstream.wait_accepted(2)
         peer.channel.send(framed(b"rest", is_chunked) + (LAST_CHUNK if is_chunked else b""))
-        t.equal(peer.response().body, b"2 PUT /x " + first + b"rest", "answer")
+        t.equal(peer.response().body, b"2 PUT /x " + first + b"rest", "response")
         check_line(t, kaproxy, 2, retried=1, status=200, end="complete", from_cache="none")
 
 
@@ -282,10 +282,10 @@ def expect(t):
         peer.send("PUT", "/x", [("Expect", "100-continue"), *fields])
         t.equal(peer.response(interim=False).status, 100, "first status")
         peer.channel.send(body)
-        t.equal(peer.response().body, b"1 PUT /x hello", "answer")
+        t.equal(peer.response().body, b"1 PUT /x hello", "response")
         peer.send("PUT", "/y", [("Expect", "100-continue"), *fields], body)
         got = peer.response()
-        t.equal((got.interim, got.body), ([], b"1 PUT /y hello"), "interim, answer")
+        t.equal((got.interim, got.body), ([], b"1 PUT /y hello"), "interim, final")
         t.equal([r.get("Expect") for r in upstream.requests], ["100-continue", None], "Expect")
 
 
@@ -295,7 +295,7 @@ def at_once(t):
     kaproxy = streaming(t, upstream)
     peer = client(t, kaproxy)
     peer.channel.send(request("PUT", "/x", [CHUNKED], chunk(b"a") + chunk(b"b") + LAST_CHUNK))
-    t.equal(peer.response().body, b"1 PUT /x ab", "answer")
+    t.equal(peer.response().body, b"1 PUT /x ab", "response")
     t.equal(upstream.requests[0].get("Content-Length"), "2", "Content-Length at the upstream")
 
 
@@ -309,14 +309,14 @@ def others(t):
     for part in chunk(b"a"), b"0\r\n", b"X-Sum: 1\r\n", b"\r\n":
         peer.channel.send(part)
         kaproxy.counters()  # it has had a turn since
-    t.equal(peer.response().body, b"1 PUT /x a", "answer")
+    t.equal(peer.response().body, b"1 PUT /x a", "response")
     t.equal(upstream.requests[0].trailer, [("X-Sum", "1")], "trailer")
     peer = client(t, kaproxy)
     peer.send("PUT", "/y", [("Content-Length", 3)], version="1.0")
     for byte in b"abc":
         peer.channel.send(bytes([byte]))
         kaproxy.counters()
-    t.equal(peer.response().body, b"1 PUT /y abc", "answer")
+    t.equal(peer.response().body, b"1 PUT /y abc", "response")
 
 
 @test("a client that leaves in the middle of its body: the upstream never accepts it as complete")
@@ -330,7 +330,7 @@ def leaves(t):
         wait_until(lambda c=connection: c.received.endswith(b"hell"), "the first part of the body")
         getattr(peer.channel, leave)()
         check_line(t, kaproxy, status="-", method="PUT", end="client_reset")
-        t.equal(upstream.requests, [], "requests that the upstream took for whole")
+        t.equal(upstream.requests, [], "requests that the upstream accepted as complete")
         t.equal(kaproxy.counters()["discard_client_abort"], 1, "discarded")
 
 

@@ -41,7 +41,7 @@ def idempotent(t):
             upstream = t.own(HttpUpstream(closing(resets=resets)))
             kaproxy = warm(t, upstream)
             got = one_shot(t, kaproxy, method, "/x", body=body)
-            t.equal(got.body, f"2 {method} /x ".encode() + (body or b""), f"answer to {method}")
+            t.equal(got.body, f"2 {method} /x ".encode() + (body or b""), f"response to {method}")
             check_line(t, kaproxy, 2, retried=1, status=200, end="complete", from_cache="none")
             t.equal([r.method for r in upstream.requests[1:]], [method] * 2, "what was sent")
 
@@ -53,7 +53,7 @@ def head_and_chunked(t):
     kaproxy = warm(t, t.own(HttpUpstream(closing())))
     got = client(t, kaproxy).ask("PUT", "/x", [("Transfer-Encoding", "chunked")],
                                  chunked(b"ab", b"c", trailer=[("X-Sum", "1")]))
-    t.equal(got.body, b"2 PUT /x abc", "answer to PUT")
+    t.equal(got.body, b"2 PUT /x abc", "response to PUT")
 
 
 @test("POST and unknown methods are not: 502, and the upstream saw the request once")
@@ -134,7 +134,7 @@ def stray(t):
         upstream = t.own(HttpUpstream(straying(reply)))
         kaproxy = warm(t, upstream)
         got = one_shot(t, kaproxy, "PUT", "/x", body=b"whole")
-        t.equal(got.body, b"2 PUT /x whole", f"answer after {what}")
+        t.equal(got.body, b"2 PUT /x whole", f"response after {what}")
         check_line(t, kaproxy, 2, retried=1, status=200, end="complete", from_cache="none")
         t.equal([r.method for r in upstream.requests[1:]], ["PUT"] * 2, "what was sent")
         t.equal(kaproxy.counters()["discard_protocol_error"], 1, "discarded")
@@ -156,7 +156,7 @@ def not_stray(t):
             upstream = t.own(HttpUpstream(straying(reply)))
             kaproxy = warm(t, upstream)
             got = one_shot(t, kaproxy, method, "/x", version=version)
-            t.equal(got.status, status, f"answer to {method} after {reply!r}")
+            t.equal(got.status, status, f"response to {method} after {reply!r}")
             t.check("retried" not in kaproxy.wait_sessions(2)[1], "the log says that it was retried")
             t.equal(len(upstream.requests), 2, "requests")
 
@@ -185,7 +185,7 @@ def spare(t):
     upstream = t.own(ScriptedUpstream(script))
     kaproxy = start(t, upstream, pool={"min_idle": 1})
     kaproxy.wait_idle(1)
-    t.equal(one_shot(t, kaproxy).body, b"good", "answer")
+    t.equal(one_shot(t, kaproxy).body, b"good", "response")
     check_line(t, kaproxy, retried=1, status=200)
 
 
@@ -207,7 +207,7 @@ def new_connection(t):
     for peer in peers:
         t.equal(peer.response().status, 200, "status of the first three")
     kaproxy.wait_idle(3)
-    t.equal(one_shot(t, kaproxy, "GET", "/x").body, b"4 GET /x ", "answer")
+    t.equal(one_shot(t, kaproxy, "GET", "/x").body, b"4 GET /x ", "response")
     t.equal(len(upstream.requests), 5, "requests")
 
 
@@ -221,7 +221,7 @@ def idle(t):
     kaproxy = start(t, t.own(ScriptedUpstream(script)))
     for number in range(1, 11):
         got = one_shot(t, kaproxy, "POST", "/x", body=b"b")
-        t.equal(got.body, f"{number} POST /x b".encode(), "answer")
+        t.equal(got.body, f"{number} POST /x b".encode(), "response")
         kaproxy.wait_idle(0)
 
 

@@ -51,7 +51,7 @@ def exchanging(t):
     t.check(kaproxy.is_running(), "kaproxy did not wait")
     go.set()
     got = peer.response()
-    t.equal((got.body, got.closes()), (b"1 GET /held ", True), "answer")
+    t.equal((got.body, got.closes()), (b"1 GET /held ", True), "response")
     t.equal(peer.channel.read_end(), (b"", "eof"), "end")
     kaproxy.wait_exit(10)
     check_line(t, kaproxy, 2, status=200, end="complete")
@@ -63,11 +63,11 @@ def sending(t):
     peer = client(t, kaproxy)
     data = request("POST", "/x", body=b"hello")
     peer.channel.send(data[:-3])
-    t.check(peer.channel.is_silent(0.1), "something came")
+    t.check(peer.channel.is_silent(0.1), "something arrived")
     terminate(kaproxy)
     peer.channel.send(data[-3:])
     got = peer.response()
-    t.equal((got.body, got.closes()), (b"1 POST /x hello", True), "answer")
+    t.equal((got.body, got.closes()), (b"1 POST /x hello", True), "response")
     kaproxy.wait_exit(10)
 
 
@@ -79,11 +79,11 @@ def queue(t):
     upstream.wait_requests(1)
     for peer in peers[1:]:
         peer.send("GET", "/x")
-        t.check(peer.channel.is_silent(0.05), "something came")
+        t.check(peer.channel.is_silent(0.05), "something arrived")
     terminate(kaproxy)
     go.set()
     t.equal([peer.response().body for peer in peers],
-            [b"1 GET /held ", b"1 GET /x ", b"1 GET /x "], "answers")
+            [b"1 GET /held ", b"1 GET /x ", b"1 GET /x "], "responses")
     kaproxy.wait_exit(10)
 
 

@@ -32,8 +32,8 @@ def small(t):
     kaproxy = start(t, upstream, pool={"max_per_host": 1, "timeout": "10s"})
     slow = slow_client(t, kaproxy, SMALL)
     kaproxy.wait_idle(1)
-    t.equal(len(one_shot(t, kaproxy, "GET", "/10").body), 10, "the next client's answer")
-    t.equal(len(slow.response().body), SMALL, "the slow client's answer")
+    t.equal(len(one_shot(t, kaproxy, "GET", "/10").body), 10, "the next client's response")
+    t.equal(len(slow.response().body), SMALL, "the slow client's response")
     lines = {line["target"]: line for line in kaproxy.wait_sessions(2)}
     t.equal([lines[target]["from_cache"] for target in (f"/{SMALL}", "/10")],
             ["none", "immediate"], "from_cache")
@@ -56,7 +56,7 @@ def buffered(t):
     t.equal(one_shot(t, kaproxy, "GET", "/10").status, 200, "the next client's status")
     line = kaproxy.wait_sessions(1)[0]
     t.equal((line["target"], line["from_cache"]), ("/10", "immediate"), "the first line")
-    t.equal(slow.response().body, b"x" * size, "the slow client's answer")
+    t.equal(slow.response().body, b"x" * size, "the slow client's response")
     t.equal(kaproxy.wait_sessions(2)[1]["target"], f"/{size}", "target in the second line")
 
 
@@ -100,7 +100,7 @@ def large(t):
     t.at_least(received, 1_000_000, "bytes received when the connection was free")
     t.equal(one_shot(t, kaproxy, "GET", "/10").status, 200, "the next client's status")
     rest = slow.channel.read(LARGE - received)
-    t.equal(rest.count(b"x"), len(rest), "the rest of the answer")
+    t.equal(rest.count(b"x"), len(rest), "the rest of the response")
 
 
 @test("many slow clients at once, each response complete")
@@ -110,9 +110,9 @@ def many(t):
     kaproxy = start(t, upstream, pool={"max_per_host": 1, "timeout": "60s"})
     slow = [slow_client(t, kaproxy, SMALL) for _ in range(count)]
     wait_until(lambda: (c := kaproxy.counters())["released"] == count and c["idle"] == 1,
-               "all answers to be read from the upstream")
+               "all responses to be read from the upstream")
     for peer in slow:
-        t.equal(peer.response().body, b"x" * SMALL, "a slow client's answer")
+        t.equal(peer.response().body, b"x" * SMALL, "a slow client's response")
 
 
 main()

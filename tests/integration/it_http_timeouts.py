@@ -31,7 +31,7 @@ def timed(t, peer):
     """The response, which must arrive after half a second."""
     started = time.monotonic()
     got = peer.response()
-    t.at_least(time.monotonic() - started, 0.4, "seconds until the answer")
+    t.at_least(time.monotonic() - started, 0.4, "seconds until the response")
     t.equal(got.closes(), True, "Connection: close")
     t.equal(peer.channel.end(), "eof", "end")
     return got
@@ -86,7 +86,7 @@ def dribble(t):
     peer.channel.send(b"GET /x HTTP/1.1\r\nX: ")
     started = time.monotonic()
     while peer.channel.is_silent(0.05):
-        t.at_most(time.monotonic() - started, 15, "seconds without an answer")
+        t.at_most(time.monotonic() - started, 15, "seconds without a response")
         peer.channel.send(b"x")
     t.equal(peer.response().status, 408, "status")
 
@@ -100,9 +100,9 @@ def only_header(t):
     peer = client(t, start(t, t.own(HttpUpstream(slow)), listener=SHORT))
     for _ in range(2):
         peer.channel.send(HALF_POST)
-        t.check(peer.channel.is_silent(0.7), "something came in the middle of the body")
+        t.check(peer.channel.is_silent(0.7), "something arrived in the middle of the body")
         peer.channel.send(b"67890")
-        t.equal(peer.response().body, b"late", "answer")
+        t.equal(peer.response().body, b"late", "response")
 
 
 @test("header_timeout = 0, idle_timeout = 0: no end, however long nothing arrives")
@@ -210,7 +210,7 @@ def longer(t):
         upstream.wait_requests(1)
         end_another(t, kaproxy)
         go.set()
-        t.equal(peer.response().body, b"1 GET /x ", "answer")
+        t.equal(peer.response().body, b"1 GET /x ", "response")
 
 
 @test("response_timeout counts from the last byte of the request on")
@@ -221,7 +221,7 @@ def from_request(t):
     slow, quick = client(t, kaproxy), client(t, kaproxy)
     slow.channel.send(request("POST", "/slow", body=b"x" * 100_000)[:-1])
     upstream.wait_accepted(1)
-    t.check(slow.channel.is_silent(0.3), "something came in the middle of the body")
+    t.check(slow.channel.is_silent(0.3), "something arrived in the middle of the body")
     quick.send("GET", "/quick")
     upstream.wait_requests(1)
     slow.channel.send(b"x")
@@ -254,7 +254,7 @@ def interim(t):
         upstream.wait_requests(1)
         end_another(t, kaproxy)
         go.set()
-        t.equal(peer.response().body, b"x" * 10, "answer")
+        t.equal(peer.response().body, b"x" * 10, "response")
 
 
 @test("a client that stops after a 100: 408, since that is its fault")
@@ -278,7 +278,7 @@ def in_response(t):
         peer.send()
         try:
             peer.response()
-            t.check(False, "a broken answer was taken for whole")
+            t.check(False, "a truncated response was accepted as complete")
         except Cut as cut:
             t.equal(cut.end, "eof", "end")
         kaproxy.wait_log(r'cut short: listener=main .* status=200 error="nothing more of the response '
@@ -297,7 +297,7 @@ def moving(t):
         connection.read_end()
 
     peer = client(t, start(t, t.own(ScriptedUpstream(dribbling)), listener=IDLE))
-    t.equal(peer.ask().body, b"x", "answer")
+    t.equal(peer.ask().body, b"x", "response")
 
 
 @test("idle_timeout starts again with every byte of a request that is still read")

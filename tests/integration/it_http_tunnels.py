@@ -68,7 +68,7 @@ def others_are_served(t):
     upstream = t.own(Origin())
     kaproxy = start(t, upstream, pool={"max_per_host": 4})
     peers = [hold(t, kaproxy) for _ in range(4)]
-    t.equal(one_shot(t, kaproxy).body, b"5 GET / ", "another client's answer")
+    t.equal(one_shot(t, kaproxy).body, b"5 GET / ", "another client's response")
     t.equal(counts(kaproxy), (4, 0, 1), "held, busy, idle")
     for peer in peers:
         echo(t, peer)
@@ -90,12 +90,12 @@ def waiters_are_served(t):
     first, waiting = client(t, kaproxy), client(t, kaproxy)
     first.send("GET", "/", UPGRADE)
     upstream.wait_requests(1)
-    t.equal(counts(kaproxy), (0, 1, 0), "held, busy, idle before the answer")
+    t.equal(counts(kaproxy), (0, 1, 0), "held, busy, idle before the response")
     waiting.send()
     wait_until(lambda: kaproxy.counters()["waiting"] == 1, "a client in the queue")
     go.set()
     t.equal(first.response().status, 101, "status of the first")
-    t.equal(waiting.response().body, b"2 GET / ", "answer to who waited")
+    t.equal(waiting.response().body, b"2 GET / ", "response to the waiting client")
 
 
 @test("beyond max_tunnels: 503 before anything is sent, until one ends")
@@ -110,7 +110,7 @@ def limit(t):
                        function="allocate", errno=11)
         t.equal(len(upstream.requests), 1, "requests at the upstream")
         t.equal(counts(kaproxy), (1, 0, 0), "held, busy, idle: none was opened for a refusal")
-        t.equal(one_shot(t, kaproxy).body, b"2 GET / ", "an ordinary request's answer")
+        t.equal(one_shot(t, kaproxy).body, b"2 GET / ", "an ordinary request's response")
         peer.channel.close()
         wait_until(lambda k=kaproxy: k.counters()["held"] == 0, "the connection to be closed")
         hold(t, kaproxy, way)
@@ -122,7 +122,7 @@ def none(t):
     kaproxy = start(t, upstream, pool={"max_tunnels": 0})
     for way in WAYS:
         refused(t, kaproxy, way, 0)
-    t.equal(one_shot(t, kaproxy).body, b"1 GET / ", "answer")
+    t.equal(one_shot(t, kaproxy).body, b"1 GET / ", "response")
     t.equal(len(upstream.requests), 1, "requests at the upstream")
 
 
@@ -142,7 +142,7 @@ def at_once(t):
     t.equal(peer.response().status, 503, "status with a body")
     check_line(t, kaproxy, len(WAYS) + 1, from_cache="-", wait_ms=0.0, conn="-", end="alloc_failed")
     go.set()
-    t.equal(busy.response().status, 200, "status of the one under way")
+    t.equal(busy.response().status, 200, "status of the one in progress")
     upstream.close()
     refused(t, kaproxy, limit=0)
 
@@ -219,7 +219,7 @@ def retried(t):
     upstream = t.own(Origin())
     upstream.handler = handler
     kaproxy = start(t, upstream, pool={"max_tunnels": 1})
-    t.equal(one_shot(t, kaproxy).body, b"1 GET / ", "answer")
+    t.equal(one_shot(t, kaproxy).body, b"1 GET / ", "response")
     peer = hold(t, kaproxy)
     echo(t, peer)
     t.equal(counts(kaproxy), (1, 0, 0), "held, busy, idle")

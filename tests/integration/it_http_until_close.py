@@ -35,7 +35,7 @@ def whole(t):
     for _ in range(2):
         got = peer.ask()
         t.equal((got.body, got.get("Transfer-Encoding"), got.closes()), (BODY, "chunked", False),
-                "answer to HTTP/1.1")
+                "response to HTTP/1.1")
     t.equal(one_shot(t, kaproxy, version="1.1").body, BODY, "body, with Connection: close")
     t.equal(one_shot(t, kaproxy).body, BODY, "body for HTTP/1.0")
     t.equal(upstream.accepted, 4, "connections")
@@ -51,7 +51,7 @@ def check_cut(t, data, end, ends):
         peer.send(version=version)
         try:
             peer.response()
-            t.check(False, f"HTTP/{version} took a broken answer for whole")
+            t.check(False, f"HTTP/{version} accepted a truncated response as complete")
         except Cut:
             pass
         check_line(t, kaproxy, number, end=ends)
@@ -89,7 +89,7 @@ def reset_of_request(t):
     kaproxy.counters()
     try:
         peer.response()
-        t.fail("took a broken answer for whole")
+        t.fail("a truncated response was accepted as complete")
     except Cut:
         pass
     check_line(t, kaproxy, end="upstream_reset")

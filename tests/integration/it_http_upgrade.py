@@ -72,7 +72,7 @@ def open_websocket(t, kaproxy):
     key = base64.b64encode(os.urandom(16)).decode()
     got = peer.ask("GET", "/chat", [*UPGRADE, ("Sec-WebSocket-Key", key)])
     t.equal((got.status, got.get("Upgrade"), got.get("Connection")),
-            (101, "websocket", "upgrade"), "answer")
+            (101, "websocket", "upgrade"), "response")
     t.equal(got.get("Sec-WebSocket-Accept"), accept_key(key), "accepted key")
     t.equal(read_frame(peer.channel), (1, b"welcome"), "greeting")
     return peer.channel
@@ -93,17 +93,17 @@ def websocket(t):
     line = check_line(t, kaproxy, status=101, method="GET", target="/chat", end="complete")
     t.at_least(int(line["bytes_up"]), 1_000_000, "bytes_up")
     t.equal(kaproxy.counters()["idle"], 0, "idle connections")
-    t.equal(client(t, kaproxy).ask().body, b"2 GET / ", "the next client's answer")
+    t.equal(client(t, kaproxy).ask().body, b"2 GET / ", "the next client's response")
 
 
 @test("its connection is counted until the end, and other clients have others")
 def beside(t):
     kaproxy = start(t, t.own(ScriptedUpstream(websocket_upstream)), pool={"max_per_host": 2})
     channel = open_websocket(t, kaproxy)
-    t.equal(client(t, kaproxy).ask().body, b"2 GET / ", "another client's answer")
+    t.equal(client(t, kaproxy).ask().body, b"2 GET / ", "another client's response")
     t.equal(kaproxy.counters()["held"], 1, "held connections")
     channel.reset()
-    wait_until(lambda: kaproxy.counters()["held"] == 0, "the connection to be given back")
+    wait_until(lambda: kaproxy.counters()["held"] == 0, "the connection to be returned")
     check_line(t, kaproxy, 2, status=101, end="client_reset")
 
 
@@ -112,9 +112,9 @@ def declined(t):
     upstream = t.own(HttpUpstream())
     kaproxy = start(t, upstream)
     peer = client(t, kaproxy)
-    t.equal(peer.ask("GET", "/chat", UPGRADE).body, b"1 GET /chat ", "answer")
+    t.equal(peer.ask("GET", "/chat", UPGRADE).body, b"1 GET /chat ", "response")
     t.equal(upstream.requests[0].get("Upgrade"), "websocket", "Upgrade at the upstream")
-    t.equal(peer.ask("GET", "/x").body, b"1 GET /x ", "answer to the next request")
+    t.equal(peer.ask("GET", "/x").body, b"1 GET /x ", "response to the next request")
 
 
 def switching_upstream(connection):
@@ -139,7 +139,7 @@ def protocols(t):
         peer = client(t, kaproxy)
         got = peer.ask(method, "/x", [("Connection", "Upgrade"), ("Upgrade", asked)], body)
         t.equal((got.status, got.get("Upgrade"), got.get("Connection"), got.get("Content-Type")),
-                (101, passed.split(", ")[0], "upgrade", "raw"), f"answer to {asked}")
+                (101, passed.split(", ")[0], "upgrade", "raw"), f"response to {asked}")
         t.equal(peer.channel.read(len(body or b"")), body or b"", "the content")
         peer.channel.send(b"hello")
         t.equal(peer.channel.read(5), b"hello", "echo")
@@ -213,7 +213,7 @@ def connect(t):
     for number in 1, 2:
         peer = client(t, kaproxy)
         got = peer.ask("CONNECT", "good.test:443", host="good.test:443")
-        t.equal((got.status, got.names() - {"date"}), (200, set()), "answer")
+        t.equal((got.status, got.names() - {"date"}), (200, set()), "response")
         for data in b"hello", b"x" * 300_000:
             peer.channel.send(data)
             t.equal(peer.channel.read(len(data)), data, "echo")
@@ -234,7 +234,7 @@ def connect_refused(t):
     peer = client(t, start(t, upstream))
     for _ in range(2):
         got = peer.ask("CONNECT", "bad.test:443")
-        t.equal((got.status, got.body), (403, b"no"), "answer")
+        t.equal((got.status, got.body), (403, b"no"), "response")
     t.equal(upstream.accepted, 1, "connections")
 
 
@@ -258,9 +258,9 @@ def resets(t):
     connection = upstream.wait_accepted(1)
     read_request(connection)
     connection.send(head("HTTP/1.1 200 Connected") + data)
-    wait_until(lambda: connection.untaken() == 0, "the bytes to be taken")
+    wait_until(lambda: connection.untaken() == 0, "the bytes to be received")
     connection.reset()
-    wait_until(lambda: kaproxy.counters()["busy"] == 0, "the connection to be given back")
+    wait_until(lambda: kaproxy.counters()["busy"] == 0, "the connection to be returned")
     t.equal(peer.response().status, 200, "status")
     t.check(peer.channel.read_end() == (data, "reset"), "what the client got")
     check_line(t, kaproxy, status=200, end="upstream_reset")

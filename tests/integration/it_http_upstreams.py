@@ -51,7 +51,7 @@ def node(t):
     for version in "1.0", "1.1":
         for target in "/", "/chunked":
             got = one_shot(t, kaproxy, "POST", target, body=b"hello", version=version)
-            t.equal(got.body, b"1 POST hello", "answer to POST")
+            t.equal(got.body, b"1 POST hello", "response to POST")
             t.equal(one_shot(t, kaproxy, "GET", target, version=version).body, b"1 GET ", "GET")
             if version == "1.0":
                 t.equal(got.get("Transfer-Encoding"), None, "coding for HTTP/1.0")

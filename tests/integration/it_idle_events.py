@@ -42,7 +42,7 @@ def with_idle_connection(t, event):
     upstream = Upstream(t, event)
     kaproxy = t.kaproxy(upstream.upstream.endpoint, pool={"keep_alive": "1h"})
     client = kaproxy.connect()
-    t.equal(client.ask(b"a"), b"1 a", "first answer")
+    t.equal(client.ask(b"a"), b"1 a", "first response")
     t.equal(client.end(), "eof", "end of the first client")
     return kaproxy, upstream
 
@@ -55,7 +55,7 @@ def at_once(t):
         upstream.strike()
         kaproxy.wait_idle(0)
         client = kaproxy.connect()
-        t.equal(client.ask(b"b"), b"2 b", f"answer after {what}")
+        t.equal(client.ask(b"b"), b"2 b", f"response after {what}")
         t.equal(client.end(), "eof", f"end after {what}")
 
 
@@ -67,7 +67,7 @@ def same_moment(t):
             client = kaproxy.connect()
             client.send(b"b\n")
             upstream.strike()
-        t.equal(client.read_line(), b"2 b", f"answer after {what}")
+        t.equal(client.read_line(), b"2 b", f"response after {what}")
         t.equal(client.end(), "eof", f"end after {what}")
         t.equal(kaproxy.wait_session(client)["from_cache"], "none", f"from_cache after {what}")
 

@@ -39,7 +39,7 @@ def never_answers(t):
     client = kaproxy.connect()
     client.send(b"a\n")
     wait_end(t, kaproxy, client, 0.6, 1)
-    t.equal(kaproxy.connect().ask(b"b"), b"2 b", "the next client's answer")
+    t.equal(kaproxy.connect().ask(b"b"), b"2 b", "the next client's response")
 
 
 @test("a half-closed session in which nothing moves")
@@ -68,7 +68,7 @@ def traffic(t):
     for _ in range(20):
         time.sleep(0.1)
         client.send(b"b")
-    t.equal(client.ask(b""), b"1 " + b"b" * 20, "the answer after two more seconds")
+    t.equal(client.ask(b""), b"1 " + b"b" * 20, "the response after two more seconds")
     t.equal(client.end(), "eof", "end")
 
 
@@ -82,7 +82,7 @@ def none(t):
     answer = clients[0].ask(b"a")  # one that has its response, two that sent nothing
     for number in 1, 2:  # what ends others ends none of them
         wait_end(t, kaproxy, kaproxy.connect("other"), 0.6, number)
-    t.equal(clients[0].ask(b"b"), answer[:-1] + b"b", "the second answer")
+    t.equal(clients[0].ask(b"b"), answer[:-1] + b"b", "the second response")
     for client in clients[1:]:
         t.check(client.ask(b"c").endswith(b" c"), "a client was not served")
     for client in clients:

@@ -78,7 +78,7 @@ class Service:
 
     def use(self):
         client = connect(("127.0.0.1", self.port))
-        self.t.check(client.ask(b"a").endswith(b" a"), "no answer")
+        self.t.check(client.ask(b"a").endswith(b" a"), "no response")
         client.end()
 
     def count_log(self, text):

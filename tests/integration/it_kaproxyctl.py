@@ -185,7 +185,7 @@ def reload(t):
     server.answers["/reload"] = response(409, {"error": "no", "mistakes": {"a": 1}})
     t.equal(run("-s", server.place, "reload"), (REFUSED, "", "kaproxyctl: no\n"), "no list")
     t.equal(set(server.targets("POST")), {"/reload"}, "asked for")
-    t.equal(run("-s", "unix:/nowhere", "reload")[0], UNREACHABLE, "nobody")
+    t.equal(run("-s", "unix:/nowhere", "reload")[0], UNREACHABLE, "client without permission")
 
 
 @test("errors are reported in the server's words, with status 1")
@@ -228,13 +228,13 @@ def drain(t):
         rest = [2]
         draining(server, rest)
         t.equal(run("-s", server.place, "drain", *scope), (DONE, ended, ""), f"drain {scope}")
-        t.equal(rest, [2, 1, 0], f"looks at /status of drain {scope}")
+        t.equal(rest, [2, 1, 0], f"requests of /status by drain {scope}")
     rest = [9]
     draining(server, rest)
     t.equal(run("-s", server.place, "drain", "--listener", "kv"), (DONE, ended, ""), "another one")
-    t.equal(len(rest), 2, "looks")
+    t.equal(len(rest), 2, "requests")
     t.equal(run("-s", server.place, "drain", "--no-wait"), (DONE, "web drains\n", ""), "--no-wait")
-    t.equal(len(rest), 2, "looks with --no-wait")
+    t.equal(len(rest), 2, "requests with --no-wait")
     draining(server, [10 ** 6])
     code, out, err = run("-s", server.place, "drain", "--timeout", "0.3")
     t.equal((code, out), (WAITED, "web drains\n"), "--timeout")
@@ -282,14 +282,14 @@ def pause(t):
         rest = [3]
         pausing(server, rest)
         t.equal(run("-s", server.place, "pause", *scope), (DONE, ended, ""), f"pause {scope}")
-        t.equal(rest, [3, 2, 1, 0], f"looks at /status of pause {scope}")
+        t.equal(rest, [3, 2, 1, 0], f"requests of /status by pause {scope}")
     rest = [9]
     pausing(server, rest)
     t.equal(run("-s", server.place, "pause", "--pool", "cache"), (DONE, ended, ""), "another one")
-    t.equal(len(rest), 2, "looks")
+    t.equal(len(rest), 2, "requests")
     for option in ["--no-wait"], ["--listener", "web"]:
         t.equal(run("-s", server.place, "pause", *option)[:2], (DONE, "2 hosts are paused\n"), option)
-        t.equal(len(rest), 2, f"looks with {option}")
+        t.equal(len(rest), 2, f"requests with {option}")
     pausing(server, [10 ** 6])
     code, out, err = run("-s", server.place, "pause", "--timeout", "0.1")
     t.equal((code, out), (WAITED, "2 hosts are paused\n"), "--timeout")
@@ -326,7 +326,7 @@ def told_late(t):
     pausing(server, rest, change)
     server.status["hosts"][0]["state"] = "open"
     t.equal(run("-s", server.place, "pause", "--pool", "default")[0], DONE, "status")
-    t.equal(rest, [5, 4, 3, 2, 1, 0], "looks")
+    t.equal(rest, [5, 4, 3, 2, 1, 0], "requests")
 
 
 @test("where the server is: --socket, $KAPROXY_ADMIN, -c, $RUNTIME_DIRECTORY")
@@ -376,7 +376,7 @@ def unreachable(t):
     listener.bind(str(sock))
     t.equal(run("-s", place, "status"),
             (UNREACHABLE, "", f"kaproxyctl: connection refused by {place}: is kaproxy running?\n"),
-            "nobody listens")
+            "no listener")
     listener.listen(0)
     waiting = [t.own(socket.socket(socket.AF_UNIX)) for _ in range(1)]
     waiting[0].connect(str(sock))
@@ -551,7 +551,7 @@ def itself(t):
     session = json.loads(ctl("sessions", "-j")[1])["sessions"][0]
     t.equal((session["listener"], session["conn"]), ("main", 1), "the session")
     t.equal(ctl("top", "-b", "-n", "1")[0], DONE, "top")
-    t.equal(ctl("pause", "--pool", "nope")[0], REFUSED, "a pool that is not there")
+    t.equal(ctl("pause", "--pool", "nope")[0], REFUSED, "a pool that does not exist")
     t.equal(json.loads(ctl("pause", "-j", "--no-wait")[1])["busy"], 1, "busy")
     t.equal(ctl("pause", "--timeout", "0.1")[0], WAITED, "pause while a client has a connection")
     t.equal(json.loads(ctl("hosts", "-j")[1])[0]["state"], "paused", "state")

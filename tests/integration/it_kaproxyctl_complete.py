@@ -139,7 +139,7 @@ def bash_names(t):
     t.equal(sorted(line.split()[5:]), ["kv", "web"], "no words that a shell would run")
     asked = len(server.requests)
     check(t, shells[0], [("resu", "resume ")])
-    t.equal(len(server.requests), asked, "requests for what needs none")
+    t.equal(len(server.requests), asked, "unneeded requests")
 
 
 @test("bash: KAPROXY_ADMIN; files for -s and -c; and nothing is written if there is no server")

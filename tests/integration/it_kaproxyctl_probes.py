@@ -34,7 +34,7 @@ def serving(t):
 def upstream_down(t):
     kaproxy = t.kaproxy(f"http://127.0.0.1:{free_port()}", reuse="framed", pool={"fail_after": 1},
                         more=admin_section(t))
-    t.equal(client(t, kaproxy).ask().status, 502, "answer")
+    t.equal(client(t, kaproxy).ask().status, 502, "response")
     wait_until(lambda: probe(t, "status", "--check")[0] == REFUSED, "a critical problem")
     t.equal((probe(t, "livez")[0], probe(t, "readyz")[0]), (DONE, DONE), "probes")
 
@@ -55,12 +55,12 @@ def stopping(t):
     kaproxy = start(t, upstream, more=admin_section(t))
     peer = client(t, kaproxy)
     peer.send()
-    wait_until(lambda: kaproxy.counters()["busy"] == 1, "a request under way")
+    wait_until(lambda: kaproxy.counters()["busy"] == 1, "a request in progress")
     kaproxy.signal(signal.SIGTERM)
     wait_until(lambda: probe(t, "readyz")[0] == REFUSED, "readyz to fail")
     t.equal(probe(t, "livez")[0], DONE, "livez")
     go.set()
-    t.equal(peer.response().status, 200, "answer")
+    t.equal(peer.response().status, 200, "response")
     kaproxy.wait_exit()
     t.equal([probe(t, verb)[0] for verb in ("livez", "readyz")], [UNREACHABLE] * 2, "at the end")
 

@@ -144,7 +144,7 @@ def restart(t):
     server.start()
     server.status["problems"] = []
     screen.wait_for("No problems.")
-    t.check("no answer" not in screen.frame()[0], "still no answer")
+    t.check("no answer" not in screen.frame()[0], "still no response")
     quit_top(t, screen)
 
 
@@ -277,7 +277,7 @@ def names(t):
         lines = shown(columns)
         t.check(lines[1].startswith(name + " "), f"in {columns} columns: {lines}")
         t.check("WAITING" in lines[0], f"in {columns} columns: {lines}")
-    t.check("WAITING" in shown(48)[0], "what is always shown gives way to a name")
+    t.check("WAITING" in shown(48)[0], "fixed columns give way to a name")
     t.check(shown(48)[1].startswith("https://api-0"), "nothing is left of the name")
     for columns, width in ("50", 50), ("0", 160), ("x", 160), ("100000", 160):
         longest = max(map(len, shown(160, COLUMNS=columns)))

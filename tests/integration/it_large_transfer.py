@@ -35,7 +35,7 @@ def exchange(t, **options):
 def check_spliced(t, kaproxy):
     pipes = kaproxy.pipes()
     t.at_least(pipes["spliced"], SIZE, "bytes spliced")
-    t.equal(pipes["pipes"], pipes["pipes_idle"], "pipes, and those that nobody uses")
+    t.equal(pipes["pipes"], pipes["pipes_idle"], "pipes, and unused ones")
 
 
 @test("100 MB in each direction")

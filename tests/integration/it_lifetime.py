@@ -47,9 +47,9 @@ def max_uses(t):
 def max_age(t):
     kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint, pool={"max_age": "500ms"})
     client = kaproxy.connect()
-    t.equal(client.ask(b"a"), b"1 a", "answer when young")
+    t.equal(client.ask(b"a"), b"1 a", "response when young")
     time.sleep(0.6)
-    t.equal(client.ask(b"b"), b"1 b", "answer when old")
+    t.equal(client.ask(b"b"), b"1 b", "response when old")
     client.end()
     t.equal(use(kaproxy), 2, "connection")
 

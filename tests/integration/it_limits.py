@@ -31,7 +31,7 @@ def load(t, kaproxy, listeners, upstreams):
                 samples += 1
             concurrent.futures.wait(done, timeout=0.005)
         t.equal([d.result() for d in done].count(True), count, "clients served")
-    t.at_least(samples, 2, "looks at the connections")
+    t.at_least(samples, 2, "checks of the connections")
     return most
 
 
@@ -73,12 +73,12 @@ def two_pools(t):
                                     "reuse": "quiet", "pool": name}
     kaproxy = t.kaproxy(more=more)
     one, two = kaproxy.connect("one"), kaproxy.connect("two")
-    t.equal(one.ask(b"a"), b"1 a", "answer through the first pool")
-    t.equal(two.ask(b"b"), b"2 b", "answer through the second pool")
+    t.equal(one.ask(b"a"), b"1 a", "response through the first pool")
+    t.equal(two.ask(b"b"), b"2 b", "response through the second pool")
     one.end()
     two.end()
     again = kaproxy.connect("two")
-    t.equal(again.ask(b"c"), b"2 c", "answer through the second pool again")
+    t.equal(again.ask(b"c"), b"2 c", "response through the second pool again")
     again.end()
 
 
@@ -94,7 +94,7 @@ def custom_schemes(t):
     for _ in range(2):
         for number, scheme in enumerate(schemes, 1):
             client = kaproxy.connect(f"l{number}")
-            t.equal(client.ask(b"x"), b"%d x" % number, f"answer through {scheme}")
+            t.equal(client.ask(b"x"), b"%d x" % number, f"response through {scheme}")
             client.end()
 
 

@@ -22,7 +22,7 @@ def two_instances(t):
     t.check(f"127.0.0.1:{port}" in text, f"the message does not name the address: {text!r}")
     t.check("Address already in use" in text, f"the message gives no reason: {text!r}")
     client = first.connect()
-    t.equal(client.ask(b"a"), b"1 a", "answer of the first")
+    t.equal(client.ask(b"a"), b"1 a", "response of the first")
 
 
 @test("an address that is not this machine's: an error that names it")
@@ -43,7 +43,7 @@ def restart(t):
     port = first.address()[1]
     client = first.connect()  # the upstream ends first, so kaproxy's end is the one that lingers
     client.send(b"a\n")
-    t.equal(client.read_end(), (b"a\n", "eof"), "answer")
+    t.equal(client.read_end(), (b"a\n", "eof"), "response")
     client.close()
     first.wait_sessions(1)
     first.stop()
@@ -53,7 +53,7 @@ def restart(t):
     if not lingering:
         raise Skip("the kernel keeps no closed connections, its table of them may be full")
     second = t.kaproxy(upstream.endpoint, listen=f"127.0.0.1:{port}")
-    t.equal(second.connect().ask(b"b"), b"b", "answer after the restart")
+    t.equal(second.connect().ask(b"b"), b"b", "response after the restart")
 
 
 main()

@@ -22,7 +22,7 @@ def check_all(t, listen):
     kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint, listen=listen)
     for index in range(len(listen.split())):
         client = kaproxy.connect(index=index)
-        t.equal(client.ask(b"a"), b"1 a", f"answer at address {index}")
+        t.equal(client.ask(b"a"), b"1 a", f"response at address {index}")
         t.equal(client.end(), "eof", f"end at address {index}")
     return kaproxy.wait_sessions(len(listen.split()))
 
@@ -57,7 +57,7 @@ def ipv6_upstream(t):
     upstream = t.upstream(answer_lines, listener=listener)
     kaproxy = t.kaproxy(f"tcp://[::1]:{upstream.port}")
     client = kaproxy.connect()
-    t.equal(client.ask(b"a"), b"1 a", "answer")
+    t.equal(client.ask(b"a"), b"1 a", "response")
     client.end()
 
 
@@ -67,7 +67,7 @@ def by_name(t):
     upstream = t.upstream(answer_lines)  # on 127.0.0.1 only; localhost may be ::1 first
     kaproxy = t.kaproxy(f"tcp://localhost:{upstream.port}")
     client = kaproxy.connect()
-    t.equal(client.ask(b"a"), b"1 a", "answer")
+    t.equal(client.ask(b"a"), b"1 a", "response")
     client.end()
     t.equal(kaproxy.wait_sessions(1)[0]["upstream"], f"tcp://localhost:{upstream.port}", "upstream")
 

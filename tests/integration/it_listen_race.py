@@ -49,7 +49,7 @@ def start_together(t, wrap):
 
 def check_reachable(t, kaproxy):
     client = kaproxy.connect()
-    t.check(client.ask(b"a").endswith(b" a"), "no answer")
+    t.check(client.ask(b"a").endswith(b" a"), "no response")
     t.equal(client.end(), "eof", "end")
     kaproxy.wait_sessions(1)
 

@@ -18,7 +18,7 @@ def stale(t):
     old.close()
     kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint, listen=f"unix:{path}")
     client = kaproxy.connect()
-    t.equal(client.ask(b"a"), b"1 a", "answer")
+    t.equal(client.ask(b"a"), b"1 a", "response")
 
 
 @test("after a kill the next start replaces the file left behind")
@@ -29,7 +29,7 @@ def after_kill(t):
     first.process.wait()
     second = t.kaproxy(upstream.endpoint, listen=f"unix:{t.folder}/k.sock")
     client = second.connect()
-    t.check(client.ask(b"a").endswith(b" a"), "no answer")
+    t.check(client.ask(b"a").endswith(b" a"), "no response")
 
 
 @test("a live socket is an error and keeps working")
@@ -41,7 +41,7 @@ def live(t):
     t.equal(status, 1, "exit status")
     t.check("k.sock" in text, f"the message does not name the socket: {text!r}")
     client = first.connect()
-    t.equal(client.ask(b"a"), b"1 a", "answer of the first")
+    t.equal(client.ask(b"a"), b"1 a", "response of the first")
 
 
 @test("a socket that is listened on but not accepted from is live, too")

@@ -50,7 +50,7 @@ def compare(t, count, drive):
         for name, value in logfmt.items():
             t.equal(form(name, of_json[name]), form(name, unquoted(value)), name)
     raw = kaproxy.access_file.read_bytes()
-    t.equal(re.findall(rb"[^\n -~]", raw), [], "bytes that are no ASCII, or controls")
+    t.equal(re.findall(rb"[^\n -~]", raw), [], "bytes that are not ASCII, or controls")
     return [json.loads(line) for line in raw.splitlines()]
 
 
@@ -122,7 +122,7 @@ def targets(t):
     lines = compare(t, len(nasty), drive)
     for target, line in zip(nasty, lines):
         t.equal(line["target"], (b"/" + target)[:1024].decode(errors="each byte"), "target")
-        t.equal(line["end"], "complete", "what comes behind it")
+        t.equal(line["end"], "complete", "what follows")
 
 
 @test("https: how long the handshake took")
@@ -141,7 +141,7 @@ def opaque(t):
     def drive(options, listen="127.0.0.1:{port}"):
         kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint, main=options, listen=listen)
         here = kaproxy.connect()
-        t.equal(here.ask(b"a"), b"1 a", "answer")
+        t.equal(here.ask(b"a"), b"1 a", "response")
         here.end()
         return kaproxy
 

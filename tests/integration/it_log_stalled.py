@@ -260,7 +260,7 @@ def own_dev(t, log):
     """A command that runs a program with another /dev/log."""
     unshare = shutil.which("unshare")
     if os.geteuid() != 0 or not unshare:
-        raise Skip("only root can have a /dev of its own")
+        raise Skip("only root can have its own /dev")
     wrap = [unshare, "--mount", "--propagation", "private", "sh", "-c", OWN_DEV, "sh",
             str(t.folder / "dev"), str(log)]
     if subprocess.run([*wrap, "true"], stderr=subprocess.DEVNULL, check=False).returncode != 0:

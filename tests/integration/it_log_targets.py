@@ -15,7 +15,7 @@ from kaptest import Kaproxy, answer_lines, main, test, wait_until
 def use(t, kaproxy, times=1):
     for _ in range(times):
         client = kaproxy.connect()
-        t.equal(client.ask(b"x"), b"1 x", "answer")
+        t.equal(client.ask(b"x"), b"1 x", "response")
         t.equal(client.end(), "eof", "end")
 
 

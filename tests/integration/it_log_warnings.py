@@ -37,7 +37,7 @@ def failures(t):
     kaproxy.wait_sessions(38)
     t.upstream(answer_lines, listener=port.socket)
     served = kaproxy.connect()
-    t.equal(served.ask(b"a"), b"1 a", "answer")
+    t.equal(served.ask(b"a"), b"1 a", "response")
     kaproxy.wait_log(f"notice: reachable again: pool=default upstream={port.endpoint} "
                      r"failed_for_s=\d+\.\d failures=38$")
     sums = kaproxy.wait_log(FAILED.format(r"\*", port.endpoint) + r" \(\d+ more")
@@ -77,7 +77,7 @@ def responses(t):
     kaproxy.stop()
     lines = kaproxy.find_log("502.*the upstream closed the connection without an answer")
     t.equal(len(lines), 2, "lines")
-    t.equal(more(lines[1:]), 5, "answers summed up")
+    t.equal(more(lines[1:]), 5, "responses summed up")
 
 
 @test("a host at its limit: one warning, one notice")

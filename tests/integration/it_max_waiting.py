@@ -14,7 +14,7 @@ def max_waiting(t):
     kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint,
                         pool={"max_per_host": 1, "max_waiting": 2, "timeout": "60s"})
     busy = kaproxy.connect()
-    t.equal(busy.ask(b"a"), b"1 a", "answer")
+    t.equal(busy.ask(b"a"), b"1 a", "response")
     waiting = [kaproxy.connect(), kaproxy.connect()]
     for client in waiting:
         client.send(b"b\n")
@@ -28,10 +28,10 @@ def max_waiting(t):
     t.equal(len(kaproxy.wait_log("main.*too many waiting")), 1, "log lines")
 
     t.equal(busy.end(), "eof", "end of the first")
-    t.equal(waiting[0].read_line(), b"1 b", "answer of the second")
-    t.check(waiting[1].is_silent(0.1), "the third was served beside the second")
+    t.equal(waiting[0].read_line(), b"1 b", "response of the second")
+    t.check(waiting[1].is_silent(0.1), "the third was served together with the second")
     t.equal(waiting[0].end(), "eof", "end of the second")
-    t.equal(waiting[1].read_line(), b"1 b", "answer of the third")
+    t.equal(waiting[1].read_line(), b"1 b", "response of the third")
     t.equal(waiting[1].end(), "eof", "end of the third")
     t.equal([s["from_cache"] for s in kaproxy.wait_sessions(4)[1:]],
             ["none", "deferred", "deferred"], "from_cache")

@@ -43,7 +43,7 @@ def memcached(t):
 
     with concurrent.futures.ThreadPoolExecutor(8) as threads:
         right = list(threads.map(one_shot, range(100)))
-    t.equal(right.count(True), 100, "clients with right answers")
+    t.equal(right.count(True), 100, "clients with the right replies")
     asking = kaproxy.connect()
     t.at_most(statistic(asking, b"total_connections") - before, 3, "further connections")
     t.equal(asking.end(), "eof", "end of the last client")

@@ -18,7 +18,7 @@ def same_as_directly(t, name, tls):
     got = conversation(t, name, address)
     t.equal([pair for pair in zip(got, expected) if pair[0] != pair[1]], [],
             "what it got, with what it gets without kaproxy")
-    t.equal(len(got), len(expected), "how much that is")
+    t.equal(len(got), len(expected), "its amount")
     before = peer.connections()
     conversation(t, name, address)  # in a store that is not empty any more
     t.at_most(peer.connections(), 4, "connections memcached received")

@@ -183,7 +183,7 @@ def text(t):
             client = t.own(connect(peer.address))
     t.equal(wrong, [], "commands that are read differently")
     t.at_least(taken, COUNT // 5, "commands that were sent")
-    t.at_least(refused, COUNT // 5, "commands that were refused")
+    t.at_least(refused, COUNT // 5, "commands that were rejected")
 
 
 @test("M5: commands that the server rejects, or does not read as a single one, are rejected")
@@ -198,7 +198,7 @@ def refusals(t):
     for line in lines:
         client = t.own(connect(peer.address))
         client.send(line + b"mn\r\n" + BARRIER)
-        t.check(b"MN\r\n" in until_barrier(client), f"the server runs the value behind {line!r}")
+        t.check(b"MN\r\n" in until_barrier(client), f"the server runs the value after {line!r}")
         t.equal(reader.command("text", line)[0], 2, f"verdict on {line!r}")
 
 
@@ -294,7 +294,7 @@ def binary(t):
                 wrong.append(f"{command!r}: the reply is read as {result}: {answer[:100]!r}")
     t.equal(wrong, [], "commands that are read differently")
     t.at_least(taken, COUNT // 5, "commands that were sent")
-    t.at_least(refused, COUNT // 20, "commands that were refused")
+    t.at_least(refused, COUNT // 20, "commands that were rejected")
 
 
 main()

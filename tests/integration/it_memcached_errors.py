@@ -156,7 +156,7 @@ def nobody(t):
         channel.send(b"get a b\r\n" + store(b"k", b"v") + b"mg k v\r\n")
         t.equal(channel.read(3 * len(ERROR)), ERROR * 3, "replies")
     channel.send(store(b"k", b"v", more=b" noreply") + b"delete k noreply\r\nget a\r\n")
-    t.equal(channel.read(len(ERROR)), ERROR, "the reply behind commands without one")
+    t.equal(channel.read(len(ERROR)), ERROR, "the reply after commands without one")
     t.check(channel.is_silent(0.2), "more than that")
     binary = kaproxy.connect()
     binary.send(packet("get", b"k", opaque=7) + packet("set", b"k", b"v", 8))
@@ -169,7 +169,7 @@ def nobody(t):
         t.check(answer.status != 0, f"{answer}")
     listener = t.own(ScriptedMemcached(listener=port.socket))
     channel.send(b"get a\r\n")
-    t.equal(read_until(channel, b"END\r\n"), value_of(b"a", b"a at 1"), "when somebody is")
+    t.equal(read_until(channel, b"END\r\n"), value_of(b"a", b"a at 1"), "once there is a server")
     t.equal(listener.clients_lines(), [b"get a"], "commands that arrived")
 
 
@@ -183,7 +183,7 @@ def restarts(t):
         channel.send(store(b"k", value) + b"get k\r\n")
         t.equal(read_until(channel, b"END\r\n"), b"STORED\r\n" + value_of(b"k", value), "replies")
         if number == 0:
-            wait_until(lambda: kaproxy.counters()["idle"] == 0, "memcached to close what is idle")
+            wait_until(lambda: kaproxy.counters()["idle"] == 0, "memcached to close idle ones")
         else:
             peer.stop()
             channel.send(b"get k\r\n")
@@ -201,15 +201,15 @@ def authentication(t):
         one = kaproxy.connect()
         one.send(login("alice", "rabbit") + store(b"secret", b"%d" % number) + b"get secret\r\n")
         t.equal(read_until(one, b"END\r\n"),
-                b"STORED\r\nSTORED\r\n" + value_of(b"secret", b"%d" % number), "who logs in")
+                b"STORED\r\nSTORED\r\n" + value_of(b"secret", b"%d" % number), "with a login")
         if number % 2:
             one.close()
         other = kaproxy.connect()
         other.send(b"get secret\r\n")
-        t.equal(other.read_line(), b"CLIENT_ERROR unauthenticated\r", "who does not")
+        t.equal(other.read_line(), b"CLIENT_ERROR unauthenticated\r", "without a login")
         wrong = kaproxy.connect()
         wrong.send(login("alice", "wrong") + b"get secret\r\n")
-        t.check(wrong.read_line().startswith(b"CLIENT_ERROR "), "who logs in by a wrong password")
+        t.check(wrong.read_line().startswith(b"CLIENT_ERROR "), "with a wrong password")
         for channel in one, other, wrong:
             channel.close()
 
@@ -280,7 +280,7 @@ def limit(t):
     t.check(got.startswith(b"SERVER_ERROR kaproxy: "), f"{got}")
     last = kaproxy.connect()
     last.send(b"get k\r\n")
-    t.equal(last.read_line(), b"END\r", "commands behind it that ran")
+    t.equal(last.read_line(), b"END\r", "commands after it that ran")
 
 
 @test("commands=, leases= and the kinds of leases in the access log [F8]")

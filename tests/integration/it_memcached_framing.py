@@ -127,7 +127,7 @@ def quiet_multi_get(t):
         t.equal(Answer(one).status, 0, "status of set")
         one.send(packet("getkq", b"none", opaque=2) + packet("getkq", b"k", opaque=3))
         other.send(packet("get", b"k", opaque=4))
-        t.equal(Answer(other).value, b"%d" % number, "another's answer meanwhile")
+        t.equal(Answer(other).value, b"%d" % number, "another client's reply meanwhile")
         one.send(packet("noop", opaque=5))
         first, second = Answer(one), Answer(one)
         t.equal((first.value, first.opaque, second.opaque), (b"%d" % number, 3, 5), "replies")
@@ -313,7 +313,7 @@ def quit_here(t):
     t.at_most(peer.connections(), 2, "connections of text and binary")
     channel = kaproxy.connect()
     channel.send(b"get smuggled\r\n")
-    t.equal(channel.read_line(), b"END\r", "what was behind quit")
+    t.equal(channel.read_line(), b"END\r", "what followed quit")
 
 
 main()

@@ -54,7 +54,7 @@ def model(t, count, calm, **server):
 def check_store(t, directly, users):
     """Nothing was done twice, and nothing that was acknowledged is missing."""
     directly.send(b"get place\r\n")
-    t.equal(directly.read_line(), b"END\r", "what only a refused value would store")
+    t.equal(directly.read_line(), b"END\r", "what only a rejected value would store")
     for user in users:
         directly.send(b"get log:%d\r\n" % user.number)
         there = re.findall(rb"<[\d.]+>", read_until(directly, b"\r\nEND\r\n"))
@@ -66,13 +66,13 @@ def check_store(t, directly, users):
 @test("32 clients, undisturbed: no error at all [F1, M1, M2, M5]")
 def calm_model(t):
     run = model(t, 2500, True)
-    t.equal(run.counts["whole"], run.total, "whole batches")
+    t.equal(run.counts["whole"], run.total, "complete batches")
 
 
 @test("the same, with connections that break anywhere [F2, F4, F5, M1 to M3]")
 def stormy_model(t):
     run = model(t, 5000, False)
-    t.at_least(run.counts["whole"], run.total // 2, "whole batches")
+    t.at_least(run.counts["whole"], run.total // 2, "complete batches")
 
 
 @test("the same, undisturbed, over TLS [F1, M1, M2]")

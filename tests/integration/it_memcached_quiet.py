@@ -22,11 +22,11 @@ def streamed(t):
     wait_until(lambda: (1, b"mn") in upstream.lines, "the barrier")
     one.send(b"get a\r\n")
     t.equal(read_until(one, b"END\r\n"), value_of(b"a", b"a at 1"), "the next reply")
-    wait_until(lambda: kaproxy.counters()["idle"] == 1, "the connection to be given back")
+    wait_until(lambda: kaproxy.counters()["idle"] == 1, "the connection to be returned")
     upstream = t.own(ScriptedBinary())
     one, kaproxy = begin(t, upstream, pool=ONE)
     one.send(packet("setq", b"k", value, 3))
-    wait_until(lambda: kaproxy.counters()["idle"] == 1, "the connection to be given back")
+    wait_until(lambda: kaproxy.counters()["idle"] == 1, "the connection to be returned")
     t.equal(upstream.opcodes(), [OPCODES["noop"], OPCODES["setq"], OPCODES["noop"]], "requests")
 
 
@@ -75,7 +75,7 @@ def opaques(t):
     upstream = t.own(ScriptedBinary())
     one, kaproxy = begin(t, upstream, pool=ONE)
     one.send(packet("setq", b"k", b"v", opaque=1))
-    wait_until(lambda: kaproxy.counters()["idle"] == 1, "the connection to be given back")
+    wait_until(lambda: kaproxy.counters()["idle"] == 1, "the connection to be returned")
     ours = upstream.requests[-1][2]
     one.send(packet("get", b"k", opaque=ours) + packet("setq", b"k", b"v", opaque=ours + 1))
     t.equal(Answer(one).opaque, ours, "the reply")
@@ -98,7 +98,7 @@ def old(t):
     one.send(store(b"k", b"v", more=b" noreply") + b"mn\r\n")
     t.equal(one.read_line(), b"ERROR\r", "the client's own mn")
     wait_until(lambda: [line for _, line in upstream.lines].count(b"version") == 5,
-               "a barrier, as that was none")
+               "a barrier, as that was not one")
     t.equal(kaproxy.counters()["dials"], 1, "connections")
 
 
@@ -110,7 +110,7 @@ def very_old(t):
     one, kaproxy = begin(t, upstream, pool=ONE)
     one.send(store(b"k", b"v", more=b" noreply") + b"get a\r\n")
     read_until(one, b"END\r\n")
-    wait_until(lambda: kaproxy.counters()["idle"] == 1, "the connection to be given back")
+    wait_until(lambda: kaproxy.counters()["idle"] == 1, "the connection to be returned")
     one.send(b"mg a q\r\nmn\r\n")
     t.equal(one.read(14), b"ERROR\r\n" * 2, "replies to what it does not know")
     wait_until(lambda: kaproxy.counters()["released"] + kaproxy.counters()["discard_unknown_state"]
@@ -180,7 +180,7 @@ def gone(t):
     t.equal([line for line in upstream.of(1) if line.startswith(b"set")],
             [b"set k%d 0 0 1 noreply" % number for number in range(3)], "what arrived")
     t.equal(one.read_line(), b"END\r", "the first client's reply")
-    wait_until(lambda: kaproxy.counters()["idle"] == 1, "the connection to be given back")
+    wait_until(lambda: kaproxy.counters()["idle"] == 1, "the connection to be returned")
 
 
 @test("two of the client's own mn after a quiet command, which the server does not know [M2]")

@@ -27,7 +27,7 @@ def asked_first(t):
     t.check(one.is_silent(0.2), "a reply")
     t.equal(upstream.lines, [(1, b"version")], "what the upstream has")
     connection.send(VERSION[:5])
-    t.check(one.is_silent(0.1), "a reply to half an answer")
+    t.check(one.is_silent(0.1), "a reply to half of one")
     t.equal(upstream.lines, [(1, b"version")], "what the upstream has then")
     connection.send(VERSION[5:])
     upstream.wait_line(b"get b")
@@ -83,7 +83,7 @@ def greeting(t):
         t.check(one.read_line().startswith(b"SERVER_ERROR kaproxy: "), "no error")
     one.send(b"get a\r\n")
     t.equal(one.read_line(), b"END\r", "from a third connection")
-    t.equal(kaproxy.counters()["discard_protocol_error"], 1, "of these, malformed answers")
+    t.equal(kaproxy.counters()["discard_protocol_error"], 1, "malformed ones among them")
 
 
 @test("all of a retried batch waits for the new connection's reply [F3, F4]")
@@ -150,9 +150,9 @@ def kinds_apart(t):
         binary.send(packet("version", opaque=count))
         t.equal(Answer(binary).opaque, count, "binary")
     t.equal(kinds, ["text", "binary"] * 2, "connections, with room for one")
-    wait_until(lambda: kaproxy.counters()["idle"] == 1, "the last one to be given back")
+    wait_until(lambda: kaproxy.counters()["idle"] == 1, "the last one to be returned")
     t.equal(kaproxy.counters()["discard_evicted"], 3, "connections that gave way")
-    t.equal(kaproxy.counters()["released"], 4, "connections given back: once for each batch")
+    t.equal(kaproxy.counters()["released"], 4, "connections returned: once for each batch")
 
 
 @test("a new binary connection is asked by NOOP; a text-only server is an error [M4, F5]")
@@ -214,7 +214,7 @@ def doubt(t):
         one, kaproxy = begin_on_reused(t, upstream)
         one.send(store(b"k", b"v") + b"get a\r\n")
         t.equal(one.read_line(), error + b"\r", "the error")
-        t.equal(read_until(one, b"END\r\n"), value_of(b"a", b"a at 1"), "what is behind it")
+        t.equal(read_until(one, b"END\r\n"), value_of(b"a", b"a at 1"), "what follows it")
         one.send(b"get a\r\n")
         number = 1 if kept else 2
         t.equal(read_until(one, b"END\r\n"), value_of(b"a", b"a at %d" % number), "the next batch")
@@ -238,11 +238,11 @@ def login_as_it_came(t):
     said = store(b"login", b"user secret")
     one.send(said + b"get a\r\n")
     t.equal(read_until(one, b"END\r\n"), b"STORED\r\n" + value_of(b"a", b"a at 2"), "replies")
-    t.equal(upstream.lines, [(1, b"version"), (2, b"set login 0 0 11"), (2, b"get a")], "what came")
+    t.equal(upstream.lines, [(1, b"version"), (2, b"set login 0 0 11"), (2, b"get a")], "commands")
     other = kaproxy.connect()  # it is known now
     other.send(b"get a\r\nmn\r\n")
     t.equal(other.read(60), b"CLIENT_ERROR unauthenticated\r\n" * 2, "replies without a login")
-    t.equal(upstream.lines[3:], [(3, b"get a"), (3, b"mn")], "what came then")
+    t.equal(upstream.lines[3:], [(3, b"get a"), (3, b"mn")], "what arrived then")
     t.equal(kaproxy.counters()["held"], 2, "connections of their own")
     one.close()
     other.close()
@@ -263,7 +263,7 @@ def login_from_now_on(t):
     upstream.wait_line(b"version", 2).send(b"CLIENT_ERROR unauthenticated\r\n")
     upstream.wait_line(b"get b", 3)
     first.send(b"END\r\n")
-    t.equal(one.read_line(), b"END\r", "the reply of who came before")
+    t.equal(one.read_line(), b"END\r", "the reply of an earlier client")
     wait_until(lambda: kaproxy.counters()["idle"] == 1, "its connection to be idle")
     last = kaproxy.connect()
     last.send(store(b"login", b"user secret"))
@@ -276,7 +276,7 @@ def login_too_late(t):
     one, _ = begin(t, upstream, pool=ONE)
     one.send(store(b"login", b"user secret") + b"unknown\r\n")
     t.equal(one.read_end(), (b"CLIENT_ERROR unauthenticated\r\nERROR\r\n", "eof"), "replies")
-    t.equal(upstream.lines, [(1, b"version")], "what came")
+    t.equal(upstream.lines, [(1, b"version")], "what arrived")
 
 
 @test("SASL: NOOP is rejected, and each client has its own connection from its first byte on [M4]")
@@ -292,9 +292,9 @@ def sasl(t):
     t.equal(Answer(one).value, b"PLAIN", "the reply")
     other = kaproxy.connect()
     other.send(packet("get", b"k", opaque=2))
-    t.equal(Answer(other).status, 0x20, "the reply to who does not log in")
+    t.equal(Answer(other).status, 0x20, "the reply without a login")
     t.equal([upstream.opcodes(number) for number in (1, 2, 3)],
-            [[OPCODES["noop"]], [OPCODES["sasl"]], [OPCODES["get"]]], "what came")
+            [[OPCODES["noop"]], [OPCODES["sasl"]], [OPCODES["get"]]], "what arrived")
 
 
 @test("SASL where no login is required: the connection is its client's all the same [M4]")
@@ -322,7 +322,7 @@ def swallowed(t):
         one.send(data[:300])
         t.equal(one.read_line(), b"CLIENT_ERROR bad command line format\r", "the error, at once")
         one.send(data[300:])
-        t.equal(read_until(one, b"END\r\n"), value_of(b"a", b"a at 1"), "what is behind the value")
+        t.equal(read_until(one, b"END\r\n"), value_of(b"a", b"a at 1"), "what follows the value")
         one.send(store(key, value, more=b" noreply") + b"get a\r\n")
         t.equal(read_until(one, b"END\r\n"), value_of(b"a", b"a at 1"), "without an error")
     t.equal(set(upstream.clients_lines()), {b"get first", b"get a"}, "what arrived")
@@ -364,7 +364,7 @@ def stalls(t):
     wait_until(lambda: kaproxy.counters()["discard_idle_timeout"] == 1, "the discard")
     two = kaproxy.connect()
     two.send(b"set k 0 0 5\r\nab")
-    t.equal(two.read_end()[0], b"", "a client that had nothing sent on")
+    t.equal(two.read_end()[0], b"", "a client of which nothing was sent")
 
 
 @test("quit comes last, whatever precedes it, and is not passed on, in both protocols [F6]")
@@ -374,7 +374,7 @@ def quits(t):
     one.send(b"get a\r\nmg b q\r\n" + store(b"k", b"v", more=b" noreply") + b"quit\r\nget c\r\n")
     t.equal(one.read_end(), (value_of(b"a", b"a at 1") + b"EN\r\n", "eof"), "replies")
     t.equal(upstream.clients_lines()[1:], [b"get a", b"mg b q", b"set k 0 0 1 noreply"], "lines")
-    wait_until(lambda: kaproxy.counters()["idle"] == 1, "the connection to be given back")
+    wait_until(lambda: kaproxy.counters()["idle"] == 1, "the connection to be returned")
     upstream = t.own(ScriptedBinary())
     kaproxy = start(t, upstream, pool=ONE)
     for name, replies in (("quit", 2), ("quitq", 1)):

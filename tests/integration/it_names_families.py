@@ -37,10 +37,10 @@ def lost(t, kind):
     dns.set_family(NAME, kind, MUTE)
     kaproxy = start_named(t, dns, ups[0].port, pool={"max_uses": 1})
     use(kaproxy)
-    t.check(dns.count(NAME, kind) < TRIES, "the first client waited for what does not come")
+    t.check(dns.count(NAME, kind) < TRIES, "the first client waited for a lost answer")
     use_until_asked(t, kaproxy, dns, 2, A + AAAA - kind)
     t.equal(kaproxy.find_log("no answer in time"), [], "messages")
-    t.equal(ups[kind == A].accepted, kaproxy.counters()["dials"], "dials to what came")
+    t.equal(ups[kind == A].accepted, kaproxy.counters()["dials"], "dials to what arrived")
 
 
 @test("a lost AAAA: neither the first client waits for it nor one after the TTL")
@@ -188,7 +188,7 @@ def search_list_lost(t):
     kaproxy = start_named(t, dns, in4.port, name="up", wrap=wrap)
     use(kaproxy)
     t.equal(in4.accepted, 1, "connections")
-    t.check(dns.count("up.one.test", AAAA) < TRIES, "the client waited for what does not come")
+    t.check(dns.count("up.one.test", AAAA) < TRIES, "the client waited for a lost answer")
 
 
 @test("a name of the hosts file is answered from there alone")

@@ -22,7 +22,7 @@ def start(t, path, **main):
 def wait_for_pid(t, kaproxy, path):
     wait_until(lambda: path.exists() and path.read_text() == f"{kaproxy.pid}\n", "the pid file")
     t.equal(sorted(p.name for p in path.parent.iterdir() if p.name.startswith(path.name)),
-            [path.name], "what is beside it")
+            [path.name], "files next to it")
 
 
 def refused(t, path, why, **main):

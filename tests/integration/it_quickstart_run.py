@@ -60,7 +60,7 @@ class Quickstart:
                                  env={**os.environ, "TMPDIR": str(self.scratch), **environment})
         wait_until(lambda: "Until it ends, these files exist:" in self.text() or self.has_ended(),
                    "the end of the demonstration", 60)
-        t.check(not self.has_ended(), "it ended by itself")
+        t.check(not self.has_ended(), "it ended on its own")
 
     def text(self):
         return self.out.read_text(encoding="utf-8", errors="replace")

@@ -24,8 +24,8 @@ def next_connection(kaproxy):
 def answered(t):
     kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint)
     client = kaproxy.connect()
-    t.equal(client.ask(b"a"), b"1 a", "first answer")
-    t.equal(client.ask(b"b"), b"1 b", "second answer")
+    t.equal(client.ask(b"a"), b"1 a", "first response")
+    t.equal(client.ask(b"b"), b"1 b", "second response")
     t.equal(client.end(), "eof", "the client's end")
     t.equal(next_connection(kaproxy), (1, "immediate"), "next connection")
     session = kaproxy.wait_session(client)
@@ -89,7 +89,7 @@ def answered_then_unanswered(t):
 
     kaproxy = t.kaproxy(t.upstream(first_line_only).endpoint)
     client = kaproxy.connect()
-    t.equal(client.ask(b"a"), b"1 a", "first answer")
+    t.equal(client.ask(b"a"), b"1 a", "first response")
     client.send(b"b\n")
     client.fin()
     t.equal(client.read_end(), (b"", "eof"), "the client's end")
@@ -101,7 +101,7 @@ def client_reset(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint)
     client = kaproxy.connect()
-    t.equal(client.ask(b"a"), b"1 a", "answer")
+    t.equal(client.ask(b"a"), b"1 a", "response")
     client.reset()
     t.equal(kaproxy.wait_session(client)["end"], "client_reset", "end in the log")
     t.equal(next_connection(kaproxy), (2, "none"), "next connection")
@@ -152,10 +152,10 @@ def answer_under_way(t):
 
     kaproxy = t.kaproxy(t.upstream(long_answer).endpoint)
     client = kaproxy.connect(receive_buffer=65536)
-    t.equal(client.ask(b"long"), b"1 long", "head of the answer")
+    t.equal(client.ask(b"long"), b"1 long", "start of the response")
     wait_until(is_stalled, "the upstream to be held back")
     client.fin()
-    t.equal(len(client.read(len(piece) * pieces)), len(piece) * pieces, "rest of the answer")
+    t.equal(len(client.read(len(piece) * pieces)), len(piece) * pieces, "rest of the response")
     t.equal(client.read_end(), (b"", "eof"), "end")
     t.equal(next_connection(kaproxy)[0], 2, "next connection")
 
@@ -179,7 +179,7 @@ def sizes(t):
                 continue
         client.fin()
         data, end = client.read_end()
-        t.equal((len(data), end), (size, "eof"), "answer")
+        t.equal((len(data), end), (size, "eof"), "response")
 
 
 main()

@@ -70,7 +70,7 @@ def refused_hello(t):
         one.send("MULTI", "SET k lost", "EXEC")
     except OSError:
         pass
-    t.equal(one.read_end(), [], "replies behind it")
+    t.equal(one.read_end(), [], "replies after it")
     t.equal(redis.admin("GET", "k"), b"theirs", "what was watched")
 
 
@@ -165,7 +165,7 @@ def monitor(t):
     for number in range(3):
         t.equal(other.ask("SET", "k", number), b"OK", "SET")
         while b'"SET" "k" "%d"' % number not in (line := one.reply()):
-            t.check(b'"' in line, f"{line!r} is no line of MONITOR")
+            t.check(b'"' in line, f"{line!r} is not a line of MONITOR")
     one.channel.reset()
     wait_until(lambda: len(redis.clients()) == 1, "its connection to be closed")
 
@@ -241,7 +241,7 @@ def deluser(t):
         reply = one.ask("GET", "k")
         t.check(isinstance(reply, Error) and reply.startswith(b"WRONGPASS"), f"{reply!r}")
     except Ended:
-        t.fail("the client was cut, where the server's own error was due")
+        t.fail("the client was closed instead of getting the server's error")
 
 
 @test("CLIENT KILL of the client's own connection, CLIENT LIST and INFO pass [R10]")

@@ -27,7 +27,7 @@ def producer(t):
             t.check(isinstance(producing.ask("RPUSH", "queue", number), int), "no length")
         got = sorted(one.reply()[1] for one in waiting)
         t.equal(got, [b"%d" % number for number in range(count)], "items")
-        wait_until(lambda: kaproxy.counters()["held"] == 0, "the held ones to be given back")
+        wait_until(lambda: kaproxy.counters()["held"] == 0, "the held ones to be returned")
         for one in waiting:
             t.equal(one.ask("PING"), b"PONG", "the same client afterwards")
 
@@ -64,7 +64,7 @@ def in_order(t):
     t.equal(one.reply(), b"OK", "the reply before it")
     t.equal(other.pipeline("SET a 2", "RPUSH queue x"), [b"OK", 1], "the producer")
     t.equal(one.reply(), [b"queue", b"x"], "its reply")
-    t.equal(one.reply(), b"2", "the reply behind it")
+    t.equal(one.reply(), b"2", "the reply after it")
 
 
 @test("with a time, and inside MULTI, it does not wait [R8]")
@@ -92,10 +92,10 @@ def limit(t):
         t.check(got and all(isinstance(reply, Error) for reply in got)
                 and got[0].startswith(b"ERR kaproxy: "), f"{command}: {got}")
     other = client(kaproxy)
-    t.equal(other.ask("EXISTS", "k"), 0, "commands behind a refused one that ran")
+    t.equal(other.ask("EXISTS", "k"), 0, "commands after a refused one that ran")
     t.equal(other.ask("RPUSH", "queue", "x"), 1, "the producer")
-    t.equal(one.reply(), [b"queue", b"x"], "who waited")
-    wait_until(lambda: kaproxy.counters()["held"] == 0, "the held one to be given back")
+    t.equal(one.reply(), [b"queue", b"x"], "the waiting client")
+    wait_until(lambda: kaproxy.counters()["held"] == 0, "the held one to be returned")
     t.equal(client(kaproxy).ask("MULTI"), b"OK", "the next one that needs it")
 
 
@@ -121,7 +121,7 @@ def wait(t):
     kaproxy = start(t, upstream, pool={"max_per_host": 1})
     one = client(kaproxy)
     for command in "WAIT 0 0", "WAITAOF 0 0 0":
-        t.equal(one.pipeline("SET k v", command), [b"OK", 7], "behind a write")
+        t.equal(one.pipeline("SET k v", command), [b"OK", 7], "after a write")
         for commands in [command], ["GET k", command]:
             reply = one.pipeline(*commands)[-1]
             t.check(isinstance(reply, Error) and reply.startswith(b"ERR kaproxy: "), f"{reply!r}")

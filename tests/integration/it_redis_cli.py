@@ -46,7 +46,7 @@ def killed(t):
                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(lambda: redis.info("blocked_clients") == 1, "redis-cli to wait")
     waiting.kill()
-    t.equal(cli(kaproxy, 0, "PING"), b"PONG\n", "the next client's answer")
+    t.equal(cli(kaproxy, 0, "PING"), b"PONG\n", "the next client's reply")
 
 
 main()

@@ -32,7 +32,7 @@ def same_as_directly(t, name, way):
         got = conversation(t, name, address, login, database)
         t.equal([pair for pair in zip(got, expected) if pair[0] != pair[1]], [],
                 f"what client {number + 1} got, with what it gets without kaproxy")
-        t.equal(len(got), len(expected), "how much that is")
+        t.equal(len(got), len(expected), "its amount")
 
 
 for client_name in CLIENTS:

@@ -236,11 +236,11 @@ def dropped(t):
     for data in b"*0\r\n", b"*-1\r\n", b"*-10\r\n", b"\r\n", b"\n", b" \t\r\n":
         wire = Wire(redis)
         wire.send(data)
-        t.equal(wire.ask(b"ECHO", b"next"), b"next", f"the first reply behind {data!r}")
+        t.equal(wire.ask(b"ECHO", b"next"), b"next", f"the first reply after {data!r}")
         if data.startswith(b"*"):
             t.equal(tool("parse", data), b"done\n\n", f"the verdict on {data!r}")
         else:
-            t.equal(tool("split", data), b"0\n\n", f"what is made of {data!r}")
+            t.equal(tool("split", data), b"0\n\n", f"the result for {data!r}")
         wire.close()
 
 

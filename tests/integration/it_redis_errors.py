@@ -93,7 +93,7 @@ def begun(t):
         one, _ = on_reused(t, upstream, "GET k", "GET l")
         t.equal(one.reply(), b"k at 1", "the first reply")
         if cut:
-            t.equal(one.read_end(), [], "values behind it")
+            t.equal(one.read_end(), [], "values after it")
         else:
             t.check(isinstance(one.reply(), Error), "no error")
             t.equal(one.ask("GET", "m"), b"m at 2", "the next reply")
@@ -129,7 +129,7 @@ def nobody(t):
         t.equal(one.pipeline("GET a", "SET a 1", "LPUSH l 1"), [REFUSED] * 3, "replies")
     t.equal(one.ask("PING"), REFUSED, "PING")
     listener = t.own(ScriptedRedis(listener=port.socket))
-    t.equal(one.ask("GET", "a"), b"a at 1", "when somebody is")
+    t.equal(one.ask("GET", "a"), b"a at 1", "once there is a server")
     t.equal(listener.words("GET"), ["GET a"], "commands that arrived")
 
 
@@ -202,8 +202,8 @@ def wrong_end(t):
             t.check(b"kaproxy: connect: " in one.receive(), "no error")
             one.send(b"z" * 20000 + end)
             if end == b"xx":
-                t.equal(one.read_end()[0], b"", "what comes behind a wrong end")
-                t.check(kaproxy.is_running(), "it goes on")
+                t.equal(one.read_end()[0], b"", "what follows a wrong end")
+                t.check(kaproxy.is_running(), "it continues")
             else:
                 one.send(b"PING\r\n" if scheme == "redis" else b"get a\r\n")
                 t.check(b"kaproxy: connect: " in one.receive(), "no error for the next command")

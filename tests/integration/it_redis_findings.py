@@ -46,8 +46,8 @@ def nobody_reads(t):
     port = start(t, redis, pool={"max_per_host": 4}).address()[1]
     script = Script(t, "php", "redis", READ)
     for _ in range(10):
-        t.equal(script.run(port, "open"), {"value": "the secret"}, "who logs in")
-        t.equal(script.run(port), {"error": "NOAUTH Authentication required."}, "who does not")
+        t.equal(script.run(port, "open"), {"value": "the secret"}, "with a login")
+        t.equal(script.run(port), {"error": "NOAUTH Authentication required."}, "without a login")
     t.at_most(redis.connections(), 4, "connections redis-server received")
 
 
@@ -67,7 +67,7 @@ def many(t):
     right = [[f"{number} of {user} in {database}", f"database {database}", True, user]
              for number, database, user in people]
     wrong = [(got, expected) for got, expected in zip(said, right) if got != expected]
-    t.equal(wrong, [], "clients with wrong answers, and what was right")
+    t.equal(wrong, [], "clients with wrong replies, and what was right")
     t.at_most(redis.connections(), 4, "connections redis-server received")
 
 

@@ -172,7 +172,7 @@ def stalled(t):
         slow.send(part)
         fast = client(kaproxy)
         t.check(fast.ask("GET", "b").startswith(b"b at "), "the reply to another client")
-        t.check(not slow.read_end()[0].startswith((b"+", b"$")), "the stalled one is cut")
+        t.check(not slow.read_end()[0].startswith((b"+", b"$")), "the stalled one is closed")
     t.check("SET" not in [text.split()[0] for text in upstream.words()], "half a command arrived")
 
 
@@ -192,9 +192,9 @@ def surplus(t):
     upstream = t.own(ScriptedRedis(lambda _, words: answers.get(words[-1])))
     kaproxy = start(t, upstream, pool={"max_per_host": 1})
     one = client(kaproxy)
-    t.equal(one.ask("GET", "surplus"), b"OK", "the reply with something behind it")
+    t.equal(one.ask("GET", "surplus"), b"OK", "the reply with something after it")
     t.equal(client(kaproxy).ask("GET", "a"), b"a at 2", "the next client's")
-    t.check(isinstance(client(kaproxy).ask("GET", "none"), Error), "what is no reply is an error")
+    t.check(isinstance(client(kaproxy).ask("GET", "none"), Error), "an invalid reply is an error")
     t.equal(client(kaproxy).ask("GET", "a"), b"a at 3", "the next client's")
 
 
@@ -259,7 +259,7 @@ def bounded(t):
     flood, sent = b"WAIT 0 0\r\n" * 20000, 0
     while select.select([], [one.channel.socket], [], 1)[1]:
         sent += one.channel.send_what_fits(flood)
-        t.at_most(sent, 24_000_000, "bytes that were taken")
+        t.at_most(sent, 24_000_000, "bytes that were accepted")
     t.at_most(kaproxy.private_memory() - before, 8 << 20, "bytes of memory for them")
 
 

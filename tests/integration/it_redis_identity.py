@@ -75,7 +75,7 @@ def other_identity(t):
     said = ours(upstream)
     t.equal((said[0], said[-2:]), ("RESET", ["GET a", "GET b"]), "what was first, and last")
     t.equal(sorted(said[1:-2]), ["AUTH alice pass", "SELECT 3"], "between them")
-    t.check(silent[-1][1], "something came before the last of it was answered")
+    t.check(silent[-1][1], "something arrived before the last reply")
     t.equal(upstream.accepted, 1, "connections")
 
 
@@ -129,7 +129,7 @@ def refused_login(t):
     t.equal(slow.reply(), b"slow at 1", "the other's")
     wait_until(lambda: kaproxy.counters()["discard_login_refused"] == 1,
                "the idle connection of alice's to go")
-    wait_until(lambda: ended == [1], "the idle connection that alice had to be closed")
+    wait_until(lambda: ended == [1], "the idle connection with alice's login to be closed")
     t.equal(kaproxy.counters()["discard_login_refused"], 1, "connections discarded for that")
 
 
@@ -196,7 +196,7 @@ def refused_hello(t):
     t.equal(one.ask("GET", "a"), None, "the same client's next reply")
     t.equal(one.ask("HELLO 3 AUTH alice rabbit SETNAME x BADOPTION")[:3], b"ERR", "a bad option")
     wait_until(lambda: not redis.clients(), "the connection to be closed")
-    t.equal(one.pipeline("ACL WHOAMI", "CLIENT GETNAME"), [b"default", None], "who it is")
+    t.equal(one.pipeline("ACL WHOAMI", "CLIENT GETNAME"), [b"default", None], "its user")
 
 
 @test("RESP3 is an identity: clients of both versions get their own [R1, R2]")
@@ -341,8 +341,8 @@ def long_hello(t):
     wait_until(lambda: kaproxy.counters()["idle"] == 0, "a new connection to be needed")
     words = ["HELLO", 3, "AUTH", "alice", "rabbit"] + ["SETNAME", "x"] * 6
     t.check(not isinstance(one.ask(*words), Error), "it is refused")
-    t.equal(one.ask("ACL WHOAMI"), b"alice", "who that client is")
-    t.equal(other.ask("ACL WHOAMI"), b"default", "who another one is")
+    t.equal(one.ask("ACL WHOAMI"), b"alice", "that client's user")
+    t.equal(other.ask("ACL WHOAMI"), b"default", "another one's user")
 
 
 @test("RESET inside WATCH: the server is asked again what its client may do [R1, R7]")
@@ -410,7 +410,7 @@ def wiped(t):
         one.ask("GET k")  # a login of ours
         for each in one, other:
             each.end()
-    wait_until(lambda: len(kaproxy.sessions()) == 4, "the sessions to be over")
+    wait_until(lambda: len(kaproxy.sessions()) == 4, "the sessions to end")
     client(kaproxy).ask("PING")
     try:
         found = sum(part.count(secret.encode()) for part in memory_of(kaproxy.pid))
@@ -427,7 +427,7 @@ def select_forbidden(t):
     t.equal(one.pipeline("AUTH alice rabbit", "SELECT 5"), [b"OK", b"OK"], "a connection in 5")
     redis.admin("ACL", "SETUSER", "alice", "-select")
     t.equal(other.pipeline("AUTH alice rabbit", "SET k v", "GET k"), [b"OK", b"OK", b"v"], "replies")
-    t.check(isinstance(one.ask("GET k"), Error), "no error in the database that is forbidden")
+    t.check(isinstance(one.ask("GET k"), Error), "no error in the forbidden database")
     kaproxy.wait_log("function=prepare errno=13")
     redis.admin("SELECT", 0)
     t.equal(redis.admin("GET", "k"), b"v", "where it is")

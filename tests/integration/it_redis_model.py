@@ -91,7 +91,7 @@ def model(t, count, calm, cutting=False, **server):
     finally:
         redis.admin("SELECT", 0)
         wait_until(lambda: stopped(redis, threads), "those that wait to be done")
-    t.equal(run.wrong, [], "wrong answers")
+    t.equal(run.wrong, [], "wrong replies")
     check_store(t, world, users + consumers)
     wait_until(lambda: kaproxy.descriptors() - 2 * kaproxy.pipes()["pipes_idle"]
                - kaproxy.counters()["idle"] <= before,
@@ -127,9 +127,9 @@ def check_store(t, world, users):
             pushed = {kind: {value for place, value, what in user.log
                              if what == kind and place == database} for kind in (DONE, NEVER)}
             t.equal(pushed[DONE] - set(there), set(), "what was acknowledged and is missing")
-            t.equal(pushed[NEVER] & set(there), set(), "what was done in spite of a refused login")
-        t.equal(redis.admin("GET", "place"), b"database %d" % database, "what nobody writes")
-    t.equal(popped - world.pushed, set(), "items popped that nobody pushed")
+            t.equal(pushed[NEVER] & set(there), set(), "what was done despite a refused login")
+        t.equal(redis.admin("GET", "place"), b"database %d" % database, "what no client writes")
+    t.equal(popped - world.pushed, set(), "items popped that were never pushed")
 
 
 @test("32 clients and as many BLPOP as max_per_host, undisturbed: no error at all [F1, R1 to R9]")
@@ -141,19 +141,19 @@ def calm_model(t):
 @test("the same, with kills, restarts, passwords set and revoked [F3 to F5, R1 to R9]")
 def stormy_model(t):
     run = model(t, 5000, False)
-    t.at_least(run.counts["whole"], run.total // 2, "whole batches")
+    t.at_least(run.counts["whole"], run.total // 2, "complete batches")
 
 
 @test("the same, with connections that break between it and the server [F2, F4]")
 def cut_model(t):
     run = model(t, 2500, False, cutting=True)
-    t.at_least(run.counts["whole"], run.total // 2, "whole batches")
+    t.at_least(run.counts["whole"], run.total // 2, "complete batches")
 
 
 @test("the same over TLS [R1]")
 def tls_model(t):
     run = model(t, 1000, False, tls=True)
-    t.at_least(run.counts["whole"], run.total // 2, "whole batches")
+    t.at_least(run.counts["whole"], run.total // 2, "complete batches")
 
 
 main()

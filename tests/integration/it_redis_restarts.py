@@ -48,7 +48,7 @@ def idle_timeout(t):
     one = logged_in(kaproxy)
     for number in range(2):
         is_hers(t, one, f"after {number} closed connections")
-        wait_until(lambda: not redis.clients(), "redis-server to close what is idle")
+        wait_until(lambda: not redis.clients(), "redis-server to close idle connections")
     t.equal(one.ask("SET", "k", "v"), b"OK", "a write after that")
     t.check(one.is_silent(), "more than the replies")
 
@@ -102,7 +102,7 @@ def down(t):
 
 def client_of(t, redis):
     one = t.own(Client(connect(redis.address)))
-    t.equal(one.ask("PING"), b"PONG", "a client that goes directly")
+    t.equal(one.ask("PING"), b"PONG", "a client that connects directly")
     return one
 
 
@@ -114,7 +114,7 @@ def no_place(t):
     one = client(kaproxy)
     for reply in one.pipeline("GET a", "SET a 1", "GET a"):
         t.check(isinstance(reply, Error) and reply.startswith(b"ERR ")
-                and b"max number of clients reached" in reply, f"{reply!r} tells why")
+                and b"max number of clients reached" in reply, f"{reply!r} says why")
     t.at_least(redis.info("rejected_connections"), 1, "connections that were refused")
     others.pop().close()
     wait_until(lambda: len(redis.clients()) == 2, "a place")

@@ -37,7 +37,7 @@ def comes_up(t):
     t.equal(kaproxy.connect().read_end(), (b"", "reset"), "what the first client saw")
     t.upstream(answer_lines, listener=port.socket)
     client = kaproxy.connect()
-    t.equal(client.ask(b"a"), b"1 a", "answer")
+    t.equal(client.ask(b"a"), b"1 a", "response")
     t.equal(client.end(), "eof", "end")
 
 

@@ -35,9 +35,9 @@ def nothing(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint)
     before = listening(kaproxy)
-    t.equal(use(kaproxy), b"1 x", "answer before")
+    t.equal(use(kaproxy), b"1 x", "response before")
     t.equal(reload(kaproxy), "nothing changed", "what changes")
-    t.equal(use(kaproxy), b"1 x", "answer behind it")
+    t.equal(use(kaproxy), b"1 x", "response after it")
     t.equal(listening(kaproxy), before, "sockets")
 
 
@@ -49,11 +49,11 @@ def limits(t):
     for number, peer in enumerate(clients):
         peer.send(b"%d\n" % number)
     upstream.wait_accepted(1)
-    wait_until(lambda: kaproxy.counters()["waiting"] == 2, "two who wait")
+    wait_until(lambda: kaproxy.counters()["waiting"] == 2, "two waiting clients")
     t.equal(reload(kaproxy, {"pool": {"max_per_host": 3}}),
             "pools: 1 changed (default: max_per_host 1 -> 3)", "what changes")
     for number, peer in enumerate(clients):
-        t.check(peer.read_line().endswith(b" %d" % number), "somebody was not served")
+        t.check(peer.read_line().endswith(b" %d" % number), "a client was not served")
     clients[0].end()
     clients[1].end()
     kaproxy.wait_idle(2)
@@ -66,9 +66,9 @@ def limits(t):
 def ages(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint, pool={"keep_alive": "1h"})
-    t.equal(use(kaproxy), b"1 x", "answer")
+    t.equal(use(kaproxy), b"1 x", "response")
     reload(kaproxy, {"pool": {"max_age": "1ms"}})
-    t.equal(use(kaproxy), b"2 x", "answer behind max_age")
+    t.equal(use(kaproxy), b"2 x", "response after max_age")
     reload(kaproxy, {"pool": {"max_age": 0, "keep_alive": "1ms"}})
     wait_closed(upstream, "the connection's end, by keep_alive", 1)
     t.equal(upstream.accepted, 2, "connections")
@@ -112,11 +112,11 @@ def under_way(t):
     old, new = t.upstream(answer_lines), t.upstream(answer_lines)
     kaproxy = t.kaproxy(old.endpoint)
     before = kaproxy.connect()
-    t.equal(before.ask(b"a"), b"1 a", "answer")
+    t.equal(before.ask(b"a"), b"1 a", "response")
     reload(kaproxy, {"listener main": {"upstream": new.endpoint}})
-    t.equal(use(kaproxy), b"1 x", "the next client's answer")
+    t.equal(use(kaproxy), b"1 x", "the next client's response")
     t.equal((old.accepted, new.accepted), (1, 1), "connections")
-    t.equal(before.ask(b"b"), b"1 b", "the first one's next answer")
+    t.equal(before.ask(b"b"), b"1 b", "the first one's next response")
     before.end()
     wait_closed(old, "the old upstream's end")
 
@@ -131,7 +131,7 @@ def pools(t):
     t.equal(text, "pools: 1 added (two), 1 removed (one), 1 kept; "
             "listeners: 1 changed (main: pool one -> two)", "what changes")
     wait_closed(upstream, "the connection's end")
-    t.equal(use(kaproxy), b"2 x", "answer through the new pool")
+    t.equal(use(kaproxy), b"2 x", "response through the new pool")
 
 
 @test("clients that wait in a pause of a pool that is gone are served: no command could resume them")
@@ -145,7 +145,7 @@ def paused_pool(t):
     client.send(b"a\n")
     t.check(client.is_silent(0.1), "it does not wait")
     reload(kaproxy, {"pool one": None, "pool two": {}, "listener main": {"pool": "two"}})
-    t.check(client.read_line().endswith(b" a"), "no answer")
+    t.check(client.read_line().endswith(b" a"), "no response")
     t.equal(client.end(), "eof", "end")
     upstream.close()
 
@@ -209,7 +209,7 @@ def other_ca(t):
     t.equal(one_shot(t, kaproxy, "GET", "/1").status, 200, "status before")
     ca.write_bytes(authority().self_signed.alone.read_bytes())
     reload(kaproxy)
-    t.equal(one_shot(t, kaproxy, "GET", "/2").status, 502, "status behind it")
+    t.equal(one_shot(t, kaproxy, "GET", "/2").status, 502, "status after it")
 
 
 @test("logs: other targets, format and level; the old ones stay as they were")
@@ -235,10 +235,10 @@ def logs(t):
 def max_clients(t):
     kaproxy = t.kaproxy(t.upstream(answer_lines).endpoint, main={"max_clients": 1})
     inside, outside = kaproxy.connect(), kaproxy.connect()
-    t.equal(inside.ask(b"a"), b"1 a", "answer to the first")
+    t.equal(inside.ask(b"a"), b"1 a", "response to the first")
     outside.send(b"b\n")
     reload(kaproxy, {"kaproxy": {"max_clients": 2}})
-    t.equal(outside.read_line(), b"2 b", "answer to the second")
+    t.equal(outside.read_line(), b"2 b", "response to the second")
 
 
 @test("another resolver is used from then on")
@@ -251,11 +251,11 @@ def resolver(t):
     section = {"upstream": f"tcp://{NAME}:{upstream.port}", "reuse": "never"}
     kaproxy = t.kaproxy(section["upstream"], reuse="never",
                         main={"resolver": servers[0].resolver})
-    t.equal(use(kaproxy), b"1 x", "answer")
+    t.equal(use(kaproxy), b"1 x", "response")
     reload(kaproxy, {"kaproxy": {"resolver": servers[1].resolver},
                      "listener main": {"upstream": f"tcp://other.{NAME}:{upstream.port}"}})
-    t.equal(use(kaproxy), b"2 x", "answer behind it")
-    t.equal([s.count("other." + NAME) for s in servers], [0, 1], "who was asked")
+    t.equal(use(kaproxy), b"2 x", "response after it")
+    t.equal([s.count("other." + NAME) for s in servers], [0, 1], "the queried server")
 
 
 @test("[admin]: other sockets and another mode; who may change things; what it shows")
@@ -287,7 +287,7 @@ def socket_mode(t):
     reload(kaproxy, {"listener main": {"socket_mode": "0666"}})
     after = os.stat(t.folder / "k.sock")
     t.equal((after.st_ino, stat.S_IMODE(after.st_mode)), (before.st_ino, 0o666), "inode, mode")
-    t.equal(use(kaproxy), b"1 x", "answer")
+    t.equal(use(kaproxy), b"1 x", "response")
 
 
 @test("several signals during one reload: the last state of the file is in effect")
@@ -298,7 +298,7 @@ def storm(t):
         edit(kaproxy, {"pool": {"max_open": number}})
         kaproxy.signal(signal.SIGHUP)
     kaproxy.wait_log(r" reloaded .* -> 20\)")
-    t.equal(use(kaproxy), b"1 x", "answer")
+    t.equal(use(kaproxy), b"1 x", "response")
 
 
 @test("POST /reload waits for the outcome")

@@ -35,7 +35,7 @@ def problems(pages):
 def start(t, **options):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint, **options)
-    t.equal(use(kaproxy), b"1 x", "answer")
+    t.equal(use(kaproxy), b"1 x", "response")
     return upstream, kaproxy
 
 
@@ -49,7 +49,7 @@ def mistakes(t):
     t.check(" reload failed: 3 mistakes; the configuration of 2" in text, text)
     for line in found:
         t.check(line.startswith(f"{kaproxy.file}:"), line)
-    t.equal(use(kaproxy), b"1 x", "answer on the same connection")
+    t.equal(use(kaproxy), b"1 x", "response on the same connection")
 
 
 @test("fifty bad files, and nothing has changed after them")
@@ -62,7 +62,7 @@ def fifty(t):
                good.replace("[pool]", f"[pool]\nmax_open = -{number}"), "",
                good + f"[listener b]\nlisten=127.0.0.1:{free_port()}\n")[number % 5]
         t.at_least(len(with_text(kaproxy, bad)), 1, f"mistakes of file {number}")
-        t.equal(use(kaproxy), b"1 x", "answer on the same connection")
+        t.equal(use(kaproxy), b"1 x", "response on the same connection")
     t.equal(listening(kaproxy), sockets, "sockets")
     t.equal(kaproxy.descriptors(), descriptors, "descriptors")
     t.equal(upstream.accepted, 1, "connections")
@@ -120,7 +120,7 @@ def no_logs(t):
     t.equal(listening(kaproxy), sockets, "sockets")
     t.equal(kaproxy.descriptors(), descriptors, "descriptors")
     t.check(not os.path.exists(t.folder / "new.sock"), "the new socket's file is there still")
-    t.equal(use(kaproxy), b"1 x", "answer")
+    t.equal(use(kaproxy), b"1 x", "response")
 
 
 def compare_with_check(t, kaproxy, changes):
@@ -160,21 +160,21 @@ def overlap(t):
     t.equal(len(found), 1, "mistakes")
     t.check(f"0.0.0.0:{port}" in found[0] and f"127.0.0.1:{port}" in found[0] and
             "restart" in found[0], found[0])
-    t.equal(use(kaproxy), b"1 x", "answer")
+    t.equal(use(kaproxy), b"1 x", "response")
 
 
 @test("a low port that root could bind, and this user cannot: the reason is reported")
 def low_port(t):
     lowest = int(pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
     if os.geteuid() != 0 or lowest < 2:
-        raise Skip("needs root, and ports that are not anybody's")
+        raise Skip("needs root, and privileged ports")
     t.folder.chmod(0o755)
     shutil.chown(t.folder, "nobody", pwd.getpwnam("nobody").pw_gid)
     _, kaproxy = start(t, main={"user": "nobody"})
     found = reload_failing(kaproxy, {"listener main": {"listen": "127.0.0.1:1"}})
     t.equal(len(found), 1, "mistakes")
     t.check("127.0.0.1:1: Permission denied" in found[0] and "restart" in found[0], found[0])
-    t.equal(use(kaproxy), b"1 x", "answer")
+    t.equal(use(kaproxy), b"1 x", "response")
 
 
 @test("what cannot change is a warning, and stays")
@@ -194,7 +194,7 @@ def shown(t):
     t.equal(problems(pages), ["reload_failed"], "problems")
     reload(kaproxy)
     t.check("kaproxy_config_last_reload_successful 1" in pages.get("/metrics").text, "metrics")
-    t.equal(problems(pages), [], "problems behind it")
+    t.equal(problems(pages), [], "problems after it")
 
 
 main()

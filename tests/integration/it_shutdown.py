@@ -40,10 +40,10 @@ def idle(t):
 def with_session(t):
     kaproxy, _ = start(t)
     client = kaproxy.connect()
-    t.equal(client.ask(b"a"), b"1 a", "answer before")
+    t.equal(client.ask(b"a"), b"1 a", "response before")
     kaproxy.signal(signal.SIGTERM)
     wait_until(lambda: refuses(kaproxy), "kaproxy to stop listening")
-    t.equal(client.ask(b"b"), b"1 b", "answer after")
+    t.equal(client.ask(b"b"), b"1 b", "response after")
     t.check(kaproxy.is_running(), "kaproxy did not wait for its session")
     t.equal(client.end(), "eof", "end of the session")
     kaproxy.wait_exit(10)
@@ -54,10 +54,10 @@ def with_session(t):
 def with_queue(t):
     kaproxy, _ = start(t, pool={"max_per_host": 1})
     busy = kaproxy.connect()
-    t.equal(busy.ask(b"a"), b"1 a", "answer")
+    t.equal(busy.ask(b"a"), b"1 a", "response")
     waiting = kaproxy.connect()
     waiting.send(b"b\n")
-    t.check(waiting.is_silent(0.1), "the second client was served beside the first")
+    t.check(waiting.is_silent(0.1), "the second client was served together with the first")
     kaproxy.signal(signal.SIGTERM)
     wait_until(lambda: refuses(kaproxy), "kaproxy to stop listening")
     t.equal(busy.end(), "eof", "end of the first")
@@ -70,7 +70,7 @@ def with_queue(t):
 def shutdown_timeout(t):
     kaproxy, upstream = start(t, main={"shutdown_timeout": "600ms"})
     client = kaproxy.connect()
-    t.equal(client.ask(b"a"), b"1 a", "answer")
+    t.equal(client.ask(b"a"), b"1 a", "response")
     started = time.monotonic()
     kaproxy.signal(signal.SIGTERM)
     t.equal(client.read_end(), (b"", "reset"), "what the client saw")
@@ -85,7 +85,7 @@ def second_signal(t):
     for second in signal.SIGTERM, signal.SIGINT:
         kaproxy, upstream = start(t)
         client = kaproxy.connect()
-        t.equal(client.ask(b"a"), b"1 a", "answer")
+        t.equal(client.ask(b"a"), b"1 a", "response")
         kaproxy.signal(signal.SIGTERM)
         wait_until(lambda: refuses(kaproxy), "kaproxy to stop listening")
         started = time.monotonic()
@@ -119,7 +119,7 @@ def long_backlog(t):
             client.send(b"a\n")
         kaproxy.signal(signal.SIGTERM)
     for client in clients:
-        t.equal(client.read_line()[-1:], b"a", "an answer")
+        t.equal(client.read_line()[-1:], b"a", "a response")
         client.close()
     kaproxy.wait_exit()
 

@@ -42,7 +42,7 @@ def clients_go(t):
             client.close()
     upstream.join()
     kaproxy.wait_sessions(10)
-    t.equal(kaproxy.connect().ask(b"ping"), b"pong", "answer afterwards")
+    t.equal(kaproxy.connect().ask(b"ping"), b"pong", "response afterwards")
 
 
 @test("upstreams that go away while clients send to them")
@@ -67,7 +67,7 @@ def upstreams_go(t):
         pouring.join()
         client.close()
         kaproxy.wait_sessions(number)
-    t.equal(kaproxy.connect().ask(b"ping"), b"ping", "answer afterwards")
+    t.equal(kaproxy.connect().ask(b"ping"), b"ping", "response afterwards")
 
 
 @test("a client that keeps sending to a closed upstream is reset in the end")

@@ -81,7 +81,7 @@ def check(t, path, file, **wanted):
     for name, ids in clients.items():
         got = connect_as(path, *ids)
         if wanted[name]:
-            t.check(got.endswith(" a"), f"{name} got no answer: {got}")
+            t.check(got.endswith(" a"), f"{name} got no response: {got}")
         else:
             t.equal(got, "Permission denied", f"what {name} got")
 

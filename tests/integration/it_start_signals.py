@@ -42,7 +42,7 @@ def tls_listeners(count):
 
 def serves(t, kaproxy):
     channel = kaproxy.connect()
-    t.equal(channel.ask(b"a"), b"1 a", "answer")
+    t.equal(channel.ask(b"a"), b"1 a", "response")
     t.equal(channel.end(), "eof", "end")
 
 

@@ -50,13 +50,13 @@ def queue(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint, pool={"max_per_host": 1, "timeout": "500ms"})
     first = kaproxy.connect()
-    t.equal(first.ask(b"a"), b"1 a", "answer before")
+    t.equal(first.ask(b"a"), b"1 a", "response before")
     wait_reset(t, kaproxy, 0.5, "queue",
                "no connection became free within 500 ms (max_per_host = 1, 1 waiting)")
-    t.equal(first.ask(b"b"), b"1 b", "answer after")
+    t.equal(first.ask(b"b"), b"1 b", "response after")
     t.equal(first.end(), "eof", "end of the first client")
     last = kaproxy.connect()
-    t.equal(last.ask(b"c"), b"1 c", "the last client's answer")
+    t.equal(last.ask(b"c"), b"1 c", "the last client's response")
     last.end()
 
 

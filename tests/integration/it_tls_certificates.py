@@ -26,8 +26,8 @@ def two_listeners(t, certificate, addr="127.0.0.1", **listener):
 
 def check_good(t, certificate, **options):
     upstream, kaproxy = two_listeners(t, certificate, **options)
-    t.equal(client(t, kaproxy).ask("GET", "/x").body, b"1 GET /x ", "answer over https")
-    t.equal(client(t, kaproxy, "opaque").ask("GET", "/y").body, b"2 GET /y ", "answer over tls")
+    t.equal(client(t, kaproxy).ask("GET", "/x").body, b"1 GET /x ", "response over https")
+    t.equal(client(t, kaproxy, "opaque").ask("GET", "/y").body, b"2 GET /y ", "response over tls")
     check_line(t, kaproxy, 1, status=200, end="complete", from_cache="none")
     t.equal(handshakes(kaproxy), (1, 0, 0), "handshakes for https")
     return upstream
@@ -39,7 +39,7 @@ def check_bad(t, certificate, text, **options):
     text = "certificate verify failed: " + text
     got = client(t, kaproxy).ask("GET", "/x")
     t.equal(got.status, 502, "status")
-    t.check(re.search("tls: " + text, got.body.decode()), f"text of the answer: {got.body!r}")
+    t.check(re.search("tls: " + text, got.body.decode()), f"text of the response: {got.body!r}")
     t.equal(kaproxy.connect("opaque").read_end(), (b"", "reset"), "the opaque client's end")
     for line in kaproxy.wait_sessions(2):
         t.equal((line["end"], line["function"], line["errno"]), ("alloc_failed", "tls", "0"),
@@ -176,7 +176,7 @@ def unknown_authority(t):
 def unverified(t):
     upstream, kaproxy = two_listeners(t, authority().expired, tls_verify="no", tls_ca_file=None,
                                       tls_server_name="other.test")
-    t.equal(client(t, kaproxy).ask("GET", "/x").body, b"1 GET /x ", "answer")
+    t.equal(client(t, kaproxy).ask("GET", "/x").body, b"1 GET /x ", "response")
     t.equal(upstream.handshakes[0].server_name, "other.test", "SNI")
     warnings = kaproxy.find_log("warning.*listener (main|opaque): tls_verify = no")
     t.equal(len(warnings), 2, "warnings")

@@ -52,7 +52,7 @@ def check_cut(t, data, end, ends=("upstream_reset",), **options):
         except Cut:
             pass
         else:
-            t.check(False, f"HTTP/{version} took a broken answer for whole")
+            t.check(False, f"HTTP/{version} accepted a truncated response as complete")
         line = check_line(t, kaproxy, number)
         t.check(line["end"] in ends, f"end in the log: {line['end']}")
     t.equal(kaproxy.counters()["idle"], 0, "idle connections")
@@ -152,7 +152,7 @@ def killed(t):
     upstream.type("HTTP/1.1 200 OK\r\n\r\nabout to be more\n")
     t.equal(peer.channel.read_line(), b"HTTP/1.1 200 OK\r", "status line")
     upstream.close()
-    t.check(not peer.channel.read_end()[0].endswith(LAST_CHUNK), "the answer was ended as if whole")
+    t.check(not peer.channel.read_end()[0].endswith(LAST_CHUNK), "it ended as if complete")
     check_line(t, kaproxy, end="upstream_reset")
 
 
@@ -180,7 +180,7 @@ def opaque_truncated(t):
 
         kaproxy = start(t, t.own(TlsUpstream(script)))
         peer = kaproxy.connect()
-        t.equal(peer.ask(b"x"), b"1 x", "answer")
+        t.equal(peer.ask(b"x"), b"1 x", "response")
         peer.send(b"now\n")
         t.equal(peer.read_end(), (b"", "reset"), "what the client read")
         t.equal(kaproxy.wait_session(peer)["end"], "upstream_reset", "end")
@@ -195,7 +195,7 @@ def opaque_optional(t):
 
         kaproxy = start(t, t.own(TlsUpstream(script, keep=True)), listener=OPTIONAL)
         peer = kaproxy.connect()
-        t.equal(peer.ask(b"x"), b"x", "answer")
+        t.equal(peer.ask(b"x"), b"x", "response")
         t.equal(peer.read_end(), (b"", "eof"), "what the client read")
         peer.close()
         t.equal(kaproxy.wait_session(peer)["end"], "complete", "end")
@@ -282,7 +282,7 @@ def ours(t):
         upstream = t.own(TlsUpstream(lambda c: answer_one(c, ends)))
         kaproxy = start(t, upstream, pool=pool)
         peer = kaproxy.connect()
-        t.equal(peer.ask(b"x"), b"x", "answer")
+        t.equal(peer.ask(b"x"), b"x", "response")
         t.equal(peer.end(), "eof", "end")
         if pool:
             kaproxy.wait_idle(0)
@@ -297,7 +297,7 @@ def client_reset(t):
     upstream = t.own(TlsUpstream(lambda c: answer_one(c, ends)))
     kaproxy = start(t, upstream)
     peer = kaproxy.connect()
-    t.equal(peer.ask(b"x"), b"x", "answer")
+    t.equal(peer.ask(b"x"), b"x", "response")
     peer.reset()
     upstream.join()
     t.check(ends in (["reset"], ["cut"]), f"what the upstream saw: {ends}")
@@ -323,7 +323,7 @@ def early(t):
         for _ in range(50):
             peer.channel.send(b"x" * 100_000)
         got = peer.response()
-        t.equal((got.status, got.body), (413, b"too much"), "answer")
+        t.equal((got.status, got.body), (413, b"too much"), "response")
         check_line(t, kaproxy, status=413, end="complete")
 
 

@@ -99,7 +99,7 @@ def alpn(t):
     opaque.send(b"question\n")
     upstream.wait_output("question")
     upstream.type("answer\n")
-    t.equal(opaque.read_line(), b"answer", "answer on the opaque listener")
+    t.equal(opaque.read_line(), b"answer", "response on the opaque listener")
 
 
 @test("a handshake that stalls ends with connect_timeout: 504")
@@ -133,7 +133,7 @@ def stalls_alone(t):
     waiting.send()
     stalling.wait_accepted(1)
     t.equal(one_shot(t, kaproxy, listener="fine").status, 200, "status")
-    t.equal(kaproxy.counters()["connecting"], 1, "handshakes under way")
+    t.equal(kaproxy.counters()["connecting"], 1, "handshakes in progress")
     waiting.channel.reset()
     kaproxy.stop()
     stalling.join()
@@ -148,7 +148,7 @@ def slowly(t):
 
     upstream = t.upstream(script)
     kaproxy = start(t, f"https://127.0.0.1:{upstream.port}")
-    t.equal(one_shot(t, kaproxy).body, b"at last", "answer")
+    t.equal(one_shot(t, kaproxy).body, b"at last", "response")
 
 
 @test("a client certificate that is required: TLS 1.2 refuses in the handshake, 1.3 after it")
@@ -198,7 +198,7 @@ def post_handshake(t):
     kaproxy = start(t, upstream, listener={"tls_cert_file": certificate.file,
                                            "tls_key_file": certificate.key})
     for target in "/public", "/private", "/private", "/more":
-        t.equal(one_shot(t, kaproxy, "GET", target).body, f"1 GET {target} ".encode(), "answer")
+        t.equal(one_shot(t, kaproxy, "GET", target).body, f"1 GET {target} ".encode(), "response")
     t.equal([bool(shown) for shown in seen], [False, False, True, True], "certificate shown")
     t.equal(seen[-1]["subject"], ((("commonName", "client"),),), "subject")
     t.equal(handshakes(kaproxy), (1, 0, 0), "handshakes")

@@ -138,7 +138,7 @@ def part_behind(t):
             wait_until(lambda: kaproxy.counters()["none"] + kaproxy.counters()["waiting"] == number,
                        f"client {number} to be served or to wait")
         waiting.set()
-        t.equal([peer.response().body for peer in clients], [b"right"] * 2, "answers")
+        t.equal([peer.response().body for peer in clients], [b"right"] * 2, "responses")
         t.equal(kaproxy.counters()["discard_unread_data"], 1, "discarded")
 
 
@@ -157,7 +157,7 @@ def looks(t):
                 client = kaproxy.connect()
                 client.send(b"y\n")
                 script.now()
-            t.equal(client.read_line(), b"2 y", "the next client's answer")
+            t.equal(client.read_line(), b"2 y", "the next client's response")
 
 
 class Late(TlsUpstream):
@@ -188,7 +188,7 @@ def tickets(t):
     upstream.wait_handshakes(1)
     t.equal(one(t, kaproxy), (b"1 x", "immediate"), "the first client")
     clients = [kaproxy.connect() for _ in range(2)]
-    t.equal(sorted(client.ask(b"y") for client in clients), [b"1 y", b"2 y"], "answers of two")
+    t.equal(sorted(client.ask(b"y") for client in clients), [b"1 y", b"2 y"], "responses to both")
     t.check(upstream.wait_handshakes(2).resumed, "the second connection was not resumed")
 
 

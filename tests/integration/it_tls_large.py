@@ -26,7 +26,7 @@ def both(t):
         kaproxy = start(t, nginx)
         before = kaproxy.private_memory()
         run(t, "curl", "-sS", "--fail", "-o", t.folder / "got", url(kaproxy, "/large"))
-        t.equal(checksum(t.folder / "got"), wanted, "checksum of what came down")
+        t.equal(checksum(t.folder / "got"), wanted, "checksum of the download")
         fields = ["-H", "Transfer-Encoding: chunked"] if version == "TLSv1.2" else []
         run(t, "curl", "-sS", "--fail", *fields, "-T", t.folder / "got",
             url(kaproxy, "/upload/large"))
@@ -52,8 +52,8 @@ def slow_reader(t):
         check_memory(t, kaproxy, before)
         received += len(peer.channel.read(1_000_000))
     rest = peer.channel.read(size - received)
-    t.equal(rest.count(b"x"), len(rest), "the rest of the answer")
-    t.equal(one_shot(t, kaproxy, "GET", "/10").body, b"x" * 10, "the next answer")
+    t.equal(rest.count(b"x"), len(rest), "the rest of the response")
+    t.equal(one_shot(t, kaproxy, "GET", "/10").body, b"x" * 10, "the next response")
     t.equal(upstream.accepted, 1, "connections")
 
 
@@ -77,8 +77,8 @@ def slow_upstream(t):
     t.check(sender.is_alive(), "the client was not held back")
     check_memory(t, kaproxy, before)
     go.set()
-    t.equal(peer.read_end(), (b"thanks", "eof"), "answer")
-    t.check(got[0] == (block, "eof"), "what came differs")
+    t.equal(peer.read_end(), (b"thanks", "eof"), "response")
+    t.check(got[0] == (block, "eof"), "the received bytes differ")
 
 
 @test("both directions at the same time through an opaque listener")
@@ -94,7 +94,7 @@ def duplex(t):
     block = os.urandom(size)
     sender = threading.Thread(target=peer.send, args=(block,), daemon=True)
     sender.start()
-    t.check(peer.read(size) == block, "what came back differs")
+    t.check(peer.read(size) == block, "the echo differs")
     sender.join()
     t.equal(peer.end(), "eof", "end")
     kaproxy.wait_idle(1)

@@ -30,9 +30,9 @@ def break_off(connection):
 def ask(t, kaproxy, listener, status):
     output, _ = run(t, "ab", "-q", "-c", "4", "-n", EACH, url(kaproxy, "/", listener))
     counts = dict(re.findall(r"^([A-Z][\w -]+):\s+(\d+)$", output.decode(), flags=re.M))
-    t.equal(counts["Complete requests"], str(EACH), "answers")
+    t.equal(counts["Complete requests"], str(EACH), "responses")
     t.equal(counts.get("Non-2xx responses", "0"), "0" if status == 200 else str(EACH),
-            f"answers other than 2xx from {listener}")
+            f"responses other than 2xx from {listener}")
 
 
 @test("8000 handshakes: full and resumed ones, refused by us, broken off by the upstream")

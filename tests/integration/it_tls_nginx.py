@@ -31,7 +31,7 @@ def versions(t):
         nginx = with_page(t, f"ssl_protocols {version};")
         kaproxy = start(t, nginx)
         for _ in range(5):
-            t.equal(ask(t, kaproxy).body, b"hello", "answer")
+            t.equal(ask(t, kaproxy).body, b"hello", "response")
         requests = nginx.wait_requests(5)
         t.equal({(r.version, r.alpn) for r in requests}, {(version, "http/1.1")},
                 "version and ALPN")

@@ -23,7 +23,7 @@ def ab(t):
     counts = dict(re.findall(r"^([A-Z][\w -]+):\s+(\d+)$", output.decode(), flags=re.M))
     t.equal((counts["Complete requests"], counts["Failed requests"]), (str(CLIENTS), "0"),
             "requests, complete and failed")
-    t.check("Non-2xx responses" not in counts, f"answers that were not 200: {counts}")
+    t.check("Non-2xx responses" not in counts, f"responses that were not 200: {counts}")
     requests = nginx.wait_requests(CLIENTS)
     t.equal({r.status for r in requests}, {200}, "status in nginx's log")
     t.at_most(len({r.connection for r in requests}), 4, "TLS connections in nginx's log")

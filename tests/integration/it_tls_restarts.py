@@ -43,20 +43,20 @@ class Load:
                 got = one_shot(self.t, self.kaproxy, method, target,
                                body=b"once" if method == "POST" else None)
                 if got.status == 200 and got.body != f"{method} {target}".encode():
-                    raise Failure(f"somebody else's answer: {got.body!r}")
+                    raise Failure(f"another client's response: {got.body!r}")
                 self.responses.append((method, target, got.status))
             except Exception as error:
                 self.errors.append((target, error))
 
     def wait_more(self, count=REQUESTS):
         wanted = len(self.responses) + count
-        wait_until(lambda: self.errors or len(self.responses) >= wanted, f"answer {wanted}")
+        wait_until(lambda: self.errors or len(self.responses) >= wanted, f"response {wanted}")
 
     def stop(self):
         self.stopped.set()
         for thread in self.threads:
             thread.join()
-        self.t.equal(self.errors, [], "clients that got no answer")
+        self.t.equal(self.errors, [], "clients that got no response")
         return self.responses
 
 
@@ -68,11 +68,11 @@ def check(t, responses, posted, logged=True):
     print(f"# {len(responses)} answers, of which 502: {len(gets)} to GET, "
           f"{len(failed) - len(gets)} to POST", flush=True)
     t.equal({status for _, _, status in responses} - {200, 502}, set(), "other status")
-    t.equal(len(posted), len(set(posted)), "POSTs that came, and different ones of them")
+    t.equal(len(posted), len(set(posted)), "POSTs that arrived, and different ones of them")
     if logged:
         t.equal(gets, [], "GETs that failed")
         done = {target for method, target, status in responses if method == "POST" and status == 200}
-        t.equal(done - set(posted), set(), "POSTs that were answered but did not come")
+        t.equal(done - set(posted), set(), "POSTs with a response that did not arrive")
 
 
 def blows(t, nginx, blow, logged=True):

@@ -34,13 +34,13 @@ def script(connection):
 def websocket(t):
     upstream = t.own(TlsUpstream(script))
     kaproxy = start(t, f"https://127.0.0.1:{upstream.port}")
-    t.equal(client(t, kaproxy).ask("GET", "/x").body, b"1 GET /x ", "an ordinary answer")
+    t.equal(client(t, kaproxy).ask("GET", "/x").body, b"1 GET /x ", "an ordinary response")
     kaproxy.wait_idle(1)
     with kaproxy.paused():  # so that it finds the request together with the client
         peer = client(t, kaproxy)
         peer.send("GET", "/chat", UPGRADE)
     got = peer.response()
-    t.equal((got.status, got.get("Upgrade")), (101, "websocket"), "answer")
+    t.equal((got.status, got.get("Upgrade")), (101, "websocket"), "response")
     t.equal(peer.channel.read(len(WELCOME)), WELCOME, "greeting")
     for size in 1, 100, 70_000, 1_000_000:
         peer.channel.send(b"e" * size)
@@ -50,7 +50,7 @@ def websocket(t):
     t.equal(peer.channel.read(10), b"still here", "echo after a rest")
     t.equal(peer.channel.end(), "eof", "end")
     kaproxy.wait_idle(0)
-    t.equal(client(t, kaproxy).ask("GET", "/y").body, b"2 GET /y ", "the next answer")
+    t.equal(client(t, kaproxy).ask("GET", "/y").body, b"2 GET /y ", "the next response")
     t.equal([s["from_cache"] for s in kaproxy.wait_sessions(3)], ["none", "immediate", "none"],
             "from_cache")
 

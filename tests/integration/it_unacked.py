@@ -68,7 +68,7 @@ def retried(t):
     for kind, listener in (HttpUpstream, None), (HttpsUpstream, settings()):
         upstream = t.own(kind())
         kaproxy = warm(t, upstream, listener=listener)
-        t.equal(one_shot(t, kaproxy, "GET", "/x").body, b"2 GET /x ", "answer")
+        t.equal(one_shot(t, kaproxy, "GET", "/x").body, b"2 GET /x ", "response")
         check_line(t, kaproxy, 2, retried=1, status=200, end="complete", from_cache="none")
         t.equal(discards(kaproxy), 1, "discarded")
 
@@ -102,7 +102,7 @@ def post(t):
     upstream = t.own(HttpUpstream())
     kaproxy = warm(t, upstream)
     got = one_shot(t, kaproxy, "POST", "/x", body=b"x")
-    t.equal((got.status, got.body.strip()), (504, b"504 Gateway Timeout\n" + TEXT), "answer")
+    t.equal((got.status, got.body.strip()), (504, b"504 Gateway Timeout\n" + TEXT), "response")
     check_line(t, kaproxy, 2, status=504, end="upstream_reset")
     kaproxy.wait_log(rf'answered: .* status=504 error="{TEXT.decode()}"$')
     t.equal(discards(kaproxy), 1, "discarded")
@@ -149,7 +149,7 @@ def opaque(t):
         upstream = t.own(kind(answer_lines))
         kaproxy = t.kaproxy(upstream.endpoint, pool=POOL, listener=listener)
         peer = kaproxy.connect()
-        t.equal(peer.ask(b"a"), b"1 a", "answer")
+        t.equal(peer.ask(b"a"), b"1 a", "response")
         deafen(upstream.connections[0])
         peer.send(b"b\n")
         check_dead(t, kaproxy, peer)
@@ -166,7 +166,7 @@ def tunnel(t):
     kaproxy = start(t, upstream, pool=POOL)
     peer = client(t, kaproxy)
     t.equal(peer.ask("CONNECT", "h.test:1", host="h.test:1").status, 200, "status")
-    t.equal(peer.channel.ask(b"a"), b"1 a", "answer")
+    t.equal(peer.channel.ask(b"a"), b"1 a", "response")
     deafen(upstream.connections[0])
     peer.channel.send(b"b\n")
     check_dead(t, kaproxy, peer.channel)
@@ -177,7 +177,7 @@ def later(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint, pool=POOL)
     peer = kaproxy.connect()
-    t.equal(peer.ask(b"a"), b"1 a", "answer")
+    t.equal(peer.ask(b"a"), b"1 a", "response")
     Clock(t).tick()
     deafen(upstream.connections[0])
     peer.send(b"b\n")
@@ -189,7 +189,7 @@ def busy(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint, pool=POOL)
     peer = kaproxy.connect()
-    t.equal(peer.ask(b"a"), b"1 a", "answer")
+    t.equal(peer.ask(b"a"), b"1 a", "response")
     deafen(upstream.connections[0])
 
     def is_cut():
@@ -231,7 +231,7 @@ def thinking(t):
     for _ in range(2):
         Clock(t).tick()
     go.set()
-    t.equal(peer.response().body, b"1 GET /x ", "answer")
+    t.equal(peer.response().body, b"1 GET /x ", "response")
     t.equal(discards(kaproxy), 0, "discarded")
 
 
@@ -279,13 +279,13 @@ def off(t):
     upstream = t.upstream(answer_lines)
     kaproxy = t.kaproxy(upstream.endpoint, pool={"unacked_timeout": 0})
     peer = kaproxy.connect()
-    t.equal(peer.ask(b"a"), b"1 a", "answer")
+    t.equal(peer.ask(b"a"), b"1 a", "response")
     deafen(upstream.connections[0])
     peer.send(b"b\n")
     for _ in range(2):
         Clock(t).tick()
     undeafen(upstream.connections[0])
-    t.equal(peer.read_line(), b"1 b", "the late answer")
+    t.equal(peer.read_line(), b"1 b", "the late response")
 
 
 main()

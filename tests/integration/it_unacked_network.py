@@ -75,7 +75,7 @@ def http(t):
         t.equal(one_shot(t, kaproxy, "POST", "/x", body=b"x").status, 504, "status")
     check_line(t, kaproxy, 2, status=504, end="upstream_reset")
     t.equal(kaproxy.counters()["discard_unacked"], 1, "discarded")
-    t.equal(one_shot(t, kaproxy).body, b"2 GET / ", "answer")
+    t.equal(one_shot(t, kaproxy).body, b"2 GET / ", "response")
 
 
 @test("tcp: a reset")
@@ -83,7 +83,7 @@ def opaque(t):
     upstream = t.upstream(answer_lines, listener=listener())
     kaproxy = t.kaproxy(f"tcp://{UPSTREAM}:{upstream.port}", pool=POOL)
     peer = kaproxy.connect()
-    t.equal(peer.ask(b"a"), b"1 a", "answer")
+    t.equal(peer.ask(b"a"), b"1 a", "response")
     with nothing_leaves():
         peer.send(b"b\n")
         t.equal(peer.read_end(), (b"", "reset"), "what the client read")

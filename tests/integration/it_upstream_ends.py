@@ -18,7 +18,7 @@ def closes_after_answer(t):
     for number in 1, 2, 3:
         client = kaproxy.connect()
         client.send(b"a\n")
-        t.equal(client.read_end(), (b"%d a\n" % number, "eof"), "answer and end")
+        t.equal(client.read_end(), (b"%d a\n" % number, "eof"), "response and end")
         client.close()
         kaproxy.wait_sessions(number)
 
@@ -62,7 +62,7 @@ def late_reader(t, **options):
     connection = upstream.wait_accepted(1)
     connection.read(1)
     connection.send(DATA)
-    wait_until(lambda: connection.untaken() == 0, "the answer to be taken")
+    wait_until(lambda: connection.untaken() == 0, "the response to be read")
     return kaproxy, client, connection
 
 
@@ -70,7 +70,7 @@ def late_reader(t, **options):
 def resets_behind_answer(t):
     kaproxy, client, connection = late_reader(t)
     connection.reset()
-    wait_until(lambda: kaproxy.counters()["busy"] == 0, "the connection to be given back")
+    wait_until(lambda: kaproxy.counters()["busy"] == 0, "the connection to be returned")
     t.equal(kaproxy.sessions_ended(), 0, "sessions that have ended")
     t.check(client.read_end() == (DATA, "reset"), "what the client got")
     t.equal(kaproxy.wait_sessions(1)[0]["end"], "upstream_reset", "end in the log")

@@ -74,11 +74,11 @@ def start(t):
 
 def check_end(t, kaproxy, load, before):
     load.stop()
-    t.equal(load.wrong, [], "wrong answers")
-    t.equal(load.ends["nothing"], 0, "clients that got neither an answer nor an end")
+    t.equal(load.wrong, [], "wrong replies")
+    t.equal(load.ends["nothing"], 0, "clients that got neither a reply nor an end")
     t.at_most(load.slowest, TIMEOUT + 2 * TIMEOUT + 5, "seconds of the slowest client")
     wait_until(lambda: kaproxy.descriptors() <= before + POOL["max_per_host"],
-               "the descriptors to be given back")
+               "the descriptors to be returned")
 
 
 @test("kill -STOP, then -CONT")

@@ -49,7 +49,7 @@ def refused_as_nobody(t, why="Permission denied", **options):
 
 def use(t, kaproxy, index=0):
     client = kaproxy.connect(index=index)
-    t.check(client.ask(b"a").endswith(b" a"), "no answer")
+    t.check(client.ask(b"a").endswith(b" a"), "no response")
     client.end()
 
 

@@ -40,7 +40,7 @@ class Valgrind:
         text = self.output.read_text()
         self.t.check("ERROR SUMMARY: 0 errors" in text, "valgrind found errors")
         lost = re.search(r"definitely lost: [1-9]|still reachable: [1-9]", text)
-        self.t.check(not lost, f"memory was not given back: {lost and lost[0]}")
+        self.t.check(not lost, f"memory was not returned: {lost and lost[0]}")
         leaked = re.findall(r"Open (?:AF_\S+ socket|file descriptor) \d+: .*", text)
         inherited = ("/dev/null", str(self.t.folder), "inherited")
         leaked = [line for line in leaked if not any(word in line for word in inherited)]

@@ -82,16 +82,16 @@ def low_ports(t):
     use_example(machine, "low-ports.conf")
     machine.must("systemctl", "reset-failed", UNIT)
     machine.must("systemctl", "start", UNIT)
-    t.equal((ask(machine, 80), user_of(machine)), ("200", "kaproxy"), "answer and user")
+    t.equal((ask(machine, 80), user_of(machine)), ("200", "kaproxy"), "response and user")
     configure(machine, listener("low", "127.0.0.1:80") + listener("more", "127.0.0.1:81"))
     machine.must("systemctl", "reload", UNIT)
-    t.equal(ask(machine, 81), "200", "answer of one that came with a reload")
+    t.equal(ask(machine, 81), "200", "response of one added by a reload")
     before = main_pid(machine)
     hand_over_main(machine, before)
     await_end(machine, before)
     configure(machine, listener("low", "127.0.0.1:82"))
     machine.must("systemctl", "reload", UNIT)
-    t.equal(ask(machine, 82), "200", "answer after a handover and a reload")
+    t.equal(ask(machine, 82), "200", "response after a handover and a reload")
 
 
 @test("load-credential.conf: a key that root alone can read")
@@ -111,7 +111,7 @@ def load_credential(t):
     use_example(machine, "load-credential.conf")
     machine.must("systemctl", "reset-failed", UNIT)
     machine.must("systemctl", "start", UNIT)
-    t.equal(ask(machine), "502", "answer, as there is no upstream")
+    t.equal(ask(machine), "502", "response, as there is no upstream")
     machine.must("systemctl", "reload", UNIT)
 
 
@@ -202,12 +202,12 @@ def apparmor(t):
     machine.must("systemctl", "start", UNIT)
     label = machine.must("cat", f"/proc/{main_pid(machine)}/attr/current").strip()
     t.check(label.endswith("kaproxy (enforce)"), f"it is confined as {label!r}")
-    t.equal(ask(machine), "200", "answer")
+    t.equal(ask(machine), "200", "response")
     before = main_pid(machine)
     machine.must("systemctl", "reload", UNIT)
     hand_over_main(machine, before)
     await_end(machine, before)
-    t.equal(ask(machine), "200", "answer after a handover")
+    t.equal(ask(machine), "200", "response after a handover")
     machine.must("systemctl", "stop", UNIT)
     t.equal(warnings(machine, since), [], "warnings")
 

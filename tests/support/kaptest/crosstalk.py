@@ -78,5 +78,5 @@ def exchange(t, exchanges, pool, options=(), certificate=None, wrap=(),
 
 def mostly_whole(t, exchanges, outcomes, further):
     """Tricks and whims leave most exchanges alone."""
-    t.at_least(outcomes["whole"], exchanges * 6 // 10, "whole answers")
+    t.at_least(outcomes["whole"], exchanges * 6 // 10, "complete responses")
     t.at_most(further["stale"], exchanges // 10, "requests that a stale connection took")

@@ -82,7 +82,7 @@ class Message:
         """The field's value; more than one line of it is a failure."""
         values = self.all(name)
         if len(values) > 1:
-            raise Failure(f"{name} stands {len(values)} times in {self.fields!r}")
+            raise Failure(f"{name} appears {len(values)} times in {self.fields!r}")
         return values[0] if values else default
 
     def names(self):
@@ -139,7 +139,7 @@ def _read_chunked(channel, message):
                 return
             parts.append(_read_length(channel, message, size))
             if channel.read(2) != b"\r\n":
-                raise Failure("no CRLF behind a chunk")
+                raise Failure("no CRLF after a chunk")
     finally:
         message.body = b"".join(parts)
 
@@ -318,7 +318,7 @@ def one_shot(t, kaproxy, *arguments, version="1.0", listener="main", **options):
     message = peer.ask(*arguments, version=version, fields=fields, **options)
     rest, end = peer.channel.read_end()
     if rest or end != "eof":
-        raise Failure(f"after the answer: {rest!r}, {end}")
+        raise Failure(f"after the response: {rest!r}, {end}")
     peer.channel.close()
     return message
 

@@ -152,7 +152,7 @@ class OpensslUpstream(Peer):
         client.send(b"question %d\n" % number)
         self.wait_output(f"question {number}")
         self.type("answer\n")
-        t.equal(client.read_line(), b"answer", "answer")
+        t.equal(client.read_line(), b"answer", "response")
         t.equal(client.end(), "eof", "end")
 
     def close(self):
