@@ -104,7 +104,7 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg)
     if (admin->connection_count == CONFIG_ADMIN_CONNECTIONS)
         admin_stop_accepting(admin);
     if (admin->starved)
-        log_notice("[admin]: accepting goes on");
+        log_notice("[admin]: accepting resumes");
     admin->starved = false;
     event_active(&admin->adopt, EV_TIMEOUT, 0);
     return bufferevent;

@@ -50,7 +50,7 @@ static void show_ready(struct admin_connection *connection)
         admin_say(connection, 503, "draining: no listener accepts clients; resume ends that");
         break;
     case ADMIN_STOPPING:
-        admin_say(connection, 503, "stopping: sessions may finish, nobody else is accepted");
+        admin_say(connection, 503, "stopping: sessions may finish, no other clients are accepted");
         break;
     }
 }

@@ -29,9 +29,9 @@ static struct counts count_problems(const json_t *problems)
 static void put_headline(struct page *page, const struct counts *counts)
 {
     if (!json_is_array(json_object_get(page->status, "problems")))
-        page_put(page, "Problems are not known");
+        page_put(page, "Problems are unknown");
     else if (counts->faults == 0)
-        page_put(page, "Nothing is wrong");
+        page_put(page, "No problems");
     else
         page_putf(page, "%zu problem%s", counts->faults, counts->faults == 1 ? "" : "s");
 }

@@ -97,7 +97,7 @@ static void find_loop(struct search *search)
     usec_t lag = (usec_t)number_of(search, the_process(search), "loop_lag", NULL);
     if (!status_loop_answers(input)) {
         problem_add(problem_new(search, SEVERITY_CRITICAL, "loop_stalled", &everywhere),
-                    "The loop that carries clients has not answered for %s: nobody is served"
+                    "The loop that carries clients has not answered for %s: no client is served"
                     " meanwhile, and what is said of upstreams and sessions is from before that",
                     span_text(span, input->unanswered));
     } else if (lag >= LAG_HIGH) {
@@ -308,13 +308,14 @@ static void find_life(struct search *search)
     enum admin_life life = ops->life(ops->arg);
     if (life == ADMIN_STOPPING)
         problem_add(problem_new(search, SEVERITY_NOTICE, "stopping", &everywhere),
-                    "kaproxy is stopping: nobody is accepted, and %" PRIu64 " client%s may finish"
+                    "kaproxy is stopping: no clients are accepted, and %" PRIu64
+                    " client%s may finish"
                     " within shutdown_timeout=%s",
                     clients, plural(clients), log_limit(limit, search->config->shutdown_timeout));
     else if (life == ADMIN_DRAINING)
         problem_add(
             problem_new(search, SEVERITY_NOTICE, "draining", &everywhere),
-            "All listeners are draining: nobody is accepted until they are resumed; %" PRIu64
+            "All listeners are draining: no clients are accepted until they are resumed; %" PRIu64
             " client%s left",
             clients, clients == 1 ? " is" : "s are");
 }
@@ -334,7 +335,8 @@ static void find_listener(struct search *search, size_t index)
                     row->name);
     else
         problem_add(problem_new(search, SEVERITY_NOTICE, "draining", &place),
-                    "Listener %s is draining: it accepts nobody until it is resumed", row->name);
+                    "Listener %s is draining: it accepts no clients until it is resumed",
+                    row->name);
 }
 
 /* All problems. */

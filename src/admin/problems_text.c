@@ -70,7 +70,7 @@ static const char *meaning(const struct failure *failure)
     if (failure->number == EMFILE || failure->number == ENFILE)
         return "no descriptor is left for a connection";
     if (is(failure, "connect") && failure->number == ECONNREFUSED)
-        return "it refuses connections, for nobody listens there";
+        return "it refuses connections: nothing listens there";
     if (is(failure, "connect") && failure->number == ETIMEDOUT)
         return "it does not answer";
     return is(failure, "connect") ? "it cannot be reached" : "no connection can be opened";

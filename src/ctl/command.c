@@ -199,7 +199,7 @@ static int look_once(const struct client *client, const struct options *options,
     count_rest(rest, status, options);
     json_decref(status);
     if (is_another) {
-        ask_complain("kaproxy was started again meanwhile, and has forgotten it");
+        ask_complain("kaproxy was restarted meanwhile, and does not know of it");
         return EXIT_REFUSED;
     }
     if (before > 0 && rest->so == 0) {

@@ -44,22 +44,22 @@ static const struct {
 
 static const char help_options[] =
     "\n"
-    "Where kaproxy is:\n"
+    "How to reach kaproxy:\n"
     "  -s, --socket ADDRESS   unix:PATH or ADDR:PORT, as in [admin] listen\n"
     "  -c, --config FILE      the configuration that kaproxy runs with\n"
     "      --max-time SECONDS how long an answer may take (default: 5; reload: 60)\n"
     "Options of verbs:\n"
-    "  -j, --json             what kaproxy says, for programs\n"
+    "  -j, --json             kaproxy's JSON, for programs\n"
     "      --check            status: exit 1 if something critical is wrong, 2 for a warning\n"
     "      --names            pools, hosts, listeners: just the names\n"
     "      --sort COLUMN      hosts, sessions: by a column of the table, numbers from the largest\n"
     "      --pool, --host, --listener NAME\n"
-    "                         pause, resume, reconnect, drain: what is meant\n"
+    "                         pause, resume, reconnect, drain: the subject\n"
     "      --wait, --no-wait  pause, drain: until nothing is in use (default: --wait)\n"
     "      --timeout SECONDS  pause, drain: but no longer than that\n"
     "  -i, --interval SECONDS top: between two refreshes (default: 1)\n"
     "  -b, --batch            top: plain text, one screen after the other\n"
-    "  -n, --count COUNT      top: that often\n"
+    "  -n, --count COUNT      top: number of screens\n"
     "  -h, --help, -V, --version\n"
     "\n"
     "Exit status: 0 done, 1 refused or critical, 2 usage or warning, 3 no answer, 4 waited too "
@@ -269,7 +269,7 @@ void options_parse(struct options *options, const struct verb *verbs, int argc, 
     while ((option = getopt_long(argc, argv, "s:c:jbn:i:hV", long_options, NULL)) != -1)
         take(options, verbs, option);
     if (optind == argc)
-        exit(options_refuse("what is to be done?"));
+        exit(options_refuse("no verb given"));
     options->verb = find_verb(verbs, argv[optind++]);
     bool may_have = options->verb->argument != NULL || options->verb->run == NULL;
     if (optind < argc && may_have)

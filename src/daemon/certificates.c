@@ -46,7 +46,7 @@ static void warn(const struct certificates *certificates, const struct tls_clien
     strftime(ends, sizeof(ends), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&expiry->end, &tm));
     log_quote(subject, sizeof(subject), expiry->subject, strlen(expiry->subject));
     log_warning("certificate %s: listener=%s %s=%s subject=%s ends=%s days_left=%ld",
-                expiry->end <= now ? "has expired" : "ends soon", names,
+                expiry->end <= now ? "has expired" : "expires soon", names,
                 whose == TLS_OURS ? "tls_cert_file" : "upstream",
                 whose == TLS_OURS ? listener->tls_cert_file
                                   : endpoint_format(&listener->upstream, upstream),
@@ -84,7 +84,7 @@ static void on_interval(struct timer *timer)
     struct certificates *certificates = container_of(timer, struct certificates, timer);
     certificates_check(certificates, time(NULL));
     if (set_timer(certificates) < 0)
-        log_error("no memory for the timer that looks for certificates that end");
+        log_error("no memory for the timer that checks certificates");
 }
 
 int certificates_start(struct certificates *certificates, struct loop *loop,

@@ -301,7 +301,7 @@ char *changes_describe(const struct config *before, const struct config *after, 
     struct sections listeners = {.before = before, .after = after, .kind = SECTION_LISTENER};
     buffer[0] = '\0';
     if (match(&pools) < 0 || match(&listeners) < 0) {
-        put(&text, "what has changed is not known: %s", strerror(ENOMEM));
+        put(&text, "the changes are unknown: %s", strerror(ENOMEM));
     } else {
         describe_one(before, after, SECTION_KAPROXY, "", &text);
         describe_one(before, after, SECTION_ADMIN, "[admin] ", &text);

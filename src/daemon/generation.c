@@ -117,7 +117,7 @@ static struct bound_socket *open_socket(const struct place *place, const struct 
     if (socket == NULL)
         add_finding(findings, place, "cannot listen on %s: %s%s", address->text, error,
                     current != NULL && strcmp(error, strerror(EACCES)) == 0
-                        ? ": kaproxy, which runs already, does not have the right; a restart may"
+                        ? ": the running kaproxy lacks the privilege; a restart may have it"
                         : "");
     return socket;
 }

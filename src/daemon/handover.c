@@ -96,9 +96,9 @@ static void on_ended(void *arg, const char *why)
     struct handover *handover = arg;
     close_channels(handover);
     if (handover->stopping)
-        log_notice("the handover is given up, for this process is to stop");
+        log_notice("the handover is cancelled: this process is stopping");
     else
-        log_error("the handover failed: %s; this process goes on",
+        log_error("the handover failed: %s; this process continues",
                   handover->why[0] == '\0' ? why : handover->why);
     successor_free(handover->successor); /* with the reason */
     handover->successor = NULL;
@@ -305,7 +305,7 @@ void handover_go(struct handover *handover)
 static const char *refusal(const struct handover *handover)
 {
     if (getpid() == 1)
-        return "this is process 1, with whose end the container would end: replace the container";
+        return "this is process 1, and the container would end with it: replace the container";
     if (handover->state >= HANDOVER_SERVED)
         return "another process serves already";
     if (handover->state != HANDOVER_NONE)
@@ -313,7 +313,7 @@ static const char *refusal(const struct handover *handover)
     if (handover->stopping)
         return "kaproxy is stopping";
     if (handover->program->path[0] == '\0')
-        return "the program was not to be found in PATH when it was started";
+        return "the program was not found in PATH when it was started";
     return NULL;
 }
 
@@ -354,7 +354,7 @@ void handover_stop(struct handover *handover)
     if (handover->state == HANDOVER_YIELDED && handover->control >= 0)
         on_word(handover->control, EV_READ, handover); /* it may serve, and have clients */
     if (handover->state == HANDOVER_STARTED || handover->state == HANDOVER_YIELDED)
-        fail(handover, "this process is to stop");
+        fail(handover, "this process is stopping");
     if (handover->state == HANDOVER_SERVED) /* the last chance to report it */
         tell_main_pid(handover);
     if (handover->state == HANDOVER_SERVED)

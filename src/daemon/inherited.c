@@ -82,7 +82,7 @@ static int is_for_us(FILE *errors)
         return 0;
     int pid = read_whole_number(pid_text, INT_MAX);
     if (pid <= 0)
-        return complain(errors, "LISTEN_PID=%s is no process", pid_text);
+        return complain(errors, "LISTEN_PID=%s is not a process id", pid_text);
     if (pid == getpid())
         return 1;
     if (is_handover)
@@ -325,7 +325,7 @@ int inherited_check_left(const struct inherited *inherited, FILE *errors)
         const struct inherited_socket *one = &inherited->sockets[i];
         if (one->fd >= 0)
             result = complain(errors,
-                              "descriptor %d (%s), passed by LISTEN_FDS, is for nobody: it listens "
+                              "descriptor %d (%s), passed by LISTEN_FDS, is not used: it listens "
                               "on %s, and no listener has that address or this name",
                               one->fd, one->name, format_socket(one, text));
     }

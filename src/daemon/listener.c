@@ -120,7 +120,7 @@ static void caught_up(struct listeners *listeners)
     if (!listeners->starved)
         return;
     listeners->starved = false;
-    report(listeners, LOG_LEVEL_NOTICE, "accepting goes on;", 0);
+    report(listeners, LOG_LEVEL_NOTICE, "accepting resumes;", 0);
 }
 
 static enum accept_result accept_one(struct listen_socket *listen_socket)
@@ -258,7 +258,7 @@ void listeners_accept_again(struct listeners *listeners)
         return;
     int result = start_accepting(listeners);
     if (result < 0)
-        report(listeners, LOG_LEVEL_ERROR, "cannot watch the listening sockets:", errno);
+        report(listeners, LOG_LEVEL_ERROR, "cannot watch the listen sockets:", errno);
     if (result < 0 || listeners->starved)
         try_again_later(listeners);
 }
@@ -394,7 +394,7 @@ static const struct metric metrics[] = {
      .offset = offsetof(struct listeners_stats, pauses),
      .count = 1},
     {.name = "max_clients_reached",
-     .help = "How often there were max_clients clients",
+     .help = "How often max_clients was reached",
      .type = METRIC_COUNTER,
      .offset = offsetof(struct listeners_stats, full),
      .count = 1},

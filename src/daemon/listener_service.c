@@ -52,7 +52,7 @@ static void end_backlog(struct listen_socket *listen_socket, const char *why)
 {
     struct pollfd pollfd = {.fd = listen_socket->fd, .events = POLLIN};
     if (why != NULL && poll(&pollfd, 1, 0) > 0)
-        log_warning("listener %s: clients that wait at %s are cut off: %s",
+        log_warning("listener %s: clients that wait at %s are closed: %s",
                     listen_socket->part->listener->name,
                     bound_socket_address(listen_socket->socket)->text, why);
     if (is_to_close(listen_socket))
@@ -80,7 +80,7 @@ static int empty_backlog(struct listen_socket *listen_socket, int most)
         if (listeners->clients >= listeners->max_clients)
             end_backlog(listen_socket, "max_clients");
         else if (loop_now(listeners->worker.loop) >= listen_socket->emptied_from + BACKLOG_TIME)
-            end_backlog(listen_socket, "they come without an end");
+            end_backlog(listen_socket, "they keep arriving");
         break;
     }
     return count;

@@ -51,7 +51,7 @@ void notify_ready(void)
 {
     int result = tell("READY=1");
     if (result < 0)
-        log_warning("cannot tell systemd that all is ready: %s", strerror(-result));
+        log_warning("cannot notify systemd of readiness: %s", strerror(-result));
 }
 
 /* From version 253 on systemd needs the time (Type=notify-reload). */
@@ -86,7 +86,7 @@ bool notify_main_pid(pid_t pid)
     if (result == 0)
         result = await_receipt();
     if (result < 0)
-        log_error("cannot tell systemd that process %jd is the main one: %s", (intmax_t)pid,
+        log_error("cannot notify systemd that process %jd is the main one: %s", (intmax_t)pid,
                   strerror(-result));
     return result == 0;
 }

@@ -203,7 +203,7 @@ static void ask(struct reload *reload, const char *by)
     if (!reload->again)
         snprintf(reload->by, sizeof(reload->by), "%s", by);
     if (!reload->again && reload->held)
-        log_notice("%s: the reload begins when it is known what becomes of the handover", by);
+        log_notice("%s: the reload begins once the handover has succeeded or failed", by);
     reload->again = true;
     if (reload->state == IDLE && !reload->held)
         begin(reload);
@@ -260,7 +260,7 @@ bool reload_end(struct reload *reload)
     bool ended = true;
     reload_stop(reload, "kaproxy is stopping");
     if (reload->state == LOADING && reload->job != NULL && reload_job_wait(reload->job) < 0) {
-        log_warning("reload: the configuration is still being read; that is not waited for");
+        log_warning("reload: the configuration is still being read; not waiting for it");
         ended = false;
         reload->job = NULL;
         give_up(reload);

@@ -246,7 +246,7 @@ static void do_scope(const struct requests *requests, struct command *command)
     bool listeners = of_listener || (all && service_of(command->verb) != SERVICE_PAUSED);
     struct result result = {0};
     if (of_host && of_listener) {
-        answer(command, 404, "a listener is not one of a pool or an upstream: name just it");
+        answer(command, 404, "a listener is not part of a pool or an upstream: give only its name");
         return;
     }
     if (command->verb == COMMAND_RECONNECT && of_listener) {

@@ -225,7 +225,7 @@ void succession_serving(struct succession *succession)
 void succession_hand_over(struct succession *succession)
 {
     if (succession->takeover != NULL)
-        log_error("SIGUSR2 is refused: the process before this one has not ended yet");
+        log_error("SIGUSR2 is refused: the previous process has not ended yet");
     else
         handover_start(succession->handover);
 }

@@ -189,7 +189,7 @@ static int watch(struct successor *successor)
 struct successor *successor_start(const struct successor_options *options)
 {
     if (options->program->path[0] == '\0') {
-        log_error("this program cannot be started again: it was not to be found in PATH");
+        log_error("this program cannot be started again: it was not found in PATH");
         return NULL;
     }
     struct successor *successor = calloc(1, sizeof(*successor));

@@ -47,7 +47,7 @@ static void become_main(struct takeover *takeover)
 static void on_end(struct takeover *takeover)
 {
     if (!takeover->is_alone)
-        log_notice("the process before this one has ended");
+        log_notice("the previous process has ended");
     takeover->is_alone = true;
     event_del(&takeover->word);
     if (!takeover->serving) /* takeover_serving will handle it */
@@ -77,7 +77,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
         on_end(takeover);
         return;
     }
-    log_warning("the process before this one does not answer");
+    log_warning("the previous process does not respond");
     become_main(takeover);
 }
 

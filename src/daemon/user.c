@@ -75,7 +75,7 @@ int user_unpose(struct user *user)
     if (seteuid(0) == 0 && setegid(user->own_gid) == 0 &&
         setgroups((size_t)user->own_group_count, user->own_groups) == 0)
         return 0;
-    log_error("cannot be root again: %s", strerror(errno));
+    log_error("cannot become root again: %s", strerror(errno));
     return -1;
 }
 

@@ -162,7 +162,7 @@ static void on_deadline(struct timer *timer)
     struct worker *worker = container_of(timer, struct worker, deadline);
     if (worker_handover_deadline(worker))
         return;
-    log_warning("shutdown_timeout is over; %u sessions are cut off", worker->listeners.clients);
+    log_warning("shutdown_timeout has expired; %u sessions are reset", worker->listeners.clients);
     worker_end_now(worker);
 }
 
@@ -204,7 +204,7 @@ static void on_soft_stop(struct message *message)
 static void on_hard_stop(struct message *message)
 {
     struct worker *worker = container_of(message, struct worker, hard.message);
-    log_notice("%s again: ending at once; %u sessions are cut off", worker->hard.signal_name,
+    log_notice("%s again: ending at once; %u sessions are reset", worker->hard.signal_name,
                worker->listeners.clients);
     worker_end_now(worker);
 }

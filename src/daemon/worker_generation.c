@@ -221,7 +221,7 @@ static void watch_certificates(struct worker *worker, const struct generation *g
     certificates_stop(&worker->certificates);
     if (certificates_start(&worker->certificates, worker->loop, generation->config,
                            &generation->tls_clients) < 0)
-        log_error("no memory for the timer that looks for certificates that end");
+        log_error("no memory for the timer that checks certificates");
 }
 
 static void take(struct worker *worker, const struct generation *generation,

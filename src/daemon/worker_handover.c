@@ -58,7 +58,7 @@ static void serve(struct worker *worker)
     listeners_take_files(&worker->listeners);
     worker_set_preconnected(worker);
     log_ready();
-    log_notice("ready, in the place of the process before");
+    log_notice("ready, in place of the previous process");
     mailbox_post(worker->control, worker->serving);
 }
 

@@ -59,8 +59,10 @@ enum step batch_fail(struct client *client, const struct failure *failure, enum 
 
 enum step batch_fail_malformed(struct client *client)
 {
-    static const struct failure failure = {
-        .function = "read", .number = EPROTO, .text = "the upstream sent what is no reply"};
+    static const struct failure failure = {.function = "read",
+                                           .number = EPROTO,
+                                           .text =
+                                               "the upstream sent something that is not a reply"};
     return batch_fail(client, &failure, SESSION_BAD_RESPONSE, DISCARD_PROTOCOL_ERROR);
 }
 
@@ -74,7 +76,7 @@ void batch_no_tunnel(struct client *client, struct failure *failure)
 {
     *failure = (struct failure){.function = "allocate", .number = EAGAIN};
     snprintf(failure->text, sizeof(failure->text),
-             "clients hold as many connections as they may (max_tunnels = %u)",
+             "clients hold as many connections as allowed (max_tunnels = %u)",
              pool_get_limits(client->session.context->pool)->max_tunnels);
     session_set_failure(&client->session, failure);
     session_log_failure(&client->session);

@@ -226,7 +226,7 @@ def starved(t):
     for peer in peers:
         t.check(b" 200 " in read_all(peer), "a waiting client got no response")
     t.equal(len(kaproxy.find_log(message)), 1, "messages")
-    kaproxy.wait_log(r"notice: \[admin\]: accepting goes on")
+    kaproxy.wait_log(r"notice: \[admin\]: accepting resumes")
     world.is_as_before()
 
 

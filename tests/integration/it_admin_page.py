@@ -116,8 +116,8 @@ def calm(t):
     server = serve(t, samples.calm())
     browser = chromium.start(t)
     page = browser.open(server.url)
-    t.equal(page.text("#problems"), "Nothing is wrong", "what is wrong")
-    t.equal(page.evaluate("document.title"), "Nothing is wrong - kaproxy", "title")
+    t.equal(page.text("#problems"), "No problems", "what is wrong")
+    t.equal(page.evaluate("document.title"), "No problems - kaproxy", "title")
     t.equal(page.text("#about h2"), "kaproxy 0.1.0", "the user")
     t.check(page.text("#about p").startswith("serving, up 3 d 2 h, process 4711, /etc/kaproxy.ini, read 20"),
             page.text("#about p"))
@@ -210,7 +210,7 @@ def gone(t):
     page.wait("!stale.hidden", "the notice")
     t.check(re.match(r"kaproxy does not answer: these figures are of \d+:\d\d:\d\d.* They are \d+ s",
                      page.text("#stale")), page.text("#stale"))
-    t.equal(page.text("h1"), "Nothing is wrong", "what was there")
+    t.equal(page.text("h1"), "No problems", "what was there")
     t.equal([c for c in page.complaints() if "Failed to load resource" not in c], [], "other errors")
 
 
@@ -271,7 +271,7 @@ def real(t):
                           "upstream": port.endpoint.replace("tcp", "http")}})
     t.equal(one_shot(t, kaproxy).status, 200, "status")
     page = chromium.start(t).open(url_of(kaproxy))
-    t.equal(page.text("h1"), "Nothing is wrong", "headline")
+    t.equal(page.text("h1"), "No problems", "headline")
     t.check(f"process {kaproxy.process.pid}, {kaproxy.file}, read " in page.text("#about"),
             page.text("#about"))
     row = row_of(page, upstream.endpoint.replace("tcp", "http"))

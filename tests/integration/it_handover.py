@@ -117,7 +117,7 @@ def sessions_go_on(t):
     t.equal(client.ask(b"b"), b"1 b", "response after")
     serves(t, kaproxy)
     kaproxy.signal(signal.SIGUSR2)
-    kaproxy.wait_log("error: SIGUSR2 is refused: the process before this one has not ended yet")
+    kaproxy.wait_log("error: SIGUSR2 is refused: the previous process has not ended yet")
     t.check(before.poll() is None, "the predecessor did not wait for its session")
     t.equal(client.end(), "eof", "end of the session")
     t.equal(before.wait(), 0, "status")
@@ -290,7 +290,7 @@ def killed_meanwhile(t):
     t.equal(status_field(pid, "PPid"), str(os.getpid()), "the successor's new parent")
     kaproxy.process = Successor(pid)
     os.kill(pid, signal.SIGCONT)
-    kaproxy.wait_log(rf"\[{pid}\] notice: ready, in the place of the process before")
+    kaproxy.wait_log(rf"\[{pid}\] notice: ready, in place of the previous process")
     serves(t, kaproxy)
 
 
@@ -430,7 +430,7 @@ def paused(t):
         t.check(client.read_line().endswith(b" a"), "no response")
         t.equal(client.end(), "eof", "end")
         t.equal(before.wait(), 0, "status")
-        kaproxy.wait_log("the process before this one has ended", count)
+        kaproxy.wait_log("the previous process has ended", count)
     upstream.close()
 
 
@@ -455,7 +455,7 @@ def passed_for_nobody(t):
                       wrap=[*ACTIVATED, t.folder / "socket", "main"])
     status, text = kaproxy.start_failing()
     t.equal(status, 1, "exit status")
-    t.check(re.search(r"descriptor 3 \(x\), passed by LISTEN_FDS, is for nobody: it listens on "
+    t.check(re.search(r"descriptor 3 \(x\), passed by LISTEN_FDS, is not used: it listens on "
                       r"unix:\S+/socket", text), f"what it wrote: {text!r}")
 
 

@@ -134,7 +134,7 @@ def body(t):
     peer.channel.send(HALF_POST)
     got = timed(t, peer)
     t.equal(got.status, 408, "status")
-    why(t, kaproxy, got, "nothing more of the request came within idle_timeout=1500ms")
+    why(t, kaproxy, got, "no more of the request arrived within idle_timeout=1500ms")
     t.equal(upstream.accepted, 0, "connections")
     check_line(t, kaproxy, status=408, end="idle_timeout", method="POST", target="/x")
 
@@ -163,7 +163,7 @@ def upstream_stuck(t):
         peer.channel.socket.settimeout(20)
     got = peer.response()
     t.equal(got.status, 504, "status")
-    why(t, kaproxy, got, "the upstream took nothing more of the request within idle_timeout=1500ms")
+    why(t, kaproxy, got, "the upstream accepted no more of the request within idle_timeout=1500ms")
     t.equal(kaproxy.counters().get("discard_idle_timeout"), 1, "discarded")
 
 
@@ -267,7 +267,7 @@ def behind_continue(t):
     t.equal(peer.response(interim=False).status, 100, "first status")
     got = timed(t, peer)
     t.equal(got.status, 408, "status")
-    why(t, kaproxy, got, "nothing more of the request came within idle_timeout=1500ms")
+    why(t, kaproxy, got, "no more of the request arrived within idle_timeout=1500ms")
 
 
 @test("idle_timeout in the middle of a response: the client sees that it is truncated")

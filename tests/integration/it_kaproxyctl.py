@@ -307,7 +307,7 @@ def pause_ends(t):
         resume(status)
 
     for change, rest, why in ((resume, 10 ** 6, "it was resumed meanwhile"),
-                              (restart, 2, "kaproxy was started again meanwhile, and has forgotten it")):
+                              (restart, 2, "kaproxy was restarted meanwhile, and does not know of it")):
         server = admin(t, over_unix=False)
         pausing(server, [rest], change)
         t.equal(run("-s", server.place, "pause"),

@@ -115,7 +115,7 @@ def upstream_certificate(t):
     for _ in range(2):
         t.equal(client(t, kaproxy).ask("GET", "/").status, 200, "status")
     t.equal(handshakes(kaproxy), (2, 0, 0), "handshakes")
-    pattern = f"warning: certificate ends soon: listener=main upstream={upstream.endpoint} "
+    pattern = f"warning: certificate expires soon: listener=main upstream={upstream.endpoint} "
     t.equal(len(kaproxy.wait_log(pattern + ENDS.format(5))), 1, "warnings")
     t.equal(len(kaproxy.find_log("certificate")), 1, "all warnings")
 

@@ -176,7 +176,7 @@ def binary_first(t):
 @test("an end, or an invalid reply, in mid-batch: an error each, or a truncated reply [F4, F5, F2]")
 def ends(t):
     lost = b"SERVER_ERROR kaproxy: read: the upstream closed the connection without a reply\r\n"
-    bad = b"SERVER_ERROR kaproxy: read: the upstream sent what is no reply\r\n"
+    bad = b"SERVER_ERROR kaproxy: read: the upstream sent something that is not a reply\r\n"
     for said, expected, end in (
             (b"", lost * 2, None), (b"STO", lost * 2, None),
             (b"STORED\r\n", b"STORED\r\n" + lost, None),

@@ -76,15 +76,16 @@ static void test_a_day_has_one_warning(void **state)
     assert_int_equal(log_open("log", LOG_LEVEL_NOTICE), 0);
     assert_int_equal(tls_clients_init(&clients, config, NULL, NULL), 0);
     assert_int_equal(certificates_start(&certificates, loop, config, &clients), 0);
-    assert_int_equal(lines("warning: certificate ends soon: listener=a,b tls_cert_file=ending.pem "
-                           "subject=\"CN=ending\" ends="),
-                     1);
+    assert_int_equal(
+        lines("warning: certificate expires soon: listener=a,b tls_cert_file=ending.pem "
+              "subject=\"CN=ending\" ends="),
+        1);
     time_t now = time(NULL); /* not before the first check: that would be a clock set back */
     for (time_t later = now; later < now + 8 * DAY; later += 3600)
         certificates_check(&certificates, later);
     assert_int_equal(lines("days_left=4\n"), 1);
     assert_int_equal(lines("days_left=0\n"), 1);
-    assert_int_equal(lines("certificate ends soon: "), 5);
+    assert_int_equal(lines("certificate expires soon: "), 5);
     assert_int_equal(lines("certificate has expired: "), 3);
     certificates_stop(&certificates);
     tls_clients_clear(&clients);

@@ -247,7 +247,7 @@ static void test_second_order_to_stop(void **state)
     const char *text = end(&world, f);
     assert_matches(text,
                    HEAD " notice: SIGTERM: stopping; [01] sessions may finish within 30 s\n" HEAD
-                        " notice: SIGTERM again: ending at once; [01] sessions are cut off\n$");
+                        " notice: SIGTERM again: ending at once; [01] sessions are reset\n$");
     assert_int_equal(count(text, "SIGTERM"), 2);
 }
 

@@ -450,7 +450,7 @@ static void test_predecessor_hangs(void **state)
     event_base_free(world.base);
 }
 
-#define FAILED(why) HEAD " error: the handover failed: " why "; this process goes on\n"
+#define FAILED(why) HEAD " error: the handover failed: " why "; this process continues\n"
 
 static void assert_failure(void **state, const char *steps, const char *done, const char *why)
 {
@@ -632,7 +632,7 @@ static void test_stop_before_it_is_prepared(void **state)
     handover_stop(world.handover);
     run(&world);
     assert_string_equal(world.done, "");
-    world_clear(&world, HEAD " notice: the handover is given up, for this process is to stop\n");
+    world_clear(&world, HEAD " notice: the handover is cancelled: this process is stopping\n");
 }
 
 static void test_first_process(void **state)

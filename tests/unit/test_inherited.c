@@ -248,9 +248,9 @@ static void test_left_over(void **state)
     assert_int_equal(take(f, "web:other"), 0);
     assert_int_equal(check_left(f), -1);
     snprintf(text, sizeof(text),
-             "kaproxy: descriptor 3 (web), passed by LISTEN_FDS, is for nobody: it listens on %s, "
+             "kaproxy: descriptor 3 (web), passed by LISTEN_FDS, is not used: it listens on %s, "
              "and no listener has that address or this name\n"
-             "kaproxy: descriptor 4 (other), passed by LISTEN_FDS, is for nobody: it listens on "
+             "kaproxy: descriptor 4 (other), passed by LISTEN_FDS, is not used: it listens on "
              "unix:%s, and no listener has that address or this name\n",
              inet, f->path);
     assert_string_equal(f->errors, text);
@@ -349,7 +349,7 @@ static void test_hostile_processes(void **state)
         setenv("LISTEN_PID", bad[i], 1);
         assert_int_equal(inherited_take(&inherited, errors), -1);
         fclose(errors);
-        assert_non_null(strstr(text, "is no process"));
+        assert_non_null(strstr(text, "is not a process id"));
         assert_null(getenv("LISTEN_PID"));
     }
     (void)state;

@@ -131,7 +131,7 @@ static void test_main_process_is_not_taken(void **state)
     stuck = false;
     log_close();
     assert_matches(content(f, f->file),
-                   "^" HEAD " error: cannot tell systemd that process 4711 is the "
+                   "^" HEAD " error: cannot notify systemd that process 4711 is the "
                    "main one: Connection timed out\n$");
     manager_close(manager, f->other);
 }
@@ -150,9 +150,9 @@ static void test_nobody_is_there(void **state)
     log_close();
     unsetenv("NOTIFY_SOCKET");
     assert_matches(content(f, f->file),
-                   "^" HEAD " warning: cannot tell systemd that all is ready: No such file or "
+                   "^" HEAD " warning: cannot notify systemd of readiness: No such file or "
                    "directory\n" HEAD
-                   " error: cannot tell systemd that process 4711 is the main one: "
+                   " error: cannot notify systemd that process 4711 is the main one: "
                    "No such file or directory\n$");
 }
 

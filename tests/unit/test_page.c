@@ -105,8 +105,8 @@ static void test_nothing_is_wrong(void **state)
         "{\"problems\": [], \"kaproxy\": {\"version\": \"1.2.3\", \"pid\": 7, \"now\": 86400.5,"
         " \"uptime\": 90061, \"state\": \"serving\", \"config\": \"/etc/kaproxy.ini\","
         " \"config_read\": 86399, \"reload_failed\": null}}"));
-    assert_has(page, "<title>Nothing is wrong - kaproxy</title>");
-    assert_has(page, "class=\"well\"><h1>Nothing is wrong</h1></section>");
+    assert_has(page, "<title>No problems - kaproxy</title>");
+    assert_has(page, "class=\"well\"><h1>No problems</h1></section>");
     assert_has(page, "kaproxy 1.2.3</h2>");
     assert_has(page, "serving</b>, up 1 d 1 h, process 7, ");
     assert_has(page, "/etc/kaproxy.ini</span>, read <time>1970-01-01 23:59:59 UTC</time>. ");
@@ -130,7 +130,7 @@ static void test_severities(void **state)
         const char *severities[3];
         const char *headline, *class;
     } rows[] = {
-        {{"notice"}, "Nothing is wrong", "well"},
+        {{"notice"}, "No problems", "well"},
         {{"warning"}, "1 problem", "warning"},
         {{"critical"}, "1 problem", "critical"},
         {{"critical", "warning", "notice"}, "2 problems", "critical"},
@@ -416,7 +416,7 @@ static void test_missing(void **state)
     struct evbuffer *out = evbuffer_new();
     assert_int_equal(page_write(out, NULL), 0);
     char *page = text_of(out);
-    assert_has(page, "<h1>Problems are not known</h1>");
+    assert_has(page, "<h1>Problems are unknown</h1>");
     free(page);
     evbuffer_free(out);
 }

@@ -363,7 +363,7 @@ static void test_no_memory_afterwards(void **state)
             break;
         assert_int_equal(asker.request.ok, world.shortage <= 2);
         assert_string_equal(asker.text, asker.request.ok
-                                            ? "what has changed is not known: Cannot allocate "
+                                            ? "the changes are unknown: Cannot allocate "
                                               "memory\n"
                                             : "out of memory");
     }

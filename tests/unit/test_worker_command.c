@@ -204,7 +204,8 @@ static void test_names(void **state)
     ask(world, COMMAND_DRAIN, "", "", "c");
     assert_answer(world, 404, 0, "there is no listener c; there are: a, b");
     ask(world, COMMAND_DRAIN, "p", "", "a");
-    assert_answer(world, 404, 0, "a listener is not one of a pool or an upstream: name just it");
+    assert_answer(world, 404, 0,
+                  "a listener is not part of a pool or an upstream: give only its name");
     ask(world, COMMAND_RECONNECT, "", "", "a");
     assert_answer(world, 409, 0, "a listener has no connections of its own: name its upstream");
     ask(world, COMMAND_PAUSE, "p", endpoint + strlen("tcp://"), "");

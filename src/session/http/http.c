@@ -130,7 +130,7 @@ static const char *class_name(unsigned class)
 static const struct metric metrics[] = {
     {.name = "request_retries",
      .log = "retries",
-     .help = "Requests that were sent again on another connection",
+     .help = "Requests retried on another connection",
      .type = METRIC_COUNTER,
      .offset = offsetof(struct http_counters, retries),
      .count = 1},

@@ -133,7 +133,7 @@ enum step http_local_reply_no_tunnel(struct http_session *http)
     struct session *session = &http->client.session;
     struct failure failure = {.function = "allocate", .number = EAGAIN};
     snprintf(failure.text, sizeof(failure.text),
-             "clients hold as many connections as they may (max_tunnels = %u)",
+             "clients hold as many connections as allowed (max_tunnels = %u)",
              pool_get_limits(session->context->pool)->max_tunnels);
     if (exchange_is_leased(&http->client) && session->context->config->reuse != REUSE_NEVER)
         pool_release(&session->allocation, RELEASE_PEEK);

@@ -213,7 +213,8 @@ static enum step take_head(struct http_session *http)
     if (http1_head_is_interim(head))
         return pass_interim(http) < 0 ? exchange_finish(&http->client, SESSION_ERROR) : STEP_AGAIN;
     if (is_tunnel(head) && !http_request_is_sent(exchange))
-        return bad_response(http, "the upstream switched before it had the whole request");
+        return bad_response(http,
+                            "the upstream switched protocols before it had the whole request");
     /* NTLM and Negotiate log a connection in, in several exchanges, the last of which may say
      * nothing about it in its response. An offer is not a login, and any client can send
      * credentials. */

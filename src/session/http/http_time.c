@@ -63,7 +63,7 @@ static enum step local_reply_late(struct http_session *http, unsigned status, co
 static enum step local_reply_late_request(struct http_session *http)
 {
     const struct config_listener *config = http->client.session.context->config;
-    return local_reply_late(http, 408, "nothing more of the request came", "idle_timeout",
+    return local_reply_late(http, 408, "no more of the request arrived", "idle_timeout",
                             config->idle_timeout);
 }
 
@@ -89,10 +89,10 @@ static enum step relaying_is_over(struct http_session *http)
         return local_reply_late(http, 504, "the upstream did not begin its response",
                                 "response_timeout", config->response_timeout);
     if (exchange->response_stage != MESSAGE_HEAD || buffer_length(&exchange->base.response_in) > 0)
-        return local_reply_late(http, 504, "nothing more of the response came", "idle_timeout",
+        return local_reply_late(http, 504, "no more of the response arrived", "idle_timeout",
                                 config->idle_timeout);
     if (exchange->request_stage == MESSAGE_READ || !exchange_is_sent(&exchange->base))
-        return local_reply_late(http, 504, "the upstream took nothing more of the request",
+        return local_reply_late(http, 504, "the upstream accepted no more of the request",
                                 "idle_timeout", config->idle_timeout);
     return local_reply_late_request(http);
 }

@@ -268,8 +268,9 @@ static enum batch_take take_wait(const struct taken *taken)
 {
     if (taken->batch->wrote || taken->client->affinity)
         return pass(taken, EXPECT_REPLY, NULL, 0);
-    return answer(taken, "WAIT speaks of the writes of its own connection: send it in one pipeline "
-                         "with the write, or inside a transaction");
+    return answer(taken,
+                  "WAIT applies to the writes of its own connection: send it in one pipeline "
+                  "with the write, or inside a transaction");
 }
 
 static enum batch_take take_quit(const struct taken *taken)
@@ -478,7 +479,7 @@ static enum batch_take take_beginning(struct client *client, struct taken *taken
 {
     if (!resp_may_be_incomplete(taken->command, taken->data) ||
         !may_be_streamed(resp_classify(taken->command, taken->data)))
-        return refuse(client, "kaproxy: this command is too large to be held");
+        return refuse(client, "kaproxy: this command is too large to buffer");
     taken->length = taken->in_length = taken->command->length;
     return take_command(taken);
 }

@@ -97,7 +97,7 @@ def hand_over(kaproxy):
     status = before.wait(WAIT_MAX)
     if status != 0:
         raise Failure(f"the process before ended with status {status}")
-    kaproxy.wait_log(rf"kaproxy\[{kaproxy.pid}\] notice: the process before this one has ended")
+    kaproxy.wait_log(rf"kaproxy\[{kaproxy.pid}\] notice: the previous process has ended")
     return before
 
 
