@@ -155,7 +155,7 @@ def refused(t):
     world = World(t, endpoint)
     t.equal(one_shot(t, world.kaproxy, listener="shop").status, 502, "status")
     world.shows("critical", "upstream_failing", "No connection to " + re.escape(endpoint),
-                "nobody listens there: Connection refused", "1 client got an error",
+                "nothing listens there: Connection refused", "1 client got an error",
                 upstream=endpoint, pool="default")
 
 

@@ -131,7 +131,7 @@ def later_certificate(t):
 
 @test("our certificate that expires soon, or has expired: a warning at the start, and by -t")
 def own_certificate(t):
-    for own, text, when in ((authority().until(3), "ends soon", ENDS.format(3)),
+    for own, text, when in ((authority().until(3), "expires soon", ENDS.format(3)),
                             (authority().expired, "has expired", r".* days_left=-\d+$")):
         upstream = t.own(HttpsUpstream())
         kaproxy = start(t, upstream, listener={"tls_cert_file": own.file, "tls_key_file": own.key})

@@ -394,8 +394,8 @@ static void test_file_comes_after_the_end(void **state)
     raise(SIGHUP);
     assert_int_equal(control_run(left, world.worker), 0);
     const char *text = end(&world, f);
-    assert_matches(text, " warning: reload: the configuration is still being read; that is not "
-                         "waited for\n");
+    assert_matches(text, " warning: reload: the configuration is still being read; not waiting "
+                         "for it\n");
     assert_int_equal(access(f->other, F_OK), -1); /* the socket */
     sem_post(&file_comes);
     while (count_threads() > threads)

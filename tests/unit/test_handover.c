@@ -603,8 +603,8 @@ static void test_refused(void **state)
     assert_string_equal(world.done, "yield resume ");
 #define REFUSED(why) HEAD " error: SIGUSR2 is refused: " why "\n"
     world_clear(&world, REFUSED("a handover is under way") REFUSED("a handover is under way") HEAD
-                " notice: the handover is given up, for this process is to "
-                "stop\n" REFUSED("kaproxy is stopping"));
+                " notice: the handover is cancelled: this process is "
+                "stopping\n" REFUSED("kaproxy is stopping"));
 }
 
 /* It has said so, and that was not read yet: it is not killed with the clients that it has. */
@@ -648,8 +648,8 @@ static void test_first_process(void **state)
     event_base_free(world.base);
     log_close();
     assert_matches(content(world.fixture, world.fixture->file),
-                   "^[^\n]+ error: SIGUSR2 is refused: this is process 1, with whose end the "
-                   "container would end: replace the container\n$");
+                   "^[^\n]+ error: SIGUSR2 is refused: this is process 1, and the container "
+                   "would end with it: replace the container\n$");
 }
 
 static void test_held(void **state)

@@ -270,7 +270,7 @@ static void test_upstream_down(void **state)
     admin_world_pass(world, 20 * USEC_PER_SEC);
     counter_add(&world->web.failures[WORLD_CONNECT], 7);
     assert_one("upstream_failing", SEVERITY_CRITICAL, WORLD_WEB,
-               "nobody listens there: Connection refused", "7 clients got an error",
+               "nothing listens there: Connection refused", "7 clients got an error",
                "Last failure: 2027-01-15T08:00:01Z (20 s ago)",
                "last success: 2027-01-15T08:00:00Z (21 s ago)", NULL);
     assert_place(NULL, "default", WORLD_WEB);

@@ -588,8 +588,8 @@ static void test_stop_while_held(void **state)
     assert_int_equal(atomic_load(&world.loads), 0);
     finish(&world);
     assert_matches(content(f, f->file),
-                   "^" HEAD " notice: SIGHUP: the reload begins when it is known what becomes of "
-                   "the handover\n"
+                   "^" HEAD " notice: SIGHUP: the reload begins once the handover has "
+                   "succeeded or failed\n"
                    "(" HEAD " notice: SIGHUP: another process serves; nothing is reloaded\n){2}$");
 }
 

@@ -380,7 +380,7 @@ static void test_shortages(void **state)
         "^" HEAD " error: cannot start /[^\n]*test_successor again: Resource temporarily "
         "unavailable\n" HEAD " error: cannot start /[^\n]*test_successor again: Too many "
         "open files\n" HEAD " error: this program cannot be started again: it was "
-        "not to be found in PATH\n$");
+        "not found in PATH\n$");
     world_clear(&world);
 }
 

@@ -104,7 +104,7 @@ def hand_over(kaproxy):
 def wait_failed(kaproxy, why):
     """A handover has failed, and the process continues."""
     kaproxy.wait_log(rf"kaproxy\[{kaproxy.pid}\] error: the handover failed: {why}; "
-                     "this process goes on")
+                     "this process continues")
 
 
 def has_ended(pid):
