@@ -72,6 +72,7 @@ class Distribution:
 
     def make(self):
         try:
+            run(["make", "tests/conformance/pool_driver"], BUILD)  # nothing of it is distributed
             run(["make", "dist"], BUILD, SOURCE_DATE_EPOCH=EPOCH)
             archive, = BUILD.glob("kaproxy-*.tar.xz")
             self._archive = pathlib.Path(shutil.move(archive, self.folder))
@@ -136,6 +137,9 @@ def archive(t):
     t.equal([line for line in listing.splitlines()
              if not re.match(r"[d-]rw[x-]r-[x-]r-[x-] 0/0 .* 2023-11-14 22:13 ", line)], [],
             "entries with another mode, owner or time")
+    t.equal([line for line in listing.splitlines()
+             if re.search(r"\.(o|a|log|trs|pyc)$|/\.deps/|/pool_driver$", line)], [],
+            "entries that a build has made")
 
 
 @test("two builds give the same programs, with debug information, and the same installed tree")
