@@ -158,12 +158,13 @@ def facts(t):
 
 
 def leftovers(image):
-    """Files where an installation leaves lists, caches and logs."""
-    found = scene.engine().run(image, *"/var/lib/apt/lists /var/cache /var/log /tmp /root -type f".split(),
+    """Files where an installation leaves lists, caches and logs, and their sizes."""
+    where = "/var/lib/apt/lists", "/var/cache", "/var/log", "/tmp", "/root"
+    found = scene.engine().run(image, *where, "-type", "f", "-printf", "%p %s\n",
                                options=["--user", "0", "--entrypoint", "find"])
     if found.status != 0:
         raise Failure(f"find: {found.errors}")
-    return set(found.output.split())
+    return set(found.output.splitlines())
 
 
 @test("nothing is left of the installation in the image: no lists, caches or logs")
@@ -269,6 +270,10 @@ def kubernetes(t):
     for name in "startupProbe", "livenessProbe", "readinessProbe":
         result = container.execute(*sidecar[name]["exec"]["command"])
         t.equal((result.status, result.errors), (0, ""), name)
+    new = (config / "kaproxy.ini").read_text() + "nonsense = 1\n"
+    result = container.execute("kaproxy", "-t", "-c", "/dev/stdin", text=new)
+    t.equal(result.status, 1, "-t of a file that is not applied yet")
+    t.check(result.errors.startswith("/dev/stdin:"), result.errors)
     port = sidecar["ports"][0]["containerPort"]
     channel = Channel(container.inside(lambda: socket.create_connection(("127.0.0.1", port), 20)))
     t.callback(channel.close)

@@ -125,10 +125,10 @@ class Engine:
                 "--tmpdir", f"{self.runtime}/tmp", "--storage-driver", self.driver,
                 "--cgroup-manager", "cgroupfs", *map(str, words)]
 
-    def podman(self, *words, timeout=COMMAND_MAX):
+    def podman(self, *words, timeout=COMMAND_MAX, text=""):
         return Result(subprocess.run(
-            self.command(*words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, timeout=timeout, check=False))
+            self.command(*words), input=text, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, timeout=timeout, check=False))
 
     def must(self, *words, timeout=COMMAND_MAX):
         """The output of what has to succeed."""
@@ -206,9 +206,9 @@ class Container:
                                                 if re.search(pattern, line)]) >= count and found,
                           f"{pattern!r} in the container's log")
 
-    def execute(self, *words):
-        """A command in it."""
-        return self.engine.podman("exec", self.name, *words)
+    def execute(self, *words, text=""):
+        """A command in it, with this at its standard input."""
+        return self.engine.podman("exec", "-i", self.name, *words, text=text)
 
     def inside(self, function):
         return inside(self.pid, function)
