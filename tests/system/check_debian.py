@@ -314,13 +314,13 @@ def upgrade(t):
     old = version_installed()
     load = Load()
     output = apt("install", "/root/real.deb")
+    load.finish(t)
     t.check(version_installed() != old, "the version is the old one")
     t.check(runs_installed_program() and runs_installed_program("kaproxy@a"),
             f"the running program is not the one that is installed: {output}")
     t.check(main_pid() != before and main_pid("kaproxy@a") != instance, "the process is the old one")
     t.check(f"kaproxy.service: process {main_pid()}, of the new program, has taken over from process "
             f"{before}" in output, f"the output does not say so: {output}")
-    load.finish(t)
     t.equal((state(), state("kaproxy@a"), state("kaproxy@b")), ("active", "active", "inactive"), "states")
     t.equal((machine.show(UNIT, "NRestarts"), ask(8081)), ("0", "200"), "restarts, the instance's answer")
     t.check("web" in machine.must("cat", FILE), "the configuration that was edited is gone")
