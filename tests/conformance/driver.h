@@ -44,7 +44,7 @@ struct request {
     char name[DRIVER_NAME_MAX];
     enum request_state {
         REQUEST_PENDING,
-        REQUEST_CANCELLED, /* stays pending for ever */
+        REQUEST_CANCELLED, /* stays pending forever */
         REQUEST_REFUSED,
         REQUEST_OK,
         REQUEST_ERROR

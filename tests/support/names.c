@@ -20,7 +20,7 @@ struct script {
     unsigned queries;
 };
 
-/* One query under way. */
+/* One query in progress. */
 struct answer {
     TAILQ_ENTRY(answer) link;
     struct names *names;

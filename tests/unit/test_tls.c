@@ -456,7 +456,7 @@ static void test_trouble_of_our_own(void **state)
     }
 }
 
-/* The kernel's error for a connection that the upstream rejected first is not the whole story. */
+/* The kernel's error for a connection that the upstream rejected first does not say everything. */
 static void test_alert_behind_an_end(void **state)
 {
     struct tls tls = {0};
