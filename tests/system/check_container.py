@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """Goal of this test: the container that contrib/container/Containerfile describes is small, serves
-clients as no particular user with nothing to write but /run/kaproxy, is checked, reloaded and stopped
-by its own means, and says why it does not start."""
+clients as any unprivileged user that can write only to /run/kaproxy, is checked, reloaded and
+stopped by its own means, and says why it does not start."""
 
 import json
 import os
@@ -89,7 +89,7 @@ class World:
                 f"upstream = http://127.0.0.1:{self.upstream_port}\n")
 
     def configure(self, text):
-        """As an editor does it: another file by the name."""
+        """As an editor does it: another file with the same name."""
         new = self.folder / "new"
         new.write_text(text)
         new.chmod(0o644)
@@ -118,7 +118,7 @@ class World:
 
 
 def as_config_map(folder, files):
-    """As the kubelet makes it: each file is a link by way of another one, which is exchanged."""
+    """As the kubelet makes it: each file is a link through another one, which is replaced."""
     (folder / "..1").mkdir()
     (folder / "..data").symlink_to("..1")
     for name, text in files.items():
@@ -141,7 +141,7 @@ def size(t):
     t.at_most(added, ADDED_MAX, "bytes")
 
 
-@test("what the image says of itself: user, health check, signal, facts that are true")
+@test("what the image says about itself: user, health check, signal, facts that are true")
 def facts(t):
     image = inspect()
     config = image["Config"]
@@ -167,7 +167,7 @@ def leftovers(image):
     return set(found.output.splitlines())
 
 
-@test("nothing is left of the installation in the image: no lists, caches or logs")
+@test("no traces of the installation in the image: no lists, caches or logs")
 def clean(t):
     t.equal(sorted(leftovers(IMAGE) - leftovers(BASE)), [], "files")
 
@@ -175,7 +175,7 @@ def clean(t):
 @test("it serves with a read-only root, no capability, and a user that is not root")
 def serves(t):
     world = World(t)
-    t.equal(world.ask(), 200, "answer")
+    t.equal(world.ask(), 200, "response")
     status = process_status(world.pid)
     t.equal(status["Uid"].split(), ["65532"] * 4, "user")
     t.equal(status["Gid"].split(), ["65532"] * 4, "group")
@@ -184,7 +184,7 @@ def serves(t):
     t.equal(status["NSpid"].split()[-1], "1", "process id in the container")
     with open(f"/proc/{world.pid}/mounts", encoding="utf-8") as mounts:
         root = next(line for line in mounts if line.split()[1] == "/")
-    t.check("ro" in root.split()[3].split(","), f"the root can be written: {root}")
+    t.check("ro" in root.split()[3].split(","), f"the root is writable: {root}")
     result = world.ctl("status")
     t.equal((result.status, result.errors), (0, ""), "kaproxyctl status")
     t.check("process 1, serving" in result.output, result.output)
@@ -214,7 +214,7 @@ def health(t):
     wait_until(lambda: world.health() == 0, "it to be healthy again")
 
 
-@test("reload by kaproxyctl in the container, and by SIGHUP; a mistake is told, and changes nothing")
+@test("reload by kaproxyctl in the container, and by SIGHUP; a mistake is reported, without effect")
 def reload(t):
     world = World(t)
     world.configure(world.listener("first", PORT) + world.listener("second", 8081))
@@ -286,10 +286,10 @@ def handover(t):
     world = World(t)
     scene.engine().must("kill", "-s", "USR2", world.container.name)
     world.container.wait_log(r"SIGUSR2 is refused: this is process 1")
-    t.equal(world.ask(), 200, "answer")
+    t.equal(world.ask(), 200, "response")
 
 
-@test("stop: a request that is under way gets its response, and the container ends with status 0")
+@test("stop: a request in progress gets its response, and the container ends with status 0")
 def stop(t):
     go = threading.Event()
     t.callback(go.set)
@@ -306,7 +306,7 @@ def stop(t):
     world.container.wait_log(r"SIGTERM: stopping; 1 sessions may finish within 30 s")
     t.equal(world.ask(), None, "a new client")
     go.set()
-    t.equal(read_response(client).status, 200, "answer")
+    t.equal(read_response(client).status, 200, "response")
     t.equal(stopping.wait(60), 0, "podman stop")
     t.equal(world.container.show(".State.ExitCode"), "0", "exit status")
     world.container.wait_log(r"notice: stopped$")

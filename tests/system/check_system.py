@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Goal of this test: in a booted system, kaproxy as it is installed is what systemd takes it for: ready
-when it says so, reloaded or not, handed over, started by a client, restarted when it hangs, stopped."""
+"""Goal of this test: in a booted system, the installed kaproxy is what systemd takes it for: ready
+when it says so, reloaded or not, handed over, started by a client, restarted when it hangs,
+stopped."""
 
 import ctypes
 import os
@@ -18,7 +19,7 @@ from kaptest.service import (UNIT, Clients, ask, await_end, await_journal, confi
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 
 
-@test("installed: systemd knows the units, and the file that was installed has no listener")
+@test("installed: systemd knows the units, and the installed file has no listener")
 def installed(t):
     machine = start_over(t)
     units = machine.must("systemctl", "list-unit-files", "kaproxy*", "--no-legend")
@@ -29,10 +30,10 @@ def installed(t):
     t.check(machine.run("systemctl", "start", UNIT).status != 0, "it started without a listener")
 
 
-@test("start: it is ready when systemctl returns, and says how it goes")
+@test("start: it is ready when systemctl returns, and reports its state")
 def start(t):
     machine = started(t)
-    t.equal(ask(machine), "200", "answer")
+    t.equal(ask(machine), "200", "response")
     t.equal(machine.show(UNIT, "Type"), "notify", "type")
     t.equal(machine.show(UNIT, "ActiveState"), "active", "state")
     wait_until(lambda: re.fullmatch(r"\d+ clients?, \d+ connections?",
@@ -56,7 +57,7 @@ def priorities(t):
     machine = started(t)
     since = cursor(machine)
     configure(machine, listener("other", "127.0.0.1:8080"), "a.ini")
-    t.check(machine.run("systemctl", "start", "kaproxy@a").status != 0, "two have one port")
+    t.check(machine.run("systemctl", "start", "kaproxy@a").status != 0, "two share one port")
     (priority, text), *_ = await_journal(machine, since, "Address already in use")
     t.equal(priority, 3, f"the priority of {text!r}")
     machine.must("systemctl", "stop", "kaproxy@a")
@@ -74,12 +75,12 @@ def reload(t):
     clients = Clients(machine)
     configure(machine, listener("example", "127.0.0.1:8080") + listener("more", "127.0.0.1:8081"))
     machine.must("systemctl", "reload", UNIT)
-    t.equal(ask(machine, 8081), "200", "answer of the new listener")
+    t.equal(ask(machine, 8081), "200", "response of the new listener")
     clients.finish(t)
     t.equal((main_pid(machine), machine.show(UNIT, "ActiveState")), (pid, "active"), "process")
 
 
-@test("reload of a file with mistakes: it fails, says why, and all stays")
+@test("reload of a file with mistakes: it fails, says why, and nothing changes")
 def bad_reload(t):
     machine = started(t)
     pid = main_pid(machine)
@@ -93,11 +94,11 @@ def bad_reload(t):
     t.equal(priority, 3, f"the priority of {text!r}")
     clients.finish(t)
     t.equal((main_pid(machine), machine.show(UNIT, "ActiveState"), ask(machine, 8081)),
-            (pid, "active", "000"), "process, state, answer of a listener that is not to be")
-    # And it can be mended.
+            (pid, "active", "000"), "process, state, response of a listener that must not exist")
+    # And it can be fixed.
     configure(machine, listener("example", "127.0.0.1:8080") + listener("other", "127.0.0.1:8081"))
     machine.must("systemctl", "reload", UNIT)
-    t.equal(ask(machine, 8081), "200", "answer")
+    t.equal(ask(machine, 8081), "200", "response")
 
 
 @test("handover: another process, the same service, and no client that fails")
@@ -121,7 +122,7 @@ def hand_over(t):
     t.equal(warnings(machine, since), [], "warnings and errors")
 
 
-@test("handover: systemd takes the new process for its own, and so every stop is in order")
+@test("handover: systemd accepts the new process as its own, and so every stop is in order")
 def stop_after_hand_over(t):
     machine = started(t)
     for _ in range(5):
@@ -148,14 +149,14 @@ cat <&3 >/dev/null
 """
 
 
-@test("stop while an old process drains: its idle client does not hold it up, and none is killed")
+@test("stop while an old process drains: its idle client does not delay it, and none is killed")
 def stop_while_one_drains(t):
     machine = started(t)
     since = cursor(machine)
     before = main_pid(machine)
     machine.must("rm", "-f", "/run/idle.line")
     client = spawn(machine.command("bash", "-c", IDLE_CLIENT))
-    wait_until(lambda: "200" in machine.run("cat", "/run/idle.line").output, "its answer")
+    wait_until(lambda: "200" in machine.run("cat", "/run/idle.line").output, "its response")
     hand_over_main(machine, before)
     await_journal(machine, since, "1 sessions may finish here")
     machine.must("test", "-d", f"/proc/{before}")
@@ -177,10 +178,10 @@ def crash_after_hand_over(t):
     await_end(machine, before)
     machine.must("systemctl", "kill", "-s", "KILL", "--kill-who=main", UNIT)
     await_restart(machine, after)
-    t.equal(ask(machine), "200", "answer")
+    t.equal(ask(machine), "200", "response")
 
 
-@test("handover with a bad file: the old process goes on")
+@test("handover with a bad file: the old process continues")
 def bad_hand_over(t):
     machine = started(t)
     since = cursor(machine)
@@ -209,10 +210,10 @@ def activation(t):
     socket_unit(machine)
     machine.must("systemctl", "start", "kaproxy.socket")
     t.equal(machine.show(UNIT, "ActiveState"), "inactive", "state before any client")
-    t.equal(ask(machine), "200", "answer")
+    t.equal(ask(machine), "200", "response")
     t.equal(machine.must("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "--unix-socket",
                          "/run/kaproxy-example.sock", "http://localhost/"), "200",
-            "answer at the unix socket")
+            "response at the unix socket")
     before = main_pid(machine)
     clients = Clients(machine)
     machine.must("systemctl", "restart", UNIT)
@@ -220,7 +221,7 @@ def activation(t):
     t.check(main_pid(machine) != before, "it was not restarted")
     machine.must("systemctl", "stop", UNIT)
     machine.must("test", "-S", "/run/kaproxy-example.sock")
-    t.equal(ask(machine), "200", "answer after a stop")
+    t.equal(ask(machine), "200", "response after a stop")
     since = cursor(machine)
     configure(machine, listener("example", "unix:/run/kaproxy-example.sock"))
     warning = "nothing accepts clients of 127.0.0.1:8080 any more, but systemd still listens there"
@@ -245,7 +246,7 @@ def watchdog_process(t):
     machine.must("systemctl", "kill", "-s", "STOP", UNIT)
     await_restart(machine, before)
     await_journal(machine, since, "Watchdog timeout")
-    t.equal(ask(machine), "200", "answer")
+    t.equal(ask(machine), "200", "response")
 
 
 PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
@@ -270,7 +271,8 @@ class StoppedThread:
         os.waitpid(self.tid, WALL)
 
     def close(self):
-        """Lets go of it. It can only end, with its process, when whoever stopped it has noticed."""
+        """Releases it. It can only end, with its process, when the process that stopped it has
+        noticed."""
         try:
             while self.libc.ptrace(PTRACE_DETACH, self.tid, None, None) != 0:
                 os.waitpid(self.tid, WALL)
@@ -292,7 +294,7 @@ def watchdog_loop(t):
     await_journal(machine, since, "Watchdog timeout")
     thread.close()
     await_restart(machine, before)
-    t.equal(ask(machine), "200", "answer")
+    t.equal(ask(machine), "200", "response")
 
 
 @test("instances: next to each other and to kaproxy.service, each with its own folders")
@@ -302,11 +304,11 @@ def instances(t):
         configure(machine, f"[kaproxy]\naccess_log = /var/log/kaproxy/{name}/access.log\n" +
                   listener("example", f"127.0.0.1:{port}"), f"{name}.ini")
         machine.must("systemctl", "start", f"kaproxy@{name}")
-        t.equal(ask(machine, port), "200", f"answer of {name}")
+        t.equal(ask(machine, port), "200", f"response of {name}")
         t.equal(user_of(machine, f"kaproxy@{name}"), "kaproxy", f"user of {name}")
     machine.must("systemctl", "stop", UNIT)
     for name, port in ("a", 8081), ("b", 8082):
-        t.equal(ask(machine, port), "200", f"answer of {name}, alone")
+        t.equal(ask(machine, port), "200", f"response of {name}, alone")
         machine.must("kaproxyctl", "-s", f"unix:/run/kaproxy-{name}/admin.sock", "status")
         wait_until(lambda name=name: machine.run(
             "wc", "-l", f"/var/log/kaproxy/{name}/access.log").output.startswith("2 "),
@@ -320,7 +322,7 @@ def instances(t):
 def stop(t):
     machine = started(t)
     since = cursor(machine)
-    t.equal(ask(machine), "200", "answer")
+    t.equal(ask(machine), "200", "response")
     machine.must("systemctl", "stop", UNIT)
     t.equal((machine.show(UNIT, "ActiveState"), machine.show(UNIT, "Result")),
             ("inactive", "success"), "state and result")

@@ -94,7 +94,7 @@ def low_ports(t):
     t.equal(ask(machine, 82), "200", "response after a handover and a reload")
 
 
-@test("load-credential.conf: a key that root alone can read")
+@test("load-credential.conf: a key that only root can read")
 def load_credential(t):
     machine = start_over(t)
     leaf = authority().valid
@@ -126,7 +126,7 @@ def count_lines(machine, *names):
 
 
 def rotate(machine):
-    """A forced rotation: (exit status, what was said)."""
+    """A forced rotation: (exit status, output)."""
     machine.write(ROTATE, (CONTRIB / "logrotate/kaproxy").read_text())
     done = machine.run("logrotate", "--force", ROTATE)
     return done.status, done.output + done.errors
@@ -166,7 +166,7 @@ def logrotate(t):
     machine.must("test", "-e", f"{FOLDER}/a/kaproxy.log")
 
 
-@test("logrotate while nothing runs, and where there are no logs: it does not complain")
+@test("logrotate while nothing runs, and without logs: it does not complain")
 def logrotate_idle(t):
     machine = start_over(t)
     t.equal(rotate(machine), (0, ""), "no logs")

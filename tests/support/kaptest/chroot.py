@@ -12,7 +12,7 @@ from .peers import need
 from .tap import Failure, Skip
 
 MAKE_MAX = 900  # seconds
-LINES_SHOWN = 40  # of what a command that failed has said
+LINES_SHOWN = 40  # of the output of a failed command
 
 APT = ["apt-get", "-y", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0"]
 
@@ -23,7 +23,7 @@ def allow(seconds):
 
 
 def run_logged(command, log, limit, **options):
-    """All that it says goes to a file; Failure with its end if the command fails."""
+    """Its output goes to a file; Failure with its end if the command fails."""
     with open(log, "wb") as output:
         try:
             status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output,
@@ -38,7 +38,8 @@ def run_logged(command, log, limit, **options):
 
 
 class Tree:
-    """Made once, or again when something else is wanted: `wanted` is any text that tells."""
+    """Made once, or again when something else is needed: `wanted` is any text that identifies
+    it."""
 
     def __init__(self, name, wanted, *, variant, include=()):
         if os.geteuid() != 0:
@@ -66,12 +67,12 @@ class Tree:
                        ) from why
 
     def is_made(self):
-        """All that is wanted is in it."""
+        """Everything that is needed is in it."""
         self._stamp.write_text(self._wanted)
         self.is_new = False
 
     def run(self, *words, user="root", network=False, environment=None, limit=MAKE_MAX):
-        """Its network is its own, and has nothing but loopback, unless it is to have ours."""
+        """It has its own network, with nothing but loopback, unless it is to have ours."""
         net = ["--resolv-conf=copy-host"] if network else ["--private-network", "--resolv-conf=off"]
         variables = {"DEBIAN_FRONTEND": "noninteractive", **(environment or {})}
         run_logged([self.nspawn, "-q", "-D", self.path, "--register=no", "--keep-unit",
@@ -80,7 +81,7 @@ class Tree:
                    self.log, limit)
 
     def fetch(self, *words):
-        """apt-get with the network; where that does not work there is none."""
+        """apt-get with the network; if that does not work there is none."""
         try:
             for command in ["update"], words:
                 self.run(*APT, *command, network=True)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: ISC
-"""Images and containers of podman in a storage of their own, from a base image that debootstrap makes,
-for there may be no registry. A container's network is its own, without a way out; what runs `inside`
-has it, too."""
+"""Images and containers of podman in their own storage, from a base image that debootstrap makes,
+because there may be no registry. A container has its own network, without a way out; what runs
+`inside` has it, too."""
 
 import concurrent.futures
 import ctypes
@@ -24,11 +24,11 @@ MAKE_MAX = 1800  # seconds, of debootstrap or a build
 COMMAND_MAX = 60
 CLONE_NEWNET = 0x40000000
 
-# Of a network that is not there, as apt says it.
+# Of a missing network, as apt reports it.
 NO_NETWORK = re.compile(r"Temporary failure resolving|Could not connect|Failed to fetch")
 
-# In a namespace of mounts: crun does not take a mixture of both versions of cgroups, and podman has a
-# cache beside its storage.
+# In a mount namespace: crun does not accept a mixture of both versions of cgroups, and podman has a
+# cache next to its storage.
 HOLDER = """if [ "$(stat -f -c %T /sys/fs/cgroup)" != cgroup2fs ]; then
     umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup || exit
 fi
@@ -60,7 +60,8 @@ def _base_archive():
 
 
 def inside(pid, function):
-    """What a function gives that runs in the network of a process: sockets made in it stay there."""
+    """The result of a function that runs in the network of a process: sockets made in it stay
+    there."""
     def enter():
         libc = ctypes.CDLL(None, use_errno=True)
         fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
@@ -79,13 +80,13 @@ class Result:
     def __init__(self, finished):
         self.status = finished.returncode
         self.output = finished.stdout
-        # podman complains where there is no systemd that would run the health checks.
+        # podman complains if there is no systemd to run the health checks.
         self.errors = "".join(line + "\n" for line in finished.stderr.splitlines()
                               if "unable to get systemd connection" not in line)
 
 
 class Engine:
-    """podman, with all that it keeps below two folders that `close` removes."""
+    """podman, with everything it keeps below two folders that `close` removes."""
 
     def __init__(self):
         self.holder = self.runtime = None
@@ -98,7 +99,7 @@ class Engine:
             self._hold_namespace()
             shutil.rmtree(self.storage, ignore_errors=True)
             self.storage.mkdir(parents=True)
-            self.runtime = tempfile.mkdtemp(prefix="kaptest-podman-")  # podman wants short paths
+            self.runtime = tempfile.mkdtemp(prefix="kaptest-podman-")  # podman needs short paths
             self.driver = "overlay"
             if self.podman("info").status != 0:
                 self.driver = "vfs"
@@ -131,7 +132,7 @@ class Engine:
             text=True, timeout=timeout, check=False))
 
     def must(self, *words, timeout=COMMAND_MAX):
-        """The output of what has to succeed."""
+        """The output of a command that must succeed."""
         result = self.podman(*words, timeout=timeout)
         if result.status != 0:
             raise Failure(f"podman {' '.join(map(str, words))}: exit status {result.status}: "
@@ -146,12 +147,12 @@ class Engine:
             "-f", SOURCE / "contrib/container/Containerfile", SOURCE, timeout=MAKE_MAX)
         (PLACE / "container.log").write_text(result.output + result.errors)
         if result.status != 0 and NO_NETWORK.search(result.output + result.errors):
-            raise Skip(f"no packages can be fetched: {PLACE / 'container.log'}")
+            raise Skip(f"packages cannot be fetched: {PLACE / 'container.log'}")
         if result.status != 0:
             raise Failure(f"the build failed: {(result.output + result.errors)[-2000:]}")
 
     def limits(self):
-        """podman would raise them, which takes a capability that even root may lack."""
+        """podman would raise them, which requires a capability that even root may lack."""
         return ["--ulimit", "nofile={0}:{0}".format(
             min(16384, resource.getrlimit(resource.RLIMIT_NOFILE)[1])), "--ulimit", "nproc=4096:4096"]
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: ISC
-"""A Debian of its own, booted in a container of systemd-nspawn, with kaproxy installed in it.
+"""A separate Debian, booted in a container of systemd-nspawn, with kaproxy installed in it.
 
 The tree is made once by debootstrap and kept in the build folder; what a run changes in it is
-forgotten, for it is booted below an overlay. The network is the container's own."""
+discarded, because it is booted below an overlay. The container has its own network."""
 
 import os
 import pathlib
@@ -29,7 +29,7 @@ def _output(*command):
 
 
 def debian_suite():
-    """The release that we run on, for the libraries to be the same."""
+    """The release that we run on, so that the libraries are the same."""
     try:
         text = pathlib.Path("/etc/os-release").read_text()
     except OSError:
@@ -47,7 +47,7 @@ def _package(library):
                                stderr=subprocess.DEVNULL, check=False).stdout
         if found:
             return found.split(":")[0]
-    raise Skip(f"{library} is of no package")
+    raise Skip(f"{library} belongs to no package")
 
 
 def _packages():
@@ -95,7 +95,7 @@ class Result:
 
 class Machine:
     """Booted when it is made, and halted by close. In the tree that is kept, with kaproxy as make
-    installs it, or in the one given, as it is."""
+    installs it, or in the given one, unchanged."""
 
     def __init__(self, tree=None):
         self.process = self.leader = None
@@ -164,7 +164,7 @@ class Machine:
                                      timeout=limit, check=False))
 
     def must(self, *words, text=None, limit=COMMAND_MAX):
-        """The output of what has to succeed."""
+        """The output of a command that must succeed."""
         result = self.run(*words, text=text, limit=limit)
         if result.status != 0:
             raise Failure(f"{' '.join(words)}: exit status {result.status}: "

@@ -168,7 +168,7 @@ class Clients:
         self.machine.must("touch", "/run/clients.stop")
         self.process.wait(30)
         lines = self.lines()
-        t.equal(sorted(set(lines)), ["0 200"], "what became of clients")
+        t.equal(sorted(set(lines)), ["0 200"], "outcomes of clients")
         return len(lines)
 
 
