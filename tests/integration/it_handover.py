@@ -314,7 +314,7 @@ def successor_is_signalled(t):
     own_program(t, f'for name in HUP USR1 USR2; do kill -$name $$; done\nexec {PROGRAM} "$@"\n')
     pid = begin(kaproxy)
     wait_served(kaproxy, pid)
-    for pattern in "error: SIGUSR2 is refused: the process before", "notice: reloaded ":
+    for pattern in "error: SIGUSR2 is refused: the previous process", "notice: reloaded ":
         kaproxy.wait_log(rf"\[{pid}\] {pattern}")
     serves(t, kaproxy)
 
@@ -388,7 +388,7 @@ def reload_meanwhile(t):
         if end == "exit 3":
             socket = add_listener(t, kaproxy)
         kaproxy.signal(signal.SIGHUP)
-        kaproxy.wait_log(rf"\[{kaproxy.pid}\] notice: SIGHUP: the reload begins when it is known")
+        kaproxy.wait_log(rf"\[{kaproxy.pid}\] notice: SIGHUP: the reload begins once the handover")
         go.touch()
         if end == "exit 3":
             wait_failed(kaproxy, f"process {pid} ended with exit status 3")
