@@ -281,8 +281,8 @@ def in_response(t):
             t.check(False, "a truncated response was accepted as complete")
         except Cut as cut:
             t.equal(cut.end, "eof", "end")
-        kaproxy.wait_log(r'cut short: listener=main .* status=200 error="nothing more of the response '
-                         r'came within idle_timeout=1500ms"$')
+        kaproxy.wait_log(r'cut short: listener=main .* status=200 error="no more of the response '
+                         r'arrived within idle_timeout=1500ms"$')
         check_line(t, kaproxy, status=200, end="idle_timeout")
         t.equal(kaproxy.counters().get("discard_idle_timeout"), 1, "discarded")
 

@@ -61,7 +61,7 @@ def descriptor_limit(t):
     t.equal(warnings(machine, since), [], "warnings")
 
 
-@test("a unix socket for a group")
+@test("a unix socket for a group; its directory stays, so that the file can be checked after a stop")
 def group_socket(t):
     machine = start_over(t)
     drop_in(machine, "[Service]\nSupplementaryGroups=users\n")
@@ -70,6 +70,8 @@ def group_socket(t):
     machine.must("systemctl", "start", UNIT)
     t.equal(machine.must("stat", "-c", "%U %G %a", "/run/kaproxy/group.sock").strip(),
             "kaproxy users 660", "owner, group and mode")
+    machine.must("systemctl", "stop", UNIT)
+    machine.must("kaproxy", "-t")
 
 
 @test("low-ports.conf: without it a low port is denied, with it it is bound; after a handover too")
