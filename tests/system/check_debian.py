@@ -38,6 +38,40 @@ done
 wait
 """
 
+# In a system that was not booted: the init script starts what is handed over.
+WITHOUT_SYSTEMD = r"""printf '#!/bin/sh\nexit 0\n' >/usr/sbin/policy-rc.d
+chmod 755 /usr/sbin/policy-rc.d
+apt-get -y --no-install-recommends install nginx curl /root/earlier.deb
+cat >/etc/kaproxy/kaproxy.ini <<END
+[kaproxy]
+user = kaproxy
+pid_file = /run/kaproxy/kaproxy.pid
+log = /var/log/kaproxy/kaproxy.log
+shutdown_timeout = 1
+[listener web]
+listen = 127.0.0.1:8080
+upstream = http://127.0.0.1:80
+END
+curl -s -o /dev/null http://127.0.0.1:80/ || nginx
+/etc/init.d/kaproxy start
+old=$(cat /run/kaproxy/kaproxy.pid)
+mkdir /run/load
+while [ ! -e /run/load/stop ]; do
+    echo "client $(curl -s -o /dev/null -w '%{http_code}' --max-time 20 http://127.0.0.1:8080/)" >>/run/load/clients
+done &
+clients=$!
+apt-get -y install /root/real.deb
+touch /run/load/stop
+wait $clients
+sort -u /run/load/clients
+test "$old" != "$(cat /run/kaproxy/kaproxy.pid)"
+test "/proc/$(cat /run/kaproxy/kaproxy.pid)/exe" -ef /usr/sbin/kaproxy
+while [ -e "/proc/$old" ]; do sleep 0.1; done
+apt-get -y purge kaproxy
+! curl -s http://127.0.0.1:8080/
+! getent passwd kaproxy
+"""
+
 # What a purge may leave: what other packages keep of any installation.
 KEPT = re.compile(r"/(proc|sys|dev|tmp|root|run|var/tmp|var/cache/(apt|debconf|ldconfig|man)|var/lib/apt)(/|\s)|"
                   r"/var/log/(journal|apt|dpkg\.log|alternatives\.log|faillog|lastlog|nginx)|"
@@ -49,7 +83,7 @@ class Story:
     """The packages, the system, and how far the tests have got."""
 
     def __init__(self):
-        self.builder = self.machine = self.before = None
+        self.builder = self.used = self.machine = self.before = None
         self.packages = {}  # name of a build: path
         self.steps = []
 
@@ -61,6 +95,7 @@ class Story:
     def close(self):
         if self.machine is not None:
             self.machine.close()
+            self.machine = None
 
 
 story = Story()
@@ -242,6 +277,7 @@ def system(t):
     source = tree.path / "root/source/debian"
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(DEBIAN, source)
+    story.used = tree
     story.machine = Machine(tree.path)
     plan = apt("--simulate", "install", "/root/real.deb")
     needed = set(re.findall(r"^Inst (\S+)", plan, flags=re.M)) - {"kaproxy"}
@@ -394,6 +430,16 @@ def autopkgtest(t):
     end = (done.output + done.errors)[-3000:]
     t.equal(done.status, 0, f"exit status of autopkgtest, which ends with {end}")
     t.check(re.search(r"^reuse +PASS", end, flags=re.M), f"reuse has not passed: {end}")
+
+
+@step("without systemd: the init script, an upgrade under load by the pid file, and a purge")
+def without_systemd(t):
+    story.reached("system")
+    allow(300)
+    story.close()  # a tree is used once at a time
+    output = story.used.run("sh", "-ec", WITHOUT_SYSTEMD, forgotten=True, limit=250)
+    t.check("of the new program, has taken over from process" in output, f"no handover: {output[-3000:]}")
+    t.equal(set(re.findall(r"^client .*", output, flags=re.M)), {"client 200"}, "what became of clients")
 
 
 if __name__ == "__main__":

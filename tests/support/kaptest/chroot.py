@@ -71,14 +71,18 @@ class Tree:
         self._stamp.write_text(self._wanted)
         self.is_new = False
 
-    def run(self, *words, user="root", network=False, environment=None, limit=MAKE_MAX):
+    def run(self, *words, user="root", network=False, environment=None, limit=MAKE_MAX,
+            forgotten=False):
         """It has its own network, with nothing but loopback, unless it is to have ours."""
         net = ["--resolv-conf=copy-host"] if network else ["--private-network", "--resolv-conf=off"]
+        if forgotten:  # what it changes; and what it leaves running is reaped
+            net += ["--volatile=overlay", "--as-pid2"]
         variables = {"DEBIAN_FRONTEND": "noninteractive", **(environment or {})}
         run_logged([self.nspawn, "-q", "-D", self.path, "--register=no", "--keep-unit",
                     "--link-journal=no", "--console=pipe", f"--user={user}", *net,
                     *[f"--setenv={name}={value}" for name, value in variables.items()], *words],
                    self.log, limit)
+        return self.log.read_text(errors="replace")
 
     def fetch(self, *words):
         """apt-get with the network; if that does not work there is none."""
