@@ -110,7 +110,7 @@ def dribble(t):
                 ended[key] = time.monotonic() - began
             elif key not in ended and key[0] not in ("nothing", "kept"):
                 send(peer, b"0")
-        world.serves("beside dribbling")
+        world.serves("during the dribbling")
         t.equal(world.unix.get("/readyz").status, 200, "pages during the dribbling")
         time.sleep(0.2)  # the pace of the dribbling
     t.equal(len(ended), len(peers), "connections that were ended")
@@ -124,7 +124,7 @@ def thousand(t):
     t.check(len(peers) > CONNECTIONS, f"only {len(peers)} were connected")
     wait_until(lambda: world.kaproxy.descriptors() >= world.before + CONNECTIONS,
                "as many as are allowed")
-    world.serves("beside a thousand")
+    world.serves("with a thousand others")
     t.check(world.settled() <= world.before + CONNECTIONS, "more were accepted than are allowed")
     for peer in peers:
         peer.close()
@@ -160,7 +160,7 @@ def large(t):
                         megabyte):
             got = admin.raw(request)
             t.check(b" 200 " not in got, f"response to {request[:40]!r}: {got[:80]!r}")
-            world.serves("beside large heads")
+            world.serves("during large headers")
     t.at_most(world.kaproxy.private_memory() - memory, 8 << 20, "memory")
     world.is_as_before()
 
@@ -176,7 +176,7 @@ def no_reader(t):
         while sent < 64 << 20 and writable.select(0.3):
             sent += peer.send(data)
         t.at_most(sent, 4 << 20, "bytes read from a client that does not read")
-        world.serves("beside one who does not read")
+        world.serves("with one that does not read")
         t.equal(world.tcp.get("/livez").status, 200, "pages meanwhile")
     world.is_as_before()
 

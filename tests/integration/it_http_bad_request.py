@@ -40,7 +40,7 @@ BAD = {
         "0x in a chunk size": CHUNKED + b"0x3\r\nabc\r\n",
         "a chunk size beyond 63 bits": CHUNKED + b"8000000000000000\r\n",
         "a chunk that does not end": CHUNKED + b"3\r\nabcd\r\n",
-        "LF alone behind a chunk size": CHUNKED + b"3\nabc\r\n0\r\n\r\n",
+        "LF alone after a chunk size": CHUNKED + b"3\nabc\r\n0\r\n\r\n",
         "obs-fold in a trailer": CHUNKED + b"0\r\nX: a\r\n b\r\n\r\n",
         "Connection names Host": b"GET / HTTP/1.1\r\n" + HOST + b"Connection: host\r\n\r\n",
         "TRACE with a body": b"TRACE / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\n\r\na",

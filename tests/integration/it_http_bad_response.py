@@ -28,8 +28,8 @@ BAD_HEADS = {
     "chunked in HTTP/1.0": b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
     "103 with a body": b"HTTP/1.1 103 x\r\nContent-Length: 3\r\n\r\nabc",
     "a header of 40 KB": OK + b"X: " + b"x" * 40_000 + b"\r\n\r\n",
-    "a broken header behind 100": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 xyz\r\n\r\n",
-    "a bad chunk size right behind the header": CHUNKED + b"xyz\r\n",
+    "a broken header after 100": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 xyz\r\n\r\n",
+    "a bad chunk size right after the header": CHUNKED + b"xyz\r\n",
 }
 BAD_BODIES = {
     "a chunk size that is none": CHUNKED + b"3\r\nabc\r\nxyz\r\n",

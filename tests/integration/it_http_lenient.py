@@ -43,10 +43,10 @@ BAD_REQUESTS = {
     "LF, then CRLF": b"GET / HTTP/1.1\nHost: h\r\n\r\n",
     "CRLF, then LF": b"GET / HTTP/1.1\r\nHost: h\n\n",
     "LF in the empty line alone": b"GET / HTTP/1.1\r\nHost: h\r\n\n",
-    "a request behind an LF": b"GET / HTTP/1.1\r\nHost: h\r\nX: a\n\n" + GET,
+    "a request after an LF": b"GET / HTTP/1.1\r\nHost: h\r\nX: a\n\n" + GET,
     "CR alone among LFs": b"GET / HTTP/1.1\nHost: h\rX: a\n\n",
     "a folded line that ends with LF": b"GET / HTTP/1.1\nHost: h\nX: a\n b\n\n",
-    "LF behind a chunk's size": b"POST / HTTP/1.1\nHost: h\nTransfer-Encoding: chunked\n\n1\na\n0\n\n",
+    "LF after a chunk's size": b"POST / HTTP/1.1\nHost: h\nTransfer-Encoding: chunked\n\n1\na\n0\n\n",
     "LF in a trailer":
         b"POST / HTTP/1.1\nHost: h\nTransfer-Encoding: chunked\n\n0\r\nX: a\n\r\n",
     "five empty lines in front": b"\r\n\r\n\r\n\r\n\r\n" + GET,
@@ -87,7 +87,7 @@ RESPONSES = {
         b"HTTP/1.1 103 x\nX: a\n\n" + good(), b"HTTP/1.1 103 x\r\nX: a\r\n\r\n" + good(), True),
     "LF in one line of an interim response": (
         b"HTTP/1.1 103 x\r\nX: a\n\n" + good(), b"HTTP/1.1 103 x\r\nX: a\r\n\r\n" + good(), False),
-    "no space behind the status": (
+    "no space after the status": (
         b"HTTP/1.1 200\r\nDate: d\r\n" + LENGTH, b"HTTP/1.1 200 \r\nDate: d\r\n" + LENGTH, True),
     "a status of 999": (
         good().replace(b"200", b"999"), good().replace(b"200", b"999"), True),
@@ -126,7 +126,7 @@ BAD_RESPONSES = {
     "NUL": OK + b"X: a\0\r\n" + LENGTH,
     "a status of 099": b"HTTP/1.1 099 x\r\n" + LENGTH,
     "a status of four digits": b"HTTP/1.1 2000\r\n" + LENGTH,
-    "a folded line behind the status line": b"HTTP/1.1 200 OK\r\n X: a\r\n" + LENGTH,
+    "a folded line after the status line": b"HTTP/1.1 200 OK\r\n X: a\r\n" + LENGTH,
     "a folded line of whitespace": OK + b"X: a\r\n \r\n" + LENGTH,
     "a folded length": OK + b"Content-Length:\r\n 2\r\n\r\nab",
     "a folded coding": OK + b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",

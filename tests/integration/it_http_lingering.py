@@ -197,7 +197,7 @@ LAST = {  # requests after which none is expected; the targets say how long the 
     "a body, and a response not as long": [request("POST", "/12000", CLOSE, b"abc")],
     "no body": [request("GET", "/200000", CLOSE)],
     "HTTP/1.0": [request("GET", "/200000", version="1.0")],
-    "a short response behind a long one": [request("GET", "/200000"), request("GET", "/10", CLOSE)],
+    "a short response after a long one": [request("GET", "/200000"), request("GET", "/10", CLOSE)],
 }
 
 

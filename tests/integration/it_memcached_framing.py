@@ -163,7 +163,7 @@ REFUSED = {
     "a length with a sign": b"set k 0 0 +4\r\nmn\r\n\r\n",
     "a long key": b"set " + KEY + b" 0 0 4\r\nmn\r\n\r\n",
     "noreply that is not last": b"set k 0 0 noreply 4\r\nmn\r\n\r\n",
-    "something behind the length": b"set k 0 0 4 norepl\r\nmn\r\n\r\n",
+    "something after the length": b"set k 0 0 4 norepl\r\nmn\r\n\r\n",
     "cas without its number": b"cas k 0 0 4 x\r\nmn\r\n\r\n",
     "a long key for get": b"get " + KEY + b"\r\n",
     "a long key among others": b"get a " + KEY + b" b\r\n",

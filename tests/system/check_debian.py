@@ -187,15 +187,15 @@ def builder(t):
         raise
 
 
-@step("dpkg-buildpackage, as a user who is not root and has no network" + (
-    ", with make check" if LONG else ", without make check for want of KAPROXY_LONG=1"))
+@step("dpkg-buildpackage, as an unprivileged user without a network" + (
+    ", with make check" if LONG else ", without make check: KAPROXY_LONG=1 is not set"))
 def package(t):
     story.reached("builder")
     allow(BUILD_MAX)
     build("real", options="" if LONG else "nocheck")
 
 
-@step("built again in another folder: the same byte for byte")
+@step("built again in another folder: the same, byte for byte")
 def reproducible(t):
     story.reached("package")
     allow(BUILD_MAX)
@@ -207,7 +207,7 @@ def reproducible(t):
         t.equal((again / name).read_bytes() == (first / name).read_bytes(), True, f"{name} is the same")
 
 
-@step("lintian --pedantic has nothing to say, of source and packages")
+@step("lintian --pedantic finds nothing in source and packages")
 def lint(t):
     story.reached("package")
     allow(300)
@@ -263,7 +263,7 @@ def everything():
     return {*lines, *story.machine.must("find", "/run", "-name", "*kaproxy*").splitlines()}
 
 
-@step("a booted system with all that the package depends on, and an nginx")
+@step("a booted system with the package's dependencies, and an nginx")
 def system(t):
     story.reached("package", "earlier")
     allow(BUILD_MAX)
@@ -305,7 +305,7 @@ def install(t):
             "conffiles")
 
 
-@step("configured, enabled and started: curl is answered through it")
+@step("configured, enabled and started: curl gets a response through it")
 def start(t):
     story.reached("install")
     text = story.machine.must("cat", FILE)
@@ -362,7 +362,7 @@ def upgrade(t):
     t.check("web" in machine.must("cat", FILE), "the edited configuration is gone")
 
 
-@step("an upgrade with a mistake in the file succeeds, the old process goes on, and the output says why")
+@step("an upgrade with a mistake in the file succeeds, the old process stays, and the output says why")
 def bad_upgrade(t):
     story.reached("upgrade")
     machine = story.machine
@@ -390,7 +390,7 @@ def upgrade_stopped(t):
     t.equal(ask(), "200", "response")
 
 
-@step("removed: all is stopped, the configuration stays; purged: nothing is left, and nobody")
+@step("removed: all is stopped, the configuration stays; purged: no file and no user is left")
 def purge(t):
     story.reached("upgrade_stopped")
     machine = story.machine
@@ -404,7 +404,7 @@ def purge(t):
     t.equal(machine.must("systemctl", "--failed", "--no-legend"), "", "failed units")
 
 
-@step("installed again after a purge, beside the file of an installation by hand, which it mentions")
+@step("installed again after a purge, next to the file of a manual installation, which it mentions")
 def again(t):
     story.reached("purge")
     story.machine.write("/etc/kaproxy.ini", LISTENER.format(name="old", port=8080))

@@ -213,11 +213,11 @@ def scenarios(folder):
             ("up-http", "http", "/up", 4000000), ("chunked-http", "http", "/chunked", 0),
             ("down-https", "https", "/100m", 0), ("up-https", "https", "/up", 4000000)):
         made.append(Scenario(
-            f"beside-{name}", f"1 KB beside {FLOWS} flows, {name.replace('-', ', ')}", scheme,
+            f"beside-{name}", f"1 KB during {FLOWS} flows, {name.replace('-', ', ')}", scheme,
             Beside(4, FLOWS, target, body), https if scheme == "https" else spliced, bulk=True,
             unit="GB", upstream=chunks if target == "/chunked" else None))
     made += [
-        Scenario("scraped-http", "keep-alive clients, 1 KB, http, beside a hostile scraper", "http",
+        Scenario("scraped-http", "keep-alive clients, 1 KB, http, with a hostile scraper", "http",
                  Scraped(KeepAlive(5, CLIENTS)),
                  (Kaproxy(silent=True), Kaproxy(scraped="other"), Kaproxy(scraped="own")),
                  thread="kaproxy-worker"),
