@@ -31,6 +31,7 @@ def never(t):
         seen.add(connection)
     kaproxy.wait_idle(2)
     t.equal(len(seen), 10, "different connections")
+    upstream.wait_accepted(12)
     t.equal(upstream.accepted, 12, "connections, two spares among them")
     t.equal({s["from_cache"] for s in kaproxy.wait_sessions(10)}, {"immediate"}, "from_cache")
 

@@ -55,7 +55,9 @@ class Quickstart:
         t.callback(self.end_rest)
         t.diagnostics.append(lambda: self.text().splitlines()[-40:])
         with open(self.out, "w", encoding="utf-8") as out:
-            self.process = spawn([tree / "contrib/quickstart", "run"], stdin=subprocess.DEVNULL,
+            # A shell cannot trap a signal that nohup has ignored for the whole run.
+            self.process = spawn(["env", "--default-signal=HUP", tree / "contrib/quickstart", "run"],
+                                 stdin=subprocess.DEVNULL,
                                  stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
                                  env={**os.environ, "TMPDIR": str(self.scratch), **environment})
         wait_until(lambda: "Until it ends, these files exist:" in self.text() or self.has_ended(),
