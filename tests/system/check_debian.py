@@ -171,9 +171,10 @@ def build(name, version=None, options="nocheck"):
         "sh", "-ec", f"cd /build/{name}/{source.name} && dpkg-buildpackage -us -uc",
         user="builder", limit=BUILD_MAX,
         environment={"DEB_BUILD_OPTIONS": f"{options} parallel={os.cpu_count()}".strip()})
-    story.packages[name] = folder / f"kaproxy_{version or changelog_version(text)}_amd64.deb"
-    if not story.packages[name].exists():
-        raise Failure(f"there is no {story.packages[name]}: {sorted(os.listdir(folder))}")
+    made = list(folder.glob(f"kaproxy_{version or changelog_version(text)}_*.deb"))
+    if len(made) != 1:
+        raise Failure(f"there is not one package: {sorted(os.listdir(folder))}")
+    story.packages[name], = made
     return folder
 
 
