@@ -219,8 +219,8 @@ def scripts(t):
     user = [line for line in SYSUSERS.read_text().splitlines() if not line.startswith("#")]
     t.check("\n".join(["<<'END' || :", *user, "END"]) in found["preinstall"], found["preinstall"])
     t.check("preset kaproxy.service" in found["postinstall"], found["postinstall"])
-    for unit in "kaproxy.service", r"kaproxy@\*.service":
-        t.check(f"disable --now {unit}" in found["preuninstall"], found["preuninstall"])
+    for words in "disable --now kaproxy.service", "disable kaproxy@.service", "stop 'kaproxy@*.service'":
+        t.check(words in found["preuninstall"], found["preuninstall"])
 
 
 @test("where rpm makes users itself, the package does not")
@@ -302,7 +302,9 @@ def installed(t):
             "/var/log/kaproxy")
     machine.write("/etc/kaproxy/kaproxy.ini",
                   f"[listener example]\nlisten = 127.0.0.1:8080\nupstream = {scene.upstream}\n")
-    machine.must("systemctl", "enable", "--now", "kaproxy")
+    machine.write("/etc/kaproxy/a.ini",
+                  f"[listener a]\nlisten = 127.0.0.1:8081\nupstream = {scene.upstream}\n")
+    machine.must("systemctl", "enable", "--now", "kaproxy", "kaproxy@a")
     t.equal(ask(machine), "200", "response")
 
     before = main_pid(machine)
@@ -314,7 +316,9 @@ def installed(t):
     t.check("upstream =" in machine.must("cat", "/etc/kaproxy/kaproxy.ini"), "the configuration")
 
     rpm(machine, "-e", "kaproxy")
-    t.equal(machine.run("systemctl", "is-active", UNIT).output, "inactive\n", "state when erased")
+    t.equal(machine.run("systemctl", "is-active", UNIT, "kaproxy@a").output, "inactive\ninactive\n",
+            "states when erased")
+    t.equal(machine.must("find", "/etc/systemd/system", "-name", "kaproxy*"), "", "links of units")
     t.check(machine.run("test", "-e", "/usr/sbin/kaproxy").status != 0, "the program is still there")
 
 
