@@ -3,11 +3,10 @@
 
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 
-from .machine import PLACE, debian_suite
+from .machine import PLACE, bootstrap, debian_suite
 from .peers import need
 from .tap import Failure, Skip
 
@@ -53,18 +52,8 @@ class Tree:
         self.is_new = not self._stamp.exists() or self._stamp.read_text() != self._wanted
         if self.is_new:
             self._stamp.unlink(missing_ok=True)
-            self._bootstrap(variant, include)
-
-    def _bootstrap(self, variant, include):
-        debootstrap = need("debootstrap")
-        shutil.rmtree(self.path, ignore_errors=True)
-        more = ["--include=" + ",".join(include)] if include else []
-        try:
-            run_logged([debootstrap, f"--variant={variant}", *more, debian_suite(), self.path],
-                       self.log, MAKE_MAX)
-        except Failure as why:
-            raise Skip(f"debootstrap could not make a tree (is there a network?): {self.log}"
-                       ) from why
+            more = ["--include=" + ",".join(include)] if include else []
+            bootstrap(self.path, debian_suite(), self.log, MAKE_MAX, f"--variant={variant}", *more)
 
     def is_made(self):
         """Everything that is needed is in it."""

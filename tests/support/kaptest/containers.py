@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 
-from .machine import PLACE
+from .machine import PLACE, bootstrap
 from .peers import need
 from .tap import Failure, Skip, wait_until
 
@@ -43,16 +43,9 @@ def _base_archive():
     archive = PLACE / "base.tar"
     if archive.exists():
         return archive
-    debootstrap = need("debootstrap")
     PLACE.mkdir(parents=True, exist_ok=True)
-    tree, log = PLACE / "base.tree", PLACE / "base.log"
-    shutil.rmtree(tree, ignore_errors=True)
-    with open(log, "wb") as output:
-        made = subprocess.run([debootstrap, "--variant=minbase", BASE_SUITE, str(tree)],
-                              stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                              timeout=MAKE_MAX, check=False)
-    if made.returncode != 0:
-        raise Skip(f"debootstrap could not make a base (is there a network?): {log}")
+    tree = PLACE / "base.tree"
+    bootstrap(tree, BASE_SUITE, PLACE / "base.log", MAKE_MAX, "--variant=minbase")
     subprocess.run(["tar", "-C", str(tree), "-cf", f"{archive}.new", "."], check=True)
     os.rename(f"{archive}.new", archive)
     shutil.rmtree(tree)

@@ -56,22 +56,31 @@ def _packages():
     return sorted({_package(path) for path in libraries} | set(PACKAGES))
 
 
+def bootstrap(tree, suite, log, limit, *options):
+    """A tree in place of what is there; Skip if debootstrap cannot make it. It has namespaces of its
+    own: if it is killed, its mounts and children end with it."""
+    command = [need("unshare"), "--mount", "--pid", "--fork", "--kill-child", need("debootstrap")]
+    shutil.rmtree(tree, ignore_errors=True)
+    with open(log, "wb") as output:
+        try:
+            status = subprocess.run([*command, *options, suite, str(tree)], stdin=subprocess.DEVNULL,
+                                    stdout=output, stderr=subprocess.STDOUT, timeout=limit,
+                                    check=False).returncode
+        except subprocess.TimeoutExpired:
+            status = None
+    if status != 0:
+        raise Skip(f"debootstrap could not make a tree (is there a network?): {log}")
+
+
 def _make_tree(tree):
     """Once, or again when other packages are needed."""
     wanted = f"{debian_suite()} {' '.join(_packages())}\n"
     stamp = PLACE / "tree.packages"
     if stamp.exists() and stamp.read_text() == wanted:
         return
-    debootstrap = need("debootstrap")
-    shutil.rmtree(tree, ignore_errors=True)
     suite, *packages = wanted.split()
-    log = PLACE / "debootstrap.log"
-    with open(log, "wb") as output:
-        made = subprocess.run([debootstrap, "--variant=minbase", "--include=" + ",".join(packages),
-                               suite, str(tree)], stdin=subprocess.DEVNULL, stdout=output,
-                              stderr=subprocess.STDOUT, timeout=MAKE_MAX, check=False)
-    if made.returncode != 0:
-        raise Skip(f"debootstrap could not make a tree (is there a network?): {log}")
+    bootstrap(tree, suite, PLACE / "debootstrap.log", MAKE_MAX, "--variant=minbase",
+              "--include=" + ",".join(packages))
     stamp.write_text(wanted)
 
 
