@@ -379,9 +379,23 @@ def bad_upgrade(t):
     t.check(main_pid() != before and runs_installed_program(), "no handover when the file is good again")
 
 
+@step("an upgrade of a masked service that runs leaves its process alone, and the output says so")
+def upgrade_masked(t):
+    story.reached("bad_upgrade")
+    machine = story.machine
+    before = main_pid()
+    machine.must("systemctl", "mask", UNIT)
+    output = apt("install", "--allow-downgrades", "/root/earlier.deb")
+    t.check(f"{UNIT}: process {before} keeps running the old program" in output, f"output: {output}")
+    t.equal((main_pid(), state(), ask()), (before, "active", "200"), "process, state and response")
+    machine.must("systemctl", "unmask", UNIT)
+    apt("install", "/root/real.deb")
+    t.check(main_pid() != before and runs_installed_program(), "no handover when it is unmasked")
+
+
 @step("an upgrade of a service that does not run starts nothing, and keeps it enabled")
 def upgrade_stopped(t):
-    story.reached("bad_upgrade")
+    story.reached("upgrade_masked")
     machine = story.machine
     machine.must("systemctl", "stop", UNIT)
     apt("install", "--reinstall", "/root/real.deb")
