@@ -434,9 +434,29 @@ def again(t):
     t.equal((sorted(now - story.before), sorted(story.before - now)), ([], []), "what is new, and missing")
 
 
+@step("installed over an installation by hand, which runs: the process hands over to the package's program, "
+      "and a unit in /usr/local is mentioned")
+def over_hand(t):
+    story.reached("again")
+    machine = story.machine
+    machine.must("sh", "-ec", "dpkg-deb --fsys-tarfile /root/earlier.deb | tar -x --keep-directory-symlink -C /; "
+                 "systemd-sysusers; systemd-tmpfiles --create kaproxy.conf; systemctl daemon-reload")
+    machine.write(FILE, LISTENER.format(name="web", port=8080))
+    machine.must("systemctl", "start", UNIT)
+    before = main_pid()
+    local = "/usr/local/lib/systemd/system/kaproxy.service"
+    machine.must("install", "-D", "/lib/systemd/system/kaproxy.service", local)
+    output = apt("install", "-o", "Dpkg::Options::=--force-confold", "/root/real.deb")
+    t.check(f"{local}, of an installation by hand, takes precedence" in output, f"output: {output}")
+    t.check(main_pid() != before and runs_installed_program(), f"no handover: {output}")
+    t.equal(ask(), "200", "response")
+    machine.must("rm", "-r", "/usr/local/lib/systemd")
+    apt("purge", "kaproxy")
+
+
 @step("autopkgtest of the installed package: a real nginx, and few connections")
 def autopkgtest(t):
-    story.reached("again")
+    story.reached("over_hand")
     allow(300)
     apt("install", "/root/real.deb")
     # What it isolates from is this system, which nothing else needs.
