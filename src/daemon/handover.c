@@ -90,10 +90,29 @@ static void come_to_nothing(struct handover *handover)
     handover->ops.over(handover->ops.arg);
 }
 
+static bool note_mistake(const struct handover *handover, const char *word)
+{
+    bool is_mistake = strncmp(word, TAKEOVER_MISTAKE, strlen(TAKEOVER_MISTAKE)) == 0;
+    if (is_mistake)
+        log_error("process %d: %s", (int)handover->pid, word + strlen(TAKEOVER_MISTAKE));
+    return is_mistake;
+}
+
+/* Of what it sent before it ended, which may be unread, only the mistakes still matter. */
+static void note_last_mistakes(const struct handover *handover)
+{
+    char word[TAKEOVER_WORD_MAX];
+    if (handover->state != HANDOVER_STARTED || handover->control < 0)
+        return;
+    while (takeover_hear(handover->control, word) > 0)
+        note_mistake(handover, word);
+}
+
 /* We resume once it is gone, and not before: otherwise both might serve. */
 static void on_ended(void *arg, const char *why)
 {
     struct handover *handover = arg;
+    note_last_mistakes(handover);
     close_channels(handover);
     if (handover->stopping)
         log_notice("the handover is cancelled: this process is stopping");
@@ -196,8 +215,8 @@ static void on_word(evutil_socket_t fd, short what, void *arg)
         close_one(&handover->control);
         event_del(&handover->word);
         set_deadline(handover, CLOSE_TIMEOUT);
-    } else if (!is_prepared && strncmp(word, TAKEOVER_MISTAKE, strlen(TAKEOVER_MISTAKE)) == 0) {
-        log_error("process %d: %s", (int)handover->pid, word + strlen(TAKEOVER_MISTAKE));
+    } else if (!is_prepared && note_mistake(handover, word)) {
+        return;
     } else if (strcmp(word, expected) != 0) {
         fail(handover, "process %d said \"%.31s\" in place of \"%s\"", (int)handover->pid, word,
              expected);

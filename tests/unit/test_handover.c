@@ -113,8 +113,16 @@ static int take_over(int control, int places)
     return 0;
 }
 
-/* Steps: +WORD says it, "close" closes the channel, "yielded" waits for that, "hang", "crash",
- * "end". */
+static void say_mistakes(int control)
+{
+    char word[] = TAKEOVER_MISTAKE "a.ini:1: text";
+    char *number = strchr(word, '1');
+    for (*number = '1'; *number <= '9'; ++*number)
+        takeover_say(control, word);
+}
+
+/* Steps: +WORD says it, "mistakes" says several, "close" closes the channel, "yielded" waits for
+ * that, "hang", "crash", "end". */
 static int act(char *steps)
 {
     struct inherited *inherited;
@@ -125,6 +133,8 @@ static int act(char *steps)
     for (char *step; (step = strsep(&steps, " ")) != NULL;) {
         if (*step == '+')
             takeover_say(control, step + 1);
+        else if (strcmp(step, "mistakes") == 0)
+            say_mistakes(control);
         else if (strcmp(step, "close") == 0)
             close(control);
         else if (strcmp(step, "yielded") == 0)
@@ -457,6 +467,10 @@ static void assert_failure(void **state, const char *steps, const char *done, co
     struct world world;
     world_init(&world, *state, steps);
     handover_start(world.handover);
+    if (strstr(steps, "yielded") != NULL) {
+        run_until(&world, "yield ");
+        close_places(&world);
+    }
     run(&world);
     assert_string_equal(world.done, done);
     world_clear(&world, why);
@@ -466,15 +480,51 @@ static void test_it_ends(void **state)
 {
     const char *why = FAILED("process [0-9]+ ended with exit status 7");
     assert_failure(state, "end", "", why);
-    assert_failure(state, "+prepared end", "yield resume ", why);
+    assert_failure(state, "+prepared yielded end", "yield resume ", why);
     assert_failure(state, "close end", "", why);
+}
+
+/* The process that the log names. */
+static pid_t successor_of(struct world *world)
+{
+    const char *text = content(world->fixture, world->fixture->file);
+    const char *at = strstr(text, "to process ");
+    assert_non_null(at);
+    return (pid_t)atoi(at + strlen("to process "));
+}
+
+/* Its parent does not reap it before we say so. */
+static void await_end(pid_t pid)
+{
+    char path[32], state = '?';
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    while (state != 'Z') {
+        FILE *file = fopen(path, "r");
+        assert_non_null(file);
+        assert_int_equal(fscanf(file, "%*d (%*[^)]) %c", &state), 1);
+        fclose(file);
+        usleep(1000);
+    }
+}
+
+/* All of them are logged, although it has ended when the first one is read. */
+static void test_it_has_mistakes(void **state)
+{
+    struct world world;
+    world_init(&world, *state, "mistakes end");
+    handover_start(world.handover);
+    await_end(successor_of(&world));
+    run(&world);
+    assert_string_equal(world.done, "");
+    world_clear(&world, "(" HEAD " error: process [0-9]+: a.ini:[1-9]: text\n){9}" FAILED(
+                            "process [0-9]+ ended with exit status 7"));
 }
 
 static void test_it_crashes(void **state)
 {
     const char *why = FAILED("process [0-9]+ was ended by signal 9 \\(Killed\\)");
     assert_failure(state, "crash", "", why);
-    assert_failure(state, "+prepared crash", "yield resume ", why);
+    assert_failure(state, "+prepared yielded crash", "yield resume ", why);
 }
 
 static void test_it_hangs(void **state)
@@ -686,6 +736,7 @@ int main(int argc, char **argv)
         LOG_TEST(test_predecessor_ends),
         LOG_TEST(test_predecessor_hangs),
         LOG_TEST(test_it_ends),
+        LOG_TEST(test_it_has_mistakes),
         LOG_TEST(test_it_crashes),
         LOG_TEST(test_it_hangs),
         LOG_TEST(test_it_closes_its_channel),
