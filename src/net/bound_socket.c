@@ -215,6 +215,15 @@ static int set_owner(int file, const struct stat *st, const struct socket_file *
     return fchownat(file, "", wanted->uid, wanted->gid, AT_EMPTY_PATH);
 }
 
+static const char *owner_error(const struct stat *st, const struct socket_file *wanted)
+{
+    if (errno != EPERM)
+        return strerror(errno);
+    if (wanted->uid == SOCKET_FILE_OURS || wanted->uid == st->st_uid)
+        return "its group cannot be set by this user, who is not in that group";
+    return "its owner cannot be set by this user";
+}
+
 /* Sets who may connect. Uses a descriptor, as anyone who can write to the directory could put
  * something else at the path. The mode is set first, while the file is still ours. 0, or -1 with
  * *error. */
@@ -232,7 +241,7 @@ static int set_access(const struct bound_socket *bound, const struct socket_file
     else if (set_mode(file, &st, wanted->mode) < 0)
         *error = errno == ENOENT ? "its mode cannot be set without /proc" : strerror(errno);
     else if (set_owner(file, &st, wanted) < 0) {
-        *error = errno == EPERM ? "its owner cannot be set by this user" : strerror(errno);
+        *error = owner_error(&st, wanted);
         put_mode_back(file, &st, wanted->mode);
     } else
         result = 0;

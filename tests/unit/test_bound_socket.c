@@ -579,6 +579,9 @@ static void test_owner_must_not_be_set(void **state)
     assert_refused(f, "its owner cannot be set by this user");
     assert_int_equal(access(f->path, F_OK), -1);
     f->file.uid = geteuid(); /* which it is already */
+    f->file.gid = 54321;
+    assert_refused(f, "its group cannot be set by this user, who is not in that group");
+    f->file.gid = SOCKET_FILE_OURS;
     assert_int_equal(open_bound(f), 0);
     bound_socket_close(f->bound);
     if (self == 0)
