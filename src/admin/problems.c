@@ -213,6 +213,7 @@ static void find_dns(struct search *search)
 {
     const struct subject *process = the_process(search);
     uint64_t names = number_of(search, process, "dns_names_failing", NULL);
+    uint64_t queries = lately(search, process, "dns_queries", NULL);
     const char *example = NULL;
     unsigned unresolved = count_unresolved(search, &example);
     if (names == 0 && unresolved == 0)
@@ -232,11 +233,10 @@ static void find_dns(struct search *search)
                     "lookups of %" PRIu64 " name%s fail, and what they resolved to last serves"
                     " for up to 1 h",
                     names, plural(names));
-    problem_add(problem,
-                "; %" PRIu64 " of %" PRIu64 " lookups of the last minute failed. The name"
-                " servers are %s%s",
-                lately(search, process, "dns_failures", NULL),
-                lately(search, process, "dns_queries", NULL),
+    if (queries > 0)
+        problem_add(problem, "; %" PRIu64 " of %" PRIu64 " lookups of the last minute failed",
+                    lately(search, process, "dns_failures", NULL), queries);
+    problem_add(problem, ". The name servers are %s%s",
                 search->config->resolver[0] == '\0' ? "those of /etc/resolv.conf" : "resolver=",
                 search->config->resolver);
 }

@@ -29,9 +29,9 @@ static void find_down(struct search *search, const struct host *host)
                     reason_text(reason, &host->row->last_error));
     add_refused(search, host, problem);
     problem_add(problem,
-                ". After %u failures (fail_after) clients are refused at once; kaproxy tries one"
-                " connection at a time, and lets clients in again by itself",
-                host->pool->limits.fail_after);
+                ". After %u failure%s (fail_after) clients are refused at once; kaproxy tries one"
+                " connection at a time, and serves clients again once that succeeds",
+                host->pool->limits.fail_after, plural(host->pool->limits.fail_after));
 }
 
 /* None could be opened since the last failure. */

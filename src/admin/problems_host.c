@@ -215,11 +215,14 @@ static void find_waited(struct search *search, const struct host *host, const st
                                  ? SEVERITY_WARNING
                                  : SEVERITY_NOTICE;
     struct problem *problem = problem_new(search, severity, "waits_lately", &host->place);
-    problem_add(problem,
-                "In the last minute %" PRIu64 " of %" PRIu64 " clients of %s had to wait for"
-                " another one's connection (of all, half up to %s, one in a hundred %s or longer):"
-                " ",
-                deferred, all, host->name, span_text(half, median), span_text(most, slowest));
+    if (all > 0)
+        problem_add(problem,
+                    "In the last minute %" PRIu64 " of %" PRIu64 " clients of %s had to wait for"
+                    " another one's connection (of all, half up to %s, one in a hundred %s or"
+                    " longer): ",
+                    deferred, all, host->name, span_text(half, median), span_text(most, slowest));
+    else
+        problem_add(problem, "In the last minute clients of %s got no connection: ", host->name);
     if (paused != NULL) {
         problem_add(problem, "%s", paused);
     } else {

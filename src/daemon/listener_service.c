@@ -52,7 +52,7 @@ static void end_backlog(struct listen_socket *listen_socket, const char *why)
 {
     struct pollfd pollfd = {.fd = listen_socket->fd, .events = POLLIN};
     if (why != NULL && poll(&pollfd, 1, 0) > 0)
-        log_warning("listener %s: clients that wait at %s are closed: %s",
+        log_warning("listener %s: connections waiting at %s are closed: %s",
                     listen_socket->part->listener->name,
                     bound_socket_address(listen_socket->socket)->text, why);
     if (is_to_close(listen_socket))

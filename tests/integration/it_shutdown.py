@@ -130,7 +130,7 @@ def full_backlog(t):
     with kaproxy.paused():
         clients = [kaproxy.connect() for _ in range(3)]
         kaproxy.signal(signal.SIGTERM)
-    kaproxy.wait_log(r"listener main: clients that wait at \S+ are closed: max_clients")
+    kaproxy.wait_log(r"listener main: connections waiting at \S+ are closed: max_clients")
     t.equal(clients[2].read_end()[1], "reset", "the client that there was no place for")
     for client in clients:
         client.close()

@@ -134,7 +134,7 @@ def example(t):
     logs.mkdir()
     os.chown(logs, pwd.getpwnam("nobody").pw_uid, -1)
     path = t.folder / "api.sock"
-    for old, new in (("/var/log/kaproxy", str(logs)), ("user = kaproxy", "user = nobody"),
+    for old, new in (("/var/log/kaproxy", str(logs)),
                      ("/run/kaproxy/api.sock", str(path)), ("127.0.0.1:8080 ", ""),
                      ("http://api.example.com", t.upstream(answer_lines).endpoint),
                      ("forwarded = x-forwarded-for", "reuse = quiet"), ("www-data", "daemon")):
@@ -142,7 +142,7 @@ def example(t):
         text = text.replace(old, new)
     sections = configparser.ConfigParser()
     sections.read_string(text)
-    t.own(Kaproxy(t, main=dict(sections["kaproxy"]), pool=dict(sections["pool"]),
+    t.own(Kaproxy(t, main=dict(sections["kaproxy"], user="nobody"), pool=dict(sections["pool"]),
                   more={"listener api": dict(sections["listener api"])}).start())
     check(t, path, (pwd.getpwnam("nobody").pw_uid, group("daemon"), "0o660"), owner=True,
           member=True, stranger=False)

@@ -18,6 +18,7 @@ sys.path.insert(0, sys.path[0] + "/../support")
 from kaptest import Failure, main, test
 from kaptest.machine import BUILD
 
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
 BUILD_MAX = 1200  # seconds
 EPOCH = "1700000000"
 ABOUT = ["Report bugs to: bugs@kaproxy.example", "Home page: https://kaproxy.example/"]
@@ -75,8 +76,10 @@ class Distribution:
         try:
             run(["make", "tests/conformance/pool_driver"], BUILD)  # nothing of it is distributed
             run(["make", "dist"], BUILD, SOURCE_DATE_EPOCH=EPOCH)
-            archive, = BUILD.glob("kaproxy-*.tar.xz")
-            self._archive = pathlib.Path(shutil.move(archive, self.folder))
+            version = re.search(r"^AC_INIT\(\[kaproxy\], \[([^]]+)\]",
+                                (SOURCE / "configure.ac").read_text(), flags=re.M)[1]
+            self._archive = pathlib.Path(shutil.copy2(BUILD / f"kaproxy-{version}.tar.xz",
+                                                      self.folder))
             self._build("one", 0o022, LC_ALL="C", TZ="UTC")
             self._build("another/and/deeper", 0o077, LC_ALL="C.UTF-8", TZ="Asia/Tokyo")
             self._why = None

@@ -110,7 +110,7 @@ def faults():
     status["problems"] = [
         problem("critical", "upstream_down", f"{gone} is down since 3 min 13 s: connect: Connection"
                 " refused. After 3 failures (fail_after) clients are refused at once; kaproxy tries"
-                " one connection at a time, and lets clients in again by itself", pool="default",
+                " one connection at a time, and serves clients again once that succeeds", pool="default",
                 upstream=gone),
         problem("critical", "log_failing", "The access log (/var/log/kaproxy/access.log) cannot be"
                 " written: its disk is full, or it went away. Lines are kept until 1 MiB is full,"
