@@ -171,7 +171,9 @@ def restarts(t):
         peer.send("POST", f"/{number}", body=b"once")
     wait_until(lambda: kaproxy.counters()["waiting"] == 4, "the clients to wait")
     t.equal(kaproxy.counters()["connecting"], 2, "dials")
-    upstream = t.own(HttpUpstream(listener=port.socket))
+    upstream, go = held(t, listener=port.socket)
+    upstream.wait_accepted(2)  # both are tried again
+    go.set()
     t.equal([peer.response().status for peer in clients], [200] * 4, "status")
     counters = kaproxy.counters()
     t.equal((counters["dials"], counters["failures"], counters["down"]), (2, 0, 0), "counters")
