@@ -81,6 +81,7 @@ class Packages:
 
     def __init__(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="kaproxy-rpm-"))
+        self.folder.chmod(0o755)  # %check runs the program as other users too
         self.macros = self.folder / "macros"
         self.macros.write_text(MACROS)
         self._why, self._built = None, {}
