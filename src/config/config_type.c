@@ -175,40 +175,6 @@ int config_find_word(struct config_input *input, const char *const *words)
     return config_refuse(input, "\"%s\" is not one of %s", input->text, list);
 }
 
-static const char *const bool_words[] = {"no", "yes", NULL};
-
-static int parse_bool(struct config_input *input, void *field)
-{
-    int word = config_find_word(input, bool_words);
-    if (word < 0)
-        return -1;
-    *(bool *)field = word == 1;
-    return 0;
-}
-
-static const char *format_bool(const void *field, char buffer[CONFIG_VALUE_MAX])
-{
-    (void)buffer;
-    return bool_words[*(const bool *)field ? 1 : 0];
-}
-
-static const char *const on_off_words[] = {"off", "on", NULL};
-
-static int parse_on_off(struct config_input *input, void *field)
-{
-    int word = config_find_word(input, on_off_words);
-    if (word < 0)
-        return -1;
-    *(bool *)field = word == 1;
-    return 0;
-}
-
-static const char *format_on_off(const void *field, char buffer[CONFIG_VALUE_MAX])
-{
-    (void)buffer;
-    return on_off_words[*(const bool *)field ? 1 : 0];
-}
-
 /* The functions of a type with NAME_words, indexed by an enumeration and NULL-terminated. */
 #define WORD_TYPE(name, enumeration)                                                               \
     static int parse_##name(struct config_input *input, void *field)                               \
@@ -224,6 +190,22 @@ static const char *format_on_off(const void *field, char buffer[CONFIG_VALUE_MAX
         (void)buffer;                                                                              \
         return name##_words[*(const enumeration *)field];                                          \
     }
+
+static const char *const bool_words[] = {[false] = "no", [true] = "yes", NULL};
+
+WORD_TYPE(bool, bool)
+
+static const char *const on_off_words[] = {[false] = "off", [true] = "on", NULL};
+
+WORD_TYPE(on_off, bool)
+
+static const char *const tls_close_notify_words[] = {
+    [false] = "optional",
+    [true] = "required",
+    NULL,
+};
+
+WORD_TYPE(tls_close_notify, bool)
 
 static const char *const log_level_words[] = {
     [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARNING] = "warning", [LOG_LEVEL_NOTICE] = "notice",
@@ -303,3 +285,5 @@ const struct config_type config_type_forwarded = {parse_forwarded, format_forwar
 const struct config_type config_type_abort = {parse_abort, format_abort, NULL};
 const struct config_type config_type_reuse = {parse_reuse, format_reuse, NULL};
 const struct config_type config_type_control = {parse_control, format_control, NULL};
+const struct config_type config_type_tls_close_notify = {parse_tls_close_notify,
+                                                         format_tls_close_notify, NULL};

@@ -167,27 +167,6 @@ static int parse_tls_version(struct config_input *input, void *field)
     return config_find_word(input, words) < 0 ? -1 : parse_text(input, field);
 }
 
-static const char *const close_notify_words[] = {
-    [false] = "optional",
-    [true] = "required",
-    NULL,
-};
-
-static int parse_tls_close_notify(struct config_input *input, void *field)
-{
-    int word = config_find_word(input, close_notify_words);
-    if (word < 0)
-        return -1;
-    *(bool *)field = word;
-    return 0;
-}
-
-static const char *format_tls_close_notify(const void *field, char buffer[CONFIG_VALUE_MAX])
-{
-    (void)buffer;
-    return close_notify_words[*(const bool *)field];
-}
-
 const struct config_type config_type_text = {parse_text, format_text, clear_text};
 const struct config_type config_type_path = {parse_path, format_text, clear_text};
 const struct config_type config_type_log = {parse_log, format_text, clear_text};
@@ -199,5 +178,3 @@ const struct config_type config_type_host = {parse_host, format_text, clear_text
 const struct config_type config_type_commands = {parse_commands, format_text, clear_text};
 const struct config_type config_type_host_name = {parse_host_name, format_text, clear_text};
 const struct config_type config_type_tls_version = {parse_tls_version, format_text, clear_text};
-const struct config_type config_type_tls_close_notify = {parse_tls_close_notify,
-                                                         format_tls_close_notify, NULL};
